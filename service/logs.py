@@ -1,0 +1,146 @@
+"""Structured logs without secrets: text or JSON lines on stderr.
+
+Nobody is meant to log a key, a reference or a token in the first place. ``redact`` is the last
+line of defence: it works on the finished line, the text of exceptions included.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from service.times import iso
+
+HANDLER = "patchbay"
+
+# A provider's reference is 32 letters and digits of both cases wherever it stands: in a path, in
+# markup, in a peer's message. Hexadecimal ids are of one case and a Twilio SID is longer, so both
+# stay legible. In a URL inside a URL it follows %2F or %3D instead of a delimiter.
+REFERENCE = (
+    r"(?:(?<![A-Za-z0-9])|(?<=%2[Ff])|(?<=%3[Dd]))"
+    r"(?=[A-Z0-9]*[a-z])(?=[a-z0-9]*[A-Z])[A-Za-z0-9]{32}(?![A-Za-z0-9])"
+)
+
+# The quotes of a dict or of JSON, which are escaped where JSON is inside JSON.
+QUOTE = r"""(?:\\?["'])?"""
+NAMED_REFERENCE = rf"((?<![A-Za-z])ref{QUOTE}(?:=|%3[Dd]|:\s?){QUOTE})[A-Za-z0-9_%*-]+"
+AUTHORIZATION = (
+    rf"(?i)(\bauthorization{QUOTE}\s?[:=,]\s?{QUOTE}(?:(?:bearer|basic)\s)?)[^\s\"'\\,;]+"
+)
+
+# The first part is bounded in length so that no input takes quadratic time.
+JWT = r"eyJ[A-Za-z0-9_-]{8,500}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"
+
+SECRETS = (
+    (re.compile(r"whk_[A-Za-z0-9]+"), "whk_***"),
+    (re.compile(r"vs_[a-z0-9]{12,}"), "vs_***"),
+    (re.compile(REFERENCE), "***"),
+    (re.compile(NAMED_REFERENCE), r"\1***"),
+    (re.compile(JWT), "***"),
+    (re.compile(AUTHORIZATION), r"\1***"),
+    (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1***@"),
+)
+
+# Control characters could move the cursor of whoever reads the log in a terminal.
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), 127)}
+
+PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def redact(text: str) -> str:
+    """``text`` with ``***`` for every webhook key, reference, token and password in it."""
+    for pattern, replacement in SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def masked(number: str) -> str:
+    """A phone number for a log line: its last two digits at most (``***23``)."""
+    digits = re.sub(r"\D", "", number)
+    return "***" + (digits[-2:] if len(digits) > 4 else "")
+
+
+def configure(level: str, fmt: str) -> None:
+    """Send every logger's lines of at least ``level`` to stderr, as ``fmt``: ``text`` or ``json``.
+
+    Calling it again replaces what it set up before and touches no other handler.
+    """
+    root = logging.getLogger()
+    for old in [handler for handler in root.handlers if handler.name == HANDLER]:
+        root.removeHandler(old)
+    handler = logging.StreamHandler()
+    handler.name = HANDLER
+    handler.setFormatter(formatter(fmt))
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    # It names each plugin at info, seven lines on every start that migrates.
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+
+
+def formatter(fmt: str) -> logging.Formatter:
+    """The formatter for ``text`` or ``json``; its output is redacted."""
+    return JsonFormatter() if fmt == "json" else TextFormatter()
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-06-21T14:30:45.123Z INFO service.calls: Call ended. call=… reason=…``.
+
+    Continuation lines are indented, so that no message can pass for a line of its own.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        pairs = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        message = f"{record.levelname} {record.name}: {record.getMessage()}{pairs}"
+        lines = "\n".join([message, *_trouble(self, record)])
+        return f"{_time(record)} " + redact(lines.translate(CONTROLS)).replace("\n", "\n    ")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, extra fields and any exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name, value in _extra(record).items():
+            fields.setdefault(name, value)
+        if trouble := _trouble(self, record):
+            fields["exception"] = "\n".join(trouble)
+        return redact(_dumps(fields))
+
+
+def _dumps(fields: Mapping[str, Any]) -> str:
+    option = orjson.OPT_NON_STR_KEYS
+    try:
+        return orjson.dumps(fields, default=str, option=option).decode()
+    except TypeError:
+        # Lone surrogates and integers past 64 bits: better an escaped line than a lost one.
+        return orjson.dumps({ascii(k)[1:-1]: ascii(v) for k, v in fields.items()}).decode()
+
+
+def _time(record: logging.LogRecord) -> str:
+    return iso(int(record.created * 1000))
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    """What a caller passed in ``extra=``."""
+    return {name: value for name, value in vars(record).items() if name not in PLAIN}
+
+
+def _trouble(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
+    """The record's exception and stack as text, where it has them."""
+    lines = []
+    if record.exc_info:
+        lines.append(formatter.formatException(record.exc_info))
+    elif record.exc_text:
+        lines.append(record.exc_text)
+    if record.stack_info:
+        lines.append(formatter.formatStack(record.stack_info))
+    return lines

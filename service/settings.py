@@ -1,0 +1,120 @@
+"""The settings, read once from the environment; the only reader of it.
+
+A missing or malformed value raises ``SettingsError``, which ends the start with one sentence
+that names the variable. An empty value counts as not set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from service.errors import SettingsError
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One value per variable of the README's table; the field is the variable in lower case."""
+
+    api_key: str
+    api_secret: str = field(repr=False)
+    public_url: str | None = None
+    port: int = 8000
+    database_url: str = field(repr=False)
+    data_dir: Path
+    max_calls: int = 200
+    max_call_seconds: int = 14_400
+    reattach: bool = True
+    log_level: str = "info"
+    log_format: str = "text"
+    trust_proxy: int = 0
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        data_dir = Path(env.get("DATA_DIR") or "data").absolute()
+        if "%" in str(data_dir):
+            raise SettingsError("DATA_DIR must not contain %, which means something in URLs.")
+        return cls(
+            api_key=_required(env, "API_KEY"),
+            api_secret=_required(env, "API_SECRET"),
+            public_url=_origin(env, "PUBLIC_URL"),
+            port=_integer(env, "PORT", 8000, 1, 65_535),
+            database_url=_database(env, "DATABASE_URL", data_dir),
+            data_dir=data_dir,
+            max_calls=_integer(env, "MAX_CALLS", 200, 1, 100_000),
+            max_call_seconds=_integer(env, "MAX_CALL_SECONDS", 14_400, 1, 604_800),
+            reattach=_choice(env, "REATTACH", ("on", "off")) == "on",
+            log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS, "info"),
+            log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS),
+            trust_proxy=_integer(env, "TRUST_PROXY", 0, 0, 10),
+        )
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"{name} is not set; `make run` writes a development pair into .env.")
+    return value
+
+
+def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = env.get(name, "").strip()
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+        raise SettingsError(
+            f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}."
+        )
+    return int(text)
+
+
+def _choice(
+    env: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str | None = None
+) -> str:
+    text = env.get(name, "").strip().lower()
+    if not text:
+        return default or allowed[0]
+    if text not in allowed:
+        raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {text[:40]!r}.")
+    return text
+
+
+def _origin(env: Mapping[str, str], name: str) -> str | None:
+    text = env.get(name, "").strip().rstrip("/")
+    if not text:
+        return None
+    sentence = f"{name} must be a URL such as https://voice.example.com, without query or user."
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise SettingsError(sentence) from None
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or port == 0
+        or "@" in parts.netloc
+        or re.search(r"[\s?#<>\"'\\]", text)
+    ):
+        raise SettingsError(sentence)
+    return text
+
+
+def _database(env: Mapping[str, str], name: str, data_dir: Path) -> str:
+    """A SQLAlchemy URL; the spellings that hosts hand out become the psycopg 3 driver's."""
+    text = env.get(name, "").strip()
+    if not text:
+        return f"sqlite:///{data_dir / 'patchbay.db'}"
+    scheme, separator, rest = text.partition("://")
+    if scheme in ("postgres", "postgresql", "postgresql+psycopg") and separator and rest:
+        return f"postgresql+psycopg://{rest}"
+    if scheme == "sqlite" and separator and rest.startswith("/") and len(rest) > 1:
+        return text
+    # The value is not quoted: it may hold a password.
+    raise SettingsError(f"{name} must begin with postgres:// or sqlite:/// and name a database.")

@@ -1,0 +1,161 @@
+"""Tokens, keys, references and ids: what lets somebody in, and what names things.
+
+Access tokens are JWTs signed HS256 with the project's secret, with the claims of VideoSDK's v2
+API. Everything random comes from ``secrets``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+import uuid
+from dataclasses import dataclass
+
+import jwt
+from jwt.types import Options
+
+from service.errors import Forbidden, Unauthorized
+from service.times import Millis
+
+REF_SECONDS = 90
+"""How long a reference in a media URL waits for its socket."""
+
+LOWER = string.ascii_lowercase + string.digits
+ALNUM = string.ascii_letters + string.digits
+
+TOLERATED: Options = {
+    "verify_iat": False,
+    "verify_aud": False,
+    "verify_sub": False,
+    "verify_jti": False,
+}
+"""Claims that VideoSDK's generators may add and that mean nothing here."""
+
+NOT_VALID = "Token is invalid or expired"
+
+
+def _random(alphabet: str, length: int) -> str:
+    return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+def new_connector_id() -> str:
+    return "cn_" + _random(LOWER, 16)
+
+
+def new_webhook_key() -> str:
+    return "whk_" + _random(ALNUM, 32)
+
+
+def new_ref() -> str:
+    """A provider's media reference. Alphanumeric only: Plivo's extraHeaders allow nothing else."""
+    return _random(ALNUM, 32)
+
+
+def new_ingest_ref() -> str:
+    return "vs_" + _random(LOWER, 20)
+
+
+def new_room_id() -> str:
+    return "-".join(_random(LOWER, 4) for _ in range(3))
+
+
+def new_participant_id() -> str:
+    return _random(LOWER, 8)
+
+
+def new_session_id() -> str:
+    return secrets.token_hex(12)
+
+
+def new_call_id() -> str:
+    return str(uuid.uuid4())
+
+
+def new_leg_id() -> str:
+    return secrets.token_hex(8)
+
+
+def digest(secret: str) -> str:
+    """What is stored of a reference, so that a copy of the database opens no socket."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a valid token allows. ``roles`` empty means both REST and rooms."""
+
+    roles: tuple[str, ...] = ()
+    room_id: str | None = None
+    participant_id: str | None = None
+
+    def require_room(self, room_id: str | None) -> None:
+        """Raise ``Forbidden`` where the token is tied to another room."""
+        if self.room_id is not None and self.room_id != room_id:
+            raise Forbidden("This token is only valid for another room.")
+
+
+def mint(
+    api_key: str,
+    api_secret: str,
+    now: Millis,
+    *,
+    seconds: int = 86_400,
+    roles: tuple[str, ...] = ("crawler",),
+) -> str:
+    """A token with the claims VideoSDK's own generator writes, valid for ``seconds``."""
+    issued = now // 1000
+    claims: dict[str, object] = {
+        "apikey": api_key,
+        "permissions": ["allow_join", "allow_mod"],
+        "version": 2,
+        "roles": list(roles),
+        "iat": issued,
+        "exp": issued + seconds,
+    }
+    return jwt.encode(claims, api_secret, algorithm="HS256")
+
+
+def verify(header: str | None, api_key: str, api_secret: str) -> Grant:
+    """Check an ``Authorization`` header: the raw token, or ``Bearer`` and the token.
+
+    VideoSDK documents the raw form and uses both, so both are accepted. ``version`` and ``exp``
+    may be absent, as in its older generators; an ``exp`` that is there must lie ahead. Raises
+    ``Unauthorized`` where the token does not hold and ``Forbidden`` where it holds only for
+    joining rooms (``roles: ["rtc"]``).
+    """
+    text = (header or "").strip()
+    scheme, _, rest = text.partition(" ")
+    if rest and scheme.lower() == "bearer":
+        text = rest.strip()
+    if not text:
+        raise Unauthorized("Authorization header is missing: send your token in it.")
+    try:
+        claims = jwt.decode(text, api_secret, algorithms=["HS256"], options=TOLERATED)
+    except jwt.InvalidTokenError:
+        raise Unauthorized(NOT_VALID) from None
+    claimed = claims.get("apikey")
+    if not isinstance(claimed, str) or not secrets.compare_digest(
+        claimed.encode(errors="replace"), api_key.encode()
+    ):
+        raise Unauthorized(NOT_VALID)
+    roles = claims.get("roles") or ()
+    if isinstance(roles, str):
+        roles = (roles,)
+    if not isinstance(roles, list | tuple) or not all(isinstance(role, str) for role in roles):
+        raise Unauthorized(NOT_VALID)
+    if roles and "crawler" not in roles:
+        raise Forbidden("This token may only join rooms: its roles lack 'crawler'.")
+    return Grant(
+        roles=tuple(roles),
+        room_id=_text(claims.get("roomId")),
+        participant_id=_text(claims.get("participantId")),
+    )
+
+
+def _text(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise Unauthorized(NOT_VALID)
+    return value

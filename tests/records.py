@@ -1,0 +1,50 @@
+"""Values to store: one good connector and one good call, each with whatever a test changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from service.model import Call, CallStatus, Connector, LadderEvent, Participant, Step
+from service.tokens import new_call_id, new_connector_id, new_webhook_key
+
+
+def a_connector(**changes: Any) -> Connector:
+    connector = Connector(
+        id=new_connector_id(),
+        provider="twilio",
+        name="Front desk",
+        webhook_key=new_webhook_key(),
+        default_room_id="abcd-efgh-ijkl",
+        default_rule_id=None,
+        region=None,
+        created_at=1_000,
+    )
+    return replace(connector, **changes)
+
+
+def a_call(**changes: Any) -> Call:
+    """An incoming call of connector ``cn_1``, which expires at 91,000."""
+    status = changes.get("status", CallStatus.INCOMING)
+    call = Call(
+        id=new_call_id(),
+        provider="twilio",
+        provider_call_id="CA" + new_call_id(),
+        connector_id="cn_1",
+        room_id="abcd-efgh-ijkl",
+        rule_id=None,
+        session_id=None,
+        caller="+14155559876",
+        callee="+14155550123",
+        status=status,
+        participant=Participant("p1", "+14155559876", {"sipUser": True, "callType": "inbound"}),
+        region=None,
+        started_at=1_000,
+        expires_at=91_000,
+        attempts=1,
+        steps=(
+            Step(LadderEvent.WEBHOOK, 1_000, status),
+            Step(LadderEvent.MARKUP, 1_001, status),
+        ),
+    )
+    return replace(call, **changes)

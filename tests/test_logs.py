@@ -1,0 +1,207 @@
+"""Lines on stderr, and what must never be in them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import logs, tokens
+
+KEY = "whk_q7Rk2mZx9LwB4nVc8TfJ1sHd6PgY3aEu"
+REF = "Nf5tQ8wLz2XcR7vKb4MjH9pGs6DyA3eU"
+INGEST_REF = "vs_k3x9m2p7q4w8z1r6t5b0"
+TOKEN = tokens.mint("key", "s" * 32, 1_782_052_245_123)
+
+
+@pytest.fixture(autouse=True)
+def quiet_root() -> Iterator[None]:
+    """The root logger as it was before the test."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        (
+            f'"POST /v2/hooks/twilio/{KEY} HTTP/1.1" 200',
+            '"POST /v2/hooks/twilio/whk_*** HTTP/1.1" 200',
+        ),
+        (f"GET /twilio/{REF} HTTP/1.1", "GET /twilio/*** HTTP/1.1"),
+        (f"GET /some-new-provider/{REF}/?x=1", "GET /some-new-provider/***/?x=1"),
+        (f"https%3A%2F%2Fhost%2Fplivo%2F{REF}", "https%3A%2F%2Fhost%2Fplivo%2F***"),
+        (f'<Parameter name="x" value="{REF}"/>', '<Parameter name="x" value="***"/>'),
+        (f"/videosdk?ref={INGEST_REF}", "/videosdk?ref=***"),
+        (f"/videosdk?a=1&ref={REF}&b=2", "/videosdk?a=1&ref=***&b=2"),
+        (f"ref%3D{REF}%26", "ref%3D***"),
+        ("ref=short&b=2", "ref=***&b=2"),
+        ('{"ref": "short"}', '{"ref": "***"}'),
+        (r"{\"ref\":\"short\"}", r"{\"ref\":\"***\"}"),
+        (f"sent {INGEST_REF}.", "sent vs_***."),
+        (f"?token={TOKEN}&x=1", "?token=***&x=1"),
+        (f"token%3D{TOKEN}", "token%3D***"),
+        (f"Authorization: Bearer {TOKEN}", "Authorization: Bearer ***"),
+        ("authorization: Basic dXNlcjpwYXNz", "authorization: Basic ***"),
+        ("{'Authorization': 'opaque-value'}", "{'Authorization': '***'}"),
+        ("('Authorization', 'opaque-value')", "('Authorization', '***')"),
+        (r"{\"authorization\":\"Bearer opaque\"}", r"{\"authorization\":\"Bearer ***\"}"),
+        ("postgresql://user:pa55@host/name", "postgresql://user:***@host/name"),
+        (f"{KEY} and {KEY}", "whk_*** and whk_***"),
+    ],
+)
+def test_redact_hides_secrets_wherever_they_stand(text: str, redacted: str) -> None:
+    assert logs.redact(text) == redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET /v2/connectors/cn_a7k2m9x5p3q8r1v0 HTTP/1.1",
+        "CallSid CA0123456789abcdef0123456789abcdef",
+        "call 7c9e6679-7425-40de-944b-e07fc1f90ae7 in room abcd-efgh-ijkl",
+        "request 0123456789abcdef0123456789abcdef",
+        "session 0123456789abcdef01234567",
+        "Authorization header is missing: send your token in it.",
+        "The reference has expired; a preference: none.",
+        "connected to http://127.0.0.1:8000/v2 from me@example.com",
+        "12:30:45 listening",
+    ],
+)
+def test_redact_leaves_what_helps_to_find_a_fault(text: str) -> None:
+    assert logs.redact(text) == text
+
+
+@given(before=st.text(max_size=30), after=st.text(max_size=30))
+def test_redact_finds_what_has_a_prefix_in_any_surroundings(before: str, after: str) -> None:
+    for secret in (KEY, INGEST_REF, TOKEN):
+        assert secret not in logs.redact(before + secret + after)
+
+
+def test_redact_knows_the_references_that_are_handed_out() -> None:
+    for _ in range(1000):
+        assert logs.redact(f"/telnyx/{tokens.new_ref()}") == "/telnyx/***"
+        assert logs.redact(f"/x/{tokens.new_ingest_ref()}") == "/x/vs_***"
+        assert logs.redact(f"/x/{tokens.new_webhook_key()}") == "/x/whk_***"
+
+
+@given(st.text(alphabet="eyJ.:/@refauthoizn= %23DF\\\"'Aa0", max_size=400))
+def test_redact_is_the_same_the_second_time(text: str) -> None:
+    once = logs.redact(text)
+    assert logs.redact(once) == once
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("+14155550123", "***23"),
+        ("14155550123", "***23"),
+        ("sip:12345@example.com", "***45"),
+        ("1234", "***"),
+        ("anonymous", "***"),
+        ("", "***"),
+    ],
+)
+def test_masked_shows_two_digits_at_most(number: str, shown: str) -> None:
+    assert logs.masked(number) == shown
+
+
+def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
+    logger = logging.getLogger("service.calls")
+    made = logger.makeRecord(
+        logger.name, logging.WARNING, __file__, 1, message, args, None, extra=extra
+    )
+    made.created = 1_782_052_245.123
+    return made
+
+
+def failing(secret: str) -> logging.LogRecord:
+    made = record("It broke.")
+    try:
+        raise ValueError(f"near {secret}")
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    return made
+
+
+def test_text_is_one_line_with_time_level_logger_and_extra_fields() -> None:
+    line = logs.formatter("text").format(record("Call %s ended.", "c1", reason="busy", frames=7))
+    assert line == (
+        "2026-06-21T14:30:45.123Z WARNING service.calls: Call c1 ended. reason=busy frames=7"
+    )
+
+
+def test_text_indents_what_could_pass_for_another_line() -> None:
+    line = logs.formatter("text").format(record("a\n2026 INFO root: forged\r\x1b[2Jb"))
+    assert line.endswith(": a\n    2026 INFO root: forged\\x0d\\x1b[2Jb")
+
+
+def test_json_is_one_object_with_the_extra_fields() -> None:
+    made = record("Call %s ended.", "c1", reason="busy", stats={"level": float("-inf")}, level="x")
+    assert orjson.loads(logs.formatter("json").format(made)) == {
+        "time": "2026-06-21T14:30:45.123Z",
+        "level": "warning",
+        "logger": "service.calls",
+        "message": "Call c1 ended.",
+        "reason": "busy",
+        "stats": {"level": None},
+    }
+
+
+@pytest.mark.parametrize("value", ["\ud800", 1 << 70, object(), {1: 2}, b"\xff", {"a": "\udfff"}])
+def test_json_loses_no_line_over_a_strange_value(value: object) -> None:
+    line = logs.formatter("json").format(record("kept", strange=value))
+    assert "kept" in orjson.loads(line)["message"]
+
+
+@pytest.mark.parametrize("fmt", ["text", "json"])
+@pytest.mark.parametrize("secret", [KEY, REF, INGEST_REF, TOKEN])
+def test_no_format_shows_a_secret_of_message_field_or_exception(fmt: str, secret: str) -> None:
+    formatter = logs.formatter(fmt)
+    for made in (
+        record(secret),
+        record("%s", secret),
+        record("x", y={"z": secret}),
+        failing(secret),
+    ):
+        line = formatter.format(made)
+        assert secret not in line
+        assert "***" in line
+
+
+def test_exceptions_keep_their_traceback() -> None:
+    assert 'raise ValueError(f"near {secret}")' in logs.formatter("text").format(failing("x"))
+    fields = orjson.loads(logs.formatter("json").format(failing("x")))
+    assert fields["exception"].endswith("ValueError: near x")
+
+
+def test_configure_twice_prints_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "text")
+    logs.configure("info", "json")
+    logging.getLogger("service.calls").info("Hello.")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [orjson.loads(line)["message"] for line in err.splitlines()] == ["Hello."]
+
+
+def test_configure_leaves_other_handlers_in_place() -> None:
+    other = logging.NullHandler()
+    logging.getLogger().addHandler(other)
+    logs.configure("info", "text")
+    assert other in logging.getLogger().handlers
+
+
+def test_configure_drops_lines_below_the_level(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("warning", "text")
+    logging.getLogger("service.calls").info("Small talk.")
+    logging.getLogger("service.calls").warning("News.")
+    assert "News." in (err := capsys.readouterr().err)
+    assert "Small talk." not in err

@@ -1,0 +1,194 @@
+"""Settings from the environment: every default, every refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.errors import SettingsError
+from service.settings import Settings
+
+PAIR = {"API_KEY": "key", "API_SECRET": "secret"}
+
+
+def settings(**env: str) -> Settings:
+    return Settings.from_env(PAIR | env)
+
+
+def test_defaults_need_only_the_key_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings() == Settings(
+        api_key="key",
+        api_secret="secret",
+        public_url=None,
+        port=8000,
+        database_url=f"sqlite:///{tmp_path}/data/patchbay.db",
+        data_dir=tmp_path / "data",
+        max_calls=200,
+        max_call_seconds=14_400,
+        reattach=True,
+        log_level="info",
+        log_format="text",
+        trust_proxy=0,
+    )
+
+
+def test_every_variable_is_read() -> None:
+    read = settings(
+        PUBLIC_URL="https://voice.example.com",
+        PORT="9000",
+        DATABASE_URL="sqlite:////srv/calls.db",
+        DATA_DIR="/srv/patchbay",
+        MAX_CALLS="7",
+        MAX_CALL_SECONDS="60",
+        REATTACH="off",
+        LOG_LEVEL="debug",
+        LOG_FORMAT="json",
+        TRUST_PROXY="2",
+    )
+    assert read == Settings(
+        api_key="key",
+        api_secret="secret",
+        public_url="https://voice.example.com",
+        port=9000,
+        database_url="sqlite:////srv/calls.db",
+        data_dir=Path("/srv/patchbay"),
+        max_calls=7,
+        max_call_seconds=60,
+        reattach=False,
+        log_level="debug",
+        log_format="json",
+        trust_proxy=2,
+    )
+
+
+@pytest.mark.parametrize("name", ["API_KEY", "API_SECRET"])
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_neither_half_of_the_key_pair_has_a_default(name: str, value: str | None) -> None:
+    env = {key: text for key, text in PAIR.items() if key != name}
+    if value is not None:
+        env[name] = value
+    with pytest.raises(SettingsError, match=f"^{name} is not set; .*\\.$"):
+        Settings.from_env(env)
+
+
+OPTIONAL = (
+    "PUBLIC_URL",
+    "PORT",
+    "DATABASE_URL",
+    "DATA_DIR",
+    "MAX_CALLS",
+    "MAX_CALL_SECONDS",
+    "REATTACH",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "TRUST_PROXY",
+)
+
+
+def test_empty_counts_as_not_set() -> None:
+    assert settings(**dict.fromkeys(OPTIONAL, "")) == settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("PORT", "-1"),
+        ("PORT", "80.5"),
+        ("PORT", "١٢"),
+        ("PORT", "9" * 5000),
+        ("MAX_CALLS", "0"),
+        ("MAX_CALLS", "100001"),
+        ("MAX_CALL_SECONDS", "0"),
+        ("MAX_CALL_SECONDS", "4h"),
+        ("TRUST_PROXY", "yes"),
+        ("TRUST_PROXY", "11"),
+        ("REATTACH", "maybe"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("PUBLIC_URL", "voice.example.com"),
+        ("PUBLIC_URL", "ftp://voice.example.com"),
+        ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "https://user@voice.example.com"),
+        ("PUBLIC_URL", "https://voice.example.com?a=b"),
+        ("PUBLIC_URL", "https://voice.example.com#top"),
+        ("PUBLIC_URL", "https://voice.example.com:port"),
+        ("PUBLIC_URL", "https://voice.example.com:70000"),
+        ("PUBLIC_URL", "https://voice.example.com:0"),
+        ("PUBLIC_URL", 'https://voice.example.com/"><Hangup/>'),
+        ("PUBLIC_URL", "https://voice example.com"),
+        ("PUBLIC_URL", "https://[::1"),
+        ("DATABASE_URL", "mysql://host/name"),
+        ("DATABASE_URL", "sqlite://"),
+        ("DATABASE_URL", "sqlite:///"),
+        ("DATABASE_URL", "postgres://"),
+        ("DATABASE_URL", "calls.db"),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_sentence_that_names_it(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings(**{name: value})
+    sentence = str(refused.value)
+    assert sentence.startswith(f"{name} must ")
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    assert len(sentence) < 200
+
+
+def test_a_refusal_ends_the_process_with_its_sentence() -> None:
+    with pytest.raises(SystemExit):
+        Settings.from_env({})
+
+
+def test_a_bad_database_url_is_not_quoted_for_it_may_hold_a_password() -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings(DATABASE_URL="mysql://user:pa55word@host/name")
+    assert "pa55word" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("postgres://u:p@host:5432/name", "postgresql+psycopg://u:p@host:5432/name"),
+        (
+            "postgresql://host/name?sslmode=require",
+            "postgresql+psycopg://host/name?sslmode=require",
+        ),
+        ("postgresql+psycopg://host/name", "postgresql+psycopg://host/name"),
+        ("sqlite:////srv/calls.db", "sqlite:////srv/calls.db"),
+    ],
+)
+def test_the_spellings_of_hosts_become_ones_that_work(given: str, url: str) -> None:
+    assert settings(DATABASE_URL=given).database_url == url
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://voice.example.com/", "https://voice.example.com"),
+        ("https://example.com:8443/voice/", "https://example.com:8443/voice"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_the_public_url_loses_its_trailing_slash_only(given: str, url: str) -> None:
+    assert settings(PUBLIC_URL=given).public_url == url
+
+
+def test_the_database_lies_in_the_data_folder(tmp_path: Path) -> None:
+    read = settings(DATA_DIR=str(tmp_path / "calls"))
+    assert read.database_url == f"sqlite:///{tmp_path}/calls/patchbay.db"
+
+
+def test_words_may_be_written_in_capitals() -> None:
+    read = settings(LOG_LEVEL="WARNING", LOG_FORMAT="JSON", REATTACH="Off")
+    assert (read.log_level, read.log_format, read.reattach) == ("warning", "json", False)
+
+
+def test_settings_print_no_secret() -> None:
+    shown = repr(settings(API_SECRET="hush-hush", DATABASE_URL="postgres://u:pa55word@host/name"))
+    assert "hush-hush" not in shown
+    assert "pa55word" not in shown
