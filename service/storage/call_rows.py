@@ -1,0 +1,114 @@
+"""Calls and their steps as rows, and rows as calls."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, insert, select
+
+from service.model import Call, CallStatus, EndReason, LadderEvent, Participant, Step
+from service.storage.tables import calls, steps
+
+
+def fetch(connection: Connection, query: Select[Any]) -> list[Call]:
+    """Calls with their steps, by a query for rows of ``calls``; two statements however many."""
+    rows = connection.execute(query).mappings().all()
+    ladders = _ladders(connection, [row["id"] for row in rows])
+    return [_call(row, ladders[row["id"]]) for row in rows]
+
+
+def insert_call(connection: Connection, call: Call) -> None:
+    connection.execute(
+        insert(calls).values(
+            id=call.id,
+            provider=call.provider,
+            provider_call_id=call.provider_call_id,
+            connector_id=call.connector_id,
+            room_id=call.room_id,
+            rule_id=call.rule_id,
+            session_id=call.session_id,
+            caller=call.caller,
+            callee=call.callee,
+            status=call.status,
+            participant_id=call.participant.id,
+            participant_name=call.participant.name,
+            participant_metadata=dict(call.participant.metadata),
+            region=call.region,
+            started_at=call.started_at,
+            expires_at=call.expires_at,
+            answered_at=call.answered_at,
+            detached_at=call.detached_at,
+            ended_at=call.ended_at,
+            end_reason=call.end_reason,
+            leg_id=call.leg_id,
+            attempts=call.attempts,
+            stats=None if call.stats is None else dict(call.stats),
+        )
+    )
+    insert_steps(connection, [call.id], call.steps)
+
+
+def insert_steps(connection: Connection, call_ids: Iterable[str], new: Sequence[Step]) -> None:
+    """The same steps for each call."""
+    rows = [
+        {
+            "call_id": call_id,
+            "event": step.event,
+            "at": step.at,
+            "status": step.status,
+            "detail": step.detail,
+        }
+        for call_id in call_ids
+        for step in new
+    ]
+    if rows:
+        connection.execute(insert(steps), rows)
+
+
+def _ladders(connection: Connection, call_ids: Sequence[str]) -> defaultdict[str, list[Step]]:
+    ladders: defaultdict[str, list[Step]] = defaultdict(list)
+    if call_ids:
+        query = select(steps).where(steps.c.call_id.in_(call_ids)).order_by(steps.c.seq)
+        for row in connection.execute(query).mappings():
+            ladders[row["call_id"]].append(
+                Step(
+                    event=LadderEvent(row["event"]),
+                    at=row["at"],
+                    status=CallStatus(row["status"]),
+                    detail=row["detail"],
+                )
+            )
+    return ladders
+
+
+def _call(row: RowMapping, ladder: Iterable[Step]) -> Call:
+    return Call(
+        id=row["id"],
+        provider=row["provider"],
+        provider_call_id=row["provider_call_id"],
+        connector_id=row["connector_id"],
+        room_id=row["room_id"],
+        rule_id=row["rule_id"],
+        session_id=row["session_id"],
+        caller=row["caller"],
+        callee=row["callee"],
+        status=CallStatus(row["status"]),
+        participant=Participant(
+            id=row["participant_id"],
+            name=row["participant_name"],
+            metadata=row["participant_metadata"],
+        ),
+        region=row["region"],
+        started_at=row["started_at"],
+        expires_at=row["expires_at"],
+        answered_at=row["answered_at"],
+        detached_at=row["detached_at"],
+        ended_at=row["ended_at"],
+        end_reason=None if row["end_reason"] is None else EndReason(row["end_reason"]),
+        leg_id=row["leg_id"],
+        attempts=row["attempts"],
+        stats=row["stats"],
+        steps=tuple(ladder),
+    )

@@ -1,0 +1,262 @@
+"""Calls: how they begin, move forward and end.
+
+Each method is one transaction, which locks the call's row, decides by what it finds, and writes the
+change together with its step. What comes late, twice, or from a leg that no longer holds the call
+changes nothing, and the method says so in what it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import IntegrityError
+
+from service.errors import Conflict, Gone
+from service.model import Call, CallStatus, EndReason, LadderEvent, Step
+from service.storage import refs
+from service.storage.call_queries import CallQueries, count_live
+from service.storage.call_rows import fetch, insert_call, insert_steps
+from service.storage.refs import Used
+from service.storage.tables import calls
+from service.times import Millis
+
+__all__ = ["Calls", "Used"]
+
+ADMISSION = 7_300_002
+"""Advisory lock (Postgres) under which calls are counted and admitted."""
+
+START_MILLIS = 15_000
+"""How long a claimed call may take to start before it counts as never connected."""
+
+KNOWN = "This call is known already"
+
+SOCKET_EVENTS = (LadderEvent.SOCKET, LadderEvent.START, LadderEvent.SOCKET_LOST)
+
+
+class Calls(CallQueries):
+    def admit(self, call: Call, ref_digest: str, limit: int) -> bool:
+        """Add a call that waits for its socket, with its ladder and its reference.
+
+        False, and nothing is written, where ``limit`` calls are live. The reference expires with
+        ``call.expires_at``. Raises ``Conflict`` where the connector has a call of this provider id.
+        """
+        if call.expires_at is None:
+            raise ValueError("a call that waits for its socket needs expires_at")
+        with self._database.write() as connection:
+            self._database.take_turns(connection, ADMISSION)
+            if count_live(connection) >= limit:
+                if _known(connection, call):
+                    raise Conflict(KNOWN)
+                return False
+            _insert(connection, call)
+            refs.issue(connection, ref_digest, call.id, call.expires_at)
+            return True
+
+    def add(self, call: Call) -> None:
+        """Add a call that is over already, with its ladder. Raises ``Conflict`` like ``admit``."""
+        with self._database.write() as connection:
+            _insert(connection, call)
+
+    def reissue(
+        self, call_id: str, ref_digest: str, expires_at: Millis, steps: Sequence[Step]
+    ) -> Call | None:
+        """Another reference for a live call whose provider asked again; counts as an attempt.
+
+        The steps get the status that the call has. ``None`` where the call is not live.
+        """
+        with self._database.write() as connection:
+            call = _live(connection, call_id)
+            if call is None:
+                return None
+            refs.issue(connection, ref_digest, call_id, expires_at)
+            waiting = call.status is CallStatus.INCOMING
+            return _advance(
+                connection,
+                call,
+                [replace(step, status=call.status) for step in steps],
+                attempts=call.attempts + 1,
+                expires_at=expires_at if waiting else call.expires_at,
+            )
+
+    def claim(
+        self, ref_digest: str, provider: str, leg_id: str, at: Millis, *, redial: bool = False
+    ) -> Call:
+        """Give the call to a leg. With ``redial``, by a reference that was used before, unless
+        the leg that used it is about to start.
+
+        An answered call counts as detached from here until its leg has started, and a new one has
+        ``START_MILLIS`` to start, so that a socket which fails in between leaves no call behind
+        that nobody ends.
+
+        Raises ``NotFound`` for a reference that this provider was never given, ``Used``, or
+        ``Gone`` where it has expired or its call is over.
+        """
+        with self._database.write() as connection:
+            call_id = refs.claim(connection, ref_digest, provider, at, again=redial)
+            call = _live(connection, call_id)
+            if call is None:
+                raise Gone(refs.OVER)
+            if redial and _socket_state(call) is LadderEvent.SOCKET:
+                raise Used(call_id)
+            return _advance(
+                connection,
+                call,
+                [Step(LadderEvent.SOCKET, at, call.status)],
+                leg_id=leg_id,
+                detached_at=at if call.status is CallStatus.ANSWERED else None,
+                expires_at=at + START_MILLIS if call.status is CallStatus.INCOMING else None,
+            )
+
+    def answered(self, call_id: str, leg_id: str, session_id: str, at: Millis) -> bool:
+        """The leg's stream has started: the caller is in the room, for the first time or again."""
+        with self._database.write() as connection:
+            call = _held(connection, call_id, leg_id)
+            if call is None or _socket_state(call) is not LadderEvent.SOCKET:
+                return False
+            _advance(
+                connection,
+                call,
+                [Step(LadderEvent.START, at, CallStatus.ANSWERED)],
+                status=CallStatus.ANSWERED,
+                session_id=session_id,
+                answered_at=at if call.answered_at is None else call.answered_at,
+                detached_at=None,
+                expires_at=None,
+            )
+            return True
+
+    def step(
+        self, call_id: str, leg_id: str, event: LadderEvent, at: Millis, detail: str | None = None
+    ) -> bool:
+        """One more rung from the leg that holds the call. The caller's audio ends the attempts."""
+        with self._database.write() as connection:
+            call = _held(connection, call_id, leg_id)
+            if call is None:
+                return False
+            heard = event is LadderEvent.FIRST_AUDIO_IN
+            _advance(
+                connection,
+                call,
+                [Step(event, at, call.status, detail)],
+                attempts=0 if heard else call.attempts,
+            )
+            return True
+
+    def detached(
+        self,
+        call_id: str,
+        leg_id: str,
+        at: Millis,
+        detail: str | None,
+        stats: Mapping[str, Any] | None,
+    ) -> bool:
+        """The leg has lost its socket, and the call may come back on another."""
+        with self._database.write() as connection:
+            call = _held(connection, call_id, leg_id)
+            if call is None or _socket_state(call) is LadderEvent.SOCKET_LOST:
+                return False
+            _advance(
+                connection,
+                call,
+                [Step(LadderEvent.SOCKET_LOST, at, call.status, detail)],
+                detached_at=at if call.status is CallStatus.ANSWERED else None,
+                stats=call.stats if stats is None else dict(stats),
+            )
+            return True
+
+    def orphaned(self, at: Millis) -> int:
+        """At start-up: no answered call has a socket any more. Returns how many had one."""
+        with self._database.write() as connection:
+            rows = connection.execute(
+                update(calls)
+                .where(calls.c.status == CallStatus.ANSWERED, calls.c.detached_at.is_(None))
+                .values(detached_at=at)
+                .returning(calls.c.id)
+            )
+            call_ids = rows.scalars().all()
+            lost = Step(LadderEvent.SOCKET_LOST, at, CallStatus.ANSWERED, "the process restarted")
+            insert_steps(connection, call_ids, [lost])
+            return len(call_ids)
+
+    def end(
+        self,
+        call_id: str,
+        status: CallStatus,
+        reason: EndReason,
+        at: Millis,
+        *,
+        leg_id: str | None = None,
+        detail: str | None = None,
+        stats: Mapping[str, Any] | None = None,
+    ) -> Call | None:
+        """End a live call; with ``leg_id``, only if that leg holds it. ``None``: no change."""
+        if status.is_live:
+            raise ValueError(f"{status} is not an end")
+        with self._database.write() as connection:
+            call = _live(connection, call_id)
+            if call is None or leg_id not in (None, call.leg_id):
+                return None
+            return _advance(
+                connection,
+                call,
+                [Step(LadderEvent.END, at, status, reason.value if detail is None else detail)],
+                status=status,
+                ended_at=at,
+                end_reason=reason,
+                detached_at=None,
+                stats=call.stats if stats is None else dict(stats),
+            )
+
+    def save_stats(self, call_id: str, leg_id: str, stats: Mapping[str, Any]) -> bool:
+        """The final statistics of the leg that held the call to its end."""
+        with self._database.write() as connection:
+            call = _locked(connection, call_id)
+            if call is None or call.status.is_live or call.leg_id != leg_id:
+                return False
+            _advance(connection, call, [], stats=dict(stats))
+            return True
+
+
+def _insert(connection: Connection, call: Call) -> None:
+    try:
+        insert_call(connection, call)
+    except IntegrityError:
+        raise Conflict(KNOWN) from None
+
+
+def _known(connection: Connection, call: Call) -> bool:
+    query = select(calls.c.id).where(
+        calls.c.connector_id == call.connector_id,
+        calls.c.provider_call_id == call.provider_call_id,
+    )
+    return connection.execute(query).first() is not None
+
+
+def _locked(connection: Connection, call_id: str) -> Call | None:
+    found = fetch(connection, select(calls).where(calls.c.id == call_id).with_for_update())
+    return found[0] if found else None
+
+
+def _live(connection: Connection, call_id: str) -> Call | None:
+    call = _locked(connection, call_id)
+    return call if call is not None and call.status.is_live else None
+
+
+def _held(connection: Connection, call_id: str, leg_id: str) -> Call | None:
+    call = _live(connection, call_id)
+    return call if call is not None and call.leg_id == leg_id else None
+
+
+def _socket_state(call: Call) -> LadderEvent | None:
+    """How far the leg that holds the call has come: claimed, started or lost."""
+    return next((step.event for step in reversed(call.steps) if step.event in SOCKET_EVENTS), None)
+
+
+def _advance(connection: Connection, call: Call, steps: Sequence[Step], **changes: Any) -> Call:
+    """Write the changes and the steps; the call as it is now."""
+    connection.execute(update(calls).where(calls.c.id == call.id).values(**changes))
+    insert_steps(connection, [call.id], steps)
+    return replace(call, steps=(*call.steps, *steps), **changes)

@@ -1,0 +1,176 @@
+"""The database: connections, transactions and the way to the current schema.
+
+An engine is built on first use, so that a process may fork between making a ``Database`` and using
+it. Neither the URL nor the values of a statement appear in errors: they hold passwords and keys.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from sqlite3 import Connection as SQLiteConnection
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy.exc import ArgumentError, DataError
+
+from service.errors import Invalid, SettingsError
+from service.storage import migrations
+
+if sys.platform != "win32":
+    import fcntl
+
+POOL_SIZE = 10
+"""Connections at most. Small hosted Postgres plans allow 20, and a release needs some too."""
+
+POOL_SECONDS = 10
+LOCK_SECONDS = 5
+
+# A server that vanished must not hold a thread for the two hours of the system's own keepalive.
+POSTGRES_TIMEOUTS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+
+MIGRATION = 7_300_001
+"""Advisory lock (Postgres) of whoever migrates. Any number does that nobody else takes."""
+
+
+class Database:
+    """One database by URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``."""
+
+    def __init__(self, url: str) -> None:
+        self._url = _parsed(url)
+        self._is_sqlite = self._url.get_backend_name() == "sqlite"
+        self._building = threading.Lock()
+        self._built: Engine | None = None
+        # SQLite has one writer, and those who find it busy poll with growing pauses. Among the
+        # threads of this process a lock is fairer: the worst wait of 16 falls to a sixth.
+        self._writing = threading.Lock() if self._is_sqlite else nullcontext()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes; an exception rolls it back.
+
+        On SQLite it holds the write lock from the start. A transaction that reads first and asks
+        for the lock later is refused at once ("database is locked") where another wrote meanwhile.
+        """
+        with self._writing, self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    def take_turns(self, connection: Connection, key: int) -> None:
+        """Let one transaction at a time past here, until it ends. SQLite has one writer anyway."""
+        if not self._is_sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+    def migrate(self) -> None:
+        """Create the database's folder and bring its schema to the newest revision.
+
+        Several processes may try at once: one does it, the others wait and find it done. A failed
+        revision leaves nothing behind.
+        """
+        with self._migration_lock(), self.write() as connection:
+            self.take_turns(connection, MIGRATION)
+            migrations.upgrade(connection)
+
+    def check(self) -> None:
+        """Raise unless the database answers and has a schema."""
+        with self.read() as connection:
+            connection.execute(text("SELECT 1 FROM alembic_version"))
+
+    def close(self) -> None:
+        """Close what is idle. Using the database again opens it again."""
+        with self._building:
+            if self._built is not None:
+                self._built.dispose()
+                self._built = None
+
+    def _engine(self) -> Engine:
+        with self._building:
+            if self._built is None:
+                self._built = _sqlite(self._url) if self._is_sqlite else _postgres(self._url)
+            return self._built
+
+    @contextmanager
+    def _transaction(self, sqlite_begin: str) -> Iterator[Connection]:
+        with self._engine().connect() as connection:
+            connection.execution_options(sqlite_begin=sqlite_begin)
+            try:
+                with connection.begin():
+                    yield connection
+            except (DataError, UnicodeEncodeError):
+                # Postgres stores no NUL character in text, and nobody stores half a surrogate pair.
+                raise Invalid("A value holds a character that cannot be stored.") from None
+
+    @contextmanager
+    def _migration_lock(self) -> Iterator[None]:
+        """On SQLite, a lock file: switching to WAL and long revisions outlast the busy time-out."""
+        if not self._is_sqlite:
+            yield
+            return
+        path = Path(self._url.database or "")
+        # Webhook keys are in there: nobody else on the machine is to read them.
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with Path(f"{path}.lock").open("w") as lock:
+            # Without fcntl there is the write transaction alone, which queues for LOCK_SECONDS.
+            if sys.platform != "win32":
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _parsed(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise SettingsError("DATABASE_URL is not a database URL.") from None
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise SettingsError("DATABASE_URL must name a file: SQLite in memory has one per thread.")
+    return url
+
+
+def _postgres(url: URL) -> Engine:
+    return create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        pool_pre_ping=True,
+        connect_args=POSTGRES_TIMEOUTS,
+    )
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        # The driver would begin transactions by its own rules: never before DDL, and never
+        # IMMEDIATE for those that write. https://docs.python.org/3/library/sqlite3.html#transaction-control
+        connect_args={"isolation_level": None, "timeout": LOCK_SECONDS},
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: SQLiteConnection, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options()["sqlite_begin"])
+
+    return engine

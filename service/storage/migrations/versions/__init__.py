@@ -1,0 +1,1 @@
+"""The revisions of the schema, oldest first by name. None is edited once it has been released."""

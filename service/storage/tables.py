@@ -1,0 +1,102 @@
+"""The tables. Names match the fields of the values in ``model`` where both exist.
+
+Times are epoch milliseconds. ``seq`` orders rows of one millisecond. States and events are stored
+as their words, so that a new one needs no migration.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+# Constraints without a name cannot be altered by a later migration.
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only where the key's type is INTEGER exactly.
+RowNumber = BigInteger().with_variant(Integer, "sqlite")
+
+# None is SQL's NULL, not JSON's null.
+Document = JSON(none_as_null=True)
+
+connectors = Table(
+    "connectors",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("provider", String, nullable=False),
+    Column("name", String),
+    Column("webhook_key", String, nullable=False),
+    # Keys are looked up by digest: how long an index takes then says nothing about the key.
+    Column("webhook_key_digest", String, nullable=False, unique=True),
+    Column("default_room_id", String),
+    Column("default_rule_id", String),
+    Column("region", String),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("provider", String, nullable=False),
+    Column("provider_call_id", String, nullable=False),
+    # Not a foreign key: a call outlives its connector.
+    Column("connector_id", String),
+    Column("room_id", String, index=True),
+    Column("rule_id", String),
+    Column("session_id", String, index=True),
+    Column("caller", String, nullable=False),
+    Column("callee", String, nullable=False),
+    Column("status", String, nullable=False, index=True),
+    Column("participant_id", String, nullable=False),
+    Column("participant_name", String, nullable=False),
+    Column("participant_metadata", Document, nullable=False),
+    Column("region", String),
+    Column("started_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("answered_at", BigInteger),
+    Column("detached_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("end_reason", String),
+    Column("leg_id", String),
+    Column("attempts", Integer, nullable=False),
+    Column("stats", Document),
+    UniqueConstraint("connector_id", "provider_call_id"),
+)
+
+refs = Table(
+    "refs",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("call_id", ForeignKey(calls.c.id), nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("claimed_at", BigInteger),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("call_id", ForeignKey(calls.c.id), nullable=False, index=True),
+    Column("event", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("status", String, nullable=False),
+    Column("detail", String),
+)

@@ -1,0 +1,118 @@
+"""Fixtures that every room's tests share: a fake clock and a real database of each kind.
+
+Tests that ask for ``database`` run twice, on SQLite and on Postgres. Where no Postgres answers,
+its half is skipped, or fails if ``REQUIRE_POSTGRES`` is set. ``TEST_DATABASE_URL`` names another
+server; everything happens in a schema that is dropped at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from clocks import FakeClock
+
+from service.storage.database import Database
+from service.storage.tables import metadata
+
+LOCAL_POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/test"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@contextmanager
+def _schema(engine: sa.Engine) -> Iterator[str]:
+    """URL of a new, empty schema, which is dropped again on leaving."""
+    name = "test_" + secrets.token_hex(6)
+    with engine.begin() as connection:
+        connection.execute(sa.schema.CreateSchema(name))
+    url = engine.url.update_query_dict({"options": f"-csearch_path={name}"})
+    try:
+        yield url.render_as_string(hide_password=False)
+    finally:
+        with engine.begin() as connection:
+            connection.execute(sa.schema.DropSchema(name, cascade=True))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
+    """A function that makes a new, empty schema and returns its URL."""
+    url = sa.make_url(os.environ.get("TEST_DATABASE_URL") or LOCAL_POSTGRES)
+    engine = sa.create_engine(
+        url.set(drivername="postgresql+psycopg"), connect_args={"connect_timeout": 3}
+    )
+    try:
+        engine.connect().close()
+    except sa.exc.OperationalError:
+        sentence = f"No Postgres answers at {engine.url.host}:{engine.url.port}."
+        if os.environ.get("REQUIRE_POSTGRES"):
+            pytest.fail(sentence, pytrace=False)
+        pytest.skip(sentence)
+    with ExitStack() as schemas:
+        yield lambda: schemas.enter_context(_schema(engine))
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: Callable[[], str]) -> Iterator[Database]:
+    database = Database(postgres())
+    database.migrate()
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file to copy, which is faster than migrating for every test."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """URL of an empty, migrated SQLite database."""
+    path = tmp_path / "patchbay.db"
+    shutil.copyfile(migrated_sqlite, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def sqlite_database(sqlite_url: str) -> Iterator[Database]:
+    """An empty, migrated SQLite database, for tests that need no second kind."""
+    database = Database(sqlite_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """An empty, migrated database of each kind."""
+    if request.param == "sqlite":
+        sqlite: Database = request.getfixturevalue("sqlite_database")
+        return sqlite
+    postgres: Database = request.getfixturevalue("migrated_postgres")
+    with postgres.write() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    return postgres
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a database of each kind that has no tables yet."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/new/folder/patchbay.db"
+    make: Callable[[], str] = request.getfixturevalue("postgres")
+    return make()

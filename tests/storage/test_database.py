@@ -1,0 +1,302 @@
+"""Transactions, schema and secrecy of the database, on both kinds."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from races import at_once
+from records import a_connector
+from sqlalchemy import Connection, func, insert, inspect, make_url, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from service.errors import Invalid, ServiceError, SettingsError
+from service.storage import migrations
+from service.storage.connectors import Connectors
+from service.storage.database import Database
+from service.storage.tables import connectors, metadata
+
+ROOT = Path(__file__).parents[2]
+LOCKS = Path("/proc/locks")
+
+
+def add(connection: Connection, connector_id: str) -> None:
+    connection.execute(
+        insert(connectors).values(
+            id=connector_id,
+            provider="twilio",
+            webhook_key="whk_" + connector_id,
+            webhook_key_digest=connector_id,
+            created_at=1,
+        )
+    )
+
+
+def count(connection: Connection) -> int:
+    return connection.execute(select(func.count()).select_from(connectors)).scalar_one()
+
+
+def python(script: str, url: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, url],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_making_a_database_opens_nothing(tmp_path: Path) -> None:
+    Database(f"sqlite:///{tmp_path}/folder/patchbay.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_made_before_a_fork_is_used_after_it(sqlite_url: str) -> None:
+    script = """
+import os, sys
+from service.storage.connectors import Connectors
+from service.storage.database import Database
+database = Database(sys.argv[1])
+child = os.fork()
+found = Connectors(database).all()
+if child == 0:
+    os._exit(len(found))
+print(found, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert python(script, sqlite_url).communicate(timeout=60) == ("() 0\n", "")
+
+
+def test_migrate_makes_the_schema_that_tables_describes(empty_url: str) -> None:
+    database = Database(empty_url)
+    database.migrate()
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    database.close()
+
+
+def test_migrate_again_keeps_what_is_stored(database: Database) -> None:
+    with database.write() as connection:
+        add(connection, "cn_1")
+    database.migrate()
+    with database.read() as connection:
+        assert count(connection) == 1
+
+
+def test_migrate_leaves_alembic_alone_when_there_is_nothing_to_do(sqlite_url: str) -> None:
+    script = """
+import sys
+from service.storage.database import Database
+Database(sys.argv[1]).migrate()
+print("alembic" in sys.modules)
+"""
+    assert python(script, sqlite_url).communicate(timeout=60) == ("False\n", "")
+
+
+def test_processes_that_migrate_at_once_all_succeed(empty_url: str) -> None:
+    script = """
+import sys
+from service.storage.database import Database
+database = Database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+database.migrate()
+database.check()
+"""
+    processes = [python(script, empty_url) for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    results = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    assert results == [("", 0)] * 3
+
+
+@pytest.mark.skipif(not LOCKS.exists(), reason="only Linux tells who waits for a lock file")
+def test_migrate_waits_for_whoever_holds_the_lock_file(tmp_path: Path) -> None:
+    path = tmp_path / "patchbay.db"
+    script = """
+import sys
+from service.storage.database import Database
+Database(sys.argv[1]).migrate()
+"""
+    with Path(f"{path}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = python(script, f"sqlite:///{path}")
+        while not re.search(rf"-> FLOCK .* {process.pid} ", LOCKS.read_text()):
+            assert process.poll() is None
+        assert not path.exists()
+    assert process.communicate(timeout=60) == ("", "")
+    Database(f"sqlite:///{path}").check()
+
+
+def test_a_revision_that_fails_leaves_nothing_behind(empty_url: str) -> None:
+    url = make_url(empty_url)
+    if url.get_backend_name() == "sqlite":
+        Path(str(url.database)).parent.mkdir(parents=True)
+    database = Database(empty_url)
+
+    def fail_after_upgrade() -> None:
+        with database.write() as connection:
+            migrations.upgrade(connection)
+            assert inspect(connection).has_table("calls")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_upgrade()
+    with database.read() as connection:
+        assert inspect(connection).get_table_names() == []
+    database.close()
+
+
+def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
+    assert ScriptDirectory(str(migrations.FOLDER)).get_heads() == [migrations.head()]
+
+
+def test_migrate_refuses_a_database_that_is_ahead_of_the_code(empty_url: str) -> None:
+    database = Database(empty_url)
+    database.migrate()
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ServiceError, match="revision 9999, newer than this version"):
+        database.migrate()
+    database.close()
+
+
+def test_check_passes_only_once_there_is_a_schema(empty_url: str) -> None:
+    database = Database(empty_url)
+    with pytest.raises(DBAPIError):
+        database.check()
+    database.migrate()
+    database.check()
+    database.close()
+
+
+def test_a_write_that_raises_is_rolled_back(database: Database) -> None:
+    def fail_after_adding() -> None:
+        with database.write() as connection:
+            add(connection, "cn_1")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_adding()
+    with database.read() as connection:
+        assert count(connection) == 0
+
+
+def test_readers_see_the_last_commit_while_somebody_writes(database: Database) -> None:
+    with database.write() as writer:
+        add(writer, "cn_1")
+        with database.read() as reader:
+            assert count(reader) == 0
+    with database.read() as reader:
+        assert count(reader) == 1
+
+
+def test_transactions_that_take_turns_see_what_the_one_before_wrote(database: Database) -> None:
+    def append(_: int) -> None:
+        with database.write() as connection:
+            database.take_turns(connection, 1)
+            add(connection, f"cn_{count(connection)}")
+
+    assert at_once(16, append) == [None] * 16
+    with database.read() as connection:
+        assert count(connection) == 16
+
+
+def test_writers_of_several_processes_queue_on_sqlite(
+    sqlite_database: Database, sqlite_url: str
+) -> None:
+    """A ``Database`` each shares no lock with the others, as if in processes of their own."""
+    with sqlite_database.write() as connection:
+        add(connection, "cn_1")
+
+    def increment(_: int) -> None:
+        own = Database(sqlite_url)
+        for _ in range(10):
+            with own.write() as connection:
+                number = connection.execute(select(connectors.c.created_at)).scalar_one()
+                connection.execute(update(connectors).values(created_at=number + 1))
+        own.close()
+
+    assert at_once(8, increment) == [None] * 8
+    with sqlite_database.read() as connection:
+        assert connection.execute(select(connectors.c.created_at)).scalar_one() == 81
+
+
+def test_a_write_holds_the_lock_of_sqlite_before_it_writes(
+    sqlite_database: Database, sqlite_url: str
+) -> None:
+    impatient = sqlite3.connect(str(make_url(sqlite_url).database), timeout=0)
+    with sqlite_database.read():
+        impatient.execute("BEGIN IMMEDIATE").connection.rollback()
+    with (
+        sqlite_database.write(),
+        pytest.raises(sqlite3.OperationalError, match="database is locked"),
+    ):
+        impatient.execute("BEGIN IMMEDIATE")
+    impatient.close()
+
+
+def test_a_closed_database_opens_again(database: Database) -> None:
+    database.close()
+    database.check()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [("journal_mode", "wal"), ("synchronous", 1), ("foreign_keys", 1), ("busy_timeout", 5000)],
+)
+def test_every_sqlite_connection_is_configured(
+    sqlite_database: Database, pragma: str, value: object
+) -> None:
+    with sqlite_database.read() as one, sqlite_database.read() as other:
+        assert one.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+        assert other.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+
+
+@pytest.mark.parametrize("url", ["", "hunter2", "sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_url_that_cannot_work_is_refused_without_quoting_it(url: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL") as refused:
+        Database(url)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_no_error_holds_the_password_when_the_server_is_away() -> None:
+    database = Database("postgresql+psycopg://me:hunter2@127.0.0.1:1/patchbay")
+    with pytest.raises(DBAPIError) as refused:
+        database.check()
+    assert "hunter2" not in repr(refused.value) + str(refused.value) + repr(database)
+
+
+def test_no_error_holds_what_was_to_be_stored(database: Database) -> None:
+    store = Connectors(database)
+    connector = a_connector()
+    store.add(connector)
+    with pytest.raises(DBAPIError) as refused:
+        store.add(connector)
+    assert connector.webhook_key not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\x00b"], ids=["half a pair", "NUL"])
+def test_text_that_the_database_cannot_hold_is_invalid(
+    migrated_postgres: Database, name: str
+) -> None:
+    with pytest.raises(Invalid, match="cannot be stored"):
+        Connectors(migrated_postgres).add(a_connector(name=name))
+
+
+def test_half_a_surrogate_pair_is_invalid_on_sqlite_too(sqlite_database: Database) -> None:
+    with pytest.raises(Invalid, match="cannot be stored"):
+        Connectors(sqlite_database).add(a_connector(name="\ud800"))

@@ -1,0 +1,410 @@
+"""How calls begin, move forward and end, on both kinds of database.
+
+The table at the end of the file tries every report on a call in every state: what it changes where
+it applies, and that it changes nothing where it comes late, twice or from another leg.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from races import at_once
+from records import a_call
+
+from service.errors import Conflict, NotFound
+from service.model import WEBSOCKET, Call, CallStatus, EndReason, LadderEvent, Step
+from service.storage.calls import Calls
+from service.storage.database import Database
+
+
+@pytest.fixture
+def store(database: Database) -> Calls:
+    return Calls(database)
+
+
+def test_an_admitted_call_comes_back_with_its_ladder_and_can_be_claimed(store: Calls) -> None:
+    call = a_call()
+    assert store.admit(call, "ref", 1)
+    assert store.get(call.id) == call
+    assert store.claim("ref", "twilio", "leg", 90_999).id == call.id
+
+
+def test_admit_at_the_limit_writes_nothing(store: Calls) -> None:
+    first, second = a_call(), a_call()
+    assert store.admit(first, "ref1", 1)
+    assert store.admit(second, "ref2", 1) is False
+    assert store.live() == 1
+    with pytest.raises(NotFound):
+        store.get(second.id)
+    with pytest.raises(NotFound):
+        store.claim("ref2", "twilio", "leg", 2_000)
+
+
+def test_a_call_that_ends_makes_room_for_another(store: Calls) -> None:
+    first, second = a_call(), a_call()
+    assert store.admit(first, "ref1", 1)
+    assert store.end(first.id, CallStatus.ABANDONED, EndReason.NO_SOCKET, 2_000)
+    assert store.admit(second, "ref2", 1)
+
+
+@pytest.mark.parametrize("limit", [1, 10], ids=["full", "not full"])
+def test_admit_refuses_a_call_that_the_connector_has_already(store: Calls, limit: int) -> None:
+    call = a_call()
+    assert store.admit(call, "ref1", 1)
+    again = replace(a_call(), provider_call_id=call.provider_call_id)
+    with pytest.raises(Conflict, match="known already"):
+        store.admit(again, "ref2", limit)
+    with pytest.raises(NotFound):
+        store.claim("ref2", "twilio", "leg", 2_000)
+    assert store.page().items == (call,)
+
+
+def test_two_connectors_may_have_a_call_of_the_same_provider_id(store: Calls) -> None:
+    call = a_call()
+    assert store.admit(call, "ref1", 10)
+    elsewhere = replace(a_call(), provider_call_id=call.provider_call_id, connector_id="cn_2")
+    assert store.admit(elsewhere, "ref2", 10)
+
+
+def test_calls_without_a_connector_never_conflict(store: Calls) -> None:
+    for ref in ("ref1", "ref2"):
+        call = a_call(provider=WEBSOCKET, connector_id=None, provider_call_id="same")
+        assert store.admit(call, ref, 10)
+
+
+def test_admit_needs_to_know_when_the_call_expires(store: Calls) -> None:
+    with pytest.raises(ValueError, match="expires_at"):
+        store.admit(a_call(expires_at=None), "ref", 10)
+
+
+def test_a_rejected_call_is_stored_whatever_the_limit_and_only_once(store: Calls) -> None:
+    call = a_call(status=CallStatus.REJECTED, end_reason=EndReason.NO_ROUTE, ended_at=1_000)
+    store.add(call)
+    assert store.get(call.id) == call
+    assert store.live() == 0
+    with pytest.raises(Conflict, match="known already"):
+        store.add(replace(a_call(), provider_call_id=call.provider_call_id))
+
+
+def test_many_simultaneous_admissions_stop_exactly_at_the_limit(store: Calls) -> None:
+    results = at_once(16, lambda index: store.admit(a_call(), f"ref{index}", 5))
+    assert sorted(results, key=str) == [False] * 11 + [True] * 5
+    assert store.live() == 5
+
+
+def test_one_of_two_simultaneous_admissions_of_a_call_conflicts(store: Calls) -> None:
+    results = at_once(
+        2, lambda index: store.admit(a_call(provider_call_id="CA1"), f"ref{index}", 5)
+    )
+    assert results.count(True) == 1
+    assert [type(result) for result in results if result is not True] == [Conflict]
+    assert store.live() == 1
+
+
+def test_one_of_an_admission_and_a_rejection_of_a_call_conflicts(store: Calls) -> None:
+    def admit_or_reject(index: int) -> None:
+        call = a_call(provider_call_id="CA1")
+        if index:
+            store.admit(call, "ref", 5)
+        else:
+            store.add(call)
+
+    results = at_once(2, admit_or_reject)
+    assert [type(result) for result in results].count(Conflict) == 1
+    assert store.page().total == 1
+
+
+def test_one_of_many_simultaneous_ends_ends_the_call(store: Calls) -> None:
+    call = a_call()
+    assert store.admit(call, "ref", 1)
+    results = at_once(
+        8, lambda index: store.end(call.id, CallStatus.ENDED, EndReason.ROOM_CLOSED, 2_000 + index)
+    )
+    assert [result for result in results if result is not None] == [store.get(call.id)]
+
+
+def test_a_loss_reported_by_many_at_once_is_one_rung(store: Calls) -> None:
+    call = a_call()
+    assert store.admit(call, "ref", 1)
+    store.claim("ref", "twilio", "leg", 2_000)
+    results = at_once(8, lambda _: store.detached(call.id, "leg", 3_000, None, None))
+    assert sorted(results, key=str) == [False] * 7 + [True]
+    events = [step.event for step in store.get(call.id).steps]
+    assert events.count(LadderEvent.SOCKET_LOST) == 1
+
+
+def test_what_end_and_reissue_return_is_what_is_stored(store: Calls) -> None:
+    call = a_call()
+    assert store.admit(call, "ref", 1)
+    again = store.reissue(call.id, "ref2", 95_000, [Step(LadderEvent.MARKUP, 5, call.status)])
+    assert again == store.get(call.id)
+    ended = store.end(call.id, CallStatus.ENDED, EndReason.ENDED_BY_API, 9, detail="by Ann")
+    assert ended == store.get(call.id)
+    assert ended is not None
+    assert ended.steps[-1] == Step(LadderEvent.END, 9, CallStatus.ENDED, "by Ann")
+
+
+def test_a_rung_of_a_reissue_has_the_status_of_the_call_by_then(store: Calls) -> None:
+    call = answered(store)
+    asked_again = Step(LadderEvent.WEBHOOK, 5_000, CallStatus.INCOMING)
+    again = store.reissue(call.id, "ref9", 95_000, [asked_again])
+    assert again is not None
+    assert again.steps[-1].status is CallStatus.ANSWERED
+
+
+def test_a_call_cannot_end_in_a_live_state(store: Calls) -> None:
+    call = answered(store)
+    with pytest.raises(ValueError, match="incoming is not an end"):
+        store.end(call.id, CallStatus.INCOMING, EndReason.BUSY, 5_000)
+    assert store.get(call.id) == call
+
+
+def test_statistics_of_the_last_leg_stay_where_an_end_brings_none(store: Calls) -> None:
+    call = lost(store)
+    ended = store.end(call.id, CallStatus.FAILED, EndReason.CONNECTION_LOST, 5_000)
+    assert ended is not None
+    assert ended.stats == {"frames": 1}
+
+
+def test_a_restart_detaches_every_answered_call_that_had_a_socket(store: Calls) -> None:
+    attached = []
+    for number in range(3):
+        call = a_call()
+        assert store.admit(call, f"ref{number}", 10)
+        store.claim(f"ref{number}", "twilio", "leg", 2_000)
+        assert store.answered(call.id, "leg", "session", 2_100)
+        attached.append(call.id)
+    assert store.detached(attached[2], "leg", 2_500, None, None)
+    assert store.admit(a_call(), "ref9", 10)
+    assert store.orphaned(5_000) == 2
+    assert [call.detached_at for call in store.lost(9_999)] == [5_000, 5_000, 2_500]
+    assert store.get(attached[0]).steps[-1] == Step(
+        LadderEvent.SOCKET_LOST, 5_000, CallStatus.ANSWERED, "the process restarted"
+    )
+    assert store.orphaned(6_000) == 0
+
+
+# The states a call can be in, each reached the way it is reached in life.
+
+
+def incoming(store: Calls) -> Call:
+    call = a_call(id="c1", expires_at=91_000)
+    assert store.admit(call, "ref1", 10)
+    return call
+
+
+def claimed(store: Calls) -> Call:
+    incoming(store)
+    return store.claim("ref1", "twilio", "A", 2_000)
+
+
+def answered(store: Calls) -> Call:
+    claimed(store)
+    assert store.answered("c1", "A", "s1", 2_100)
+    return store.get("c1")
+
+
+def lost(store: Calls) -> Call:
+    answered(store)
+    assert store.detached("c1", "A", 3_000, "1006", {"frames": 1})
+    return store.get("c1")
+
+
+def reclaimed(store: Calls) -> Call:
+    lost(store)
+    assert store.reissue("c1", "ref2", 95_000, ())
+    return store.claim("ref2", "twilio", "B", 4_000)
+
+
+def back(store: Calls) -> Call:
+    reclaimed(store)
+    assert store.answered("c1", "B", "s1", 4_100)
+    return store.get("c1")
+
+
+def ended(store: Calls) -> Call:
+    answered(store)
+    over = store.end("c1", CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 4_500, leg_id="A")
+    assert over is not None
+    return over
+
+
+STATES = (incoming, claimed, answered, lost, reclaimed, back, ended)
+
+NOW = 5_000
+STATS = {"frames": 9}
+END = {"status": CallStatus.ENDED, "ended_at": NOW, "end_reason": EndReason.ENDED_BY_API}
+
+
+def end(store: Calls, **only: Any) -> Call | None:
+    return store.end("c1", CallStatus.ENDED, EndReason.ENDED_BY_API, NOW, **only)
+
+
+def heard(store: Calls, leg: str) -> bool:
+    return store.step("c1", leg, LadderEvent.FIRST_AUDIO_IN, NOW, "9 ms")
+
+
+def played(store: Calls, leg: str) -> bool:
+    return store.step("c1", leg, LadderEvent.FIRST_AUDIO_OUT, NOW)
+
+
+def markup(store: Calls) -> Call | None:
+    rung = Step(LadderEvent.MARKUP, NOW, CallStatus.INCOMING)
+    return store.reissue("c1", "ref9", 99_000, [rung])
+
+
+Report = Callable[[Calls], object]
+
+# A report, the rung it adds (event, detail), and what it changes in the states where it applies.
+REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[str, Any]]]] = {
+    "leg A starts": (
+        lambda store: store.answered("c1", "A", "s2", NOW),
+        ("start", None),
+        {
+            claimed: {
+                "status": CallStatus.ANSWERED,
+                "answered_at": NOW,
+                "session_id": "s2",
+                "expires_at": None,
+            }
+        },
+    ),
+    "leg B starts": (
+        lambda store: store.answered("c1", "B", "s2", NOW),
+        ("start", None),
+        {reclaimed: {"session_id": "s2", "detached_at": None}},
+    ),
+    "leg A is heard": (
+        lambda store: heard(store, "A"),
+        ("first-audio-in", "9 ms"),
+        {claimed: {"attempts": 0}, answered: {"attempts": 0}, lost: {"attempts": 0}},
+    ),
+    "leg B is heard": (
+        lambda store: heard(store, "B"),
+        ("first-audio-in", "9 ms"),
+        {reclaimed: {"attempts": 0}, back: {"attempts": 0}},
+    ),
+    "leg A is played to": (
+        lambda store: played(store, "A"),
+        ("first-audio-out", None),
+        {claimed: {}, answered: {}, lost: {}},
+    ),
+    "leg A loses its socket": (
+        lambda store: store.detached("c1", "A", NOW, "1006", STATS),
+        ("socket-lost", "1006"),
+        {claimed: {"stats": STATS}, answered: {"stats": STATS, "detached_at": NOW}},
+    ),
+    "leg A loses its socket without statistics": (
+        lambda store: store.detached("c1", "A", NOW, None, None),
+        ("socket-lost", None),
+        {claimed: {}, answered: {"detached_at": NOW}},
+    ),
+    "leg B loses its socket": (
+        lambda store: store.detached("c1", "B", NOW, "1006", STATS),
+        ("socket-lost", "1006"),
+        {
+            reclaimed: {"stats": STATS, "detached_at": NOW},
+            back: {"stats": STATS, "detached_at": NOW},
+        },
+    ),
+    "the process restarts": (
+        lambda store: store.orphaned(NOW),
+        ("socket-lost", "the process restarted"),
+        {answered: {"detached_at": NOW}, back: {"detached_at": NOW}},
+    ),
+    "the provider asks again": (
+        markup,
+        ("markup", None),
+        {
+            incoming: {"attempts": 2, "expires_at": 99_000},
+            claimed: {"attempts": 2, "expires_at": 99_000},
+            answered: {"attempts": 2},
+            lost: {"attempts": 2},
+            reclaimed: {"attempts": 3},
+            back: {"attempts": 3},
+        },
+    ),
+    "somebody ends the call": (
+        lambda store: end(store, stats=STATS),
+        ("end", "ended-by-api"),
+        {
+            incoming: {**END, "stats": STATS},
+            claimed: {**END, "stats": STATS},
+            answered: {**END, "stats": STATS},
+            lost: {**END, "stats": STATS, "detached_at": None},
+            reclaimed: {**END, "stats": STATS, "detached_at": None},
+            back: {**END, "stats": STATS},
+        },
+    ),
+    "leg A ends the call": (
+        lambda store: end(store, leg_id="A", detail="bye"),
+        ("end", "bye"),
+        {claimed: END, answered: END, lost: {**END, "detached_at": None}},
+    ),
+    "leg B ends the call": (
+        lambda store: end(store, leg_id="B", detail="bye"),
+        ("end", "bye"),
+        {reclaimed: {**END, "detached_at": None}, back: END},
+    ),
+    "final statistics of leg A": (
+        lambda store: store.save_stats("c1", "A", STATS),
+        None,
+        {ended: {"stats": STATS}},
+    ),
+    "final statistics of leg B": (
+        lambda store: store.save_stats("c1", "B", STATS),
+        None,
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: str(state.__name__))
+@pytest.mark.parametrize("report", REPORTS)
+def test_a_report_changes_the_call_where_it_applies_and_nothing_elsewhere(
+    store: Calls, report: str, state: Callable[[Calls], Call]
+) -> None:
+    say, rung, applies = REPORTS[report]
+    state(store)
+    before = store.get("c1")
+    said = say(store)
+    after = store.get("c1")
+    if state not in applies:
+        assert not said
+        assert after == before
+        return
+    assert said
+    changed = {
+        field.name: getattr(after, field.name)
+        for field in fields(Call)
+        if field.name != "steps" and getattr(after, field.name) != getattr(before, field.name)
+    }
+    assert changed == applies[state]
+    added = [] if rung is None else [Step(LadderEvent(rung[0]), NOW, after.status, rung[1])]
+    assert after.steps == (*before.steps, *added)
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_a_report_on_an_unknown_call_changes_nothing(store: Calls, report: str) -> None:
+    bystander = a_call(id="c2")
+    assert store.admit(bystander, "ref", 10)
+    assert not REPORTS[report][0](store)
+    assert store.get("c2") == bystander
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: str(state.__name__))
+@pytest.mark.parametrize("report", [name for name in REPORTS if name != "the process restarts"])
+def test_a_report_on_one_call_leaves_the_others_alone(
+    store: Calls, report: str, state: Callable[[Calls], Call]
+) -> None:
+    bystander = a_call(id="c2")
+    assert store.admit(bystander, "ref", 10)
+    assert store.claim("ref", "twilio", "A", 2_000)
+    assert store.answered("c2", "A", "s1", 2_100)
+    unchanged = store.get("c2")
+    state(store)
+    REPORTS[report][0](store)
+    assert store.get("c2") == unchanged
