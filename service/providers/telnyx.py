@@ -1,0 +1,146 @@
+"""Telnyx: TeXML and media streaming.
+
+https://developers.telnyx.com/docs/voice/programmable-voice/texml-verbs/stream
+https://developers.telnyx.com/docs/voice/programmable-voice/media-streaming
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from xml.etree.ElementTree import Element, SubElement
+
+from service.errors import RemoteError
+from service.model import Refusal
+from service.providers.base import Markup, Provider
+from service.providers.dialect import PhoneWire, encoding
+from service.providers.messages import (
+    Document,
+    optional_section,
+    optional_text,
+    optional_whole,
+    section,
+    symbol,
+    text,
+)
+from service.wire import SAMPLE_RATE, Complaint, Encoding, Event, Played, Started
+
+PCMU = "pcmu"
+
+# Telnyx's older pages write the encodings as MIME types.
+ENCODINGS: Mapping[str, Encoding] = {
+    PCMU: Encoding.MULAW,
+    "pcma": Encoding.ALAW,
+    "audio/x-mulaw": Encoding.MULAW,
+    "audio/x-alaw": Encoding.ALAW,
+}
+
+
+class Telnyx(Provider):
+    name = "telnyx"
+
+    # The documented first request of a call that can still be rejected says in-progress already.
+    tells_progress = False
+
+    def stream(self, media_url: str, ref: str) -> Element:
+        # Connect, because Start would go on at once and Pause holds a call for 180 s only. In the
+        # default mode, mp3, our frames would not be audio. A stream that Telnyx redials by itself
+        # would find its reference used; it asks the webhook instead.
+        connect = Element("Connect")
+        stream = SubElement(
+            connect,
+            "Stream",
+            url=media_url,
+            track="inbound_track",
+            codec="PCMU",
+            bidirectionalMode="rtp",
+            bidirectionalCodec="PCMU",
+            bidirectionalSamplingRate=str(SAMPLE_RATE),
+            enableReconnect="false",
+        )
+        SubElement(stream, "Parameter", name="ref", value=ref)
+        return connect
+
+    def refuse(self, reason: Refusal) -> Markup:
+        return Markup.of(Element("Reject", reason=reason))
+
+    def wire(self) -> TelnyxWire:
+        return TelnyxWire()
+
+
+class TelnyxWire(PhoneWire):
+    """Media streaming in rtp mode. Nothing that is sent names the stream.
+
+    The two directions are independent: the caller is heard in the codec of the telephone line,
+    PCMA in most of the world, whatever the markup asked for; what is sent is PCMU, because the
+    markup's ``bidirectionalCodec`` says so.
+    """
+
+    # Sources disagree whether call_control_id is the CallSid of the webhook, so that a start that
+    # names another call proves nothing. What holds is the reference, which came with the stream.
+    names_call = False
+
+    def _start(self, document: Document) -> Started:
+        start = section(document, "start")
+        media_format = optional_section(start, "media_format")
+        _, inbound = encoding(media_format, "sample_rate", ENCODINGS, PCMU)
+        text(document, "stream_id")
+        return Started(
+            inbound=inbound,
+            outbound=Encoding.MULAW,
+            call_id=text(start, "call_control_id"),
+            ref=_ref(start),
+        )
+
+    def _name(self, document: Document) -> str:
+        # Older streams report an error in a message without an event.
+        if "event" not in document and "error" in document:
+            return "error"
+        return super()._name(document)
+
+    def _event(self, name: str, document: Document) -> list[Event]:
+        match name:
+            case "connected":
+                return []
+            case "mark":
+                self._require_start(name)
+                return [Played(text(section(document, "mark"), "name"))]
+            case "error":
+                return [
+                    _complaint(section(document, "error" if "error" in document else "payload"))
+                ]
+            case _:
+                return super()._event(name, document)
+
+    def _order(self, media: Document) -> int | None:
+        # "Media messages may arrive out of order": the chunk number puts them right.
+        return optional_whole(media, "chunk")
+
+    def _play(self) -> Document:
+        return {"event": "media", "media": {"payload": ""}}
+
+    def _flush(self) -> Document:
+        return {"event": "clear"}
+
+    def _fence(self, name: str) -> Document:
+        return {"event": "mark", "mark": {"name": name}}
+
+
+def _ref(start: Document) -> str | None:
+    """The reference among the custom parameters: an object, or a list of names and values."""
+    parameters = start.get("custom_parameters", start.get("customParameters"))
+    if parameters is None or isinstance(parameters, dict):
+        return optional_text(parameters or {}, "ref")
+    if not isinstance(parameters, list):
+        raise RemoteError("custom_parameters must be an object or a list.")
+    for parameter in parameters:
+        if isinstance(parameter, dict) and parameter.get("name") == "ref":
+            return optional_text(parameter, "value")
+    return None
+
+
+def _complaint(error: Document) -> Complaint:
+    detail = optional_text(error, "detail") or optional_text(error, "title") or ""
+    return Complaint(code=symbol(error, "code"), detail=detail)
+
+
+PROVIDER = Telnyx()

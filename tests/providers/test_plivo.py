@@ -1,0 +1,241 @@
+"""Plivo's contract, its spellings of extra headers, and its markup against the official builder."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from xml.etree import ElementTree
+
+import pytest
+from plivo import plivoxml
+from provider_contract import ProviderContract
+from wire_contract import compact
+
+from service.errors import RemoteError
+from service.model import Refusal
+from service.providers.base import Arrival, Notice
+from service.providers.plivo import PROVIDER
+from service.wire import (
+    Audio,
+    Complaint,
+    Digit,
+    Encoding,
+    Fence,
+    Flush,
+    Flushed,
+    Play,
+    Played,
+    Started,
+    Stopped,
+)
+
+CALL = "11111111-2222-3333-4444-555555555555"
+STREAM = "87654321-4321-4321-4321-cba987654321"
+VOICE = {
+    "BillRate": "0.002",
+    "CallStatus": "ringing",
+    "CallUUID": CALL,
+    "Direction": "inbound",
+    "Event": "StartApp",
+    "From": "14155550100",
+    "To": "14155550199",
+}
+HANG_UP = {
+    **VOICE,
+    "Event": "Hangup",
+    "CallStatus": "completed",
+    "HangupCause": "NORMAL_CLEARING",
+    "HangupSource": "Caller",
+    "Duration": "12",
+}
+START = {
+    "event": "start",
+    "sequenceNumber": 1,
+    "start": {
+        "callId": CALL,
+        "streamId": STREAM,
+        "accountId": "MAXXXXXXXXXXXXXXXXXX",
+        "tracks": ["inbound"],
+        "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000},
+    },
+    "extra_headers": "ref=REF",
+}
+MEDIA = {
+    "event": "media",
+    "sequenceNumber": 42,
+    "streamId": STREAM,
+    "media": {
+        "track": "inbound",
+        "timestamp": "1705312200000",
+        "chunk": 41,
+        "payload": "//8=",
+    },
+    "extra_headers": "ref=REF",
+}
+
+
+class TestPlivo(ProviderContract):
+    provider = PROVIDER
+    arrival = (VOICE, Arrival(CALL, "+14155550100", "+14155550199", False))
+    redirected = (
+        {**VOICE, "Event": "Redirect", "CallStatus": "in-progress"},
+        Arrival(CALL, "+14155550100", "+14155550199", True),
+    )
+    notices = (
+        (HANG_UP, Notice(CALL, True, "NORMAL_CLEARING")),
+        ({"Event": "Hangup", "CallUUID": CALL}, Notice(CALL, True, None)),
+        ({**VOICE, "Event": "Hangup", "CallStatus": "in-progress"}, Notice(CALL, True, None)),
+        *(
+            ({**VOICE, "CallStatus": status}, Notice(CALL, True, None))
+            for status in ("completed", "busy", "no-answer", "failed", "timeout", "cancel")
+        ),
+    )
+    start = START
+    started = Started(Encoding.MULAW, Encoding.MULAW, CALL, "REF")
+    media = MEDIA
+    payload_path = ("media", "payload")
+    decoded = (
+        (MEDIA, [Audio(b"\xff\xff")]),
+        ({**MEDIA, "extra_headers": '{"ref":"REF"}'}, [Audio(b"\xff\xff")]),
+        ({**MEDIA, "media": {**MEDIA["media"], "track": "outbound"}}, []),
+        (
+            {
+                "event": "dtmf",
+                "sequenceNumber": 50,
+                "streamId": STREAM,
+                "dtmf": {"track": "inbound", "digit": "5", "timestamp": "1705312250000"},
+                "extra_headers": "ref=REF",
+            },
+            [Digit("5")],
+        ),
+        ({"event": "dtmf", "dtmf": {"digit": "#"}}, [Digit("#")]),
+        (
+            {"event": "playedStream", "sequenceNumber": 75, "streamId": STREAM, "name": "cp1"},
+            [Played("cp1")],
+        ),
+        ({"event": "played", "streamId": STREAM, "name": "cp1"}, [Played("cp1")]),
+        ({"event": "clearedAudio", "sequenceNumber": 80, "streamId": STREAM}, [Flushed()]),
+        ({"event": "error", "reason": "buffer_overflow"}, [Complaint("error", "buffer_overflow")]),
+        ({"event": "playFailed"}, [Complaint("playFailed", "")]),
+        ({"event": "stop", "streamId": STREAM}, [Stopped()]),
+    )
+    encoded = (
+        (
+            Play(b"\xff\xff"),
+            {
+                "event": "playAudio",
+                "streamId": STREAM,
+                "media": {"contentType": "audio/x-mulaw", "sampleRate": 8000, "payload": "//8="},
+            },
+        ),
+        (Fence("cp1"), {"event": "checkpoint", "streamId": STREAM, "name": "cp1"}),
+        (Flush(), {"event": "clearAudio", "streamId": STREAM}),
+    )
+    early = frozenset(("media", "dtmf", "playedStream", "played", "clearedAudio"))
+
+
+def with_format(encoding: object, rate: object) -> bytes:
+    media_format = {"encoding": encoding, "sampleRate": rate}
+    return compact({**START, "start": {**START["start"], "mediaFormat": media_format}})
+
+
+def test_linear_audio_goes_both_ways_where_the_stream_says_so() -> None:
+    wire = PROVIDER.wire()
+    [started] = wire.receive(with_format("audio/x-l16", 8000))
+    assert started == Started(Encoding.LINEAR, Encoding.LINEAR, CALL, "REF")
+    assert b'"contentType":"audio/x-l16","sampleRate":8000' in wire.send(Play(b"\x01\x00"))[0]
+    assert wire.audio(sound(b"\x01\x00")) == Audio(b"\x01\x00")
+
+
+def test_half_a_sample_is_refused() -> None:
+    wire = PROVIDER.wire()
+    wire.receive(with_format("audio/x-l16", 8000))
+    assert wire.audio(sound(b"\x01\x00\x02")) is None
+    with pytest.raises(RemoteError, match="whole samples"):
+        wire.receive(sound(b"\x01\x00\x02"))
+
+
+def test_the_content_type_is_echoed_without_its_rate() -> None:
+    wire = PROVIDER.wire()
+    wire.receive(with_format("audio/x-mulaw;rate=8000", 8000))
+    assert b'"contentType":"audio/x-mulaw",' in wire.envelope()[0]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "ref=REF",
+        "a=1;ref=REF",
+        "ref=REF;a=1",
+        "a=1,ref=REF,b=2",
+        " ref = REF ",
+        '{"ref":"REF"}',
+        ' {"a":1,"ref":"REF"}',
+        {"ref": "REF"},
+    ],
+)
+def test_the_reference_is_found_in_every_spelling(headers: object) -> None:
+    [started] = PROVIDER.wire().receive(compact({**START, "extra_headers": headers}))
+    assert isinstance(started, Started)
+    assert started.ref == "REF"
+
+
+@pytest.mark.parametrize("headers", [None, "", "{}", {}, "xref=REF", "ref", "a=1;;=;,"])
+def test_a_stream_without_the_reference_still_starts(headers: object) -> None:
+    [started] = PROVIDER.wire().receive(compact({**START, "extra_headers": headers}))
+    assert isinstance(started, Started)
+    assert not started.ref
+
+
+@pytest.mark.parametrize("headers", [7, ["ref=REF"], '{"ref":', '{"ref":7}', "{" * 100_000, True])
+def test_headers_that_are_no_headers_are_refused(headers: object) -> None:
+    with pytest.raises(RemoteError, match=r"extra_headers|ref must be"):
+        PROVIDER.wire().receive(compact({**START, "extra_headers": headers}))
+
+
+@pytest.mark.parametrize("name", ["callId", "streamId"])
+def test_start_without_its_ids_is_refused(name: str) -> None:
+    start = {key: value for key, value in START["start"].items() if key != name}
+    with pytest.raises(RemoteError, match=name):
+        PROVIDER.wire().receive(compact({**START, "start": start}))
+
+
+def test_a_closed_socket_ends_the_call() -> None:
+    wire = PROVIDER.wire()
+    assert (wire.names_call, wire.close_ends_call, wire.paces_itself) == (True, True, True)
+
+
+@pytest.mark.parametrize("again", ["https://voice.example.com/hook?a=1&b=<2>", None])
+def test_the_answer_is_what_the_official_builder_writes(again: str | None) -> None:
+    url = 'wss://voice.example.com/plivo/REF?a=1&b="<2>"'
+    official = plivoxml.ResponseElement()
+    official.add(
+        plivoxml.StreamElement(
+            url,
+            bidirectional=True,
+            keepCallAlive=True,
+            audioTrack="inbound",
+            contentType="audio/x-mulaw;rate=8000",
+            streamTimeout=86400,
+            extraHeaders="ref=REF",
+        )
+    )
+    if again is None:
+        official.add(plivoxml.HangupElement())
+    else:
+        official.add(plivoxml.RedirectElement(again, method="POST"))
+    assert canonical(PROVIDER.answer(url, "REF", again).text) == canonical(official.to_string())
+
+
+@pytest.mark.parametrize("reason", list(Refusal))
+def test_a_refusal_is_what_the_official_builder_writes(reason: Refusal) -> None:
+    official = plivoxml.ResponseElement()
+    official.add(plivoxml.HangupElement(reason=reason.value))
+    assert canonical(PROVIDER.refuse(reason).text) == canonical(official.to_string())
+
+
+def sound(payload: bytes) -> bytes:
+    return compact({"event": "media", "media": {"payload": b64encode(payload).decode()}})
+
+
+def canonical(xml: str) -> str:
+    return ElementTree.canonicalize(xml, strip_text=True)

@@ -1,0 +1,102 @@
+"""Providers are found by their files, and each file answers to the contract."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from provider_contract import ProviderContract
+from wire_contract import WireContract
+
+from service import providers
+from service.model import WEBSOCKET
+from service.providers.base import Markup, Webhook
+from service.providers.numbers import e164
+
+HERE = Path(__file__).parent
+
+
+def contracts(module: str) -> list[type[WireContract]]:
+    """The contract classes in the test file of a provider's module."""
+    path = HERE / f"test_{module}.py"
+    spec = importlib.util.spec_from_file_location(f"contract_of_{module}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    tests = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tests)
+    return [
+        value
+        for name, value in vars(tests).items()
+        if name.startswith("Test") and isinstance(value, type) and issubclass(value, WireContract)
+    ]
+
+
+def test_all_providers_are_found() -> None:
+    assert set(providers.load()) >= {"twilio", "plivo", "telnyx"}
+    assert WEBSOCKET not in providers.load()
+
+
+def test_a_provider_is_named_after_its_file() -> None:
+    for name, provider in providers.load().items():
+        assert type(provider).__module__ == f"service.providers.{name}"
+
+
+def test_every_provider_answers_to_the_contract() -> None:
+    for name, provider in providers.load().items():
+        assert any(
+            issubclass(contract, ProviderContract) and contract.provider is provider
+            for contract in contracts(name)
+        ), name
+
+
+def test_the_custom_protocol_answers_to_the_contract_of_wires() -> None:
+    assert contracts(WEBSOCKET)
+
+
+def test_a_webhook_gives_the_first_value_of_a_name() -> None:
+    hook = Webhook((("Digits", "5"), ("digits", "6"), ("Digits", "7"), ("Empty", "")))
+    assert hook.get("Digits") == "5"
+    assert hook.get("Empty") == ""
+    assert hook.get("empty") is None
+
+
+def test_empty_markup_is_a_document() -> None:
+    assert Markup.of().text == '<?xml version="1.0" encoding="UTF-8"?><Response />'
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("14155550100", "+14155550100"),
+        ("+14155550100", "+14155550100"),
+        (" 14155550100", "+14155550100"),
+        ("442079460000", "+442079460000"),
+        ("+4402079460000", "+442079460000"),
+    ],
+)
+def test_numbers_become_e164(text: str, number: str) -> None:
+    assert e164(text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "911",
+        "72345",
+        "anonymous",
+        "Restricted",
+        "+266696687",
+        "266696687",
+        "07911123456",
+        "client:14155550100",
+        "sip:14155550100@example.com",
+        "14155550100@sip.example.com",
+        "+1 415 555 0100 ext. 7",
+        "١٤١٥٥٥٥٠١٠٠",
+        "1" * 200,
+    ],
+)
+def test_what_is_no_number_stays_as_it_is(text: str) -> None:
+    assert e164(text) == text

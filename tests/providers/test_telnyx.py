@@ -1,0 +1,263 @@
+"""Telnyx's contract, its codecs and the spellings of its parameters and errors."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+from provider_contract import ProviderContract
+from wire_contract import compact
+
+from service.errors import RemoteError
+from service.model import Refusal
+from service.providers.base import Arrival, Notice
+from service.providers.telnyx import PROVIDER
+from service.wire import (
+    Audio,
+    Complaint,
+    Digit,
+    Encoding,
+    Fence,
+    Flush,
+    Play,
+    Played,
+    Started,
+    Stopped,
+)
+
+CALL = "v3:9X2vxPDFY2RHSJ1EdMS0RHRksMTg7ldNxdjWVVr9zBjbGjGsSe-aiQ"
+STREAM = "32de0dea-53cb-4b21-89a4-9e1819c043bc"
+ACCOUNT = "3e6f995f-85f7-4705-9741-53b116d28237"
+VOICE = {
+    "AccountSid": ACCOUNT,
+    "CallSid": CALL,
+    "CallSidLegacy": CALL,
+    "CallStatus": "ringing",
+    "CallerId": "+13122010094",
+    "CallingPartyType": "pstn",
+    "ConnectionId": "1684641123236054244",
+    "From": "+13122010094",
+    "FromSipUri": "+13122010094@sip.telnyx.com",
+    "To": "+13122123456",
+    "ToSipUri": "+13122123456@sip.telnyx.com",
+}
+START = {
+    "event": "start",
+    "sequence_number": "1",
+    "stream_id": STREAM,
+    "start": {
+        "user_id": ACCOUNT,
+        "call_control_id": CALL,
+        "call_session_id": "ff55a038-6f5d-11ef-9692-02420aeffb1f",
+        "from": "+13122010094",
+        "to": "+13122123456",
+        "tags": [],
+        "client_state": "aGF2",
+        "custom_parameters": {"ref": "REF"},
+        "media_format": {"encoding": "PCMU", "sample_rate": 8000, "channels": 1},
+    },
+}
+MEDIA = {
+    "event": "media",
+    "sequence_number": "4",
+    "stream_id": STREAM,
+    "media": {"track": "inbound", "chunk": "2", "timestamp": "5", "payload": "//8="},
+}
+
+
+class TestTelnyx(ProviderContract):
+    provider = PROVIDER
+    arrival = (VOICE, Arrival(CALL, "+13122010094", "+13122123456", False))
+    redirected = (
+        {**VOICE, "CallStatus": "in-progress", "From": "sip:ann@example.com"},
+        Arrival(CALL, "sip:ann@example.com", "+13122123456", False),
+    )
+    notices = (
+        *(
+            (
+                {**VOICE, "CallbackSource": "call-progress-events", "CallStatus": status},
+                Notice(CALL, over, status),
+            )
+            for status, over in (
+                ("initiated", False),
+                ("in-progress", False),
+                ("completed", True),
+                ("canceled", True),
+            )
+        ),
+        ({"CallSid": CALL, "CallbackSource": "call-cost-events"}, Notice(CALL, False, None)),
+        ({**VOICE, "CallStatus": "busy"}, Notice(CALL, True, "busy")),
+    )
+    start = START
+    started = Started(Encoding.MULAW, Encoding.MULAW, CALL, "REF")
+    media = MEDIA
+    payload_path = ("media", "payload")
+    decoded = (
+        ({"event": "connected", "version": "1.0.0"}, []),
+        (MEDIA, [Audio(b"\xff\xff", order=2)]),
+        ({**MEDIA, "media": {**MEDIA["media"], "chunk": 3}}, [Audio(b"\xff\xff", order=3)]),
+        ({**MEDIA, "media": {**MEDIA["media"], "track": "outbound"}}, []),
+        ({"event": "media", "media": {"payload": "//8="}}, [Audio(b"\xff\xff")]),
+        ({**MEDIA, "error": None}, [Audio(b"\xff\xff", order=2)]),
+        (
+            {
+                "event": "dtmf",
+                "stream_id": STREAM,
+                "occurred_at": "2025-06-05T08:54:19.698408Z",
+                "sequence_number": "5",
+                "dtmf": {"digit": "1"},
+            },
+            [Digit("1")],
+        ),
+        ({"event": "dtmf", "dtmf": {"digit": "d"}}, [Digit("D")]),
+        (
+            {"event": "mark", "stream_id": STREAM, "sequence_number": "5", "mark": {"name": "m1"}},
+            [Played("m1")],
+        ),
+        (
+            {
+                "event": "error",
+                "stream_id": STREAM,
+                "payload": {"code": 100004, "title": "invalid_media", "detail": "Not base64."},
+            },
+            [Complaint("100004", "Not base64.")],
+        ),
+        (
+            {"error": {"title": "rate_limit_reached", "code": "100005", "detail": "Too many."}},
+            [Complaint("100005", "Too many.")],
+        ),
+        (
+            {"event": "error", "error": {"title": "unknown_error", "code": "100002"}},
+            [Complaint("100002", "unknown_error")],
+        ),
+        (
+            {
+                "event": "stop",
+                "sequence_number": "5",
+                "stream_id": STREAM,
+                "stop": {"user_id": ACCOUNT, "call_control_id": CALL},
+            },
+            [Stopped()],
+        ),
+    )
+    encoded = (
+        (Play(b"\xff\xff"), {"event": "media", "media": {"payload": "//8="}}),
+        (Fence("m1"), {"event": "mark", "mark": {"name": "m1"}}),
+        (Flush(), {"event": "clear"}),
+    )
+    early = frozenset(("media", "dtmf", "mark"))
+
+
+def with_start(**changes: object) -> bytes:
+    return compact({**START, "start": {**START["start"], **changes}})
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("PCMU", Encoding.MULAW),
+        ("PCMA", Encoding.ALAW),
+        ("pcma", Encoding.ALAW),
+        ("audio/x-mulaw", Encoding.MULAW),
+        ("audio/x-alaw", Encoding.ALAW),
+    ],
+)
+def test_the_caller_is_heard_in_the_codec_of_the_line(name: str, encoding: Encoding) -> None:
+    """What is sent stays PCMU: the markup asked for that, and the directions are independent."""
+    message = with_start(media_format={"encoding": name, "sample_rate": 8000, "channels": 1})
+    assert PROVIDER.wire().receive(message) == [Started(encoding, Encoding.MULAW, CALL, "REF")]
+
+
+@pytest.mark.parametrize("name", ["G722", "OPUS", "AMR-WB", "L16"])
+def test_codecs_that_cannot_be_decoded_close_with_1003(name: str) -> None:
+    message = with_start(media_format={"encoding": name, "sample_rate": 8000, "channels": 1})
+    with pytest.raises(RemoteError) as caught:
+        PROVIDER.wire().receive(message)
+    assert caught.value.close_code == 1003
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"custom_parameters": {"a": "1", "ref": "REF"}},
+        {"custom_parameters": [{"name": "a", "value": "1"}, {"name": "ref", "value": "REF"}]},
+        {"custom_parameters": [7, None, {}, {"name": "ref", "value": "REF"}]},
+    ],
+)
+def test_the_reference_is_found_in_every_spelling(parameters: dict[str, object]) -> None:
+    assert reference(with_start(**parameters)) == "REF"
+
+
+def test_the_parameters_may_be_in_camel_case() -> None:
+    start = {key: value for key, value in START["start"].items() if key != "custom_parameters"}
+    message = compact({**START, "start": {**start, "customParameters": {"ref": "REF"}}})
+    assert reference(message) == "REF"
+
+
+@pytest.mark.parametrize("parameters", [None, {}, [], [{"name": "other", "value": "REF"}]])
+def test_a_stream_without_the_reference_still_starts(parameters: object) -> None:
+    assert reference(with_start(custom_parameters=parameters)) is None
+
+
+@pytest.mark.parametrize("parameters", ["ref=REF", 7, {"ref": 7}, [{"name": "ref", "value": []}]])
+def test_parameters_of_wrong_types_are_refused(parameters: object) -> None:
+    with pytest.raises(RemoteError, match=r"custom_parameters|ref must|value must"):
+        PROVIDER.wire().receive(with_start(custom_parameters=parameters))
+
+
+def test_start_without_its_ids_is_refused() -> None:
+    with pytest.raises(RemoteError, match="call_control_id"):
+        PROVIDER.wire().receive(with_start(call_control_id=None))
+    with pytest.raises(RemoteError, match="stream_id"):
+        PROVIDER.wire().receive(compact({**START, "stream_id": ""}))
+
+
+@pytest.mark.parametrize(
+    "chunk", ["-1", -1, "1_0", " 1", "٣", "9" * 19, "9" * 5000, 1.5, True, "x"]
+)
+def test_a_chunk_that_is_no_count_is_refused(chunk: object) -> None:
+    wire = PROVIDER.wire()
+    wire.receive(compact(START))
+    message = compact({**MEDIA, "media": {**MEDIA["media"], "chunk": chunk}})
+    assert wire.audio(message) is None
+    with pytest.raises(RemoteError, match="chunk must be"):
+        wire.receive(message)
+
+
+def test_the_call_id_of_the_stream_proves_nothing() -> None:
+    wire = PROVIDER.wire()
+    assert (wire.names_call, wire.close_ends_call, wire.paces_itself) == (False, False, True)
+
+
+def test_the_answer_is_the_documented_markup() -> None:
+    """Telnyx publishes no builder; this is its documentation's Connect example in our settings."""
+    documented = """<Response>
+      <Connect>
+        <Stream url="wss://voice.example.com/telnyx/REF" track="inbound_track" codec="PCMU"
+                bidirectionalMode="rtp" bidirectionalCodec="PCMU" bidirectionalSamplingRate="8000"
+                enableReconnect="false">
+          <Parameter name="ref" value="REF"/>
+        </Stream>
+      </Connect>
+      <Redirect method="POST">https://voice.example.com/hook</Redirect>
+    </Response>"""
+    markup = PROVIDER.answer(
+        "wss://voice.example.com/telnyx/REF", "REF", "https://voice.example.com/hook"
+    )
+    assert canonical(markup.text) == canonical(documented)
+
+
+@pytest.mark.parametrize("reason", list(Refusal))
+def test_a_refusal_rejects_the_call(reason: Refusal) -> None:
+    expected = f'<Response><Reject reason="{reason}"/></Response>'
+    assert canonical(PROVIDER.refuse(reason).text) == canonical(expected)
+
+
+def reference(message: bytes) -> str | None:
+    [started] = PROVIDER.wire().receive(message)
+    assert isinstance(started, Started)
+    return started.ref
+
+
+def canonical(xml: str) -> str:
+    return ElementTree.canonicalize(xml, strip_text=True)
