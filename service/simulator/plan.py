@@ -1,0 +1,60 @@
+"""What a simulated caller is to do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from service.errors import Invalid
+from service.simulator import dialects, sound
+from service.simulator.codec import Codec, Samples
+
+CALLER, CALLEE = "+14155550100", "+14155550199"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """One call. ``seconds`` of ``None`` hangs up ``tail`` seconds after the sample's end.
+
+    ``codec`` is what the provider sends; ``None`` is what the markup asks for. ``loop`` plays the
+    sample again and again. Faults on the way to the server: each frame is delayed by up to
+    ``jitter_ms``, in order; ``drop_percent`` of the frames never arrive; ``shuffle`` lets frames
+    overtake each other, which only Telnyx does. ``seed`` repeats the same faults. ``patience`` is
+    for how many seconds a redirect is asked again while nothing listens, as behind a router that
+    holds requests while a server restarts.
+
+    Raises ``Invalid`` with one sentence where no such call can be placed.
+    """
+
+    webhook_url: str = field(repr=False)
+    caller: str = CALLER
+    callee: str = CALLEE
+    sample: Samples = field(default_factory=sound.melody)
+    loop: bool = False
+    seconds: float | None = None
+    tail: float = 0.5
+    digits: str = ""
+    codec: Codec | None = None
+    jitter_ms: float = 0.0
+    drop_percent: float = 0.0
+    shuffle: bool = False
+    seed: int | None = None
+    max_redirects: int = 10
+    webhook_timeout: float = 15.0
+    patience: float = 0.0
+
+    def __post_init__(self) -> None:
+        dialect = dialects.of(self.webhook_url)
+        if self.codec is not None and self.codec not in dialect.codecs:
+            allowed = " or ".join(dialect.codecs)
+            raise Invalid(f"codec must be {allowed} on {dialect.name}, not {self.codec}.")
+        if self.shuffle and dialect.name != "telnyx":
+            raise Invalid("shuffle is only for telnyx: the others keep frames in order.")
+        if not re.fullmatch("[0-9*#A-D]*", self.digits):
+            raise Invalid("digits may only hold 0 to 9, *, # and A to D.")
+        if not 0 <= self.drop_percent <= 100:
+            raise Invalid("drop_percent must lie between 0 and 100.")
+        if not 0 <= self.jitter_ms <= 10_000:
+            raise Invalid("jitter_ms must lie between 0 and 10000.")
+        if self.seconds is not None and not 0 < self.seconds <= 86_400:
+            raise Invalid("seconds must lie above 0 and not above 86400.")

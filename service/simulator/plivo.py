@@ -1,0 +1,192 @@
+"""Plivo: answer URL, XML and audio streams.
+
+https://plivo.com/docs/voice-agents/audio-streaming/concepts/audio-streaming-reference,
+https://plivo.com/docs/voice/xml/audio-streaming, https://docs.plivo.com/docs/voice/xml/request
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from typing import ClassVar
+
+from service.errors import RemoteError
+from service.simulator import base, markup
+from service.simulator.base import Message, Said
+from service.simulator.codec import Codec
+from service.times import Clock
+
+ACCOUNT = "MAXXXXXXXXXXXXXXXXXX"
+CONTENT_TYPES = {Codec.MULAW: "audio/x-mulaw", Codec.L16: "audio/x-l16"}
+
+
+def _stream(element: ET.Element) -> markup.Verb:
+    if element.get("bidirectional") != "true":
+        raise RemoteError('Without bidirectional="true" in <Stream> the caller hears nothing.')
+    if element.get("keepCallAlive") != "true":
+        raise RemoteError('Without keepCallAlive="true" Plivo does not wait for the <Stream>.')
+    if element.get("audioTrack", "inbound") != "inbound":
+        raise RemoteError("Plivo's two-way streams only carry the inbound audioTrack.")
+    kind, _, rate = element.get("contentType", "").partition(";rate=")
+    codecs = [codec for codec, name in CONTENT_TYPES.items() if name == kind and rate == "8000"]
+    if not codecs:
+        # Plivo's pages disagree about the default, so that leaving it out is a gamble.
+        raise RemoteError("<Stream> needs the contentType audio/x-mulaw;rate=8000 (or x-l16).")
+    return markup.Stream(
+        markup.stream_url(markup.text(element)),
+        _headers(element.get("extraHeaders", "")),
+        inbound=codecs[0],
+        outbound=codecs[0],
+    )
+
+
+def _hangup(element: ET.Element) -> markup.Verb:
+    # With a reason, as the first element, it is how Plivo turns a caller away.
+    return markup.Hangup() if element.get("reason") is None else markup.reject(element)
+
+
+def _headers(text: str) -> dict[str, str]:
+    if len(text) > 512:
+        raise RemoteError("extraHeaders is longer than 512 bytes.")
+    found = {}
+    for pair in re.split("[,;]", text) if text else ():
+        match = re.fullmatch("([A-Za-z0-9]+)=([A-Za-z0-9]+)", pair.strip())
+        if match is None:
+            raise RemoteError("extraHeaders must be name=value pairs of letters and digits alone.")
+        found[match[1]] = match[2]
+    return found
+
+
+class Plivo(base.Dialect):
+    name = "plivo"
+    readers: ClassVar[Mapping[str, markup.Reader]] = {
+        "Hangup": _hangup,
+        "Play": markup.play,
+        "Redirect": markup.redirect,
+        "Speak": markup.say,
+        "Stream": _stream,
+        "Wait": markup.pause,
+    }
+    codecs = (Codec.MULAW, Codec.L16)
+    # "Plivo retries twice, then drops the stream."
+    handshakes = 3
+    # An element it does not have is "Invalid Answer XML", hangup code 8011.
+    skips_unknown_verbs = False
+    marks_outlive_clear = False
+    buffer_seconds = 60.0
+
+    def __init__(self, caller: str, callee: str, clock: Clock) -> None:
+        super().__init__(caller, callee, clock)
+        self.codec = Codec.MULAW
+        self.extra_headers = ""
+
+    def webhook(self) -> dict[str, str]:
+        return self._fields("StartApp", "ringing")
+
+    def redirected(self) -> dict[str, str]:
+        return self._fields("Redirect", "in-progress")
+
+    def hung_up(self) -> dict[str, str]:
+        # Without a hangup_url of its own, the application's answer URL is told.
+        return self._fields("Hangup", "completed") | {
+            "HangupCause": "NORMAL_CLEARING",
+            "HangupCauseName": "Normal Hangup",
+            "HangupCauseCode": "4000",
+            "HangupSource": "Caller",
+        }
+
+    def _fields(self, event: str, status: str) -> dict[str, str]:
+        return {
+            "ALegUUID": self.call_id,
+            "BillRate": "0.0055",
+            "CallStatus": status,
+            "CallUUID": self.call_id,
+            "CallerName": self.caller,
+            "Direction": "inbound",
+            "Event": event,
+            # Numbers come without their plus sign.
+            "From": self.caller.removeprefix("+"),
+            "To": self.callee.removeprefix("+"),
+        }
+
+    def new_call_id(self) -> str:
+        return str(uuid.uuid4())
+
+    def new_stream_id(self) -> str:
+        return str(uuid.uuid4())
+
+    def opening(self, stream: markup.Stream, inbound: Codec) -> list[Message]:
+        self.codec = inbound
+        self.extra_headers = ";".join(
+            f"{name}={value}" for name, value in stream.parameters.items()
+        )
+        start = {
+            "callId": self.call_id,
+            "streamId": self.stream_id,
+            "accountId": ACCOUNT,
+            "tracks": ["inbound"],
+            "mediaFormat": {"encoding": CONTENT_TYPES[inbound], "sampleRate": 8000},
+        }
+        sequence = self.next_sequence()
+        return [
+            {
+                "event": "start",
+                "sequenceNumber": sequence,
+                "start": start,
+                "extra_headers": self.extra_headers,
+            }
+        ]
+
+    def answer_codec(self, stream: markup.Stream, inbound: Codec) -> Codec:
+        # playAudio must repeat what the start message has announced.
+        return inbound
+
+    def voice(self, payload: str) -> Message:
+        media = {
+            "track": "inbound",
+            "timestamp": str(self.clock.now()),
+            "chunk": self.chunk,
+            "payload": payload,
+        }
+        return self._message("media", media=media, extra_headers=self.extra_headers)
+
+    def digit(self, digit: str) -> Message:
+        dtmf = {"track": "inbound", "digit": digit, "timestamp": str(self.clock.now())}
+        return self._message("dtmf", dtmf=dtmf, extra_headers=self.extra_headers)
+
+    def played(self, name: str) -> Message:
+        return self._message("playedStream", name=name)
+
+    def cleared(self) -> Message:
+        return self._message("clearedAudio")
+
+    def _message(self, event: str, **body: object) -> Message:
+        numbered = {"event": event, "sequenceNumber": self.next_sequence()}
+        return {**numbered, "streamId": self.stream_id, **body}
+
+    def understand(self, message: Message) -> Said:
+        match message.get("event"):
+            case "playAudio":
+                return self._play(base.member(message, "media"))
+            case "checkpoint":
+                self._own(message)
+                return base.Mark(base.string(message, "name"))
+            case "clearAudio":
+                self._own(message)
+                return base.Clear()
+            case "sendDTMF":
+                return base.Digits(base.string(message, "dtmf"))
+            case _:
+                raise base.unknown("Plivo", message)
+
+    def _play(self, media: Message) -> Said:
+        expected = CONTENT_TYPES[self.codec]
+        if media.get("contentType") != expected or str(media.get("sampleRate")) != "8000":
+            raise RemoteError(f"playAudio must name contentType {expected} and sampleRate 8000.")
+        return base.audio(media)
+
+    def _own(self, message: Message) -> None:
+        if message.get("streamId") != self.stream_id:
+            raise RemoteError(f"The server's {base.event(message)} message has another streamId.")

@@ -1,0 +1,126 @@
+"""What a simulated call showed, as text for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+MAX_PROBLEMS = 20
+
+
+class Ending(StrEnum):
+    CALLER_HUNG_UP = "caller-hung-up"
+    SERVER_HUNG_UP = "server-hung-up"
+    REJECTED = "rejected"
+    BUSY = "busy"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counted while the call is up. Each field is written by one thread at a time."""
+
+    frames_sent: int = 0
+    audio_messages: int = 0
+    gaps: int = 0
+    longest_gap: float = 0.0
+    round_trips: list[float] = field(default_factory=list)
+    digits: str = ""
+    digits_heard: str = ""
+    marks: int = 0
+    clears: int = 0
+    redirects: int = 0
+    said: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def complain(self, sentence: str) -> bool:
+        """Keep a sentence; false where there are enough already."""
+        if len(self.problems) == MAX_PROBLEMS:
+            return False
+        self.problems.append(sentence)
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """``answered_ms``, ``connected_ms`` and ``first_audio_ms`` count from the webhook request.
+
+    ``gaps`` are the moments of more than 40 ms without an audio message; ``frames_missing`` is
+    the silence that the caller heard between frames, ``frames_discarded`` what the server sent
+    beyond the provider's buffer. ``level_dbfs`` is ``None`` for silence. ``problems`` are
+    sentences about everything that a real provider would not have accepted.
+    """
+
+    provider: str
+    ended: Ending | None
+    failure: str | None
+    answered_ms: float | None
+    connected_ms: float | None
+    first_audio_ms: float | None
+    seconds: float
+    frames_sent: int
+    frames_heard: int
+    frames_missing: int
+    frames_discarded: int
+    gaps: int
+    longest_gap_ms: float
+    rtt_min_ms: float | None
+    rtt_median_ms: float | None
+    level_dbfs: float | None
+    digits_sent: str
+    digits_heard: str
+    marks_returned: int
+    clears: int
+    redirects: int
+    said: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the call did not get audio through, in one sentence; ``None`` where it did."""
+        if self.failure is not None:
+            return self.failure
+        if self.problems:
+            return self.problems[0]
+        if self.ended in (Ending.REJECTED, Ending.BUSY):
+            return f"The call was turned away ({self.ended})."
+        if self.connected_ms is None:
+            return "The call ended before a media socket was opened."
+        if not self.frames_heard:
+            return "The call was connected, but no audio came back."
+        return None
+
+    def json(self) -> str:
+        return json.dumps(dataclasses.asdict(self) | {"ok": self.trouble is None}, indent=2)
+
+    def text(self) -> str:
+        heard = "silence" if self.level_dbfs is None else f"{self.level_dbfs:.1f} dBFS"
+        rows = [
+            ("answered", _ms(self.answered_ms)),
+            ("connected", _ms(self.connected_ms)),
+            ("first audio", _ms(self.first_audio_ms)),
+            ("round trip", f"{_ms(self.rtt_min_ms)} min, {_ms(self.rtt_median_ms)} median"),
+            ("streamed", f"{self.seconds:.1f} s"),
+            ("frames", f"{self.frames_sent} sent, {self.frames_heard} heard"),
+            ("missing", f"{self.frames_missing} frames"),
+            ("gaps", f"{self.gaps} over 40 ms, longest {_ms(self.longest_gap_ms)}"),
+            ("level heard", heard),
+        ]
+        optional = (
+            ("discarded", f"{self.frames_discarded} frames", self.frames_discarded),
+            ("keys pressed", self.digits_sent, self.digits_sent),
+            ("keys heard", self.digits_heard, self.digits_heard),
+            ("marks", f"{self.marks_returned} returned", self.marks_returned),
+            ("redirects", str(self.redirects), self.redirects),
+            ("said", " ".join(self.said), self.said),
+            ("problems", " ".join(self.problems), self.problems),
+        )
+        rows += [(name, value) for name, value, present in optional if present]
+        rows.append(("ended", self.ended or "not yet"))
+        return "\n".join(f"{name:<13} {value}" for name, value in rows)
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} ms"

@@ -1,0 +1,157 @@
+"""Sound files and sounds: WAV in and out, a built-in melody, tones and levels.
+
+WAV files are read here rather than with ``wave``: Python 3.11's refuses WAVE_FORMAT_EXTENSIBLE,
+which most programs write for 24 bits. Levels are in dBFS, where a full-scale sine is 0.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import Invalid
+from service.simulator.codec import RATE, Samples
+
+MAX_BYTES = 100_000_000
+"""Resampling works on the whole sound at once: about nine minutes of a CD."""
+
+_PCM, _EXTENSIBLE = 1, 0xFFFE
+_EDGE_SECONDS = 0.05
+_PASS_HERTZ = 3600.0
+
+Floats = npt.NDArray[np.float64]
+
+
+def read(path: Path) -> Samples:
+    """A WAV file as mono at 8 kHz: PCM of 8, 16, 24 or 32 bits, any rate and channels.
+
+    Raises ``Invalid`` with a sentence where the file is missing or not such a file.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise Invalid(f"{path.name} is larger than {MAX_BYTES // 1_000_000} MB.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}.") from None
+    return _parse(data, path.name)
+
+
+def write(path: Path, samples: Samples) -> None:
+    """Write a 16-bit mono WAV file of 8 kHz. Raises ``Invalid`` where it cannot be written."""
+    try:
+        with path.open("wb") as file, wave.open(file, "wb") as target:
+            target.setnchannels(1)
+            target.setsampwidth(2)
+            target.setframerate(RATE)
+            target.writeframes(samples.astype("<i2").tobytes())
+    except OSError as error:
+        raise Invalid(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def tone(frequency: float, seconds: float, level: float = -12.0) -> Samples:
+    """A sine of ``frequency`` hertz at ``level`` dBFS."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    return _integers(32767 * 10 ** (level / 20) * np.sin(2 * np.pi * frequency * time))
+
+
+def melody() -> Samples:
+    """Four seconds of plucked notes, for callers who bring no file."""
+    beat, ring = RATE // 4, RATE
+    # A rising and falling D major pentatonic figure, in semitones from D4.
+    figure = (0, 4, 7, 9, 12, 9, 7, 4, 2, 7, 9, 14, 12)
+    song = np.zeros(beat * (len(figure) - 1) + ring)
+    time = np.arange(ring) / RATE
+    # A pluck: quick attack, decay, and a release that ends at zero so that no note clicks.
+    envelope = np.minimum(time / 0.01, 1) * np.exp(-4 * time) * np.cos(np.pi / 2 * time) ** 2
+    for index, semitones in enumerate(figure):
+        pitch = 293.66 * 2 ** (semitones / 12)
+        note = sum(
+            weight * np.sin(2 * np.pi * pitch * harmonic * time)
+            for harmonic, weight in ((1, 1.0), (2, 0.35), (3, 0.12))
+        )
+        song[index * beat : index * beat + ring] += note * envelope
+    return _integers(song * (0.5 * 32767 / np.abs(song).max()))
+
+
+def level(samples: Samples) -> float | None:
+    """The level of ``samples`` in dBFS; ``None`` for silence."""
+    power = float(np.mean(samples.astype(np.float64) ** 2)) if samples.size else 0.0
+    if power == 0.0:
+        return None
+    return 10 * math.log10(2 * power / 32767**2)
+
+
+def _parse(data: bytes, name: str) -> Samples:
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise Invalid(f"{name} is not a WAV file.")
+    chunks: dict[bytes, bytes] = {}
+    for kind, body in _chunks(data):
+        chunks.setdefault(kind, body)
+    header, body = chunks.get(b"fmt ", b""), chunks.get(b"data", b"")
+    if len(header) < 16:
+        raise Invalid(f"{name} is not a complete WAV file.")
+    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", header)
+    if tag == _EXTENSIBLE and len(header) >= 26:
+        tag = struct.unpack_from("<H", header, 24)[0]
+    if tag != _PCM or bits not in (8, 16, 24, 32):
+        raise Invalid(f"{name} is not PCM of 8, 16, 24 or 32 bits; save it as 16-bit PCM.")
+    if not 1 <= channels <= 64 or not 1000 <= rate <= 384_000:
+        raise Invalid(f"{name} has {channels} channels at {rate} Hz, which cannot be played.")
+    whole = len(body) - len(body) % (channels * bits // 8)
+    mixed = _floats(body[:whole], bits).reshape(-1, channels).mean(axis=1)
+    return _integers(32767 * _resampled(mixed, rate))
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 12
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from("<4sI", data, at)
+        yield kind, data[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+
+
+def _floats(body: bytes, bits: int) -> Floats:
+    """Samples between -1 and 1."""
+    if bits == 8:
+        return (np.frombuffer(body, np.uint8).astype(np.float64) - 128) / 128
+    if bits == 24:
+        wide = np.zeros((len(body) // 3, 4), np.uint8)
+        wide[:, 1:] = np.frombuffer(body, np.uint8).reshape(-1, 3)
+        return wide.view("<i4")[:, 0] / 2.0**31
+    return np.frombuffer(body, f"<i{bits // 8}") / 2.0 ** (bits - 1)
+
+
+def _resampled(sound: Floats, rate: int) -> Floats:
+    """``sound`` at 8 kHz, through its spectrum, band-limited with a soft edge."""
+    if rate == RATE or not sound.size:
+        return sound
+    length = round(sound.size * RATE / rate)
+    # The transform takes its input for one turn of a loop: silence at both ends keeps the end of
+    # the sound out of its beginning. Whole multiples of the two rates' ratio keep pitch exact.
+    common = math.gcd(rate, RATE)
+    unit_in, unit_out = rate // common, RATE // common
+    edge = math.ceil(_EDGE_SECONDS * rate / unit_in)
+    units = 2 * edge + math.ceil(sound.size / unit_in)
+    padded = np.zeros(units * unit_in)
+    padded[edge * unit_in : edge * unit_in + sound.size] = sound
+    spectrum = np.fft.rfft(padded)
+    size = units * unit_out
+    kept = np.zeros(size // 2 + 1, np.complex128)
+    shared = min(kept.size, spectrum.size)
+    top = min(rate, RATE) / 2
+    hertz = np.arange(shared) * RATE / size
+    # A brick wall would ring around every transient.
+    roll = np.clip((hertz - _PASS_HERTZ * top / 4000) / (top * (1 - _PASS_HERTZ / 4000)), 0, 1)
+    kept[:shared] = spectrum[:shared] * np.cos(np.pi / 2 * roll) ** 2
+    resampled = np.fft.irfft(kept, size) * (size / padded.size)
+    return resampled[edge * unit_out : edge * unit_out + length]
+
+
+def _integers(sound: Floats) -> Samples:
+    return np.clip(np.rint(sound), -32768, 32767).astype(np.int16)

@@ -1,0 +1,125 @@
+"""Twilio: voice webhook, TwiML and Media Streams.
+
+https://www.twilio.com/docs/voice/media-streams/websocket-messages,
+https://www.twilio.com/docs/voice/twiml/stream
+"""
+
+from __future__ import annotations
+
+import secrets
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from service.errors import RemoteError
+from service.simulator import base, markup
+from service.simulator.base import Message, Said
+from service.simulator.codec import Codec
+
+ACCOUNT = "AC00000000000000000000000000000001"
+
+
+def _connect(element: ET.Element) -> markup.Verb:
+    stream = markup.only_stream(element)
+    if stream is None:
+        return markup.Unknown(element.tag)
+    if stream.get("track", "inbound_track") != "inbound_track":
+        raise RemoteError("Twilio's two-way streams only carry the inbound_track.")
+    url = markup.stream_url(stream.get("url", ""))
+    # Twilio drops the query ("does not support query string parameters"), and says nothing.
+    url = urlsplit(url)._replace(query="", fragment="").geturl()
+    return markup.Stream(url, markup.parameters(stream))
+
+
+class Twilio(base.Dialect):
+    name = "twilio"
+    readers: ClassVar[Mapping[str, markup.Reader]] = {
+        "Connect": _connect,
+        "Hangup": markup.hangup,
+        "Pause": markup.pause,
+        "Play": markup.play,
+        "Redirect": markup.redirect,
+        "Reject": markup.reject,
+        "Say": markup.say,
+    }
+
+    def new_call_id(self) -> str:
+        return "CA" + secrets.token_hex(16)
+
+    def webhook(self) -> dict[str, str]:
+        return self._fields("ringing")
+
+    def redirected(self) -> dict[str, str]:
+        return self._fields("in-progress")
+
+    def _fields(self, status: str) -> dict[str, str]:
+        place = {"City": "SAN FRANCISCO", "State": "CA", "Zip": "94105", "Country": "US"}
+        fields = {
+            "AccountSid": ACCOUNT,
+            "ApiVersion": "2010-04-01",
+            "CallSid": self.call_id,
+            "CallStatus": status,
+            "CallerName": "",
+            "Direction": "inbound",
+            "From": self.caller,
+            "To": self.callee,
+            "Caller": self.caller,
+            "Called": self.callee,
+        }
+        # The geographical fields come twice, under today's names and those of earlier versions.
+        for side in ("From", "To", "Caller", "Called"):
+            fields |= {side + part: value for part, value in place.items()}
+        return fields
+
+    def new_stream_id(self) -> str:
+        return "MZ" + secrets.token_hex(16)
+
+    def opening(self, stream: markup.Stream, inbound: Codec) -> list[Message]:
+        start = {
+            "accountSid": ACCOUNT,
+            "streamSid": self.stream_id,
+            "callSid": self.call_id,
+            "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+            "customParameters": dict(stream.parameters),
+        }
+        connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
+        return [connected, self._message("start", start=start)]
+
+    def voice(self, payload: str) -> Message:
+        return self._message(
+            "media",
+            media={
+                "track": "inbound",
+                "chunk": str(self.chunk),
+                "timestamp": str((self.chunk - 1) * 20),
+                "payload": payload,
+            },
+        )
+
+    def digit(self, digit: str) -> Message:
+        return self._message("dtmf", dtmf={"track": "inbound_track", "digit": digit})
+
+    def played(self, name: str) -> Message:
+        return self._message("mark", mark={"name": name})
+
+    def stop(self) -> Message:
+        return self._message("stop", stop={"accountSid": ACCOUNT, "callSid": self.call_id})
+
+    def _message(self, event: str, **body: Message) -> Message:
+        numbered = {"event": event, "sequenceNumber": str(self.next_sequence())}
+        return {**numbered, "streamSid": self.stream_id, **body}
+
+    def understand(self, message: Message) -> Said:
+        if message.get("event") not in ("media", "mark", "clear"):
+            raise base.unknown("Twilio", message)
+        if message.get("streamSid") != self.stream_id:
+            raise RemoteError(f"The server's {base.event(message)} message has another streamSid.")
+        match message["event"]:
+            case "media":
+                return base.audio(base.member(message, "media"))
+            case "mark":
+                return base.Mark(base.string(base.member(message, "mark"), "name"))
+            case _:
+                return base.Clear()

@@ -1,0 +1,169 @@
+"""Markup as each provider reads it."""
+
+import pytest
+
+from service.errors import RemoteError
+from service.simulator import markup
+from service.simulator.codec import Codec
+from service.simulator.dialects import DIALECTS
+
+TWILIO_STREAM = (
+    '<Connect><Stream url="wss://h.example/twilio/REF?ref=REF#x" name="n">'
+    '<Parameter name="ref" value="REF"/></Stream></Connect>'
+)
+PLIVO_STREAM = (
+    '<Stream bidirectional="true" keepCallAlive="true" contentType="{kind}" '
+    'extraHeaders="ref=REF,b=2;c=3"> wss://h.example/plivo/REF?a=1&amp;b=2 </Stream>'
+)
+TELNYX_STREAM = (
+    '<Connect><Stream url="wss://h.example/telnyx/REF?a=1" codec="{codec}" '
+    'bidirectionalMode="rtp" enableReconnect="false" bidirectionalCodec="{answer}">'
+    '<Parameter name="ref" value="REF"/></Stream></Connect>'
+)
+REF = {"ref": "REF"}
+
+
+def parse(provider, inner):
+    return markup.parse(f"<Response>{inner}</Response>".encode(), DIALECTS[provider].readers)
+
+
+@pytest.mark.parametrize(
+    ("provider", "inner", "verb"),
+    [
+        # Twilio drops query strings from stream URLs, the others keep them.
+        ("twilio", TWILIO_STREAM, markup.Stream("wss://h.example/twilio/REF", REF)),
+        (
+            "plivo",
+            PLIVO_STREAM.format(kind="audio/x-mulaw;rate=8000"),
+            markup.Stream("wss://h.example/plivo/REF?a=1&b=2", {"ref": "REF", "b": "2", "c": "3"}),
+        ),
+        (
+            "plivo",
+            PLIVO_STREAM.format(kind="audio/x-l16;rate=8000"),
+            markup.Stream(
+                "wss://h.example/plivo/REF?a=1&b=2",
+                {"ref": "REF", "b": "2", "c": "3"},
+                inbound=Codec.L16,
+                outbound=Codec.L16,
+            ),
+        ),
+        (
+            "telnyx",
+            TELNYX_STREAM.format(codec="PCMU", answer="PCMU"),
+            markup.Stream("wss://h.example/telnyx/REF?a=1", REF),
+        ),
+        (
+            "telnyx",
+            TELNYX_STREAM.format(codec="PCMA", answer="PCMU"),
+            markup.Stream("wss://h.example/telnyx/REF?a=1", REF, inbound=Codec.ALAW),
+        ),
+        (
+            "telnyx",
+            TELNYX_STREAM.format(codec="default", answer="PCMA"),
+            markup.Stream("wss://h.example/telnyx/REF?a=1", REF, outbound=Codec.ALAW),
+        ),
+        ("twilio", "<Hangup/>", markup.Hangup()),
+        ("twilio", "<Reject/>", markup.Reject("rejected")),
+        ("telnyx", '<Reject reason="busy"/>', markup.Reject("busy")),
+        ("plivo", "<Hangup/>", markup.Hangup()),
+        ("plivo", '<Hangup reason="busy"/>', markup.Reject("busy")),
+        ("plivo", '<Hangup reason="rejected"/>', markup.Reject("rejected")),
+        ("twilio", "<Say> Sorry &amp; goodbye. </Say>", markup.Say("Sorry & goodbye.")),
+        ("plivo", "<Speak>Sorry.</Speak>", markup.Say("Sorry.")),
+        ("telnyx", "<Pause/>", markup.Pause(1.0)),
+        ("twilio", '<Pause length="3"/>', markup.Pause(3.0)),
+        ("plivo", '<Wait length="2"/>', markup.Pause(2.0)),
+        ("twilio", "<Play>https://h.example/a.wav</Play>", markup.Play("https://h.example/a.wav")),
+        ("twilio", "<Redirect>/next</Redirect>", markup.Redirect("/next")),
+        ("plivo", '<Redirect method="GET">/next</Redirect>', markup.Redirect("/next", "GET")),
+        # Names are case-sensitive, and a verb of another provider is not one of this provider's.
+        ("twilio", "<hangup/>", markup.Unknown("hangup")),
+        ("twilio", "<Speak>no</Speak>", markup.Unknown("Speak")),
+        ("twilio", "<Connect><Conversation/></Connect>", markup.Unknown("Connect")),
+        ("plivo", "<Reject/>", markup.Unknown("Reject")),
+        ("telnyx", "<Connect/>", markup.Unknown("Connect")),
+    ],
+)
+def test_a_verb_is_read_as_its_provider_reads_it(provider, inner, verb):
+    assert parse(provider, inner) == (verb,)
+
+
+def test_verbs_come_in_order():
+    verbs = parse("twilio", TWILIO_STREAM + "<Say>Back.</Say><Redirect>/a</Redirect>")
+    assert [type(verb) for verb in verbs] == [markup.Stream, markup.Say, markup.Redirect]
+
+
+@pytest.mark.parametrize(
+    ("provider", "inner", "sentence"),
+    [
+        ("twilio", TWILIO_STREAM.replace("wss:", "ws:"), "ws://h.example is not on this machine"),
+        ("twilio", TWILIO_STREAM.replace("wss:", "https:"), "must be absolute and begin with wss"),
+        ("twilio", '<Connect><Stream url="/twilio/REF"/></Connect>', "must be absolute"),
+        ("twilio", '<Connect><Stream url="wss://[::"/></Connect>', "must be absolute"),
+        ("twilio", TWILIO_STREAM.replace('value="REF"', ""), "<Parameter> with a name and a value"),
+        ("twilio", TWILIO_STREAM.replace("name=", 'track="both_tracks" name=', 1), "inbound_track"),
+        ("plivo", PLIVO_STREAM.format(kind=""), "needs the contentType"),
+        ("plivo", PLIVO_STREAM.format(kind="audio/x-mulaw"), "needs the contentType"),
+        ("plivo", PLIVO_STREAM.format(kind="audio/x-l16;rate=16000"), "needs the contentType"),
+        ("plivo", PLIVO_STREAM.replace("bidirectional", "b"), "the caller hears nothing"),
+        ("plivo", PLIVO_STREAM.replace("keepCallAlive", "k"), "does not wait"),
+        ("plivo", PLIVO_STREAM.replace("<Stream", '<Stream audioTrack="both"'), "audioTrack"),
+        (
+            "plivo",
+            PLIVO_STREAM.format(kind="audio/x-mulaw;rate=8000").replace("ref=REF", "ref=R_F"),
+            "letters and digits",
+        ),
+        (
+            "plivo",
+            PLIVO_STREAM.format(kind="audio/x-mulaw;rate=8000").replace("REF,", "R" * 512 + ","),
+            "longer than 512 bytes",
+        ),
+        ("telnyx", TELNYX_STREAM.replace("rtp", "mp3"), "expects MP3"),
+        ("telnyx", TELNYX_STREAM.replace("enableReconnect", "e"), "redials a closed socket"),
+        ("telnyx", TELNYX_STREAM.format(codec="G722", answer="PCMU"), "PCMU and PCMA"),
+        ("telnyx", TELNYX_STREAM.format(codec="PCMU", answer="OPUS"), "PCMU and PCMA"),
+        ("telnyx", TELNYX_STREAM.replace(" codec", ' track="both_tracks" codec'), "inbound_track"),
+        (
+            "telnyx",
+            TELNYX_STREAM.replace(" codec", ' bidirectionalSamplingRate="16000" codec'),
+            "bidirectionalSamplingRate 8000",
+        ),
+        ("twilio", '<Reject reason="tired"/>', "'tired', not rejected or busy"),
+        ("plivo", '<Hangup reason="tired"/>', "'tired', not rejected or busy"),
+        ("twilio", '<Pause length="1.5"/>', "'1.5', not whole seconds"),
+        ("twilio", '<Pause length="99999999"/>', "not whole seconds"),
+        ("twilio", "<Redirect/>", "names no URL"),
+        ("twilio", '<Redirect method="post">/a</Redirect>', "'post', not GET or POST"),
+        ("twilio", "<Hangup>", "not well-formed XML"),
+        ("twilio", "<Say>&nbsp;</Say>", "not well-formed XML"),
+        ("twilio", "<Say>" + "a" * markup.MAX_BYTES + "</Say>", "longer than 100000 bytes"),
+    ],
+)
+def test_markup_that_a_provider_would_not_carry_out_is_refused(provider, inner, sentence):
+    with pytest.raises(RemoteError, match=sentence):
+        parse(provider, inner)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"", "not well-formed XML"),
+        (b'{"message": "hello"}', "not well-formed XML"),
+        (b"<response/>", "root must be <Response>, not <response>"),
+        (b'<!DOCTYPE r [<!ENTITY a "b">]><Response><Say>&a;</Say></Response>', "document type"),
+    ],
+)
+def test_what_is_no_markup_at_all_is_refused(body, sentence):
+    with pytest.raises(RemoteError, match=sentence):
+        markup.parse(body, DIALECTS["twilio"].readers)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000"])
+def test_an_unencrypted_stream_is_allowed_on_this_machine(host):
+    assert markup.stream_url(f"ws://{host}/twilio/REF") == f"ws://{host}/twilio/REF"
+
+
+def test_a_stream_does_not_show_the_secret_in_its_url():
+    stream = markup.Stream("wss://h.example:8443/twilio/REF", {"ref": "REF"})
+    assert stream.origin == "wss://h.example:8443"
+    assert "REF" not in repr(stream)

@@ -1,0 +1,162 @@
+"""Sound files in and out, measured by their spectrum."""
+
+import struct
+import wave
+
+import numpy as np
+import pytest
+
+from service.errors import Invalid
+from service.simulator import sound
+from service.simulator.codec import RATE
+
+
+def wav(values, rate, bits, *, channels=1, tag=1):
+    """A WAV file of ``values`` between -1 and 1; tag 0xFFFE is the extensible header."""
+    full = 2.0 ** (bits - 1)
+    integers = np.clip(np.rint(np.asarray(values) * full), -full, full - 1).astype("<i4")
+    if bits == 8:
+        body = (integers + 128).astype(np.uint8).tobytes()
+    else:
+        body = integers.view(np.uint8).reshape(-1, 4)[:, : bits // 8].tobytes()
+    block = channels * bits // 8
+    header = struct.pack("<HHIIHH", tag, channels, rate, rate * block, block, bits)
+    if tag == 0xFFFE:
+        guid = struct.pack("<H", 1) + bytes.fromhex("000000001000800000aa00389b71")
+        header += struct.pack("<HHI", 22, bits, 0) + guid
+    chunks = chunk(b"LIST", b"odd") + chunk(b"fmt ", header) + chunk(b"data", body)
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+def chunk(kind, body):
+    return kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def sine(frequency, seconds, rate, level=-12.0):
+    time = np.arange(round(seconds * rate)) / rate
+    return 10 ** (level / 20) * np.sin(2 * np.pi * frequency * time)
+
+
+def spectrum(samples):
+    """Frequency of the loudest bin, its level in dBFS, and that of everything else."""
+    window = np.hanning(samples.size)
+    bins = np.abs(np.fft.rfft(samples * window)) * 4 / samples.size / 32767
+    top = int(bins.argmax())
+    rest = np.concatenate([bins[: max(0, top - 8)], bins[top + 8 :]])
+    return (
+        top * RATE / samples.size,
+        20 * np.log10(bins[top]),
+        20 * np.log10(max(1e-9, rest.max())),
+    )
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read_bytes(data):
+        path = tmp_path / "sound.wav"
+        path.write_bytes(data)
+        return sound.read(path)
+
+    return read_bytes
+
+
+def test_a_24_bit_stereo_file_of_44100_hz_keeps_its_tone(read):
+    left, right = sine(1000, 1.0, 44_100), np.zeros(44_100)
+    data = wav(np.stack([left, right], axis=1).ravel(), 44_100, 24, channels=2, tag=0xFFFE)
+    samples = read(data)
+    frequency, level, rest = spectrum(samples)
+    assert samples.size == RATE
+    assert frequency == pytest.approx(1000, abs=1)
+    # Half of each side: the other one is silent.
+    assert level == pytest.approx(-12 - 6.02, abs=0.1)
+    assert rest < -60
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24, 32])
+@pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 22_050, 48_000])
+def test_every_depth_and_rate_keeps_pitch_and_level(read, bits, rate):
+    frequency, level, _ = spectrum(read(wav(sine(700, 1.0, rate), rate, bits)))
+    assert frequency == pytest.approx(700, abs=1)
+    assert level == pytest.approx(-12, abs=0.1)
+
+
+def test_a_file_of_less_than_8_khz_is_resampled_too(read):
+    frequency, level, rest = spectrum(read(wav(sine(700, 1.0, 6000), 6000, 16)))
+    assert frequency == pytest.approx(700, abs=1)
+    assert level == pytest.approx(-12, abs=0.1)
+    assert rest < -50
+
+
+@pytest.mark.parametrize("frequency", [4100, 5000, 7300, 12_000, 20_000])
+def test_what_the_line_cannot_carry_does_not_come_back_as_an_alias(read, frequency):
+    samples = read(wav(sine(frequency, 1.0, 44_100, level=0.0), 44_100, 16))
+    assert sound.level(samples[800:-800]) is None or sound.level(samples[800:-800]) < -50
+
+
+def test_resampling_neither_clicks_nor_leaks_from_the_end_to_the_beginning(read):
+    quiet_then_loud = np.concatenate([np.zeros(22_050), sine(1000, 0.5, 44_100, level=-1.0)])
+    samples = read(wav(quiet_then_loud, 44_100, 16))
+    assert np.abs(samples[:3000]).max() <= 40
+    steps = np.abs(np.diff(samples.astype(int)))
+    # The steepest step of a sine of this level and pitch, with a little for the edge's overshoot.
+    assert steps.max() < 32767 * 0.9 * 2 * np.pi * 1000 / RATE
+
+
+def test_what_is_written_can_be_read_again(tmp_path):
+    path, samples = tmp_path / "out.wav", sound.tone(440, 0.5)
+    sound.write(path, samples)
+    assert (sound.read(path) == samples).all()
+    with wave.open(str(path)) as file:
+        assert file.getparams()[:4] == (1, 2, RATE, samples.size)
+
+
+def test_an_empty_sound_is_read_as_nothing(read):
+    assert read(wav([], 44_100, 16)).size == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "is not a WAV file"),
+        (b"ID3\x04 this is an MP3 file", "is not a WAV file"),
+        (b"RIFF\x04\0\0\0WAVE", "is not a complete WAV file"),
+        (wav([0.0], 8000, 16, tag=3), "is not PCM of 8, 16, 24 or 32 bits"),
+        (wav([0.0], 8000, 16, channels=0), "has 0 channels"),
+        (wav([0.0], 12, 16), "at 12 Hz"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_with_a_sentence(read, data, sentence):
+    with pytest.raises(Invalid, match=sentence):
+        read(data)
+
+
+def test_a_file_that_breaks_off_is_read_as_far_as_it_goes(read):
+    data = wav(sine(700, 0.1, 8000), 8000, 24)
+    assert read(data[:-4]).size == 798
+
+
+def test_a_missing_file_is_refused_with_a_sentence(tmp_path):
+    with pytest.raises(Invalid, match="cannot be read: No such file"):
+        sound.read(tmp_path / "missing.wav")
+
+
+def test_a_folder_that_is_missing_is_refused_when_writing(tmp_path):
+    with pytest.raises(Invalid, match="cannot be written: No such file"):
+        sound.write(tmp_path / "missing" / "out.wav", sound.tone(440, 0.1))
+
+
+def test_a_tone_has_the_level_it_was_asked_for():
+    assert sound.level(sound.tone(1000, 1.0, level=-20)) == pytest.approx(-20, abs=0.01)
+
+
+def test_silence_has_no_level():
+    assert sound.level(np.zeros(160, np.int16)) is None
+    assert sound.level(np.zeros(0, np.int16)) is None
+
+
+def test_the_melody_begins_and_ends_softly_and_does_not_clip():
+    melody = sound.melody()
+    assert 3 <= melody.size / RATE <= 6
+    assert abs(int(melody[0])) < 50
+    assert abs(int(melody[-1])) < 50
+    assert 8000 < np.abs(melody).max() < 32000
