@@ -1,0 +1,71 @@
+"""The engine as other threads see it: it adopts media sockets and turns the 20 ms clock.
+
+One thread owns every media socket. The others talk to it through requests, put into a queue and
+announced on a wake-up socket, and hear of it through the ``reports`` queue; nothing else passes
+between them, so that it can move into a process of its own.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from service.media.leg import LegSpec
+from service.media.loop import CLOSE_SECONDS, Loop
+from service.media.reports import Report
+from service.media.requests import Adopt, Ask, HangUp, Request, Stop
+from service.model import EndReason
+from service.times import Clock
+
+
+class Engine:
+    """Thread-safe from outside. The thread starts with the first command, so after any fork."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: Loop | None = None
+
+    def adopt(self, sock: socket.socket, spec: LegSpec) -> None:
+        """Take over a socket whose handshake is done. The engine closes it from here on."""
+        self._submit(Adopt(sock, spec))
+
+    def hang_up(
+        self, call_id: str, reason: EndReason, text: str, *, leg_id: str | None = None
+    ) -> None:
+        """Close the call's sockets, or that of one leg, and report the end for ``reason``."""
+        self._submit(HangUp(call_id, reason, text, leg_id))
+
+    def stats(
+        self, call_ids: Iterable[str], seconds: float = 1.0
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Statistics of those of the calls that have a socket. Raises ``TimeoutError``."""
+        ask = Ask(tuple(call_ids))
+        self._submit(ask)
+        try:
+            return ask.reply.get(timeout=seconds)
+        except queue.Empty:
+            raise TimeoutError("The media engine does not answer.") from None
+
+    def stop(self) -> None:
+        """Hand every call back to its provider and end the thread; it may be started again."""
+        with self._lock:
+            thread, loop, self._thread, self._loop = self._thread, self._loop, None, None
+        if thread is not None and loop is not None:
+            loop.submit(Stop())
+            thread.join(timeout=2 * CLOSE_SECONDS)
+            if not thread.is_alive():
+                loop.close()
+
+    def _submit(self, request: Request) -> None:
+        with self._lock:
+            if self._thread is None or self._loop is None:
+                self._loop = Loop(self._clock, self.reports)
+                self._thread = threading.Thread(target=self._loop.run, name="engine", daemon=True)
+                self._thread.start()
+            self._loop.submit(request)

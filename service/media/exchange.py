@@ -1,0 +1,259 @@
+"""The exchange: rooms, legs and the tick that mixes them. It has no socket and no thread.
+
+The engine feeds it messages and ticks; it answers through each leg's ``Line`` and reports to the
+rest through a callable. Monotonic times (``at``) are arguments; wall time comes from the clock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service import tokens
+from service.errors import RemoteError
+from service.media import g711
+from service.media.g711 import Samples
+from service.media.jitter import Effect, Frame
+from service.media.leg import Leg, LegSpec, Line
+from service.media.mixer import Seating
+from service.media.reports import LegClosed, LegStarted, LegStep, Report
+from service.media.room import Room
+from service.model import EndReason, LadderEvent
+from service.times import Clock
+from service.wire import (
+    FRAME_SAMPLES,
+    Audio,
+    Clear,
+    Complaint,
+    Digit,
+    Encoding,
+    Event,
+    Mark,
+    Marked,
+    Publish,
+    Started,
+    Stopped,
+    Subscribe,
+    Unknown,
+    Unsubscribe,
+)
+
+logger = logging.getLogger(__name__)
+
+_FADE_IN: NDArray[np.float64] = np.minimum(np.arange(FRAME_SAMPLES) / 40, 1.0)
+"""5 ms up, then flat."""
+
+_FADE_OUT: NDArray[np.float64] = np.linspace(1.0, 0.0, FRAME_SAMPLES)
+
+
+class Exchange:
+    """All rooms of the process. Not thread-safe: the engine's thread owns it."""
+
+    def __init__(self, clock: Clock, report: Callable[[Report], None]) -> None:
+        self._clock = clock
+        self._report = report
+        self._legs: dict[str, Leg] = {}  # by call id, from the start message on
+        self._rooms: dict[str, Room] = {}
+        self._seated: list[Leg] | None = None
+        self._seating = Seating([])
+
+    def __len__(self) -> int:
+        """Legs that are in a room."""
+        return len(self._legs)
+
+    def leg(self, call_id: str) -> Leg | None:
+        return self._legs.get(call_id)
+
+    def open(self, spec: LegSpec, line: Line) -> Leg:
+        """A leg for an adopted socket. It is in no room until its peer says that it has started."""
+        return Leg(spec, line)
+
+    def message(self, leg: Leg, message: bytes, at: float) -> None:
+        """Act on one text message. Raises ``RemoteError`` where the leg must be closed for it."""
+        audio = leg.wire.audio(message)
+        if audio is not None:
+            self._hear(leg, audio, at)
+            return
+        try:
+            events = leg.wire.receive(message)
+        except RemoteError as error:
+            # A stream in an encoding that cannot be decoded is over; one bad message is not.
+            if error.close_code == 1003 or leg.count_fault():
+                raise
+            logger.debug("leg %s: %s", leg.spec.leg_id, error.message)
+            return
+        for event in events:
+            self._handle(leg, event, at)
+
+    def close(self, leg: Leg, reason: EndReason | None, detail: str) -> None:
+        """The leg is gone: take it out of its room and report its end."""
+        if self._legs.get(leg.spec.call_id) is leg:
+            del self._legs[leg.spec.call_id]
+            self._leave(leg)
+        spec = leg.spec
+        logger.info("leg %s of call %s closed: %s", spec.leg_id, spec.call_id, detail)
+        self._report(
+            LegClosed(spec.call_id, spec.leg_id, reason, detail, leg.stats(), self._clock.now())
+        )
+
+    def tick(self, at: float) -> None:
+        """Mix one frame of every room and send each leg what it is to hear."""
+        legs = self._seat()
+        if not legs:
+            return
+        heard = self._collect(legs, at)
+        mixed = self._seating.mix(heard)
+        for encoding, group in groupby(
+            sorted(range(len(legs)), key=lambda row: legs[row].outbound),
+            key=lambda row: legs[row].outbound,
+        ):
+            rows = list(group)
+            encoded = g711.encode(mixed[rows], encoding)
+            size = FRAME_SAMPLES * encoding.bytes_per_sample
+            for place, row in enumerate(rows):
+                legs[row].play(encoded[place * size : (place + 1) * size])
+        unheard = [row for row, leg in enumerate(legs) if not leg.heard]
+        if unheard:
+            for found in np.flatnonzero(mixed[unheard].any(axis=1)):
+                leg = legs[unheard[found]]
+                leg.heard = True
+                self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
+
+    def _leave(self, leg: Leg) -> None:
+        room = self._rooms[leg.spec.room_id]
+        room.leave(leg)
+        if not room.legs:
+            del self._rooms[room.id]
+        self._seated = None
+
+    def _seat(self) -> list[Leg]:
+        """The legs in mixing order, room by room; arranged anew only when somebody came or left."""
+        if self._seated is None:
+            rooms = [room.legs for room in self._rooms.values()]
+            self._seated = [leg for legs in rooms for leg in legs]
+            self._seating = Seating([len(legs) for legs in rooms])
+        return self._seated
+
+    def _collect(self, legs: list[Leg], at: float) -> Samples:
+        """One row of samples per leg: its next frame, or silence."""
+        heard = np.zeros((len(legs), FRAME_SAMPLES), np.int16)
+        rows: dict[Encoding, list[int]] = {}
+        payloads: dict[Encoding, list[bytes]] = {}
+        special: list[tuple[int, Leg, Frame]] = []
+        for row, leg in enumerate(legs):
+            buffer = leg.buffer
+            if buffer is None:
+                continue
+            frame = buffer.take(at)
+            if frame is not None:
+                rows.setdefault(leg.inbound, []).append(row)
+                payloads.setdefault(leg.inbound, []).append(frame.payload)
+                if frame.effect is not Effect.PLAIN:
+                    special.append((row, leg, frame))
+            for name in buffer.reached():
+                leg.say(Marked(name))
+        for encoding, indices in rows.items():
+            samples = g711.decode(b"".join(payloads[encoding]), encoding)
+            heard[indices] = samples.reshape(-1, FRAME_SAMPLES)
+        for row, leg, frame in special:
+            heard[row] = _blend(heard[row], frame, leg.inbound)
+        return heard
+
+    def _handle(self, leg: Leg, event: Event, at: float) -> None:
+        match event:
+            case Audio():
+                self._hear(leg, event, at)
+            case Started():
+                self._start(leg, event)
+            case Stopped():
+                leg.line.hang_up(1000, "", EndReason.CALLER_HUNG_UP)
+            case Unknown():
+                leg.count_unknown()
+            case Complaint():
+                logger.warning(
+                    "leg %s: the provider complains: %s %s",
+                    leg.spec.leg_id,
+                    event.code,
+                    event.detail[:200],
+                )
+            case _:
+                room = self._rooms.get(leg.spec.room_id)
+                if room is not None and self._legs.get(leg.spec.call_id) is leg:
+                    self._converse(leg, room, event)
+
+    def _converse(self, leg: Leg, room: Room, event: Event) -> None:
+        """Events that mean something only inside a room."""
+        match event:
+            case Digit():
+                room.digit(leg, event.digit, self._clock.now())
+            case Publish():
+                room.publish(leg, event.topic, event.text, self._clock.now())
+            case Subscribe():
+                leg.subscribe(event.topic)
+            case Unsubscribe():
+                leg.topics.discard(event.topic)
+            case Mark() if leg.buffer:
+                leg.buffer.mark(event.name)
+            case Clear() if leg.buffer:
+                leg.buffer.clear()
+
+    def _hear(self, leg: Leg, audio: Audio, at: float) -> None:
+        if leg.buffer is None:
+            return
+        leg.buffer.push(audio.payload, at, audio.order)
+        if not leg.spoke:
+            leg.spoke = True
+            self._step(leg, LadderEvent.FIRST_AUDIO_IN)
+
+    def _start(self, leg: Leg, started: Started) -> None:
+        leg.start(started)
+        spec = leg.spec
+        room = self._rooms.get(spec.room_id)
+        if room is None:
+            session_id = spec.session_id or tokens.new_session_id()
+            room = self._rooms[spec.room_id] = Room(spec.room_id, session_id)
+        old = self._legs.get(spec.call_id)
+        self._legs[spec.call_id] = leg
+        self._seated = None
+        if old is not None and old.spec.room_id == spec.room_id:
+            room.replace(old, leg)
+        else:
+            if old is not None:
+                self._leave(old)
+            self._expel_namesake(room, leg)
+            room.join(leg)
+        if old is not None:
+            old.line.hang_up(1000, "The call has another socket now.", EndReason.REPLACED)
+        logger.info("leg %s of call %s joined room %s", spec.leg_id, spec.call_id, room.id)
+        self._report(LegStarted(spec.call_id, spec.leg_id, room.session_id, self._clock.now()))
+
+    def _expel_namesake(self, room: Room, leg: Leg) -> None:
+        """A participant id names one voice: whoever has it already makes way for the newcomer.
+
+        At once, and not when its socket has closed, or the others would be told last that the
+        participant has left.
+        """
+        for other in list(room.legs):
+            if other.spec.participant.id == leg.spec.participant.id:
+                other.leave("Duplicate participant")
+                del self._legs[other.spec.call_id]
+                room.leave(other)
+                other.line.hang_up(1000, "Duplicate participant", EndReason.REPLACED)
+
+    def _step(self, leg: Leg, event: LadderEvent) -> None:
+        self._report(LegStep(leg.spec.call_id, leg.spec.leg_id, event, self._clock.now()))
+
+
+def _blend(samples: Samples, frame: Frame, encoding: Encoding) -> Samples:
+    """One frame with its effect, so that a gap or a cut is faded and not clicked."""
+    if frame.effect is Effect.CONCEAL:
+        # The last frame backwards goes on from the very sample on which the audio stopped.
+        return (samples[::-1] * _FADE_OUT).astype(np.int16)
+    if frame.effect is Effect.SPLICE and frame.spliced is not None:
+        before = g711.decode(frame.spliced, encoding)
+        return (before * _FADE_OUT + samples * (1.0 - _FADE_OUT)).astype(np.int16)
+    return (samples * _FADE_IN).astype(np.int16)

@@ -1,0 +1,228 @@
+"""The jitter buffer of one leg: encoded audio of any chunking in, one frame per tick out.
+
+Pure: times are arguments, in monotonic seconds. The play-out delay adapts by itself. A frame
+that comes after its tick is played one tick later, which makes the delay a frame longer; once
+every frame of a calm window has waited at least a frame longer than it needed to, one frame is
+spliced out. So the delay is a few milliseconds where arrivals are steady, follows them up to
+``PACED_CAPACITY`` where they are not, and comes back when they calm down.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+
+from service.errors import RemoteError
+from service.media import g711
+from service.media.chunks import ChunkQueue
+from service.media.clock import PERIOD
+from service.wire import FRAME_SAMPLES, Encoding
+
+SLACK = 0.004
+"""Seconds a frame should lie here before its tick, so that ordinary scheduling jitter is no gap."""
+
+PACED_CAPACITY = 6
+"""Frames kept for a peer that sends in real time: 120 ms. What is older is too late to be worth
+hearing."""
+
+BURST_CAPACITY = 3000
+"""Frames kept for a peer that may send faster than real time, such as an agent: one minute."""
+
+WINDOW = 50
+"""Frames in one calm window: a second. It doubles with every gap, up to ``LONGEST_WINDOW``."""
+
+LONGEST_WINDOW = 800
+
+STALE = 3 * PERIOD
+"""Seconds after which an unfinished frame is filled up with silence and played."""
+
+QUIET = 256
+"""Peak below which a frame may be cut out of a burst unheard: -42 dB."""
+
+MAX_MARKS = 256
+
+
+class Effect(Enum):
+    """How a frame joins what was heard before it."""
+
+    PLAIN = 0
+    RESUME = 1
+    """The first audio after silence: fade it in."""
+    CONCEAL = 2
+    """Nothing came: ``payload`` is the last frame again, to be faded out."""
+    SPLICE = 3
+    """Audio before it was dropped: cross-fade from ``spliced``, which would have come next."""
+
+
+class Frame(NamedTuple):
+    payload: bytes
+    effect: Effect
+    spliced: bytes | None = None
+
+
+@dataclass(slots=True)
+class JitterStats:
+    """``taken`` counts frames handed out, ``gaps`` times at which the peer's audio ran out, and
+    ``dropped`` frames thrown away to keep the delay short. ``jitter`` is in seconds, as in RFC
+    3550 section 6.4.1."""
+
+    taken: int = 0
+    gaps: int = 0
+    dropped: int = 0
+    jitter: float = 0.0
+
+
+class JitterBuffer:
+    """Audio of one peer between its arrival and its tick.
+
+    ``paced`` says that the peer sends in real time: its backlog is lateness and is cut. Otherwise
+    the backlog is an agent's speech waiting to be played, and only quiet frames are cut, while
+    the peer is seen to be sending in real time after all, as a browser's microphone does.
+    """
+
+    def __init__(self, encoding: Encoding, *, paced: bool) -> None:
+        self.stats = JitterStats()
+        self.chunks = ChunkQueue()
+        self._encoding = encoding
+        self._frame = FRAME_SAMPLES * encoding.bytes_per_sample
+        self._paced = paced
+        self._capacity = (PACED_CAPACITY if paced else BURST_CAPACITY) * self._frame
+        self._marks: deque[tuple[int, str]] = deque()
+        self._playing = False
+        self._last = b""
+        self._spliced: bytes | None = None
+        self._pushed = 0
+        self._transit: float | None = None
+        self._window = self._left = WINDOW
+        self._margin = float("inf")
+        self._arrivals = 0
+        self._trim = 0
+
+    @property
+    def depth(self) -> float:
+        """Seconds of audio waiting."""
+        return self.chunks.size / self._frame * PERIOD
+
+    def push(self, payload: bytes, at: float, order: int | None = None) -> None:
+        """Add audio that arrived ``at``. Chunks with an ``order`` are put in order."""
+        if not payload or not self.chunks.push(payload, at, order):
+            return
+        # Whoever sends in real time in chunks longer than the buffer needs room for two of them.
+        self._capacity = max(self._capacity, 2 * len(payload))
+        self._arrivals += len(payload)
+        self._measure(len(payload), at)
+        while self.chunks.size > self._capacity:
+            self._drop()
+
+    def take(self, at: float) -> Frame | None:
+        """The frame to mix at the tick ``at``; ``None`` for silence."""
+        chunks = self.chunks
+        if chunks.size < self._frame and not self._complete(at):
+            return self._miss()
+        if self._playing and chunks.overtaken():
+            # The missing chunk's turn: it may still come, and if not, its time has been kept.
+            return self._miss()
+        age = at - chunks.arrived(self._frame)
+        if self._playing:
+            effect = Effect.PLAIN if self._spliced is None else Effect.SPLICE
+        elif age < SLACK and chunks.size < 2 * self._frame:
+            return None  # So fresh that the next one would likely miss its tick.
+        else:
+            effect = Effect.RESUME
+            self._playing = True
+        frame = Frame(chunks.take(self._frame), effect, self._spliced)
+        self._spliced = None
+        self._last = frame.payload
+        self.stats.taken += 1
+        self._watch(age)
+        return frame
+
+    def mark(self, name: str) -> None:
+        """Ask to be told, by ``reached``, when everything pushed so far has been taken."""
+        if len(self._marks) >= MAX_MARKS:
+            raise RemoteError(f"More than {MAX_MARKS} marks are waiting.", close_code=1008)
+        self._marks.append((self.chunks.passed + self.chunks.size, name))
+
+    def reached(self) -> list[str]:
+        """Names of marks whose audio is gone since the last call; they are told once."""
+        names = []
+        while self._marks and self._marks[0][0] <= self.chunks.passed:
+            names.append(self._marks.popleft()[1])
+        return names
+
+    def clear(self) -> None:
+        """Drop everything that waits. Marks in it count as reached, so nobody waits for ever."""
+        if self._spliced is None and self.chunks.size >= self._frame:
+            self._spliced = self.chunks.take(self._frame)  # To cross-fade from if more comes now.
+        self.chunks.clear()
+        self._trim = 0
+
+    def _measure(self, length: int, at: float) -> None:
+        transit = at - self._pushed / self._frame * PERIOD
+        self._pushed += length
+        if self._transit is not None and self._playing:
+            self.stats.jitter += (abs(transit - self._transit) - self.stats.jitter) / 16
+        self._transit = transit
+
+    def _complete(self, at: float) -> bool:
+        """Fill an unfinished frame up with silence once nothing has come to finish it."""
+        if not self.chunks.size or at - self.chunks.last_arrived() < STALE:
+            return False
+        silence = g711.SILENCE[self._encoding]
+        self.chunks.fill(silence * ((self._frame - self.chunks.size) // len(silence)))
+        return True
+
+    def _miss(self) -> Frame | None:
+        """Nothing to play: conceal the first missing frame, then be silent until audio comes."""
+        if not self._playing:
+            return None
+        self._playing = False
+        self._spliced = None
+        self.stats.gaps += 1
+        self._window = min(2 * self._window, LONGEST_WINDOW)
+        self._restart_window()
+        return Frame(self._last, Effect.CONCEAL)
+
+    def _drop(self) -> None:
+        """Throw the next frame away, keeping the first of a run to cross-fade from."""
+        frame = self.chunks.take(self._frame)
+        self.stats.dropped += 1
+        if self._spliced is None:
+            self._spliced = frame
+
+    def _watch(self, age: float) -> None:
+        """Shorten the delay after a window in which every frame waited longer than it had to."""
+        if self._trim:
+            self._trim_quiet()
+        self._margin = min(self._margin, age)
+        self._left -= 1
+        if self._left:
+            return
+        spare = int((self._margin - SLACK) / PERIOD)
+        if spare > 0 and self.chunks.size >= self._frame:
+            if self._paced:
+                self._drop()
+            else:
+                expected = self._window * self._frame
+                live = 0.8 * expected <= self._arrivals <= 1.25 * expected
+                self._trim = spare if live else 0
+        self._window = max(self._window // 2, WINDOW)
+        self._restart_window()
+
+    def _restart_window(self) -> None:
+        self._margin = float("inf")
+        self._left = self._window
+        self._arrivals = 0
+
+    def _trim_quiet(self) -> None:
+        """Drop the next frame of a burst if it can be cut out unheard."""
+        upcoming = self.chunks.peek(self._frame) if self.chunks.size >= self._frame else b""
+        if len(upcoming) == self._frame:
+            samples = g711.decode(upcoming, self._encoding).astype(np.int32)
+            if int(np.abs(samples).max()) < QUIET:
+                self._trim -= 1
+                self._drop()

@@ -1,0 +1,152 @@
+"""A leg: a participant's live media connection, without its socket.
+
+It holds the wire, the jitter buffer and the counters of one connection, and says things to its
+peer through a ``Line``, which the engine implements on a socket and tests implement as a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from service.errors import RemoteError
+from service.media.jitter import JitterBuffer
+from service.model import EndReason, Participant
+from service.wire import Command, Encoding, MeetingLeft, Started, Wire
+
+MAX_TOPICS = 64
+
+MAX_FAULTS = 100
+"""Malformed messages a peer may send on one leg before it is closed."""
+
+
+class Line(Protocol):
+    """The way to a leg's peer. Nothing here blocks, and nothing fails: a dead line drops it."""
+
+    def text(self, message: bytes) -> None: ...
+
+    def prepare(self, prefix: bytes, suffix: bytes) -> None:
+        """Set what stands around the base64 of every audio message from now on."""
+        ...
+
+    def audio(self, payload: bytes) -> None:
+        """Send one frame of encoded audio; it may be dropped where the peer does not keep up."""
+        ...
+
+    def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
+        """Close with a WebSocket close code; ``reason`` is what the end is reported with."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Audio messages dropped because the peer did not keep up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LegSpec:
+    """What the engine needs to know of a claimed call before its socket speaks.
+
+    ``session_id`` is the session the call was in before its socket was lost, if it was in one.
+    ``ref`` and ``provider_call_id`` are what a phone's start message is compared with.
+    """
+
+    leg_id: str
+    call_id: str
+    room_id: str
+    participant: Participant
+    wire: Wire = field(repr=False)
+    session_id: str | None = None
+    provider_call_id: str | None = None
+    ref: str | None = field(default=None, repr=False)
+
+
+class Leg:
+    """The state of one leg. ``buffer`` exists from the peer's start message on."""
+
+    __slots__ = (
+        "_faults",
+        "_frames_out",
+        "_unknown",
+        "buffer",
+        "heard",
+        "inbound",
+        "line",
+        "outbound",
+        "spec",
+        "spoke",
+        "topics",
+        "wire",
+    )
+
+    def __init__(self, spec: LegSpec, line: Line) -> None:
+        self.spec = spec
+        self.line = line
+        self.wire = spec.wire
+        self.inbound = self.outbound = Encoding.MULAW
+        self.buffer: JitterBuffer | None = None
+        self.topics: set[str] = set()
+        self.spoke = False
+        """Whether audio has come from the peer."""
+        self.heard = False
+        """Whether anything but silence has been sent to the peer."""
+        self._frames_out = 0
+        self._unknown = 0
+        self._faults = 0
+
+    def start(self, started: Started) -> None:
+        """Raises ``RemoteError`` where the stream belongs to another call than the reference."""
+        expected = self.spec.provider_call_id
+        same_call = expected is None or started.call_id == expected
+        same_ref = self.spec.ref is None or started.ref == self.spec.ref
+        if not same_call and (self.wire.names_call or not same_ref):
+            raise RemoteError("The stream belongs to another call.", close_code=1008)
+        self.inbound, self.outbound = started.inbound, started.outbound
+        self.buffer = JitterBuffer(started.inbound, paced=self.wire.paces_itself)
+        self.line.prepare(*self.wire.envelope())
+
+    def say(self, command: Command) -> None:
+        for message in self.wire.send(command):
+            self.line.text(message)
+
+    def leave(self, text: str) -> None:
+        """Tell a peer that is in a room that it no longer is."""
+        if self.buffer is not None:
+            self.say(MeetingLeft(text))
+
+    def play(self, payload: bytes) -> None:
+        """Send one frame in the outbound encoding."""
+        self._frames_out += 1
+        self.line.audio(payload)
+
+    def subscribe(self, topic: str) -> None:
+        if topic not in self.topics and len(self.topics) >= MAX_TOPICS:
+            raise RemoteError(f"More than {MAX_TOPICS} topics are subscribed to.", close_code=1008)
+        self.topics.add(topic)
+
+    def count_unknown(self) -> None:
+        self._unknown += 1
+
+    def count_fault(self) -> bool:
+        """Count a malformed message; True when the peer has sent too many to go on."""
+        self._faults += 1
+        return self._faults > MAX_FAULTS
+
+    def stats(self) -> Mapping[str, Any]:
+        """Counters since this leg began. Frames are 20 ms; durations are in milliseconds."""
+        buffer = self.buffer
+        heard = buffer.stats if buffer else None
+        return {
+            "framesIn": heard.taken if heard else 0,
+            "framesOut": self._frames_out,
+            "framesUnsent": self.line.dropped,
+            "gaps": heard.gaps if heard else 0,
+            "lost": buffer.chunks.lost if buffer else 0,
+            "late": buffer.chunks.late if buffer else 0,
+            "dropped": heard.dropped if heard else 0,
+            "jitterMs": round(heard.jitter * 1000, 1) if heard else 0.0,
+            "bufferMs": round(buffer.depth * 1000) if buffer else 0,
+            "malformed": self._faults,
+            "unknown": self._unknown,
+        }

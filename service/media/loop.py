@@ -1,0 +1,231 @@
+"""The inside of the engine's thread: a selector, the peers, the exchange and the clock of ticks.
+
+The thread may block on the selector until the next tick, and on nothing else: no database, no
+name look-up, no lock that anybody else holds for long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import selectors
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from service.errors import RemoteError
+from service.media.clock import TickClock
+from service.media.exchange import Exchange
+from service.media.leg import Leg
+from service.media.peer import Peer
+from service.media.reports import LegClosed, Report
+from service.media.requests import Adopt, Ask, HangUp, Request, Stop
+from service.model import EndReason
+from service.times import Clock
+
+logger = logging.getLogger(__name__)
+
+START_SECONDS = 10.0
+"""How long an adopted socket may take to send its start message."""
+
+STALL_SECONDS = 5.0
+"""How long a peer may take nothing of what is queued for it."""
+
+SILENT_SECONDS = 60.0
+"""How long a peer may send nothing at all, not even a pong."""
+
+PING_SECONDS = 20.0
+"""Below the 25 s at which proxies begin to think a connection idle."""
+
+CLOSE_SECONDS = 2.0
+"""How long a close handshake may take."""
+
+GOING_AWAY = frozenset({1000, 1001, 1005})
+"""Close codes with which a peer says that it is done, and not that something broke."""
+
+
+class Loop:
+    """One engine's state. ``run`` is its thread; ``submit`` is for the others."""
+
+    def __init__(self, clock: Clock, reports: queue.SimpleQueue[Report]) -> None:
+        self._clock = clock
+        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._reports = reports
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
+        self._exchange = Exchange(clock, reports.put)
+        self._legs: dict[Peer, Leg] = {}
+        self._attention: set[Peer] = set()
+        self._ticks = TickClock(clock.monotonic())
+        self._next_check = self._next_ping = 0.0
+        self._stopping: float | None = None
+
+    def submit(self, request: Request) -> None:
+        """Have the thread act on a request. Other threads may call this, and nothing else."""
+        self._requests.put(request)
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # A full pipe wakes the thread as well.
+            self._wake_out.send(b"\0")
+
+    def run(self) -> None:
+        while self._stopping is None or (
+            self._legs and self._clock.monotonic() < self._stopping + CLOSE_SECONDS
+        ):
+            try:
+                self._turn()
+            except Exception:
+                # A fault of ours must not leave every call a dead line.
+                logger.exception("the engine failed; every call is handed back to its provider")
+                self._start_over()
+        for peer in list(self._legs):
+            self._forget(peer)
+
+    def close(self) -> None:
+        """Give the descriptors back. Only after the thread has ended, since others may wake it."""
+        self._selector.close()
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def _turn(self) -> None:
+        """Wait for sockets or for the tick, whichever is first, and do what is due."""
+        ready = self._selector.select(self._patience())
+        at = self._clock.monotonic()
+        for key, mask in ready:
+            if key.data is None:
+                self._drain_requests()
+                continue
+            if mask & selectors.EVENT_READ:
+                self._read(key.data, at)
+            if mask & selectors.EVENT_WRITE:
+                key.data.write()
+                self._attention.add(key.data)
+        if len(self._exchange):
+            if self._ticks.due(self._clock.monotonic()):
+                self._exchange.tick(self._clock.monotonic())
+        else:
+            self._ticks.restart(at)
+        if at >= self._next_check:
+            self._next_check = at + 1.0
+            self._check(at)
+        self._attend()
+
+    def _patience(self) -> float | None:
+        if len(self._exchange):
+            return self._ticks.wait(self._clock.monotonic())
+        return 1.0 if self._legs else None
+
+    def _drain_requests(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_in.recv(4096)
+        while True:
+            try:
+                request = self._requests.get_nowait()
+            except queue.Empty:
+                return
+            match request:
+                case Adopt():
+                    self._adopt(request)
+                case HangUp():
+                    self._hang_up(request)
+                case Ask():
+                    self._reply(request)
+                case Stop():
+                    self._stopping = self._clock.monotonic()
+                    for peer in self._legs:
+                        peer.hang_up(1012, "Service restart", None)
+
+    def _adopt(self, request: Adopt) -> None:
+        spec = request.spec
+        try:
+            peer = Peer(request.sock, self._clock, self._attention)
+            self._selector.register(request.sock, selectors.EVENT_READ, peer)
+        except (OSError, ValueError) as error:
+            # A descriptor that is no good must not cost the other calls theirs.
+            request.sock.close()
+            detail = f"the socket could not be adopted: {error}"
+            self._reports.put(
+                LegClosed(spec.call_id, spec.leg_id, None, detail, {}, self._clock.now())
+            )
+            return
+        self._legs[peer] = self._exchange.open(spec, peer)
+
+    def _hang_up(self, request: HangUp) -> None:
+        for peer, leg in self._legs.items():
+            same_leg = request.leg_id in (None, leg.spec.leg_id)
+            if leg.spec.call_id == request.call_id and same_leg and peer.closing is None:
+                leg.leave(request.text)
+                peer.hang_up(1000, request.text, request.reason)
+
+    def _reply(self, request: Ask) -> None:
+        wanted = set(request.call_ids)
+        found: dict[str, Mapping[str, Any]] = {}
+        for leg in self._legs.values():
+            call_id = leg.spec.call_id
+            # A call may have two sockets for a moment; the one that has started is the call's.
+            if call_id in wanted and (call_id not in found or self._exchange.leg(call_id) is leg):
+                found[call_id] = leg.stats()
+        request.reply.put(found)
+
+    def _read(self, peer: Peer, at: float) -> None:
+        leg = self._legs[peer]
+        try:
+            for message in peer.read(at):
+                self._exchange.message(leg, message, at)
+        except RemoteError as error:
+            peer.hang_up(error.close_code, error.message, EndReason.PROTOCOL_ERROR)
+        except Exception:
+            # One peer's message must not disturb the others.
+            logger.exception("leg %s failed", leg.spec.leg_id)
+            peer.hang_up(1011, "", None)
+        if peer.peer_code in GOING_AWAY and leg.wire.close_ends_call:
+            peer.reason = EndReason.CALLER_HUNG_UP
+
+    def _attend(self) -> None:
+        """Look after the peers that have ended or have something left to write."""
+        while self._attention:
+            peer = self._attention.pop()
+            if peer not in self._legs:
+                continue
+            if peer.ended:
+                self._forget(peer)
+                continue
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.wants_write else 0)
+            self._selector.modify(peer.sock, events, peer)
+
+    def _forget(self, peer: Peer) -> None:
+        self._selector.unregister(peer.sock)
+        peer.sock.close()
+        self._exchange.close(self._legs.pop(peer), peer.reason, peer.detail)
+
+    def _check(self, at: float) -> None:
+        """Once a second: every wait has an end."""
+        ping = at >= self._next_ping
+        if ping:
+            self._next_ping = at + PING_SECONDS
+        for peer, leg in self._legs.items():
+            if peer.closing is not None:
+                if at > peer.closing + CLOSE_SECONDS:
+                    peer.abort(peer.detail)
+            elif leg.buffer is None and at > peer.opened + START_SECONDS:
+                peer.hang_up(1008, "No start message came.", None)
+            elif peer.blocked is not None and at > peer.blocked + STALL_SECONDS:
+                peer.abort("the peer has stopped reading")
+            elif at > peer.last_read + SILENT_SECONDS:
+                peer.abort("the peer has gone silent")
+            elif ping:
+                peer.ping()
+
+    def _start_over(self) -> None:
+        """Forget a state that cannot be trusted any more, starting with the exchange."""
+        self._exchange = Exchange(self._clock, self._reports.put)
+        for peer in list(self._legs):
+            peer.hang_up(1011, "", None)
+            self._forget(peer)
+        self._attention.clear()
+        self._wake()  # For the requests that the fault has kept from being read.

@@ -1,0 +1,183 @@
+"""One adopted socket: WebSocket frames in both directions, without ever blocking.
+
+A peer belongs to the engine's thread and never calls back. What the engine must look at, an end
+or something left to write, it announces by putting itself into the ``attention`` set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from binascii import b2a_base64
+from collections.abc import Iterator
+
+from service.errors import RemoteError
+from service.media import websocket
+from service.media.sendqueue import SendQueue
+from service.media.websocket import Connection, Opcode
+from service.model import EndReason
+from service.times import Clock
+
+READ_BYTES = 4096
+
+SEND_BUFFER = 32 * 1024
+"""Kernel send buffer in bytes: small, so that a peer that stops reading is noticed in seconds."""
+
+LOST = "connection lost"
+
+
+class Peer:
+    """The ``Line`` of a leg. Times are monotonic seconds."""
+
+    def __init__(self, sock: socket.socket, clock: Clock, attention: set[Peer]) -> None:
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):
+            # A Unix socket has no Nagle to turn off, and one that was reset takes no options.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
+        self.opened = self.last_read = clock.monotonic()
+        self.reason: EndReason | None = None
+        """What the end of the leg is reported with; ``None`` where the socket was just lost."""
+        self.detail = LOST
+        self.ended = False
+        """Whether the socket is of no more use."""
+        self.closing: float | None = None
+        """When our close frame was queued."""
+        self.blocked: float | None = None
+        """Since when the socket has taken nothing of what is queued."""
+        self.peer_code: int | None = None
+        """The code of the peer's close frame, where it closed first."""
+        self._clock = clock
+        self._attention = attention
+        self._connection = Connection()
+        self._queue = SendQueue()
+        self._prefix = self._suffix = self._audio_head = b""
+        self._audio_size = 0
+
+    @property
+    def dropped(self) -> int:
+        return self._queue.dropped
+
+    @property
+    def wants_write(self) -> bool:
+        return bool(self._queue)
+
+    def read(self, at: float) -> Iterator[bytes]:
+        """Yield the text messages that have arrived; answers pings and the close handshake.
+
+        Raises ``RemoteError`` where the peer breaks RFC 6455 or sends binary messages.
+        """
+        try:
+            data = self.sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(f"{LOST}: {error.strerror}")
+            return
+        if not data:
+            self._lose(f"{LOST}: the peer closed it without a close frame")
+            return
+        self.last_read = at
+        for opcode, payload in self._connection.receive(data):
+            if opcode == Opcode.CLOSE:
+                self._closed_by_peer(payload)
+            elif self.closing is not None:
+                continue  # Whatever the peer says after our close frame is not for us.
+            elif opcode == Opcode.TEXT:
+                yield payload
+            elif opcode == Opcode.PING:
+                self._send(websocket.frame(Opcode.PONG, payload), audio=False)
+            elif opcode == Opcode.BINARY:
+                raise RemoteError("Binary messages are not understood here.", close_code=1003)
+
+    def write(self) -> None:
+        """Write what the socket takes of what is queued."""
+        try:
+            while self._queue:
+                self._queue.wrote(self.sock.send(self._queue.head()))
+                self.blocked = self._clock.monotonic()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(f"{LOST}: {error.strerror}")
+        if not self._queue:
+            self.blocked = None
+
+    def text(self, message: bytes) -> None:
+        if self.closing is None:
+            self._send(websocket.frame(Opcode.TEXT, message), audio=False)
+
+    def ping(self) -> None:
+        if self.closing is None:
+            self._send(websocket.frame(Opcode.PING, b""), audio=False)
+
+    def prepare(self, prefix: bytes, suffix: bytes) -> None:
+        self._prefix, self._suffix = prefix, suffix
+        self._audio_size = 0
+
+    def audio(self, payload: bytes) -> None:
+        if self.closing is not None:
+            return
+        encoded = b2a_base64(payload, newline=False)
+        if self._audio_size != len(encoded):
+            # The frames of a leg are all of one length, so that their header is made once.
+            self._audio_size = len(encoded)
+            length = len(self._prefix) + len(encoded) + len(self._suffix)
+            self._audio_head = websocket.header(Opcode.TEXT, length) + self._prefix
+        self._send(self._audio_head + encoded + self._suffix, audio=True)
+
+    def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
+        """Begin the close handshake; what was queued before is still written."""
+        if self.closing is None and not self.ended:
+            self.closing = self._clock.monotonic()
+            self.reason = reason
+            self.detail = text or (reason.value if reason else "closed")
+            self._send(websocket.close_frame(code, text), audio=False)
+
+    def abort(self, detail: str) -> None:
+        """Give the socket up without a handshake, and without keeping what was not written."""
+        linger = struct.pack("ii", 1, 0)
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._lose(detail)
+
+    def _send(self, data: bytes, *, audio: bool) -> None:
+        if self.ended:
+            return
+        sent = 0
+        if not self._queue:
+            try:
+                sent = self.sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError as error:
+                self._lose(f"{LOST}: {error.strerror}")
+                return
+            if sent == len(data):
+                return
+            self.blocked = self._clock.monotonic()
+        if not self._queue.push(data, audio=audio):
+            self.abort("the peer has stopped reading")
+            return
+        if sent:
+            self._queue.wrote(sent)
+        self._attention.add(self)
+
+    def _closed_by_peer(self, payload: bytes) -> None:
+        code, _ = websocket.parse_close(payload)
+        if self.closing is None:
+            self.peer_code = code
+            self.detail = f"closed by the peer with code {code}"
+            self._send(websocket.close_frame(code), audio=False)
+        self._end()
+
+    def _lose(self, detail: str) -> None:
+        if self.closing is None:
+            self.detail = detail
+        self._end()
+
+    def _end(self) -> None:
+        self.ended = True
+        self._attention.add(self)

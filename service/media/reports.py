@@ -1,0 +1,45 @@
+"""What the media plane tells the rest, through a queue: the only way back from the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from service.model import EndReason, LadderEvent
+from service.times import Millis
+
+
+@dataclass(frozen=True, slots=True)
+class LegStarted:
+    """The peer's start message was accepted and its participant is in the room."""
+
+    call_id: str
+    leg_id: str
+    session_id: str
+    at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class LegStep:
+    """The leg climbed one rung of its call's ladder."""
+
+    call_id: str
+    leg_id: str
+    event: LadderEvent
+    at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class LegClosed:
+    """The leg is gone. ``reason`` is ``None`` where its socket was lost and the call may go on."""
+
+    call_id: str
+    leg_id: str
+    reason: EndReason | None
+    detail: str
+    stats: Mapping[str, Any]
+    at: Millis
+
+
+Report: TypeAlias = LegStarted | LegStep | LegClosed

@@ -1,0 +1,44 @@
+"""What the engine can be asked to do, through a queue: the only way in for other threads."""
+
+from __future__ import annotations
+
+import queue
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from service.media.leg import LegSpec
+from service.model import EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    sock: socket.socket
+    spec: LegSpec
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    call_id: str
+    reason: EndReason
+    text: str
+    leg_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is known of these calls; the answer has those that have a socket."""
+
+    call_ids: tuple[str, ...]
+    reply: queue.SimpleQueue[Mapping[str, Mapping[str, Any]]] = field(
+        default_factory=queue.SimpleQueue
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Close every socket with 1012, "service restart", and end the thread."""
+
+
+Request: TypeAlias = Adopt | HangUp | Ask | Stop

@@ -1,0 +1,66 @@
+"""What is still to be written to one socket. Bounded and pure: bytes in, bytes out.
+
+Audio that cannot be written in time is worth nothing, so the oldest of it is dropped; everything
+else is kept in order, up to a limit beyond which the peer is no longer reading at all.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+MAX_AUDIO = 25
+"""Audio messages kept for a slow peer: half a second."""
+
+MAX_BYTES = 256 * 1024
+"""Bytes of other messages kept for a slow peer."""
+
+
+class SendQueue:
+    __slots__ = ("_audio", "_items", "_kept", "_written", "dropped")
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[bytes, bool]] = deque()
+        self._audio = 0
+        self._kept = 0
+        self._written = 0  # bytes of the first item that are gone already
+        self.dropped = 0
+        """Audio messages dropped."""
+
+    def __bool__(self) -> bool:
+        return bool(self._items)
+
+    def push(self, data: bytes, *, audio: bool) -> bool:
+        """Add one whole frame; False where the peer has left too much unread to go on."""
+        self._items.append((data, audio))
+        if not audio:
+            self._kept += len(data)
+            return self._kept <= MAX_BYTES
+        self._audio += 1
+        if self._audio > MAX_AUDIO:
+            self._drop_oldest()
+        return True
+
+    def head(self) -> memoryview:
+        """The unwritten rest of the first frame."""
+        return memoryview(self._items[0][0])[self._written :]
+
+    def wrote(self, count: int) -> None:
+        """``count`` bytes of ``head`` are gone."""
+        self._written += count
+        data, audio = self._items[0]
+        if self._written == len(data):
+            self._items.popleft()
+            self._written = 0
+            if audio:
+                self._audio -= 1
+            else:
+                self._kept -= len(data)
+
+    def _drop_oldest(self) -> None:
+        """Drop the oldest audio, but never the rest of a frame whose beginning is on its way."""
+        for place, (_, audio) in enumerate(self._items):
+            if audio and not (place == 0 and self._written):
+                del self._items[place]
+                self._audio -= 1
+                self.dropped += 1
+                return

@@ -1,0 +1,146 @@
+"""The far end of an adopted socket: loopback TCP and the ``websockets`` library's own protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import deque
+from types import TracebackType
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import SEND_EOF, Protocol, Side
+
+PATIENCE = 20
+"""Seconds after which a socket that says nothing has failed its test."""
+
+
+def connection(receive_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
+    """Both ends of a TCP connection, ours first; theirs may have a small receive buffer."""
+    theirs = socket.socket()
+    if receive_buffer is not None:
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs.connect(listener.getsockname())
+        ours, _ = listener.accept()
+    theirs.settimeout(PATIENCE)
+    return ours, theirs
+
+
+class Client:
+    """A WebSocket client whose handshake is behind it.
+
+    ``ours`` is the socket to adopt. Pings and close frames are answered while ``read`` waits.
+    """
+
+    def __init__(self, receive_buffer: int | None = None) -> None:
+        self.ours, self.sock = connection(receive_buffer)
+        self._protocol = Protocol(Side.CLIENT, max_size=None)
+        self._frames: deque[Frame] = deque()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.sock.close()
+        self.ours.close()
+
+    def send(self, message: bytes) -> None:
+        """One text message."""
+        self._protocol.send_text(message)
+        self._flush()
+
+    def send_fragments(self, *fragments: bytes) -> None:
+        """One text message in fragments, with a ping between each two."""
+        for place, fragment in enumerate(fragments):
+            final = place == len(fragments) - 1
+            if place:
+                self._protocol.send_ping(b"between")
+                self._protocol.send_continuation(fragment, fin=final)
+            else:
+                self._protocol.send_text(fragment, fin=final)
+        self._flush()
+
+    def send_binary(self, message: bytes) -> None:
+        self._protocol.send_binary(message)
+        self._flush()
+
+    def ping(self, payload: bytes) -> None:
+        self._protocol.send_ping(payload)
+        self._flush()
+
+    def pong(self) -> None:
+        self._protocol.send_pong(b"")
+        self._flush()
+
+    def send_close(self, code: int | None = None, reason: str = "") -> None:
+        self._protocol.send_close(code, reason)
+        self._flush()
+
+    def send_raw(self, data: bytes) -> None:
+        """Bytes that need not be WebSocket frames."""
+        self.sock.sendall(data)
+
+    def read_raw(self) -> bytes:
+        """All that comes until the end of the connection, with nothing in it answered."""
+        data = b""
+        while piece := self.sock.recv(65_536):
+            data += piece
+        return data
+
+    def read(self) -> Frame | None:
+        """The next frame; ``None`` at the end of the connection."""
+        while not self._frames:
+            data = self.sock.recv(65_536)
+            if not data:
+                return None
+            self._protocol.receive_data(data)
+            assert self._protocol.parser_exc is None
+            self._frames.extend(
+                event for event in self._protocol.events_received() if isinstance(event, Frame)
+            )
+            with contextlib.suppress(ConnectionError):  # The answer may come too late.
+                self._flush()
+        return self._frames.popleft()
+
+    def read_text(self) -> bytes:
+        """The next text message; other frames before it are skipped."""
+        while True:
+            frame = self.read()
+            assert frame is not None, "The connection is over."
+            if frame.opcode is Opcode.TEXT:
+                return bytes(frame.data)
+
+    def settle(self) -> list[bytes]:
+        """Wait until all that was sent is dealt with; the text messages that came meanwhile."""
+        self.ping(b"settle")
+        messages: list[bytes] = []
+        while True:
+            frame = self.read()
+            assert frame is not None, "The connection is over."
+            if frame.opcode is Opcode.PONG and frame.data == b"settle":
+                return messages
+            if frame.opcode is Opcode.TEXT:
+                messages.append(bytes(frame.data))
+
+    def read_close(self) -> tuple[int | None, str]:
+        """Code and reason of the close frame, after which the connection must end."""
+        while True:
+            frame = self.read()
+            assert frame is not None, "The connection ended without a close frame."
+            if frame.opcode is Opcode.CLOSE:
+                break
+        with contextlib.suppress(ConnectionResetError):  # It does where an answer came too late.
+            assert self.read() is None
+        assert self._protocol.close_rcvd is not None
+        code: int = self._protocol.close_rcvd.code
+        return (None if code == 1005 else code), self._protocol.close_rcvd.reason
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data is not SEND_EOF:
+                self.sock.sendall(data)
