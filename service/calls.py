@@ -1,0 +1,217 @@
+"""What happens to a call after its webhook: a reference claimed, a leg's news recorded, an end.
+
+The use cases with more than one step. They decide by what storage says, so that a repeated or
+late request finds the same answer, and they survive a restart of the process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service import tokens
+from service.errors import Busy
+from service.media.engine import Engine
+from service.media.leg import LegSpec
+from service.media.reports import LegClosed, LegStarted, LegStep, Report
+from service.model import (
+    WEBSOCKET,
+    Call,
+    CallStatus,
+    EndReason,
+    Participant,
+)
+from service.providers.base import Provider
+from service.providers.websocket import WebSocketWire
+from service.settings import Settings
+from service.storage.calls import Calls, Used
+from service.storage.connectors import Connectors
+from service.storage.database import Database
+from service.times import Clock
+
+logger = logging.getLogger(__name__)
+
+REATTACH_SECONDS = 15
+"""How long an answered call may be without a socket before it is over."""
+
+
+class Switchboard:
+    """The one object through which the API, the sockets and the ledger act on calls."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        database: Database,
+        providers: Mapping[str, Provider],
+        engine: Engine,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.connectors = Connectors(database)
+        self.calls = Calls(database)
+        self.draining = False
+        """Set once the process has been told to end: it takes no new calls."""
+        self._database = database
+        self._providers = providers
+        self._engine = engine
+
+    def invite(
+        self, room_id: str, participant: Participant, region: str | None
+    ) -> tuple[Call, str]:
+        """A ticket for a custom WebSocket: the call, and the reference its URL carries.
+
+        Raises ``Busy`` where the process is full or about to end.
+        """
+        at = self.clock.now()
+        call_id, ref = tokens.new_call_id(), tokens.new_ingest_ref()
+        call = Call(
+            id=call_id,
+            provider=WEBSOCKET,
+            provider_call_id=call_id,
+            connector_id=None,
+            room_id=room_id,
+            rule_id=None,
+            session_id=None,
+            caller=participant.id,
+            callee=room_id,
+            status=CallStatus.INCOMING,
+            participant=participant,
+            region=region,
+            started_at=at,
+            expires_at=at + tokens.REF_SECONDS * 1000,
+        )
+        if self.draining:
+            raise Busy("This server is restarting; try again in a moment.")
+        if not self.calls.admit(call, tokens.digest(ref), self.settings.max_calls):
+            raise Busy(f"All {self.settings.max_calls} calls are taken.")
+        return call, ref
+
+    def claim(self, provider_name: str, ref: str) -> LegSpec:
+        """What the engine needs to adopt the socket that was opened with this reference.
+
+        A reference works once; again only for the same live call, whose socket is gone, since
+        providers dial an address a second time when a connection breaks. Raises ``NotFound`` or
+        ``Gone``.
+        """
+        leg_id, at, key = tokens.new_leg_id(), self.clock.now(), tokens.digest(ref)
+        try:
+            call = self.calls.claim(key, provider_name, leg_id, at)
+        except Used as used:
+            if provider_name == WEBSOCKET or used.call_id in self._engine.stats([used.call_id]):
+                raise
+            call = self.calls.claim(key, provider_name, leg_id, at, redial=True)
+        provider = self._providers.get(provider_name)
+        return LegSpec(
+            leg_id=leg_id,
+            call_id=call.id,
+            room_id=call.room_id or "",
+            participant=call.participant,
+            wire=provider.wire() if provider else WebSocketWire(),
+            session_id=call.session_id,
+            provider_call_id=call.provider_call_id if provider else None,
+            ref=ref if provider else None,
+        )
+
+    def end(self, call_id: str) -> Call:
+        """End a call from the API; one that is over stays as it is. Raises ``NotFound``."""
+        call = self.calls.get(call_id)
+        self.hang_up(call, EndReason.ENDED_BY_API, None)
+        return self.calls.get(call_id)
+
+    def hang_up(self, call: Call, reason: EndReason, detail: str | None) -> None:
+        """End a call in storage first, so that the provider's next question finds it ended."""
+        status = CallStatus.ENDED
+        if call.status is CallStatus.INCOMING and reason is not EndReason.ENDED_BY_API:
+            status = CallStatus.ABANDONED
+        if self.calls.end(call.id, status, reason, self.clock.now(), detail=detail) is None:
+            return
+        logger.info("call %s is over: %s", call.id, reason)
+        self._engine.hang_up(call.id, reason, "The meeting has been closed")
+
+    def live_stats(self, call_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Statistics of those of the calls that have a socket now, by call id."""
+        try:
+            return self._engine.stats(call_ids)
+        except TimeoutError:
+            logger.warning("the media engine gave no statistics in time")
+            return {}
+
+    def checks(self) -> Mapping[str, str | None]:
+        """What the process needs to take a call, and what is wrong with it, if anything."""
+        return {
+            "database": self._check_database(),
+            "engine": self._check_engine(),
+            "draining": "the process is ending" if self.draining else None,
+        }
+
+    def record(self, report: Report) -> None:
+        """Write down what the engine reports. Late and repeated reports change nothing."""
+        match report:
+            case LegStarted(call_id, leg_id, session_id, at):
+                if not self.calls.answered(call_id, leg_id, session_id, at):
+                    # The call ended, or went to another socket, before this one had started.
+                    self._engine.hang_up(
+                        call_id, EndReason.REPLACED, "The call is over.", leg_id=leg_id
+                    )
+            case LegStep(call_id, leg_id, event, at):
+                self.calls.step(call_id, leg_id, event, at)
+            case LegClosed():
+                self._record_close(report)
+
+    def take_over(self) -> None:
+        """Bring the database up to date, and its calls: none of them has a socket any more."""
+        self._database.migrate()
+        orphans = self.calls.orphaned(self.clock.now())
+        if orphans:
+            logger.warning("%d calls have lost their sockets to a restart", orphans)
+
+    def sweep(self) -> None:
+        """End the calls whose time is up: never connected, not come back, or too long."""
+        now = self.clock.now()
+        for call in self.calls.unclaimed(now):
+            self.hang_up(call, EndReason.NO_SOCKET, None)
+        for call in self.calls.lost(now - REATTACH_SECONDS * 1000):
+            self.hang_up(call, EndReason.CONNECTION_LOST, None)
+        for call in self.calls.overlong(now - self.settings.max_call_seconds * 1000):
+            self.hang_up(call, EndReason.MAX_DURATION, None)
+
+    def _record_close(self, report: LegClosed) -> None:
+        call = self.calls.get(report.call_id)
+        if report.reason is None and call.provider != WEBSOCKET and self.settings.reattach:
+            changed = self.calls.detached(
+                report.call_id, report.leg_id, report.at, report.detail, report.stats
+            )
+        else:
+            reason = report.reason or EndReason.CONNECTION_LOST
+            started = call.status is CallStatus.ANSWERED
+            failed = CallStatus.FAILED if report.reason else CallStatus.ABANDONED
+            changed = bool(
+                self.calls.end(
+                    report.call_id,
+                    CallStatus.ENDED if started else failed,
+                    reason,
+                    report.at,
+                    leg_id=report.leg_id,
+                    detail=report.detail,
+                    stats=report.stats,
+                )
+            )
+        if not changed:
+            self.calls.save_stats(report.call_id, report.leg_id, report.stats)
+
+    def _check_database(self) -> str | None:
+        try:
+            self._database.check()
+        except Exception as error:  # noqa: BLE001 - whatever the driver raises, it is not there
+            # The driver's text may hold the address: only the class is told.
+            return f"not reachable ({type(error).__name__})"
+        return None
+
+    def _check_engine(self) -> str | None:
+        try:
+            self._engine.stats([])
+        except TimeoutError:
+            return "does not answer"
+        return None

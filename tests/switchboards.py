@@ -1,0 +1,107 @@
+"""A switchboard with everything real but the clock, and what a test wants to ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, fromstring
+
+from clocks import FakeClock
+
+from service.calls import Switchboard
+from service.media.engine import Engine
+from service.model import Connector, LadderEvent
+from service.providers import load
+from service.providers.base import Webhook
+from service.reception import Reception
+from service.settings import Settings
+from service.storage.database import Database
+
+BASE = "https://voice.example.com"
+
+CALL_IDS = {
+    "twilio": "CA00000000000000000000000000000001",
+    "plivo": "11111111-2222-3333-4444-555555555555",
+    "telnyx": "v3:9X2vabcAiQ",
+}
+
+
+class Desk:
+    """A switchboard with a reception in front of it."""
+
+    def __init__(self, database: Database, clock: FakeClock, **settings: Any) -> None:
+        self.clock = clock
+        self.engine = Engine(clock)
+        providers = load()
+        self.switchboard = Switchboard(
+            Settings(
+                api_key="key",
+                api_secret="secret",
+                database_url="sqlite:////unused",
+                data_dir=Path("/unused"),
+                **settings,
+            ),
+            clock,
+            database,
+            providers,
+            self.engine,
+        )
+        self.calls = self.switchboard.calls
+        self.reception = Reception(self.switchboard, providers)
+
+    def connect(self, connector: Connector) -> Connector:
+        self.switchboard.connectors.add(connector)
+        return connector
+
+    def ring(self, connector: Connector, **fields: str) -> Element:
+        """The markup of a voice webhook of the connector's provider."""
+        name = connector.provider
+        params = {
+            "CallUUID" if name == "plivo" else "CallSid": CALL_IDS[name],
+            "From": "+14155550100",
+            "To": "+14155550199",
+            "CallStatus": "ringing",
+            **fields,
+        }
+        hook = Webhook(tuple(params.items()))
+        markup = self.reception.answer(name, connector.webhook_key, hook, BASE)
+        return fromstring(markup.text)
+
+    def call(self, connector: Connector) -> Any:
+        """The stored call of the provider's usual call id, with its ladder."""
+        found = self.calls.find(connector.id, CALL_IDS[connector.provider])
+        return None if found is None else self.calls.get(found.id)
+
+    def start(self, ref: str, provider: str = "twilio", session_id: str = "s1") -> str:
+        """Claim a reference and start its leg, as the engine would report it; the leg's id."""
+        spec = self.switchboard.claim(provider, ref)
+        assert self.calls.answered(spec.call_id, spec.leg_id, session_id, self.clock.now())
+        return spec.leg_id
+
+
+@contextmanager
+def a_desk(database: Database, clock: FakeClock, **settings: Any) -> Iterator[Desk]:
+    desk = Desk(database, clock, **settings)
+    try:
+        yield desk
+    finally:
+        desk.engine.stop()
+
+
+def verbs(response: Element) -> list[str]:
+    return [verb.tag for verb in response]
+
+
+def media_url(response: Element) -> str:
+    stream = next(response.iter("Stream"))
+    return stream.get("url") or stream.text or ""
+
+
+def ref_of(response: Element) -> str:
+    return media_url(response).rpartition("/")[2]
+
+
+def events(call: Any) -> list[LadderEvent]:
+    return [step.event for step in call.steps]

@@ -1,0 +1,278 @@
+"""The switchboard: references are claimed once, reports recorded in order, deadlines kept."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from clocks import FakeClock
+from races import at_once
+from records import a_connector
+from switchboards import Desk, a_desk, events, ref_of
+
+from service.errors import Busy, Gone, NotFound
+from service.media.leg import LegSpec
+from service.media.reports import LegClosed, LegStarted, LegStep
+from service.model import CallStatus, Connector, EndReason, LadderEvent, Participant
+from service.storage.calls import Used
+from service.storage.database import Database
+
+ANN = Participant("ann", "Ann", {"a": 1})
+
+
+@pytest.fixture
+def desk(sqlite_database: Database, clock: FakeClock) -> Iterator[Desk]:
+    with a_desk(sqlite_database, clock, max_calls=3) as desk:
+        yield desk
+
+
+@pytest.fixture
+def connector(desk: Desk) -> Connector:
+    return desk.connect(a_connector())
+
+
+def closed(call_id: str, leg_id: str, reason: EndReason | None, at: int = 5_000) -> LegClosed:
+    return LegClosed(call_id, leg_id, reason, "a reason in words", {"framesIn": 7}, at)
+
+
+def test_a_claimed_reference_gives_the_leg_what_it_needs(desk: Desk, connector: Connector) -> None:
+    ref = ref_of(desk.ring(connector))
+    spec = desk.switchboard.claim("twilio", ref)
+    call = desk.call(connector)
+    assert (spec.call_id, spec.room_id) == (call.id, "abcd-efgh-ijkl")
+    assert spec.ref == ref
+    assert ref not in repr(spec)
+    assert events(call)[-1] is LadderEvent.SOCKET
+
+
+def test_a_reference_opens_one_socket_however_many_ask_at_once(
+    desk: Desk, connector: Connector
+) -> None:
+    ref = ref_of(desk.ring(connector))
+    outcomes = at_once(8, lambda _: desk.switchboard.claim("twilio", ref))
+    assert sum(isinstance(outcome, LegSpec) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, Used) for outcome in outcomes) == 7
+
+
+def test_an_unknown_reference_is_not_found(desk: Desk, connector: Connector) -> None:
+    ref = ref_of(desk.ring(connector))
+    for provider, wrong in (("twilio", "x" * 32), ("plivo", ref), ("websocket", ref)):
+        with pytest.raises(NotFound):
+            desk.switchboard.claim(provider, wrong)
+
+
+def test_a_reference_expires_after_ninety_seconds(desk: Desk, connector: Connector) -> None:
+    ref = ref_of(desk.ring(connector))
+    desk.clock.advance(90)
+    with pytest.raises(Gone, match="expired"):
+        desk.switchboard.claim("twilio", ref)
+
+
+def test_a_used_reference_is_refused_while_its_socket_is_up(
+    desk: Desk, connector: Connector
+) -> None:
+    ref = ref_of(desk.ring(connector))
+    here, there = socket.socketpair()
+    with there:
+        desk.engine.adopt(here, desk.switchboard.claim("twilio", ref))
+        with pytest.raises(Used):
+            desk.switchboard.claim("twilio", ref)
+
+
+def test_a_used_reference_may_be_dialled_again_once_its_socket_is_gone(
+    desk: Desk, connector: Connector
+) -> None:
+    ref = ref_of(desk.ring(connector))
+    first = desk.switchboard.claim("twilio", ref)
+    desk.switchboard.record(LegStarted(first.call_id, first.leg_id, "s1", desk.clock.now()))
+    desk.switchboard.record(closed(first.call_id, first.leg_id, None))
+
+    again = desk.switchboard.claim("twilio", ref)
+
+    assert again.call_id == first.call_id
+    assert again.leg_id != first.leg_id
+    assert again.session_id == "s1"
+
+
+def test_a_used_reference_may_be_dialled_again_before_its_loss_is_written_down(
+    desk: Desk, connector: Connector
+) -> None:
+    ref = ref_of(desk.ring(connector))
+    desk.start(ref)
+    assert desk.switchboard.claim("twilio", ref).call_id == desk.call(connector).id
+
+
+def test_the_reference_of_a_call_that_is_over_is_gone(desk: Desk, connector: Connector) -> None:
+    ref = ref_of(desk.ring(connector))
+    desk.switchboard.end(desk.call(connector).id)
+    with pytest.raises(Gone):
+        desk.switchboard.claim("twilio", ref)
+
+
+def test_an_invitation_is_claimed_once_and_never_again(desk: Desk) -> None:
+    call, ref = desk.switchboard.invite("room-1", ANN, "us002")
+    assert ref.startswith("vs_")
+    spec = desk.switchboard.claim("websocket", ref)
+    assert (spec.call_id, spec.room_id, spec.participant) == (call.id, "room-1", ANN)
+    assert spec.provider_call_id is None
+    with pytest.raises(Gone):
+        desk.switchboard.claim("websocket", ref)
+
+
+def test_invitations_count_towards_the_limit(desk: Desk, connector: Connector) -> None:
+    for _ in range(3):
+        desk.switchboard.invite("room-1", ANN, None)
+    with pytest.raises(Busy):
+        desk.switchboard.invite("room-1", ANN, None)
+    assert desk.ring(connector)[0].get("reason") == "busy"
+
+
+def test_nobody_is_invited_while_draining(desk: Desk) -> None:
+    desk.switchboard.draining = True
+    with pytest.raises(Busy):
+        desk.switchboard.invite("room-1", ANN, None)
+
+
+def test_a_good_call_climbs_the_ladder_in_order(desk: Desk, connector: Connector) -> None:
+    spec = desk.switchboard.claim("twilio", ref_of(desk.ring(connector)))
+    names = (spec.call_id, spec.leg_id)
+    desk.switchboard.record(LegStarted(*names, "s1", 2_000))
+    desk.switchboard.record(LegStep(*names, LadderEvent.FIRST_AUDIO_IN, 2_020))
+    desk.switchboard.record(LegStep(*names, LadderEvent.FIRST_AUDIO_OUT, 2_040))
+    desk.switchboard.record(closed(*names, EndReason.CALLER_HUNG_UP))
+
+    call = desk.call(connector)
+    assert events(call) == [event for event in LadderEvent if event is not LadderEvent.SOCKET_LOST]
+    assert (call.status, call.end_reason) == (CallStatus.ENDED, EndReason.CALLER_HUNG_UP)
+    assert (call.session_id, call.answered_at, call.ended_at) == ("s1", 2_000, 5_000)
+    assert call.stats == {"framesIn": 7}
+    assert call.steps[-1].detail == "a reason in words"
+
+
+def test_a_lost_socket_leaves_the_call_up_for_fifteen_seconds(
+    desk: Desk, connector: Connector
+) -> None:
+    spec = desk.switchboard.claim("twilio", ref_of(desk.ring(connector)))
+    desk.switchboard.record(LegStarted(spec.call_id, spec.leg_id, "s1", desk.clock.now()))
+    desk.switchboard.record(closed(spec.call_id, spec.leg_id, None, desk.clock.now()))
+    desk.clock.advance(14.9)
+    desk.switchboard.sweep()
+    assert desk.call(connector).status is CallStatus.ANSWERED
+    desk.clock.advance(0.1)
+    desk.switchboard.sweep()
+    call = desk.call(connector)
+    assert (call.status, call.end_reason) == (CallStatus.ENDED, EndReason.CONNECTION_LOST)
+    assert events(call)[-2:] == [LadderEvent.SOCKET_LOST, LadderEvent.END]
+
+
+def test_without_reattach_a_lost_socket_ends_the_call(
+    sqlite_database: Database, clock: FakeClock
+) -> None:
+    with a_desk(sqlite_database, clock, reattach=False) as desk:
+        connector = desk.connect(a_connector())
+        leg_id = desk.start(ref_of(desk.ring(connector)))
+        desk.switchboard.record(closed(desk.call(connector).id, leg_id, None))
+        assert desk.call(connector).end_reason is EndReason.CONNECTION_LOST
+
+
+def test_a_custom_socket_that_is_lost_ends_its_session(desk: Desk) -> None:
+    call, ref = desk.switchboard.invite("room-1", ANN, None)
+    leg_id = desk.start(ref, "websocket")
+    desk.switchboard.record(closed(call.id, leg_id, None))
+    ended = desk.calls.get(call.id)
+    assert (ended.status, ended.end_reason) == (CallStatus.ENDED, EndReason.CONNECTION_LOST)
+
+
+def test_a_broken_protocol_before_the_start_fails_the_call(
+    desk: Desk, connector: Connector
+) -> None:
+    spec = desk.switchboard.claim("twilio", ref_of(desk.ring(connector)))
+    desk.switchboard.record(closed(spec.call_id, spec.leg_id, EndReason.PROTOCOL_ERROR))
+    call = desk.call(connector)
+    assert (call.status, call.end_reason) == (CallStatus.FAILED, EndReason.PROTOCOL_ERROR)
+
+
+def test_a_call_without_a_socket_is_abandoned_after_ninety_seconds(
+    desk: Desk, connector: Connector
+) -> None:
+    desk.ring(connector)
+    desk.clock.advance(89.9)
+    desk.switchboard.sweep()
+    assert desk.call(connector).status is CallStatus.INCOMING
+    desk.clock.advance(0.1)
+    desk.switchboard.sweep()
+    call = desk.call(connector)
+    assert (call.status, call.end_reason) == (CallStatus.ABANDONED, EndReason.NO_SOCKET)
+
+
+def test_a_claimed_call_that_never_starts_is_abandoned(desk: Desk, connector: Connector) -> None:
+    ref = ref_of(desk.ring(connector))
+    desk.clock.advance(89)
+    desk.switchboard.claim("twilio", ref)
+    desk.clock.advance(14)
+    desk.switchboard.sweep()
+    assert desk.call(connector).status is CallStatus.INCOMING
+    desk.clock.advance(1)
+    desk.switchboard.sweep()
+    assert desk.call(connector).status is CallStatus.ABANDONED
+
+
+def test_a_call_ends_at_its_maximum_duration(sqlite_database: Database, clock: FakeClock) -> None:
+    with a_desk(sqlite_database, clock, max_call_seconds=60) as desk:
+        connector = desk.connect(a_connector())
+        desk.start(ref_of(desk.ring(connector)))
+        desk.clock.advance(59.9)
+        desk.switchboard.sweep()
+        assert desk.call(connector).status is CallStatus.ANSWERED
+        desk.clock.advance(0.1)
+        desk.switchboard.sweep()
+        assert desk.call(connector).end_reason is EndReason.MAX_DURATION
+
+
+def test_ending_a_call_twice_changes_nothing_the_second_time(
+    desk: Desk, connector: Connector
+) -> None:
+    desk.start(ref_of(desk.ring(connector)))
+    first = desk.switchboard.end(desk.call(connector).id)
+    assert (first.status, first.end_reason) == (CallStatus.ENDED, EndReason.ENDED_BY_API)
+    desk.clock.advance(5)
+    assert desk.switchboard.end(first.id) == first
+    with pytest.raises(NotFound):
+        desk.switchboard.end("no-such-call")
+
+
+def test_reports_that_come_after_the_end_only_add_statistics(
+    desk: Desk, connector: Connector
+) -> None:
+    leg_id = desk.start(ref_of(desk.ring(connector)))
+    ended = desk.switchboard.end(desk.call(connector).id)
+    desk.switchboard.record(LegStep(ended.id, leg_id, LadderEvent.FIRST_AUDIO_IN, 9_000))
+    desk.switchboard.record(closed(ended.id, leg_id, EndReason.CALLER_HUNG_UP))
+    after = desk.call(connector)
+    assert after.steps == ended.steps
+    assert after.end_reason is EndReason.ENDED_BY_API
+    assert after.stats == {"framesIn": 7}
+
+
+def test_a_restart_takes_the_sockets_and_leaves_the_calls(desk: Desk, connector: Connector) -> None:
+    desk.start(ref_of(desk.ring(connector)))
+    desk.switchboard.take_over()
+    call = desk.call(connector)
+    assert call.status is CallStatus.ANSWERED
+    assert call.detached_at == desk.clock.now()
+
+
+def test_checks_name_what_is_wrong(desk: Desk) -> None:
+    assert desk.switchboard.checks() == {"database": None, "engine": None, "draining": None}
+    desk.switchboard.draining = True
+    assert desk.switchboard.checks()["draining"] == "the process is ending"
+
+
+def test_an_unreachable_database_is_told_without_its_address(clock: FakeClock) -> None:
+    database = Database("postgresql+psycopg://someone:hunter2@127.0.0.1:1/nothing")
+    with a_desk(database, clock) as desk:
+        problem = desk.switchboard.checks()["database"]
+    assert problem
+    assert "hunter2" not in problem
+    assert "127.0.0.1" not in problem

@@ -1,0 +1,241 @@
+"""What a provider's webhook is answered with, for every state its call can be in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from clocks import FakeClock
+from races import at_once
+from records import a_connector
+from switchboards import BASE, CALL_IDS, Desk, a_desk, events, media_url, ref_of, verbs
+
+from service.errors import NotFound, RemoteError
+from service.model import CallStatus, Connector, EndReason, LadderEvent
+from service.providers.base import Webhook
+from service.storage.database import Database
+
+PROVIDERS = ("twilio", "plivo", "telnyx")
+
+
+@pytest.fixture
+def desk(sqlite_database: Database, clock: FakeClock) -> Iterator[Desk]:
+    with a_desk(sqlite_database, clock, max_calls=3) as desk:
+        yield desk
+
+
+@pytest.fixture(params=PROVIDERS)
+def connector(desk: Desk, request: pytest.FixtureRequest) -> Connector:
+    return desk.connect(a_connector(provider=request.param))
+
+
+@pytest.fixture
+def twilio(desk: Desk) -> Connector:
+    return desk.connect(a_connector(provider="twilio"))
+
+
+def streams(response: object) -> bool:
+    return next(response.iter("Stream"), None) is not None
+
+
+def test_a_new_call_is_answered_with_a_stream_and_a_way_back(
+    desk: Desk, connector: Connector
+) -> None:
+    response = desk.ring(connector)
+
+    assert media_url(response).startswith(f"wss://voice.example.com/{connector.provider}/")
+    redirect = response.find("Redirect")
+    assert redirect.text == f"{BASE}/v2/hooks/{connector.provider}/{connector.webhook_key}"
+    assert redirect.get("method") == "POST"
+    call = desk.call(connector)
+    assert call.status is CallStatus.INCOMING
+    assert call.room_id == connector.default_room_id
+    assert (call.caller, call.callee) == ("+14155550100", "+14155550199")
+    assert call.participant.metadata == {"sipUser": True, "callType": "inbound"}
+    assert call.expires_at == desk.clock.now() + 90_000
+    assert events(call) == [LadderEvent.WEBHOOK, LadderEvent.MARKUP]
+
+
+def test_without_reattach_the_markup_ends_with_a_hang_up(
+    sqlite_database: Database, clock: FakeClock
+) -> None:
+    with a_desk(sqlite_database, clock, reattach=False) as desk:
+        connector = desk.connect(a_connector())
+        assert verbs(desk.ring(connector)) == ["Connect", "Hangup"]
+
+
+def test_a_plain_http_origin_gives_a_plain_media_url(desk: Desk, twilio: Connector) -> None:
+    hook = Webhook((("CallSid", "CA9"), ("From", "+14155550100"), ("To", "+14155550199")))
+    markup = desk.reception.answer("twilio", twilio.webhook_key, hook, "http://127.0.0.1:8000")
+    assert 'url="ws://127.0.0.1:8000/twilio/' in markup.text
+
+
+def test_a_call_without_a_room_is_turned_away_and_recorded(desk: Desk) -> None:
+    for name, verb in (("twilio", "Reject"), ("plivo", "Hangup"), ("telnyx", "Reject")):
+        connector = desk.connect(a_connector(provider=name, default_room_id=None))
+        response = desk.ring(connector)
+        assert verbs(response) == [verb]
+        assert response[0].get("reason") == "rejected"
+        call = desk.call(connector)
+        assert (call.status, call.end_reason) == (CallStatus.REJECTED, EndReason.NO_ROUTE)
+        assert call.ended_at == desk.clock.now()
+        assert events(call) == [LadderEvent.WEBHOOK, LadderEvent.END]
+
+
+def test_asking_again_for_a_rejected_call_gives_the_same_answer_and_no_second_row(
+    desk: Desk,
+) -> None:
+    connector = desk.connect(a_connector(default_room_id=None))
+    assert verbs(desk.ring(connector)) == verbs(desk.ring(connector)) == ["Reject"]
+    assert desk.calls.page().total == 1
+
+
+def test_calls_over_the_limit_hear_busy(desk: Desk, connector: Connector) -> None:
+    field = "CallUUID" if connector.provider == "plivo" else "CallSid"
+    for number in range(3):
+        assert streams(desk.ring(connector, **{field: f"call-{number}"}))
+    response = desk.ring(connector)
+    assert response[0].get("reason") == "busy"
+    call = desk.call(connector)
+    assert (call.status, call.end_reason) == (CallStatus.REJECTED, EndReason.BUSY)
+
+
+def test_a_repeated_webhook_of_a_known_call_is_served_at_the_limit(
+    desk: Desk, twilio: Connector
+) -> None:
+    for number in range(2):
+        desk.ring(twilio, CallSid=f"call-{number}")
+    desk.ring(twilio)
+    assert streams(desk.ring(twilio))
+
+
+def test_new_calls_hear_busy_while_draining_and_known_ones_are_sent_on(
+    desk: Desk, twilio: Connector
+) -> None:
+    desk.ring(twilio)
+    desk.switchboard.draining = True
+    assert streams(desk.ring(twilio, CallStatus="in-progress"))
+    assert desk.ring(twilio, CallSid="another")[0].get("reason") == "busy"
+
+
+@pytest.mark.parametrize("key", ["whk_" + "x" * 32, "", "nonsense"])
+def test_an_unknown_key_is_not_found(desk: Desk, key: str) -> None:
+    with pytest.raises(NotFound):
+        desk.reception.answer("twilio", key, Webhook(()), BASE)
+
+
+def test_a_key_opens_only_its_own_provider(desk: Desk, twilio: Connector) -> None:
+    with pytest.raises(NotFound):
+        desk.reception.answer("plivo", twilio.webhook_key, Webhook(()), BASE)
+    with pytest.raises(NotFound):
+        desk.reception.answer("vonage", twilio.webhook_key, Webhook(()), BASE)
+
+
+def test_a_rotated_or_deleted_key_stops_at_once(desk: Desk, twilio: Connector) -> None:
+    desk.switchboard.connectors.rotate(twilio.id, "whk_new")
+    with pytest.raises(NotFound):
+        desk.ring(twilio)
+    desk.switchboard.connectors.delete(twilio.id)
+    with pytest.raises(NotFound):
+        desk.reception.answer("twilio", "whk_new", Webhook(()), BASE)
+
+
+def test_a_webhook_without_a_call_id_is_the_peers_error(desk: Desk, twilio: Connector) -> None:
+    with pytest.raises(RemoteError, match="CallSid"):
+        desk.reception.answer("twilio", twilio.webhook_key, Webhook((("From", "+1"),)), BASE)
+
+
+def test_a_repeated_first_webhook_makes_no_second_call_and_both_answers_work(
+    desk: Desk, connector: Connector
+) -> None:
+    first, second = desk.ring(connector), desk.ring(connector)
+    assert ref_of(first) != ref_of(second)
+    assert desk.calls.page().total == 1
+    desk.start(ref_of(second), connector.provider)
+
+
+def test_sixteen_first_webhooks_at_once_make_one_call(desk: Desk, twilio: Connector) -> None:
+    responses = at_once(5, lambda _: desk.ring(twilio))
+    assert all(verbs(response) == ["Connect", "Redirect"] for response in responses)
+    assert desk.calls.page().total == 1
+
+
+def test_the_redirect_of_a_lost_call_leads_back_as_the_same_participant(
+    desk: Desk, connector: Connector
+) -> None:
+    leg_id = desk.start(ref_of(desk.ring(connector)), connector.provider)
+    call = desk.call(connector)
+    desk.calls.detached(call.id, leg_id, desk.clock.now(), "gone", None)
+
+    response = desk.ring(connector, CallStatus="in-progress")
+    spec = desk.switchboard.claim(connector.provider, ref_of(response))
+
+    assert spec.call_id == call.id
+    assert spec.room_id == call.room_id
+    assert spec.participant == call.participant
+    assert spec.session_id == "s1"
+    assert spec.provider_call_id == CALL_IDS[connector.provider]
+    assert desk.calls.page().total == 1
+
+
+@pytest.mark.parametrize("reason", [EndReason.ENDED_BY_API, EndReason.MAX_DURATION])
+def test_the_redirect_of_an_ended_call_is_told_to_hang_up(
+    desk: Desk, connector: Connector, reason: EndReason
+) -> None:
+    desk.start(ref_of(desk.ring(connector)), connector.provider)
+    desk.switchboard.hang_up(desk.call(connector), reason, None)
+    assert verbs(desk.ring(connector, CallStatus="in-progress")) == ["Hangup"]
+    assert desk.call(connector).end_reason is reason
+
+
+def test_a_call_that_keeps_asking_without_audio_is_ended(desk: Desk, twilio: Connector) -> None:
+    answers = [verbs(desk.ring(twilio, CallStatus="in-progress")) for _ in range(7)]
+    assert answers == [["Connect", "Redirect"]] * 5 + [["Hangup"]] * 2
+    call = desk.call(twilio)
+    assert (call.status, call.end_reason) == (CallStatus.ABANDONED, EndReason.CONNECTION_LOST)
+
+
+def test_audio_in_between_allows_any_number_of_reattaches(desk: Desk, twilio: Connector) -> None:
+    for _ in range(12):
+        response = desk.ring(twilio, CallStatus="in-progress")
+        leg_id = desk.start(ref_of(response))
+        call = desk.call(twilio)
+        desk.calls.step(call.id, leg_id, LadderEvent.FIRST_AUDIO_IN, desk.clock.now())
+        desk.calls.detached(call.id, leg_id, desk.clock.now(), None, None)
+    assert streams(response)
+
+
+def test_a_hang_up_notice_ends_the_call_and_gets_an_empty_response(
+    desk: Desk, connector: Connector
+) -> None:
+    desk.start(ref_of(desk.ring(connector)), connector.provider)
+    notice = {"CallStatus": "completed", "HangupCause": "NORMAL_CLEARING", "Event": "Hangup"}
+    for _ in range(2):
+        assert verbs(desk.ring(connector, **notice)) == []
+    call = desk.call(connector)
+    assert (call.status, call.end_reason) == (CallStatus.ENDED, EndReason.CALLER_HUNG_UP)
+    assert events(call).count(LadderEvent.END) == 1
+
+
+def test_a_hang_up_notice_of_a_call_that_never_connected_abandons_it(
+    desk: Desk, connector: Connector
+) -> None:
+    desk.ring(connector)
+    desk.ring(connector, CallStatus="completed", Event="Hangup")
+    assert desk.call(connector).status is CallStatus.ABANDONED
+
+
+def test_a_notice_of_an_unknown_call_makes_no_call(desk: Desk, connector: Connector) -> None:
+    assert verbs(desk.ring(connector, CallStatus="completed", Event="Hangup")) == []
+    assert desk.call(connector) is None
+
+
+def test_a_refused_call_that_is_up_already_is_hung_up_and_not_rejected(desk: Desk) -> None:
+    connector = desk.connect(a_connector(default_room_id=None))
+    assert verbs(desk.ring(connector, CallStatus="in-progress")) == ["Hangup"]
+
+
+def test_busy_is_said_in_the_providers_own_markup(desk: Desk) -> None:
+    assert "Reject" in desk.reception.busy("twilio").text
+    assert 'Hangup reason="busy"' in desk.reception.busy("plivo").text
+    assert desk.reception.busy("vonage") is None
