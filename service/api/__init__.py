@@ -1,0 +1,53 @@
+"""The HTTP room: JSON REST as VideoSDK's v2 API has it, provider webhooks and socket upgrades.
+
+Every blueprint stands in ``GUARDED`` beside the guard that runs before each of its requests,
+``require_nothing`` included, so that no resource is open by omission.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from service.api import (
+    answers,
+    calls,
+    connectors,
+    cors,
+    errors,
+    health,
+    hooks,
+    ingest,
+    sockets,
+    trace,
+)
+from service.api.auth import require_account, require_nothing, require_token
+from service.api.requests import MAX_BODY, Identifier
+
+GUARDED = (
+    (connectors.connectors, require_account),
+    (ingest.ingest, require_token),
+    (calls.calls, require_token),
+    (hooks.hooks, require_nothing),
+    (sockets.sockets, sockets.require_reference),
+    (health.health, require_nothing),
+)
+
+# Here and not in register(): a blueprint takes no more hooks once any app has registered it.
+for _blueprint, _guard in GUARDED:
+    _blueprint.before_request(_guard)
+
+
+def register(app: Flask) -> None:
+    """Register the room with ``app``.
+
+    Expects ``app.extensions["patchbay"]`` (the ``Switchboard``) and ``app.config["PROVIDERS"]``
+    (the names of the providers on offer) by the first request.
+    """
+    app.json = answers.OrjsonProvider(app)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.url_map.converters["id"] = Identifier
+    trace.register(app)
+    cors.register(app)
+    errors.register(app)
+    for blueprint, _ in GUARDED:
+        app.register_blueprint(blueprint)

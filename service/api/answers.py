@@ -1,0 +1,74 @@
+"""How an answer is written: VideoSDK's envelope around what a handler returns, as JSON.
+
+The members come in the order of the documented samples: ``message``, ``statusCode``,
+``pageInfo``, ``data``; our own ``warnings`` follow, and only when there are any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import orjson
+from flask import Response, current_app, g
+from flask.json.provider import JSONProvider
+from marshmallow import Schema
+
+from service.api.schemas import PageInfo
+from service.model import Page
+
+P = ParamSpec("P")
+
+_page_info = PageInfo()
+
+
+class OrjsonProvider(JSONProvider):
+    """Flask's JSON through orjson: compact UTF-8, members in the order they were given."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return orjson.dumps(obj).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return orjson.loads(s)
+
+
+def answer(
+    schema: Schema | None,
+    *,
+    status: int = 200,
+    message: str | None = None,
+    status_code: bool = False,
+) -> Callable[[Callable[P, object]], Callable[P, Response]]:
+    """Answer with what the handler returns, dumped by ``schema``; without one there is no ``data``.
+
+    A ``Page`` or a tuple is dumped item by item. ``status_code`` repeats the status in the body,
+    as VideoSDK does in its calls API and nowhere else.
+    """
+
+    def decorate(handler: Callable[P, object]) -> Callable[P, Response]:
+        @wraps(handler)
+        def answered(*args: P.args, **kwargs: P.kwargs) -> Response:
+            result = handler(*args, **kwargs)
+            envelope: dict[str, Any] = {}
+            if message is not None:
+                envelope["message"] = message
+            if status_code:
+                envelope["statusCode"] = status
+            if isinstance(result, Page):
+                envelope["pageInfo"] = _page_info.dump(result)
+                result = result.items
+            if schema is not None:
+                envelope["data"] = schema.dump(result, many=isinstance(result, tuple))
+            if warnings := g.get("warnings"):
+                envelope["warnings"] = warnings
+            return respond(envelope, status)
+
+        return answered
+
+    return decorate
+
+
+def respond(document: object, status: int) -> Response:
+    """``document`` as a JSON answer."""
+    return Response(current_app.json.dumps(document), status=status, mimetype="application/json")

@@ -1,0 +1,28 @@
+"""Lets pages of any origin call ``/v2``: the token travels in a header and never in a cookie."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+
+
+def register(app: Flask) -> None:
+    app.before_request(_preflight)
+    app.after_request(_allow)
+
+
+def _preflight() -> Response | None:
+    """Answer before any guard asks for a token: browsers send none with a pre-flight."""
+    if request.method != "OPTIONS" or not request.path.startswith("/v2/"):
+        return None
+    response = Response(status=204)
+    response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+    response.headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST, PUT, PATCH, DELETE"
+    response.headers["Access-Control-Max-Age"] = "86400"
+    return response
+
+
+def _allow(response: Response) -> Response:
+    if request.path.startswith("/v2/"):
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        response.headers["Access-Control-Expose-Headers"] = "x-request-id"
+    return response

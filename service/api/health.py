@@ -1,0 +1,27 @@
+"""``/healthz``: the process answers. ``/readyz``: it can take a call now, or why it cannot."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from service.api.answers import respond
+from service.api.requests import switchboard
+
+health = Blueprint("health", __name__)
+
+
+@health.get("/healthz")
+def alive() -> Response:
+    return respond({"status": "ok"}, 200)
+
+
+@health.get("/readyz")
+def ready() -> Response:
+    found = switchboard().checks()
+    checks = {name: problem or "ok" for name, problem in found.items()}
+    failed = [name for name, problem in found.items() if problem]
+    if not failed:
+        return respond({"status": "ready", "checks": checks}, 200)
+    message = f"Not ready: {', '.join(failed)}."
+    document = {"message": message, "statusCode": 503, "status": "not ready", "checks": checks}
+    return respond(document, 503)

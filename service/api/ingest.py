@@ -1,0 +1,43 @@
+"""``/v2/ingest/sessions``: the ticket for a custom WebSocket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+
+from service.api.answers import answer
+from service.api.auth import granted, require_participant
+from service.api.requests import body, public_base, switchboard, warn
+from service.api.schemas import IngestSessionData, NewIngestSession
+from service.model import Participant
+from service.tokens import REF_SECONDS, new_participant_id
+
+ingest = Blueprint("ingest", __name__, url_prefix="/v2/ingest/sessions")
+
+
+@ingest.post("")
+@answer(IngestSessionData(), status=201, message="Ingest session created")
+@body(NewIngestSession())
+def create(fields: dict[str, Any]) -> dict[str, Any]:
+    granted().require_room(fields["room_id"])
+    participant = _participant(fields.get("participant") or {})
+    if fields.get("agent"):
+        warn("agent was accepted but is not dispatched: this version starts no agents.")
+    call, ref = switchboard().invite(fields["room_id"], participant, fields.get("region"))
+    return {
+        "ws_url": f"ws{public_base().removeprefix('http')}/videosdk?ref={ref}",
+        "call_id": call.id,
+        "room_id": call.room_id,
+        "expires_in": REF_SECONDS,
+    }
+
+
+def _participant(fields: dict[str, Any]) -> Participant:
+    participant = Participant(
+        id=fields.get("id") or granted().participant_id or new_participant_id(),
+        name=fields.get("name") or "Socket Participant",
+        metadata=fields.get("metadata") or {},
+    )
+    require_participant(participant.id)
+    return participant

@@ -1,0 +1,117 @@
+"""What a handler may ask of the request: the use cases, the public origin, a checked body or query.
+
+Shape is checked here, once, by the schema the handler declares. What a schema does not know is
+ignored, as VideoSDK's clients send fields of newer versions, and named in the answer's warnings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import orjson
+from flask import current_app, g, request
+from marshmallow import Schema, fields
+from werkzeug.routing import BaseConverter
+
+from service.calls import Switchboard
+from service.errors import Invalid, UnsupportedMedia
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_BODY = 64 * 1024
+"""Bytes of the largest request body that is read."""
+
+
+class Identifier(BaseConverter):
+    """An id in a path. What no id of ours can hold (a NUL, for one) is an unknown address."""
+
+    regex = r"[A-Za-z0-9_-]{1,128}"
+
+
+def switchboard() -> Switchboard:
+    return cast("Switchboard", current_app.extensions["patchbay"])
+
+
+def public_base() -> str:
+    """Where the world reaches this service, without a trailing slash.
+
+    ``PUBLIC_URL`` where it is set, else what the request itself was sent to. Built from the host
+    as it was sent: Flask's own ``root_url`` would print a Punycode name in Unicode, and providers
+    want the ASCII form. Raises ``Invalid`` where there is neither.
+    """
+    configured = switchboard().settings.public_url
+    if configured is not None:
+        return configured
+    if not request.host:  # what Werkzeug makes of a Host header that cannot be one
+        raise Invalid("Host header must name the host this request was sent to.")
+    return f"{request.scheme}://{request.host}{request.root_path}"
+
+
+def warn(sentence: str) -> None:
+    """Add a sentence to the ``warnings`` of this request's answer."""
+    g.setdefault("warnings", []).append(sentence)
+
+
+def body(schema: Schema) -> Callable[[Callable[Concatenate[dict[str, Any], P], R]], Callable[P, R]]:
+    """Pass the handler the JSON body as ``schema`` loads it, as its first argument.
+
+    No body counts as ``{}``. Raises ``UnsupportedMedia``, ``Invalid`` or marshmallow's
+    ``ValidationError``.
+    """
+    return _checked(schema, _json, "Field")
+
+
+def query(
+    schema: Schema,
+) -> Callable[[Callable[Concatenate[dict[str, Any], P], R]], Callable[P, R]]:
+    """Pass the handler the query string as ``schema`` loads it, as its first argument."""
+    return _checked(schema, _query, "Query parameter")
+
+
+def _checked(
+    schema: Schema, read: Callable[[], Any], noun: str
+) -> Callable[[Callable[Concatenate[dict[str, Any], P], R]], Callable[P, R]]:
+    def decorate(handler: Callable[Concatenate[dict[str, Any], P], R]) -> Callable[P, R]:
+        @wraps(handler)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            raw = read()
+            loaded = schema.load(raw)
+            for name in _unknown(schema, raw):
+                warn(f"{noun} {name[:64]} is not known and was ignored.")
+            return handler(loaded, *args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def _query() -> dict[str, str]:
+    return request.args.to_dict()
+
+
+def _json() -> Any:
+    raw = request.get_data(cache=False)
+    # Werkzeug cuts a chunked body off at the limit in silence, and complains on reading on.
+    request.stream.read(1)
+    if not raw.strip():
+        return {}
+    if request.content_type and not request.is_json:
+        raise UnsupportedMedia("Content-Type must be application/json.")
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Invalid(f"Request body is not valid JSON: {error}.") from None
+
+
+def _unknown(schema: Schema, raw: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted names of what ``raw`` holds and ``schema`` does not."""
+    known = {field.data_key or name: field for name, field in schema.load_fields.items()}
+    for name, value in raw.items():
+        field = known.get(name)
+        if field is None:
+            yield prefix + name
+        elif isinstance(field, fields.Nested) and isinstance(value, dict):
+            yield from _unknown(field.schema, value, f"{prefix}{name}.")

@@ -1,0 +1,55 @@
+"""A request id on every answer, and one log line for every request.
+
+The line names the route's pattern and never the path itself, which holds webhook keys and refs.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from typing import cast
+
+from flask import Flask, Response, g, request
+
+from service.api.requests import switchboard
+
+logger = logging.getLogger(__name__)
+
+ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def register(app: Flask) -> None:
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+def request_id() -> str:
+    """The id of this request: the caller's own where it is harmless, else a new one."""
+    if "request_id" not in g:
+        sent = request.headers.get("x-request-id", "")
+        g.request_id = sent if ACCEPTABLE.fullmatch(sent) else uuid.uuid4().hex
+    return cast("str", g.request_id)
+
+
+def _begin() -> None:
+    g.started = switchboard().clock.monotonic()
+
+
+def _finish(response: Response) -> Response:
+    response.headers["x-request-id"] = request_id()
+    now = switchboard().clock.monotonic()
+    # A hook of the application may have refused the request before _begin() had its turn.
+    seconds = now - g.get("started", now)
+    # flask-sock answers 200 once the handler is done with a socket that was upgraded long before.
+    upgraded = request.url_rule is not None and request.url_rule.websocket
+    status = 101 if upgraded and response.status_code == 200 else response.status_code
+    line = {
+        "method": request.method,
+        "path": request.url_rule.rule if request.url_rule else "unknown",
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+        "request_id": request_id(),
+    }
+    logger.info("request", extra=line)
+    return response

@@ -1,0 +1,126 @@
+"""The HTTP room in a small Flask app: real use cases, real SQLite, and an engine on a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from clocks import FakeClock
+from flask import Flask
+from flask.testing import FlaskClient
+
+from service.api import register
+from service.calls import Switchboard
+from service.media.engine import Engine
+from service.model import EndReason
+from service.providers import load
+from service.reception import Reception
+from service.settings import Settings
+from service.storage.database import Database
+
+API_KEY = "test-key"
+API_SECRET = "test-secret-as-long-as-hs512-recommends-" + "x" * 24
+PUBLIC_URL = "https://voice.example.com"
+
+
+class ScriptedEngine(Engine):
+    """An engine without a thread: its statistics are what a test writes into ``live``."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.live: dict[str, Mapping[str, Any]] = {}
+        self.answers = True
+        self.hung_up: list[tuple[str, EndReason]] = []
+
+    def stats(
+        self, call_ids: Iterable[str], seconds: float = 1.0
+    ) -> Mapping[str, Mapping[str, Any]]:
+        if not self.answers:
+            raise TimeoutError
+        return {call_id: self.live[call_id] for call_id in call_ids if call_id in self.live}
+
+    def hang_up(
+        self, call_id: str, reason: EndReason, text: str, *, leg_id: str | None = None
+    ) -> None:
+        self.hung_up.append((call_id, reason))
+
+
+def build(
+    database: Database, clock: FakeClock, public_url: str | None = PUBLIC_URL, max_calls: int = 200
+) -> Flask:
+    settings = Settings(
+        api_key=API_KEY,
+        api_secret=API_SECRET,
+        public_url=public_url,
+        database_url="sqlite:////unused",
+        data_dir=Path("/unused"),
+        max_calls=max_calls,
+    )
+    providers = load()
+    engine = ScriptedEngine(clock)
+    switchboard = Switchboard(settings, clock, database, providers, engine)
+    app = Flask("patchbay", static_folder=None)
+    app.extensions.update(
+        patchbay=switchboard, reception=Reception(switchboard, providers), engine=engine
+    )
+    # The order of the documentation, and no more than it: a new provider changes no test here.
+    app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")
+    register(app)
+    return app
+
+
+@pytest.fixture
+def app(sqlite_database: Database, clock: FakeClock) -> Flask:
+    return build(sqlite_database, clock)
+
+
+@pytest.fixture
+def app_without_public_url(sqlite_database: Database, clock: FakeClock) -> Flask:
+    return build(sqlite_database, clock, public_url=None)
+
+
+@pytest.fixture
+def app_for_one_call(sqlite_database: Database, clock: FakeClock) -> Flask:
+    """An app that has room for one call, for whoever is first."""
+    return build(sqlite_database, clock, max_calls=1)
+
+
+@pytest.fixture
+def app_on_each_database(database: Database, clock: FakeClock) -> Flask:
+    return build(database, clock)
+
+
+@pytest.fixture
+def engine(app: Flask) -> ScriptedEngine:
+    scripted: ScriptedEngine = app.extensions["engine"]
+    return scripted
+
+
+@pytest.fixture
+def token() -> Callable[..., str]:
+    """A function that makes a token of the given claims on top of those that always hold."""
+
+    def make(**claims: Any) -> str:
+        return jwt.encode({"apikey": API_KEY, **claims}, API_SECRET, algorithm="HS256")
+
+    return make
+
+
+@pytest.fixture
+def authorised(token: Callable[..., str]) -> Callable[..., FlaskClient]:
+    """A function that makes a client of an app which sends a token of the given claims."""
+
+    def make(app: Flask, **claims: Any) -> FlaskClient:
+        client = app.test_client()
+        client.environ_base["HTTP_AUTHORIZATION"] = token(**claims)
+        return client
+
+    return make
+
+
+@pytest.fixture
+def client(app: Flask, authorised: Callable[..., FlaskClient]) -> FlaskClient:
+    return authorised(app)
