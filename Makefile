@@ -1,0 +1,44 @@
+# Each target installs what it needs into .venv first. Python 3.11 or newer and make are enough.
+
+VENV := .venv/bin
+PIP := $(VENV)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test lint format clean
+
+run: .venv/run
+	@$(VENV)/python -m service.cli.keys .env
+	exec $(VENV)/gunicorn --env FIRST_STEPS=1
+
+test: lint
+	$(VENV)/pytest
+
+lint: .venv/test
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+
+format: .venv/test
+	$(VENV)/ruff check --fix .
+	$(VENV)/ruff format .
+
+# Neither .env nor data: they are not ours to remove.
+clean:
+	rm -rf .venv build dist *.egg-info .*_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/run: setup.cfg pyproject.toml | .venv/bin/python
+	$(PIP) install --editable '.[postgres,simulator]'
+	@touch $@
+
+.venv/test: setup.cfg pyproject.toml | .venv/bin/python
+	$(PIP) install --editable '.[test]'
+	@touch $@
+
+.venv/bin/python:
+	@for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	  if $$python -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "$$python -m venv .venv"; exec $$python -m venv .venv; \
+	  fi; \
+	done; \
+	echo "Patchbay needs Python 3.11 or newer with its venv module, and found none." >&2; exit 1

@@ -1,0 +1,111 @@
+"""How gunicorn serves Patchbay: one process, checked and migrated before it listens.
+
+Values here stand in for gunicorn's defaults; its command line overrides them, and what would
+break rooms is refused in ``on_starting``, wherever it came from.
+"""
+
+import logging
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+
+import click
+from dotenv import load_dotenv
+from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from gunicorn.workers.base import Worker
+
+from service import logs
+from service.cli.migrate import upgrade
+from service.cli.welcome import first_steps
+from service.settings import Settings
+from service.times import SystemClock
+
+ONE_WORKER = "Patchbay runs in one worker, because rooms live in its memory: leave --workers at 1."
+
+load_dotenv(Path(__file__).with_name(".env"))
+settings = Settings.from_env(os.environ)
+logs.configure(settings.log_level, settings.log_format)
+
+
+class RedactingLogger(Logger):
+    """gunicorn's log, error and access alike, in Patchbay's format and without its secrets."""
+
+    def setup(self, cfg: Config) -> None:
+        super().setup(cfg)
+        # The root logger has handlers of gunicorn's where --log-config and its kin give it some.
+        for log in (logging.getLogger(), self.error_log, self.access_log):
+            for handler in log.handlers:
+                handler.setFormatter(logs.formatter(settings.log_format))
+
+
+wsgi_app = "wsgi:app"
+bind = f"127.0.0.1:{settings.port}"
+
+# Not WEB_CONCURRENCY, which Heroku sets by the size of the machine.
+workers = 1
+# A thread serves a request, the upgrade of a media socket included, and is free again.
+worker_class = "gthread"
+threads = 16
+
+# Heroku's router keeps connections for 90 s and races a server that closes them earlier.
+# https://devcenter.heroku.com/articles/http-routing
+keepalive = 95
+timeout = 60
+# Heroku kills 30 s after SIGTERM.
+graceful_timeout = 25
+
+# Whom to believe about the client's address and scheme is TRUST_PROXY's to say, in the application.
+forwarded_allow_ips = ""
+
+# gunicornc could add workers through it.
+control_socket_disable = True
+
+logger_class = RedactingLogger
+loglevel = settings.log_level
+access_log_format = '%(h)s "%(r)s" %(s)s %(B)s bytes %(M)s ms'
+
+
+def on_starting(server: Arbiter) -> None:
+    """Refuse what would break rooms, then bring the database to the current schema."""
+    if server.cfg.workers != 1:
+        raise SystemExit(ONE_WORKER)
+    if server.cfg.worker_class_str not in ("gthread", "sync"):
+        raise SystemExit("Patchbay runs in a gthread worker: leave --worker-class as it is.")
+    if server.cfg.is_ssl:
+        raise SystemExit("TLS ends in front of Patchbay: remove --certfile and --keyfile.")
+    upgrade(settings.database_url)
+
+
+def when_ready(server: Arbiter) -> None:
+    """Print the first steps where ``gunicorn --env FIRST_STEPS=1`` asks for them."""
+    if "FIRST_STEPS" in server.cfg.env:
+        click.echo(first_steps(settings, SystemClock().now()))
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Keep the deadlines of calls from now on, and take no new ones once told to end."""
+    extensions = worker.wsgi.extensions
+    extensions["ledger"].start()
+    end = signal.getsignal(signal.SIGTERM)
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        extensions["patchbay"].draining = True
+        end(number, frame)
+
+    signal.signal(signal.SIGTERM, drain)
+
+
+def nworkers_changed(server: Arbiter, new: int, old: int | None) -> None:
+    """Take back what SIGTTIN asks for. The first value, where ``old`` is None, is the start's."""
+    if old is not None and new > 1:
+        server.log.warning(ONE_WORKER)
+        server.num_workers = 1
+
+
+def pre_exec(server: Arbiter) -> None:
+    """End the second server that SIGUSR2 begins, before it takes calls away from this one."""
+    server.log.warning("Patchbay does not upgrade in place: stop it and start the new version.")
+    raise SystemExit(1)

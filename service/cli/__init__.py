@@ -1,0 +1,15 @@
+"""The ``flask`` commands."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from service.cli.call import call
+from service.cli.migrate import migrate
+from service.cli.token import token
+
+
+def register(app: Flask) -> None:
+    """Add the commands to ``flask --app wsgi``."""
+    for command in (call, token, migrate):
+        app.cli.add_command(command)

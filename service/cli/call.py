@@ -1,0 +1,158 @@
+"""``flask call``: place a call with the phone simulator, and say what it was like.
+
+The ladder of the call goes to stderr while it is up, the report to stdout at its end. The exit
+code is 0 where audio came through, and 1 after one sentence that says why where it did not.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from service import tokens
+from service.errors import ServiceError
+from service.settings import Settings
+from service.simulator import sound, webhook
+from service.simulator.codec import RATE, Codec
+from service.simulator.plan import CALLEE, CALLER, Plan
+from service.times import SystemClock
+
+if TYPE_CHECKING:
+    from service.simulator.phone import Phone
+
+BAR_CELLS = 30
+LIST_TIMEOUT = 10.0
+
+
+@click.command()
+@click.argument("webhook_url", required=False)
+@click.option("--from", "caller", default=CALLER, show_default=True, help="Who calls.")
+@click.option("--to", "callee", default=CALLEE, show_default=True, help="Who is called.")
+@click.option("--play", type=click.Path(path_type=Path), help="A WAV file; a melody if not given.")
+@click.option("--record", type=click.Path(path_type=Path), help="Write what was heard to this WAV.")
+@click.option("--seconds", type=float, help="Repeat the sound, and hang up after so long.")
+@click.option("--digits", default="", help="Keys to press, such as 12#.")
+@click.option(
+    "--codec", type=click.Choice([each.value for each in Codec]), help="What the phone sends."
+)
+@click.option("--jitter", type=float, default=0.0, help="Delay each frame by up to so many ms.")
+@click.option("--drop", type=float, default=0.0, help="Lose so many percent of the frames.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@with_appcontext
+def call(
+    webhook_url: str | None,
+    caller: str,
+    callee: str,
+    play: Path | None,
+    record: Path | None,
+    seconds: float | None,
+    digits: str,
+    codec: str | None,
+    jitter: float,
+    drop: float,
+    as_json: bool,
+) -> None:
+    """Place a call to WEBHOOK_URL, or to the connector that was created last."""
+    try:
+        from service.simulator.phone import Phone
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "websockets":
+            raise
+        sentence = "The simulator needs one more package: pip install 'patchbay[simulator]'."
+        raise click.ClickException(sentence) from None
+    try:
+        plan = Plan(
+            webhook_url=webhook_url or _newest(current_app.config["SETTINGS"]),
+            caller=caller,
+            callee=callee,
+            sample=sound.melody() if play is None else sound.read(play),
+            loop=seconds is not None,
+            seconds=seconds,
+            digits=digits,
+            codec=None if codec is None else Codec(codec),
+            jitter_ms=jitter,
+            drop_percent=drop,
+        )
+        phone = Phone(plan).start()
+        _watch(phone)
+        if record is not None:
+            sound.write(record, phone.heard)
+    except ServiceError as error:
+        raise click.ClickException(error.message) from None
+    report = phone.report
+    if as_json:
+        click.echo(report.json())
+    elif report.answered_ms is not None:
+        click.echo(report.text())
+    if report.trouble is not None:
+        raise click.ClickException(report.trouble)
+
+
+def _newest(settings: Settings) -> str:
+    """The webhook URL of the newest connector. Raises ``ClickException``."""
+    base = settings.public_url or f"http://127.0.0.1:{settings.port}"
+    token = tokens.mint(settings.api_key, settings.api_secret, SystemClock().now(), seconds=60)
+    request = urllib.request.Request(  # noqa: S310 - settings only allow http and https
+        f"{base}/v2/connectors", headers={"Authorization": token}
+    )
+    try:
+        opener = webhook.opener(urlsplit(base).hostname)
+        with opener.open(request, timeout=LIST_TIMEOUT) as response:
+            connectors = json.load(response)["data"]
+        if connectors:
+            return str(connectors[0]["webhookUrl"])
+        sentence = "There is no connector yet: create one with POST /v2/connectors."
+    except urllib.error.HTTPError as error:
+        error.close()
+        sentence = f"{base} answered {error.code} instead of the list of connectors."
+    except urllib.error.URLError as error:
+        sentence = webhook.unreachable(base, error.reason, LIST_TIMEOUT)
+    except (OSError, ValueError, LookupError, TypeError):
+        sentence = f"{base} did not answer with a list of connectors."
+    raise click.ClickException(sentence)
+
+
+def _watch(phone: Phone) -> None:
+    """Show the ladder until the call is over; Ctrl-C hangs up."""
+    ladder = _Ladder()
+    try:
+        while not phone.is_over:
+            ladder.show(phone)
+            with suppress(TimeoutError):
+                phone.join(0.1)
+    except KeyboardInterrupt:
+        phone.hang_up()
+    phone.join()
+    ladder.show(phone)
+
+
+class _Ladder:
+    """The events of a call as lines, and under them on a terminal how far it has come."""
+
+    def __init__(self) -> None:
+        self._shown = 0
+        self._draws_bar = sys.stderr.isatty()
+
+    def show(self, phone: Phone) -> None:
+        self._write("\r\x1b[K" if self._draws_bar else "")
+        for event in phone.events[self._shown :]:
+            line = f"{event.at:8.3f} s  {event.name:<12} {event.detail or ''}"
+            self._write(line.rstrip() + "\n")
+            self._shown += 1
+        if self._draws_bar and not phone.is_over and phone.planned:
+            done = min(1.0, phone.streamed / phone.planned)
+            bar = ("█" * round(done * BAR_CELLS)).ljust(BAR_CELLS, "·")
+            self._write(f"  {bar} {phone.streamed / RATE:.1f} of {phone.planned / RATE:.1f} s")
+
+    def _write(self, text: str) -> None:
+        click.echo(text, nl=False, err=True)

@@ -1,0 +1,42 @@
+"""``python -m service.cli.keys FILE``: write a development key pair, unless the file has one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import uuid
+from pathlib import Path
+
+import click
+from dotenv import dotenv_values
+
+NAMES = ("API_KEY", "API_SECRET")
+
+
+def write(path: Path) -> bool:
+    """Append ``API_KEY`` and ``API_SECRET`` to ``path``; whether it did.
+
+    A new file is readable by its owner alone. A file that sets either name is left as it is: half
+    of a pair is for its author to complete.
+    """
+    before = path.read_text() if path.exists() else ""
+    if any(name in dotenv_values(path) for name in NAMES):
+        return False
+    lines = f"API_KEY={uuid.uuid4()}\nAPI_SECRET={secrets.token_hex(32)}\n"
+    if before and not before.endswith("\n"):
+        lines = "\n" + lines
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w") as file:
+        file.write(lines)
+    return True
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def main(file: Path) -> None:
+    """Write a development key pair into FILE, unless it has one."""
+    if write(file):
+        click.echo(f"Wrote a development key pair into {file}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""``flask migrate``: bring the database to the current schema, as the server does on start."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from service.logs import redact
+from service.settings import Settings
+from service.storage.database import Database
+
+logger = logging.getLogger(__name__)
+
+
+def upgrade(url: str) -> None:
+    """Migrate the database at ``url`` and leave no connection open, so that a fork may follow.
+
+    Raises ``SystemExit`` with one sentence where that fails; the traceback is logged at debug.
+    """
+    database = Database(url)
+    try:
+        database.migrate()
+    except Exception as error:
+        logger.debug("The database was not migrated.", exc_info=True)
+        reason, *_ = str(error).splitlines() or [type(error).__name__]
+        raise SystemExit(f"The database cannot be migrated: {redact(reason)}") from error
+    finally:
+        database.close()
+
+
+@click.command()
+@with_appcontext
+def migrate() -> None:
+    """Bring the database to the current schema."""
+    settings: Settings = current_app.config["SETTINGS"]
+    upgrade(settings.database_url)
+    click.echo("The database is at the current schema.")

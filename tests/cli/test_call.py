@@ -1,0 +1,193 @@
+"""``flask call`` against a small real server on loopback."""
+
+import json
+import os
+import signal
+import sys
+
+import counterpart
+import pytest
+from flask import Flask
+
+from service import tokens
+from service.cli.call import call
+from service.settings import Settings
+from service.simulator import sound
+
+STREAM = '<Response><Connect><Stream url="{media}/twilio/REF"/></Connect><Hangup/></Response>'
+
+
+@pytest.fixture
+def server():
+    with counterpart.running() as running:
+        running.answers, running.talks = [STREAM], [counterpart.echo]
+        yield running
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs the command for a server at ``port`` and returns click's result."""
+
+    def invoke(*arguments, port=9, public_url=None):
+        app = Flask("test")
+        app.config["SETTINGS"] = Settings(
+            api_key="key",
+            api_secret="s" * 32,
+            port=port,
+            public_url=public_url,
+            database_url="sqlite://",
+            data_dir=tmp_path,
+        )
+        app.cli.add_command(call)
+        return app.test_cli_runner().invoke(args=["call", *arguments])
+
+    return invoke
+
+
+@pytest.fixture
+def short(tmp_path):
+    """Options for a call of 0.7 seconds that says 440 Hz."""
+    path = tmp_path / "tone.wav"
+    sound.write(path, sound.tone(440, 0.2))
+    return "--play", str(path)
+
+
+def test_a_call_ends_with_its_report_on_stdout_and_its_ladder_on_stderr(server, run, short):
+    result = run(server.url("twilio"), *short)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("answered ")
+    assert result.stdout.endswith("ended         caller-hung-up\n")
+    rungs = [line.split()[2] for line in result.stderr.splitlines()]
+    assert rungs[:5] == ["webhook", "markup", "connecting", "connected", "start"]
+    assert rungs[-1] == "end"
+
+
+def test_the_report_is_json_where_asked_for(server, run, short):
+    result = run(server.url("twilio"), *short, "--json")
+    assert json.loads(result.stdout)["ok"] is True
+
+
+def test_what_was_heard_is_recorded(server, run, short, tmp_path):
+    path = tmp_path / "heard.wav"
+    assert run(server.url("twilio"), *short, "--record", str(path)).exit_code == 0
+    heard = sound.read(path)
+    assert heard.size >= 0.7 * 8000
+    assert sound.level(heard) > -30
+
+
+def test_numbers_keys_and_seconds_reach_the_server(server, run):
+    options = ("--from", "+491", "--to", "+492", "--digits", "7", "--seconds", "0.6")
+    result = run(server.url("twilio"), *options)
+    assert result.exit_code == 0, result.stderr
+    assert (server.requests[0]["From"], server.requests[0]["To"]) == ("+491", "+492")
+    assert server.of("dtmf")[0]["dtmf"]["digit"] == "7"
+    assert len(server.of("media")) == 30
+
+
+def test_codec_and_faults_reach_the_call(server, run):
+    stream = '<Stream url="{media}/x" bidirectionalMode="rtp" enableReconnect="false"/>'
+    server.answers = [f"<Response><Connect>{stream}</Connect></Response>"]
+    options = ("--codec", "alaw", "--jitter", "5", "--drop", "100", "--seconds", "0.1")
+    result = run(server.url("telnyx"), *options)
+    assert server.of("media") == []
+    assert server.of("start")[0]["start"]["media_format"]["encoding"] == "PCMA"
+    assert result.exit_code == 1
+
+
+def test_ctrl_c_hangs_up_and_still_reports(server, run):
+    def interrupt(connection):
+        for message in counterpart.incoming(connection):
+            if message["event"] == "media":
+                voice = message["media"]["payload"]
+                connection.send(json.dumps(counterpart.spoken(message, voice)))
+                if message["media"]["chunk"] == "10":
+                    os.kill(os.getpid(), signal.SIGINT)
+
+    server.talks = [interrupt]
+    result = run(server.url("twilio"), "--seconds", "600")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.endswith("ended         caller-hung-up\n")
+    assert len(server.of("stop")) == 1
+
+
+def test_without_a_url_the_newest_connector_is_called(server, run, short):
+    newest = {"webhookUrl": server.url("twilio")}
+    oldest = {"webhookUrl": "http://127.0.0.1:9/v2/hooks/twilio/whk_old"}
+    server.connectors = (200, json.dumps({"data": [newest, oldest]}))
+    result = run(*short, port=server.port)
+    assert result.exit_code == 0, result.stderr
+    assert tokens.verify(server.tokens[0], "key", "s" * 32).roles == ("crawler",)
+
+
+def test_the_public_url_is_asked_for_connectors_where_it_is_set(server, run):
+    result = run(public_url=f"http://127.0.0.1:{server.port}")
+    assert len(server.tokens) == 1
+    assert (
+        result.stderr == "Error: There is no connector yet: create one with POST /v2/connectors.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ((200, '{"data": []}'), "There is no connector yet"),
+        ((401, "{}"), "answered 401 instead of the list of connectors"),
+        ((200, "<html>"), "did not answer with a list of connectors"),
+        ((200, "[]"), "did not answer with a list of connectors"),
+        ((200, '{"data": [{}]}'), "did not answer with a list of connectors"),
+    ],
+)
+def test_a_list_without_a_connector_is_one_sentence(server, run, answer, sentence):
+    server.connectors = answer
+    result = run(port=server.port)
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_server_that_is_not_running_is_one_sentence(run):
+    result = run(port=counterpart.free_port())
+    assert result.exit_code == 1
+    assert "connection refused" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ('<Response><Reject reason="busy"/></Response>', "Error: The call was turned away (busy)."),
+        ((404, "text/plain", ""), "404; is the webhook key right?"),
+        ("<Response><Hangup>", "Error: The markup is not well-formed XML"),
+    ],
+)
+def test_a_call_without_audio_exits_with_1_and_says_why(server, run, answer, sentence):
+    server.answers = [answer]
+    result = run(server.url("twilio"))
+    assert result.exit_code == 1
+    assert sentence in result.stderr.splitlines()[-1]
+    assert server.key not in result.output
+
+
+def test_a_url_that_no_provider_would_call_is_one_sentence(run):
+    result = run("https://h.example/v2/hooks/vonage/whk_x")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: The webhook URL must name its provider in the path: twilio, plivo, telnyx.\n"
+    )
+
+
+def test_a_sound_that_cannot_be_read_is_one_sentence(server, run, tmp_path):
+    result = run(server.url("twilio"), "--play", str(tmp_path / "none.wav"))
+    assert result.exit_code == 1
+    assert "cannot be read" in result.stderr
+    assert server.requests == []
+
+
+def test_a_missing_websockets_package_is_said_with_the_way_to_install_it(server, run, monkeypatch):
+    for name in list(sys.modules):
+        if name == "service.simulator.phone" or name.startswith("websockets."):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "websockets", None)
+    result = run(server.url("twilio"))
+    assert result.exit_code == 1
+    assert "pip install 'patchbay[simulator]'" in result.stderr

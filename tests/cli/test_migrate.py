@@ -1,0 +1,51 @@
+"""``flask migrate``, and what the server does of it on start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.app import create_app
+from service.cli.migrate import upgrade
+from service.settings import Settings
+from service.storage.database import Database
+
+PAIR = {"API_KEY": "key", "API_SECRET": "secret" * 8}
+
+
+def test_migrate_makes_an_empty_database_usable(empty_url: str) -> None:
+    settings = Settings.from_env(PAIR | {"DATABASE_URL": empty_url})
+    result = create_app(settings).test_cli_runner().invoke(args=["migrate"])
+    assert result.exit_code == 0
+    assert result.output == "The database is at the current schema.\n"
+    database = Database(empty_url)
+    database.check()
+    database.close()
+
+
+def test_migrate_may_be_repeated(empty_url: str) -> None:
+    upgrade(empty_url)
+    upgrade(empty_url)
+
+
+def test_upgrade_ends_in_one_sentence_where_the_file_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        upgrade(f"sqlite:///{tmp_path}/file/patchbay.db")
+    sentence = str(ended.value)
+    assert sentence.startswith("The database cannot be migrated: ")
+    assert "\n" not in sentence
+
+
+def test_upgrade_ends_in_one_sentence_where_the_file_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "patchbay.db").write_text("Dear diary, " * 100)
+    with pytest.raises(SystemExit, match=r"file is not a database$"):
+        upgrade(f"sqlite:///{tmp_path}/patchbay.db")
+
+
+def test_upgrade_does_not_name_the_password(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        upgrade("postgresql+psycopg://user:pa55word@127.0.0.1:1/name")
+    assert "127.0.0.1" in str(ended.value)
+    assert "pa55word" not in str(ended.value)
