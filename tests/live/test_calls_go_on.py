@@ -1,0 +1,183 @@
+"""A call outlives its socket and its server, and ends when it should."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from agents import Agent
+from patchbays import Patchbay, patchbay
+from spectrum import level
+
+from service.simulator import sound
+from service.simulator.codec import RATE
+from service.simulator.phone import Phone
+from service.simulator.plan import Plan
+from service.simulator.report import Ending
+
+PROVIDERS = ("twilio", "plivo", "telnyx")
+
+
+@pytest.fixture
+def bay(tmp_path: Path) -> Iterator[Patchbay]:
+    with patchbay(tmp_path) as bay:
+        yield bay
+
+
+@pytest.fixture
+def dial(bay: Patchbay) -> Iterator[Callable[..., Phone]]:
+    phones: list[Phone] = []
+
+    def dial(provider: str, room: str | None, frequency: float = 440.0) -> Phone:
+        plan = Plan(
+            webhook_url=bay.webhook(provider, room), sample=sound.tone(frequency, 1.0), loop=True
+        )
+        phones.append(Phone(plan).start())
+        return phones[-1]
+
+    yield dial
+    for phone in phones:
+        phone.hang_up()
+        phone.join(20)
+
+
+def hears(bay: Patchbay, phone: Phone, frequency: float) -> None:
+    """Return once the last 300 ms that the caller heard were this tone."""
+    bay.eventually(lambda: level(phone.heard[-RATE * 3 // 10 :], frequency) > -20)
+
+
+def events(call: dict) -> list[str]:
+    return [rung["event"] for rung in call["timelog"]]
+
+
+def test_calls_come_back_to_their_room_after_the_worker_is_killed(
+    bay: Patchbay, dial: Callable[..., Phone]
+) -> None:
+    room = "survivors"
+    phones = {name: dial(name, room, 400.0 + 300 * n) for n, name in enumerate(PROVIDERS)}
+    for phone in phones.values():
+        phone.wait_for("first-audio")
+    hears(bay, phones["twilio"], 700)
+    before = {call["callId"]: call for call in bay.calls(roomId=room)}
+
+    worker = re.search(r"Booting worker with pid: (\d+)", bay.server.output)
+    os.kill(int(worker[1]), signal.SIGKILL)
+    for phone in phones.values():
+        phone.wait_for("start", count=2, timeout=20)
+
+    for name, others in (("twilio", (700, 1000)), ("plivo", (400, 1000)), ("telnyx", (400, 700))):
+        for frequency in others:
+            hears(bay, phones[name], frequency)
+    after = {call["callId"]: call for call in bay.calls(roomId=room)}
+    assert after.keys() == before.keys()
+    for call_id, call in after.items():
+        assert call["status"] == "answered"
+        for same in ("participantId", "sessionId", "from", "to", "start"):
+            assert call[same] == before[call_id][same]
+        assert events(call).count("webhook") == events(call).count("start") == 2
+        assert "socket-lost" in events(call)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_lost_socket_is_answered_with_a_way_back(
+    bay: Patchbay, dial: Callable[..., Phone], provider: str
+) -> None:
+    phone = dial(provider, "room-1")
+    with Agent(bay.invite("room-1")["wsUrl"], sound.tone(1300, 1.0)) as agent:
+        agent.wait_for("participant-joined")
+        hears(bay, phone, 1300)
+        phone.drop()
+        agent.wait_for("participant-left")
+        again = agent.wait_for("participant-joined", count=2)
+        assert again["participant"]["metadata"] == {"sipUser": True, "callType": "inbound"}
+        phone.wait_for("start", count=2)
+        hears(bay, phone, 1300)
+    (call,) = bay.calls()
+    assert call["status"] == "answered"
+    assert again["participant"]["id"] == call["participantId"]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_ending_a_call_through_the_api_hangs_up_through_the_markup(
+    bay: Patchbay, dial: Callable[..., Phone], provider: str
+) -> None:
+    phone = dial(provider, "room-1")
+    phone.wait_for("first-audio")
+    (call,) = bay.calls()
+    status, answer = bay.ask("POST", "/v2/sip/call/end", {"callId": call["callId"]})
+    assert (status, answer["data"]["status"]) == (200, "ended")
+    phone.join(20)
+    assert phone.report.ended is Ending.SERVER_HUNG_UP
+    assert phone.report.redirects == 1
+    ended = bay.call(call["callId"])
+    assert ended["endReason"] == "ended-by-api"
+    assert events(ended).count("end") == 1
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_caller_who_hangs_up_ends_the_call(
+    bay: Patchbay, dial: Callable[..., Phone], provider: str
+) -> None:
+    phone = dial(provider, "room-1")
+    phone.wait_for("first-audio")
+    phone.hang_up()
+    phone.join(20)
+    bay.eventually(lambda: bay.calls()[0]["status"] == "ended")
+    assert bay.calls()[0]["endReason"] == "caller-hung-up"
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_call_without_a_room_is_refused_in_the_providers_words(
+    bay: Patchbay, dial: Callable[..., Phone], provider: str
+) -> None:
+    phone = dial(provider, None)
+    phone.join(20)
+    assert phone.report.ended is Ending.REJECTED
+    assert bay.calls()[0]["status"] == "rejected"
+
+
+def test_without_reattach_a_lost_socket_ends_the_call(tmp_path: Path) -> None:
+    with patchbay(tmp_path, REATTACH="off") as bay:
+        phone = Phone(Plan(webhook_url=bay.webhook("twilio", "room-1"), loop=True)).start()
+        phone.wait_for("first-audio")
+        phone.drop()
+        phone.join(20)
+        assert phone.report.ended is Ending.SERVER_HUNG_UP
+        bay.eventually(lambda: bay.calls()[0]["endReason"] == "connection-lost")
+
+
+def test_an_ending_process_is_not_ready_and_takes_no_new_calls(bay: Patchbay) -> None:
+    host, _, port = bay.url.removeprefix("http://").partition(":")
+    with closing(HTTPConnection(host, int(port), timeout=20)) as kept_alive:
+        assert asked(kept_alive, "/readyz")[0] == 200
+        bay.server.send(signal.SIGTERM)
+        answers: list[tuple[int, dict]] = []
+        bay.eventually(
+            lambda: answers.append(asked(kept_alive, "/readyz")) or answers[-1][0] == 503
+        )
+        assert answers[-1][1]["checks"]["draining"] == "the process is ending"
+
+
+def asked(connection: HTTPConnection, path: str) -> tuple[int, dict]:
+    connection.request("GET", path)
+    with connection.getresponse() as answer:
+        return answer.status, json.load(answer)
+
+
+def test_a_polite_end_hands_the_calls_back_to_their_providers(
+    bay: Patchbay, dial: Callable[..., Phone]
+) -> None:
+    phone = dial("twilio", "room-1")
+    with Agent(bay.invite("room-1")["wsUrl"]) as agent:
+        agent.wait_for("participant-joined")
+        assert bay.server.stop() == 0
+        phone.wait_for("closed")
+        agent.leave()
+        assert agent.close_code == 1012

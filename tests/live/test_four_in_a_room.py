@@ -1,0 +1,94 @@
+"""The main job: callers of three providers and an agent, in one room on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from agents import Agent
+from patchbays import Patchbay, patchbay
+from spectrum import level, stretches
+
+from service.simulator import sound
+from service.simulator.codec import RATE
+from service.simulator.phone import Phone
+from service.simulator.plan import Plan
+
+TONES = {"twilio": 400.0, "plivo": 700.0, "telnyx": 1000.0, "agent": 1300.0}
+LEVEL = -18.0
+LADDER = ["webhook", "markup", "socket", "start", "first-audio-in", "first-audio-out"]
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    data: Path = tmp_path_factory.mktemp("data")
+    with patchbay(data) as bay:
+        yield bay
+
+
+def seconds_of(samples: object, first: float, last: float) -> object:
+    return samples[round(first * RATE) : round(last * RATE)]
+
+
+def test_everyone_hears_exactly_the_others(bay: Patchbay) -> None:
+    room = "four-of-them"
+    phones = {
+        name: Phone(
+            Plan(
+                webhook_url=bay.webhook(name, room),
+                sample=sound.tone(TONES[name], 1.0, LEVEL),
+                loop=True,
+            )
+        )
+        for name in ("twilio", "plivo", "telnyx")
+    }
+    url = bay.invite(room, participant={"id": "agent", "name": "Agent"})["wsUrl"]
+    with Agent(url, sound.tone(TONES["agent"], 1.0, LEVEL)) as agent:
+        for phone in phones.values():
+            phone.start()
+        for phone in phones.values():
+            phone.wait_for("first-audio")
+        together = {name: phone.streamed / RATE for name, phone in phones.items()}
+        together["agent"] = len(agent.heard) / RATE
+        bay.eventually(lambda: phones["plivo"].streamed / RATE > together["plivo"] + 5.5)
+
+        phones["plivo"].hang_up()
+        phones["plivo"].join(10)
+        fewer = {name: phone.streamed / RATE for name, phone in phones.items()}
+        fewer["agent"] = len(agent.heard) / RATE
+        bay.eventually(lambda: phones["twilio"].streamed / RATE > fewer["twilio"] + 2.0)
+        for name in ("twilio", "telnyx"):
+            phones[name].hang_up()
+            phones[name].join(10)
+
+    heard = {name: phone.heard for name, phone in phones.items()} | {"agent": agent.heard}
+    for name, samples in heard.items():
+        others = {tone for other, tone in TONES.items() if other != name}
+        for stretch in stretches(
+            seconds_of(samples, together[name] + 0.3, together[name] + 5), 0.5
+        ):
+            for tone in TONES.values():
+                loud = level(stretch, tone)
+                if tone in others:
+                    assert loud == pytest.approx(LEVEL, abs=1.5), (name, tone)
+                else:
+                    assert loud < -50, (name, tone)
+    for name in ("twilio", "telnyx", "agent"):
+        after = seconds_of(heard[name], fewer[name] + 0.3, fewer[name] + 1.8)
+        assert level(after, TONES["plivo"]) < -50
+        for other in {"twilio", "telnyx", "agent"} - {name}:
+            assert level(after, TONES[other]) == pytest.approx(LEVEL, abs=1.5)
+    for phone in phones.values():
+        assert phone.report.frames_missing == 0
+
+    bay.eventually(lambda: all(call["status"] == "ended" for call in bay.calls(roomId=room)))
+    calls = {call["provider"]: call for call in bay.calls(roomId=room)}
+    assert set(calls) == {"twilio", "plivo", "telnyx"}
+    assert len({call["sessionId"] for call in calls.values()}) == 1
+    for call in calls.values():
+        assert [rung["event"] for rung in call["timelog"]] == [*LADDER, "end"]
+        assert call["endReason"] == "caller-hung-up"
+        assert call["stats"]["framesOut"] >= 250
+        stamps = [rung["timestamp"] for rung in call["timelog"]]
+        assert stamps == sorted(stamps)

@@ -1,0 +1,156 @@
+"""Media sockets on a real server: who is let in, who is not, and what that costs the others."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
+from xml.etree.ElementTree import fromstring
+
+import pytest
+from patchbays import Patchbay, patchbay
+from upgrades import text_frame, upgrade
+
+START = text_frame(b'{"event":"start"}')
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    data: Path = tmp_path_factory.mktemp("data")
+    with patchbay(data) as bay:
+        yield bay
+
+
+def answered(url: str, call_id: str) -> str:
+    """The media URL in a Twilio webhook's answer."""
+    fields = {"CallSid": call_id, "From": "+14155550100", "To": "+14155550199"}
+    with urlopen(url, urlencode(fields).encode(), timeout=20) as answer:
+        assert answer.headers["Content-Type"] == "text/xml; charset=utf-8"
+        stream = next(fromstring(answer.read()).iter("Stream"))
+        return str(stream.get("url"))
+
+
+def test_a_reference_opens_one_socket_and_a_second_one_is_refused_before_the_upgrade(
+    bay: Patchbay,
+) -> None:
+    url = bay.invite("room-1")["wsUrl"]
+    status, _, first = upgrade(url)
+    with first:
+        assert status == 101
+        again, head, second = upgrade(url)
+        with second:
+            assert again == 410
+            assert b"application/json" in head
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/videosdk?ref=vs_00000000000000000000", 404),
+        ("/videosdk", 404),
+        ("/twilio/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 404),
+        ("/plivo/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 404),
+        ("/vonage/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 404),
+    ],
+)
+def test_an_unknown_reference_is_refused_before_the_upgrade(
+    bay: Patchbay, path: str, status: int
+) -> None:
+    found, _, connection = upgrade(bay.url + path)
+    connection.close()
+    assert found == status
+
+
+def test_a_reference_of_another_provider_is_unknown(bay: Patchbay) -> None:
+    url = answered(bay.webhook("twilio", "room-1"), "CA-other")
+    status, _, connection = upgrade(url.replace("/twilio/", "/telnyx/"))
+    connection.close()
+    assert status == 404
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Sec_WebSocket_Key": None},
+        {"Sec_WebSocket_Key": "short"},
+        {"Sec_WebSocket_Version": "8"},
+        {"Connection": "close"},
+    ],
+)
+def test_a_bad_handshake_does_not_use_the_reference_up(
+    bay: Patchbay, change: dict[str, str | None]
+) -> None:
+    url = bay.invite("room-1")["wsUrl"]
+    status, _, connection = upgrade(url, **change)
+    connection.close()
+    assert status == 400
+    status, _, connection = upgrade(url)
+    connection.close()
+    assert status == 101
+
+
+def test_compression_is_declined(bay: Patchbay) -> None:
+    url = bay.invite("room-1")["wsUrl"]
+    status, head, connection = upgrade(url, Sec_WebSocket_Extensions="permessage-deflate")
+    connection.close()
+    assert status == 101
+    assert b"sec-websocket-extensions" not in head.lower()
+
+
+def test_a_hundred_open_sockets_leave_all_request_threads_free(bay: Patchbay) -> None:
+    webhook = bay.webhook("twilio", "crowded")
+    with ExitStack() as sockets:
+        for number in range(100):
+            url = bay.invite("crowded", participant={"id": f"p{number}"})["wsUrl"]
+            status, _, connection = upgrade(url)
+            sockets.enter_context(connection)
+            assert status == 101
+            connection.sendall(START)
+        assert bay.server.get("/healthz") == 200
+        assert bay.server.get("/readyz") == 200
+        assert answered(webhook, "CA-crowded").startswith("ws://")
+        # One more than there are threads, all at once: none of them waits for a socket.
+        with ExitStack() as requests:
+            waiting = [
+                requests.enter_context(socket.create_connection(_address(bay), 20))
+                for _ in range(17)
+            ]
+            for connection in waiting:
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            for connection in waiting:
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def _address(bay: Patchbay) -> tuple[str, int]:
+    host, _, port = bay.url.removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+def test_calls_over_the_limit_hear_busy_and_agents_get_503(tmp_path: Path) -> None:
+    with patchbay(tmp_path, MAX_CALLS="1") as bay:
+        webhook = bay.webhook("plivo", "room-1")
+        bay.invite("room-1")
+        status, answer = bay.ask("POST", "/v2/ingest/sessions", {"roomId": "room-1"})
+        assert (status, answer["statusCode"]) == (503, 503)
+        fields = urlencode({"CallUUID": "u-1", "From": "14155550100", "To": "14155550199"})
+        with urlopen(webhook, fields.encode(), timeout=20) as busy:
+            assert b'<Hangup reason="busy" />' in busy.read()
+        call = bay.calls()[0]
+        assert (call["status"], call["endReason"]) == ("rejected", "busy")
+
+
+def test_no_log_line_holds_a_webhook_key_or_a_reference(tmp_path: Path) -> None:
+    with patchbay(tmp_path, LOG_LEVEL="debug") as bay:
+        webhook = bay.webhook("twilio", "room-1")
+        media = answered(webhook, "CA-1")
+        invited = bay.invite("room-1")["wsUrl"]
+        for url in (media, invited, invited):
+            _, _, connection = upgrade(url)
+            connection.close()
+        bay.server.stop()
+        for url in (webhook, media):
+            assert url.rpartition("/")[2] not in bay.server.output
+        assert invited.rpartition("=")[2] not in bay.server.output

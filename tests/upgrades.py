@@ -1,0 +1,40 @@
+"""A WebSocket handshake by hand: what a server says to it, and the bare socket behind it."""
+
+from __future__ import annotations
+
+import socket
+from urllib.parse import urlsplit
+
+PATIENCE = 20
+
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+def upgrade(url: str, **changes: str | None) -> tuple[int, bytes, socket.socket]:
+    """Status, head and socket. ``changes`` replace header fields; ``None`` leaves one out."""
+    parts = urlsplit(url)
+    fields = {"Host": parts.netloc, **HANDSHAKE}
+    for name, value in changes.items():
+        fields[name.replace("_", "-")] = value
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    lines = [f"GET {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in fields.items() if value is not None]
+    connection = socket.create_connection((parts.hostname, parts.port), PATIENCE)
+    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    head = b""
+    while b"\r\n\r\n" not in head:
+        part = connection.recv(4096)
+        assert part, "the server closed the connection before it answered"
+        head += part
+    return int(head.split(b" ", 2)[1]), head, connection
+
+
+def text_frame(message: bytes) -> bytes:
+    """A short masked text frame; the mask is all zeros."""
+    assert len(message) < 126
+    return bytes((0x81, 0x80 | len(message), 0, 0, 0, 0)) + message
