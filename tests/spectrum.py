@@ -9,6 +9,8 @@ from service.simulator.codec import RATE, Samples
 
 def level(samples: Samples, frequency: float) -> float:
     """dBFS of the part of ``samples`` that is at ``frequency``, by a Hann-windowed transform."""
+    if not len(samples):
+        return float("-inf")
     window = np.hanning(len(samples))
     time = np.arange(len(samples)) / RATE
     part = np.sum(samples * window * np.exp(-2j * np.pi * frequency * time))
