@@ -28,7 +28,7 @@ clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/run: setup.cfg pyproject.toml | .venv/bin/python
-	$(PIP) install --editable '.[postgres,simulator]'
+	$(PIP) install --editable '.[postgres]'
 	@touch $@
 
 .venv/test: setup.cfg pyproject.toml | .venv/bin/python

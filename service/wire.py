@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from service.model import Participant
 
@@ -48,8 +48,7 @@ class Started:
     ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Audio:
+class Audio(NamedTuple):
     """Encoded audio of any length. ``order`` counts chunks where their order is not assured."""
 
     payload: bytes
@@ -228,8 +227,8 @@ class Wire(Protocol):
         """Events of one text message (UTF-8). Raises ``RemoteError`` where it is malformed."""
         ...
 
-    def audio(self, message: bytes) -> Audio | None:
-        """The lean path: the audio of an ordinary audio message, without parsing it whole.
+    def audio(self, message: bytes) -> tuple[bytes, int | None] | None:
+        """The lean path: payload and order of an ordinary audio message, without parsing it.
 
         ``None`` where the message is anything else or merely unusual: then ask ``receive``, which
         understands every message, these included.

@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
@@ -24,11 +23,9 @@ from service.errors import ServiceError
 from service.settings import Settings
 from service.simulator import sound, webhook
 from service.simulator.codec import RATE, Codec
+from service.simulator.phone import Phone
 from service.simulator.plan import CALLEE, CALLER, Plan
 from service.times import SystemClock
-
-if TYPE_CHECKING:
-    from service.simulator.phone import Phone
 
 BAR_CELLS = 30
 LIST_TIMEOUT = 10.0
@@ -63,13 +60,6 @@ def call(
     as_json: bool,
 ) -> None:
     """Place a call to WEBHOOK_URL, or to the connector that was created last."""
-    try:
-        from service.simulator.phone import Phone
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "websockets":
-            raise
-        sentence = "The simulator needs one more package: pip install 'patchbay[simulator]'."
-        raise click.ClickException(sentence) from None
     try:
         plan = Plan(
             webhook_url=webhook_url or _newest(current_app.config["SETTINGS"]),

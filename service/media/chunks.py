@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from typing import NamedTuple
+from typing import TypeAlias
 
 MAX_JUMP = 500
 """Chunks a peer may be ahead of or behind its count: ten seconds of frames."""
 
 
-class _Chunk(NamedTuple):
-    order: int | None
-    payload: bytes
-    arrived: float
+Chunk: TypeAlias = tuple[int | None, bytes, float]
+"""Order, payload and time of arrival: a plain tuple, which is made twice as fast as a named one."""
 
 
 class ChunkQueue:
@@ -28,6 +26,7 @@ class ChunkQueue:
         "_counts_by_one",
         "_expected",
         "_head",
+        "counted",
         "late",
         "lost",
         "passed",
@@ -37,24 +36,29 @@ class ChunkQueue:
     def __init__(self) -> None:
         self.size = 0
         self.passed = 0
+        self.counted = False
+        """Whether the peer counts its chunks."""
         self.late = 0
         """Chunks refused because their turn was over, or because they came twice."""
         self.lost = 0
         """Chunks that had not come when their turn was over."""
-        self._chunks: deque[_Chunk] = deque()
+        self._chunks: deque[Chunk] = deque()
         self._head = 0  # bytes of the first chunk that are gone already
         self._expected: int | None = None
         self._counts_by_one = False
 
     def push(self, payload: bytes, at: float, order: int | None) -> bool:
         """Add a chunk; False where it came too late."""
-        if order is not None and self._renumbered(order):
-            self._expected = order
-        chunk = _Chunk(order, payload, at)
-        last = self._chunks[-1].order if self._chunks else None
+        chunk = (order, payload, at)
         if order is None:
             self._chunks.append(chunk)
-        elif self._expected is not None and order < self._expected:
+            self.size += len(payload)
+            return True
+        self.counted = True
+        if self._renumbered(order):
+            self._expected = order
+        last = self._chunks[-1][0] if self._chunks else None
+        if self._expected is not None and order < self._expected:
             self.late += 1
             return False
         elif last is None or order > last:
@@ -69,49 +73,49 @@ class ChunkQueue:
         """The next ``count`` bytes, of which there must be that many."""
         self.size -= count
         self.passed += count
-        first = self._chunks[0]
-        if not self._head and len(first.payload) == count:
+        payload = self._chunks[0][1]
+        if not self._head and len(payload) == count:
             self._retire()
-            return first.payload
+            return payload
         parts = []
         while count:
-            chunk = self._chunks[0]
-            part = chunk.payload[self._head : self._head + count]
+            payload = self._chunks[0][1]
+            part = payload[self._head : self._head + count]
             parts.append(part)
             count -= len(part)
             self._head += len(part)
-            if self._head == len(chunk.payload):
+            if self._head == len(payload):
                 self._retire()
         return b"".join(parts)
 
     def peek(self, count: int) -> bytes:
         """The next ``count`` bytes, or fewer where the first chunk ends before."""
-        return self._chunks[0].payload[self._head : self._head + count]
+        return self._chunks[0][1][self._head : self._head + count]
 
     def fill(self, silence: bytes) -> None:
         """Lengthen the last chunk, as if it had come that long."""
-        last = self._chunks[-1]
-        self._chunks[-1] = last._replace(payload=last.payload + silence)
+        order, payload, arrived = self._chunks[-1]
+        self._chunks[-1] = (order, payload + silence, arrived)
         self.size += len(silence)
 
     def arrived(self, count: int) -> float:
         """When the last of the next ``count`` bytes arrived."""
         needed = count + self._head
-        for chunk in self._chunks:
-            needed -= len(chunk.payload)
+        for _, payload, arrived in self._chunks:
+            needed -= len(payload)
             if needed <= 0:
-                return chunk.arrived
+                return arrived
         raise IndexError("Fewer bytes are waiting.")
 
     def last_arrived(self) -> float:
-        return self._chunks[-1].arrived
+        return self._chunks[-1][2]
 
     def overtaken(self) -> bool:
         """Whether the next chunk got here before one that should precede it.
 
         Only said of a peer that has been seen to count its chunks one by one.
         """
-        order = self._chunks[0].order
+        order = self._chunks[0][0]
         return (
             self._counts_by_one
             and not self._head
@@ -133,20 +137,20 @@ class ChunkQueue:
             and abs(order - self._expected) > MAX_JUMP
         )
 
-    def _insert(self, chunk: _Chunk, order: int) -> bool:
+    def _insert(self, chunk: Chunk, order: int) -> bool:
         """Put a chunk that was overtaken in its place; False where that has passed or is taken."""
-        if any(other.order == order for other in self._chunks):
+        if any(other[0] == order for other in self._chunks):
             return False
-        if self._head and order < (self._chunks[0].order or 0):
+        if self._head and order < (self._chunks[0][0] or 0):
             return False
         ordered = list(self._chunks)
-        insort(ordered, chunk, key=lambda other: other.order or 0)
+        insort(ordered, chunk, key=lambda other: other[0] or 0)
         self._chunks = deque(ordered)
         return True
 
     def _retire(self) -> None:
         self._head = 0
-        order = self._chunks.popleft().order
+        order = self._chunks.popleft()[0]
         if order is None:
             return
         if self._expected is not None:

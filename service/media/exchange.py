@@ -8,32 +8,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from itertools import groupby
-
-import numpy as np
-from numpy.typing import NDArray
 
 from service import tokens
 from service.errors import RemoteError
-from service.media import g711
-from service.media.g711 import Samples
-from service.media.jitter import Effect, Frame
+from service.media.bridge import Bridge
 from service.media.leg import Leg, LegSpec, Line
-from service.media.mixer import Seating
 from service.media.reports import LegClosed, LegStarted, LegStep, Report
 from service.media.room import Room
 from service.model import EndReason, LadderEvent
 from service.times import Clock
 from service.wire import (
-    FRAME_SAMPLES,
     Audio,
     Clear,
     Complaint,
     Digit,
-    Encoding,
     Event,
     Mark,
-    Marked,
     Publish,
     Started,
     Stopped,
@@ -44,11 +34,6 @@ from service.wire import (
 
 logger = logging.getLogger(__name__)
 
-_FADE_IN: NDArray[np.float64] = np.minimum(np.arange(FRAME_SAMPLES) / 40, 1.0)
-"""5 ms up, then flat."""
-
-_FADE_OUT: NDArray[np.float64] = np.linspace(1.0, 0.0, FRAME_SAMPLES)
-
 
 class Exchange:
     """All rooms of the process. Not thread-safe: the engine's thread owns it."""
@@ -58,8 +43,7 @@ class Exchange:
         self._report = report
         self._legs: dict[str, Leg] = {}  # by call id, from the start message on
         self._rooms: dict[str, Room] = {}
-        self._seated: list[Leg] | None = None
-        self._seating = Seating([])
+        self._bridge: Bridge | None = None
 
     def __len__(self) -> int:
         """Legs that are in a room."""
@@ -75,8 +59,9 @@ class Exchange:
     def message(self, leg: Leg, message: bytes, at: float) -> None:
         """Act on one text message. Raises ``RemoteError`` where the leg must be closed for it."""
         audio = leg.wire.audio(message)
-        if audio is not None:
-            self._hear(leg, audio, at)
+        if audio is not None and leg.buffer is not None:
+            # Fifty times a second: a pattern that was learned has heard audio before.
+            leg.buffer.push(audio[0], at, audio[1])
             return
         try:
             events = leg.wire.receive(message)
@@ -102,66 +87,17 @@ class Exchange:
 
     def tick(self, at: float) -> None:
         """Mix one frame of every room and send each leg what it is to hear."""
-        legs = self._seat()
-        if not legs:
-            return
-        heard = self._collect(legs, at)
-        mixed = self._seating.mix(heard)
-        for encoding, group in groupby(
-            sorted(range(len(legs)), key=lambda row: legs[row].outbound),
-            key=lambda row: legs[row].outbound,
-        ):
-            rows = list(group)
-            encoded = g711.encode(mixed[rows], encoding)
-            size = FRAME_SAMPLES * encoding.bytes_per_sample
-            for place, row in enumerate(rows):
-                legs[row].play(encoded[place * size : (place + 1) * size])
-        unheard = [row for row, leg in enumerate(legs) if not leg.heard]
-        if unheard:
-            for found in np.flatnonzero(mixed[unheard].any(axis=1)):
-                leg = legs[unheard[found]]
-                leg.heard = True
-                self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
+        if self._bridge is None:
+            self._bridge = Bridge(room.legs for room in self._rooms.values())
+        for leg in self._bridge.tick(at):
+            self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
 
     def _leave(self, leg: Leg) -> None:
         room = self._rooms[leg.spec.room_id]
         room.leave(leg)
         if not room.legs:
             del self._rooms[room.id]
-        self._seated = None
-
-    def _seat(self) -> list[Leg]:
-        """The legs in mixing order, room by room; arranged anew only when somebody came or left."""
-        if self._seated is None:
-            rooms = [room.legs for room in self._rooms.values()]
-            self._seated = [leg for legs in rooms for leg in legs]
-            self._seating = Seating([len(legs) for legs in rooms])
-        return self._seated
-
-    def _collect(self, legs: list[Leg], at: float) -> Samples:
-        """One row of samples per leg: its next frame, or silence."""
-        heard = np.zeros((len(legs), FRAME_SAMPLES), np.int16)
-        rows: dict[Encoding, list[int]] = {}
-        payloads: dict[Encoding, list[bytes]] = {}
-        special: list[tuple[int, Leg, Frame]] = []
-        for row, leg in enumerate(legs):
-            buffer = leg.buffer
-            if buffer is None:
-                continue
-            frame = buffer.take(at)
-            if frame is not None:
-                rows.setdefault(leg.inbound, []).append(row)
-                payloads.setdefault(leg.inbound, []).append(frame.payload)
-                if frame.effect is not Effect.PLAIN:
-                    special.append((row, leg, frame))
-            for name in buffer.reached():
-                leg.say(Marked(name))
-        for encoding, indices in rows.items():
-            samples = g711.decode(b"".join(payloads[encoding]), encoding)
-            heard[indices] = samples.reshape(-1, FRAME_SAMPLES)
-        for row, leg, frame in special:
-            heard[row] = _blend(heard[row], frame, leg.inbound)
-        return heard
+        self._bridge = None
 
     def _handle(self, leg: Leg, event: Event, at: float) -> None:
         match event:
@@ -218,7 +154,7 @@ class Exchange:
             room = self._rooms[spec.room_id] = Room(spec.room_id, session_id)
         old = self._legs.get(spec.call_id)
         self._legs[spec.call_id] = leg
-        self._seated = None
+        self._bridge = None
         if old is not None and old.spec.room_id == spec.room_id:
             room.replace(old, leg)
         else:
@@ -246,14 +182,3 @@ class Exchange:
 
     def _step(self, leg: Leg, event: LadderEvent) -> None:
         self._report(LegStep(leg.spec.call_id, leg.spec.leg_id, event, self._clock.now()))
-
-
-def _blend(samples: Samples, frame: Frame, encoding: Encoding) -> Samples:
-    """One frame with its effect, so that a gap or a cut is faded and not clicked."""
-    if frame.effect is Effect.CONCEAL:
-        # The last frame backwards goes on from the very sample on which the audio stopped.
-        return (samples[::-1] * _FADE_OUT).astype(np.int16)
-    if frame.effect is Effect.SPLICE and frame.spliced is not None:
-        before = g711.decode(frame.spliced, encoding)
-        return (before * _FADE_OUT + samples * (1.0 - _FADE_OUT)).astype(np.int16)
-    return (samples * _FADE_IN).astype(np.int16)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
 import numpy as np
 
@@ -35,7 +34,7 @@ BURST_CAPACITY = 3000
 WINDOW = 50
 """Frames in one calm window: a second. It doubles with every gap, up to ``LONGEST_WINDOW``."""
 
-LONGEST_WINDOW = 800
+LONGEST_WINDOW = 400
 
 STALE = 3 * PERIOD
 """Seconds after which an unfinished frame is filled up with silence and played."""
@@ -53,15 +52,9 @@ class Effect(Enum):
     RESUME = 1
     """The first audio after silence: fade it in."""
     CONCEAL = 2
-    """Nothing came: ``payload`` is the last frame again, to be faded out."""
+    """Nothing came: the frame is the last one again, to be faded out."""
     SPLICE = 3
     """Audio before it was dropped: cross-fade from ``spliced``, which would have come next."""
-
-
-class Frame(NamedTuple):
-    payload: bytes
-    effect: Effect
-    spliced: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -86,15 +79,18 @@ class JitterBuffer:
 
     def __init__(self, encoding: Encoding, *, paced: bool) -> None:
         self.stats = JitterStats()
+        self.marks: deque[tuple[int, str]] = deque()
+        """Marks that wait, as positions in the audio and names."""
+        self.effect = Effect.PLAIN
+        self.spliced: bytes | None = None
         self.chunks = ChunkQueue()
         self._encoding = encoding
         self._frame = FRAME_SAMPLES * encoding.bytes_per_sample
         self._paced = paced
         self._capacity = (PACED_CAPACITY if paced else BURST_CAPACITY) * self._frame
-        self._marks: deque[tuple[int, str]] = deque()
         self._playing = False
         self._last = b""
-        self._spliced: bytes | None = None
+        self._cut: bytes | None = None  # what was dropped first since the last frame
         self._pushed = 0
         self._transit: float | None = None
         self._window = self._left = WINDOW
@@ -109,55 +105,59 @@ class JitterBuffer:
 
     def push(self, payload: bytes, at: float, order: int | None = None) -> None:
         """Add audio that arrived ``at``. Chunks with an ``order`` are put in order."""
-        if not payload or not self.chunks.push(payload, at, order):
+        length = len(payload)
+        if not length or not self.chunks.push(payload, at, order):
             return
         # Whoever sends in real time in chunks longer than the buffer needs room for two of them.
-        self._capacity = max(self._capacity, 2 * len(payload))
-        self._arrivals += len(payload)
-        self._measure(len(payload), at)
+        if 2 * length > self._capacity:
+            self._capacity = 2 * length
+        self._arrivals += length
+        self._measure(length, at)
         while self.chunks.size > self._capacity:
             self._drop()
 
-    def take(self, at: float) -> Frame | None:
-        """The frame to mix at the tick ``at``; ``None`` for silence."""
+    def take(self, at: float) -> bytes | None:
+        """The frame to mix at the tick ``at``; ``None`` for silence.
+
+        How it joins the last one is in ``effect`` and ``spliced``, until the next frame.
+        """
         chunks = self.chunks
         if chunks.size < self._frame and not self._complete(at):
             return self._miss()
-        if self._playing and chunks.overtaken():
+        if chunks.counted and self._playing and chunks.overtaken():
             # The missing chunk's turn: it may still come, and if not, its time has been kept.
             return self._miss()
         age = at - chunks.arrived(self._frame)
         if self._playing:
-            effect = Effect.PLAIN if self._spliced is None else Effect.SPLICE
+            self.effect = Effect.PLAIN if self._cut is None else Effect.SPLICE
         elif age < SLACK and chunks.size < 2 * self._frame:
             return None  # So fresh that the next one would likely miss its tick.
         else:
-            effect = Effect.RESUME
+            self.effect = Effect.RESUME
             self._playing = True
-        frame = Frame(chunks.take(self._frame), effect, self._spliced)
-        self._spliced = None
-        self._last = frame.payload
+        self.spliced, self._cut = self._cut, None
+        self._last = frame = chunks.take(self._frame)
         self.stats.taken += 1
         self._watch(age)
         return frame
 
     def mark(self, name: str) -> None:
         """Ask to be told, by ``reached``, when everything pushed so far has been taken."""
-        if len(self._marks) >= MAX_MARKS:
+        if len(self.marks) >= MAX_MARKS:
             raise RemoteError(f"More than {MAX_MARKS} marks are waiting.", close_code=1008)
-        self._marks.append((self.chunks.passed + self.chunks.size, name))
+        self.marks.append((self.chunks.passed + self.chunks.size, name))
 
     def reached(self) -> list[str]:
         """Names of marks whose audio is gone since the last call; they are told once."""
         names = []
-        while self._marks and self._marks[0][0] <= self.chunks.passed:
-            names.append(self._marks.popleft()[1])
+        while self.marks and self.marks[0][0] <= self.chunks.passed:
+            names.append(self.marks.popleft()[1])
         return names
 
     def clear(self) -> None:
         """Drop everything that waits. Marks in it count as reached, so nobody waits for ever."""
-        if self._spliced is None and self.chunks.size >= self._frame:
-            self._spliced = self.chunks.take(self._frame)  # To cross-fade from if more comes now.
+        if self._cut is None and self.chunks.size >= self._frame:
+            self._cut = self.chunks.take(self._frame)  # To cross-fade from if more comes now.
         self.chunks.clear()
         self._trim = 0
 
@@ -176,29 +176,31 @@ class JitterBuffer:
         self.chunks.fill(silence * ((self._frame - self.chunks.size) // len(silence)))
         return True
 
-    def _miss(self) -> Frame | None:
+    def _miss(self) -> bytes | None:
         """Nothing to play: conceal the first missing frame, then be silent until audio comes."""
         if not self._playing:
             return None
         self._playing = False
-        self._spliced = None
+        self._cut = None
         self.stats.gaps += 1
         self._window = min(2 * self._window, LONGEST_WINDOW)
         self._restart_window()
-        return Frame(self._last, Effect.CONCEAL)
+        self.effect, self.spliced = Effect.CONCEAL, None
+        return self._last
 
     def _drop(self) -> None:
         """Throw the next frame away, keeping the first of a run to cross-fade from."""
         frame = self.chunks.take(self._frame)
         self.stats.dropped += 1
-        if self._spliced is None:
-            self._spliced = frame
+        if self._cut is None:
+            self._cut = frame
 
     def _watch(self, age: float) -> None:
         """Shorten the delay after a window in which every frame waited longer than it had to."""
         if self._trim:
             self._trim_quiet()
-        self._margin = min(self._margin, age)
+        if age < self._margin:
+            self._margin = age
         self._left -= 1
         if self._left:
             return

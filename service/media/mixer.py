@@ -1,35 +1,47 @@
 """Mix minus self: every leg hears the sum of the others in its room.
 
-One vectorised pass over all rooms. Sums are ``int32`` and saturate once, at the end: dividing by
-the number of voices would make everybody quieter whenever somebody joins.
+One vectorised pass over all rooms of a size. Sums are ``int32`` and saturate once, at the end:
+dividing by the number of voices would make everybody quieter whenever somebody joins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.media.g711 import Samples
 
 
 class Seating:
-    """Which rows of a tick's matrix are one room: ``sizes`` rows each, one room after another."""
+    """Which rows of a tick's matrix are one room: ``sizes`` rows each, one room after another.
 
-    __slots__ = ("_room_of", "_starts", "rows")
+    Rooms of one size that stand next to each other are mixed together.
+    """
+
+    __slots__ = ("_blocks", "rows")
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        counts = np.array(sizes, dtype=np.intp)
-        self.rows = int(counts.sum())
-        self._starts: NDArray[np.intp] = np.cumsum(counts) - counts
-        self._room_of: NDArray[np.intp] = np.repeat(np.arange(len(counts)), counts)
+        self.rows = sum(sizes)
+        self._blocks: list[tuple[int, int, int]] = []
+        start = 0
+        for size, rooms in groupby(sizes):
+            stop = start + size * len(list(rooms))
+            if size:
+                self._blocks.append((start, stop, size))
+            start = stop
 
     def mix(self, heard: Samples) -> Samples:
         """``heard`` has one row of samples per leg; so has the answer, what each is to hear."""
-        if not self.rows:
-            return heard
-        wide = heard.astype(np.int32)
-        totals = np.add.reduceat(wide, self._starts, axis=0)
-        others: NDArray[np.int32] = totals[self._room_of] - wide
-        return np.clip(others, -32_768, 32_767).astype(np.int16)
+        mixed = np.zeros_like(heard)
+        for start, stop, size in self._blocks:
+            rooms = heard[start:stop].reshape(-1, size, heard.shape[1])
+            to_hear = mixed[start:stop].reshape(rooms.shape)
+            if size == 2:
+                to_hear[:, 0], to_hear[:, 1] = rooms[:, 1], rooms[:, 0]
+            elif size > 2:
+                others = rooms.sum(axis=1, dtype=np.int32, keepdims=True) - rooms
+                np.clip(others, -32_768, 32_767, out=others)
+                to_hear[:] = others
+        return mixed

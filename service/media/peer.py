@@ -10,7 +10,7 @@ import contextlib
 import socket
 import struct
 from binascii import b2a_base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from service.errors import RemoteError
 from service.media import websocket
@@ -64,22 +64,29 @@ class Peer:
     def wants_write(self) -> bool:
         return bool(self._queue)
 
-    def read(self, at: float) -> Iterator[bytes]:
-        """Yield the text messages that have arrived; answers pings and the close handshake.
+    def read(self, at: float) -> Iterable[bytes]:
+        """The text messages that have arrived; answers pings and the close handshake.
 
-        Raises ``RemoteError`` where the peer breaks RFC 6455 or sends binary messages.
+        Raises ``RemoteError``, also while the messages are looked at one by one, where the peer
+        breaks RFC 6455 or sends binary messages.
         """
         try:
             data = self.sock.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
-            return
+            return ()
         except OSError as error:
             self._lose(f"{LOST}: {error.strerror}")
-            return
+            return ()
         if not data:
             self._lose(f"{LOST}: the peer closed it without a close frame")
-            return
+            return ()
         self.last_read = at
+        text = self._connection.sole_text(data)
+        if text is None:
+            return self._messages(data)
+        return () if self.closing is not None else (text,)
+
+    def _messages(self, data: bytes) -> Iterator[bytes]:
         for opcode, payload in self._connection.receive(data):
             if opcode == Opcode.CLOSE:
                 self._closed_by_peer(payload)

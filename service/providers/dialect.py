@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import orjson
 
 from service.errors import RemoteError
+from service.providers.lean import Lean
 from service.providers.messages import (
     Document,
     decode,
@@ -51,8 +52,12 @@ class PhoneWire(ABC):
     names_call = True
     close_ends_call = False
     paces_itself = True
+    order_field: bytes | None = None
+    """The number that counts chunks, where chunks can overtake each other."""
 
     def __init__(self) -> None:
+        self._lean = Lean(self.order_field)
+        self.audio = self._lean.audio
         self._envelope: tuple[bytes, bytes] | None = None
         self._sample_bytes = 1
 
@@ -60,24 +65,16 @@ class PhoneWire(ABC):
         document = decode(message)
         name = self._name(document)
         if name != "start":
-            return self._event(name, document)
+            events = self._event(name, document)
+            if name == "media" and events:
+                self._lean.learn(message, document["media"]["payload"])
+            return events
         if self._envelope is not None:
             raise RemoteError("start came twice.")
         started = self._start(document)
         self._sample_bytes = started.inbound.bytes_per_sample
         self._envelope = envelope(self._play())
         return [started]
-
-    def audio(self, message: bytes) -> Audio | None:
-        # A parse, for all that. A pattern over the bytes that is strict enough to be sure of the
-        # answer of receive() is no faster than orjson once keys may come in any order.
-        if self._envelope is None:
-            return None
-        try:
-            document = orjson.loads(message)
-            return self._audio(document) if document["event"] == "media" else None
-        except (RemoteError, ValueError, TypeError, KeyError):
-            return None
 
     def send(self, command: Command) -> list[bytes]:
         """Nothing can be said before the start message has named the stream."""
@@ -116,10 +113,6 @@ class PhoneWire(ABC):
     def _name(self, document: Document) -> str:
         return text(document, "event")
 
-    def _order(self, media: Document) -> int | None:
-        """The number of a chunk, where chunks can overtake each other."""
-        return None
-
     def _event(self, name: str, document: Document) -> list[Event]:
         """The events of a message that is no ``start``; dialects add their own words."""
         match name:
@@ -144,7 +137,8 @@ class PhoneWire(ABC):
         # The outbound track is what we played ourselves: mixed in, it would be an echo.
         if media.get("track", "inbound") != "inbound":
             return None
-        return Audio(payload(media, self._sample_bytes), self._order(media))
+        order = optional_whole(media, self.order_field.decode()) if self.order_field else None
+        return Audio(payload(media, self._sample_bytes), order)
 
 
 def encoding(

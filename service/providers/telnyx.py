@@ -17,7 +17,6 @@ from service.providers.messages import (
     Document,
     optional_section,
     optional_text,
-    optional_whole,
     section,
     symbol,
     text,
@@ -79,6 +78,9 @@ class TelnyxWire(PhoneWire):
     # names another call proves nothing. What holds is the reference, which came with the stream.
     names_call = False
 
+    # Media messages may arrive out of order; the chunk number puts them right.
+    order_field = b"chunk"
+
     def _start(self, document: Document) -> Started:
         start = section(document, "start")
         media_format = optional_section(start, "media_format")
@@ -110,10 +112,6 @@ class TelnyxWire(PhoneWire):
                 ]
             case _:
                 return super()._event(name, document)
-
-    def _order(self, media: Document) -> int | None:
-        # "Media messages may arrive out of order": the chunk number puts them right.
-        return optional_whole(media, "chunk")
 
     def _play(self) -> Document:
         return {"event": "media", "media": {"payload": ""}}

@@ -12,6 +12,7 @@ import orjson
 
 from service.errors import RemoteError
 from service.model import Participant
+from service.providers.lean import Lean
 from service.providers.messages import (
     Document,
     decode,
@@ -62,6 +63,8 @@ class WebSocketWire:
 
     def __init__(self) -> None:
         self._started = False
+        self._lean = Lean()
+        self.audio = self._lean.audio
 
     def receive(self, message: bytes) -> list[Event]:
         document = decode(message)
@@ -77,16 +80,9 @@ class WebSocketWire:
         event = _event(name, document)
         if not self._started and not isinstance(event, Unknown):
             raise RemoteError(f"{name} came before start.")
+        if isinstance(event, Audio):
+            self._lean.learn(message, document["payload"])
         return [event]
-
-    def audio(self, message: bytes) -> Audio | None:
-        if not self._started:
-            return None
-        try:
-            document = orjson.loads(message)
-            return _audio(document) if document["event"] == "media" else None
-        except (RemoteError, ValueError, TypeError, KeyError):
-            return None
 
     def send(self, command: Command) -> list[bytes]:
         if isinstance(command, Play):

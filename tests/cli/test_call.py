@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 
 import counterpart
 import pytest
@@ -181,13 +180,3 @@ def test_a_sound_that_cannot_be_read_is_one_sentence(server, run, tmp_path):
     assert result.exit_code == 1
     assert "cannot be read" in result.stderr
     assert server.requests == []
-
-
-def test_a_missing_websockets_package_is_said_with_the_way_to_install_it(server, run, monkeypatch):
-    for name in list(sys.modules):
-        if name == "service.simulator.phone" or name.startswith("websockets."):
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "websockets", None)
-    result = run(server.url("twilio"))
-    assert result.exit_code == 1
-    assert "pip install 'patchbay[simulator]'" in result.stderr

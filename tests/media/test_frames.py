@@ -22,7 +22,6 @@ from service.media.websocket import (
     close_frame,
     frame,
     parse_close,
-    unmask,
 )
 
 KEY = b"\x37\xfa\x21\x3d"
@@ -232,6 +231,48 @@ def test_what_the_rfc_forbids_is_refused_with_the_code_it_deserves(
     assert (got, refused.value.close_code) == (messages, code)
 
 
+@pytest.mark.parametrize(("data", "messages"), ACCEPTED.values(), ids=ACCEPTED)
+def test_the_short_way_reads_a_sole_text_message_or_leaves_everything_to_the_long_one(
+    data: bytes, messages: list[Message]
+) -> None:
+    connection = Connection()
+    sole = connection.sole_text(data)
+    assert sole is None or messages == [(Opcode.TEXT, sole)]
+    if sole is None:
+        assert received(connection, [data]) == messages
+
+
+@pytest.mark.parametrize("length", [126, 300, 4000, 65_535])
+def test_the_short_way_takes_text_as_long_as_audio_is(length: int) -> None:
+    text = bytes(32 + place % 90 for place in range(length))
+    assert Connection().sole_text(masked(TEXT, text)) == text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        masked(TEXT, b"a" * 125),
+        masked(TEXT, "ä".encode() * 100),
+        masked(BINARY, b"a" * 300),
+        masked(TEXT_BEGINS, b"a" * 300),
+        masked(TEXT, b"a" * 300)[:-1],
+        masked(TEXT, b"a" * 300) + b"\x81",
+        b"\xc1" + masked(TEXT, b"a" * 300)[1:],
+    ],
+    ids=["short", "not ASCII", "binary", "fragment", "cut", "more", "reserved bit"],
+)
+def test_the_short_way_leaves_all_else(data: bytes) -> None:
+    assert Connection().sole_text(data) is None
+
+
+def test_the_short_way_is_closed_inside_a_frame_or_a_message_and_after_a_close() -> None:
+    text = masked(TEXT, b"a" * 300)
+    for before in (b"\x81", masked(TEXT_BEGINS, b"b"), masked(CLOSE, b"\x03\xe8")):
+        connection = Connection()
+        received(connection, [before])
+        assert connection.sole_text(text) is None
+
+
 @pytest.mark.parametrize("data", [b"\x81\x05", b"\xc1\x80", b"\x83\x80", b"\x09\x80", b"\x89\xfe"])
 def test_a_bad_header_is_refused_before_its_frame_has_come(data: bytes) -> None:
     with pytest.raises(RemoteError):
@@ -268,12 +309,6 @@ def test_a_close_payload_is_read_as_code_and_reason() -> None:
     assert parse_close(b"") == (NO_STATUS, "")
     assert parse_close(b"\x03\xe9") == (1001, "")
     assert parse_close(struct.pack("!H", 4999) + "tschüß".encode()) == (4999, "tschüß")
-
-
-def test_masking_is_its_own_inverse() -> None:
-    assert unmask(b"\x7f\x9f\x4d\x51\x58", KEY) == b"Hello"
-    assert unmask(b"Hello", KEY) == b"\x7f\x9f\x4d\x51\x58"
-    assert unmask(b"", KEY) == b""
 
 
 sizes = st.one_of(st.integers(0, 300), st.sampled_from([125, 126, 127, 65_535, 65_536]))

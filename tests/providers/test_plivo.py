@@ -143,7 +143,8 @@ def test_linear_audio_goes_both_ways_where_the_stream_says_so() -> None:
     [started] = wire.receive(with_format("audio/x-l16", 8000))
     assert started == Started(Encoding.LINEAR, Encoding.LINEAR, CALL, "REF")
     assert b'"contentType":"audio/x-l16","sampleRate":8000' in wire.send(Play(b"\x01\x00"))[0]
-    assert wire.audio(sound(b"\x01\x00")) == Audio(b"\x01\x00")
+    assert wire.receive(sound(b"\x01\x00")) == [Audio(b"\x01\x00")]
+    assert wire.audio(sound(b"\x02\x00")) == Audio(b"\x02\x00")
 
 
 def test_half_a_sample_is_refused() -> None:
