@@ -186,7 +186,8 @@ class Switchboard:
         else:
             reason = report.reason or EndReason.CONNECTION_LOST
             started = call.status is CallStatus.ANSWERED
-            failed = CallStatus.FAILED if report.reason else CallStatus.ABANDONED
+            broken = report.reason is EndReason.PROTOCOL_ERROR
+            failed = CallStatus.FAILED if broken else CallStatus.ABANDONED
             changed = bool(
                 self.calls.end(
                     report.call_id,

@@ -193,6 +193,15 @@ def test_a_broken_protocol_before_the_start_fails_the_call(
     assert (call.status, call.end_reason) == (CallStatus.FAILED, EndReason.PROTOCOL_ERROR)
 
 
+def test_a_caller_who_hangs_up_before_the_start_abandons_the_call(
+    desk: Desk, connector: Connector
+) -> None:
+    spec = desk.switchboard.claim("twilio", ref_of(desk.ring(connector)))
+    desk.switchboard.record(closed(spec.call_id, spec.leg_id, EndReason.CALLER_HUNG_UP))
+    call = desk.call(connector)
+    assert (call.status, call.end_reason) == (CallStatus.ABANDONED, EndReason.CALLER_HUNG_UP)
+
+
 def test_a_call_without_a_socket_is_abandoned_after_ninety_seconds(
     desk: Desk, connector: Connector
 ) -> None:

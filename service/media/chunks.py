@@ -100,7 +100,10 @@ class ChunkQueue:
 
     def arrived(self, count: int) -> float:
         """When the last of the next ``count`` bytes arrived."""
+        _, payload, arrived = self._chunks[0]
         needed = count + self._head
+        if len(payload) >= needed:
+            return arrived
         for _, payload, arrived in self._chunks:
             needed -= len(payload)
             if needed <= 0:

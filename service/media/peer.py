@@ -154,7 +154,7 @@ class Peer:
         if self.ended:
             return
         sent = 0
-        if not self._queue:
+        if self.blocked is None:
             try:
                 sent = self.sock.send(data)
             except (BlockingIOError, InterruptedError):
