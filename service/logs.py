@@ -35,7 +35,13 @@ AUTHORIZATION = (
 # The first part is bounded in length so that no input takes quadratic time.
 JWT = r"eyJ[A-Za-z0-9_-]{8,500}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"
 
+# A letter, digit, hyphen or underscore may be percent-encoded in any URL (RFC 3986, 2.3), and a
+# secret that has been so is still one.
+ENCODED = r"%(?:2[Dd]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9Aa])"
+ENCODED_WORD = rf"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*{ENCODED})(?:{ENCODED}|[A-Za-z0-9_-]){{20,}}"
+
 SECRETS = (
+    (re.compile(ENCODED_WORD), "***"),
     (re.compile(r"whk_[A-Za-z0-9]+"), "whk_***"),
     (re.compile(r"vs_[a-z0-9]{12,}"), "vs_***"),
     (re.compile(REFERENCE), "***"),

@@ -38,8 +38,8 @@ class Settings:
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         data_dir = Path(env.get("DATA_DIR") or "data").absolute()
-        if "%" in str(data_dir):
-            raise SettingsError("DATA_DIR must not contain %, which means something in URLs.")
+        if re.search("[%?]", str(data_dir)):
+            raise SettingsError("DATA_DIR must not contain % or ?, which mean something in URLs.")
         return cls(
             api_key=_required(env, "API_KEY"),
             api_secret=_required(env, "API_SECRET"),
@@ -89,7 +89,9 @@ def _origin(env: Mapping[str, str], name: str) -> str | None:
     text = env.get(name, "").strip().rstrip("/")
     if not text:
         return None
-    sentence = f"{name} must be a URL such as https://voice.example.com, without query or user."
+    sentence = (
+        f"{name} must be a URL such as https://voice.example.com, in ASCII, without query or user."
+    )
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -100,7 +102,7 @@ def _origin(env: Mapping[str, str], name: str) -> str | None:
         or not parts.hostname
         or port == 0
         or "@" in parts.netloc
-        or re.search(r"[\s?#<>\"'\\]", text)
+        or re.search(r"[^!-~]|[?#<>\"'\\]", text)
     ):
         raise SettingsError(sentence)
     return text

@@ -19,6 +19,11 @@ INGEST_REF = "vs_k3x9m2p7q4w8z1r6t5b0"
 TOKEN = tokens.mint("key", "s" * 32, 1_782_052_245_123)
 
 
+def encoded(text: str) -> str:
+    """``text`` with every character percent-encoded, as any client may send it."""
+    return "".join(f"%{ord(character):02x}" for character in text)
+
+
 @pytest.fixture(autouse=True)
 def quiet_root() -> Iterator[None]:
     """The root logger as it was before the test."""
@@ -56,6 +61,11 @@ def quiet_root() -> Iterator[None]:
         (r"{\"authorization\":\"Bearer opaque\"}", r"{\"authorization\":\"Bearer ***\"}"),
         ("postgresql://user:pa55@host/name", "postgresql://user:***@host/name"),
         (f"{KEY} and {KEY}", "whk_*** and whk_***"),
+        (f"/hooks/twilio/{KEY.replace('_', '%5F')}?x=1", "/hooks/twilio/***?x=1"),
+        (f"/hooks/twilio/{KEY.replace('k', '%6b')}/", "/hooks/twilio/***/"),
+        (f"/telnyx/{encoded(REF)} HTTP/1.1", "/telnyx/*** HTTP/1.1"),
+        (f"/videosdk?x={encoded(INGEST_REF)}", "/videosdk?x=***"),
+        (f"http%3A%2F%2Fhost%2F{KEY.replace('_', '%5f')}", "http%3A%2F%2Fhost%***"),
     ],
 )
 def test_redact_hides_secrets_wherever_they_stand(text: str, redacted: str) -> None:
@@ -74,6 +84,8 @@ def test_redact_hides_secrets_wherever_they_stand(text: str, redacted: str) -> N
         "The reference has expired; a preference: none.",
         "connected to http://127.0.0.1:8000/v2 from me@example.com",
         "12:30:45 listening",
+        "GET /rooms/%D0%BF%D1%80%D0%B8%D0%B2%D0%B5%D1%82-%D0%BC%D0%B8%D1%80 HTTP/1.1",
+        "next=https%3A%2F%2Fvoice-of-a-long-name.example.com%2Fv2%2Fconnectors",
     ],
 )
 def test_redact_leaves_what_helps_to_find_a_fault(text: str) -> None:

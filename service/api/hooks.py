@@ -11,7 +11,7 @@ from typing import cast
 
 from flask import Blueprint, Response, current_app, request
 
-from service.api.requests import public_base
+from service.api.requests import public_base, reading
 from service.api.trace import request_id
 from service.errors import ServiceError
 from service.providers.base import Markup, Webhook
@@ -24,7 +24,8 @@ hooks = Blueprint("hooks", __name__, url_prefix="/v2/hooks")
 
 @hooks.route("/<id:provider>/<id:key>", methods=["GET", "POST"])
 def answer(provider: str, key: str) -> Response:
-    params = (*request.args.items(multi=True), *request.form.items(multi=True))
+    with reading():
+        params = (*request.args.items(multi=True), *request.form.items(multi=True))
     try:
         markup = reception().answer(provider, key, Webhook(params), public_base())
     except ServiceError:

@@ -7,12 +7,14 @@ ignored, as VideoSDK's clients send fields of newer versions, and named in the a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import orjson
 from flask import current_app, g, request
 from marshmallow import Schema, fields
+from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from service.calls import Switchboard
@@ -55,6 +57,21 @@ def warn(sentence: str) -> None:
     g.setdefault("warnings", []).append(sentence)
 
 
+@contextmanager
+def reading() -> Iterator[None]:
+    """Around what reads the request's body.
+
+    Raises ``Invalid`` where the body breaks off or is framed wrongly, for which every server has
+    exceptions of its own.
+    """
+    try:
+        yield
+    except HTTPException:
+        raise
+    except Exception as error:
+        raise Invalid("Request body cannot be read to its end.") from error
+
+
 def body(schema: Schema) -> Callable[[Callable[Concatenate[dict[str, Any], P], R]], Callable[P, R]]:
     """Pass the handler the JSON body as ``schema`` loads it, as its first argument.
 
@@ -93,9 +110,10 @@ def _query() -> dict[str, str]:
 
 
 def _json() -> Any:
-    raw = request.get_data(cache=False)
-    # Werkzeug cuts a chunked body off at the limit in silence, and complains on reading on.
-    request.stream.read(1)
+    with reading():
+        raw = request.get_data(cache=False)
+        # Werkzeug cuts a chunked body off at the limit in silence, and complains on reading on.
+        request.stream.read(1)
     if not raw.strip():
         return {}
     if request.content_type and not request.is_json:

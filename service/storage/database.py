@@ -132,7 +132,7 @@ class Database:
 def _parsed(text: str) -> URL:
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the second where the port is no number
         raise SettingsError("DATABASE_URL is not a database URL.") from None
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise SettingsError("DATABASE_URL must name a file: SQLite in memory has one per thread.")

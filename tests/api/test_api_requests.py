@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+FORM = "application/x-www-form-urlencoded"
 UNKNOWN_CONNECTOR = "/v2/connectors/cn_0000000000000000"
 
 WITH_BODY = [
@@ -144,6 +146,29 @@ def test_a_body_beyond_64_kb_is_400(
         "message": "Request body is larger than 64 KB.",
         "statusCode": 400,
     }
+
+
+class Broken(io.RawIOBase):
+    """A body whose chunks are not chunks, as a server says it: with an exception of its own."""
+
+    def readinto(self, buffer: object) -> int:
+        raise RuntimeError("Invalid chunk size")
+
+
+@pytest.mark.parametrize(("method", "path"), [*WITH_BODY, ("POST", "/v2/hooks/twilio/whk_unknown")])
+def test_a_body_that_breaks_off_is_400(client: FlaskClient, method: str, path: str) -> None:
+    response = client.open(
+        path,
+        method=method,
+        content_type=FORM if "hooks" in path else "application/json",
+        environ_overrides={
+            "HTTP_TRANSFER_ENCODING": "chunked",
+            "wsgi.input": Broken(),
+            "wsgi.input_terminated": True,
+        },
+    )
+    assert response.status_code == 400
+    assert response.json["message"] == "Request body cannot be read to its end."
 
 
 def test_a_body_of_just_64_kb_is_read(client: FlaskClient) -> None:

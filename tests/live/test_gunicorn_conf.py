@@ -148,6 +148,15 @@ def test_a_log_configuration_of_the_operators_own_shows_no_secret(tmp_path: Path
     assert REF not in server.output
 
 
+def test_the_access_log_leaves_out_the_numbers_of_a_webhook_by_get(tmp_path: Path) -> None:
+    with serving(tmp_path, "--access-logfile", "-") as server:
+        with suppress(HTTPError):
+            server.get(f"/v2/hooks/telnyx/{KEY}?CallSid=v3:1&From=%2B14155550100&To=x")
+        server.stop()
+    assert "GET /v2/hooks/telnyx/whk_*** HTTP/1.1" in server.output
+    assert "14155550100" not in server.output
+
+
 def test_there_is_no_access_log_unless_asked_for(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         server.get("/healthz")

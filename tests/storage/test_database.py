@@ -266,7 +266,13 @@ def test_every_sqlite_connection_is_configured(
         assert other.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
 
 
-@pytest.mark.parametrize("url", ["", "hunter2", "sqlite://", "sqlite:///", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "hunter2", "sqlite://", "sqlite:///", "sqlite:///:memory:"),
+        "postgresql+psycopg://me:hunter2@host:port/patchbay",
+    ],
+)
 def test_a_url_that_cannot_work_is_refused_without_quoting_it(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL") as refused:
         Database(url)
