@@ -93,13 +93,13 @@ class Switchboard:
 
         A reference works once; again only for the same live call, whose socket is gone, since
         providers dial an address a second time when a connection breaks. Raises ``NotFound`` or
-        ``Gone``.
+        ``Gone``, and ``Busy`` where the engine cannot say whether the socket is gone.
         """
         leg_id, at, key = tokens.new_leg_id(), self.clock.now(), tokens.digest(ref)
         try:
             call = self.calls.claim(key, provider_name, leg_id, at)
         except Used as used:
-            if provider_name == WEBSOCKET or used.call_id in self._engine.stats([used.call_id]):
+            if provider_name == WEBSOCKET or self._has_socket(used.call_id):
                 raise
             call = self.calls.claim(key, provider_name, leg_id, at, redial=True)
         provider = self._providers.get(provider_name)
@@ -176,6 +176,12 @@ class Switchboard:
             self.hang_up(call, EndReason.CONNECTION_LOST, None)
         for call in self.calls.overlong(now - self.settings.max_call_seconds * 1000):
             self.hang_up(call, EndReason.MAX_DURATION, None)
+
+    def _has_socket(self, call_id: str) -> bool:
+        try:
+            return call_id in self._engine.stats([call_id])
+        except TimeoutError:
+            raise Busy("The media engine does not answer.") from None
 
     def _record_close(self, report: LegClosed) -> None:
         call = self.calls.get(report.call_id)

@@ -1,18 +1,19 @@
 """Everything that can go wrong on purpose, and what it means on each wire.
 
     ServiceError
-    ├── Invalid            400, socket 1008: the request is not one we can act on
+    ├── Invalid            400: the request is not one we can act on
     ├── UnsupportedMedia   415: a body in a content type we do not read
     ├── Unauthorized       401: no token, or one that does not hold
     ├── Forbidden          403: a token that holds but does not reach this far
     ├── NotFound           404
-    ├── Conflict           409, socket 1008
+    ├── Conflict           409
     ├── Gone               410: a used or expired reference
-    ├── Busy               503 + Retry-After, socket 1013: full or draining
+    ├── Busy               503 + Retry-After: full or draining
     └── RemoteError        400, socket 1002/1003/1007/1008/1009: a peer broke its protocol
 
-Each class carries its HTTP status, WebSocket close code and log level, so that
-no boundary keeps a table of its own.
+Each class carries its HTTP status and log level, so that no boundary keeps a table of its own.
+Only a ``RemoteError`` can happen on a socket that is open, so only it has a close code: everybody
+else is refused before the upgrade.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ class ServiceError(Exception):
     """A failure with one clear sentence for whoever caused it."""
 
     status = 500
-    close_code = 1011
     log_level = logging.ERROR
 
     def __init__(self, message: str, *, errors: Mapping[str, object] | None = None) -> None:
@@ -36,7 +36,6 @@ class ServiceError(Exception):
 
 class Invalid(ServiceError):
     status = 400
-    close_code = 1008
     log_level = logging.INFO
 
 
@@ -46,31 +45,26 @@ class UnsupportedMedia(Invalid):
 
 class Unauthorized(ServiceError):
     status = 401
-    close_code = 1008
     log_level = logging.INFO
 
 
 class Forbidden(ServiceError):
     status = 403
-    close_code = 1008
     log_level = logging.WARNING
 
 
 class NotFound(ServiceError):
     status = 404
-    close_code = 1008
     log_level = logging.INFO
 
 
 class Conflict(ServiceError):
     status = 409
-    close_code = 1008
     log_level = logging.INFO
 
 
 class Gone(ServiceError):
     status = 410
-    close_code = 1008
     log_level = logging.INFO
 
 
@@ -78,7 +72,6 @@ class Busy(ServiceError):
     """Full or draining. ``retry_after`` is in seconds."""
 
     status = 503
-    close_code = 1013
     log_level = logging.WARNING
 
     def __init__(self, message: str, *, retry_after: int = 5) -> None:

@@ -64,12 +64,6 @@ def redact(text: str) -> str:
     return text
 
 
-def masked(number: str) -> str:
-    """A phone number for a log line: its last two digits at most (``***23``)."""
-    digits = re.sub(r"\D", "", number)
-    return "***" + (digits[-2:] if len(digits) > 4 else "")
-
-
 def configure(level: str, fmt: str) -> None:
     """Send every logger's lines of at least ``level`` to stderr, as ``fmt``: ``text`` or ``json``.
 

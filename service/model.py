@@ -42,7 +42,6 @@ class EndReason(StrEnum):
 
     CALLER_HUNG_UP = "caller-hung-up"
     ENDED_BY_API = "ended-by-api"
-    ROOM_CLOSED = "room-closed"
     CONNECTION_LOST = "connection-lost"
     NO_SOCKET = "no-media-socket"
     MAX_DURATION = "max-duration"

@@ -91,17 +91,17 @@ class Reception:
         self._calls = switchboard.calls
         self._providers = providers
 
-    def answer(self, provider_name: str, key: str, hook: Webhook, base: str) -> Markup:
-        """Markup for one webhook.
-
-        Raises ``NotFound`` for a key that is not one of this provider's, and ``RemoteError`` for
-        a request that the provider would not send.
-        """
-        at = self._clock.now()
-        provider = self._providers.get(provider_name)
+    def recognise(self, provider_name: str, key: str) -> Connector:
+        """The connector of a webhook. Raises ``NotFound`` for a key that is not this provider's."""
         connector = self._switchboard.connectors.by_key(provider_name, key)
-        if provider is None or connector is None:
+        if connector is None or provider_name not in self._providers:
             raise NotFound("Unknown webhook key.")
+        return connector
+
+    def answer(self, connector: Connector, hook: Webhook, base: str) -> Markup:
+        """Markup for one webhook. Raises ``RemoteError`` for one the provider would not send."""
+        at = self._clock.now()
+        provider = self._providers[connector.provider]
         news = provider.parse(hook)
         call = self._calls.find(connector.id, news.call_id)
         if isinstance(news, Notice):

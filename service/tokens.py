@@ -56,10 +56,6 @@ def new_ingest_ref() -> str:
     return "vs_" + _random(LOWER, 20)
 
 
-def new_room_id() -> str:
-    return "-".join(_random(LOWER, 4) for _ in range(3))
-
-
 def new_participant_id() -> str:
     return _random(LOWER, 8)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import ClassVar
 from xml.etree import ElementTree
 
@@ -51,11 +52,16 @@ class ProviderContract(WireContract):
         more = {"Event2": "Hangup", **params, "StirVerstat": "x" * 5000}
         assert self.provider.parse(self.hook(more)) == meaning
 
-    def test_a_missing_field_is_named(self) -> None:
+    def test_a_missing_call_id_is_named(self) -> None:
         params, _ = self.arrival
-        for name in (self.provider.call_id_field, "From", "To"):
-            with pytest.raises(RemoteError, match=f"^{name} is missing"):
-                self.provider.parse(self.hook({k: v for k, v in params.items() if k != name}))
+        name = self.provider.call_id_field
+        with pytest.raises(RemoteError, match=f"^{name} is missing"):
+            self.provider.parse(self.hook({k: v for k, v in params.items() if k != name}))
+
+    def test_a_call_from_nobody_to_nobody_is_a_call(self) -> None:
+        params, meaning = self.arrival
+        bare = {name: value for name, value in params.items() if name not in ("From", "To")}
+        assert self.provider.parse(self.hook(bare)) == replace(meaning, caller="", callee="")
 
     def test_the_first_of_repeated_fields_counts(self) -> None:
         params, meaning = self.arrival

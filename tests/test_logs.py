@@ -111,21 +111,6 @@ def test_redact_is_the_same_the_second_time(text: str) -> None:
     assert logs.redact(once) == once
 
 
-@pytest.mark.parametrize(
-    ("number", "shown"),
-    [
-        ("+14155550123", "***23"),
-        ("14155550123", "***23"),
-        ("sip:12345@example.com", "***45"),
-        ("1234", "***"),
-        ("anonymous", "***"),
-        ("", "***"),
-    ],
-)
-def test_masked_shows_two_digits_at_most(number: str, shown: str) -> None:
-    assert logs.masked(number) == shown
-
-
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
     logger = logging.getLogger("service.calls")
     made = logger.makeRecord(

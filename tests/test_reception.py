@@ -66,7 +66,7 @@ def test_without_reattach_the_markup_ends_with_a_hang_up(
 
 def test_a_plain_http_origin_gives_a_plain_media_url(desk: Desk, twilio: Connector) -> None:
     hook = Webhook((("CallSid", "CA9"), ("From", "+14155550100"), ("To", "+14155550199")))
-    markup = desk.reception.answer("twilio", twilio.webhook_key, hook, "http://127.0.0.1:8000")
+    markup = desk.reception.answer(twilio, hook, "http://127.0.0.1:8000")
     assert 'url="ws://127.0.0.1:8000/twilio/' in markup.text
 
 
@@ -121,14 +121,14 @@ def test_new_calls_hear_busy_while_draining_and_known_ones_are_sent_on(
 @pytest.mark.parametrize("key", ["whk_" + "x" * 32, "", "nonsense"])
 def test_an_unknown_key_is_not_found(desk: Desk, key: str) -> None:
     with pytest.raises(NotFound):
-        desk.reception.answer("twilio", key, Webhook(()), BASE)
+        desk.reception.recognise("twilio", key)
 
 
 def test_a_key_opens_only_its_own_provider(desk: Desk, twilio: Connector) -> None:
     with pytest.raises(NotFound):
-        desk.reception.answer("plivo", twilio.webhook_key, Webhook(()), BASE)
+        desk.reception.recognise("plivo", twilio.webhook_key)
     with pytest.raises(NotFound):
-        desk.reception.answer("vonage", twilio.webhook_key, Webhook(()), BASE)
+        desk.reception.recognise("vonage", twilio.webhook_key)
 
 
 def test_a_rotated_or_deleted_key_stops_at_once(desk: Desk, twilio: Connector) -> None:
@@ -137,12 +137,12 @@ def test_a_rotated_or_deleted_key_stops_at_once(desk: Desk, twilio: Connector) -
         desk.ring(twilio)
     desk.switchboard.connectors.delete(twilio.id)
     with pytest.raises(NotFound):
-        desk.reception.answer("twilio", "whk_new", Webhook(()), BASE)
+        desk.reception.recognise("twilio", "whk_new")
 
 
 def test_a_webhook_without_a_call_id_is_the_peers_error(desk: Desk, twilio: Connector) -> None:
     with pytest.raises(RemoteError, match="CallSid"):
-        desk.reception.answer("twilio", twilio.webhook_key, Webhook((("From", "+1"),)), BASE)
+        desk.reception.answer(twilio, Webhook((("From", "+1"),)), BASE)
 
 
 def test_a_repeated_first_webhook_makes_no_second_call_and_both_answers_work(

@@ -24,10 +24,12 @@ hooks = Blueprint("hooks", __name__, url_prefix="/v2/hooks")
 
 @hooks.route("/<id:provider>/<id:key>", methods=["GET", "POST"])
 def answer(provider: str, key: str) -> Response:
-    with reading():
-        params = (*request.args.items(multi=True), *request.form.items(multi=True))
     try:
-        markup = reception().answer(provider, key, Webhook(params), public_base())
+        # Before the body is read: nobody without a key can make a thread wait for one.
+        connector = reception().recognise(provider, key)
+        with reading():
+            params = (*request.args.items(multi=True), *request.form.items(multi=True))
+        markup = reception().answer(connector, Webhook(params), public_base())
     except ServiceError:
         raise
     except Exception:
@@ -36,7 +38,10 @@ def answer(provider: str, key: str) -> Response:
         if busy is None:
             raise
         markup = busy
-    return Response(markup.text, content_type=Markup.content_type)
+    response = Response(markup.text, content_type=Markup.content_type)
+    # Each answer holds a reference of its own, and Twilio honours caching headers.
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def reception() -> Reception:

@@ -90,8 +90,13 @@ class Provider(ABC):
     )
 
     def parse(self, hook: Webhook) -> Arrival | Notice:
-        """What the webhook says. Raises ``RemoteError`` where a field is missing or unusable."""
-        call_id = _required(hook, self.call_id_field)
+        """What the webhook says. Raises ``RemoteError`` where it names no call.
+
+        A call without a caller or a callee is still somebody waiting on a line.
+        """
+        call_id = hook.get(self.call_id_field)
+        if call_id is None:
+            raise RemoteError(f"{self.call_id_field} is missing.")
         if not (0 < len(call_id) <= MAX_FIELD and call_id.isprintable()):
             raise RemoteError(
                 f"{self.call_id_field} must be 1 to {MAX_FIELD} printable characters."
@@ -103,8 +108,8 @@ class Provider(ABC):
             return Notice(call_id, over, _printable(cause) if cause else None)
         return Arrival(
             call_id=call_id,
-            caller=e164(_printable(_required(hook, "From"))),
-            callee=e164(_printable(_required(hook, "To"))),
+            caller=e164(_printable(hook.get("From") or "")),
+            callee=e164(_printable(hook.get("To") or "")),
             in_progress=self.tells_progress and hook.get("CallStatus") == "in-progress",
         )
 
@@ -140,13 +145,6 @@ class Provider(ABC):
     @abstractmethod
     def wire(self) -> Wire:
         """A fresh state machine for one media socket."""
-
-
-def _required(hook: Webhook, name: str) -> str:
-    value = hook.get(name)
-    if value is None:
-        raise RemoteError(f"{name} is missing.")
-    return value
 
 
 def _printable(value: str) -> str:

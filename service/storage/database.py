@@ -122,6 +122,7 @@ class Database:
         path = Path(self._url.database or "")
         # Webhook keys are in there: nobody else on the machine is to read them.
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         with Path(f"{path}.lock").open("w") as lock:
             # Without fcntl there is the write transaction alone, which queues for LOCK_SECONDS.
             if sys.platform != "win32":

@@ -1,0 +1,97 @@
+"""Provider webhooks over HTTP: who is let in, what is read, and what a failure sounds like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.etree.ElementTree import fromstring
+
+import pytest
+from bodies import Broken
+from flask import Flask
+from flask.testing import FlaskClient
+from records import a_connector
+
+from service.model import Connector
+from service.storage.database import Database
+
+CALL = {"CallSid": "CA1", "From": "+14155550100", "To": "+14155550199", "CallStatus": "ringing"}
+
+
+@pytest.fixture
+def connector(app: Flask) -> Connector:
+    connector = a_connector()
+    app.extensions["patchbay"].connectors.add(connector)
+    return connector
+
+
+@pytest.fixture
+def caller(app: Flask) -> FlaskClient:
+    """A client without a token, as a provider is."""
+    return app.test_client()
+
+
+def hook(connector: Connector) -> str:
+    return f"/v2/hooks/{connector.provider}/{connector.webhook_key}"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client, url: client.post(url, data=CALL),
+        lambda client, url: client.get(url, query_string=CALL),
+        lambda client, url: client.post(url, query_string=CALL),
+    ],
+    ids=["POST", "GET", "POST with a query"],
+)
+def test_a_webhook_is_answered_with_markup_that_nobody_may_keep(
+    ask: Callable, caller: FlaskClient, connector: Connector
+) -> None:
+    answer = ask(caller, hook(connector))
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "text/xml; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    document = fromstring(answer.text)
+    assert next(document.iter("Stream")).get("url").startswith("wss://voice.example.com/twilio/")
+    assert document.findtext("Redirect") == f"https://voice.example.com{hook(connector)}"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/hooks/twilio/whk_none", "/v2/hooks/plivo/{key}", "/v2/hooks/vonage/{key}"]
+)
+def test_whoever_has_no_key_of_this_provider_gets_404(
+    path: str, caller: FlaskClient, connector: Connector
+) -> None:
+    answer = caller.post(path.format(key=connector.webhook_key), data=CALL)
+    assert (answer.status_code, answer.json["statusCode"]) == (404, 404)
+
+
+def test_a_request_that_names_no_call_gets_400(caller: FlaskClient, connector: Connector) -> None:
+    answer = caller.post(hook(connector), data={"From": "+14155550100"})
+    assert (answer.status_code, answer.json["message"]) == (400, "CallSid is missing.")
+
+
+def test_a_form_that_breaks_off_gets_400(caller: FlaskClient, connector: Connector) -> None:
+    answer = caller.post(
+        hook(connector),
+        content_type="application/x-www-form-urlencoded",
+        environ_overrides={
+            "HTTP_TRANSFER_ENCODING": "chunked",
+            "wsgi.input": Broken(),
+            "wsgi.input_terminated": True,
+        },
+    )
+    assert answer.status_code == 400
+
+
+def test_a_caller_hears_busy_when_we_fail(
+    caller: FlaskClient,
+    connector: Connector,
+    sqlite_database: Database,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with sqlite_database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE calls RENAME TO elsewhere")
+    answer = caller.post(hook(connector), data=CALL)
+    assert answer.status_code == 200
+    assert fromstring(answer.text).find("Reject").get("reason") == "busy"
+    assert "a webhook failed" in caplog.text
