@@ -1,17 +1,28 @@
-"""The lean path: the audio of a message that is like an earlier one but for numbers and payload.
+"""The lean path: the audio of a message that is like an earlier one but for a few values.
 
 A peer sends fifty audio messages a second that are alike to the letter but for their counters and
-their audio. One of them, once parsed, is made a pattern; what matches it needs no parsing, because
-it would parse to the same thing. Everything else goes the general way.
+their audio, and all calls of a provider have messages of one shape. One of them, once parsed, is
+made a pattern; what matches it needs no parsing, because it would parse to the same thing.
+Everything else goes the general way.
 """
 
 from __future__ import annotations
 
 import re
 from binascii import a2b_base64
+from functools import lru_cache
 
-NUMBER = re.compile(rb'(?<=[:,])( ?)("?)([0-9]{1,18})\2(?= ?[,}])')
-"""A value that is a whole number, bare or in quotes."""
+TEXT = rb"[ !#-\[\]-~]*"
+"""What a string may hold that needs no escapes and no second byte."""
+
+VALUE = re.compile(
+    rb'"(?P<name>[a-zA-Z_]+)": ?'
+    rb'(?:(?P<quote>"?)(?P<number>[0-9]{1,18})(?P=quote)|"(?P<text>' + TEXT + rb')")(?= ?[,}])'
+)
+"""A field whose value is a whole number, bare or in quotes, or a string."""
+
+TELLING = frozenset((b"event", b"track"))
+"""Fields whose values say what the message is."""
 
 MAX_AROUND = 512
 """Bytes around the payload of a pattern. To make one takes 30 µs for each number in them."""
@@ -66,17 +77,33 @@ class Lean:
         if self._order_field and (tail + head).count(b"(?P<order>") != 1:
             return None
         payload = b'"(?P<payload>.{%d})"' % len(encoded)
-        return re.compile(head + payload + tail, re.DOTALL)
+        return _compiled(head + payload + tail)
 
     def _generalise(self, text: bytes) -> bytes:
-        """A pattern for ``text`` with other numbers in it."""
+        """A pattern for ``text`` with other values in it, but for those of ``TELLING`` fields."""
         parts, done = [], 0
-        for number in NUMBER.finditer(text):
-            parts.append(re.escape(text[done : number.start(3)]))
-            # A bare number has no leading zeros in JSON.
-            digits = rb"[0-9]{1,18}" if number[2] else rb"(?:0|[1-9][0-9]{0,17})"
-            name = self._order_field
-            is_order = name is not None and text[: number.start(1)].endswith(b'"%s":' % name)
-            parts.append(b"(?P<order>%s)" % digits if is_order else digits)
-            done = number.end(3)
+        for value in VALUE.finditer(text):
+            name = value["name"]
+            if name in TELLING:
+                continue
+            kind = "number" if value["text"] is None else "text"
+            parts.append(re.escape(text[done : value.start(kind)]))
+            parts.append(
+                b"(?P<order>%s)" % _like(value) if name == self._order_field else _like(value)
+            )
+            done = value.end(kind)
         return b"".join(parts) + re.escape(text[done:])
+
+
+def _like(value: re.Match[bytes]) -> bytes:
+    """A pattern for values of this one's kind."""
+    if value["text"] is not None:
+        return TEXT
+    # A bare number has no leading zeros in JSON.
+    return b"[0-9]{1,18}" if value["quote"] else b"(?:0|[1-9][0-9]{0,17})"
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: bytes) -> re.Pattern[bytes]:
+    """Kept, because the calls of a provider all come to the same pattern, and making it is slow."""
+    return re.compile(pattern, re.DOTALL)
