@@ -151,7 +151,7 @@ class Switchboard:
         match report:
             case LegStarted(call_id, leg_id, session_id, at):
                 if not self.calls.answered(call_id, leg_id, session_id, at):
-                    # The call ended, or went to another socket, before this one had started.
+                    # The call was over before this leg had started.
                     self._engine.hang_up(
                         call_id, EndReason.REPLACED, "The call is over.", leg_id=leg_id
                     )

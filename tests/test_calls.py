@@ -20,10 +20,20 @@ from service.storage.database import Database
 
 ANN = Participant("ann", "Ann", {"a": 1})
 
+UP = "in-progress"
+"""What a provider says of a call that it has answered."""
+
 
 @pytest.fixture
 def desk(sqlite_database: Database, clock: FakeClock) -> Iterator[Desk]:
     with a_desk(sqlite_database, clock, max_calls=3) as desk:
+        yield desk
+
+
+@pytest.fixture
+def each_desk(database: Database, clock: FakeClock) -> Iterator[Desk]:
+    """A desk on each kind of database."""
+    with a_desk(database, clock) as desk:
         yield desk
 
 
@@ -164,6 +174,91 @@ def test_a_lost_socket_leaves_the_call_up_for_fifteen_seconds(
     call = desk.call(connector)
     assert (call.status, call.end_reason) == (CallStatus.ENDED, EndReason.CONNECTION_LOST)
     assert events(call)[-2:] == [LadderEvent.SOCKET_LOST, LadderEvent.END]
+
+
+@pytest.mark.parametrize("reason", [None, EndReason.PROTOCOL_ERROR, EndReason.CALLER_HUNG_UP])
+@pytest.mark.parametrize("told", [True, False], ids=["its loss is told", "nothing is told"])
+def test_a_second_socket_that_never_starts_leaves_the_call_to_the_first(
+    each_desk: Desk, told: bool, reason: EndReason | None
+) -> None:
+    desk, connector = each_desk, each_desk.connect(a_connector())
+    first = desk.start(ref_of(desk.ring(connector)))
+    second = desk.switchboard.claim("twilio", ref_of(desk.ring(connector, CallStatus=UP)))
+    if told:
+        desk.switchboard.record(closed(second.call_id, second.leg_id, reason, desk.clock.now()))
+
+    desk.clock.advance(60)
+    desk.switchboard.sweep()
+    desk.switchboard.record(
+        LegStep(second.call_id, first, LadderEvent.FIRST_AUDIO_IN, desk.clock.now())
+    )
+
+    call = desk.call(connector)
+    assert (call.status, call.leg_id, call.detached_at) == (CallStatus.ANSWERED, first, None)
+    assert events(call)[-1] is LadderEvent.FIRST_AUDIO_IN
+    desk.switchboard.record(closed(call.id, first, EndReason.CALLER_HUNG_UP))
+    ended = desk.call(connector)
+    assert (ended.status, ended.end_reason) == (CallStatus.ENDED, EndReason.CALLER_HUNG_UP)
+    assert ended.stats == {"framesIn": 7}
+
+
+@pytest.mark.parametrize("reason", [None, EndReason.REPLACED], ids=["lost first", "replaced"])
+def test_a_second_socket_that_starts_takes_the_call_over(
+    each_desk: Desk, reason: EndReason | None
+) -> None:
+    desk, connector = each_desk, each_desk.connect(a_connector())
+    first = desk.start(ref_of(desk.ring(connector)))
+    second = desk.switchboard.claim("twilio", ref_of(desk.ring(connector, CallStatus=UP)))
+    call_id = second.call_id
+    reports = [
+        LegStarted(call_id, second.leg_id, "s1", desk.clock.now()),
+        closed(call_id, first, reason, desk.clock.now()),
+    ]
+    for report in reports if reason else reversed(reports):
+        desk.switchboard.record(report)
+
+    desk.clock.advance(60)
+    desk.switchboard.sweep()
+    call = desk.call(connector)
+    assert (call.status, call.leg_id) == (CallStatus.ANSWERED, second.leg_id)
+    assert call.detached_at is None
+    desk.switchboard.record(closed(call_id, first, EndReason.CALLER_HUNG_UP))
+    assert desk.call(connector) == call
+    desk.switchboard.record(closed(call_id, second.leg_id, EndReason.CALLER_HUNG_UP))
+    assert desk.call(connector).status is CallStatus.ENDED
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["its loss is told", "nothing is told"])
+def test_a_socket_that_never_starts_keeps_no_lost_call_alive(each_desk: Desk, told: bool) -> None:
+    desk, connector = each_desk, each_desk.connect(a_connector())
+    first = desk.start(ref_of(desk.ring(connector)))
+    desk.switchboard.record(closed(desk.call(connector).id, first, None, desk.clock.now()))
+    desk.clock.advance(14)
+    second = desk.switchboard.claim("twilio", ref_of(desk.ring(connector, CallStatus=UP)))
+    if told:
+        desk.switchboard.record(closed(second.call_id, second.leg_id, None, desk.clock.now()))
+    desk.clock.advance(1)
+    desk.switchboard.sweep()
+    assert desk.call(connector).end_reason is EndReason.CONNECTION_LOST
+
+
+@pytest.mark.parametrize("by", ["a new reference", "the used reference"])
+def test_a_call_goes_on_after_its_process_was_killed(each_desk: Desk, by: str) -> None:
+    desk, connector = each_desk, each_desk.connect(a_connector())
+    ref = ref_of(desk.ring(connector))
+    desk.start(ref)
+    desk.switchboard.claim("twilio", ref_of(desk.ring(connector, CallStatus=UP)))
+    desk.switchboard.take_over()
+    if by == "a new reference":
+        ref = ref_of(desk.ring(connector, CallStatus=UP))
+    desk.clock.advance(14)
+    spec = desk.switchboard.claim("twilio", ref)
+    desk.switchboard.record(LegStarted(spec.call_id, spec.leg_id, "s1", desk.clock.now()))
+    desk.clock.advance(60)
+    desk.switchboard.sweep()
+    call = desk.call(connector)
+    assert (call.status, call.leg_id) == (CallStatus.ANSWERED, spec.leg_id)
+    assert events(call).count(LadderEvent.SOCKET_LOST) == 1
 
 
 def test_without_reattach_a_lost_socket_ends_the_call(

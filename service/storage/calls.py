@@ -33,7 +33,7 @@ START_MILLIS = 15_000
 
 KNOWN = "This call is known already"
 
-SOCKET_EVENTS = (LadderEvent.SOCKET, LadderEvent.START, LadderEvent.SOCKET_LOST)
+SOCKET_EVENTS = (LadderEvent.SOCKET, LadderEvent.SOCKET_LOST)
 
 
 class Calls(CallQueries):
@@ -84,43 +84,53 @@ class Calls(CallQueries):
     def claim(
         self, ref_digest: str, provider: str, leg_id: str, at: Millis, *, redial: bool = False
     ) -> Call:
-        """Give the call to a leg. With ``redial``, by a reference that was used before, unless
+        """Let a leg start the call. With ``redial``, by a reference that was used before, unless
         the leg that used it is about to start.
 
-        An answered call counts as detached from here until its leg has started, and a new one has
-        ``START_MILLIS`` to start, so that a socket which fails in between leaves no call behind
-        that nobody ends.
+        A call that waits belongs to the leg from here on, and has ``START_MILLIS`` to start. An
+        answered call stays as it is until the leg has started: whatever becomes of the new socket,
+        a leg that still streams goes on, and a call that has no socket ends when it would have.
 
         Raises ``NotFound`` for a reference that this provider was never given, ``Used``, or
         ``Gone`` where it has expired or its call is over.
         """
         with self._database.write() as connection:
-            call_id = refs.claim(connection, ref_digest, provider, at, again=redial)
+            call_id = refs.claim(connection, ref_digest, provider, leg_id, at, again=redial)
             call = _live(connection, call_id)
             if call is None:
                 raise Gone(refs.OVER)
-            if redial and _socket_state(call) is LadderEvent.SOCKET:
+            waiting = call.status is CallStatus.INCOMING
+            if redial and waiting and _last_socket_event(call) is LadderEvent.SOCKET:
                 raise Used(call_id)
             return _advance(
                 connection,
                 call,
                 [Step(LadderEvent.SOCKET, at, call.status)],
-                leg_id=leg_id,
-                detached_at=at if call.status is CallStatus.ANSWERED else None,
-                expires_at=at + START_MILLIS if call.status is CallStatus.INCOMING else None,
+                leg_id=leg_id if waiting else call.leg_id,
+                expires_at=at + START_MILLIS if waiting else call.expires_at,
             )
 
     def answered(self, call_id: str, leg_id: str, session_id: str, at: Millis) -> bool:
-        """The leg's stream has started: the caller is in the room, for the first time or again."""
+        """The leg's stream has started: the caller is in the room, for the first time or again.
+
+        From here on the call is this leg's, whichever had it: the media plane has replaced that one
+        already. Said again, it changes nothing and is still true. False where the leg may not
+        stream: the call is over, or the leg has claimed no reference of it, lost its socket or been
+        replaced.
+        """
         with self._database.write() as connection:
-            call = _held(connection, call_id, leg_id)
-            if call is None or _socket_state(call) is not LadderEvent.SOCKET:
+            is_due = refs.settle(connection, call_id, leg_id)
+            call = _live(connection, call_id)
+            if call is None:
                 return False
+            if not is_due:
+                return call.leg_id == leg_id and _is_attached(call)
             _advance(
                 connection,
                 call,
                 [Step(LadderEvent.START, at, CallStatus.ANSWERED)],
                 status=CallStatus.ANSWERED,
+                leg_id=leg_id,
                 session_id=session_id,
                 answered_at=at if call.answered_at is None else call.answered_at,
                 detached_at=None,
@@ -153,10 +163,14 @@ class Calls(CallQueries):
         detail: str | None,
         stats: Mapping[str, Any] | None,
     ) -> bool:
-        """The leg has lost its socket, and the call may come back on another."""
+        """The leg has lost its socket, and the call may come back on another.
+
+        False where the leg does not hold the call; it will not start any more either way.
+        """
         with self._database.write() as connection:
+            was_due = refs.settle(connection, call_id, leg_id)
             call = _held(connection, call_id, leg_id)
-            if call is None or _socket_state(call) is LadderEvent.SOCKET_LOST:
+            if call is None or not (was_due or _is_attached(call)):
                 return False
             _advance(
                 connection,
@@ -170,6 +184,7 @@ class Calls(CallQueries):
     def orphaned(self, at: Millis) -> int:
         """At start-up: no answered call has a socket any more. Returns how many had one."""
         with self._database.write() as connection:
+            refs.settle_answered(connection)
             rows = connection.execute(
                 update(calls)
                 .where(calls.c.status == CallStatus.ANSWERED, calls.c.detached_at.is_(None))
@@ -250,8 +265,12 @@ def _held(connection: Connection, call_id: str, leg_id: str) -> Call | None:
     return call if call is not None and call.leg_id == leg_id else None
 
 
-def _socket_state(call: Call) -> LadderEvent | None:
-    """How far the leg that holds the call has come: claimed, started or lost."""
+def _is_attached(call: Call) -> bool:
+    """Whether the leg that holds the call has started and not lost its socket since."""
+    return call.status is CallStatus.ANSWERED and call.detached_at is None
+
+
+def _last_socket_event(call: Call) -> LadderEvent | None:
     return next((step.event for step in reversed(call.steps) if step.event in SOCKET_EVENTS), None)
 
 

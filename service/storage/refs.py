@@ -1,6 +1,8 @@
 """References: the single-use secrets in media URLs, stored as digests.
 
-The functions work inside the caller's transaction.
+A reference remembers the leg that it let in until that leg has started or is gone: so long the leg
+is about to start, and nobody else is let in. The functions work inside the caller's transaction,
+which locks references before calls, or two of them could wait for each other.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, insert, select, update
 
 from service.errors import Gone, NotFound, ServiceError
-from service.model import LIVE
+from service.model import LIVE, CallStatus
 from service.storage.tables import calls, refs
 from service.times import Millis
 
@@ -30,15 +32,21 @@ def issue(connection: Connection, ref_digest: str, call_id: str, expires_at: Mil
 
 
 def claim(
-    connection: Connection, ref_digest: str, provider: str, at: Millis, *, again: bool
+    connection: Connection,
+    ref_digest: str,
+    provider: str,
+    leg_id: str,
+    at: Millis,
+    *,
+    again: bool,
 ) -> str:
-    """Use the reference and return its call's id: one conditional UPDATE, so one caller wins.
+    """Let the leg in and return the call's id: one conditional UPDATE, so one caller wins.
 
-    ``again`` is for a reference that was used before; its expiry no longer matters then. Raises
-    ``NotFound``, ``Used`` or ``Gone``.
+    ``again`` is for a reference that was used before, by a leg that is not about to start; its
+    expiry no longer matters then. Raises ``NotFound``, ``Used`` or ``Gone``.
     """
     usable = (
-        [refs.c.claimed_at.is_not(None)]
+        [refs.c.claimed_at.is_not(None), refs.c.leg_id.is_(None)]
         if again
         else [refs.c.claimed_at.is_(None), refs.c.expires_at > at]
     )
@@ -46,7 +54,7 @@ def claim(
     call_id: str | None = connection.scalar(
         update(refs)
         .where(refs.c.digest == ref_digest, *usable, refs.c.call_id.in_(waiting))
-        .values(claimed_at=at)
+        .values(claimed_at=at, leg_id=leg_id)
         .returning(refs.c.call_id)
     )
     if call_id is None:
@@ -54,11 +62,29 @@ def claim(
     return call_id
 
 
+def settle(connection: Connection, call_id: str, leg_id: str) -> bool:
+    """The leg has started or is gone. False where it was not about to start: it is settled once."""
+    settled = connection.execute(
+        update(refs).where(refs.c.call_id == call_id, refs.c.leg_id == leg_id).values(leg_id=None)
+    )
+    return settled.rowcount > 0
+
+
+def settle_answered(connection: Connection) -> None:
+    """No leg of an answered call is about to start: the process they belonged to is gone."""
+    answered = select(calls.c.id).where(calls.c.status == CallStatus.ANSWERED)
+    connection.execute(
+        update(refs)
+        .where(refs.c.leg_id.is_not(None), refs.c.call_id.in_(answered))
+        .values(leg_id=None)
+    )
+
+
 def _refusal(
     connection: Connection, ref_digest: str, provider: str, at: Millis, *, again: bool
 ) -> ServiceError:
     row = connection.execute(
-        select(refs.c.call_id, refs.c.claimed_at, refs.c.expires_at)
+        select(refs.c.call_id, refs.c.claimed_at, refs.c.expires_at, calls.c.status)
         .join(calls, calls.c.id == refs.c.call_id)
         .where(refs.c.digest == ref_digest, calls.c.provider == provider)
     ).one_or_none()
@@ -66,7 +92,7 @@ def _refusal(
         return NotFound("Unknown media reference")
     if again and row.claimed_at is None:
         return Gone("This media reference has not been used yet")
-    if not again and row.claimed_at is not None:
+    if row.claimed_at is not None and (not again or row.status in LIVE):
         return Used(row.call_id)
     if not again and row.expires_at <= at:
         return Gone("This media reference has expired")

@@ -88,6 +88,8 @@ refs = Table(
     Column("call_id", ForeignKey(calls.c.id), nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("claimed_at", BigInteger),
+    # The leg that was let in, until it has started or is gone.
+    Column("leg_id", String, index=True),
 )
 
 steps = Table(

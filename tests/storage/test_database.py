@@ -136,7 +136,7 @@ Database(sys.argv[1]).migrate()
         process = python(script, f"sqlite:///{path}")
         while not re.search(rf"-> FLOCK .* {process.pid} ", LOCKS.read_text()):
             assert process.poll() is None
-        assert not path.exists()
+        assert path.stat().st_size == 0
     assert process.communicate(timeout=60) == ("", "")
     Database(f"sqlite:///{path}").check()
 

@@ -139,15 +139,88 @@ def test_a_redial_is_refused_while_the_leg_that_used_the_reference_is_about_to_s
     assert store.get(call.id) == unchanged
 
 
-def test_an_answered_call_counts_as_detached_until_the_new_leg_has_started(
+def contest(store: Calls, call: Call) -> None:
+    """``second`` is about to start by ``ref2``, while ``first`` streams by ``ref``."""
+    use(store, call)
+    assert store.answered(call.id, "first", "session", 2_100)
+    assert store.reissue(call.id, "ref2", EXPIRES, ())
+    store.claim("ref2", "twilio", "second", 4_000)
+
+
+def test_a_claim_leaves_an_answered_call_to_the_leg_that_streams(store: Calls, call: Call) -> None:
+    contest(store, call)
+    found = store.get(call.id)
+    assert (found.leg_id, found.detached_at, found.expires_at) == ("first", None, None)
+    assert found.steps[-1] == Step(LadderEvent.SOCKET, 4_000, CallStatus.ANSWERED)
+    assert store.lost(999_000) == store.unclaimed(999_000) == []
+
+
+def test_a_claim_gives_a_call_without_a_socket_no_more_time(store: Calls, call: Call) -> None:
+    use(store, call)
+    assert store.answered(call.id, "first", "session", 2_100)
+    assert store.detached(call.id, "first", 3_000, None, None)
+    claimed = store.claim("ref", "twilio", "second", 4_000, redial=True)
+    assert claimed.detached_at == 3_000
+    assert store.lost(3_000) == [claimed]
+
+
+def test_a_redial_of_an_answered_call_is_refused_while_its_own_leg_is_about_to_start(
+    store: Calls, call: Call
+) -> None:
+    contest(store, call)
+    assert store.detached(call.id, "first", 4_100, None, None)
+    unchanged = store.get(call.id)
+    with pytest.raises(Used):
+        store.claim("ref2", "twilio", "thief", 4_200, redial=True)
+    assert store.get(call.id) == unchanged
+    assert store.answered(call.id, "second", "session", 4_300)
+
+
+def test_a_redial_is_let_in_while_a_leg_of_another_reference_is_about_to_start(
+    store: Calls, call: Call
+) -> None:
+    contest(store, call)
+    store.claim("ref", "twilio", "third", 4_100, redial=True)
+    assert store.answered(call.id, "second", "session", 4_200)
+    assert store.answered(call.id, "third", "session", 4_300)
+    assert store.get(call.id).leg_id == "third"
+
+
+def test_a_redial_of_a_waiting_call_is_refused_while_any_leg_is_about_to_start(
     store: Calls, call: Call
 ) -> None:
     use(store, call)
-    assert store.answered(call.id, "first", "session", 2_100)
-    assert store.claim("ref", "twilio", "second", 4_000, redial=True).detached_at == 4_000
-    assert [lost.id for lost in store.lost(4_000)] == [call.id]
-    assert store.answered(call.id, "second", "session", 4_100)
-    assert store.get(call.id).detached_at is None
+    assert store.detached(call.id, "first", 2_200, None, None)
+    assert store.reissue(call.id, "ref2", EXPIRES, ())
+    store.claim("ref2", "twilio", "second", 2_300)
+    unchanged = store.get(call.id)
+    with pytest.raises(Used):
+        store.claim("ref", "twilio", "thief", 2_400, redial=True)
+    assert store.get(call.id) == unchanged
+    assert store.answered(call.id, "thief", "session", 2_500) is False
+
+
+@pytest.mark.parametrize("event", ["started", "lost before the start", "the process restarted"])
+def test_a_redial_is_let_in_once_the_leg_of_the_reference_is_not_about_to_start(
+    store: Calls, call: Call, event: str
+) -> None:
+    contest(store, call)
+    match event:
+        case "started":
+            assert store.answered(call.id, "second", "session", 4_100)
+        case "lost before the start":
+            assert store.detached(call.id, "second", 4_100, None, None) is False
+        case _:
+            assert store.orphaned(4_100) == 1
+    store.claim("ref2", "twilio", "third", EXPIRES + 1, redial=True)
+    assert store.answered(call.id, "third", "session", EXPIRES + 2)
+    assert store.get(call.id).leg_id == "third"
+
+
+def test_a_restart_leaves_a_leg_its_claim_on_a_call_that_waits(store: Calls, call: Call) -> None:
+    use(store, call)
+    assert store.orphaned(2_100) == 0
+    assert store.answered(call.id, "first", "session", 2_200)
 
 
 def test_each_reference_of_a_call_works_once(store: Calls, call: Call) -> None:
@@ -166,6 +239,33 @@ def test_one_of_many_simultaneous_claims_wins(store: Calls, call: Call) -> None:
     found = store.get(call.id)
     assert found == winners[0]
     assert [step.event for step in found.steps].count(LadderEvent.SOCKET) == 1
+
+
+def redial_at_once(store: Calls) -> list[Call | Exception]:
+    return at_once(
+        16, lambda index: store.claim("ref", "twilio", f"leg{index}", 3_000, redial=True)
+    )
+
+
+def test_no_simultaneous_redial_wins_while_the_leg_is_about_to_start(
+    store: Calls, call: Call
+) -> None:
+    use(store, call)
+    unchanged = store.get(call.id)
+    assert [type(result) for result in redial_at_once(store)] == [Used] * 16
+    assert store.get(call.id) == unchanged
+
+
+def test_one_of_many_simultaneous_redials_wins_once_the_leg_has_started(
+    store: Calls, call: Call
+) -> None:
+    use(store, call)
+    assert store.answered(call.id, "first", "session", 2_100)
+    results = redial_at_once(store)
+    assert [type(result) for result in results].count(Used) == 15
+    assert [result for result in results if isinstance(result, Call)] == [store.get(call.id)]
+    events = [step.event for step in store.get(call.id).steps]
+    assert events.count(LadderEvent.SOCKET) == 2
 
 
 def test_no_claim_succeeds_after_the_end_however_close(store: Calls) -> None:

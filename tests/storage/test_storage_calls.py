@@ -1,7 +1,8 @@
 """How calls begin, move forward and end, on both kinds of database.
 
-The table at the end of the file tries every report on a call in every state: what it changes where
-it applies, and that it changes nothing where it comes late, twice or from another leg.
+The second half of the file tries every report on a call in every state: what it changes where it
+applies, and that it changes nothing where it comes late, twice or from another leg. Then it tries
+the orders in which one socket of a call can follow another.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def test_one_of_many_simultaneous_ends_ends_the_call(store: Calls) -> None:
     call = a_call()
     assert store.admit(call, "ref", 1)
     results = at_once(
-        8, lambda index: store.end(call.id, CallStatus.ENDED, EndReason.ROOM_CLOSED, 2_000 + index)
+        8, lambda index: store.end(call.id, CallStatus.ENDED, EndReason.ENDED_BY_API, 2_000 + index)
     )
     assert [result for result in results if result is not None] == [store.get(call.id)]
 
@@ -219,6 +220,20 @@ def reclaimed(store: Calls) -> Call:
     return store.claim("ref2", "twilio", "B", 4_000)
 
 
+def claimed_twice(store: Calls) -> Call:
+    """Two sockets were let in, and neither has started."""
+    claimed(store)
+    assert store.reissue("c1", "ref2", 95_000, ())
+    return store.claim("ref2", "twilio", "B", 2_050)
+
+
+def contested(store: Calls) -> Call:
+    """A second socket was let in while the first one streams."""
+    answered(store)
+    assert store.reissue("c1", "ref2", 95_000, ())
+    return store.claim("ref2", "twilio", "B", 4_000)
+
+
 def back(store: Calls) -> Call:
     reclaimed(store)
     assert store.answered("c1", "B", "s1", 4_100)
@@ -232,9 +247,25 @@ def ended(store: Calls) -> Call:
     return over
 
 
-STATES = (incoming, claimed, answered, lost, reclaimed, back, ended)
+STATES = (
+    incoming,
+    claimed,
+    claimed_twice,
+    answered,
+    lost,
+    reclaimed,
+    contested,
+    back,
+    ended,
+)
 
 NOW = 5_000
+ANSWERED = {
+    "status": CallStatus.ANSWERED,
+    "answered_at": NOW,
+    "session_id": "s2",
+    "expires_at": None,
+}
 STATS = {"frames": 9}
 END = {"status": CallStatus.ENDED, "ended_at": NOW, "end_reason": EndReason.ENDED_BY_API}
 
@@ -263,57 +294,65 @@ REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[s
     "leg A starts": (
         lambda store: store.answered("c1", "A", "s2", NOW),
         ("start", None),
-        {
-            claimed: {
-                "status": CallStatus.ANSWERED,
-                "answered_at": NOW,
-                "session_id": "s2",
-                "expires_at": None,
-            }
-        },
+        {claimed: ANSWERED, claimed_twice: {**ANSWERED, "leg_id": "A"}},
     ),
     "leg B starts": (
         lambda store: store.answered("c1", "B", "s2", NOW),
         ("start", None),
-        {reclaimed: {"session_id": "s2", "detached_at": None}},
+        {
+            claimed_twice: ANSWERED,
+            reclaimed: {"leg_id": "B", "session_id": "s2", "detached_at": None},
+            contested: {"leg_id": "B", "session_id": "s2"},
+        },
     ),
     "leg A is heard": (
         lambda store: heard(store, "A"),
         ("first-audio-in", "9 ms"),
-        {claimed: {"attempts": 0}, answered: {"attempts": 0}, lost: {"attempts": 0}},
+        {
+            claimed: {"attempts": 0},
+            answered: {"attempts": 0},
+            lost: {"attempts": 0},
+            reclaimed: {"attempts": 0},
+            contested: {"attempts": 0},
+        },
     ),
     "leg B is heard": (
         lambda store: heard(store, "B"),
         ("first-audio-in", "9 ms"),
-        {reclaimed: {"attempts": 0}, back: {"attempts": 0}},
+        {claimed_twice: {"attempts": 0}, back: {"attempts": 0}},
     ),
     "leg A is played to": (
         lambda store: played(store, "A"),
         ("first-audio-out", None),
-        {claimed: {}, answered: {}, lost: {}},
+        {claimed: {}, answered: {}, lost: {}, reclaimed: {}, contested: {}},
     ),
     "leg A loses its socket": (
         lambda store: store.detached("c1", "A", NOW, "1006", STATS),
         ("socket-lost", "1006"),
-        {claimed: {"stats": STATS}, answered: {"stats": STATS, "detached_at": NOW}},
+        {
+            claimed: {"stats": STATS},
+            answered: {"stats": STATS, "detached_at": NOW},
+            contested: {"stats": STATS, "detached_at": NOW},
+        },
     ),
     "leg A loses its socket without statistics": (
         lambda store: store.detached("c1", "A", NOW, None, None),
         ("socket-lost", None),
-        {claimed: {}, answered: {"detached_at": NOW}},
+        {claimed: {}, answered: {"detached_at": NOW}, contested: {"detached_at": NOW}},
     ),
     "leg B loses its socket": (
         lambda store: store.detached("c1", "B", NOW, "1006", STATS),
         ("socket-lost", "1006"),
-        {
-            reclaimed: {"stats": STATS, "detached_at": NOW},
-            back: {"stats": STATS, "detached_at": NOW},
-        },
+        {claimed_twice: {"stats": STATS}, back: {"stats": STATS, "detached_at": NOW}},
     ),
     "the process restarts": (
         lambda store: store.orphaned(NOW),
         ("socket-lost", "the process restarted"),
-        {answered: {"detached_at": NOW}, back: {"detached_at": NOW}},
+        {
+            answered: {"detached_at": NOW},
+            contested: {"detached_at": NOW},
+            back: {"detached_at": NOW},
+        },
     ),
     "the provider asks again": (
         markup,
@@ -321,9 +360,11 @@ REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[s
         {
             incoming: {"attempts": 2, "expires_at": 99_000},
             claimed: {"attempts": 2, "expires_at": 99_000},
+            claimed_twice: {"attempts": 3, "expires_at": 99_000},
             answered: {"attempts": 2},
             lost: {"attempts": 2},
             reclaimed: {"attempts": 3},
+            contested: {"attempts": 3},
             back: {"attempts": 3},
         },
     ),
@@ -333,21 +374,29 @@ REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[s
         {
             incoming: {**END, "stats": STATS},
             claimed: {**END, "stats": STATS},
+            claimed_twice: {**END, "stats": STATS},
             answered: {**END, "stats": STATS},
             lost: {**END, "stats": STATS, "detached_at": None},
             reclaimed: {**END, "stats": STATS, "detached_at": None},
+            contested: {**END, "stats": STATS},
             back: {**END, "stats": STATS},
         },
     ),
     "leg A ends the call": (
         lambda store: end(store, leg_id="A", detail="bye"),
         ("end", "bye"),
-        {claimed: END, answered: END, lost: {**END, "detached_at": None}},
+        {
+            claimed: END,
+            answered: END,
+            lost: {**END, "detached_at": None},
+            reclaimed: {**END, "detached_at": None},
+            contested: END,
+        },
     ),
     "leg B ends the call": (
         lambda store: end(store, leg_id="B", detail="bye"),
         ("end", "bye"),
-        {reclaimed: {**END, "detached_at": None}, back: END},
+        {claimed_twice: END, back: END},
     ),
     "final statistics of leg A": (
         lambda store: store.save_stats("c1", "A", STATS),
@@ -359,6 +408,13 @@ REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[s
         None,
         {},
     ),
+}
+
+# A start that is told again is still true, or its leg would be hung up.
+REPEATED = {
+    ("leg A starts", answered),
+    ("leg A starts", contested),
+    ("leg B starts", back),
 }
 
 
@@ -373,7 +429,7 @@ def test_a_report_changes_the_call_where_it_applies_and_nothing_elsewhere(
     said = say(store)
     after = store.get("c1")
     if state not in applies:
-        assert not said
+        assert bool(said) is ((report, state) in REPEATED)
         assert after == before
         return
     assert said
@@ -408,3 +464,102 @@ def test_a_report_on_one_call_leaves_the_others_alone(
     state(store)
     REPORTS[report][0](store)
     assert store.get("c2") == unchanged
+
+
+# What happens to a call that leg A has answered, while leg B claims it by another reference: which
+# leg has the call then, when it lost its socket (the number of what happened), and the new rungs.
+ORDERS = [
+    ("claim B", "A", None, "socket"),
+    ("claim B, start A", "A", None, "socket"),
+    ("claim B, lose B", "A", None, "socket"),
+    ("claim B, lose B, start B", "A", None, "socket"),
+    ("claim B, lose B, lose A", "A", 2, "socket socket-lost"),
+    ("claim B, lose B, lose A, lose A", "A", 2, "socket socket-lost"),
+    ("claim B, lose A", "A", 1, "socket socket-lost"),
+    ("claim B, lose A, lose B", "A", 1, "socket socket-lost"),
+    ("claim B, lose A, lose B, start B", "A", 1, "socket socket-lost"),
+    ("claim B, lose A, start A", "A", 1, "socket socket-lost"),
+    ("claim B, lose A, start B", "B", None, "socket socket-lost start"),
+    ("claim B, lose A, start B, lose A", "B", None, "socket socket-lost start"),
+    ("claim B, lose A, start B, start B", "B", None, "socket socket-lost start"),
+    ("claim B, start B", "B", None, "socket start"),
+    ("claim B, start B, start B", "B", None, "socket start"),
+    ("claim B, start B, start A", "B", None, "socket start"),
+    ("claim B, start B, lose A", "B", None, "socket start"),
+    ("claim B, start B, lose A, start A", "B", None, "socket start"),
+    ("claim B, start B, lose B", "B", 2, "socket start socket-lost"),
+    ("claim B, start B, lose B, start B", "B", 2, "socket start socket-lost"),
+    ("claim B, start B, lose B, lose A", "B", 2, "socket start socket-lost"),
+    ("lose A, claim B", "A", 0, "socket-lost socket"),
+    ("lose A, claim B, lose A", "A", 0, "socket-lost socket"),
+    ("lose A, claim B, start A", "A", 0, "socket-lost socket"),
+    ("lose A, claim B, lose B", "A", 0, "socket-lost socket"),
+    ("lose A, claim B, lose B, start B", "A", 0, "socket-lost socket"),
+    ("lose A, claim B, start B", "B", None, "socket-lost socket start"),
+    ("lose A, claim B, start B, lose B", "B", 3, "socket-lost socket start socket-lost"),
+    ("restart, claim B", "A", 0, "socket-lost socket"),
+    ("restart, claim B, start B", "B", None, "socket-lost socket start"),
+    ("restart, claim B, lose A, start B", "B", None, "socket-lost socket start"),
+    ("claim B, restart", "A", 1, "socket socket-lost"),
+    ("claim B, restart, start B", "A", 1, "socket socket-lost"),
+    ("lose A, claim B, restart", "A", 0, "socket-lost socket"),
+]
+
+
+@pytest.mark.parametrize(("story", "leg", "lost_in", "rungs"), ORDERS)
+def test_a_call_goes_to_the_socket_that_starts_and_is_lost_with_it(
+    store: Calls, story: str, leg: str, lost_in: int | None, rungs: str
+) -> None:
+    before = answered(store)
+    assert store.reissue("c1", "ref2", 95_000, ())
+    for number, (verb, _, who) in enumerate(part.partition(" ") for part in story.split(", ")):
+        at = NOW + number
+        match verb:
+            case "claim":
+                store.claim("ref2", "twilio", who, at)
+            case "start":
+                store.answered("c1", who, "s1", at)
+            case "lose":
+                store.detached("c1", who, at, None, None)
+            case "restart":
+                store.orphaned(at)
+    call = store.get("c1")
+    assert call.status is CallStatus.ANSWERED
+    assert call.leg_id == leg
+    assert call.detached_at == (None if lost_in is None else NOW + lost_in)
+    assert " ".join(step.event for step in call.steps[len(before.steps) :]) == rungs
+    assert store.unclaimed(999_000) == []
+    assert store.lost(999_000) == ([] if lost_in is None else [call])
+
+
+def test_a_leg_that_never_claimed_a_call_cannot_start_it(store: Calls) -> None:
+    call = answered(store)
+    other = a_call()
+    assert store.admit(other, "ref9", 10)
+    store.claim("ref9", "twilio", "C", 4_000)
+    assert store.answered(call.id, "C", "s1", NOW) is False
+    assert store.get(call.id) == call
+    assert store.answered(other.id, "C", "s1", NOW)
+
+
+def test_one_start_reported_by_many_at_once_is_one_rung(store: Calls) -> None:
+    contested(store)
+    assert at_once(8, lambda _: store.answered("c1", "B", "s1", NOW)) == [True] * 8
+    events = [step.event for step in store.get("c1").steps]
+    assert events.count(LadderEvent.START) == 2
+
+
+def test_sockets_that_come_and_go_at_the_same_moment_do_not_block_each_other(store: Calls) -> None:
+    answered(store)
+    for index in range(8):
+        assert store.reissue("c1", f"other{index}", 95_000, ())
+
+    def come_and_go(index: int) -> None:
+        store.claim(f"other{index}", "twilio", f"leg{index}", NOW)
+        for turn in range(3):
+            store.answered("c1", f"leg{index}", "s1", NOW + turn)
+            store.detached("c1", f"leg{index}", NOW + turn, None, None)
+            store.orphaned(NOW + turn)
+            store.claim(f"other{index}", "twilio", f"leg{index}", NOW + turn, redial=True)
+
+    assert at_once(8, come_and_go) == [None] * 8

@@ -69,9 +69,11 @@ def upgrade() -> None:
         sa.Column("call_id", sa.String, nullable=False),
         sa.Column("expires_at", sa.BigInteger, nullable=False),
         sa.Column("claimed_at", sa.BigInteger),
+        sa.Column("leg_id", sa.String),
         sa.PrimaryKeyConstraint("digest", name="pk_refs"),
         sa.ForeignKeyConstraint(["call_id"], ["calls.id"], name="fk_refs_call_id"),
     )
+    op.create_index("ix_refs_leg_id", "refs", ["leg_id"])
     op.create_table(
         "steps",
         sa.Column("seq", RowNumber, nullable=False),
