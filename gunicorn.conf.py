@@ -4,8 +4,8 @@ Values here stand in for gunicorn's defaults; its command line overrides them, a
 break rooms is refused in ``on_starting``, wherever it came from.
 """
 
-import logging
 import gc
+import logging
 import os
 import signal
 from pathlib import Path
