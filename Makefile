@@ -3,7 +3,7 @@
 VENV := .venv/bin
 PIP := $(VENV)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint format clean
+.PHONY: run test bench lint format clean
 
 run: .venv/run
 	@$(VENV)/python -m service.cli.keys .env
@@ -11,6 +11,14 @@ run: .venv/run
 
 test: lint
 	$(VENV)/pytest
+
+# About ten minutes. OPTIONS=--quick is a first impression; Node is compared where npm is.
+bench: .venv/test
+	@if command -v npm >/dev/null; then \
+	  npm install --prefix bench/alternatives --no-audit --no-fund --no-package-lock --silent || \
+	    echo "npm could not install ws: the benchmark goes on without Node." >&2; \
+	fi
+	@$(VENV)/python -m bench $(OPTIONS)
 
 lint: .venv/test
 	$(VENV)/ruff check .
@@ -24,7 +32,7 @@ format: .venv/test
 
 # Neither .env nor data: they are not ours to remove.
 clean:
-	rm -rf .venv build dist *.egg-info .*_cache .hypothesis
+	rm -rf .venv bench/alternatives/node_modules build dist *.egg-info .*_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/run: setup.cfg pyproject.toml | .venv/bin/python

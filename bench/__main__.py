@@ -1,0 +1,60 @@
+"""Run the benchmark: progress on stderr, a table on stdout, numbers and a chart in files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import sys
+from pathlib import Path
+
+from bench import measure
+from bench.chapters import CHAPTERS, Bench
+from bench.chart import chart
+from bench.report import document, table
+from bench.results import Results
+
+FOLDER = Path(__file__).parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="shorter runs and a coarser search")
+    parser.add_argument(
+        "--only", nargs="+", choices=CHAPTERS, default=list(CHAPTERS), help="these chapters alone"
+    )
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the results")
+    options = parser.parse_args()
+
+    # A call is a descriptor in the generator and one or two in the server.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    cores = measure.cores()
+    if cores is not None:
+        os.sched_setaffinity(0, {cores[1]})
+    results = Bench(cores, quick=options.quick).run(_machine(cores), options.only)
+    _keep(results, options.out)
+    sys.stdout.write(table(results))
+
+
+def _machine(cores: tuple[int, int] | None) -> str:
+    where = (
+        "one core for server and load together, so nothing here is to be trusted"
+        if cores is None
+        else f"server on core {cores[0]}, load generator on core {cores[1]}"
+    )
+    return (
+        f"{measure.processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}; {where}."
+    )
+
+
+def _keep(results: Results, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(document(results))
+    (folder / "results.svg").write_text(chart(results.series))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The chapters of the benchmark: which trials are made, in which order, and with what progress."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from bench import webhooks
+from bench.results import COSTS, Results, Round, Series
+from bench.runs import Reading
+from bench.search import bounded, confirmed, faults, largest, spoilers
+from bench.subjects import SUBJECTS, serving
+from bench.trials import Cores, Kind, loading, trial
+
+CEILING = 2400
+"""Calls beyond which nothing is tried: the load generator's own limit is near."""
+
+GROWTH_CALLS = 200
+GROWTH_ROOMS = (2, 5, 10, 20, 50)
+
+BESIDE = (0, 200)
+"""Calls beside the requests."""
+
+PACES = (25.0, None)
+"""Requests a second; ``None`` is as fast as the answers come."""
+
+REQUESTS = {"webhook": webhooks.webhooks, "connectors": webhooks.connectors}
+
+TWO = Kind()
+TEN = Kind(room_size=10)
+DIALECTS = Kind(room_size=4, dialects=("twilio", "plivo", "telnyx", "websocket"))
+
+CHAPTERS = {
+    "two": 160,
+    "ten": 110,
+    "dialects": 110,
+    "alternatives": 330,
+    "growth": 60,
+    "requests": 70,
+}
+"""What there is, and about how many seconds each takes."""
+
+
+class Bench:
+    """``cores`` are the server's and the load generator's."""
+
+    def __init__(self, cores: Cores, *, quick: bool) -> None:
+        self._cores = cores
+        self._probe, self._long, self._precision = (3, 5, 1.15) if quick else (5, 20, 1.06)
+
+    def run(self, machine: str, chapters: Sequence[str]) -> Results:
+        series: list[Series] = []
+        growth: list[Reading] = []
+        rounds: list[Round] = []
+        chosen = [name for name in CHAPTERS if name in chapters]
+        for place, name in enumerate(chosen):
+            left = sum(CHAPTERS[chapter] for chapter in chosen[place:])
+            _tell(f"[{place + 1}/{len(chosen)}] {name}; about {left / 60:.0f} min left")
+            match name:
+                case "two":
+                    series.append(self._series(TWO))
+                case "ten":
+                    series.append(self._series(TEN, like=series))
+                case "dialects":
+                    series.append(self._series(DIALECTS, like=series))
+                case "alternatives":
+                    others = (Kind(one) for one in SUBJECTS if one is not TWO.subject)
+                    series += [self._series(kind) for kind in others if not kind.subject.missing()]
+                case "growth":
+                    growth += [
+                        self._trial(Kind(room_size=size), GROWTH_CALLS, self._probe)
+                        for size in GROWTH_ROOMS
+                    ]
+                case "requests":
+                    rounds += self._rounds()
+        left_out = [f"{one.name}, since {one.missing()}" for one in SUBJECTS if one.missing()]
+        return Results(machine, series, growth, rounds, left_out)
+
+    def _series(self, kind: Kind, like: Sequence[Series] = ()) -> Series:
+        """The most calls, by search and a long run, and the cost at some numbers of them.
+
+        Where there is a series of a similar kind, the search begins with what was found there.
+        """
+        readings: list[Reading] = []
+
+        def run(calls: int, seconds: int) -> Reading:
+            reading = self._trial(kind, calls, seconds)
+            readings.append(reading)
+            if faults(reading) and spoilers(reading):
+                # Perhaps by something that has passed.
+                reading = self._trial(kind, calls, seconds)
+                readings.append(reading)
+            return reading
+
+        similar = like[0].limit if like else None
+        if similar is not None:
+            guess = similar.calls
+        else:
+            for calls in COSTS:
+                if faults(run(calls, self._probe)):
+                    break
+            # Nine tenths of the core, if a call goes on costing what it costs.
+            fine = [one for one in readings if not faults(one)] or readings
+            guess = int(0.9 * fine[-1].calls / max(fine[-1].server_cpu, 0.01))
+        most = largest(
+            lambda calls: not faults(run(calls, self._probe)),
+            guess,
+            unit=kind.room_size,
+            ceiling=CEILING,
+            precision=self._precision,
+        )
+        limit = confirmed(lambda calls: run(calls, self._long), most, unit=kind.room_size)
+        return Series(kind.subject.name, str(kind), readings, limit, bounded(readings, limit))
+
+    def _trial(self, kind: Kind, calls: int, seconds: int) -> Reading:
+        began = time.monotonic()
+        reading = trial(kind, calls, seconds, self._cores)
+        verdict = ", ".join(faults(reading)) or "good"
+        spoilt = f" (spoiled: {', '.join(spoilers(reading))})" if spoilers(reading) else ""
+        _tell(
+            f"  {kind.subject.name}, {kind}: {calls} calls, {reading.server_cpu:.0%} CPU, "
+            f"{reading.latency_p50:.0f}/{reading.latency_p99:.0f} ms: {verdict}{spoilt} "
+            f"[{time.monotonic() - began:.0f} s]"
+        )
+        return reading
+
+    def _rounds(self) -> list[Round]:
+        return [
+            self._round(name, script, pace, calls)
+            for name, script in REQUESTS.items()
+            for pace in PACES
+            for calls in BESIDE
+        ]
+
+    def _round(
+        self,
+        name: str,
+        scripts: Callable[[int, str], Callable[[], webhooks.Script]],
+        pace: float | None,
+        calls: int,
+    ) -> Round:
+        with serving(TWO.subject, self._cores) as server:
+            script = scripts(server.port, server.token)
+
+            def ask() -> webhooks.Answers:
+                return webhooks.drive(server.port, script, pace=pace, seconds=self._probe)
+
+            if calls:
+                with loading(TWO, server, calls, self._probe, self._cores) as load:
+                    found = Round(name, pace, ask(), load.finish())
+            else:
+                found = Round(name, pace, ask(), None)
+        answers = found.answers
+        felt = f", of whose frames {found.calls.heard:.2%} are heard" if found.calls else ""
+        _tell(
+            f"  {name}, {'flat out' if pace is None else f'{pace:g} a second'}: "
+            f"{answers.rate:.0f} a second, {answers.p50:.1f}/{answers.p99:.1f} ms, "
+            f"beside {calls} calls{felt}"
+        )
+        return found
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress

@@ -1,0 +1,65 @@
+"""The client's side of RFC 6455: frames to send, made before they are needed, and frames received.
+
+Pure. Only what a server under load may meet: whole text messages in, any frame out.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+
+TEXT = 0x1
+
+
+def masked(message: bytes) -> bytes:
+    """A text frame. The key is random, as RFC 6455 wants it, so that no server is spared work."""
+    length = len(message)
+    if length < 126:
+        head = struct.pack("!BB", 0x80 | TEXT, 0x80 | length)
+    else:
+        head = struct.pack("!BBH", 0x80 | TEXT, 0x80 | 126, length)
+    key = os.urandom(4)
+    mask = (key * (length // 4 + 1))[:length]
+    bits = int.from_bytes(message, "big") ^ int.from_bytes(mask, "big")
+    return head + key + bits.to_bytes(length, "big")
+
+
+class Numbered:
+    """A frame whose message holds a number of eight digits that is different each time it is sent.
+
+    Telnyx numbers its chunks and a server may sort by that, so that a frame cannot be sent again
+    as it is; and masking it anew each time would cost more than sending it.
+    """
+
+    __slots__ = ("_after", "_before", "_mask")
+
+    def __init__(self, frame: bytes, message: bytes, digits: bytes) -> None:
+        place = message.index(digits)
+        start = len(frame) - len(message) + place
+        stop = start + len(digits)
+        self._before, self._after = frame[:start], frame[stop:]
+        self._mask = int.from_bytes(frame[start:stop], "big") ^ int.from_bytes(digits, "big")
+
+    def bearing(self, digits: bytes) -> bytes:
+        """The frame with another number of as many digits."""
+        number = int.from_bytes(digits, "big") ^ self._mask
+        return self._before + number.to_bytes(len(digits), "big") + self._after
+
+
+def split(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """``(end, opcode, payload)`` of every whole unmasked frame in ``data``, and where it ends."""
+    position = 0
+    while len(data) - position >= 2:
+        opcode, length = data[position] & 0x0F, data[position + 1] & 0x7F
+        start = position + 2
+        if length == 126:
+            start += 2
+            length = int.from_bytes(data[position + 2 : start], "big")
+        elif length == 127:
+            start += 8
+            length = int.from_bytes(data[position + 2 : start], "big")
+        position = start + length
+        if position > len(data):
+            return
+        yield position, opcode, data[start:position]

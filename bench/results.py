@@ -1,0 +1,54 @@
+"""What a whole benchmark has found, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.runs import Reading
+from bench.webhooks import Answers
+
+COSTS = (50, 200, 500)
+"""Numbers of calls at which the cost of a call is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One server and one kind of calls: all runs in order, and the one that confirmed its limit.
+
+    ``bounded`` says that it was the load generator, or the ceiling of the search, that set it.
+    """
+
+    name: str
+    rooms: str
+    readings: Sequence[Reading]
+    limit: Reading | None
+    bounded: bool
+
+    def at(self, calls: int) -> Reading | None:
+        """The first run with so many calls."""
+        return next((reading for reading in self.readings if reading.calls == calls), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Requests of one kind at one pace (requests a second, ``None`` for flat out).
+
+    ``calls`` is what the calls beside them felt, where there were any.
+    """
+
+    kind: str
+    pace: float | None
+    answers: Answers
+    calls: Reading | None
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """``left_out`` says what could not be run, and why."""
+
+    machine: str
+    series: Sequence[Series]
+    growth: Sequence[Reading]
+    rounds: Sequence[Round]
+    left_out: Sequence[str]

@@ -1,0 +1,42 @@
+"""What the load generator sends in one slot."""
+
+from __future__ import annotations
+
+import socket
+
+from websockets.protocol import Protocol, Side
+
+from bench import sound
+from bench.calls import Call, Slot
+from bench.dial import Ticket
+from bench.speakers import FIRST_CHUNK, Phone
+from service.providers import load
+from service.wire import Audio, Event
+
+
+def events(provider: str, data: bytes) -> list[Event]:
+    """What the server makes of a call's bytes."""
+    server, wire = Protocol(Side.SERVER), load()[provider].wire()
+    server.receive_data(data)
+    return [event for frame in server.events_received() for event in wire.receive(frame.data)]
+
+
+def test_each_call_sends_the_frame_of_its_turn_in_its_own_dialect() -> None:
+    slot = Slot()
+    ends = {}
+    for seat, provider in enumerate(("twilio", "telnyx")):
+        call = Call(Ticket("/", Phone(provider), seat), (), phase=0)
+        call.sock, ends[provider] = socket.socketpair()
+        call.begin()
+        slot.add(call)
+    frame = sound.NUMBERS + 6
+    assert slot.send(frame) == 0
+    for seat, (provider, end) in enumerate(ends.items()):
+        phone = Phone(provider)
+        _, audio = events(provider, end.recv(65_536))
+        assert isinstance(audio, Audio)
+        assert audio.payload == sound.say(seat, 6, phone.inbound)
+        assert audio.order == (FIRST_CHUNK + frame if provider == "telnyx" else None)
+        end.close()
+    # And when nobody is there any more:
+    assert slot.send(frame + 1) == 2

@@ -1,0 +1,114 @@
+"""The table, the JSON and the chart that a benchmark ends with."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+from readings import GOOD
+
+from bench.chart import chart
+from bench.report import document, table
+from bench.results import Results, Round, Series
+from bench.runs import Reading
+from bench.webhooks import Answers
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def reading(calls: int, **changes: float) -> Reading:
+    return replace(GOOD, calls=calls, server_cpu=calls / 1000, **changes)
+
+
+RUNS = [reading(50), reading(200), reading(900)]
+PATCHBAY = Series("Patchbay", "rooms of two", RUNS, reading(900), bounded=False)
+FEW = [reading(50), reading(200, heard=0.5)]
+OTHER = Series("A & B <server>", "rooms of two", FEW, reading(150), bounded=False)
+ANSWERS = Answers(rate=1234.5, p50=2.04, p99=5.96, refused=0, cpu=0.05)
+ROUNDS = [Round("webhook", None, ANSWERS, None), Round("webhook", 25.0, ANSWERS, reading(200))]
+RESULTS = Results("A machine.", [PATCHBAY, OTHER], [reading(200)], ROUNDS, ["Node, since no"])
+
+
+def line(text: str, beginning: str) -> str:
+    [found] = [line for line in text.splitlines() if line.startswith(beginning)]
+    return found
+
+
+def test_the_table_has_a_line_for_each_server() -> None:
+    text = table(RESULTS)
+    cells = line(text, "Patchbay").split("  ")
+    assert [cell.strip() for cell in cells if cell][:6] == [
+        "Patchbay",
+        "rooms of two",
+        "900",
+        "1.00",
+        "1.00",
+        "–",
+    ]
+    assert "Left out: Node, since no." in text
+    assert "*" not in text
+
+
+def test_the_cost_of_a_bad_run_is_not_shown() -> None:
+    assert "  1.00  " in line(table(RESULTS), "A & B")
+    assert line(table(RESULTS), "A & B").count("1.00 ") == 1
+
+
+def test_a_server_that_takes_no_calls_is_shown_so() -> None:
+    none = Series("None", "rooms of two", [reading(50, heard=0.0)], None, False)
+    results = replace(RESULTS, series=[none])
+    assert "none" in line(table(results), "None")
+    ET.fromstring(chart(results.series))
+
+
+def test_a_spoiled_run_is_marked_and_explained() -> None:
+    spoiled = reading(900, generator_cpu=0.95)
+    results = replace(RESULTS, series=[replace(PATCHBAY, limit=spoiled, bounded=True)])
+    text = table(results)
+    assert "≥ 900*" in line(text, "Patchbay")
+    assert "Spoiled" in text
+
+
+def test_columns_stand_under_each_other() -> None:
+    lines = table(RESULTS).splitlines()
+    head = next(line for line in lines if line.startswith("one server core"))
+    row = line(table(RESULTS), "Patchbay")
+    assert head.index("calls in") == row.index("rooms of two")
+    assert len(row) == len(head)
+
+
+def test_requests_are_shown_with_what_the_calls_felt() -> None:
+    alone, beside = [line for line in table(RESULTS).splitlines() if line.startswith("webhook")]
+    assert "flat out" in alone
+    assert "1234" in alone
+    assert "25/s" in beside
+    assert "100.00%" in beside
+
+
+def test_the_document_is_json_that_holds_every_run() -> None:
+    endless = reading(300, latency_p99=float("inf"))
+    results = replace(RESULTS, series=[replace(PATCHBAY, readings=[endless])])
+    found = json.loads(document(results), parse_constant=lambda name: 1 / 0)
+    assert found["series"][0]["readings"][0]["latency_p99"] is None
+    assert found["series"][0]["limit"]["calls"] == 900
+    assert found["rounds"][0]["answers"]["rate"] == 1234.5
+
+
+def test_the_chart_is_well_formed_and_draws_each_server() -> None:
+    root = ET.fromstring(chart(RESULTS.series))
+    assert root.tag == SVG + "svg"
+    lines = root.findall(f"{SVG}polyline")
+    assert [len(line.attrib["points"].split()) for line in lines] == [3, 1]
+    words = [text.text for text in root.iter(f"{SVG}text")]
+    assert "A & B <server>" in words
+    assert "rooms of two: 900 calls" in words
+
+
+def test_more_calls_lie_further_right_and_more_cpu_lies_higher() -> None:
+    root = ET.fromstring(chart([PATCHBAY]))
+    [line] = root.findall(f"{SVG}polyline")
+    corners = [tuple(map(float, corner.split(","))) for corner in line.attrib["points"].split()]
+    across, down = zip(*corners, strict=True)
+    assert list(across) == sorted(across)
+    assert list(down) == sorted(down, reverse=True)

@@ -1,0 +1,72 @@
+"""What participants say in the benchmark, and how exactly a listener tells what it hears."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench import sound
+from service.media import g711
+from service.wire import FRAME_SAMPLES, Encoding
+
+MULAW, ALAW, LINEAR = Encoding.MULAW, Encoding.ALAW, Encoding.LINEAR
+
+
+def mixed(*said: tuple[int, int, Encoding]) -> np.ndarray:
+    """The sum of these frames, each given by seat, number and encoding, without a mixer."""
+    total = np.zeros(FRAME_SAMPLES, np.int64)
+    for seat, number, encoding in said:
+        total += g711.decode(sound.say(seat, number, encoding), encoding)
+    return np.clip(total, -32_768, 32_767).astype(np.int16)
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+def test_every_number_is_told_from_every_other(encoding: Encoding) -> None:
+    said = [sound.say(1, number, encoding) for number in range(sound.NUMBERS)]
+    heard = sound.listen(b"".join(said), 0, [MULAW, encoding], encoding)
+    assert heard.numbers[:, 1].tolist() == list(range(sound.NUMBERS))
+    assert heard.exact.all()
+
+
+def test_in_a_room_of_two_only_the_very_bytes_that_were_sent_are_exact() -> None:
+    said = sound.say(1, 9, MULAW)
+    for place in range(FRAME_SAMPLES):
+        changed = bytearray(said)
+        changed[place] ^= 1
+        assert not sound.listen(bytes(changed), 0, [MULAW, MULAW], MULAW).exact[0], place
+
+
+def test_a_mix_of_four_dialects_is_exact_in_each_of_them() -> None:
+    room = [MULAW, MULAW, ALAW, LINEAR]
+    said = [(seat, 10 + seat, encoding) for seat, encoding in enumerate(room)]
+    for listener, outbound in enumerate((MULAW, MULAW, MULAW, LINEAR)):
+        mix = mixed(*(one for one in said if one[0] != listener))
+        heard = sound.listen(g711.encode(mix, outbound), listener, room, outbound)
+        expected = [10, 11, 12, 13]
+        expected[listener] = -1
+        assert heard.numbers[0].tolist() == expected
+        assert heard.exact[0]
+
+
+def test_the_largest_room_is_heard_whole() -> None:
+    room = [MULAW] * sound.MAX_SEATS
+    mix = mixed(*((seat, seat, MULAW) for seat in range(1, sound.MAX_SEATS)))
+    heard = sound.listen(g711.encode(mix, MULAW), 0, room, MULAW)
+    assert heard.numbers[0].tolist() == [-1, *range(1, sound.MAX_SEATS)]
+    assert heard.exact[0]
+
+
+def test_whoever_is_not_heard_is_missed_and_the_mix_of_the_others_is_exact() -> None:
+    heard = sound.listen(g711.encode(mixed((1, 5, MULAW)), MULAW), 0, [MULAW] * 3, MULAW)
+    assert heard.numbers[0].tolist() == [-1, 5, -1]
+    assert heard.exact[0]
+
+
+def test_hearing_oneself_is_not_exact() -> None:
+    mix = mixed((0, 3, MULAW), (1, 3, MULAW))
+    assert not sound.listen(g711.encode(mix, MULAW), 0, [MULAW] * 2, MULAW).exact[0]
+
+
+def test_a_faded_frame_is_not_exact() -> None:
+    faded = (mixed((1, 3, LINEAR)) * np.linspace(0, 1, FRAME_SAMPLES)).astype(np.int16)
+    assert not sound.listen(g711.encode(faded, LINEAR), 0, [LINEAR] * 2, LINEAR).exact[0]
