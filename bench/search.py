@@ -10,8 +10,12 @@ from collections.abc import Callable, Sequence
 
 from bench.runs import Reading
 
-HEARD = 0.999
-"""Share of the frames that must be heard, and of those that must be sent."""
+ANSWERED = 0.999
+"""Share of its frames that a server must have sent."""
+
+HEARD = 0.995
+"""Share of the frames spoken that must be heard. One hiccup of the machine makes a delay grow, and
+a server that brings it down again has to leave a frame out: in twenty seconds that is 0.1 %."""
 
 EXACT = 0.99
 """Share of the frames heard that must be an exact mix. The rest is for fades over a gap."""
@@ -38,7 +42,7 @@ def faults(reading: Reading) -> list[str]:
         found.append(f"{reading.lost} sockets lost")
     if reading.heard < HEARD:
         found.append(f"{reading.heard:.2%} of frames heard")
-    if reading.answered < HEARD:
+    if reading.answered < ANSWERED:
         found.append(f"{reading.answered:.2%} of frames sent")
     if reading.exact < EXACT:
         found.append(f"{reading.exact:.1%} of mixes exact")
