@@ -8,8 +8,8 @@ from xml.sax.saxutils import escape
 from bench.results import Series
 from bench.search import faults
 
-WIDTH, HEIGHT = 860, 460
-LEFT, RIGHT, TOP, BOTTOM = 60, 250, 50, 50
+WIDTH, HEIGHT = 920, 460
+LEFT, RIGHT, TOP, BOTTOM = 60, 310, 50, 50
 
 COLOURS = ("#0b6e4f", "#1f78b4", "#7b3294", "#d95f02", "#a6761d", "#666666")
 """In the order of the series; dark enough on white, and apart for the colour-blind."""

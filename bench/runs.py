@@ -38,7 +38,7 @@ class Job:
     @property
     def warm_up(self) -> int:
         """Seconds before the window, in which the calls begin and the server comes to rest."""
-        return math.ceil(self.ramp) + 4 + self.calls // 300
+        return math.ceil(self.ramp) + 4 + self.calls // 400
 
     @property
     def first(self) -> int:

@@ -24,7 +24,7 @@ class Kind:
     dialects: tuple[str, ...] = ("twilio",)
 
     def __str__(self) -> str:
-        mixed = " of four dialects" if len(self.dialects) > 1 else ""
+        mixed = ", four dialects" if len(self.dialects) > 1 else ""
         return f"rooms of {self.room_size}{mixed}"
 
 
