@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -74,7 +75,7 @@ def shuffled(draw: st.DrawFn, document: object) -> object:
     return {key: shuffled(draw, document[key]) for key in keys}
 
 
-class WireContract:
+class WireContract(ABC):
     """The laws of a dialect, judged by its documented messages.
 
     ``start`` is a full start message and ``started`` what it means. ``media`` is a full audio
@@ -91,8 +92,9 @@ class WireContract:
     encoded: ClassVar[tuple[tuple[Command, Document], ...]]
     early: ClassVar[frozenset[str]]
 
+    @abstractmethod
     def new_wire(self) -> Wire:
-        raise NotImplementedError
+        """A wire that has read nothing yet."""
 
     def started_wire(self) -> Wire:
         wire = self.new_wire()
