@@ -20,10 +20,9 @@ class Seating:
     Rooms of one size that stand next to each other are mixed together.
     """
 
-    __slots__ = ("_blocks", "rows")
+    __slots__ = ("_blocks",)
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        self.rows = sum(sizes)
         self._blocks: list[tuple[int, int, int]] = []
         start = 0
         for size, rooms in groupby(sizes):
