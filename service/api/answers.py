@@ -15,7 +15,7 @@ from flask import Response, current_app, g
 from flask.json.provider import JSONProvider
 from marshmallow import Schema
 
-from service.api.schemas import PageInfo
+from service.api.schemas.fields import PageInfo
 from service.model import Page
 
 P = ParamSpec("P")

@@ -12,7 +12,7 @@ from flask import g, request
 from marshmallow import ValidationError
 
 from service.api.requests import switchboard
-from service.api.schemas import IDENTIFIER
+from service.api.schemas.fields import IDENTIFIER
 from service.errors import Forbidden, Unauthorized
 from service.tokens import NOT_VALID, Grant, verify
 

@@ -14,7 +14,7 @@ from flask import Blueprint
 from service.api.answers import answer
 from service.api.auth import granted, require_participant
 from service.api.requests import body, query, switchboard
-from service.api.schemas import CallData, CallFilter, CallToEnd
+from service.api.schemas.calls import CallData, CallFilter, CallToEnd
 from service.errors import Forbidden
 from service.model import Call, Page
 

@@ -8,7 +8,7 @@ from flask import Blueprint
 
 from service.api.answers import answer
 from service.api.requests import body, switchboard, warn
-from service.api.schemas import ConnectorChanges, ConnectorData, NewConnector
+from service.api.schemas.connectors import ConnectorChanges, ConnectorData, NewConnector
 from service.errors import Invalid
 from service.model import Connector
 from service.tokens import new_connector_id, new_webhook_key

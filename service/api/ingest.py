@@ -9,7 +9,7 @@ from flask import Blueprint
 from service.api.answers import answer
 from service.api.auth import granted, require_participant
 from service.api.requests import body, public_base, switchboard, warn
-from service.api.schemas import IngestSessionData, NewIngestSession
+from service.api.schemas.ingest import IngestSessionData, NewIngestSession
 from service.model import Participant
 from service.tokens import REF_SECONDS, new_participant_id
 

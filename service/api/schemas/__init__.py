@@ -1,0 +1,1 @@
+"""The shapes of requests and answers as marshmallow schemas, a module for each resource."""

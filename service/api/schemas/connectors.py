@@ -1,0 +1,39 @@
+"""Connectors as they are sent and answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from service.api.requests import public_base
+from service.api.schemas.fields import IDENTIFIER, Instant, ProviderName, Request, Text, at_most
+
+
+class WebhookUrl(fields.String):
+    """The address to paste into the provider's console, made from the connector's key."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
+        return f"{public_base()}/v2/hooks/{obj.provider}/{value}"
+
+
+class ConnectorChanges(Request):
+    name = Text(allow_none=True, validate=at_most(128))
+    default_room_id = Text(data_key="defaultRoomId", allow_none=True, validate=IDENTIFIER)
+    default_rule_id = Text(data_key="defaultRuleId", allow_none=True, validate=IDENTIFIER)
+    region = Text(allow_none=True, validate=at_most(32))
+
+
+class NewConnector(ConnectorChanges):
+    provider = ProviderName(required=True)
+
+
+class ConnectorData(Schema):
+    id = fields.String()
+    provider = fields.String()
+    name = fields.String()
+    webhook_key = WebhookUrl(data_key="webhookUrl")
+    default_room_id = fields.String(data_key="defaultRoomId")
+    default_rule_id = fields.String(data_key="defaultRuleId")
+    region = fields.String()
+    created_at = Instant(data_key="createdAt")
