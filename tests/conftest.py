@@ -17,11 +17,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from clocks import FakeClock
+from hypothesis import settings
 
 from service.storage.database import Database
 from service.storage.tables import metadata
 
 LOCAL_POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/test"
+
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("patchbay", deadline=None)
+settings.load_profile("patchbay")
 
 
 @pytest.fixture
