@@ -102,3 +102,11 @@ steps = Table(
     Column("status", String, nullable=False),
     Column("detail", String),
 )
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("room_id", String, primary_key=True),
+    Column("custom_room_id", String, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+)
