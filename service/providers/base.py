@@ -16,6 +16,9 @@ from service.model import Refusal
 from service.providers.numbers import e164
 from service.wire import Wire
 
+KEY_SECONDS = 10
+"""How long a caller may take to press the first key, and on most providers each one after it."""
+
 MAX_FIELD = 256
 """Characters kept of a caller or callee, and allowed in a call id."""
 
@@ -78,12 +81,14 @@ class Provider(ABC):
 
     ``name`` is the name of the module. ``call_id_field``, ``cause_field`` and ``over_statuses`` say
     where a webhook names the call, why it ended and which of its statuses mean that it has;
-    ``tells_progress`` whether its status also tells that the call has been answered.
+    ``tells_progress`` whether its status also tells that the call has been answered. ``speak_verb``
+    is its markup's word for reading a text out.
     """
 
     name: ClassVar[str]
     call_id_field: ClassVar[str] = "CallSid"
     cause_field: ClassVar[str] = "CallStatus"
+    speak_verb: ClassVar[str] = "Say"
     tells_progress: ClassVar[bool] = True
     over_statuses: ClassVar[frozenset[str]] = frozenset(
         ("completed", "busy", "no-answer", "failed", "canceled")
@@ -120,11 +125,24 @@ class Provider(ABC):
     def answer(self, media_url: str, ref: str, again: str | None) -> Markup:
         """Stream to ``media_url``; after the stream ask ``again``, or hang up where it is None."""
         stream = self.stream(media_url, ref)
-        if again is None:
-            return Markup.of(stream, Element("Hangup"))
-        redirect = Element("Redirect", method="POST")
-        redirect.text = again
-        return Markup.of(stream, redirect)
+        return Markup.of(stream, Element("Hangup") if again is None else _redirect(again))
+
+    def ask(self, prompt: str, digits: int, action: str) -> Markup:
+        """Have the caller press so many keys and send them to ``action``, or nothing after a while.
+
+        Providers go on with the markup where no key is pressed, so that it leads there as well.
+        """
+        gather = self.gather(digits, action)
+        gather.append(self._speak(prompt))
+        return Markup.of(gather, _redirect(action))
+
+    @abstractmethod
+    def gather(self, digits: int, action: str) -> Element:
+        """The verb that collects keys, up to so many or the hash key, around what is said."""
+
+    def digits(self, hook: Webhook) -> str:
+        """The keys that were pressed; empty where there were none."""
+        return hook.get("Digits") or ""
 
     @abstractmethod
     def stream(self, media_url: str, ref: str) -> Element:
@@ -138,6 +156,10 @@ class Provider(ABC):
         """End a call that has been answered."""
         return Markup.of(Element("Hangup"))
 
+    def dismiss(self, text: str) -> Markup:
+        """Say a last sentence to a caller who has been answered, and end the call."""
+        return Markup.of(self._speak(text), Element("Hangup"))
+
     def nothing(self) -> Markup:
         """The answer to a ``Notice``."""
         return Markup.of()
@@ -145,6 +167,17 @@ class Provider(ABC):
     @abstractmethod
     def wire(self) -> Wire:
         """A fresh state machine for one media socket."""
+
+    def _speak(self, text: str) -> Element:
+        verb = Element(self.speak_verb)
+        verb.text = text
+        return verb
+
+
+def _redirect(url: str) -> Element:
+    redirect = Element("Redirect", method="POST")
+    redirect.text = url
+    return redirect
 
 
 def _printable(value: str) -> str:

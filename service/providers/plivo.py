@@ -1,6 +1,7 @@
 """Plivo: XML and Audio Streaming.
 
 https://plivo.com/docs/voice/xml/audio-streaming
+https://plivo.com/docs/voice/xml/input
 https://plivo.com/docs/voice-agents/audio-streaming/concepts/audio-streaming-reference
 """
 
@@ -12,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 from service.errors import RemoteError
 from service.model import Refusal
-from service.providers.base import Markup, Provider, Webhook
+from service.providers.base import KEY_SECONDS, Markup, Provider, Webhook
 from service.providers.dialect import PhoneWire, encoding
 from service.providers.messages import (
     Document,
@@ -38,6 +39,7 @@ class Plivo(Provider):
     name = "plivo"
     call_id_field = "CallUUID"
     cause_field = "HangupCause"
+    speak_verb = "Speak"
     over_statuses = frozenset(("completed", "busy", "no-answer", "failed", "timeout", "cancel"))
 
     def is_over(self, hook: Webhook) -> bool:
@@ -59,6 +61,22 @@ class Plivo(Provider):
         )
         stream.text = media_url
         return stream
+
+    def gather(self, digits: int, action: str) -> Element:
+        # Without log="false" Plivo would write the keys into its own logs, and its pause between
+        # two keys is 2 seconds if nothing is said about it.
+        return Element(
+            "GetDigits",
+            action=action,
+            method="POST",
+            numDigits=str(digits),
+            timeout=str(KEY_SECONDS),
+            digitTimeout=str(KEY_SECONDS),
+            finishOnKey="#",
+            retries="1",
+            redirect="true",
+            log="false",
+        )
 
     def refuse(self, reason: Refusal) -> Markup:
         # Plivo has no Reject verb; a Hangup with a reason, standing first, does not answer.

@@ -1,6 +1,7 @@
 """Telnyx: TeXML and media streaming.
 
 https://developers.telnyx.com/docs/voice/programmable-voice/texml-verbs/stream
+https://developers.telnyx.com/docs/voice/programmable-voice/texml-verbs/gather
 https://developers.telnyx.com/docs/voice/programmable-voice/media-streaming
 """
 
@@ -11,7 +12,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from service.errors import RemoteError
 from service.model import Refusal
-from service.providers.base import Markup, Provider
+from service.providers.base import KEY_SECONDS, Markup, Provider
 from service.providers.dialect import PhoneWire, encoding
 from service.providers.messages import (
     Document,
@@ -58,6 +59,17 @@ class Telnyx(Provider):
         )
         SubElement(stream, "Parameter", name="ref", value=ref)
         return connect
+
+    def gather(self, digits: int, action: str) -> Element:
+        # There is no method here: the action is asked by the method of the application.
+        return Element(
+            "Gather",
+            input="dtmf",
+            action=action,
+            numDigits=str(digits),
+            timeout=str(KEY_SECONDS),
+            finishOnKey="#",
+        )
 
     def refuse(self, reason: Refusal) -> Markup:
         return Markup.of(Element("Reject", reason=reason))

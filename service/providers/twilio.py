@@ -1,6 +1,7 @@
 """Twilio: TwiML and Media Streams.
 
 https://www.twilio.com/docs/voice/twiml/stream
+https://www.twilio.com/docs/voice/twiml/gather
 https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from xml.etree.ElementTree import Element, SubElement
 
 from service.model import Refusal
-from service.providers.base import Markup, Provider
+from service.providers.base import KEY_SECONDS, Markup, Provider
 from service.providers.dialect import PhoneWire, encoding
 from service.providers.messages import Document, optional_section, optional_text, section, text
 from service.wire import Encoding, Event, Played, Started
@@ -28,6 +29,17 @@ class Twilio(Provider):
         stream = SubElement(connect, "Stream", url=media_url)
         SubElement(stream, "Parameter", name="ref", value=ref)
         return connect
+
+    def gather(self, digits: int, action: str) -> Element:
+        return Element(
+            "Gather",
+            input="dtmf",
+            action=action,
+            method="POST",
+            numDigits=str(digits),
+            timeout=str(KEY_SECONDS),
+            finishOnKey="#",
+        )
 
     def refuse(self, reason: Refusal) -> Markup:
         return Markup.of(Element("Reject", reason=reason))

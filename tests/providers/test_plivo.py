@@ -227,6 +227,34 @@ def test_the_answer_is_what_the_official_builder_writes(again: str | None) -> No
     assert canonical(PROVIDER.answer(url, "REF", again).text) == canonical(official.to_string())
 
 
+def test_a_question_is_what_the_official_builder_writes() -> None:
+    action = "https://voice.example.com/gather?try=1&b=<2>"
+    official = plivoxml.ResponseElement()
+    gather = plivoxml.GetDigitsElement(
+        action=action,
+        method="POST",
+        num_digits=6,
+        timeout=10,
+        digit_timeout=10,
+        finish_on_key="#",
+        retries=1,
+        redirect=True,
+        log=False,
+    )
+    official.add(gather.add_speak("Your PIN, please."))
+    official.add(plivoxml.RedirectElement(action, method="POST"))
+    markup = PROVIDER.ask("Your PIN, please.", 6, action)
+    assert canonical(markup.text) == canonical(official.to_string())
+
+
+def test_a_dismissal_is_what_the_official_builder_writes() -> None:
+    official = plivoxml.ResponseElement()
+    official.add(plivoxml.SpeakElement("Goodbye & thanks."))
+    official.add(plivoxml.HangupElement())
+    markup = PROVIDER.dismiss("Goodbye & thanks.")
+    assert canonical(markup.text) == canonical(official.to_string())
+
+
 @pytest.mark.parametrize("reason", list(Refusal))
 def test_a_refusal_is_what_the_official_builder_writes(reason: Refusal) -> None:
     official = plivoxml.ResponseElement()

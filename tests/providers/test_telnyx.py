@@ -247,6 +247,19 @@ def test_the_answer_is_the_documented_markup() -> None:
     assert canonical(markup.text) == canonical(documented)
 
 
+def test_a_question_is_the_documented_markup() -> None:
+    """Its Gather has no method; what else it has is in the documentation's table of attributes."""
+    documented = """<Response>
+      <Gather input="dtmf" action="https://voice.example.com/gather?try=1" numDigits="6"
+              timeout="10" finishOnKey="#">
+        <Say>Your PIN, please.</Say>
+      </Gather>
+      <Redirect method="POST">https://voice.example.com/gather?try=1</Redirect>
+    </Response>"""
+    markup = PROVIDER.ask("Your PIN, please.", 6, "https://voice.example.com/gather?try=1")
+    assert canonical(markup.text) == canonical(documented)
+
+
 @pytest.mark.parametrize("reason", list(Refusal))
 def test_a_refusal_rejects_the_call(reason: Refusal) -> None:
     expected = f'<Response><Reject reason="{reason}"/></Response>'

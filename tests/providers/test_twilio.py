@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 from provider_contract import ProviderContract
-from twilio.twiml.voice_response import Connect, VoiceResponse
+from twilio.twiml.voice_response import Connect, Gather, VoiceResponse
 from wire_contract import FRAME, compact
 
 from service.errors import RemoteError
@@ -162,6 +162,26 @@ def test_the_answer_is_what_the_official_builder_writes(again: str | None) -> No
     else:
         official.redirect(again, method="POST")
     assert canonical(PROVIDER.answer(url, "REF", again).text) == canonical(str(official))
+
+
+def test_a_question_is_what_the_official_builder_writes() -> None:
+    action = "https://voice.example.com/gather?try=1&b=<2>"
+    official = VoiceResponse()
+    gather = Gather(
+        input="dtmf", action=action, method="POST", num_digits=6, timeout=10, finish_on_key="#"
+    )
+    gather.say("Your PIN, please.")
+    official.append(gather)
+    official.redirect(action, method="POST")
+    markup = PROVIDER.ask("Your PIN, please.", 6, action)
+    assert canonical(markup.text) == canonical(str(official))
+
+
+def test_a_dismissal_is_what_the_official_builder_writes() -> None:
+    official = VoiceResponse()
+    official.say("Goodbye & thanks.")
+    official.hangup()
+    assert canonical(PROVIDER.dismiss("Goodbye & thanks.").text) == canonical(str(official))
 
 
 @pytest.mark.parametrize("reason", list(Refusal))
