@@ -24,10 +24,15 @@ from service.model import (
 )
 from service.providers.base import Provider
 from service.providers.websocket import WebSocketWire
+from service.routing import Existing, Fresh, Named, place
+from service.rules import Rule
 from service.settings import Settings
 from service.storage.calls import Calls, Used
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from service.storage.pins import Pins
+from service.storage.rooms import Room, Rooms
+from service.storage.rules import Rules
 from service.times import Clock
 
 logger = logging.getLogger(__name__)
@@ -51,6 +56,9 @@ class Switchboard:
         self.clock = clock
         self.connectors = Connectors(database)
         self.calls = Calls(database)
+        self.pins = Pins(database)
+        self.rooms = Rooms(database)
+        self.rules = Rules(database)
         self.draining = False
         """Set once the process has been told to end: it takes no new calls."""
         self._database = database
@@ -88,6 +96,17 @@ class Switchboard:
             raise Busy(f"All {self.settings.max_calls} calls are taken.")
         return call, ref
 
+    def room(self, decision: Rule | Existing, caller: str, callee: str) -> Room:
+        """The room of a call; one that does not exist is created."""
+        at = self.clock.now()
+        match place(decision, caller, callee, self.settings.api_secret):
+            case Existing(room_id):
+                return self.rooms.ensure(room_id, at)
+            case Named(custom_room_id):
+                return self.rooms.named(custom_room_id, at)
+            case Fresh():
+                return self.rooms.ensure(tokens.new_room_id(), at)
+
     def claim(self, provider_name: str, ref: str) -> LegSpec:
         """What the engine needs to adopt the socket that was opened with this reference.
 
@@ -112,6 +131,7 @@ class Switchboard:
             session_id=call.session_id,
             provider_call_id=call.provider_call_id if provider else None,
             ref=ref if provider else None,
+            dtmf=call.dtmf,
         )
 
     def end(self, call_id: str) -> Call:
@@ -123,7 +143,7 @@ class Switchboard:
     def hang_up(self, call: Call, reason: EndReason, detail: str | None) -> None:
         """End a call in storage first, so that the provider's next question finds it ended."""
         status = CallStatus.ENDED
-        if call.status is CallStatus.INCOMING and reason is not EndReason.ENDED_BY_API:
+        if call.status.is_waiting and reason is not EndReason.ENDED_BY_API:
             status = CallStatus.ABANDONED
         if self.calls.end(call.id, status, reason, self.clock.now(), detail=detail) is None:
             return
@@ -171,7 +191,8 @@ class Switchboard:
         """End the calls whose time is up: never connected, not come back, or too long."""
         now = self.clock.now()
         for call in self.calls.unclaimed(now):
-            self.hang_up(call, EndReason.NO_SOCKET, None)
+            reason = EndReason.NO_PIN if call.awaits_pin else EndReason.NO_SOCKET
+            self.hang_up(call, reason, None)
         for call in self.calls.lost(now - REATTACH_SECONDS * 1000):
             self.hang_up(call, EndReason.CONNECTION_LOST, None)
         for call in self.calls.overlong(now - self.settings.max_call_seconds * 1000):

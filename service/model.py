@@ -20,9 +20,13 @@ WEBSOCKET = "websocket"
 
 
 class CallStatus(StrEnum):
-    """Where a call stands. It only moves forward: incoming, then answered, then one of the ends."""
+    """Where a call stands. It only moves forward: incoming, then answered, then one of the ends.
+
+    A caller who was asked for a PIN and knew it is ``verified`` before being answered.
+    """
 
     INCOMING = "incoming"
+    VERIFIED = "verified"
     ANSWERED = "answered"
     ENDED = "ended"
     REJECTED = "rejected"
@@ -31,10 +35,16 @@ class CallStatus(StrEnum):
 
     @property
     def is_live(self) -> bool:
-        return self in (CallStatus.INCOMING, CallStatus.ANSWERED)
+        return self in LIVE
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the caller has not been in a room yet."""
+        return self in WAITING
 
 
-LIVE = (CallStatus.INCOMING, CallStatus.ANSWERED)
+WAITING = (CallStatus.INCOMING, CallStatus.VERIFIED)
+LIVE = (*WAITING, CallStatus.ANSWERED)
 
 
 class EndReason(StrEnum):
@@ -48,6 +58,8 @@ class EndReason(StrEnum):
     PROTOCOL_ERROR = "protocol-error"
     REPLACED = "replaced"
     NO_ROUTE = "no-route"
+    NOT_ALLOWED = "not-allowed"
+    NO_PIN = "no-pin"
     BUSY = "busy"
 
 
@@ -55,6 +67,8 @@ class LadderEvent(StrEnum):
     """One rung of a call's ladder, in the order in which a good call climbs it."""
 
     WEBHOOK = "webhook"
+    PIN = "pin"
+    VERIFIED = "verified"
     MARKUP = "markup"
     SOCKET = "socket"
     START = "start"
@@ -127,16 +141,16 @@ class Call:
     end_reason: EndReason | None = None
     leg_id: str | None = None
     attempts: int = 0
+    pin_tries: int = 0
+    hides_number: bool = False
+    dtmf: bool = True
     stats: Mapping[str, Any] | None = None
     steps: tuple[Step, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where a call goes."""
-
-    room_id: str
-    rule_id: str | None = None
+    @property
+    def awaits_pin(self) -> bool:
+        """Whether the caller was asked for a PIN and has not entered it yet."""
+        return self.status is CallStatus.INCOMING and self.pin_tries > 0
 
 
 class Refusal(StrEnum):

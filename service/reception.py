@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from service import tokens
+from service import routing, tokens
 from service.calls import Switchboard
+from service.doorkeeper import Doorkeeper
 from service.errors import Conflict, NotFound
 from service.model import (
     Call,
@@ -20,67 +21,18 @@ from service.model import (
     Connector,
     EndReason,
     LadderEvent,
-    Participant,
     Refusal,
     Step,
 )
-from service.providers.base import Arrival, Markup, Notice, Provider, Webhook
-from service.routing import resolve
-from service.times import Millis
+from service.providers.base import Markup, Notice, Provider, Webhook
+from service.routing import Existing
+from service.rules import Rule
+from service.visits import Visit
 
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
 """Markup answers without audio in between. Whoever asks more often is in a loop."""
-
-PHONE_METADATA = {"sipUser": True, "callType": "inbound"}
-"""What VideoSDK's agents recognise a phone by."""
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One webhook of one call. ``base`` is the public origin without a trailing slash."""
-
-    provider: Provider
-    connector: Connector
-    arrival: Arrival
-    base: str
-    at: Millis
-
-    def call(self, status: CallStatus, room_id: str | None, rule_id: str | None) -> Call:
-        """The call as its first webhook makes it."""
-        return Call(
-            id=tokens.new_call_id(),
-            provider=self.provider.name,
-            provider_call_id=self.arrival.call_id,
-            connector_id=self.connector.id,
-            room_id=room_id,
-            rule_id=rule_id,
-            session_id=None,
-            caller=self.arrival.caller,
-            callee=self.arrival.callee,
-            status=status,
-            participant=Participant(
-                tokens.new_participant_id(), self.arrival.caller, PHONE_METADATA
-            ),
-            region=self.connector.region,
-            started_at=self.at,
-        )
-
-    def step(self, event: LadderEvent, at: Millis, detail: str | None = None) -> Step:
-        return Step(event, at, CallStatus.INCOMING, detail)
-
-    def stream(self, ref: str, *, reattach: bool) -> Markup:
-        name = self.provider.name
-        media_url = f"ws{self.base.removeprefix('http')}/{name}/{ref}"
-        again = f"{self.base}/v2/hooks/{name}/{self.connector.webhook_key}"
-        return self.provider.answer(media_url, ref, again if reattach else None)
-
-    def refuse(self, refusal: Refusal) -> Markup:
-        """Turn the caller away: a call that is up already can only be hung up."""
-        if self.arrival.in_progress:
-            return self.provider.hang_up()
-        return self.provider.refuse(refusal)
 
 
 class Reception:
@@ -89,6 +41,7 @@ class Reception:
         self._settings = switchboard.settings
         self._clock = switchboard.clock
         self._calls = switchboard.calls
+        self._doorkeeper = Doorkeeper(switchboard)
         self._providers = providers
 
     def recognise(self, provider_name: str, key: str) -> Connector:
@@ -100,6 +53,44 @@ class Reception:
 
     def answer(self, connector: Connector, hook: Webhook, base: str) -> Markup:
         """Markup for one webhook. Raises ``RemoteError`` for one the provider would not send."""
+        visited = self._receive(connector, hook, base)
+        if isinstance(visited, Markup):
+            return visited
+        visit, call = visited
+        if call is None:
+            try:
+                return self._admit(visit)
+            except Conflict:
+                # The same webhook came twice at once, and the other one was faster.
+                call = self._calls.find(connector.id, visit.arrival.call_id)
+        return visit.provider.hang_up() if call is None else self._answer_again(visit, call)
+
+    def gather(self, connector: Connector, hook: Webhook, base: str) -> Markup:
+        """Markup for the keys that a caller pressed, or did not, when asked for a PIN.
+
+        Raises ``RemoteError`` like ``answer``.
+        """
+        visited = self._receive(connector, hook, base)
+        if isinstance(visited, Markup):
+            return visited
+        visit, call = visited
+        if call is None:
+            return visit.provider.hang_up()
+        markup = self._doorkeeper.hear(visit, call, hook)
+        if markup is None:
+            # A second answer to the same question: whatever it says, it changes nothing.
+            markup = self._answer_again(visit, self._calls.get(call.id))
+        return markup
+
+    def busy(self, provider_name: str) -> Markup | None:
+        """What a caller should hear when no better answer can be given."""
+        provider = self._providers.get(provider_name)
+        return provider.refuse(Refusal.BUSY) if provider else None
+
+    def _receive(
+        self, connector: Connector, hook: Webhook, base: str
+    ) -> Markup | tuple[Visit, Call | None]:
+        """What is asked of us and for which known call; the answer where it was only news."""
         at = self._clock.now()
         provider = self._providers[connector.provider]
         news = provider.parse(hook)
@@ -108,67 +99,76 @@ class Reception:
             if call is not None and news.over:
                 self._switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, news.detail)
             return provider.nothing()
-        visit = Visit(provider, connector, news, base, at)
-        if call is None:
-            try:
-                return self._admit(visit)
-            except Conflict:
-                # The same webhook came twice at once, and the other one was faster.
-                call = self._calls.find(connector.id, news.call_id)
-        return provider.hang_up() if call is None else self._answer_again(visit, call)
-
-    def busy(self, provider_name: str) -> Markup | None:
-        """What a caller should hear when no better answer can be given."""
-        provider = self._providers.get(provider_name)
-        return provider.refuse(Refusal.BUSY) if provider else None
+        return Visit(provider, connector, news, self._settings, base, at), call
 
     def _admit(self, visit: Visit) -> Markup:
         """Answer the first webhook of a call. Raises ``Conflict`` where it is not the first."""
-        if self._switchboard.draining:
-            return self._turn_away(visit, Refusal.BUSY)
-        route = resolve(visit.connector)
-        if isinstance(route, Refusal):
-            return self._turn_away(visit, route)
-        ref = tokens.new_ref()
-        now = self._clock.now()
+        # Before a room is made for it; that there really is room is for storage to say.
+        if self._switchboard.draining or self._calls.live() >= self._settings.max_calls:
+            return self._turn_away(visit, EndReason.BUSY, None)
+        caller, callee = visit.arrival.caller, visit.arrival.callee
+        dialled, default = self._switchboard.rules.for_call(callee, visit.connector.default_rule_id)
+        decision = routing.resolve(visit.connector, caller, dialled, default)
+        if decision is EndReason.NOT_ALLOWED:
+            return self._turn_away(visit, decision, dialled or default)
+        if isinstance(decision, EndReason):
+            return self._turn_away(visit, decision, None)
+        rule = decision if isinstance(decision, Rule) else None
+        call = replace(visit.call(CallStatus.INCOMING, rule), attempts=1)
+        if rule is not None and rule.room.pin is not None:
+            markup = self._doorkeeper.ask(visit, call, rule.room.pin)
+        else:
+            markup = self._let_in(visit, call, decision)
+        return markup or self._turn_away(visit, EndReason.BUSY, rule)
+
+    def _let_in(self, visit: Visit, call: Call, decision: Rule | Existing) -> Markup | None:
+        """Admit a new call to its room. ``None`` where there is no room for more calls."""
+        room = self._switchboard.room(decision, call.caller, call.callee)
+        ref, now = tokens.new_ref(), self._clock.now()
         call = replace(
-            visit.call(CallStatus.INCOMING, route.room_id, route.rule_id),
+            call,
+            room_id=room.id,
             expires_at=now + tokens.REF_SECONDS * 1000,
-            attempts=1,
             steps=(visit.step(LadderEvent.WEBHOOK, visit.at), visit.step(LadderEvent.MARKUP, now)),
         )
         if not self._calls.admit(call, tokens.digest(ref), self._settings.max_calls):
-            return self._turn_away(visit, Refusal.BUSY)
+            return None
         logger.info("call %s: %s to room %s", call.id, call.provider, call.room_id)
-        return visit.stream(ref, reattach=self._settings.reattach)
+        return visit.stream(ref, call.region)
 
-    def _turn_away(self, visit: Visit, refusal: Refusal) -> Markup:
+    def _turn_away(self, visit: Visit, reason: EndReason, rule: Rule | None) -> Markup:
         now = self._clock.now()
-        reason = EndReason.BUSY if refusal is Refusal.BUSY else EndReason.NO_ROUTE
         end = Step(LadderEvent.END, now, CallStatus.REJECTED, reason)
         call = replace(
-            visit.call(CallStatus.REJECTED, None, None),
+            visit.call(CallStatus.REJECTED, rule),
             ended_at=now,
             end_reason=reason,
             steps=(visit.step(LadderEvent.WEBHOOK, visit.at), end),
         )
         self._calls.add(call)
         logger.warning("call %s: %s refused: %s", call.id, call.provider, reason)
-        return visit.refuse(refusal)
+        return self._refuse(visit, reason)
+
+    def _refuse(self, visit: Visit, reason: EndReason | None) -> Markup:
+        busy = reason is EndReason.BUSY
+        return visit.refuse(Refusal.BUSY if busy else Refusal.REJECTED)
 
     def _answer_again(self, visit: Visit, call: Call) -> Markup:
         """The provider asks again: a first answer got lost, or the socket is gone."""
         if call.status is CallStatus.REJECTED:
-            busy = call.end_reason is EndReason.BUSY
-            return visit.refuse(Refusal.BUSY if busy else Refusal.REJECTED)
+            if call.pin_tries:
+                return self._doorkeeper.dismiss(visit)
+            return self._refuse(visit, call.end_reason)
         if call.attempts >= MAX_ATTEMPTS:
             detail = f"asked {MAX_ATTEMPTS} times without audio in between"
             self._switchboard.hang_up(call, EndReason.CONNECTION_LOST, detail)
             return visit.provider.hang_up()
+        if call.awaits_pin:
+            return self._doorkeeper.repeat(visit, call) or visit.provider.hang_up()
         ref = tokens.new_ref()
         now = self._clock.now()
         steps = (visit.step(LadderEvent.WEBHOOK, visit.at), visit.step(LadderEvent.MARKUP, now))
         expires_at = now + tokens.REF_SECONDS * 1000
         if self._calls.reissue(call.id, tokens.digest(ref), expires_at, steps) is None:
             return visit.provider.hang_up()
-        return visit.stream(ref, reattach=self._settings.reattach)
+        return visit.stream(ref, call.region)

@@ -16,6 +16,7 @@ from service.errors import SettingsError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,11 @@ class Settings:
     log_level: str = "info"
     log_format: str = "text"
     trust_proxy: int = 0
+    regions: Mapping[str, str] = field(default_factory=dict)
+
+    def media_base(self, region: str | None, public_base: str) -> str:
+        """Where media sockets of a region are opened, without a trailing slash."""
+        return self.regions.get(region or "", f"ws{public_base.removeprefix('http')}")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -53,6 +59,7 @@ class Settings:
             log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS, "info"),
             log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS),
             trust_proxy=_integer(env, "TRUST_PROXY", 0, 0, 10),
+            regions=_regions(env, "REGIONS"),
         )
 
 
@@ -89,23 +96,50 @@ def _origin(env: Mapping[str, str], name: str) -> str | None:
     text = env.get(name, "").strip().rstrip("/")
     if not text:
         return None
-    sentence = (
-        f"{name} must be a URL such as https://voice.example.com, in ASCII, without query or user."
-    )
+    if _scheme(text) not in ("http", "https"):
+        raise SettingsError(
+            f"{name} must be a URL such as https://voice.example.com, in ASCII, "
+            "without query or user."
+        )
+    return text
+
+
+def _regions(env: Mapping[str, str], name: str) -> Mapping[str, str]:
+    """``us002=wss://…,in002=wss://…``: addresses that every provider would dial."""
+    regions: dict[str, str] = {}
+    for pair in filter(None, map(str.strip, env.get(name, "").split(","))):
+        region, _, url = pair.partition("=")
+        url = url.strip().rstrip("/")
+        host = urlsplit(url).hostname if _scheme(url) in ("ws", "wss") else None
+        if (
+            not re.fullmatch("[a-z0-9]{1,32}", region.strip())
+            or region.strip() in regions
+            or host is None
+            or (url.startswith("ws:") and host not in LOOPBACK)
+        ):
+            raise SettingsError(
+                f"{name} must be a list such as us002=wss://us.example.com,in002=wss://…, each "
+                "region once, without query or user."
+            )
+        regions[region.strip()] = url
+    return regions
+
+
+def _scheme(text: str) -> str | None:
+    """The scheme of a URL, where it is one that can be put into markup as it is."""
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise SettingsError(sentence) from None
+        return None
     if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
+        not parts.hostname
         or port == 0
         or "@" in parts.netloc
         or re.search(r"[^!-~]|[?#<>\"'\\]", text)
     ):
-        raise SettingsError(sentence)
-    return text
+        return None
+    return parts.scheme
 
 
 def _database(env: Mapping[str, str], name: str, data_dir: Path) -> str:

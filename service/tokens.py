@@ -7,6 +7,7 @@ API. Everything random comes from ``secrets``.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 import string
 import uuid
@@ -64,6 +65,14 @@ def new_session_id() -> str:
     return secrets.token_hex(12)
 
 
+def new_rule_id() -> str:
+    return "rr_" + _random(LOWER, 16)
+
+
+def new_room_id() -> str:
+    return "-".join(_random(LOWER, 4) for _ in range(3))
+
+
 def new_call_id() -> str:
     return str(uuid.uuid4())
 
@@ -75,6 +84,11 @@ def new_leg_id() -> str:
 def digest(secret: str) -> str:
     """What is stored of a reference, so that a copy of the database opens no socket."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def pseudonym(secret: str, text: str) -> str:
+    """A stable name for ``text`` from which nobody without the secret can learn it."""
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()[:24]
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,15 @@ class Desk:
             **fields,
         }
         known = self.reception.recognise(name, connector.webhook_key)
-        return fromstring(self.reception.answer(known, Webhook(tuple(params.items())), BASE).text)
+        ask = self.reception.gather if "try" in params else self.reception.answer
+        return fromstring(ask(known, Webhook(tuple(params.items())), BASE).text)
+
+    def press(self, connector: Connector, digits: str, tries: int, **fields: str) -> Element:
+        """The markup after keys were pressed, or none were, when asked for a PIN."""
+        pressed = {"Digits": digits} if digits else {}
+        return self.ring(
+            connector, CallStatus="in-progress", **{"try": str(tries)}, **pressed, **fields
+        )
 
     def call(self, connector: Connector) -> Any:
         """The stored call of the provider's usual call id, with its ladder."""

@@ -31,6 +31,7 @@ def test_defaults_need_only_the_key_pair(tmp_path: Path, monkeypatch: pytest.Mon
         log_level="info",
         log_format="text",
         trust_proxy=0,
+        regions={},
     )
 
 
@@ -46,6 +47,7 @@ def test_every_variable_is_read() -> None:
         LOG_LEVEL="debug",
         LOG_FORMAT="json",
         TRUST_PROXY="2",
+        REGIONS="us002=wss://us.example.com, in002=wss://in.example.com:8443/voice/",
     )
     assert read == Settings(
         api_key="key",
@@ -60,6 +62,7 @@ def test_every_variable_is_read() -> None:
         log_level="debug",
         log_format="json",
         trust_proxy=2,
+        regions={"us002": "wss://us.example.com", "in002": "wss://in.example.com:8443/voice"},
     )
 
 
@@ -84,6 +87,7 @@ OPTIONAL = (
     "LOG_LEVEL",
     "LOG_FORMAT",
     "TRUST_PROXY",
+    "REGIONS",
 )
 
 
@@ -124,6 +128,17 @@ def test_empty_counts_as_not_set() -> None:
         ("PUBLIC_URL", "https://[::1"),
         ("PUBLIC_URL", "https://voice\x01.example.com"),
         ("PUBLIC_URL", "https://grüße.example.com"),
+        ("REGIONS", "wss://us.example.com"),
+        ("REGIONS", "us002="),
+        ("REGIONS", "us002=us.example.com"),
+        ("REGIONS", "us002=https://us.example.com"),
+        ("REGIONS", "us002=ws://us.example.com"),
+        ("REGIONS", "us002=wss://us.example.com?a=b"),
+        ("REGIONS", "us002=wss://user@us.example.com"),
+        ("REGIONS", "us002=wss://us example.com"),
+        ("REGIONS", "us002=wss://us.example.com:0"),
+        ("REGIONS", "US 2=wss://us.example.com"),
+        ("REGIONS", "us002=wss://us.example.com,us002=wss://in.example.com"),
         ("DATA_DIR", "/srv/100%"),
         ("DATA_DIR", "/srv/what?"),
         ("DATABASE_URL", "mysql://host/name"),
@@ -196,3 +211,12 @@ def test_settings_print_no_secret() -> None:
     shown = repr(settings(API_SECRET="hush-hush", DATABASE_URL="postgres://u:pa55word@host/name"))
     assert "hush-hush" not in shown
     assert "pa55word" not in shown
+
+
+def test_a_region_without_an_address_of_its_own_has_the_public_one() -> None:
+    read = settings(REGIONS="in002=wss://in.example.com,dev1=ws://127.0.0.1:8000")
+    base = "https://voice.example.com/voice"
+    assert read.media_base("in002", base) == "wss://in.example.com"
+    assert read.media_base("dev1", base) == "ws://127.0.0.1:8000"
+    assert read.media_base("us002", base) == "wss://voice.example.com/voice"
+    assert read.media_base(None, "http://127.0.0.1:8000") == "ws://127.0.0.1:8000"

@@ -25,8 +25,9 @@ def create(fields: dict[str, Any]) -> dict[str, Any]:
     if fields.get("agent"):
         warn("agent was accepted but is not dispatched: this version starts no agents.")
     call, ref = switchboard().invite(fields["room_id"], participant, fields.get("region"))
+    media = switchboard().settings.media_base(call.region, public_base())
     return {
-        "ws_url": f"ws{public_base().removeprefix('http')}/videosdk?ref={ref}",
+        "ws_url": f"{media}/videosdk?ref={ref}",
         "call_id": call.id,
         "room_id": call.room_id,
         "expires_in": REF_SECONDS,

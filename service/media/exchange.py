@@ -124,7 +124,7 @@ class Exchange:
     def _converse(self, leg: Leg, room: Room, event: Event) -> None:
         """Events that mean something only inside a room."""
         match event:
-            case Digit():
+            case Digit() if leg.spec.dtmf:
                 room.digit(leg, event.digit, self._clock.now())
             case Publish():
                 room.publish(leg, event.topic, event.text, self._clock.now())

@@ -49,7 +49,8 @@ class LegSpec:
     """What the engine needs to know of a claimed call before its socket speaks.
 
     ``session_id`` is the session the call was in before its socket was lost, if it was in one.
-    ``ref`` and ``provider_call_id`` are what a phone's start message is compared with.
+    ``ref`` and ``provider_call_id`` are what a phone's start message is compared with. ``dtmf``
+    says whether the room is told of keys.
     """
 
     leg_id: str
@@ -60,6 +61,7 @@ class LegSpec:
     session_id: str | None = None
     provider_call_id: str | None = None
     ref: str | None = field(default=None, repr=False)
+    dtmf: bool = True
 
 
 class Leg:

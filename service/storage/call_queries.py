@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from service.errors import NotFound
-from service.model import LIVE, WEBSOCKET, Call, CallStatus, Page
+from service.model import LIVE, WAITING, WEBSOCKET, Call, CallStatus, Page
 from service.storage.call_rows import fetch
 from service.storage.database import Database
 from service.storage.tables import calls
@@ -64,8 +64,8 @@ class CallQueries:
             return count_live(connection)
 
     def unclaimed(self, now: Millis) -> list[Call]:
-        """Incoming calls whose time to be answered has run out; the oldest ``BATCH``."""
-        return self._where(calls.c.status == CallStatus.INCOMING, calls.c.expires_at <= now)
+        """Waiting calls whose time to be answered has run out; the oldest ``BATCH``."""
+        return self._where(calls.c.status.in_(WAITING), calls.c.expires_at <= now)
 
     def lost(self, before: Millis) -> list[Call]:
         """Answered calls without a stream since ``before`` or earlier; the oldest ``BATCH``."""

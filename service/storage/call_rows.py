@@ -44,6 +44,9 @@ def insert_call(connection: Connection, call: Call) -> None:
             end_reason=call.end_reason,
             leg_id=call.leg_id,
             attempts=call.attempts,
+            pin_tries=call.pin_tries,
+            hides_number=call.hides_number,
+            dtmf=call.dtmf,
             stats=None if call.stats is None else dict(call.stats),
         )
     )
@@ -109,6 +112,9 @@ def _call(row: RowMapping, ladder: Iterable[Step]) -> Call:
         end_reason=None if row["end_reason"] is None else EndReason(row["end_reason"]),
         leg_id=row["leg_id"],
         attempts=row["attempts"],
+        pin_tries=row["pin_tries"],
+        hides_number=row["hides_number"],
+        dtmf=row["dtmf"],
         stats=row["stats"],
         steps=tuple(ladder),
     )

@@ -37,8 +37,8 @@ SOCKET_EVENTS = (LadderEvent.SOCKET, LadderEvent.SOCKET_LOST)
 
 
 class Calls(CallQueries):
-    def admit(self, call: Call, ref_digest: str, limit: int) -> bool:
-        """Add a call that waits for its socket, with its ladder and its reference.
+    def admit(self, call: Call, ref_digest: str | None, limit: int) -> bool:
+        """Add a call that waits for its socket, with its ladder and its reference, if it has one.
 
         False, and nothing is written, where ``limit`` calls are live. The reference expires with
         ``call.expires_at``. Raises ``Conflict`` where the connector has a call of this provider id.
@@ -52,7 +52,8 @@ class Calls(CallQueries):
                     raise Conflict(KNOWN)
                 return False
             _insert(connection, call)
-            refs.issue(connection, ref_digest, call.id, call.expires_at)
+            if ref_digest is not None:
+                refs.issue(connection, ref_digest, call.id, call.expires_at)
             return True
 
     def add(self, call: Call) -> None:
@@ -61,18 +62,20 @@ class Calls(CallQueries):
             _insert(connection, call)
 
     def reissue(
-        self, call_id: str, ref_digest: str, expires_at: Millis, steps: Sequence[Step]
+        self, call_id: str, ref_digest: str | None, expires_at: Millis, steps: Sequence[Step]
     ) -> Call | None:
-        """Another reference for a live call whose provider asked again; counts as an attempt.
+        """Another answer for a live call whose provider asked again, and a reference if it has one.
 
-        The steps get the status that the call has. ``None`` where the call is not live.
+        Counts as an attempt. The steps get the status that the call has. ``None`` where the call
+        is not live.
         """
         with self._database.write() as connection:
             call = _live(connection, call_id)
             if call is None:
                 return None
-            refs.issue(connection, ref_digest, call_id, expires_at)
-            waiting = call.status is CallStatus.INCOMING
+            if ref_digest is not None:
+                refs.issue(connection, ref_digest, call_id, expires_at)
+            waiting = call.status.is_waiting
             return _advance(
                 connection,
                 call,
@@ -99,7 +102,7 @@ class Calls(CallQueries):
             call = _live(connection, call_id)
             if call is None:
                 raise Gone(refs.OVER)
-            waiting = call.status is CallStatus.INCOMING
+            waiting = call.status.is_waiting
             if redial and waiting and _last_socket_event(call) is LadderEvent.SOCKET:
                 raise Used(call_id)
             return _advance(

@@ -9,13 +9,16 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 # Constraints without a name cannot be altered by a later migration.
@@ -77,6 +80,9 @@ calls = Table(
     Column("end_reason", String),
     Column("leg_id", String),
     Column("attempts", Integer, nullable=False),
+    Column("pin_tries", Integer, nullable=False),
+    Column("hides_number", Boolean, nullable=False),
+    Column("dtmf", Boolean, nullable=False),
     Column("stats", Document),
     UniqueConstraint("connector_id", "provider_call_id"),
 )
@@ -109,4 +115,41 @@ rooms = Table(
     Column("room_id", String, primary_key=True),
     Column("custom_room_id", String, unique=True),
     Column("created_at", BigInteger, nullable=False),
+)
+
+routing_rules = Table(
+    "routing_rules",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("type", String, nullable=False),
+    Column("room_type", String, nullable=False),
+    Column("room_prefix", String),
+    Column("room_id", String),
+    Column("pin", String),
+    Column("hide_phone_number", Boolean, nullable=False),
+    Column("dtmf", Boolean, nullable=False),
+    Column("allowed_numbers", Document, nullable=False),
+    Column("extra", Document, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# The type is the rule's, which is fixed: an inbound number leads to one rule only.
+INBOUND_NUMBER = text("type = 'inbound'")
+rule_numbers = Table(
+    "rule_numbers",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("rule_id", ForeignKey(routing_rules.c.id), nullable=False, index=True),
+    Column("number", String, nullable=False),
+    Column("type", String, nullable=False),
+    Index(
+        "ix_rule_numbers_inbound",
+        "number",
+        unique=True,
+        sqlite_where=INBOUND_NUMBER,
+        postgresql_where=INBOUND_NUMBER,
+    ),
 )

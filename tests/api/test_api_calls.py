@@ -15,7 +15,7 @@ from service.model import Call, CallStatus, EndReason, LadderEvent, Participant,
 from service.storage.calls import Calls
 from service.tokens import digest
 
-STATUSES = "incoming, answered, ended, rejected, abandoned, failed"
+STATUSES = "incoming, verified, answered, ended, rejected, abandoned, failed"
 FROM_ONE = "must be a whole number from 1."
 TO_HUNDRED = "must be a whole number from 1 to 100."
 IDENTIFIER = "must be 1 to 128 characters without white space or control characters."

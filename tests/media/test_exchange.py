@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -298,6 +299,17 @@ def test_a_pressed_key_reaches_an_agent(hall: Hall) -> None:
     bob.say(compact({"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": "0"}}))
     [heard] = ann.ear.news()
     assert heard["data"]["payload"] == {"number": "0", "timestamp": str(AT)}
+
+
+def test_a_call_may_keep_its_keys_from_the_room(hall: Hall) -> None:
+    quiet = twilio("bob")
+    bob = hall.join(replace(quiet, spec=replace(quiet.spec, dtmf=False)))
+    ann = hall.join(agent("ann"))
+    ann.events()
+    ann.say(compact({"event": "subscribe", "topic": "DTMF_EVENT"}))
+    bob.say(compact({"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": "1"}}))
+    assert ann.ear.news() == []
+    assert bob.leg.stats()["unknown"] == 0
 
 
 def test_a_mark_comes_back_when_the_audio_before_it_has_been_mixed(hall: Hall) -> None:

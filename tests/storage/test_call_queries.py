@@ -154,19 +154,21 @@ def test_a_page_takes_as_many_statements_for_many_calls_as_for_two(
     assert of_a_page() == few == 3
 
 
-def test_live_counts_incoming_and_answered_calls_of_every_kind(store: Calls) -> None:
+def test_live_counts_calls_that_wait_or_are_answered_of_every_kind(store: Calls) -> None:
     assert store.live() == 0
     for status in CallStatus:
         store.add(a_call(status=status))
     store.add(a_call(provider=WEBSOCKET, connector_id=None))
-    assert store.live() == 3
+    assert store.live() == 4
 
 
-def test_unclaimed_are_incoming_calls_that_have_expired(store: Calls) -> None:
-    waiting = [a_call(expires_at=at) for at in (99, 100, 101)]
+def test_unclaimed_are_waiting_calls_that_have_expired(store: Calls) -> None:
+    verified = CallStatus.VERIFIED
+    waiting = [a_call(expires_at=99), a_call(expires_at=100, status=verified)]
+    waiting += [a_call(expires_at=101), a_call(expires_at=101, status=verified)]
     for call in [
         *waiting,
-        *(a_call(status=s, expires_at=1) for s in CallStatus if s != "incoming"),
+        *(a_call(status=status, expires_at=1) for status in CallStatus if not status.is_waiting),
     ]:
         store.add(call)
     assert store.unclaimed(100) == waiting[:2]
