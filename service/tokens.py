@@ -99,6 +99,11 @@ class Grant:
     room_id: str | None = None
     participant_id: str | None = None
 
+    @property
+    def is_tied(self) -> bool:
+        """Whether it is for one room or participant only."""
+        return self.room_id is not None or self.participant_id is not None
+
     def require_room(self, room_id: str | None) -> None:
         """Raise ``Forbidden`` where the token is tied to another room."""
         if self.room_id is not None and self.room_id != room_id:

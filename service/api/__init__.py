@@ -17,6 +17,7 @@ from service.api import (
     health,
     hooks,
     ingest,
+    routing_rules,
     sockets,
     trace,
 )
@@ -27,6 +28,8 @@ GUARDED = (
     (connectors.connectors, require_account),
     (ingest.ingest, require_token),
     (calls.calls, require_token),
+    (routing_rules.rules, require_account),
+    (routing_rules.older, require_account),
     (hooks.hooks, require_nothing),
     (sockets.sockets, sockets.require_reference),
     (health.health, require_nothing),

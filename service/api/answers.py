@@ -39,11 +39,13 @@ def answer(
     status: int = 200,
     message: str | None = None,
     status_code: bool = False,
+    bare: bool = False,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
     """Answer with what the handler returns, dumped by ``schema``; without one there is no ``data``.
 
     A ``Page`` or a tuple is dumped item by item. ``status_code`` repeats the status in the body,
-    as VideoSDK does in its calls API and nowhere else.
+    as VideoSDK does in its calls API and nowhere else. ``bare`` puts an object's members at the top
+    level instead of into ``data``, where lists stay.
     """
 
     def decorate(handler: Callable[P, object]) -> Callable[P, Response]:
@@ -59,7 +61,9 @@ def answer(
                 envelope["pageInfo"] = _page_info.dump(result)
                 result = result.items
             if schema is not None:
-                envelope["data"] = schema.dump(result, many=isinstance(result, tuple))
+                many = isinstance(result, tuple)
+                dumped = schema.dump(result, many=many)
+                envelope |= dumped if bare and not many else {"data": dumped}
             if warnings := g.get("warnings"):
                 envelope["warnings"] = warnings
             return respond(envelope, status)

@@ -36,10 +36,9 @@ def require_token() -> None:
 def require_account() -> None:
     """A token that is tied to no room and no participant."""
     require_token()
-    grant = granted()
-    if grant.room_id is not None or grant.participant_id is not None:
+    if granted().is_tied:
         raise Forbidden(
-            "This token is tied to one room or participant; connectors need a wider one."
+            "This token is tied to one room or participant; this address needs a wider one."
         )
 
 

@@ -11,6 +11,7 @@ from service.api.requests import body, switchboard, warn
 from service.api.schemas.connectors import ConnectorChanges, ConnectorData, NewConnector
 from service.errors import Invalid
 from service.model import Connector
+from service.rules import RuleType
 from service.tokens import new_connector_id, new_webhook_key
 
 connectors = Blueprint("connectors", __name__, url_prefix="/v2/connectors")
@@ -26,7 +27,7 @@ def create(fields: dict[str, Any]) -> Connector:
         name=fields.get("name"),
         webhook_key=new_webhook_key(),
         default_room_id=fields.get("default_room_id"),
-        default_rule_id=_without_rule(fields).get("default_rule_id"),
+        default_rule_id=_with_known_rule(fields).get("default_rule_id"),
         region=fields.get("region"),
         created_at=switchboard().clock.now(),
     )
@@ -52,7 +53,7 @@ def get(connector_id: str) -> Connector:
 def update(changes: dict[str, Any], connector_id: str) -> Connector:
     if not changes:
         raise Invalid("No editable fields provided")
-    return switchboard().connectors.update(connector_id, _without_rule(changes))
+    return switchboard().connectors.update(connector_id, _with_known_rule(changes))
 
 
 @connectors.post("/<id:connector_id>/rotate-key")
@@ -67,12 +68,17 @@ def delete(connector_id: str) -> None:
     switchboard().connectors.delete(connector_id)
 
 
-def _without_rule(fields: dict[str, Any]) -> dict[str, Any]:
-    """No routing rule can be created yet, so every id of one is replaced by ``None``.
+def _with_known_rule(fields: dict[str, Any]) -> dict[str, Any]:
+    """The id of what is no inbound rule is replaced by ``None``.
 
-    VideoSDK's own sample sends such an id and shows it come back as ``null`` with a 201.
+    VideoSDK's own sample sends an unknown id and shows it come back as ``null`` with a 201.
     """
-    if fields.get("default_rule_id") is None:
+    rule_id = fields.get("default_rule_id")
+    if rule_id is None:
         return fields
-    warn("defaultRuleId names no routing rule, so it was stored as null.")
+    rule = switchboard().rules.find(rule_id)
+    if rule is not None and rule.type is RuleType.INBOUND:
+        return fields
+    kind = "no routing rule" if rule is None else "an outbound rule"
+    warn(f"defaultRuleId names {kind}, so it was stored as null.")
     return {**fields, "default_rule_id": None}

@@ -17,6 +17,7 @@ from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
+from service.api.schemas.fields import Several
 from service.calls import Switchboard
 from service.errors import Invalid, UnsupportedMedia
 
@@ -85,7 +86,7 @@ def query(
     schema: Schema,
 ) -> Callable[[Callable[Concatenate[dict[str, Any], P], R]], Callable[P, R]]:
     """Pass the handler the query string as ``schema`` loads it, as its first argument."""
-    return _checked(schema, _query, "Query parameter")
+    return _checked(schema, lambda: _query(schema), "Query parameter")
 
 
 def _checked(
@@ -105,8 +106,14 @@ def _checked(
     return decorate
 
 
-def _query() -> dict[str, str]:
-    return request.args.to_dict()
+def _query(schema: Schema) -> dict[str, Any]:
+    """The first of each parameter, or all of one that may have several values."""
+    several = {
+        field.data_key or name
+        for name, field in schema.load_fields.items()
+        if isinstance(field, Several)
+    }
+    return {name: values if name in several else values[0] for name, values in request.args.lists()}
 
 
 def _json() -> Any:

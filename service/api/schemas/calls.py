@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, fields, post_dump, validate
+from marshmallow import Schema, fields, post_dump
 
-from service.api.schemas.fields import IDENTIFIER, Instant, Request, Text, Whole
+from service.api.auth import granted
+from service.api.schemas.fields import IDENTIFIER, Instant, PageFilter, Request, Text
+from service.callers import masked
 from service.model import CallStatus
 
 
-class CallFilter(Request):
+class CallFilter(PageFilter):
     room_id = Text(data_key="roomId", validate=IDENTIFIER)
     session_id = Text(data_key="sessionId", validate=IDENTIFIER)
     status = fields.Enum(
         CallStatus, by_value=True, error_messages={"unknown": "must be one of {choices}"}
     )
-    number = Whole(
-        data_key="page", validate=validate.Range(min=1, error="must be a whole number from 1")
-    )
-    per_page = Whole(
-        data_key="perPage",
-        validate=validate.Range(min=1, max=100, error="must be a whole number from 1 to 100"),
-    )
 
 
 class CallToEnd(Request):
     call_id = Text(data_key="callId", required=True, validate=IDENTIFIER)
+
+
+class CallerNumber(fields.String):
+    """Who calls; to a token for one room or participant no more of it than the room may see."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
+        return masked(value) if obj.hides_number and granted().is_tied else str(value)
 
 
 class Rung(Schema):
@@ -60,9 +62,9 @@ class CallData(Schema):
     room_id = fields.String(data_key="roomId")
     session_id = fields.String(data_key="sessionId")
     callee = fields.String(data_key="to")
-    caller = fields.String(data_key="from")
+    caller = CallerNumber(data_key="from")
     sip_call_to = fields.String(attribute="callee", data_key="sipCallTo", dump_only=True)
-    sip_call_from = fields.String(attribute="caller", data_key="sipCallFrom", dump_only=True)
+    sip_call_from = CallerNumber(attribute="caller", data_key="sipCallFrom", dump_only=True)
     status = fields.String()
     metadata = fields.Dict(attribute="participant.metadata")
     started_at = Instant(data_key="start")

@@ -32,7 +32,13 @@ TEXT_ERRORS: dict[str, Any] = {
     "null": "must not be null",
     "invalid": "must be a string",
 }
+LIST_ERRORS: dict[str, Any] = {
+    "required": "is required",
+    "null": "must not be null",
+    "invalid": "must be an array",
+}
 OBJECT_ERRORS: dict[str, Any] = {
+    "null": "must not be null",
     "type": "must be a JSON object",
     "invalid": "must be a JSON object",
 }
@@ -80,6 +86,22 @@ class Whole(fields.Integer):
         return int(value)
 
 
+class Several(fields.List[Any]):
+    """Values in a query string: separated by commas, in repeated parameters, or both."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        parts = [part for text in value for part in text.split(",") if part]
+        return super()._deserialize(parts, *args, **kwargs)
+
+
+class Flag(fields.Boolean):
+    """``true`` or ``false`` as JSON has them; a ``null`` is as good as ``false``."""
+
+    def __init__(self, **options: Any) -> None:
+        errors: dict[str, Any] = {"invalid": "must be true or false"}
+        super().__init__(truthy={True}, falsy={False}, error_messages=errors, **options)
+
+
 class ProviderName(Text):
     """One of the providers this service speaks, which is one sentence whatever is wrong."""
 
@@ -114,6 +136,18 @@ class ParticipantFields(Request):
     id = Text(allow_none=True, validate=IDENTIFIER)
     name = Text(allow_none=True, validate=at_most(128))
     metadata = Metadata(allow_none=True, validate=storable)
+
+
+class PageFilter(Request):
+    """Which page of a list is wanted."""
+
+    number = Whole(
+        data_key="page", validate=validate.Range(min=1, error="must be a whole number from 1")
+    )
+    per_page = Whole(
+        data_key="perPage",
+        validate=validate.Range(min=1, max=100, error="must be a whole number from 1 to 100"),
+    )
 
 
 class PageInfo(Schema):
