@@ -40,6 +40,9 @@ LIST_TIMEOUT = 10.0
 @click.option("--seconds", type=float, help="Repeat the sound, and hang up after so long.")
 @click.option("--digits", default="", help="Keys to press, such as 12#.")
 @click.option(
+    "--pin", "pins", multiple=True, help="Keys to press when asked; several for several times."
+)
+@click.option(
     "--codec", type=click.Choice([each.value for each in Codec]), help="What the phone sends."
 )
 @click.option("--jitter", type=float, default=0.0, help="Delay each frame by up to so many ms.")
@@ -54,6 +57,7 @@ def call(
     record: Path | None,
     seconds: float | None,
     digits: str,
+    pins: tuple[str, ...],
     codec: str | None,
     jitter: float,
     drop: float,
@@ -69,6 +73,7 @@ def call(
             loop=seconds is not None,
             seconds=seconds,
             digits=digits,
+            pins=pins,
             codec=None if codec is None else Codec(codec),
             jitter_ms=jitter,
             drop_percent=drop,

@@ -108,6 +108,10 @@ class Dialect(ABC):
     def redirected(self) -> dict[str, str]:
         """Form fields of the request that a ``<Redirect>`` makes."""
 
+    def gathered(self, keys: str) -> dict[str, str]:
+        """Form fields of the request that a caller's keys make."""
+        return {**self.redirected(), "Digits": keys}
+
     def hung_up(self) -> dict[str, str] | None:
         """Form fields that tell the webhook of the end of the call, where this provider does."""
         return None

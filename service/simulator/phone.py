@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import statistics
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urljoin
 
 from websockets.sync.client import ClientConnection
@@ -23,10 +23,12 @@ from service.simulator import base, dialects, leg, markup, sound, webhook
 from service.simulator.codec import FRAME, RATE, Samples
 from service.simulator.ear import Ear
 from service.simulator.faults import Faults
+from service.simulator.handset import Handset
 from service.simulator.mouth import Mouth
 from service.simulator.plan import Plan
 from service.simulator.report import Ending, Report, Tally
 from service.simulator.timeline import Event, Timeline
+from service.simulator.webhook import Request
 from service.times import Clock, SystemClock
 
 RETRY_SECONDS = 0.1
@@ -37,7 +39,8 @@ class Phone:
 
     Events, in the order of a good call: ``webhook``, ``markup``, ``connecting``, ``connected``,
     ``start``, ``first-audio``, ``closed``, ``notice``, ``end``. Where they happen: ``refused``,
-    ``digit``, ``mark``, ``clear``, ``cut``, ``redirect``, ``say``, ``play`` and ``problem``.
+    ``digit``, ``mark``, ``clear``, ``cut``, ``redirect``, ``gather``, ``say``, ``play`` and
+    ``problem``.
     """
 
     def __init__(self, plan: Plan, clock: Clock | None = None) -> None:
@@ -53,6 +56,7 @@ class Phone:
         self._leg: leg.Leg | None = None
         self._leg_lock = threading.Lock()
         self._hung_up = threading.Event()
+        self._handset = Handset(plan.pins, self._hung_up, self._timeline, self._tally)
         self._over = threading.Event()
         self._ending: Ending | None = None
         self._failure: str | None = None
@@ -141,26 +145,24 @@ class Phone:
         self._timeline.record("webhook")
         verbs = self._ask(self.dialect.webhook(), "POST")
         try:
-            while isinstance(outcome := self._follow(verbs), markup.Redirect):
-                self._tally.redirects += 1
-                if self._tally.redirects > self.plan.max_redirects:
+            while isinstance(outcome := self._follow(verbs), Request):
+                if self._tally.redirects + self._tally.questions > self.plan.max_redirects:
                     raise RemoteError(
                         f"The markup redirected more than {self.plan.max_redirects} times."
                     )
-                self._timeline.record("redirect")
                 self._url = urljoin(self._url, outcome.url)
-                verbs = self._ask_again(self.dialect.redirected(), outcome.method)
+                verbs = self._ask_again(outcome.fields, outcome.method)
         finally:
             self._notify()
         return outcome
 
-    def _ask(self, fields: dict[str, str], method: str) -> Sequence[markup.Verb]:
+    def _ask(self, fields: Mapping[str, str], method: str) -> Sequence[markup.Verb]:
         body = webhook.ask(self._url, fields, method, self.plan.webhook_timeout)
         verbs = markup.parse(body, self.dialect.readers)
         self._timeline.record("markup", ", ".join(type(verb).__name__ for verb in verbs))
         return verbs
 
-    def _ask_again(self, fields: dict[str, str], method: str) -> Sequence[markup.Verb]:
+    def _ask_again(self, fields: Mapping[str, str], method: str) -> Sequence[markup.Verb]:
         patience = self._clock.monotonic() + self.plan.patience
         while True:
             try:
@@ -171,7 +173,7 @@ class Phone:
                 if self._hung_up.wait(RETRY_SECONDS):
                     return ()
 
-    def _follow(self, verbs: Sequence[markup.Verb]) -> Ending | markup.Redirect:
+    def _follow(self, verbs: Sequence[markup.Verb]) -> Ending | Request:
         for verb in verbs:
             if self._hung_up.is_set():
                 return Ending.CALLER_HUNG_UP
@@ -179,19 +181,20 @@ class Phone:
                 case markup.Stream():
                     if self._stream(verb):
                         return Ending.CALLER_HUNG_UP
-                case markup.Redirect():
-                    return verb
+                case markup.Redirect(url, method):
+                    self._tally.redirects += 1
+                    self._timeline.record("redirect")
+                    return Request(url, method, self.dialect.redirected())
+                case markup.Gather():
+                    keys = self._handset.press(verb)
+                    if keys or verb.answers_silence:
+                        return Request(verb.url, verb.method, self.dialect.gathered(keys))
                 case markup.Hangup():
                     return Ending.SERVER_HUNG_UP
                 case markup.Reject(reason):
                     return Ending(reason)
-                case markup.Say(text):
-                    self._tally.said.append(text)
-                    self._timeline.record("say", text)
-                case markup.Play():
-                    self._timeline.record("play")
-                case markup.Pause(seconds):
-                    self._hung_up.wait(seconds)
+                case markup.Say() | markup.Play() | markup.Pause():
+                    self._handset.hear(verb)
                 case markup.Unknown(name):
                     self._unknown(name)
         return Ending.CALLER_HUNG_UP if self._hung_up.is_set() else Ending.SERVER_HUNG_UP
@@ -284,6 +287,7 @@ class Phone:
             marks_returned=tally.marks,
             clears=tally.clears,
             redirects=tally.redirects,
+            questions=tally.questions,
             said=tuple(tally.said),
             problems=tuple(tally.problems),
         )

@@ -16,12 +16,13 @@ CALLER, CALLEE = "+14155550100", "+14155550199"
 class Plan:
     """One call. ``seconds`` of ``None`` hangs up ``tail`` seconds after the sample's end.
 
-    ``codec`` is what the provider sends; ``None`` is what the markup asks for. ``loop`` plays the
-    sample again and again. Faults on the way to the server: each frame is delayed by up to
-    ``jitter_ms``, in order; ``drop_percent`` of the frames never arrive; ``shuffle`` lets frames
-    overtake each other, which only Telnyx does. ``seed`` repeats the same faults. ``patience`` is
-    for how many seconds a redirect is asked again while nothing listens, as behind a router that
-    holds requests while a server restarts.
+    ``pins`` are the keys pressed each time the markup asks for some, the last of them again and
+    again; without any the caller stays silent. ``codec`` is what the provider sends; ``None`` is
+    what the markup asks for. ``loop`` plays the sample again and again. Faults on the way to the
+    server: each frame is delayed by up to ``jitter_ms``, in order; ``drop_percent`` of the frames
+    never arrive; ``shuffle`` lets frames overtake each other, which only Telnyx does. ``seed``
+    repeats the same faults. ``patience`` is for how many seconds a redirect is asked again while
+    nothing listens, as behind a router that holds requests while a server restarts.
 
     Raises ``Invalid`` with one sentence where no such call can be placed.
     """
@@ -34,6 +35,7 @@ class Plan:
     seconds: float | None = None
     tail: float = 0.5
     digits: str = ""
+    pins: tuple[str, ...] = ()
     codec: Codec | None = None
     jitter_ms: float = 0.0
     drop_percent: float = 0.0
@@ -52,6 +54,8 @@ class Plan:
             raise Invalid("shuffle is only for telnyx: the others keep frames in order.")
         if not re.fullmatch("[0-9*#A-D]*", self.digits):
             raise Invalid("digits may only hold 0 to 9, *, # and A to D.")
+        if not all(re.fullmatch("[0-9*#]*", pin) for pin in self.pins):
+            raise Invalid("pins may only hold 0 to 9, * and #.")
         if not 0 <= self.drop_percent <= 100:
             raise Invalid("drop_percent must lie between 0 and 100.")
         if not 0 <= self.jitter_ms <= 10_000:

@@ -32,6 +32,7 @@ class Tally:
     marks: int = 0
     clears: int = 0
     redirects: int = 0
+    questions: int = 0
     said: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -74,6 +75,7 @@ class Report:
     marks_returned: int
     clears: int
     redirects: int
+    questions: int
     said: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -114,6 +116,7 @@ class Report:
             ("keys heard", self.digits_heard, self.digits_heard),
             ("marks", f"{self.marks_returned} returned", self.marks_returned),
             ("redirects", str(self.redirects), self.redirects),
+            ("asked for", f"keys, {self.questions} times", self.questions),
             ("said", " ".join(self.said), self.said),
             ("problems", " ".join(self.problems), self.problems),
         )

@@ -52,16 +52,31 @@ def _connect(element: ET.Element) -> markup.Verb:
     )
 
 
+def _gather(element: ET.Element) -> markup.Verb:
+    if element.get("method") is not None:
+        raise RemoteError("Telnyx's <Gather> has no method: the application's is used.")
+    if element.get("input", "dtmf") != "dtmf":
+        raise RemoteError("The simulator presses keys only: <Gather> needs the input dtmf.")
+    # What happens without a key is not documented; its other verbs behave as Twilio's do.
+    return markup.gather(element, SPOKEN)
+
+
+SPOKEN: Mapping[str, markup.Reader] = {
+    "Pause": markup.pause,
+    "Play": markup.play,
+    "Say": markup.say,
+}
+
+
 class Telnyx(base.Dialect):
     name = "telnyx"
     readers: ClassVar[Mapping[str, markup.Reader]] = {
         "Connect": _connect,
+        "Gather": _gather,
         "Hangup": markup.hangup,
-        "Pause": markup.pause,
-        "Play": markup.play,
         "Redirect": markup.redirect,
         "Reject": markup.reject,
-        "Say": markup.say,
+        **SPOKEN,
     }
     codecs = (Codec.MULAW, Codec.ALAW)
 

@@ -32,16 +32,29 @@ def _connect(element: ET.Element) -> markup.Verb:
     return markup.Stream(url, markup.parameters(stream))
 
 
+def _gather(element: ET.Element) -> markup.Verb:
+    if element.get("input", "dtmf") != "dtmf":
+        raise RemoteError("The simulator presses keys only: <Gather> needs the input dtmf.")
+    answers_silence = element.get("actionOnEmptyResult") == "true"
+    return markup.gather(element, SPOKEN, answers_silence=answers_silence)
+
+
+SPOKEN: Mapping[str, markup.Reader] = {
+    "Pause": markup.pause,
+    "Play": markup.play,
+    "Say": markup.say,
+}
+
+
 class Twilio(base.Dialect):
     name = "twilio"
     readers: ClassVar[Mapping[str, markup.Reader]] = {
         "Connect": _connect,
+        "Gather": _gather,
         "Hangup": markup.hangup,
-        "Pause": markup.pause,
-        "Play": markup.play,
         "Redirect": markup.redirect,
         "Reject": markup.reject,
-        "Say": markup.say,
+        **SPOKEN,
     }
 
     def new_call_id(self) -> str:

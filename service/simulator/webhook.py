@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from service.errors import RemoteError
 from service.simulator.markup import LOOPBACK, MAX_BYTES
@@ -18,6 +19,15 @@ from service.simulator.markup import LOOPBACK, MAX_BYTES
 
 class NobodyListens(RemoteError):
     """The connection was refused: the request has reached nobody and may be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of the server next, whose answer takes the place of the markup."""
+
+    url: str = field(repr=False)
+    method: str
+    fields: Mapping[str, str] = field(repr=False)
 
 
 XML_TYPES = ("text/xml", "application/xml")
