@@ -62,11 +62,10 @@ class Doorkeeper:
         if not call.awaits_pin or hook.get("try") != str(call.pin_tries):
             return None
         rule = self._rule(call)
-        if rule is None:
-            return self._close(visit, call, EndReason.NO_ROUTE, "its routing rule is gone")
+        if rule is None or rule.room.pin is None:
+            return self._settle(visit, call, rule)
         digits, pin = visit.provider.digits(hook), rule.room.pin
-        # A rule may have lost its PIN since the caller was asked for it.
-        if pin is None or compare_digest(digits.encode(errors="replace"), pin.encode()):
+        if compare_digest(digits.encode(errors="replace"), pin.encode()):
             return self._let_in(visit, call, rule)
         missed = "wrong PIN" if digits else "no PIN"
         if call.pin_tries >= MAX_TRIES:
@@ -80,7 +79,8 @@ class Doorkeeper:
     def repeat(self, visit: Visit, call: Call) -> Markup | None:
         """The question that is open, once more: an answer of ours got lost on its way."""
         rule = self._rule(call)
-        pin = None if rule is None else rule.room.pin
+        if rule is None or rule.room.pin is None:
+            return self._settle(visit, call, rule)
         steps = (
             visit.step(LadderEvent.WEBHOOK, visit.at),
             visit.step(LadderEvent.PIN, self._clock.now(), "the same question again"),
@@ -88,11 +88,17 @@ class Doorkeeper:
         asked = self._switchboard.calls.reissue(call.id, None, self._expiry(), steps)
         if asked is None or not asked.awaits_pin:
             return None
-        return visit.ask(PROMPT, len(pin or "0"), tries=asked.pin_tries)
+        return visit.ask(PROMPT, len(rule.room.pin), tries=asked.pin_tries)
 
     def dismiss(self, visit: Visit) -> Markup:
         """The end for a caller who was asked: that one has been answered, and hears a sentence."""
         return visit.provider.dismiss(FAREWELL)
+
+    def _settle(self, visit: Visit, call: Call, rule: Rule | None) -> Markup | None:
+        """The rule has changed since the caller was asked: it is gone, or wants no PIN any more."""
+        if rule is None:
+            return self._close(visit, call, EndReason.NO_ROUTE, "the routing rule is gone")
+        return self._let_in(visit, call, rule)
 
     def _let_in(self, visit: Visit, call: Call, rule: Rule) -> Markup | None:
         room_id = self._switchboard.room(rule, call.caller, call.callee).id

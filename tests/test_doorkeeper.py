@@ -220,23 +220,25 @@ def test_keys_for_an_unknown_call_hang_up_and_make_no_call(desk: Desk, twilio: C
 
 def test_the_rule_may_change_while_the_caller_is_asked(desk: Desk, twilio: Connector) -> None:
     rules = desk.switchboard.rules
-    desk.ring(twilio)
+    for call in ("CA1", "CA2"):
+        desk.ring(twilio, CallSid=call)
     rules.update(RULE.id, lambda rule: replace(rule, room=replace(rule.room, pin="777")))
-    assert asked_for(desk.press(twilio, PIN, 1)) == "3"
+    response = desk.press(twilio, PIN, 1, CallSid="CA1")
+    assert response[0].get("numDigits") == "3"
     rules.update(RULE.id, lambda rule: replace(rule, room=NEW_ROOM))
-    assert ref_of(desk.press(twilio, "", 2))
+    assert ref_of(desk.press(twilio, "", 2, CallSid="CA1"))
+    assert ref_of(desk.ring(twilio, CallSid="CA2"))
 
 
-def test_a_rule_that_is_gone_lets_nobody_in(desk: Desk, twilio: Connector) -> None:
+@pytest.mark.parametrize("tries", [{"try": "1", "Digits": PIN}, {}], ids=["keys", "webhook"])
+def test_a_rule_that_is_gone_lets_nobody_in(
+    desk: Desk, twilio: Connector, tries: dict[str, str]
+) -> None:
     desk.ring(twilio)
     desk.switchboard.rules.delete(RULE)
-    assert dismissed(desk.press(twilio, PIN, 1))
+    assert dismissed(desk.ring(twilio, **tries))
     call = desk.call(twilio)
     assert (call.status, call.end_reason) == (CallStatus.REJECTED, EndReason.NO_ROUTE)
-
-
-def asked_for(response: Element) -> str | None:
-    return response[0].get("numDigits")
 
 
 def test_a_room_is_made_only_for_those_who_know_the_pin(

@@ -166,11 +166,17 @@ def redirect(element: ET.Element) -> Verb:
     return Redirect(url, method)
 
 
+SPOKEN: Mapping[str, Reader] = {"Pause": pause, "Play": play, "Say": say}
+"""What Twilio and Telnyx say, alone and inside a question."""
+
+
 def gather(
     element: ET.Element, readers: Mapping[str, Reader], *, answers_silence: bool = False
 ) -> Gather:
     """``readers`` are those of what may be said inside."""
     action, method = element.get("action", ""), element.get("method", "POST")
+    if element.get("input", "dtmf") != "dtmf":
+        raise RemoteError(f"The simulator presses keys only: <{element.tag}> needs the input dtmf.")
     if not action:
         raise RemoteError(f"<{element.tag}> without an action would ask the same thing for ever.")
     if method not in ("GET", "POST"):

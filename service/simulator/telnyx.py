@@ -55,17 +55,8 @@ def _connect(element: ET.Element) -> markup.Verb:
 def _gather(element: ET.Element) -> markup.Verb:
     if element.get("method") is not None:
         raise RemoteError("Telnyx's <Gather> has no method: the application's is used.")
-    if element.get("input", "dtmf") != "dtmf":
-        raise RemoteError("The simulator presses keys only: <Gather> needs the input dtmf.")
     # What happens without a key is not documented; its other verbs behave as Twilio's do.
-    return markup.gather(element, SPOKEN)
-
-
-SPOKEN: Mapping[str, markup.Reader] = {
-    "Pause": markup.pause,
-    "Play": markup.play,
-    "Say": markup.say,
-}
+    return markup.gather(element, markup.SPOKEN)
 
 
 class Telnyx(base.Dialect):
@@ -76,7 +67,7 @@ class Telnyx(base.Dialect):
         "Hangup": markup.hangup,
         "Redirect": markup.redirect,
         "Reject": markup.reject,
-        **SPOKEN,
+        **markup.SPOKEN,
     }
     codecs = (Codec.MULAW, Codec.ALAW)
 

@@ -33,17 +33,8 @@ def _connect(element: ET.Element) -> markup.Verb:
 
 
 def _gather(element: ET.Element) -> markup.Verb:
-    if element.get("input", "dtmf") != "dtmf":
-        raise RemoteError("The simulator presses keys only: <Gather> needs the input dtmf.")
     answers_silence = element.get("actionOnEmptyResult") == "true"
-    return markup.gather(element, SPOKEN, answers_silence=answers_silence)
-
-
-SPOKEN: Mapping[str, markup.Reader] = {
-    "Pause": markup.pause,
-    "Play": markup.play,
-    "Say": markup.say,
-}
+    return markup.gather(element, markup.SPOKEN, answers_silence=answers_silence)
 
 
 class Twilio(base.Dialect):
@@ -54,7 +45,7 @@ class Twilio(base.Dialect):
         "Hangup": markup.hangup,
         "Redirect": markup.redirect,
         "Reject": markup.reject,
-        **SPOKEN,
+        **markup.SPOKEN,
     }
 
     def new_call_id(self) -> str:

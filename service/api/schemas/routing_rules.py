@@ -31,6 +31,7 @@ from service.rules import RoomType, RuleType
 
 PUNCTUATION = re.compile(r"[\s().-]")
 PATTERN = re.compile(r"\+?[0-9*]{1,32}")
+NAME = [validate.Length(min=1, error="must not be empty"), *at_most(128)]
 PIN = validate.Regexp(r"\A[0-9]{1,16}\Z", error="must be 1 to 16 digits")
 HEADERS = validate.OneOf(
     ("ALL", "SIP_X_HEADERS", "NONE"), error="must be one of ALL, SIP_X_HEADERS, NONE"
@@ -84,7 +85,7 @@ class RuleRoomFields(Request):
 
 
 class RuleChanges(Request):
-    name = Text(validate=[validate.Length(min=1, error="must not be empty"), *at_most(128)])
+    name = Text(validate=NAME)
     type = fields.Enum(RuleType, by_value=True, error_messages=ONE_OF)
     numbers = _list(Number(), data_key="phoneNumbers")
     room = fields.Nested(RuleRoomFields(), error_messages=OBJECT_ERRORS)
@@ -108,9 +109,7 @@ class RuleChanges(Request):
 
 
 class NewRule(RuleChanges):
-    name = Text(
-        required=True, validate=[validate.Length(min=1, error="must not be empty"), *at_most(128)]
-    )
+    name = Text(required=True, validate=NAME)
     type = fields.Enum(RuleType, by_value=True, required=True, error_messages=ONE_OF)
     numbers = _list(Number(), data_key="phoneNumbers", required=True)
 
@@ -199,7 +198,7 @@ class OlderDispatchFields(Request):
 
 class OlderRuleChanges(Request):
     gateway_id = Text(data_key="gatewayId", allow_none=True, validate=IDENTIFIER)
-    name = Text(validate=[validate.Length(min=1, error="must not be empty"), *at_most(128)])
+    name = Text(validate=NAME)
     type = OlderRuleType()
     numbers = _list(Number())
     dispatch = fields.Nested(OlderDispatchFields(), error_messages=OBJECT_ERRORS)
@@ -219,9 +218,7 @@ class OlderRuleChanges(Request):
 
 
 class NewOlderRule(OlderRuleChanges):
-    name = Text(
-        required=True, validate=[validate.Length(min=1, error="must not be empty"), *at_most(128)]
-    )
+    name = Text(required=True, validate=NAME)
     numbers = _list(Number(), required=True)
     dispatch = fields.Nested(
         OlderDispatchFields(),
