@@ -164,7 +164,9 @@ class Reception:
             self._switchboard.hang_up(call, EndReason.CONNECTION_LOST, detail)
             return visit.provider.hang_up()
         if call.awaits_pin:
-            return self._doorkeeper.repeat(visit, call) or visit.provider.hang_up()
+            markup = self._doorkeeper.repeat(visit, call)
+            # Without one the call has moved on meanwhile, which it does only so often.
+            return markup or self._answer_again(visit, self._calls.get(call.id))
         ref = tokens.new_ref()
         now = self._clock.now()
         steps = (visit.step(LadderEvent.WEBHOOK, visit.at), visit.step(LadderEvent.MARKUP, now))

@@ -138,6 +138,23 @@ def test_guesses_at_once_are_one_try(desk: Desk, twilio: Connector) -> None:
     assert desk.call(twilio).pin_tries == 2
 
 
+def test_answers_to_everything_at_once_leave_one_call_in_its_room(
+    desk: Desk, twilio: Connector
+) -> None:
+    """The right PIN, twice, between repeated webhooks and late answers: nobody is hung up."""
+    desk.ring(twilio)
+    asks = [
+        lambda: desk.press(twilio, PIN, 1),
+        lambda: desk.ring(twilio),
+        lambda: desk.press(twilio, PIN, 1),
+        lambda: desk.press(twilio, "1111", 2),
+    ]
+    answers = at_once(len(asks), lambda turn: asks[turn]())
+    assert {verbs(answer)[0] for answer in answers} <= {"Connect", "Gather"}
+    assert desk.call(twilio).status is CallStatus.VERIFIED
+    assert events(desk.call(twilio)).count(LadderEvent.VERIFIED) == 1
+
+
 def test_a_repeated_webhook_repeats_the_question_but_not_for_ever(
     desk: Desk, twilio: Connector
 ) -> None:
