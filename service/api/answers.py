@@ -39,34 +39,33 @@ def answer(
     status: int = 200,
     message: str | None = None,
     status_code: bool = False,
-    bare: bool = False,
+    envelope: bool = True,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
     """Answer with what the handler returns, dumped by ``schema``; without one there is no ``data``.
 
     A ``Page`` or a tuple is dumped item by item. ``status_code`` repeats the status in the body,
-    as VideoSDK does in its calls API and nowhere else. ``bare`` puts an object's members at the top
-    level instead of into ``data``, where lists stay.
+    as VideoSDK does in its calls API and nowhere else. Without ``envelope`` an object's members stand
+    at the top level and not in ``data``.
     """
 
     def decorate(handler: Callable[P, object]) -> Callable[P, Response]:
         @wraps(handler)
         def answered(*args: P.args, **kwargs: P.kwargs) -> Response:
             result = handler(*args, **kwargs)
-            envelope: dict[str, Any] = {}
+            document: dict[str, Any] = {}
             if message is not None:
-                envelope["message"] = message
+                document["message"] = message
             if status_code:
-                envelope["statusCode"] = status
+                document["statusCode"] = status
             if isinstance(result, Page):
-                envelope["pageInfo"] = _page_info.dump(result)
+                document["pageInfo"] = _page_info.dump(result)
                 result = result.items
             if schema is not None:
-                many = isinstance(result, tuple)
-                dumped = schema.dump(result, many=many)
-                envelope |= dumped if bare and not many else {"data": dumped}
+                dumped = schema.dump(result, many=isinstance(result, tuple))
+                document.update({"data": dumped} if envelope else dumped)
             if warnings := g.get("warnings"):
-                envelope["warnings"] = warnings
-            return respond(envelope, status)
+                document["warnings"] = warnings
+            return respond(document, status)
 
         return answered
 

@@ -17,7 +17,6 @@ from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from service.api.schemas.fields import Several
 from service.calls import Switchboard
 from service.errors import Invalid, UnsupportedMedia
 
@@ -111,7 +110,7 @@ def _query(schema: Schema) -> dict[str, Any]:
     several = {
         field.data_key or name
         for name, field in schema.load_fields.items()
-        if isinstance(field, Several)
+        if isinstance(field, fields.List)
     }
     return {name: values if name in several else values[0] for name, values in request.args.lists()}
 

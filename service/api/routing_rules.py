@@ -35,7 +35,7 @@ older = Blueprint("older_routing_rules", __name__, url_prefix="/v2/sip/routing-r
 
 
 @rules.post("")
-@answer(RuleData(), status=201, bare=True)
+@answer(RuleData(), status=201, envelope=False)
 @body(NewRule())
 def create(fields: dict[str, Any]) -> Rule:
     return _create(fields, TODAY)
@@ -49,26 +49,26 @@ def index(wanted: dict[str, Any]) -> Page[Rule]:
 
 
 @rules.get("/<id:rule_id>")
-@answer(RuleData(), bare=True)
+@answer(RuleData(), envelope=False)
 def get(rule_id: str) -> Rule:
     return switchboard().rules.get(rule_id)
 
 
 @rules.patch("/<id:rule_id>")
-@answer(RuleData(), bare=True)
+@answer(RuleData(), envelope=False)
 @body(RuleChanges())
 def update(changes: dict[str, Any], rule_id: str) -> Rule:
     return _update(rule_id, changes, TODAY)
 
 
 @rules.delete("/<id:rule_id>")
-@answer(DeletedRule(), message=DELETED, bare=True)
+@answer(DeletedRule(), message=DELETED, envelope=False)
 def delete(rule_id: str) -> dict[str, str]:
     return _delete(rule_id)
 
 
 @older.post("")
-@answer(OlderRuleData(), status=201, bare=True)
+@answer(OlderRuleData(), status=201, envelope=False)
 @body(NewOlderRule())
 def create_older(fields: dict[str, Any]) -> Rule:
     # Their gateway knows whether calls come in or go out. Ours are connectors, and calls come in.
@@ -83,20 +83,20 @@ def index_older(wanted: dict[str, Any]) -> Page[Rule]:
 
 
 @older.get("/<id:rule_id>")
-@answer(OlderRuleData(), bare=True)
+@answer(OlderRuleData(), envelope=False)
 def get_older(rule_id: str) -> Rule:
     return switchboard().rules.get(rule_id)
 
 
 @older.put("/<id:rule_id>")
-@answer(OlderRuleData(), bare=True)
+@answer(OlderRuleData(), envelope=False)
 @body(OlderRuleChanges())
 def update_older(changes: dict[str, Any], rule_id: str) -> Rule:
     return _update(rule_id, changes, OLDER)
 
 
 @older.delete("/<id:rule_id>")
-@answer(DeletedRule(), message=DELETED, bare=True)
+@answer(DeletedRule(), message=DELETED, envelope=False)
 def delete_older(rule_id: str) -> dict[str, str]:
     return _delete(rule_id)
 

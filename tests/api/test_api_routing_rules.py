@@ -177,6 +177,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"apiKey": "another"}, "Invalid API Key"),
     ({"recording": "yes"}, "recording must be true or false."),
     ({"dtmf": []}, "dtmf must be true or false."),
+    ({"hidePhoneNumber": 1}, "hidePhoneNumber must be true or false."),
     ({"tags": "a,b"}, "tags must be an array."),
     ({"agentMetadata": [1]}, "agentMetadata must be a JSON object."),
     (

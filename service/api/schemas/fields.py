@@ -94,12 +94,13 @@ class Several(fields.List[Any]):
         return super()._deserialize(parts, *args, **kwargs)
 
 
-class Flag(fields.Boolean):
-    """``true`` or ``false`` as JSON has them; a ``null`` is as good as ``false``."""
+class Switch(fields.Boolean):
+    """``true`` or ``false`` and nothing that merely looks like it."""
 
-    def __init__(self, **options: Any) -> None:
-        errors: dict[str, Any] = {"invalid": "must be true or false"}
-        super().__init__(truthy={True}, falsy={False}, error_messages=errors, **options)
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("must be true or false")
+        return value
 
 
 class ProviderName(Text):

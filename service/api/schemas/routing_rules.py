@@ -15,12 +15,12 @@ from service.api.schemas.fields import (
     IDENTIFIER,
     LIST_ERRORS,
     OBJECT_ERRORS,
-    Flag,
     Instant,
     Metadata,
     PageFilter,
     Request,
     Several,
+    Switch,
     Text,
     at_most,
     storable,
@@ -91,12 +91,12 @@ class RuleChanges(Request):
     room = fields.Nested(RuleRoomFields(), error_messages=OBJECT_ERRORS)
     agent_id = Text(data_key="agentId", allow_none=True, validate=IDENTIFIER)
     agent_metadata = Metadata(data_key="agentMetadata", allow_none=True, validate=storable)
-    hide_phone_number = Flag(data_key="hidePhoneNumber", allow_none=True)
+    hide_phone_number = Switch(data_key="hidePhoneNumber", allow_none=True)
     tags = _list(Text(validate=at_most(128)), allow_none=True)
     api_key = Text(data_key="apiKey", allow_none=True)
-    recording = Flag(allow_none=True)
-    dtmf = Flag(allow_none=True)
-    noise_cancellation = Flag(data_key="noiseCancellation", allow_none=True)
+    recording = Switch(allow_none=True)
+    dtmf = Switch(allow_none=True)
+    noise_cancellation = Switch(data_key="noiseCancellation", allow_none=True)
     allowed_numbers = _list(CallerPattern(), data_key="allowedNumbers", allow_none=True)
     allowed_ip_addresses = _list(
         Text(validate=at_most(64)), data_key="allowedIpAddresses", allow_none=True
@@ -202,7 +202,7 @@ class OlderRuleChanges(Request):
     type = OlderRuleType()
     numbers = _list(Number())
     dispatch = fields.Nested(OlderDispatchFields(), error_messages=OBJECT_ERRORS)
-    hide_phone_number = Flag(data_key="hidePhoneNumber", allow_none=True)
+    hide_phone_number = Switch(data_key="hidePhoneNumber", allow_none=True)
     metadata = Metadata(allow_none=True, validate=storable)
     tags = _list(Text(validate=at_most(128)), allow_none=True)
 
