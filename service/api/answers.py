@@ -44,8 +44,8 @@ def answer(
     """Answer with what the handler returns, dumped by ``schema``; without one there is no ``data``.
 
     A ``Page`` or a tuple is dumped item by item. ``status_code`` repeats the status in the body,
-    as VideoSDK does in its calls API and nowhere else. Without ``envelope`` an object's members stand
-    at the top level and not in ``data``.
+    as VideoSDK does in its calls API and nowhere else. Without ``envelope`` an object's members
+    stand at the top level and not in ``data``.
     """
 
     def decorate(handler: Callable[P, object]) -> Callable[P, Response]:
