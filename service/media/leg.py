@@ -26,12 +26,18 @@ class Line(Protocol):
 
     def text(self, message: bytes) -> None: ...
 
-    def prepare(self, prefix: bytes, suffix: bytes) -> None:
-        """Set what stands around the base64 of every audio message from now on."""
+    def around(self, prefix: bytes, suffix: bytes, length: int) -> tuple[bytes, bytes]:
+        """What stands on the line before and after ``length`` bytes of audio in a message.
+
+        In the message itself, that is ``prefix`` and ``suffix``.
+        """
         ...
 
-    def audio(self, payload: bytes) -> None:
-        """Send one frame of encoded audio; it may be dropped where the peer does not keep up."""
+    def audio(self, frame: bytes) -> None:
+        """Send one audio message, ``around`` it included.
+
+        It may be dropped where the peer does not keep up.
+        """
         ...
 
     def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
@@ -72,6 +78,7 @@ class Leg:
         "buffer",
         "heard",
         "inbound",
+        "kind",
         "line",
         "outbound",
         "spec",
@@ -86,6 +93,8 @@ class Leg:
         self.wire = spec.wire
         self.inbound = self.outbound = Encoding.MULAW
         self.buffer: JitterBuffer | None = None
+        self.kind = 0
+        """The kind of the wire's ordinary audio messages, once one of them was heard."""
         self.topics: set[str] = set()
         self.spoke = False
         """Whether audio has come from the peer."""
@@ -104,7 +113,10 @@ class Leg:
             raise RemoteError("The stream belongs to another call.", close_code=1008)
         self.inbound, self.outbound = started.inbound, started.outbound
         self.buffer = JitterBuffer(started.inbound, paced=self.wire.paces_itself)
-        self.line.prepare(*self.wire.envelope())
+
+    def around(self, length: int) -> tuple[bytes, bytes]:
+        """What stands on the line around ``length`` bytes of base64; only after the start."""
+        return self.line.around(*self.wire.envelope(), length)
 
     def say(self, command: Command) -> None:
         for message in self.wire.send(command):
@@ -115,10 +127,10 @@ class Leg:
         if self.buffer is not None:
             self.say(MeetingLeft(text))
 
-    def play(self, payload: bytes) -> None:
-        """Send one frame in the outbound encoding."""
+    def play(self, frame: bytes) -> None:
+        """Send one audio message, with what is ``around`` its audio."""
         self._frames_out += 1
-        self.line.audio(payload)
+        self.line.audio(frame)
 
     def subscribe(self, topic: str) -> None:
         if topic not in self.topics and len(self.topics) >= MAX_TOPICS:
@@ -136,6 +148,8 @@ class Leg:
     def stats(self) -> Mapping[str, Any]:
         """Counters since this leg began. Frames are 20 ms; durations are in milliseconds."""
         buffer = self.buffer
+        if buffer is not None:
+            buffer.reclaim()
         heard = buffer.stats if buffer else None
         return {
             "framesIn": heard.taken if heard else 0,

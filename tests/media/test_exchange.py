@@ -425,6 +425,7 @@ def test_each_leg_hears_its_own_encoding(hall: Hall) -> None:
 
 def test_audio_messages_are_wrapped_in_what_the_wire_wants(hall: Hall) -> None:
     bob = hall.join(twilio("bob"))
+    hall.tick()
     assert bob.ear.envelope == bob.caller.spec.wire.envelope()
 
 
