@@ -43,7 +43,9 @@ class Bridge:
         self._heard.fill(0)
         for voices in self._voices:
             voices.collect(self._heard, at)
-        mixed = self._seating.mix(self._heard)
+        mixed, clipped = self._seating.mix(self._heard)
+        for row in clipped:
+            self._legs[row].count_clipped()
         for sheet in self._sheets:
             sheet.play(mixed)
         return self._first_heard(mixed) if self._unheard else []

@@ -72,6 +72,7 @@ class Leg:
     """The state of one leg. ``buffer`` exists from the peer's start message on."""
 
     __slots__ = (
+        "_clipped",
         "_faults",
         "_frames_out",
         "_unknown",
@@ -100,6 +101,7 @@ class Leg:
         """Whether audio has come from the peer."""
         self.heard = False
         """Whether anything but silence has been sent to the peer."""
+        self._clipped = 0
         self._frames_out = 0
         self._unknown = 0
         self._faults = 0
@@ -137,6 +139,10 @@ class Leg:
             raise RemoteError(f"More than {MAX_TOPICS} topics are subscribed to.", close_code=1008)
         self.topics.add(topic)
 
+    def count_clipped(self) -> None:
+        """Count a frame for this leg in which the others together were too loud."""
+        self._clipped += 1
+
     def count_unknown(self) -> None:
         self._unknown += 1
 
@@ -160,6 +166,7 @@ class Leg:
             "late": buffer.chunks.late if buffer else 0,
             "dropped": heard.dropped if heard else 0,
             "jitterMs": round(heard.jitter * 1000, 1) if heard else 0.0,
+            "clipped": self._clipped,
             "bufferMs": round(buffer.depth * 1000) if buffer else 0,
             "malformed": self._faults,
             "unknown": self._unknown,

@@ -567,6 +567,7 @@ def test_stats_count_what_a_leg_has_been_through(hall: Hall) -> None:
         "late": 1,
         "dropped": 3,
         "jitterMs": bob.leg.stats()["jitterMs"],
+        "clipped": 0,
         "bufferMs": 120,
         "malformed": 1,
         "unknown": 1,
@@ -574,6 +575,16 @@ def test_stats_count_what_a_leg_has_been_through(hall: Hall) -> None:
     assert bob.leg.stats()["gaps"] > 0
     assert bob.leg.stats()["jitterMs"] > 0
     assert ann.leg.stats()["framesOut"] == 8
+
+
+def test_frames_that_are_too_loud_together_are_counted_for_who_hears_them(hall: Hall) -> None:
+    ann, bob, cid = (hall.join(agent(name)) for name in ("ann", "bob", "cid"))
+    for value in (20_000, 20_000, 10_000):
+        for party in (ann, bob):
+            party.speak(steady(value))
+    hall.tick(5)
+    # The first frame is faded in, and the last once more, out.
+    assert [party.leg.stats()["clipped"] for party in (ann, bob, cid)] == [0, 0, 2]
 
 
 def test_stats_of_a_leg_that_has_not_started_are_zero(hall: Hall) -> None:
