@@ -17,6 +17,7 @@ from service.api import (
     health,
     hooks,
     ingest,
+    openapi,
     sockets,
     trace,
 )
@@ -30,6 +31,7 @@ GUARDED = (
     (hooks.hooks, require_nothing),
     (sockets.sockets, sockets.require_reference),
     (health.health, require_nothing),
+    (openapi.openapi, require_nothing),
 )
 
 # Here and not in register(): a blueprint takes no more hooks once any app has registered it.

@@ -15,6 +15,7 @@ from flask import Response, current_app, g
 from flask.json.provider import JSONProvider
 from marshmallow import Schema
 
+from service.api.declared import JSON, Envelope, declare
 from service.api.schemas.fields import PageInfo
 from service.model import Page
 
@@ -64,11 +65,11 @@ def answer(
                 envelope["warnings"] = warnings
             return respond(envelope, status)
 
-        return answered
+        return declare(answered, envelope=Envelope(schema, status, message, status_code))
 
     return decorate
 
 
 def respond(document: object, status: int) -> Response:
     """``document`` as a JSON answer."""
-    return Response(current_app.json.dumps(document), status=status, mimetype="application/json")
+    return Response(current_app.json.dumps(document), status=status, mimetype=JSON)

@@ -11,6 +11,7 @@ from typing import cast
 from flask import g, request
 from marshmallow import ValidationError
 
+from service.api.declared import refuses
 from service.api.requests import switchboard
 from service.api.schemas.fields import IDENTIFIER
 from service.errors import Forbidden, Unauthorized
@@ -21,6 +22,7 @@ def require_nothing() -> None:
     """Open to anyone."""
 
 
+@refuses(Unauthorized, Forbidden)
 def require_token() -> None:
     """A token that may use the API, perhaps for one room or one participant only."""
     settings = switchboard().settings
@@ -33,6 +35,7 @@ def require_token() -> None:
     g.grant = grant
 
 
+@refuses(Unauthorized, Forbidden)
 def require_account() -> None:
     """A token that is tied to no room and no participant."""
     require_token()

@@ -13,9 +13,10 @@ from flask import Blueprint
 
 from service.api.answers import answer
 from service.api.auth import granted, require_participant
+from service.api.declared import refuses
 from service.api.requests import body, query, switchboard
 from service.api.schemas.calls import CallData, CallFilter, CallToEnd
-from service.errors import Forbidden
+from service.errors import Forbidden, NotFound
 from service.model import Call, Page
 
 calls = Blueprint("calls", __name__, url_prefix="/v2/sip/call")
@@ -25,6 +26,7 @@ calls = Blueprint("calls", __name__, url_prefix="/v2/sip/call")
 @answer(CallData(), status_code=True)
 @query(CallFilter())
 def index(wanted: dict[str, Any]) -> Page[Call]:
+    """Phone calls, newest first."""
     grant = granted()
     if grant.participant_id is not None:
         raise Forbidden("This token is only valid for one participant and cannot list calls.")
@@ -42,8 +44,10 @@ def get(call_id: str) -> Call:
 
 @calls.post("/end")
 @answer(CallData(), message="Call ended successfully", status_code=True)
+@refuses(NotFound)
 @body(CallToEnd())
 def end(fields: dict[str, Any]) -> Call:
+    """End a phone call or a WebSocket session."""
     return switchboard().end(_reachable(fields["call_id"]).id)
 
 

@@ -37,6 +37,7 @@ def create(fields: dict[str, Any]) -> Connector:
 @connectors.get("")
 @answer(ConnectorData(), message="Connectors retrieved successfully")
 def index() -> tuple[Connector, ...]:
+    """All connectors, newest first."""
     return switchboard().connectors.all()
 
 
@@ -50,6 +51,7 @@ def get(connector_id: str) -> Connector:
 @answer(ConnectorData(), message="Connector updated successfully")
 @body(ConnectorChanges())
 def update(changes: dict[str, Any], connector_id: str) -> Connector:
+    """Change one field or more."""
     if not changes:
         raise Invalid("No editable fields provided")
     return switchboard().connectors.update(connector_id, _without_rule(changes))
@@ -58,12 +60,14 @@ def update(changes: dict[str, Any], connector_id: str) -> Connector:
 @connectors.post("/<id:connector_id>/rotate-key")
 @answer(ConnectorData(), message="Webhook key rotated successfully")
 def rotate(connector_id: str) -> Connector:
+    """Make a new webhook key; the old one stops at once."""
     return switchboard().connectors.rotate(connector_id, new_webhook_key())
 
 
 @connectors.delete("/<id:connector_id>")
 @answer(None, message="Connector deleted successfully")
 def delete(connector_id: str) -> None:
+    """Stop its webhook; calls that are up stay up."""
     switchboard().connectors.delete(connector_id)
 
 

@@ -11,9 +11,10 @@ from typing import cast
 
 from flask import Blueprint, Response, current_app, request
 
+from service.api.declared import Reply, refuses, replies, takes_form
 from service.api.requests import public_base, reading
 from service.api.trace import request_id
-from service.errors import ServiceError
+from service.errors import RemoteError, ServiceError
 from service.providers.base import Markup, Webhook
 from service.reception import Reception
 
@@ -23,7 +24,11 @@ hooks = Blueprint("hooks", __name__, url_prefix="/v2/hooks")
 
 
 @hooks.route("/<id:provider>/<id:key>", methods=["GET", "POST"])
+@replies(Reply(200, "Markup for the provider.", content_type=Markup.content_type))
+@refuses(RemoteError)
+@takes_form
 def answer(provider: str, key: str) -> Response:
+    """Tell a provider what to do with a call."""
     try:
         # Before the body is read: nobody without a key can make a thread wait for one.
         connector = reception().recognise(provider, key)

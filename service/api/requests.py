@@ -17,6 +17,7 @@ from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
+from service.api.declared import declare
 from service.calls import Switchboard
 from service.errors import Invalid, UnsupportedMedia
 
@@ -78,18 +79,18 @@ def body(schema: Schema) -> Callable[[Callable[Concatenate[dict[str, Any], P], R
     No body counts as ``{}``. Raises ``UnsupportedMedia``, ``Invalid`` or marshmallow's
     ``ValidationError``.
     """
-    return _checked(schema, _json, "Field")
+    return _checked(schema, _json, "body", "Field")
 
 
 def query(
     schema: Schema,
 ) -> Callable[[Callable[Concatenate[dict[str, Any], P], R]], Callable[P, R]]:
     """Pass the handler the query string as ``schema`` loads it, as its first argument."""
-    return _checked(schema, _query, "Query parameter")
+    return _checked(schema, _query, "query", "Query parameter")
 
 
 def _checked(
-    schema: Schema, read: Callable[[], Any], noun: str
+    schema: Schema, read: Callable[[], Any], place: str, noun: str
 ) -> Callable[[Callable[Concatenate[dict[str, Any], P], R]], Callable[P, R]]:
     def decorate(handler: Callable[Concatenate[dict[str, Any], P], R]) -> Callable[P, R]:
         @wraps(handler)
@@ -100,7 +101,7 @@ def _checked(
                 warn(f"{noun} {name[:64]} is not known and was ignored.")
             return handler(loaded, *args, **kwargs)
 
-        return checked
+        return declare(checked, **{place: schema})
 
     return decorate
 

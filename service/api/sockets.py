@@ -17,8 +17,10 @@ from flask import Blueprint, current_app, g, request
 from flask_sock import Sock
 from simple_websocket import Server
 
+from service.api.declared import Reply, declare, refuses, replies
 from service.api.requests import switchboard
-from service.errors import Invalid, ServiceError
+from service.api.schemas.sockets import Reference
+from service.errors import Busy, Gone, Invalid, NotFound, ServiceError
 from service.media.engine import Engine
 from service.media.leg import LegSpec
 from service.model import WEBSOCKET
@@ -45,6 +47,7 @@ class NoReader:
 SOCK_SERVER_OPTIONS = {"thread_class": NoReader}
 
 
+@refuses(NotFound, Gone, Busy)
 def require_reference() -> None:
     """Claim the call that the reference in the URL stands for, and leave its leg in ``flask.g``.
 
@@ -64,13 +67,25 @@ def require_reference() -> None:
     request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
 
 
+OPENED = Reply(101, "The socket is open, and the call is on it.", content_type=None)
+
+
+@replies(OPENED)
 def adopt(ws: Server, ref: str | None = None) -> None:
+    """Open the media socket of a phone call."""
     engine = cast("Engine", current_app.extensions["engine"])
     engine.adopt(_detach(ws), cast("LegSpec", g.leg))
 
 
+@replies(OPENED)
+def adopt_custom(ws: Server) -> None:
+    """Open the custom WebSocket of an ingest session."""
+    adopt(ws)
+
+
 sock = Sock()
-sock.route(f"/{CUSTOM}", bp=sockets, endpoint=CUSTOM)(adopt)
+# Not through @query: by then the guard has asked for the reference.
+sock.route(f"/{CUSTOM}", bp=sockets, endpoint=CUSTOM)(declare(adopt_custom, query=Reference()))
 for _name in load():
     sock.route(f"/{_name}/<id:ref>", bp=sockets, endpoint=_name)(adopt)
 

@@ -16,6 +16,9 @@ class WebhookUrl(fields.String):
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
         return f"{public_base()}/v2/hooks/{obj.provider}/{value}"
 
+    def openapi(self) -> dict[str, Any]:
+        return {"format": "uri"}
+
 
 class ConnectorChanges(Request):
     name = Text(allow_none=True, validate=at_most(128))

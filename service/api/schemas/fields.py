@@ -1,7 +1,8 @@
 """The fields that schemas are made of, and what is allowed in them.
 
 Shape only: no database, no current user. Error texts are predicates without a subject, since
-``errors`` puts the field's name in front: "roomId" + "is required".
+``errors`` puts the field's name in front: "roomId" + "is required". A field whose class and
+validators do not say all that the OpenAPI document should has the rest in its method ``openapi``.
 """
 
 from __future__ import annotations
@@ -79,6 +80,9 @@ class Whole(fields.Integer):
             raise ValidationError("must be a whole number from 1")
         return int(value)
 
+    def openapi(self) -> dict[str, Any]:
+        return {"minimum": 0, "maximum": 10**9 - 1}
+
 
 class ProviderName(Text):
     """One of the providers this service speaks, which is one sentence whatever is wrong."""
@@ -89,9 +93,18 @@ class ProviderName(Text):
             raise ValidationError(f"must be one of {', '.join(offered)}")
         return str(value)
 
+    def openapi(self) -> dict[str, Any]:
+        return {"enum": list(current_app.config["PROVIDERS"])}
+
 
 class Metadata(fields.Dict):
     default_error_messages = OBJECT_ERRORS
+
+    def openapi(self) -> dict[str, Any]:
+        return {
+            "description": f"At most {MAX_METADATA // 1024} KB of JSON, "
+            f"{MAX_METADATA_DEPTH} levels deep, with numbers of at most 64 bits."
+        }
 
 
 class Instant(fields.String):
@@ -99,6 +112,9 @@ class Instant(fields.String):
 
     def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str | None:
         return None if value is None else iso(value)
+
+    def openapi(self) -> dict[str, Any]:
+        return {"format": "date-time"}
 
 
 class Request(Schema):
@@ -123,3 +139,13 @@ class PageInfo(Schema):
     per_page = fields.Integer(data_key="perPage")
     last = fields.Integer(data_key="lastPage")
     total = fields.Integer()
+
+
+class Problem(Schema):
+    """The one shape of every failure; ``errors`` only where single fields are at fault."""
+
+    message = fields.String()
+    status_code = fields.Integer(data_key="statusCode")
+    errors = fields.Dict(
+        keys=fields.String(), values=fields.List(fields.String()), metadata={"optional": True}
+    )
