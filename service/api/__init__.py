@@ -48,6 +48,9 @@ def register(app: Flask) -> None:
     app.json = answers.OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.converters["id"] = Identifier
+    # Else /v2//connectors would be redirected, in HTML and before any guard, to an origin that is
+    # http behind a proxy that is not trusted: with the token, or the webhook key in the path.
+    app.url_map.merge_slashes = False
     trace.register(app)
     cors.register(app)
     errors.register(app)
