@@ -21,12 +21,18 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What ``answer`` puts around the result; its arguments say what the members mean."""
+    """What ``answer`` puts around the result; its arguments say what the members mean.
+
+    ``bare`` is an object whose members stand beside ``warnings`` and not in ``data``, or nothing
+    but the message where there is no schema. ``single`` has the one item of a page as ``data``.
+    """
 
     schema: Schema | None
-    status: int
-    message: str | None
-    status_code: bool
+    status: int = 200
+    message: str | None = None
+    status_code: bool = False
+    bare: bool = False
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True)

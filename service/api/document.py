@@ -40,7 +40,8 @@ Phone calls into rooms, without a SIP trunk.
 Send your token in `Authorization`, raw or after `Bearer`. Every failure has the shape `Problem`,
 that of an unknown address (404) and of a method an address does not answer to (405) included.
 HEAD is answered wherever GET is; OPTIONS under `/v2` is a CORS pre-flight. A field that is not
-known is ignored, and named in `warnings`.
+known is ignored, and named in `warnings`. What is not HTTP, or begins with a line beyond 4 KB, is
+answered by gunicorn itself, in HTML.
 """
 
 MEANINGS = {
@@ -188,7 +189,16 @@ class _Document:
 
     def _enveloped(self, envelope: Envelope, view: Callable[..., object]) -> dict[str, Any]:
         returned = get_type_hints(inspect.unwrap(view)).get("return", Any)
+        if envelope.bare and envelope.schema is None:
+            shape = constant(envelope.message)
+        else:
+            shape = self._members(envelope, returned)
+        meaning = envelope.message or HTTPStatus(envelope.status).phrase
+        return _response(meaning, REQUEST_ID, {JSON: {"schema": shape}})
+
+    def _members(self, envelope: Envelope, returned: Any) -> dict[str, Any]:
         kind = get_origin(returned)
+        several = kind in (Page, tuple)
         members: dict[str, Any] = {}
         if envelope.message is not None:
             members["message"] = constant(envelope.message)
@@ -196,21 +206,28 @@ class _Document:
             members["statusCode"] = constant(envelope.status)
         if kind is Page:
             members["pageInfo"] = self._converter.refer(PageInfo(), Page)
+        required = list(members)
         if envelope.schema is not None:
-            one = get_args(returned)[0] if kind in (Page, tuple) else returned
-            data = self._converter.refer(envelope.schema, one)
-            members["data"] = {"type": "array", "items": data} if kind in (Page, tuple) else data
-        shape = {
+            data = self._converter.refer(
+                envelope.schema, get_args(returned)[0] if several else returned
+            )
+            if envelope.bare and not several:
+                bare = self._spec.components.schemas[data["$ref"].rpartition("/")[2]]
+                members |= bare["properties"]
+                required += bare["required"]
+            else:
+                listed = several and not envelope.single
+                members["data"] = {"type": "array", "items": data} if listed else data
+                required.append("data")
+        return {
             "type": "object",
             "properties": {
                 **members,
                 "warnings": {"type": "array", "items": {"type": "string"}},
             },
-            "required": list(members),
+            "required": required,
             "additionalProperties": False,
         }
-        meaning = envelope.message or HTTPStatus(envelope.status).phrase
-        return _response(meaning, REQUEST_ID, {JSON: {"schema": shape}})
 
     def _reply(self, reply: Reply) -> dict[str, Any]:
         content: dict[str, Any] = {}

@@ -8,18 +8,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, Response
 from flask.testing import FlaskClient
 from judges import Undocumented
+from marshmallow import Schema, fields
 from openapi_spec_validator import validate
 
 from service.api import GUARDED, answers, requests
-from service.api.declared import Reply, declared, refuses, replies
+from service.api.declared import Envelope, Reply, declare, declared, refuses, replies
 from service.api.document import VARIABLE, document
 from service.errors import Conflict
+from service.model import Page
 from service.providers import load
 
 
@@ -240,6 +243,48 @@ def test_a_handler_at_two_addresses_has_two_operation_ids() -> None:
         "aliased_index",
         "aliased_index_2",
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    name: str | None
+
+
+class ThingData(Schema):
+    name = fields.String()
+
+
+def bare(envelope: Envelope, returned: object) -> dict[str, Any]:
+    """The shape of the answer of a handler that returns ``returned``."""
+    things = Blueprint("things", __name__)
+
+    def get() -> None: ...
+
+    get.__annotations__["return"] = returned
+    things.get("/thing")(declare(get, envelope=envelope))
+    found = of(things)
+    validate(found)
+    answer = found["paths"]["/thing"]["get"]["responses"][str(envelope.status)]
+    shape: dict[str, Any] = answer["content"]["application/json"]["schema"]
+    return shape
+
+
+def test_a_bare_object_has_its_members_beside_the_warnings() -> None:
+    shape = bare(Envelope(ThingData(), status=201, bare=True), Thing)
+    assert list(shape["properties"]) == ["name", "warnings"]
+    assert shape["properties"]["name"] == {"type": ["string", "null"]}
+    assert shape["required"] == ["name"]
+
+
+def test_a_bare_message_is_a_string() -> None:
+    envelope = Envelope(None, message="Gone for good.", bare=True)
+    assert bare(envelope, None) == {"type": "string", "const": "Gone for good."}
+
+
+def test_a_single_item_of_a_page_is_no_list() -> None:
+    shape = bare(Envelope(ThingData(), single=True), Page[Thing])
+    assert shape["required"] == ["pageInfo", "data"]
+    assert shape["properties"]["data"] == {"$ref": "#/components/schemas/ThingData"}
 
 
 def test_a_reply_of_its_own_wins_over_a_refusal() -> None:
