@@ -29,7 +29,8 @@ from werkzeug.routing import Rule
 
 from service import __version__
 from service.api.declared import JSON, Declaration, Envelope, Reply, declared
-from service.api.schemas.fields import PageInfo, Problem
+from service.api.schemas.fields import PageInfo
+from service.api.schemas.problems import Problem
 from service.api.shapes import Converter, Shapes, constant
 from service.errors import Unauthorized
 from service.model import Page

@@ -139,13 +139,3 @@ class PageInfo(Schema):
     per_page = fields.Integer(data_key="perPage")
     last = fields.Integer(data_key="lastPage")
     total = fields.Integer()
-
-
-class Problem(Schema):
-    """The one shape of every failure; ``errors`` only where single fields are at fault."""
-
-    message = fields.String()
-    status_code = fields.Integer(data_key="statusCode")
-    errors = fields.Dict(
-        keys=fields.String(), values=fields.List(fields.String()), metadata={"optional": True}
-    )
