@@ -88,7 +88,8 @@ class Converter(OpenAPIConverter):
         if isinstance(field, fields.Constant):
             return constant(field.constant)
         hint = self._hint(field)
-        if hint.nullable and not field.metadata.get("optional"):
+        nullable = hint.nullable or field.dump_default is None
+        if nullable and not field.metadata.get("optional"):
             field = copy.copy(field)
             field.allow_none = True
         if isinstance(field, fields.Nested):
@@ -96,9 +97,9 @@ class Converter(OpenAPIConverter):
         elif isinstance(field, fields.List) and isinstance(field.inner, fields.Nested):
             self._remember(field.inner.schema, hint.items())
         shape: dict[str, Any] = super().field2property(field)
-        if isinstance(hint.annotation, type) and issubclass(hint.annotation, StrEnum):
+        if type(field) is fields.String and _is_enum(hint.annotation):
             shape["enum"] = [member.value for member in hint.annotation]
-            if hint.nullable:
+            if nullable:
                 shape["enum"].append(None)
         elif isinstance(field, fields.Enum) and issubclass(field.enum, str):
             shape["type"] = "string"
@@ -118,6 +119,10 @@ class Converter(OpenAPIConverter):
         for name in (field.attribute or field.name or "").split("."):
             hint = hint.attribute(name)
         return hint
+
+
+def _is_enum(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, StrEnum)
 
 
 class Shapes(MarshmallowPlugin):

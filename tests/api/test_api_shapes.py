@@ -28,6 +28,7 @@ class Wheel:
 @dataclass(frozen=True, slots=True)
 class Car:
     colour: Colour
+    paint: Colour
     second: Colour | None
     owner: str | None
     title: str | None
@@ -47,8 +48,15 @@ class WheelData(Schema):
     name = fields.String()
 
 
+class Capitals(fields.String):
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        return str(value).upper()
+
+
 class CarData(Schema):
     colour = fields.String()
+    shouted = Capitals(attribute="paint")
+    unset = fields.String(dump_default=None)
     second = fields.String()
     owner = fields.String()
     renamed = fields.String(attribute="title", data_key="modelTitle")
@@ -86,6 +94,8 @@ def car() -> dict[str, Any]:
     ("name", "shape"),
     [
         ("colour", {"type": "string", "enum": ["red", "blue"]}),
+        ("shouted", {"type": "string"}),
+        ("unset", {"type": ["string", "null"]}),
         ("second", {"type": ["string", "null"], "enum": ["red", "blue", None]}),
         ("owner", {"type": ["string", "null"]}),
         ("modelTitle", {"type": ["string", "null"]}),
