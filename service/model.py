@@ -66,7 +66,12 @@ class LadderEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """Stored configuration for one provider; owns a secret webhook key."""
+    """Stored configuration for one provider; owns a secret webhook key.
+
+    ``credentials`` are the values of each by name, the current one first: a second one is still
+    accepted while it is being replaced. ``locked`` says that some are stored which this server's
+    ``API_SECRET`` does not open, so that there is nothing to check a signature with.
+    """
 
     id: str
     provider: str
@@ -76,6 +81,8 @@ class Connector:
     default_rule_id: str | None
     region: str | None
     created_at: Millis
+    credentials: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element, tostring
 from service.errors import RemoteError
 from service.model import Refusal
 from service.providers.numbers import e164
-from service.providers.signatures import Credential, Secrets
+from service.providers.signatures import Credential, Secrets, Use
 from service.times import Millis
 from service.wire import Wire
 
@@ -128,6 +128,12 @@ class Provider(ABC):
     over_statuses: ClassVar[frozenset[str]] = frozenset(
         ("completed", "busy", "no-answer", "failed", "canceled")
     )
+
+    def checks(self, secrets: Secrets) -> bool:
+        """Whether there is anything in ``secrets`` to check signatures with."""
+        return any(
+            Use.SIGNATURES in each.uses and secrets.get(each.name) for each in self.credentials
+        )
 
     @abstractmethod
     def verify(self, hook: Webhook, secrets: Secrets, now: Millis) -> None:

@@ -48,6 +48,8 @@ connectors = Table(
     Column("default_rule_id", String),
     Column("region", String),
     Column("created_at", BigInteger, nullable=False),
+    # A JSON object of names and lists of values, as the vault seals it.
+    Column("credentials", String),
 )
 
 calls = Table(

@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from service.api.requests import public_base
+from service.api.schemas.credentials import Credentials
 from service.api.schemas.fields import IDENTIFIER, Instant, ProviderName, Request, Text, at_most
 
 
@@ -25,6 +26,7 @@ class ConnectorChanges(Request):
     default_room_id = Text(data_key="defaultRoomId", allow_none=True, validate=IDENTIFIER)
     default_rule_id = Text(data_key="defaultRuleId", allow_none=True, validate=IDENTIFIER)
     region = Text(allow_none=True, validate=at_most(32))
+    credentials = Credentials(allow_none=True)
 
 
 class NewConnector(ConnectorChanges):
@@ -40,3 +42,5 @@ class ConnectorData(Schema):
     default_rule_id = fields.String(data_key="defaultRuleId")
     region = fields.String()
     created_at = Instant(data_key="createdAt")
+    # Their names: the values leave this service for their provider only.
+    credentials = fields.List(fields.String())
