@@ -26,6 +26,7 @@ from service.model import (
 )
 from service.providers.base import Arrival, Markup, Notice, Provider, Webhook
 from service.routing import resolve
+from service.signatures import Signatures
 from service.times import Millis
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class Reception:
         self._clock = switchboard.clock
         self._calls = switchboard.calls
         self._providers = providers
+        self.signatures = Signatures(switchboard.connectors, providers, switchboard.clock)
 
     def recognise(self, provider_name: str, key: str) -> Connector:
         """The connector of a webhook. Raises ``NotFound`` for a key that is not this provider's."""

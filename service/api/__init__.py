@@ -28,7 +28,7 @@ GUARDED = (
     (connectors.connectors, require_account),
     (ingest.ingest, require_token),
     (calls.calls, require_token),
-    (hooks.hooks, require_nothing),
+    (hooks.hooks, hooks.require_signature),
     (sockets.sockets, sockets.require_reference),
     (health.health, require_nothing),
     (openapi.openapi, require_nothing),

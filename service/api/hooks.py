@@ -1,26 +1,39 @@
 """``/v2/hooks/<provider>/<webhook key>``: the providers' voice webhooks, answered with markup.
 
-No token: the key in the path is the secret. A caller is waiting behind every request here, so a
-failure of ours is answered with the provider's busy markup and not with a 500.
+No token: the key in the path is the secret, and the signature too where the connector has the
+credentials to check it. A caller is waiting behind every request here, so a failure of ours is
+answered with the provider's busy markup and not with a 500.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import cast
+from collections.abc import Callable
+from typing import TypeVar
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, g, request
 
 from service.api.declared import Reply, refuses, replies, takes_form
-from service.api.requests import public_base, reading
+from service.api.received import reception, webhook
+from service.api.requests import public_base
 from service.api.trace import request_id
 from service.errors import RemoteError, ServiceError
-from service.providers.base import Markup, Webhook
-from service.reception import Reception
+from service.providers.base import Markup
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 hooks = Blueprint("hooks", __name__, url_prefix="/v2/hooks")
+
+
+@replies(Reply(403, "The signature is missing, stale or wrong.", content_type=None))
+def require_signature() -> Response | None:
+    """Leave the connector and its provider's request in ``flask.g``.
+
+    Raises ``NotFound`` for a key that is none, and ``BadSignature``.
+    """
+    return _sparing(_recognise)
 
 
 @hooks.route("/<id:provider>/<id:key>", methods=["GET", "POST"])
@@ -29,25 +42,33 @@ hooks = Blueprint("hooks", __name__, url_prefix="/v2/hooks")
 @takes_form
 def answer(provider: str, key: str) -> Response:
     """Tell a provider what to do with a call."""
+    return _sparing(lambda: _respond(reception().answer(g.connector, g.hook, public_base())))
+
+
+def _recognise() -> None:
+    path = request.view_args or {}
+    # Before the body is read: nobody without a key can make a thread wait for one.
+    g.connector = reception().recognise(path["provider"], path["key"])
+    g.hook = webhook()
+    reception().signatures.check(g.connector, g.hook)
+
+
+def _sparing(work: Callable[[], T]) -> T | Response:
+    """What ``work`` returns, or busy markup where it fails and we are to blame."""
     try:
-        # Before the body is read: nobody without a key can make a thread wait for one.
-        connector = reception().recognise(provider, key)
-        with reading():
-            params = (*request.args.items(multi=True), *request.form.items(multi=True))
-        markup = reception().answer(connector, Webhook(params), public_base())
+        return work()
     except ServiceError:
         raise
     except Exception:
         logger.exception("a webhook failed", extra={"request_id": request_id()})
-        busy = reception().busy(provider)
+        busy = reception().busy((request.view_args or {})["provider"])
         if busy is None:
             raise
-        markup = busy
+        return _respond(busy)
+
+
+def _respond(markup: Markup) -> Response:
     response = Response(markup.text, content_type=Markup.content_type)
     # Each answer holds a reference of its own, and Twilio honours caching headers.
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def reception() -> Reception:
-    return cast("Reception", current_app.extensions["reception"])

@@ -18,6 +18,7 @@ from flask_sock import Sock
 from simple_websocket import Server
 
 from service.api.declared import Reply, declare, refuses, replies
+from service.api.received import reception, upgrade
 from service.api.requests import switchboard
 from service.api.schemas.sockets import Reference
 from service.errors import Busy, Gone, Invalid, NotFound, ServiceError
@@ -47,12 +48,14 @@ class NoReader:
 SOCK_SERVER_OPTIONS = {"thread_class": NoReader}
 
 
+@replies(Reply(403, "The signature is missing or wrong.", content_type=None))
 @refuses(NotFound, Gone, Busy)
 def require_reference() -> None:
     """Claim the call that the reference in the URL stands for, and leave its leg in ``flask.g``.
 
     Raises before the upgrade, so that whoever is refused gets a plain HTTP answer: ``Invalid``
-    where this is no WebSocket handshake, since that must not use the reference up.
+    where this is no WebSocket handshake and ``BadSignature`` where it is not signed as it must be,
+    since neither may use the reference up.
     """
     _require_handshake()
     _require_plain_socket()
@@ -61,7 +64,10 @@ def require_reference() -> None:
         ref = request.args.get("ref", "")
         g.leg = switchboard().claim(WEBSOCKET, ref)
     else:
-        g.leg = switchboard().claim(name, (request.view_args or {})["ref"])
+        ref = (request.view_args or {})["ref"]
+        # Before the claim, which uses the reference up.
+        reception().signatures.check_upgrade(name, ref, upgrade())
+        g.leg = switchboard().claim(name, ref)
     # simple-websocket accepts compression whenever it is offered; it costs audio far more than it
     # saves.
     request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
