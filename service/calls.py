@@ -29,7 +29,6 @@ from service.storage.calls import Calls, Used
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.times import Clock
-from service.vault import Vault
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class Switchboard:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self.connectors = Connectors(database, Vault(settings.api_secret, "connector credentials"))
+        self.connectors = Connectors(database, settings.api_secret)
         self.calls = Calls(database)
         self.draining = False
         """Set once the process has been told to end: it takes no new calls."""

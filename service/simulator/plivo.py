@@ -61,6 +61,7 @@ def _headers(text: str) -> dict[str, str]:
 
 class Plivo(base.Dialect):
     name = "plivo"
+    account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
         "Hangup": _hangup,
         "Play": markup.play,
@@ -125,7 +126,7 @@ class Plivo(base.Dialect):
         start = {
             "callId": self.call_id,
             "streamId": self.stream_id,
-            "accountId": ACCOUNT,
+            "accountId": self.account,
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": CONTENT_TYPES[inbound], "sampleRate": 8000},
         }

@@ -54,6 +54,7 @@ def _connect(element: ET.Element) -> markup.Verb:
 
 class Telnyx(base.Dialect):
     name = "telnyx"
+    account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
         "Connect": _connect,
         "Hangup": markup.hangup,
@@ -73,7 +74,7 @@ class Telnyx(base.Dialect):
         # The call is up before the instructions are fetched, and says so: CallStatus is the same
         # on the first request and after a redirect.
         return {
-            "AccountSid": ACCOUNT,
+            "AccountSid": self.account,
             "CallSid": self.call_id,
             "CallSidLegacy": self.call_id,
             "CallStatus": "in-progress",
@@ -97,7 +98,7 @@ class Telnyx(base.Dialect):
 
     def opening(self, stream: markup.Stream, inbound: Codec) -> list[Message]:
         start = {
-            "user_id": ACCOUNT,
+            "user_id": self.account,
             "call_control_id": self.call_id,
             "call_session_id": self.session_id,
             "from": self.caller,
@@ -132,7 +133,9 @@ class Telnyx(base.Dialect):
         return self._message("mark", mark={"name": name})
 
     def stop(self) -> Message:
-        return self._message("stop", stop={"user_id": ACCOUNT, "call_control_id": self.call_id})
+        return self._message(
+            "stop", stop={"user_id": self.account, "call_control_id": self.call_id}
+        )
 
     def complaint(self, error: RemoteError) -> Message:
         code, title = MALFORMED_FRAME

@@ -25,9 +25,9 @@ NOT_FOUND = "Connector not found"
 
 
 class Connectors:
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(self, database: Database, api_secret: str) -> None:
         self._database = database
-        self._vault = vault
+        self._vault = Vault(api_secret, "connector credentials")
 
     def add(self, connector: Connector) -> None:
         with self._database.write() as connection:

@@ -84,6 +84,10 @@ class Database:
             self.take_turns(connection, MIGRATION)
             migrations.upgrade(connection)
 
+    def exists(self) -> bool:
+        """False where there is no file to read: SQLite would make one, which anybody could read."""
+        return not self._is_sqlite or Path(self._url.database or "").exists()
+
     def check(self) -> None:
         """Raise unless the database answers and has a schema."""
         with self.read() as connection:

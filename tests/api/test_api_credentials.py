@@ -14,7 +14,6 @@ from records import a_connector
 from service.model import Connector
 from service.storage.connectors import Connectors
 from service.storage.database import Database
-from service.vault import Vault
 
 ACCOUNT = "AC" + "0" * 32
 TOKEN, NEXT = "0123456789abcdef" * 2, "fedcba9876543210" * 2
@@ -209,7 +208,7 @@ def test_the_database_and_the_log_hold_no_secret(
 def locked(sqlite_database: Database) -> Connector:
     """A connector whose credentials were stored under another ``API_SECRET``."""
     connector = a_connector(credentials={"authToken": (TOKEN,)})
-    Connectors(sqlite_database, Vault("another", "connector credentials")).add(connector)
+    Connectors(sqlite_database, "another").add(connector)
     return connector
 
 

@@ -23,7 +23,6 @@ from service.model import Connector
 from service.settings import Settings
 from service.storage.connectors import Connectors
 from service.storage.database import Database
-from service.vault import Vault
 
 TOKEN = "0123456789abcdef" * 2
 ACCOUNT = "AC" + "1" * 32
@@ -280,7 +279,7 @@ def test_a_key_that_is_none_is_unknown_whatever_is_signed(
 def locked(app: Flask, sqlite_url: str) -> Connector:
     connector = a_connector(credentials={"authToken": (TOKEN,)})
     database = Database(sqlite_url)
-    Connectors(database, Vault("another", "connector credentials")).add(connector)
+    Connectors(database, "another").add(connector)
     database.close()
     return connector
 

@@ -23,11 +23,9 @@ from service.storage import migrations
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.storage.tables import connectors, metadata
-from service.vault import Vault
 
 ROOT = Path(__file__).parents[2]
 LOCKS = Path("/proc/locks")
-VAULT = Vault("secret", "connector credentials")
 
 
 def add(connection: Connection, connector_id: str) -> None:
@@ -67,10 +65,9 @@ def test_a_database_made_before_a_fork_is_used_after_it(sqlite_url: str) -> None
 import os, sys
 from service.storage.connectors import Connectors
 from service.storage.database import Database
-from service.vault import Vault
 database = Database(sys.argv[1])
 child = os.fork()
-found = Connectors(database, Vault("secret", "test")).all()
+found = Connectors(database, "secret").all()
 if child == 0:
     os._exit(len(found))
 print(found, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -290,7 +287,7 @@ def test_no_error_holds_the_password_when_the_server_is_away() -> None:
 
 
 def test_no_error_holds_what_was_to_be_stored(database: Database) -> None:
-    store = Connectors(database, VAULT)
+    store = Connectors(database, "secret")
     connector = a_connector()
     store.add(connector)
     with pytest.raises(DBAPIError) as refused:
@@ -303,9 +300,9 @@ def test_text_that_the_database_cannot_hold_is_invalid(
     migrated_postgres: Database, name: str
 ) -> None:
     with pytest.raises(Invalid, match="cannot be stored"):
-        Connectors(migrated_postgres, VAULT).add(a_connector(name=name))
+        Connectors(migrated_postgres, "secret").add(a_connector(name=name))
 
 
 def test_half_a_surrogate_pair_is_invalid_on_sqlite_too(sqlite_database: Database) -> None:
     with pytest.raises(Invalid, match="cannot be stored"):
-        Connectors(sqlite_database, VAULT).add(a_connector(name="\ud800"))
+        Connectors(sqlite_database, "secret").add(a_connector(name="\ud800"))

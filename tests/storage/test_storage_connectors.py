@@ -18,14 +18,11 @@ from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.storage.tables import connectors
 from service.tokens import new_webhook_key
-from service.vault import Vault
-
-VAULT = Vault("secret", "connector credentials")
 
 
 @pytest.fixture
 def store(database: Database) -> Connectors:
-    return Connectors(database, VAULT)
+    return Connectors(database, "secret")
 
 
 def test_a_connector_comes_back_as_it_was_stored(store: Connectors) -> None:
@@ -166,7 +163,7 @@ def test_what_another_secret_has_sealed_is_locked_and_the_rest_is_there(
     store: Connectors, database: Database
 ) -> None:
     connector = a_connector(credentials={"authToken": ("t",)})
-    Connectors(database, Vault("other", "connector credentials")).add(connector)
+    Connectors(database, "other").add(connector)
     locked = replace(connector, credentials={}, locked=True)
     assert store.get(connector.id) == store.all()[0] == locked
     assert store.by_key("twilio", connector.webhook_key) == locked
