@@ -30,8 +30,9 @@ class SignatureContract(ABC):
     ``secrets`` are a connector's credentials that let its requests be checked, and
     ``other_secrets`` somebody else's. ``signed_hook`` is signed as the provider signs, with
     ``secrets`` and at the time ``signed_at``. ``signed_parts`` says which of ``url``, ``form`` and
-    ``body`` that covers, and ``signature_headers`` which headers it takes. ``good_values`` and
-    ``bad_values`` are of credentials by name.
+    ``body`` that covers, ``signature_headers`` which headers it takes, and ``tolerance`` for how
+    many seconds it is good, where the signature has a time. ``good_values`` and ``bad_values`` are
+    of credentials by name.
     """
 
     provider: ClassVar[Provider]
@@ -41,6 +42,7 @@ class SignatureContract(ABC):
     signed_at: ClassVar[Millis] = 1_735_689_600_000
     signed_parts: ClassVar[frozenset[str]]
     signature_headers: ClassVar[frozenset[str]]
+    tolerance: ClassVar[int | None] = None
     good_values: ClassVar[tuple[tuple[str, str], ...]]
     bad_values: ClassVar[tuple[tuple[str, str], ...]]
 
@@ -114,6 +116,16 @@ class SignatureContract(ABC):
             flipped = bytes((*hook.body[:place], hook.body[place] ^ 1, *hook.body[place + 1 :]))
             yield "body", replace(hook, body=flipped)
         yield "body", replace(hook, body=hook.body + b" ")
+
+    def test_a_signature_is_good_for_as_long_as_the_provider_says(self) -> None:
+        hook = self.a_signed_hook()
+        longest = 10**8 if self.tolerance is None else self.tolerance
+        for seconds in (-longest, 0, longest):
+            self.provider.verify(hook, self.secrets, self.signed_at + seconds * 1000)
+        if self.tolerance is not None:
+            for seconds in (-longest - 1, longest + 1):
+                with pytest.raises(BadSignature):
+                    self.provider.verify(hook, self.secrets, self.signed_at + seconds * 1000)
 
     def test_an_upgrade_is_signed_where_the_provider_signs_it(self) -> None:
         url = "wss://voice.example.com/x/REF"

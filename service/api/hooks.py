@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from flask import Blueprint, Response, g, request
+from werkzeug.exceptions import HTTPException
 
 from service.api.declared import Reply, refuses, replies, takes_form
 from service.api.received import reception, webhook
@@ -57,7 +58,7 @@ def _sparing(work: Callable[[], T]) -> T | Response:
     """What ``work`` returns, or busy markup where it fails and we are to blame."""
     try:
         return work()
-    except ServiceError:
+    except (ServiceError, HTTPException):
         raise
     except Exception:
         logger.exception("a webhook failed", extra={"request_id": request_id()})

@@ -101,7 +101,7 @@ def _urls(hook: Webhook) -> Iterator[str]:
 
 def _signed_fields(hook: Webhook) -> str:
     """What follows the URL: the form. Any other body is covered by a hash of it in the URL."""
-    if hook.form and not hook.header("Content-Type").startswith("application/json"):
+    if hook.form and "json" not in hook.header("Content-Type").lower():
         return "".join(name + value for name, value in sorted(set(hook.form)))
     digest = next((value for name, value in hook.query if name == "bodySHA256"), None)
     if digest is None and hook.body:
