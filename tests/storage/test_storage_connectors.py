@@ -151,12 +151,14 @@ def test_credentials_are_merged_by_name_and_removed_by_none(store: Connectors) -
     assert store.get(connector.id) == replace(connector, credentials={})
 
 
-def test_changes_of_two_credentials_at_once_are_both_kept(store: Connectors) -> None:
+def test_changes_of_several_credentials_at_once_are_all_kept(store: Connectors) -> None:
     connector = a_connector()
     store.add(connector)
-    changes = ({"accountSid": ("AC1",)}, {"authToken": ("t",)})
-    at_once(2, lambda number: store.update(connector.id, {"credentials": changes[number]}))
-    assert store.get(connector.id).credentials == {"accountSid": ("AC1",), "authToken": ("t",)}
+    changes = [{f"name{number}": (str(number),)} for number in range(8)]
+    at_once(8, lambda number: store.update(connector.id, {"credentials": changes[number]}))
+    assert store.get(connector.id).credentials == {
+        k: v for each in changes for k, v in each.items()
+    }
 
 
 def test_what_another_secret_has_sealed_is_locked_and_the_rest_is_there(
