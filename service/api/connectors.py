@@ -11,6 +11,7 @@ from typing import Any
 from flask import Blueprint
 
 from service.api.answers import answer
+from service.api.declared import refuses
 from service.api.requests import body, switchboard, warn
 from service.api.schemas.connectors import ConnectorChanges, ConnectorData, NewConnector
 from service.api.schemas.credentials import read
@@ -61,6 +62,7 @@ def get(connector_id: str) -> Connector:
 @connectors.patch("/<id:connector_id>")
 @answer(ConnectorData(), message="Connector updated successfully")
 @body(ConnectorChanges())
+@refuses(Conflict)
 def update(changes: dict[str, Any], connector_id: str) -> Connector:
     """Change one field or more."""
     if not changes:
