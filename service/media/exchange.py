@@ -154,6 +154,12 @@ class Exchange:
         leg.start(started)
         spec = leg.spec
         room = self._rooms.get(spec.room_id)
+        if room is not None and all(other.left for other in room.legs):
+            # Its session is over, though the last sockets may take a moment to close.
+            for other in list(room.legs):
+                del self._legs[other.spec.call_id]
+                self._leave(other)
+            room = None
         if room is None:
             session_id = spec.session_id or tokens.new_session_id()
             room = self._rooms[spec.room_id] = Room(spec.room_id, session_id)

@@ -80,6 +80,7 @@ class Leg:
         "heard",
         "inbound",
         "kind",
+        "left",
         "line",
         "outbound",
         "spec",
@@ -101,6 +102,8 @@ class Leg:
         """Whether audio has come from the peer."""
         self.heard = False
         """Whether anything but silence has been sent to the peer."""
+        self.left = False
+        """Whether the peer has been told to go."""
         self._clipped = 0
         self._frames_out = 0
         self._unknown = 0
@@ -126,6 +129,7 @@ class Leg:
 
     def leave(self, text: str) -> None:
         """Tell a peer that is in a room that it no longer is."""
+        self.left = True
         if self.buffer is not None:
             self.say(MeetingLeft(text))
 

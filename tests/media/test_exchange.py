@@ -271,6 +271,32 @@ def test_a_namesake_alone_in_the_room_hands_its_session_over(hall: Hall) -> None
     assert second.listened().max() == 700
 
 
+def test_whoever_comes_while_the_last_are_put_out_begins_a_new_session(hall: Hall) -> None:
+    put_out = [hall.join(agent("ann")), hall.join(twilio("bob"))]
+    for party in put_out:
+        party.leg.leave("Meeting Ended.")
+    cat = hall.join(agent("cat"))
+    sessions = [report.session_id for report in hall.told() if isinstance(report, LegStarted)]
+    assert sessions[0] == sessions[1] != sessions[2]
+    assert cat.events() == ["meeting-joined"]
+    for party in put_out:
+        party.leave(EndReason.SESSION_ENDED, "Meeting Ended.")
+    assert cat.events() == []
+    assert len(hall.exchange) == 1
+    put_out[0].speak(steady(700))
+    hall.tick(2)
+    assert not cat.listened().any()
+
+
+def test_a_session_goes_on_while_only_some_are_put_out(hall: Hall) -> None:
+    hall.join(agent("ann")).leg.leave("Participant removed from the meeting")
+    hall.join(agent("bob"))
+    hall.join(agent("cat"))
+    first, *others = [report.session_id for report in hall.told() if isinstance(report, LegStarted)]
+    assert others[0] != first
+    assert others[0] == others[1]
+
+
 def test_the_same_participant_id_in_another_room_is_another_voice(hall: Hall) -> None:
     first = hall.join(agent("bob", call="call-1"))
     hall.join(agent("bob", call="call-2", room="zzzz-zzzz-zzzz"))
