@@ -8,6 +8,7 @@
     │   └── BadSignature   403 with an empty body: a provider's request without a good signature
     │       └── Unverifiable   ... or with one that we cannot check
     ├── NotFound           404
+    │   └── WrongName      402: a customRoomId where VideoSDK takes a roomId only
     ├── Conflict           409
     ├── Gone               410: a used or expired reference
     ├── Busy               503 + Retry-After: full or draining
@@ -69,6 +70,12 @@ class Unverifiable(BadSignature):
 class NotFound(ServiceError):
     status = 404
     log_level = logging.INFO
+
+
+class WrongName(NotFound):
+    """VideoSDK's clients take 402 for an unknown room, like 404."""
+
+    status = 402
 
 
 class Conflict(ServiceError):

@@ -133,8 +133,13 @@ class Reception:
             return self._turn_away(visit, route)
         ref = tokens.new_ref()
         now = self._clock.now()
+        room = self._switchboard.rooms.ensure(route.room_id, now)
+        wanted = visit.call(CallStatus.INCOMING, room.id, route.rule_id)
+        barred = room.bars(wanted.participant.id)
+        if barred:
+            return self._turn_away(visit, Refusal.REJECTED, barred)
         call = replace(
-            visit.call(CallStatus.INCOMING, route.room_id, route.rule_id),
+            wanted,
             expires_at=now + tokens.REF_SECONDS * 1000,
             attempts=1,
             steps=(visit.step(LadderEvent.WEBHOOK, visit.at), visit.step(LadderEvent.MARKUP, now)),
@@ -144,9 +149,9 @@ class Reception:
         logger.info("call %s: %s to room %s", call.id, call.provider, call.room_id)
         return visit.stream(ref, reattach=self._settings.reattach)
 
-    def _turn_away(self, visit: Visit, refusal: Refusal) -> Markup:
+    def _turn_away(self, visit: Visit, refusal: Refusal, reason: EndReason | None = None) -> Markup:
         now = self._clock.now()
-        reason = EndReason.BUSY if refusal is Refusal.BUSY else EndReason.NO_ROUTE
+        reason = reason or (EndReason.BUSY if refusal is Refusal.BUSY else EndReason.NO_ROUTE)
         end = Step(LadderEvent.END, now, CallStatus.REJECTED, reason)
         call = replace(
             visit.call(CallStatus.REJECTED, None, None),

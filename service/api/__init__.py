@@ -18,15 +18,24 @@ from service.api import (
     hooks,
     ingest,
     openapi,
+    rooms,
+    sessions,
     sockets,
     trace,
 )
-from service.api.auth import require_account, require_nothing, require_token
-from service.api.requests import MAX_BODY, Identifier
+from service.api.auth import (
+    require_account,
+    require_nothing,
+    require_room_token,
+    require_token,
+)
+from service.api.requests import MAX_BODY, Identifier, Name
 
 GUARDED = (
     (connectors.connectors, require_account),
     (ingest.ingest, require_token),
+    (rooms.rooms, require_room_token),
+    (sessions.sessions, require_token),
     (calls.calls, require_token),
     (hooks.hooks, hooks.require_signature),
     (sockets.sockets, sockets.require_reference),
@@ -51,6 +60,7 @@ def register(app: Flask) -> None:
     # Else /v2//connectors would be redirected, in HTML and before any guard, to an origin that is
     # http behind a proxy that is not trusted: with the token, or the webhook key in the path.
     app.url_map.merge_slashes = False
+    app.url_map.converters["name"] = Name
     trace.register(app)
     cors.register(app)
     errors.register(app)

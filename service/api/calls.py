@@ -12,7 +12,7 @@ from typing import Any
 from flask import Blueprint
 
 from service.api.answers import answer
-from service.api.auth import granted, require_participant
+from service.api.auth import granted, known_room, require_participant
 from service.api.declared import refuses
 from service.api.requests import body, query, switchboard
 from service.api.schemas.calls import CallData, CallFilter, CallToEnd
@@ -30,8 +30,11 @@ def index(wanted: dict[str, Any]) -> Page[Call]:
     grant = granted()
     if grant.participant_id is not None:
         raise Forbidden("This token is only valid for one participant and cannot list calls.")
-    if grant.room_id is not None:
-        grant.require_room(wanted.setdefault("room_id", grant.room_id))
+    if "room_id" in wanted:
+        room = known_room(wanted["room_id"])
+        wanted["room_id"] = room.id if room else wanted["room_id"]
+    elif grant.room_id is not None:
+        wanted["room_id"] = grant.room_id
     page = switchboard().calls.page(**wanted)
     return replace(page, items=_with_live_stats(page.items))
 

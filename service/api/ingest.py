@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint
 
 from service.api.answers import answer
-from service.api.auth import granted, require_participant
+from service.api.auth import granted, known_room, require_participant
 from service.api.declared import refuses
 from service.api.requests import body, public_base, switchboard, warn
 from service.api.schemas.ingest import IngestSessionData, NewIngestSession
@@ -24,7 +24,7 @@ ingest = Blueprint("ingest", __name__, url_prefix="/v2/ingest/sessions")
 @body(NewIngestSession())
 def create(fields: dict[str, Any]) -> dict[str, Any]:
     """Make a ticket for a custom WebSocket."""
-    granted().require_room(fields["room_id"])
+    known_room(fields["room_id"])
     participant = _participant(fields.get("participant") or {})
     if fields.get("agent"):
         warn("agent was accepted but is not dispatched: this version starts no agents.")

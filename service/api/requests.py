@@ -34,6 +34,13 @@ class Identifier(BaseConverter):
     regex = r"[A-Za-z0-9_-]{1,128}"
 
 
+class Name(BaseConverter):
+    """A name that a client chose, in a path: of a room or a participant."""
+
+    regex = r"[^\s\x00-\x1f\x7f-\x9f]{1,128}"
+    part_isolating = False
+
+
 def switchboard() -> Switchboard:
     return cast("Switchboard", current_app.extensions["patchbay"])
 

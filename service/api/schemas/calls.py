@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, fields, post_dump, validate
+from marshmallow import Schema, fields, post_dump
 
-from service.api.schemas.fields import IDENTIFIER, Instant, Request, Text, Whole
+from service.api.schemas.fields import IDENTIFIER, Instant, PageNumber, PerPage, Request, Text
 from service.model import CallStatus
 
 
@@ -16,13 +16,8 @@ class CallFilter(Request):
     status = fields.Enum(
         CallStatus, by_value=True, error_messages={"unknown": "must be one of {choices}"}
     )
-    number = Whole(
-        data_key="page", validate=validate.Range(min=1, error="must be a whole number from 1")
-    )
-    per_page = Whole(
-        data_key="perPage",
-        validate=validate.Range(min=1, max=100, error="must be a whole number from 1 to 100"),
-    )
+    number = PageNumber()
+    per_page = PerPage()
 
 
 class CallToEnd(Request):
