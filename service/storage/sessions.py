@@ -142,7 +142,8 @@ class Sessions:
         """
         alone = (
             select(func.max(stays.c.call_id).label("call_id"))
-            .where(PRESENT)
+            .join(sessions, sessions.c.id == stays.c.session_id)
+            .where(ONGOING, PRESENT)
             .group_by(stays.c.session_id)
             .having(func.count() == 1)
             .subquery()
