@@ -137,7 +137,7 @@ class Reception:
         wanted = visit.call(CallStatus.INCOMING, room.id, route.rule_id)
         barred = room.bars(wanted.participant.id)
         if barred:
-            return self._turn_away(visit, Refusal.REJECTED, barred)
+            return self._turn_away(visit, Refusal.REJECTED, barred, room.id)
         call = replace(
             wanted,
             expires_at=now + tokens.REF_SECONDS * 1000,
@@ -149,12 +149,18 @@ class Reception:
         logger.info("call %s: %s to room %s", call.id, call.provider, call.room_id)
         return visit.stream(ref, reattach=self._settings.reattach)
 
-    def _turn_away(self, visit: Visit, refusal: Refusal, reason: EndReason | None = None) -> Markup:
+    def _turn_away(
+        self,
+        visit: Visit,
+        refusal: Refusal,
+        reason: EndReason | None = None,
+        room_id: str | None = None,
+    ) -> Markup:
         now = self._clock.now()
         reason = reason or (EndReason.BUSY if refusal is Refusal.BUSY else EndReason.NO_ROUTE)
         end = Step(LadderEvent.END, now, CallStatus.REJECTED, reason)
         call = replace(
-            visit.call(CallStatus.REJECTED, None, None),
+            visit.call(CallStatus.REJECTED, room_id, None),
             ended_at=now,
             end_reason=reason,
             steps=(visit.step(LadderEvent.WEBHOOK, visit.at), end),

@@ -112,6 +112,7 @@ class TestDeactivate:
         call = desk.call(connector)
         assert (call.status, call.end_reason) == (CallStatus.REJECTED, EndReason.ROOM_DEACTIVATED)
         assert call.steps[-1].detail == "room-deactivated"
+        assert call.room_id == ROOM
         assert events(call) == [LadderEvent.WEBHOOK, LadderEvent.END]
 
     def test_a_caller_whose_socket_was_lost_is_hung_up_on_asking_again(self, desk: Desk) -> None:

@@ -44,13 +44,12 @@ CHOSEN = ("geo_fence", "webhook", "auto_close", "allowed_participant_ids", "opti
 @body(NewRoom())
 def create(fields: dict[str, Any]) -> Room:
     require_untied("creating rooms needs")
-    for name, sentence in NOT_ACTED_ON.items():
-        if fields.get(name):
-            warn(sentence)
     at = switchboard().clock.now()
     close, webhook = fields.get("auto_close"), fields.get("webhook")
-    options = {"autoStartConfig": fields.get("auto_start")}
-    options["multiComposition"] = fields.get("composition")
+    options = {
+        "autoStartConfig": fields.get("auto_start"),
+        "multiComposition": fields.get("composition"),
+    }
     room = Room(
         id=tokens.new_room_id(),
         object_id=tokens.new_object_id(),
@@ -67,6 +66,10 @@ def create(fields: dict[str, Any]) -> Room:
     found = switchboard().rooms.create(room)
     if any(getattr(room, name) not in (None, (), {}, getattr(found, name)) for name in CHOSEN):
         warn("A room of this customRoomId exists already and was left as it is.")
+        return found
+    for name, sentence in NOT_ACTED_ON.items():
+        if fields.get(name):
+            warn(sentence)
     return found
 
 
