@@ -102,12 +102,13 @@ class Sessions:
             return tuple(_stay(row, row["stats"]) for row in rows)
 
     def present(self, session_id: str, participant_id: str | None = None) -> list[str]:
-        """The ids of the calls that are in a session, or of one participant's."""
+        """The ids of the calls that are in a session, or of one participant's, as they joined."""
         conditions = [stays.c.session_id == session_id, PRESENT]
         if participant_id is not None:
             conditions.append(stays.c.participant_id == participant_id)
         with self._database.read() as connection:
-            return list(connection.scalars(select(stays.c.call_id).where(*conditions)))
+            query = select(stays.c.call_id).where(*conditions).order_by(stays.c.seq)
+            return list(connection.scalars(query))
 
     def waiting(self, room_id: str) -> str | None:
         """The session of a room in which a call without a socket waits to be taken up again.
