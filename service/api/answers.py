@@ -72,7 +72,12 @@ def answer(
                 document["warnings"] = warnings
             return respond(document, status)
 
-        return declare(answered, envelope=Envelope(schema, status, message, status_code))
+        return declare(
+            answered,
+            envelope=Envelope(
+                schema, status, message, status_code, bare=not envelope, single=single
+            ),
+        )
 
     return decorate
 

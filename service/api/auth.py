@@ -49,6 +49,7 @@ def require_account() -> None:
     require_untied("connectors need")
 
 
+@refuses(Unauthorized, Forbidden)
 def require_room_token() -> None:
     """A token that is tied to no participant, and perhaps to a room."""
     require_token()

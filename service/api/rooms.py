@@ -14,6 +14,7 @@ from marshmallow import ValidationError
 from service import attendance, tokens
 from service.api.answers import answer
 from service.api.auth import granted, known_room, reachable_room, require_untied
+from service.api.declared import refuses
 from service.api.requests import body, query, switchboard, warn
 from service.api.schemas.fields import IDENTIFIER
 from service.api.schemas.rooms import (
@@ -24,7 +25,7 @@ from service.api.schemas.rooms import (
     RoomState,
     RoomToClose,
 )
-from service.errors import Invalid, WrongName
+from service.errors import Invalid, NotFound, WrongName
 from service.model import AutoClose, Page, Room
 from service.storage.rooms import NOT_FOUND
 
@@ -43,6 +44,7 @@ CHOSEN = ("geo_fence", "webhook", "auto_close", "allowed_participant_ids", "opti
 @answer(RoomData(), envelope=False)
 @body(NewRoom())
 def create(fields: dict[str, Any]) -> Room:
+    """Make a room, or find the one that has this customRoomId."""
     require_untied("creating rooms needs")
     at = switchboard().clock.now()
     close, webhook = fields.get("auto_close"), fields.get("webhook")
@@ -77,19 +79,25 @@ def create(fields: dict[str, Any]) -> Room:
 @answer(RoomData())
 @query(RoomFilter())
 def index(wanted: dict[str, Any]) -> Page[Room]:
+    """Rooms, newest first."""
     return switchboard().rooms.page(room_id=granted().room_id, **wanted)
 
 
 @rooms.get("/<name:room_id>")
 @answer(RoomData(), envelope=False)
 def get(room_id: str) -> Room:
+    """A room by any of its names."""
     return reachable_room(room_id)
 
 
-@rooms.get("/validate/<path:room_id>")
+@rooms.route("/validate/<path:room_id>", methods=["GET", "POST"])
 @answer(RoomData(), envelope=False)
 def validate(room_id: str) -> Room:
-    """Unlike ``get``, 400 where there is no such room: VideoSDK's own statuses differ here."""
+    """A room by any of its names, or 400 where there is none.
+
+    VideoSDK's own statuses differ here from those of reading a room. One of its pages says GET, and
+    the index of its pages POST.
+    """
     try:
         IDENTIFIER(room_id)
     except ValidationError:
@@ -103,7 +111,9 @@ def validate(room_id: str) -> Room:
 @rooms.post("/deactivate")
 @answer(ClosedRoomData(), envelope=False)
 @body(RoomToClose())
+@refuses(NotFound, WrongName)
 def deactivate(fields: dict[str, Any]) -> Room:
+    """Let nobody in any more, and put out whoever is in the room."""
     room = reachable_room(fields["room_id"])
     if room.id != fields["room_id"]:
         raise WrongName("roomId must be the room's roomId here, not another name of it.")
@@ -114,6 +124,7 @@ def deactivate(fields: dict[str, Any]) -> Room:
 @answer(RoomData(), envelope=False)
 @body(RoomState())
 def update(fields: dict[str, Any], room_id: str) -> Room:
+    """Deactivate or activate a room."""
     room = reachable_room(room_id)
     if fields["status"] == "disabled":
         return attendance.deactivate(switchboard(), room)

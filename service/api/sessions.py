@@ -21,6 +21,7 @@ from service.api.auth import (
     require_nobody,
     require_participant,
 )
+from service.api.declared import refuses
 from service.api.requests import body, query, switchboard
 from service.api.schemas.sessions import (
     EndedSessionData,
@@ -47,6 +48,7 @@ PER_PAGE = 20
 @answer(SessionData())
 @query(SessionFilter())
 def index(wanted: dict[str, Any]) -> Page[Session]:
+    """Sessions, those that go on first, then newest first."""
     require_nobody()
     room_id, user_id = wanted.pop("room_id", None), wanted.pop("user_id", None)
     if room_id is not None:
@@ -61,6 +63,7 @@ def index(wanted: dict[str, Any]) -> Page[Session]:
 @sessions.get("/<id:session_id>")
 @answer(SessionData(), envelope=False)
 def get(session_id: str) -> Session:
+    """A session and everybody who was in it."""
     require_nobody()
     return _reachable(session_id)
 
@@ -69,6 +72,7 @@ def get(session_id: str) -> Session:
 @answer(SessionData(), single=True)
 @query(ParticipantPage())
 def participants(wanted: dict[str, int], session_id: str) -> Page[Session]:
+    """A session with a page of those who were in it."""
     require_nobody()
     session = _reachable(session_id)
     return _paged(session, session.attendees, **wanted)
@@ -78,7 +82,10 @@ def participants(wanted: dict[str, int], session_id: str) -> Page[Session]:
 @answer(SessionData())
 @query(ParticipantPage())
 def active(wanted: dict[str, int], session_id: str) -> Page[Session]:
-    """``data`` is an array of one session here, and the session itself one address up."""
+    """A session with those who are in it now.
+
+    ``data`` is an array of one session here, and the session itself one address up.
+    """
     require_nobody()
     session = _reachable(session_id)
     return _paged(session, [who for who in session.attendees if who.is_present], **wanted)
@@ -87,6 +94,7 @@ def active(wanted: dict[str, int], session_id: str) -> Page[Session]:
 @sessions.get("/<id:session_id>/participants/<name:participant_id>")
 @answer(ParticipantData(), envelope=False)
 def participant(session_id: str, participant_id: str) -> Attendee:
+    """When a participant was in a session."""
     require_participant(participant_id)
     return _attendee(_reachable(session_id), participant_id)
 
@@ -94,6 +102,7 @@ def participant(session_id: str, participant_id: str) -> Attendee:
 @sessions.get("/<id:session_id>/stats")
 @answer(SessionStatsData(), envelope=False)
 def stats(session_id: str) -> dict[str, Any]:
+    """What is measured of a session's calls."""
     require_nobody()
     session = _reachable(session_id)
     stays = switchboard().sessions.stays(session.id)
@@ -103,6 +112,7 @@ def stats(session_id: str) -> dict[str, Any]:
 @sessions.get("/<id:session_id>/participant/<name:participant_id>/stats")
 @answer(ParticipantStatsData(), envelope=False)
 def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
+    """What is measured of one participant's calls."""
     require_participant(participant_id)
     session = _reachable(session_id)
     attendee = _attendee(session, participant_id)
@@ -119,7 +129,9 @@ def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
 @sessions.post("/end")
 @answer(EndedSessionData(), envelope=False)
 @body(SessionToEnd())
+@refuses(NotFound)
 def end(fields: dict[str, Any]) -> Session:
+    """Put everybody out of a session, which ends it."""
     require_nobody()
     return attendance.end(switchboard(), _meant(**fields))
 
@@ -127,8 +139,12 @@ def end(fields: dict[str, Any]) -> Session:
 @sessions.post("/participants/remove")
 @answer(None, message="Participant removed from the session.", envelope=False)
 @body(ParticipantToRemove())
+@refuses(NotFound)
 def remove(fields: dict[str, Any]) -> None:
-    """A JSON string: VideoSDK's pages show the session here, and its SDKs want a text."""
+    """Put one participant out of a session.
+
+    The answer is a JSON string: VideoSDK's pages show the session here, and its SDKs want a text.
+    """
     participant_id = fields.pop("participant_id")
     require_participant(participant_id)
     attendance.remove(switchboard(), _meant(**fields), participant_id)

@@ -230,8 +230,9 @@ def test_validating_says_400_where_there_is_no_such_room(
 ) -> None:
     room = create(customRoomId="c/1")
     for name in (room["roomId"], "c%2F1"):
-        response = client.get(f"/v2/rooms/validate/{name}")
-        assert (response.status_code, response.json) == (200, room)
+        for method in ("GET", "POST"):
+            response = client.open(f"/v2/rooms/validate/{name}", method=method)
+            assert (response.status_code, response.json) == (200, room)
     response = client.get("/v2/rooms/validate/nobody")
     assert (response.status_code, response.json["message"]) == (400, "Room not found.")
     response = client.get("/v2/rooms/validate/no%20body")

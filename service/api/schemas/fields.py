@@ -116,6 +116,9 @@ class Moment(fields.Integer):
             raise ValidationError("must be a time before the year 10000")
         return int(value)
 
+    def openapi(self) -> dict[str, Any]:
+        return {"minimum": 0, "maximum": MAX_MOMENT}
+
 
 class DayOf(Moment):
     """The whole day (UTC) of such a time: its first millisecond that no longer counts."""

@@ -140,8 +140,16 @@ class RoomData(Schema):
     created_at = Instant(data_key="createdAt")
     updated_at = Instant(data_key="updatedAt")
     links = Part(RoomLinks())
-    auto_start = fields.Dict(attribute="options.autoStartConfig", data_key="autoStartConfig")
-    composition = fields.Dict(attribute="options.multiComposition", data_key="multiComposition")
+    auto_start = fields.Dict(
+        attribute="options.autoStartConfig",
+        data_key="autoStartConfig",
+        metadata={"optional": True},
+    )
+    composition = fields.Dict(
+        attribute="options.multiComposition",
+        data_key="multiComposition",
+        metadata={"optional": True},
+    )
 
 
 class ClosedRoomData(RoomData):

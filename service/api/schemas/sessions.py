@@ -104,7 +104,7 @@ class ReadingData(Schema):
     call_id = fields.String(data_key="callId")
     participant_id = fields.String(data_key="participantId")
     name = fields.String(data_key="participantName")
-    stats = fields.Dict(data_key="audio")
+    stats = fields.Dict(data_key="audio", allow_none=True)
 
 
 class SessionStatsData(Schema):
