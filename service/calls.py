@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service import tokens
-from service.errors import Busy
+from service.errors import Busy, Forbidden
 from service.media.engine import Engine
 from service.media.leg import LegSpec
 from service.media.reports import LegClosed, LegStarted, LegStep, Report
@@ -21,6 +21,7 @@ from service.model import (
     CallStatus,
     EndReason,
     Participant,
+    Room,
 )
 from service.providers.base import Provider
 from service.providers.websocket import WebSocketWire
@@ -31,14 +32,37 @@ from service.storage.calls import Calls, Used
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.storage.pins import Pins
-from service.storage.rooms import Room, Rooms
+from service.storage.rooms import Rooms
 from service.storage.rules import Rules
+from service.storage.sessions import Sessions
 from service.times import Clock
 
 logger = logging.getLogger(__name__)
 
 REATTACH_SECONDS = 15
 """How long an answered call may be without a socket before it is over."""
+
+FAREWELLS = {
+    EndReason.SESSION_ENDED: "Meeting Ended.",
+    EndReason.SESSION_TIMEOUT: "Meeting Ended.",
+    EndReason.REMOVED: "Participant removed from the meeting",
+}
+"""What a custom WebSocket is told when it is put out, in the words of VideoSDK's room SDKs."""
+
+BY_US = frozenset(
+    {
+        EndReason.ENDED_BY_API,
+        EndReason.ROOM_DEACTIVATED,
+        EndReason.SESSION_ENDED,
+        EndReason.REMOVED,
+    }
+)
+"""Ends that are decided here: a call that had not connected yet was not abandoned either."""
+
+BARRED = {
+    EndReason.ROOM_DEACTIVATED: "This room is deactivated: nobody can join it.",
+    EndReason.PARTICIPANT_NOT_ALLOWED: "This room does not allow a participant of this id.",
+}
 
 
 class Switchboard:
@@ -54,11 +78,12 @@ class Switchboard:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self.connectors = Connectors(database)
+        self.connectors = Connectors(database, settings.api_secret)
         self.calls = Calls(database)
         self.pins = Pins(database)
         self.rooms = Rooms(database)
         self.rules = Rules(database)
+        self.sessions = Sessions(database)
         self.draining = False
         """Set once the process has been told to end: it takes no new calls."""
         self._database = database
@@ -70,28 +95,33 @@ class Switchboard:
     ) -> tuple[Call, str]:
         """A ticket for a custom WebSocket: the call, and the reference its URL carries.
 
-        Raises ``Busy`` where the process is full or about to end.
+        A room that is not known is made. Raises ``Forbidden`` where the room does not let the
+        participant in, and ``Busy`` where the process is full or about to end.
         """
+        if self.draining:
+            raise Busy("This server is restarting; try again in a moment.")
         at = self.clock.now()
+        room = self.rooms.ensure(room_id, at)
+        barred = room.bars(participant.id)
+        if barred:
+            raise Forbidden(BARRED[barred])
         call_id, ref = tokens.new_call_id(), tokens.new_ingest_ref()
         call = Call(
             id=call_id,
             provider=WEBSOCKET,
             provider_call_id=call_id,
             connector_id=None,
-            room_id=room_id,
+            room_id=room.id,
             rule_id=None,
             session_id=None,
             caller=participant.id,
-            callee=room_id,
+            callee=room.id,
             status=CallStatus.INCOMING,
             participant=participant,
             region=region,
             started_at=at,
             expires_at=at + tokens.REF_SECONDS * 1000,
         )
-        if self.draining:
-            raise Busy("This server is restarting; try again in a moment.")
         if not self.calls.admit(call, tokens.digest(ref), self.settings.max_calls):
             raise Busy(f"All {self.settings.max_calls} calls are taken.")
         return call, ref
@@ -122,13 +152,14 @@ class Switchboard:
                 raise
             call = self.calls.claim(key, provider_name, leg_id, at, redial=True)
         provider = self._providers.get(provider_name)
+        room_id = call.room_id or ""
         return LegSpec(
             leg_id=leg_id,
             call_id=call.id,
-            room_id=call.room_id or "",
+            room_id=room_id,
             participant=call.participant,
             wire=provider.wire() if provider else WebSocketWire(),
-            session_id=call.session_id,
+            session_id=call.session_id or self.sessions.waiting(room_id),
             provider_call_id=call.provider_call_id if provider else None,
             ref=ref if provider else None,
             dtmf=call.dtmf,
@@ -143,12 +174,13 @@ class Switchboard:
     def hang_up(self, call: Call, reason: EndReason, detail: str | None) -> None:
         """End a call in storage first, so that the provider's next question finds it ended."""
         status = CallStatus.ENDED
-        if call.status.is_waiting and reason is not EndReason.ENDED_BY_API:
+        if call.status.is_waiting and reason not in BY_US:
             status = CallStatus.ABANDONED
         if self.calls.end(call.id, status, reason, self.clock.now(), detail=detail) is None:
             return
         logger.info("call %s is over: %s", call.id, reason)
-        self._engine.hang_up(call.id, reason, "The meeting has been closed")
+        text = FAREWELLS.get(reason, "The meeting has been closed")
+        self._engine.hang_up(call.id, reason, text)
 
     def live_stats(self, call_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """Statistics of those of the calls that have a socket now, by call id."""
@@ -175,6 +207,8 @@ class Switchboard:
                     self._engine.hang_up(
                         call_id, EndReason.REPLACED, "The call is over.", leg_id=leg_id
                     )
+                    return
+                self._recheck(call_id)
             case LegStep(call_id, leg_id, event, at):
                 self.calls.step(call_id, leg_id, event, at)
             case LegClosed():
@@ -197,6 +231,13 @@ class Switchboard:
             self.hang_up(call, EndReason.CONNECTION_LOST, None)
         for call in self.calls.overlong(now - self.settings.max_call_seconds * 1000):
             self.hang_up(call, EndReason.MAX_DURATION, None)
+
+    def _recheck(self, call_id: str) -> None:
+        """Put a caller out again whose room was deactivated while it was on its way in."""
+        call = self.calls.get(call_id)
+        room = self.rooms.find(call.room_id or "")
+        if room is not None and room.disabled:
+            self.hang_up(call, EndReason.ROOM_DEACTIVATED, None)
 
     def _has_socket(self, call_id: str) -> bool:
         try:

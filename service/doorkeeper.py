@@ -59,7 +59,7 @@ class Doorkeeper:
 
     def hear(self, visit: Visit, call: Call, hook: Webhook) -> Markup | None:
         """Judge what was pressed. ``None`` where it is no answer to the question that is open."""
-        if not call.awaits_pin or hook.get("try") != str(call.pin_tries):
+        if not call.awaits_pin or hook.ours("try") != str(call.pin_tries):
             return None
         rule = self._rule(call)
         if rule is None or rule.room.pin is None:
@@ -101,7 +101,10 @@ class Doorkeeper:
         return self._let_in(visit, call, rule)
 
     def _let_in(self, visit: Visit, call: Call, rule: Rule) -> Markup | None:
-        room_id = self._switchboard.room(rule, call.caller, call.callee).id
+        room = self._switchboard.room(rule, call.caller, call.callee)
+        barred = room.bars(call.participant.id)
+        if barred:
+            return self._close(visit, call, barred, "the room does not let the caller in")
         ref, now = tokens.new_ref(), self._clock.now()
         steps = [
             visit.step(event, now, status=CallStatus.VERIFIED)
@@ -109,10 +112,10 @@ class Doorkeeper:
         ]
         expires_at = now + tokens.REF_SECONDS * 1000
         if not self._pins.verified(
-            call.id, call.pin_tries, room_id, tokens.digest(ref), expires_at, steps
+            call.id, call.pin_tries, room.id, tokens.digest(ref), expires_at, steps
         ):
             return None
-        logger.info("call %s: %s to room %s", call.id, call.provider, room_id)
+        logger.info("call %s: %s to room %s", call.id, call.provider, room.id)
         return visit.stream(ref, call.region)
 
     def _close(self, visit: Visit, call: Call, reason: EndReason, detail: str) -> Markup | None:

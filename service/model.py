@@ -61,6 +61,12 @@ class EndReason(StrEnum):
     NOT_ALLOWED = "not-allowed"
     NO_PIN = "no-pin"
     BUSY = "busy"
+    ROOM_DEACTIVATED = "room-deactivated"
+    PARTICIPANT_NOT_ALLOWED = "participant-not-allowed"
+    SESSION_ENDED = "session-ended"
+    SESSION_TIMEOUT = "session-timeout"
+    REMOVED = "participant-removed"
+    ALONE = "alone"
 
 
 class LadderEvent(StrEnum):
@@ -80,7 +86,12 @@ class LadderEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """Stored configuration for one provider; owns a secret webhook key."""
+    """Stored configuration for one provider; owns a secret webhook key.
+
+    ``credentials`` are the values of each by name, the current one first: a second one is still
+    accepted while it is being replaced. ``locked`` says that some are stored which this server's
+    ``API_SECRET`` does not open, so that there is nothing to check a signature with.
+    """
 
     id: str
     provider: str
@@ -90,6 +101,8 @@ class Connector:
     default_rule_id: str | None
     region: str | None
     created_at: Millis
+    credentials: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +164,98 @@ class Call:
     def awaits_pin(self) -> bool:
         """Whether the caller was asked for a PIN and has not entered it yet."""
         return self.status is CallStatus.INCOMING and self.pin_tries > 0
+
+
+class AutoCloseType(StrEnum):
+    """What becomes of a room whose session has lasted too long."""
+
+    SESSION_ENDS = "session-ends"
+    DEACTIVATE = "session-end-and-deactivate"
+
+
+@dataclass(frozen=True, slots=True)
+class AutoClose:
+    """How long a session of the room may last, and whether the room has only one."""
+
+    type: AutoCloseType
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A durable id that hosts sessions, one after another.
+
+    ``id`` is what VideoSDK calls roomId and meetingId, ``object_id`` its ``id``. An empty
+    ``allowed_participant_ids`` lets everybody in. ``options`` are those that are kept and
+    repeated, and nothing else.
+    """
+
+    id: str
+    object_id: str
+    created_at: Millis
+    updated_at: Millis
+    custom_id: str | None = None
+    geo_fence: str | None = None
+    disabled: bool = False
+    webhook: Mapping[str, Any] | None = None
+    auto_close: AutoClose | None = None
+    allowed_participant_ids: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def bars(self, participant_id: str) -> EndReason | None:
+        """Why this participant may not join; ``None`` where it may."""
+        if self.disabled:
+            return EndReason.ROOM_DEACTIVATED
+        if self.allowed_participant_ids and participant_id not in self.allowed_participant_ids:
+            return EndReason.PARTICIPANT_NOT_ALLOWED
+        return None
+
+
+class SessionStatus(StrEnum):
+    ONGOING = "ongoing"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """From a join to a leave: one call in one session. ``stats`` are its call's."""
+
+    call_id: str
+    participant_id: str
+    name: str
+    joined_at: Millis
+    left_at: Millis | None
+    stats: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attendee:
+    """A participant of a session and all its stays, the first one first."""
+
+    id: str
+    name: str
+    stays: tuple[Stay, ...]
+
+    @property
+    def is_present(self) -> bool:
+        return any(stay.left_at is None for stay in self.stays)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One occupancy of a room, from the first join to the last leave."""
+
+    id: str
+    room_id: str
+    custom_room_id: str | None
+    region: str | None
+    started_at: Millis
+    ended_at: Millis | None
+    attendees: tuple[Attendee, ...] = ()
+
+    @property
+    def status(self) -> SessionStatus:
+        return SessionStatus.ONGOING if self.ended_at is None else SessionStatus.ENDED
 
 
 class Refusal(StrEnum):

@@ -27,6 +27,7 @@ from service.model import (
 from service.providers.base import Markup, Notice, Provider, Webhook
 from service.routing import Existing
 from service.rules import Rule
+from service.signatures import Signatures
 from service.visits import Visit
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Reception:
         self._calls = switchboard.calls
         self._doorkeeper = Doorkeeper(switchboard)
         self._providers = providers
+        self.signatures = Signatures(switchboard.connectors, providers, switchboard.clock)
 
     def recognise(self, provider_name: str, key: str) -> Connector:
         """The connector of a webhook. Raises ``NotFound`` for a key that is not this provider's."""
@@ -122,8 +124,15 @@ class Reception:
         return markup or self._turn_away(visit, EndReason.BUSY, rule)
 
     def _let_in(self, visit: Visit, call: Call, decision: Rule | Existing) -> Markup | None:
-        """Admit a new call to its room. ``None`` where there is no room for more calls."""
+        """Admit a new call to its room, if that lets it in.
+
+        ``None`` where there is no room for more calls.
+        """
         room = self._switchboard.room(decision, call.caller, call.callee)
+        barred = room.bars(call.participant.id)
+        if barred:
+            rule = decision if isinstance(decision, Rule) else None
+            return self._turn_away(visit, barred, rule, room.id)
         ref, now = tokens.new_ref(), self._clock.now()
         call = replace(
             call,
@@ -136,11 +145,14 @@ class Reception:
         logger.info("call %s: %s to room %s", call.id, call.provider, call.room_id)
         return visit.stream(ref, call.region)
 
-    def _turn_away(self, visit: Visit, reason: EndReason, rule: Rule | None) -> Markup:
+    def _turn_away(
+        self, visit: Visit, reason: EndReason, rule: Rule | None, room_id: str | None = None
+    ) -> Markup:
         now = self._clock.now()
         end = Step(LadderEvent.END, now, CallStatus.REJECTED, reason)
         call = replace(
             visit.call(CallStatus.REJECTED, rule),
+            room_id=room_id,
             ended_at=now,
             end_reason=reason,
             steps=(visit.step(LadderEvent.WEBHOOK, visit.at), end),

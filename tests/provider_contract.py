@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from signature_contract import SignatureContract
 from wire_contract import WireContract, compact, fuzz
 
 from service.errors import RemoteError
@@ -23,8 +24,8 @@ from service.providers.base import Arrival, Notice, Provider, Webhook
 from service.wire import Fence, Flush, Message, Wire
 
 
-class ProviderContract(WireContract):
-    """The laws of a provider, on top of those of its dialect.
+class ProviderContract(SignatureContract, WireContract):
+    """The laws of a provider, on top of those of its signatures and its dialect.
 
     ``arrival`` are the parameters of a first webhook and what they mean, ``redirected`` those of
     one for a call that is up, and ``notices`` all that wants no markup.

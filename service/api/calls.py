@@ -12,10 +12,11 @@ from typing import Any
 from flask import Blueprint
 
 from service.api.answers import answer
-from service.api.auth import granted, require_participant
+from service.api.auth import granted, known_room, require_participant
+from service.api.declared import refuses
 from service.api.requests import body, query, switchboard
 from service.api.schemas.calls import CallData, CallFilter, CallToEnd
-from service.errors import Forbidden
+from service.errors import Forbidden, NotFound
 from service.model import Call, Page
 
 calls = Blueprint("calls", __name__, url_prefix="/v2/sip/call")
@@ -25,11 +26,15 @@ calls = Blueprint("calls", __name__, url_prefix="/v2/sip/call")
 @answer(CallData(), status_code=True)
 @query(CallFilter())
 def index(wanted: dict[str, Any]) -> Page[Call]:
+    """Phone calls, newest first."""
     grant = granted()
     if grant.participant_id is not None:
         raise Forbidden("This token is only valid for one participant and cannot list calls.")
-    if grant.room_id is not None:
-        grant.require_room(wanted.setdefault("room_id", grant.room_id))
+    if "room_id" in wanted:
+        room = known_room(wanted["room_id"])
+        wanted["room_id"] = room.id if room else wanted["room_id"]
+    elif grant.room_id is not None:
+        wanted["room_id"] = grant.room_id
     page = switchboard().calls.page(**wanted)
     return replace(page, items=_with_live_stats(page.items))
 
@@ -42,8 +47,10 @@ def get(call_id: str) -> Call:
 
 @calls.post("/end")
 @answer(CallData(), message="Call ended successfully", status_code=True)
+@refuses(NotFound)
 @body(CallToEnd())
 def end(fields: dict[str, Any]) -> Call:
+    """End a phone call or a WebSocket session."""
     return switchboard().end(_reachable(fields["call_id"]).id)
 
 

@@ -2,63 +2,91 @@
 
 ``…/gather`` is where the keys go that callers press when they are asked for a PIN.
 
-No token: the key in the path is the secret. A caller is waiting behind every request here, so a
-failure of ours is answered with the provider's busy markup and not with a 500.
+No token: the key in the path is the secret, and the signature too where the connector has the
+credentials to check it. A caller is waiting behind every request here, so a failure of ours is
+answered with the provider's busy markup and not with a 500.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import cast
+from typing import TypeVar
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, g, request
+from werkzeug.exceptions import HTTPException
 
-from service.api.requests import public_base, reading
+from service.api.declared import Reply, refuses, replies, takes_form
+from service.api.received import reception, webhook
+from service.api.requests import public_base
 from service.api.trace import request_id
-from service.errors import ServiceError
+from service.errors import RemoteError, ServiceError
 from service.model import Connector
 from service.providers.base import Markup, Webhook
-from service.reception import Reception
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 hooks = Blueprint("hooks", __name__, url_prefix="/v2/hooks")
 
+MARKUP = Reply(200, "Markup for the provider.", content_type=Markup.content_type)
 
-Answer = Callable[[Connector, Webhook, str], Markup]
+
+@replies(Reply(403, "The signature is missing, stale or wrong.", content_type=None))
+def require_signature() -> Response | None:
+    """Leave the connector and its provider's request in ``flask.g``.
+
+    Raises ``NotFound`` for a key that is none, and ``BadSignature``.
+    """
+    return _sparing(_recognise)
 
 
 @hooks.route("/<id:provider>/<id:key>", methods=["GET", "POST"])
+@replies(MARKUP)
+@refuses(RemoteError)
+@takes_form
 def answer(provider: str, key: str) -> Response:
-    return _answered(provider, key, reception().answer)
+    """Tell a provider what to do with a call."""
+    return _answered(reception().answer)
 
 
 @hooks.route("/<id:provider>/<id:key>/gather", methods=["GET", "POST"])
+@replies(MARKUP)
+@refuses(RemoteError)
+@takes_form
 def gather(provider: str, key: str) -> Response:
-    return _answered(provider, key, reception().gather)
+    """Tell a provider what to do with a caller who has pressed keys."""
+    return _answered(reception().gather)
 
 
-def reception() -> Reception:
-    return cast("Reception", current_app.extensions["reception"])
+def _answered(work: Callable[[Connector, Webhook, str], Markup]) -> Response:
+    return _sparing(lambda: _respond(work(g.connector, g.hook, public_base())))
 
 
-def _answered(provider: str, key: str, answer: Answer) -> Response:
-    """The one way in for all webhooks of a connector, whatever they are answered with."""
+def _recognise() -> None:
+    path = request.view_args or {}
+    # Before the body is read: nobody without a key can make a thread wait for one.
+    g.connector = reception().recognise(path["provider"], path["key"])
+    g.hook = webhook()
+    reception().signatures.check(g.connector, g.hook)
+
+
+def _sparing(work: Callable[[], T]) -> T | Response:
+    """What ``work`` returns, or busy markup where it fails and we are to blame."""
     try:
-        # Before the body is read: nobody without a key can make a thread wait for one.
-        connector = reception().recognise(provider, key)
-        with reading():
-            params = (*request.args.items(multi=True), *request.form.items(multi=True))
-        markup = answer(connector, Webhook(params), public_base())
-    except ServiceError:
+        return work()
+    except (ServiceError, HTTPException):
         raise
     except Exception:
         logger.exception("a webhook failed", extra={"request_id": request_id()})
-        busy = reception().busy(provider)
+        busy = reception().busy((request.view_args or {})["provider"])
         if busy is None:
             raise
-        markup = busy
+        return _respond(busy)
+
+
+def _respond(markup: Markup) -> Response:
     response = Response(markup.text, content_type=Markup.content_type)
     # Each answer holds a reference of its own, and Twilio honours caching headers.
     response.headers["Cache-Control"] = "no-store"

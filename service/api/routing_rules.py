@@ -9,6 +9,7 @@ from flask import Blueprint
 
 from service.api import rule_changes
 from service.api.answers import answer
+from service.api.declared import refuses
 from service.api.requests import body, query, switchboard
 from service.api.rule_changes import OLDER, TODAY, Spelling
 from service.api.schemas.routing_rules import (
@@ -22,7 +23,7 @@ from service.api.schemas.routing_rules import (
     RuleData,
     RuleFilter,
 )
-from service.errors import Invalid
+from service.errors import Conflict, Invalid
 from service.model import Page
 from service.rules import Rule, RuleType
 from service.storage.rules import Taken
@@ -37,7 +38,9 @@ older = Blueprint("older_routing_rules", __name__, url_prefix="/v2/sip/routing-r
 @rules.post("")
 @answer(RuleData(), status=201, envelope=False)
 @body(NewRule())
+@refuses(Conflict)
 def create(fields: dict[str, Any]) -> Rule:
+    """Make a rule for called numbers."""
     return _create(fields, TODAY)
 
 
@@ -45,6 +48,7 @@ def create(fields: dict[str, Any]) -> Rule:
 @answer(RuleData())
 @query(RuleFilter())
 def index(wanted: dict[str, Any]) -> Page[Rule]:
+    """Rules, newest first."""
     return switchboard().rules.page(**wanted)
 
 
@@ -57,12 +61,15 @@ def get(rule_id: str) -> Rule:
 @rules.patch("/<id:rule_id>")
 @answer(RuleData(), envelope=False)
 @body(RuleChanges())
+@refuses(Conflict)
 def update(changes: dict[str, Any], rule_id: str) -> Rule:
+    """Change what is given of a rule; of its room, too."""
     return _update(rule_id, changes, TODAY)
 
 
 @rules.delete("/<id:rule_id>")
 @answer(DeletedRule(), message=DELETED, envelope=False)
+@refuses(Conflict)
 def delete(rule_id: str) -> dict[str, str]:
     return _delete(rule_id)
 
@@ -70,6 +77,7 @@ def delete(rule_id: str) -> dict[str, str]:
 @older.post("")
 @answer(OlderRuleData(), status=201, envelope=False)
 @body(NewOlderRule())
+@refuses(Conflict)
 def create_older(fields: dict[str, Any]) -> Rule:
     # Their gateway knows whether calls come in or go out. Ours are connectors, and calls come in.
     return _create({"type": RuleType.INBOUND, **fields}, OLDER)
@@ -91,12 +99,14 @@ def get_older(rule_id: str) -> Rule:
 @older.put("/<id:rule_id>")
 @answer(OlderRuleData(), envelope=False)
 @body(OlderRuleChanges())
+@refuses(Conflict)
 def update_older(changes: dict[str, Any], rule_id: str) -> Rule:
     return _update(rule_id, changes, OLDER)
 
 
 @older.delete("/<id:rule_id>")
 @answer(DeletedRule(), message=DELETED, envelope=False)
+@refuses(Conflict)
 def delete_older(rule_id: str) -> dict[str, str]:
     return _delete(rule_id)
 

@@ -19,6 +19,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from service import tokens
+from service.cli.signing import key_and_account
 from service.errors import ServiceError
 from service.settings import Settings
 from service.simulator import sound, webhook
@@ -47,6 +48,12 @@ LIST_TIMEOUT = 10.0
 )
 @click.option("--jitter", type=float, default=0.0, help="Delay each frame by up to so many ms.")
 @click.option("--drop", type=float, default=0.0, help="Lose so many percent of the frames.")
+@click.option(
+    "--signing-key",
+    type=click.Path(path_type=Path),
+    help="A file with what the provider signs with: the auth token, or for Telnyx the private key. "
+    "Not needed for connectors of this server on Twilio and Plivo.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @with_appcontext
 def call(
@@ -61,12 +68,16 @@ def call(
     codec: str | None,
     jitter: float,
     drop: float,
+    signing_key: Path | None,
     as_json: bool,
 ) -> None:
     """Place a call to WEBHOOK_URL, or to the connector that was created last."""
+    settings: Settings = current_app.config["SETTINGS"]
     try:
+        url = webhook_url or _newest(settings)
+        key, account = key_and_account(settings, url, signing_key)
         plan = Plan(
-            webhook_url=webhook_url or _newest(current_app.config["SETTINGS"]),
+            webhook_url=url,
             caller=caller,
             callee=callee,
             sample=sound.melody() if play is None else sound.read(play),
@@ -77,6 +88,8 @@ def call(
             codec=None if codec is None else Codec(codec),
             jitter_ms=jitter,
             drop_percent=drop,
+            signing_key=key,
+            account=account,
         )
         phone = Phone(plan).start()
         _watch(phone)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from service import tokens
 from service.errors import RemoteError
+from service.media.bank import Bank
 from service.media.bridge import Bridge
 from service.media.leg import Leg, LegSpec, Line
 from service.media.reports import LegClosed, LegStarted, LegStep, Report
@@ -44,6 +45,7 @@ class Exchange:
         self._legs: dict[str, Leg] = {}  # by call id, from the start message on
         self._rooms: dict[str, Room] = {}
         self._bridge: Bridge | None = None
+        self.bank = Bank()
 
     def __len__(self) -> int:
         """Legs that are in a room."""
@@ -79,6 +81,8 @@ class Exchange:
         if self._legs.get(leg.spec.call_id) is leg:
             del self._legs[leg.spec.call_id]
             self._leave(leg)
+        if leg.buffer is not None:
+            self.bank.forget(leg.buffer)
         spec = leg.spec
         logger.info("leg %s of call %s closed: %s", spec.leg_id, spec.call_id, detail)
         self._report(
@@ -88,7 +92,7 @@ class Exchange:
     def tick(self, at: float) -> None:
         """Mix one frame of every room and send each leg what it is to hear."""
         if self._bridge is None:
-            self._bridge = Bridge(room.legs for room in self._rooms.values())
+            self._bridge = Bridge((room.legs for room in self._rooms.values()), self.bank)
         for leg in self._bridge.tick(at):
             self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
 
@@ -141,6 +145,7 @@ class Exchange:
         if leg.buffer is None:
             return
         leg.buffer.push(audio.payload, at, audio.order)
+        leg.kind = leg.wire.kind()
         if not leg.spoke:
             leg.spoke = True
             self._step(leg, LadderEvent.FIRST_AUDIO_IN)
@@ -149,6 +154,12 @@ class Exchange:
         leg.start(started)
         spec = leg.spec
         room = self._rooms.get(spec.room_id)
+        if room is not None and all(other.left for other in room.legs):
+            # Its session is over, though the last sockets may take a moment to close.
+            for other in list(room.legs):
+                del self._legs[other.spec.call_id]
+                self._leave(other)
+            room = None
         if room is None:
             session_id = spec.session_id or tokens.new_session_id()
             room = self._rooms[spec.room_id] = Room(spec.room_id, session_id)

@@ -1,4 +1,4 @@
-"""What every phone provider does: read a voice webhook and answer it with markup.
+"""What every phone provider does: check a voice webhook, read it and answer it with markup.
 
 A provider is a stateless value; what it learns during a call lives in the ``Wire`` that it makes
 for each media socket.
@@ -7,13 +7,17 @@ for each media socket.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
+from urllib.parse import parse_qsl
 from xml.etree.ElementTree import Element, tostring
 
 from service.errors import RemoteError
 from service.model import Refusal
 from service.providers.numbers import e164
+from service.providers.signatures import Credential, Secrets, Use
+from service.times import Millis
 from service.wire import Wire
 
 KEY_SECONDS = 10
@@ -25,13 +29,49 @@ MAX_FIELD = 256
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """The parameters of a request, from its query or its form: in order, repeats kept."""
+    """One request of a provider: what it says, and all that its signature may cover.
 
-    params: tuple[tuple[str, str], ...]
+    ``form`` are the parameters of the body, in order, repeats kept. ``url`` is the public one, with
+    path and query as they came, percent-encoding included; that of a WebSocket upgrade begins with
+    ``ws``.
+    """
+
+    form: tuple[tuple[str, str], ...] = ()
+    url: str = ""
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        query = self.url.partition("#")[0].partition("?")[2]
+        return tuple(parse_qsl(query, keep_blank_values=True))
+
+    @property
+    def params(self) -> tuple[tuple[str, str], ...]:
+        """What the provider says: its form, or its query where it sends no form.
+
+        Never both: Telnyx signs the body alone, and what somebody has added to the URL of a signed
+        request must not count.
+        """
+        return self.form or self.query
+
+    @property
+    def is_upgrade(self) -> bool:
+        return self.url.startswith("ws")
 
     def get(self, name: str) -> str | None:
         """The first value of ``name``."""
         return next((value for key, value in self.params if key == name), None)
+
+    def ours(self, name: str) -> str | None:
+        """The value of a parameter that was put into the URL here, whatever the provider says."""
+        return next((value for key, value in self.query if key == name), None)
+
+    def header(self, name: str) -> str:
+        """The value of a header, whatever the case of its name; empty where there is none."""
+        wanted = name.lower()
+        return next((value for key, value in self.headers.items() if key.lower() == wanted), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +121,15 @@ class Provider(ABC):
 
     ``name`` is the name of the module. ``call_id_field``, ``cause_field`` and ``over_statuses`` say
     where a webhook names the call, why it ended and which of its statuses mean that it has;
-    ``tells_progress`` whether its status also tells that the call has been answered. ``speak_verb``
-    is its markup's word for reading a text out.
+    ``tells_progress`` whether its status also tells that the call has been answered.
+    ``credentials`` are what a connector may be given of the account; ``signs_upgrades`` says
+    whether the request that opens a media socket is signed too. ``speak_verb`` is its markup's word
+    for reading a text out.
     """
 
     name: ClassVar[str]
+    credentials: ClassVar[tuple[Credential, ...]]
+    signs_upgrades: ClassVar[bool] = True
     call_id_field: ClassVar[str] = "CallSid"
     cause_field: ClassVar[str] = "CallStatus"
     speak_verb: ClassVar[str] = "Say"
@@ -93,6 +137,19 @@ class Provider(ABC):
     over_statuses: ClassVar[frozenset[str]] = frozenset(
         ("completed", "busy", "no-answer", "failed", "canceled")
     )
+
+    def checks(self, secrets: Secrets) -> bool:
+        """Whether there is anything in ``secrets`` to check signatures with."""
+        return any(
+            Use.SIGNATURES in each.uses and secrets.get(each.name) for each in self.credentials
+        )
+
+    @abstractmethod
+    def verify(self, hook: Webhook, secrets: Secrets, now: Millis) -> None:
+        """Raise ``BadSignature`` unless the request is signed as ``secrets`` demand.
+
+        Where they hold nothing to check a signature with, none is asked for.
+        """
 
     def parse(self, hook: Webhook) -> Arrival | Notice:
         """What the webhook says. Raises ``RemoteError`` where it names no call.

@@ -70,6 +70,8 @@ class Dialect(ABC):
     """Whether marks that a clear has overtaken are returned, or forgotten."""
     buffer_seconds: ClassVar[float] = 600.0
     """How much audio may wait to be played; more is discarded."""
+    account: str
+    """The account that the number belongs to."""
 
     def __init__(self, caller: str, callee: str, clock: Clock) -> None:
         self.caller = caller

@@ -47,6 +47,8 @@ class Phone:
         self.plan = plan
         self._clock = clock or SystemClock()
         self.dialect = dialects.of(plan.webhook_url)(plan.caller, plan.callee, self._clock)
+        self.dialect.account = plan.account or self.dialect.account
+        self._signer = plan.signer(self._clock)
         self._timeline = Timeline(self._clock)
         self._tally = Tally()
         self._mouth = Mouth(plan)
@@ -157,7 +159,7 @@ class Phone:
         return outcome
 
     def _ask(self, fields: Mapping[str, str], method: str) -> Sequence[markup.Verb]:
-        body = webhook.ask(self._url, fields, method, self.plan.webhook_timeout)
+        body = webhook.ask(self._url, fields, method, self.plan.webhook_timeout, self._signer)
         verbs = markup.parse(body, self.dialect.readers)
         self._timeline.record("markup", ", ".join(type(verb).__name__ for verb in verbs))
         return verbs
@@ -210,7 +212,7 @@ class Phone:
         """Whether the caller hung up while streaming."""
         self._timeline.record("connecting", stream.origin)
         try:
-            dialled = leg.dial(stream, self.dialect.handshakes)
+            dialled = leg.dial(stream, self.dialect.handshakes, self._signer)
         except RemoteError as error:
             self._tally.complain(error.message)
             self._timeline.record("refused", error.message)
@@ -257,7 +259,7 @@ class Phone:
         if fields is None:
             return
         try:
-            webhook.tell(self.plan.webhook_url, fields, self.plan.webhook_timeout)
+            webhook.tell(self.plan.webhook_url, fields, self.plan.webhook_timeout, self._signer)
         except RemoteError as error:
             self._tally.complain(error.message)
         self._timeline.record("notice")

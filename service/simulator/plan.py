@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from service.errors import Invalid
 from service.simulator import dialects, sound
 from service.simulator.codec import Codec, Samples
+from service.simulator.signing import SIGNERS, Signer
+from service.times import Clock, SystemClock
 
 CALLER, CALLEE = "+14155550100", "+14155550199"
 
@@ -22,7 +24,9 @@ class Plan:
     server: each frame is delayed by up to ``jitter_ms``, in order; ``drop_percent`` of the frames
     never arrive; ``shuffle`` lets frames overtake each other, which only Telnyx does. ``seed``
     repeats the same faults. ``patience`` is for how many seconds a redirect is asked again while
-    nothing listens, as behind a router that holds requests while a server restarts.
+    nothing listens, as behind a router that holds requests while a server restarts. ``signing_key``
+    is what the provider signs its requests with, which without one are unsigned, and ``account``
+    the account that they come from.
 
     Raises ``Invalid`` with one sentence where no such call can be placed.
     """
@@ -44,9 +48,12 @@ class Plan:
     max_redirects: int = 10
     webhook_timeout: float = 15.0
     patience: float = 0.0
+    signing_key: str | None = field(default=None, repr=False)
+    account: str | None = None
 
     def __post_init__(self) -> None:
         dialect = dialects.of(self.webhook_url)
+        self.signer(SystemClock())
         if self.codec is not None and self.codec not in dialect.codecs:
             allowed = " or ".join(dialect.codecs)
             raise Invalid(f"codec must be {allowed} on {dialect.name}, not {self.codec}.")
@@ -62,3 +69,8 @@ class Plan:
             raise Invalid("jitter_ms must lie between 0 and 10000.")
         if self.seconds is not None and not 0 < self.seconds <= 86_400:
             raise Invalid("seconds must lie above 0 and not above 86400.")
+
+    def signer(self, clock: Clock) -> Signer | None:
+        if self.signing_key is None:
+            return None
+        return SIGNERS[dialects.of(self.webhook_url).name](self.signing_key, clock)

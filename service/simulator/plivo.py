@@ -80,6 +80,7 @@ SPOKEN: Mapping[str, markup.Reader] = {
 
 class Plivo(base.Dialect):
     name = "plivo"
+    account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
         "GetDigits": _digits,
         "Hangup": _hangup,
@@ -143,7 +144,7 @@ class Plivo(base.Dialect):
         start = {
             "callId": self.call_id,
             "streamId": self.stream_id,
-            "accountId": ACCOUNT,
+            "accountId": self.account,
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": CONTENT_TYPES[inbound], "sampleRate": 8000},
         }

@@ -61,6 +61,7 @@ def _gather(element: ET.Element) -> markup.Verb:
 
 class Telnyx(base.Dialect):
     name = "telnyx"
+    account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
         "Connect": _connect,
         "Gather": _gather,
@@ -79,7 +80,7 @@ class Telnyx(base.Dialect):
         # The call is up before the instructions are fetched, and says so: CallStatus is the same
         # on the first request and after a redirect.
         return {
-            "AccountSid": ACCOUNT,
+            "AccountSid": self.account,
             "CallSid": self.call_id,
             "CallSidLegacy": self.call_id,
             "CallStatus": "in-progress",
@@ -103,7 +104,7 @@ class Telnyx(base.Dialect):
 
     def opening(self, stream: markup.Stream, inbound: Codec) -> list[Message]:
         start = {
-            "user_id": ACCOUNT,
+            "user_id": self.account,
             "call_control_id": self.call_id,
             "call_session_id": self.session_id,
             "from": self.caller,
@@ -138,7 +139,9 @@ class Telnyx(base.Dialect):
         return self._message("mark", mark={"name": name})
 
     def stop(self) -> Message:
-        return self._message("stop", stop={"user_id": ACCOUNT, "call_control_id": self.call_id})
+        return self._message(
+            "stop", stop={"user_id": self.account, "call_control_id": self.call_id}
+        )
 
     def complaint(self, error: RemoteError) -> Message:
         code, title = MALFORMED_FRAME

@@ -39,6 +39,7 @@ def _gather(element: ET.Element) -> markup.Verb:
 
 class Twilio(base.Dialect):
     name = "twilio"
+    account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
         "Connect": _connect,
         "Gather": _gather,
@@ -60,7 +61,7 @@ class Twilio(base.Dialect):
     def _fields(self, status: str) -> dict[str, str]:
         place = {"City": "SAN FRANCISCO", "State": "CA", "Zip": "94105", "Country": "US"}
         fields = {
-            "AccountSid": ACCOUNT,
+            "AccountSid": self.account,
             "ApiVersion": "2010-04-01",
             "CallSid": self.call_id,
             "CallStatus": status,
@@ -81,7 +82,7 @@ class Twilio(base.Dialect):
 
     def opening(self, stream: markup.Stream, inbound: Codec) -> list[Message]:
         start = {
-            "accountSid": ACCOUNT,
+            "accountSid": self.account,
             "streamSid": self.stream_id,
             "callSid": self.call_id,
             "tracks": ["inbound"],
@@ -109,7 +110,7 @@ class Twilio(base.Dialect):
         return self._message("mark", mark={"name": name})
 
     def stop(self) -> Message:
-        return self._message("stop", stop={"accountSid": ACCOUNT, "callSid": self.call_id})
+        return self._message("stop", stop={"accountSid": self.account, "callSid": self.call_id})
 
     def _message(self, event: str, **body: Message) -> Message:
         numbered = {"event": event, "sequenceNumber": str(self.next_sequence())}

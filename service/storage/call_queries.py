@@ -63,6 +63,10 @@ class CallQueries:
         with self._database.read() as connection:
             return count_live(connection)
 
+    def in_room(self, room_id: str) -> list[Call]:
+        """The calls that are in a room or on their way into it; the oldest ``BATCH``."""
+        return self._where(calls.c.room_id == room_id, calls.c.status.in_(LIVE))
+
     def unclaimed(self, now: Millis) -> list[Call]:
         """Waiting calls whose time to be answered has run out; the oldest ``BATCH``."""
         return self._where(calls.c.status.in_(WAITING), calls.c.expires_at <= now)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, Gone
 from service.model import Call, CallStatus, EndReason, LadderEvent, Step
-from service.storage import refs
+from service.storage import presence, refs
 from service.storage.call_queries import CallQueries, count_live
 from service.storage.call_rows import fetch, insert_call, insert_steps
 from service.storage.refs import Used
@@ -128,6 +128,7 @@ class Calls(CallQueries):
                 return False
             if not is_due:
                 return call.leg_id == leg_id and _is_attached(call)
+            presence.join(connection, call, session_id, at)
             _advance(
                 connection,
                 call,
@@ -217,6 +218,7 @@ class Calls(CallQueries):
             call = _live(connection, call_id)
             if call is None or leg_id not in (None, call.leg_id):
                 return None
+            presence.leave(connection, call_id, at)
             return _advance(
                 connection,
                 call,

@@ -11,6 +11,7 @@ import pytest
 from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
+from judges import JudgedClient
 
 from service.api import register
 from service.calls import Switchboard
@@ -63,6 +64,7 @@ def build(
     engine = ScriptedEngine(clock)
     switchboard = Switchboard(settings, clock, database, providers, engine)
     app = Flask("patchbay", static_folder=None)
+    app.test_client_class = JudgedClient
     app.extensions.update(
         patchbay=switchboard, reception=Reception(switchboard, providers), engine=engine
     )

@@ -88,6 +88,7 @@ def test_the_documented_sample_is_created_whole_and_in_order(client: FlaskClient
                 "defaultRuleId": None,
                 "region": "us002",
                 "createdAt": "2026-06-21T14:30:45.123Z",
+                "credentials": [],
             },
             "warnings": [RULE_WARNING],
         }
@@ -189,10 +190,10 @@ def test_every_wrong_field_is_named_and_the_message_is_the_first(client: FlaskCl
 def test_unknown_fields_are_ignored_and_named(client: FlaskClient) -> None:
     secret = "never-to-be-repeated"
     response = client.post(
-        "/v2/connectors", json={"provider": "twilio", "credentials": {"authToken": secret}}
+        "/v2/connectors", json={"provider": "twilio", "options": {"authToken": secret}}
     )
     assert response.status_code == 201
-    assert response.json["warnings"] == ["Field credentials is not known and was ignored."]
+    assert response.json["warnings"] == ["Field options is not known and was ignored."]
     assert secret not in response.text
 
 

@@ -85,6 +85,14 @@ def test_a_form_that_breaks_off_gets_400(caller: FlaskClient, connector: Connect
     assert answer.status_code == 400
 
 
+def test_a_form_that_is_too_large_gets_400(caller: FlaskClient, connector: Connector) -> None:
+    answer = caller.post(hook(connector), data={**CALL, "More": "x" * 70_000})
+    assert (answer.status_code, answer.json["message"]) == (
+        400,
+        "Request body is larger than 64 KB.",
+    )
+
+
 def test_a_caller_hears_busy_when_we_fail(
     caller: FlaskClient,
     connector: Connector,

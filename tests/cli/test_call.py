@@ -34,7 +34,7 @@ def run(tmp_path):
             api_secret="s" * 32,
             port=port,
             public_url=public_url,
-            database_url="sqlite://",
+            database_url=f"sqlite:///{tmp_path}/patchbay.db",
             data_dir=tmp_path,
         )
         app.cli.add_command(call)

@@ -146,7 +146,7 @@ def test_a_deleted_rule_frees_its_numbers_and_leaves_its_connectors(
     rule, kept = a_rule(), a_rule(numbers=())
     store.add(rule)
     store.add(kept)
-    connectors = Connectors(database)
+    connectors = Connectors(database, "secret")
     named, other = a_connector(default_rule_id=rule.id), a_connector(default_rule_id=kept.id)
     connectors.add(named)
     connectors.add(other)

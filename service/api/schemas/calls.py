@@ -37,7 +37,7 @@ class Rung(Schema):
     status = fields.String()
     at = Instant(data_key="timestamp")
     event = fields.String()
-    detail = fields.String()
+    detail = fields.String(metadata={"optional": True})
 
     @post_dump
     def drop_empty_detail(self, rung: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

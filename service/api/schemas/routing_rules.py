@@ -72,6 +72,9 @@ class OlderRuleType(Text):
         except ValueError:
             raise ValidationError("must be one of INBOUND, OUTBOUND") from None
 
+    def openapi(self) -> dict[str, Any]:
+        return {"enum": [kind.upper() for kind in RuleType]}
+
 
 def _list(of: fields.Field[Any], **options: Any) -> fields.List[Any]:
     return fields.List(of, error_messages=LIST_ERRORS, **options)
@@ -165,9 +168,12 @@ class RuleData(Schema):
     include_headers = fields.String(
         attribute="extra.include_headers", data_key="includeHeaders", dump_default=None
     )
-    headers = fields.Dict(attribute="extra.headers", dump_default=dict)
+    headers = fields.Dict(attribute="extra.headers", dump_default=dict, metadata={"optional": True})
     headers_to_attributes = fields.Dict(
-        attribute="extra.headers_to_attributes", data_key="headersToAttributes", dump_default=dict
+        attribute="extra.headers_to_attributes",
+        data_key="headersToAttributes",
+        dump_default=dict,
+        metadata={"optional": True},
     )
     created_at = Instant(data_key="createdAt")
     updated_at = Instant(data_key="updatedAt")
@@ -243,7 +249,7 @@ class OlderDispatchData(Schema):
     """Dumped from the rule itself."""
 
     room = fields.Nested(RuleRoomData())
-    agent = fields.Nested(OlderAgentData())
+    agent = fields.Nested(OlderAgentData(), allow_none=True)
 
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
         if attr == "agent":
