@@ -1,8 +1,8 @@
 """The engine as other threads see it: it adopts media sockets and turns the 20 ms clock.
 
-One thread owns every media socket. The others talk to it through requests, put into a queue and
-announced on a wake-up socket, and hear of it through the ``reports`` queue; nothing else passes
-between them, so that it can move into a process of its own.
+One thread owns every media socket. The others talk to it through requests, put into a queue that it
+waits on, and hear of it through the ``reports`` queue; nothing else passes between them, so that it
+can move into a process of its own.
 """
 
 from __future__ import annotations

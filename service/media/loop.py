@@ -1,7 +1,7 @@
-"""The inside of the engine's thread: a selector, the peers, the exchange and the clock of ticks.
+"""The inside of the engine's thread: the peers, the exchange and the clock of ticks.
 
-The thread may block on the selector until the next tick, and on nothing else: no database, no
-name look-up, no lock that anybody else holds for long.
+The thread may block on its queue of requests until the next read or tick, and on nothing else: no
+socket, no database, no name look-up, no lock that anybody else holds for long.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import selectors
-import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,11 +61,6 @@ class Loop:
         self._clock = clock
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._reports = reports
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
-        self._bell = selectors.DefaultSelector()
-        self._bell.register(self._wake_in, selectors.EVENT_READ)
         self._ready = ready or readiness()
         self._exchange = Exchange(clock, reports.put)
         self._intake = Intake(self._exchange.bank)
@@ -82,11 +75,6 @@ class Loop:
     def submit(self, request: Request) -> None:
         """Have the thread act on a request. Other threads may call this, and nothing else."""
         self._requests.put(request)
-        self._wake()
-
-    def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # A full pipe wakes the thread as well.
-            self._wake_out.send(b"\0")
 
     def run(self) -> None:
         while self._stopping is None or (
@@ -102,16 +90,15 @@ class Loop:
             self._forget(peer)
 
     def close(self) -> None:
-        """Give the descriptors back. Only after the thread has ended, since others may wake it."""
-        self._bell.close()
+        """Give the descriptor back, after the thread has ended."""
         self._ready.close()
-        self._wake_in.close()
-        self._wake_out.close()
 
     def turn(self) -> None:
         """Wait for a request or the next read, whichever is first, and do what is due."""
-        if self._bell.select(self._patience()):
-            self._drain_requests()
+        with contextlib.suppress(queue.Empty):
+            self._act(self._requests.get(timeout=self._patience()))
+            while True:
+                self._act(self._requests.get_nowait())
         at = self._clock.monotonic()
         if self._legs:
             self._serve(at)
@@ -170,25 +157,18 @@ class Loop:
             return READ_SECONDS
         return min(READ_SECONDS, self._ticks.wait(self._clock.monotonic()))
 
-    def _drain_requests(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._wake_in.recv(4096)
-        while True:
-            try:
-                request = self._requests.get_nowait()
-            except queue.Empty:
-                return
-            match request:
-                case Adopt():
-                    self._adopt(request)
-                case HangUp():
-                    self._hang_up(request)
-                case Ask():
-                    self._reply(request)
-                case Stop():
-                    self._stopping = self._clock.monotonic()
-                    for peer in self._legs:
-                        peer.hang_up(1012, "Service restart", None)
+    def _act(self, request: Request) -> None:
+        match request:
+            case Adopt():
+                self._adopt(request)
+            case HangUp():
+                self._hang_up(request)
+            case Ask():
+                self._reply(request)
+            case Stop():
+                self._stopping = self._clock.monotonic()
+                for peer in self._legs:
+                    peer.hang_up(1012, "Service restart", None)
 
     def _adopt(self, request: Adopt) -> None:
         spec = request.spec
@@ -281,4 +261,3 @@ class Loop:
             peer.hang_up(1011, "", None)
             self._forget(peer)
         self._attention.clear()
-        self._wake()  # For the requests that the fault has kept from being read.
