@@ -17,6 +17,8 @@ PATIENCE = 20
 def connection(receive_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
     """Both ends of a TCP connection, ours first; theirs may have a small receive buffer."""
     theirs = socket.socket()
+    # Or a message would wait until the one before it is acknowledged.
+    theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if receive_buffer is not None:
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     with socket.create_server(("127.0.0.1", 0)) as listener:

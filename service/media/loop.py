@@ -6,7 +6,6 @@ socket, no database, no name look-up, no lock that anybody else holds for long.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 from collections.abc import Mapping
@@ -95,10 +94,7 @@ class Loop:
 
     def turn(self) -> None:
         """Wait for a request or the next read, whichever is first, and do what is due."""
-        with contextlib.suppress(queue.Empty):
-            self._act(self._requests.get(timeout=self._patience()))
-            while True:
-                self._act(self._requests.get_nowait())
+        self._answer()
         at = self._clock.monotonic()
         if self._legs:
             self._serve(at)
@@ -130,10 +126,15 @@ class Loop:
             if what != READ and not self._more_than_read(peer, fd, what):
                 continue
             data = peer.receive(at)
-            if len(data) == READ_BYTES:
-                self._unread.add(fd)
-            if data and not keep(peer, leg, data, at):
-                self._read(peer, leg, data, at)
+            if data:
+                if len(data) == READ_BYTES:
+                    self._unread.add(fd)
+                if not keep(peer, leg, data, at):
+                    self._read(peer, leg, data, at)
+            elif data is not None:
+                # Its last words are among what is kept.
+                self._take()
+                peer.lose()
 
     def _take(self) -> None:
         """Act on what the sockets gave since the last tick."""
@@ -156,6 +157,19 @@ class Loop:
         if not len(self._exchange):
             return READ_SECONDS
         return min(READ_SECONDS, self._ticks.wait(self._clock.monotonic()))
+
+    def _answer(self) -> None:
+        """Act on the requests that are there, or wait for one as long as nothing else is due."""
+        try:
+            request = self._requests.get(timeout=self._patience())
+        except queue.Empty:
+            return
+        # Those that come meanwhile wait for the next turn. What a fault keeps from being acted on
+        # is still there then.
+        for _ in range(self._requests.qsize()):
+            self._act(request)
+            request = self._requests.get_nowait()
+        self._act(request)
 
     def _act(self, request: Request) -> None:
         match request:

@@ -50,6 +50,7 @@ class Peer:
         """The code of the peer's close frame, where it closed first."""
         self.kept = 0
         """Reads of this socket that are kept until the next tick."""
+        self._trouble = "the peer closed it without a close frame"
         self._clock = clock
         self._attention = attention
         self.connection = Connection()
@@ -64,19 +65,25 @@ class Peer:
     def wants_write(self) -> bool:
         return bool(self._queue)
 
-    def receive(self, at: float) -> bytes:
-        """What has come, up to ``READ_BYTES``; nothing where nothing has, or the socket is lost."""
+    def receive(self, at: float) -> bytes | None:
+        """What has come, up to ``READ_BYTES``: ``None`` where nothing has, and no bytes at the end.
+
+        At the end ``lose`` is to be called, after everything was looked at that came before.
+        """
         try:
             data = self.sock.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
-            return b""
+            return None
         except OSError as error:
-            self._lose(f"{LOST}: {error.strerror}")
+            self._trouble = error.strerror or self._trouble
             return b""
-        if not data:
-            self._lose(f"{LOST}: the peer closed it without a close frame")
         self.last_read = at
         return data
+
+    def lose(self) -> None:
+        """The connection has ended; without a close frame, unless one was among what came."""
+        if not self.ended:
+            self._lose(f"{LOST}: {self._trouble}")
 
     def messages(self, data: bytes) -> Iterator[bytes]:
         """The text messages in what was received; answers pings and the close handshake.

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from queue import SimpleQueue
 
 import pytest
-from callers import Caller, agent, compact, twilio
+from callers import Caller, agent, compact, plivo, twilio
 from clients import PATIENCE, Client, connection
 from clocks import FakeClock
 from websockets.frames import Opcode
@@ -500,6 +500,24 @@ def test_a_peer_that_has_gone_silent_is_cut_off(still: House, clock: FakeClock) 
     assert (report.reason, report.detail) == (None, "the peer has gone silent")
     other.settle()
     assert set(still.engine.stats(["call-ann", "call-bob"], PATIENCE)) == {"call-bob"}
+
+
+@pytest.mark.parametrize("last", ["stop", "close"])
+def test_last_words_are_heard_before_the_end_of_the_connection(still: House, last: str) -> None:
+    """They wait for the tick together with the audio before them, and the end comes sooner."""
+    bob = twilio("bob") if last == "stop" else plivo("bob")
+    client = still.join(bob)
+    client.send(bob.media(b"\x20" * 160))
+    still.turn()
+    client.send(bob.media(b"\x20" * 160))
+    still.turn()
+    if last == "stop":
+        client.send(compact({"event": "stop", "stop": {"accountSid": "A" * 200}}))
+    else:
+        client.send_close(1000, "x" * 120)
+    still.turn()
+    client.sock.close()
+    assert still.closed(bob).reason is EndReason.CALLER_HUNG_UP
 
 
 def test_a_peer_that_stops_reading_is_cut_off_while_the_others_go_on(

@@ -54,7 +54,10 @@ def read(peer: Peer, at: float = 1000.0) -> list[bytes]:
     """Wait for something to come, and read it once."""
     readable, _, _ = select.select([peer.sock], [], [], PATIENCE)
     assert readable
-    return list(peer.messages(peer.receive(at)))
+    data = peer.receive(at)
+    if data == b"":
+        peer.lose()
+    return list(peer.messages(data or b""))
 
 
 def read_until_ended(peer: Peer) -> None:
@@ -93,7 +96,7 @@ def test_messages_are_read_as_they_came(peer: Peer, client: Client) -> None:
 
 
 def test_reading_where_nothing_has_come_is_no_end(peer: Peer) -> None:
-    assert peer.receive(1000.0) == b""
+    assert peer.receive(1000.0) is None
     assert not peer.ended
 
 
@@ -152,7 +155,7 @@ def test_messages_before_a_broken_one_are_read(peer: Peer, client: Client) -> No
 
     def read_on() -> None:
         while select.select([peer.sock], [], [], PATIENCE)[0]:
-            messages.extend(peer.messages(peer.receive(1000.0)))
+            messages.extend(peer.messages(peer.receive(1000.0) or b""))
 
     with pytest.raises(RemoteError):
         read_on()
@@ -250,7 +253,7 @@ def test_messages_that_are_read_together_end_where_the_line_is_hung_up(
     client.send_raw(b"".join(b"\x81\x81\0\0\0\0" + letter for letter in (b"a", b"b", b"c")))
     select.select([peer.sock], [], [], PATIENCE)
     messages = []
-    for message in peer.messages(peer.receive(1000.0)):
+    for message in peer.messages(peer.receive(1000.0) or b""):
         messages.append(message)
         peer.hang_up(1000, "", None)
     assert messages == [b"a"]
