@@ -7,9 +7,9 @@ and looked at when a tick is due. What holds, and what every change must keep:
    The wire gave the shape, and every byte of a message is compared with it.
 2. What does not fit is handed back as it came and goes the general way, which understands
    everything, and against which this one is tested.
-3. What one socket sends is never reordered. Its reads are kept in layers, one in each, and a layer
-   is looked at when the one before is done with. A read is taken here only where it is one whole
-   frame and nothing unfinished came before it.
+3. What one socket sends is never reordered. Its frames are kept in layers, one in each, and a layer
+   is looked at when the one before is done with. A frame is taken here only where nothing
+   unfinished came before it.
 4. For a batch Python runs a few dozen steps, and for a message only to keep it.
 """
 
@@ -34,14 +34,20 @@ logger = logging.getLogger(__name__)
 FEW = 6
 """Messages of one kind and length for which arrays cost more than they save."""
 
-SHORTEST = 134
-"""Bytes of a frame whose length is told in 16 bits: RFC 6455, section 5.2."""
+HEADER = 8
+"""Bytes before the payload of a masked frame whose length is told in 16 bits: RFC 6455, 5.2."""
+
+SHORTEST = HEADER + 126
+"""Bytes of the shortest such frame."""
+
+MASKED_16_BITS = 0xFE
+"""The second byte of such a frame."""
 
 MAX_TEMPLATES = 1024
 """Templates that are remembered: one for each length that a provider's messages have."""
 
 Read: TypeAlias = tuple[Peer, Leg, bytes, float]
-"""What one socket gave in one read, and when."""
+"""What one socket gave, a whole frame or anything else, and when."""
 
 Messages: TypeAlias = NDArray[np.uint8]
 """A row for each message."""
@@ -67,16 +73,18 @@ class Intake:
 
     def keep(self, peer: Peer, leg: Leg, data: bytes, at: float) -> bool:
         """Keep a read; False where there is no need to, and it is to go the general way at once."""
-        layer, kind = peer.kept, leg.kind
-        if not layer and not (
-            kind and len(data) >= SHORTEST and peer.connection.at_rest and peer.closing is None
+        kind, size = leg.kind, len(data)
+        if not peer.kept and not (
+            kind and size >= SHORTEST and peer.connection.at_rest and peer.closing is None
         ):
             return False
-        peer.kept += 1
-        if layer == len(self._layers):
-            self._layers.append(defaultdict(list))
-        # There is room for far longer reads than there are.
-        self._layers[layer][kind << 16 | len(data)].append((peer, leg, data, at))
+        # Most reads are one frame, like the one before. After a stall they are many.
+        for frame in (data,) if size == leg.frame_size else _frames(data, leg):
+            if peer.kept == len(self._layers):
+                self._layers.append(defaultdict(list))
+            # There is room for far longer reads than there are.
+            self._layers[peer.kept][kind << 16 | len(frame)].append((peer, leg, frame, at))
+            peer.kept += 1
         return True
 
     def take(self) -> Iterator[Read]:
@@ -108,6 +116,20 @@ class Intake:
         return template
 
 
+def _frames(data: bytes, leg: Leg) -> list[bytes]:
+    """``data`` cut up after each whole frame, as far as frames are long enough to be audio."""
+    frames, start = [], 0
+    while len(data) - start >= SHORTEST and data[start + 1] == MASKED_16_BITS:
+        stop = start + HEADER + (data[start + 2] << 8 | data[start + 3])
+        if stop >= len(data):
+            break
+        frames.append(data[start:stop])
+        start = stop
+    frames.append(data[start:])
+    leg.frame_size = len(frames[0])
+    return frames
+
+
 class Template:
     """A shape made ready to be compared with many frames at once."""
 
@@ -118,7 +140,9 @@ class Template:
         pads = len(encoded) - len(encoded.rstrip(b"="))
         self._fill = b"\0" * (-length % 4)
         # The first half of the header: one whole text message, masked, with 16 bits of length.
-        self._head = int.from_bytes(bytes((0x81, 0xFE)) + length.to_bytes(2, "big"), "little")
+        self._head = int.from_bytes(
+            bytes((0x81, MASKED_16_BITS)) + length.to_bytes(2, "big"), "little"
+        )
         # Words like those of the frames, which the fill makes whole.
         self._sample = np.frombuffer(shape.sample + self._fill, "<u4")
         allowed = dict.fromkeys((at for span in shape.digits for at in range(*span)), _DIGIT)

@@ -79,6 +79,7 @@ class Leg:
         "_frames_out",
         "_unknown",
         "buffer",
+        "frame_size",
         "heard",
         "inbound",
         "kind",
@@ -99,6 +100,8 @@ class Leg:
         self.buffer: JitterBuffer | None = None
         self.kind = 0
         """The kind of the wire's ordinary audio messages, once one of them was heard."""
+        self.frame_size = 0
+        """Bytes of the WebSocket frame in which audio came last."""
         self.topics: set[str] = set()
         self.spoke = False
         """Whether audio has come from the peer."""
