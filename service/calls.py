@@ -11,26 +11,43 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service import tokens
+from service.errands import Errands
 from service.errors import Busy
 from service.media.engine import Engine
 from service.media.leg import LegSpec
-from service.media.reports import LegClosed, LegStarted, LegStep, Report
-from service.model import (
-    WEBSOCKET,
-    Call,
-    CallStatus,
-    EndReason,
-    Participant,
-)
+from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
+from service.model import WEBSOCKET, Call, CallStatus, Direction, EndReason, Participant
 from service.providers.base import Provider
 from service.providers.websocket import WebSocketWire
 from service.settings import Settings
 from service.storage.calls import Calls, Used
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from service.storage.steering import Steering
 from service.times import Clock
+from service.waiters import Waiters
 
 logger = logging.getLogger(__name__)
+
+UNANSWERED = {
+    EndReason.RING_TIMEOUT: CallStatus.MISSED,
+    EndReason.NO_ANSWER: CallStatus.NOT_ANSWERED,
+    EndReason.CALLEE_BUSY: CallStatus.REJECTED,
+    EndReason.PROVIDER_FAILED: CallStatus.FAILED,
+}
+"""What has become of a call that ends before anybody was in a room through it."""
+
+TOLD_BY_PROVIDER = frozenset(
+    {
+        EndReason.CALLER_HUNG_UP,
+        EndReason.NO_ANSWER,
+        EndReason.CALLEE_BUSY,
+        EndReason.CANCELED,
+        EndReason.PROVIDER_FAILED,
+        EndReason.TRANSFERRED,
+    }
+)
+"""Ends after which the provider need not be told to hang up."""
 
 REATTACH_SECONDS = 15
 """How long an answered call may be without a socket before it is over."""
@@ -51,6 +68,9 @@ class Switchboard:
         self.clock = clock
         self.connectors = Connectors(database)
         self.calls = Calls(database)
+        self.steering = Steering(database)
+        self.errands = Errands(settings, clock, self.connectors, self.steering)
+        self.waiters = Waiters()
         self.draining = False
         """Set once the process has been told to end: it takes no new calls."""
         self._database = database
@@ -123,12 +143,25 @@ class Switchboard:
     def hang_up(self, call: Call, reason: EndReason, detail: str | None) -> None:
         """End a call in storage first, so that the provider's next question finds it ended."""
         status = CallStatus.ENDED
-        if call.status is CallStatus.INCOMING and reason is not EndReason.ENDED_BY_API:
-            status = CallStatus.ABANDONED
-        if self.calls.end(call.id, status, reason, self.clock.now(), detail=detail) is None:
+        if call.status.is_waiting and reason is not EndReason.ENDED_BY_API:
+            status = UNANSWERED.get(reason, CallStatus.ABANDONED)
+        ended = self.calls.end(call.id, status, reason, self.clock.now(), detail=detail)
+        if ended is None:
             return
         logger.info("call %s is over: %s", call.id, reason)
         self._engine.hang_up(call.id, reason, "The meeting has been closed")
+        self.waiters.wake(call.id)
+        if reason not in TOLD_BY_PROVIDER:
+            self.errands.hang_up(ended)
+
+    def move(self, call: Call) -> None:
+        """Take the call's socket, where it has one, to the room that storage says."""
+        if call.room_id is not None:
+            self._engine.move(call.id, call.room_id, call.participant)
+
+    def release(self, call: Call, text: str) -> None:
+        """Close the call's socket so that its provider asks again."""
+        self._engine.release(call.id, text)
 
     def live_stats(self, call_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """Statistics of those of the calls that have a socket now, by call id."""
@@ -150,11 +183,23 @@ class Switchboard:
         """Write down what the engine reports. Late and repeated reports change nothing."""
         match report:
             case LegStarted(call_id, leg_id, session_id, at):
-                if not self.calls.answered(call_id, leg_id, session_id, at):
+                call = self.calls.answered(call_id, leg_id, session_id, at)
+                if call is None:
                     # The call was over before this leg had started.
                     self._engine.hang_up(
                         call_id, EndReason.REPLACED, "The call is over.", leg_id=leg_id
                     )
+                    return
+                self.waiters.wake(call_id)
+                if call.is_moving:
+                    # It claimed its reference before it was moved, or after: the engine tells.
+                    self.move(call)
+            case LegMoved(call_id, leg_id, room_id, participant_id, session_id, at):
+                call = self.steering.arrived(
+                    call_id, leg_id, room_id, participant_id, session_id, at
+                )
+                if call is not None and call.is_moving:
+                    self.move(call)
             case LegStep(call_id, leg_id, event, at):
                 self.calls.step(call_id, leg_id, event, at)
             case LegClosed():
@@ -171,10 +216,11 @@ class Switchboard:
         """End the calls whose time is up: never connected, not come back, or too long."""
         now = self.clock.now()
         for call in self.calls.unclaimed(now):
-            self.hang_up(call, EndReason.NO_SOCKET, None)
+            never_asked = call.direction is Direction.OUTBOUND and not call.attempts
+            self.hang_up(call, EndReason.RING_TIMEOUT if never_asked else EndReason.NO_SOCKET, None)
         for call in self.calls.lost(now - REATTACH_SECONDS * 1000):
             self.hang_up(call, EndReason.CONNECTION_LOST, None)
-        for call in self.calls.overlong(now - self.settings.max_call_seconds * 1000):
+        for call in self.calls.overlong(now, self.settings.max_call_seconds):
             self.hang_up(call, EndReason.MAX_DURATION, None)
 
     def _has_socket(self, call_id: str) -> bool:
@@ -185,7 +231,11 @@ class Switchboard:
 
     def _record_close(self, report: LegClosed) -> None:
         call = self.calls.get(report.call_id)
-        if report.reason is None and call.provider != WEBSOCKET and self.settings.reattach:
+        # A stop message during a transfer means that the stream is over, and not the call.
+        goes_on = report.reason is None or (
+            report.reason is EndReason.CALLER_HUNG_UP and call.is_transferring
+        )
+        if goes_on and call.provider != WEBSOCKET and self.settings.reattach:
             changed = self.calls.detached(
                 report.call_id, report.leg_id, report.at, report.detail, report.stats
             )
@@ -205,6 +255,7 @@ class Switchboard:
                     stats=report.stats,
                 )
             )
+            self.waiters.wake(report.call_id)
         if not changed:
             self.calls.save_stats(report.call_id, report.leg_id, report.stats)
 

@@ -9,6 +9,7 @@
     ├── Conflict           409
     ├── Gone               410: a used or expired reference
     ├── Busy               503 + Retry-After: full or draining
+    ├── BadGateway         502: a provider that was asked gave no answer, or refused
     └── RemoteError        400, socket 1002/1003/1007/1008/1009: a peer broke its protocol
 
 Each class carries its HTTP status and log level, so that no boundary keeps a table of its own.
@@ -77,6 +78,11 @@ class Busy(ServiceError):
     def __init__(self, message: str, *, retry_after: int = 5) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class BadGateway(ServiceError):
+    status = 502
+    log_level = logging.WARNING
 
 
 class RemoteError(ServiceError):

@@ -19,22 +19,63 @@ WEBSOCKET = "websocket"
 """Provider name of a custom WebSocket participant: not a phone provider."""
 
 
-class CallStatus(StrEnum):
-    """Where a call stands. It only moves forward: incoming, then answered, then one of the ends."""
+class Direction(StrEnum):
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
 
+
+class CallStatus(StrEnum):
+    """Where a call stands. It only moves forward: waiting, then answered, then one of the ends.
+
+    An inbound call waits as ``incoming``, an outbound one as ``initiated`` and ``ringing``. The
+    words from ``transfer-initiated`` on are only said of steps: the call stays answered meanwhile.
+    """
+
+    INITIATED = "initiated"
+    RINGING = "ringing"
     INCOMING = "incoming"
+    VERIFIED = "verified"
     ANSWERED = "answered"
     ENDED = "ended"
     REJECTED = "rejected"
     ABANDONED = "abandoned"
     FAILED = "failed"
+    MISSED = "missed"
+    NOT_ANSWERED = "not-answered"
+    TRANSFER_INITIATED = "transfer-initiated"
+    TRANSFER_ACCEPTED = "transfer-accepted"
+    TRANSFERRING = "transferring"
+    TRANSFER_RINGING = "transfer-ringing"
+    TRANSFERRED = "transferred"
+    TRANSFER_FAILED = "transfer-failed"
+    SWITCH_ROOM_INITIATED = "switch-room-initiated"
+    SWITCH_ROOM_COMPLETED = "switch-room-completed"
+    SWITCH_ROOM_FAILED = "switch-room-failed"
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the call is up and nobody has been in a room through it yet."""
+        return self in WAITING
 
     @property
     def is_live(self) -> bool:
-        return self in (CallStatus.INCOMING, CallStatus.ANSWERED)
+        return self in LIVE
+
+    @property
+    def is_end(self) -> bool:
+        return self in ENDS
 
 
-LIVE = (CallStatus.INCOMING, CallStatus.ANSWERED)
+WAITING = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.INCOMING, CallStatus.VERIFIED)
+LIVE = (*WAITING, CallStatus.ANSWERED)
+ENDS = (
+    CallStatus.ENDED,
+    CallStatus.REJECTED,
+    CallStatus.ABANDONED,
+    CallStatus.FAILED,
+    CallStatus.MISSED,
+    CallStatus.NOT_ANSWERED,
+)
 
 
 class EndReason(StrEnum):
@@ -49,11 +90,23 @@ class EndReason(StrEnum):
     REPLACED = "replaced"
     NO_ROUTE = "no-route"
     BUSY = "busy"
+    TRANSFERRED = "transferred"
+    RING_TIMEOUT = "ring-timeout"
+    NO_ANSWER = "no-answer"
+    CALLEE_BUSY = "callee-busy"
+    CANCELED = "canceled"
+    PROVIDER_FAILED = "provider-failed"
 
 
 class LadderEvent(StrEnum):
-    """One rung of a call's ladder, in the order in which a good call climbs it."""
+    """One rung of a call's ladder, in the order in which a good call climbs it.
 
+    ``placed`` and ``ringing`` are an outbound call's; ``moved`` and ``transfer`` say how far by the
+    status of their step; ``provider`` is what the provider said beside its webhooks.
+    """
+
+    PLACED = "placed"
+    RINGING = "ringing"
     WEBHOOK = "webhook"
     MARKUP = "markup"
     SOCKET = "socket"
@@ -61,6 +114,9 @@ class LadderEvent(StrEnum):
     FIRST_AUDIO_IN = "first-audio-in"
     FIRST_AUDIO_OUT = "first-audio-out"
     SOCKET_LOST = "socket-lost"
+    MOVED = "moved"
+    TRANSFER = "transfer"
+    PROVIDER = "provider"
     END = "end"
 
 
@@ -76,6 +132,7 @@ class Connector:
     default_rule_id: str | None
     region: str | None
     created_at: Millis
+    credentials: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +155,26 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """A call handed on to a number: ``status`` is the last of the ``transfer`` words that held."""
+
+    number: str
+    status: CallStatus
+
+    @property
+    def is_pending(self) -> bool:
+        return self.status in (CallStatus.TRANSFER_INITIATED, CallStatus.TRANSFERRING)
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One phone call as the provider knows it, or one custom WebSocket session.
 
     ``leg_id`` names the media socket that holds the call now or held it last.
     ``detached_at`` is set while an answered call has no socket. ``attempts`` counts
     markup answers since the last audio, so that a provider that keeps asking without
-    ever streaming is told to hang up.
+    ever streaming is told to hang up. An outbound call's ``provider_call_id`` is its own id until
+    the provider has told its. ``max_seconds`` is how long this call may last, where it was told so.
     """
 
     id: str
@@ -128,7 +198,21 @@ class Call:
     leg_id: str | None = None
     attempts: int = 0
     stats: Mapping[str, Any] | None = None
+    direction: Direction = Direction.INBOUND
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    max_seconds: int | None = None
+    transfer: Transfer | None = None
     steps: tuple[Step, ...] = ()
+
+    @property
+    def is_transferring(self) -> bool:
+        return self.transfer is not None and self.transfer.is_pending
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether the call was told to go to another room and has not arrived there yet."""
+        moved = (step.status for step in reversed(self.steps) if step.event is LadderEvent.MOVED)
+        return next(moved, None) is CallStatus.SWITCH_ROOM_INITIATED
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,16 @@ from service.model import (
     Call,
     CallStatus,
     Connector,
+    Direction,
     EndReason,
     LadderEvent,
     Participant,
     Refusal,
     Step,
 )
+from service.providers import controls
 from service.providers.base import Arrival, Markup, Notice, Provider, Webhook
+from service.providers.control import Dial
 from service.routing import resolve
 from service.times import Millis
 
@@ -32,6 +35,12 @@ logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
 """Markup answers without audio in between. Whoever asks more often is in a loop."""
+
+DIAL_SECONDS = 30
+"""How long a number rings that a call is transferred to."""
+
+PLACED = "placed"
+"""The query parameter with which the webhooks of a placed call say which call they are about."""
 
 PHONE_METADATA = {"sipUser": True, "callType": "inbound"}
 """What VideoSDK's agents recognise a phone by."""
@@ -73,8 +82,14 @@ class Visit:
     def stream(self, ref: str, *, reattach: bool) -> Markup:
         name = self.provider.name
         media_url = f"ws{self.base.removeprefix('http')}/{name}/{ref}"
-        again = f"{self.base}/v2/hooks/{name}/{self.connector.webhook_key}"
-        return self.provider.answer(media_url, ref, again if reattach else None)
+        return self.provider.answer(
+            media_url, ref, self.hook if reattach else None, f"{self.hook}/status"
+        )
+
+    @property
+    def hook(self) -> str:
+        """The address of the connector's webhook."""
+        return f"{self.base}/v2/hooks/{self.provider.name}/{self.connector.webhook_key}"
 
     def refuse(self, refusal: Refusal) -> Markup:
         """Turn the caller away: a call that is up already can only be hung up."""
@@ -89,6 +104,8 @@ class Reception:
         self._settings = switchboard.settings
         self._clock = switchboard.clock
         self._calls = switchboard.calls
+        self._steering = switchboard.steering
+        self._controls = controls()
         self._providers = providers
 
     def recognise(self, provider_name: str, key: str) -> Connector:
@@ -103,7 +120,7 @@ class Reception:
         at = self._clock.now()
         provider = self._providers[connector.provider]
         news = provider.parse(hook)
-        call = self._calls.find(connector.id, news.call_id)
+        call = self.call_of(connector, hook, news.call_id)
         if isinstance(news, Notice):
             if call is not None and news.over:
                 self._switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, news.detail)
@@ -116,6 +133,32 @@ class Reception:
                 # The same webhook came twice at once, and the other one was faster.
                 call = self._calls.find(connector.id, news.call_id)
         return provider.hang_up() if call is None else self._answer_again(visit, call)
+
+    def resume(self, connector: Connector, call: Call, base: str) -> Markup:
+        """Markup for a call that is known and up, as if its provider had asked again."""
+        provider = self._providers[connector.provider]
+        arrival = Arrival(call.provider_call_id, call.caller, call.callee, in_progress=True)
+        return self._answer_again(
+            Visit(provider, connector, arrival, base, self._clock.now()), call
+        )
+
+    def call_of(self, connector: Connector, hook: Webhook, provider_call_id: str) -> Call | None:
+        """The call that a webhook of the connector is about, if it is known.
+
+        A call that was placed may be asked about before the provider has told its id: the
+        addresses that were given for it say which call is meant.
+        """
+        call = self._calls.find(connector.id, provider_call_id)
+        placed = next((value for name, value in hook.query if name == PLACED), None)
+        if call is not None or placed is None:
+            return call
+        try:
+            call = self._calls.get(placed)
+        except NotFound:
+            return None
+        if call.connector_id != connector.id or call.direction is not Direction.OUTBOUND:
+            return None
+        return self._steering.bind(call.id, provider_call_id, firm=True)
 
     def busy(self, provider_name: str) -> Markup | None:
         """What a caller should hear when no better answer can be given."""
@@ -165,10 +208,29 @@ class Reception:
             detail = f"asked {MAX_ATTEMPTS} times without audio in between"
             self._switchboard.hang_up(call, EndReason.CONNECTION_LOST, detail)
             return visit.provider.hang_up()
-        ref = tokens.new_ref()
         now = self._clock.now()
+        if call.is_transferring and (dialling := self._steering.dialling(call.id, now)):
+            return self._dial(visit, dialling, now)
+        ref = tokens.new_ref()
         steps = (visit.step(LadderEvent.WEBHOOK, visit.at), visit.step(LadderEvent.MARKUP, now))
         expires_at = now + tokens.REF_SECONDS * 1000
         if self._calls.reissue(call.id, tokens.digest(ref), expires_at, steps) is None:
             return visit.provider.hang_up()
         return visit.stream(ref, reattach=self._settings.reattach)
+
+    def _dial(self, visit: Visit, call: Call, at: Millis) -> Markup:
+        """Connect the caller with the number of the transfer, for as long as the call may last."""
+        transfer = call.transfer
+        ours = call.callee if call.direction is Direction.INBOUND else call.caller
+        limit = min(
+            call.max_seconds or self._settings.max_call_seconds, self._settings.max_call_seconds
+        )
+        return self._controls[call.provider].dial(
+            Dial(
+                number=transfer.number if transfer else "",
+                caller=ours if ours.startswith("+") else None,
+                action=f"{visit.hook}/dial",
+                ring_seconds=DIAL_SECONDS,
+                max_seconds=max(1, limit - (at - (call.answered_at or at)) // 1000),
+            )
+        )

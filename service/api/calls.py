@@ -1,22 +1,41 @@
-"""``/v2/sip/call``: list, read and end calls.
+"""``/v2/sip/call``: place, list, read, move, transfer and end calls.
 
-A token tied to a room sees that room's calls only, one tied to a participant that participant's.
+A token tied to a room sees that room's calls only, one tied to a participant that participant's;
+neither may take a call elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-from flask import Blueprint
+from flask import Blueprint, current_app
 
 from service.api.answers import answer
 from service.api.auth import granted, require_participant
-from service.api.requests import body, query, switchboard
-from service.api.schemas.calls import CallData, CallFilter, CallToEnd
+from service.api.requests import body, public_base, query, switchboard, warn
+from service.api.schemas.calls import (
+    CallData,
+    CallFilter,
+    CallToEnd,
+    CallToMove,
+    CallToTransfer,
+    NewCall,
+)
+from service.control import RING_SECONDS, Control, Wish
 from service.errors import Forbidden
 from service.model import Call, Page
+
+NOT_ACTED_ON = {
+    "gateway_id": "gatewayId",
+    "record_audio": "recordAudio",
+    "media_encryption": "mediaEncryption",
+    "hide_phone_number": "hidePhoneNumber",
+    "dtmf": "dtmf",
+    "headers": "headers",
+    "include_headers": "includeHeaders",
+}
 
 calls = Blueprint("calls", __name__, url_prefix="/v2/sip/call")
 
@@ -30,6 +49,11 @@ def index(wanted: dict[str, Any]) -> Page[Call]:
         raise Forbidden("This token is only valid for one participant and cannot list calls.")
     if grant.room_id is not None:
         grant.require_room(wanted.setdefault("room_id", grant.room_id))
+        if "search" in wanted:
+            # Who may not see a number must not find it out digit by digit.
+            raise Forbidden("This token is only valid for one room and cannot search calls.")
+    if wanted.pop("gateway_id", None):
+        warn("gatewayId was ignored: calls come through connectors here, and not through gateways.")
     page = switchboard().calls.page(**wanted)
     return replace(page, items=_with_live_stats(page.items))
 
@@ -44,7 +68,81 @@ def get(call_id: str) -> Call:
 @answer(CallData(), message="Call ended successfully", status_code=True)
 @body(CallToEnd())
 def end(fields: dict[str, Any]) -> Call:
-    return switchboard().end(_reachable(fields["call_id"]).id)
+    call = _reachable(fields["call_id"])
+    ended = switchboard().end(call.id)
+    if call.is_transferring and not switchboard().errands.can_hang_up(call):
+        warn(
+            "The provider is dialling on, and without credentials it cannot be told to stop: "
+            "the line goes down when that is over."
+        )
+    return ended
+
+
+@calls.post("/switch-room")
+@answer(CallData(), status_code=True)
+@body(CallToMove())
+def switch_room(fields: dict[str, Any]) -> Call:
+    call = _reachable(fields["call_id"])
+    granted().require_room(fields["room_id"])
+    participant_id = fields.get("participant_id")
+    if participant_id is not None:
+        require_participant(participant_id)
+    if fields.get("token"):
+        warn("token was ignored: the one in the Authorization header decides.")
+    return control().move(call, fields["room_id"], participant_id)
+
+
+@calls.post("/transfer")
+@answer(CallData(), message="Call transfer initiated successfully", status_code=True)
+@body(CallToTransfer())
+def transfer(fields: dict[str, Any]) -> Call:
+    call = _reachable(fields["call_id"])
+    _warn_of(fields, {"participant": "participant", "play_dialtone": "playDialtone"})
+    return control().transfer(call, fields["number"])
+
+
+@calls.post("")
+@answer(CallData(), message="Call initiated successfully", status_code=True)
+@body(NewCall())
+def place(fields: dict[str, Any]) -> Call:
+    grant = granted()
+    if grant.participant_id is not None:
+        raise Forbidden("This token is only valid for one participant and cannot place calls.")
+    participant = fields.get("participant") or {}
+    wish = Wish(
+        callee=fields["callee"],
+        caller=fields.get("caller"),
+        connector_id=fields.get("connector_id"),
+        rule_id=fields.get("rule_id"),
+        room_id=fields.get("room_id"),
+        participant_id=participant.get("id"),
+        participant_name=participant.get("name"),
+        participant_metadata=participant.get("metadata") or {},
+        metadata=fields.get("metadata") or {},
+        ring_seconds=fields.get("ring_seconds") or RING_SECONDS,
+        max_seconds=fields.get("max_seconds"),
+    )
+    plan = control().plan(wish)
+    grant.require_room(plan.room_id)
+    _warn_of(fields, NOT_ACTED_ON)
+    call = control().place(wish, plan, public_base())
+    if not fields.get("waits"):
+        return call
+    answered = control().wait(call, wish.ring_seconds)
+    if answered is None:
+        warn("waitUntilAnswered was ignored: too many requests are waiting for an answer already.")
+    return answered or call
+
+
+def control() -> Control:
+    return cast("Control", current_app.extensions["control"])
+
+
+def _warn_of(fields: dict[str, Any], names: Mapping[str, str]) -> None:
+    """Name what was asked for and is not acted on."""
+    for name, spelling in names.items():
+        if fields.get(name):
+            warn(f"{spelling} was accepted but is not acted on.")
 
 
 def _reachable(call_id: str) -> Call:

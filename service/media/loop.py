@@ -20,7 +20,7 @@ from service.media.exchange import Exchange
 from service.media.leg import Leg
 from service.media.peer import Peer
 from service.media.reports import LegClosed, Report
-from service.media.requests import Adopt, Ask, HangUp, Request, Stop
+from service.media.requests import Adopt, Ask, HangUp, Move, Request, Stop
 from service.model import EndReason
 from service.times import Clock
 
@@ -139,6 +139,10 @@ class Loop:
                     self._adopt(request)
                 case HangUp():
                     self._hang_up(request)
+                case Move(call_id, room_id, participant):
+                    for peer, leg in self._legs.items():
+                        if leg.spec.call_id == call_id and peer.closing is None:
+                            self._exchange.move(leg, room_id, participant)
                 case Ask():
                     self._reply(request)
                 case Stop():

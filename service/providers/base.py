@@ -22,9 +22,13 @@ MAX_FIELD = 256
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """The parameters of a request, from its query or its form: in order, repeats kept."""
+    """The parameters of a request, from its query or its form: in order, repeats kept.
+
+    ``query`` has those of the query again, which our own addresses may hold.
+    """
 
     params: tuple[tuple[str, str], ...]
+    query: tuple[tuple[str, str], ...] = ()
 
     def get(self, name: str) -> str | None:
         """The first value of ``name``."""
@@ -117,9 +121,14 @@ class Provider(ABC):
         """Whether the webhook says that the call has ended."""
         return hook.get("CallStatus") in self.over_statuses
 
-    def answer(self, media_url: str, ref: str, again: str | None) -> Markup:
-        """Stream to ``media_url``; after the stream ask ``again``, or hang up where it is None."""
-        stream = self.stream(media_url, ref)
+    def answer(
+        self, media_url: str, ref: str, again: str | None, status_url: str | None = None
+    ) -> Markup:
+        """Stream to ``media_url``; after the stream ask ``again``, or hang up where it is None.
+
+        ``status_url`` is told how the stream fares.
+        """
+        stream = self.stream(media_url, ref, status_url)
         if again is None:
             return Markup.of(stream, Element("Hangup"))
         redirect = Element("Redirect", method="POST")
@@ -127,7 +136,7 @@ class Provider(ABC):
         return Markup.of(stream, redirect)
 
     @abstractmethod
-    def stream(self, media_url: str, ref: str) -> Element:
+    def stream(self, media_url: str, ref: str, status_url: str | None) -> Element:
         """The verb that opens a two-way media socket and waits for its end."""
 
     @abstractmethod

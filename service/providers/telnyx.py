@@ -40,7 +40,7 @@ class Telnyx(Provider):
     # The documented first request of a call that can still be rejected says in-progress already.
     tells_progress = False
 
-    def stream(self, media_url: str, ref: str) -> Element:
+    def stream(self, media_url: str, ref: str, status_url: str | None) -> Element:
         # Connect, because Start would go on at once and Pause holds a call for 180 s only. In the
         # default mode, mp3, our frames would not be audio. A stream that Telnyx redials by itself
         # would find its reference used; it asks the webhook instead.
@@ -56,6 +56,8 @@ class Telnyx(Provider):
             bidirectionalSamplingRate=str(SAMPLE_RATE),
             enableReconnect="false",
         )
+        if status_url is not None:
+            stream.set("statusCallback", status_url)
         SubElement(stream, "Parameter", name="ref", value=ref)
         return connect
 

@@ -78,6 +78,11 @@ calls = Table(
     Column("leg_id", String),
     Column("attempts", Integer, nullable=False),
     Column("stats", Document),
+    Column("direction", String, nullable=False, server_default="inbound"),
+    Column("metadata", Document),
+    Column("max_seconds", Integer),
+    Column("transfer_number", String),
+    Column("transfer_status", String),
     UniqueConstraint("connector_id", "provider_call_id"),
 )
 

@@ -13,7 +13,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.api import register
+from service.callbacks import Callbacks
 from service.calls import Switchboard
+from service.control import Control
 from service.media.engine import Engine
 from service.model import EndReason
 from service.providers import load
@@ -63,8 +65,13 @@ def build(
     engine = ScriptedEngine(clock)
     switchboard = Switchboard(settings, clock, database, providers, engine)
     app = Flask("patchbay", static_folder=None)
+    reception = Reception(switchboard, providers)
     app.extensions.update(
-        patchbay=switchboard, reception=Reception(switchboard, providers), engine=engine
+        patchbay=switchboard,
+        reception=reception,
+        callbacks=Callbacks(switchboard, reception, providers),
+        control=Control(switchboard),
+        engine=engine,
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.
     app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")

@@ -116,7 +116,7 @@ def test_an_unknown_address_is_json_and_does_not_repeat_itself(client: FlaskClie
     [
         ("PUT", "/v2/connectors", {"GET", "HEAD", "OPTIONS", "POST"}),
         ("GET", "/v2/ingest/sessions", {"OPTIONS", "POST"}),
-        ("POST", "/v2/sip/call", {"GET", "HEAD", "OPTIONS"}),
+        ("PUT", "/v2/sip/call", {"GET", "HEAD", "OPTIONS", "POST"}),
         ("GET", "/v2/connectors/cn_1/rotate-key", {"OPTIONS", "POST"}),
         ("DELETE", "/healthz", {"GET", "HEAD", "OPTIONS"}),
     ],

@@ -6,12 +6,14 @@ Shape only: no database, no current user. Error texts are predicates without a s
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
 from flask import current_app
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
+from service.providers.numbers import e164
 from service.times import iso
 
 MAX_METADATA = 8 * 1024
@@ -78,6 +80,48 @@ class Whole(fields.Integer):
         if not (value.isascii() and value.isdigit() and len(value) < 10):
             raise ValidationError("must be a whole number from 1")
         return int(value)
+
+
+class EpochMillis(fields.Integer):
+    """A moment in a query string: milliseconds since the epoch."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        if not (value.isascii() and value.isdigit() and len(value) < 16):
+            raise ValidationError("must be milliseconds since the epoch")
+        return int(value)
+
+
+class Seconds(fields.Integer):
+    """A JSON number of whole seconds within bounds."""
+
+    def __init__(self, low: int, high: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or not self.low <= value <= self.high:
+            raise ValidationError(f"must be a whole number from {self.low} to {self.high}")
+        return int(value)
+
+
+class Switch(fields.Boolean):
+    """``true`` or ``false`` and nothing that merely looks like it."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("must be true or false")
+        return value
+
+
+class PhoneNumber(Text):
+    """An international number, loaded as E.164."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        number = e164(super()._deserialize(value, *args, **kwargs))
+        if not re.fullmatch(r"\+[0-9]+", number):
+            raise ValidationError("must be a phone number in E.164, such as +14155550100")
+        return number
 
 
 class ProviderName(Text):
