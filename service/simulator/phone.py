@@ -19,17 +19,15 @@ from urllib.parse import urljoin
 from websockets.sync.client import ClientConnection
 
 from service.errors import RemoteError
-from service.simulator import base, dialects, leg, markup, sound, webhook
+from service.simulator import dialects, leg, markup, sound
 from service.simulator.codec import FRAME, RATE, Samples
 from service.simulator.ear import Ear
-from service.simulator.faults import Faults
 from service.simulator.mouth import Mouth
 from service.simulator.plan import Plan
 from service.simulator.report import Ending, Report, Tally
+from service.simulator.requests import Requests
 from service.simulator.timeline import Event, Timeline
 from service.times import Clock, SystemClock
-
-RETRY_SECONDS = 0.1
 
 
 class Phone:
@@ -37,13 +35,15 @@ class Phone:
 
     Events, in the order of a good call: ``webhook``, ``markup``, ``connecting``, ``connected``,
     ``start``, ``first-audio``, ``closed``, ``notice``, ``end``. Where they happen: ``refused``,
-    ``digit``, ``mark``, ``clear``, ``cut``, ``redirect``, ``say``, ``play`` and ``problem``.
+    ``digit``, ``mark``, ``clear``, ``cut``, ``redirect``, ``dial``, ``dialled``, ``say``, ``play``,
+    ``status`` and ``problem``.
     """
 
     def __init__(self, plan: Plan, clock: Clock | None = None) -> None:
         self.plan = plan
         self._clock = clock or SystemClock()
         self.dialect = dialects.of(plan.webhook_url)(plan.caller, plan.callee, self._clock)
+        self.dialect.is_outbound = plan.is_outbound
         self._timeline = Timeline(self._clock)
         self._tally = Tally()
         self._mouth = Mouth(plan)
@@ -57,6 +57,14 @@ class Phone:
         self._ending: Ending | None = None
         self._failure: str | None = None
         self._url = plan.webhook_url
+        self._requests = Requests(
+            plan,
+            self.dialect,
+            clock=self._clock,
+            timeline=self._timeline,
+            tally=self._tally,
+            hung_up=self._hung_up,
+        )
         self._thread = threading.Thread(target=self._run, name="simulator-phone", daemon=True)
 
     def start(self) -> Phone:
@@ -134,44 +142,39 @@ class Phone:
             self._failure = error.message
             self._ending = Ending.FAILED
         finally:
+            self._requests.close()
             self._timeline.record("end", self._ending)
             self._over.set()
 
     def _call(self) -> Ending:
+        requests = self._requests
+        if self.plan.is_outbound and not requests.ring():
+            return Ending.NOT_ANSWERED
         self._timeline.record("webhook")
-        verbs = self._ask(self.dialect.webhook(), "POST")
+        verbs = requests.ask(self._url, self.dialect.webhook(), "POST")
         try:
-            while isinstance(outcome := self._follow(verbs), markup.Redirect):
-                self._tally.redirects += 1
-                if self._tally.redirects > self.plan.max_redirects:
-                    raise RemoteError(
-                        f"The markup redirected more than {self.plan.max_redirects} times."
-                    )
-                self._timeline.record("redirect")
-                self._url = urljoin(self._url, outcome.url)
-                verbs = self._ask_again(self.dialect.redirected(), outcome.method)
+            while not isinstance(outcome := self._follow(verbs), Ending):
+                verbs = self._go_on(outcome)
         finally:
-            self._notify()
+            requests.say_goodbye()
         return outcome
 
-    def _ask(self, fields: dict[str, str], method: str) -> Sequence[markup.Verb]:
-        body = webhook.ask(self._url, fields, method, self.plan.webhook_timeout)
-        verbs = markup.parse(body, self.dialect.readers)
-        self._timeline.record("markup", ", ".join(type(verb).__name__ for verb in verbs))
-        return verbs
+    def _go_on(self, verb: markup.Redirect | markup.Dial) -> Sequence[markup.Verb]:
+        """What the server says when the call goes on elsewhere, or has been somewhere else."""
+        if isinstance(verb, markup.Dial):
+            self._timeline.record("dial", verb.number)
+            over = self._hung_up.wait(self.plan.dial_seconds)
+            self._timeline.record("dialled", self.plan.dialled)
+            fields = self.dialect.dialled(self.plan.dialled, over=over)
+            return self._requests.ask_again(verb.action, fields, verb.method)
+        self._tally.redirects += 1
+        if self._tally.redirects > self.plan.max_redirects:
+            raise RemoteError(f"The markup redirected more than {self.plan.max_redirects} times.")
+        self._timeline.record("redirect")
+        self._url = urljoin(self._url, verb.url)
+        return self._requests.ask_again(self._url, self.dialect.redirected(), verb.method)
 
-    def _ask_again(self, fields: dict[str, str], method: str) -> Sequence[markup.Verb]:
-        patience = self._clock.monotonic() + self.plan.patience
-        while True:
-            try:
-                return self._ask(fields, method)
-            except webhook.NobodyListens:
-                if self._clock.monotonic() >= patience:
-                    raise
-                if self._hung_up.wait(RETRY_SECONDS):
-                    return ()
-
-    def _follow(self, verbs: Sequence[markup.Verb]) -> Ending | markup.Redirect:
+    def _follow(self, verbs: Sequence[markup.Verb]) -> Ending | markup.Redirect | markup.Dial:
         for verb in verbs:
             if self._hung_up.is_set():
                 return Ending.CALLER_HUNG_UP
@@ -179,7 +182,7 @@ class Phone:
                 case markup.Stream():
                     if self._stream(verb):
                         return Ending.CALLER_HUNG_UP
-                case markup.Redirect():
+                case markup.Redirect() | markup.Dial():
                     return verb
                 case markup.Hangup():
                     return Ending.SERVER_HUNG_UP
@@ -211,10 +214,18 @@ class Phone:
         except RemoteError as error:
             self._tally.complain(error.message)
             self._timeline.record("refused", error.message)
+            failed = self.dialect.streamed("failed", error.message)
+            self._requests.tell("status", stream.status_url, failed)
             return False
         with dialled as connection:
             self._timeline.record("connected")
-            return self._talk(connection, stream)
+            started = self.dialect.streamed("started")
+            self._requests.tell("status", stream.status_url, started)
+            try:
+                return self._talk(connection, stream)
+            finally:
+                stopped = self.dialect.streamed("stopped")
+                self._requests.tell("status", stream.status_url, stopped)
 
     def _talk(self, connection: ClientConnection, stream: markup.Stream) -> bool:
         current = leg.Leg(
@@ -224,7 +235,7 @@ class Phone:
             self.plan.codec or stream.inbound,
             mouth=self._mouth,
             ear=self._ear,
-            faults=self._faults(),
+            faults=self.plan.faults(),
             clock=self._media_clock,
             timeline=self._timeline,
             tally=self._tally,
@@ -239,25 +250,6 @@ class Phone:
             with self._leg_lock:
                 self._leg = None
                 self._streamed = self._media_clock.position()
-
-    def _faults(self) -> Faults[base.Message]:
-        plan = self.plan
-        return Faults(
-            jitter=plan.jitter_ms / 1000,
-            drop=plan.drop_percent / 100,
-            shuffle=plan.shuffle,
-            seed=plan.seed,
-        )
-
-    def _notify(self) -> None:
-        fields = self.dialect.hung_up()
-        if fields is None:
-            return
-        try:
-            webhook.tell(self.plan.webhook_url, fields, self.plan.webhook_timeout)
-        except RemoteError as error:
-            self._tally.complain(error.message)
-        self._timeline.record("notice")
 
     @property
     def report(self) -> Report:
