@@ -6,14 +6,13 @@ Shape only: no database, no current user. Error texts are predicates without a s
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
 from flask import current_app
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from service.providers.numbers import e164
+from service.providers.numbers import e164, is_international
 from service.times import iso
 
 MAX_METADATA = 8 * 1024
@@ -118,10 +117,10 @@ class PhoneNumber(Text):
     """An international number, loaded as E.164."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        number = e164(super()._deserialize(value, *args, **kwargs))
-        if not re.fullmatch(r"\+[0-9]+", number):
+        text = super()._deserialize(value, *args, **kwargs) or ""
+        if not is_international(text):
             raise ValidationError("must be a phone number in E.164, such as +14155550100")
-        return number
+        return e164(text)
 
 
 class ProviderName(Text):
