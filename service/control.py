@@ -44,14 +44,21 @@ PHONE_METADATA = {"sipUser": True, "callType": "outbound"}
 """What VideoSDK's agents recognise a phone, and a call that was placed, by."""
 
 
+class RuleRoom(Protocol):
+    @property
+    def id(self) -> str | None:
+        """The room, where it is always the same."""
+        ...
+
+
 class Rule(Protocol):
-    """What of a routing rule matters here. ``room_id`` is its room, where it always is the same."""
+    """What of a routing rule matters here."""
 
     @property
     def numbers(self) -> tuple[str, ...]: ...
 
     @property
-    def room_id(self) -> str | None: ...
+    def room(self) -> RuleRoom: ...
 
 
 class Rules(Protocol):
@@ -145,7 +152,7 @@ class Control:
         caller = wish.caller or next(iter(numbers), None)
         if caller is None:
             raise Invalid("sipCallFrom is required: no routing rule names a number to call from.")
-        room_id = wish.room_id or (rule.room_id if rule else None) or connector.default_room_id
+        room_id = wish.room_id or (rule.room.id if rule else None) or connector.default_room_id
         if room_id is None:
             raise Invalid("destinationRoomId is required: neither rule nor connector names a room.")
         lacking = self._switchboard.errands.lacking(connector)

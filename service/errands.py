@@ -44,7 +44,7 @@ class Errands:
 
     def hang_up(self, call: Call) -> None:
         """Have the provider end the call, some time soon, where it can be asked to."""
-        if call.connector_id is None or call.provider_call_id == call.id:
+        if call.provider_call_id == call.id or not self.can_hang_up(call):
             return
         with self._lock:
             if self._pool is None:
@@ -88,10 +88,9 @@ class Errands:
 
     def _hang_up(self, call: Call) -> None:
         try:
-            if self.can_hang_up(call):
-                connector = self._connectors.get(call.connector_id or "")
-                said = self._ask_to_hang_up(self._controls[call.provider], connector, call)
-                self._steering.note(call.id, said, self._clock.now())
+            connector = self._connectors.get(call.connector_id or "")
+            said = self._ask_to_hang_up(self._controls[call.provider], connector, call)
+            self._steering.note(call.id, said, self._clock.now())
         except ServiceError as error:
             logger.warning("call %s was not ended through the provider: %s", call.id, error)
         except Exception:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
+from clients import Client
 from clocks import FakeClock
 from provider_apis import CREDENTIALS, ProviderApi, provider_api
 from races import at_once
@@ -151,6 +154,35 @@ def test_a_call_without_a_socket_comes_back_in_the_new_room(office: Office) -> N
         LegMoved(call.id, spec.leg_id, "room-2", call.participant.id, "s2", office.clock.now())
     )
     assert statuses(office.calls.get(call.id), LadderEvent.MOVED)[-1] == "switch-room-completed"
+
+
+def test_a_socket_that_was_let_in_before_the_move_arrives_all_the_same(office: Office) -> None:
+    connector = office.connect(a_connector())
+    call = office.answered(connector)
+    office.lost(call)
+    ref = ref_of(office.ring(connector, CallStatus=UP))
+    spec = office.switchboard.claim("twilio", ref)
+    office.control.move(call, "room-2", None)
+    start = {
+        "streamSid": "MZ1",
+        "callSid": CALL_IDS["twilio"],
+        "customParameters": {"ref": ref},
+        "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+    }
+    with Client() as client:
+        office.engine.adopt(client.ours, spec)
+        client.send(json.dumps({"event": "start", "start": start}).encode())
+        started = office.engine.reports.get(timeout=20)
+        assert isinstance(started, LegStarted)
+        office.switchboard.record(started)
+        assert office.calls.get(call.id).is_moving
+        moved = office.engine.reports.get(timeout=20)
+        assert isinstance(moved, LegMoved)
+        office.switchboard.record(moved)
+        office.engine.stop()
+    done = office.calls.get(call.id)
+    assert not done.is_moving
+    assert (done.room_id, done.session_id) == ("room-2", moved.session_id)
 
 
 def test_a_call_that_ends_on_its_way_has_not_arrived(office: Office) -> None:
@@ -533,7 +565,7 @@ class OneRule:
     """``rr_1``, which calls from one number into one room."""
 
     numbers = ("+14155550111",)
-    room_id = "rule-room"
+    room = SimpleNamespace(id="rule-room")
 
     def get(self, rule_id: str) -> OneRule:
         if rule_id != "rr_1":

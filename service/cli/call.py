@@ -24,7 +24,7 @@ from service.settings import Settings
 from service.simulator import sound, webhook
 from service.simulator.codec import RATE, Codec
 from service.simulator.phone import Phone
-from service.simulator.plan import CALLEE, CALLER, Plan
+from service.simulator.plan import CALLEE, CALLER, ENDINGS, Plan
 from service.times import SystemClock
 
 BAR_CELLS = 30
@@ -44,6 +44,13 @@ LIST_TIMEOUT = 10.0
 )
 @click.option("--jitter", type=float, default=0.0, help="Delay each frame by up to so many ms.")
 @click.option("--drop", type=float, default=0.0, help="Lose so many percent of the frames.")
+@click.option(
+    "--dialled",
+    type=click.Choice(ENDINGS),
+    default=ENDINGS[0],
+    show_default=True,
+    help="How it ends when the call is transferred.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @with_appcontext
 def call(
@@ -57,6 +64,7 @@ def call(
     codec: str | None,
     jitter: float,
     drop: float,
+    dialled: str,
     as_json: bool,
 ) -> None:
     """Place a call to WEBHOOK_URL, or to the connector that was created last."""
@@ -72,6 +80,7 @@ def call(
             codec=None if codec is None else Codec(codec),
             jitter_ms=jitter,
             drop_percent=drop,
+            dialled=dialled,
         )
         phone = Phone(plan).start()
         _watch(phone)
