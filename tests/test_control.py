@@ -179,7 +179,8 @@ def test_a_socket_that_was_let_in_before_the_move_arrives_all_the_same(office: O
         moved = office.engine.reports.get(timeout=20)
         assert isinstance(moved, LegMoved)
         office.switchboard.record(moved)
-        office.engine.stop()
+        client.send_close(1000)
+        assert isinstance(office.engine.reports.get(timeout=20), LegClosed)
     done = office.calls.get(call.id)
     assert not done.is_moving
     assert (done.room_id, done.session_id) == ("room-2", moved.session_id)

@@ -17,7 +17,7 @@ from service.callbacks import Callbacks
 from service.calls import Switchboard
 from service.control import Control
 from service.media.engine import Engine
-from service.model import EndReason
+from service.model import EndReason, Participant
 from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
@@ -36,6 +36,8 @@ class ScriptedEngine(Engine):
         self.live: dict[str, Mapping[str, Any]] = {}
         self.answers = True
         self.hung_up: list[tuple[str, EndReason]] = []
+        self.moved: list[tuple[str, str, str]] = []
+        self.released: list[str] = []
 
     def stats(
         self, call_ids: Iterable[str], seconds: float = 1.0
@@ -48,6 +50,12 @@ class ScriptedEngine(Engine):
         self, call_id: str, reason: EndReason, text: str, *, leg_id: str | None = None
     ) -> None:
         self.hung_up.append((call_id, reason))
+
+    def move(self, call_id: str, room_id: str, participant: Participant) -> None:
+        self.moved.append((call_id, room_id, participant.id))
+
+    def release(self, call_id: str, text: str) -> None:
+        self.released.append(call_id)
 
 
 def build(

@@ -54,7 +54,9 @@ def transfer(client: FlaskClient, call: Call, **body: Any) -> Any:
     return client.post("/v2/sip/call/transfer", json=body)
 
 
-def test_a_moved_call_is_answered_without_a_message(client: FlaskClient, call: Call) -> None:
+def test_a_moved_call_is_answered_without_a_message(
+    client: FlaskClient, call: Call, engine: Any
+) -> None:
     answer = move(client, call, participantId="zoe")
     assert answer.status_code == 200
     assert list(answer.json) == ["statusCode", "data"]
@@ -62,9 +64,12 @@ def test_a_moved_call_is_answered_without_a_message(client: FlaskClient, call: C
     assert (data["roomId"], data["sessionId"], data["participantId"]) == ("room-2", None, "zoe")
     assert data["status"] == "answered"
     assert data["timelog"][-1]["status"] == "switch-room-initiated"
+    assert engine.moved == [(call.id, "room-2", "zoe")]
 
 
-def test_a_transferred_call_says_where_it_goes(client: FlaskClient, call: Call) -> None:
+def test_a_transferred_call_says_where_it_goes(
+    client: FlaskClient, call: Call, engine: Any
+) -> None:
     answer = transfer(client, call)
     assert answer.status_code == 200
     assert answer.json["message"] == "Call transfer initiated successfully"
@@ -73,6 +78,7 @@ def test_a_transferred_call_says_where_it_goes(client: FlaskClient, call: Call) 
         "status": "transfer-initiated",
     }
     assert "warnings" not in answer.json
+    assert engine.released == [call.id]
 
 
 def test_what_is_not_acted_on_is_named(client: FlaskClient, call: Call) -> None:
