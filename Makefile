@@ -3,7 +3,7 @@
 VENV := .venv/bin
 PIP := $(VENV)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test bench lint format clean
+.PHONY: run test bench fuzz lint format clean
 
 run: .venv/run
 	@$(VENV)/python -m service.cli.keys .env
@@ -19,6 +19,10 @@ bench: .venv/test
 	    echo "npm could not install ws: the benchmark goes on without Node." >&2; \
 	fi
 	@$(VENV)/python -m bench $(OPTIONS)
+
+# Every endpoint against /openapi.json, with as many examples for each as you have patience for.
+fuzz: .venv/test
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(VENV)/pytest -s tests/live/test_documented_api.py
 
 lint: .venv/test
 	$(VENV)/ruff check .

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service import tokens
+from service import endings, tokens
 from service.errands import Errands
 from service.errors import Busy
 from service.media.engine import Engine
@@ -19,35 +19,22 @@ from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Repo
 from service.model import WEBSOCKET, Call, CallStatus, Direction, EndReason, Participant
 from service.providers.base import Provider
 from service.providers.websocket import WebSocketWire
+from service.rooms import Room
+from service.routing import Existing, Fresh, Named, place
+from service.rules import Rule
 from service.settings import Settings
 from service.storage.calls import Calls, Used
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from service.storage.pins import Pins
+from service.storage.rooms import Rooms
+from service.storage.rules import Rules
+from service.storage.sessions import Sessions
 from service.storage.steering import Steering
 from service.times import Clock
 from service.waiters import Waiters
 
 logger = logging.getLogger(__name__)
-
-UNANSWERED = {
-    EndReason.RING_TIMEOUT: CallStatus.MISSED,
-    EndReason.NO_ANSWER: CallStatus.NOT_ANSWERED,
-    EndReason.CALLEE_BUSY: CallStatus.REJECTED,
-    EndReason.PROVIDER_FAILED: CallStatus.FAILED,
-}
-"""What has become of a call that ends before anybody was in a room through it."""
-
-TOLD_BY_PROVIDER = frozenset(
-    {
-        EndReason.CALLER_HUNG_UP,
-        EndReason.NO_ANSWER,
-        EndReason.CALLEE_BUSY,
-        EndReason.CANCELED,
-        EndReason.PROVIDER_FAILED,
-        EndReason.TRANSFERRED,
-    }
-)
-"""Ends after which the provider need not be told to hang up."""
 
 REATTACH_SECONDS = 15
 """How long an answered call may be without a socket before it is over."""
@@ -66,9 +53,13 @@ class Switchboard:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self.connectors = Connectors(database)
+        self.connectors = Connectors(database, settings.api_secret)
         self.calls = Calls(database)
         self.steering = Steering(database)
+        self.pins = Pins(database)
+        self.rooms = Rooms(database)
+        self.rules = Rules(database)
+        self.sessions = Sessions(database)
         self.errands = Errands(settings, clock, self.connectors, self.steering)
         self.waiters = Waiters()
         self.draining = False
@@ -82,31 +73,45 @@ class Switchboard:
     ) -> tuple[Call, str]:
         """A ticket for a custom WebSocket: the call, and the reference its URL carries.
 
-        Raises ``Busy`` where the process is full or about to end.
+        A room that is not known is made. Raises ``Forbidden`` where the room does not let the
+        participant in, and ``Busy`` where the process is full or about to end.
         """
+        if self.draining:
+            raise Busy("This server is restarting; try again in a moment.")
         at = self.clock.now()
+        room = self.rooms.ensure(room_id, at)
+        room.require(participant.id)
         call_id, ref = tokens.new_call_id(), tokens.new_ingest_ref()
         call = Call(
             id=call_id,
             provider=WEBSOCKET,
             provider_call_id=call_id,
             connector_id=None,
-            room_id=room_id,
+            room_id=room.id,
             rule_id=None,
             session_id=None,
             caller=participant.id,
-            callee=room_id,
+            callee=room.id,
             status=CallStatus.INCOMING,
             participant=participant,
             region=region,
             started_at=at,
             expires_at=at + tokens.REF_SECONDS * 1000,
         )
-        if self.draining:
-            raise Busy("This server is restarting; try again in a moment.")
         if not self.calls.admit(call, tokens.digest(ref), self.settings.max_calls):
             raise Busy(f"All {self.settings.max_calls} calls are taken.")
         return call, ref
+
+    def room(self, decision: Rule | Existing, caller: str, callee: str) -> Room:
+        """The room of a call; one that does not exist is created."""
+        at = self.clock.now()
+        match place(decision, caller, callee, self.settings.api_secret):
+            case Existing(room_id):
+                return self.rooms.ensure(room_id, at)
+            case Named(custom_room_id):
+                return self.rooms.named(custom_room_id, at)
+            case Fresh():
+                return self.rooms.ensure(tokens.new_room_id(), at)
 
     def claim(self, provider_name: str, ref: str) -> LegSpec:
         """What the engine needs to adopt the socket that was opened with this reference.
@@ -123,15 +128,17 @@ class Switchboard:
                 raise
             call = self.calls.claim(key, provider_name, leg_id, at, redial=True)
         provider = self._providers.get(provider_name)
+        room_id = call.room_id or ""
         return LegSpec(
             leg_id=leg_id,
             call_id=call.id,
-            room_id=call.room_id or "",
+            room_id=room_id,
             participant=call.participant,
             wire=provider.wire() if provider else WebSocketWire(),
-            session_id=call.session_id,
+            session_id=call.session_id or self.sessions.waiting(room_id),
             provider_call_id=call.provider_call_id if provider else None,
             ref=ref if provider else None,
+            dtmf=call.dtmf,
         )
 
     def end(self, call_id: str) -> Call:
@@ -142,22 +149,21 @@ class Switchboard:
 
     def hang_up(self, call: Call, reason: EndReason, detail: str | None) -> None:
         """End a call in storage first, so that the provider's next question finds it ended."""
-        status = CallStatus.ENDED
-        if call.status.is_waiting and reason is not EndReason.ENDED_BY_API:
-            status = UNANSWERED.get(reason, CallStatus.ABANDONED)
+        status = endings.status(call, reason)
         ended = self.calls.end(call.id, status, reason, self.clock.now(), detail=detail)
         if ended is None:
             return
         logger.info("call %s is over: %s", call.id, reason)
-        self._engine.hang_up(call.id, reason, "The meeting has been closed")
+        self._engine.hang_up(call.id, reason, endings.farewell(reason))
         self.waiters.wake(call.id)
-        if reason not in TOLD_BY_PROVIDER:
+        if reason not in endings.TOLD_BY_PROVIDER:
             self.errands.hang_up(ended)
 
     def move(self, call: Call) -> None:
         """Take the call's socket, where it has one, to the room that storage says."""
         if call.room_id is not None:
-            self._engine.move(call.id, call.room_id, call.participant)
+            going_on = self.sessions.waiting(call.room_id)
+            self._engine.move(call.id, call.room_id, call.participant, going_on)
 
     def release(self, call: Call, text: str) -> None:
         """Close the call's socket so that its provider asks again."""
@@ -191,15 +197,13 @@ class Switchboard:
                     )
                     return
                 self.waiters.wake(call_id)
-                if call.is_moving:
-                    # It claimed its reference before it was moved, or after: the engine tells.
-                    self.move(call)
+                self._recheck(call)
             case LegMoved(call_id, leg_id, room_id, participant_id, session_id, at):
                 call = self.steering.arrived(
                     call_id, leg_id, room_id, participant_id, session_id, at
                 )
-                if call is not None and call.is_moving:
-                    self.move(call)
+                if call is not None:
+                    self._recheck(call)
             case LegStep(call_id, leg_id, event, at):
                 self.calls.step(call_id, leg_id, event, at)
             case LegClosed():
@@ -216,12 +220,27 @@ class Switchboard:
         """End the calls whose time is up: never connected, not come back, or too long."""
         now = self.clock.now()
         for call in self.calls.unclaimed(now):
-            never_asked = call.direction is Direction.OUTBOUND and not call.attempts
-            self.hang_up(call, EndReason.RING_TIMEOUT if never_asked else EndReason.NO_SOCKET, None)
+            if call.awaits_pin:
+                reason = EndReason.NO_PIN
+            elif call.direction is Direction.OUTBOUND and not call.attempts:
+                reason = EndReason.RING_TIMEOUT
+            else:
+                reason = EndReason.NO_SOCKET
+            self.hang_up(call, reason, None)
         for call in self.calls.lost(now - REATTACH_SECONDS * 1000):
             self.hang_up(call, EndReason.CONNECTION_LOST, None)
         for call in self.calls.overlong(now, self.settings.max_call_seconds):
             self.hang_up(call, EndReason.MAX_DURATION, None)
+
+    def _recheck(self, call: Call) -> None:
+        """Send on a caller who was moved while it was on its way in, and put one out whose room
+        was deactivated.
+        """
+        if call.is_moving:
+            self.move(call)
+        room = self.rooms.find(call.room_id or "")
+        if room is not None and room.disabled:
+            self.hang_up(call, EndReason.ROOM_DEACTIVATED, None)
 
     def _has_socket(self, call_id: str) -> bool:
         try:

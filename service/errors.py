@@ -5,11 +5,15 @@
     ├── UnsupportedMedia   415: a body in a content type we do not read
     ├── Unauthorized       401: no token, or one that does not hold
     ├── Forbidden          403: a token that holds but does not reach this far
+    │   └── BadSignature   403 with an empty body: a provider's request without a good signature
+    │       └── Unverifiable   ... or with one that we cannot check
     ├── NotFound           404
+    │   └── WrongName      402: a customRoomId where VideoSDK takes a roomId only
     ├── Conflict           409
     ├── Gone               410: a used or expired reference
     ├── Busy               503 + Retry-After: full or draining
     ├── BadGateway         502: a provider that was asked gave no answer, or refused
+    ├── Locked             500: a stored secret that this API_SECRET does not open
     └── RemoteError        400, socket 1002/1003/1007/1008/1009: a peer broke its protocol
 
 Each class carries its HTTP status and log level, so that no boundary keeps a table of its own.
@@ -54,9 +58,25 @@ class Forbidden(ServiceError):
     log_level = logging.WARNING
 
 
+class BadSignature(Forbidden):
+    """A provider's request that its secret did not sign. Whoever sent it is told nothing."""
+
+
+class Unverifiable(BadSignature):
+    """The secret to check a signature with is stored, and cannot be read."""
+
+    log_level = logging.ERROR
+
+
 class NotFound(ServiceError):
     status = 404
     log_level = logging.INFO
+
+
+class WrongName(NotFound):
+    """VideoSDK's clients take 402 for an unknown room, like 404."""
+
+    status = 402
 
 
 class Conflict(ServiceError):
@@ -83,6 +103,10 @@ class Busy(ServiceError):
 class BadGateway(ServiceError):
     status = 502
     log_level = logging.WARNING
+
+
+class Locked(ServiceError):
+    """A stored secret cannot be opened: it was sealed under another ``API_SECRET``."""
 
 
 class RemoteError(ServiceError):

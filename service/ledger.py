@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 
+from service import attendance
 from service.calls import Switchboard
 from service.errors import NotFound
 from service.media.reports import Report
@@ -81,7 +82,8 @@ class Ledger:
                 return
 
     def _sweep(self) -> None:
-        try:
-            self._switchboard.sweep()
-        except Exception:
-            logger.exception("the deadlines could not be looked at")
+        for sweep in (Switchboard.sweep, attendance.sweep):
+            try:
+                sweep(self._switchboard)
+            except Exception:
+                logger.exception("the deadlines could not be looked at")

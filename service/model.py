@@ -29,6 +29,7 @@ class CallStatus(StrEnum):
 
     An inbound call waits as ``incoming``, an outbound one as ``initiated`` and ``ringing``. The
     words from ``transfer-initiated`` on are only said of steps: the call stays answered meanwhile.
+    A caller who was asked for a PIN and knew it is ``verified`` before being answered.
     """
 
     INITIATED = "initiated"
@@ -89,7 +90,15 @@ class EndReason(StrEnum):
     PROTOCOL_ERROR = "protocol-error"
     REPLACED = "replaced"
     NO_ROUTE = "no-route"
+    NOT_ALLOWED = "not-allowed"
+    NO_PIN = "no-pin"
     BUSY = "busy"
+    ROOM_DEACTIVATED = "room-deactivated"
+    PARTICIPANT_NOT_ALLOWED = "participant-not-allowed"
+    SESSION_ENDED = "session-ended"
+    SESSION_TIMEOUT = "session-timeout"
+    REMOVED = "participant-removed"
+    ALONE = "alone"
     TRANSFERRED = "transferred"
     RING_TIMEOUT = "ring-timeout"
     NO_ANSWER = "no-answer"
@@ -108,6 +117,8 @@ class LadderEvent(StrEnum):
     PLACED = "placed"
     RINGING = "ringing"
     WEBHOOK = "webhook"
+    PIN = "pin"
+    VERIFIED = "verified"
     MARKUP = "markup"
     SOCKET = "socket"
     START = "start"
@@ -122,7 +133,12 @@ class LadderEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """Stored configuration for one provider; owns a secret webhook key."""
+    """Stored configuration for one provider; owns a secret webhook key.
+
+    ``credentials`` are the values of each by name, the current one first: a second one is still
+    accepted while it is being replaced. ``locked`` says that some are stored which this server's
+    ``API_SECRET`` does not open, so that there is nothing to check a signature with.
+    """
 
     id: str
     provider: str
@@ -133,6 +149,7 @@ class Connector:
     region: str | None
     created_at: Millis
     credentials: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +214,20 @@ class Call:
     end_reason: EndReason | None = None
     leg_id: str | None = None
     attempts: int = 0
+    pin_tries: int = 0
+    hides_number: bool = False
+    dtmf: bool = True
     stats: Mapping[str, Any] | None = None
     direction: Direction = Direction.INBOUND
     metadata: Mapping[str, Any] = field(default_factory=dict)
     max_seconds: int | None = None
     transfer: Transfer | None = None
     steps: tuple[Step, ...] = ()
+
+    @property
+    def remote(self) -> str:
+        """The number of the party outside, which is the one that ``hides_number`` is about."""
+        return self.caller if self.direction is Direction.INBOUND else self.callee
 
     @property
     def is_transferring(self) -> bool:
@@ -214,13 +239,10 @@ class Call:
         moved = (step.status for step in reversed(self.steps) if step.event is LadderEvent.MOVED)
         return next(moved, None) is CallStatus.SWITCH_ROOM_INITIATED
 
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where a call goes."""
-
-    room_id: str
-    rule_id: str | None = None
+    @property
+    def awaits_pin(self) -> bool:
+        """Whether the caller was asked for a PIN and has not entered it yet."""
+        return self.status is CallStatus.INCOMING and self.pin_tries > 0
 
 
 class Refusal(StrEnum):

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from service import tokens
+from service import routing, tokens
 from service.calls import Switchboard
+from service.doorkeeper import Doorkeeper
 from service.errors import Conflict, NotFound
 from service.model import (
     Call,
@@ -21,15 +22,17 @@ from service.model import (
     Direction,
     EndReason,
     LadderEvent,
-    Participant,
     Refusal,
     Step,
 )
 from service.providers import controls
 from service.providers.base import Arrival, Markup, Notice, Provider, Webhook
 from service.providers.control import Dial
-from service.routing import resolve
+from service.routing import Existing
+from service.rules import Rule
+from service.signatures import Signatures
 from service.times import Millis
+from service.visits import Visit
 
 logger = logging.getLogger(__name__)
 
@@ -42,61 +45,6 @@ DIAL_SECONDS = 30
 PLACED = "placed"
 """The query parameter with which the webhooks of a placed call say which call they are about."""
 
-PHONE_METADATA = {"sipUser": True, "callType": "inbound"}
-"""What VideoSDK's agents recognise a phone by."""
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One webhook of one call. ``base`` is the public origin without a trailing slash."""
-
-    provider: Provider
-    connector: Connector
-    arrival: Arrival
-    base: str
-    at: Millis
-
-    def call(self, status: CallStatus, room_id: str | None, rule_id: str | None) -> Call:
-        """The call as its first webhook makes it."""
-        return Call(
-            id=tokens.new_call_id(),
-            provider=self.provider.name,
-            provider_call_id=self.arrival.call_id,
-            connector_id=self.connector.id,
-            room_id=room_id,
-            rule_id=rule_id,
-            session_id=None,
-            caller=self.arrival.caller,
-            callee=self.arrival.callee,
-            status=status,
-            participant=Participant(
-                tokens.new_participant_id(), self.arrival.caller, PHONE_METADATA
-            ),
-            region=self.connector.region,
-            started_at=self.at,
-        )
-
-    def step(self, event: LadderEvent, at: Millis, detail: str | None = None) -> Step:
-        return Step(event, at, CallStatus.INCOMING, detail)
-
-    def stream(self, ref: str, *, reattach: bool) -> Markup:
-        name = self.provider.name
-        media_url = f"ws{self.base.removeprefix('http')}/{name}/{ref}"
-        return self.provider.answer(
-            media_url, ref, self.hook if reattach else None, f"{self.hook}/status"
-        )
-
-    @property
-    def hook(self) -> str:
-        """The address of the connector's webhook."""
-        return f"{self.base}/v2/hooks/{self.provider.name}/{self.connector.webhook_key}"
-
-    def refuse(self, refusal: Refusal) -> Markup:
-        """Turn the caller away: a call that is up already can only be hung up."""
-        if self.arrival.in_progress:
-            return self.provider.hang_up()
-        return self.provider.refuse(refusal)
-
 
 class Reception:
     def __init__(self, switchboard: Switchboard, providers: Mapping[str, Provider]) -> None:
@@ -106,7 +54,9 @@ class Reception:
         self._calls = switchboard.calls
         self._steering = switchboard.steering
         self._controls = controls()
+        self._doorkeeper = Doorkeeper(switchboard)
         self._providers = providers
+        self.signatures = Signatures(switchboard.connectors, providers, switchboard.clock)
 
     def recognise(self, provider_name: str, key: str) -> Connector:
         """The connector of a webhook. Raises ``NotFound`` for a key that is not this provider's."""
@@ -117,6 +67,44 @@ class Reception:
 
     def answer(self, connector: Connector, hook: Webhook, base: str) -> Markup:
         """Markup for one webhook. Raises ``RemoteError`` for one the provider would not send."""
+        visited = self._receive(connector, hook, base)
+        if isinstance(visited, Markup):
+            return visited
+        visit, call = visited
+        if call is None:
+            try:
+                return self._admit(visit)
+            except Conflict:
+                # The same webhook came twice at once, and the other one was faster.
+                call = self._calls.find(connector.id, visit.arrival.call_id)
+        return visit.provider.hang_up() if call is None else self._answer_again(visit, call)
+
+    def gather(self, connector: Connector, hook: Webhook, base: str) -> Markup:
+        """Markup for the keys that a caller pressed, or did not, when asked for a PIN.
+
+        Raises ``RemoteError`` like ``answer``.
+        """
+        visited = self._receive(connector, hook, base)
+        if isinstance(visited, Markup):
+            return visited
+        visit, call = visited
+        if call is None:
+            return visit.provider.hang_up()
+        markup = self._doorkeeper.hear(visit, call, hook)
+        if markup is None:
+            # A second answer to the same question: whatever it says, it changes nothing.
+            markup = self._answer_again(visit, self._calls.get(call.id))
+        return markup
+
+    def busy(self, provider_name: str) -> Markup | None:
+        """What a caller should hear when no better answer can be given."""
+        provider = self._providers.get(provider_name)
+        return provider.refuse(Refusal.BUSY) if provider else None
+
+    def _receive(
+        self, connector: Connector, hook: Webhook, base: str
+    ) -> Markup | tuple[Visit, Call | None]:
+        """What is asked of us and for which known call; the answer where it was only news."""
         at = self._clock.now()
         provider = self._providers[connector.provider]
         news = provider.parse(hook)
@@ -125,21 +113,15 @@ class Reception:
             if call is not None and news.over:
                 self._switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, news.detail)
             return provider.nothing()
-        visit = Visit(provider, connector, news, base, at)
-        if call is None:
-            try:
-                return self._admit(visit)
-            except Conflict:
-                # The same webhook came twice at once, and the other one was faster.
-                call = self._calls.find(connector.id, news.call_id)
-        return provider.hang_up() if call is None else self._answer_again(visit, call)
+        return Visit(provider, connector, news, self._settings, base, at), call
 
     def resume(self, connector: Connector, call: Call, base: str) -> Markup:
         """Markup for a call that is known and up, as if its provider had asked again."""
         provider = self._providers[connector.provider]
         arrival = Arrival(call.provider_call_id, call.caller, call.callee, in_progress=True)
+        now = self._clock.now()
         return self._answer_again(
-            Visit(provider, connector, arrival, base, self._clock.now()), call
+            Visit(provider, connector, arrival, self._settings, base, now), call
         )
 
     def call_of(self, connector: Connector, hook: Webhook, provider_call_id: str) -> Call | None:
@@ -149,7 +131,7 @@ class Reception:
         addresses that were given for it say which call is meant.
         """
         call = self._calls.find(connector.id, provider_call_id)
-        placed = next((value for name, value in hook.query if name == PLACED), None)
+        placed = hook.ours(PLACED)
         if call is not None or placed is None:
             return call
         try:
@@ -160,54 +142,82 @@ class Reception:
             return None
         return self._steering.bind(call.id, provider_call_id, firm=True)
 
-    def busy(self, provider_name: str) -> Markup | None:
-        """What a caller should hear when no better answer can be given."""
-        provider = self._providers.get(provider_name)
-        return provider.refuse(Refusal.BUSY) if provider else None
-
     def _admit(self, visit: Visit) -> Markup:
         """Answer the first webhook of a call. Raises ``Conflict`` where it is not the first."""
-        if self._switchboard.draining:
-            return self._turn_away(visit, Refusal.BUSY)
-        route = resolve(visit.connector)
-        if isinstance(route, Refusal):
-            return self._turn_away(visit, route)
-        ref = tokens.new_ref()
-        now = self._clock.now()
+        # Before a room is made for it; that there really is room is for storage to say.
+        if self._switchboard.draining or self._calls.live() >= self._settings.max_calls:
+            return self._turn_away(visit, EndReason.BUSY, None)
+        caller, callee = visit.arrival.caller, visit.arrival.callee
+        dialled, default = self._switchboard.rules.for_call(callee, visit.connector.default_rule_id)
+        decision = routing.resolve(visit.connector, caller, dialled, default)
+        if decision is EndReason.NOT_ALLOWED:
+            return self._turn_away(visit, decision, dialled or default)
+        if isinstance(decision, EndReason):
+            return self._turn_away(visit, decision, None)
+        rule = decision if isinstance(decision, Rule) else None
+        call = replace(visit.call(CallStatus.INCOMING, rule), attempts=1)
+        if rule is not None and rule.room.pin is not None:
+            markup = self._doorkeeper.ask(visit, call, rule.room.pin)
+        else:
+            markup = self._let_in(visit, call, decision)
+        return markup or self._turn_away(visit, EndReason.BUSY, rule)
+
+    def _let_in(self, visit: Visit, call: Call, decision: Rule | Existing) -> Markup | None:
+        """Admit a new call to its room, if that lets it in.
+
+        ``None`` where there is no room for more calls.
+        """
+        room = self._switchboard.room(decision, call.caller, call.callee)
+        barred = room.bars(call.participant.id)
+        if barred:
+            rule = decision if isinstance(decision, Rule) else None
+            return self._turn_away(visit, barred, rule, room.id)
+        ref, now = tokens.new_ref(), self._clock.now()
         call = replace(
-            visit.call(CallStatus.INCOMING, route.room_id, route.rule_id),
+            call,
+            room_id=room.id,
             expires_at=now + tokens.REF_SECONDS * 1000,
-            attempts=1,
             steps=(visit.step(LadderEvent.WEBHOOK, visit.at), visit.step(LadderEvent.MARKUP, now)),
         )
         if not self._calls.admit(call, tokens.digest(ref), self._settings.max_calls):
-            return self._turn_away(visit, Refusal.BUSY)
+            return None
         logger.info("call %s: %s to room %s", call.id, call.provider, call.room_id)
-        return visit.stream(ref, reattach=self._settings.reattach)
+        return visit.stream(ref, call.region)
 
-    def _turn_away(self, visit: Visit, refusal: Refusal) -> Markup:
+    def _turn_away(
+        self, visit: Visit, reason: EndReason, rule: Rule | None, room_id: str | None = None
+    ) -> Markup:
         now = self._clock.now()
-        reason = EndReason.BUSY if refusal is Refusal.BUSY else EndReason.NO_ROUTE
         end = Step(LadderEvent.END, now, CallStatus.REJECTED, reason)
         call = replace(
-            visit.call(CallStatus.REJECTED, None, None),
+            visit.call(CallStatus.REJECTED, rule),
+            room_id=room_id,
             ended_at=now,
             end_reason=reason,
             steps=(visit.step(LadderEvent.WEBHOOK, visit.at), end),
         )
         self._calls.add(call)
         logger.warning("call %s: %s refused: %s", call.id, call.provider, reason)
-        return visit.refuse(refusal)
+        return self._refuse(visit, reason)
+
+    def _refuse(self, visit: Visit, reason: EndReason | None) -> Markup:
+        busy = reason is EndReason.BUSY
+        return visit.refuse(Refusal.BUSY if busy else Refusal.REJECTED)
 
     def _answer_again(self, visit: Visit, call: Call) -> Markup:
         """The provider asks again: a first answer got lost, or the socket is gone."""
         if call.status is CallStatus.REJECTED:
-            busy = call.end_reason is EndReason.BUSY
-            return visit.refuse(Refusal.BUSY if busy else Refusal.REJECTED)
+            if call.pin_tries:
+                return self._doorkeeper.dismiss(visit)
+            return self._refuse(visit, call.end_reason)
         if call.attempts >= MAX_ATTEMPTS:
             detail = f"asked {MAX_ATTEMPTS} times without audio in between"
             self._switchboard.hang_up(call, EndReason.CONNECTION_LOST, detail)
             return visit.provider.hang_up()
+        if call.awaits_pin:
+            markup = self._doorkeeper.repeat(visit, call)
+            # Without one the call has moved on meanwhile, which it does only so often.
+            return markup or self._answer_again(visit, self._calls.get(call.id))
         now = self._clock.now()
         if call.is_transferring and (dialling := self._steering.dialling(call.id, now)):
             return self._dial(visit, dialling, now)
@@ -216,7 +226,7 @@ class Reception:
         expires_at = now + tokens.REF_SECONDS * 1000
         if self._calls.reissue(call.id, tokens.digest(ref), expires_at, steps) is None:
             return visit.provider.hang_up()
-        return visit.stream(ref, reattach=self._settings.reattach)
+        return visit.stream(ref, call.region)
 
     def _dial(self, visit: Visit, call: Call, at: Millis) -> Markup:
         """Connect the caller with the number of the transfer, for as long as the call may last."""

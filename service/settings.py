@@ -34,6 +34,7 @@ class Settings:
     data_dir: Path
     max_calls: int = 200
     max_call_seconds: int = 14_400
+    alone_seconds: int = 0
     reattach: bool = True
     log_level: str = "info"
     log_format: str = "text"
@@ -41,11 +42,16 @@ class Settings:
     twilio_api_url: str = TWILIO_API
     plivo_api_url: str = PLIVO_API
     telnyx_api_url: str = TELNYX_API
+    regions: Mapping[str, str] = field(default_factory=dict)
 
     def api_url(self, provider: str) -> str:
         """Where the provider's REST API is, without a trailing slash."""
         url: str = getattr(self, f"{provider}_api_url")
         return url
+
+    def media_base(self, region: str | None, public_base: str) -> str:
+        """Where media sockets of a region are opened, without a trailing slash."""
+        return self.regions.get(region or "", f"ws{public_base.removeprefix('http')}")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -61,6 +67,7 @@ class Settings:
             data_dir=data_dir,
             max_calls=_integer(env, "MAX_CALLS", 200, 1, 100_000),
             max_call_seconds=_integer(env, "MAX_CALL_SECONDS", 14_400, 1, 604_800),
+            alone_seconds=_integer(env, "ALONE_SECONDS", 0, 0, 86_400),
             reattach=_choice(env, "REATTACH", ("on", "off")) == "on",
             log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS, "info"),
             log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS),
@@ -68,6 +75,7 @@ class Settings:
             twilio_api_url=_api(env, "TWILIO_API_URL", TWILIO_API),
             plivo_api_url=_api(env, "PLIVO_API_URL", PLIVO_API),
             telnyx_api_url=_api(env, "TELNYX_API_URL", TELNYX_API),
+            regions=_regions(env, "REGIONS"),
         )
 
 
@@ -104,23 +112,50 @@ def _origin(env: Mapping[str, str], name: str) -> str | None:
     text = env.get(name, "").strip().rstrip("/")
     if not text:
         return None
-    sentence = (
-        f"{name} must be a URL such as https://voice.example.com, in ASCII, without query or user."
-    )
+    if _scheme(text) not in ("http", "https"):
+        raise SettingsError(
+            f"{name} must be a URL such as https://voice.example.com, in ASCII, "
+            "without query or user."
+        )
+    return text
+
+
+def _regions(env: Mapping[str, str], name: str) -> Mapping[str, str]:
+    """``us002=wss://…,in002=wss://…``: addresses that every provider would dial."""
+    regions: dict[str, str] = {}
+    for pair in filter(None, map(str.strip, env.get(name, "").split(","))):
+        region, _, url = pair.partition("=")
+        url = url.strip().rstrip("/")
+        host = urlsplit(url).hostname if _scheme(url) in ("ws", "wss") else None
+        if (
+            not re.fullmatch("[a-z0-9]{1,32}", region.strip())
+            or region.strip() in regions
+            or host is None
+            or (url.startswith("ws:") and host not in LOOPBACK)
+        ):
+            raise SettingsError(
+                f"{name} must be a list such as us002=wss://us.example.com,in002=wss://…, each "
+                "region once, without query or user."
+            )
+        regions[region.strip()] = url
+    return regions
+
+
+def _scheme(text: str) -> str | None:
+    """The scheme of a URL, where it is one that can be put into markup as it is."""
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise SettingsError(sentence) from None
+        return None
     if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
+        not parts.hostname
         or port == 0
         or "@" in parts.netloc
         or re.search(r"[^!-~]|[?#<>\"'\\]", text)
     ):
-        raise SettingsError(sentence)
-    return text
+        return None
+    return parts.scheme
 
 
 def _api(env: Mapping[str, str], name: str, default: str) -> str:

@@ -7,6 +7,7 @@ API. Everything random comes from ``secrets``.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 import string
 import uuid
@@ -60,8 +61,21 @@ def new_participant_id() -> str:
     return _random(LOWER, 8)
 
 
-def new_session_id() -> str:
+def new_room_id() -> str:
+    return "-".join(_random(LOWER, 4) for _ in range(3))
+
+
+def new_object_id() -> str:
+    """24 hexadecimal digits, as VideoSDK's sessions and rooms have."""
     return secrets.token_hex(12)
+
+
+def new_rule_id() -> str:
+    return "rr_" + _random(LOWER, 16)
+
+
+def new_session_id() -> str:
+    return new_object_id()
 
 
 def new_call_id() -> str:
@@ -72,9 +86,19 @@ def new_leg_id() -> str:
     return secrets.token_hex(8)
 
 
+def account_id(api_key: str) -> str:
+    """What VideoSDK calls userId: 24 hexadecimal digits that tell nothing of the key."""
+    return hashlib.sha256(b"account " + api_key.encode()).hexdigest()[:24]
+
+
 def digest(secret: str) -> str:
     """What is stored of a reference, so that a copy of the database opens no socket."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def pseudonym(secret: str, text: str) -> str:
+    """A stable name for ``text`` from which nobody without the secret can learn it."""
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()[:24]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +108,11 @@ class Grant:
     roles: tuple[str, ...] = ()
     room_id: str | None = None
     participant_id: str | None = None
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether it is for one room or participant only."""
+        return self.room_id is not None or self.participant_id is not None
 
     def require_room(self, room_id: str | None) -> None:
         """Raise ``Forbidden`` where the token is tied to another room."""

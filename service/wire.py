@@ -210,6 +210,28 @@ Command: TypeAlias = (
 )
 
 
+Span: TypeAlias = tuple[int, int]
+"""Where something begins and ends, in bytes of a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What ordinary audio messages of one length have in common, by the example of one of them.
+
+    A message says the same as ``sample`` with other values where it is equal to it but for what
+    stands in ``payload`` (base64, padded like the sample's), in ``digits`` (0-9; no leading zero
+    in those of ``bare``) and in ``texts`` (ASCII that needs no escapes). ``order`` is the one of
+    ``digits`` that counts the chunks, where the dialect needs it.
+    """
+
+    sample: bytes
+    payload: Span
+    order: Span | None
+    digits: tuple[Span, ...]
+    bare: tuple[Span, ...]
+    texts: tuple[Span, ...]
+
+
 class Wire(Protocol):
     """One socket's dialect and what it has learned from the stream so far.
 
@@ -233,6 +255,17 @@ class Wire(Protocol):
         ``None`` where the message is anything else or merely unusual: then ask ``receive``, which
         understands every message, these included.
         """
+        ...
+
+    def kind(self) -> int:
+        """A number that wires have in common whose ordinary audio messages have the same shapes.
+
+        0 as long as no audio message has been ordinary.
+        """
+        ...
+
+    def shape(self, message: bytes) -> Shape | None:
+        """The shape of a message that ``audio`` understands; ``None`` for any other."""
         ...
 
     def send(self, command: Command) -> list[bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from service.media.leg import LegSpec
 from service.model import Participant
+from service.providers.plivo import PlivoWire
 from service.providers.telnyx import TelnyxWire
 from service.providers.twilio import TwilioWire
 from service.providers.websocket import WebSocketWire
@@ -76,6 +77,21 @@ def twilio(
     return Caller(
         spec(name, TwilioWire(), **changes),
         compact({"event": "start", "start": start}),
+        Encoding.MULAW,
+        Encoding.MULAW,
+    )
+
+
+def plivo(name: str, **changes: Any) -> Caller:
+    """A phone that counts in bare numbers: mu-law both ways."""
+    start = {
+        "callId": f"provider-{name}",
+        "streamId": f"stream-{name}",
+        "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000},
+    }
+    return Caller(
+        spec(name, PlivoWire(), **changes),
+        compact({"event": "start", "start": start, "extra_headers": f"ref=ref-{name}"}),
         Encoding.MULAW,
         Encoding.MULAW,
     )

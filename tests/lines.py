@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from binascii import a2b_base64
 from typing import Any
 
 from service.model import EndReason
@@ -29,12 +30,17 @@ class ListLine:
             self.said.append(document)
             self.log.append(document["event"])
 
-    def prepare(self, prefix: bytes, suffix: bytes) -> None:
+    def around(self, prefix: bytes, suffix: bytes, length: int) -> tuple[bytes, bytes]:
         self.envelope = (prefix, suffix)
+        return self.envelope
 
-    def audio(self, payload: bytes) -> None:
-        if self.closed is None:
-            self.heard.append(payload)
+    def audio(self, frame: bytes) -> None:
+        if self.closed is None and self.envelope is not None:
+            prefix, suffix = self.envelope
+            assert frame.startswith(prefix)
+            assert frame.endswith(suffix)
+            text = frame[len(prefix) : len(frame) - len(suffix)]
+            self.heard.append(a2b_base64(text, strict_mode=True))
             self.log.append("audio")
 
     def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:

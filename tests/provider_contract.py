@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from signature_contract import SignatureContract
 from wire_contract import WireContract, compact, fuzz
 
 from service.errors import RemoteError
@@ -23,8 +24,8 @@ from service.providers.base import Arrival, Notice, Provider, Webhook
 from service.wire import Fence, Flush, Message, Wire
 
 
-class ProviderContract(WireContract):
-    """The laws of a provider, on top of those of its dialect.
+class ProviderContract(SignatureContract, WireContract):
+    """The laws of a provider, on top of those of its signatures and its dialect.
 
     ``arrival`` are the parameters of a first webhook and what they mean, ``redirected`` those of
     one for a call that is up, and ``notices`` all that wants no markup.
@@ -125,6 +126,26 @@ class ProviderContract(WireContract):
             [verb] = ElementTree.fromstring(self.provider.refuse(reason).text)
             assert verb.attrib == {"reason": str(reason)}
 
+    def test_a_question_leads_to_its_action_with_and_without_keys(self) -> None:
+        root = ElementTree.fromstring(self.provider.ask('Say "1" & go', 4, self.again).text)
+        gather, redirect = root
+        assert gather.get("action") == redirect.text == self.again
+        assert gather.get("method", "POST") == redirect.get("method") == "POST"
+        assert gather.get("numDigits") == "4"
+        [said] = gather
+        assert (said.tag, said.text) == (self.provider.speak_verb, 'Say "1" & go')
+
+    def test_pressed_keys_are_read_and_no_keys_are_none(self) -> None:
+        params, _ = self.redirected
+        for digits in ("0042", ""):
+            assert self.provider.digits(self.hook({**params, "Digits": digits})) == digits
+        assert self.provider.digits(self.hook(params)) == ""
+
+    def test_a_dismissal_says_why_and_hangs_up(self) -> None:
+        said, hang_up = ElementTree.fromstring(self.provider.dismiss("Bye & <bye>").text)
+        assert (said.tag, said.text) == (self.provider.speak_verb, "Bye & <bye>")
+        assert (hang_up.tag, hang_up.attrib) == ("Hangup", {})
+
     def test_hang_up_hangs_up_and_nothing_does_nothing(self) -> None:
         [verb] = ElementTree.fromstring(self.provider.hang_up().text)
         assert (verb.tag, verb.attrib) == ("Hangup", {})
@@ -133,7 +154,9 @@ class ProviderContract(WireContract):
     def test_markup_declares_itself(self) -> None:
         for markup in (
             self.provider.answer(self.media_url, "REF", None),
+            self.provider.ask("PIN?", 4, self.again),
             self.provider.refuse(Refusal.BUSY),
+            self.provider.dismiss("Goodbye."),
             self.provider.hang_up(),
             self.provider.nothing(),
         ):

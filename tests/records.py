@@ -1,4 +1,4 @@
-"""Values to store: one good connector and one good call, each with whatever a test changes."""
+"""Values to store: a good connector, a good rule and a good call, with whatever a test changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from service.model import Call, CallStatus, Connector, LadderEvent, Participant, Step
-from service.tokens import new_call_id, new_connector_id, new_webhook_key
+from service.rules import RoomType, Rule, RuleRoom, RuleType
+from service.tokens import new_call_id, new_connector_id, new_rule_id, new_webhook_key
 
 
 def a_connector(**changes: Any) -> Connector:
@@ -21,6 +22,24 @@ def a_connector(**changes: Any) -> Connector:
         created_at=1_000,
     )
     return replace(connector, **changes)
+
+
+def a_rule(**changes: Any) -> Rule:
+    """An inbound rule for +14155550199 that leads to the room ``rule-room-0001``."""
+    rule = Rule(
+        id=new_rule_id(),
+        name="Support",
+        type=RuleType.INBOUND,
+        numbers=("+14155550199",),
+        room=RuleRoom(RoomType.STATIC, None, "rule-room-0001", None),
+        hide_phone_number=False,
+        dtmf=False,
+        allowed_numbers=(),
+        extra={},
+        created_at=1_000,
+        updated_at=1_000,
+    )
+    return replace(rule, **changes)
 
 
 def a_call(**changes: Any) -> Call:

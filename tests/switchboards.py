@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from xml.etree.ElementTree import Element, fromstring
 
 from clocks import FakeClock
@@ -66,7 +67,17 @@ class Desk:
             **fields,
         }
         known = self.reception.recognise(name, connector.webhook_key)
-        return fromstring(self.reception.answer(known, Webhook(tuple(params.items())), BASE).text)
+        tries = params.pop("try", None)
+        ask = self.reception.answer if tries is None else self.reception.gather
+        url = "" if tries is None else f"{BASE}/gather?try={quote(tries)}"
+        return fromstring(ask(known, Webhook(tuple(params.items()), url), BASE).text)
+
+    def press(self, connector: Connector, digits: str, tries: int, **fields: str) -> Element:
+        """The markup after keys were pressed, or none were, when asked for a PIN."""
+        pressed = {"Digits": digits} if digits else {}
+        return self.ring(
+            connector, CallStatus="in-progress", **{"try": str(tries)}, **pressed, **fields
+        )
 
     def call(self, connector: Connector) -> Any:
         """The stored call of the provider's usual call id, with its ladder."""

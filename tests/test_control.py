@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from types import SimpleNamespace
+from dataclasses import replace
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
@@ -12,16 +12,19 @@ from clients import Client
 from clocks import FakeClock
 from provider_apis import CREDENTIALS, ProviderApi, provider_api
 from races import at_once
-from records import a_connector
+from records import a_connector, a_rule
 from switchboards import BASE, CALL_IDS, Desk, ref_of, verbs
 
 from service.callbacks import Callbacks
 from service.control import Control, Wish
-from service.errors import BadGateway, Busy, Conflict, Invalid, NotFound
+from service.errors import BadGateway, Busy, Conflict, Forbidden, Invalid, NotFound
 from service.media.reports import LegClosed, LegMoved, LegStarted
 from service.model import Call, CallStatus, Connector, Direction, EndReason, LadderEvent
 from service.providers import load
 from service.providers.base import Webhook
+from service.rooms import Room
+from service.rules import RoomPrefix, RoomType, Rule, RuleRoom, RuleType
+from service.storage.connectors import Connectors
 from service.storage.database import Database
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
@@ -94,6 +97,11 @@ def agency(sqlite_database: Database, clock: FakeClock, api: ProviderApi) -> Ite
     """An office whose providers' REST APIs are on loopback."""
     urls = {f"{name}_api_url": api.url for name in PROVIDERS}
     yield from offices(sqlite_database, clock, max_calls=3, max_call_seconds=600, **urls)
+
+
+def marked(call_id: str) -> str:
+    """An address of ours that says which placed call it is about."""
+    return f"{BASE}/hook?placed={call_id}"
 
 
 def statuses(call: Call, event: LadderEvent) -> list[str]:
@@ -186,6 +194,108 @@ def test_a_socket_that_was_let_in_before_the_move_arrives_all_the_same(office: O
     assert (done.room_id, done.session_id) == ("room-2", moved.session_id)
 
 
+def stays(office: Office, session_id: str) -> list[tuple[str, int, int | None]]:
+    """Who was in a session, from when to when."""
+    return [
+        (stay.participant_id, stay.joined_at, stay.left_at)
+        for stay in office.switchboard.sessions.stays(session_id)
+    ]
+
+
+def test_a_move_takes_the_caller_from_one_session_into_the_other(each_office: Office) -> None:
+    office, clock = each_office, each_office.clock
+    call = office.answered(office.connect(a_connector()))
+    who, began = call.participant.id, clock.now()
+    clock.advance(5)
+    office.control.move(call, "room-2", None)
+    assert stays(office, "s1") == [(who, began, None)]
+    clock.advance(1)
+    office.moved(call, "room-2")
+    moved = clock.now()
+    assert stays(office, "s1") == [(who, began, moved)]
+    assert stays(office, "s2") == [(who, moved, None)]
+    sessions = office.switchboard.sessions
+    assert sessions.get("s1").ended_at == moved
+    assert (sessions.get("s2").room_id, sessions.get("s2").ended_at) == ("room-2", None)
+    clock.advance(1)
+    office.switchboard.end(call.id)
+    assert stays(office, "s2") == [(who, moved, clock.now())]
+    assert sessions.get("s2").ended_at == clock.now()
+
+
+def test_those_who_stay_go_on_with_their_session(each_office: Office) -> None:
+    office = each_office
+    call = office.answered(office.connect(a_connector()))
+    other = office.answered(office.connect(a_connector(provider="plivo")))
+    office.control.move(call, "room-2", None)
+    office.moved(call, "room-2")
+    assert office.switchboard.sessions.get("s1").ended_at is None
+    assert office.switchboard.sessions.present("s1") == [other.id]
+
+
+def test_a_caller_without_a_socket_is_in_no_session_until_it_arrives(each_office: Office) -> None:
+    office, clock = each_office, each_office.clock
+    connector = office.connect(a_connector())
+    call = office.answered(connector)
+    began = clock.now()
+    office.lost(call)
+    clock.advance(2)
+    office.control.move(call, "room-2", None)
+    assert stays(office, "s1") == [(call.participant.id, began, clock.now())]
+    spec = office.switchboard.claim("twilio", ref_of(office.ring(connector, CallStatus=UP)))
+    clock.advance(1)
+    # Where it was let in before the move, the session in which it starts is the old one.
+    office.switchboard.record(LegStarted(call.id, spec.leg_id, "s1", clock.now()))
+    assert office.switchboard.sessions.present("s1") == []
+    office.moved(office.calls.get(call.id), "room-2")
+    assert stays(office, "s2") == [(call.participant.id, clock.now(), None)]
+
+
+def test_a_socket_that_is_lost_on_the_way_leaves_the_old_session(each_office: Office) -> None:
+    office = each_office
+    call = office.answered(office.connect(a_connector()))
+    office.control.move(call, "room-2", None)
+    office.lost(call)
+    assert office.switchboard.sessions.present("s1") == []
+    assert office.switchboard.sessions.get("s1").ended_at == office.clock.now()
+
+
+def test_another_participant_id_in_the_same_room_is_a_stay_of_its_own(each_office: Office) -> None:
+    office = each_office
+    call = office.answered(office.connect(a_connector()))
+    room_id = call.room_id or ""
+    began = office.clock.now()
+    office.clock.advance(3)
+    office.control.move(call, room_id, "zoe")
+    office.moved(office.calls.get(call.id), room_id, "s1")
+    at = office.clock.now()
+    assert stays(office, "s1") == [(call.participant.id, began, at), ("zoe", at, None)]
+    assert office.switchboard.sessions.get("s1").ended_at is None
+
+
+def test_a_room_that_bars_the_participant_is_not_moved_into(office: Office) -> None:
+    call = office.answered(office.connect(a_connector()))
+    rooms = office.switchboard.rooms
+    rooms.deactivate(rooms.ensure("room-2", 1).id, 2)
+    with pytest.raises(Forbidden, match="This room is deactivated: nobody can join it"):
+        office.control.move(call, "room-2", None)
+    rooms.create(
+        Room("room-3", "object-3", 1, 1, custom_id="lounge", allowed_participant_ids=("zoe",))
+    )
+    with pytest.raises(Forbidden, match="does not allow a participant of this id"):
+        office.control.move(call, "lounge", None)
+    assert office.calls.get(call.id) == call
+    assert office.control.move(call, "lounge", "zoe").room_id == "room-3"
+
+
+def test_a_room_that_is_deactivated_on_the_way_puts_the_caller_out(office: Office) -> None:
+    call = office.answered(office.connect(a_connector()))
+    office.control.move(call, "room-2", None)
+    office.switchboard.rooms.deactivate("room-2", office.clock.now())
+    office.moved(call, "room-2")
+    assert office.calls.get(call.id).end_reason is EndReason.ROOM_DEACTIVATED
+
+
 def test_a_call_that_ends_on_its_way_has_not_arrived(office: Office) -> None:
     call = office.answered(office.connect(a_connector()))
     office.control.move(call, "room-2", None)
@@ -206,9 +316,11 @@ def test_only_a_call_that_is_answered_can_be_steered(office: Office) -> None:
     ):
         with pytest.raises(Conflict, match="not been answered yet: it is incoming"):
             steer()
-    office.switchboard.end(call.id)
-    with pytest.raises(Conflict, match="The call is over: it is ended"):
-        office.control.move(call, "room-2", None)
+    ended = office.switchboard.end(call.id)
+    for known in (ended, replace(ended, status=CallStatus.ANSWERED)):
+        with pytest.raises(Conflict, match="The call is over: it is ended"):
+            office.control.move(known, "room-2", None)
+    assert office.switchboard.rooms.find("room-3") is None
 
 
 def test_ending_and_moving_at_the_same_moment_leaves_an_ended_call(each_office: Office) -> None:
@@ -285,6 +397,29 @@ def test_no_deadline_and_no_stop_message_ends_a_call_that_is_dialled_on(
     after = office.call(connector)
     assert (after.status, after.end_reason) == (CallStatus.ENDED, EndReason.TRANSFERRED)
     assert after.transfer.status is CallStatus.TRANSFERRED
+
+
+@pytest.mark.parametrize("ends", ["dial", "hang-up"])
+def test_a_caller_who_was_handed_on_was_in_the_session_until_then(
+    each_office: Office, ends: str
+) -> None:
+    office = each_office
+    connector = office.connect(a_connector())
+    call = office.answered(connector)
+    began = office.clock.now()
+    office.clock.advance(10)
+    office.control.transfer(call, NUMBER)
+    office.lost(call)
+    office.ring(connector, CallStatus=UP)
+    handed_on = office.clock.now()
+    office.clock.advance(600)
+    assert office.switchboard.sessions.present("s1") == [call.id]
+    if ends == "dial":
+        office.dialled(connector, "completed")
+    else:
+        office.ring(connector, CallStatus="completed")
+    assert stays(office, "s1") == [(call.participant.id, began, handed_on)]
+    assert office.switchboard.sessions.get("s1").ended_at == handed_on
 
 
 def test_a_provider_that_never_asks_ends_the_transfer_with_the_call(office: Office) -> None:
@@ -442,7 +577,7 @@ def test_the_webhook_of_a_placed_call_finds_it_before_the_provider_has_answered(
     connector = agency.connect(keyed("twilio"))
     call = place(agency, connector)
     params = (("CallSid", "CA-real"), ("CallStatus", UP), ("Direction", "outbound-api"))
-    hook = Webhook(params, (("placed", call.id),))
+    hook = Webhook(params, marked(call.id))
     response = fromstring(agency.reception.answer(connector, hook, BASE).text)
     assert agency.calls.get(call.id).provider_call_id == "CA-real"
     agency.start(ref_of(response))
@@ -455,7 +590,7 @@ def test_a_placed_call_is_found_only_by_its_own_connector(agency: Office) -> Non
     other = agency.connect(a_connector(default_room_id=None))
     params = (("CallSid", "CA-thief"), ("CallStatus", "ringing"))
     for placed in (call.id, "no-such-call", ""):
-        hook = Webhook(params, (("placed", placed),))
+        hook = Webhook(params, marked(placed))
         agency.reception.answer(other, hook, BASE)
     assert agency.calls.get(call.id) == call
 
@@ -463,7 +598,7 @@ def test_a_placed_call_is_found_only_by_its_own_connector(agency: Office) -> Non
 def test_an_inbound_call_cannot_be_taken_for_a_placed_one(office: Office) -> None:
     connector = office.connect(a_connector())
     call = office.answered(connector)
-    hook = Webhook((("CallSid", "CA-other"), ("CallStatus", "ringing")), (("placed", call.id),))
+    hook = Webhook((("CallSid", "CA-other"), ("CallStatus", "ringing")), marked(call.id))
     office.reception.answer(connector, hook, BASE)
     assert office.calls.get(call.id) == call
     assert office.calls.page().total == 2
@@ -486,7 +621,7 @@ def test_what_becomes_of_a_placed_call_is_told_by_its_callbacks(
     call = place(agency, connector)
     for said in ("ringing", "ringing", status, "ringing"):
         params = (("CallSid", "made-up-1"), ("CallStatus", said))
-        agency.callbacks.status(connector, Webhook(params, (("placed", call.id),)))
+        agency.callbacks.status(connector, Webhook(params, marked(call.id)))
     after = agency.calls.get(call.id)
     assert (after.status, after.end_reason) == (becomes, reason)
     assert statuses(after, LadderEvent.RINGING) == ["ringing"]
@@ -562,32 +697,117 @@ def test_a_connector_without_credentials_places_no_calls(office: Office) -> None
         office.control.plan(Wish(callee=NUMBER, connector_id="cn_none"))
 
 
-class OneRule:
-    """``rr_1``, which calls from one number into one room."""
-
-    numbers = ("+14155550111",)
-    room = SimpleNamespace(id="rule-room")
-
-    def get(self, rule_id: str) -> OneRule:
-        if rule_id != "rr_1":
-            raise NotFound("Routing rule not found")
-        return self
+OURS = "+14155550111"
 
 
-def test_a_rule_leads_to_its_connector_its_number_and_its_room(office: Office) -> None:
-    control = Control(office.switchboard, OneRule())
-    office.connect(keyed("plivo"))
-    ruled = office.connect(keyed("twilio", default_rule_id="rr_1"))
-    for wish in (
-        Wish(callee=NUMBER, rule_id="rr_1"),
-        Wish(callee=NUMBER, caller="+14155550111"),
-    ):
-        plan = control.plan(wish)
-        assert (plan.connector.id, plan.caller) == (ruled.id, "+14155550111")
-        assert (plan.room_id, plan.rule_id) == ("rule-room", "rr_1")
-    assert control.plan(Wish(callee=NUMBER, rule_id="rr_1", room_id="r9")).room_id == "r9"
+def outbound(office: Office, **changes: object) -> Rule:
+    rule = a_rule(**{"id": "rr_out", "type": RuleType.OUTBOUND, "numbers": (OURS,), **changes})
+    office.switchboard.rules.add(rule)
+    return rule
+
+
+def test_an_outbound_rule_has_the_number_and_the_room(office: Office) -> None:
+    connector = office.connect(keyed("twilio"))
+    outbound(office)
+    for wish in (Wish(callee=NUMBER, rule_id="rr_out"), Wish(callee=NUMBER, caller=OURS)):
+        plan = office.control.plan(wish)
+        assert (plan.connector.id, plan.caller) == (connector.id, OURS)
+        assert plan.rule is not None
+        assert (plan.room_name, plan.rule.id) == ("rule-room-0001", "rr_out")
+    there = office.control.plan(Wish(callee=NUMBER, rule_id="rr_out", room_id="r9"))
+    assert there.room_name == "r9"
+    assert there.rule is not None
+    other = office.control.plan(Wish(callee=NUMBER, caller="+14155550112"))
+    assert (other.rule, other.room_name) == (None, connector.default_room_id)
+
+
+def test_of_two_outbound_rules_for_a_number_the_newest_decides(office: Office) -> None:
+    office.connect(keyed("twilio"))
+    outbound(office)
+    outbound(office, id="rr_new", room=RuleRoom(RoomType.STATIC, None, "newer-room", None))
+    assert office.control.plan(Wish(callee=NUMBER, caller=OURS)).room_name == "newer-room"
+
+
+def test_only_an_outbound_rule_places_calls(office: Office) -> None:
+    office.connect(keyed("twilio"))
+    office.switchboard.rules.add(a_rule(id="rr_in"))
+    with pytest.raises(Invalid, match="routingRuleId must name an outbound rule"):
+        office.control.plan(Wish(callee=NUMBER, rule_id="rr_in"))
     with pytest.raises(NotFound):
-        control.plan(Wish(callee=NUMBER, rule_id="rr_2"))
+        office.control.plan(Wish(callee=NUMBER, rule_id="rr_none"))
+
+
+def test_the_connector_of_a_number_is_the_one_whose_rule_has_it(office: Office) -> None:
+    office.switchboard.rules.add(a_rule(id="rr_in", numbers=(OURS, "+14155550112")))
+    office.connect(keyed("plivo"))
+    ours = office.connect(keyed("twilio", default_rule_id="rr_in"))
+    plan = office.control.plan(Wish(callee=NUMBER, caller="+14155550112"))
+    assert plan.connector.id == ours.id
+    named = office.control.plan(Wish(callee=NUMBER, connector_id=ours.id))
+    assert (named.caller, named.room_name) == (OURS, ours.default_room_id)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "name"),
+    [
+        (RoomPrefix.PARTICIPANT_NUMBER, "participant-442071838750"),
+        (RoomPrefix.SIP_NUMBER, "number-14155550111"),
+        (RoomPrefix.BLANK, ""),
+    ],
+)
+def test_the_dynamic_room_of_a_placed_call_is_named_after_the_number_outside(
+    agency: Office, prefix: RoomPrefix, name: str
+) -> None:
+    connector = agency.connect(keyed("twilio"))
+    outbound(agency, room=RuleRoom(RoomType.DYNAMIC, prefix, None, None))
+    wish = Wish(callee=NUMBER, caller=OURS, connector_id=connector.id)
+    plan = agency.control.plan(wish)
+    assert plan.room_name == name
+    call = agency.control.place(wish, plan, BASE)
+    assert agency.switchboard.rooms.get(call.room_id or "").custom_id == (name or None)
+
+
+def test_a_rule_says_what_the_room_learns_of_a_placed_call(agency: Office) -> None:
+    connector = agency.connect(keyed("twilio"))
+    outbound(agency, hide_phone_number=True, dtmf=False)
+    for wishes, expected in (
+        ({}, (True, False, "***50")),
+        ({"hides_number": False, "dtmf": True}, (False, True, NUMBER)),
+        ({"participant_name": "Zoe"}, (True, False, "Zoe")),
+    ):
+        wish = Wish(callee=NUMBER, caller=OURS, connector_id=connector.id, **wishes)
+        call = agency.control.place(wish, agency.control.plan(wish), BASE)
+        assert (call.hides_number, call.dtmf, call.participant.name) == expected
+        assert (call.remote, call.rule_id) == (NUMBER, "rr_out")
+
+
+def test_a_placed_call_has_the_region_of_whom_it_calls(agency: Office) -> None:
+    connector = agency.connect(keyed("twilio"))
+    there = Wish(callee="+919876543210", caller=OURS, connector_id=connector.id)
+    assert agency.control.place(there, agency.control.plan(there), BASE).region == "in002"
+    assert place(agency, connector).region == "us002"
+    assert place(agency, agency.connect(keyed("plivo", region="eu1"))).region == "eu1"
+
+
+def test_a_connector_that_cannot_be_read_places_no_calls(office: Office) -> None:
+    connector = keyed("twilio")
+    elsewhere = Connectors(office.switchboard._database, "another secret")
+    elsewhere.add(connector)
+    with pytest.raises(Conflict, match="cannot be read with this API_SECRET; set them again"):
+        place(office, connector)
+    with pytest.raises(Invalid, match="0 connectors can place calls"):
+        office.control.plan(Wish(callee=NUMBER, caller=OURS))
+
+
+def test_a_room_that_bars_the_participant_is_not_called_into(
+    agency: Office, api: ProviderApi
+) -> None:
+    connector = agency.connect(keyed("twilio"))
+    room = agency.switchboard.rooms.ensure(connector.default_room_id or "", 1)
+    agency.switchboard.rooms.deactivate(room.id, 2)
+    with pytest.raises(Forbidden, match="This room is deactivated"):
+        place(agency, connector)
+    assert (api.placed, agency.calls.page().total) == ([], 0)
 
 
 def test_the_only_connector_that_can_is_called_through(office: Office) -> None:
@@ -671,7 +891,7 @@ def test_a_request_waits_until_its_call_is_answered_or_over(agency: Office) -> N
                 return agency.control.wait(call, 30)
             if ends:
                 return agency.switchboard.end(call.id)
-            hook = Webhook((("CallSid", "CA7"), ("CallStatus", UP)), (("placed", call.id),))
+            hook = Webhook((("CallSid", "CA7"), ("CallStatus", UP)), marked(call.id))
             markup = agency.reception.answer(connector, hook, BASE)
             spec = agency.switchboard.claim("twilio", ref_of(fromstring(markup.text)))
             return agency.switchboard.record(
@@ -707,7 +927,7 @@ def test_nobody_waits_longer_than_the_call_may_ring(agency: Office) -> None:
 def test_a_placed_call_lasts_as_long_as_it_was_told_to(agency: Office) -> None:
     connector = agency.connect(keyed("twilio"))
     call = place(agency, connector, max_seconds=20)
-    hook = Webhook((("CallSid", "CA7"), ("CallStatus", UP)), (("placed", call.id),))
+    hook = Webhook((("CallSid", "CA7"), ("CallStatus", UP)), marked(call.id))
     agency.start(ref_of(fromstring(agency.reception.answer(connector, hook, BASE).text)))
     agency.clock.advance(19.9)
     agency.switchboard.sweep()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from clocks import FakeClock
 from races import at_once
-from records import a_connector
+from records import a_connector, a_rule
 from switchboards import BASE, CALL_IDS, Desk, a_desk, events, media_url, ref_of, verbs
 
 from service.errors import NotFound, RemoteError
 from service.model import CallStatus, Connector, EndReason, LadderEvent
 from service.providers.base import Webhook
+from service.rules import NEW_ROOM, RoomPrefix
 from service.storage.database import Database
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
@@ -239,3 +241,96 @@ def test_busy_is_said_in_the_providers_own_markup(desk: Desk) -> None:
     assert "Reject" in desk.reception.busy("twilio").text
     assert 'Hangup reason="busy"' in desk.reception.busy("plivo").text
     assert desk.reception.busy("vonage") is None
+
+
+def test_the_rule_of_the_dialled_number_decides_and_is_recorded(
+    desk: Desk, connector: Connector
+) -> None:
+    rule = a_rule(room=replace(NEW_ROOM, prefix=RoomPrefix.SIP_NUMBER))
+    desk.switchboard.rules.add(rule)
+    spec = desk.switchboard.claim(connector.provider, ref_of(desk.ring(connector)))
+    call = desk.call(connector)
+    assert call.rule_id == rule.id
+    named = desk.switchboard.rooms.named("number-14155550199", 0)
+    assert spec.room_id == call.room_id == named.id
+
+
+def test_every_call_of_a_blank_rule_has_a_room_of_its_own(desk: Desk, twilio: Connector) -> None:
+    desk.switchboard.rules.add(a_rule(room=NEW_ROOM))
+    for number in range(2):
+        desk.ring(twilio, CallSid=f"CA{number}")
+    first, second = (call.room_id for call in desk.calls.page().items)
+    assert first != second
+
+
+def test_a_connector_s_rule_takes_what_no_number_rule_does(desk: Desk) -> None:
+    rule = a_rule(numbers=())
+    desk.switchboard.rules.add(rule)
+    connector = desk.connect(a_connector(default_rule_id=rule.id))
+    desk.ring(connector)
+    call = desk.call(connector)
+    assert (call.rule_id, call.room_id) == (rule.id, "rule-room-0001")
+
+
+def test_a_caller_whom_the_rule_does_not_allow_is_turned_away(desk: Desk) -> None:
+    desk.switchboard.rules.add(a_rule(allowed_numbers=("+91*", "+14155550111")))
+    for name, verb in (("twilio", "Reject"), ("plivo", "Hangup"), ("telnyx", "Reject")):
+        connector = desk.connect(a_connector(provider=name))
+        response = desk.ring(connector)
+        assert verbs(response) == [verb]
+        assert response[0].get("reason") == "rejected"
+        call = desk.call(connector)
+        assert (call.status, call.end_reason) == (CallStatus.REJECTED, EndReason.NOT_ALLOWED)
+        assert call.steps[-1].detail == "not-allowed"
+        field = "CallUUID" if name == "plivo" else "CallSid"
+        assert streams(desk.ring(connector, From="+919876543210", **{field: "another"}))
+
+
+@pytest.mark.parametrize(
+    ("hides", "name"), [(True, "***00"), (False, "+14155550100")], ids=["hidden", "shown"]
+)
+def test_a_rule_may_hide_the_caller_s_number_from_the_room(
+    desk: Desk, twilio: Connector, hides: bool, name: str
+) -> None:
+    desk.switchboard.rules.add(a_rule(hide_phone_number=hides))
+    spec = desk.switchboard.claim("twilio", ref_of(desk.ring(twilio)))
+    call = desk.call(twilio)
+    assert (spec.participant.name, call.participant.name) == (name, name)
+    assert (call.caller, call.hides_number) == ("+14155550100", hides)
+
+
+def test_only_calls_without_a_rule_tell_of_keys_unasked(desk: Desk, twilio: Connector) -> None:
+    assert desk.switchboard.claim("twilio", ref_of(desk.ring(twilio))).dtmf
+    for dtmf in (True, False):
+        rule = a_rule(dtmf=dtmf)
+        desk.switchboard.rules.add(rule)
+        ref = ref_of(desk.ring(twilio, CallSid=f"CA{dtmf}"))
+        assert desk.switchboard.claim("twilio", ref).dtmf is dtmf
+        desk.switchboard.rules.delete(rule)
+
+
+@pytest.mark.parametrize(
+    ("own", "caller", "region", "address"),
+    [
+        (None, "+919876543210", "in002", "wss://in.example.com/voice/twilio/"),
+        (None, "+14155550100", "us002", "wss://voice.example.com/twilio/"),
+        (None, "anonymous", "us002", "wss://voice.example.com/twilio/"),
+        ("in002", "+14155550100", "in002", "wss://in.example.com/voice/twilio/"),
+        ("eu001", "+919876543210", "eu001", "wss://voice.example.com/twilio/"),
+    ],
+)
+def test_the_region_is_the_connector_s_or_the_caller_s_and_has_its_address(
+    sqlite_database: Database,
+    clock: FakeClock,
+    own: str | None,
+    caller: str,
+    region: str,
+    address: str,
+) -> None:
+    with a_desk(sqlite_database, clock, regions={"in002": "wss://in.example.com/voice"}) as desk:
+        connector = desk.connect(a_connector(region=own))
+        assert media_url(desk.ring(connector, From=caller)).startswith(address)
+        assert desk.call(connector).region == region
+        # The redirect asks for the same call, wherever the connector is now.
+        desk.switchboard.connectors.update(connector.id, {"region": "us002"})
+        assert media_url(desk.ring(connector)).startswith(address)

@@ -27,10 +27,12 @@ def test_defaults_need_only_the_key_pair(tmp_path: Path, monkeypatch: pytest.Mon
         data_dir=tmp_path / "data",
         max_calls=200,
         max_call_seconds=14_400,
+        alone_seconds=0,
         reattach=True,
         log_level="info",
         log_format="text",
         trust_proxy=0,
+        regions={},
     )
 
 
@@ -42,10 +44,12 @@ def test_every_variable_is_read() -> None:
         DATA_DIR="/srv/patchbay",
         MAX_CALLS="7",
         MAX_CALL_SECONDS="60",
+        ALONE_SECONDS="30",
         REATTACH="off",
         LOG_LEVEL="debug",
         LOG_FORMAT="json",
         TRUST_PROXY="2",
+        REGIONS="us002=wss://us.example.com, in002=wss://in.example.com:8443/voice/",
     )
     assert read == Settings(
         api_key="key",
@@ -56,10 +60,12 @@ def test_every_variable_is_read() -> None:
         data_dir=Path("/srv/patchbay"),
         max_calls=7,
         max_call_seconds=60,
+        alone_seconds=30,
         reattach=False,
         log_level="debug",
         log_format="json",
         trust_proxy=2,
+        regions={"us002": "wss://us.example.com", "in002": "wss://in.example.com:8443/voice"},
     )
 
 
@@ -80,10 +86,12 @@ OPTIONAL = (
     "DATA_DIR",
     "MAX_CALLS",
     "MAX_CALL_SECONDS",
+    "ALONE_SECONDS",
     "REATTACH",
     "LOG_LEVEL",
     "LOG_FORMAT",
     "TRUST_PROXY",
+    "REGIONS",
     "TWILIO_API_URL",
     "PLIVO_API_URL",
     "TELNYX_API_URL",
@@ -117,6 +125,8 @@ def test_empty_counts_as_not_set() -> None:
         ("MAX_CALLS", "100001"),
         ("MAX_CALL_SECONDS", "0"),
         ("MAX_CALL_SECONDS", "4h"),
+        ("ALONE_SECONDS", "-1"),
+        ("ALONE_SECONDS", "86401"),
         ("TRUST_PROXY", "yes"),
         ("TRUST_PROXY", "11"),
         ("REATTACH", "maybe"),
@@ -139,6 +149,17 @@ def test_empty_counts_as_not_set() -> None:
         ("TWILIO_API_URL", "api.twilio.com"),
         ("PLIVO_API_URL", "http://api.plivo.com"),
         ("TELNYX_API_URL", "https://api.telnyx.com?a=b"),
+        ("REGIONS", "wss://us.example.com"),
+        ("REGIONS", "us002="),
+        ("REGIONS", "us002=us.example.com"),
+        ("REGIONS", "us002=https://us.example.com"),
+        ("REGIONS", "us002=ws://us.example.com"),
+        ("REGIONS", "us002=wss://us.example.com?a=b"),
+        ("REGIONS", "us002=wss://user@us.example.com"),
+        ("REGIONS", "us002=wss://us example.com"),
+        ("REGIONS", "us002=wss://us.example.com:0"),
+        ("REGIONS", "US 2=wss://us.example.com"),
+        ("REGIONS", "us002=wss://us.example.com,us002=wss://in.example.com"),
         ("DATA_DIR", "/srv/100%"),
         ("DATA_DIR", "/srv/what?"),
         ("DATABASE_URL", "mysql://host/name"),
@@ -211,3 +232,12 @@ def test_settings_print_no_secret() -> None:
     shown = repr(settings(API_SECRET="hush-hush", DATABASE_URL="postgres://u:pa55word@host/name"))
     assert "hush-hush" not in shown
     assert "pa55word" not in shown
+
+
+def test_a_region_without_an_address_of_its_own_has_the_public_one() -> None:
+    read = settings(REGIONS="in002=wss://in.example.com,dev1=ws://127.0.0.1:8000")
+    base = "https://voice.example.com/voice"
+    assert read.media_base("in002", base) == "wss://in.example.com"
+    assert read.media_base("dev1", base) == "ws://127.0.0.1:8000"
+    assert read.media_base("us002", base) == "wss://voice.example.com/voice"
+    assert read.media_base(None, "http://127.0.0.1:8000") == "ws://127.0.0.1:8000"

@@ -17,19 +17,33 @@ from service.api import (
     health,
     hooks,
     ingest,
+    openapi,
+    rooms,
+    routing_rules,
+    sessions,
     sockets,
     trace,
 )
-from service.api.auth import require_account, require_nothing, require_token
-from service.api.requests import MAX_BODY, Identifier
+from service.api.auth import (
+    require_account,
+    require_nothing,
+    require_room_token,
+    require_token,
+)
+from service.api.requests import MAX_BODY, Identifier, Name
 
 GUARDED = (
     (connectors.connectors, require_account),
     (ingest.ingest, require_token),
+    (rooms.rooms, require_room_token),
+    (sessions.sessions, require_token),
     (calls.calls, require_token),
-    (hooks.hooks, require_nothing),
+    (routing_rules.rules, require_account),
+    (routing_rules.older, require_account),
+    (hooks.hooks, hooks.require_signature),
     (sockets.sockets, sockets.require_reference),
     (health.health, require_nothing),
+    (openapi.openapi, require_nothing),
 )
 
 # Here and not in register(): a blueprint takes no more hooks once any app has registered it.
@@ -46,6 +60,10 @@ def register(app: Flask) -> None:
     app.json = answers.OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.converters["id"] = Identifier
+    # Else /v2//connectors would be redirected, in HTML and before any guard, to an origin that is
+    # http behind a proxy that is not trusted: with the token, or the webhook key in the path.
+    app.url_map.merge_slashes = False
+    app.url_map.converters["name"] = Name
     trace.register(app)
     cors.register(app)
     errors.register(app)

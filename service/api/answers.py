@@ -15,6 +15,7 @@ from flask import Response, current_app, g
 from flask.json.provider import JSONProvider
 from marshmallow import Schema
 
+from service.api.declared import JSON, Envelope, declare
 from service.api.schemas.fields import PageInfo
 from service.model import Page
 
@@ -39,36 +40,48 @@ def answer(
     status: int = 200,
     message: str | None = None,
     status_code: bool = False,
+    envelope: bool = True,
+    single: bool = False,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
     """Answer with what the handler returns, dumped by ``schema``; without one there is no ``data``.
 
-    A ``Page`` or a tuple is dumped item by item. ``status_code`` repeats the status in the body,
-    as VideoSDK does in its calls API and nowhere else.
+    A ``Page`` or a tuple is dumped item by item; with ``single``, the one item of a page is the
+    ``data`` itself. ``status_code`` repeats the status in the body, as VideoSDK does in its calls
+    API and nowhere else. Without ``envelope`` what is dumped is the whole document, beside the
+    warnings; where there is no schema, the message is, as a JSON string.
     """
 
     def decorate(handler: Callable[P, object]) -> Callable[P, Response]:
         @wraps(handler)
         def answered(*args: P.args, **kwargs: P.kwargs) -> Response:
             result = handler(*args, **kwargs)
-            envelope: dict[str, Any] = {}
+            if not envelope and schema is None:
+                return respond(message, status)
+            document: dict[str, Any] = {}
             if message is not None:
-                envelope["message"] = message
+                document["message"] = message
             if status_code:
-                envelope["statusCode"] = status
+                document["statusCode"] = status
             if isinstance(result, Page):
-                envelope["pageInfo"] = _page_info.dump(result)
-                result = result.items
+                document["pageInfo"] = _page_info.dump(result)
+                result = result.items[0] if single else result.items
             if schema is not None:
-                envelope["data"] = schema.dump(result, many=isinstance(result, tuple))
+                dumped = schema.dump(result, many=isinstance(result, tuple))
+                document.update({"data": dumped} if envelope else dumped)
             if warnings := g.get("warnings"):
-                envelope["warnings"] = warnings
-            return respond(envelope, status)
+                document["warnings"] = warnings
+            return respond(document, status)
 
-        return answered
+        return declare(
+            answered,
+            envelope=Envelope(
+                schema, status, message, status_code, bare=not envelope, single=single
+            ),
+        )
 
     return decorate
 
 
 def respond(document: object, status: int) -> Response:
     """``document`` as a JSON answer."""
-    return Response(current_app.json.dumps(document), status=status, mimetype="application/json")
+    return Response(current_app.json.dumps(document), status=status, mimetype=JSON)

@@ -6,14 +6,18 @@ one that does not hold) or ``Forbidden`` (one that holds and does not reach this
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from flask import g, request
 from marshmallow import ValidationError
 
+from service.api.declared import refuses
 from service.api.requests import switchboard
 from service.api.schemas.fields import IDENTIFIER
-from service.errors import Forbidden, Unauthorized
+from service.errors import Forbidden, NotFound, Unauthorized
+from service.rooms import Room
+from service.storage.rooms import NOT_FOUND
 from service.tokens import NOT_VALID, Grant, verify
 
 
@@ -21,6 +25,7 @@ def require_nothing() -> None:
     """Open to anyone."""
 
 
+@refuses(Unauthorized, Forbidden)
 def require_token() -> None:
     """A token that may use the API, perhaps for one room or one participant only."""
     settings = switchboard().settings
@@ -30,17 +35,25 @@ def require_token() -> None:
             IDENTIFIER(scope)
     except ValidationError:
         raise Unauthorized(NOT_VALID) from None
+    if grant.room_id is not None:
+        # It may be tied to a room by its customRoomId.
+        room = switchboard().rooms.find(grant.room_id)
+        grant = replace(grant, room_id=room.id if room else grant.room_id)
     g.grant = grant
 
 
+@refuses(Unauthorized, Forbidden)
 def require_account() -> None:
     """A token that is tied to no room and no participant."""
     require_token()
-    grant = granted()
-    if grant.room_id is not None or grant.participant_id is not None:
-        raise Forbidden(
-            "This token is tied to one room or participant; connectors need a wider one."
-        )
+    require_untied("this address needs")
+
+
+@refuses(Unauthorized, Forbidden)
+def require_room_token() -> None:
+    """A token that is tied to no participant, and perhaps to a room."""
+    require_token()
+    require_nobody()
 
 
 def granted() -> Grant:
@@ -52,3 +65,34 @@ def require_participant(participant_id: str) -> None:
     """Raise ``Forbidden`` where the token is tied to another participant."""
     if granted().participant_id not in (None, participant_id):
         raise Forbidden("This token is only valid for another participant.")
+
+
+def require_nobody() -> None:
+    """Raise ``Forbidden`` where the token is tied to a participant: this is about everybody."""
+    if granted().participant_id is not None:
+        raise Forbidden("This token is only valid for one participant and cannot do this.")
+
+
+def require_untied(what: str) -> None:
+    """Raise ``Forbidden`` where the token is tied to a room or a participant."""
+    grant = granted()
+    if grant.room_id is not None or grant.participant_id is not None:
+        raise Forbidden(f"This token is tied to one room or participant; {what} a wider one.")
+
+
+def known_room(name: str) -> Room | None:
+    """The room of this name, if there is one. Raises ``Forbidden`` where the token is for another.
+
+    So it tells nobody whether a room exists that is none of their business.
+    """
+    room = switchboard().rooms.find(name)
+    granted().require_room(room.id if room else name)
+    return room
+
+
+def reachable_room(name: str) -> Room:
+    """Like ``known_room``. Raises ``NotFound`` where there is none."""
+    room = known_room(name)
+    if room is None:
+        raise NotFound(NOT_FOUND)
+    return room

@@ -13,7 +13,8 @@ from typing import Any, cast
 from flask import Blueprint, current_app
 
 from service.api.answers import answer
-from service.api.auth import granted, require_participant
+from service.api.auth import granted, known_room, require_nobody, require_participant
+from service.api.declared import refuses
 from service.api.requests import body, public_base, query, switchboard, warn
 from service.api.schemas.calls import (
     CallData,
@@ -24,15 +25,13 @@ from service.api.schemas.calls import (
     NewCall,
 )
 from service.control import RING_SECONDS, Control, Wish
-from service.errors import Forbidden
+from service.errors import BadGateway, Busy, Conflict, Forbidden, NotFound
 from service.model import Call, Page
 
 NOT_ACTED_ON = {
     "gateway_id": "gatewayId",
     "record_audio": "recordAudio",
     "media_encryption": "mediaEncryption",
-    "hide_phone_number": "hidePhoneNumber",
-    "dtmf": "dtmf",
     "headers": "headers",
     "include_headers": "includeHeaders",
 }
@@ -44,17 +43,19 @@ calls = Blueprint("calls", __name__, url_prefix="/v2/sip/call")
 @answer(CallData(), status_code=True)
 @query(CallFilter())
 def index(wanted: dict[str, Any]) -> Page[Call]:
+    """Phone calls, newest first."""
     grant = granted()
     if grant.participant_id is not None:
         raise Forbidden("This token is only valid for one participant and cannot list calls.")
-    if grant.room_id is not None:
-        grant.require_room(wanted.setdefault("room_id", grant.room_id))
-        if "search" in wanted:
-            # Who may not see a number must not find it out digit by digit.
-            raise Forbidden("This token is only valid for one room and cannot search calls.")
+    if "room_id" in wanted:
+        room = known_room(wanted["room_id"])
+        wanted["room_id"] = room.id if room else wanted["room_id"]
+    elif grant.room_id is not None:
+        wanted["room_id"] = grant.room_id
     if wanted.pop("gateway_id", None):
         warn("gatewayId was ignored: calls come through connectors here, and not through gateways.")
-    page = switchboard().calls.page(**wanted)
+    # Who may not see a number must not find it out digit by digit.
+    page = switchboard().calls.page(**wanted, sees_hidden=not grant.is_tied)
     return replace(page, items=_with_live_stats(page.items))
 
 
@@ -66,8 +67,10 @@ def get(call_id: str) -> Call:
 
 @calls.post("/end")
 @answer(CallData(), message="Call ended successfully", status_code=True)
+@refuses(NotFound)
 @body(CallToEnd())
 def end(fields: dict[str, Any]) -> Call:
+    """End a phone call or a WebSocket session."""
     call = _reachable(fields["call_id"])
     ended = switchboard().end(call.id)
     if call.is_transferring and not switchboard().errands.can_hang_up(call):
@@ -80,10 +83,12 @@ def end(fields: dict[str, Any]) -> Call:
 
 @calls.post("/switch-room")
 @answer(CallData(), status_code=True)
+@refuses(NotFound, Conflict)
 @body(CallToMove())
 def switch_room(fields: dict[str, Any]) -> Call:
+    """Move a call to another room; the caller hears no gap."""
     call = _reachable(fields["call_id"])
-    granted().require_room(fields["room_id"])
+    known_room(fields["room_id"])
     participant_id = fields.get("participant_id")
     if participant_id is not None:
         require_participant(participant_id)
@@ -94,8 +99,10 @@ def switch_room(fields: dict[str, Any]) -> Call:
 
 @calls.post("/transfer")
 @answer(CallData(), message="Call transfer initiated successfully", status_code=True)
+@refuses(NotFound, Conflict)
 @body(CallToTransfer())
 def transfer(fields: dict[str, Any]) -> Call:
+    """Hand a call on to a phone number."""
     call = _reachable(fields["call_id"])
     _warn_of(fields, {"participant": "participant", "play_dialtone": "playDialtone"})
     return control().transfer(call, fields["number"])
@@ -103,11 +110,11 @@ def transfer(fields: dict[str, Any]) -> Call:
 
 @calls.post("")
 @answer(CallData(), message="Call initiated successfully", status_code=True)
+@refuses(NotFound, Conflict, BadGateway, Busy)
 @body(NewCall())
 def place(fields: dict[str, Any]) -> Call:
-    grant = granted()
-    if grant.participant_id is not None:
-        raise Forbidden("This token is only valid for one participant and cannot place calls.")
+    """Have a provider dial a number, and bring whoever answers into a room."""
+    require_nobody()
     participant = fields.get("participant") or {}
     wish = Wish(
         callee=fields["callee"],
@@ -121,9 +128,12 @@ def place(fields: dict[str, Any]) -> Call:
         metadata=fields.get("metadata") or {},
         ring_seconds=fields.get("ring_seconds") or RING_SECONDS,
         max_seconds=fields.get("max_seconds"),
+        hides_number=fields.get("hide_phone_number"),
+        dtmf=_room_hears_keys(fields.get("dtmf")),
     )
     plan = control().plan(wish)
-    grant.require_room(plan.room_id)
+    if granted().room_id is not None:
+        known_room(plan.room_name)
     _warn_of(fields, NOT_ACTED_ON)
     call = control().place(wish, plan, public_base())
     if not fields.get("waits"):
@@ -136,6 +146,14 @@ def place(fields: dict[str, Any]) -> Call:
 
 def control() -> Control:
     return cast("Control", current_app.extensions["control"])
+
+
+def _room_hears_keys(dtmf: object) -> bool | None:
+    """``dtmf`` where it is a truth value; the keys to press that it may also be are not pressed."""
+    if dtmf is None or isinstance(dtmf, bool):
+        return dtmf
+    warn("dtmf was ignored: keys cannot be pressed for a call; true or false is acted on.")
+    return None
 
 
 def _warn_of(fields: dict[str, Any], names: Mapping[str, str]) -> None:

@@ -1,78 +1,133 @@
-"""``/v2/connectors``: create, list, read, change, rotate and delete connectors."""
+"""``/v2/connectors``: create, list, read, change, rotate and delete connectors.
+
+Credentials are write-only: an answer tells the names of those that are set and nothing else.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint
 
 from service.api.answers import answer
+from service.api.declared import refuses
 from service.api.requests import body, switchboard, warn
 from service.api.schemas.connectors import ConnectorChanges, ConnectorData, NewConnector
-from service.errors import Invalid
+from service.api.schemas.credentials import read
+from service.errors import Conflict, Invalid
 from service.model import Connector
+from service.providers import load
+from service.providers.signatures import Use
+from service.rules import RuleType
 from service.tokens import new_connector_id, new_webhook_key
 
 connectors = Blueprint("connectors", __name__, url_prefix="/v2/connectors")
+
+_providers = load()
 
 
 @connectors.post("")
 @answer(ConnectorData(), status=201, message="Connector created successfully")
 @body(NewConnector())
 def create(fields: dict[str, Any]) -> Connector:
+    sent = read(_providers[fields["provider"]], fields.get("credentials") or {})
     connector = Connector(
         id=new_connector_id(),
         provider=fields["provider"],
         name=fields.get("name"),
         webhook_key=new_webhook_key(),
         default_room_id=fields.get("default_room_id"),
-        default_rule_id=_without_rule(fields).get("default_rule_id"),
+        default_rule_id=_with_known_rule(fields).get("default_rule_id"),
         region=fields.get("region"),
         created_at=switchboard().clock.now(),
+        credentials={name: values for name, values in sorted(sent.items()) if values},
     )
     switchboard().connectors.add(connector)
-    return connector
+    return _with_warnings(connector)
 
 
 @connectors.get("")
 @answer(ConnectorData(), message="Connectors retrieved successfully")
 def index() -> tuple[Connector, ...]:
-    return switchboard().connectors.all()
+    """All connectors, newest first."""
+    return tuple(_with_warnings(connector) for connector in switchboard().connectors.all())
 
 
 @connectors.get("/<id:connector_id>")
 @answer(ConnectorData(), message="Connector retrieved successfully")
 def get(connector_id: str) -> Connector:
-    return switchboard().connectors.get(connector_id)
+    return _with_warnings(switchboard().connectors.get(connector_id))
 
 
 @connectors.patch("/<id:connector_id>")
 @answer(ConnectorData(), message="Connector updated successfully")
 @body(ConnectorChanges())
+@refuses(Conflict)
 def update(changes: dict[str, Any], connector_id: str) -> Connector:
+    """Change one field or more."""
     if not changes:
         raise Invalid("No editable fields provided")
-    return switchboard().connectors.update(connector_id, _without_rule(changes))
+    if changes.get("credentials") is not None:
+        changes["credentials"] = _readable(connector_id, changes["credentials"])
+    return _with_warnings(switchboard().connectors.update(connector_id, _with_known_rule(changes)))
 
 
 @connectors.post("/<id:connector_id>/rotate-key")
 @answer(ConnectorData(), message="Webhook key rotated successfully")
 def rotate(connector_id: str) -> Connector:
-    return switchboard().connectors.rotate(connector_id, new_webhook_key())
+    """Make a new webhook key; the old one stops at once."""
+    return _with_warnings(switchboard().connectors.rotate(connector_id, new_webhook_key()))
 
 
 @connectors.delete("/<id:connector_id>")
 @answer(None, message="Connector deleted successfully")
 def delete(connector_id: str) -> None:
+    """Stop its webhook; calls that are up stay up."""
     switchboard().connectors.delete(connector_id)
 
 
-def _without_rule(fields: dict[str, Any]) -> dict[str, Any]:
-    """No routing rule can be created yet, so every id of one is replaced by ``None``.
-
-    VideoSDK's own sample sends such an id and shows it come back as ``null`` with a 201.
+def _readable(connector_id: str, sent: Mapping[str, Any]) -> Mapping[str, tuple[str, ...] | None]:
+    """The credentials of a change. Raises ``Conflict`` where it would leave a connector open whose
+    stored credentials cannot be read.
     """
-    if fields.get("default_rule_id") is None:
+    connector = switchboard().connectors.get(connector_id)
+    provider = _providers[connector.provider]
+    changes = read(provider, sent)
+    if connector.locked and not provider.checks({n: v for n, v in changes.items() if v}):
+        names = ", ".join(each.name for each in provider.credentials)
+        raise Conflict(
+            f"The stored credentials cannot be read with this API_SECRET: send all of {names} that "
+            "you use, or credentials null to remove them."
+        )
+    return changes
+
+
+def _with_warnings(connector: Connector) -> Connector:
+    """The connector, after a warning where its credentials do not do what they seem to."""
+    if connector.locked:
+        warn(
+            f"The credentials of {connector.id} cannot be read with this API_SECRET: set them "
+            "again; until then all its webhooks are refused."
+        )
+    provider = _providers[connector.provider]
+    if connector.credentials and not provider.checks(connector.credentials):
+        needed = " and ".join(e.name for e in provider.credentials if Use.SIGNATURES in e.uses)
+        warn(f"Signatures are not checked for {connector.id}: that needs {needed}.")
+    return connector
+
+
+def _with_known_rule(fields: dict[str, Any]) -> dict[str, Any]:
+    """The id of what is no inbound rule is replaced by ``None``.
+
+    VideoSDK's own sample sends an unknown id and shows it come back as ``null`` with a 201.
+    """
+    rule_id = fields.get("default_rule_id")
+    if rule_id is None:
         return fields
-    warn("defaultRuleId names no routing rule, so it was stored as null.")
+    rule = switchboard().rules.find(rule_id)
+    if rule is not None and rule.type is RuleType.INBOUND:
+        return fields
+    kind = "no routing rule" if rule is None else "an outbound rule"
+    warn(f"defaultRuleId names {kind}, so it was stored as null.")
     return {**fields, "default_rule_id": None}

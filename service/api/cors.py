@@ -1,8 +1,13 @@
-"""Lets pages of any origin call ``/v2``: the token travels in a header and never in a cookie."""
+"""Lets pages of any origin call ``/v2``: the token travels in a header and never in a cookie.
+
+They may read ``/openapi.json`` too, since tools that show such a document are pages as well.
+"""
 
 from __future__ import annotations
 
 from flask import Flask, Response, request
+
+OPEN = ("/v2/", "/openapi.json")
 
 
 def register(app: Flask) -> None:
@@ -12,7 +17,7 @@ def register(app: Flask) -> None:
 
 def _preflight() -> Response | None:
     """Answer before any guard asks for a token: browsers send none with a pre-flight."""
-    if request.method != "OPTIONS" or not request.path.startswith("/v2/"):
+    if request.method != "OPTIONS" or not request.path.startswith(OPEN):
         return None
     response = Response(status=204)
     response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
@@ -22,7 +27,7 @@ def _preflight() -> Response | None:
 
 
 def _allow(response: Response) -> Response:
-    if request.path.startswith("/v2/"):
+    if request.path.startswith(OPEN):
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.headers["Access-Control-Expose-Headers"] = "x-request-id"
     return response

@@ -1,7 +1,8 @@
 """Every failure as one JSON shape: ``{"message": "<sentence>", "statusCode": <int>}``.
 
 ``errors`` is added where single fields are at fault: field name to a list of sentences. VideoSDK's
-clients read ``message`` as a string, so it never is anything else.
+clients read ``message`` as a string, so it never is anything else. Only a bad signature is answered
+with an empty body: whoever made it up learns nothing, and the log has the sentence.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from werkzeug.routing import WebsocketMismatch
 from service.api.answers import respond
 from service.api.requests import MAX_BODY
 from service.api.trace import request_id
-from service.errors import Busy, Invalid, ServiceError
+from service.errors import BadSignature, Busy, Invalid, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ SENTENCES = {
 
 def register(app: Flask) -> None:
     app.register_error_handler(ServiceError, _refused)
+    app.register_error_handler(BadSignature, _unsigned)
     app.register_error_handler(ValidationError, _malformed)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(WebsocketMismatch, _other_protocol)
@@ -38,6 +40,23 @@ def register(app: Flask) -> None:
 
 
 def _refused(error: ServiceError) -> Response:
+    _log(error)
+    response = _problem(error.status, error.message, error.errors)
+    if isinstance(error, Busy):
+        response.headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _unsigned(error: BadSignature) -> Response:
+    _log(error)
+    response = Response(status=error.status)
+    del response.headers["Content-Type"]
+    return response
+
+
+def _log(error: ServiceError) -> None:
     logger.log(
         error.log_level,
         "%s: %s",
@@ -45,12 +64,6 @@ def _refused(error: ServiceError) -> Response:
         error.message,
         extra={"request_id": request_id()},
     )
-    response = _problem(error.status, error.message, error.errors)
-    if isinstance(error, Busy):
-        response.headers["Retry-After"] = str(error.retry_after)
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
 
 
 def _malformed(error: ValidationError) -> Response:

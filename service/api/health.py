@@ -5,17 +5,24 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from service.api.answers import respond
+from service.api.declared import Reply, replies
 from service.api.requests import switchboard
+from service.api.schemas.health import Alive, NotReady, Ready
 
 health = Blueprint("health", __name__)
 
 
 @health.get("/healthz")
+@replies(Reply(200, "The process answers.", Alive()))
 def alive() -> Response:
     return respond({"status": "ok"}, 200)
 
 
 @health.get("/readyz")
+@replies(
+    Reply(200, "It can take a call.", Ready()),
+    Reply(503, "It cannot, and ``checks`` says why.", NotReady()),
+)
 def ready() -> Response:
     found = switchboard().checks()
     checks = {name: problem or "ok" for name, problem in found.items()}

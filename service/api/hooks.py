@@ -1,95 +1,123 @@
 """``/v2/hooks/<provider>/<webhook key>``: what providers ask and tell, answered with markup if any.
 
-No token: the key in the path is the secret. A caller is waiting behind every request here, so a
-failure of ours is answered with the provider's busy markup and not with a 500.
+``…/gather`` is where the keys go that callers press when they are asked for a PIN, ``…/dial`` is
+asked when a transfer has ended, and ``…/status`` is told how calls and their streams fare.
+
+No token: the key in the path is the secret, and the signature too where the connector has the
+credentials to check it. A caller is waiting behind every request here, so a failure of ours is
+answered with the provider's busy markup and not with a 500.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import cast
+from collections.abc import Callable
+from typing import TypeVar, cast
 
-import orjson
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, g, request
+from werkzeug.exceptions import HTTPException
 
-from service.api.requests import public_base, reading
+from service.api.declared import Reply, refuses, replies, takes_form
+from service.api.received import reception, webhook
+from service.api.requests import public_base
 from service.api.trace import request_id
 from service.callbacks import Callbacks
 from service.errors import RemoteError, ServiceError
 from service.model import Connector
 from service.providers.base import Markup, Webhook
-from service.reception import Reception
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 hooks = Blueprint("hooks", __name__, url_prefix="/v2/hooks")
+
+MARKUP = Reply(200, "Markup for the provider.", content_type=Markup.content_type)
+NOTED = Reply(204, "Noted.", content_type=None)
+BUSY = Reply(200, "Busy markup: it could not be noted.", content_type=Markup.content_type)
+
+
+@replies(Reply(403, "The signature is missing, stale or wrong.", content_type=None))
+def require_signature() -> Response | None:
+    """Leave the connector and its provider's request in ``flask.g``.
+
+    Raises ``NotFound`` for a key that is none, and ``BadSignature``.
+    """
+    return _sparing(_recognise)
 
 
 @hooks.route("/<id:provider>/<id:key>", methods=["GET", "POST"])
+@replies(MARKUP)
+@refuses(RemoteError)
+@takes_form
 def answer(provider: str, key: str) -> Response:
-    """The voice webhook: what is to happen to a call."""
-    return _markup(provider, key, reception().answer)
+    """Tell a provider what to do with a call."""
+    return _answered(reception().answer)
+
+
+@hooks.route("/<id:provider>/<id:key>/gather", methods=["GET", "POST"])
+@replies(MARKUP)
+@refuses(RemoteError)
+@takes_form
+def gather(provider: str, key: str) -> Response:
+    """Tell a provider what to do with a caller who has pressed keys."""
+    return _answered(reception().gather)
 
 
 @hooks.route("/<id:provider>/<id:key>/dial", methods=["GET", "POST"])
+@replies(MARKUP)
+@refuses(RemoteError)
+@takes_form
 def dialled(provider: str, key: str) -> Response:
-    """What is to happen to a call whose transfer has ended."""
-    return _markup(provider, key, callbacks().dialled)
+    """Tell a provider what to do with a caller whose transfer has ended."""
+    return _answered(callbacks().dialled)
 
 
 @hooks.route("/<id:provider>/<id:key>/status", methods=["GET", "POST"])
+@replies(NOTED, BUSY)
+@refuses(RemoteError)
+@takes_form
 def status(provider: str, key: str) -> Response:
-    """How a call or its stream fares."""
-    callbacks().status(*_received(provider, key))
-    return Response(status=204)
-
-
-def reception() -> Reception:
-    return cast("Reception", current_app.extensions["reception"])
+    """Take note of how a call or its stream fares."""
+    return _sparing(_note)
 
 
 def callbacks() -> Callbacks:
     return cast("Callbacks", current_app.extensions["callbacks"])
 
 
-def _received(provider: str, key: str) -> tuple[Connector, Webhook]:
-    """The connector of a hook and what was sent to it: every hook comes in through here."""
+def _note() -> Response:
+    callbacks().status(g.connector, g.hook)
+    return Response(status=NOTED.status)
+
+
+def _answered(work: Callable[[Connector, Webhook, str], Markup]) -> Response:
+    return _sparing(lambda: _respond(work(g.connector, g.hook, public_base())))
+
+
+def _recognise() -> None:
+    path = request.view_args or {}
     # Before the body is read: nobody without a key can make a thread wait for one.
-    connector = reception().recognise(provider, key)
-    with reading():
-        query = tuple(request.args.items(multi=True))
-        pairs = (*query, *request.form.items(multi=True))
-        if request.is_json:
-            pairs += tuple(_flat(request.get_data(cache=False)))
-    return connector, Webhook(pairs, query)
+    g.connector = reception().recognise(path["provider"], path["key"])
+    g.hook = webhook()
+    reception().signatures.check(g.connector, g.hook)
 
 
-def _flat(raw: bytes) -> Iterator[tuple[str, str]]:
-    """The members of a JSON object that are text or numbers: Plivo may post one for a form."""
+def _sparing(work: Callable[[], T]) -> T | Response:
+    """What ``work`` returns, or busy markup where it fails and we are to blame."""
     try:
-        found = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise RemoteError("The body is not JSON.") from None
-    for name, value in found.items() if isinstance(found, dict) else ():
-        if isinstance(value, str | int | float) and not isinstance(value, bool):
-            yield name, str(value)
-
-
-def _markup(
-    provider: str, key: str, decide: Callable[[Connector, Webhook, str], Markup]
-) -> Response:
-    try:
-        connector, hook = _received(provider, key)
-        markup = decide(connector, hook, public_base())
-    except ServiceError:
+        return work()
+    except (ServiceError, HTTPException):
         raise
     except Exception:
         logger.exception("a webhook failed", extra={"request_id": request_id()})
-        busy = reception().busy(provider)
+        busy = reception().busy((request.view_args or {})["provider"])
         if busy is None:
             raise
-        markup = busy
+        return _respond(busy)
+
+
+def _respond(markup: Markup) -> Response:
     response = Response(markup.text, content_type=Markup.content_type)
     # Each answer holds a reference of its own, and Twilio honours caching headers.
     response.headers["Cache-Control"] = "no-store"

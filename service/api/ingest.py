@@ -7,9 +7,11 @@ from typing import Any
 from flask import Blueprint
 
 from service.api.answers import answer
-from service.api.auth import granted, require_participant
+from service.api.auth import granted, known_room, require_participant
+from service.api.declared import refuses
 from service.api.requests import body, public_base, switchboard, warn
 from service.api.schemas.ingest import IngestSessionData, NewIngestSession
+from service.errors import Busy
 from service.model import Participant
 from service.tokens import REF_SECONDS, new_participant_id
 
@@ -18,15 +20,18 @@ ingest = Blueprint("ingest", __name__, url_prefix="/v2/ingest/sessions")
 
 @ingest.post("")
 @answer(IngestSessionData(), status=201, message="Ingest session created")
+@refuses(Busy)
 @body(NewIngestSession())
 def create(fields: dict[str, Any]) -> dict[str, Any]:
-    granted().require_room(fields["room_id"])
+    """Make a ticket for a custom WebSocket."""
+    known_room(fields["room_id"])
     participant = _participant(fields.get("participant") or {})
     if fields.get("agent"):
         warn("agent was accepted but is not dispatched: this version starts no agents.")
     call, ref = switchboard().invite(fields["room_id"], participant, fields.get("region"))
+    media = switchboard().settings.media_base(call.region, public_base())
     return {
-        "ws_url": f"ws{public_base().removeprefix('http')}/videosdk?ref={ref}",
+        "ws_url": f"{media}/videosdk?ref={ref}",
         "call_id": call.id,
         "room_id": call.room_id,
         "expires_in": REF_SECONDS,

@@ -17,6 +17,7 @@ from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
+from service.api.declared import declare
 from service.calls import Switchboard
 from service.errors import Invalid, UnsupportedMedia
 
@@ -31,6 +32,13 @@ class Identifier(BaseConverter):
     """An id in a path. What no id of ours can hold (a NUL, for one) is an unknown address."""
 
     regex = r"[A-Za-z0-9_-]{1,128}"
+
+
+class Name(BaseConverter):
+    """A name that a client chose, in a path: of a room or a participant."""
+
+    regex = r"[^\s\x00-\x1f\x7f-\x9f]{1,128}"
+    part_isolating = False
 
 
 def switchboard() -> Switchboard:
@@ -78,18 +86,18 @@ def body(schema: Schema) -> Callable[[Callable[Concatenate[dict[str, Any], P], R
     No body counts as ``{}``. Raises ``UnsupportedMedia``, ``Invalid`` or marshmallow's
     ``ValidationError``.
     """
-    return _checked(schema, _json, "Field")
+    return _checked(schema, _json, "body", "Field")
 
 
 def query(
     schema: Schema,
 ) -> Callable[[Callable[Concatenate[dict[str, Any], P], R]], Callable[P, R]]:
     """Pass the handler the query string as ``schema`` loads it, as its first argument."""
-    return _checked(schema, _query, "Query parameter")
+    return _checked(schema, lambda: _query(schema), "query", "Query parameter")
 
 
 def _checked(
-    schema: Schema, read: Callable[[], Any], noun: str
+    schema: Schema, read: Callable[[], Any], place: str, noun: str
 ) -> Callable[[Callable[Concatenate[dict[str, Any], P], R]], Callable[P, R]]:
     def decorate(handler: Callable[Concatenate[dict[str, Any], P], R]) -> Callable[P, R]:
         @wraps(handler)
@@ -100,13 +108,19 @@ def _checked(
                 warn(f"{noun} {name[:64]} is not known and was ignored.")
             return handler(loaded, *args, **kwargs)
 
-        return checked
+        return declare(checked, **{place: schema})
 
     return decorate
 
 
-def _query() -> dict[str, str]:
-    return request.args.to_dict()
+def _query(schema: Schema) -> dict[str, Any]:
+    """The first of each parameter, or all of one that may have several values."""
+    several = {
+        field.data_key or name
+        for name, field in schema.load_fields.items()
+        if isinstance(field, fields.List)
+    }
+    return {name: values if name in several else values[0] for name, values in request.args.lists()}
 
 
 def _json() -> Any:

@@ -17,8 +17,11 @@ from flask import Blueprint, current_app, g, request
 from flask_sock import Sock
 from simple_websocket import Server
 
+from service.api.declared import Reply, declare, refuses, replies
+from service.api.received import reception, upgrade
 from service.api.requests import switchboard
-from service.errors import Invalid, ServiceError
+from service.api.schemas.sockets import Reference
+from service.errors import Busy, Gone, Invalid, NotFound, ServiceError
 from service.media.engine import Engine
 from service.media.leg import LegSpec
 from service.model import WEBSOCKET
@@ -45,11 +48,14 @@ class NoReader:
 SOCK_SERVER_OPTIONS = {"thread_class": NoReader}
 
 
+@replies(Reply(403, "The signature is missing or wrong.", content_type=None))
+@refuses(NotFound, Gone, Busy)
 def require_reference() -> None:
     """Claim the call that the reference in the URL stands for, and leave its leg in ``flask.g``.
 
     Raises before the upgrade, so that whoever is refused gets a plain HTTP answer: ``Invalid``
-    where this is no WebSocket handshake, since that must not use the reference up.
+    where this is no WebSocket handshake and ``BadSignature`` where it is not signed as it must be,
+    since neither may use the reference up.
     """
     _require_handshake()
     _require_plain_socket()
@@ -58,19 +64,34 @@ def require_reference() -> None:
         ref = request.args.get("ref", "")
         g.leg = switchboard().claim(WEBSOCKET, ref)
     else:
-        g.leg = switchboard().claim(name, (request.view_args or {})["ref"])
+        ref = (request.view_args or {})["ref"]
+        # Before the claim, which uses the reference up.
+        reception().signatures.check_upgrade(name, ref, upgrade())
+        g.leg = switchboard().claim(name, ref)
     # simple-websocket accepts compression whenever it is offered; it costs audio far more than it
     # saves.
     request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
 
 
+OPENED = Reply(101, "The socket is open, and the call is on it.", content_type=None)
+
+
+@replies(OPENED)
 def adopt(ws: Server, ref: str | None = None) -> None:
+    """Open the media socket of a phone call."""
     engine = cast("Engine", current_app.extensions["engine"])
     engine.adopt(_detach(ws), cast("LegSpec", g.leg))
 
 
+@replies(OPENED)
+def adopt_custom(ws: Server) -> None:
+    """Open the custom WebSocket of an ingest session."""
+    adopt(ws)
+
+
 sock = Sock()
-sock.route(f"/{CUSTOM}", bp=sockets, endpoint=CUSTOM)(adopt)
+# Not through @query: by then the guard has asked for the reference.
+sock.route(f"/{CUSTOM}", bp=sockets, endpoint=CUSTOM)(declare(adopt_custom, query=Reference()))
 for _name in load():
     sock.route(f"/{_name}/<id:ref>", bp=sockets, endpoint=_name)(adopt)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from flask import Flask
 
 from service.cli.call import call
+from service.cli.doctor import doctor
 from service.cli.migrate import migrate
 from service.cli.token import token
 
 
 def register(app: Flask) -> None:
     """Add the commands to ``flask --app wsgi``."""
-    for command in (call, token, migrate):
+    for command in (call, token, migrate, doctor):
         app.cli.add_command(command)

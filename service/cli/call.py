@@ -19,6 +19,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from service import tokens
+from service.cli.signing import key_and_account
 from service.errors import ServiceError
 from service.settings import Settings
 from service.simulator import sound, webhook
@@ -40,6 +41,9 @@ LIST_TIMEOUT = 10.0
 @click.option("--seconds", type=float, help="Repeat the sound, and hang up after so long.")
 @click.option("--digits", default="", help="Keys to press, such as 12#.")
 @click.option(
+    "--pin", "pins", multiple=True, help="Keys to press when asked; several for several times."
+)
+@click.option(
     "--codec", type=click.Choice([each.value for each in Codec]), help="What the phone sends."
 )
 @click.option("--jitter", type=float, default=0.0, help="Delay each frame by up to so many ms.")
@@ -51,6 +55,12 @@ LIST_TIMEOUT = 10.0
     show_default=True,
     help="How it ends when the call is transferred.",
 )
+@click.option(
+    "--signing-key",
+    type=click.Path(path_type=Path),
+    help="A file with what the provider signs with: the auth token, or for Telnyx the private key. "
+    "Not needed for connectors of this server on Twilio and Plivo.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @with_appcontext
 def call(
@@ -61,26 +71,34 @@ def call(
     record: Path | None,
     seconds: float | None,
     digits: str,
+    pins: tuple[str, ...],
     codec: str | None,
     jitter: float,
     drop: float,
     dialled: str,
+    signing_key: Path | None,
     as_json: bool,
 ) -> None:
     """Place a call to WEBHOOK_URL, or to the connector that was created last."""
+    settings: Settings = current_app.config["SETTINGS"]
     try:
+        url = webhook_url or _newest(settings)
+        key, account = key_and_account(settings, url, signing_key)
         plan = Plan(
-            webhook_url=webhook_url or _newest(current_app.config["SETTINGS"]),
+            webhook_url=url,
             caller=caller,
             callee=callee,
             sample=sound.melody() if play is None else sound.read(play),
             loop=seconds is not None,
             seconds=seconds,
             digits=digits,
+            pins=pins,
             codec=None if codec is None else Codec(codec),
             jitter_ms=jitter,
             drop_percent=drop,
             dialled=dialled,
+            signing_key=key,
+            account=account,
         )
         phone = Phone(plan).start()
         _watch(phone)

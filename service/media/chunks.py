@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
+from collections.abc import Sequence
 from typing import TypeAlias
 
 MAX_JUMP = 500
@@ -131,6 +132,29 @@ class ChunkQueue:
         self.passed += self.size
         self.size = self._head = 0
         self._chunks.clear()
+
+    def whole(self, length: int) -> tuple[Chunk, ...] | None:
+        """What waits, where that is whole chunks of this length, one after the other in order."""
+        if self._head or any(len(payload) != length for _, payload, _ in self._chunks):
+            return None
+        if not self.counted:
+            return tuple(self._chunks)
+        if not self._counts_by_one or self._expected is None:
+            return None
+        orders = [order for order, _, _ in self._chunks]
+        in_order = list(range(self._expected, self._expected + len(orders)))
+        return tuple(self._chunks) if orders == in_order else None
+
+    def next_order(self) -> int | None:
+        """What the peer's next chunk should be counted as, where what waits is ``whole``."""
+        return None if self._expected is None else self._expected + len(self._chunks)
+
+    def resume(self, chunks: Sequence[Chunk], passed: int, next_order: int | None) -> None:
+        """Go on with ``chunks``, which are ``whole``, after ``passed`` more bytes were taken."""
+        self._chunks = deque(chunks)
+        self.size = sum(len(payload) for _, payload, _ in chunks)
+        self.passed += passed
+        self._expected = None if next_order is None else next_order - len(chunks)
 
     def _renumbered(self, order: int) -> bool:
         """Whether the peer has begun to count anew, rather than lost or delayed that many."""

@@ -45,9 +45,11 @@ class Engine:
         """Close the call's sockets, so that its provider asks again: the call itself goes on."""
         self._submit(HangUp(call_id, None, text, None))
 
-    def move(self, call_id: str, room_id: str, participant: Participant) -> None:
+    def move(
+        self, call_id: str, room_id: str, participant: Participant, session_id: str | None
+    ) -> None:
         """Take the call to another room; reported once a leg of it is there."""
-        self._submit(Move(call_id, room_id, participant))
+        self._submit(Move(call_id, room_id, participant, session_id))
 
     def stats(
         self, call_ids: Iterable[str], seconds: float = 1.0

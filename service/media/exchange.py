@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from service import tokens
 from service.errors import RemoteError
+from service.media.bank import Bank
 from service.media.bridge import Bridge
 from service.media.leg import Leg, LegSpec, Line
 from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
@@ -45,6 +46,7 @@ class Exchange:
         self._legs: dict[str, Leg] = {}  # by call id, from the start message on
         self._rooms: dict[str, Room] = {}
         self._bridge: Bridge | None = None
+        self.bank = Bank()
 
     def __len__(self) -> int:
         """Legs that are in a room."""
@@ -75,19 +77,21 @@ class Exchange:
         for event in events:
             self._handle(leg, event, at)
 
-    def move(self, leg: Leg, room_id: str, participant: Participant) -> None:
+    def move(
+        self, leg: Leg, room_id: str, participant: Participant, session_id: str | None = None
+    ) -> None:
         """Take a leg to another room, on the socket it has and without a gap in its audio.
 
-        One that has not started yet will start there.
+        One that has not started yet will start there. ``session_id`` is that of a room which
+        nobody is in here.
         """
         before = leg.spec
-        session_id = None
-        is_there = (before.room_id, before.participant) == (room_id, participant)
         has_started = self._legs.get(before.call_id) is leg
-        if not is_there:
-            if has_started and before.room_id == room_id:
-                session_id = self._rooms[room_id].session_id
+        if (before.room_id, before.participant) != (room_id, participant):
             if has_started:
+                self._vacate(room_id)
+                if before.room_id == room_id:
+                    session_id = self._rooms[room_id].session_id
                 self._leave(leg)
             leg.spec = replace(
                 before, room_id=room_id, participant=participant, session_id=session_id
@@ -96,22 +100,24 @@ class Exchange:
                 self._join(leg)
                 logger.info("call %s, leg %s: moved to room %s", *_names(leg), room_id)
         if has_started:
-            session_id = self._rooms[room_id].session_id
+            there = self._rooms[room_id].session_id
             at = self._clock.now()
-            self._report(LegMoved(*_names(leg), room_id, participant.id, session_id, at))
+            self._report(LegMoved(*_names(leg), room_id, participant.id, there, at))
 
     def close(self, leg: Leg, reason: EndReason | None, detail: str) -> None:
         """The leg is gone: take it out of its room and report its end."""
         if self._legs.get(leg.spec.call_id) is leg:
             del self._legs[leg.spec.call_id]
             self._leave(leg)
+        if leg.buffer is not None:
+            self.bank.forget(leg.buffer)
         logger.info("call %s, leg %s: closed: %s", *_names(leg), detail)
         self._report(LegClosed(*_names(leg), reason, detail, leg.stats(), self._clock.now()))
 
     def tick(self, at: float) -> None:
         """Mix one frame of every room and send each leg what it is to hear."""
         if self._bridge is None:
-            self._bridge = Bridge(room.legs for room in self._rooms.values())
+            self._bridge = Bridge((room.legs for room in self._rooms.values()), self.bank)
         for leg in self._bridge.tick(at):
             self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
 
@@ -147,7 +153,7 @@ class Exchange:
     def _converse(self, leg: Leg, room: Room, event: Event) -> None:
         """Events that mean something only inside a room."""
         match event:
-            case Digit():
+            case Digit() if leg.spec.dtmf:
                 room.digit(leg, event.digit, self._clock.now())
             case Publish():
                 room.publish(leg, event.topic, event.text, self._clock.now())
@@ -164,6 +170,7 @@ class Exchange:
         if leg.buffer is None:
             return
         leg.buffer.push(audio.payload, at, audio.order)
+        leg.kind = leg.wire.kind()
         if not leg.spoke:
             leg.spoke = True
             self._step(leg, LadderEvent.FIRST_AUDIO_IN)
@@ -171,6 +178,7 @@ class Exchange:
     def _start(self, leg: Leg, started: Started) -> None:
         leg.start(started)
         spec = leg.spec
+        self._vacate(spec.room_id)
         old = self._legs.get(spec.call_id)
         self._legs[spec.call_id] = leg
         if old is not None and old.spec.room_id == spec.room_id:
@@ -196,6 +204,17 @@ class Exchange:
         self._expel_namesake(room, leg)
         room.join(leg)
         self._bridge = None
+
+    def _vacate(self, room_id: str) -> None:
+        """Forget a room of which all have been told to go: whoever comes begins a new session.
+
+        The old one is over, though the last sockets may take a moment to close.
+        """
+        room = self._rooms.get(room_id)
+        if room is not None and all(other.left for other in room.legs):
+            for other in list(room.legs):
+                del self._legs[other.spec.call_id]
+                self._leave(other)
 
     def _expel_namesake(self, room: Room, leg: Leg) -> None:
         """A participant id names one voice: whoever has it already makes way for the newcomer.

@@ -66,8 +66,8 @@ SILENCE = {Encoding.MULAW: b"\xff", Encoding.ALAW: b"\xd5", Encoding.LINEAR: b"\
 """One sample of silence in each encoding."""
 
 
-def decode(payload: bytes, encoding: Encoding) -> Samples:
-    """Samples of an encoded payload."""
+def decode(payload: bytes | Codes, encoding: Encoding) -> Samples:
+    """Samples of an encoded payload, in one dimension."""
     if encoding is Encoding.LINEAR:
         return np.frombuffer(payload, np.dtype("<i2")).astype(np.int16, copy=False)
     return _DECODE[encoding].take(np.frombuffer(payload, np.uint8))

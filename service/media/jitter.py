@@ -19,6 +19,7 @@ from service.errors import RemoteError
 from service.media import g711
 from service.media.chunks import ChunkQueue
 from service.media.clock import PERIOD
+from service.media.steady import Keeper, Steady
 from service.wire import FRAME_SAMPLES, Encoding
 
 SLACK = 0.004
@@ -83,6 +84,12 @@ class JitterBuffer:
         """Marks that wait, as positions in the audio and names."""
         self.effect = Effect.PLAIN
         self.spliced: bytes | None = None
+        self.keeper: Keeper | None = None
+        """Who acts in this buffer's place, if anybody does."""
+        self.row = 0
+        """The keeper's own number for this buffer; 0 where it has none."""
+        self.alone = 0
+        """Frames since it last had a keeper."""
         self.chunks = ChunkQueue()
         self._encoding = encoding
         self._frame = FRAME_SAMPLES * encoding.bytes_per_sample
@@ -105,6 +112,8 @@ class JitterBuffer:
 
     def push(self, payload: bytes, at: float, order: int | None = None) -> None:
         """Add audio that arrived ``at``. Chunks with an ``order`` are put in order."""
+        if self.keeper is not None:
+            self.reclaim()
         length = len(payload)
         if not length or not self.chunks.push(payload, at, order):
             return
@@ -121,6 +130,9 @@ class JitterBuffer:
 
         How it joins the last one is in ``effect`` and ``spliced``, until the next frame.
         """
+        if self.keeper is not None:
+            self.reclaim()
+        self.alone += 1
         chunks = self.chunks
         if chunks.size < self._frame and not self._complete(at):
             return self._miss()
@@ -143,6 +155,7 @@ class JitterBuffer:
 
     def mark(self, name: str) -> None:
         """Ask to be told, by ``reached``, when everything pushed so far has been taken."""
+        self.reclaim()
         if len(self.marks) >= MAX_MARKS:
             raise RemoteError(f"More than {MAX_MARKS} marks are waiting.", close_code=1008)
         self.marks.append((self.chunks.passed + self.chunks.size, name))
@@ -156,10 +169,53 @@ class JitterBuffer:
 
     def clear(self) -> None:
         """Drop everything that waits. Marks in it count as reached, so nobody waits for ever."""
+        self.reclaim()
         if self._cut is None and self.chunks.size >= self._frame:
             self._cut = self.chunks.take(self._frame)  # To cross-fade from if more comes now.
         self.chunks.clear()
         self._trim = 0
+
+    def reclaim(self) -> None:
+        """Have this buffer's state back from whoever keeps it."""
+        if self.keeper is not None:
+            self.keeper.release(self)
+
+    def steady(self) -> Steady | None:
+        """The state of this buffer where it is steady: of a phone that is heard without a hitch."""
+        if (
+            not self._playing
+            or self._frame != FRAME_SAMPLES
+            or self._capacity != PACED_CAPACITY * FRAME_SAMPLES
+            or self._cut is not None
+            or self._transit is None
+            or self.marks
+        ):
+            return None
+        frames = self.chunks.whole(self._frame)
+        if frames is None:
+            return None
+        return Steady(
+            frames=frames,
+            last=self._last,
+            pushed=self._pushed,
+            transit=self._transit,
+            jitter=self.stats.jitter,
+            window=self._window,
+            left=self._left,
+            margin=self._margin,
+            next_order=self.chunks.next_order(),
+        )
+
+    def resume(self, steady: Steady, taken: int) -> None:
+        """Go on from what a keeper has made of this buffer, ``taken`` frames later."""
+        self.alone = 0
+        self.effect, self.spliced = Effect.PLAIN, None
+        self.chunks.resume(steady.frames, taken * self._frame, steady.next_order)
+        self.stats.taken += taken
+        self.stats.jitter = steady.jitter
+        self._last = steady.last
+        self._pushed, self._transit = steady.pushed, steady.transit
+        self._window, self._left, self._margin = steady.window, steady.left, steady.margin
 
     def _measure(self, length: int, at: float) -> None:
         transit = at - self._pushed / self._frame * PERIOD

@@ -26,12 +26,18 @@ class Line(Protocol):
 
     def text(self, message: bytes) -> None: ...
 
-    def prepare(self, prefix: bytes, suffix: bytes) -> None:
-        """Set what stands around the base64 of every audio message from now on."""
+    def around(self, prefix: bytes, suffix: bytes, length: int) -> tuple[bytes, bytes]:
+        """What stands on the line before and after ``length`` bytes of audio in a message.
+
+        In the message itself, that is ``prefix`` and ``suffix``.
+        """
         ...
 
-    def audio(self, payload: bytes) -> None:
-        """Send one frame of encoded audio; it may be dropped where the peer does not keep up."""
+    def audio(self, frame: bytes) -> None:
+        """Send one audio message, ``around`` it included.
+
+        It may be dropped where the peer does not keep up.
+        """
         ...
 
     def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
@@ -49,7 +55,8 @@ class LegSpec:
     """What the engine needs to know of a claimed call before its socket speaks.
 
     ``session_id`` is the session the call was in before its socket was lost, if it was in one.
-    ``ref`` and ``provider_call_id`` are what a phone's start message is compared with.
+    ``ref`` and ``provider_call_id`` are what a phone's start message is compared with. ``dtmf``
+    says whether the room is told of keys.
     """
 
     leg_id: str
@@ -60,18 +67,22 @@ class LegSpec:
     session_id: str | None = None
     provider_call_id: str | None = None
     ref: str | None = field(default=None, repr=False)
+    dtmf: bool = True
 
 
 class Leg:
     """The state of one leg. ``buffer`` exists from the peer's start message on."""
 
     __slots__ = (
+        "_clipped",
         "_faults",
         "_frames_out",
         "_unknown",
         "buffer",
         "heard",
         "inbound",
+        "kind",
+        "left",
         "line",
         "outbound",
         "spec",
@@ -86,11 +97,16 @@ class Leg:
         self.wire = spec.wire
         self.inbound = self.outbound = Encoding.MULAW
         self.buffer: JitterBuffer | None = None
+        self.kind = 0
+        """The kind of the wire's ordinary audio messages, once one of them was heard."""
         self.topics: set[str] = set()
         self.spoke = False
         """Whether audio has come from the peer."""
         self.heard = False
         """Whether anything but silence has been sent to the peer."""
+        self.left = False
+        """Whether the peer has been told to go."""
+        self._clipped = 0
         self._frames_out = 0
         self._unknown = 0
         self._faults = 0
@@ -104,7 +120,10 @@ class Leg:
             raise RemoteError("The stream belongs to another call.", close_code=1008)
         self.inbound, self.outbound = started.inbound, started.outbound
         self.buffer = JitterBuffer(started.inbound, paced=self.wire.paces_itself)
-        self.line.prepare(*self.wire.envelope())
+
+    def around(self, length: int) -> tuple[bytes, bytes]:
+        """What stands on the line around ``length`` bytes of base64; only after the start."""
+        return self.line.around(*self.wire.envelope(), length)
 
     def say(self, command: Command) -> None:
         for message in self.wire.send(command):
@@ -112,18 +131,23 @@ class Leg:
 
     def leave(self, text: str) -> None:
         """Tell a peer that is in a room that it no longer is."""
+        self.left = True
         if self.buffer is not None:
             self.say(MeetingLeft(text))
 
-    def play(self, payload: bytes) -> None:
-        """Send one frame in the outbound encoding."""
+    def play(self, frame: bytes) -> None:
+        """Send one audio message, with what is ``around`` its audio."""
         self._frames_out += 1
-        self.line.audio(payload)
+        self.line.audio(frame)
 
     def subscribe(self, topic: str) -> None:
         if topic not in self.topics and len(self.topics) >= MAX_TOPICS:
             raise RemoteError(f"More than {MAX_TOPICS} topics are subscribed to.", close_code=1008)
         self.topics.add(topic)
+
+    def count_clipped(self) -> None:
+        """Count a frame for this leg in which the others together were too loud."""
+        self._clipped += 1
 
     def count_unknown(self) -> None:
         self._unknown += 1
@@ -136,6 +160,8 @@ class Leg:
     def stats(self) -> Mapping[str, Any]:
         """Counters since this leg began. Frames are 20 ms; durations are in milliseconds."""
         buffer = self.buffer
+        if buffer is not None:
+            buffer.reclaim()
         heard = buffer.stats if buffer else None
         return {
             "framesIn": heard.taken if heard else 0,
@@ -146,6 +172,7 @@ class Leg:
             "late": buffer.chunks.late if buffer else 0,
             "dropped": heard.dropped if heard else 0,
             "jitterMs": round(heard.jitter * 1000, 1) if heard else 0.0,
+            "clipped": self._clipped,
             "bufferMs": round(buffer.depth * 1000) if buffer else 0,
             "malformed": self._faults,
             "unknown": self._unknown,

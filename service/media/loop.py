@@ -17,8 +17,10 @@ from typing import Any
 from service.errors import RemoteError
 from service.media.clock import TickClock
 from service.media.exchange import Exchange
+from service.media.intake import Intake
 from service.media.leg import Leg
-from service.media.peer import Peer
+from service.media.peer import READ_BYTES, Peer
+from service.media.readiness import READ, WRITE, Readiness, readiness
 from service.media.reports import LegClosed, Report
 from service.media.requests import Adopt, Ask, HangUp, Move, Request, Stop
 from service.model import EndReason
@@ -52,7 +54,12 @@ GOING_AWAY = frozenset({1000, 1001, 1005})
 class Loop:
     """One engine's state. ``run`` is its thread; ``submit`` is for the others."""
 
-    def __init__(self, clock: Clock, reports: queue.SimpleQueue[Report]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        reports: queue.SimpleQueue[Report],
+        ready: Readiness | None = None,
+    ) -> None:
         self._clock = clock
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._reports = reports
@@ -61,9 +68,12 @@ class Loop:
         self._wake_out.setblocking(False)
         self._bell = selectors.DefaultSelector()
         self._bell.register(self._wake_in, selectors.EVENT_READ)
-        self._sockets = selectors.DefaultSelector()
+        self._ready = ready or readiness()
         self._exchange = Exchange(clock, reports.put)
+        self._intake = Intake(self._exchange.bank)
         self._legs: dict[Peer, Leg] = {}
+        self._seats: dict[int, tuple[Peer, Leg]] = {}  # by descriptor
+        self._unread: set[int] = set()  # descriptors that may have more to read
         self._attention: set[Peer] = set()
         self._ticks = TickClock(clock.monotonic())
         self._next_check = self._next_ping = 0.0
@@ -83,7 +93,7 @@ class Loop:
             self._legs and self._clock.monotonic() < self._stopping + CLOSE_SECONDS
         ):
             try:
-                self._turn()
+                self.turn()
             except Exception:
                 # A fault of ours must not leave every call a dead line.
                 logger.exception("the engine failed; every call is handed back to its provider")
@@ -94,30 +104,64 @@ class Loop:
     def close(self) -> None:
         """Give the descriptors back. Only after the thread has ended, since others may wake it."""
         self._bell.close()
-        self._sockets.close()
+        self._ready.close()
         self._wake_in.close()
         self._wake_out.close()
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
         """Wait for a request or the next read, whichever is first, and do what is due."""
         if self._bell.select(self._patience()):
             self._drain_requests()
         at = self._clock.monotonic()
-        for key, mask in self._sockets.select(0) if self._legs else ():
-            if mask & selectors.EVENT_READ:
-                self._read(key.data, at)
-            if mask & selectors.EVENT_WRITE:
-                key.data.write()
-                self._attention.add(key.data)
-        if len(self._exchange):
-            if self._ticks.due(self._clock.monotonic()):
-                self._exchange.tick(self._clock.monotonic())
-        else:
+        if self._legs:
+            self._serve(at)
+        if not len(self._exchange):
+            self._take()
             self._ticks.restart(at)
+        elif self._ticks.due(self._clock.monotonic()):
+            self._take()
+            self._exchange.tick(self._clock.monotonic())
         if at >= self._next_check:
             self._next_check = at + 1.0
             self._check(at)
         self._attend()
+
+    def _serve(self, at: float) -> None:
+        """Read what can be read, a bounded piece of each socket, and write what can be written."""
+        events = self._ready.poll()
+        if self._unread:
+            # Each once, or what a socket gives now could overtake what it gave just before.
+            self._unread.difference_update([fd for fd, _ in events])
+            events += [(fd, READ) for fd in self._unread]
+            self._unread.clear()
+        seats, keep = self._seats, self._intake.keep
+        for fd, what in events:
+            seat = seats.get(fd)
+            if seat is None:
+                continue
+            peer, leg = seat
+            if what != READ and not self._more_than_read(peer, fd, what):
+                continue
+            data = peer.receive(at)
+            if len(data) == READ_BYTES:
+                self._unread.add(fd)
+            if data and not keep(peer, leg, data, at):
+                self._read(peer, leg, data, at)
+
+    def _take(self) -> None:
+        """Act on what the sockets gave since the last tick."""
+        for peer, leg, data, at in self._intake.take():
+            self._read(peer, leg, data, at)
+
+    def _more_than_read(self, peer: Peer, fd: int, what: int) -> bool:
+        """Act on the rarer things that happen to a socket; whether it is to be read as well."""
+        if what & WRITE:
+            peer.write()
+            self._attention.add(peer)
+        if what & ~(READ | WRITE):
+            # The end is behind what is still to be read, and is not announced again.
+            self._unread.add(fd)
+        return what != WRITE
 
     def _patience(self) -> float | None:
         if not self._legs:
@@ -139,10 +183,8 @@ class Loop:
                     self._adopt(request)
                 case HangUp():
                     self._hang_up(request)
-                case Move(call_id, room_id, participant):
-                    for peer, leg in self._legs.items():
-                        if leg.spec.call_id == call_id and peer.closing is None:
-                            self._exchange.move(leg, room_id, participant)
+                case Move():
+                    self._move(request)
                 case Ask():
                     self._reply(request)
                 case Stop():
@@ -154,7 +196,7 @@ class Loop:
         spec = request.spec
         try:
             peer = Peer(request.sock, self._clock, self._attention)
-            self._sockets.register(request.sock, selectors.EVENT_READ, peer)
+            self._ready.add(request.sock.fileno())
         except (OSError, ValueError) as error:
             # A descriptor that is no good must not cost the other calls theirs.
             request.sock.close()
@@ -163,7 +205,8 @@ class Loop:
                 LegClosed(spec.call_id, spec.leg_id, None, detail, {}, self._clock.now())
             )
             return
-        self._legs[peer] = self._exchange.open(spec, peer)
+        leg = self._legs[peer] = self._exchange.open(spec, peer)
+        self._seats[request.sock.fileno()] = peer, leg
 
     def _hang_up(self, request: HangUp) -> None:
         for peer, leg in self._legs.items():
@@ -171,6 +214,11 @@ class Loop:
             if leg.spec.call_id == request.call_id and same_leg and peer.closing is None:
                 leg.leave(request.text)
                 peer.hang_up(1000, request.text, request.reason)
+
+    def _move(self, request: Move) -> None:
+        for peer, leg in self._legs.items():
+            if leg.spec.call_id == request.call_id and peer.closing is None:
+                self._exchange.move(leg, request.room_id, request.participant, request.session_id)
 
     def _reply(self, request: Ask) -> None:
         wanted = set(request.call_ids)
@@ -182,10 +230,9 @@ class Loop:
                 found[call_id] = leg.stats()
         request.reply.put(found)
 
-    def _read(self, peer: Peer, at: float) -> None:
-        leg = self._legs[peer]
+    def _read(self, peer: Peer, leg: Leg, data: bytes, at: float) -> None:
         try:
-            for message in peer.read(at):
+            for message in peer.messages(data):
                 self._exchange.message(leg, message, at)
         except RemoteError as error:
             peer.hang_up(error.close_code, error.message, EndReason.PROTOCOL_ERROR)
@@ -205,11 +252,12 @@ class Loop:
             if peer.ended:
                 self._forget(peer)
                 continue
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.wants_write else 0)
-            self._sockets.modify(peer.sock, events, peer)
+            self._ready.watch_writing(peer.sock.fileno(), peer.wants_write)
 
     def _forget(self, peer: Peer) -> None:
-        self._sockets.unregister(peer.sock)
+        fd = peer.sock.fileno()
+        self._ready.remove(fd)
+        del self._seats[fd]
         peer.sock.close()
         self._exchange.close(self._legs.pop(peer), peer.reason, peer.detail)
 
@@ -234,6 +282,8 @@ class Loop:
     def _start_over(self) -> None:
         """Forget a state that cannot be trusted any more, starting with the exchange."""
         self._exchange = Exchange(self._clock, self._reports.put)
+        self._intake = Intake(self._exchange.bank)
+        self._unread.clear()
         for peer in list(self._legs):
             peer.hang_up(1011, "", None)
             self._forget(peer)

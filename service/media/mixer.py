@@ -31,9 +31,13 @@ class Seating:
                 self._blocks.append((start, stop, size))
             start = stop
 
-    def mix(self, heard: Samples) -> Samples:
-        """``heard`` has one row of samples per leg; so has the answer, what each is to hear."""
+    def mix(self, heard: Samples) -> tuple[Samples, Sequence[int]]:
+        """``heard`` has one row of samples per leg; so has the answer, what each is to hear.
+
+        With it come the rows in which the sum was too loud for 16 bits.
+        """
         mixed = np.zeros_like(heard)
+        clipped: list[int] = []
         for start, stop, size in self._blocks:
             rooms = heard[start:stop].reshape(-1, size, heard.shape[1])
             to_hear = mixed[start:stop].reshape(rooms.shape)
@@ -41,6 +45,8 @@ class Seating:
                 to_hear[:, 0], to_hear[:, 1] = rooms[:, 1], rooms[:, 0]
             elif size > 2:
                 others = rooms.sum(axis=1, dtype=np.int32, keepdims=True) - rooms
-                np.clip(others, -32_768, 32_767, out=others)
-                to_hear[:] = others
-        return mixed
+                to_hear[:] = within = np.clip(others, -32_768, 32_767)
+                if not np.array_equal(within, others):
+                    rows = (within != others).any(axis=2).ravel()
+                    clipped += (start + np.flatnonzero(rows)).tolist()
+        return mixed, clipped

@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from binascii import b2a_base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from service.errors import RemoteError
 from service.media import websocket
@@ -49,12 +48,13 @@ class Peer:
         """Since when the socket has taken nothing of what is queued."""
         self.peer_code: int | None = None
         """The code of the peer's close frame, where it closed first."""
+        self.kept = 0
+        """Reads of this socket that are kept until the next tick."""
         self._clock = clock
         self._attention = attention
-        self._connection = Connection()
+        self.connection = Connection()
+        """What has come in frames that are not finished."""
         self._queue = SendQueue()
-        self._prefix = self._suffix = self._audio_head = b""
-        self._audio_size = 0
 
     @property
     def dropped(self) -> int:
@@ -64,30 +64,27 @@ class Peer:
     def wants_write(self) -> bool:
         return bool(self._queue)
 
-    def read(self, at: float) -> Iterable[bytes]:
-        """The text messages that have arrived; answers pings and the close handshake.
+    def receive(self, at: float) -> bytes:
+        """What has come, up to ``READ_BYTES``; nothing where nothing has, or the socket is lost."""
+        try:
+            data = self.sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return b""
+        except OSError as error:
+            self._lose(f"{LOST}: {error.strerror}")
+            return b""
+        if not data:
+            self._lose(f"{LOST}: the peer closed it without a close frame")
+        self.last_read = at
+        return data
+
+    def messages(self, data: bytes) -> Iterator[bytes]:
+        """The text messages in what was received; answers pings and the close handshake.
 
         Raises ``RemoteError``, also while the messages are looked at one by one, where the peer
         breaks RFC 6455 or sends binary messages.
         """
-        try:
-            data = self.sock.recv(READ_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return ()
-        except OSError as error:
-            self._lose(f"{LOST}: {error.strerror}")
-            return ()
-        if not data:
-            self._lose(f"{LOST}: the peer closed it without a close frame")
-            return ()
-        self.last_read = at
-        text = self._connection.sole_text(data)
-        if text is None:
-            return self._messages(data)
-        return () if self.closing is not None else (text,)
-
-    def _messages(self, data: bytes) -> Iterator[bytes]:
-        for opcode, payload in self._connection.receive(data):
+        for opcode, payload in self.connection.receive(data):
             if opcode == Opcode.CLOSE:
                 self._closed_by_peer(payload)
             elif self.closing is not None:
@@ -95,7 +92,7 @@ class Peer:
             elif opcode == Opcode.TEXT:
                 yield payload
             elif opcode == Opcode.PING:
-                self._send(websocket.frame(Opcode.PONG, payload), audio=False)
+                self._send(websocket.frame(Opcode.PONG, payload))
             elif opcode == Opcode.BINARY:
                 raise RemoteError("Binary messages are not understood here.", close_code=1003)
 
@@ -114,26 +111,19 @@ class Peer:
 
     def text(self, message: bytes) -> None:
         if self.closing is None:
-            self._send(websocket.frame(Opcode.TEXT, message), audio=False)
+            self._send(websocket.frame(Opcode.TEXT, message))
 
     def ping(self) -> None:
         if self.closing is None:
-            self._send(websocket.frame(Opcode.PING, b""), audio=False)
+            self._send(websocket.frame(Opcode.PING, b""))
 
-    def prepare(self, prefix: bytes, suffix: bytes) -> None:
-        self._prefix, self._suffix = prefix, suffix
-        self._audio_size = 0
+    def around(self, prefix: bytes, suffix: bytes, length: int) -> tuple[bytes, bytes]:
+        size = len(prefix) + length + len(suffix)
+        return websocket.header(Opcode.TEXT, size) + prefix, suffix
 
-    def audio(self, payload: bytes) -> None:
-        if self.closing is not None:
-            return
-        encoded = b2a_base64(payload, newline=False)
-        if self._audio_size != len(encoded):
-            # The frames of a leg are all of one length, so that their header is made once.
-            self._audio_size = len(encoded)
-            length = len(self._prefix) + len(encoded) + len(self._suffix)
-            self._audio_head = websocket.header(Opcode.TEXT, length) + self._prefix
-        self._send(self._audio_head + encoded + self._suffix, audio=True)
+    def audio(self, frame: bytes) -> None:
+        if self.closing is None:
+            self._send(frame, audio=True)
 
     def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
         """Begin the close handshake; what was queued before is still written."""
@@ -141,7 +131,7 @@ class Peer:
             self.closing = self._clock.monotonic()
             self.reason = reason
             self.detail = text or (reason.value if reason else "closed")
-            self._send(websocket.close_frame(code, text), audio=False)
+            self._send(websocket.close_frame(code, text))
 
     def abort(self, detail: str) -> None:
         """Give the socket up without a handshake, and without keeping what was not written."""
@@ -150,7 +140,7 @@ class Peer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._lose(detail)
 
-    def _send(self, data: bytes, *, audio: bool) -> None:
+    def _send(self, data: bytes, *, audio: bool = False) -> None:
         if self.ended:
             return
         sent = 0
@@ -177,7 +167,7 @@ class Peer:
         if self.closing is None:
             self.peer_code = code
             self.detail = f"closed by the peer with code {code}"
-            self._send(websocket.close_frame(code), audio=False)
+            self._send(websocket.close_frame(code))
         self._end()
 
     def _lose(self, detail: str) -> None:

@@ -30,11 +30,15 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Take the call's legs to another room, as ``participant``, on the sockets they have."""
+    """Take the call's legs to another room, as ``participant``, on the sockets they have.
+
+    ``session_id`` is the session that goes on there, where the room is not known to the engine.
+    """
 
     call_id: str
     room_id: str
     participant: Participant
+    session_id: str | None
 
 
 @dataclass(frozen=True, slots=True)

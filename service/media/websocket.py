@@ -43,9 +43,11 @@ _SENDABLE = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 
 class Connection:
     """What one peer has sent so far: an unfinished frame and an unfinished message."""
 
-    __slots__ = ("_buffer", "_closed", "_fragments", "_opcode", "_size")
+    __slots__ = ("_buffer", "_closed", "_fragments", "_opcode", "_size", "at_rest")
 
     def __init__(self) -> None:
+        self.at_rest = True
+        """Whether no frame and no message is unfinished, and more may come."""
         self._buffer = b""
         self._opcode: int | None = None
         self._fragments: list[bytes] = []
@@ -56,16 +58,14 @@ class Connection:
         """The payload, where ``data`` is one text message in one frame, as audio comes.
 
         ``None`` where it is anything else, shorter than 126 bytes or not ASCII: ``receive`` reads
-        everything, this included. Nothing is taken in then.
+        everything, this included. Nothing is taken in.
         """
         if (
             len(data) < 134
             or data[0] != 0x81
             or data[1] != 0xFE
             or len(data) - 8 != data[2] << 8 | data[3]
-            or self._buffer
-            or self._opcode is not None
-            or self._closed
+            or not self.at_rest
         ):
             return None
         payload = apply_mask(data[8:], data[4:8])
@@ -77,6 +77,7 @@ class Connection:
         Text payloads are valid UTF-8, close payloads are well formed. Raises ``RemoteError``
         with the close code the peer deserves. Nothing that follows a close frame is read.
         """
+        self.at_rest = False
         if self._buffer:
             # Emptied at once: after an error the rest of this frame must not precede what follows.
             data, self._buffer = self._buffer + data, b""
@@ -116,6 +117,7 @@ class Connection:
             if message is not None:
                 yield message
         self._buffer = data[position:] if position < end and not self._closed else b""
+        self.at_rest = not self._buffer and self._opcode is None and not self._closed
 
     def _check_header(self, first: int, second: int) -> None:
         opcode = first & 0x0F

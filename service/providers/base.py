@@ -1,4 +1,4 @@
-"""What every phone provider does: read a voice webhook and answer it with markup.
+"""What every phone provider does: check a voice webhook, read it and answer it with markup.
 
 A provider is a stateless value; what it learns during a call lives in the ``Wire`` that it makes
 for each media socket.
@@ -7,14 +7,21 @@ for each media socket.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
+from urllib.parse import parse_qsl
 from xml.etree.ElementTree import Element, tostring
 
 from service.errors import RemoteError
 from service.model import Refusal
 from service.providers.numbers import e164
+from service.providers.signatures import Credential, Secrets, Use
+from service.times import Millis
 from service.wire import Wire
+
+KEY_SECONDS = 10
+"""How long a caller may take to press the first key, and on most providers each one after it."""
 
 MAX_FIELD = 256
 """Characters kept of a caller or callee, and allowed in a call id."""
@@ -22,17 +29,49 @@ MAX_FIELD = 256
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """The parameters of a request, from its query or its form: in order, repeats kept.
+    """One request of a provider: what it says, and all that its signature may cover.
 
-    ``query`` has those of the query again, which our own addresses may hold.
+    ``form`` are the parameters of the body, in order, repeats kept. ``url`` is the public one, with
+    path and query as they came, percent-encoding included; that of a WebSocket upgrade begins with
+    ``ws``.
     """
 
-    params: tuple[tuple[str, str], ...]
-    query: tuple[tuple[str, str], ...] = ()
+    form: tuple[tuple[str, str], ...] = ()
+    url: str = ""
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        query = self.url.partition("#")[0].partition("?")[2]
+        return tuple(parse_qsl(query, keep_blank_values=True))
+
+    @property
+    def params(self) -> tuple[tuple[str, str], ...]:
+        """What the provider says: its form, or its query where it sends no form.
+
+        Never both: Telnyx signs the body alone, and what somebody has added to the URL of a signed
+        request must not count.
+        """
+        return self.form or self.query
+
+    @property
+    def is_upgrade(self) -> bool:
+        return self.url.startswith("ws")
 
     def get(self, name: str) -> str | None:
         """The first value of ``name``."""
         return next((value for key, value in self.params if key == name), None)
+
+    def ours(self, name: str) -> str | None:
+        """The value of a parameter that was put into the URL here, whatever the provider says."""
+        return next((value for key, value in self.query if key == name), None)
+
+    def header(self, name: str) -> str:
+        """The value of a header, whatever the case of its name; empty where there is none."""
+        wanted = name.lower()
+        return next((value for key, value in self.headers.items() if key.lower() == wanted), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +122,34 @@ class Provider(ABC):
     ``name`` is the name of the module. ``call_id_field``, ``cause_field`` and ``over_statuses`` say
     where a webhook names the call, why it ended and which of its statuses mean that it has;
     ``tells_progress`` whether its status also tells that the call has been answered.
+    ``credentials`` are what a connector may be given of the account; ``signs_upgrades`` says
+    whether the request that opens a media socket is signed too. ``speak_verb`` is its markup's word
+    for reading a text out.
     """
 
     name: ClassVar[str]
+    credentials: ClassVar[tuple[Credential, ...]]
+    signs_upgrades: ClassVar[bool] = True
     call_id_field: ClassVar[str] = "CallSid"
     cause_field: ClassVar[str] = "CallStatus"
+    speak_verb: ClassVar[str] = "Say"
     tells_progress: ClassVar[bool] = True
     over_statuses: ClassVar[frozenset[str]] = frozenset(
         ("completed", "busy", "no-answer", "failed", "canceled")
     )
+
+    def checks(self, secrets: Secrets) -> bool:
+        """Whether there is anything in ``secrets`` to check signatures with."""
+        return any(
+            Use.SIGNATURES in each.uses and secrets.get(each.name) for each in self.credentials
+        )
+
+    @abstractmethod
+    def verify(self, hook: Webhook, secrets: Secrets, now: Millis) -> None:
+        """Raise ``BadSignature`` unless the request is signed as ``secrets`` demand.
+
+        Where they hold nothing to check a signature with, none is asked for.
+        """
 
     def parse(self, hook: Webhook) -> Arrival | Notice:
         """What the webhook says. Raises ``RemoteError`` where it names no call.
@@ -129,11 +187,24 @@ class Provider(ABC):
         ``status_url`` is told how the stream fares.
         """
         stream = self.stream(media_url, ref, status_url)
-        if again is None:
-            return Markup.of(stream, Element("Hangup"))
-        redirect = Element("Redirect", method="POST")
-        redirect.text = again
-        return Markup.of(stream, redirect)
+        return Markup.of(stream, Element("Hangup") if again is None else _redirect(again))
+
+    def ask(self, prompt: str, digits: int, action: str) -> Markup:
+        """Have the caller press so many keys and send them to ``action``, or nothing after a while.
+
+        Providers go on with the markup where no key is pressed, so that it leads there as well.
+        """
+        gather = self.gather(digits, action)
+        gather.append(self._speak(prompt))
+        return Markup.of(gather, _redirect(action))
+
+    @abstractmethod
+    def gather(self, digits: int, action: str) -> Element:
+        """The verb that collects keys, up to so many or the hash key, around what is said."""
+
+    def digits(self, hook: Webhook) -> str:
+        """The keys that were pressed; empty where there were none."""
+        return hook.get("Digits") or ""
 
     @abstractmethod
     def stream(self, media_url: str, ref: str, status_url: str | None) -> Element:
@@ -147,6 +218,10 @@ class Provider(ABC):
         """End a call that has been answered."""
         return Markup.of(Element("Hangup"))
 
+    def dismiss(self, text: str) -> Markup:
+        """Say a last sentence to a caller who has been answered, and end the call."""
+        return Markup.of(self._speak(text), Element("Hangup"))
+
     def nothing(self) -> Markup:
         """The answer to a ``Notice``."""
         return Markup.of()
@@ -154,6 +229,17 @@ class Provider(ABC):
     @abstractmethod
     def wire(self) -> Wire:
         """A fresh state machine for one media socket."""
+
+    def _speak(self, text: str) -> Element:
+        verb = Element(self.speak_verb)
+        verb.text = text
+        return verb
+
+
+def _redirect(url: str) -> Element:
+    redirect = Element("Redirect", method="POST")
+    redirect.text = url
+    return redirect
 
 
 def _printable(value: str) -> str:

@@ -58,6 +58,8 @@ class PhoneWire(ABC):
     def __init__(self) -> None:
         self._lean = Lean(self.order_field)
         self.audio = self._lean.audio
+        self.kind = self._lean.kind
+        self.shape = self._lean.shape
         self._envelope: tuple[bytes, bytes] | None = None
         self._sample_bytes = 1
 

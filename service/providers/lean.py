@@ -10,7 +10,12 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
+
+from service.wire import Shape, Span
 
 TEXT = rb"[ !#-\[\]-~]*"
 """What a string may hold that needs no escapes and no second byte."""
@@ -31,19 +36,31 @@ PATIENCE = 50
 """Messages that may fail to match before another one is made the pattern: making one is slow."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """``number`` tells one pattern from another without a look at them."""
+
+    number: int
+    match: re.Pattern[bytes]
+
+
 class Lean:
     """``order_field`` names the number that counts the chunks, where a dialect needs it."""
 
-    __slots__ = ("_match", "_order_field", "_wait")
+    __slots__ = ("_order_field", "_pattern", "_wait")
 
     def __init__(self, order_field: bytes | None = None) -> None:
         self._order_field = order_field
-        self._match: re.Pattern[bytes] | None = None
+        self._pattern: Pattern | None = None
         self._wait = 0
+
+    def kind(self) -> int:
+        """The pattern's number; 0 where there is none."""
+        return self._pattern.number if self._pattern else 0
 
     def audio(self, message: bytes) -> tuple[bytes, int | None] | None:
         """Payload and order of a message that fits the pattern; ``None`` for all others."""
-        found = self._match.fullmatch(message) if self._match else None
+        found = self._pattern.match.fullmatch(message) if self._pattern else None
         if found is None:
             return None
         try:
@@ -61,9 +78,25 @@ class Lean:
             self._wait -= 1
             return
         self._wait = PATIENCE
-        self._match = self._pattern(message, encoded.encode())
+        self._pattern = self._generalised(message, encoded.encode())
 
-    def _pattern(self, message: bytes, encoded: bytes) -> re.Pattern[bytes] | None:
+    def shape(self, message: bytes) -> Shape | None:
+        """What fits this fits the pattern, because each value in it is of the same sort."""
+        found = self._pattern.match.fullmatch(message) if self._pattern else None
+        if found is None:
+            return None
+        start, stop = found.span("payload")
+        values = [*_values(message, 0, start - 1), *_values(message, stop + 1, len(message))]
+        return Shape(
+            sample=message,
+            payload=(start, stop),
+            order=found.span("order") if self._order_field else None,
+            digits=tuple(span for span, value in values if value["text"] is None),
+            bare=tuple(span for span, value in values if value["number"] and not value["quote"]),
+            texts=tuple(span for span, value in values if value["text"] is not None),
+        )
+
+    def _generalised(self, message: bytes, encoded: bytes) -> Pattern | None:
         quoted = b'"' + encoded + b'"'
         if len(message) - len(quoted) > MAX_AROUND:
             return None
@@ -82,17 +115,19 @@ class Lean:
     def _generalise(self, text: bytes) -> bytes:
         """A pattern for ``text`` with other values in it, but for those of ``TELLING`` fields."""
         parts, done = [], 0
-        for value in VALUE.finditer(text):
-            name = value["name"]
-            if name in TELLING:
-                continue
-            kind = "number" if value["text"] is None else "text"
-            parts.append(re.escape(text[done : value.start(kind)]))
-            parts.append(
-                b"(?P<order>%s)" % _like(value) if name == self._order_field else _like(value)
-            )
-            done = value.end(kind)
+        for (start, stop), value in _values(text, 0, len(text)):
+            like = _like(value)
+            parts.append(re.escape(text[done:start]))
+            parts.append(b"(?P<order>%s)" % like if value["name"] == self._order_field else like)
+            done = stop
         return b"".join(parts) + re.escape(text[done:])
+
+
+def _values(text: bytes, start: int, stop: int) -> Iterator[tuple[Span, re.Match[bytes]]]:
+    """The values between two places that may be others another time, and where they stand."""
+    for value in VALUE.finditer(text, start, stop):
+        if value["name"] not in TELLING:
+            yield value.span("number" if value["text"] is None else "text"), value
 
 
 def _like(value: re.Match[bytes]) -> bytes:
@@ -103,7 +138,10 @@ def _like(value: re.Match[bytes]) -> bytes:
     return b"[0-9]{1,18}" if value["quote"] else b"(?:0|[1-9][0-9]{0,17})"
 
 
+_numbers = count(1)
+
+
 @lru_cache(maxsize=256)
-def _compiled(pattern: bytes) -> re.Pattern[bytes]:
+def _compiled(pattern: bytes) -> Pattern:
     """Kept, because the calls of a provider all come to the same pattern, and making it is slow."""
-    return re.compile(pattern, re.DOTALL)
+    return Pattern(next(_numbers), re.compile(pattern, re.DOTALL))

@@ -17,22 +17,12 @@ def e164(text: str) -> str:
     not numbers and stay as they are.
     """
     text = text.strip()
-    number = _parsed(text)
-    if number is None:
-        return text
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-
-
-def is_international(text: str) -> bool:
-    """Whether ``text`` is an international number, with its plus sign or without."""
-    return _parsed(text) is not None
-
-
-def _parsed(text: str) -> phonenumbers.PhoneNumber | None:
     if not _DIGITS.fullmatch(text):
-        return None
+        return text
     try:
         number = phonenumbers.parse("+" + text.removeprefix("+"))
     except phonenumbers.NumberParseException:
-        return None
-    return number if phonenumbers.is_possible_number(number) else None
+        return text
+    if not phonenumbers.is_possible_number(number):
+        return text
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

@@ -1,7 +1,9 @@
 """Plivo: XML and Audio Streaming.
 
 https://plivo.com/docs/voice/xml/audio-streaming
+https://plivo.com/docs/voice/xml/input
 https://plivo.com/docs/voice-agents/audio-streaming/concepts/audio-streaming-reference
+https://plivo.com/docs/voice/concepts/signature-validation
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ import re
 from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
-from service.errors import RemoteError
+from service.errors import BadSignature, RemoteError
 from service.model import Refusal
-from service.providers.base import Markup, Provider, Webhook
+from service.providers.base import KEY_SECONDS, Markup, Provider, Webhook
 from service.providers.dialect import PhoneWire, encoding
 from service.providers.messages import (
     Document,
@@ -22,6 +24,15 @@ from service.providers.messages import (
     section,
     text,
 )
+from service.providers.signatures import (
+    Credential,
+    Secrets,
+    Use,
+    hmac_base64,
+    matches,
+    with_scheme,
+)
+from service.times import Millis
 from service.wire import SAMPLE_RATE, Complaint, Encoding, Event, Flushed, Played, Started
 
 MULAW = "audio/x-mulaw"
@@ -34,11 +45,39 @@ STREAM_SECONDS = 86_400
 """The longest stream that Plivo allows; how long a call may last is decided elsewhere."""
 
 
+V2, V3 = "X-Plivo-Signature-V2", "X-Plivo-Signature-V3"
+
+
 class Plivo(Provider):
     name = "plivo"
+    credentials = (
+        Credential(
+            "authId",
+            secret=False,
+            uses=frozenset((Use.API,)),
+            shape=re.compile("[MS]A[A-Z0-9]{18}"),
+            expected="must be MA or SA and 18 capital letters or digits",
+        ),
+        Credential("authToken", secret=True, uses=frozenset((Use.SIGNATURES, Use.API))),
+    )
     call_id_field = "CallUUID"
     cause_field = "HangupCause"
+    speak_verb = "Speak"
     over_statuses = frozenset(("completed", "busy", "no-answer", "failed", "timeout", "cancel"))
+
+    def verify(self, hook: Webhook, secrets: Secrets, now: Millis) -> None:
+        tokens = secrets.get("authToken")
+        if not tokens:
+            return
+        # V2 does not cover what the request says, so it counts only where V3 was not sent.
+        version = V3 if _signatures(hook, V3) else V2
+        sent, nonce = _signatures(hook, version), hook.header(f"{version}-Nonce")
+        if not (sent and nonce):
+            raise BadSignature(f"{V3} or its nonce is missing.")
+        texts = _signed_by_v3(hook, nonce) if version == V3 else _signed_by_v2(hook, nonce)
+        expected = [hmac_base64(token, text, "sha256") for token in tokens for text in texts]
+        if not matches(sent, expected):
+            raise BadSignature(f"{version} was made with another authToken or for another URL.")
 
     def is_over(self, hook: Webhook) -> bool:
         # Without a hangup_url Plivo posts the hang-up to the answer URL; a stream in the answer
@@ -62,12 +101,57 @@ class Plivo(Provider):
         stream.text = media_url
         return stream
 
+    def gather(self, digits: int, action: str) -> Element:
+        # Without log="false" Plivo would write the keys into its own logs, and its pause between
+        # two keys is 2 seconds if nothing is said about it.
+        return Element(
+            "GetDigits",
+            action=action,
+            method="POST",
+            numDigits=str(digits),
+            timeout=str(KEY_SECONDS),
+            digitTimeout=str(KEY_SECONDS),
+            finishOnKey="#",
+            retries="1",
+            redirect="true",
+            log="false",
+        )
+
     def refuse(self, reason: Refusal) -> Markup:
         # Plivo has no Reject verb; a Hangup with a reason, standing first, does not answer.
         return Markup.of(Element("Hangup", reason=reason))
 
     def wire(self) -> PlivoWire:
         return PlivoWire()
+
+
+def _signatures(hook: Webhook, version: str) -> list[str]:
+    """Signatures of the number's account and of the main account: one for each active token."""
+    names = (version, version.replace("-V", "-Ma-V"))
+    values = [value for name in names for value in hook.header(name).split(",")]
+    return [value.strip() for value in values if value.strip()]
+
+
+def _signed_by_v2(hook: Webhook, nonce: str) -> list[str]:
+    return [url.partition("?")[0] + nonce for url in _urls(hook)]
+
+
+def _signed_by_v3(hook: Webhook, nonce: str) -> list[str]:
+    """The URL with its query decoded and sorted; a form follows after a dot, or after a question
+    mark where there is no query.
+    """
+    query = "&".join(f"{name}={value}" for name, value in sorted(hook.query))
+    form = "".join(name + value for name, value in sorted(hook.form))
+    asked = f"?{query}" if query or hook.form else ""
+    said = "." + form if query and hook.form else form
+    return [f"{url.partition('?')[0]}{asked}{said}.{nonce}" for url in _urls(hook)]
+
+
+def _urls(hook: Webhook) -> list[str]:
+    """An upgrade is signed with http in the place of ws on live calls, which nothing documents."""
+    if not hook.is_upgrade:
+        return [hook.url]
+    return [hook.url, *(with_scheme(hook.url, scheme) for scheme in ("http", "https"))]
 
 
 class PlivoWire(PhoneWire):

@@ -1,17 +1,24 @@
 """Telnyx: TeXML and media streaming.
 
 https://developers.telnyx.com/docs/voice/programmable-voice/texml-verbs/stream
+https://developers.telnyx.com/docs/voice/programmable-voice/texml-verbs/gather
 https://developers.telnyx.com/docs/voice/programmable-voice/media-streaming
+https://developers.telnyx.com/development/api-fundamentals/webhooks/receiving-webhooks
 """
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
 from collections.abc import Mapping
 from xml.etree.ElementTree import Element, SubElement
 
-from service.errors import RemoteError
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from service.errors import BadSignature, RemoteError
 from service.model import Refusal
-from service.providers.base import Markup, Provider
+from service.providers.base import KEY_SECONDS, Markup, Provider, Webhook
 from service.providers.dialect import PhoneWire, encoding
 from service.providers.messages import (
     Document,
@@ -21,6 +28,8 @@ from service.providers.messages import (
     symbol,
     text,
 )
+from service.providers.signatures import Credential, Secrets, Use
+from service.times import Millis
 from service.wire import SAMPLE_RATE, Complaint, Encoding, Event, Played, Started
 
 PCMU = "pcmu"
@@ -34,11 +43,51 @@ ENCODINGS: Mapping[str, Encoding] = {
 }
 
 
+SIGNATURE, TIMESTAMP = "telnyx-signature-ed25519", "telnyx-timestamp"
+
+TOLERANCE_SECONDS = 300
+"""How far the clock of a signature may be from ours, as in Telnyx's own libraries."""
+
+
 class Telnyx(Provider):
     name = "telnyx"
+    credentials = (
+        Credential(
+            "publicKey",
+            secret=False,
+            uses=frozenset((Use.SIGNATURES,)),
+            shape=re.compile("[A-Za-z0-9+/]{43}="),
+            expected="must be 32 bytes in base64, as the portal shows the public key",
+        ),
+        Credential("apiKey", secret=True, uses=frozenset((Use.API,))),
+        # The account and the TeXML application that calls are placed by.
+        Credential("accountSid", secret=False, uses=frozenset((Use.API,))),
+        Credential("applicationId", secret=False, uses=frozenset((Use.API,))),
+    )
+    signs_upgrades = False
 
     # The documented first request of a call that can still be rejected says in-progress already.
     tells_progress = False
+
+    def verify(self, hook: Webhook, secrets: Secrets, now: Millis) -> None:
+        keys = secrets.get("publicKey")
+        if not keys or hook.is_upgrade:
+            return
+        sent, timestamp = hook.header(SIGNATURE), hook.header(TIMESTAMP)
+        if not (sent and timestamp):
+            raise BadSignature(f"{SIGNATURE} or {TIMESTAMP} is missing.")
+        if not re.fullmatch("[0-9]{1,12}", timestamp):
+            raise BadSignature(f"{TIMESTAMP} is not a number of seconds.")
+        if abs(now - int(timestamp) * 1000) > TOLERANCE_SECONDS * 1000:
+            raise BadSignature(f"{TIMESTAMP} is more than {TOLERANCE_SECONDS} s from our clock.")
+        # The signature covers the body and not the URL, so that a query proves nothing.
+        if hook.query and not hook.form:
+            raise BadSignature(
+                "Its parameters are in the URL, which Telnyx does not sign: use POST."
+            )
+        text = timestamp.encode() + b"|" + hook.body
+        if not any(_is_signed(text, sent, key) for key in keys):
+            raise BadSignature(f"{SIGNATURE} was made with another key or for another body.")
 
     def stream(self, media_url: str, ref: str, status_url: str | None) -> Element:
         # Connect, because Start would go on at once and Pause holds a call for 180 s only. In the
@@ -61,11 +110,32 @@ class Telnyx(Provider):
         SubElement(stream, "Parameter", name="ref", value=ref)
         return connect
 
+    def gather(self, digits: int, action: str) -> Element:
+        # There is no method here: the action is asked by the method of the application.
+        return Element(
+            "Gather",
+            input="dtmf",
+            action=action,
+            numDigits=str(digits),
+            timeout=str(KEY_SECONDS),
+            finishOnKey="#",
+        )
+
     def refuse(self, reason: Refusal) -> Markup:
         return Markup.of(Element("Reject", reason=reason))
 
     def wire(self) -> TelnyxWire:
         return TelnyxWire()
+
+
+def _is_signed(text: bytes, signature: str, key: str) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(b64decode(key)).verify(
+            b64decode(signature, validate=True), text
+        )
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 class TelnyxWire(PhoneWire):

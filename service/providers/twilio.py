@@ -1,26 +1,78 @@
 """Twilio: TwiML and Media Streams.
 
 https://www.twilio.com/docs/voice/twiml/stream
+https://www.twilio.com/docs/voice/twiml/gather
 https://www.twilio.com/docs/voice/media-streams/websocket-messages
+https://www.twilio.com/docs/usage/webhooks/webhooks-security
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element, SubElement
 
+from service.errors import BadSignature
 from service.model import Refusal
-from service.providers.base import Markup, Provider
+from service.providers.base import KEY_SECONDS, Markup, Provider, Webhook
 from service.providers.dialect import PhoneWire, encoding
 from service.providers.messages import Document, optional_section, optional_text, section, text
+from service.providers.signatures import (
+    Credential,
+    Secrets,
+    Use,
+    hmac_base64,
+    matches,
+    sha256,
+    with_and_without_port,
+    with_scheme,
+)
+from service.times import Millis
 from service.wire import Encoding, Event, Played, Started
 
 MULAW = "audio/x-mulaw"
 ENCODINGS: Mapping[str, Encoding] = {MULAW: Encoding.MULAW}
 
 
+SIGNATURE = "X-Twilio-Signature"
+
+# With a SharedKey in the place of the auth token, Twilio says here that it used the second one.
+SETTINGS = "X-Twilio-Webhooks-Signature-Settings"
+ALGORITHMS: Mapping[str, str] = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
+
+
 class Twilio(Provider):
     name = "twilio"
+    credentials = (
+        Credential(
+            "accountSid",
+            secret=False,
+            uses=frozenset((Use.API,)),
+            shape=re.compile("AC[0-9a-fA-F]{32}"),
+            expected="must be AC and 32 hexadecimal digits",
+        ),
+        Credential("authToken", secret=True, uses=frozenset((Use.SIGNATURES, Use.API))),
+    )
+
+    def verify(self, hook: Webhook, secrets: Secrets, now: Millis) -> None:
+        accounts = secrets.get("accountSid")
+        if accounts and not hook.is_upgrade and hook.get("AccountSid") not in accounts:
+            raise BadSignature("AccountSid is not the accountSid of the connector.")
+        tokens = secrets.get("authToken")
+        if not tokens:
+            return
+        sent = hook.header(SIGNATURE)
+        if not sent:
+            raise BadSignature(f"{SIGNATURE} is missing.")
+        algorithm = ALGORITHMS.get(_algorithm(hook.header(SETTINGS)))
+        if algorithm is None:
+            raise BadSignature(f"{SETTINGS} names an algorithm that is not known.")
+        fields = _signed_fields(hook)
+        expected = [
+            hmac_base64(token, url + fields, algorithm) for token in tokens for url in _urls(hook)
+        ]
+        if not matches([sent], expected):
+            raise BadSignature(f"{SIGNATURE} was made with another authToken or for another URL.")
 
     def stream(self, media_url: str, ref: str, status_url: str | None) -> Element:
         # The reference is in the path and repeated here, because Twilio drops query strings.
@@ -31,11 +83,54 @@ class Twilio(Provider):
         SubElement(stream, "Parameter", name="ref", value=ref)
         return connect
 
+    def gather(self, digits: int, action: str) -> Element:
+        return Element(
+            "Gather",
+            input="dtmf",
+            action=action,
+            method="POST",
+            numDigits=str(digits),
+            timeout=str(KEY_SECONDS),
+            finishOnKey="#",
+        )
+
     def refuse(self, reason: Refusal) -> Markup:
         return Markup.of(Element("Reject", reason=reason))
 
     def wire(self) -> TwilioWire:
         return TwilioWire()
+
+
+def _urls(hook: Webhook) -> Iterator[str]:
+    """What Twilio may have signed for this URL: with its port or without, and for an upgrade in
+    either scheme, with or without a slash at the end. All need the secret, so that all may pass.
+    """
+    urls = [hook.url]
+    if hook.is_upgrade:
+        urls.append(with_scheme(hook.url, "https" if hook.url.startswith("wss") else "http"))
+        urls += [f"{url}/" for url in urls]
+    for url in urls:
+        yield from with_and_without_port(url)
+
+
+def _signed_fields(hook: Webhook) -> str:
+    """What follows the URL: the form. Any other body is covered by a hash of it in the URL."""
+    if hook.form and "json" not in hook.header("Content-Type").lower():
+        return "".join(name + value for name, value in sorted(set(hook.form)))
+    digest = next((value for name, value in hook.query if name == "bodySHA256"), None)
+    if digest is None and hook.body:
+        raise BadSignature("The body is not covered: the URL holds no bodySHA256.")
+    if digest is not None and not matches([digest], [sha256(hook.body)]):
+        raise BadSignature("bodySHA256 is the hash of another body.")
+    return ""
+
+
+def _algorithm(settings: str) -> str:
+    for part in settings.split(","):
+        name, _, value = part.partition("=")
+        if name.strip() == "algorithm" and value.strip():
+            return value.strip().upper()
+    return "HMAC_SHA1"
 
 
 class TwilioWire(PhoneWire):

@@ -65,6 +65,8 @@ class WebSocketWire:
         self._started = False
         self._lean = Lean()
         self.audio = self._lean.audio
+        self.kind = self._lean.kind
+        self.shape = self._lean.shape
 
     def receive(self, message: bytes) -> list[Event]:
         document = decode(message)

@@ -70,6 +70,8 @@ class Dialect(ABC):
     """Whether marks that a clear has overtaken are returned, or forgotten."""
     buffer_seconds: ClassVar[float] = 600.0
     """How much audio may wait to be played; more is discarded."""
+    account: str
+    """The account that the number belongs to."""
 
     def __init__(self, caller: str, callee: str, clock: Clock) -> None:
         self.caller = caller
@@ -110,6 +112,10 @@ class Dialect(ABC):
     @abstractmethod
     def redirected(self) -> dict[str, str]:
         """Form fields of the request that a ``<Redirect>`` makes."""
+
+    def gathered(self, keys: str) -> dict[str, str]:
+        """Form fields of the request that a caller's keys make."""
+        return {**self.redirected(), "Digits": keys}
 
     def hung_up(self) -> dict[str, str] | None:
         """Form fields that tell the webhook of the end of the call, where this provider does."""

@@ -26,6 +26,7 @@ from service.simulator.faults import Faults
 from service.simulator.markup import Stream
 from service.simulator.mouth import Mouth
 from service.simulator.report import Tally
+from service.simulator.signing import Signer
 from service.simulator.timeline import Timeline
 from service.times import Clock
 
@@ -36,13 +37,16 @@ PING_EVERY, PING_FROM = 50, 10
 FRAME_SECONDS = FRAME / RATE
 
 
-def dial(stream: Stream, attempts: int) -> AbstractContextManager[ClientConnection]:
+def dial(
+    stream: Stream, attempts: int, signer: Signer | None
+) -> AbstractContextManager[ClientConnection]:
     """Open the socket of ``stream``. Raises ``RemoteError`` with the last attempt's sentence."""
     why = ""
     for _ in range(attempts):
         try:
             return connect(
                 stream.url,
+                additional_headers=None if signer is None else signer.upgrade(stream.url),
                 compression=None,
                 # A proxy has no way to this machine's own loopback.
                 proxy=None if stream.is_local else True,

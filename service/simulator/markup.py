@@ -88,13 +88,39 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
+class Gather:
+    """Collect keys while ``prompt`` is said, and ask for more at ``url`` with what was pressed.
+
+    ``seconds`` is the wait for the first key; it passes in simulated time. Without any key the
+    markup goes on, except where ``answers_silence``.
+    """
+
+    url: str = field(repr=False)
+    method: str
+    max_keys: int
+    finish_on: str
+    seconds: int
+    prompt: tuple[Say | Play | Pause, ...]
+    answers_silence: bool = False
+
+    def collect(self, keys: str) -> str:
+        """What of the keys is sent: those before the finishing one, and no more than asked for."""
+        for place, key in enumerate(keys):
+            if key in self.finish_on:
+                return keys[:place]
+            if place + 1 == self.max_keys:
+                return keys[: place + 1]
+        return keys
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A verb this provider does not have, or that the simulator does not carry out."""
 
     name: str
 
 
-Verb: TypeAlias = Stream | Reject | Hangup | Say | Play | Pause | Redirect | Dial | Unknown
+Verb: TypeAlias = Stream | Reject | Hangup | Say | Play | Pause | Redirect | Dial | Gather | Unknown
 Reader: TypeAlias = Callable[[ET.Element], Verb]
 
 
@@ -171,6 +197,45 @@ def dial(number: str, shortest: int = 1) -> Reader:
         return Dial(text(children[0]), action, method)
 
     return read
+
+
+SPOKEN: Mapping[str, Reader] = {"Pause": pause, "Play": play, "Say": say}
+"""What Twilio and Telnyx say, alone and inside a question."""
+
+
+def gather(
+    element: ET.Element, readers: Mapping[str, Reader], *, answers_silence: bool = False
+) -> Gather:
+    """``readers`` are those of what may be said inside."""
+    action, method = element.get("action", ""), element.get("method", "POST")
+    if element.get("input", "dtmf") != "dtmf":
+        raise RemoteError(f"The simulator presses keys only: <{element.tag}> needs the input dtmf.")
+    if not action:
+        raise RemoteError(f"<{element.tag}> without an action would ask the same thing for ever.")
+    if method not in ("GET", "POST"):
+        raise RemoteError(f"<{element.tag}> has the method {method[:40]!r}, not GET or POST.")
+    prompt = []
+    for child in element:
+        verb = readers[child.tag](child) if child.tag in readers else None
+        if not isinstance(verb, Say | Play | Pause):
+            raise RemoteError(f"<{element.tag}> may not hold <{child.tag[:40]}>.")
+        prompt.append(verb)
+    return Gather(
+        url=action,
+        method=method,
+        max_keys=whole(element, "numDigits", 99),
+        finish_on=element.get("finishOnKey", "#"),
+        seconds=whole(element, "timeout", 5),
+        prompt=tuple(prompt),
+        answers_silence=answers_silence,
+    )
+
+
+def whole(element: ET.Element, name: str, default: int) -> int:
+    value = element.get(name, str(default))
+    if not (value.isascii() and value.isdigit() and len(value) < 6 and int(value)):
+        raise RemoteError(f"<{element.tag}> has the {name} {value[:40]!r}, not a number from 1.")
+    return int(value)
 
 
 def text(element: ET.Element) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import statistics
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import urljoin
 
 from websockets.sync.client import ClientConnection
@@ -22,11 +23,13 @@ from service.errors import RemoteError
 from service.simulator import dialects, leg, markup, sound
 from service.simulator.codec import FRAME, RATE, Samples
 from service.simulator.ear import Ear
+from service.simulator.handset import Handset
 from service.simulator.mouth import Mouth
 from service.simulator.plan import Plan
 from service.simulator.report import Ending, Report, Tally
 from service.simulator.requests import Requests
 from service.simulator.timeline import Event, Timeline
+from service.simulator.webhook import Request
 from service.times import Clock, SystemClock
 
 
@@ -35,8 +38,8 @@ class Phone:
 
     Events, in the order of a good call: ``webhook``, ``markup``, ``connecting``, ``connected``,
     ``start``, ``first-audio``, ``closed``, ``notice``, ``end``. Where they happen: ``refused``,
-    ``digit``, ``mark``, ``clear``, ``cut``, ``redirect``, ``dial``, ``dialled``, ``say``, ``play``,
-    ``status`` and ``problem``.
+    ``digit``, ``mark``, ``clear``, ``cut``, ``redirect``, ``gather``, ``dial``, ``dialled``,
+    ``say``, ``play``, ``status`` and ``problem``.
     """
 
     def __init__(self, plan: Plan, clock: Clock | None = None) -> None:
@@ -44,6 +47,8 @@ class Phone:
         self._clock = clock or SystemClock()
         self.dialect = dialects.of(plan.webhook_url)(plan.caller, plan.callee, self._clock)
         self.dialect.is_outbound = plan.is_outbound
+        self.dialect.account = plan.account or self.dialect.account
+        self._signer = plan.signer(self._clock)
         self._timeline = Timeline(self._clock)
         self._tally = Tally()
         self._mouth = Mouth(plan)
@@ -53,6 +58,7 @@ class Phone:
         self._leg: leg.Leg | None = None
         self._leg_lock = threading.Lock()
         self._hung_up = threading.Event()
+        self._handset = Handset(plan.pins, self._hung_up, self._timeline, self._tally)
         self._over = threading.Event()
         self._ending: Ending | None = None
         self._failure: str | None = None
@@ -60,6 +66,7 @@ class Phone:
         self._requests = Requests(
             plan,
             self.dialect,
+            self._signer,
             clock=self._clock,
             timeline=self._timeline,
             tally=self._tally,
@@ -151,30 +158,20 @@ class Phone:
         if self.plan.is_outbound and not requests.ring():
             return Ending.NOT_ANSWERED
         self._timeline.record("webhook")
-        verbs = requests.ask(self._url, self.dialect.webhook(), "POST")
+        verbs = requests.ask(Request(self._url, "POST", self.dialect.webhook()))
         try:
-            while not isinstance(outcome := self._follow(verbs), Ending):
-                verbs = self._go_on(outcome)
+            while isinstance(outcome := self._follow(verbs), Request):
+                if self._tally.redirects + self._tally.questions > self.plan.max_redirects:
+                    raise RemoteError(
+                        f"The markup redirected more than {self.plan.max_redirects} times."
+                    )
+                self._url = urljoin(self._url, outcome.url)
+                verbs = requests.ask_again(replace(outcome, url=self._url))
         finally:
             requests.say_goodbye()
         return outcome
 
-    def _go_on(self, verb: markup.Redirect | markup.Dial) -> Sequence[markup.Verb]:
-        """What the server says when the call goes on elsewhere, or has been somewhere else."""
-        if isinstance(verb, markup.Dial):
-            self._timeline.record("dial", verb.number)
-            over = self._hung_up.wait(self.plan.dial_seconds)
-            self._timeline.record("dialled", self.plan.dialled)
-            fields = self.dialect.dialled(self.plan.dialled, over=over)
-            return self._requests.ask_again(verb.action, fields, verb.method)
-        self._tally.redirects += 1
-        if self._tally.redirects > self.plan.max_redirects:
-            raise RemoteError(f"The markup redirected more than {self.plan.max_redirects} times.")
-        self._timeline.record("redirect")
-        self._url = urljoin(self._url, verb.url)
-        return self._requests.ask_again(self._url, self.dialect.redirected(), verb.method)
-
-    def _follow(self, verbs: Sequence[markup.Verb]) -> Ending | markup.Redirect | markup.Dial:
+    def _follow(self, verbs: Sequence[markup.Verb]) -> Ending | Request:
         for verb in verbs:
             if self._hung_up.is_set():
                 return Ending.CALLER_HUNG_UP
@@ -182,19 +179,24 @@ class Phone:
                 case markup.Stream():
                     if self._stream(verb):
                         return Ending.CALLER_HUNG_UP
-                case markup.Redirect() | markup.Dial():
-                    return verb
+                case markup.Redirect(url, method):
+                    self._tally.redirects += 1
+                    self._timeline.record("redirect")
+                    return Request(url, method, self.dialect.redirected())
+                case markup.Gather():
+                    keys = self._handset.press(verb)
+                    if keys or verb.answers_silence:
+                        return Request(verb.url, verb.method, self.dialect.gathered(keys))
+                case markup.Dial():
+                    over = self._handset.dial(verb, self.plan.dialled, self.plan.dial_seconds)
+                    fields = self.dialect.dialled(self.plan.dialled, over=over)
+                    return Request(verb.action, verb.method, fields)
                 case markup.Hangup():
                     return Ending.SERVER_HUNG_UP
                 case markup.Reject(reason):
                     return Ending(reason)
-                case markup.Say(text):
-                    self._tally.said.append(text)
-                    self._timeline.record("say", text)
-                case markup.Play():
-                    self._timeline.record("play")
-                case markup.Pause(seconds):
-                    self._hung_up.wait(seconds)
+                case markup.Say() | markup.Play() | markup.Pause():
+                    self._handset.hear(verb)
                 case markup.Unknown(name):
                     self._unknown(name)
         return Ending.CALLER_HUNG_UP if self._hung_up.is_set() else Ending.SERVER_HUNG_UP
@@ -210,7 +212,7 @@ class Phone:
         """Whether the caller hung up while streaming."""
         self._timeline.record("connecting", stream.origin)
         try:
-            dialled = leg.dial(stream, self.dialect.handshakes)
+            dialled = leg.dial(stream, self.dialect.handshakes, self._signer)
         except RemoteError as error:
             self._tally.complain(error.message)
             self._timeline.record("refused", error.message)
@@ -276,6 +278,7 @@ class Phone:
             marks_returned=tally.marks,
             clears=tally.clears,
             redirects=tally.redirects,
+            questions=tally.questions,
             said=tuple(tally.said),
             problems=tuple(tally.problems),
         )

@@ -10,6 +10,8 @@ from service.simulator import dialects, sound
 from service.simulator.base import Message
 from service.simulator.codec import Codec, Samples
 from service.simulator.faults import Faults
+from service.simulator.signing import SIGNERS, Signer
+from service.times import Clock, SystemClock
 
 ENDINGS = ("completed", "busy", "no-answer", "failed")
 """How dialling a number can end."""
@@ -21,12 +23,15 @@ CALLER, CALLEE = "+14155550100", "+14155550199"
 class Plan:
     """One call. ``seconds`` of ``None`` hangs up ``tail`` seconds after the sample's end.
 
-    ``codec`` is what the provider sends; ``None`` is what the markup asks for. ``loop`` plays the
-    sample again and again. Faults on the way to the server: each frame is delayed by up to
-    ``jitter_ms``, in order; ``drop_percent`` of the frames never arrive; ``shuffle`` lets frames
-    overtake each other, which only Telnyx does. ``seed`` repeats the same faults. ``patience`` is
-    for how many seconds a redirect is asked again while nothing listens, as behind a router that
-    holds requests while a server restarts.
+    ``pins`` are the keys pressed each time the markup asks for some, the last of them again and
+    again; without any the caller stays silent. ``codec`` is what the provider sends; ``None`` is
+    what the markup asks for. ``loop`` plays the sample again and again. Faults on the way to the
+    server: each frame is delayed by up to ``jitter_ms``, in order; ``drop_percent`` of the frames
+    never arrive; ``shuffle`` lets frames overtake each other, which only Telnyx does. ``seed``
+    repeats the same faults. ``patience`` is for how many seconds a redirect is asked again while
+    nothing listens, as behind a router that holds requests while a server restarts. ``signing_key``
+    is what the provider signs its requests with, which without one are unsigned, and ``account``
+    the account that they come from.
 
     ``dialled`` is how it ends when the markup dials on, after ``dial_seconds``. A call that
     ``is_outbound`` was placed through the provider: ``fares`` is what becomes of it, and
@@ -43,6 +48,7 @@ class Plan:
     seconds: float | None = None
     tail: float = 0.5
     digits: str = ""
+    pins: tuple[str, ...] = ()
     codec: Codec | None = None
     jitter_ms: float = 0.0
     drop_percent: float = 0.0
@@ -56,9 +62,12 @@ class Plan:
     status_url: str | None = field(default=None, repr=False)
     webhook_timeout: float = 15.0
     patience: float = 0.0
+    signing_key: str | None = field(default=None, repr=False)
+    account: str | None = None
 
     def __post_init__(self) -> None:
         dialect = dialects.of(self.webhook_url)
+        self.signer(SystemClock())
         if self.codec is not None and self.codec not in dialect.codecs:
             allowed = " or ".join(dialect.codecs)
             raise Invalid(f"codec must be {allowed} on {dialect.name}, not {self.codec}.")
@@ -66,6 +75,8 @@ class Plan:
             raise Invalid("shuffle is only for telnyx: the others keep frames in order.")
         if not re.fullmatch("[0-9*#A-D]*", self.digits):
             raise Invalid("digits may only hold 0 to 9, *, # and A to D.")
+        if not all(re.fullmatch("[0-9*#]*", pin) for pin in self.pins):
+            raise Invalid("pins may only hold 0 to 9, * and #.")
         if not 0 <= self.drop_percent <= 100:
             raise Invalid("drop_percent must lie between 0 and 100.")
         if not 0 <= self.jitter_ms <= 10_000:
@@ -78,6 +89,11 @@ class Plan:
             raise Invalid("dial_seconds must lie between 0 and 86400.")
         if self.seconds is not None and not 0 < self.seconds <= 86_400:
             raise Invalid("seconds must lie above 0 and not above 86400.")
+
+    def signer(self, clock: Clock) -> Signer | None:
+        if self.signing_key is None:
+            return None
+        return SIGNERS[dialects.of(self.webhook_url).name](self.signing_key, clock)
 
     def faults(self) -> Faults[Message]:
         """What the network does to the frames of one socket."""

@@ -10,6 +10,7 @@ import re
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from service.errors import RemoteError
@@ -60,16 +61,34 @@ def _headers(text: str) -> dict[str, str]:
     return found
 
 
+def _digits(element: ET.Element) -> markup.Verb:
+    if element.get("redirect", "true") != "true":
+        raise RemoteError('With redirect="false" Plivo does not read what the action answers.')
+    if not element.get("action", "").startswith(("http://", "https://")):
+        raise RemoteError("<GetDigits> needs an absolute action: Plivo does not resolve others.")
+    gathered = markup.gather(element, SPOKEN)
+    # Without a key the prompt is repeated, and each time the wait begins again.
+    retries = markup.whole(element, "retries", 1)
+    return replace(gathered, seconds=gathered.seconds * retries, prompt=gathered.prompt * retries)
+
+
+SPOKEN: Mapping[str, markup.Reader] = {
+    "Play": markup.play,
+    "Speak": markup.say,
+    "Wait": markup.pause,
+}
+
+
 class Plivo(base.Dialect):
     name = "plivo"
+    account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
         "Dial": markup.dial("[0-9]{7,15}"),
+        "GetDigits": _digits,
         "Hangup": _hangup,
-        "Play": markup.play,
         "Redirect": markup.redirect,
-        "Speak": markup.say,
         "Stream": _stream,
-        "Wait": markup.pause,
+        **SPOKEN,
     }
     codecs = (Codec.MULAW, Codec.L16)
     # "Plivo retries twice, then drops the stream."
@@ -154,7 +173,7 @@ class Plivo(base.Dialect):
         start = {
             "callId": self.call_id,
             "streamId": self.stream_id,
-            "accountId": ACCOUNT,
+            "accountId": self.account,
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": CONTENT_TYPES[inbound], "sampleRate": 8000},
         }

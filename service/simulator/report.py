@@ -33,6 +33,7 @@ class Tally:
     marks: int = 0
     clears: int = 0
     redirects: int = 0
+    questions: int = 0
     said: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -75,6 +76,7 @@ class Report:
     marks_returned: int
     clears: int
     redirects: int
+    questions: int
     said: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -115,6 +117,7 @@ class Report:
             ("keys heard", self.digits_heard, self.digits_heard),
             ("marks", f"{self.marks_returned} returned", self.marks_returned),
             ("redirects", str(self.redirects), self.redirects),
+            ("asked for", f"keys, {self.questions} times", self.questions),
             ("said", " ".join(self.said), self.said),
             ("problems", " ".join(self.problems), self.problems),
         )

@@ -14,7 +14,9 @@ from service.simulator import markup, webhook
 from service.simulator.base import Dialect
 from service.simulator.plan import Plan
 from service.simulator.report import Tally
+from service.simulator.signing import Signer
 from service.simulator.timeline import Timeline
+from service.simulator.webhook import Request
 from service.times import Clock
 
 RETRY_SECONDS = 0.1
@@ -27,6 +29,7 @@ class Requests:
         self,
         plan: Plan,
         dialect: Dialect,
+        signer: Signer | None,
         *,
         clock: Clock,
         timeline: Timeline,
@@ -35,25 +38,28 @@ class Requests:
     ) -> None:
         self._plan = plan
         self._dialect = dialect
+        self._signer = signer
         self._clock = clock
         self._timeline = timeline
         self._tally = tally
         self._hung_up = hung_up
         self._teller = ThreadPoolExecutor(1, thread_name_prefix="simulator-teller")
 
-    def ask(self, url: str, fields: Mapping[str, str], method: str) -> Sequence[markup.Verb]:
-        """The verbs of the markup that ``url`` answers with. Raises ``RemoteError``."""
-        body = webhook.ask(url, fields, method, self._plan.webhook_timeout)
+    def ask(self, request: Request) -> Sequence[markup.Verb]:
+        """The verbs of the markup that answers the request. Raises ``RemoteError``."""
+        body = webhook.ask(
+            request.url, request.fields, request.method, self._plan.webhook_timeout, self._signer
+        )
         verbs = markup.parse(body, self._dialect.readers)
         self._timeline.record("markup", ", ".join(type(verb).__name__ for verb in verbs))
         return verbs
 
-    def ask_again(self, url: str, fields: Mapping[str, str], method: str) -> Sequence[markup.Verb]:
+    def ask_again(self, request: Request) -> Sequence[markup.Verb]:
         """The same, as patiently as is planned where nothing listens."""
         patience = self._clock.monotonic() + self._plan.patience
         while True:
             try:
-                return self.ask(url, fields, method)
+                return self.ask(request)
             except webhook.NobodyListens:
                 if self._clock.monotonic() >= patience:
                     raise
@@ -86,7 +92,7 @@ class Requests:
 
     def _tell(self, name: str, url: str, fields: Mapping[str, str]) -> None:
         try:
-            webhook.tell(url, fields, self._plan.webhook_timeout)
+            webhook.tell(url, fields, self._plan.webhook_timeout, self._signer)
         except RemoteError as error:
             self._tally.complain(error.message)
         self._timeline.record(name)

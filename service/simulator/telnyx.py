@@ -53,17 +53,24 @@ def _connect(element: ET.Element) -> markup.Verb:
     )
 
 
+def _gather(element: ET.Element) -> markup.Verb:
+    if element.get("method") is not None:
+        raise RemoteError("Telnyx's <Gather> has no method: the application's is used.")
+    # What happens without a key is not documented; its other verbs behave as Twilio's do.
+    return markup.gather(element, markup.SPOKEN)
+
+
 class Telnyx(base.Dialect):
     name = "telnyx"
+    account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
         "Connect": _connect,
         "Dial": markup.dial(r"\+[0-9]{7,15}", shortest=60),
+        "Gather": _gather,
         "Hangup": markup.hangup,
-        "Pause": markup.pause,
-        "Play": markup.play,
         "Redirect": markup.redirect,
         "Reject": markup.reject,
-        "Say": markup.say,
+        **markup.SPOKEN,
     }
     codecs = (Codec.MULAW, Codec.ALAW)
 
@@ -75,7 +82,7 @@ class Telnyx(base.Dialect):
         # The call is up before the instructions are fetched, and says so: CallStatus is the same
         # on the first request and after a redirect.
         return {
-            "AccountSid": ACCOUNT,
+            "AccountSid": self.account,
             "CallSid": self.call_id,
             "CallSidLegacy": self.call_id,
             "CallStatus": "in-progress",
@@ -97,7 +104,7 @@ class Telnyx(base.Dialect):
 
     def streamed(self, event: str, error: str | None = None) -> dict[str, str]:
         fields = {
-            "AccountSid": ACCOUNT,
+            "AccountSid": self.account,
             "CallSid": self.call_id,
             "CallSidLegacy": self.call_id,
             "StreamEvent": f"stream-{event}",
@@ -123,7 +130,7 @@ class Telnyx(base.Dialect):
 
     def opening(self, stream: markup.Stream, inbound: Codec) -> list[Message]:
         start = {
-            "user_id": ACCOUNT,
+            "user_id": self.account,
             "call_control_id": self.call_id,
             "call_session_id": self.session_id,
             "from": self.caller,
@@ -158,7 +165,9 @@ class Telnyx(base.Dialect):
         return self._message("mark", mark={"name": name})
 
     def stop(self) -> Message:
-        return self._message("stop", stop={"user_id": ACCOUNT, "call_control_id": self.call_id})
+        return self._message(
+            "stop", stop={"user_id": self.account, "call_control_id": self.call_id}
+        )
 
     def complaint(self, error: RemoteError) -> Message:
         code, title = MALFORMED_FRAME

@@ -33,17 +33,22 @@ def _connect(element: ET.Element) -> markup.Verb:
     return markup.Stream(url, markup.parameters(stream), status_url=stream.get("statusCallback"))
 
 
+def _gather(element: ET.Element) -> markup.Verb:
+    answers_silence = element.get("actionOnEmptyResult") == "true"
+    return markup.gather(element, markup.SPOKEN, answers_silence=answers_silence)
+
+
 class Twilio(base.Dialect):
     name = "twilio"
+    account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
         "Connect": _connect,
         "Dial": markup.dial(r"\+[0-9]{7,15}"),
+        "Gather": _gather,
         "Hangup": markup.hangup,
-        "Pause": markup.pause,
-        "Play": markup.play,
         "Redirect": markup.redirect,
         "Reject": markup.reject,
-        "Say": markup.say,
+        **markup.SPOKEN,
     }
 
     def new_call_id(self) -> str:
@@ -64,7 +69,7 @@ class Twilio(base.Dialect):
     def streamed(self, event: str, error: str | None = None) -> dict[str, str]:
         name = "stream-error" if event == "failed" else f"stream-{event}"
         fields = {
-            "AccountSid": ACCOUNT,
+            "AccountSid": self.account,
             "CallSid": self.call_id,
             "StreamSid": self.stream_id or self.new_stream_id(),
             "StreamName": "",
@@ -84,7 +89,7 @@ class Twilio(base.Dialect):
     def _fields(self, status: str) -> dict[str, str]:
         place = {"City": "SAN FRANCISCO", "State": "CA", "Zip": "94105", "Country": "US"}
         fields = {
-            "AccountSid": ACCOUNT,
+            "AccountSid": self.account,
             "ApiVersion": "2010-04-01",
             "CallSid": self.call_id,
             "CallStatus": status,
@@ -105,7 +110,7 @@ class Twilio(base.Dialect):
 
     def opening(self, stream: markup.Stream, inbound: Codec) -> list[Message]:
         start = {
-            "accountSid": ACCOUNT,
+            "accountSid": self.account,
             "streamSid": self.stream_id,
             "callSid": self.call_id,
             "tracks": ["inbound"],
@@ -133,7 +138,7 @@ class Twilio(base.Dialect):
         return self._message("mark", mark={"name": name})
 
     def stop(self) -> Message:
-        return self._message("stop", stop={"accountSid": ACCOUNT, "callSid": self.call_id})
+        return self._message("stop", stop={"accountSid": self.account, "callSid": self.call_id})
 
     def _message(self, event: str, **body: Message) -> Message:
         numbered = {"event": event, "sequenceNumber": str(self.next_sequence())}

@@ -1,4 +1,4 @@
-"""What must outlive the process: connectors and calls, in SQLite or Postgres.
+"""What must outlive the process: connectors, calls, rooms and sessions, in SQLite or Postgres.
 
 The only room with SQLAlchemy (Core, no ORM). Rows never leave it; values of ``model`` do.
 """

@@ -45,14 +45,15 @@ class CallQueries:
         search: str | None = None,
         since: Millis | None = None,
         until: Millis | None = None,
+        sees_hidden: bool = True,
         number: int = 1,
         per_page: int = 10,
     ) -> Page[Call]:
         """Phone calls, newest first; a page past the last is empty.
 
         A ``status`` that only steps have finds the calls that have been through it. ``search`` is
-        part of either number or of the room's id. ``since`` and ``until`` limit when they began,
-        the second excluded.
+        part of either number or of the room's id; of hidden numbers, only where they may be seen.
+        ``since`` and ``until`` limit when they began, the second excluded.
         """
         filters = {
             calls.c.id: call_id,
@@ -66,7 +67,8 @@ class CallQueries:
         if status is not None:
             conditions.append(_has_status(status))
         if search is not None:
-            sought = (calls.c.caller, calls.c.callee, calls.c.room_id)
+            numbers = (calls.c.caller, calls.c.callee) if sees_hidden else _shown_numbers()
+            sought = (*numbers, calls.c.room_id)
             conditions.append(or_(*(each.icontains(search, autoescape=True) for each in sought)))
         if since is not None:
             conditions.append(calls.c.started_at >= since)
@@ -86,6 +88,10 @@ class CallQueries:
         """How many calls are incoming or answered."""
         with self._database.read() as connection:
             return count_live(connection)
+
+    def in_room(self, room_id: str) -> list[Call]:
+        """The calls that are in a room or on their way into it; the oldest ``BATCH``."""
+        return self._where(calls.c.room_id == room_id, calls.c.status.in_(LIVE))
 
     def unclaimed(self, now: Millis) -> list[Call]:
         """Waiting calls whose time to be answered has run out; the oldest ``BATCH``."""
@@ -111,6 +117,15 @@ class CallQueries:
         with self._database.read() as connection:
             oldest = select(calls).where(*conditions).order_by(calls.c.seq)
             return fetch(connection, oldest.limit(BATCH))
+
+
+def _shown_numbers() -> tuple[ColumnElement[str], ColumnElement[str]]:
+    """Caller and callee as they may be found by those who do not see hidden numbers."""
+    hidden, inbound = calls.c.hides_number, calls.c.direction == Direction.INBOUND
+    return (
+        case((hidden & inbound, ""), else_=calls.c.caller),
+        case((hidden & ~inbound, ""), else_=calls.c.callee),
+    )
 
 
 def _has_status(status: CallStatus) -> ColumnElement[bool]:

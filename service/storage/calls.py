@@ -15,8 +15,8 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, Gone
-from service.model import Call, CallStatus, EndReason, LadderEvent, Step, Transfer
-from service.storage import refs
+from service.model import Call, CallStatus, EndReason, LadderEvent, Step
+from service.storage import presence, refs, unfinished
 from service.storage.call_queries import CallQueries, count_live
 from service.storage.call_rows import advance, insert_call, insert_steps, live, locked
 from service.storage.refs import Used
@@ -37,8 +37,8 @@ SOCKET_EVENTS = (LadderEvent.SOCKET, LadderEvent.SOCKET_LOST)
 
 
 class Calls(CallQueries):
-    def admit(self, call: Call, ref_digest: str, limit: int) -> bool:
-        """Add a call that waits for its socket, with its ladder and its reference.
+    def admit(self, call: Call, ref_digest: str | None, limit: int) -> bool:
+        """Add a call that waits for its socket, with its ladder and its reference, if it has one.
 
         False, and nothing is written, where ``limit`` calls are live. The reference expires with
         ``call.expires_at``. Raises ``Conflict`` where the connector has a call of this provider id.
@@ -52,7 +52,8 @@ class Calls(CallQueries):
                     raise Conflict(KNOWN)
                 return False
             _insert(connection, call)
-            refs.issue(connection, ref_digest, call.id, call.expires_at)
+            if ref_digest is not None:
+                refs.issue(connection, ref_digest, call.id, call.expires_at)
             return True
 
     def add(self, call: Call) -> None:
@@ -61,17 +62,19 @@ class Calls(CallQueries):
             _insert(connection, call)
 
     def reissue(
-        self, call_id: str, ref_digest: str, expires_at: Millis, steps: Sequence[Step]
+        self, call_id: str, ref_digest: str | None, expires_at: Millis, steps: Sequence[Step]
     ) -> Call | None:
-        """Another reference for a live call whose provider asked again; counts as an attempt.
+        """Another answer for a live call whose provider asked again, and a reference if it has one.
 
-        The steps get the status that the call has. ``None`` where the call is not live.
+        Counts as an attempt. The steps get the status that the call has. ``None`` where the call
+        is not live.
         """
         with self._database.write() as connection:
             call = live(connection, call_id)
             if call is None:
                 return None
-            refs.issue(connection, ref_digest, call_id, expires_at)
+            if ref_digest is not None:
+                refs.issue(connection, ref_digest, call_id, expires_at)
             waiting = call.status.is_waiting
             return advance(
                 connection,
@@ -125,13 +128,16 @@ class Calls(CallQueries):
                 return None
             if not is_due:
                 return call if call.leg_id == leg_id and _is_attached(call) else None
+            if not call.is_moving:
+                # Else it may be in either room: its arrival in the new one will tell.
+                presence.join(connection, call, session_id, at)
             return advance(
                 connection,
                 call,
                 [Step(LadderEvent.START, at, CallStatus.ANSWERED)],
                 status=CallStatus.ANSWERED,
                 leg_id=leg_id,
-                session_id=session_id,
+                session_id=None if call.is_moving else session_id,
                 answered_at=at if call.answered_at is None else call.answered_at,
                 detached_at=None,
                 expires_at=None,
@@ -171,6 +177,9 @@ class Calls(CallQueries):
             call = _held(connection, call_id, leg_id)
             if call is None or not (was_due or _is_attached(call)):
                 return False
+            if call.is_moving:
+                # It is on its way out of the room in which it was heard last.
+                presence.leave(connection, call_id, at)
             advance(
                 connection,
                 call,
@@ -213,16 +222,17 @@ class Calls(CallQueries):
             call = live(connection, call_id)
             if call is None or leg_id not in (None, call.leg_id):
                 return None
+            presence.leave(connection, call_id, unfinished.last_seen(call, at))
             end = Step(LadderEvent.END, at, status, reason.value if detail is None else detail)
             return advance(
                 connection,
                 call,
-                [*_left_undone(call, reason, at), end],
+                [*unfinished.steps(call, reason, at), end],
                 status=status,
                 ended_at=at,
                 end_reason=reason,
                 detached_at=None,
-                transfer=_last_of(call.transfer, reason),
+                transfer=unfinished.transfer(call, reason),
                 stats=call.stats if stats is None else dict(stats),
             )
 
@@ -259,27 +269,6 @@ def _held(connection: Connection, call_id: str, leg_id: str) -> Call | None:
 def _is_attached(call: Call) -> bool:
     """Whether the leg that holds the call has started and not lost its socket since."""
     return call.status is CallStatus.ANSWERED and call.detached_at is None
-
-
-def _last_of(transfer: Transfer | None, reason: EndReason) -> Transfer | None:
-    """What becomes of a transfer when its call ends."""
-    if transfer is None or not transfer.is_pending:
-        return transfer
-    done = reason is EndReason.TRANSFERRED
-    return replace(transfer, status=CallStatus.TRANSFERRED if done else CallStatus.TRANSFER_FAILED)
-
-
-def _left_undone(call: Call, reason: EndReason, at: Millis) -> list[Step]:
-    """The last rungs of what was still going on when the call ended."""
-    steps = []
-    if call.is_moving:
-        steps.append(Step(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_FAILED, "the call ended"))
-    last = _last_of(call.transfer, reason)
-    if last is not None and last != call.transfer:
-        done = last.status is CallStatus.TRANSFERRED
-        detail = None if done else "the call ended"
-        steps.append(Step(LadderEvent.TRANSFER, at, last.status, detail))
-    return steps
 
 
 def _last_socket_event(call: Call) -> LadderEvent | None:

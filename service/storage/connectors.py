@@ -1,25 +1,33 @@
-"""Connectors: who may send us calls, and where those go by default."""
+"""Connectors: who may send us calls, and where those go by default.
+
+Credentials are sealed on their way in. Those that cannot be opened any more leave their connector
+``locked``, and everything else of it usable.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import orjson
 from sqlalchemy import ColumnElement, RowMapping, delete, insert, select, update
 
-from service.errors import NotFound
+from service.errors import Locked, NotFound
 from service.model import Connector
 from service.storage.database import Database
-from service.storage.tables import connectors
+from service.storage.tables import calls, connectors, refs
 from service.tokens import digest
+from service.vault import Vault
 
-EDITABLE = frozenset({"name", "default_room_id", "default_rule_id", "region"})
+EDITABLE = frozenset({"name", "default_room_id", "default_rule_id", "region", "credentials"})
 
 NOT_FOUND = "Connector not found"
 
 
 class Connectors:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, api_secret: str) -> None:
         self._database = database
+        self._vault = Vault(api_secret, "connector credentials")
 
     def add(self, connector: Connector) -> None:
         with self._database.write() as connection:
@@ -34,6 +42,7 @@ class Connectors:
                     default_rule_id=connector.default_rule_id,
                     region=connector.region,
                     created_at=connector.created_at,
+                    credentials=self._sealed(connector.id, connector.credentials),
                 )
             )
 
@@ -41,7 +50,7 @@ class Connectors:
         """Newest first."""
         with self._database.read() as connection:
             rows = connection.execute(select(connectors).order_by(connectors.c.seq.desc()))
-            return tuple(_connector(row) for row in rows.mappings())
+            return tuple(self._connector(row) for row in rows.mappings())
 
     def get(self, connector_id: str) -> Connector:
         """Raises ``NotFound``."""
@@ -56,8 +65,19 @@ class Connectors:
             connectors.c.provider == provider, connectors.c.webhook_key_digest == digest(key)
         )
 
-    def update(self, connector_id: str, changes: Mapping[str, str | None]) -> Connector:
-        """Change some of ``EDITABLE`` and return the result. Raises ``NotFound``."""
+    def by_reference(self, ref_digest: str) -> Connector | None:
+        """The connector of the call that a media reference was issued for, while both exist."""
+        return self._one(
+            connectors.c.id == calls.c.connector_id,
+            calls.c.id == refs.c.call_id,
+            refs.c.digest == ref_digest,
+        )
+
+    def update(self, connector_id: str, changes: Mapping[str, Any]) -> Connector:
+        """Change some of ``EDITABLE`` and return the result. Raises ``NotFound``.
+
+        ``credentials`` change by name: one that is ``None`` is removed. ``None`` removes them all.
+        """
         if not changes.keys() <= EDITABLE:
             raise ValueError(f"not editable: {', '.join(sorted(changes.keys() - EDITABLE))}")
         return self._set(connector_id, changes) if changes else self.get(connector_id)
@@ -78,33 +98,52 @@ class Connectors:
     def _one(self, *conditions: ColumnElement[bool]) -> Connector | None:
         with self._database.read() as connection:
             row = connection.execute(select(connectors).where(*conditions)).mappings().one_or_none()
-            return None if row is None else _connector(row)
+            return None if row is None else self._connector(row)
 
-    def _set(self, connector_id: str, values: Mapping[str, str | None]) -> Connector:
+    def _set(self, connector_id: str, changes: Mapping[str, Any]) -> Connector:
+        wanted = connectors.c.id == connector_id
         with self._database.write() as connection:
-            row = (
-                connection.execute(
-                    update(connectors)
-                    .where(connectors.c.id == connector_id)
-                    .values(**values)
-                    .returning(*connectors.c)
-                )
-                .mappings()
-                .one_or_none()
-            )
+            values = dict(changes)
+            if values.get("credentials") is not None:
+                locked = select(connectors).where(wanted).with_for_update()
+                row = connection.execute(locked).mappings().one_or_none()
+                before = {} if row is None else self._connector(row).credentials
+                merged = {**before, **values["credentials"]}
+                values["credentials"] = self._sealed(connector_id, merged)
+            changed = update(connectors).where(wanted).values(**values).returning(*connectors.c)
+            row = connection.execute(changed).mappings().one_or_none()
             if row is None:
                 raise NotFound(NOT_FOUND)
-            return _connector(row)
+            return self._connector(row)
+
+    def _sealed(
+        self, connector_id: str, credentials: Mapping[str, tuple[str, ...] | None]
+    ) -> str | None:
+        kept = {name: credentials[name] for name in sorted(credentials) if credentials[name]}
+        return self._vault.seal(orjson.dumps(kept).decode(), _owner(connector_id)) if kept else None
+
+    def _connector(self, row: RowMapping) -> Connector:
+        credentials: Mapping[str, tuple[str, ...]] = {}
+        locked = False
+        if row["credentials"] is not None:
+            try:
+                opened = orjson.loads(self._vault.open(row["credentials"], _owner(row["id"])))
+                credentials = {name: tuple(values) for name, values in opened.items()}
+            except Locked:
+                locked = True
+        return Connector(
+            id=row["id"],
+            provider=row["provider"],
+            name=row["name"],
+            webhook_key=row["webhook_key"],
+            default_room_id=row["default_room_id"],
+            default_rule_id=row["default_rule_id"],
+            region=row["region"],
+            created_at=row["created_at"],
+            credentials=credentials,
+            locked=locked,
+        )
 
 
-def _connector(row: RowMapping) -> Connector:
-    return Connector(
-        id=row["id"],
-        provider=row["provider"],
-        name=row["name"],
-        webhook_key=row["webhook_key"],
-        default_room_id=row["default_room_id"],
-        default_rule_id=row["default_rule_id"],
-        region=row["region"],
-        created_at=row["created_at"],
-    )
+def _owner(connector_id: str) -> str:
+    return f"connector {connector_id}"

@@ -14,11 +14,23 @@ from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    extract,
+    func,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, DataError
 
 from service.errors import Invalid, SettingsError
 from service.storage import migrations
+from service.times import Millis
 
 if sys.platform != "win32":
     import fcntl
@@ -84,10 +96,22 @@ class Database:
             self.take_turns(connection, MIGRATION)
             migrations.upgrade(connection)
 
+    def exists(self) -> bool:
+        """False where there is no file to read: SQLite would make one, which anybody could read."""
+        return not self._is_sqlite or Path(self._url.database or "").exists()
+
     def check(self) -> None:
         """Raise unless the database answers and has a schema."""
         with self.read() as connection:
             connection.execute(text("SELECT 1 FROM alembic_version"))
+
+    def now(self) -> Millis | None:
+        """What time it is on the database's machine; ``None`` for SQLite, which is on this one."""
+        if self._is_sqlite:
+            return None
+        with self.read() as connection:
+            clock = select(extract("epoch", func.clock_timestamp()))
+            return int(connection.execute(clock).scalar_one() * 1000)
 
     def close(self) -> None:
         """Close what is idle. Using the database again opens it again."""

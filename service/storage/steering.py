@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, NotFound
 from service.model import Call, CallStatus, LadderEvent, Participant, Step, Transfer
+from service.storage import presence
 from service.storage.call_queries import count_live
 from service.storage.call_rows import advance, insert_call, live, locked
 from service.storage.calls import ADMISSION
@@ -38,6 +39,9 @@ class Steering:
             if (call.room_id, call.participant) == (room_id, participant):
                 return call
             step = Step(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_INITIATED, room_id)
+            if call.detached_at is not None:
+                # Without a socket it is in no room until it comes back; else it leaves on arrival.
+                presence.leave(connection, call_id, at)
             return advance(
                 connection,
                 call,
@@ -68,6 +72,7 @@ class Steering:
                 return call
             if not call.is_moving:
                 return call
+            presence.join(connection, call, session_id, at)
             step = Step(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_COMPLETED, room_id)
             return advance(connection, call, [step], session_id=session_id)
 
@@ -161,14 +166,19 @@ class Steering:
 
 
 def _steerable(connection: Connection, call_id: str) -> Call:
-    """The call, locked. Raises ``NotFound``, or ``Conflict`` where it is in no room."""
+    """The call, locked. Raises ``NotFound``, or ``Conflict`` like ``require_steerable``."""
     call = locked(connection, call_id)
     if call is None:
         raise NotFound("Call not found")
+    require_steerable(call)
+    return call
+
+
+def require_steerable(call: Call) -> None:
+    """Raise ``Conflict`` where the call is in no room that it could be taken from."""
     if not call.status.is_live:
         raise Conflict(f"The call is over: it is {call.status}.")
     if call.status.is_waiting:
         raise Conflict(f"The call has not been answered yet: it is {call.status}.")
     if call.is_transferring:
         raise Conflict("The call is being transferred.")
-    return call

@@ -9,13 +9,16 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 # Constraints without a name cannot be altered by a later migration.
@@ -48,6 +51,8 @@ connectors = Table(
     Column("default_rule_id", String),
     Column("region", String),
     Column("created_at", BigInteger, nullable=False),
+    # A JSON object of names and lists of values, as the vault seals it.
+    Column("credentials", String),
 )
 
 calls = Table(
@@ -77,6 +82,9 @@ calls = Table(
     Column("end_reason", String),
     Column("leg_id", String),
     Column("attempts", Integer, nullable=False),
+    Column("pin_tries", Integer, nullable=False),
+    Column("hides_number", Boolean, nullable=False),
+    Column("dtmf", Boolean, nullable=False),
     Column("stats", Document),
     Column("direction", String, nullable=False, server_default="inbound"),
     Column("metadata", Document),
@@ -106,4 +114,84 @@ steps = Table(
     Column("at", BigInteger, nullable=False),
     Column("status", String, nullable=False),
     Column("detail", String),
+)
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("object_id", String, nullable=False, unique=True),
+    Column("custom_id", String, unique=True),
+    Column("geo_fence", String),
+    Column("disabled", Boolean, nullable=False),
+    Column("webhook", Document),
+    Column("auto_close_type", String),
+    Column("auto_close_minutes", BigInteger),
+    Column("allowed_participant_ids", Document, nullable=False),
+    Column("options", Document, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("room_id", String, nullable=False, index=True),
+    Column("region", String),
+    Column("started_at", BigInteger, nullable=False),
+    # Indexed for the sweeps, which look for what is not over.
+    Column("ended_at", BigInteger, index=True),
+)
+
+# From a join to a leave: one call in one session.
+stays = Table(
+    "stays",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("session_id", ForeignKey(sessions.c.id), nullable=False, index=True),
+    Column("call_id", ForeignKey(calls.c.id), nullable=False, index=True),
+    Column("participant_id", String, nullable=False),
+    Column("participant_name", String, nullable=False),
+    Column("joined_at", BigInteger, nullable=False),
+    Column("left_at", BigInteger),
+)
+
+routing_rules = Table(
+    "routing_rules",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("type", String, nullable=False),
+    Column("room_type", String, nullable=False),
+    Column("room_prefix", String),
+    Column("room_id", String),
+    Column("pin", String),
+    Column("hide_phone_number", Boolean, nullable=False),
+    Column("dtmf", Boolean, nullable=False),
+    Column("allowed_numbers", Document, nullable=False),
+    Column("extra", Document, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# The type is the rule's, which is fixed: an inbound number leads to one rule only.
+INBOUND_NUMBER = text("type = 'inbound'")
+rule_numbers = Table(
+    "rule_numbers",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("rule_id", ForeignKey(routing_rules.c.id), nullable=False, index=True),
+    Column("number", String, nullable=False),
+    Column("type", String, nullable=False),
+    Index(
+        "ix_rule_numbers_inbound",
+        "number",
+        unique=True,
+        sqlite_where=INBOUND_NUMBER,
+        postgresql_where=INBOUND_NUMBER,
+    ),
 )

@@ -11,6 +11,7 @@ import pytest
 from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
+from judges import JudgedClient
 
 from service.api import register
 from service.callbacks import Callbacks
@@ -51,7 +52,9 @@ class ScriptedEngine(Engine):
     ) -> None:
         self.hung_up.append((call_id, reason))
 
-    def move(self, call_id: str, room_id: str, participant: Participant) -> None:
+    def move(
+        self, call_id: str, room_id: str, participant: Participant, session_id: str | None
+    ) -> None:
         self.moved.append((call_id, room_id, participant.id))
 
     def release(self, call_id: str, text: str) -> None:
@@ -68,12 +71,15 @@ def build(
         database_url="sqlite:////unused",
         data_dir=Path("/unused"),
         max_calls=max_calls,
+        # Where nothing listens: no test speaks to a provider.
+        **{f"{name}_api_url": "http://127.0.0.1:9" for name in ("twilio", "plivo", "telnyx")},
     )
     providers = load()
     engine = ScriptedEngine(clock)
     switchboard = Switchboard(settings, clock, database, providers, engine)
     app = Flask("patchbay", static_folder=None)
     reception = Reception(switchboard, providers)
+    app.test_client_class = JudgedClient
     app.extensions.update(
         patchbay=switchboard,
         reception=reception,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_a_token_for_joining_rooms_only_is_403(
 
 def test_every_address_without_a_secret_of_its_own_asks_for_a_token(app: Flask) -> None:
     client = app.test_client()
-    open_on_purpose = {"health", "hooks", "sockets"}
+    open_on_purpose = {"health", "hooks", "openapi", "sockets"}
     rules = [
         rule
         for rule in app.url_map.iter_rules()
@@ -127,7 +128,7 @@ def test_every_address_without_a_secret_of_its_own_asks_for_a_token(app: Flask) 
     ]
     assert {rule.endpoint.partition(".")[0] for rule in rules} >= {"connectors", "ingest", "calls"}
     for rule in rules:
-        path = rule.rule.replace("<id:connector_id>", "cn_1").replace("<id:call_id>", "c1")
+        path = re.sub("<[^>]+>", "x1", rule.rule)
         for method in rule.methods or ():
             if method != "OPTIONS":
                 assert client.open(path, method=method).status_code == 401, (method, path)
@@ -148,9 +149,16 @@ def test_a_bad_body_says_nothing_to_those_without_a_token(app: Flask) -> None:
         ("PATCH", "/v2/connectors/cn_1"),
         ("POST", "/v2/connectors/cn_1/rotate-key"),
         ("DELETE", "/v2/connectors/cn_1"),
+        ("POST", "/v2/sip/routing-rule"),
+        ("GET", "/v2/sip/routing-rule"),
+        ("GET", "/v2/sip/routing-rule/rr_1"),
+        ("PATCH", "/v2/sip/routing-rule/rr_1"),
+        ("DELETE", "/v2/sip/routing-rule/rr_1"),
+        ("POST", "/v2/sip/routing-rules"),
+        ("PUT", "/v2/sip/routing-rules/rr_1"),
     ],
 )
-def test_connectors_are_out_of_reach_of_a_narrow_token(
+def test_what_is_the_whole_account_s_is_out_of_reach_of_a_narrow_token(
     app: Flask,
     authorised: Callable[..., FlaskClient],
     claims: dict[str, str],
@@ -160,6 +168,6 @@ def test_connectors_are_out_of_reach_of_a_narrow_token(
     response = authorised(app, **claims).open(path, method=method, json={"provider": "twilio"})
     assert response.status_code == 403
     assert response.json == {
-        "message": "This token is tied to one room or participant; connectors need a wider one.",
+        "message": "This token is tied to one room or participant; this address needs a wider one.",
         "statusCode": 403,
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import signers
 from flask import Flask
 from flask.testing import FlaskClient
 from records import a_call, a_connector
@@ -40,6 +41,14 @@ def call(calls: Calls) -> Call:
 def connector(app: Flask) -> Connector:
     """One that could place calls, were its provider's API there."""
     connector = a_connector(credentials={"accountSid": ("AC1",), "authToken": ("t",)})
+    app.extensions["patchbay"].connectors.add(connector)
+    return connector
+
+
+@pytest.fixture
+def open_connector(app: Flask) -> Connector:
+    """One whose hooks need no signature."""
+    connector = a_connector()
     app.extensions["patchbay"].connectors.add(connector)
     return connector
 
@@ -130,7 +139,6 @@ def test_a_custom_websocket_is_moved_and_not_transferred(client: FlaskClient, ca
         (transfer, {"transferTo": "sip:ann@example.com"}, f"transferTo {E164}"),
         (transfer, {"transferTo": "911"}, f"transferTo {E164}"),
         (transfer, {"transferTo": "+1415555010099999"}, f"transferTo {E164}"),
-        (transfer, {"transferTo": "+44 20 7183 8750"}, f"transferTo {E164}"),
         (transfer, {"transferTo": 442071838750}, "transferTo must be a string."),
     ],
 )
@@ -217,10 +225,38 @@ def test_a_token_of_one_room_places_calls_into_that_room_only(
     assert calls.page().total == 0
 
 
-def test_a_token_of_one_room_may_not_search_for_numbers(
-    app: Flask, authorised: Callable[..., FlaskClient]
+def test_a_tied_token_neither_sees_nor_finds_a_hidden_number(
+    app: Flask, authorised: Callable[..., FlaskClient], client: FlaskClient, calls: Calls
 ) -> None:
-    assert authorised(app, roomId="r1").get("/v2/sip/call?search=415").status_code == 403
+    said = "Twilio error 21211: +442071838750 (442071838750) is no number."
+    placed = {"callee": "+442071838750", "direction": Direction.OUTBOUND}
+    for call in (
+        a_call(id="c1", hides_number=True, caller="+442071838750", room_id="r1"),
+        a_call(id="c2", hides_number=True, room_id="r1", **placed),
+        a_call(id="c3", room_id="r1", **placed),
+    ):
+        calls.add(call)
+        Steering(app.extensions["patchbay"]._database).note(call.id, said, 5)
+    here = authorised(app, roomId="r1")
+
+    def found(by: FlaskClient, search: str) -> list[str]:
+        return [c["id"] for c in by.get(f"/v2/sip/call?search={search}").json["data"]]
+
+    assert found(client, "2071838") == ["c3", "c2", "c1"]
+    assert found(here, "2071838") == ["c3"]
+    assert found(here, "5550123") == ["c1"]
+    assert found(here, "5559876") == ["c3", "c2"]
+    for call_id, hidden in (("c1", "from"), ("c2", "to"), ("c3", None)):
+        everything = client.get(f"/v2/sip/call/{call_id}").json["data"]
+        shown = here.get(f"/v2/sip/call/{call_id}").json["data"]
+        assert said == everything["timelog"][-1]["detail"]
+        if hidden is None:
+            assert shown == everything
+            continue
+        spelled = f"sipCall{hidden.title()}"
+        assert {shown[hidden], shown[spelled]} == {"***50"}
+        assert "2071838" not in str(shown)
+        assert "2071838" in everything[hidden]
 
 
 @pytest.fixture
@@ -282,9 +318,10 @@ def test_a_gateway_is_ignored_and_said_so(client: FlaskClient, several: None) ->
     ("query", "sentence"),
     [
         ("type=both", "type must be one of inbound, outbound."),
-        ("startDate=today", "startDate must be milliseconds since the epoch."),
-        ("endDate=-1", "endDate must be milliseconds since the epoch."),
-        ("endDate=" + "9" * 16, "endDate must be milliseconds since the epoch."),
+        ("startDate=today", "startDate must be a time in milliseconds since 1970."),
+        ("endDate=-1", "endDate must be a time in milliseconds since 1970."),
+        ("endDate=" + "9" * 16, "endDate must be a time in milliseconds since 1970."),
+        ("endDate=" + "9" * 15, "endDate must be a time before the year 10000."),
         ("search=" + "x" * 129, "search must be at most 128 characters long."),
     ],
 )
@@ -300,43 +337,104 @@ def hook(app: Flask, connector: Connector, what: str, **request: Any) -> Any:
     return app.test_client().post(path, **request)
 
 
-def test_a_status_callback_is_answered_with_nothing(app: Flask, connector: Connector) -> None:
+def test_a_status_callback_is_answered_with_nothing(app: Flask, open_connector: Connector) -> None:
     form = {"CallSid": "CA1", "CallStatus": "completed"}
     for answer in (
-        hook(app, connector, "status", data=form),
-        hook(app, connector, "status", query_string=form),
-        hook(app, connector, "status", json={**form, "More": {"a": 1}, "Number": 7, "Nil": None}),
+        hook(app, open_connector, "status", data=form),
+        hook(app, open_connector, "status", query_string=form),
+        hook(
+            app, open_connector, "status", json={**form, "More": {"a": 1}, "Number": 7, "Nil": None}
+        ),
     ):
         assert (answer.status_code, answer.data) == (204, b"")
-    assert hook(app, connector, "status", data={}).status_code == 400
-    broken = hook(app, connector, "status", data="{", content_type="application/json")
+    assert hook(app, open_connector, "status", data={}).status_code == 400
+    broken = hook(app, open_connector, "status", data="{", content_type="application/json")
     assert broken.status_code == 400
 
 
-def test_a_callback_needs_the_key(app: Flask, connector: Connector) -> None:
+def test_a_callback_needs_the_key(app: Flask, open_connector: Connector) -> None:
     for what in ("status", "dial"):
         path = f"/v2/hooks/twilio/whk_none/{what}"
         assert app.test_client().post(path, data={"CallSid": "CA1"}).status_code == 404
 
 
 def test_a_status_callback_ends_its_call(
-    app: Flask, connector: Connector, calls: Calls, client: FlaskClient
+    app: Flask, open_connector: Connector, calls: Calls, client: FlaskClient
 ) -> None:
-    call = a_call(connector_id=connector.id, provider_call_id="CA1", status=CallStatus.ANSWERED)
+    call = a_call(
+        connector_id=open_connector.id, provider_call_id="CA1", status=CallStatus.ANSWERED
+    )
     calls.add(call)
-    hook(app, connector, "status", json={"CallSid": "CA1", "CallStatus": "completed"})
+    hook(app, open_connector, "status", json={"CallSid": "CA1", "CallStatus": "completed"})
     assert calls.get(call.id).status is CallStatus.ENDED
 
 
 def test_a_dial_is_answered_with_markup(
-    app: Flask, connector: Connector, calls: Calls, client: FlaskClient
+    app: Flask, open_connector: Connector, calls: Calls, client: FlaskClient
 ) -> None:
-    call = a_call(connector_id=connector.id, provider_call_id="CA1", status=CallStatus.ANSWERED)
+    call = a_call(
+        connector_id=open_connector.id, provider_call_id="CA1", status=CallStatus.ANSWERED
+    )
     calls.add(call)
     transfer(client, call)
     form = {"CallSid": "CA1", "CallStatus": "in-progress", "DialCallStatus": "busy"}
-    answer = hook(app, connector, "dial", data=form)
+    answer = hook(app, open_connector, "dial", data=form)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "text/xml; charset=utf-8"
     assert "<Stream" in answer.text
     assert "/status" in answer.text
+
+
+def test_every_hook_is_checked_where_the_connector_has_the_secret(
+    app: Flask, connector: Connector
+) -> None:
+    secret = connector.credentials["authToken"][0]
+    form = {"CallSid": "CA1", "AccountSid": "AC1", "CallStatus": "in-progress"}
+    for what, status in (("status", 204), ("dial", 200)):
+        unsigned = hook(app, connector, what, data=form)
+        assert (unsigned.status_code, unsigned.data) == (403, b"")
+        path = f"/v2/hooks/twilio/{connector.webhook_key}/{what}?placed=c1"
+        signed = signers.twilio(secret, f"https://voice.example.com{path}", tuple(form.items()))
+        assert app.test_client().post(path, data=form, headers=signed).status_code == status
+        moved = path.replace("c1", "c2")
+        assert app.test_client().post(moved, data=form, headers=signed).status_code == 403
+
+
+def test_a_failure_of_ours_is_not_one_of_the_provider(
+    app: Flask, open_connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callbacks = app.extensions["callbacks"]
+    monkeypatch.delattr(callbacks, "_controls")
+    for what in ("status", "dial"):
+        answer = hook(app, open_connector, what, data={"CallSid": "CA1"})
+        assert answer.status_code == 200
+        assert "<Reject" in answer.text
+
+
+def test_a_placed_call_may_say_what_the_room_learns(
+    app: Flask, client: FlaskClient, connector: Connector, calls: Calls
+) -> None:
+    ids = {"connectorId": connector.id}
+    assert place(client, **ids, hidePhoneNumber=True, dtmf=False).status_code == 502
+    assert place(client, **ids, dtmf="12#").status_code == 502
+    plain, quiet = calls.page().items
+    assert (quiet.hides_number, quiet.dtmf, quiet.participant.name) == (True, False, "***50")
+    assert (plain.hides_number, plain.dtmf, plain.participant.name) == (False, True, plain.callee)
+    assert place(client, **ids, hidePhoneNumber="yes").status_code == 400
+
+
+def test_a_number_may_be_written_as_people_do(client: FlaskClient, call: Call) -> None:
+    answer = transfer(client, call, transferTo="+44 20 7183-8750")
+    assert answer.json["data"]["transfer"]["to"] == "+442071838750"
+
+
+def test_a_room_that_is_closed_is_not_moved_into(
+    app: Flask, client: FlaskClient, call: Call
+) -> None:
+    rooms = app.extensions["patchbay"].rooms
+    rooms.deactivate(rooms.ensure("room-2", 1).id, 2)
+    answer = move(client, call)
+    assert (answer.status_code, answer.json["message"]) == (
+        403,
+        "This room is deactivated: nobody can join it.",
+    )

@@ -10,6 +10,7 @@ import pytest
 from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
+from records import a_call
 
 from service.model import Call, CallStatus, EndReason, LadderEvent, Participant, Step
 from service.storage.calls import Calls
@@ -352,3 +353,21 @@ def test_a_narrow_token_reaches_its_own_calls_only(
     assert client.post("/v2/sip/call/end", json={"callId": "call-2"}).status_code == 403
     assert calls.get("call-2").status is CallStatus.INCOMING
     assert client.post("/v2/sip/call/end", json={"callId": "call-1"}).status_code == 200
+
+
+@pytest.mark.parametrize("claims", [{"roomId": "r1"}, {"participantId": "p1"}])
+def test_a_hidden_number_is_seen_by_the_account_alone(
+    app: Flask, calls: Calls, authorised: Callable[..., FlaskClient], claims: dict[str, str]
+) -> None:
+    hidden = a_call(room_id="r1", hides_number=True)
+    assert calls.admit(hidden, None, 10)
+    for client, number in ((authorised(app), hidden.caller), (authorised(app, **claims), "***76")):
+        answers = [
+            client.get(f"/v2/sip/call/{hidden.id}").json["data"],
+            client.post("/v2/sip/call/end", json={"callId": hidden.id}).json["data"],
+        ]
+        if "participantId" not in claims:
+            answers += client.get("/v2/sip/call?roomId=r1").json["data"]
+        for answer in answers:
+            assert (answer["from"], answer["sipCallFrom"]) == (number, number)
+            assert answer["to"] == hidden.callee

@@ -10,6 +10,9 @@ import pytest
 from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
+from records import a_rule
+
+from service.rules import RuleType
 
 SAMPLE = {
     "provider": "twilio",
@@ -85,10 +88,33 @@ def test_the_documented_sample_is_created_whole_and_in_order(client: FlaskClient
                 "defaultRuleId": None,
                 "region": "us002",
                 "createdAt": "2026-06-21T14:30:45.123Z",
+                "credentials": [],
             },
             "warnings": [RULE_WARNING],
         }
     )
+
+
+def test_the_id_of_an_inbound_rule_is_kept_until_the_rule_is_deleted(
+    app: Flask, client: FlaskClient
+) -> None:
+    rule, outbound = a_rule(), a_rule(type=RuleType.OUTBOUND)
+    for each in (rule, outbound):
+        app.extensions["patchbay"].rules.add(each)
+    answer = client.post("/v2/connectors", json={**SAMPLE, "defaultRuleId": rule.id}).json
+    assert answer["data"]["defaultRuleId"] == rule.id
+    assert "warnings" not in answer
+    path = f"/v2/connectors/{answer['data']['id']}"
+    for rule_id, kept, warning in (
+        (outbound.id, None, "defaultRuleId names an outbound rule, so it was stored as null."),
+        ("rr_none", None, RULE_WARNING),
+        (rule.id, rule.id, None),
+    ):
+        answer = client.patch(path, json={"defaultRuleId": rule_id}).json
+        assert answer["data"]["defaultRuleId"] == kept
+        assert answer.get("warnings") == ([warning] if warning else None)
+    assert client.delete(f"/v2/sip/routing-rule/{rule.id}").status_code == 200
+    assert client.get(path).json["data"]["defaultRuleId"] is None
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
@@ -164,10 +190,10 @@ def test_every_wrong_field_is_named_and_the_message_is_the_first(client: FlaskCl
 def test_unknown_fields_are_ignored_and_named(client: FlaskClient) -> None:
     secret = "never-to-be-repeated"
     response = client.post(
-        "/v2/connectors", json={"provider": "twilio", "credentials": {"authToken": secret}}
+        "/v2/connectors", json={"provider": "twilio", "options": {"authToken": secret}}
     )
     assert response.status_code == 201
-    assert response.json["warnings"] == ["Field credentials is not known and was ignored."]
+    assert response.json["warnings"] == ["Field options is not known and was ignored."]
     assert secret not in response.text
 
 

@@ -102,13 +102,43 @@ def test_what_we_broke_is_500_without_detail_and_logged_with_the_request_id(
 
 
 def test_an_unknown_address_is_json_and_does_not_repeat_itself(client: FlaskClient) -> None:
-    for path in ("/", "/v1/rooms", "/v2/whk_secret", "/v2/connectors/", "/v2/sip/call/a/b"):
+    for path in (
+        *("/", "/v1/rooms", "/v2/whk_secret", "/v2/connectors/", "/v2/sip/call/a/b"),
+        *("//v2/connectors", "/v2//connectors", "/v2/connectors//cn_1", "/v2/hooks//twilio/whk_x"),
+    ):
         response = client.get(path)
         assert response.status_code == 404
         assert response.json == {
             "message": "There is nothing at this address.",
             "statusCode": 404,
         }
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/healthz", 200),
+        ("/openapi.json", 200),
+        ("/v2/connectors", 200),
+        ("/v2/connectors/cn_1", 404),
+        ("/v2/sip/call?page=0", 400),
+        ("/v2/hooks/twilio/whk_unknown", 404),
+        ("/twilio/unknown", 400),
+        ("/v2/nowhere", 404),
+        ("/v2/ingest/sessions", 405),
+    ],
+)
+def test_head_is_get_without_the_body(client: FlaskClient, path: str, status: int) -> None:
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.data) == (status, b"")
+    assert head.content_type == get.content_type == "application/json"
+    assert head.content_length == get.content_length == len(get.data)
+
+
+def test_options_outside_v2_says_which_methods_there_are(client: FlaskClient) -> None:
+    response = client.options("/healthz")
+    assert (response.status_code, response.data) == (200, b"")
+    assert set(response.allow) == {"GET", "HEAD", "OPTIONS"}
 
 
 @pytest.mark.parametrize(

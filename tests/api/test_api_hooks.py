@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from xml.etree.ElementTree import fromstring
 
 import pytest
 from bodies import Broken
 from flask import Flask
 from flask.testing import FlaskClient
-from records import a_connector
+from records import a_connector, a_rule
 
 from service.model import Connector
 from service.storage.database import Database
@@ -58,10 +59,11 @@ def test_a_webhook_is_answered_with_markup_that_nobody_may_keep(
 @pytest.mark.parametrize(
     "path", ["/v2/hooks/twilio/whk_none", "/v2/hooks/plivo/{key}", "/v2/hooks/vonage/{key}"]
 )
+@pytest.mark.parametrize("ending", ["", "/gather", "/gather?try=1"])
 def test_whoever_has_no_key_of_this_provider_gets_404(
-    path: str, caller: FlaskClient, connector: Connector
+    path: str, ending: str, caller: FlaskClient, connector: Connector
 ) -> None:
-    answer = caller.post(path.format(key=connector.webhook_key), data=CALL)
+    answer = caller.post(path.format(key=connector.webhook_key) + ending, data=CALL)
     assert (answer.status_code, answer.json["statusCode"]) == (404, 404)
 
 
@@ -83,6 +85,14 @@ def test_a_form_that_breaks_off_gets_400(caller: FlaskClient, connector: Connect
     assert answer.status_code == 400
 
 
+def test_a_form_that_is_too_large_gets_400(caller: FlaskClient, connector: Connector) -> None:
+    answer = caller.post(hook(connector), data={**CALL, "More": "x" * 70_000})
+    assert (answer.status_code, answer.json["message"]) == (
+        400,
+        "Request body is larger than 64 KB.",
+    )
+
+
 def test_a_caller_hears_busy_when_we_fail(
     caller: FlaskClient,
     connector: Connector,
@@ -95,3 +105,22 @@ def test_a_caller_hears_busy_when_we_fail(
     assert answer.status_code == 200
     assert fromstring(answer.text).find("Reject").get("reason") == "busy"
     assert "a webhook failed" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_keys_go_where_the_question_says_by_either_method(
+    method: str, app: Flask, caller: FlaskClient, connector: Connector
+) -> None:
+    rule = a_rule()
+    rule = replace(rule, room=replace(rule.room, pin="4321"))
+    app.extensions["patchbay"].rules.add(rule)
+    action = fromstring(caller.post(hook(connector), data=CALL).text)[0].get("action")
+    assert action == f"https://voice.example.com{hook(connector)}/gather?try=1"
+    path = action.removeprefix("https://voice.example.com")
+    pressed = {**CALL, "CallStatus": "in-progress", "Digits": "4321"}
+    if method == "POST":
+        answer = caller.post(path, data=pressed)
+    else:
+        answer = caller.get(path.partition("?")[0], query_string={"try": "1", **pressed})
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert fromstring(answer.text).find("Connect/Stream") is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -227,3 +228,11 @@ def test_a_participant_token_is_for_that_participant_only(
     )
     assert response.status_code == status
     assert app.extensions["patchbay"].calls.live() == (status == 201)
+
+
+def test_the_socket_is_at_the_address_of_its_region(app: Flask, client: FlaskClient) -> None:
+    switchboard = app.extensions["patchbay"]
+    switchboard.settings = replace(switchboard.settings, regions={"in002": "wss://in.example.com"})
+    for region, base in (("in002", "wss://in.example.com"), (None, "wss://voice.example.com")):
+        answer = client.post("/v2/ingest/sessions", json={"roomId": "r1", "region": region})
+        assert answer.json["data"]["wsUrl"].startswith(f"{base}/videosdk?ref=vs_")

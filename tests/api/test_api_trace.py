@@ -91,9 +91,10 @@ def test_a_request_that_the_application_refused_before_us_is_traced_too(
 
     app.before_request_funcs[None].insert(0, refuse)
     caplog.set_level(logging.INFO)
-    response = app.test_client().get("/healthz", headers={"x-request-id": "r-1"})
+    path = "/v2/ingest/sessions"
+    response = app.test_client().post(path, headers={"x-request-id": "r-1"})
     assert (response.status_code, response.headers["x-request-id"]) == (503, "r-1")
-    assert (line(caplog)["path"], line(caplog)["ms"]) == ("/healthz", 0.0)
+    assert (line(caplog)["path"], line(caplog)["ms"]) == (path, 0.0)
 
 
 def test_no_token_key_or_ref_is_logged(

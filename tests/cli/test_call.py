@@ -34,7 +34,7 @@ def run(tmp_path):
             api_secret="s" * 32,
             port=port,
             public_url=public_url,
-            database_url="sqlite://",
+            database_url=f"sqlite:///{tmp_path}/patchbay.db",
             data_dir=tmp_path,
         )
         app.cli.add_command(call)
@@ -81,6 +81,16 @@ def test_numbers_keys_and_seconds_reach_the_server(server, run):
     assert (server.requests[0]["From"], server.requests[0]["To"]) == ("+491", "+492")
     assert server.of("dtmf")[0]["dtmf"]["digit"] == "7"
     assert len(server.of("media")) == 30
+
+
+def test_pins_are_pressed_one_at_a_question(server, run, short):
+    question = '<Response><Gather action="{media}" numDigits="4"/></Response>'
+    question = question.format(media=server.url("twilio"))
+    server.answers = [question, question, STREAM]
+    result = run(server.url("twilio"), *short, "--pin", "1111", "--pin", "4321")
+    assert result.exit_code == 0, result.stderr
+    assert [form.get("Digits") for form in server.requests] == [None, "1111", "4321"]
+    assert "4321" not in result.stderr + result.stdout
 
 
 def test_codec_and_faults_reach_the_call(server, run):

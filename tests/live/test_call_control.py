@@ -124,9 +124,6 @@ def test_a_transfer_that_is_answered_ends_with_that_conversation(
     found = in_room(bay, room)
     body = {"callId": found["callId"], "transferTo": "+44 20 7183 8750"}
     status, answer = bay.ask("POST", "/v2/sip/call/transfer", body)
-    assert status == 400, "an E.164 number has no spaces"
-    body["transferTo"] = "+442071838750"
-    status, answer = bay.ask("POST", "/v2/sip/call/transfer", body)
     assert (status, answer["data"]["status"]) == (200, "answered")
     assert answer["data"]["transfer"] == {"to": "+442071838750", "status": "transfer-initiated"}
     dialled = phone.wait_for("dial")

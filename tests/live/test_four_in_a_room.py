@@ -87,7 +87,11 @@ def test_everyone_hears_exactly_the_others(bay: Patchbay) -> None:
     assert set(calls) == {"twilio", "plivo", "telnyx"}
     assert len({call["sessionId"] for call in calls.values()}) == 1
     for call in calls.values():
-        assert [rung["event"] for rung in call["timelog"]] == [*LADDER, "end"]
+        events = [rung["event"] for rung in call["timelog"]]
+        # Whoever joins where others speak may hear them before saying anything.
+        if events[4:6] == ["first-audio-out", "first-audio-in"]:
+            events[4:6] = reversed(events[4:6])
+        assert events == [*LADDER, "end"]
         assert call["endReason"] == "caller-hung-up"
         assert call["stats"]["framesOut"] >= 250
         stamps = [rung["timestamp"] for rung in call["timelog"]]

@@ -510,10 +510,10 @@ def test_a_peer_that_stops_reading_is_cut_off_while_the_others_go_on(
     other = still.join(bob)
     heard = 0
     while not still.engine.stats(["call-deaf"], PATIENCE)["call-deaf"]["framesUnsent"]:
+        other.send(bob.media(b"\x20" * 160))
         for _ in range(10):
             clock.advance(0.021)
             still.turn()
-        other.send(bob.media(b"\x20" * 160))
         heard += len(other.settle())
     assert heard > 50
     clock.advance(STALL_SECONDS - 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -271,6 +272,32 @@ def test_a_namesake_alone_in_the_room_hands_its_session_over(hall: Hall) -> None
     assert second.listened().max() == 700
 
 
+def test_whoever_comes_while_the_last_are_put_out_begins_a_new_session(hall: Hall) -> None:
+    put_out = [hall.join(agent("ann")), hall.join(twilio("bob"))]
+    for party in put_out:
+        party.leg.leave("Meeting Ended.")
+    cat = hall.join(agent("cat"))
+    sessions = [report.session_id for report in hall.told() if isinstance(report, LegStarted)]
+    assert sessions[0] == sessions[1] != sessions[2]
+    assert cat.events() == ["meeting-joined"]
+    for party in put_out:
+        party.leave(EndReason.SESSION_ENDED, "Meeting Ended.")
+    assert cat.events() == []
+    assert len(hall.exchange) == 1
+    put_out[0].speak(steady(700))
+    hall.tick(2)
+    assert not cat.listened().any()
+
+
+def test_a_session_goes_on_while_only_some_are_put_out(hall: Hall) -> None:
+    hall.join(agent("ann")).leg.leave("Participant removed from the meeting")
+    hall.join(agent("bob"))
+    hall.join(agent("cat"))
+    first, *others = [report.session_id for report in hall.told() if isinstance(report, LegStarted)]
+    assert others[0] != first
+    assert others[0] == others[1]
+
+
 def test_the_same_participant_id_in_another_room_is_another_voice(hall: Hall) -> None:
     first = hall.join(agent("bob", call="call-1"))
     hall.join(agent("bob", call="call-2", room="zzzz-zzzz-zzzz"))
@@ -298,6 +325,17 @@ def test_a_pressed_key_reaches_an_agent(hall: Hall) -> None:
     bob.say(compact({"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": "0"}}))
     [heard] = ann.ear.news()
     assert heard["data"]["payload"] == {"number": "0", "timestamp": str(AT)}
+
+
+def test_a_call_may_keep_its_keys_from_the_room(hall: Hall) -> None:
+    quiet = twilio("bob")
+    bob = hall.join(replace(quiet, spec=replace(quiet.spec, dtmf=False)))
+    ann = hall.join(agent("ann"))
+    ann.events()
+    ann.say(compact({"event": "subscribe", "topic": "DTMF_EVENT"}))
+    bob.say(compact({"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": "1"}}))
+    assert ann.ear.news() == []
+    assert bob.leg.stats()["unknown"] == 0
 
 
 def test_a_mark_comes_back_when_the_audio_before_it_has_been_mixed(hall: Hall) -> None:
@@ -425,6 +463,7 @@ def test_each_leg_hears_its_own_encoding(hall: Hall) -> None:
 
 def test_audio_messages_are_wrapped_in_what_the_wire_wants(hall: Hall) -> None:
     bob = hall.join(twilio("bob"))
+    hall.tick()
     assert bob.ear.envelope == bob.caller.spec.wire.envelope()
 
 
@@ -566,6 +605,7 @@ def test_stats_count_what_a_leg_has_been_through(hall: Hall) -> None:
         "late": 1,
         "dropped": 3,
         "jitterMs": bob.leg.stats()["jitterMs"],
+        "clipped": 0,
         "bufferMs": 120,
         "malformed": 1,
         "unknown": 1,
@@ -573,6 +613,16 @@ def test_stats_count_what_a_leg_has_been_through(hall: Hall) -> None:
     assert bob.leg.stats()["gaps"] > 0
     assert bob.leg.stats()["jitterMs"] > 0
     assert ann.leg.stats()["framesOut"] == 8
+
+
+def test_frames_that_are_too_loud_together_are_counted_for_who_hears_them(hall: Hall) -> None:
+    ann, bob, cid = (hall.join(agent(name)) for name in ("ann", "bob", "cid"))
+    for value in (20_000, 20_000, 10_000):
+        for party in (ann, bob):
+            party.speak(steady(value))
+    hall.tick(5)
+    # The first frame is faded in, and the last once more, out.
+    assert [party.leg.stats()["clipped"] for party in (ann, bob, cid)] == [0, 0, 2]
 
 
 def test_stats_of_a_leg_that_has_not_started_are_zero(hall: Hall) -> None:

@@ -23,7 +23,7 @@ def rows(*values: int) -> NDArray[np.int16]:
 
 def mixed(sizes: list[int], *values: int) -> list[int]:
     """What each leg hears, where it hears the same in every sample."""
-    heard = Seating(sizes).mix(rows(*values))
+    heard, _ = Seating(sizes).mix(rows(*values))
     assert heard.shape == (len(values), FRAME_SAMPLES)
     assert heard.dtype == np.int16
     assert (heard == heard[:, :1]).all()
@@ -50,7 +50,7 @@ def test_each_of_three_hears_the_other_two() -> None:
 
 def test_every_sample_is_mixed_on_its_own() -> None:
     ramp = np.arange(FRAME_SAMPLES, dtype=np.int16)
-    heard = Seating([3]).mix(np.stack([ramp, ramp[::-1], ramp * 0]))
+    heard, _ = Seating([3]).mix(np.stack([ramp, ramp[::-1], ramp * 0]))
     assert (heard[0] == ramp[::-1]).all()
     assert (heard[1] == ramp).all()
     assert (heard[2] == FRAME_SAMPLES - 1).all()
@@ -75,7 +75,9 @@ def test_rooms_do_not_hear_each_other() -> None:
 
 
 def test_nobody_is_there_to_hear() -> None:
-    assert Seating([]).mix(np.zeros((0, FRAME_SAMPLES), np.int16)).shape == (0, FRAME_SAMPLES)
+    mixed, clipped = Seating([]).mix(np.zeros((0, FRAME_SAMPLES), np.int16))
+    assert mixed.shape == (0, FRAME_SAMPLES)
+    assert clipped == []
 
 
 def test_what_was_heard_is_not_changed_by_mixing() -> None:
@@ -87,6 +89,22 @@ def test_what_was_heard_is_not_changed_by_mixing() -> None:
 houses = st.lists(
     st.lists(st.integers(-32_768, 32_767), min_size=1, max_size=6), min_size=1, max_size=6
 )
+
+
+def clipped(sizes: list[int], *values: int) -> list[int]:
+    return list(Seating(sizes).mix(rows(*values))[1])
+
+
+def test_who_hears_a_clipped_sum_is_told() -> None:
+    assert clipped([2, 3, 1], LOUD, LOUD, LOUD, LOUD, -1, LOUD) == [4]
+    assert clipped([3, 3], -20_000, -20_000, 1, 20_000, 20_000, 0) == [2, 5]
+    assert clipped([3], LOUD - 1, 1, 0) == []
+
+
+def test_one_clipped_sample_is_enough() -> None:
+    heard = rows(LOUD, 0, 0)
+    heard[1, 7] = 1
+    assert list(Seating([3]).mix(heard)[1]) == [2]
 
 
 @given(houses)

@@ -28,7 +28,7 @@ def test_all_streams_of_one_shape_share_a_pattern() -> None:
     )
     first.learn(message % b"one", "AAAA")
     second.learn(message % b"another one", "AAAA")
-    assert first._match is second._match
+    assert first.kind() == second.kind() != 0
     assert first.audio(message % b"third") == (bytes(3), 2)
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
+import signers
 from plivo import plivoxml
 from provider_contract import ProviderContract
+from signers import posted
 from wire_contract import compact
 
 from service.errors import RemoteError
 from service.model import Refusal
-from service.providers.base import Arrival, Notice
+from service.providers.base import Arrival, Notice, Webhook
 from service.providers.plivo import PROVIDER
+from service.providers.signatures import Secrets
 from service.wire import (
     Audio,
     Complaint,
@@ -75,6 +79,32 @@ MEDIA = {
 
 class TestPlivo(ProviderContract):
     provider = PROVIDER
+    secrets: ClassVar[Secrets] = {"authToken": ("MDFkYWIwNGQ4OTQ3ZGVjNGQ4",)}
+    other_secrets: ClassVar[Secrets] = {"authToken": ("NGQ4ZGVjOTQ3YjA0ZGFkYjAx",)}
+    signed_parts = frozenset(("url", "form"))
+    signature_headers = frozenset(("X-Plivo-Signature-V3", "X-Plivo-Signature-V3-Nonce"))
+    good_values = (
+        ("authId", "MAXXXXXXXXXXXXXXXXXX"),
+        ("authId", "SA0123456789ABCDEFGH"),
+        ("authToken", "MDFkYWIwNGQ4OTQ3ZGVjNGQ4"),
+    )
+    bad_values = (
+        ("authId", ""),
+        ("authId", "AC" + "0" * 32),
+        ("authId", "MAXXX"),
+        ("authToken", ""),
+        ("authToken", "tab\t"),
+    )
+
+    def signed_hook(self, url: str, form: tuple[tuple[str, str], ...]) -> Webhook:
+        [token] = self.secrets["authToken"]
+        return posted(url, form, signers.plivo_v3(token, "POST", url, form))
+
+    def signed_upgrade(self, url: str) -> Webhook:
+        [token] = self.secrets["authToken"]
+        dialled = "http" + url.removeprefix("wss")
+        return Webhook(url=url, method="GET", headers=signers.plivo_v3(token, "GET", dialled))
+
     arrival = (VOICE, Arrival(CALL, "+14155550100", "+14155550199", False))
     redirected = (
         {**VOICE, "Event": "Redirect", "CallStatus": "in-progress"},
@@ -225,6 +255,34 @@ def test_the_answer_is_what_the_official_builder_writes(again: str | None) -> No
     else:
         official.add(plivoxml.RedirectElement(again, method="POST"))
     assert canonical(PROVIDER.answer(url, "REF", again).text) == canonical(official.to_string())
+
+
+def test_a_question_is_what_the_official_builder_writes() -> None:
+    action = "https://voice.example.com/gather?try=1&b=<2>"
+    official = plivoxml.ResponseElement()
+    gather = plivoxml.GetDigitsElement(
+        action=action,
+        method="POST",
+        num_digits=6,
+        timeout=10,
+        digit_timeout=10,
+        finish_on_key="#",
+        retries=1,
+        redirect=True,
+        log=False,
+    )
+    official.add(gather.add_speak("Your PIN, please."))
+    official.add(plivoxml.RedirectElement(action, method="POST"))
+    markup = PROVIDER.ask("Your PIN, please.", 6, action)
+    assert canonical(markup.text) == canonical(official.to_string())
+
+
+def test_a_dismissal_is_what_the_official_builder_writes() -> None:
+    official = plivoxml.ResponseElement()
+    official.add(plivoxml.SpeakElement("Goodbye & thanks."))
+    official.add(plivoxml.HangupElement())
+    markup = PROVIDER.dismiss("Goodbye & thanks.")
+    assert canonical(markup.text) == canonical(official.to_string())
 
 
 @pytest.mark.parametrize("reason", list(Refusal))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 import pytest
+import signers
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from provider_contract import ProviderContract
+from signers import posted
 from wire_contract import compact
 
 from service.errors import RemoteError
 from service.model import Refusal
-from service.providers.base import Arrival, Notice
+from service.providers.base import Arrival, Notice, Webhook
+from service.providers.signatures import Secrets
 from service.providers.telnyx import PROVIDER
 from service.wire import (
     Audio,
@@ -67,6 +73,33 @@ MEDIA = {
 
 class TestTelnyx(ProviderContract):
     provider = PROVIDER
+    secrets: ClassVar[Secrets] = {"publicKey": (signers.public_key(signers.TELNYX_KEY),)}
+    other_secrets: ClassVar[Secrets] = {
+        "publicKey": (signers.public_key(Ed25519PrivateKey.from_private_bytes(b"x" * 32)),)
+    }
+    signed_parts = frozenset(("body",))
+    tolerance = 300
+    signature_headers = frozenset(("telnyx-signature-ed25519", "telnyx-timestamp"))
+    good_values = (
+        ("publicKey", "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="),
+        ("apiKey", "KEY0123456789ABCDEF_abcdefghij"),
+    )
+    bad_values = (
+        ("publicKey", ""),
+        ("publicKey", "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"),
+        ("publicKey", "KEY0123456789ABCDEF_abcdefghij"),
+        ("publicKey", "é" * 44),
+        ("apiKey", "two words"),
+    )
+
+    def signed_hook(self, url: str, form: tuple[tuple[str, str], ...]) -> Webhook:
+        seconds = self.signed_at // 1000
+        headers = signers.telnyx(signers.TELNYX_KEY, urlencode(form).encode(), seconds)
+        return posted(url, form, headers)
+
+    def signed_upgrade(self, url: str) -> Webhook:
+        raise NotImplementedError("Telnyx does not sign upgrades.")
+
     arrival = (VOICE, Arrival(CALL, "+13122010094", "+13122123456", False))
     redirected = (
         {**VOICE, "CallStatus": "in-progress", "From": "sip:ann@example.com"},
@@ -244,6 +277,19 @@ def test_the_answer_is_the_documented_markup() -> None:
     markup = PROVIDER.answer(
         "wss://voice.example.com/telnyx/REF", "REF", "https://voice.example.com/hook"
     )
+    assert canonical(markup.text) == canonical(documented)
+
+
+def test_a_question_is_the_documented_markup() -> None:
+    """Its Gather has no method; what else it has is in the documentation's table of attributes."""
+    documented = """<Response>
+      <Gather input="dtmf" action="https://voice.example.com/gather?try=1" numDigits="6"
+              timeout="10" finishOnKey="#">
+        <Say>Your PIN, please.</Say>
+      </Gather>
+      <Redirect method="POST">https://voice.example.com/gather?try=1</Redirect>
+    </Response>"""
+    markup = PROVIDER.ask("Your PIN, please.", 6, "https://voice.example.com/gather?try=1")
     assert canonical(markup.text) == canonical(documented)
 
 

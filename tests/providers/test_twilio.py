@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
+import signers
 from provider_contract import ProviderContract
-from twilio.twiml.voice_response import Connect, VoiceResponse
+from signers import posted
+from twilio.twiml.voice_response import Connect, Gather, VoiceResponse
 from wire_contract import FRAME, compact
 
 from service.errors import RemoteError
 from service.model import Refusal
 from service.providers.base import Arrival, Notice, Webhook
+from service.providers.signatures import Secrets
 from service.providers.twilio import PROVIDER
 from service.wire import (
     Audio,
@@ -62,6 +66,30 @@ MEDIA = {
 
 class TestTwilio(ProviderContract):
     provider = PROVIDER
+    secrets: ClassVar[Secrets] = {"accountSid": (ACCOUNT,), "authToken": ("12345",)}
+    other_secrets: ClassVar[Secrets] = {"accountSid": (ACCOUNT,), "authToken": ("54321",)}
+    signed_parts = frozenset(("url", "form"))
+    signature_headers = frozenset(("X-Twilio-Signature",))
+    good_values = (
+        ("accountSid", ACCOUNT),
+        ("authToken", "0123456789abcdef" * 2),
+        ("authToken", "a-shared-key_secret.of+another/shape="),
+    )
+    bad_values = (
+        ("accountSid", ""),
+        ("accountSid", "AC123"),
+        ("accountSid", "SK" + "0" * 32),
+        ("authToken", ""),
+        ("authToken", "two words"),
+        ("authToken", "x" * 257),
+    )
+
+    def signed_hook(self, url: str, form: tuple[tuple[str, str], ...]) -> Webhook:
+        return posted(url, form, signers.twilio("12345", url, form))
+
+    def signed_upgrade(self, url: str) -> Webhook:
+        return Webhook(url=url, method="GET", headers=signers.twilio("12345", url))
+
     arrival = (VOICE, Arrival(CALL, "+14155550100", "+14155550199", False))
     redirected = (
         {**VOICE, "CallStatus": "in-progress"},
@@ -162,6 +190,26 @@ def test_the_answer_is_what_the_official_builder_writes(again: str | None) -> No
     else:
         official.redirect(again, method="POST")
     assert canonical(PROVIDER.answer(url, "REF", again).text) == canonical(str(official))
+
+
+def test_a_question_is_what_the_official_builder_writes() -> None:
+    action = "https://voice.example.com/gather?try=1&b=<2>"
+    official = VoiceResponse()
+    gather = Gather(
+        input="dtmf", action=action, method="POST", num_digits=6, timeout=10, finish_on_key="#"
+    )
+    gather.say("Your PIN, please.")
+    official.append(gather)
+    official.redirect(action, method="POST")
+    markup = PROVIDER.ask("Your PIN, please.", 6, action)
+    assert canonical(markup.text) == canonical(str(official))
+
+
+def test_a_dismissal_is_what_the_official_builder_writes() -> None:
+    official = VoiceResponse()
+    official.say("Goodbye & thanks.")
+    official.hangup()
+    assert canonical(PROVIDER.dismiss("Goodbye & thanks.").text) == canonical(str(official))
 
 
 @pytest.mark.parametrize("reason", list(Refusal))

@@ -167,3 +167,69 @@ def test_a_stream_does_not_show_the_secret_in_its_url():
     stream = markup.Stream("wss://h.example:8443/twilio/REF", {"ref": "REF"})
     assert stream.origin == "wss://h.example:8443"
     assert "REF" not in repr(stream)
+
+
+SAID = "<Say>PIN?</Say><Pause/><Play>https://h.example/pin.mp3</Play>"
+PROMPT = (markup.Say("PIN?"), markup.Pause(1.0), markup.Play("https://h.example/pin.mp3"))
+ACTION = "https://h.example/pin"
+
+
+@pytest.mark.parametrize(
+    ("provider", "inner", "verb"),
+    [
+        (
+            "twilio",
+            f'<Gather action="/pin" method="GET" numDigits="4" timeout="8">{SAID}</Gather>',
+            markup.Gather("/pin", "GET", 4, "#", 8, PROMPT),
+        ),
+        (
+            "twilio",
+            '<Gather action="/pin" actionOnEmptyResult="true" finishOnKey="*"/>',
+            markup.Gather("/pin", "POST", 99, "*", 5, (), answers_silence=True),
+        ),
+        (
+            "telnyx",
+            f'<Gather action="{ACTION}" numDigits="4" input="dtmf">{SAID}</Gather>',
+            markup.Gather(ACTION, "POST", 4, "#", 5, PROMPT),
+        ),
+        (
+            "plivo",
+            f'<GetDigits action="{ACTION}" retries="2" timeout="6"><Speak>PIN?</Speak></GetDigits>',
+            markup.Gather(ACTION, "POST", 99, "#", 12, (markup.Say("PIN?"),) * 2),
+        ),
+    ],
+)
+def test_questions_are_read_as_each_provider_reads_them(provider, inner, verb):
+    assert parse(provider, inner) == (verb,)
+
+
+@pytest.mark.parametrize(
+    ("provider", "inner", "complaint"),
+    [
+        ("twilio", "<Gather/>", "without an action"),
+        ("twilio", '<Gather action="/a" method="PUT"/>', "not GET or POST"),
+        ("twilio", '<Gather action="/a" input="speech"/>', "needs the input dtmf"),
+        ("twilio", '<Gather action="/a" numDigits="0"/>', "not a number from 1"),
+        ("twilio", '<Gather action="/a" timeout="soon"/>', "not a number from 1"),
+        ("twilio", '<Gather action="/a"><Dial>1</Dial></Gather>', "may not hold <Dial>"),
+        ("twilio", '<Gather action="/a"><Hangup/></Gather>', "may not hold <Hangup>"),
+        ("telnyx", '<Gather action="/a" method="POST"/>', "has no method"),
+        ("telnyx", '<Gather action="/a" input="dtmf speech"/>', "needs the input dtmf"),
+        ("plivo", '<GetDigits action="/a"/>', "absolute action"),
+        ("plivo", "<GetDigits/>", "absolute action"),
+        ("plivo", f'<GetDigits action="{ACTION}" redirect="false"/>', "does not read"),
+        ("plivo", f'<GetDigits action="{ACTION}" retries="none"/>', "not a number from 1"),
+        ("plivo", f'<GetDigits action="{ACTION}"><Say>PIN?</Say></GetDigits>', "may not hold"),
+    ],
+)
+def test_questions_that_fail_on_a_real_call_are_refused(provider, inner, complaint):
+    with pytest.raises(RemoteError, match=complaint):
+        parse(provider, inner)
+
+
+@pytest.mark.parametrize(
+    ("keys", "collected"),
+    [("1234", "1234"), ("12345", "1234"), ("12", "12"), ("12#34", "12"), ("#", ""), ("", "")],
+)
+def test_keys_are_collected_up_to_the_number_or_the_last_key(keys, collected):
+    assert markup.Gather(ACTION, "POST", 4, "#", 5, ()).collect(keys) == collected

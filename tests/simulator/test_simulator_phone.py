@@ -497,3 +497,61 @@ def test_waiting_for_the_end_of_a_call_that_goes_on_is_given_up(server):
         phone.join(0)
     phone.hang_up()
     finish(phone)
+
+
+QUESTIONS = {
+    "twilio": '<Gather action="{url}?try=1" method="POST" numDigits="4"><Say>PIN?</Say></Gather>',
+    "plivo": '<GetDigits action="{url}?try=1" numDigits="4"><Speak>PIN?</Speak></GetDigits>',
+    "telnyx": '<Gather action="{url}?try=1" numDigits="4"><Say>PIN?</Say></Gather>',
+}
+
+
+def asking(server, provider, *after):
+    return response(QUESTIONS[provider].format(url=server.url(provider)), *after)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_keys_go_to_the_action_whose_answer_is_followed(server, provider):
+    server.answers = [asking(server, provider), asking(server, provider), response("<Hangup/>")]
+    phone = call(server, provider, pins=("11#", "43210"))
+    report = finish(phone)
+    assert [form.get("Digits") for form in server.requests[:3]] == [None, "11", "4321"]
+    field = "CallUUID" if provider == "plivo" else "CallSid"
+    assert {form[field] for form in server.requests} == {phone.call_id}
+    assert (report.questions, report.redirects, report.failure) == (2, 0, None)
+    assert report.said == ("PIN?", "PIN?")
+    assert report.ended is Ending.SERVER_HUNG_UP
+    assert [event.detail for event in phone.events if event.name == "gather"] == [
+        "2 keys",
+        "4 keys",
+    ]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_without_a_key_the_markup_goes_on_and_nobody_waits(server, provider):
+    server.answers = [
+        asking(server, provider, f"<Redirect>{server.url(provider)}</Redirect>"),
+        response("<Hangup/>"),
+    ]
+    phone = call(server, provider)
+    report = finish(phone)
+    assert "Digits" not in server.requests[1]
+    assert (report.questions, report.redirects) == (1, 1)
+    assert [event.detail for event in phone.events if event.name == "gather"] == [
+        "no key within 5 s"
+    ]
+
+
+def test_silence_is_answered_where_the_markup_wants_it(server):
+    question = f'<Gather action="{server.url("twilio")}" actionOnEmptyResult="true"/>'
+    server.answers = [response(question, "<Reject/>"), response("<Hangup/>")]
+    report = finish(call(server))
+    assert server.requests[1]["Digits"] == ""
+    assert report.ended is Ending.SERVER_HUNG_UP
+
+
+def test_questions_without_end_are_given_up(server):
+    server.answers = [asking(server, "twilio")]
+    report = finish(call(server, pins=("1",), max_redirects=3))
+    assert report.failure == "The markup redirected more than 3 times."
+    assert report.questions == 4

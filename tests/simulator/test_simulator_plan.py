@@ -24,6 +24,7 @@ def plan(url=TWILIO, **options):
         (TELNYX, {"codec": Codec.L16}, "codec must be mulaw or alaw on telnyx"),
         (PLIVO, {"shuffle": True}, "shuffle is only for telnyx"),
         (TWILIO, {"digits": "12x"}, "digits may only hold"),
+        (TWILIO, {"pins": ("12", "12 34")}, "pins may only hold"),
         (TWILIO, {"drop_percent": 101}, "drop_percent must lie"),
         (TWILIO, {"drop_percent": float("nan")}, "drop_percent must lie"),
         (TWILIO, {"jitter_ms": -1}, "jitter_ms must lie"),

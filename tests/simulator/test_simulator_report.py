@@ -28,6 +28,7 @@ GOOD = {
     "marks_returned": 0,
     "clears": 0,
     "redirects": 0,
+    "questions": 0,
     "said": (),
     "problems": (),
 }
@@ -53,8 +54,11 @@ def test_a_good_call_as_text():
 
 
 def test_what_is_unusual_about_a_call_is_in_its_text():
-    lines = report(digits_sent="1#", said=("One.", "Two."), level_dbfs=None, ended=None).text()
+    lines = report(
+        digits_sent="1#", questions=2, said=("One.", "Two."), level_dbfs=None, ended=None
+    ).text()
     assert "keys pressed  1#" in lines
+    assert "asked for     keys, 2 times" in lines
     assert "said          One. Two." in lines
     assert "level heard   silence" in lines
     assert "ended         not yet" in lines

@@ -67,7 +67,7 @@ from service.storage.connectors import Connectors
 from service.storage.database import Database
 database = Database(sys.argv[1])
 child = os.fork()
-found = Connectors(database).all()
+found = Connectors(database, "secret").all()
 if child == 0:
     os._exit(len(found))
 print(found, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -287,7 +287,7 @@ def test_no_error_holds_the_password_when_the_server_is_away() -> None:
 
 
 def test_no_error_holds_what_was_to_be_stored(database: Database) -> None:
-    store = Connectors(database)
+    store = Connectors(database, "secret")
     connector = a_connector()
     store.add(connector)
     with pytest.raises(DBAPIError) as refused:
@@ -300,9 +300,9 @@ def test_text_that_the_database_cannot_hold_is_invalid(
     migrated_postgres: Database, name: str
 ) -> None:
     with pytest.raises(Invalid, match="cannot be stored"):
-        Connectors(migrated_postgres).add(a_connector(name=name))
+        Connectors(migrated_postgres, "secret").add(a_connector(name=name))
 
 
 def test_half_a_surrogate_pair_is_invalid_on_sqlite_too(sqlite_database: Database) -> None:
     with pytest.raises(Invalid, match="cannot be stored"):
-        Connectors(sqlite_database).add(a_connector(name="\ud800"))
+        Connectors(sqlite_database, "secret").add(a_connector(name="\ud800"))

@@ -7,23 +7,31 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from races import at_once
 from records import a_call, a_connector
+from sqlalchemy import select, update
 
 from service.errors import NotFound
 from service.model import Connector
 from service.storage.calls import Calls
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from service.storage.tables import connectors
 from service.tokens import new_webhook_key
 
 
 @pytest.fixture
 def store(database: Database) -> Connectors:
-    return Connectors(database)
+    return Connectors(database, "secret")
 
 
 def test_a_connector_comes_back_as_it_was_stored(store: Connectors) -> None:
-    full = a_connector(default_rule_id="rr_1", region="eu001", name="Zürich ☎")
+    full = a_connector(
+        default_rule_id="rr_1",
+        region="eu001",
+        name="Zürich ☎",
+        credentials={"accountSid": ("AC1",), "authToken": ("new", "old")},
+    )
     bare = a_connector(name=None, default_room_id=None)
     store.add(full)
     store.add(bare)
@@ -57,6 +65,7 @@ def test_a_key_finds_its_connector_for_its_own_provider_only(store: Connectors) 
         {"name": None},
         {"default_room_id": None, "region": "us002"},
         {"default_rule_id": "rr_2"},
+        {"credentials": {"authToken": ("new", "old")}, "name": "New"},
         {},
     ],
 )
@@ -124,3 +133,69 @@ def test_an_unknown_connector_is_not_found(
     with pytest.raises(NotFound, match=r"^Connector not found$"):
         use(store)
     assert store.all() == (connector,)
+
+
+def test_credentials_are_merged_by_name_and_removed_by_none(store: Connectors) -> None:
+    connector = a_connector(credentials={"authToken": ("t",)})
+    store.add(connector)
+
+    def after(change: dict[str, tuple[str, ...] | None] | None) -> object:
+        return store.update(connector.id, {"credentials": change}).credentials
+
+    assert after({"accountSid": ("AC1",)}) == {"accountSid": ("AC1",), "authToken": ("t",)}
+    assert after({"authToken": ("u", "t")}) == {"accountSid": ("AC1",), "authToken": ("u", "t")}
+    assert after({"accountSid": None, "authToken": ("u",)}) == {"authToken": ("u",)}
+    assert after({"authToken": None}) == {}
+    assert after({"authToken": ("v",)}) == {"authToken": ("v",)}
+    assert after(None) == {}
+    assert store.get(connector.id) == replace(connector, credentials={})
+
+
+def test_changes_of_several_credentials_at_once_are_all_kept(store: Connectors) -> None:
+    connector = a_connector()
+    store.add(connector)
+    changes = [{f"name{number}": (str(number),)} for number in range(8)]
+    at_once(8, lambda number: store.update(connector.id, {"credentials": changes[number]}))
+    assert store.get(connector.id).credentials == {
+        k: v for each in changes for k, v in each.items()
+    }
+
+
+def test_what_another_secret_has_sealed_is_locked_and_the_rest_is_there(
+    store: Connectors, database: Database
+) -> None:
+    connector = a_connector(credentials={"authToken": ("t",)})
+    Connectors(database, "other").add(connector)
+    locked = replace(connector, credentials={}, locked=True)
+    assert store.get(connector.id) == store.all()[0] == locked
+    assert store.by_key("twilio", connector.webhook_key) == locked
+    assert store.update(connector.id, {"name": "New"}) == replace(locked, name="New")
+    set_again = store.update(connector.id, {"credentials": {"authToken": ("u",)}})
+    assert set_again == replace(connector, name="New", credentials={"authToken": ("u",)})
+
+
+def test_credentials_of_one_row_open_nothing_in_another(
+    store: Connectors, database: Database
+) -> None:
+    first, second = (a_connector(credentials={"authToken": (t,)}) for t in ("a", "b"))
+    store.add(first)
+    store.add(second)
+    with database.write() as connection:
+        sealed = select(connectors.c.credentials).where(connectors.c.id == first.id)
+        connection.execute(update(connectors).values(credentials=connection.scalar(sealed)))
+    assert store.get(first.id) == first
+    assert store.get(second.id).locked
+
+
+def test_a_reference_leads_to_the_connector_of_its_call(
+    store: Connectors, database: Database
+) -> None:
+    connector = a_connector(credentials={"authToken": ("t",)})
+    store.add(a_connector())
+    store.add(connector)
+    calls = Calls(database)
+    assert calls.admit(a_call(connector_id=connector.id), "digest", 9)
+    assert calls.admit(a_call(connector_id="cn_gone"), "orphan", 9)
+    assert store.by_reference("digest") == connector
+    assert store.by_reference("orphan") is None
+    assert store.by_reference("unknown") is None

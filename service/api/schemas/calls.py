@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, fields, post_dump, post_load, validate
+from marshmallow import Schema, fields, post_dump, validate
 
+from service.api.auth import granted
 from service.api.schemas.fields import (
     IDENTIFIER,
-    EpochMillis,
+    Count,
+    DayOf,
     Instant,
     Metadata,
+    Moment,
+    PageFilter,
     ParticipantFields,
     PhoneNumber,
     Request,
-    Seconds,
     Switch,
     Text,
-    Whole,
     at_most,
     storable,
 )
-from service.model import CallStatus, Direction
+from service.callers import masked
+from service.model import Call, CallStatus, Direction
 
-DAY = 86_400_000
 
-
-class CallFilter(Request):
+class CallFilter(PageFilter):
     call_id = Text(data_key="id", validate=IDENTIFIER)
-    gateway_id = fields.Raw(data_key="gatewayId")
+    gateway_id = Text(data_key="gatewayId")
     rule_id = Text(data_key="ruleId", validate=IDENTIFIER)
     direction = fields.Enum(
         Direction,
@@ -37,31 +38,27 @@ class CallFilter(Request):
         error_messages={"unknown": "must be one of {choices}"},
     )
     search = Text(validate=at_most(128))
-    since = EpochMillis(data_key="startDate")
-    until = EpochMillis(data_key="endDate")
+    since = Moment(data_key="startDate")
+    until = DayOf(data_key="endDate")
     room_id = Text(data_key="roomId", validate=IDENTIFIER)
     session_id = Text(data_key="sessionId", validate=IDENTIFIER)
     status = fields.Enum(
         CallStatus, by_value=True, error_messages={"unknown": "must be one of {choices}"}
     )
-    number = Whole(
-        data_key="page", validate=validate.Range(min=1, error="must be a whole number from 1")
-    )
-    per_page = Whole(
-        data_key="perPage",
-        validate=validate.Range(min=1, max=100, error="must be a whole number from 1 to 100"),
-    )
-
-    @post_load
-    def include_the_last_day(self, wanted: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """The whole of the day in which ``endDate`` lies counts, in UTC."""
-        if "until" in wanted:
-            wanted["until"] += DAY - wanted["until"] % DAY
-        return wanted
 
 
 class CallToEnd(Request):
     call_id = Text(data_key="callId", required=True, validate=IDENTIFIER)
+
+
+def _seconds(low: int, high: int, name: str) -> Count:
+    sentence = f"must be a whole number from {low} to {high}"
+    return Count(
+        data_key=name,
+        allow_none=True,
+        validate=validate.Range(low, high, error=sentence),
+        error_messages={"invalid": sentence},
+    )
 
 
 class CallToMove(CallToEnd):
@@ -85,13 +82,14 @@ class NewCall(Request):
     participant = fields.Nested(ParticipantFields(), allow_none=True)
     metadata = Metadata(allow_none=True, validate=storable)
     waits = Switch(data_key="waitUntilAnswered", allow_none=True)
-    ring_seconds = Seconds(5, 120, data_key="ringingTimeout", allow_none=True)
-    max_seconds = Seconds(1, 86_400, data_key="maxCallDuration", allow_none=True)
+    ring_seconds = _seconds(5, 120, "ringingTimeout")
+    max_seconds = _seconds(1, 86_400, "maxCallDuration")
+    hide_phone_number = Switch(data_key="hidePhoneNumber", allow_none=True)
+    # Keys to press in VideoSDK's documentation, and in its SDK whether the room is told of keys.
+    dtmf = fields.Raw(allow_none=True)
     gateway_id = fields.Raw(data_key="gatewayId", allow_none=True)
     record_audio = fields.Raw(data_key="recordAudio", allow_none=True)
     media_encryption = fields.Raw(data_key="mediaEncryption", allow_none=True)
-    hide_phone_number = fields.Raw(data_key="hidePhoneNumber", allow_none=True)
-    dtmf = fields.Raw(allow_none=True)
     headers = fields.Raw(allow_none=True)
     include_headers = fields.Raw(data_key="includeHeaders", allow_none=True)
 
@@ -101,13 +99,32 @@ class TransferData(Schema):
     status = fields.String()
 
 
+class Number(fields.String):
+    """A number of a call; of a hidden one, a token for one room or participant sees no more than
+    the room does.
+    """
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
+        return masked(value) if _hides(obj) and value == obj.remote else str(value)
+
+
+def _hides(call: Call) -> bool:
+    return call.hides_number and granted().is_tied
+
+
+def _without(number: str, text: str) -> str:
+    for spelling in filter(None, (number, number.removeprefix("+"))):
+        text = text.replace(spelling, masked(number))
+    return text
+
+
 class Rung(Schema):
     """One step of a call's ladder; VideoSDK's timelog has the first two members."""
 
     status = fields.String()
     at = Instant(data_key="timestamp")
     event = fields.String()
-    detail = fields.String()
+    detail = fields.String(metadata={"optional": True})
 
     @post_dump
     def drop_empty_detail(self, rung: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -131,10 +148,10 @@ class CallData(Schema):
     rule_id = fields.String(data_key="ruleId")
     room_id = fields.String(data_key="roomId")
     session_id = fields.String(data_key="sessionId")
-    callee = fields.String(data_key="to")
-    caller = fields.String(data_key="from")
-    sip_call_to = fields.String(attribute="callee", data_key="sipCallTo", dump_only=True)
-    sip_call_from = fields.String(attribute="caller", data_key="sipCallFrom", dump_only=True)
+    callee = Number(data_key="to")
+    caller = Number(data_key="from")
+    sip_call_to = Number(attribute="callee", data_key="sipCallTo", dump_only=True)
+    sip_call_from = Number(attribute="caller", data_key="sipCallFrom", dump_only=True)
     status = fields.String()
     metadata = fields.Dict()
     started_at = Instant(data_key="start")
@@ -147,3 +164,12 @@ class CallData(Schema):
     participant_id = fields.String(attribute="participant.id", data_key="participantId")
     connector_id = fields.String(data_key="connectorId")
     transfer = fields.Nested(TransferData())
+
+    @post_dump(pass_original=True)
+    def hide_the_number(self, dumped: dict[str, Any], call: Call, **kwargs: Any) -> dict[str, Any]:
+        """A provider's own words on the ladder may hold the number that is hidden."""
+        if _hides(call):
+            for rung in dumped["timelog"]:
+                if "detail" in rung:
+                    rung["detail"] = _without(call.remote, rung["detail"])
+        return dumped

@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from service.api.requests import public_base
+from service.api.schemas.credentials import Credentials
 from service.api.schemas.fields import IDENTIFIER, Instant, ProviderName, Request, Text, at_most
 
 
@@ -16,12 +17,16 @@ class WebhookUrl(fields.String):
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
         return f"{public_base()}/v2/hooks/{obj.provider}/{value}"
 
+    def openapi(self) -> dict[str, Any]:
+        return {"format": "uri"}
+
 
 class ConnectorChanges(Request):
     name = Text(allow_none=True, validate=at_most(128))
     default_room_id = Text(data_key="defaultRoomId", allow_none=True, validate=IDENTIFIER)
     default_rule_id = Text(data_key="defaultRuleId", allow_none=True, validate=IDENTIFIER)
     region = Text(allow_none=True, validate=at_most(32))
+    credentials = Credentials(allow_none=True)
 
 
 class NewConnector(ConnectorChanges):
@@ -37,3 +42,5 @@ class ConnectorData(Schema):
     default_rule_id = fields.String(data_key="defaultRuleId")
     region = fields.String()
     created_at = Instant(data_key="createdAt")
+    # Their names: the values leave this service for their provider only.
+    credentials = fields.List(fields.String())

@@ -1,26 +1,39 @@
 """The fields that schemas are made of, and what is allowed in them.
 
 Shape only: no database, no current user. Error texts are predicates without a subject, since
-``errors`` puts the field's name in front: "roomId" + "is required".
+``errors`` puts the field's name in front: "roomId" + "is required". A field whose class and
+validators do not say all that the OpenAPI document should has the rest in its method ``openapi``.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from flask import current_app
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from service.providers.numbers import e164, is_international
+from service.api.requests import public_base, switchboard
+from service.callers import is_number
+from service.providers.numbers import e164
 from service.times import iso
+from service.tokens import account_id
 
 MAX_METADATA = 8 * 1024
 MAX_METADATA_DEPTH = 16
 """Far below the recursion limit of every JSON encoder the metadata will pass through."""
 
+DAY = 86_400_000
+
+MAX_MOMENT = 253_402_300_799_999
+
 MAX_NUMBER = 2**63
 """Beyond 64 bits a JSON number would come back as another one."""
+
+PUNCTUATION = re.compile(r"[\s().-]")
+"""What people write between the digits of a phone number."""
 
 PLAIN = validate.Regexp(r"\A[^\x00-\x1f\x7f-\x9f]*\Z", error="must not contain control characters")
 IDENTIFIER = validate.Regexp(
@@ -33,7 +46,17 @@ TEXT_ERRORS: dict[str, Any] = {
     "null": "must not be null",
     "invalid": "must be a string",
 }
+LIST_ERRORS: dict[str, Any] = {
+    "required": "is required",
+    "null": "must not be null",
+    "invalid": "must be an array",
+}
+COUNT_ERRORS: dict[str, Any] = {
+    "null": "must not be null",
+    "invalid": "must be a whole number",
+}
 OBJECT_ERRORS: dict[str, Any] = {
+    "null": "must not be null",
     "type": "must be a JSON object",
     "invalid": "must be a JSON object",
 }
@@ -80,28 +103,48 @@ class Whole(fields.Integer):
             raise ValidationError("must be a whole number from 1")
         return int(value)
 
+    def openapi(self) -> dict[str, Any]:
+        return {"minimum": 0, "maximum": 10**9 - 1}
 
-class EpochMillis(fields.Integer):
-    """A moment in a query string: milliseconds since the epoch."""
+
+class Count(fields.Integer):
+    """A whole number in a JSON body: neither text nor a truth value nor a fraction."""
+
+    default_error_messages = COUNT_ERRORS
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class Moment(fields.Integer):
+    """Epoch milliseconds in a query string, until the year 9999."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
         if not (value.isascii() and value.isdigit() and len(value) < 16):
-            raise ValidationError("must be milliseconds since the epoch")
+            raise ValidationError("must be a time in milliseconds since 1970")
+        if int(value) > MAX_MOMENT:
+            raise ValidationError("must be a time before the year 10000")
         return int(value)
 
+    def openapi(self) -> dict[str, Any]:
+        return {"minimum": 0, "maximum": MAX_MOMENT}
 
-class Seconds(fields.Integer):
-    """A JSON number of whole seconds within bounds."""
 
-    def __init__(self, low: int, high: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.low, self.high = low, high
+class DayOf(Moment):
+    """The whole day (UTC) of such a time: its first millisecond that no longer counts."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or not self.low <= value <= self.high:
-            raise ValidationError(f"must be a whole number from {self.low} to {self.high}")
-        return int(value)
+        return (super()._deserialize(value, *args, **kwargs) // DAY + 1) * DAY
+
+
+class Several(fields.List[Any]):
+    """Values in a query string: separated by commas, in repeated parameters, or both."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        parts = [part for text in value for part in text.split(",") if part]
+        return super()._deserialize(parts, *args, **kwargs)
 
 
 class Switch(fields.Boolean):
@@ -114,13 +157,13 @@ class Switch(fields.Boolean):
 
 
 class PhoneNumber(Text):
-    """An international number, loaded as E.164."""
+    """A phone number, in the form in which calls arrive."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        text = super()._deserialize(value, *args, **kwargs) or ""
-        if not is_international(text):
+        number = e164(PUNCTUATION.sub("", super()._deserialize(value, *args, **kwargs)))
+        if not is_number(number):
             raise ValidationError("must be a phone number in E.164, such as +14155550100")
-        return e164(text)
+        return number
 
 
 class ProviderName(Text):
@@ -132,9 +175,18 @@ class ProviderName(Text):
             raise ValidationError(f"must be one of {', '.join(offered)}")
         return str(value)
 
+    def openapi(self) -> dict[str, Any]:
+        return {"enum": list(current_app.config["PROVIDERS"])}
+
 
 class Metadata(fields.Dict):
     default_error_messages = OBJECT_ERRORS
+
+    def openapi(self) -> dict[str, Any]:
+        return {
+            "description": f"At most {MAX_METADATA // 1024} KB of JSON, "
+            f"{MAX_METADATA_DEPTH} levels deep, with numbers of at most 64 bits."
+        }
 
 
 class Instant(fields.String):
@@ -142,6 +194,9 @@ class Instant(fields.String):
 
     def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str | None:
         return None if value is None else iso(value)
+
+    def openapi(self) -> dict[str, Any]:
+        return {"format": "date-time"}
 
 
 class Request(Schema):
@@ -159,6 +214,18 @@ class ParticipantFields(Request):
     metadata = Metadata(allow_none=True, validate=storable)
 
 
+class PageFilter(Request):
+    """Which page of a list is wanted."""
+
+    number = Whole(
+        data_key="page", validate=validate.Range(min=1, error="must be a whole number from 1")
+    )
+    per_page = Whole(
+        data_key="perPage",
+        validate=validate.Range(min=1, max=100, error="must be a whole number from 1 to 100"),
+    )
+
+
 class PageInfo(Schema):
     """Numbers, never text: the SDK replaces anything else by its defaults."""
 
@@ -166,3 +233,24 @@ class PageInfo(Schema):
     per_page = fields.Integer(data_key="perPage")
     last = fields.Integer(data_key="lastPage")
     total = fields.Integer()
+
+
+class Part(fields.Nested):
+    """Some members of an object in an object of their own."""
+
+    def get_value(self, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        return obj
+
+
+class RoomLink(fields.String):
+    """Where a room can be read, made from its id."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        return f"{public_base()}/v2/rooms/{quote(value, safe='')}"
+
+
+class AccountId(fields.String):
+    """Whose everything is: there is one account. Any attribute will do."""
+
+    def _serialize(self, *args: Any, **kwargs: Any) -> str:
+        return account_id(switchboard().settings.api_key)

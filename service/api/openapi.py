@@ -1,0 +1,24 @@
+"""``/openapi.json``: this API as an OpenAPI document, for any tool that reads one."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, current_app
+
+from service.api.answers import respond
+from service.api.declared import Reply, replies
+from service.api.requests import public_base
+
+openapi = Blueprint("openapi", __name__)
+
+
+@openapi.get("/openapi.json")
+@replies(Reply(200, "The document."))
+def document() -> Response:
+    """This document."""
+    known = current_app.extensions
+    if "openapi" not in known:
+        # Importing apispec and writing the document takes time that most processes never need.
+        from service.api.document import document as write
+
+        known["openapi"] = write(current_app)
+    return respond({**known["openapi"], "servers": [{"url": public_base()}]}, 200)

@@ -1,0 +1,132 @@
+"""``/v2/rooms``: create, list, read, validate, deactivate and activate rooms.
+
+A token tied to a room reaches that room only; one tied to a participant reaches none, since a room
+says who else may come.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+from marshmallow import ValidationError
+
+from service import attendance, tokens
+from service.api.answers import answer
+from service.api.auth import granted, known_room, reachable_room, require_untied
+from service.api.declared import refuses
+from service.api.requests import body, query, switchboard, warn
+from service.api.schemas.fields import IDENTIFIER
+from service.api.schemas.rooms import (
+    ClosedRoomData,
+    NewRoom,
+    RoomData,
+    RoomFilter,
+    RoomState,
+    RoomToClose,
+)
+from service.errors import Invalid, NotFound, WrongName
+from service.model import Page
+from service.rooms import AutoClose, Room
+from service.storage.rooms import NOT_FOUND
+
+rooms = Blueprint("rooms", __name__, url_prefix="/v2/rooms")
+
+NOT_ACTED_ON = {
+    "auto_start": "autoStartConfig was stored but is not acted on: nothing is recorded.",
+    "composition": "multiComposition was stored but is not acted on: nothing is recorded.",
+    "webhook": "webhook was stored but is not called yet: this version sends no room webhooks.",
+}
+
+CHOSEN = ("geo_fence", "webhook", "auto_close", "allowed_participant_ids", "options")
+
+
+@rooms.post("")
+@answer(RoomData(), envelope=False)
+@body(NewRoom())
+def create(fields: dict[str, Any]) -> Room:
+    """Make a room, or find the one that has this customRoomId."""
+    require_untied("creating rooms needs")
+    at = switchboard().clock.now()
+    close, webhook = fields.get("auto_close"), fields.get("webhook")
+    options = {
+        "autoStartConfig": fields.get("auto_start"),
+        "multiComposition": fields.get("composition"),
+    }
+    room = Room(
+        id=tokens.new_room_id(),
+        object_id=tokens.new_object_id(),
+        custom_id=fields.get("custom_id"),
+        geo_fence=fields.get("geo_fence"),
+        webhook=webhook
+        and {"endPoint": webhook["end_point"], "events": webhook.get("events") or []},
+        auto_close=close and AutoClose(**close),
+        allowed_participant_ids=tuple(fields.get("allowed_participant_ids") or ()),
+        options={name: value for name, value in options.items() if value is not None},
+        created_at=at,
+        updated_at=at,
+    )
+    found = switchboard().rooms.create(room)
+    if any(getattr(room, name) not in (None, (), {}, getattr(found, name)) for name in CHOSEN):
+        warn("A room of this customRoomId exists already and was left as it is.")
+        return found
+    for name, sentence in NOT_ACTED_ON.items():
+        if fields.get(name):
+            warn(sentence)
+    return found
+
+
+@rooms.get("")
+@answer(RoomData())
+@query(RoomFilter())
+def index(wanted: dict[str, Any]) -> Page[Room]:
+    """Rooms, newest first."""
+    return switchboard().rooms.page(room_id=granted().room_id, **wanted)
+
+
+@rooms.get("/<name:room_id>")
+@answer(RoomData(), envelope=False)
+def get(room_id: str) -> Room:
+    """A room by any of its names."""
+    return reachable_room(room_id)
+
+
+@rooms.route("/validate/<path:room_id>", methods=["GET", "POST"])
+@answer(RoomData(), envelope=False)
+def validate(room_id: str) -> Room:
+    """A room by any of its names, or 400 where there is none.
+
+    VideoSDK's own statuses differ here from those of reading a room. One of its pages says GET, and
+    the index of its pages POST.
+    """
+    try:
+        IDENTIFIER(room_id)
+    except ValidationError:
+        raise Invalid("RoomId is invalid.") from None
+    room = known_room(room_id)
+    if room is None:
+        raise Invalid(NOT_FOUND)
+    return room
+
+
+@rooms.post("/deactivate")
+@answer(ClosedRoomData(), envelope=False)
+@body(RoomToClose())
+@refuses(NotFound, WrongName)
+def deactivate(fields: dict[str, Any]) -> Room:
+    """Let nobody in any more, and put out whoever is in the room."""
+    room = reachable_room(fields["room_id"])
+    if room.id != fields["room_id"]:
+        raise WrongName("roomId must be the room's roomId here, not another name of it.")
+    return attendance.deactivate(switchboard(), room)
+
+
+@rooms.post("/<name:room_id>")
+@answer(RoomData(), envelope=False)
+@body(RoomState())
+def update(fields: dict[str, Any], room_id: str) -> Room:
+    """Deactivate or activate a room."""
+    room = reachable_room(room_id)
+    if fields["status"] == "disabled":
+        return attendance.deactivate(switchboard(), room)
+    return switchboard().rooms.activate(room.id, switchboard().clock.now())

@@ -1,0 +1,139 @@
+"""``/v2/sip/routing-rule`` and its older spelling ``/v2/sip/routing-rules``: the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint
+
+from service.api import rule_changes
+from service.api.answers import answer
+from service.api.declared import refuses
+from service.api.requests import body, query, switchboard
+from service.api.rule_changes import OLDER, TODAY, Spelling
+from service.api.schemas.routing_rules import (
+    DeletedRule,
+    NewOlderRule,
+    NewRule,
+    OlderRuleChanges,
+    OlderRuleData,
+    OlderRuleFilter,
+    RuleChanges,
+    RuleData,
+    RuleFilter,
+)
+from service.errors import Conflict, Invalid
+from service.model import Page
+from service.rules import Rule, RuleType
+from service.storage.rules import Taken
+from service.tokens import new_rule_id
+
+DELETED = "Routing rule deleted successfully"
+
+rules = Blueprint("routing_rules", __name__, url_prefix="/v2/sip/routing-rule")
+older = Blueprint("older_routing_rules", __name__, url_prefix="/v2/sip/routing-rules")
+
+
+@rules.post("")
+@answer(RuleData(), status=201, envelope=False)
+@body(NewRule())
+@refuses(Conflict)
+def create(fields: dict[str, Any]) -> Rule:
+    """Make a rule for called numbers."""
+    return _create(fields, TODAY)
+
+
+@rules.get("")
+@answer(RuleData())
+@query(RuleFilter())
+def index(wanted: dict[str, Any]) -> Page[Rule]:
+    """Rules, newest first."""
+    return switchboard().rules.page(**wanted)
+
+
+@rules.get("/<id:rule_id>")
+@answer(RuleData(), envelope=False)
+def get(rule_id: str) -> Rule:
+    return switchboard().rules.get(rule_id)
+
+
+@rules.patch("/<id:rule_id>")
+@answer(RuleData(), envelope=False)
+@body(RuleChanges())
+@refuses(Conflict)
+def update(changes: dict[str, Any], rule_id: str) -> Rule:
+    """Change what is given of a rule; of its room, too."""
+    return _update(rule_id, changes, TODAY)
+
+
+@rules.delete("/<id:rule_id>")
+@answer(DeletedRule(), message=DELETED, envelope=False)
+@refuses(Conflict)
+def delete(rule_id: str) -> dict[str, str]:
+    return _delete(rule_id)
+
+
+@older.post("")
+@answer(OlderRuleData(), status=201, envelope=False)
+@body(NewOlderRule())
+@refuses(Conflict)
+def create_older(fields: dict[str, Any]) -> Rule:
+    # Their gateway knows whether calls come in or go out. Ours are connectors, and calls come in.
+    return _create({"type": RuleType.INBOUND, **fields}, OLDER)
+
+
+@older.get("")
+@answer(OlderRuleData())
+@query(OlderRuleFilter())
+def index_older(wanted: dict[str, Any]) -> Page[Rule]:
+    return switchboard().rules.page(**wanted)
+
+
+@older.get("/<id:rule_id>")
+@answer(OlderRuleData(), envelope=False)
+def get_older(rule_id: str) -> Rule:
+    return switchboard().rules.get(rule_id)
+
+
+@older.put("/<id:rule_id>")
+@answer(OlderRuleData(), envelope=False)
+@body(OlderRuleChanges())
+@refuses(Conflict)
+def update_older(changes: dict[str, Any], rule_id: str) -> Rule:
+    return _update(rule_id, changes, OLDER)
+
+
+@older.delete("/<id:rule_id>")
+@answer(DeletedRule(), message=DELETED, envelope=False)
+@refuses(Conflict)
+def delete_older(rule_id: str) -> dict[str, str]:
+    return _delete(rule_id)
+
+
+def _create(fields: Mapping[str, Any], spelling: Spelling) -> Rule:
+    at = switchboard().clock.now()
+    blank = rule_changes.blank(new_rule_id(), fields["type"], at)
+    rule = rule_changes.apply(blank, fields, spelling, at)
+    try:
+        switchboard().rules.add(rule)
+    except Taken as taken:
+        raise rule_changes.taken(taken, spelling) from None
+    return rule
+
+
+def _update(rule_id: str, changes: Mapping[str, Any], spelling: Spelling) -> Rule:
+    if not changes.keys() - {"type"}:
+        raise Invalid("No editable fields provided")
+    at = switchboard().clock.now()
+    try:
+        return switchboard().rules.update(
+            rule_id, lambda rule: rule_changes.apply(rule, changes, spelling, at)
+        )
+    except Taken as taken:
+        raise rule_changes.taken(taken, spelling) from None
+
+
+def _delete(rule_id: str) -> dict[str, str]:
+    switchboard().rules.delete(switchboard().rules.get(rule_id))
+    return {"rule_id": rule_id}

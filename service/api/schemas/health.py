@@ -1,0 +1,25 @@
+"""What probes are told."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields
+
+CHECKS = fields.Dict(keys=fields.String(), values=fields.String())
+
+
+class Alive(Schema):
+    status = fields.Constant("ok")
+
+
+class Ready(Schema):
+    status = fields.Constant("ready")
+    checks = CHECKS
+
+
+class NotReady(Schema):
+    """The shape of every failure, and what was checked."""
+
+    message = fields.String()
+    status_code = fields.Constant(503, data_key="statusCode")
+    status = fields.Constant("not ready")
+    checks = CHECKS

@@ -1,0 +1,207 @@
+"""``/v2/sessions``: who was or is in a room and for how long, and putting them out.
+
+A token tied to a room sees that room's sessions only. One tied to a participant reaches that
+participant in any of them, and nobody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from flask import Blueprint
+
+from service import attendance
+from service.api.answers import answer
+from service.api.auth import (
+    granted,
+    known_room,
+    reachable_room,
+    require_nobody,
+    require_participant,
+)
+from service.api.declared import refuses
+from service.api.requests import body, query, switchboard
+from service.api.schemas.fields import PageFilter
+from service.api.schemas.sessions import (
+    EndedSessionData,
+    ParticipantData,
+    ParticipantStatsData,
+    ParticipantToRemove,
+    SessionData,
+    SessionFilter,
+    SessionStatsData,
+    SessionToEnd,
+)
+from service.errors import Invalid, NotFound
+from service.model import Page
+from service.rooms import Attendee, Session, Stay
+from service.tokens import account_id
+
+sessions = Blueprint("sessions", __name__, url_prefix="/v2/sessions")
+
+PER_PAGE = 20
+
+
+@sessions.get("/", endpoint="index_with_slash")
+@sessions.get("")
+@answer(SessionData())
+@query(SessionFilter())
+def index(wanted: dict[str, Any]) -> Page[Session]:
+    """Sessions, those that go on first, then newest first."""
+    require_nobody()
+    room_id, user_id = wanted.pop("room_id", None), wanted.pop("user_id", None)
+    if room_id is not None:
+        room = known_room(room_id)
+        room_id = room.id if room else room_id
+    page = switchboard().sessions.page(room_id=room_id or granted().room_id, **wanted)
+    if user_id in (None, account_id(switchboard().settings.api_key)):
+        return page
+    return replace(page, items=(), total=0)
+
+
+@sessions.get("/<id:session_id>")
+@answer(SessionData(), envelope=False)
+def get(session_id: str) -> Session:
+    """A session and everybody who was in it."""
+    require_nobody()
+    return _reachable(session_id)
+
+
+@sessions.get("/<id:session_id>/participants")
+@answer(SessionData(), single=True)
+@query(PageFilter())
+def participants(wanted: dict[str, int], session_id: str) -> Page[Session]:
+    """A session with a page of those who were in it."""
+    require_nobody()
+    session = _reachable(session_id)
+    return _paged(session, session.attendees, **wanted)
+
+
+@sessions.get("/<id:session_id>/participants/active")
+@answer(SessionData())
+@query(PageFilter())
+def active(wanted: dict[str, int], session_id: str) -> Page[Session]:
+    """A session with those who are in it now.
+
+    ``data`` is an array of one session here, and the session itself one address up.
+    """
+    require_nobody()
+    session = _reachable(session_id)
+    return _paged(session, [who for who in session.attendees if who.is_present], **wanted)
+
+
+@sessions.get("/<id:session_id>/participants/<name:participant_id>")
+@answer(ParticipantData(), envelope=False)
+def participant(session_id: str, participant_id: str) -> Attendee:
+    """When a participant was in a session."""
+    require_participant(participant_id)
+    return _attendee(_reachable(session_id), participant_id)
+
+
+@sessions.get("/<id:session_id>/stats")
+@answer(SessionStatsData(), envelope=False)
+def stats(session_id: str) -> dict[str, Any]:
+    """What is measured of a session's calls."""
+    require_nobody()
+    session = _reachable(session_id)
+    stays = switchboard().sessions.stays(session.id)
+    return {"id": session.id, "room_id": session.room_id, "readings": _readings(stays)}
+
+
+@sessions.get("/<id:session_id>/participant/<name:participant_id>/stats")
+@answer(ParticipantStatsData(), envelope=False)
+def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
+    """What is measured of one participant's calls."""
+    require_participant(participant_id)
+    session = _reachable(session_id)
+    attendee = _attendee(session, participant_id)
+    stays = switchboard().sessions.stays(session.id)
+    return {
+        "id": session.id,
+        "room_id": session.room_id,
+        "participant_id": attendee.id,
+        "participant_name": attendee.name,
+        "readings": _readings(stay for stay in stays if stay.participant_id == attendee.id),
+    }
+
+
+@sessions.post("/end")
+@answer(EndedSessionData(), envelope=False)
+@body(SessionToEnd())
+@refuses(NotFound)
+def end(fields: dict[str, Any]) -> Session:
+    """Put everybody out of a session, which ends it."""
+    require_nobody()
+    return attendance.end(switchboard(), _meant(**fields))
+
+
+@sessions.post("/participants/remove")
+@answer(None, message="Participant removed from the session.", envelope=False)
+@body(ParticipantToRemove())
+@refuses(NotFound)
+def remove(fields: dict[str, Any]) -> None:
+    """Put one participant out of a session.
+
+    The answer is a JSON string: VideoSDK's pages show the session here, and its SDKs want a text.
+    """
+    participant_id = fields.pop("participant_id")
+    require_participant(participant_id)
+    attendance.remove(switchboard(), _meant(**fields), participant_id)
+
+
+def _reachable(session_id: str) -> Session:
+    """The session, where the token reaches its room. Raises ``NotFound`` or ``Forbidden``."""
+    session = switchboard().sessions.get(session_id)
+    granted().require_room(session.room_id)
+    return session
+
+
+def _meant(room_id: str | None = None, session_id: str | None = None) -> Session:
+    """The session that a body names: by its id, or as what goes on in a room."""
+    if room_id is None and session_id is None:
+        raise Invalid("roomId is required.", errors={"roomId": ["roomId is required."]})
+    room = None if room_id is None else reachable_room(room_id)
+    if session_id is not None:
+        session = _reachable(session_id)
+        if room is not None and session.room_id != room.id:
+            raise NotFound("This room has no such session.")
+        return session
+    ongoing = None if room is None else switchboard().sessions.ongoing(room.id)
+    if ongoing is None:
+        raise NotFound("No session is going on in this room.")
+    return ongoing
+
+
+def _attendee(session: Session, participant_id: str) -> Attendee:
+    for attendee in session.attendees:
+        if attendee.id == participant_id:
+            return attendee
+    raise NotFound("Participant not found.")
+
+
+def _paged(
+    session: Session, attendees: Iterable[Attendee], number: int = 1, per_page: int = PER_PAGE
+) -> Page[Session]:
+    """A page of participants is their session, with as many of them as the page has."""
+    found = tuple(attendees)
+    shown = replace(session, attendees=found[(number - 1) * per_page : number * per_page])
+    return Page(items=(shown,), number=number, per_page=per_page, total=len(found))
+
+
+def _readings(stays: Iterable[Stay]) -> list[dict[str, Any]]:
+    """What is measured now of those who are there, and what was stored of the others."""
+    found = list(stays)
+    now = switchboard().clock.now()
+    live = switchboard().live_stats([stay.call_id for stay in found if stay.left_at is None])
+    return [
+        {
+            "time": stay.left_at or now,
+            "call_id": stay.call_id,
+            "participant_id": stay.participant_id,
+            "name": stay.name,
+            "stats": live.get(stay.call_id, stay.stats),
+        }
+        for stay in found
+    ]

@@ -1,0 +1,50 @@
+"""What ``flask call`` signs with: a key file, or else what this server has stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from service.errors import Invalid
+from service.model import Connector
+from service.settings import Settings
+from service.simulator import dialects
+from service.simulator.signing import SIGNERS
+from service.storage.connectors import Connectors
+from service.storage.database import Database
+
+
+def key_and_account(
+    settings: Settings, webhook_url: str, key_file: Path | None
+) -> tuple[str | None, str | None]:
+    """The key to sign with, and the account to call from. Raises ``Invalid``.
+
+    There is no key of Telnyx's to be found: it keeps the private half of the pair.
+    """
+    signer = SIGNERS[dialects.of(webhook_url).name]
+    stored = _stored(settings, webhook_url)
+    credentials = {} if stored is None else stored.credentials
+    key = next(iter(credentials.get(signer.credential or "", ())), None)
+    account = next(iter(credentials.get(signer.account or "", ())), None)
+    return (key if key_file is None else _read(key_file)), account
+
+
+def _stored(settings: Settings, webhook_url: str) -> Connector | None:
+    """The connector of this webhook, where it is one of this server's."""
+    *_, provider, key = urlsplit(webhook_url).path.split("/")
+    database = Database(settings.database_url)
+    try:
+        if not database.exists():
+            return None
+        return Connectors(database, settings.api_secret).by_key(provider, key)
+    except Exception:  # noqa: BLE001 - the call can be placed all the same, if unsigned
+        return None
+    finally:
+        database.close()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except (OSError, ValueError):
+        raise Invalid(f"{path} cannot be read as a signing key.") from None

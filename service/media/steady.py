@@ -1,0 +1,39 @@
+"""What a jitter buffer hands over while it is steady, and to whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from service.media.chunks import Chunk
+
+if TYPE_CHECKING:
+    from service.media.jitter import JitterBuffer
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """The state of a buffer that only counts and passes frames on.
+
+    ``frames`` wait, in order, each with its place in the peer's count (where it counts) and its
+    time of arrival; ``last`` was the last to be taken. ``next_order`` is the place of the one that
+    comes next. The rest are the buffer's own counters.
+    """
+
+    frames: tuple[Chunk, ...]
+    last: bytes
+    pushed: int
+    transit: float
+    jitter: float
+    window: int
+    left: int
+    margin: float
+    next_order: int | None
+
+
+class Keeper(Protocol):
+    """Whoever acts in a steady buffer's place."""
+
+    def release(self, buffer: JitterBuffer) -> None:
+        """Give the buffer its state back."""
+        ...

@@ -1,0 +1,96 @@
+"""What the legs of one encoding have to say at a tick: a frame from each one's jitter buffer.
+
+The bank passes over those that are steady. The others are asked one by one, and go to the bank
+once nothing has happened to them for a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.media import g711
+from service.media.bank import Bank
+from service.media.g711 import Samples
+from service.media.jitter import Effect, JitterBuffer
+from service.media.leg import Leg
+from service.wire import FRAME_SAMPLES, Encoding, Marked
+
+MANY = 16
+"""Legs from which on the bank is faster than one after the other."""
+
+CALM = 25
+"""Frames for which a leg must have been on its own before it goes to the bank."""
+
+_FADE_IN: NDArray[np.float64] = np.minimum(np.arange(FRAME_SAMPLES) / 40, 1.0)
+"""5 ms up, then flat."""
+
+_FADE_OUT: NDArray[np.float64] = np.linspace(1.0, 0.0, FRAME_SAMPLES)
+
+
+class Voices:
+    """Legs that have started, with their rows in the matrix of what is heard."""
+
+    def __init__(
+        self, encoding: Encoding, places: Sequence[tuple[int, Leg, JitterBuffer]], bank: Bank
+    ) -> None:
+        self._encoding = encoding
+        self._places = places
+        self._rows = np.array([row for row, _, _ in places])
+        self._bank = bank
+        self._kept = np.array([buffer.row for _, _, buffer in places])
+        self._many = encoding.bytes_per_sample == 1 and len(places) >= MANY
+
+    def collect(self, heard: Samples, at: float) -> None:
+        """Put the next frame of each leg into its row; rows without one are left as they are."""
+        if not self._many:
+            self._ask(range(len(self._places)), heard, at)
+            return
+        ordinary, frames = self._bank.take(self._kept, at)
+        samples = g711.decode(frames, self._encoding).reshape(-1, FRAME_SAMPLES)
+        if len(frames) == len(self._rows):
+            heard[self._rows] = samples
+            return
+        heard[self._rows[ordinary]] = samples
+        others: list[int] = np.flatnonzero(~ordinary).tolist()
+        self._ask(others, heard, at)
+        for place in others:
+            buffer = self._places[place][2]
+            if buffer.alone >= CALM and self._bank.admit(buffer):
+                self._kept[place] = buffer.row
+
+    def _ask(self, places: Iterable[int], heard: Samples, at: float) -> None:
+        """Ask legs one by one."""
+        plain = Effect.PLAIN
+        rows: list[int] = []
+        payloads: list[bytes] = []
+        special: list[tuple[int, JitterBuffer]] = []
+        for place in places:
+            row, leg, buffer = self._places[place]
+            frame = buffer.take(at)
+            if frame is not None:
+                rows.append(row)
+                payloads.append(frame)
+                if buffer.effect is not plain:
+                    special.append((row, buffer))
+            if buffer.marks:
+                for name in buffer.reached():
+                    leg.say(Marked(name))
+        if rows:
+            samples = g711.decode(b"".join(payloads), self._encoding)
+            heard[rows] = samples.reshape(-1, FRAME_SAMPLES)
+        for row, buffer in special:
+            heard[row] = _blend(heard[row], buffer, self._encoding)
+
+
+def _blend(samples: Samples, buffer: JitterBuffer, encoding: Encoding) -> Samples:
+    """The buffer's last frame with its effect, so that a gap or a cut is faded and not clicked."""
+    if buffer.effect is Effect.CONCEAL:
+        # The last frame backwards goes on from the very sample on which the audio stopped.
+        return (samples[::-1] * _FADE_OUT).astype(np.int16)
+    if buffer.effect is Effect.SPLICE and buffer.spliced is not None:
+        before = g711.decode(buffer.spliced, encoding)
+        return (before * _FADE_OUT + samples * (1.0 - _FADE_OUT)).astype(np.int16)
+    return (samples * _FADE_IN).astype(np.int16)

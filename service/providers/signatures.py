@@ -1,0 +1,74 @@
+"""What the providers' signature schemes have in common, and the credentials they are checked with.
+
+Signatures are compared in constant time, and every stored value of a credential is tried: there are
+two of them while a secret is being replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+Secrets: TypeAlias = Mapping[str, tuple[str, ...]]
+"""The values that are stored of each credential, the current one first."""
+
+URL = re.compile(r"(https?|wss?)://(\[[^\]]*\]|[^:/?#]*)(?::([0-9]+))?(.*)", re.S)
+
+PORTS = {"https": "443", "wss": "443", "http": "80", "ws": "80"}
+
+
+class Use(Enum):
+    """What a credential is needed for."""
+
+    SIGNATURES = "signatures"
+    API = "the provider's API"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One thing that a provider's console shows of an account. ``secret`` says that nobody may
+    see it again; ``expected`` is the predicate about a value that has not the ``shape``.
+    """
+
+    name: str
+    secret: bool
+    uses: frozenset[Use]
+    shape: re.Pattern[str] = re.compile(r"[!-~]{1,256}")
+    expected: str = "must be 1 to 256 characters without white space"
+
+
+def hmac_base64(secret: str, text: str, algorithm: str) -> str:
+    # A lone surrogate cannot have been signed, and must not be an error of ours either.
+    data = text.encode(errors="replace")
+    return b64encode(hmac.digest(secret.encode(), data, algorithm)).decode()
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def matches(sent: Iterable[str], expected: Iterable[str]) -> bool:
+    """Whether one of the signatures that came is one of those that would be right."""
+    right = [each.encode() for each in expected]
+    return any(
+        hmac.compare_digest(each.encode(errors="replace"), good) for each in sent for good in right
+    )
+
+
+def with_and_without_port(url: str) -> tuple[str, ...]:
+    """``url`` without its port, and with it or with the one that its scheme implies."""
+    match = URL.fullmatch(url)
+    if match is None:
+        return (url,)
+    scheme, host, port, rest = match.groups()
+    return f"{scheme}://{host}{rest}", f"{scheme}://{host}:{port or PORTS[scheme]}{rest}"
+
+
+def with_scheme(url: str, scheme: str) -> str:
+    return scheme + url[url.index("://") :]

@@ -1,0 +1,65 @@
+"""Routing rules as values: which room a called number leads to, and on what terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from service.times import Millis
+
+
+class RuleType(StrEnum):
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class RoomType(StrEnum):
+    """``static`` is one room for all calls; ``dynamic`` lets the prefix decide."""
+
+    STATIC = "static"
+    DYNAMIC = "dynamic"
+
+
+class RoomPrefix(StrEnum):
+    """How a dynamic room is found. VideoSDK names these strategies and does not define them."""
+
+    BLANK = "blank"
+    """A new room for each call."""
+    RANDOM = "random"
+    """The same: what is random about a new room is its id, which always is."""
+    PARTICIPANT_NUMBER = "participantNumber"
+    """One room for each caller's number, the same every time."""
+    SIP_NUMBER = "sipNumber"
+    """One room for each dialled number."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRoom:
+    """``prefix`` is set where the type is dynamic, ``id`` where it is static."""
+
+    type: RoomType
+    prefix: RoomPrefix | None
+    id: str | None
+    pin: str | None = field(repr=False)
+
+
+NEW_ROOM = RuleRoom(RoomType.DYNAMIC, RoomPrefix.BLANK, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``extra`` is what is kept and repeated for the client, and not acted on."""
+
+    id: str
+    name: str
+    type: RuleType
+    numbers: tuple[str, ...]
+    room: RuleRoom
+    hide_phone_number: bool
+    dtmf: bool
+    allowed_numbers: tuple[str, ...]
+    extra: Mapping[str, Any]
+    created_at: Millis
+    updated_at: Millis

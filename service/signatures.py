@@ -1,0 +1,63 @@
+"""Lets in what a connector's provider has signed, and says which URL it was checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from service.errors import BadSignature, Unverifiable
+from service.logs import redact
+from service.model import Connector
+from service.providers.base import Provider, Webhook
+from service.storage.connectors import Connectors
+from service.times import Clock
+from service.tokens import digest
+
+MAX_SHOWN = 300
+"""Characters of a URL that are told; it is as long as whoever sent it liked."""
+
+
+class Signatures:
+    def __init__(
+        self, connectors: Connectors, providers: Mapping[str, Provider], clock: Clock
+    ) -> None:
+        self._connectors = connectors
+        self._providers = providers
+        self._clock = clock
+
+    def check(self, connector: Connector, hook: Webhook) -> None:
+        """Raise ``BadSignature`` unless the request is signed as the credentials demand.
+
+        Credentials that cannot be read are not the same as none: then nobody is let in.
+        """
+        if connector.locked:
+            raise Unverifiable(
+                f"The credentials of {connector.id} cannot be read with this API_SECRET, so that "
+                "no signature can be checked: set them again."
+            )
+        provider = self._providers[connector.provider]
+        try:
+            provider.verify(hook, connector.credentials, self._clock.now())
+        except BadSignature as error:
+            raise BadSignature(
+                f"{error.message} Checked for {connector.id}: {hook.method} {shown(hook.url)}"
+            ) from None
+
+    def check_upgrade(self, provider_name: str, ref: str, hook: Webhook) -> None:
+        """The same for the request that opens a media socket, where the provider signs it.
+
+        A reference whose connector is gone, or of another provider, is left to whoever claims it.
+        """
+        provider = self._providers.get(provider_name)
+        if provider is None or not provider.signs_upgrades:
+            return
+        connector = self._connectors.by_reference(digest(ref))
+        if connector is not None and connector.provider == provider_name:
+            self.check(connector, hook)
+
+
+def shown(url: str) -> str:
+    """``url`` as a log may hold it: no secret of its path, and of its query the names alone."""
+    address, mark, query = url.partition("?")
+    names = "&".join(name for name, _ in parse_qsl(query, keep_blank_values=True))
+    return (redact(address) + mark + names)[:MAX_SHOWN]

@@ -1,0 +1,109 @@
+"""Who is in which session, written in the transactions that move calls.
+
+A participant stays from the moment its call is answered until the call ends. A socket that is lost
+and comes back changes nothing here, so that a restart of the process does not either. Whoever
+comes in here has locked the call; the sessions it touches are locked after it, in one order.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from service.model import Call
+from service.rooms import AutoCloseType
+from service.storage.tables import rooms, sessions, stays
+from service.times import Millis
+
+
+def join(connection: Connection, call: Call, session_id: str, at: Millis) -> None:
+    """The call is in this session, and in no other one, from now on.
+
+    A session that has ended goes on: the media plane has let somebody in who was told its id
+    before it ended, and nobody is told another one in the middle.
+    """
+    present = (stays.c.call_id == call.id, stays.c.left_at.is_(None))
+    stay = connection.execute(select(stays.c.session_id, stays.c.participant_id).where(*present))
+    before, participant_id = stay.one_or_none() or (None, None)
+    if (before, participant_id) == (session_id, call.participant.id):
+        return
+    _begin(connection, call, session_id, at)
+    for locked in sorted({before or session_id, session_id}):
+        _lock(connection, locked)
+    if before == session_id:
+        # The same call under another participant id, which the session outlives.
+        connection.execute(update(stays).where(*present).values(left_at=at))
+    elif before is not None:
+        leave(connection, call.id, at)
+    connection.execute(update(sessions).where(sessions.c.id == session_id).values(ended_at=None))
+    connection.execute(
+        insert(stays).values(
+            session_id=session_id,
+            call_id=call.id,
+            participant_id=call.participant.id,
+            participant_name=call.participant.name,
+            joined_at=at,
+        )
+    )
+
+
+def leave(connection: Connection, call_id: str, at: Millis) -> None:
+    """The call is in no session any more. The last one to leave ends the session."""
+    session_id = connection.scalar(
+        update(stays)
+        .where(stays.c.call_id == call_id, stays.c.left_at.is_(None))
+        .values(left_at=at)
+        .returning(stays.c.session_id)
+    )
+    if session_id is None:
+        return
+    # Two that leave at once would each see the other one still there.
+    _lock(connection, session_id)
+    still_there = select(stays.c.seq).where(
+        stays.c.session_id == session_id, stays.c.left_at.is_(None)
+    )
+    if connection.execute(still_there.limit(1)).first() is None:
+        _end(connection, session_id, at)
+
+
+def _begin(connection: Connection, call: Call, session_id: str, at: Millis) -> None:
+    known = select(sessions.c.seq).where(sessions.c.id == session_id)
+    if connection.execute(known).first() is not None:
+        return
+    fence = connection.scalar(select(rooms.c.geo_fence).where(rooms.c.id == call.room_id))
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                insert(sessions).values(
+                    id=session_id,
+                    room_id=call.room_id or "",
+                    region=fence or call.region,
+                    started_at=at,
+                )
+            )
+    except IntegrityError:
+        pass  # Somebody else has begun it meanwhile.
+
+
+def _end(connection: Connection, session_id: str, at: Millis) -> None:
+    last = select(func.max(stays.c.left_at)).where(stays.c.session_id == session_id)
+    room_id = connection.scalar(
+        update(sessions)
+        .where(sessions.c.id == session_id)
+        .values(ended_at=last.scalar_subquery())
+        .returning(sessions.c.room_id)
+    )
+    # Such a room has had its one session.
+    connection.execute(
+        update(rooms)
+        .where(
+            rooms.c.id == room_id,
+            rooms.c.auto_close_type == AutoCloseType.DEACTIVATE,
+            rooms.c.disabled.is_(False),
+        )
+        .values(disabled=True, updated_at=at)
+    )
+
+
+def _lock(connection: Connection, session_id: str) -> None:
+    connection.execute(select(sessions.c.id).where(sessions.c.id == session_id).with_for_update())

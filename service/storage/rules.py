@@ -1,0 +1,245 @@
+"""Routing rules: which number leads where.
+
+An inbound number is on one inbound rule at most. Those who write numbers take turns, so that of
+two rules that ask for one at once the second is told; the unique index is the last word.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import re2
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, select, update
+
+from service.errors import Conflict, Invalid, NotFound
+from service.model import Page
+from service.rules import RoomPrefix, RoomType, Rule, RuleRoom, RuleType
+from service.storage.database import Database
+from service.storage.tables import connectors, routing_rules, rule_numbers
+
+NUMBERS = 7_300_004
+"""Advisory lock (Postgres) under which numbers are given to rules."""
+
+NOT_FOUND = "Routing rule not found"
+CHANGED = "The routing rule was changed meanwhile; read it again before you delete it."
+
+MAX_PROGRAM = 1 << 20
+"""Bytes that a compiled search may take: a short pattern can describe a very large one."""
+
+
+class Taken(Invalid):
+    """An inbound rule has this number already."""
+
+    def __init__(self, number: str) -> None:
+        super().__init__(f"The number {number} is on another inbound rule already.")
+        self.number = number
+
+
+class Rules:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, rule: Rule) -> None:
+        """Raises ``Taken``."""
+        with self._database.write() as connection:
+            connection.execute(insert(routing_rules).values(_row(rule)))
+            self._write_numbers(connection, rule)
+
+    def get(self, rule_id: str) -> Rule:
+        """Raises ``NotFound``."""
+        found = self.find(rule_id)
+        if found is None:
+            raise NotFound(NOT_FOUND)
+        return found
+
+    def find(self, rule_id: str) -> Rule | None:
+        with self._database.read() as connection:
+            return _one(connection, routing_rules.c.id == rule_id)
+
+    def for_call(self, callee: str, default_rule_id: str | None) -> tuple[Rule | None, Rule | None]:
+        """The inbound rule that has the dialled number, and the rule of the id."""
+        owner = select(rule_numbers.c.rule_id).where(
+            rule_numbers.c.number == callee, rule_numbers.c.type == RuleType.INBOUND
+        )
+        with self._database.read() as connection:
+            dialled = _one(connection, routing_rules.c.id.in_(owner))
+            if default_rule_id is None:
+                return dialled, None
+            return dialled, _one(connection, routing_rules.c.id == default_rule_id)
+
+    def outbound(self, number: str) -> Rule | None:
+        """The outbound rule that has the number; of several, the newest."""
+        owners = select(rule_numbers.c.rule_id).where(
+            rule_numbers.c.number == number, rule_numbers.c.type == RuleType.OUTBOUND
+        )
+        with self._database.read() as connection:
+            return _one(connection, routing_rules.c.id.in_(owners))
+
+    def page(
+        self,
+        *,
+        search: str | None = None,
+        kind: RuleType | None = None,
+        rule_ids: Sequence[str] = (),
+        room_types: Sequence[RoomType] = (),
+        gateway_id: str | None = None,
+        number: int = 1,
+        per_page: int = 10,
+    ) -> Page[Rule]:
+        """Newest first; a page past the last is empty.
+
+        ``search`` is a regular expression that fits the name or a number, whatever the case.
+        """
+        conditions: list[ColumnElement[bool]] = []
+        if kind is not None:
+            conditions.append(routing_rules.c.type == kind)
+        if rule_ids:
+            conditions.append(routing_rules.c.id.in_(rule_ids))
+        if room_types:
+            conditions.append(routing_rules.c.room_type.in_(room_types))
+        with self._database.read() as connection:
+            found = _fetch(connection, *conditions)
+        if gateway_id is not None:
+            found = [rule for rule in found if rule.extra.get("gateway_id") == gateway_id]
+        if search is not None:
+            fits = _matcher(search)
+            found = [rule for rule in found if any(map(fits, (rule.name, *rule.numbers)))]
+        first = (number - 1) * per_page
+        items = tuple(found[first : first + per_page])
+        return Page(items=items, number=number, per_page=per_page, total=len(found))
+
+    def update(self, rule_id: str, change: Callable[[Rule], Rule]) -> Rule:
+        """Replace a rule by what ``change`` makes of it; nobody else changes it meanwhile.
+
+        Raises ``NotFound``, ``Taken``, and whatever ``change`` raises.
+        """
+        where = routing_rules.c.id == rule_id
+        with self._database.write() as connection:
+            connection.execute(select(routing_rules.c.seq).where(where).with_for_update())
+            rule = _one(connection, where)
+            if rule is None:
+                raise NotFound(NOT_FOUND)
+            changed = change(rule)
+            connection.execute(update(routing_rules).where(where).values(_row(changed)))
+            if changed.numbers != rule.numbers:
+                connection.execute(delete(rule_numbers).where(rule_numbers.c.rule_id == rule_id))
+                self._write_numbers(connection, changed)
+            return changed
+
+    def delete(self, rule: Rule) -> None:
+        """Delete a rule as it was read; connectors that name it have no rule from now on.
+
+        Calls keep its id. Raises ``NotFound`` where it is gone, and ``Conflict`` where it has been
+        changed since.
+        """
+        with self._database.write() as connection:
+            where = routing_rules.c.id == rule.id
+            connection.execute(select(routing_rules.c.seq).where(where).with_for_update())
+            stored = _one(connection, where)
+            if stored is None:
+                raise NotFound(NOT_FOUND)
+            if stored != rule:
+                raise Conflict(CHANGED)
+            connection.execute(delete(rule_numbers).where(rule_numbers.c.rule_id == rule.id))
+            connection.execute(delete(routing_rules).where(where))
+            connection.execute(
+                update(connectors)
+                .where(connectors.c.default_rule_id == rule.id)
+                .values(default_rule_id=None)
+            )
+
+    def _write_numbers(self, connection: Connection, rule: Rule) -> None:
+        if not rule.numbers:
+            return
+        self._database.take_turns(connection, NUMBERS)
+        if rule.type is RuleType.INBOUND:
+            taken = connection.scalar(
+                select(rule_numbers.c.number)
+                .where(
+                    rule_numbers.c.number.in_(rule.numbers),
+                    rule_numbers.c.type == RuleType.INBOUND,
+                )
+                .order_by(rule_numbers.c.seq)
+                .limit(1)
+            )
+            if taken is not None:
+                raise Taken(taken)
+        connection.execute(
+            insert(rule_numbers),
+            [{"rule_id": rule.id, "number": each, "type": rule.type} for each in rule.numbers],
+        )
+
+
+def _one(connection: Connection, *conditions: ColumnElement[bool]) -> Rule | None:
+    found = _fetch(connection, *conditions)
+    return found[0] if found else None
+
+
+def _fetch(connection: Connection, *conditions: ColumnElement[bool]) -> list[Rule]:
+    """Rules with their numbers; two statements however many."""
+    query = select(routing_rules).where(*conditions).order_by(routing_rules.c.seq.desc())
+    rows = connection.execute(query).mappings().all()
+    numbers: defaultdict[str, list[str]] = defaultdict(list)
+    if rows:
+        chosen = select(routing_rules.c.id).where(*conditions)
+        query = select(rule_numbers).where(rule_numbers.c.rule_id.in_(chosen))
+        for row in connection.execute(query.order_by(rule_numbers.c.seq)).mappings():
+            numbers[row["rule_id"]].append(row["number"])
+    return [_rule(row, numbers[row["id"]]) for row in rows]
+
+
+def _matcher(search: str) -> Callable[[str], bool]:
+    """RE2 takes linear time, whatever the expression. What is none to it is looked for as text.
+
+    A number is such a text: its plus sign repeats nothing.
+    """
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False
+    options.max_mem = MAX_PROGRAM
+    try:
+        pattern = re2.compile(search, options)
+    except re2.error:
+        pattern = re2.compile(re2.escape(search), options)
+    return lambda text: pattern.search(text) is not None
+
+
+def _row(rule: Rule) -> dict[str, object]:
+    return {
+        "id": rule.id,
+        "name": rule.name,
+        "type": rule.type,
+        "room_type": rule.room.type,
+        "room_prefix": rule.room.prefix,
+        "room_id": rule.room.id,
+        "pin": rule.room.pin,
+        "hide_phone_number": rule.hide_phone_number,
+        "dtmf": rule.dtmf,
+        "allowed_numbers": list(rule.allowed_numbers),
+        "extra": dict(rule.extra),
+        "created_at": rule.created_at,
+        "updated_at": rule.updated_at,
+    }
+
+
+def _rule(row: RowMapping, numbers: Sequence[str]) -> Rule:
+    prefix = row["room_prefix"]
+    return Rule(
+        id=row["id"],
+        name=row["name"],
+        type=RuleType(row["type"]),
+        numbers=tuple(numbers),
+        room=RuleRoom(
+            type=RoomType(row["room_type"]),
+            prefix=None if prefix is None else RoomPrefix(prefix),
+            id=row["room_id"],
+            pin=row["pin"],
+        ),
+        hide_phone_number=row["hide_phone_number"],
+        dtmf=row["dtmf"],
+        allowed_numbers=tuple(row["allowed_numbers"]),
+        extra=row["extra"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )

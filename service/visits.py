@@ -1,0 +1,92 @@
+"""A visit: one webhook of one call, the call that the first one makes, and its caller's markup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service import callers, tokens
+from service.model import (
+    Call,
+    CallStatus,
+    Connector,
+    LadderEvent,
+    Participant,
+    Refusal,
+    Step,
+)
+from service.providers.base import Arrival, Markup, Provider
+from service.rules import Rule
+from service.settings import Settings
+from service.times import Millis
+
+PHONE_METADATA = {"sipUser": True, "callType": "inbound"}
+"""What VideoSDK's agents recognise a phone by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """``base`` is the public origin without a trailing slash."""
+
+    provider: Provider
+    connector: Connector
+    arrival: Arrival
+    settings: Settings
+    base: str
+    at: Millis
+
+    def call(self, status: CallStatus, rule: Rule | None) -> Call:
+        """The call as its first webhook makes it, without a room yet.
+
+        Without a rule nothing is hidden, and the room hears of keys.
+        """
+        caller = self.arrival.caller
+        hides_number = rule is not None and rule.hide_phone_number
+        name = callers.masked(caller) if hides_number else caller
+        return Call(
+            id=tokens.new_call_id(),
+            provider=self.provider.name,
+            provider_call_id=self.arrival.call_id,
+            connector_id=self.connector.id,
+            room_id=None,
+            rule_id=None if rule is None else rule.id,
+            session_id=None,
+            caller=caller,
+            callee=self.arrival.callee,
+            status=status,
+            participant=Participant(tokens.new_participant_id(), name, PHONE_METADATA),
+            region=self.connector.region or callers.region(caller),
+            started_at=self.at,
+            hides_number=hides_number,
+            dtmf=rule is None or rule.dtmf,
+        )
+
+    def step(
+        self,
+        event: LadderEvent,
+        at: Millis,
+        detail: str | None = None,
+        status: CallStatus = CallStatus.INCOMING,
+    ) -> Step:
+        return Step(event, at, status, detail)
+
+    def stream(self, ref: str, region: str | None) -> Markup:
+        media = self.settings.media_base(region, self.base)
+        media_url = f"{media}/{self.provider.name}/{ref}"
+        again = self.hook if self.settings.reattach else None
+        return self.provider.answer(media_url, ref, again, f"{self.hook}/status")
+
+    def ask(self, prompt: str, digits: int, tries: int) -> Markup:
+        """Ask for digits. The number of the try comes back with them, so that none counts twice."""
+        return self.provider.ask(prompt, digits, f"{self.hook}/gather?try={tries}")
+
+    def refuse(self, refusal: Refusal) -> Markup:
+        """Turn the caller away: a call that is up already can only be hung up."""
+        if self.arrival.in_progress:
+            return self.provider.hang_up()
+        return self.provider.refuse(refusal)
+
+    @property
+    def hook(self) -> str:
+        """The address of the connector's webhook."""
+        name = self.provider.name
+        return f"{self.base}/v2/hooks/{name}/{self.connector.webhook_key}"

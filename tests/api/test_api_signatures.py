@@ -1,0 +1,315 @@
+"""Signed webhooks against the whole app: proxies, prefixes, refusals and what the log says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import signers
+from clocks import FakeClock
+from flask import Flask
+from flask.testing import FlaskClient
+from records import a_connector
+from signers import FORM
+from werkzeug.test import TestResponse
+
+from service.app import create_app
+from service.model import Connector
+from service.settings import Settings
+from service.storage.connectors import Connectors
+from service.storage.database import Database
+
+TOKEN = "0123456789abcdef" * 2
+ACCOUNT = "AC" + "1" * 32
+KEY = "whk_" + "Ab1" * 8
+FIELDS = [
+    ("AccountSid", ACCOUNT),
+    ("CallSid", "CA1"),
+    ("CallUUID", "u-1"),
+    ("From", "+14155550100"),
+    ("To", "+14155550199"),
+    ("CallStatus", "ringing"),
+    ("CallerName", ""),
+    ("Twice", "2 & ü"),
+    ("Twice", "1"),
+]
+PUBLIC = signers.public_key(signers.TELNYX_KEY)
+CREDENTIALS = {
+    "twilio": {"authToken": (TOKEN,), "accountSid": (ACCOUNT,)},
+    "plivo": {"authToken": (TOKEN,)},
+    "telnyx": {"publicKey": (PUBLIC,)},
+}
+
+
+@contextmanager
+def running(url: str, clock: FakeClock, folder: Path, **settings: object) -> Iterator[Flask]:
+    """The whole app, with a connector for each provider."""
+    app = create_app(
+        Settings(
+            api_key="key",
+            api_secret="secret" * 8,
+            database_url=url,
+            data_dir=folder,
+            **settings,  # type: ignore[arg-type]
+        ),
+        clock,
+    )
+    for name, credentials in CREDENTIALS.items():
+        connector = a_connector(
+            id=f"cn_{name}", provider=name, credentials=credentials, webhook_key=KEY + name
+        )
+        app.extensions["patchbay"].connectors.add(connector)
+    try:
+        yield app
+    finally:
+        app.extensions["engine"].stop()
+        app.extensions["ledger"].stop()
+
+
+def path_of(provider: str) -> str:
+    return f"/v2/hooks/{provider}/{KEY}{provider}"
+
+
+def sign(
+    provider: str, url: str, clock: FakeClock, fields: signers.Pairs = FIELDS, method: str = "POST"
+) -> dict[str, str]:
+    if provider == "twilio":
+        return signers.twilio(TOKEN, url, fields)
+    if provider == "plivo":
+        return signers.plivo_v3(TOKEN, method, url, fields)
+    return signers.telnyx(signers.TELNYX_KEY, urlencode(fields).encode(), clock.now() // 1000)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a request comes to us. ``raw`` is what stands before ``/v2`` in its request line,
+    ``mounted`` the server's own prefix, ``sees`` the origin that the provider dialled.
+    """
+
+    sees: str
+    public_url: str | None = None
+    trust_proxy: int = 0
+    host: str = "voice.example.com"
+    forwarded: str | None = None
+    raw: str = ""
+    mounted: str = ""
+    query: str = ""
+    good: bool = True
+
+    def send(
+        self, client: FlaskClient, provider: str, clock: FakeClock, fields: signers.Pairs = FIELDS
+    ) -> TestResponse:
+        path = path_of(provider)
+        query = f"?{self.query}" if self.query else ""
+        headers = sign(provider, f"{self.sees}{path}{query}", clock, fields)
+        environ = {"HTTP_HOST": self.host, "RAW_URI": f"{self.raw}{path}{query}"}
+        environ |= {"SCRIPT_NAME": self.mounted, "PATH_INFO": path, "QUERY_STRING": self.query}
+        if self.forwarded is not None:
+            headers["X-Forwarded-Proto"] = self.forwarded
+        return client.post(
+            path,
+            data=urlencode(fields),
+            content_type=FORM,
+            headers=headers,
+            environ_overrides=environ,
+        )
+
+
+HTTPS = "https://voice.example.com"
+WAYS = {
+    "no proxy": Way(sees="http://voice.example.com"),
+    "a port": Way(sees="http://voice.example.com:8000", host="voice.example.com:8000"),
+    "the scheme is the proxy's and it is believed": Way(
+        sees=HTTPS, trust_proxy=1, forwarded="https"
+    ),
+    "the scheme is the proxy's and it is not believed": Way(
+        sees=HTTPS, forwarded="https", good=False
+    ),
+    "a made-up scheme": Way(sees="http://voice.example.com", forwarded="https"),
+    "the public URL": Way(sees=HTTPS, public_url=HTTPS, host="127.0.0.1:8000"),
+    "another public URL": Way(sees=HTTPS, public_url="https://other.example.com", good=False),
+    "another scheme": Way(sees="http://voice.example.com", public_url=HTTPS, good=False),
+    "a public URL and a trusted proxy": Way(
+        sees=HTTPS, public_url=HTTPS, trust_proxy=1, forwarded="http", host="10.0.0.1"
+    ),
+    "a public port": Way(
+        sees="https://voice.example.com:8443", public_url="https://voice.example.com:8443"
+    ),
+    "a prefix that the proxy strips": Way(sees=f"{HTTPS}/pb", public_url=f"{HTTPS}/pb"),
+    "a prefix that the server strips": Way(
+        sees=f"{HTTPS}/pb", public_url=f"{HTTPS}/pb", raw="/pb", mounted="/pb"
+    ),
+    "a prefix without a public URL": Way(
+        sees="http://voice.example.com/pb", raw="/pb", mounted="/pb"
+    ),
+    "a prefix that is not in the public URL": Way(sees=f"{HTTPS}/pb", public_url=HTTPS, good=False),
+    "a query": Way(sees=HTTPS, public_url=HTTPS, query="tenant=7&b=x%20y%2B&blank="),
+    "a query with repeats": Way(sees=HTTPS, public_url=HTTPS, query="a=2&a=1&A=%7E"),
+    "the absolute form": Way(sees=HTTPS, public_url=HTTPS, raw="http://voice.example.com"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+def test_a_signature_is_checked_against_the_url_that_the_provider_sees(
+    way: Way, sqlite_url: str, clock: FakeClock, tmp_path: Path
+) -> None:
+    settings = {"public_url": way.public_url, "trust_proxy": way.trust_proxy}
+    with running(sqlite_url, clock, tmp_path, **settings) as app:
+        found = {name: way.send(app.test_client(), name, clock).status_code for name in CREDENTIALS}
+    status = 200 if way.good else 403
+    # Telnyx does not sign the URL.
+    assert found == {"twilio": status, "plivo": status, "telnyx": 200}
+
+
+@pytest.fixture
+def app(sqlite_url: str, clock: FakeClock, tmp_path: Path) -> Iterator[Flask]:
+    with running(sqlite_url, clock, tmp_path, public_url=HTTPS) as app:
+        yield app
+
+
+@pytest.fixture
+def provider_client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.mark.parametrize("provider", CREDENTIALS)
+def test_what_is_refused_gets_an_empty_403_and_the_log_names_the_url(
+    provider: str,
+    provider_client: FlaskClient,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = path_of(provider)
+    good = sign(provider, HTTPS + path, clock)
+    for headers, form in (
+        ({}, FIELDS),
+        ({**good, next(iter(good)): "AAAA"}, FIELDS),
+        (good, [*FIELDS, ("Digits", "1")]),
+    ):
+        caplog.clear()
+        answer = provider_client.post(
+            f"{path}?From=%2B14155550100", data=urlencode(form), content_type=FORM, headers=headers
+        )
+        assert (answer.status_code, answer.data) == (403, b"")
+        assert "Content-Type" not in answer.headers
+        [line] = [r for r in caplog.records if r.name == "service.api.errors"]
+        assert line.levelname == "WARNING"
+        shown = f"Checked for cn_{provider}: POST {HTTPS}/v2/hooks/{provider}/whk_***?From"
+        assert line.getMessage().endswith(shown)
+        assert KEY not in caplog.text
+        assert "4155550100" not in caplog.text
+        assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize("seconds", [301, -301])
+def test_a_stale_telnyx_signature_is_refused(
+    seconds: int, provider_client: FlaskClient, clock: FakeClock
+) -> None:
+    way = Way(sees=HTTPS)
+    stale = FakeClock()
+    stale.advance(seconds)
+    assert way.send(provider_client, "telnyx", stale).status_code == 403
+    assert way.send(provider_client, "telnyx", clock).status_code == 200
+
+
+def test_a_call_of_another_twilio_account_is_refused(
+    provider_client: FlaskClient, clock: FakeClock
+) -> None:
+    other = [("AccountSid", "AC" + "2" * 32), *FIELDS[1:]]
+    assert Way(sees=HTTPS).send(provider_client, "twilio", clock, other).status_code == 403
+
+
+@pytest.mark.parametrize("provider", ["twilio", "plivo"])
+def test_a_signed_get_is_let_in(
+    provider: str, provider_client: FlaskClient, clock: FakeClock
+) -> None:
+    query = urlencode(FIELDS[:-2])
+    url = f"{path_of(provider)}?{query}"
+    headers = sign(provider, HTTPS + url, clock, (), "GET")
+    assert provider_client.get(url, headers=headers).status_code == 200
+    assert provider_client.get(url.replace("1415", "1416"), headers=headers).status_code == 403
+
+
+def test_a_get_from_telnyx_proves_nothing(
+    provider_client: FlaskClient, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"{path_of('telnyx')}?{urlencode(FIELDS)}"
+    headers = sign("telnyx", HTTPS + url, clock, ())
+    assert provider_client.get(url, headers=headers).status_code == 403
+    assert "which Telnyx does not sign: use POST" in caplog.text
+
+
+def test_plivo_may_post_json(provider_client: FlaskClient, clock: FakeClock) -> None:
+    document = {"CallUUID": "u-1", "From": "14155550100", "To": "14155550199", "Duration": 7}
+    fields = [(name, str(value)) for name, value in document.items()]
+    headers = sign("plivo", HTTPS + path_of("plivo"), clock, fields)
+    path = path_of("plivo")
+    assert provider_client.post(path, json=document, headers=headers).status_code == 200
+    other = {**document, "CallUUID": "u-2"}
+    assert provider_client.post(path, json=other, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("body", ["[1]", "{", "null", '"x"', ""])
+def test_json_that_is_no_object_holds_no_fields(
+    body: str, provider_client: FlaskClient, clock: FakeClock
+) -> None:
+    headers = sign("plivo", HTTPS + path_of("plivo"), clock, ())
+    answer = provider_client.post(
+        path_of("plivo"), data=body, content_type="application/json", headers=headers
+    )
+    assert answer.status_code == 400
+    assert json.loads(answer.data)["message"] == "CallUUID is missing."
+
+
+def test_a_key_that_is_none_is_unknown_whatever_is_signed(
+    provider_client: FlaskClient, clock: FakeClock
+) -> None:
+    path = "/v2/hooks/twilio/whk_none"
+    headers = sign("twilio", HTTPS + path, clock)
+    answer = provider_client.post(path, data=urlencode(FIELDS), content_type=FORM, headers=headers)
+    assert answer.status_code == 404
+
+
+@pytest.fixture
+def locked(app: Flask, sqlite_url: str) -> Connector:
+    connector = a_connector(credentials={"authToken": (TOKEN,)})
+    database = Database(sqlite_url)
+    Connectors(database, "another").add(connector)
+    database.close()
+    return connector
+
+
+def test_a_connector_whose_secret_cannot_be_read_lets_nobody_in(
+    provider_client: FlaskClient,
+    clock: FakeClock,
+    locked: Connector,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = f"/v2/hooks/twilio/{locked.webhook_key}"
+    for headers in ({}, sign("twilio", HTTPS + path, clock)):
+        caplog.clear()
+        answer = provider_client.post(
+            path, data=urlencode(FIELDS), content_type=FORM, headers=headers
+        )
+        assert (answer.status_code, answer.data) == (403, b"")
+        [line] = [r for r in caplog.records if r.name == "service.api.errors"]
+        assert line.levelname == "ERROR"
+        assert f"The credentials of {locked.id} cannot be read" in line.getMessage()
+
+
+def test_a_caller_hears_busy_when_the_check_itself_fails(
+    provider_client: FlaskClient, clock: FakeClock, sqlite_url: str
+) -> None:
+    assert Way(sees=HTTPS).send(provider_client, "twilio", clock).status_code == 200
+    database = Database(sqlite_url)
+    with database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE connectors RENAME TO elsewhere")
+    database.close()
+    answer = Way(sees=HTTPS).send(provider_client, "twilio", clock)
+    assert answer.status_code == 200
+    assert b'<Reject reason="busy"' in answer.data

@@ -1,0 +1,51 @@
+"""schemathesis holds a real server to its own OpenAPI document.
+
+``make fuzz`` does the same with more examples, and other ones every time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from patchbays import patchbay
+from servers import ROOT
+
+from service import tokens
+from service.providers import load
+
+EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
+
+# The document cannot say everything: what metadata may weigh, or that a webhook has to name a call.
+EXCLUDED = "positive_data_acceptance"
+
+
+def test_no_endpoint_breaks_or_answers_what_is_not_documented(tmp_path: Path) -> None:
+    with patchbay(tmp_path, MAX_CALLS="100000") as bay:
+        webhooks = [bay.webhook(provider, "room-1") for provider in load()]
+        token = tokens.mint("key", "secret" * 8, time.time_ns() // 1_000_000)
+        run = subprocess.run(
+            [
+                *(Path(sys.executable).with_name("schemathesis"), "--no-color", "run"),
+                *("--header", f"Authorization: {token}"),
+                *("--max-examples", EXAMPLES or "30", *(() if EXAMPLES else ("--seed", "1"))),
+                *("--exclude-checks", EXCLUDED, "--continue-on-failure", "--warnings", "off"),
+                f"{bay.url}/openapi.json",
+            ],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT / "tests"),
+                "SCHEMATHESIS_HOOKS": "phoning",
+                "WEBHOOKS": json.dumps(webhooks),
+            },
+            check=False,
+        )
+        assert run.returncode == 0
+        assert bay.calls(), "no webhook was a call"
+        bay.server.stop()
+    assert " ERROR " not in bay.server.output

@@ -1,0 +1,209 @@
+"""The bank against its definition: a buffer in it is heard like one that is on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.media.bank import Bank
+from service.media.clock import PERIOD
+from service.media.jitter import Effect, JitterBuffer
+from service.wire import FRAME_SAMPLES, Encoding
+
+START = 1_000.0
+
+Heard = tuple[bytes, Effect, bytes | None] | None
+
+
+def frame(number: int) -> bytes:
+    return bytes((number % 251, number // 251)) * (FRAME_SAMPLES // 2)
+
+
+@dataclass
+class Twins:
+    """Two buffers that are given the same: one on its own, one in a bank whenever it can be."""
+
+    counted: bool
+    bank: Bank
+    plain: JitterBuffer = field(default_factory=lambda: JitterBuffer(Encoding.MULAW, paced=True))
+    kept: JitterBuffer = field(default_factory=lambda: JitterBuffer(Encoding.MULAW, paced=True))
+    sent: int = 0
+    passes: int = 0
+    """How often the bank has acted."""
+
+    def push(self, payload: bytes, at: float, order: int | None) -> None:
+        self.plain.push(payload, at, order)
+        if len(payload) == FRAME_SAMPLES:
+            rows = np.array([self.kept.row])
+            codes = np.frombuffer(payload, np.uint8).reshape(1, -1)
+            orders = None if order is None else np.array([order])
+            if self.bank.push(rows, codes, np.array([at]), orders).all():
+                self.passes += 1
+                return
+        self.kept.push(payload, at, order)
+
+    def take(self, at: float) -> tuple[Heard, Heard]:
+        expected = self._heard(self.plain, self.plain.take(at))
+        ordinary, frames = self.bank.take(np.array([self.kept.row]), at)
+        if ordinary.all():
+            self.passes += 1
+            return expected, (frames[0].tobytes(), Effect.PLAIN, None)
+        found = self._heard(self.kept, self.kept.take(at))
+        self.bank.admit(self.kept)
+        return expected, found
+
+    @staticmethod
+    def _heard(buffer: JitterBuffer, taken: bytes | None) -> Heard:
+        return None if taken is None else (taken, buffer.effect, buffer.spliced)
+
+    def same(self) -> bool:
+        self.kept.reclaim()
+        return all(
+            one == other
+            for one, other in (
+                (self.plain.stats, self.kept.stats),
+                (self.plain.depth, self.kept.depth),
+                (self.plain.chunks.passed, self.kept.chunks.passed),
+                (self.plain.chunks.lost, self.kept.chunks.lost),
+                (self.plain.chunks.late, self.kept.chunks.late),
+            )
+        )
+
+
+ordinary = st.just("frame")
+acts = st.lists(
+    st.tuples(
+        st.one_of(
+            *([ordinary] * 12),
+            st.sampled_from(
+                ["lost", "twice", "late", "short", "long", "pause", "look", "clear", "burst"]
+            ),
+        ),
+        st.floats(0, 0.019),
+    ),
+    min_size=1,
+    max_size=160,
+)
+
+
+@settings(max_examples=250)
+@given(acts, st.booleans())
+def test_a_buffer_in_the_bank_is_heard_like_one_on_its_own(
+    happenings: list[tuple[str, float]], counted: bool
+) -> None:
+    twins = Twins(counted, Bank())
+    for tick, (act, early) in enumerate(happenings):
+        due = START + tick * PERIOD
+        number = twins.sent
+
+        def say(place: int, at: float, payload: bytes | None = None) -> None:
+            twins.push(payload or frame(place), at, place if counted else None)
+
+        arrival = due - early
+        if act == "burst":
+            for _ in range(5):
+                say(twins.sent, arrival)
+                twins.sent += 1
+        elif act == "late":
+            twins.sent += 2
+            say(number + 1, arrival)
+            say(number, arrival)
+        elif act == "short":
+            say(number, arrival, frame(number)[:70])
+            twins.sent += 1
+        elif act == "long":
+            say(number, arrival, frame(number) * 3)
+            twins.sent += 1
+        elif act == "pause":
+            pass
+        else:
+            if act != "lost":
+                say(number, arrival)
+            if act == "twice":
+                say(number, arrival)
+            twins.sent += 1
+        if act == "clear":
+            twins.plain.clear()
+            twins.kept.clear()
+        if act == "look":
+            assert twins.same()
+        expected, found = twins.take(due)
+        assert found == expected
+    assert twins.same()
+
+
+def test_a_steady_leg_is_the_banks_from_its_second_frame_on() -> None:
+    """Through many calm windows, each of which may end in a cut: a frame early, all along."""
+    twins = Twins(counted=True, bank=Bank())
+    for number in range(1000):
+        twins.push(frame(number), START + number * PERIOD - 0.001, number)
+        expected, found = twins.take(START + number * PERIOD)
+        assert found == expected
+    assert twins.same()
+    assert twins.passes > 1900
+
+
+def test_calm_windows_grow_and_shrink_alike() -> None:
+    """After gaps a leg must be calm for longer, until it has been calm for long."""
+    twins = Twins(counted=False, bank=Bank())
+    tick = 0
+    for gaps, calm in ((1, 330), (4, 900), (2, 500), (3, 1200)):
+        for _ in range(gaps):
+            tick += 1
+            assert len(set(twins.take(START + tick * PERIOD))) == 1
+            # What had been missing comes all at once, so that there is something to cut.
+            for _ in range(3):
+                twins.push(frame(tick), START + tick * PERIOD, None)
+            tick += 1
+            assert len(set(twins.take(START + tick * PERIOD))) == 1
+        for _ in range(calm):
+            tick += 1
+            twins.push(frame(tick), START + tick * PERIOD - 0.015, None)
+            assert len(set(twins.take(START + tick * PERIOD))) == 1
+        assert twins.same()
+    assert twins.plain.stats.dropped > 3
+
+
+def test_rows_of_the_forgotten_are_given_to_others() -> None:
+    bank = Bank()
+    rows = set()
+    for _ in range(500):
+        buffer = JitterBuffer(Encoding.MULAW, paced=True)
+        buffer.push(frame(1), START)
+        buffer.push(frame(2), START)
+        assert buffer.take(START + PERIOD) == frame(1)
+        assert bank.admit(buffer)
+        rows.add(buffer.row)
+        bank.forget(buffer)
+        assert buffer.keeper is None
+        assert buffer.take(START + 2 * PERIOD) == frame(2)
+    assert len(rows) == 1
+
+
+def test_a_row_that_is_nobodys_has_nothing_to_give_and_takes_nothing() -> None:
+    bank = Bank()
+    nobody = np.zeros(1, np.intp)
+    codes = np.zeros((1, FRAME_SAMPLES), np.uint8)
+    assert not bank.push(nobody, codes, np.array([START]), None).any()
+    assert not bank.take(nobody, START)[0].any()
+
+
+def test_many_legs_are_kept_apart() -> None:
+    bank = Bank()
+    buffers = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(300)]
+    for number, buffer in enumerate(buffers):
+        buffer.push(frame(number), START)
+        buffer.push(frame(number + 1), START)
+        assert buffer.take(START + PERIOD) == frame(number)
+        assert bank.admit(buffer)
+    rows = np.array([buffer.row for buffer in buffers])
+    assert len(set(rows.tolist())) == 300
+    codes = np.array([list(frame(number + 2)) for number in range(300)], np.uint8)
+    assert bank.push(rows, codes, np.full(300, START + PERIOD), None).all()
+    for ahead in (1, 2):
+        ordinary, frames = bank.take(rows, START + (1 + ahead) * PERIOD)
+        assert ordinary.all()
+        assert [row.tobytes() for row in frames] == [frame(n + ahead) for n in range(300)]

@@ -1,0 +1,303 @@
+"""The fast path in against the general one: the same bytes leave the same audio in every buffer."""
+
+from __future__ import annotations
+
+import socket
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+from callers import Caller, agent, compact, plivo, telnyx, twilio
+from clocks import FakeClock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lines import ListLine
+from websockets.frames import Frame, Opcode
+
+from service.errors import RemoteError
+from service.media.exchange import Exchange
+from service.media.intake import FEW, Intake, Read
+from service.media.jitter import JitterBuffer
+from service.media.leg import Leg
+from service.media.peer import Peer
+from service.providers.twilio import TwilioWire
+from service.wire import Event
+
+PERIOD = 0.02
+CALLS = FEW + 2
+
+
+def masked(message: bytes) -> bytes:
+    return Frame(Opcode.TEXT, message).serialize(mask=True)
+
+
+def media(provider: str, stream: int, number: int, payload: str) -> bytes:
+    """What each provider says of a frame, with all its counters."""
+    match provider:
+        case "twilio":
+            document = {
+                "event": "media",
+                "sequenceNumber": str(number + 1),
+                "streamSid": f"MZ{stream:032d}",
+                "media": {
+                    "track": "inbound",
+                    "chunk": str(number),
+                    "timestamp": str(20 * number),
+                    "payload": payload,
+                },
+            }
+        case "telnyx":
+            document = {
+                "event": "media",
+                "sequence_number": str(number + 1),
+                "stream_id": f"stream-{stream}",
+                "media": {
+                    "track": "inbound",
+                    "chunk": str(number),
+                    "timestamp": str(20 * number),
+                    "payload": payload,
+                },
+            }
+        case "plivo":
+            document = {
+                "event": "media",
+                "sequenceNumber": number + 1,
+                "streamId": f"stream-{stream}",
+                "media": {
+                    "track": "inbound",
+                    "timestamp": str(1_705_312_200_000 + 20 * number),
+                    "chunk": number,
+                    "payload": payload,
+                },
+                "extra_headers": "ref=abc",
+            }
+        case _:
+            document = {"event": "media", "payload": payload}
+    return compact(document)
+
+
+@dataclass
+class Side:
+    """The same callers on an exchange of their own, which nobody ticks."""
+
+    exchange: Exchange
+    intake: Intake
+    legs: list[Leg]
+    peers: list[Peer]
+    faults: list[str]
+
+    def hear(self, place: int, data: bytes, at: float, *, fast: bool) -> None:
+        peer, leg = self.peers[place], self.legs[place]
+        if not fast or not self.intake.keep(peer, leg, data, at):
+            self._general((peer, leg, data, at))
+
+    def take(self) -> None:
+        for read in self.intake.take():
+            self._general(read)
+
+    def _general(self, read: Read) -> None:
+        peer, leg, data, at = read
+        try:
+            for message in peer.messages(data):
+                self.exchange.message(leg, message, at)
+        except RemoteError as error:
+            self.faults.append(f"{leg.spec.leg_id}: {error.message}")
+
+    def heard(self) -> list[tuple[object, ...]]:
+        """All that each leg's buffer has to give, and its counters."""
+        told = []
+        for leg in self.legs:
+            buffer = leg.buffer
+            assert buffer is not None
+            stats = leg.stats()
+            frames = [buffer.take(2_000.0 + n * PERIOD) for n in range(12)]
+            told.append((frames, stats["jitterMs"], stats["lost"], stats["late"], stats["dropped"]))
+        return told
+
+
+@pytest.fixture
+def sides(clock: FakeClock) -> Iterator[Callable[[Callable[[str], Caller]], tuple[Side, Side]]]:
+    with ExitStack() as sockets:
+
+        def side(make: Callable[[str], Caller]) -> Side:
+            exchange = Exchange(clock, lambda report: None)
+            legs, peers = [], []
+            for number in range(CALLS):
+                caller = make(f"caller{number}")
+                leg = exchange.open(caller.spec, ListLine())
+                exchange.message(leg, caller.start, 1_000.0)
+                ours, theirs = socket.socketpair()
+                sockets.enter_context(ours)
+                sockets.enter_context(theirs)
+                legs.append(leg)
+                peers.append(Peer(ours, clock, set()))
+            return Side(exchange, Intake(exchange.bank), legs, peers, [])
+
+        yield lambda make: (side(make), side(make))
+
+
+MAKERS: dict[str, Callable[[str], Caller]] = {
+    "twilio": twilio,
+    "plivo": plivo,
+    "telnyx": telnyx,
+    "agent": agent,
+}
+
+
+def audio(provider: str, number: int) -> str:
+    """One frame."""
+    samples = bytes((number % 256, 7)) * 80
+    return b64encode(2 * samples if provider == "agent" else samples).decode()
+
+
+def both(pair: Sequence[Side], place: int, data: bytes, at: float) -> None:
+    fast, general = pair
+    fast.hear(place, data, at, fast=True)
+    general.hear(place, data, at, fast=False)
+
+
+mutation = st.tuples(st.integers(0, CALLS - 1), st.integers(0, 400), st.integers(0, 255))
+
+
+@pytest.mark.parametrize("provider", MAKERS)
+def test_any_bytes_mean_the_same_both_ways(
+    sides: Callable[[Callable[[str], Caller]], tuple[Side, Side]], provider: str
+) -> None:
+    """Whole frames of which some bytes are others: in the header, the mask, the text, the audio."""
+
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(mutation, max_size=4), st.integers(1, 3), st.booleans())
+    def check(mutations: list[tuple[int, int, int]], rounds: int, inside: bool) -> None:
+        pair = sides(MAKERS[provider])
+        for place in range(CALLS):
+            first = masked(media(provider, place, 100, audio(provider, 1)))
+            both(pair, place, first, 1_000.0)
+        for number in range(rounds):
+            frames = [
+                bytearray(masked(media(provider, place, 101 + number, audio(provider, number))))
+                for place in range(CALLS)
+            ]
+            for place, position, value in mutations:
+                frame = frames[place]
+                if inside:
+                    # Under the mask, so that it is this very byte of the message.
+                    where = 8 + position % (len(frame) - 8)
+                    frame[where] = value ^ frame[4 + (where - 8) % 4]
+                else:
+                    frame[position % len(frame)] = value
+            for place, frame in enumerate(frames):
+                both(pair, place, bytes(frame), 1_000.02 + number * PERIOD)
+        pair[0].take()
+        assert pair[0].heard() == pair[1].heard()
+        assert sorted(pair[0].faults) == sorted(pair[1].faults)
+
+    check()
+
+
+@pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
+@pytest.mark.parametrize("value", ["0999", "9 99", "-999", "1e99", "99\\u", 'a"b9', "12345"])
+def test_odd_values_mean_the_same_both_ways(
+    sides: Callable[[Callable[[str], Caller]], tuple[Side, Side]], provider: str, value: str
+) -> None:
+    """In the place of a counter of four digits, or of part of the stream's name."""
+    pair = sides(MAKERS[provider])
+    for place in range(CALLS):
+        both(pair, place, masked(media(provider, place, 1000, audio(provider, 1))), 1_000.0)
+    for place in range(CALLS):
+        message = media(provider, 1111, 2222, audio(provider, 2))
+        # Not in the first one, which is the example that the others are compared with.
+        if place == 2:
+            message = message.replace(b"2222", value.encode())
+        elif place == 3:
+            message = message.replace(b"1111", value.encode())
+        both(pair, place, masked(message), 1_000.02)
+    pair[0].take()
+    assert pair[0].heard() == pair[1].heard()
+    assert pair[0].faults == pair[1].faults
+
+
+@pytest.mark.parametrize("provider", MAKERS)
+def test_frames_that_come_in_pieces_or_together_mean_the_same_both_ways(
+    sides: Callable[[Callable[[str], Caller]], tuple[Side, Side]], provider: str
+) -> None:
+    """Each caller's bytes are cut up differently, so that reads are whole frames now and then."""
+
+    @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(st.integers(1, 900), max_size=6), st.integers(0, 3))
+    def check(cuts: list[int], takes: int) -> None:
+        pair = sides(MAKERS[provider])
+        for place in range(CALLS):
+            data = b"".join(
+                masked(media(provider, place, 100 + number, audio(provider, number)))
+                for number in range(5)
+            )
+            both(pair, place, data[: len(data) // 5], 1_000.0)
+            start = len(data) // 5
+            # The last caller's reads are cut as the example says, those of the others are frames.
+            lengths = cuts if place == CALLS - 1 else [start] * 4
+            for turn, length in enumerate([*lengths, len(data)]):
+                piece = data[start : start + length]
+                start += len(piece)
+                if piece:
+                    both(pair, place, piece, 1_000.02)
+                if turn < takes:
+                    pair[0].take()
+        pair[0].take()
+        assert pair[0].heard() == pair[1].heard()
+        assert pair[0].faults == pair[1].faults
+
+    check()
+
+
+class CountingWire(TwilioWire):
+    """Counts the messages that are parsed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parsed = 0
+
+    def receive(self, message: bytes) -> list[Event]:
+        self.parsed += 1
+        return super().receive(message)
+
+
+def test_no_ordinary_message_is_parsed_nor_put_into_a_buffer_alone(clock: FakeClock) -> None:
+    """Of a thousand frames of each of twenty calls, a handful is looked at one by one."""
+    exchange = Exchange(clock, lambda report: None)
+    intake = Intake(exchange.bank)
+    wires, pushed = [], 0
+    seats: list[tuple[Peer, Leg]] = []
+    with ExitStack() as sockets:
+        for number in range(20):
+            caller = twilio(f"caller{number}")
+            wire = CountingWire()
+            wires.append(wire)
+            spec = caller.spec
+            object.__setattr__(spec, "wire", wire)
+            leg = exchange.open(spec, ListLine())
+            exchange.message(leg, caller.start, clock.monotonic())
+            ours, theirs = socket.socketpair()
+            sockets.enter_context(ours)
+            sockets.enter_context(theirs)
+            seats.append((Peer(ours, clock, set()), leg))
+        for number in range(1000):
+            for place, (peer, leg) in enumerate(seats):
+                data = masked(media("twilio", place, 1000 + number, audio("twilio", number)))
+                if not intake.keep(peer, leg, data, clock.monotonic()):
+                    for message in peer.messages(data):
+                        exchange.message(leg, message, clock.monotonic())
+            clock.advance(0.005)
+            for peer, leg, data, at in intake.take():
+                pushed += 1
+                for message in peer.messages(data):
+                    exchange.message(leg, message, at)
+            exchange.tick(clock.monotonic())
+            clock.advance(0.015)
+        kept = [isinstance(leg.buffer, JitterBuffer) and leg.buffer.keeper for _, leg in seats]
+        taken = [leg.stats()["framesIn"] for _, leg in seats]
+    assert [wire.parsed for wire in wires] == [2] * 20, "the start and the first audio"
+    assert pushed == 0
+    assert kept == [exchange.bank] * 20
+    assert min(taken) >= 999

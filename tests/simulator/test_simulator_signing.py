@@ -1,0 +1,108 @@
+"""What the simulator signs, judged by the providers' own SDKs."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from urllib.parse import urlencode
+
+import pytest
+import signers
+from clocks import FakeClock
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from plivo.utils import validate_v3_signature
+from telnyx.lib.webhook_verification import verify_webhook_signature
+from twilio.request_validator import RequestValidator
+from wire_contract import fuzz
+
+from service.errors import Invalid
+from service.simulator.signing import SIGNERS, Plivo, Telnyx, Twilio
+from service.times import SystemClock
+
+TOKEN = "0123456789abcdef" * 2
+URL = "https://voice.example.com/v2/hooks/x/whk_KEY"
+
+fields = st.dictionaries(
+    st.text("ABCabc", min_size=1, max_size=5),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
+    max_size=5,
+)
+urls = st.sampled_from([URL, URL + "?tenant=7", URL + "?b=x%20y&a=2&a=1&blank="])
+
+
+def test_there_is_a_signer_for_every_provider() -> None:
+    assert set(SIGNERS) == {"twilio", "plivo", "telnyx"}
+
+
+@fuzz
+@given(urls, fields)
+def test_twilio_takes_its_requests(url: str, form: dict[str, str]) -> None:
+    signed = Twilio(TOKEN, FakeClock()).request("POST", url, form, b"")
+    assert RequestValidator(TOKEN).validate(url, form, signed["X-Twilio-Signature"])
+
+
+@fuzz
+@given(urls, fields, st.sampled_from(["GET", "POST"]))
+def test_plivo_takes_its_requests(url: str, form: dict[str, str], method: str) -> None:
+    form = {} if method == "GET" else form
+    signed = Plivo(TOKEN, FakeClock()).request(method, url, form, b"")
+    nonce = signed["X-Plivo-Signature-V3-Nonce"]
+    assert len(nonce) == 20
+    signature = signed["X-Plivo-Signature-V3"]
+    assert validate_v3_signature(method, url, nonce, TOKEN, signature, form)
+
+
+@fuzz
+@given(fields)
+def test_telnyx_takes_its_requests(form: dict[str, str]) -> None:
+    body = urlencode(form).encode()
+    key = b64encode(bytes(range(32))).decode()
+    signed = Telnyx(key, SystemClock()).request("POST", URL, form, body)
+    verify_webhook_signature(body, signed, signers.public_key(signers.TELNYX_KEY))
+
+
+def test_upgrades_are_signed_as_each_provider_signs_them() -> None:
+    url = "wss://voice.example.com/x/REF"
+    signed = Twilio(TOKEN, FakeClock()).upgrade(url)
+    assert RequestValidator(TOKEN).validate(url, {}, signed["X-Twilio-Signature"])
+    signed = Plivo(TOKEN, FakeClock()).upgrade(url)
+    nonce, signature = signed["X-Plivo-Signature-V3-Nonce"], signed["X-Plivo-Signature-V3"]
+    assert validate_v3_signature(
+        "GET", "http://voice.example.com/x/REF", nonce, TOKEN, signature, {}
+    )
+    key = b64encode(bytes(32)).decode()
+    assert Telnyx(key, FakeClock()).upgrade(url) == {}
+
+
+def test_a_telnyx_key_may_be_pem() -> None:
+    pem = signers.TELNYX_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    signed = Telnyx(pem.decode(), SystemClock()).request("POST", URL, {}, b"x")
+    verify_webhook_signature(b"x", signed, signers.public_key(signers.TELNYX_KEY))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "KEY0123",
+        b64encode(bytes(31)).decode(),
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+        signers.TELNYX_KEY.private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")
+        ).decode(),
+        generate_private_key(SECP256R1())
+        .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        .decode(),
+    ],
+    ids=["empty", "api key", "short", "no key", "password", "another kind"],
+)
+def test_what_is_no_private_key_is_one_sentence(key: str) -> None:
+    with pytest.raises(Invalid, match=r"^The signing key must be an Ed25519 private key"):
+        Telnyx(key, FakeClock())

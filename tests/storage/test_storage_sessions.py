@@ -1,0 +1,331 @@
+"""Sessions and stays as calls make them, on both kinds of database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from races import at_once
+from records import a_call
+
+from service import tokens
+from service.errors import NotFound
+from service.model import WEBSOCKET, Call, CallStatus, EndReason, Participant
+from service.rooms import AutoClose, AutoCloseType, Room, SessionStatus
+from service.storage.calls import Calls
+from service.storage.database import Database
+from service.storage.rooms import Rooms
+from service.storage.sessions import Sessions
+
+ROOM = "abcd-efgh-ijkl"
+
+
+class House:
+    """Calls come and go; the sessions follow."""
+
+    def __init__(self, database: Database) -> None:
+        self.calls = Calls(database)
+        self.rooms = Rooms(database)
+        self.sessions = Sessions(database)
+
+    def come(
+        self, name: str, at: int, session_id: str = "s1", room_id: str = ROOM, **changes: Any
+    ) -> Call:
+        participant = Participant(name, name.title())
+        call = a_call(participant=participant, room_id=room_id, expires_at=at + 90_000, **changes)
+        assert self.calls.admit(call, "ref-" + call.id, 100)
+        self.calls.claim("ref-" + call.id, call.provider, "leg-" + call.id, at)
+        assert self.calls.answered(call.id, "leg-" + call.id, session_id, at)
+        return call
+
+    def come_back(self, call: Call, at: int, session_id: str) -> None:
+        ref, leg_id = tokens.new_ref(), tokens.new_leg_id()
+        assert self.calls.reissue(call.id, ref, at + 90_000, ())
+        self.calls.claim(ref, call.provider, leg_id, at)
+        assert self.calls.answered(call.id, leg_id, session_id, at)
+
+    def lose(self, call: Call, at: int) -> None:
+        assert self.calls.detached(call.id, self.calls.get(call.id).leg_id or "", at, None, None)
+
+    def go(self, call: Call, at: int, **changes: Any) -> None:
+        reason = EndReason.CALLER_HUNG_UP
+        assert self.calls.end(call.id, CallStatus.ENDED, reason, at, **changes)
+
+    def timelog(self, session_id: str = "s1") -> dict[str, list[tuple[int, int | None]]]:
+        return {
+            who.id: [(stay.joined_at, stay.left_at) for stay in who.stays]
+            for who in self.sessions.get(session_id).attendees
+        }
+
+
+@pytest.fixture
+def house(database: Database) -> House:
+    return House(database)
+
+
+def test_a_session_lasts_from_the_first_join_to_the_last_leave(house: House) -> None:
+    ann = house.come("ann", 2_000)
+    bob = house.come("bob", 3_000)
+    house.go(ann, 4_000)
+    session = house.sessions.get("s1")
+    assert (session.started_at, session.ended_at) == (2_000, None)
+    assert session.status is SessionStatus.ONGOING
+    house.go(bob, 5_000)
+    session = house.sessions.get("s1")
+    assert (session.started_at, session.ended_at) == (2_000, 5_000)
+    assert session.status is SessionStatus.ENDED
+    assert house.timelog() == {"ann": [(2_000, 4_000)], "bob": [(3_000, 5_000)]}
+
+
+def test_a_call_that_never_got_in_leaves_no_trace(house: House) -> None:
+    call = a_call()
+    house.calls.admit(call, "ref", 10)
+    house.calls.end(call.id, CallStatus.ABANDONED, EndReason.NO_SOCKET, 9_000)
+    assert house.sessions.page().total == 0
+
+
+def test_a_participant_that_comes_twice_has_two_entries(house: House) -> None:
+    watcher = house.come("watcher", 1_500)
+    house.go(house.come("ann", 2_000), 3_000)
+    house.come("ann", 4_000)
+    assert house.timelog()["ann"] == [(2_000, 3_000), (4_000, None)]
+    assert len(house.sessions.get("s1").attendees) == 2
+    house.go(watcher, 5_000)
+
+
+def test_a_lost_socket_that_comes_back_is_one_stay(house: House) -> None:
+    ann = house.come("ann", 2_000)
+    house.lose(ann, 3_000)
+    assert house.sessions.get("s1").ended_at is None
+    house.come_back(ann, 4_000, "s1")
+    assert house.timelog() == {"ann": [(2_000, None)]}
+
+
+def test_a_restart_ends_no_session_and_the_end_of_its_calls_does(house: House) -> None:
+    ann, bob = house.come("ann", 2_000), house.come("bob", 2_500)
+    house.calls.orphaned(3_000)
+    assert house.sessions.get("s1").ended_at is None
+    house.come_back(ann, 4_000, "s1")
+    house.go(bob, 18_000)
+    house.go(ann, 20_000)
+    assert house.sessions.get("s1").ended_at == 20_000
+
+
+def test_a_call_that_comes_back_into_another_session_leaves_the_first(house: House) -> None:
+    ann = house.come("ann", 2_000)
+    house.lose(ann, 3_000)
+    bob = house.come("bob", 3_500, "s2")
+    house.come_back(ann, 4_000, "s2")
+    assert house.sessions.get("s1").ended_at == 4_000
+    assert house.timelog("s1") == {"ann": [(2_000, 4_000)]}
+    assert house.timelog("s2") == {"bob": [(3_500, None)], "ann": [(4_000, None)]}
+    house.go(ann, 5_000)
+    house.go(bob, 6_000)
+    assert house.sessions.get("s2").ended_at == 6_000
+
+
+def test_a_session_that_ended_goes_on_for_whoever_was_told_its_id(house: House) -> None:
+    house.go(house.come("ann", 2_000), 3_000)
+    house.go(house.come("bob", 3_100), 4_000)
+    session = house.sessions.get("s1")
+    assert (session.started_at, session.ended_at) == (2_000, 4_000)
+
+
+def test_the_last_of_many_that_leave_at_once_ends_the_session(house: House) -> None:
+    calls = [house.come(f"p{number}", 2_000) for number in range(8)]
+    at_once(8, lambda index: house.go(calls[index], 3_000 + index))
+    assert house.sessions.get("s1").ended_at == 3_007
+    assert house.sessions.present("s1") == []
+
+
+def test_many_that_join_at_once_are_in_one_session(house: House) -> None:
+    outcomes = at_once(8, lambda index: house.come(f"p{index}", 2_000 + index))
+    assert all(isinstance(outcome, Call) for outcome in outcomes)
+    assert house.sessions.page().total == 1
+    assert len(house.sessions.present("s1")) == 8
+
+
+def test_joining_and_leaving_at_once_never_leaves_an_ended_session_with_people(
+    house: House,
+) -> None:
+    for turn in range(5):
+        ann = house.come("ann", 2_000, f"s{turn}")
+        at_once(
+            2,
+            lambda index, ann=ann, turn=turn: (
+                house.go(ann, 3_000) if index else house.come("bob", 3_000, f"s{turn}")
+            ),
+        )
+        assert house.sessions.get(f"s{turn}").ended_at is None
+        assert len(house.sessions.present(f"s{turn}")) == 1
+
+
+def test_the_region_is_the_rooms_or_else_the_first_calls(house: House) -> None:
+    house.rooms.create(
+        Room(id="fenced", object_id="o", created_at=1, updated_at=1, geo_fence="sg001")
+    )
+    house.come("ann", 2_000, "s1", region="us002")
+    house.come("bob", 2_000, "s2", "fenced", region="us002")
+    assert house.sessions.get("s1").region == "us002"
+    assert house.sessions.get("s2").region == "sg001"
+
+
+def test_a_room_for_one_session_is_deactivated_when_that_ends(house: House) -> None:
+    room = house.rooms.create(
+        Room(
+            id=ROOM,
+            object_id="o",
+            created_at=1,
+            updated_at=1,
+            auto_close=AutoClose(AutoCloseType.DEACTIVATE, 60),
+        )
+    )
+    ann, bob = house.come("ann", 2_000), house.come("bob", 2_000)
+    house.go(ann, 3_000)
+    assert not house.rooms.get(room.id).disabled
+    house.go(bob, 4_000)
+    assert house.rooms.get(room.id) == replace(room, disabled=True, updated_at=4_000)
+
+
+def test_an_unknown_session_is_not_found(house: House) -> None:
+    with pytest.raises(NotFound, match=r"^Session not found\.$"):
+        house.sessions.get("s9")
+
+
+def test_pages_have_those_that_go_on_first_and_then_the_newest(house: House) -> None:
+    for number, over in enumerate((False, True, False, True, True)):
+        call = house.come("ann", 2_000 + number, f"s{number}", f"r{number}")
+        if over:
+            house.go(call, 9_000)
+    page = house.sessions.page()
+    assert [session.id for session in page.items] == ["s2", "s0", "s4", "s3", "s1"]
+    assert page.items[0].attendees[0].id == "ann"
+    page = house.sessions.page(number=2, per_page=2)
+    assert [session.id for session in page.items] == ["s4", "s3"]
+    assert page.total == 5
+    assert house.sessions.page(number=2**40, per_page=100).items == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"room_id": "r1"}, ["s1"]),
+        ({"room_id": "r9"}, []),
+        ({"custom_room_id": "support"}, ["s2"]),
+        ({"custom_room_id": "r1"}, []),
+        ({"query": "support"}, ["s2"]),
+        ({"query": "r1"}, ["s1"]),
+        ({"query": "r"}, []),
+        ({"status": SessionStatus.ONGOING}, ["s2"]),
+        ({"status": SessionStatus.ENDED}, ["s1"]),
+        ({"since": 3_000}, ["s2"]),
+        ({"since": 3_001}, []),
+        ({"until": 3_000}, ["s1"]),
+        ({"until": 2_000}, []),
+        ({"since": 2_000, "until": 3_001, "room_id": "r1"}, ["s1"]),
+    ],
+)
+def test_filters_narrow_the_list(house: House, wanted: dict[str, Any], found: list[str]) -> None:
+    house.rooms.create(
+        Room(id="r2", object_id="o", created_at=1, updated_at=1, custom_id="support")
+    )
+    house.go(house.come("ann", 2_000, "s1", "r1"), 9_000)
+    house.come("bob", 3_000, "s2", "r2")
+    page = house.sessions.page(**wanted)
+    assert [session.id for session in page.items] == found
+    assert page.total == len(found)
+
+
+def test_what_goes_on_in_a_room_and_who_is_in_it(house: House) -> None:
+    assert house.sessions.ongoing(ROOM) is None
+    ann, bob = house.come("ann", 2_000), house.come("bob", 2_500)
+    session = house.sessions.ongoing(ROOM)
+    assert session is not None
+    assert session.id == "s1"
+    assert house.sessions.present("s1") == [ann.id, bob.id]
+    assert house.sessions.present("s1", "bob") == [bob.id]
+    assert house.sessions.present("s1", "cat") == []
+    for call in (ann, bob):
+        house.go(call, 3_000)
+    assert house.sessions.ongoing(ROOM) is None
+
+
+def test_stays_come_with_what_was_measured(house: House) -> None:
+    ann, bob = house.come("ann", 2_000), house.come("bob", 2_500)
+    house.go(ann, 3_000, stats={"framesIn": 50})
+    stays = house.sessions.stays("s1")
+    assert [(stay.call_id, stay.left_at, stay.stats) for stay in stays] == [
+        (ann.id, 3_000, {"framesIn": 50}),
+        (bob.id, None, None),
+    ]
+
+
+def test_a_session_waits_for_a_call_without_a_socket(house: House) -> None:
+    ann = house.come("ann", 2_000)
+    assert house.sessions.waiting(ROOM) is None
+    house.lose(ann, 3_000)
+    assert house.sessions.waiting(ROOM) == "s1"
+    assert house.sessions.waiting("elsewhere") is None
+    house.go(ann, 4_000)
+    assert house.sessions.waiting(ROOM) is None
+
+
+@pytest.mark.parametrize("minutes", [2, 525_600])
+def test_a_session_is_overdue_when_its_room_says_so(house: House, minutes: int) -> None:
+    house.rooms.create(
+        Room(
+            id=ROOM,
+            object_id="o",
+            created_at=1,
+            updated_at=1,
+            auto_close=AutoClose(AutoCloseType.SESSION_ENDS, minutes),
+        )
+    )
+    start = 1_782_052_245_123
+    over = start + minutes * 60_000
+    ann = house.come("ann", start)
+    house.come("bob", start, "s2", "elsewhere")
+    assert house.sessions.overdue(over - 1) == []
+    assert [session.id for session in house.sessions.overdue(over)] == ["s1"]
+    house.go(ann, over)
+    assert house.sessions.overdue(over) == []
+
+
+class TestLonely:
+    """Who has been alone, and since when."""
+
+    def test_a_phone_is_alone_from_its_join_on(self, house: House) -> None:
+        ann = house.come("ann", 2_000)
+        assert house.sessions.lonely(1_999) == []
+        assert house.sessions.lonely(2_000) == [ann.id]
+
+    def test_company_makes_a_difference_whatever_it_is(self, house: House) -> None:
+        house.come("ann", 2_000)
+        house.come("agent", 3_000, provider=WEBSOCKET, connector_id=None)
+        assert house.sessions.lonely(99_000) == []
+
+    def test_the_time_counts_from_when_the_last_other_left(self, house: House) -> None:
+        ann = house.come("ann", 2_000)
+        house.go(house.come("bob", 3_000), 5_000)
+        house.go(house.come("cat", 3_500), 4_000)
+        assert house.sessions.lonely(4_999) == []
+        assert house.sessions.lonely(5_000) == [ann.id]
+        house.come("bob", 6_000)
+        assert house.sessions.lonely(99_000) == []
+
+    def test_a_program_may_be_alone(self, house: House) -> None:
+        house.come("agent", 2_000, provider=WEBSOCKET, connector_id=None)
+        assert house.sessions.lonely(99_000) == []
+
+    def test_a_call_without_a_socket_is_left_to_its_other_deadlines(self, house: House) -> None:
+        ann = house.come("ann", 2_000)
+        house.lose(ann, 3_000)
+        assert house.sessions.lonely(99_000) == []
+
+    def test_rooms_are_looked_at_one_by_one(self, house: House) -> None:
+        ann = house.come("ann", 2_000)
+        bob = house.come("bob", 2_000, "s2", "elsewhere")
+        assert sorted(house.sessions.lonely(2_000)) == sorted([ann.id, bob.id])
+        house.go(bob, 3_000)
+        assert house.sessions.lonely(9_000) == [ann.id]
