@@ -1,6 +1,7 @@
 """The providers' REST APIs on loopback: they check who asks and for what, and place calls.
 
-A placed call is a phone of the simulator, which rings the answer URL as the provider would.
+A placed call is a phone of the simulator, which rings the answer URL as the provider would, and
+signs all that it asks and tells.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from signers import TELNYX_KEY, public_key
+
 from service.simulator import sound
 from service.simulator.phone import Phone
 from service.simulator.plan import Plan
@@ -22,7 +25,18 @@ from service.simulator.plan import Plan
 CREDENTIALS = {
     "twilio": {"accountSid": "AC" + "1" * 32, "authToken": "t" * 32},
     "plivo": {"authId": "MAXXXXXXXXXXXXXXXXXX", "authToken": "p" * 40},
-    "telnyx": {"apiKey": "KEY" + "x" * 30, "accountSid": "6a9a-7976", "applicationId": "42"},
+    "telnyx": {
+        "apiKey": "KEY" + "x" * 30,
+        "accountSid": "6a9a-7976",
+        "applicationId": "42",
+        "publicKey": public_key(TELNYX_KEY),
+    },
+}
+
+SIGNING_KEYS = {
+    "twilio": CREDENTIALS["twilio"]["authToken"],
+    "plivo": CREDENTIALS["plivo"]["authToken"],
+    "telnyx": b64encode(TELNYX_KEY.private_bytes_raw()).decode(),
 }
 
 PATHS = {
@@ -83,11 +97,11 @@ class ProviderApi:
         fields = json.loads(body) if json_body else dict(parse_qsl(body.decode()))
         assert fields.keys() >= NEEDED[provider], fields
         self.placed.append(fields)
-        call_id = self._call({name.lower(): value for name, value in fields.items()})
+        call_id = self._call(provider, {name.lower(): value for name, value in fields.items()})
         name = {"twilio": "sid", "plivo": "request_uuid", "telnyx": "sid"}[provider]
         return 201, {name: call_id}
 
-    def _call(self, fields: dict[str, Any]) -> str:
+    def _call(self, provider: str, fields: dict[str, Any]) -> str:
         if self.plan is None:
             return f"made-up-{len(self.placed)}"
         plan = Plan(
@@ -98,6 +112,8 @@ class ProviderApi:
             is_outbound=True,
             sample=sound.tone(440, 1.0),
             loop=True,
+            signing_key=SIGNING_KEYS[provider],
+            account=CREDENTIALS[provider].get("accountSid") or CREDENTIALS[provider].get("authId"),
             **self.plan,
         )
         self.phones.append(Phone(plan))
