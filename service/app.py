@@ -9,7 +9,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import api, cli, logs
 from service.api.sockets import SOCK_SERVER_OPTIONS
+from service.callbacks import Callbacks
 from service.calls import Switchboard
+from service.control import Control
 from service.errors import ServiceError
 from service.ledger import Ledger
 from service.media.engine import Engine
@@ -31,6 +33,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     database = Database(settings.database_url)
     engine = Engine(clock)
     switchboard = Switchboard(settings, clock, database, providers, engine)
+    reception = Reception(switchboard, providers)
     ledger = Ledger(switchboard, engine.reports)
 
     app = Flask("patchbay", static_folder=None)
@@ -39,7 +42,9 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     )
     app.extensions.update(
         patchbay=switchboard,
-        reception=Reception(switchboard, providers),
+        reception=reception,
+        callbacks=Callbacks(switchboard, reception, providers),
+        control=Control(switchboard),
         engine=engine,
         ledger=ledger,
     )
@@ -52,6 +57,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     def finish() -> None:
         engine.stop()
         ledger.stop()
+        switchboard.errands.stop()
         database.close()
 
     app.before_request(begin)

@@ -10,7 +10,8 @@ import logging
 
 from service.calls import Switchboard
 from service.errors import NotFound
-from service.model import AutoCloseType, EndReason, Room, Session
+from service.model import EndReason
+from service.rooms import AutoCloseType, Room, Session
 
 logger = logging.getLogger(__name__)
 

@@ -10,21 +10,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service import tokens
-from service.errors import Busy, Forbidden
+from service import endings, tokens
+from service.errands import Errands
+from service.errors import Busy
 from service.media.engine import Engine
 from service.media.leg import LegSpec
-from service.media.reports import LegClosed, LegStarted, LegStep, Report
-from service.model import (
-    WEBSOCKET,
-    Call,
-    CallStatus,
-    EndReason,
-    Participant,
-    Room,
-)
+from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
+from service.model import WEBSOCKET, Call, CallStatus, Direction, EndReason, Participant
 from service.providers.base import Provider
 from service.providers.websocket import WebSocketWire
+from service.rooms import Room
 from service.routing import Existing, Fresh, Named, place
 from service.rules import Rule
 from service.settings import Settings
@@ -35,34 +30,14 @@ from service.storage.pins import Pins
 from service.storage.rooms import Rooms
 from service.storage.rules import Rules
 from service.storage.sessions import Sessions
+from service.storage.steering import Steering
 from service.times import Clock
+from service.waiters import Waiters
 
 logger = logging.getLogger(__name__)
 
 REATTACH_SECONDS = 15
 """How long an answered call may be without a socket before it is over."""
-
-FAREWELLS = {
-    EndReason.SESSION_ENDED: "Meeting Ended.",
-    EndReason.SESSION_TIMEOUT: "Meeting Ended.",
-    EndReason.REMOVED: "Participant removed from the meeting",
-}
-"""What a custom WebSocket is told when it is put out, in the words of VideoSDK's room SDKs."""
-
-BY_US = frozenset(
-    {
-        EndReason.ENDED_BY_API,
-        EndReason.ROOM_DEACTIVATED,
-        EndReason.SESSION_ENDED,
-        EndReason.REMOVED,
-    }
-)
-"""Ends that are decided here: a call that had not connected yet was not abandoned either."""
-
-BARRED = {
-    EndReason.ROOM_DEACTIVATED: "This room is deactivated: nobody can join it.",
-    EndReason.PARTICIPANT_NOT_ALLOWED: "This room does not allow a participant of this id.",
-}
 
 
 class Switchboard:
@@ -80,10 +55,13 @@ class Switchboard:
         self.clock = clock
         self.connectors = Connectors(database, settings.api_secret)
         self.calls = Calls(database)
+        self.steering = Steering(database)
         self.pins = Pins(database)
         self.rooms = Rooms(database)
         self.rules = Rules(database)
         self.sessions = Sessions(database)
+        self.errands = Errands(settings, clock, self.connectors, self.steering)
+        self.waiters = Waiters()
         self.draining = False
         """Set once the process has been told to end: it takes no new calls."""
         self._database = database
@@ -102,9 +80,7 @@ class Switchboard:
             raise Busy("This server is restarting; try again in a moment.")
         at = self.clock.now()
         room = self.rooms.ensure(room_id, at)
-        barred = room.bars(participant.id)
-        if barred:
-            raise Forbidden(BARRED[barred])
+        room.require(participant.id)
         call_id, ref = tokens.new_call_id(), tokens.new_ingest_ref()
         call = Call(
             id=call_id,
@@ -173,14 +149,25 @@ class Switchboard:
 
     def hang_up(self, call: Call, reason: EndReason, detail: str | None) -> None:
         """End a call in storage first, so that the provider's next question finds it ended."""
-        status = CallStatus.ENDED
-        if call.status.is_waiting and reason not in BY_US:
-            status = CallStatus.ABANDONED
-        if self.calls.end(call.id, status, reason, self.clock.now(), detail=detail) is None:
+        status = endings.status(call, reason)
+        ended = self.calls.end(call.id, status, reason, self.clock.now(), detail=detail)
+        if ended is None:
             return
         logger.info("call %s is over: %s", call.id, reason)
-        text = FAREWELLS.get(reason, "The meeting has been closed")
-        self._engine.hang_up(call.id, reason, text)
+        self._engine.hang_up(call.id, reason, endings.farewell(reason))
+        self.waiters.wake(call.id)
+        if reason not in endings.TOLD_BY_PROVIDER:
+            self.errands.hang_up(ended)
+
+    def move(self, call: Call) -> None:
+        """Take the call's socket, where it has one, to the room that storage says."""
+        if call.room_id is not None:
+            going_on = self.sessions.waiting(call.room_id)
+            self._engine.move(call.id, call.room_id, call.participant, going_on)
+
+    def release(self, call: Call, text: str) -> None:
+        """Close the call's socket so that its provider asks again."""
+        self._engine.release(call.id, text)
 
     def live_stats(self, call_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """Statistics of those of the calls that have a socket now, by call id."""
@@ -202,13 +189,21 @@ class Switchboard:
         """Write down what the engine reports. Late and repeated reports change nothing."""
         match report:
             case LegStarted(call_id, leg_id, session_id, at):
-                if not self.calls.answered(call_id, leg_id, session_id, at):
+                call = self.calls.answered(call_id, leg_id, session_id, at)
+                if call is None:
                     # The call was over before this leg had started.
                     self._engine.hang_up(
                         call_id, EndReason.REPLACED, "The call is over.", leg_id=leg_id
                     )
                     return
-                self._recheck(call_id)
+                self.waiters.wake(call_id)
+                self._recheck(call)
+            case LegMoved(call_id, leg_id, room_id, participant_id, session_id, at):
+                call = self.steering.arrived(
+                    call_id, leg_id, room_id, participant_id, session_id, at
+                )
+                if call is not None:
+                    self._recheck(call)
             case LegStep(call_id, leg_id, event, at):
                 self.calls.step(call_id, leg_id, event, at)
             case LegClosed():
@@ -225,16 +220,24 @@ class Switchboard:
         """End the calls whose time is up: never connected, not come back, or too long."""
         now = self.clock.now()
         for call in self.calls.unclaimed(now):
-            reason = EndReason.NO_PIN if call.awaits_pin else EndReason.NO_SOCKET
+            if call.awaits_pin:
+                reason = EndReason.NO_PIN
+            elif call.direction is Direction.OUTBOUND and not call.attempts:
+                reason = EndReason.RING_TIMEOUT
+            else:
+                reason = EndReason.NO_SOCKET
             self.hang_up(call, reason, None)
         for call in self.calls.lost(now - REATTACH_SECONDS * 1000):
             self.hang_up(call, EndReason.CONNECTION_LOST, None)
-        for call in self.calls.overlong(now - self.settings.max_call_seconds * 1000):
+        for call in self.calls.overlong(now, self.settings.max_call_seconds):
             self.hang_up(call, EndReason.MAX_DURATION, None)
 
-    def _recheck(self, call_id: str) -> None:
-        """Put a caller out again whose room was deactivated while it was on its way in."""
-        call = self.calls.get(call_id)
+    def _recheck(self, call: Call) -> None:
+        """Send on a caller who was moved while it was on its way in, and put one out whose room
+        was deactivated.
+        """
+        if call.is_moving:
+            self.move(call)
         room = self.rooms.find(call.room_id or "")
         if room is not None and room.disabled:
             self.hang_up(call, EndReason.ROOM_DEACTIVATED, None)
@@ -247,7 +250,11 @@ class Switchboard:
 
     def _record_close(self, report: LegClosed) -> None:
         call = self.calls.get(report.call_id)
-        if report.reason is None and call.provider != WEBSOCKET and self.settings.reattach:
+        # A stop message during a transfer means that the stream is over, and not the call.
+        goes_on = report.reason is None or (
+            report.reason is EndReason.CALLER_HUNG_UP and call.is_transferring
+        )
+        if goes_on and call.provider != WEBSOCKET and self.settings.reattach:
             changed = self.calls.detached(
                 report.call_id, report.leg_id, report.at, report.detail, report.stats
             )
@@ -267,6 +274,7 @@ class Switchboard:
                     stats=report.stats,
                 )
             )
+            self.waiters.wake(report.call_id)
         if not changed:
             self.calls.save_stats(report.call_id, report.leg_id, report.stats)
 

@@ -19,12 +19,21 @@ WEBSOCKET = "websocket"
 """Provider name of a custom WebSocket participant: not a phone provider."""
 
 
-class CallStatus(StrEnum):
-    """Where a call stands. It only moves forward: incoming, then answered, then one of the ends.
+class Direction(StrEnum):
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
 
+
+class CallStatus(StrEnum):
+    """Where a call stands. It only moves forward: waiting, then answered, then one of the ends.
+
+    An inbound call waits as ``incoming``, an outbound one as ``initiated`` and ``ringing``. The
+    words from ``transfer-initiated`` on are only said of steps: the call stays answered meanwhile.
     A caller who was asked for a PIN and knew it is ``verified`` before being answered.
     """
 
+    INITIATED = "initiated"
+    RINGING = "ringing"
     INCOMING = "incoming"
     VERIFIED = "verified"
     ANSWERED = "answered"
@@ -32,19 +41,42 @@ class CallStatus(StrEnum):
     REJECTED = "rejected"
     ABANDONED = "abandoned"
     FAILED = "failed"
+    MISSED = "missed"
+    NOT_ANSWERED = "not-answered"
+    TRANSFER_INITIATED = "transfer-initiated"
+    TRANSFER_ACCEPTED = "transfer-accepted"
+    TRANSFERRING = "transferring"
+    TRANSFER_RINGING = "transfer-ringing"
+    TRANSFERRED = "transferred"
+    TRANSFER_FAILED = "transfer-failed"
+    SWITCH_ROOM_INITIATED = "switch-room-initiated"
+    SWITCH_ROOM_COMPLETED = "switch-room-completed"
+    SWITCH_ROOM_FAILED = "switch-room-failed"
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the call is up and nobody has been in a room through it yet."""
+        return self in WAITING
 
     @property
     def is_live(self) -> bool:
         return self in LIVE
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether the caller has not been in a room yet."""
-        return self in WAITING
+    def is_end(self) -> bool:
+        return self in ENDS
 
 
-WAITING = (CallStatus.INCOMING, CallStatus.VERIFIED)
+WAITING = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.INCOMING, CallStatus.VERIFIED)
 LIVE = (*WAITING, CallStatus.ANSWERED)
+ENDS = (
+    CallStatus.ENDED,
+    CallStatus.REJECTED,
+    CallStatus.ABANDONED,
+    CallStatus.FAILED,
+    CallStatus.MISSED,
+    CallStatus.NOT_ANSWERED,
+)
 
 
 class EndReason(StrEnum):
@@ -67,11 +99,23 @@ class EndReason(StrEnum):
     SESSION_TIMEOUT = "session-timeout"
     REMOVED = "participant-removed"
     ALONE = "alone"
+    TRANSFERRED = "transferred"
+    RING_TIMEOUT = "ring-timeout"
+    NO_ANSWER = "no-answer"
+    CALLEE_BUSY = "callee-busy"
+    CANCELED = "canceled"
+    PROVIDER_FAILED = "provider-failed"
 
 
 class LadderEvent(StrEnum):
-    """One rung of a call's ladder, in the order in which a good call climbs it."""
+    """One rung of a call's ladder, in the order in which a good call climbs it.
 
+    ``placed`` and ``ringing`` are an outbound call's; ``moved`` and ``transfer`` say how far by the
+    status of their step; ``provider`` is what the provider said beside its webhooks.
+    """
+
+    PLACED = "placed"
+    RINGING = "ringing"
     WEBHOOK = "webhook"
     PIN = "pin"
     VERIFIED = "verified"
@@ -81,6 +125,9 @@ class LadderEvent(StrEnum):
     FIRST_AUDIO_IN = "first-audio-in"
     FIRST_AUDIO_OUT = "first-audio-out"
     SOCKET_LOST = "socket-lost"
+    MOVED = "moved"
+    TRANSFER = "transfer"
+    PROVIDER = "provider"
     END = "end"
 
 
@@ -125,13 +172,26 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """A call handed on to a number: ``status`` is the last of the ``transfer`` words that held."""
+
+    number: str
+    status: CallStatus
+
+    @property
+    def is_pending(self) -> bool:
+        return self.status in (CallStatus.TRANSFER_INITIATED, CallStatus.TRANSFERRING)
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One phone call as the provider knows it, or one custom WebSocket session.
 
     ``leg_id`` names the media socket that holds the call now or held it last.
     ``detached_at`` is set while an answered call has no socket. ``attempts`` counts
     markup answers since the last audio, so that a provider that keeps asking without
-    ever streaming is told to hang up.
+    ever streaming is told to hang up. An outbound call's ``provider_call_id`` is its own id until
+    the provider has told its. ``max_seconds`` is how long this call may last, where it was told so.
     """
 
     id: str
@@ -158,104 +218,31 @@ class Call:
     hides_number: bool = False
     dtmf: bool = True
     stats: Mapping[str, Any] | None = None
+    direction: Direction = Direction.INBOUND
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    max_seconds: int | None = None
+    transfer: Transfer | None = None
     steps: tuple[Step, ...] = ()
+
+    @property
+    def remote(self) -> str:
+        """The number of the party outside, which is the one that ``hides_number`` is about."""
+        return self.caller if self.direction is Direction.INBOUND else self.callee
+
+    @property
+    def is_transferring(self) -> bool:
+        return self.transfer is not None and self.transfer.is_pending
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether the call was told to go to another room and has not arrived there yet."""
+        moved = (step.status for step in reversed(self.steps) if step.event is LadderEvent.MOVED)
+        return next(moved, None) is CallStatus.SWITCH_ROOM_INITIATED
 
     @property
     def awaits_pin(self) -> bool:
         """Whether the caller was asked for a PIN and has not entered it yet."""
         return self.status is CallStatus.INCOMING and self.pin_tries > 0
-
-
-class AutoCloseType(StrEnum):
-    """What becomes of a room whose session has lasted too long."""
-
-    SESSION_ENDS = "session-ends"
-    DEACTIVATE = "session-end-and-deactivate"
-
-
-@dataclass(frozen=True, slots=True)
-class AutoClose:
-    """How long a session of the room may last, and whether the room has only one."""
-
-    type: AutoCloseType
-    minutes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """A durable id that hosts sessions, one after another.
-
-    ``id`` is what VideoSDK calls roomId and meetingId, ``object_id`` its ``id``. An empty
-    ``allowed_participant_ids`` lets everybody in. ``options`` are those that are kept and
-    repeated, and nothing else.
-    """
-
-    id: str
-    object_id: str
-    created_at: Millis
-    updated_at: Millis
-    custom_id: str | None = None
-    geo_fence: str | None = None
-    disabled: bool = False
-    webhook: Mapping[str, Any] | None = None
-    auto_close: AutoClose | None = None
-    allowed_participant_ids: tuple[str, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def bars(self, participant_id: str) -> EndReason | None:
-        """Why this participant may not join; ``None`` where it may."""
-        if self.disabled:
-            return EndReason.ROOM_DEACTIVATED
-        if self.allowed_participant_ids and participant_id not in self.allowed_participant_ids:
-            return EndReason.PARTICIPANT_NOT_ALLOWED
-        return None
-
-
-class SessionStatus(StrEnum):
-    ONGOING = "ongoing"
-    ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Stay:
-    """From a join to a leave: one call in one session. ``stats`` are its call's."""
-
-    call_id: str
-    participant_id: str
-    name: str
-    joined_at: Millis
-    left_at: Millis | None
-    stats: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Attendee:
-    """A participant of a session and all its stays, the first one first."""
-
-    id: str
-    name: str
-    stays: tuple[Stay, ...]
-
-    @property
-    def is_present(self) -> bool:
-        return any(stay.left_at is None for stay in self.stays)
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One occupancy of a room, from the first join to the last leave."""
-
-    id: str
-    room_id: str
-    custom_room_id: str | None
-    region: str | None
-    started_at: Millis
-    ended_at: Millis | None
-    attendees: tuple[Attendee, ...] = ()
-
-    @property
-    def status(self) -> SessionStatus:
-        return SessionStatus.ONGOING if self.ended_at is None else SessionStatus.ENDED
 
 
 class Refusal(StrEnum):

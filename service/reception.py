@@ -19,21 +19,31 @@ from service.model import (
     Call,
     CallStatus,
     Connector,
+    Direction,
     EndReason,
     LadderEvent,
     Refusal,
     Step,
 )
-from service.providers.base import Markup, Notice, Provider, Webhook
+from service.providers import controls
+from service.providers.base import Arrival, Markup, Notice, Provider, Webhook
+from service.providers.control import Dial
 from service.routing import Existing
 from service.rules import Rule
 from service.signatures import Signatures
+from service.times import Millis
 from service.visits import Visit
 
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
 """Markup answers without audio in between. Whoever asks more often is in a loop."""
+
+DIAL_SECONDS = 30
+"""How long a number rings that a call is transferred to."""
+
+PLACED = "placed"
+"""The query parameter with which the webhooks of a placed call say which call they are about."""
 
 
 class Reception:
@@ -42,6 +52,8 @@ class Reception:
         self._settings = switchboard.settings
         self._clock = switchboard.clock
         self._calls = switchboard.calls
+        self._steering = switchboard.steering
+        self._controls = controls()
         self._doorkeeper = Doorkeeper(switchboard)
         self._providers = providers
         self.signatures = Signatures(switchboard.connectors, providers, switchboard.clock)
@@ -96,12 +108,39 @@ class Reception:
         at = self._clock.now()
         provider = self._providers[connector.provider]
         news = provider.parse(hook)
-        call = self._calls.find(connector.id, news.call_id)
+        call = self.call_of(connector, hook, news.call_id)
         if isinstance(news, Notice):
             if call is not None and news.over:
                 self._switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, news.detail)
             return provider.nothing()
         return Visit(provider, connector, news, self._settings, base, at), call
+
+    def resume(self, connector: Connector, call: Call, base: str) -> Markup:
+        """Markup for a call that is known and up, as if its provider had asked again."""
+        provider = self._providers[connector.provider]
+        arrival = Arrival(call.provider_call_id, call.caller, call.callee, in_progress=True)
+        now = self._clock.now()
+        return self._answer_again(
+            Visit(provider, connector, arrival, self._settings, base, now), call
+        )
+
+    def call_of(self, connector: Connector, hook: Webhook, provider_call_id: str) -> Call | None:
+        """The call that a webhook of the connector is about, if it is known.
+
+        A call that was placed may be asked about before the provider has told its id: the
+        addresses that were given for it say which call is meant.
+        """
+        call = self._calls.find(connector.id, provider_call_id)
+        placed = hook.ours(PLACED)
+        if call is not None or placed is None:
+            return call
+        try:
+            call = self._calls.get(placed)
+        except NotFound:
+            return None
+        if call.connector_id != connector.id or call.direction is not Direction.OUTBOUND:
+            return None
+        return self._steering.bind(call.id, provider_call_id, firm=True)
 
     def _admit(self, visit: Visit) -> Markup:
         """Answer the first webhook of a call. Raises ``Conflict`` where it is not the first."""
@@ -179,10 +218,29 @@ class Reception:
             markup = self._doorkeeper.repeat(visit, call)
             # Without one the call has moved on meanwhile, which it does only so often.
             return markup or self._answer_again(visit, self._calls.get(call.id))
-        ref = tokens.new_ref()
         now = self._clock.now()
+        if call.is_transferring and (dialling := self._steering.dialling(call.id, now)):
+            return self._dial(visit, dialling, now)
+        ref = tokens.new_ref()
         steps = (visit.step(LadderEvent.WEBHOOK, visit.at), visit.step(LadderEvent.MARKUP, now))
         expires_at = now + tokens.REF_SECONDS * 1000
         if self._calls.reissue(call.id, tokens.digest(ref), expires_at, steps) is None:
             return visit.provider.hang_up()
         return visit.stream(ref, call.region)
+
+    def _dial(self, visit: Visit, call: Call, at: Millis) -> Markup:
+        """Connect the caller with the number of the transfer, for as long as the call may last."""
+        transfer = call.transfer
+        ours = call.callee if call.direction is Direction.INBOUND else call.caller
+        limit = min(
+            call.max_seconds or self._settings.max_call_seconds, self._settings.max_call_seconds
+        )
+        return self._controls[call.provider].dial(
+            Dial(
+                number=transfer.number if transfer else "",
+                caller=ours if ours.startswith("+") else None,
+                action=f"{visit.hook}/dial",
+                ring_seconds=DIAL_SECONDS,
+                max_seconds=max(1, limit - (at - (call.answered_at or at)) // 1000),
+            )
+        )

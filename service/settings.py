@@ -16,6 +16,9 @@ from service.errors import SettingsError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+TWILIO_API = "https://api.twilio.com"
+PLIVO_API = "https://api.plivo.com"
+TELNYX_API = "https://api.telnyx.com"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -36,7 +39,15 @@ class Settings:
     log_level: str = "info"
     log_format: str = "text"
     trust_proxy: int = 0
+    twilio_api_url: str = TWILIO_API
+    plivo_api_url: str = PLIVO_API
+    telnyx_api_url: str = TELNYX_API
     regions: Mapping[str, str] = field(default_factory=dict)
+
+    def api_url(self, provider: str) -> str:
+        """Where the provider's REST API is, without a trailing slash."""
+        url: str = getattr(self, f"{provider}_api_url")
+        return url
 
     def media_base(self, region: str | None, public_base: str) -> str:
         """Where media sockets of a region are opened, without a trailing slash."""
@@ -61,6 +72,9 @@ class Settings:
             log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS, "info"),
             log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS),
             trust_proxy=_integer(env, "TRUST_PROXY", 0, 0, 10),
+            twilio_api_url=_api(env, "TWILIO_API_URL", TWILIO_API),
+            plivo_api_url=_api(env, "PLIVO_API_URL", PLIVO_API),
+            telnyx_api_url=_api(env, "TELNYX_API_URL", TELNYX_API),
             regions=_regions(env, "REGIONS"),
         )
 
@@ -142,6 +156,17 @@ def _scheme(text: str) -> str | None:
     ):
         return None
     return parts.scheme
+
+
+def _api(env: Mapping[str, str], name: str, default: str) -> str:
+    """An origin that credentials may be sent to."""
+    url = _origin(env, name)
+    if url is None:
+        return default
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise SettingsError(f"{name} must begin with https://: credentials are sent there.")
+    return url
 
 
 def _database(env: Mapping[str, str], name: str, data_dir: Path) -> str:

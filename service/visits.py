@@ -72,12 +72,12 @@ class Visit:
     def stream(self, ref: str, region: str | None) -> Markup:
         media = self.settings.media_base(region, self.base)
         media_url = f"{media}/{self.provider.name}/{ref}"
-        again = self._hook() if self.settings.reattach else None
-        return self.provider.answer(media_url, ref, again)
+        again = self.hook if self.settings.reattach else None
+        return self.provider.answer(media_url, ref, again, f"{self.hook}/status")
 
     def ask(self, prompt: str, digits: int, tries: int) -> Markup:
         """Ask for digits. The number of the try comes back with them, so that none counts twice."""
-        return self.provider.ask(prompt, digits, f"{self._hook()}/gather?try={tries}")
+        return self.provider.ask(prompt, digits, f"{self.hook}/gather?try={tries}")
 
     def refuse(self, refusal: Refusal) -> Markup:
         """Turn the caller away: a call that is up already can only be hung up."""
@@ -85,6 +85,8 @@ class Visit:
             return self.provider.hang_up()
         return self.provider.refuse(refusal)
 
-    def _hook(self) -> str:
+    @property
+    def hook(self) -> str:
+        """The address of the connector's webhook."""
         name = self.provider.name
         return f"{self.base}/v2/hooks/{name}/{self.connector.webhook_key}"

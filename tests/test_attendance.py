@@ -16,17 +16,8 @@ from service import attendance
 from service.errors import Forbidden, NotFound
 from service.ledger import Ledger
 from service.media.reports import LegStarted
-from service.model import (
-    AutoClose,
-    AutoCloseType,
-    Call,
-    CallStatus,
-    EndReason,
-    LadderEvent,
-    Participant,
-    Room,
-    Session,
-)
+from service.model import Call, CallStatus, EndReason, LadderEvent, Participant
+from service.rooms import AutoClose, AutoCloseType, Room, Session
 from service.storage.database import Database
 
 ROOM = "abcd-efgh-ijkl"

@@ -92,7 +92,19 @@ OPTIONAL = (
     "LOG_FORMAT",
     "TRUST_PROXY",
     "REGIONS",
+    "TWILIO_API_URL",
+    "PLIVO_API_URL",
+    "TELNYX_API_URL",
 )
+
+
+def test_credentials_go_to_the_providers_unless_told_otherwise() -> None:
+    assert settings().api_url("twilio") == "https://api.twilio.com"
+    changed = settings(
+        TELNYX_API_URL="http://127.0.0.1:8080/", PLIVO_API_URL="https://eu.plivo.com"
+    )
+    assert changed.api_url("telnyx") == "http://127.0.0.1:8080"
+    assert changed.api_url("plivo") == "https://eu.plivo.com"
 
 
 def test_empty_counts_as_not_set() -> None:
@@ -134,6 +146,9 @@ def test_empty_counts_as_not_set() -> None:
         ("PUBLIC_URL", "https://[::1"),
         ("PUBLIC_URL", "https://voice\x01.example.com"),
         ("PUBLIC_URL", "https://grüße.example.com"),
+        ("TWILIO_API_URL", "api.twilio.com"),
+        ("PLIVO_API_URL", "http://api.plivo.com"),
+        ("TELNYX_API_URL", "https://api.telnyx.com?a=b"),
         ("REGIONS", "wss://us.example.com"),
         ("REGIONS", "us002="),
         ("REGIONS", "us002=us.example.com"),

@@ -16,7 +16,7 @@ from service.api.declared import refuses
 from service.api.requests import switchboard
 from service.api.schemas.fields import IDENTIFIER
 from service.errors import Forbidden, NotFound, Unauthorized
-from service.model import Room
+from service.rooms import Room
 from service.storage.rooms import NOT_FOUND
 from service.tokens import NOT_VALID, Grant, verify
 

@@ -1,23 +1,40 @@
-"""``/v2/sip/call``: list, read and end calls.
+"""``/v2/sip/call``: place, list, read, move, transfer and end calls.
 
-A token tied to a room sees that room's calls only, one tied to a participant that participant's.
+A token tied to a room sees that room's calls only, one tied to a participant that participant's;
+neither may take a call elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-from flask import Blueprint
+from flask import Blueprint, current_app
 
 from service.api.answers import answer
-from service.api.auth import granted, known_room, require_participant
+from service.api.auth import granted, known_room, require_nobody, require_participant
 from service.api.declared import refuses
-from service.api.requests import body, query, switchboard
-from service.api.schemas.calls import CallData, CallFilter, CallToEnd
-from service.errors import Forbidden, NotFound
+from service.api.requests import body, public_base, query, switchboard, warn
+from service.api.schemas.calls import (
+    CallData,
+    CallFilter,
+    CallToEnd,
+    CallToMove,
+    CallToTransfer,
+    NewCall,
+)
+from service.control import RING_SECONDS, Control, Wish
+from service.errors import BadGateway, Busy, Conflict, Forbidden, NotFound
 from service.model import Call, Page
+
+NOT_ACTED_ON = {
+    "gateway_id": "gatewayId",
+    "record_audio": "recordAudio",
+    "media_encryption": "mediaEncryption",
+    "headers": "headers",
+    "include_headers": "includeHeaders",
+}
 
 calls = Blueprint("calls", __name__, url_prefix="/v2/sip/call")
 
@@ -35,7 +52,10 @@ def index(wanted: dict[str, Any]) -> Page[Call]:
         wanted["room_id"] = room.id if room else wanted["room_id"]
     elif grant.room_id is not None:
         wanted["room_id"] = grant.room_id
-    page = switchboard().calls.page(**wanted)
+    if wanted.pop("gateway_id", None):
+        warn("gatewayId was ignored: calls come through connectors here, and not through gateways.")
+    # Who may not see a number must not find it out digit by digit.
+    page = switchboard().calls.page(**wanted, sees_hidden=not grant.is_tied)
     return replace(page, items=_with_live_stats(page.items))
 
 
@@ -51,7 +71,96 @@ def get(call_id: str) -> Call:
 @body(CallToEnd())
 def end(fields: dict[str, Any]) -> Call:
     """End a phone call or a WebSocket session."""
-    return switchboard().end(_reachable(fields["call_id"]).id)
+    call = _reachable(fields["call_id"])
+    ended = switchboard().end(call.id)
+    if call.is_transferring and not switchboard().errands.can_hang_up(call):
+        warn(
+            "The provider is dialling on, and without credentials it cannot be told to stop: "
+            "the line goes down when that is over."
+        )
+    return ended
+
+
+@calls.post("/switch-room")
+@answer(CallData(), status_code=True)
+@refuses(NotFound, Conflict)
+@body(CallToMove())
+def switch_room(fields: dict[str, Any]) -> Call:
+    """Move a call to another room; the caller hears no gap."""
+    call = _reachable(fields["call_id"])
+    known_room(fields["room_id"])
+    participant_id = fields.get("participant_id")
+    if participant_id is not None:
+        require_participant(participant_id)
+    if fields.get("token"):
+        warn("token was ignored: the one in the Authorization header decides.")
+    return control().move(call, fields["room_id"], participant_id)
+
+
+@calls.post("/transfer")
+@answer(CallData(), message="Call transfer initiated successfully", status_code=True)
+@refuses(NotFound, Conflict)
+@body(CallToTransfer())
+def transfer(fields: dict[str, Any]) -> Call:
+    """Hand a call on to a phone number."""
+    call = _reachable(fields["call_id"])
+    _warn_of(fields, {"participant": "participant", "play_dialtone": "playDialtone"})
+    return control().transfer(call, fields["number"])
+
+
+@calls.post("")
+@answer(CallData(), message="Call initiated successfully", status_code=True)
+@refuses(NotFound, Conflict, BadGateway, Busy)
+@body(NewCall())
+def place(fields: dict[str, Any]) -> Call:
+    """Have a provider dial a number, and bring whoever answers into a room."""
+    require_nobody()
+    participant = fields.get("participant") or {}
+    wish = Wish(
+        callee=fields["callee"],
+        caller=fields.get("caller"),
+        connector_id=fields.get("connector_id"),
+        rule_id=fields.get("rule_id"),
+        room_id=fields.get("room_id"),
+        participant_id=participant.get("id"),
+        participant_name=participant.get("name"),
+        participant_metadata=participant.get("metadata") or {},
+        metadata=fields.get("metadata") or {},
+        ring_seconds=fields.get("ring_seconds") or RING_SECONDS,
+        max_seconds=fields.get("max_seconds"),
+        hides_number=fields.get("hide_phone_number"),
+        dtmf=_room_hears_keys(fields.get("dtmf")),
+    )
+    plan = control().plan(wish)
+    if granted().room_id is not None:
+        known_room(plan.room_name)
+    _warn_of(fields, NOT_ACTED_ON)
+    call = control().place(wish, plan, public_base())
+    if not fields.get("waits"):
+        return call
+    answered = control().wait(call, wish.ring_seconds)
+    if answered is None:
+        warn("waitUntilAnswered was ignored: too many requests are waiting for an answer already.")
+    return answered or call
+
+
+def control() -> Control:
+    return cast("Control", current_app.extensions["control"])
+
+
+def _room_hears_keys(dtmf: object) -> bool | None:
+    """``dtmf`` where it is a truth value; the keys to press that it may also be are not pressed."""
+    if dtmf is None or isinstance(dtmf, bool):
+        return dtmf
+    warn("dtmf was ignored: keys cannot be pressed for a call; true or false is acted on.")
+    return None
+
+
+def _warn_of(fields: dict[str, Any], names: Mapping[str, str]) -> None:
+    """Name what was asked for and is not acted on."""
+    for name, spelling in names.items():
+        if fields.get(name):
+            warn(f"{spelling} was accepted but is not acted on.")
 
 
 def _reachable(call_id: str) -> Call:

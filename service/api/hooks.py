@@ -1,6 +1,7 @@
-"""``/v2/hooks/<provider>/<webhook key>``: the providers' voice webhooks, answered with markup.
+"""``/v2/hooks/<provider>/<webhook key>``: what providers ask and tell, answered with markup if any.
 
-``…/gather`` is where the keys go that callers press when they are asked for a PIN.
+``…/gather`` is where the keys go that callers press when they are asked for a PIN, ``…/dial`` is
+asked when a transfer has ended, and ``…/status`` is told how calls and their streams fare.
 
 No token: the key in the path is the secret, and the signature too where the connector has the
 credentials to check it. A caller is waiting behind every request here, so a failure of ours is
@@ -11,15 +12,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.api.declared import Reply, refuses, replies, takes_form
 from service.api.received import reception, webhook
 from service.api.requests import public_base
 from service.api.trace import request_id
+from service.callbacks import Callbacks
 from service.errors import RemoteError, ServiceError
 from service.model import Connector
 from service.providers.base import Markup, Webhook
@@ -31,6 +33,8 @@ T = TypeVar("T")
 hooks = Blueprint("hooks", __name__, url_prefix="/v2/hooks")
 
 MARKUP = Reply(200, "Markup for the provider.", content_type=Markup.content_type)
+NOTED = Reply(204, "Noted.", content_type=None)
+BUSY = Reply(200, "Busy markup: it could not be noted.", content_type=Markup.content_type)
 
 
 @replies(Reply(403, "The signature is missing, stale or wrong.", content_type=None))
@@ -58,6 +62,33 @@ def answer(provider: str, key: str) -> Response:
 def gather(provider: str, key: str) -> Response:
     """Tell a provider what to do with a caller who has pressed keys."""
     return _answered(reception().gather)
+
+
+@hooks.route("/<id:provider>/<id:key>/dial", methods=["GET", "POST"])
+@replies(MARKUP)
+@refuses(RemoteError)
+@takes_form
+def dialled(provider: str, key: str) -> Response:
+    """Tell a provider what to do with a caller whose transfer has ended."""
+    return _answered(callbacks().dialled)
+
+
+@hooks.route("/<id:provider>/<id:key>/status", methods=["GET", "POST"])
+@replies(NOTED, BUSY)
+@refuses(RemoteError)
+@takes_form
+def status(provider: str, key: str) -> Response:
+    """Take note of how a call or its stream fares."""
+    return _sparing(_note)
+
+
+def callbacks() -> Callbacks:
+    return cast("Callbacks", current_app.extensions["callbacks"])
+
+
+def _note() -> Response:
+    callbacks().status(g.connector, g.hook)
+    return Response(status=NOTED.status)
 
 
 def _answered(work: Callable[[Connector, Webhook, str], Markup]) -> Response:

@@ -26,7 +26,8 @@ from service.api.schemas.rooms import (
     RoomToClose,
 )
 from service.errors import Invalid, NotFound, WrongName
-from service.model import AutoClose, Page, Room
+from service.model import Page
+from service.rooms import AutoClose, Room
 from service.storage.rooms import NOT_FOUND
 
 rooms = Blueprint("rooms", __name__, url_prefix="/v2/rooms")

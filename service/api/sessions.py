@@ -35,7 +35,8 @@ from service.api.schemas.sessions import (
     SessionToEnd,
 )
 from service.errors import Invalid, NotFound
-from service.model import Attendee, Page, Session, Stay
+from service.model import Page
+from service.rooms import Attendee, Session, Stay
 from service.tokens import account_id
 
 sessions = Blueprint("sessions", __name__, url_prefix="/v2/sessions")

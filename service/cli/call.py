@@ -25,7 +25,7 @@ from service.settings import Settings
 from service.simulator import sound, webhook
 from service.simulator.codec import RATE, Codec
 from service.simulator.phone import Phone
-from service.simulator.plan import CALLEE, CALLER, Plan
+from service.simulator.plan import CALLEE, CALLER, ENDINGS, Plan
 from service.times import SystemClock
 
 BAR_CELLS = 30
@@ -49,6 +49,13 @@ LIST_TIMEOUT = 10.0
 @click.option("--jitter", type=float, default=0.0, help="Delay each frame by up to so many ms.")
 @click.option("--drop", type=float, default=0.0, help="Lose so many percent of the frames.")
 @click.option(
+    "--dialled",
+    type=click.Choice(ENDINGS),
+    default=ENDINGS[0],
+    show_default=True,
+    help="How it ends when the call is transferred.",
+)
+@click.option(
     "--signing-key",
     type=click.Path(path_type=Path),
     help="A file with what the provider signs with: the auth token, or for Telnyx the private key. "
@@ -68,6 +75,7 @@ def call(
     codec: str | None,
     jitter: float,
     drop: float,
+    dialled: str,
     signing_key: Path | None,
     as_json: bool,
 ) -> None:
@@ -88,6 +96,7 @@ def call(
             codec=None if codec is None else Codec(codec),
             jitter_ms=jitter,
             drop_percent=drop,
+            dialled=dialled,
             signing_key=key,
             account=account,
         )

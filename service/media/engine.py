@@ -16,8 +16,8 @@ from typing import Any
 from service.media.leg import LegSpec
 from service.media.loop import CLOSE_SECONDS, Loop
 from service.media.reports import Report
-from service.media.requests import Adopt, Ask, HangUp, Request, Stop
-from service.model import EndReason
+from service.media.requests import Adopt, Ask, HangUp, Move, Request, Stop
+from service.model import EndReason, Participant
 from service.times import Clock
 
 
@@ -40,6 +40,16 @@ class Engine:
     ) -> None:
         """Close the call's sockets, or that of one leg, and report the end for ``reason``."""
         self._submit(HangUp(call_id, reason, text, leg_id))
+
+    def release(self, call_id: str, text: str) -> None:
+        """Close the call's sockets, so that its provider asks again: the call itself goes on."""
+        self._submit(HangUp(call_id, None, text, None))
+
+    def move(
+        self, call_id: str, room_id: str, participant: Participant, session_id: str | None
+    ) -> None:
+        """Take the call to another room; reported once a leg of it is there."""
+        self._submit(Move(call_id, room_id, participant, session_id))
 
     def stats(
         self, call_ids: Iterable[str], seconds: float = 1.0

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from service import tokens
 from service.errors import RemoteError
 from service.media.bank import Bank
 from service.media.bridge import Bridge
 from service.media.leg import Leg, LegSpec, Line
-from service.media.reports import LegClosed, LegStarted, LegStep, Report
+from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
 from service.media.room import Room
-from service.model import EndReason, LadderEvent
+from service.model import EndReason, LadderEvent, Participant
 from service.times import Clock
 from service.wire import (
     Audio,
@@ -76,6 +77,33 @@ class Exchange:
         for event in events:
             self._handle(leg, event, at)
 
+    def move(
+        self, leg: Leg, room_id: str, participant: Participant, session_id: str | None = None
+    ) -> None:
+        """Take a leg to another room, on the socket it has and without a gap in its audio.
+
+        One that has not started yet will start there. ``session_id`` is that of a room which
+        nobody is in here.
+        """
+        before = leg.spec
+        has_started = self._legs.get(before.call_id) is leg
+        if (before.room_id, before.participant) != (room_id, participant):
+            if has_started:
+                self._vacate(room_id)
+                if before.room_id == room_id:
+                    session_id = self._rooms[room_id].session_id
+                self._leave(leg)
+            leg.spec = replace(
+                before, room_id=room_id, participant=participant, session_id=session_id
+            )
+            if has_started:
+                self._join(leg)
+                logger.info("call %s, leg %s: moved to room %s", *_names(leg), room_id)
+        if has_started:
+            there = self._rooms[room_id].session_id
+            at = self._clock.now()
+            self._report(LegMoved(*_names(leg), room_id, participant.id, there, at))
+
     def close(self, leg: Leg, reason: EndReason | None, detail: str) -> None:
         """The leg is gone: take it out of its room and report its end."""
         if self._legs.get(leg.spec.call_id) is leg:
@@ -83,11 +111,8 @@ class Exchange:
             self._leave(leg)
         if leg.buffer is not None:
             self.bank.forget(leg.buffer)
-        spec = leg.spec
-        logger.info("leg %s of call %s closed: %s", spec.leg_id, spec.call_id, detail)
-        self._report(
-            LegClosed(spec.call_id, spec.leg_id, reason, detail, leg.stats(), self._clock.now())
-        )
+        logger.info("call %s, leg %s: closed: %s", *_names(leg), detail)
+        self._report(LegClosed(*_names(leg), reason, detail, leg.stats(), self._clock.now()))
 
     def tick(self, at: float) -> None:
         """Mix one frame of every room and send each leg what it is to hear."""
@@ -153,30 +178,43 @@ class Exchange:
     def _start(self, leg: Leg, started: Started) -> None:
         leg.start(started)
         spec = leg.spec
-        room = self._rooms.get(spec.room_id)
-        if room is not None and all(other.left for other in room.legs):
-            # Its session is over, though the last sockets may take a moment to close.
-            for other in list(room.legs):
-                del self._legs[other.spec.call_id]
-                self._leave(other)
-            room = None
-        if room is None:
-            session_id = spec.session_id or tokens.new_session_id()
-            room = self._rooms[spec.room_id] = Room(spec.room_id, session_id)
+        self._vacate(spec.room_id)
         old = self._legs.get(spec.call_id)
         self._legs[spec.call_id] = leg
-        self._bridge = None
         if old is not None and old.spec.room_id == spec.room_id:
-            room.replace(old, leg)
+            self._rooms[spec.room_id].replace(old, leg)
+            self._bridge = None
         else:
             if old is not None:
                 self._leave(old)
-            self._expel_namesake(room, leg)
-            room.join(leg)
+            self._join(leg)
         if old is not None:
             old.line.hang_up(1000, "The call has another socket now.", EndReason.REPLACED)
-        logger.info("leg %s of call %s joined room %s", spec.leg_id, spec.call_id, room.id)
-        self._report(LegStarted(spec.call_id, spec.leg_id, room.session_id, self._clock.now()))
+        room = self._rooms[spec.room_id]
+        logger.info("call %s, leg %s: joined room %s", *_names(leg), room.id)
+        self._report(LegStarted(*_names(leg), room.session_id, self._clock.now()))
+
+    def _join(self, leg: Leg) -> None:
+        """Into the room of its spec, whose session begins with the first to come."""
+        spec = leg.spec
+        room = self._rooms.get(spec.room_id)
+        if room is None:
+            session_id = spec.session_id or tokens.new_session_id()
+            room = self._rooms[spec.room_id] = Room(spec.room_id, session_id)
+        self._expel_namesake(room, leg)
+        room.join(leg)
+        self._bridge = None
+
+    def _vacate(self, room_id: str) -> None:
+        """Forget a room of which all have been told to go: whoever comes begins a new session.
+
+        The old one is over, though the last sockets may take a moment to close.
+        """
+        room = self._rooms.get(room_id)
+        if room is not None and all(other.left for other in room.legs):
+            for other in list(room.legs):
+                del self._legs[other.spec.call_id]
+                self._leave(other)
 
     def _expel_namesake(self, room: Room, leg: Leg) -> None:
         """A participant id names one voice: whoever has it already makes way for the newcomer.
@@ -192,4 +230,9 @@ class Exchange:
                 other.line.hang_up(1000, "Duplicate participant", EndReason.REPLACED)
 
     def _step(self, leg: Leg, event: LadderEvent) -> None:
-        self._report(LegStep(leg.spec.call_id, leg.spec.leg_id, event, self._clock.now()))
+        self._report(LegStep(*_names(leg), event, self._clock.now()))
+
+
+def _names(leg: Leg) -> tuple[str, str]:
+    """What a report and a log line know a leg by: its call first."""
+    return leg.spec.call_id, leg.spec.leg_id

@@ -19,7 +19,7 @@ from service.media.leg import Leg
 from service.media.peer import READ_BYTES, Peer
 from service.media.readiness import READ, WRITE, Readiness, readiness
 from service.media.reports import LegClosed, Report
-from service.media.requests import Adopt, Ask, HangUp, Request, Stop
+from service.media.requests import Adopt, Ask, HangUp, Move, Request, Stop
 from service.model import EndReason
 from service.times import Clock
 
@@ -177,6 +177,8 @@ class Loop:
                 self._adopt(request)
             case HangUp():
                 self._hang_up(request)
+            case Move():
+                self._move(request)
             case Ask():
                 self._reply(request)
             case Stop():
@@ -206,6 +208,11 @@ class Loop:
             if leg.spec.call_id == request.call_id and same_leg and peer.closing is None:
                 leg.leave(request.text)
                 peer.hang_up(1000, request.text, request.reason)
+
+    def _move(self, request: Move) -> None:
+        for peer, leg in self._legs.items():
+            if leg.spec.call_id == request.call_id and peer.closing is None:
+                self._exchange.move(leg, request.room_id, request.participant, request.session_id)
 
     def _reply(self, request: Ask) -> None:
         wanted = set(request.call_ids)

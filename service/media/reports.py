@@ -21,6 +21,18 @@ class LegStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class LegMoved:
+    """The leg was told to move and is in this room now."""
+
+    call_id: str
+    leg_id: str
+    room_id: str
+    participant_id: str
+    session_id: str
+    at: Millis
+
+
+@dataclass(frozen=True, slots=True)
 class LegStep:
     """The leg climbed one rung of its call's ladder."""
 
@@ -42,4 +54,4 @@ class LegClosed:
     at: Millis
 
 
-Report: TypeAlias = LegStarted | LegStep | LegClosed
+Report: TypeAlias = LegStarted | LegMoved | LegStep | LegClosed

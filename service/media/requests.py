@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from service.media.leg import LegSpec
-from service.model import EndReason
+from service.model import EndReason, Participant
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,25 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
+    """Close the call's sockets; without a ``reason`` the call goes on elsewhere."""
+
     call_id: str
-    reason: EndReason
+    reason: EndReason | None
     text: str
     leg_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Take the call's legs to another room, as ``participant``, on the sockets they have.
+
+    ``session_id`` is the session that goes on there, where the room is not known to the engine.
+    """
+
+    call_id: str
+    room_id: str
+    participant: Participant
+    session_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +56,4 @@ class Stop:
     """Close every socket with 1012, "service restart", and end the thread."""
 
 
-Request: TypeAlias = Adopt | HangUp | Ask | Stop
+Request: TypeAlias = Adopt | HangUp | Move | Ask | Stop

@@ -179,9 +179,14 @@ class Provider(ABC):
         """Whether the webhook says that the call has ended."""
         return hook.get("CallStatus") in self.over_statuses
 
-    def answer(self, media_url: str, ref: str, again: str | None) -> Markup:
-        """Stream to ``media_url``; after the stream ask ``again``, or hang up where it is None."""
-        stream = self.stream(media_url, ref)
+    def answer(
+        self, media_url: str, ref: str, again: str | None, status_url: str | None = None
+    ) -> Markup:
+        """Stream to ``media_url``; after the stream ask ``again``, or hang up where it is None.
+
+        ``status_url`` is told how the stream fares.
+        """
+        stream = self.stream(media_url, ref, status_url)
         return Markup.of(stream, Element("Hangup") if again is None else _redirect(again))
 
     def ask(self, prompt: str, digits: int, action: str) -> Markup:
@@ -202,7 +207,7 @@ class Provider(ABC):
         return hook.get("Digits") or ""
 
     @abstractmethod
-    def stream(self, media_url: str, ref: str) -> Element:
+    def stream(self, media_url: str, ref: str, status_url: str | None) -> Element:
         """The verb that opens a two-way media socket and waits for its end."""
 
     @abstractmethod

@@ -84,7 +84,7 @@ class Plivo(Provider):
         # would be opened after the call: https://plivo.com/docs/voice/xml/request.
         return hook.get("Event") == "Hangup" or super().is_over(hook)
 
-    def stream(self, media_url: str, ref: str) -> Element:
+    def stream(self, media_url: str, ref: str, status_url: str | None) -> Element:
         # keepCallAlive makes Plivo wait for the end of the stream before it reads on, and
         # contentType has a different default on different pages of its documentation.
         stream = Element(
@@ -96,6 +96,8 @@ class Plivo(Provider):
             streamTimeout=str(STREAM_SECONDS),
             extraHeaders=f"ref={ref}",
         )
+        if status_url is not None:
+            stream.set("statusCallbackUrl", status_url)
         stream.text = media_url
         return stream
 

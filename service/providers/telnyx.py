@@ -60,6 +60,9 @@ class Telnyx(Provider):
             expected="must be 32 bytes in base64, as the portal shows the public key",
         ),
         Credential("apiKey", secret=True, uses=frozenset((Use.API,))),
+        # The account and the TeXML application that calls are placed by.
+        Credential("accountSid", secret=False, uses=frozenset((Use.API,))),
+        Credential("applicationId", secret=False, uses=frozenset((Use.API,))),
     )
     signs_upgrades = False
 
@@ -86,7 +89,7 @@ class Telnyx(Provider):
         if not any(_is_signed(text, sent, key) for key in keys):
             raise BadSignature(f"{SIGNATURE} was made with another key or for another body.")
 
-    def stream(self, media_url: str, ref: str) -> Element:
+    def stream(self, media_url: str, ref: str, status_url: str | None) -> Element:
         # Connect, because Start would go on at once and Pause holds a call for 180 s only. In the
         # default mode, mp3, our frames would not be audio. A stream that Telnyx redials by itself
         # would find its reference used; it asks the webhook instead.
@@ -102,6 +105,8 @@ class Telnyx(Provider):
             bidirectionalSamplingRate=str(SAMPLE_RATE),
             enableReconnect="false",
         )
+        if status_url is not None:
+            stream.set("statusCallback", status_url)
         SubElement(stream, "Parameter", name="ref", value=ref)
         return connect
 

@@ -74,10 +74,12 @@ class Twilio(Provider):
         if not matches([sent], expected):
             raise BadSignature(f"{SIGNATURE} was made with another authToken or for another URL.")
 
-    def stream(self, media_url: str, ref: str) -> Element:
+    def stream(self, media_url: str, ref: str, status_url: str | None) -> Element:
         # The reference is in the path and repeated here, because Twilio drops query strings.
         connect = Element("Connect")
         stream = SubElement(connect, "Stream", url=media_url)
+        if status_url is not None:
+            stream.set("statusCallback", status_url)
         SubElement(stream, "Parameter", name="ref", value=ref)
         return connect
 

@@ -78,6 +78,9 @@ class Dialect(ABC):
         self.callee = callee
         self.clock = clock
         self.call_id = self.new_call_id()
+        self.is_outbound = False
+        """Whether the call was placed through the provider's REST API."""
+        self.told = 0
         self.stream_id = ""
         self.sequence = 0
         self.chunk = 0
@@ -117,6 +120,19 @@ class Dialect(ABC):
     def hung_up(self) -> dict[str, str] | None:
         """Form fields that tell the webhook of the end of the call, where this provider does."""
         return None
+
+    @abstractmethod
+    def dialled(self, status: str, *, over: bool) -> dict[str, str]:
+        """Form fields of the request after a dial: how it ended, and whether the call is over."""
+
+    @abstractmethod
+    def streamed(self, event: str, error: str | None = None) -> dict[str, str]:
+        """Form fields that tell that the stream has ``started``, ``stopped`` or ``failed``."""
+
+    @abstractmethod
+    def fares(self, status: str) -> dict[str, str] | None:
+        """Form fields that tell how a placed call fares: ``initiated``, ``ringing``, ``answered``,
+        ``completed``, ``busy``, ``no-answer`` or ``failed``. ``None`` where this is not told."""
 
     @abstractmethod
     def new_call_id(self) -> str: ...

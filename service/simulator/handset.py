@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from service.simulator.markup import Gather, Pause, Play, Say
+from service.simulator.markup import Dial, Gather, Pause, Play, Say
 from service.simulator.report import Tally
 from service.simulator.timeline import Timeline
 
@@ -30,6 +30,13 @@ class Handset:
                 self._timeline.record("play")
             case Pause(seconds):
                 self._hung_up.wait(seconds)
+
+    def dial(self, verb: Dial, outcome: str, seconds: float) -> bool:
+        """Be connected with another number for a while; whether the caller hung up meanwhile."""
+        self._timeline.record("dial", verb.number)
+        hung_up = self._hung_up.wait(seconds)
+        self._timeline.record("dialled", outcome)
+        return hung_up
 
     def press(self, gather: Gather) -> str:
         """The keys that are pressed this time, as far as they are collected.

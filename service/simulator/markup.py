@@ -6,6 +6,7 @@ understands fails on a real call. Every complaint is a ``RemoteError`` with one 
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ class Stream:
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
     inbound: Codec = Codec.MULAW
     outbound: Codec = Codec.MULAW
+    status_url: str | None = field(default=None, repr=False)
 
     @property
     def is_local(self) -> bool:
@@ -77,6 +79,15 @@ class Redirect:
 
 
 @dataclass(frozen=True, slots=True)
+class Dial:
+    """Connect the caller with ``number``, and ask ``action`` for markup afterwards."""
+
+    number: str
+    action: str = field(repr=False)
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
 class Gather:
     """Collect keys while ``prompt`` is said, and ask for more at ``url`` with what was pressed.
 
@@ -109,7 +120,7 @@ class Unknown:
     name: str
 
 
-Verb: TypeAlias = Stream | Reject | Hangup | Say | Play | Pause | Redirect | Gather | Unknown
+Verb: TypeAlias = Stream | Reject | Hangup | Say | Play | Pause | Redirect | Dial | Gather | Unknown
 Reader: TypeAlias = Callable[[ET.Element], Verb]
 
 
@@ -164,6 +175,28 @@ def redirect(element: ET.Element) -> Verb:
     if method not in ("GET", "POST"):
         raise RemoteError(f"<Redirect> has the method {method[:40]!r}, not GET or POST.")
     return Redirect(url, method)
+
+
+def dial(number: str, shortest: int = 1) -> Reader:
+    """A reader of ``<Dial>`` where numbers look like ``number`` and calls last ``shortest`` s."""
+
+    def read(element: ET.Element) -> Verb:
+        children = list(element)
+        if len(children) != 1 or children[0].tag != "Number":
+            raise RemoteError("The simulator only dials one <Number>.")
+        for found in (text(children[0]), element.get("callerId")):
+            if found is not None and not re.fullmatch(number, found):
+                raise RemoteError("<Dial> holds a number that this provider cannot dial.")
+        for name, low, high in (("timeout", 5, 120), ("timeLimit", shortest, 86_400)):
+            seconds = element.get(name, str(high))
+            if not re.fullmatch("[0-9]{1,6}", seconds) or not low <= int(seconds) <= high:
+                raise RemoteError(f"<Dial> has a {name} that is not from {low} to {high}.")
+        action, method = element.get("action", ""), element.get("method", "POST")
+        if urlsplit(action).scheme not in ("http", "https") or method not in ("GET", "POST"):
+            raise RemoteError("<Dial> needs an absolute action URL, and GET or POST.")
+        return Dial(text(children[0]), action, method)
+
+    return read
 
 
 SPOKEN: Mapping[str, Reader] = {"Pause": pause, "Play": play, "Say": say}

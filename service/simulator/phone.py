@@ -13,25 +13,24 @@ from __future__ import annotations
 
 import statistics
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import urljoin
 
 from websockets.sync.client import ClientConnection
 
 from service.errors import RemoteError
-from service.simulator import base, dialects, leg, markup, sound, webhook
+from service.simulator import dialects, leg, markup, sound
 from service.simulator.codec import FRAME, RATE, Samples
 from service.simulator.ear import Ear
-from service.simulator.faults import Faults
 from service.simulator.handset import Handset
 from service.simulator.mouth import Mouth
 from service.simulator.plan import Plan
 from service.simulator.report import Ending, Report, Tally
+from service.simulator.requests import Requests
 from service.simulator.timeline import Event, Timeline
 from service.simulator.webhook import Request
 from service.times import Clock, SystemClock
-
-RETRY_SECONDS = 0.1
 
 
 class Phone:
@@ -39,14 +38,15 @@ class Phone:
 
     Events, in the order of a good call: ``webhook``, ``markup``, ``connecting``, ``connected``,
     ``start``, ``first-audio``, ``closed``, ``notice``, ``end``. Where they happen: ``refused``,
-    ``digit``, ``mark``, ``clear``, ``cut``, ``redirect``, ``gather``, ``say``, ``play`` and
-    ``problem``.
+    ``digit``, ``mark``, ``clear``, ``cut``, ``redirect``, ``gather``, ``dial``, ``dialled``,
+    ``say``, ``play``, ``status`` and ``problem``.
     """
 
     def __init__(self, plan: Plan, clock: Clock | None = None) -> None:
         self.plan = plan
         self._clock = clock or SystemClock()
         self.dialect = dialects.of(plan.webhook_url)(plan.caller, plan.callee, self._clock)
+        self.dialect.is_outbound = plan.is_outbound
         self.dialect.account = plan.account or self.dialect.account
         self._signer = plan.signer(self._clock)
         self._timeline = Timeline(self._clock)
@@ -63,6 +63,15 @@ class Phone:
         self._ending: Ending | None = None
         self._failure: str | None = None
         self._url = plan.webhook_url
+        self._requests = Requests(
+            plan,
+            self.dialect,
+            self._signer,
+            clock=self._clock,
+            timeline=self._timeline,
+            tally=self._tally,
+            hung_up=self._hung_up,
+        )
         self._thread = threading.Thread(target=self._run, name="simulator-phone", daemon=True)
 
     def start(self) -> Phone:
@@ -140,12 +149,16 @@ class Phone:
             self._failure = error.message
             self._ending = Ending.FAILED
         finally:
+            self._requests.close()
             self._timeline.record("end", self._ending)
             self._over.set()
 
     def _call(self) -> Ending:
+        requests = self._requests
+        if self.plan.is_outbound and not requests.ring():
+            return Ending.NOT_ANSWERED
         self._timeline.record("webhook")
-        verbs = self._ask(self.dialect.webhook(), "POST")
+        verbs = requests.ask(Request(self._url, "POST", self.dialect.webhook()))
         try:
             while isinstance(outcome := self._follow(verbs), Request):
                 if self._tally.redirects + self._tally.questions > self.plan.max_redirects:
@@ -153,27 +166,10 @@ class Phone:
                         f"The markup redirected more than {self.plan.max_redirects} times."
                     )
                 self._url = urljoin(self._url, outcome.url)
-                verbs = self._ask_again(outcome.fields, outcome.method)
+                verbs = requests.ask_again(replace(outcome, url=self._url))
         finally:
-            self._notify()
+            requests.say_goodbye()
         return outcome
-
-    def _ask(self, fields: Mapping[str, str], method: str) -> Sequence[markup.Verb]:
-        body = webhook.ask(self._url, fields, method, self.plan.webhook_timeout, self._signer)
-        verbs = markup.parse(body, self.dialect.readers)
-        self._timeline.record("markup", ", ".join(type(verb).__name__ for verb in verbs))
-        return verbs
-
-    def _ask_again(self, fields: Mapping[str, str], method: str) -> Sequence[markup.Verb]:
-        patience = self._clock.monotonic() + self.plan.patience
-        while True:
-            try:
-                return self._ask(fields, method)
-            except webhook.NobodyListens:
-                if self._clock.monotonic() >= patience:
-                    raise
-                if self._hung_up.wait(RETRY_SECONDS):
-                    return ()
 
     def _follow(self, verbs: Sequence[markup.Verb]) -> Ending | Request:
         for verb in verbs:
@@ -191,6 +187,10 @@ class Phone:
                     keys = self._handset.press(verb)
                     if keys or verb.answers_silence:
                         return Request(verb.url, verb.method, self.dialect.gathered(keys))
+                case markup.Dial():
+                    over = self._handset.dial(verb, self.plan.dialled, self.plan.dial_seconds)
+                    fields = self.dialect.dialled(self.plan.dialled, over=over)
+                    return Request(verb.action, verb.method, fields)
                 case markup.Hangup():
                     return Ending.SERVER_HUNG_UP
                 case markup.Reject(reason):
@@ -216,10 +216,18 @@ class Phone:
         except RemoteError as error:
             self._tally.complain(error.message)
             self._timeline.record("refused", error.message)
+            failed = self.dialect.streamed("failed", error.message)
+            self._requests.tell("status", stream.status_url, failed)
             return False
         with dialled as connection:
             self._timeline.record("connected")
-            return self._talk(connection, stream)
+            started = self.dialect.streamed("started")
+            self._requests.tell("status", stream.status_url, started)
+            try:
+                return self._talk(connection, stream)
+            finally:
+                stopped = self.dialect.streamed("stopped")
+                self._requests.tell("status", stream.status_url, stopped)
 
     def _talk(self, connection: ClientConnection, stream: markup.Stream) -> bool:
         current = leg.Leg(
@@ -229,7 +237,7 @@ class Phone:
             self.plan.codec or stream.inbound,
             mouth=self._mouth,
             ear=self._ear,
-            faults=self._faults(),
+            faults=self.plan.faults(),
             clock=self._media_clock,
             timeline=self._timeline,
             tally=self._tally,
@@ -244,25 +252,6 @@ class Phone:
             with self._leg_lock:
                 self._leg = None
                 self._streamed = self._media_clock.position()
-
-    def _faults(self) -> Faults[base.Message]:
-        plan = self.plan
-        return Faults(
-            jitter=plan.jitter_ms / 1000,
-            drop=plan.drop_percent / 100,
-            shuffle=plan.shuffle,
-            seed=plan.seed,
-        )
-
-    def _notify(self) -> None:
-        fields = self.dialect.hung_up()
-        if fields is None:
-            return
-        try:
-            webhook.tell(self.plan.webhook_url, fields, self.plan.webhook_timeout, self._signer)
-        except RemoteError as error:
-            self._tally.complain(error.message)
-        self._timeline.record("notice")
 
     @property
     def report(self) -> Report:

@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 
 from service.errors import Invalid
 from service.simulator import dialects, sound
+from service.simulator.base import Message
 from service.simulator.codec import Codec, Samples
+from service.simulator.faults import Faults
 from service.simulator.signing import SIGNERS, Signer
 from service.times import Clock, SystemClock
+
+ENDINGS = ("completed", "busy", "no-answer", "failed")
+"""How dialling a number can end."""
 
 CALLER, CALLEE = "+14155550100", "+14155550199"
 
@@ -27,6 +32,10 @@ class Plan:
     nothing listens, as behind a router that holds requests while a server restarts. ``signing_key``
     is what the provider signs its requests with, which without one are unsigned, and ``account``
     the account that they come from.
+
+    ``dialled`` is how it ends when the markup dials on, after ``dial_seconds``. A call that
+    ``is_outbound`` was placed through the provider: ``fares`` is what becomes of it, and
+    ``status_url`` hears about that.
 
     Raises ``Invalid`` with one sentence where no such call can be placed.
     """
@@ -46,6 +55,11 @@ class Plan:
     shuffle: bool = False
     seed: int | None = None
     max_redirects: int = 10
+    dialled: str = "completed"
+    dial_seconds: float = 0.5
+    is_outbound: bool = False
+    fares: str = "answered"
+    status_url: str | None = field(default=None, repr=False)
     webhook_timeout: float = 15.0
     patience: float = 0.0
     signing_key: str | None = field(default=None, repr=False)
@@ -67,6 +81,12 @@ class Plan:
             raise Invalid("drop_percent must lie between 0 and 100.")
         if not 0 <= self.jitter_ms <= 10_000:
             raise Invalid("jitter_ms must lie between 0 and 10000.")
+        if self.dialled not in ENDINGS:
+            raise Invalid(f"dialled must be one of {', '.join(ENDINGS)}.")
+        if self.fares not in ("answered", *ENDINGS[1:]):
+            raise Invalid(f"fares must be one of answered, {', '.join(ENDINGS[1:])}.")
+        if not 0 <= self.dial_seconds <= 86_400:
+            raise Invalid("dial_seconds must lie between 0 and 86400.")
         if self.seconds is not None and not 0 < self.seconds <= 86_400:
             raise Invalid("seconds must lie above 0 and not above 86400.")
 
@@ -74,3 +94,12 @@ class Plan:
         if self.signing_key is None:
             return None
         return SIGNERS[dialects.of(self.webhook_url).name](self.signing_key, clock)
+
+    def faults(self) -> Faults[Message]:
+        """What the network does to the frames of one socket."""
+        return Faults(
+            jitter=self.jitter_ms / 1000,
+            drop=self.drop_percent / 100,
+            shuffle=self.shuffle,
+            seed=self.seed,
+        )

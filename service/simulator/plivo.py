@@ -17,7 +17,7 @@ from service.errors import RemoteError
 from service.simulator import base, markup
 from service.simulator.base import Message, Said
 from service.simulator.codec import Codec
-from service.times import Clock
+from service.times import Clock, iso
 
 ACCOUNT = "MAXXXXXXXXXXXXXXXXXX"
 CONTENT_TYPES = {Codec.MULAW: "audio/x-mulaw", Codec.L16: "audio/x-l16"}
@@ -40,6 +40,7 @@ def _stream(element: ET.Element) -> markup.Verb:
         _headers(element.get("extraHeaders", "")),
         inbound=codecs[0],
         outbound=codecs[0],
+        status_url=element.get("statusCallbackUrl"),
     )
 
 
@@ -82,6 +83,7 @@ class Plivo(base.Dialect):
     name = "plivo"
     account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
+        "Dial": markup.dial("[0-9]{7,15}"),
         "GetDigits": _digits,
         "Hangup": _hangup,
         "Redirect": markup.redirect,
@@ -102,7 +104,7 @@ class Plivo(base.Dialect):
         self.extra_headers = ""
 
     def webhook(self) -> dict[str, str]:
-        return self._fields("StartApp", "ringing")
+        return self._fields("StartApp", "in-progress" if self.is_outbound else "ringing")
 
     def redirected(self) -> dict[str, str]:
         return self._fields("Redirect", "in-progress")
@@ -116,6 +118,33 @@ class Plivo(base.Dialect):
             "HangupSource": "Caller",
         }
 
+    def dialled(self, status: str, *, over: bool) -> dict[str, str]:
+        fields = self._fields("Redirect", "completed" if over else "in-progress")
+        return fields | {
+            "DialStatus": status,
+            "DialRingStatus": "true",
+            "DialHangupCause": "NORMAL_CLEARING",
+            "DialALegUUID": self.call_id,
+            "DialBLegUUID": self.new_call_id() if status == "completed" else "",
+        }
+
+    def streamed(self, event: str, error: str | None = None) -> dict[str, str]:
+        names = {"started": "StartStream", "stopped": "StopStream", "failed": "DroppedStream"}
+        fields = {
+            "CallUUID": self.call_id,
+            "StreamID": self.stream_id or self.new_stream_id(),
+            "Event": names[event],
+            "Timestamp": iso(self.clock.now()),
+        }
+        return fields if error is None else {**fields, "StatusReason": "connection_failed"}
+
+    def fares(self, status: str) -> dict[str, str] | None:
+        if status == "ringing":
+            return self._fields("Ring", "ringing")
+        if status in ("initiated", "answered"):
+            return None
+        return self.hung_up() | {"CallStatus": status}
+
     def _fields(self, event: str, status: str) -> dict[str, str]:
         return {
             "ALegUUID": self.call_id,
@@ -123,7 +152,7 @@ class Plivo(base.Dialect):
             "CallStatus": status,
             "CallUUID": self.call_id,
             "CallerName": self.caller,
-            "Direction": "inbound",
+            "Direction": "outbound" if self.is_outbound else "inbound",
             "Event": event,
             # Numbers come without their plus sign.
             "From": self.caller.removeprefix("+"),

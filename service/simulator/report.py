@@ -15,6 +15,7 @@ class Ending(StrEnum):
     SERVER_HUNG_UP = "server-hung-up"
     REJECTED = "rejected"
     BUSY = "busy"
+    NOT_ANSWERED = "not-answered"
     FAILED = "failed"
 
 

@@ -49,6 +49,7 @@ def _connect(element: ET.Element) -> markup.Verb:
         # "default" is whatever the phone line has; in the United States that is PCMU.
         inbound=CODECS.get(wanted, Codec.MULAW),
         outbound=CODECS[answer],
+        status_url=stream.get("statusCallback"),
     )
 
 
@@ -64,6 +65,7 @@ class Telnyx(base.Dialect):
     account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
         "Connect": _connect,
+        "Dial": markup.dial(r"\+[0-9]{7,15}", shortest=60),
         "Gather": _gather,
         "Hangup": markup.hangup,
         "Redirect": markup.redirect,
@@ -95,6 +97,30 @@ class Telnyx(base.Dialect):
 
     def redirected(self) -> dict[str, str]:
         return self.webhook()
+
+    def dialled(self, status: str, *, over: bool) -> dict[str, str]:
+        fields = self.webhook() | {"DialCallStatus": status}
+        return fields | {"CallStatus": "completed"} if over else fields
+
+    def streamed(self, event: str, error: str | None = None) -> dict[str, str]:
+        fields = {
+            "AccountSid": self.account,
+            "CallSid": self.call_id,
+            "CallSidLegacy": self.call_id,
+            "StreamEvent": f"stream-{event}",
+            "StreamName": "",
+            "StreamSid": self.stream_id,
+            "Timestamp": iso(self.clock.now()),
+        }
+        return fields if error is None else {**fields, "StreamError": "connection_failed"}
+
+    def fares(self, status: str) -> dict[str, str]:
+        self.told += 1
+        return self.webhook() | {
+            "CallStatus": "in-progress" if status == "answered" else status,
+            "CallbackSource": "call-progress-events",
+            "SequenceNumber": str(self.told - 1),
+        }
 
     def new_call_id(self) -> str:
         return "v3:" + secrets.token_urlsafe(40)

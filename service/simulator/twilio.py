@@ -16,6 +16,7 @@ from service.errors import RemoteError
 from service.simulator import base, markup
 from service.simulator.base import Message, Said
 from service.simulator.codec import Codec
+from service.times import iso
 
 ACCOUNT = "AC00000000000000000000000000000001"
 
@@ -29,7 +30,7 @@ def _connect(element: ET.Element) -> markup.Verb:
     url = markup.stream_url(stream.get("url", ""))
     # Twilio drops the query ("does not support query string parameters"), and says nothing.
     url = urlsplit(url)._replace(query="", fragment="").geturl()
-    return markup.Stream(url, markup.parameters(stream))
+    return markup.Stream(url, markup.parameters(stream), status_url=stream.get("statusCallback"))
 
 
 def _gather(element: ET.Element) -> markup.Verb:
@@ -42,6 +43,7 @@ class Twilio(base.Dialect):
     account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
         "Connect": _connect,
+        "Dial": markup.dial(r"\+[0-9]{7,15}"),
         "Gather": _gather,
         "Hangup": markup.hangup,
         "Redirect": markup.redirect,
@@ -53,10 +55,36 @@ class Twilio(base.Dialect):
         return "CA" + secrets.token_hex(16)
 
     def webhook(self) -> dict[str, str]:
-        return self._fields("ringing")
+        return self._fields("in-progress" if self.is_outbound else "ringing")
 
     def redirected(self) -> dict[str, str]:
         return self._fields("in-progress")
+
+    def dialled(self, status: str, *, over: bool) -> dict[str, str]:
+        fields = self._fields("completed" if over else "in-progress") | {"DialCallStatus": status}
+        if status == "completed":
+            fields |= {"DialCallSid": self.new_call_id(), "DialCallDuration": "7"}
+        return fields
+
+    def streamed(self, event: str, error: str | None = None) -> dict[str, str]:
+        name = "stream-error" if event == "failed" else f"stream-{event}"
+        fields = {
+            "AccountSid": self.account,
+            "CallSid": self.call_id,
+            "StreamSid": self.stream_id or self.new_stream_id(),
+            "StreamName": "",
+            "StreamEvent": name,
+            "Timestamp": iso(self.clock.now()),
+        }
+        return fields if error is None else {**fields, "StreamError": f"31920: {error}"}
+
+    def fares(self, status: str) -> dict[str, str]:
+        self.told += 1
+        word = "in-progress" if status == "answered" else status
+        return self._fields(word) | {
+            "CallbackSource": "call-progress-events",
+            "SequenceNumber": str(self.told - 1),
+        }
 
     def _fields(self, status: str) -> dict[str, str]:
         place = {"City": "SAN FRANCISCO", "State": "CA", "Zip": "94105", "Country": "US"}
@@ -66,7 +94,7 @@ class Twilio(base.Dialect):
             "CallSid": self.call_id,
             "CallStatus": status,
             "CallerName": "",
-            "Direction": "inbound",
+            "Direction": "outbound-api" if self.is_outbound else "inbound",
             "From": self.caller,
             "To": self.callee,
             "Caller": self.caller,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select
 
 from service.errors import NotFound
-from service.model import LIVE, WAITING, WEBSOCKET, Call, CallStatus, Page
+from service.model import LIVE, WAITING, WEBSOCKET, Call, CallStatus, Direction, Page
 from service.storage.call_rows import fetch
 from service.storage.database import Database
-from service.storage.tables import calls
+from service.storage.tables import calls, steps
 from service.times import Millis
 
 BATCH = 1_000
@@ -36,18 +36,44 @@ class CallQueries:
     def page(
         self,
         *,
+        call_id: str | None = None,
         room_id: str | None = None,
         session_id: str | None = None,
+        rule_id: str | None = None,
+        direction: Direction | None = None,
         status: CallStatus | None = None,
+        search: str | None = None,
+        since: Millis | None = None,
+        until: Millis | None = None,
+        sees_hidden: bool = True,
         number: int = 1,
         per_page: int = 10,
     ) -> Page[Call]:
-        """Phone calls, newest first; a page past the last is empty."""
-        filters = {"room_id": room_id, "session_id": session_id, "status": status}
+        """Phone calls, newest first; a page past the last is empty.
+
+        A ``status`` that only steps have finds the calls that have been through it. ``search`` is
+        part of either number or of the room's id; of hidden numbers, only where they may be seen.
+        ``since`` and ``until`` limit when they began, the second excluded.
+        """
+        filters = {
+            calls.c.id: call_id,
+            calls.c.room_id: room_id,
+            calls.c.session_id: session_id,
+            calls.c.rule_id: rule_id,
+            calls.c.direction: direction,
+        }
         conditions = [calls.c.provider != WEBSOCKET]
-        conditions += [
-            calls.c[name] == value for name, value in filters.items() if value is not None
-        ]
+        conditions += [column == value for column, value in filters.items() if value is not None]
+        if status is not None:
+            conditions.append(_has_status(status))
+        if search is not None:
+            numbers = (calls.c.caller, calls.c.callee) if sees_hidden else _shown_numbers()
+            sought = (*numbers, calls.c.room_id)
+            conditions.append(or_(*(each.icontains(search, autoescape=True) for each in sought)))
+        if since is not None:
+            conditions.append(calls.c.started_at >= since)
+        if until is not None:
+            conditions.append(calls.c.started_at < until)
         first = (number - 1) * per_page
         with self._database.read() as connection:
             total = _count(connection, *conditions)
@@ -72,17 +98,40 @@ class CallQueries:
         return self._where(calls.c.status.in_(WAITING), calls.c.expires_at <= now)
 
     def lost(self, before: Millis) -> list[Call]:
-        """Answered calls without a stream since ``before`` or earlier; the oldest ``BATCH``."""
-        return self._where(calls.c.status == CallStatus.ANSWERED, calls.c.detached_at <= before)
+        """Answered calls without a stream since ``before`` or earlier; the oldest ``BATCH``.
 
-    def overlong(self, before: Millis) -> list[Call]:
-        """Calls that are up since ``before`` or earlier; the oldest ``BATCH``."""
-        return self._where(calls.c.status == CallStatus.ANSWERED, calls.c.answered_at <= before)
+        A call whose provider dials on for it needs none.
+        """
+        dialling = calls.c.transfer_status.is_not_distinct_from(CallStatus.TRANSFERRING)
+        return self._where(
+            calls.c.status == CallStatus.ANSWERED, calls.c.detached_at <= before, ~dialling
+        )
+
+    def overlong(self, now: Millis, seconds: int) -> list[Call]:
+        """Calls that are up for ``seconds``, or as long as they may be; the oldest ``BATCH``."""
+        allowed = func.coalesce(calls.c.max_seconds, seconds)
+        last = calls.c.answered_at + 1000 * case((allowed < seconds, allowed), else_=seconds)
+        return self._where(calls.c.status == CallStatus.ANSWERED, last <= now)
 
     def _where(self, *conditions: ColumnElement[bool]) -> list[Call]:
         with self._database.read() as connection:
             oldest = select(calls).where(*conditions).order_by(calls.c.seq)
             return fetch(connection, oldest.limit(BATCH))
+
+
+def _shown_numbers() -> tuple[ColumnElement[str], ColumnElement[str]]:
+    """Caller and callee as they may be found by those who do not see hidden numbers."""
+    hidden, inbound = calls.c.hides_number, calls.c.direction == Direction.INBOUND
+    return (
+        case((hidden & inbound, ""), else_=calls.c.caller),
+        case((hidden & ~inbound, ""), else_=calls.c.callee),
+    )
+
+
+def _has_status(status: CallStatus) -> ColumnElement[bool]:
+    if status.is_live or status.is_end:
+        return calls.c.status == status
+    return exists().where(steps.c.call_id == calls.c.id, steps.c.status == status)
 
 
 def count_live(connection: Connection) -> int:

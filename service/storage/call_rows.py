@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, insert, select
+from sqlalchemy import Connection, RowMapping, Select, insert, select, update
 
-from service.model import Call, CallStatus, EndReason, LadderEvent, Participant, Step
+from service.model import (
+    Call,
+    CallStatus,
+    Direction,
+    EndReason,
+    LadderEvent,
+    Participant,
+    Step,
+    Transfer,
+)
 from service.storage.tables import calls, steps
 
 
@@ -48,6 +58,9 @@ def insert_call(connection: Connection, call: Call) -> None:
             hides_number=call.hides_number,
             dtmf=call.dtmf,
             stats=None if call.stats is None else dict(call.stats),
+            direction=call.direction,
+            metadata=dict(call.metadata),
+            max_seconds=call.max_seconds,
         )
     )
     insert_steps(connection, [call.id], call.steps)
@@ -68,6 +81,44 @@ def insert_steps(connection: Connection, call_ids: Iterable[str], new: Sequence[
     ]
     if rows:
         connection.execute(insert(steps), rows)
+
+
+def locked(connection: Connection, call_id: str) -> Call | None:
+    """The call, whose row stays locked until the transaction ends."""
+    found = fetch(connection, select(calls).where(calls.c.id == call_id).with_for_update())
+    return found[0] if found else None
+
+
+def live(connection: Connection, call_id: str) -> Call | None:
+    """The call, locked, unless it is over."""
+    call = locked(connection, call_id)
+    return call if call is not None and call.status.is_live else None
+
+
+def advance(connection: Connection, call: Call, steps: Sequence[Step], **changes: Any) -> Call:
+    """Write the changes and the steps; the call as it is now."""
+    if changes:
+        connection.execute(update(calls).where(calls.c.id == call.id).values(**_columns(changes)))
+    insert_steps(connection, [call.id], steps)
+    return replace(call, steps=(*call.steps, *steps), **changes)
+
+
+def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a call's fields: most have one of their own name."""
+    columns = dict(changes)
+    participant, transfer = columns.pop("participant", None), columns.pop("transfer", None)
+    if participant is not None:
+        columns |= {"participant_id": participant.id, "participant_name": participant.name}
+        columns["participant_metadata"] = dict(participant.metadata)
+    if transfer is not None:
+        columns |= {"transfer_number": transfer.number, "transfer_status": transfer.status}
+    return columns
+
+
+def _transfer(row: RowMapping) -> Transfer | None:
+    if row["transfer_number"] is None:
+        return None
+    return Transfer(row["transfer_number"], CallStatus(row["transfer_status"]))
 
 
 def _ladders(connection: Connection, call_ids: Sequence[str]) -> defaultdict[str, list[Step]]:
@@ -116,5 +167,9 @@ def _call(row: RowMapping, ladder: Iterable[Step]) -> Call:
         hides_number=row["hides_number"],
         dtmf=row["dtmf"],
         stats=row["stats"],
+        direction=Direction(row["direction"]),
+        metadata=row["metadata"] or {},
+        max_seconds=row["max_seconds"],
+        transfer=_transfer(row),
         steps=tuple(ladder),
     )

@@ -16,9 +16,9 @@ from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, Gone
 from service.model import Call, CallStatus, EndReason, LadderEvent, Step
-from service.storage import presence, refs
+from service.storage import presence, refs, unfinished
 from service.storage.call_queries import CallQueries, count_live
-from service.storage.call_rows import fetch, insert_call, insert_steps
+from service.storage.call_rows import advance, insert_call, insert_steps, live, locked
 from service.storage.refs import Used
 from service.storage.tables import calls
 from service.times import Millis
@@ -70,13 +70,13 @@ class Calls(CallQueries):
         is not live.
         """
         with self._database.write() as connection:
-            call = _live(connection, call_id)
+            call = live(connection, call_id)
             if call is None:
                 return None
             if ref_digest is not None:
                 refs.issue(connection, ref_digest, call_id, expires_at)
             waiting = call.status.is_waiting
-            return _advance(
+            return advance(
                 connection,
                 call,
                 [replace(step, status=call.status) for step in steps],
@@ -99,13 +99,13 @@ class Calls(CallQueries):
         """
         with self._database.write() as connection:
             call_id = refs.claim(connection, ref_digest, provider, leg_id, at, again=redial)
-            call = _live(connection, call_id)
+            call = live(connection, call_id)
             if call is None:
                 raise Gone(refs.OVER)
             waiting = call.status.is_waiting
             if redial and waiting and _last_socket_event(call) is LadderEvent.SOCKET:
                 raise Used(call_id)
-            return _advance(
+            return advance(
                 connection,
                 call,
                 [Step(LadderEvent.SOCKET, at, call.status)],
@@ -113,34 +113,35 @@ class Calls(CallQueries):
                 expires_at=at + START_MILLIS if waiting else call.expires_at,
             )
 
-    def answered(self, call_id: str, leg_id: str, session_id: str, at: Millis) -> bool:
+    def answered(self, call_id: str, leg_id: str, session_id: str, at: Millis) -> Call | None:
         """The leg's stream has started: the caller is in the room, for the first time or again.
 
         From here on the call is this leg's, whichever had it: the media plane has replaced that one
-        already. Said again, it changes nothing and is still true. False where the leg may not
-        stream: the call is over, or the leg has claimed no reference of it, lost its socket or been
-        replaced.
+        already. Said again, it changes nothing. The call as it is now; ``None`` where the leg may
+        not stream: the call is over, or the leg has claimed no reference of it, lost its socket or
+        been replaced.
         """
         with self._database.write() as connection:
             is_due = refs.settle(connection, call_id, leg_id)
-            call = _live(connection, call_id)
+            call = live(connection, call_id)
             if call is None:
-                return False
+                return None
             if not is_due:
-                return call.leg_id == leg_id and _is_attached(call)
-            presence.join(connection, call, session_id, at)
-            _advance(
+                return call if call.leg_id == leg_id and _is_attached(call) else None
+            if not call.is_moving:
+                # Else it may be in either room: its arrival in the new one will tell.
+                presence.join(connection, call, session_id, at)
+            return advance(
                 connection,
                 call,
                 [Step(LadderEvent.START, at, CallStatus.ANSWERED)],
                 status=CallStatus.ANSWERED,
                 leg_id=leg_id,
-                session_id=session_id,
+                session_id=None if call.is_moving else session_id,
                 answered_at=at if call.answered_at is None else call.answered_at,
                 detached_at=None,
                 expires_at=None,
             )
-            return True
 
     def step(
         self, call_id: str, leg_id: str, event: LadderEvent, at: Millis, detail: str | None = None
@@ -151,7 +152,7 @@ class Calls(CallQueries):
             if call is None:
                 return False
             heard = event is LadderEvent.FIRST_AUDIO_IN
-            _advance(
+            advance(
                 connection,
                 call,
                 [Step(event, at, call.status, detail)],
@@ -176,7 +177,10 @@ class Calls(CallQueries):
             call = _held(connection, call_id, leg_id)
             if call is None or not (was_due or _is_attached(call)):
                 return False
-            _advance(
+            if call.is_moving:
+                # It is on its way out of the room in which it was heard last.
+                presence.leave(connection, call_id, at)
+            advance(
                 connection,
                 call,
                 [Step(LadderEvent.SOCKET_LOST, at, call.status, detail)],
@@ -212,31 +216,33 @@ class Calls(CallQueries):
         stats: Mapping[str, Any] | None = None,
     ) -> Call | None:
         """End a live call; with ``leg_id``, only if that leg holds it. ``None``: no change."""
-        if status.is_live:
+        if not status.is_end:
             raise ValueError(f"{status} is not an end")
         with self._database.write() as connection:
-            call = _live(connection, call_id)
+            call = live(connection, call_id)
             if call is None or leg_id not in (None, call.leg_id):
                 return None
-            presence.leave(connection, call_id, at)
-            return _advance(
+            presence.leave(connection, call_id, unfinished.last_seen(call, at))
+            end = Step(LadderEvent.END, at, status, reason.value if detail is None else detail)
+            return advance(
                 connection,
                 call,
-                [Step(LadderEvent.END, at, status, reason.value if detail is None else detail)],
+                [*unfinished.steps(call, reason, at), end],
                 status=status,
                 ended_at=at,
                 end_reason=reason,
                 detached_at=None,
+                transfer=unfinished.transfer(call, reason),
                 stats=call.stats if stats is None else dict(stats),
             )
 
     def save_stats(self, call_id: str, leg_id: str, stats: Mapping[str, Any]) -> bool:
         """The final statistics of the leg that held the call to its end."""
         with self._database.write() as connection:
-            call = _locked(connection, call_id)
+            call = locked(connection, call_id)
             if call is None or call.status.is_live or call.leg_id != leg_id:
                 return False
-            _advance(connection, call, [], stats=dict(stats))
+            advance(connection, call, [], stats=dict(stats))
             return True
 
 
@@ -255,18 +261,8 @@ def _known(connection: Connection, call: Call) -> bool:
     return connection.execute(query).first() is not None
 
 
-def _locked(connection: Connection, call_id: str) -> Call | None:
-    found = fetch(connection, select(calls).where(calls.c.id == call_id).with_for_update())
-    return found[0] if found else None
-
-
-def _live(connection: Connection, call_id: str) -> Call | None:
-    call = _locked(connection, call_id)
-    return call if call is not None and call.status.is_live else None
-
-
 def _held(connection: Connection, call_id: str, leg_id: str) -> Call | None:
-    call = _live(connection, call_id)
+    call = live(connection, call_id)
     return call if call is not None and call.leg_id == leg_id else None
 
 
@@ -277,10 +273,3 @@ def _is_attached(call: Call) -> bool:
 
 def _last_socket_event(call: Call) -> LadderEvent | None:
     return next((step.event for step in reversed(call.steps) if step.event in SOCKET_EVENTS), None)
-
-
-def _advance(connection: Connection, call: Call, steps: Sequence[Step], **changes: Any) -> Call:
-    """Write the changes and the steps; the call as it is now."""
-    connection.execute(update(calls).where(calls.c.id == call.id).values(**changes))
-    insert_steps(connection, [call.id], steps)
-    return replace(call, steps=(*call.steps, *steps), **changes)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from service.model import AutoCloseType, Call
+from service.model import Call
+from service.rooms import AutoCloseType
 from service.storage.tables import rooms, sessions, stays
 from service.times import Millis
 
@@ -21,15 +22,18 @@ def join(connection: Connection, call: Call, session_id: str, at: Millis) -> Non
     A session that has ended goes on: the media plane has let somebody in who was told its id
     before it ended, and nobody is told another one in the middle.
     """
-    before = connection.scalar(
-        select(stays.c.session_id).where(stays.c.call_id == call.id, stays.c.left_at.is_(None))
-    )
-    if before == session_id:
+    present = (stays.c.call_id == call.id, stays.c.left_at.is_(None))
+    stay = connection.execute(select(stays.c.session_id, stays.c.participant_id).where(*present))
+    before, participant_id = stay.one_or_none() or (None, None)
+    if (before, participant_id) == (session_id, call.participant.id):
         return
     _begin(connection, call, session_id, at)
-    for locked in sorted(filter(None, (before, session_id))):
+    for locked in sorted({before or session_id, session_id}):
         _lock(connection, locked)
-    if before is not None:
+    if before == session_id:
+        # The same call under another participant id, which the session outlives.
+        connection.execute(update(stays).where(*present).values(left_at=at))
+    elif before is not None:
         leave(connection, call.id, at)
     connection.execute(update(sessions).where(sessions.c.id == session_id).values(ended_at=None))
     connection.execute(

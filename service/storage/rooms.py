@@ -13,7 +13,8 @@ from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from service import tokens
 from service.errors import NotFound
-from service.model import AutoClose, AutoCloseType, Page, Room
+from service.model import Page
+from service.rooms import AutoClose, AutoCloseType, Room
 from service.storage.database import Database
 from service.storage.tables import rooms
 from service.times import Millis

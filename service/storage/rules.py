@@ -68,6 +68,14 @@ class Rules:
                 return dialled, None
             return dialled, _one(connection, routing_rules.c.id == default_rule_id)
 
+    def outbound(self, number: str) -> Rule | None:
+        """The outbound rule that has the number; of several, the newest."""
+        owners = select(rule_numbers.c.rule_id).where(
+            rule_numbers.c.number == number, rule_numbers.c.type == RuleType.OUTBOUND
+        )
+        with self._database.read() as connection:
+            return _one(connection, routing_rules.c.id.in_(owners))
+
     def page(
         self,
         *,

@@ -18,7 +18,8 @@ from sqlalchemy import (
 )
 
 from service.errors import NotFound
-from service.model import WEBSOCKET, Attendee, CallStatus, Page, Session, SessionStatus, Stay
+from service.model import WEBSOCKET, CallStatus, Page
+from service.rooms import Attendee, Session, SessionStatus, Stay
 from service.storage.database import Database
 from service.storage.tables import calls, rooms, sessions, stays
 from service.times import Millis

@@ -86,6 +86,11 @@ calls = Table(
     Column("hides_number", Boolean, nullable=False),
     Column("dtmf", Boolean, nullable=False),
     Column("stats", Document),
+    Column("direction", String, nullable=False, server_default="inbound"),
+    Column("metadata", Document),
+    Column("max_seconds", Integer),
+    Column("transfer_number", String),
+    Column("transfer_status", String),
     UniqueConstraint("connector_id", "provider_call_id"),
 )
 

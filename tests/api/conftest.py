@@ -14,9 +14,11 @@ from flask.testing import FlaskClient
 from judges import JudgedClient
 
 from service.api import register
+from service.callbacks import Callbacks
 from service.calls import Switchboard
+from service.control import Control
 from service.media.engine import Engine
-from service.model import EndReason
+from service.model import EndReason, Participant
 from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
@@ -35,6 +37,8 @@ class ScriptedEngine(Engine):
         self.live: dict[str, Mapping[str, Any]] = {}
         self.answers = True
         self.hung_up: list[tuple[str, EndReason]] = []
+        self.moved: list[tuple[str, str, str]] = []
+        self.released: list[str] = []
 
     def stats(
         self, call_ids: Iterable[str], seconds: float = 1.0
@@ -48,6 +52,14 @@ class ScriptedEngine(Engine):
     ) -> None:
         self.hung_up.append((call_id, reason))
 
+    def move(
+        self, call_id: str, room_id: str, participant: Participant, session_id: str | None
+    ) -> None:
+        self.moved.append((call_id, room_id, participant.id))
+
+    def release(self, call_id: str, text: str) -> None:
+        self.released.append(call_id)
+
 
 def build(
     database: Database, clock: FakeClock, public_url: str | None = PUBLIC_URL, max_calls: int = 200
@@ -59,14 +71,21 @@ def build(
         database_url="sqlite:////unused",
         data_dir=Path("/unused"),
         max_calls=max_calls,
+        # Where nothing listens: no test speaks to a provider.
+        **{f"{name}_api_url": "http://127.0.0.1:9" for name in ("twilio", "plivo", "telnyx")},
     )
     providers = load()
     engine = ScriptedEngine(clock)
     switchboard = Switchboard(settings, clock, database, providers, engine)
     app = Flask("patchbay", static_folder=None)
+    reception = Reception(switchboard, providers)
     app.test_client_class = JudgedClient
     app.extensions.update(
-        patchbay=switchboard, reception=Reception(switchboard, providers), engine=engine
+        patchbay=switchboard,
+        reception=reception,
+        callbacks=Callbacks(switchboard, reception, providers),
+        control=Control(switchboard),
+        engine=engine,
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.
     app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")

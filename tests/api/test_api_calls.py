@@ -16,7 +16,7 @@ from service.model import Call, CallStatus, EndReason, LadderEvent, Participant,
 from service.storage.calls import Calls
 from service.tokens import digest
 
-STATUSES = "incoming, verified, answered, ended, rejected, abandoned, failed"
+STATUSES = ", ".join(CallStatus)
 FROM_ONE = "must be a whole number from 1."
 TO_HUNDRED = "must be a whole number from 1 to 100."
 IDENTIFIER = "must be 1 to 128 characters without white space or control characters."
@@ -89,7 +89,7 @@ def test_a_call_has_both_spellings_and_its_ladder(
                 "sipCallTo": "+14155550123",
                 "sipCallFrom": "+14155559876",
                 "status": "answered",
-                "metadata": {"plan": "gold"},
+                "metadata": {},
                 "start": "2026-06-21T14:30:45.123Z",
                 "end": None,
                 "timelog": [
@@ -115,6 +115,8 @@ def test_a_call_has_both_spellings_and_its_ladder(
                 "endReason": None,
                 "stats": None,
                 "participantId": "p1",
+                "connectorId": "cn_1",
+                "transfer": None,
             },
         }
     )

@@ -22,6 +22,15 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("twilio", {"accountSid": ACCOUNT, "authToken": TOKEN}),
     ("plivo", {"authId": "MAXXXXXXXXXXXXXXXXXX", "authToken": TOKEN}),
     ("telnyx", {"apiKey": "KEY0123", "publicKey": PUBLIC}),
+    (
+        "telnyx",
+        {
+            "apiKey": "KEY0123",
+            "accountSid": "6a9a-7976",
+            "applicationId": "42",
+            "publicKey": PUBLIC,
+        },
+    ),
 ]
 BAD: list[tuple[str, object, str]] = [
     ("twilio", "token", "credentials must be a JSON object."),
@@ -31,7 +40,11 @@ BAD: list[tuple[str, object, str]] = [
         {"authId": "MAXXXXXXXXXXXXXXXXXX"},
         "credentials.authId is not one of accountSid, authToken.",
     ),
-    ("telnyx", {"authToken": TOKEN}, "credentials.authToken is not one of publicKey, apiKey."),
+    (
+        "telnyx",
+        {"authToken": TOKEN},
+        "credentials.authToken is not one of publicKey, apiKey, accountSid, applicationId.",
+    ),
     (
         "twilio",
         {"authToken": [TOKEN, NEXT, "third"]},

@@ -146,7 +146,7 @@ def test_options_outside_v2_says_which_methods_there_are(client: FlaskClient) ->
     [
         ("PUT", "/v2/connectors", {"GET", "HEAD", "OPTIONS", "POST"}),
         ("GET", "/v2/ingest/sessions", {"OPTIONS", "POST"}),
-        ("POST", "/v2/sip/call", {"GET", "HEAD", "OPTIONS"}),
+        ("PUT", "/v2/sip/call", {"GET", "HEAD", "OPTIONS", "POST"}),
         ("GET", "/v2/connectors/cn_1/rotate-key", {"OPTIONS", "POST"}),
         ("DELETE", "/healthz", {"GET", "HEAD", "OPTIONS"}),
     ],

@@ -183,8 +183,8 @@ def test_what_metadata_holds_is_never_unknown(client: FlaskClient) -> None:
 
 
 def test_an_unknown_filter_is_named_because_it_filtered_nothing(client: FlaskClient) -> None:
-    assert client.get("/v2/sip/call?search=%2B1415").json["warnings"] == [
-        "Query parameter search is not known and was ignored."
+    assert client.get("/v2/sip/call?colour=red").json["warnings"] == [
+        "Query parameter colour is not known and was ignored."
     ]
 
 

@@ -12,7 +12,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.calls import Switchboard
-from service.model import Call, CallStatus, EndReason, Participant, Room
+from service.model import Call, CallStatus, EndReason, Participant
+from service.rooms import Room
 
 ROOM = "abcd-efgh-ijkl"
 SESSION = "621497578bea0d0404c35c4c"

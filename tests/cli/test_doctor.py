@@ -89,6 +89,8 @@ cn_3 (telnyx, Front desk)
   webhook       https://voice.example.com/v2/hooks/telnyx/whk_***
   publicKey     {PUBLIC}
   apiKey        not set
+  accountSid    not set
+  applicationId not set
   signatures    checked, by POST only
 Nothing is wrong.
 """

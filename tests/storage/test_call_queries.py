@@ -8,9 +8,12 @@ from sqlalchemy import event
 
 from service.errors import NotFound
 from service.model import (
+    LIVE,
+    WAITING,
     WEBSOCKET,
     Call,
     CallStatus,
+    Direction,
     EndReason,
     LadderEvent,
     Page,
@@ -20,6 +23,7 @@ from service.model import (
 from service.storage import call_queries
 from service.storage.calls import Calls
 from service.storage.database import Database
+from service.storage.steering import Steering
 
 
 @pytest.fixture
@@ -54,6 +58,9 @@ def test_every_field_of_a_call_comes_back_as_it_was_stored(store: Calls) -> None
         leg_id="leg",
         attempts=3,
         stats={"frames": 7, "loss": 0.5},
+        direction=Direction.OUTBOUND,
+        metadata={"order": 7},
+        max_seconds=60,
         steps=(
             Step(LadderEvent.WEBHOOK, 1, CallStatus.INCOMING),
             Step(LadderEvent.END, 5, CallStatus.ENDED, "why"),
@@ -154,21 +161,22 @@ def test_a_page_takes_as_many_statements_for_many_calls_as_for_two(
     assert of_a_page() == few == 3
 
 
-def test_live_counts_calls_that_wait_or_are_answered_of_every_kind(store: Calls) -> None:
+def test_live_counts_waiting_and_answered_calls_of_every_kind(store: Calls) -> None:
     assert store.live() == 0
     for status in CallStatus:
         store.add(a_call(status=status))
     store.add(a_call(provider=WEBSOCKET, connector_id=None))
-    assert store.live() == 4
+    assert store.live() == len(LIVE) + 1
 
 
 def test_unclaimed_are_waiting_calls_that_have_expired(store: Calls) -> None:
-    verified = CallStatus.VERIFIED
-    waiting = [a_call(expires_at=99), a_call(expires_at=100, status=verified)]
-    waiting += [a_call(expires_at=101), a_call(expires_at=101, status=verified)]
+    waiting = [
+        a_call(status=status, expires_at=at)
+        for status, at in zip(WAITING, (99, 100, 101, 102), strict=True)
+    ]
     for call in [
         *waiting,
-        *(a_call(status=status, expires_at=1) for status in CallStatus if not status.is_waiting),
+        *(a_call(status=s, expires_at=1) for s in CallStatus if not s.is_waiting),
     ]:
         store.add(call)
     assert store.unclaimed(100) == waiting[:2]
@@ -188,7 +196,30 @@ def test_overlong_are_answered_calls_answered_long_enough_ago(store: Calls) -> N
     over = a_call(status=CallStatus.ENDED, answered_at=1)
     for call in [*up, over, a_call()]:
         store.add(call)
-    assert store.overlong(100) == up[:2]
+    assert store.overlong(5_100, 5) == up[:2]
+
+
+def test_a_call_may_be_allowed_to_last_less_than_all_but_not_more(store: Calls) -> None:
+    brief = a_call(status=CallStatus.ANSWERED, answered_at=1_000, max_seconds=2)
+    greedy = a_call(status=CallStatus.ANSWERED, answered_at=1_000, max_seconds=60)
+    for call in (brief, greedy):
+        store.add(call)
+    assert store.overlong(2_999, 10) == []
+    assert store.overlong(3_000, 10) == [brief]
+    assert store.overlong(11_000, 10) == [brief, greedy]
+
+
+def test_a_call_whose_provider_dials_on_is_not_lost(database: Database, store: Calls) -> None:
+    call = a_call(status=CallStatus.ANSWERED, detached_at=50)
+    store.add(call)
+    steering = Steering(database)
+    steering.hand_on(call.id, "+14155550123", 60)
+    assert ids(store.lost(100)) == [call.id]
+    steering.dialling(call.id, 70)
+    assert store.lost(100) == []
+    steering.transfer_failed(call.id, "busy", 90)
+    assert store.lost(89) == []
+    assert ids(store.lost(90)) == [call.id]
 
 
 def test_a_sweep_gets_the_oldest_calls_of_a_bounded_number(

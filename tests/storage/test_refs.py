@@ -197,7 +197,7 @@ def test_a_redial_of_a_waiting_call_is_refused_while_any_leg_is_about_to_start(
     with pytest.raises(Used):
         store.claim("ref", "twilio", "thief", 2_400, redial=True)
     assert store.get(call.id) == unchanged
-    assert store.answered(call.id, "thief", "session", 2_500) is False
+    assert store.answered(call.id, "thief", "session", 2_500) is None
 
 
 @pytest.mark.parametrize("event", ["started", "lost before the start", "the process restarted"])

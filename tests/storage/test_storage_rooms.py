@@ -10,7 +10,7 @@ from races import at_once
 
 from service import tokens
 from service.errors import NotFound
-from service.model import AutoClose, AutoCloseType, Room
+from service.rooms import AutoClose, AutoCloseType, Room
 from service.storage.database import Database
 from service.storage.rooms import Rooms
 

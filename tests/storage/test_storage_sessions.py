@@ -11,17 +11,8 @@ from records import a_call
 
 from service import tokens
 from service.errors import NotFound
-from service.model import (
-    WEBSOCKET,
-    AutoClose,
-    AutoCloseType,
-    Call,
-    CallStatus,
-    EndReason,
-    Participant,
-    Room,
-    SessionStatus,
-)
+from service.model import WEBSOCKET, Call, CallStatus, EndReason, Participant
+from service.rooms import AutoClose, AutoCloseType, Room, SessionStatus
 from service.storage.calls import Calls
 from service.storage.database import Database
 from service.storage.rooms import Rooms

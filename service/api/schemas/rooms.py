@@ -22,7 +22,7 @@ from service.api.schemas.fields import (
     at_most,
     storable,
 )
-from service.model import AutoCloseType
+from service.rooms import AutoCloseType
 
 ARRAY_ERRORS: dict[str, Any] = {"invalid": "must be a JSON array"}
 

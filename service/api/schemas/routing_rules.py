@@ -15,9 +15,11 @@ from service.api.schemas.fields import (
     IDENTIFIER,
     LIST_ERRORS,
     OBJECT_ERRORS,
+    PUNCTUATION,
     Instant,
     Metadata,
     PageFilter,
+    PhoneNumber,
     Request,
     Several,
     Switch,
@@ -25,11 +27,8 @@ from service.api.schemas.fields import (
     at_most,
     storable,
 )
-from service.callers import is_number
-from service.providers.numbers import e164
 from service.rules import RoomType, RuleType
 
-PUNCTUATION = re.compile(r"[\s().-]")
 PATTERN = re.compile(r"\+?[0-9*]{1,32}")
 NAME = [validate.Length(min=1, error="must not be empty"), *at_most(128)]
 PIN = validate.Regexp(r"\A[0-9]{1,16}\Z", error="must be 1 to 16 digits")
@@ -41,16 +40,6 @@ ONE_OF: dict[str, Any] = {
     "null": "must not be null",
     "unknown": "must be one of {choices}",
 }
-
-
-class Number(Text):
-    """A phone number, in the form in which calls arrive."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        number = e164(PUNCTUATION.sub("", super()._deserialize(value, *args, **kwargs)))
-        if not is_number(number):
-            raise ValidationError("must be a phone number in E.164, such as +14155550100")
-        return number
 
 
 class CallerPattern(Text):
@@ -90,7 +79,7 @@ class RuleRoomFields(Request):
 class RuleChanges(Request):
     name = Text(validate=NAME)
     type = fields.Enum(RuleType, by_value=True, error_messages=ONE_OF)
-    numbers = _list(Number(), data_key="phoneNumbers")
+    numbers = _list(PhoneNumber(), data_key="phoneNumbers")
     room = fields.Nested(RuleRoomFields(), error_messages=OBJECT_ERRORS)
     agent_id = Text(data_key="agentId", allow_none=True, validate=IDENTIFIER)
     agent_metadata = Metadata(data_key="agentMetadata", allow_none=True, validate=storable)
@@ -114,7 +103,7 @@ class RuleChanges(Request):
 class NewRule(RuleChanges):
     name = Text(required=True, validate=NAME)
     type = fields.Enum(RuleType, by_value=True, required=True, error_messages=ONE_OF)
-    numbers = _list(Number(), data_key="phoneNumbers", required=True)
+    numbers = _list(PhoneNumber(), data_key="phoneNumbers", required=True)
 
 
 class RuleFilter(PageFilter):
@@ -206,7 +195,7 @@ class OlderRuleChanges(Request):
     gateway_id = Text(data_key="gatewayId", allow_none=True, validate=IDENTIFIER)
     name = Text(validate=NAME)
     type = OlderRuleType()
-    numbers = _list(Number())
+    numbers = _list(PhoneNumber())
     dispatch = fields.Nested(OlderDispatchFields(), error_messages=OBJECT_ERRORS)
     hide_phone_number = Switch(data_key="hidePhoneNumber", allow_none=True)
     metadata = Metadata(allow_none=True, validate=storable)
@@ -225,7 +214,7 @@ class OlderRuleChanges(Request):
 
 class NewOlderRule(OlderRuleChanges):
     name = Text(required=True, validate=NAME)
-    numbers = _list(Number(), required=True)
+    numbers = _list(PhoneNumber(), required=True)
     dispatch = fields.Nested(
         OlderDispatchFields(),
         required=True,

@@ -20,7 +20,7 @@ from service.api.schemas.fields import (
     RoomLink,
     Text,
 )
-from service.model import SessionStatus
+from service.rooms import SessionStatus
 
 
 class SessionFilter(PageFilter):

@@ -1,0 +1,76 @@
+"""What providers tell beside their voice webhooks: how a call fares, and how a dial has ended.
+
+Callbacks come late, twice and in any order. They move a call forward and never back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from service.calls import Switchboard
+from service.model import Call, CallStatus, Connector, Direction, EndReason
+from service.providers import controls
+from service.providers.base import Markup, Provider, Webhook
+from service.providers.control import News, Outcome
+from service.reception import Reception
+
+UNANSWERED: Mapping[Outcome, EndReason] = {
+    Outcome.BUSY: EndReason.CALLEE_BUSY,
+    Outcome.NO_ANSWER: EndReason.NO_ANSWER,
+    Outcome.CANCELED: EndReason.CANCELED,
+    Outcome.FAILED: EndReason.PROVIDER_FAILED,
+}
+"""Why a placed call that nobody has been in a room through is over."""
+
+
+class Callbacks:
+    def __init__(
+        self, switchboard: Switchboard, reception: Reception, providers: Mapping[str, Provider]
+    ) -> None:
+        self._switchboard = switchboard
+        self._reception = reception
+        self._providers = providers
+        self._controls = controls()
+
+    def status(self, connector: Connector, hook: Webhook) -> None:
+        """Take note of a status callback. Raises ``RemoteError`` for one that names no call."""
+        news = self._controls[connector.provider].news(hook)
+        call = self._reception.call_of(connector, hook, news.call_id)
+        if call is None:
+            return
+        at = self._switchboard.clock.now()
+        if news.trouble is not None:
+            self._switchboard.steering.note(call.id, news.trouble, at)
+        if news.is_ringing:
+            self._switchboard.steering.ringing(call.id, at)
+        if news.outcome is not None:
+            self._switchboard.hang_up(call, _reason(call, news), news.cause)
+
+    def dialled(self, connector: Connector, hook: Webhook, base: str) -> Markup:
+        """What is to happen to a caller whose transfer has ended, one way or the other.
+
+        The call ends with a dial that was answered. Else the caller is back in the room, unless he
+        has hung up meanwhile. Raises ``RemoteError`` for a callback that names no call.
+        """
+        provider = self._providers[connector.provider]
+        control = self._controls[connector.provider]
+        news = control.news(hook)
+        call = self._reception.call_of(connector, hook, news.call_id)
+        if call is None:
+            return provider.hang_up()
+        outcome = control.dialled(hook)
+        if call.is_transferring and outcome is Outcome.COMPLETED:
+            self._switchboard.hang_up(call, EndReason.TRANSFERRED, None)
+            return provider.hang_up()
+        if news.outcome is Outcome.COMPLETED:
+            self._switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, news.cause)
+            return provider.nothing()
+        at = self._switchboard.clock.now()
+        self._switchboard.steering.transfer_failed(call.id, outcome.value, at)
+        return self._reception.resume(connector, call, base)
+
+
+def _reason(call: Call, news: News) -> EndReason:
+    if call.direction is Direction.OUTBOUND and call.status is not CallStatus.ANSWERED:
+        return UNANSWERED.get(news.outcome or Outcome.COMPLETED, EndReason.CALLER_HUNG_UP)
+    return EndReason.CALLER_HUNG_UP

@@ -1,0 +1,54 @@
+"""What follows from why a call ends: what has become of it, and who must be told what."""
+
+from __future__ import annotations
+
+from service.model import Call, CallStatus, EndReason
+
+UNANSWERED = {
+    EndReason.RING_TIMEOUT: CallStatus.MISSED,
+    EndReason.NO_ANSWER: CallStatus.NOT_ANSWERED,
+    EndReason.CALLEE_BUSY: CallStatus.REJECTED,
+    EndReason.PROVIDER_FAILED: CallStatus.FAILED,
+}
+"""What has become of a call that ends before anybody was in a room through it."""
+
+TOLD_BY_PROVIDER = frozenset(
+    {
+        EndReason.CALLER_HUNG_UP,
+        EndReason.NO_ANSWER,
+        EndReason.CALLEE_BUSY,
+        EndReason.CANCELED,
+        EndReason.PROVIDER_FAILED,
+        EndReason.TRANSFERRED,
+    }
+)
+"""Ends after which the provider need not be told to hang up."""
+
+BY_US = frozenset(
+    {
+        EndReason.ENDED_BY_API,
+        EndReason.ROOM_DEACTIVATED,
+        EndReason.SESSION_ENDED,
+        EndReason.REMOVED,
+    }
+)
+"""Ends that are decided here: a call that had not connected yet was not abandoned either."""
+
+FAREWELLS = {
+    EndReason.SESSION_ENDED: "Meeting Ended.",
+    EndReason.SESSION_TIMEOUT: "Meeting Ended.",
+    EndReason.REMOVED: "Participant removed from the meeting",
+}
+"""What a custom WebSocket is told when it is put out, in the words of VideoSDK's room SDKs."""
+
+
+def status(call: Call, reason: EndReason) -> CallStatus:
+    """What has become of a call that is up and ends now."""
+    if call.status.is_waiting and reason not in BY_US:
+        return UNANSWERED.get(reason, CallStatus.ABANDONED)
+    return CallStatus.ENDED
+
+
+def farewell(reason: EndReason) -> str:
+    """What a socket is told that is closed for this reason."""
+    return FAREWELLS.get(reason, "The meeting has been closed")
