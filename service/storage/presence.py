@@ -23,19 +23,21 @@ def join(connection: Connection, call: Call, session_id: str, at: Millis) -> Non
     before it ended, and nobody is told another one in the middle.
     """
     present = (stays.c.call_id == call.id, stays.c.left_at.is_(None))
-    stay = connection.execute(select(stays.c.session_id, stays.c.participant_id).where(*present))
-    before, participant_id = stay.one_or_none() or (None, None)
+    before = participant_id = None
+    if call.session_id is not None:
+        stay = select(stays.c.session_id, stays.c.participant_id).where(*present)
+        before, participant_id = connection.execute(stay).one_or_none() or (None, None)
     if (before, participant_id) == (session_id, call.participant.id):
         return
-    _begin(connection, call, session_id, at)
-    for locked in sorted({before or session_id, session_id}):
-        _lock(connection, locked)
-    if before == session_id:
-        # The same call under another participant id, which the session outlives.
-        connection.execute(update(stays).where(*present).values(left_at=at))
-    elif before is not None:
-        leave(connection, call.id, at)
-    connection.execute(update(sessions).where(sessions.c.id == session_id).values(ended_at=None))
+    if before is not None:
+        for locked in sorted({before, session_id}):
+            _lock(connection, locked)
+        if before == session_id:
+            # The same call under another participant id, which the session outlives.
+            connection.execute(update(stays).where(*present).values(left_at=at))
+        else:
+            leave(connection, call.id, at)
+    _open(connection, call, session_id, at)
     connection.execute(
         insert(stays).values(
             session_id=session_id,
@@ -66,23 +68,25 @@ def leave(connection: Connection, call_id: str, at: Millis) -> None:
         _end(connection, session_id, at)
 
 
-def _begin(connection: Connection, call: Call, session_id: str, at: Millis) -> None:
-    known = select(sessions.c.seq).where(sessions.c.id == session_id)
-    if connection.execute(known).first() is not None:
+def _open(connection: Connection, call: Call, session_id: str, at: Millis) -> None:
+    """Let the session go on, or begin it, and lock it either way."""
+    go_on = update(sessions).where(sessions.c.id == session_id).values(ended_at=None)
+    if connection.execute(go_on).rowcount:
         return
-    fence = connection.scalar(select(rooms.c.geo_fence).where(rooms.c.id == call.room_id))
+    fence = select(rooms.c.geo_fence).where(rooms.c.id == call.room_id).scalar_subquery()
     try:
         with connection.begin_nested():
             connection.execute(
                 insert(sessions).values(
                     id=session_id,
                     room_id=call.room_id or "",
-                    region=fence or call.region,
+                    region=func.coalesce(fence, call.region),
                     started_at=at,
                 )
             )
     except IntegrityError:
-        pass  # Somebody else has begun it meanwhile.
+        # Somebody else has begun it meanwhile.
+        connection.execute(go_on)
 
 
 def _end(connection: Connection, session_id: str, at: Millis) -> None:
