@@ -24,7 +24,8 @@ def join(connection: Connection, call: Call, session_id: str, at: Millis) -> Non
     """
     present = (stays.c.call_id == call.id, stays.c.left_at.is_(None))
     before = participant_id = None
-    if call.session_id is not None:
+    # Whoever was never answered was in no session yet, which is what most who join are.
+    if call.answered_at is not None:
         stay = select(stays.c.session_id, stays.c.participant_id).where(*present)
         before, participant_id = connection.execute(stay).one_or_none() or (None, None)
     if (before, participant_id) == (session_id, call.participant.id):

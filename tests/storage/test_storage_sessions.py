@@ -17,6 +17,7 @@ from service.storage.calls import Calls
 from service.storage.database import Database
 from service.storage.rooms import Rooms
 from service.storage.sessions import Sessions
+from service.storage.steering import Steering
 
 ROOM = "abcd-efgh-ijkl"
 
@@ -28,6 +29,7 @@ class House:
         self.calls = Calls(database)
         self.rooms = Rooms(database)
         self.sessions = Sessions(database)
+        self.steering = Steering(database)
 
     def come(
         self, name: str, at: int, session_id: str = "s1", room_id: str = ROOM, **changes: Any
@@ -123,6 +125,33 @@ def test_a_call_that_comes_back_into_another_session_leaves_the_first(house: Hou
     house.go(ann, 5_000)
     house.go(bob, 6_000)
     assert house.sessions.get("s2").ended_at == 6_000
+
+
+def test_a_call_that_is_moved_leaves_its_session_on_arrival(house: House) -> None:
+    ann, bob = house.come("ann", 2_000), house.come("bob", 2_000)
+    house.steering.move(ann.id, "room-2", ann.participant, 3_000)
+    assert house.timelog("s1") == {"ann": [(2_000, None)], "bob": [(2_000, None)]}
+    leg_id = house.calls.get(ann.id).leg_id or ""
+    assert house.steering.arrived(ann.id, leg_id, "room-2", "ann", "s2", 3_100)
+    assert house.timelog("s1") == {"ann": [(2_000, 3_100)], "bob": [(2_000, None)]}
+    assert house.timelog("s2") == {"ann": [(3_100, None)]}
+    assert house.sessions.get("s1").ended_at is None
+    house.go(bob, 4_000)
+    assert house.sessions.get("s1").ended_at == 4_000
+
+
+def test_a_call_that_is_moved_without_a_socket_is_in_no_session_until_it_is_back(
+    house: House,
+) -> None:
+    ann = house.come("ann", 2_000)
+    house.lose(ann, 2_500)
+    house.steering.move(ann.id, "room-2", ann.participant, 3_000)
+    assert house.timelog("s1") == {"ann": [(2_000, 3_000)]}
+    assert house.sessions.get("s1").ended_at == 3_000
+    house.come_back(ann, 4_000, "s2")
+    leg_id = house.calls.get(ann.id).leg_id or ""
+    assert house.steering.arrived(ann.id, leg_id, "room-2", "ann", "s2", 4_001)
+    assert house.timelog("s2") == {"ann": [(4_001, None)]}
 
 
 def test_a_session_that_ended_goes_on_for_whoever_was_told_its_id(house: House) -> None:
