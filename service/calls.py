@@ -103,7 +103,7 @@ class Switchboard:
         return call, ref
 
     def room(self, decision: Rule | Existing, caller: str, callee: str) -> Room:
-        """The room of a call; one that does not exist is created."""
+        """The room of a call as ``place`` finds it; one that does not exist is created."""
         at = self.clock.now()
         match place(decision, caller, callee, self.settings.api_secret):
             case Existing(room_id):

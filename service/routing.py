@@ -51,8 +51,9 @@ def resolve(
 def place(decision: Rule | Existing, caller: str, callee: str, secret: str) -> Place:
     """The room of a call. Calls share one by number only where it really is a number.
 
-    Otherwise two callers who withhold theirs would meet. Where a rule hides numbers, the custom id
-    is made with ``secret``, because members of the room can read it.
+    Otherwise two callers who withhold theirs would meet. ``caller`` is the number outside and
+    ``callee`` ours, also where the call is placed. Where a rule hides numbers, the custom id is
+    made with ``secret``, because members of the room can read it.
     """
     if isinstance(decision, Existing):
         return decision

@@ -1,4 +1,7 @@
-"""Routing rules as values: which room a called number leads to, and on what terms."""
+"""Routing rules as values: which room a called number leads to, and on what terms.
+
+An outbound rule says so of calls that are placed from one of its numbers.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,9 @@ class RoomPrefix(StrEnum):
     RANDOM = "random"
     """The same: what is random about a new room is its id, which always is."""
     PARTICIPANT_NUMBER = "participantNumber"
-    """One room for each caller's number, the same every time."""
+    """One room for each number outside, the same every time."""
     SIP_NUMBER = "sipNumber"
-    """One room for each dialled number."""
+    """One room for each number of ours."""
 
 
 @dataclass(frozen=True, slots=True)

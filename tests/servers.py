@@ -32,6 +32,8 @@ def environment(data: Path, changes: Mapping[str, str]) -> dict[str, str]:
     """An environment in which every setting is the test's own, whatever ``.env`` says."""
     unset = {field.name.upper(): "" for field in fields(Settings)}
     own = {"API_KEY": "key", "API_SECRET": "secret" * 8, "DATA_DIR": str(data)}
+    # Where nothing listens: no test speaks to a provider.
+    own |= {f"{name}_API_URL": "http://127.0.0.1:9" for name in ("TWILIO", "PLIVO", "TELNYX")}
     return {**os.environ, **unset, **own, "PYTHONUNBUFFERED": "1", **changes}
 
 

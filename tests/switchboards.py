@@ -42,7 +42,8 @@ class Desk:
                 api_secret="secret",
                 database_url="sqlite:////unused",
                 data_dir=Path("/unused"),
-                **settings,
+                # Where nothing listens: no test speaks to a provider.
+                **{f"{name}_api_url": "http://127.0.0.1:9" for name in CALL_IDS} | settings,
             ),
             clock,
             database,

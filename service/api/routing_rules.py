@@ -40,7 +40,7 @@ older = Blueprint("older_routing_rules", __name__, url_prefix="/v2/sip/routing-r
 @body(NewRule())
 @refuses(Conflict)
 def create(fields: dict[str, Any]) -> Rule:
-    """Make a rule for called numbers."""
+    """Make a rule for numbers that are called, or called from."""
     return _create(fields, TODAY)
 
 
@@ -79,7 +79,7 @@ def delete(rule_id: str) -> dict[str, str]:
 @body(NewOlderRule())
 @refuses(Conflict)
 def create_older(fields: dict[str, Any]) -> Rule:
-    # Their gateway knows whether calls come in or go out. Ours are connectors, and calls come in.
+    # Their gateway knows whether calls come in or go out. Ours are connectors, which do both.
     return _create({"type": RuleType.INBOUND, **fields}, OLDER)
 
 

@@ -61,6 +61,16 @@ def statuses(call: dict) -> list[str]:
     return [rung["status"] for rung in call["timelog"]]
 
 
+def stays(bay: Patchbay, session_id: str) -> dict[str, list[bool]]:
+    """The participants of a session, and of each stay whether it goes on."""
+    status, session = bay.ask("GET", f"/v2/sessions/{session_id}")
+    assert status == 200
+    return {
+        each["participantId"]: [stay["end"] is None for stay in each["timelog"]]
+        for each in session["participants"]
+    }
+
+
 @pytest.mark.parametrize("reattach", ["on", "off"])
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_moved_caller_hears_the_other_room_on_the_same_socket(
@@ -95,6 +105,8 @@ def moves(bay: Patchbay, phone: Phone, here: str, there: str) -> None:
         bay.eventually(lambda: level(zoe.heard[-RATE * 3 // 10 :], 440) > -20)
         bay.eventually(lambda: level(ann.heard[-RATE * 3 // 10 :], 440) < -50)
         after = bay.call(before["callId"])
+        who, now = before["participantId"], stays(bay, after["sessionId"])
+        assert (now[who], stays(bay, before["sessionId"])[who]) == ([True], [False])
         session = zoe.wait_for("meeting-joined")["sessionId"]
     assert (after["sessionId"], after["status"]) == (session, "answered")
     assert statuses(after)[-2:] == ["switch-room-initiated", "switch-room-completed"]

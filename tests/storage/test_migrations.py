@@ -8,9 +8,11 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
+from service.model import Direction
 from service.storage import migrations
 from service.storage.calls import Calls
 from service.storage.database import Database
+from service.storage.steering import Steering
 
 CALL = """
 INSERT INTO calls (id, provider, provider_call_id, caller, callee, status, participant_id,
@@ -19,19 +21,43 @@ VALUES ('c1', 'twilio', 'CA1', '+14155550100', '+14155550199', 'answered', 'p1',
 """
 
 
-def test_a_call_from_before_there_were_rules_hides_nothing_and_tells_of_keys(
-    empty_url: str,
-) -> None:
-    database = Database(empty_url)
-    if empty_url.startswith("sqlite"):
-        Path(empty_url.removeprefix("sqlite:///")).parent.mkdir(parents=True)
+CALL_OF_A_RULE = CALL.replace("attempts)", "attempts, pin_tries, hides_number, dtmf)").replace(
+    "1, 0)", "1, 0, 0, false, true)"
+)
+
+
+def earlier(url: str, revision: str, row: str) -> Database:
+    """A database of an earlier revision with a row in it, after the migration."""
+    database = Database(url)
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True)
     config = Config()
     config.set_main_option("script_location", str(migrations.FOLDER).replace("%", "%%"))
     with database.write() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
-        connection.execute(text(CALL))
+        command.upgrade(config, revision)
+        connection.execute(text(row))
     database.migrate()
+    return database
+
+
+def test_a_call_from_before_there_were_rules_hides_nothing_and_tells_of_keys(
+    empty_url: str,
+) -> None:
+    database = earlier(empty_url, "0003", CALL)
     call = Calls(database).get("c1")
     assert (call.pin_tries, call.hides_number, call.dtmf) == (0, False, True)
+    database.close()
+
+
+def test_a_call_from_before_calls_were_placed_is_inbound_and_can_be_steered(
+    empty_url: str,
+) -> None:
+    database = earlier(empty_url, "0004", CALL_OF_A_RULE)
+    call = Calls(database).get("c1")
+    assert (call.direction, call.metadata, call.max_seconds) == (Direction.INBOUND, {}, None)
+    assert (call.transfer, call.is_moving) == (None, False)
+    assert Calls(database).page(direction=Direction.INBOUND).items == (call,)
+    moved = Steering(database).move("c1", "room-2", call.participant, 2)
+    assert (moved.room_id, moved.is_moving) == ("room-2", True)
     database.close()
