@@ -42,6 +42,8 @@ class TwilioControl(Control):
         "31922": "the media address is not wss://: PUBLIC_URL must begin with https://.",
         "31923": "the media address is not a URL that Twilio can read.",
         "31924": "a WebSocket frame broke the protocol: is something rewriting the connection?",
+        "31930": "the media socket was read too slowly, so that caller audio was dropped.",
+        "31931": "more than ten minutes of audio were waiting to be played, and were dropped.",
         "31951": "a message on the media socket was not one that Twilio reads.",
     }
 

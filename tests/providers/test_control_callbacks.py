@@ -149,6 +149,11 @@ def test_only_the_end_of_the_call_ends_it(
         ),
         (
             "twilio",
+            {"StreamEvent": "stream-error", "StreamError": "31930"},
+            "Twilio error 31930: the media socket was read too slowly",
+        ),
+        (
+            "twilio",
             {"StreamEvent": "stream-error", "StreamError": "something else"},
             "Twilio reports an error: something else",
         ),
