@@ -65,8 +65,8 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     api.register(app)
     cli.register(app)
     if settings.trust_proxy:
-        # The host stays what the proxy sends as Host: anybody may send X-Forwarded-Host. Flask
-        # documents this assignment, and its types do not know it.
+        # The host stays what the proxy sends as Host: anybody may send X-Forwarded-Host.
+        # Ignored: Flask documents this assignment, for which its types would need a property.
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=settings.trust_proxy, x_proto=settings.trust_proxy, x_host=0
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -47,7 +48,7 @@ CREDENTIALS = {
 
 
 @contextmanager
-def running(url: str, clock: FakeClock, folder: Path, **settings: object) -> Iterator[Flask]:
+def running(url: str, clock: FakeClock, folder: Path, **settings: Any) -> Iterator[Flask]:
     """The whole app, with a connector for each provider."""
     app = create_app(
         Settings(
@@ -55,7 +56,7 @@ def running(url: str, clock: FakeClock, folder: Path, **settings: object) -> Ite
             api_secret="secret" * 8,
             database_url=url,
             data_dir=folder,
-            **settings,  # type: ignore[arg-type]
+            **settings,
         ),
         clock,
     )

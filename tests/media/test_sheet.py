@@ -13,7 +13,7 @@ from service.media.peer import Peer
 from service.media.sheet import sheets
 from service.media.websocket import Opcode
 from service.model import EndReason
-from service.wire import FRAME_SAMPLES, Play
+from service.wire import FRAME_SAMPLES, Play, Started
 
 
 class FrameLine:
@@ -57,8 +57,9 @@ def test_each_leg_is_sent_what_its_wire_says(clock: FakeClock) -> None:
     legs: list[Leg] = []
     for caller, line in zip(party(), lines, strict=True):
         leg = exchange.open(caller.spec, line)
-        for event in leg.wire.receive(caller.start):
-            leg.start(event)  # type: ignore[arg-type]
+        [started] = leg.wire.receive(caller.start)
+        assert isinstance(started, Started)
+        leg.start(started)
         legs.append(leg)
     arranged = sheets(legs)
     rng = np.random.default_rng(4)

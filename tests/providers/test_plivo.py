@@ -100,7 +100,7 @@ class TestPlivo(ProviderContract):
         [token] = self.secrets["authToken"]
         return posted(url, form, signers.plivo_v3(token, "POST", url, form))
 
-    def signed_upgrade(self, url: str) -> Webhook:
+    def upgrade(self, url: str) -> Webhook:
         [token] = self.secrets["authToken"]
         dialled = "http" + url.removeprefix("wss")
         return Webhook(url=url, method="GET", headers=signers.plivo_v3(token, "GET", dialled))

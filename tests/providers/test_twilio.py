@@ -87,7 +87,7 @@ class TestTwilio(ProviderContract):
     def signed_hook(self, url: str, form: tuple[tuple[str, str], ...]) -> Webhook:
         return posted(url, form, signers.twilio("12345", url, form))
 
-    def signed_upgrade(self, url: str) -> Webhook:
+    def upgrade(self, url: str) -> Webhook:
         return Webhook(url=url, method="GET", headers=signers.twilio("12345", url))
 
     arrival = (VOICE, Arrival(CALL, "+14155550100", "+14155550199", False))
