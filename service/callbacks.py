@@ -35,6 +35,9 @@ class Callbacks:
     def status(self, connector: Connector, hook: Webhook) -> None:
         """Take note of a status callback. Raises ``RemoteError`` for one that names no call."""
         news = self._controls[connector.provider].news(hook)
+        if news == News(news.call_id, cause=news.cause):
+            # Most of them: a stream has begun, or ended, or the call goes on.
+            return
         call = self._reception.call_of(connector, hook, news.call_id)
         if call is None:
             return

@@ -407,9 +407,20 @@ def test_a_failure_of_ours_is_not_one_of_the_provider(
     with sqlite_database.write() as connection:
         connection.exec_driver_sql("ALTER TABLE calls RENAME TO elsewhere")
     for what in ("status", "dial"):
-        answer = hook(app, open_connector, what, data={"CallSid": "CA1"})
+        form = {"CallSid": "CA1", "CallStatus": "completed"}
+        answer = hook(app, open_connector, what, data=form)
         assert answer.status_code == 200
         assert "<Reject" in answer.text
+
+
+def test_a_callback_with_nothing_to_say_has_no_call_looked_up(
+    app: Flask, open_connector: Connector, sqlite_database: Database
+) -> None:
+    with sqlite_database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE calls RENAME TO elsewhere")
+    for fields in ({"CallStatus": "in-progress"}, {"StreamEvent": "stream-started"}):
+        answer = hook(app, open_connector, "status", data={"CallSid": "CA1", **fields})
+        assert answer.status_code == 204
 
 
 def test_a_placed_call_may_say_what_the_room_learns(
