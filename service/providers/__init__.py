@@ -26,7 +26,7 @@ def load() -> Mapping[str, Provider]:
 def controls() -> Mapping[str, Control]:
     """What each provider can be asked beside its webhooks, by the provider's name."""
     found = (getattr(module, "CONTROL", None) for module in _modules())
-    return {each.provider: each for each in found if isinstance(each, Control)}
+    return {each.provider.name: each for each in found if isinstance(each, Control)}
 
 
 def _modules() -> Iterator[ModuleType]:

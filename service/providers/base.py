@@ -156,6 +156,20 @@ class Provider(ABC):
 
         A call without a caller or a callee is still somebody waiting on a line.
         """
+        call_id = self.call_id(hook)
+        over = self.is_over(hook)
+        # Status callbacks of Twilio and Telnyx name their source; voice webhooks have none.
+        if over or hook.get("CallbackSource") is not None:
+            return Notice(call_id, over, self.cause(hook))
+        return Arrival(
+            call_id=call_id,
+            caller=e164(_printable(hook.get("From") or "")),
+            callee=e164(_printable(hook.get("To") or "")),
+            in_progress=self.tells_progress and hook.get("CallStatus") == "in-progress",
+        )
+
+    def call_id(self, hook: Webhook) -> str:
+        """Which call a request is about. Raises ``RemoteError`` where it names none."""
         call_id = hook.get(self.call_id_field)
         if call_id is None:
             raise RemoteError(f"{self.call_id_field} is missing.")
@@ -163,17 +177,11 @@ class Provider(ABC):
             raise RemoteError(
                 f"{self.call_id_field} must be 1 to {MAX_FIELD} printable characters."
             )
-        over = self.is_over(hook)
-        # Status callbacks of Twilio and Telnyx name their source; voice webhooks have none.
-        if over or hook.get("CallbackSource") is not None:
-            cause = hook.get(self.cause_field)
-            return Notice(call_id, over, _printable(cause) if cause else None)
-        return Arrival(
-            call_id=call_id,
-            caller=e164(_printable(hook.get("From") or "")),
-            callee=e164(_printable(hook.get("To") or "")),
-            in_progress=self.tells_progress and hook.get("CallStatus") == "in-progress",
-        )
+        return call_id
+
+    def cause(self, hook: Webhook) -> str | None:
+        """The provider's word for why a call has ended, if it says one."""
+        return _printable(hook.get(self.cause_field) or "") or None
 
     def is_over(self, hook: Webhook) -> bool:
         """Whether the webhook says that the call has ended."""

@@ -13,8 +13,7 @@ from enum import StrEnum
 from typing import ClassVar
 from xml.etree.ElementTree import Element, SubElement
 
-from service.errors import RemoteError
-from service.providers.base import MAX_FIELD, Markup, Webhook
+from service.providers.base import Markup, Provider, Webhook
 from service.rest import HttpRequest, HttpResponse
 
 Secrets = Mapping[str, str]
@@ -72,14 +71,17 @@ class News:
 
 
 class Control(ABC):
-    """One vendor. ``hang_up_needs`` and ``place_needs`` are names of credentials."""
+    """One vendor. ``hang_up_needs`` and ``place_needs`` are names of credentials.
 
-    provider: ClassVar[str]
+    ``shortest_call`` and ``longest_call`` are the limits, in seconds, that it can be told.
+    """
+
+    provider: ClassVar[Provider]
     title: ClassVar[str]
     hang_up_needs: ClassVar[tuple[str, ...]]
     place_needs: ClassVar[tuple[str, ...]]
-    call_id_field: ClassVar[str] = "CallSid"
-    cause_field: ClassVar[str] = "CallStatus"
+    shortest_call: ClassVar[int] = 1
+    longest_call: ClassVar[int] = 86_400
     dial_field: ClassVar[str] = "DialCallStatus"
     outcomes: ClassVar[Mapping[str, Outcome]] = {each.value: each for each in Outcome}
     troubles: ClassVar[Mapping[str, str]] = {}
@@ -128,15 +130,11 @@ class Control(ABC):
 
     def news(self, hook: Webhook) -> News:
         """Raises ``RemoteError`` where the callback names no call."""
-        call_id = hook.get(self.call_id_field)
-        if not call_id or len(call_id) > MAX_FIELD or not call_id.isprintable():
-            raise RemoteError(f"{self.call_id_field} is missing or not usable.")
-        cause = hook.get(self.cause_field)
         return News(
-            call_id=call_id,
+            call_id=self.provider.call_id(hook),
             is_ringing=hook.get("CallStatus") == "ringing",
             outcome=self.outcome(hook),
-            cause=printable(cause) if cause else None,
+            cause=self.provider.cause(hook),
             trouble=self.trouble(hook),
         )
 
@@ -162,7 +160,7 @@ class Control(ABC):
 
     def time_limit(self, seconds: int) -> int:
         """``seconds`` within what the provider allows as the length of a call."""
-        return seconds
+        return max(self.shortest_call, min(seconds, self.longest_call))
 
 
 def printable(words: str) -> str:

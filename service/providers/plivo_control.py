@@ -12,20 +12,17 @@ from urllib.parse import quote
 
 from service.providers.base import Webhook
 from service.providers.control import Control, Order, Outcome, Secrets
+from service.providers.plivo import PROVIDER
 from service.rest import HttpRequest, HttpResponse, basic, document
-
-LONGEST_CALL = 86_400
 
 FAILED_STREAM = frozenset({"failed", "droppedstream", "degradedstream"})
 """Plivo documents two sets of names for the events of a stream, in different spellings."""
 
 
 class PlivoControl(Control):
-    provider = "plivo"
+    provider = PROVIDER
     title = "Plivo"
     hang_up_needs = place_needs = ("authId", "authToken")
-    call_id_field = "CallUUID"
-    cause_field = "HangupCause"
     dial_field = "DialStatus"
     outcomes: ClassVar[Mapping[str, Outcome]] = {
         "completed": Outcome.COMPLETED,
@@ -93,19 +90,14 @@ class PlivoControl(Control):
         if hook.get("StreamID") is not None:
             event, reason = hook.get("Event") or "", hook.get("StatusReason") or ""
             failed = event.lower() in FAILED_STREAM or reason in self.troubles
-            return (
-                self.explained(reason if reason in self.troubles else "", reason or event)
-                if (failed)
-                else None
-            )
+            if not failed:
+                return None
+            return self.explained(reason if reason in self.troubles else "", reason or event)
         code = hook.get("HangupCauseCode") or ""
         return self.explained(code, "") if code in self.troubles else None
 
     def number(self, e164: str) -> str:
         return e164.removeprefix("+")
-
-    def time_limit(self, seconds: int) -> int:
-        return min(seconds, LONGEST_CALL)
 
 
 def _calls(secrets: Secrets, api: str) -> str:

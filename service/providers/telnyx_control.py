@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 from service.providers.base import Webhook
 from service.providers.control import Control, Order, Secrets
+from service.providers.telnyx import PROVIDER
 from service.rest import HttpRequest, HttpResponse, document, form
 
 EVENTS = "initiated ringing answered completed"
 
-SHORTEST_CALL, LONGEST_CALL = 60, 14_400
 
 ENDED_ALREADY = "90018"
 
@@ -28,7 +28,8 @@ class TelnyxControl(Control):
     since Telnyx documents that a TeXML CallSid is the call's control id.
     """
 
-    provider = "telnyx"
+    provider = PROVIDER
+    shortest_call, longest_call = 60, 14_400
     title = "Telnyx"
     hang_up_needs = ("apiKey",)
     place_needs = ("apiKey", "accountSid", "applicationId")
@@ -91,9 +92,6 @@ class TelnyxControl(Control):
             return None
         known = next((each for each in self.troubles if each in (code, words)), code)
         return self.explained(known, words)
-
-    def time_limit(self, seconds: int) -> int:
-        return max(SHORTEST_CALL, min(seconds, LONGEST_CALL))
 
 
 def _calls(secrets: Secrets, api: str) -> str:

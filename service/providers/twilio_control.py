@@ -13,18 +13,17 @@ from urllib.parse import quote
 
 from service.providers.base import Webhook
 from service.providers.control import Control, Order, Secrets
+from service.providers.twilio import PROVIDER
 from service.rest import HttpRequest, HttpResponse, basic, form
 
 EVENTS = ("initiated", "ringing", "answered", "completed")
-
-LONGEST_CALL = 86_400
 
 CODE = re.compile(r"\b(?:1[12]\d{3}|319\d{2})\b")
 """An error code in the text of a stream error, which has no field of its own for it."""
 
 
 class TwilioControl(Control):
-    provider = "twilio"
+    provider = PROVIDER
     title = "Twilio"
     hang_up_needs = place_needs = ("accountSid", "authToken")
 
@@ -83,9 +82,6 @@ class TwilioControl(Control):
             return None
         found = CODE.search(code) or CODE.search(words)
         return self.explained(found[0] if found else "", words)
-
-    def time_limit(self, seconds: int) -> int:
-        return min(seconds, LONGEST_CALL)
 
 
 def _calls(secrets: Secrets, api: str) -> str:

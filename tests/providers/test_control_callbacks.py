@@ -24,7 +24,7 @@ def canonical(xml: str) -> str:
 
 
 def news(name: str, **fields: str) -> News:
-    field = controls()[name].call_id_field
+    field = controls()[name].provider.call_id_field
     return controls()[name].news(Webhook((*{field: "c1", **fields}.items(),)))
 
 
@@ -200,7 +200,7 @@ def test_what_goes_well_is_no_trouble(name: str, fields: dict[str, str]) -> None
 @pytest.mark.parametrize("name", sorted(controls()))
 @pytest.mark.parametrize("call_id", [None, "", "x" * 257, "a\nb"])
 def test_a_callback_that_names_no_call_is_refused(name: str, call_id: str | None) -> None:
-    field = controls()[name].call_id_field
+    field = controls()[name].provider.call_id_field
     with pytest.raises(RemoteError, match=field):
         controls()[name].news(Webhook(() if call_id is None else ((field, call_id),)))
 

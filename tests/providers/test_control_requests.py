@@ -127,7 +127,7 @@ def hung_up(name: str, secrets: dict[str, str] | None = None) -> Sent:
 
 def test_every_provider_can_be_asked_for_something() -> None:
     assert controls().keys() == load().keys()
-    assert all(name == control.provider for name, control in controls().items())
+    assert all(name == control.provider.name for name, control in controls().items())
 
 
 def test_twilio_is_asked_to_dial_as_its_sdk_does() -> None:
