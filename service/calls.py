@@ -79,7 +79,7 @@ class Switchboard:
         if self.draining:
             raise Busy("This server is restarting; try again in a moment.")
         at = self.clock.now()
-        room = self.rooms.ensure(room_id, at)
+        room = self.room(Existing(room_id), participant.id, room_id)
         room.require(participant.id)
         call_id, ref = tokens.new_call_id(), tokens.new_ingest_ref()
         call = Call(
@@ -99,19 +99,28 @@ class Switchboard:
             expires_at=at + tokens.REF_SECONDS * 1000,
         )
         if not self.calls.admit(call, tokens.digest(ref), self.settings.max_calls):
-            raise Busy(f"All {self.settings.max_calls} calls are taken.")
+            raise self.full()
         return call, ref
 
-    def room(self, decision: Rule | Existing, caller: str, callee: str) -> Room:
-        """The room of a call as ``place`` finds it; one that does not exist is created."""
-        at = self.clock.now()
-        match place(decision, caller, callee, self.settings.api_secret):
-            case Existing(room_id):
-                return self.rooms.ensure(room_id, at)
-            case Named(custom_room_id):
-                return self.rooms.named(custom_room_id, at)
-            case Fresh():
-                return self.rooms.ensure(tokens.new_room_id(), at)
+    def room(
+        self, decision: Rule | Existing, caller: str, callee: str, *, is_admitted: bool = False
+    ) -> Room:
+        """The room of a call as ``place`` finds it; one that does not exist is created.
+
+        Raises ``Busy`` where that would be for a call that will not be admitted.
+        """
+        where = place(decision, caller, callee, self.settings.api_secret)
+        name = None if isinstance(where, Fresh) else where.name
+        if name is not None and (known := self.rooms.find(name)):
+            return known
+        if not is_admitted and self.calls.live() >= self.settings.max_calls:
+            raise self.full()
+        make = self.rooms.named if isinstance(where, Named) else self.rooms.ensure
+        return make(name or tokens.new_room_id(), self.clock.now())
+
+    def full(self) -> Busy:
+        """What is said where there is no room for another call."""
+        return Busy(f"All {self.settings.max_calls} calls are taken.")
 
     def claim(self, provider_name: str, ref: str) -> LegSpec:
         """What the engine needs to adopt the socket that was opened with this reference.
@@ -260,13 +269,10 @@ class Switchboard:
             )
         else:
             reason = report.reason or EndReason.CONNECTION_LOST
-            started = call.status is CallStatus.ANSWERED
-            broken = report.reason is EndReason.PROTOCOL_ERROR
-            failed = CallStatus.FAILED if broken else CallStatus.ABANDONED
             changed = bool(
                 self.calls.end(
                     report.call_id,
-                    CallStatus.ENDED if started else failed,
+                    endings.status(call, reason),
                     reason,
                     report.at,
                     leg_id=report.leg_id,

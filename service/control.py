@@ -166,7 +166,7 @@ class Control:
         call = self._new_call(wish, plan, room)
         room.require(call.participant.id)
         if not self._steering.place(call, self._settings.max_calls):
-            raise Busy(f"All {self._settings.max_calls} calls are taken.")
+            raise self._switchboard.full()
         hook = f"{base}/v2/hooks/{plan.connector.provider}/{plan.connector.webhook_key}"
         order = Order(
             caller=plan.caller,
@@ -174,10 +174,7 @@ class Control:
             answer_url=f"{hook}?{PLACED}={call.id}",
             status_url=f"{hook}/status?{PLACED}={call.id}",
             ring_seconds=wish.ring_seconds,
-            max_seconds=min(
-                wish.max_seconds or self._settings.max_call_seconds,
-                self._settings.max_call_seconds,
-            ),
+            max_seconds=self._settings.call_seconds(wish.max_seconds),
         )
         try:
             provider_call_id = self._switchboard.errands.place(plan.connector, order)

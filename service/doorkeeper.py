@@ -101,7 +101,7 @@ class Doorkeeper:
         return self._let_in(visit, call, rule)
 
     def _let_in(self, visit: Visit, call: Call, rule: Rule) -> Markup | None:
-        room = self._switchboard.room(rule, call.caller, call.callee)
+        room = self._switchboard.room(rule, call.caller, call.callee, is_admitted=True)
         barred = room.bars(call.participant.id)
         if barred:
             return self._close(visit, call, barred, "the room does not let the caller in")

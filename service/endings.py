@@ -9,6 +9,7 @@ UNANSWERED = {
     EndReason.NO_ANSWER: CallStatus.NOT_ANSWERED,
     EndReason.CALLEE_BUSY: CallStatus.REJECTED,
     EndReason.PROVIDER_FAILED: CallStatus.FAILED,
+    EndReason.PROTOCOL_ERROR: CallStatus.FAILED,
 }
 """What has become of a call that ends before anybody was in a room through it."""
 

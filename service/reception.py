@@ -14,7 +14,7 @@ from dataclasses import replace
 from service import routing, tokens
 from service.calls import Switchboard
 from service.doorkeeper import Doorkeeper
-from service.errors import Conflict, NotFound
+from service.errors import Busy, Conflict, NotFound
 from service.model import (
     Call,
     CallStatus,
@@ -144,8 +144,7 @@ class Reception:
 
     def _admit(self, visit: Visit) -> Markup:
         """Answer the first webhook of a call. Raises ``Conflict`` where it is not the first."""
-        # Before a room is made for it; that there really is room is for storage to say.
-        if self._switchboard.draining or self._calls.live() >= self._settings.max_calls:
+        if self._switchboard.draining:
             return self._turn_away(visit, EndReason.BUSY, None)
         caller, callee = visit.arrival.caller, visit.arrival.callee
         dialled, default = self._switchboard.rules.for_call(callee, visit.connector.default_rule_id)
@@ -167,7 +166,10 @@ class Reception:
 
         ``None`` where there is no room for more calls.
         """
-        room = self._switchboard.room(decision, call.caller, call.callee)
+        try:
+            room = self._switchboard.room(decision, call.caller, call.callee)
+        except Busy:
+            return None
         barred = room.bars(call.participant.id)
         if barred:
             rule = decision if isinstance(decision, Rule) else None
@@ -232,9 +234,7 @@ class Reception:
         """Connect the caller with the number of the transfer, for as long as the call may last."""
         transfer = call.transfer
         ours = call.callee if call.direction is Direction.INBOUND else call.caller
-        limit = min(
-            call.max_seconds or self._settings.max_call_seconds, self._settings.max_call_seconds
-        )
+        limit = self._settings.call_seconds(call.max_seconds)
         return self._controls[call.provider].dial(
             Dial(
                 number=transfer.number if transfer else "",

@@ -15,14 +15,14 @@ from service.tokens import pseudonym
 class Existing:
     """A room by its id or custom id; created where there is none."""
 
-    room_id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
     """The room of a custom id that is made from the call; created by its first call."""
 
-    custom_room_id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

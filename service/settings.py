@@ -49,6 +49,10 @@ class Settings:
         url: str = getattr(self, f"{provider}_api_url")
         return url
 
+    def call_seconds(self, wanted: int | None) -> int:
+        """How long a call may last for which that many seconds are wanted, if any are."""
+        return min(wanted or self.max_call_seconds, self.max_call_seconds)
+
     def media_base(self, region: str | None, public_base: str) -> str:
         """Where media sockets of a region are opened, without a trailing slash."""
         return self.regions.get(region or "", f"ws{public_base.removeprefix('http')}")

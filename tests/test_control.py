@@ -679,7 +679,8 @@ def test_placed_calls_count_towards_the_limit(agency: Office, api: ProviderApi) 
     for _ in range(3):
         place(agency, connector)
     with pytest.raises(Busy):
-        place(agency, connector)
+        place(agency, connector, room_id="never-seen-0001")
+    assert agency.switchboard.rooms.find("never-seen-0001") is None
     assert len(api.placed) == 3
     agency.switchboard.draining = True
     with pytest.raises(Busy, match="restarting"):

@@ -11,8 +11,8 @@ from races import at_once
 from records import a_connector, a_rule
 from switchboards import BASE, CALL_IDS, Desk, a_desk, events, media_url, ref_of, verbs
 
-from service.errors import NotFound, RemoteError
-from service.model import CallStatus, Connector, EndReason, LadderEvent
+from service.errors import Busy, NotFound, RemoteError
+from service.model import CallStatus, Connector, EndReason, LadderEvent, Participant
 from service.providers.base import Webhook
 from service.rules import NEW_ROOM, RoomPrefix
 from service.storage.database import Database
@@ -100,6 +100,26 @@ def test_calls_over_the_limit_hear_busy(desk: Desk, connector: Connector) -> Non
     assert response[0].get("reason") == "busy"
     call = desk.call(connector)
     assert (call.status, call.end_reason) == (CallStatus.REJECTED, EndReason.BUSY)
+
+
+def test_no_room_is_made_for_a_call_over_the_limit(desk: Desk, twilio: Connector) -> None:
+    for number in range(3):
+        desk.ring(twilio, CallSid=f"call-{number}")
+    before = desk.switchboard.rooms.page().total
+    places = (
+        replace(NEW_ROOM, prefix=RoomPrefix.SIP_NUMBER),
+        NEW_ROOM,
+        replace(a_rule().room, id="never-seen-0001"),
+    )
+    for number, place in enumerate(places):
+        callee = f"+1415555020{number}"
+        desk.switchboard.rules.add(a_rule(id=f"rule-{number}", numbers=(callee,), room=place))
+        response = desk.ring(twilio, CallSid=f"late-{number}", To=callee)
+        assert response[0].get("reason") == "busy"
+    assert desk.switchboard.rooms.page().total == before
+    with pytest.raises(Busy):
+        desk.switchboard.invite("never-seen-0002", Participant("p", "P"), None)
+    assert desk.switchboard.rooms.page().total == before
 
 
 def test_a_repeated_webhook_of_a_known_call_is_served_at_the_limit(

@@ -42,7 +42,7 @@ OUTBOUND = replace(DIALLED, name="outbound", type=RuleType.OUTBOUND)
 def test_the_first_of_number_rule_and_room_decides(
     dialled: Rule | None, default: Rule | None, has_room: bool, expected: object
 ) -> None:
-    connector = a_connector(default_room_id=ROOM.room_id if has_room else None)
+    connector = a_connector(default_room_id=ROOM.name if has_room else None)
     assert resolve(connector, CALLER, dialled, default) == expected
 
 
@@ -85,4 +85,4 @@ def test_a_hidden_number_has_a_stable_room_whose_name_gives_nothing_away() -> No
     assert found != place(rule, "+14155550101", CALLEE, "secret")
     assert found != place(rule, CALLER, CALLEE, "another secret")
     assert isinstance(found, Named)
-    assert "5550100" not in found.custom_room_id
+    assert "5550100" not in found.name

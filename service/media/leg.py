@@ -54,7 +54,8 @@ class Line(Protocol):
 class LegSpec:
     """What the engine needs to know of a claimed call before its socket speaks.
 
-    ``session_id`` is the session the call was in before its socket was lost, if it was in one.
+    ``session_id`` is the session the call was in before its socket was lost, if it was in one, or
+    else one of its room that waits for those who have lost theirs.
     ``ref`` and ``provider_call_id`` are what a phone's start message is compared with. ``dtmf``
     says whether the room is told of keys.
     """
