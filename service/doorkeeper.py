@@ -85,10 +85,9 @@ class Doorkeeper:
             visit.step(LadderEvent.WEBHOOK, visit.at),
             visit.step(LadderEvent.PIN, self._clock.now(), "the same question again"),
         )
-        asked = self._switchboard.calls.reissue(call.id, None, self._expiry(), steps)
-        if asked is None or not asked.awaits_pin:
+        if not self._pins.repeated(call.id, call.pin_tries, self._expiry(), steps):
             return None
-        return visit.ask(PROMPT, len(rule.room.pin), tries=asked.pin_tries)
+        return visit.ask(PROMPT, len(rule.room.pin), tries=call.pin_tries)
 
     def dismiss(self, visit: Visit) -> Markup:
         """The end for a caller who was asked: that one has been answered, and hears a sentence."""

@@ -62,9 +62,9 @@ class Calls(CallQueries):
             _insert(connection, call)
 
     def reissue(
-        self, call_id: str, ref_digest: str | None, expires_at: Millis, steps: Sequence[Step]
+        self, call_id: str, ref_digest: str, expires_at: Millis, steps: Sequence[Step]
     ) -> Call | None:
-        """Another answer for a live call whose provider asked again, and a reference if it has one.
+        """Another answer for a live call whose provider asked again, with another reference.
 
         Counts as an attempt. The steps get the status that the call has. ``None`` where the call
         is not live.
@@ -73,8 +73,7 @@ class Calls(CallQueries):
             call = live(connection, call_id)
             if call is None:
                 return None
-            if ref_digest is not None:
-                refs.issue(connection, ref_digest, call_id, expires_at)
+            refs.issue(connection, ref_digest, call_id, expires_at)
             waiting = call.status.is_waiting
             return advance(
                 connection,

@@ -49,6 +49,16 @@ class Pins:
             insert_steps(connection, [call_id], steps)
             return True
 
+    def repeated(self, call_id: str, tries: int, expires_at: Millis, steps: Sequence[Step]) -> bool:
+        """The caller is asked the same once more. Counts as an attempt."""
+        with self._database.write() as connection:
+            if not _advance(
+                connection, call_id, tries, expires_at=expires_at, attempts=calls.c.attempts + 1
+            ):
+                return False
+            insert_steps(connection, [call_id], steps)
+            return True
+
     def asked(self, call_id: str, tries: int, expires_at: Millis, step: Step) -> bool:
         """The caller did not know it, and is asked once more."""
         with self._database.write() as connection:

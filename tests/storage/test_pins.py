@@ -55,6 +55,16 @@ def test_a_wrong_pin_is_one_try_more(calls: Calls, pins: Pins, call: Call) -> No
     assert stored.steps[-1] == STEP
 
 
+def test_the_same_question_again_is_no_try_but_an_attempt(
+    calls: Calls, pins: Pins, call: Call
+) -> None:
+    assert pins.repeated(call.id, 2, 99_000, [STEP])
+    stored = calls.get(call.id)
+    assert (stored.status, stored.pin_tries) == (CallStatus.INCOMING, 2)
+    assert (stored.expires_at, stored.attempts) == (99_000, 4)
+    assert stored.steps[-1] == STEP
+
+
 def test_the_last_wrong_pin_rejects(calls: Calls, pins: Pins, call: Call) -> None:
     assert pins.rejected(call.id, 2, EndReason.NO_PIN, 2_000, STEP)
     stored = calls.get(call.id)
@@ -69,6 +79,7 @@ def test_an_answer_to_another_try_changes_nothing(
 ) -> None:
     assert not pins.verified(call.id, tries, "room", "ref", 99_000, [VERIFIED])
     assert not pins.asked(call.id, tries, 99_000, STEP)
+    assert not pins.repeated(call.id, tries, 99_000, [STEP])
     assert not pins.rejected(call.id, tries, EndReason.NO_PIN, 2_000, STEP)
     assert calls.get(call.id) == call
 
@@ -81,6 +92,7 @@ def test_a_call_that_is_not_asked_cannot_be_verified(
     calls.add(call)
     assert not pins.verified(call.id, 1, "room", "ref", 99_000, [VERIFIED])
     assert not pins.asked(call.id, 1, 99_000, STEP)
+    assert not pins.repeated(call.id, 1, 99_000, [STEP])
     assert not pins.rejected(call.id, 1, EndReason.NO_PIN, 2_000, STEP)
     assert calls.get(call.id) == call
 
@@ -95,10 +107,3 @@ def test_of_answers_to_one_try_that_come_at_once_one_counts(
 
     assert at_once(8, answer).count(True) == 1
     assert len(calls.get(call.id).steps) == len(call.steps) + 1
-
-
-def test_asking_again_without_a_reference_counts_as_an_attempt(calls: Calls, call: Call) -> None:
-    asked = calls.reissue(call.id, None, 99_000, [STEP])
-    assert asked == calls.get(call.id)
-    assert asked is not None
-    assert (asked.attempts, asked.pin_tries, asked.expires_at) == (4, 2, 99_000)
