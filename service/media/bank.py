@@ -171,6 +171,7 @@ class Bank:
     def _grow(self) -> None:
         size = len(self._kept)
         self._free.extend(range(2 * size + 62, size - 1, -1))
+        # Every array has a row for each leg: they grow together, and none can be forgotten.
         for name, column in list(vars(self).items()):
             if isinstance(column, np.ndarray):
                 more = np.zeros((size + 63, *column.shape[1:]), column.dtype)

@@ -41,23 +41,15 @@ def masked(message: bytes, mask: bytes = b"\x37\xfa\x21\x3d") -> bytes:
 def media(provider: str, stream: int, number: int, payload: str) -> bytes:
     """What each provider says of a frame, with all its counters."""
     match provider:
-        case "twilio":
+        case "twilio" | "telnyx":
+            names = ("sequenceNumber", "streamSid", f"MZ{stream:032d}")
+            if provider == "telnyx":
+                names = ("sequence_number", "stream_id", f"stream-{stream}")
+            sequence, stream_id, name = names
             document = {
                 "event": "media",
-                "sequenceNumber": str(number + 1),
-                "streamSid": f"MZ{stream:032d}",
-                "media": {
-                    "track": "inbound",
-                    "chunk": str(number),
-                    "timestamp": str(20 * number),
-                    "payload": payload,
-                },
-            }
-        case "telnyx":
-            document = {
-                "event": "media",
-                "sequence_number": str(number + 1),
-                "stream_id": f"stream-{stream}",
+                sequence: str(number + 1),
+                stream_id: name,
                 "media": {
                     "track": "inbound",
                     "chunk": str(number),
