@@ -103,6 +103,15 @@ def test_codec_and_faults_reach_the_call(server, run):
     assert result.exit_code == 1
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C works, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_hangs_up_and_still_reports(server, run):
     def interrupt(connection):
         for message in counterpart.incoming(connection):
