@@ -27,7 +27,7 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
         {
             "apiKey": "KEY0123",
             "accountSid": "6a9a-7976",
-            "applicationId": "42",
+            "applicationId": "1494404757140276705",
             "publicKey": PUBLIC,
         },
     ),
