@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from enum import StrEnum
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
 from typing import Any
@@ -53,6 +54,18 @@ MIGRATION = 7_300_001
 """Advisory lock (Postgres) of whoever migrates. Any number does that nobody else takes."""
 
 
+class Bell(StrEnum):
+    """What somebody waits for that others write down."""
+
+    OUTBOX = "outbox"
+    DISPATCHES = "dispatches"
+
+
+def ring(connection: Connection, bell: Bell) -> None:
+    """Have the bell rung when the transaction has been committed, and not where it is not."""
+    connection.info.setdefault("bells", set()).add(bell)
+
+
 class Database:
     """One database by URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``."""
 
@@ -64,6 +77,8 @@ class Database:
         # SQLite has one writer, and those who find it busy poll with growing pauses. Among the
         # threads of this process a lock is fairer: the worst wait of 16 falls to a sixth.
         self._writing = threading.Lock() if self._is_sqlite else nullcontext()
+        self.bells = {bell: threading.Event() for bell in Bell}
+        """Set when there may be something new: whoever waits clears it before looking."""
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -130,9 +145,12 @@ class Database:
     def _transaction(self, sqlite_begin: str) -> Iterator[Connection]:
         with self._engine().connect() as connection:
             connection.execution_options(sqlite_begin=sqlite_begin)
+            connection.info.pop("bells", None)
             try:
                 with connection.begin():
                     yield connection
+                for bell in connection.info.pop("bells", ()):
+                    self.bells[bell].set()
             except (DataError, UnicodeEncodeError):
                 # Postgres stores no NUL character in text, and nobody stores half a surrogate pair.
                 raise Invalid("A value holds a character that cannot be stored.") from None

@@ -91,6 +91,9 @@ calls = Table(
     Column("max_seconds", Integer),
     Column("transfer_number", String),
     Column("transfer_status", String),
+    # The agent that is to be sent into the room once this call is in it.
+    Column("agent_id", String),
+    Column("agent_metadata", Document),
     UniqueConstraint("connector_id", "provider_call_id"),
 )
 
@@ -194,4 +197,91 @@ rule_numbers = Table(
         sqlite_where=INBOUND_NUMBER,
         postgresql_where=INBOUND_NUMBER,
     ),
+)
+
+PENDING = text("status = 'pending'")
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("url", String, nullable=False),
+    Column("events", Document, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+)
+
+# The outbox: one event for one receiver, from the change it tells of until it has arrived.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    # A subscription's id, or "room:" and a room's.
+    Column("receiver", String, nullable=False),
+    Column("event", String, nullable=False),
+    Column("body", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("status", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # When it is tried next, and until when it is tried again; both only while it is pending.
+    Column("due_at", BigInteger),
+    Column("expires_at", BigInteger),
+    # Of the last attempt: when, the HTTP status of the answer, and what was wrong.
+    Column("tried_at", BigInteger),
+    Column("answer", Integer),
+    Column("error", String),
+    Index("ix_deliveries_receiver_status_seq", "receiver", "status", "seq"),
+    Index(
+        "ix_deliveries_pending",
+        "receiver",
+        "seq",
+        sqlite_where=PENDING,
+        postgresql_where=PENDING,
+    ),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    # PEM (PKCS #8), as the vault seals it.
+    Column("private_key", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("retired_at", BigInteger),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("url", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# One agent that is sent into one room, from the wish until it has left again or did not come.
+dispatches = Table(
+    "dispatches",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("agent_id", String, nullable=False),
+    # The call for which it is sent, where there is one.
+    Column("call_id", String, index=True),
+    Column("room_id", String, nullable=False),
+    Column("metadata", Document, nullable=False),
+    Column("status", String, nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    # When the next attempt is to be made, or the agent must have joined.
+    Column("due_at", BigInteger),
+    # The custom WebSocket's call, by the ticket that the agent was given last.
+    Column("ticket_id", String, index=True),
+    Column("detail", String),
+    Column("created_at", BigInteger, nullable=False),
 )

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from service.errors import Invalid, ServiceError, SettingsError
 from service.storage import migrations
 from service.storage.connectors import Connectors
-from service.storage.database import Database
+from service.storage.database import Bell, Database, ring
 from service.storage.tables import connectors, metadata
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def test_a_database_made_before_a_fork_is_used_after_it(sqlite_url: str) -> None
     script = """
 import os, sys
 from service.storage.connectors import Connectors
-from service.storage.database import Database
+from service.storage.database import Bell, Database, ring
 database = Database(sys.argv[1])
 child = os.fork()
 found = Connectors(database, "secret").all()
@@ -94,7 +94,7 @@ def test_migrate_again_keeps_what_is_stored(database: Database) -> None:
 def test_migrate_leaves_alembic_alone_when_there_is_nothing_to_do(sqlite_url: str) -> None:
     script = """
 import sys
-from service.storage.database import Database
+from service.storage.database import Bell, Database, ring
 Database(sys.argv[1]).migrate()
 print("alembic" in sys.modules)
 """
@@ -104,7 +104,7 @@ print("alembic" in sys.modules)
 def test_processes_that_migrate_at_once_all_succeed(empty_url: str) -> None:
     script = """
 import sys
-from service.storage.database import Database
+from service.storage.database import Bell, Database, ring
 database = Database(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -128,7 +128,7 @@ def test_migrate_waits_for_whoever_holds_the_lock_file(tmp_path: Path) -> None:
     path = tmp_path / "patchbay.db"
     script = """
 import sys
-from service.storage.database import Database
+from service.storage.database import Bell, Database, ring
 Database(sys.argv[1]).migrate()
 """
     with Path(f"{path}.lock").open("w") as lock:
@@ -306,3 +306,28 @@ def test_text_that_the_database_cannot_hold_is_invalid(
 def test_half_a_surrogate_pair_is_invalid_on_sqlite_too(sqlite_database: Database) -> None:
     with pytest.raises(Invalid, match="cannot be stored"):
         Connectors(sqlite_database, "secret").add(a_connector(name="\ud800"))
+
+
+def test_a_bell_rings_when_what_was_written_is_there_and_not_before(database: Database) -> None:
+    bell, other = database.bells[Bell.OUTBOX], database.bells[Bell.DISPATCHES]
+    bell.clear()
+    other.clear()
+    with database.write() as connection:
+        ring(connection, Bell.OUTBOX)
+        assert not bell.is_set()
+    assert bell.is_set()
+    assert not other.is_set()
+
+
+def test_no_bell_rings_for_what_was_rolled_back(database: Database) -> None:
+    def begin_and_fail() -> None:
+        with database.write() as connection:
+            ring(connection, Bell.OUTBOX)
+            raise LookupError
+
+    database.bells[Bell.OUTBOX].clear()
+    with pytest.raises(LookupError):
+        begin_and_fail()
+    with database.write():
+        pass
+    assert not database.bells[Bell.OUTBOX].is_set()

@@ -1,0 +1,1 @@
+"""Lifecycle webhooks on their way out: signed, sent, and sent again until they arrive."""
