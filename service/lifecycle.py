@@ -5,7 +5,13 @@ Pure. The names and members are VideoSDK's; an event's document is the ``data`` 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
+
+from service.model import Call, CallStatus, EndReason, Step
+from service.times import Millis, iso
 
 
 class CallEvent(StrEnum):
@@ -41,3 +47,144 @@ class RoomEvent(StrEnum):
     AGENT_STARTED = "agent-session-started"
     AGENT_STOPPED = "agent-session-stopped"
     AGENT_FAILED = "agent-session-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event and the call as it was then."""
+
+    event: CallEvent
+    call: Call
+
+
+OF_STEPS = {
+    CallStatus.RINGING: CallEvent.RINGING,
+    CallStatus.ANSWERED: CallEvent.ANSWERED,
+    CallStatus.MISSED: CallEvent.MISSED,
+    CallStatus.NOT_ANSWERED: CallEvent.MISSED,
+    CallStatus.ENDED: CallEvent.HANGUP,
+    CallStatus.REJECTED: CallEvent.HANGUP,
+    CallStatus.ABANDONED: CallEvent.HANGUP,
+    CallStatus.FAILED: CallEvent.HANGUP,
+    CallStatus.TRANSFER_INITIATED: CallEvent.TRANSFER_INITIATED,
+    CallStatus.TRANSFERRING: CallEvent.TRANSFERRING,
+    CallStatus.TRANSFERRED: CallEvent.TRANSFERRED,
+    CallStatus.TRANSFER_FAILED: CallEvent.TRANSFER_FAILED,
+    CallStatus.SWITCH_ROOM_INITIATED: CallEvent.SWITCH_ROOM_INITIATED,
+    CallStatus.SWITCH_ROOM_COMPLETED: CallEvent.SWITCH_ROOM_COMPLETED,
+    CallStatus.SWITCH_ROOM_FAILED: CallEvent.SWITCH_ROOM_FAILED,
+}
+"""What a status is told as when a call reaches it. ``verified`` is an update and no more."""
+
+
+def happenings(before: CallStatus | None, call: Call, new: Sequence[Step]) -> list[Happening]:
+    """What the last steps of a call tell, in their order. ``before`` is its status until then;
+    ``None`` where it is new.
+
+    Every call that has started ends with one ``call-hangup`` or ``call-missed``. A change of its
+    status is also a ``call-update``, for those who subscribe to nothing else.
+    """
+    told = []
+    status = before
+    known = len(call.steps) - len(new)
+    for number, step in enumerate(new, known + 1):
+        is_own = step.status.is_live or step.status.is_end
+        if status is None:
+            status = step.status
+            told.append(Happening(CallEvent.STARTED, _as_of(call, number, status)))
+            continue
+        if is_own and step.status is status:
+            continue
+        status = step.status if is_own else status
+        then = _as_of(call, number, status)
+        event = OF_STEPS.get(step.status)
+        if event is not None:
+            told.append(Happening(event, then))
+        if is_own:
+            told.append(Happening(CallEvent.UPDATE, then))
+    return told
+
+
+def _as_of(call: Call, number: int, status: CallStatus) -> Call:
+    """The call when it had climbed so many rungs of its ladder."""
+    if status.is_end:
+        return call
+    return replace(call, status=status, steps=call.steps[:number], ended_at=None, end_reason=None)
+
+
+def call_document(call: Call) -> dict[str, Any]:
+    """A call as the API answers it to whoever may see everything."""
+    transfer = call.transfer
+    return {
+        "id": call.id,
+        "callId": call.id,
+        "type": call.direction,
+        "provider": call.provider,
+        "transport": "websocket",
+        "gatewayId": None,
+        "ruleId": call.rule_id,
+        "roomId": call.room_id,
+        "sessionId": call.session_id,
+        "to": call.callee,
+        "from": call.caller,
+        "sipCallTo": call.callee,
+        "sipCallFrom": call.caller,
+        "status": call.status,
+        "metadata": call.metadata,
+        "start": iso(call.started_at),
+        "end": None if call.ended_at is None else iso(call.ended_at),
+        "timelog": [_rung(step) for step in call.steps],
+        "region": call.region,
+        "additionalDetails": None,
+        "endReason": call.end_reason,
+        "stats": call.stats,
+        "participantId": call.participant.id,
+        "connectorId": call.connector_id,
+        "transfer": transfer and {"to": transfer.number, "status": transfer.status},
+    }
+
+
+def _rung(step: Step) -> dict[str, Any]:
+    rung = {"status": step.status, "timestamp": iso(step.at), "event": step.event}
+    return rung if step.detail is None else {**rung, "detail": step.detail}
+
+
+def session_document(
+    room_id: str, session_id: str, start: Millis, end: Millis | None = None
+) -> dict[str, Any]:
+    """The ``data`` of ``session-started`` and, with an end, of ``session-ended``."""
+    document: dict[str, Any] = {
+        "sessionId": session_id,
+        "meetingId": room_id,
+        "start": _offset(start),
+    }
+    if end is not None:
+        document |= {"end": _offset(end), "error": None, "reason": "Meeting Ended."}
+    return document
+
+
+def participant_document(
+    room_id: str, session_id: str, participant_id: str, name: str, call_id: str
+) -> dict[str, Any]:
+    """The ``data`` of ``participant-joined``. ``callId`` is ours."""
+    return {
+        "meetingId": room_id,
+        "sessionId": session_id,
+        "participantId": participant_id,
+        "participantName": name,
+        "callId": call_id,
+    }
+
+
+def left_reason(reason: EndReason | None) -> str:
+    """Why a participant left, in VideoSDK's words; ``None`` where it went to another room."""
+    if reason in (None, EndReason.CALLER_HUNG_UP):
+        return "user-left"
+    if reason in (EndReason.CONNECTION_LOST, EndReason.PROTOCOL_ERROR):
+        return "connection-error"
+    return "UNKNOWN"
+
+
+def _offset(at: Millis) -> str:
+    """As VideoSDK's room webhooks write times: with ``+00:00`` where its API has a ``Z``."""
+    return f"{iso(at)[:-1]}+00:00"

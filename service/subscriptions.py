@@ -8,6 +8,9 @@ from enum import StrEnum
 from service.lifecycle import CallEvent
 from service.times import Millis
 
+DELIVERY_SECONDS = 86_400
+"""How long it is tried to deliver an event."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subscription:

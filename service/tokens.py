@@ -74,6 +74,10 @@ def new_rule_id() -> str:
     return "rr_" + _random(LOWER, 16)
 
 
+def new_delivery_id() -> str:
+    return "dl_" + _random(LOWER, 16)
+
+
 def new_session_id() -> str:
     return new_object_id()
 

@@ -19,6 +19,7 @@ from service.model import (
     Step,
     Transfer,
 )
+from service.storage.announcements import announce_call
 from service.storage.tables import calls, steps
 
 
@@ -64,6 +65,7 @@ def insert_call(connection: Connection, call: Call) -> None:
         )
     )
     insert_steps(connection, [call.id], call.steps)
+    announce_call(connection, None, call, call.steps)
 
 
 def insert_steps(connection: Connection, call_ids: Iterable[str], new: Sequence[Step]) -> None:
@@ -96,11 +98,13 @@ def live(connection: Connection, call_id: str) -> Call | None:
 
 
 def advance(connection: Connection, call: Call, steps: Sequence[Step], **changes: Any) -> Call:
-    """Write the changes and the steps; the call as it is now."""
+    """Write the changes, the steps and what they tell the world; the call as it is now."""
     if changes:
         connection.execute(update(calls).where(calls.c.id == call.id).values(**_columns(changes)))
     insert_steps(connection, [call.id], steps)
-    return replace(call, steps=(*call.steps, *steps), **changes)
+    now = replace(call, steps=(*call.steps, *steps), **changes)
+    announce_call(connection, call.status, now, steps)
+    return now
 
 
 def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:

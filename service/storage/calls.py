@@ -221,7 +221,7 @@ class Calls(CallQueries):
             call = live(connection, call_id)
             if call is None or leg_id not in (None, call.leg_id):
                 return None
-            presence.leave(connection, call_id, unfinished.last_seen(call, at))
+            presence.leave(connection, call_id, unfinished.last_seen(call, at), reason)
             end = Step(LadderEvent.END, at, status, reason.value if detail is None else detail)
             return advance(
                 connection,

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
 from service.model import CallStatus, EndReason, LadderEvent, Step
 from service.storage import refs
-from service.storage.call_rows import insert_steps
+from service.storage.announcements import announce_call
+from service.storage.call_rows import fetch, insert_steps
 from service.storage.database import Database
 from service.storage.tables import calls
 from service.times import Millis
@@ -46,7 +47,7 @@ class Pins:
             ):
                 return False
             refs.issue(connection, ref_digest, call_id, expires_at)
-            insert_steps(connection, [call_id], steps)
+            _climb(connection, call_id, steps)
             return True
 
     def repeated(self, call_id: str, tries: int, expires_at: Millis, steps: Sequence[Step]) -> bool:
@@ -87,7 +88,7 @@ class Pins:
             ):
                 return False
             end = Step(LadderEvent.END, at, CallStatus.REJECTED, reason)
-            insert_steps(connection, [call_id], [step, end])
+            _climb(connection, call_id, [step, end])
             return True
 
 
@@ -102,3 +103,10 @@ def _advance(connection: Connection, call_id: str, tries: int, **changes: Any) -
         .values(**changes)
     )
     return changed.rowcount > 0
+
+
+def _climb(connection: Connection, call_id: str, steps: Sequence[Step]) -> None:
+    """The last steps of a caller who was asked, who is not waiting to be let in any more."""
+    insert_steps(connection, [call_id], steps)
+    (call,) = fetch(connection, select(calls).where(calls.c.id == call_id))
+    announce_call(connection, CallStatus.INCOMING, call, steps)

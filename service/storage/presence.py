@@ -7,13 +7,20 @@ comes in here has locked the call; the sessions it touches are locked after it, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from service.model import Call
+from service.lifecycle import RoomEvent, left_reason, participant_document, session_document
+from service.model import Call, EndReason
 from service.rooms import AutoCloseType
+from service.storage.announcements import announce_room
 from service.storage.tables import rooms, sessions, stays
 from service.times import Millis
+
+Told: TypeAlias = tuple[RoomEvent, Mapping[str, Any]]
 
 
 def join(connection: Connection, call: Call, session_id: str, at: Millis) -> None:
@@ -32,13 +39,12 @@ def join(connection: Connection, call: Call, session_id: str, at: Millis) -> Non
         return
     if before is not None:
         for locked in sorted({before, session_id}):
-            _lock(connection, locked)
-        if before == session_id:
-            # The same call under another participant id, which the session outlives.
-            connection.execute(update(stays).where(*present).values(left_at=at))
-        else:
-            leave(connection, call.id, at)
-    _open(connection, call, session_id, at)
+            connection.execute(
+                select(sessions.c.id).where(sessions.c.id == locked).with_for_update()
+            )
+        # The session outlives the same call under another participant id.
+        leave(connection, call.id, at, goes_on=before == session_id)
+    is_new = _open(connection, call, session_id, at)
     connection.execute(
         insert(stays).values(
             session_id=session_id,
@@ -48,32 +54,56 @@ def join(connection: Connection, call: Call, session_id: str, at: Millis) -> Non
             joined_at=at,
         )
     )
+    room_id, who = call.room_id or "", call.participant
+    came = participant_document(room_id, session_id, who.id, who.name, call.id)
+    told: list[Told] = [(RoomEvent.PARTICIPANT_JOINED, came)]
+    if is_new:
+        started = session_document(room_id, session_id, at)
+        told.insert(0, (RoomEvent.SESSION_STARTED, started))
+    announce_room(connection, room_id, at, told)
 
 
-def leave(connection: Connection, call_id: str, at: Millis) -> None:
-    """The call is in no session any more. The last one to leave ends the session."""
-    session_id = connection.scalar(
+def leave(
+    connection: Connection,
+    call_id: str,
+    at: Millis,
+    reason: EndReason | None = None,
+    *,
+    goes_on: bool = False,
+) -> None:
+    """The call is in no session any more. The last one to leave ends the session, unless it
+    ``goes_on``. ``reason`` is why the call ended, where it did.
+    """
+    left = connection.execute(
         update(stays)
         .where(stays.c.call_id == call_id, stays.c.left_at.is_(None))
         .values(left_at=at)
-        .returning(stays.c.session_id)
-    )
-    if session_id is None:
+        .returning(stays.c.session_id, stays.c.participant_id, stays.c.participant_name)
+    ).one_or_none()
+    if left is None:
         return
+    session_id = left.session_id
     # Two that leave at once would each see the other one still there.
-    _lock(connection, session_id)
+    room_id, started_at = _lock(connection, session_id)
+    went = participant_document(
+        room_id, session_id, left.participant_id, left.participant_name, call_id
+    )
+    told: list[Told] = [(RoomEvent.PARTICIPANT_LEFT, {**went, "reason": left_reason(reason)})]
     still_there = select(stays.c.seq).where(
         stays.c.session_id == session_id, stays.c.left_at.is_(None)
     )
-    if connection.execute(still_there.limit(1)).first() is None:
-        _end(connection, session_id, at)
+    if not goes_on and connection.execute(still_there.limit(1)).first() is None:
+        ended_at = _end(connection, session_id, room_id, at)
+        document = session_document(room_id, session_id, started_at, ended_at)
+        told.append((RoomEvent.SESSION_ENDED, document))
+    announce_room(connection, room_id, at, told)
 
 
-def _open(connection: Connection, call: Call, session_id: str, at: Millis) -> None:
-    """Let the session go on, or begin it, and lock it either way."""
+def _open(connection: Connection, call: Call, session_id: str, at: Millis) -> bool:
+    """Let the session go on, or begin it, and lock it either way. Whether it is new."""
     go_on = update(sessions).where(sessions.c.id == session_id).values(ended_at=None)
     if connection.execute(go_on).rowcount:
-        return
+        return False
     fence = select(rooms.c.geo_fence).where(rooms.c.id == call.room_id).scalar_subquery()
     try:
         with connection.begin_nested():
@@ -88,16 +118,19 @@ def _open(connection: Connection, call: Call, session_id: str, at: Millis) -> No
     except IntegrityError:
         # Somebody else has begun it meanwhile.
         connection.execute(go_on)
+        return False
+    return True
 
 
-def _end(connection: Connection, session_id: str, at: Millis) -> None:
+def _end(connection: Connection, session_id: str, room_id: str, at: Millis) -> Millis:
+    """When the session ended: when the last one left it, who may have been seen before ``at``."""
     last = select(func.max(stays.c.left_at)).where(stays.c.session_id == session_id)
-    room_id = connection.scalar(
+    ended_at: Millis = connection.execute(
         update(sessions)
         .where(sessions.c.id == session_id)
         .values(ended_at=last.scalar_subquery())
-        .returning(sessions.c.room_id)
-    )
+        .returning(sessions.c.ended_at)
+    ).scalar_one()
     # Such a room has had its one session.
     connection.execute(
         update(rooms)
@@ -108,7 +141,11 @@ def _end(connection: Connection, session_id: str, at: Millis) -> None:
         )
         .values(disabled=True, updated_at=at)
     )
+    return ended_at
 
 
-def _lock(connection: Connection, session_id: str) -> None:
-    connection.execute(select(sessions.c.id).where(sessions.c.id == session_id).with_for_update())
+def _lock(connection: Connection, session_id: str) -> tuple[str, Millis]:
+    """The session's room and when it began; nobody else changes it until the transaction ends."""
+    locked = select(sessions.c.room_id, sessions.c.started_at).where(sessions.c.id == session_id)
+    room_id, started_at = connection.execute(locked.with_for_update()).one()
+    return room_id, started_at
