@@ -20,6 +20,7 @@ from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.signing_keys import SigningKeys
+from service.storage.subscriptions import Subscriptions
 from service.times import Clock, SystemClock
 
 
@@ -51,6 +52,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         signing_keys=SigningKeys(
             database, clock, settings.api_secret, settings.webhook_private_key
         ),
+        subscriptions=Subscriptions(database),
     )
 
     def begin() -> None:
