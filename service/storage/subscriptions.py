@@ -14,7 +14,7 @@ from service.errors import NotFound
 from service.lifecycle import CallEvent
 from service.model import Page
 from service.storage.database import Database
-from service.storage.tables import deliveries, subscriptions
+from service.storage.tables import PENDING, deliveries, subscriptions
 from service.subscriptions import DeliveryStatus, Subscription
 from service.times import Millis
 
@@ -98,10 +98,7 @@ class Subscriptions:
                 raise NotFound(NOT_FOUND)
             connection.execute(
                 update(deliveries)
-                .where(
-                    deliveries.c.receiver == subscription_id,
-                    deliveries.c.status == DeliveryStatus.PENDING,
-                )
+                .where(PENDING, deliveries.c.receiver == subscription_id)
                 .values(status=DeliveryStatus.DEAD, due_at=None, expires_at=None, error=GONE)
             )
 
