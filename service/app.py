@@ -19,6 +19,9 @@ from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.outbox import Outbox
+from service.storage.signing_keys import SigningKeys
+from service.storage.subscriptions import Subscriptions
 from service.times import Clock, SystemClock
 
 
@@ -47,6 +50,11 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         control=Control(switchboard),
         engine=engine,
         ledger=ledger,
+        outbox=Outbox(database),
+        signing_keys=SigningKeys(
+            database, clock, settings.api_secret, settings.webhook_private_key
+        ),
+        subscriptions=Subscriptions(database),
     )
 
     def begin() -> None:

@@ -188,3 +188,14 @@ def left_reason(reason: EndReason | None) -> str:
 def _offset(at: Millis) -> str:
     """As VideoSDK's room webhooks write times: with ``+00:00`` where its API has a ``Z``."""
     return f"{iso(at)[:-1]}+00:00"
+
+
+def matches(patterns: Sequence[str], event: str) -> bool:
+    """Whether one of ``patterns`` is the event's name, or its beginning and an asterisk.
+
+    An asterisk anywhere else stands for itself, so that no name of an event has it.
+    """
+    return any(
+        event.startswith(pattern[:-1]) if pattern.endswith("*") else event == pattern
+        for pattern in patterns
+    )

@@ -13,15 +13,18 @@ from service.api import (
     calls,
     connectors,
     cors,
+    deliveries,
     errors,
     health,
     hooks,
     ingest,
+    keys,
     openapi,
     rooms,
     routing_rules,
     sessions,
     sockets,
+    subscriptions,
     trace,
 )
 from service.api.auth import (
@@ -30,7 +33,7 @@ from service.api.auth import (
     require_room_token,
     require_token,
 )
-from service.api.requests import MAX_BODY, Identifier, Name
+from service.api.requests import MAX_BODY, Identifier, Name, RoomName
 
 GUARDED = (
     (connectors.connectors, require_account),
@@ -40,6 +43,10 @@ GUARDED = (
     (calls.calls, require_token),
     (routing_rules.rules, require_account),
     (routing_rules.older, require_account),
+    (subscriptions.subscriptions, require_account),
+    (deliveries.deliveries, require_account),
+    (deliveries.room_deliveries, require_room_token),
+    (keys.keys, require_nothing),
     (hooks.hooks, hooks.require_signature),
     (sockets.sockets, sockets.require_reference),
     (health.health, require_nothing),
@@ -54,8 +61,8 @@ for _blueprint, _guard in GUARDED:
 def register(app: Flask) -> None:
     """Register the room with ``app``.
 
-    Expects ``app.extensions["patchbay"]`` (the ``Switchboard``) and ``app.config["PROVIDERS"]``
-    (the names of the providers on offer) by the first request.
+    Expects what ``app`` puts into ``app.extensions``, by the names that its modules read there, and
+    ``app.config["PROVIDERS"]`` (the names of the providers on offer) by the first request.
     """
     app.json = answers.OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -64,6 +71,7 @@ def register(app: Flask) -> None:
     # http behind a proxy that is not trusted: with the token, or the webhook key in the path.
     app.url_map.merge_slashes = False
     app.url_map.converters["name"] = Name
+    app.url_map.converters["room"] = RoomName
     trace.register(app)
     cors.register(app)
     errors.register(app)

@@ -200,6 +200,7 @@ rule_numbers = Table(
 )
 
 PENDING = text("status = 'pending'")
+FINISHED = text("status <> 'pending'")
 
 subscriptions = Table(
     "subscriptions",
@@ -233,13 +234,21 @@ deliveries = Table(
     Column("tried_at", BigInteger),
     Column("answer", Integer),
     Column("error", String),
-    Index("ix_deliveries_receiver_status_seq", "receiver", "status", "seq"),
+    # A row is in one of the two. Queries spell the conditions like this, or no database sees that
+    # an index has them.
     Index(
         "ix_deliveries_pending",
         "receiver",
         "seq",
         sqlite_where=PENDING,
         postgresql_where=PENDING,
+    ),
+    Index(
+        "ix_deliveries_finished",
+        "receiver",
+        "seq",
+        sqlite_where=FINISHED,
+        postgresql_where=FINISHED,
     ),
 )
 
@@ -248,8 +257,10 @@ signing_keys = Table(
     metadata,
     Column("seq", RowNumber, primary_key=True),
     Column("id", String, nullable=False, unique=True),
-    # PEM (PKCS #8), as the vault seals it.
-    Column("private_key", String, nullable=False),
+    # PEM (SPKI).
+    Column("public_key", String, nullable=False),
+    # PEM (PKCS #8), as the vault seals it; not of a key that was given by a setting, or is retired.
+    Column("private_key", String),
     Column("created_at", BigInteger, nullable=False),
     Column("retired_at", BigInteger),
 )

@@ -23,6 +23,9 @@ from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.outbox import Outbox
+from service.storage.signing_keys import SigningKeys
+from service.storage.subscriptions import Subscriptions
 
 API_KEY = "test-key"
 API_SECRET = "test-secret-as-long-as-hs512-recommends-" + "x" * 24
@@ -86,6 +89,9 @@ def build(
         callbacks=Callbacks(switchboard, reception, providers),
         control=Control(switchboard),
         engine=engine,
+        outbox=Outbox(database),
+        signing_keys=SigningKeys(database, clock, API_SECRET, None),
+        subscriptions=Subscriptions(database),
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.
     app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")

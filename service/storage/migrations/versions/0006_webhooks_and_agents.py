@@ -42,21 +42,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name="pk_deliveries"),
         sa.UniqueConstraint("id", name="uq_deliveries_id"),
     )
-    op.create_index(
-        "ix_deliveries_receiver_status_seq", "deliveries", ["receiver", "status", "seq"]
-    )
-    op.create_index(
-        "ix_deliveries_pending",
-        "deliveries",
-        ["receiver", "seq"],
-        sqlite_where=sa.text("status = 'pending'"),
-        postgresql_where=sa.text("status = 'pending'"),
-    )
+    for name, condition in (("pending", "status = 'pending'"), ("finished", "status <> 'pending'")):
+        op.create_index(
+            f"ix_deliveries_{name}",
+            "deliveries",
+            ["receiver", "seq"],
+            sqlite_where=sa.text(condition),
+            postgresql_where=sa.text(condition),
+        )
     op.create_table(
         "signing_keys",
         sa.Column("seq", RowNumber, nullable=False),
         sa.Column("id", sa.String, nullable=False),
-        sa.Column("private_key", sa.String, nullable=False),
+        sa.Column("public_key", sa.String, nullable=False),
+        sa.Column("private_key", sa.String),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("retired_at", sa.BigInteger),
         sa.PrimaryKeyConstraint("seq", name="pk_signing_keys"),
