@@ -19,6 +19,8 @@ from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.signing_keys import SigningKeys
+from service.storage.subscriptions import Subscriptions
 from service.times import Clock, SystemClock
 
 
@@ -47,6 +49,10 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         control=Control(switchboard),
         engine=engine,
         ledger=ledger,
+        signing_keys=SigningKeys(
+            database, clock, settings.api_secret, settings.webhook_private_key
+        ),
+        subscriptions=Subscriptions(database),
     )
 
     def begin() -> None:

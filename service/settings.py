@@ -7,12 +7,14 @@ that names the variable. An empty value counts as not set.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from service.errors import SettingsError
+from service.keypairs import MIN_BITS, KeyPair
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
@@ -40,6 +42,7 @@ class Settings:
     log_format: str = "text"
     trust_proxy: int = 0
     webhook_allow_private: bool = False
+    webhook_private_key: str | None = field(default=None, repr=False)
     twilio_api_url: str = TWILIO_API
     plivo_api_url: str = PLIVO_API
     telnyx_api_url: str = TELNYX_API
@@ -78,6 +81,7 @@ class Settings:
             log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS),
             trust_proxy=_integer(env, "TRUST_PROXY", 0, 0, 10),
             webhook_allow_private=_switch(env, "WEBHOOK_ALLOW_PRIVATE", "off"),
+            webhook_private_key=_private_key(env, "WEBHOOK_PRIVATE_KEY"),
             twilio_api_url=_api(env, "TWILIO_API_URL", TWILIO_API),
             plivo_api_url=_api(env, "PLIVO_API_URL", PLIVO_API),
             telnyx_api_url=_api(env, "TELNYX_API_URL", TELNYX_API),
@@ -149,6 +153,25 @@ def _regions(env: Mapping[str, str], name: str) -> Mapping[str, str]:
             )
         regions[region.strip()] = url
     return regions
+
+
+def _private_key(env: Mapping[str, str], name: str) -> str | None:
+    """PEM; hosts that take one line only are given ``\\n`` for its newlines, or its base64."""
+    text = env.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        if "-----BEGIN" not in text:
+            text = b64decode("".join(text.split()), validate=True).decode("ascii")
+        pem = text.replace("\\r", "").replace("\\n", "\n")
+        KeyPair.read(pem)
+    except ValueError:
+        # The value is not quoted, and neither is what was wrong with it.
+        raise SettingsError(
+            f"{name} must be an RSA private key of at least {MIN_BITS} bits in PEM, without a "
+            "password."
+        ) from None
+    return pem
 
 
 def _scheme(text: str) -> str | None:

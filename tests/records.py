@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from service.lifecycle import CallEvent
 from service.model import Call, CallStatus, Connector, LadderEvent, Participant, Step
 from service.rules import RoomType, Rule, RuleRoom, RuleType
-from service.tokens import new_call_id, new_connector_id, new_rule_id, new_webhook_key
+from service.subscriptions import Subscription
+from service.tokens import (
+    new_call_id,
+    new_connector_id,
+    new_rule_id,
+    new_subscription_id,
+    new_webhook_key,
+)
 
 
 def a_connector(**changes: Any) -> Connector:
@@ -40,6 +48,18 @@ def a_rule(**changes: Any) -> Rule:
         updated_at=1_000,
     )
     return replace(rule, **changes)
+
+
+def a_subscription(**changes: Any) -> Subscription:
+    """To calls that begin and end."""
+    subscription = Subscription(
+        id=new_subscription_id(),
+        url="https://example.com/calls",
+        events=(CallEvent.STARTED, CallEvent.HANGUP),
+        created_at=1_000,
+        updated_at=1_000,
+    )
+    return replace(subscription, **changes)
 
 
 def a_call(**changes: Any) -> Call:

@@ -120,7 +120,7 @@ def test_a_token_for_joining_rooms_only_is_403(
 
 def test_every_address_without_a_secret_of_its_own_asks_for_a_token(app: Flask) -> None:
     client = app.test_client()
-    open_on_purpose = {"health", "hooks", "openapi", "sockets"}
+    open_on_purpose = {"health", "hooks", "keys", "openapi", "sockets"}
     rules = [
         rule
         for rule in app.url_map.iter_rules()
@@ -156,6 +156,12 @@ def test_a_bad_body_says_nothing_to_those_without_a_token(app: Flask) -> None:
         ("DELETE", "/v2/sip/routing-rule/rr_1"),
         ("POST", "/v2/sip/routing-rules"),
         ("PUT", "/v2/sip/routing-rules/rr_1"),
+        ("POST", "/v2/sip/webhooks"),
+        ("GET", "/v2/sip/webhooks"),
+        ("GET", "/v2/sip/webhooks/wh_1"),
+        ("PUT", "/v2/sip/webhooks/wh_1"),
+        ("PATCH", "/v2/sip/webhooks/wh_1"),
+        ("DELETE", "/v2/sip/webhooks/wh_1"),
     ],
 )
 def test_what_is_the_whole_account_s_is_out_of_reach_of_a_narrow_token(
