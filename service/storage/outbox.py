@@ -96,18 +96,15 @@ class Outbox:
             return url
 
     def delivered(self, delivery_id: str, at: Millis, answer: int) -> None:
-        self._tried(
-            delivery_id, at, answer, status=DeliveryStatus.DELIVERED, due_at=None, expires_at=None
-        )
+        done = {"status": DeliveryStatus.DELIVERED, "due_at": None, "expires_at": None}
+        self._tried(delivery_id, at, answer, error=None, **done)
 
     def failed(
         self, delivery_id: str, at: Millis, answer: int | None, error: str, due_at: Millis | None
     ) -> None:
-        """It is tried again at ``due_at``, or is dead."""
-        if due_at is not None:
-            self._tried(delivery_id, at, answer, error=error, due_at=due_at)
-        else:
-            self._tried(delivery_id, at, answer, error=error, **_dead())
+        """It is tried again at ``due_at``, or is dead; so it stays where it has died meanwhile."""
+        changes = _dead() if due_at is None else {"due_at": due_at}
+        self._tried(delivery_id, at, answer, PENDING, error=error, **changes)
 
     def bury(self, receiver: str, at: Millis, error: str) -> int:
         """Everything pending of a receiver that is gone becomes dead; how much that was."""
@@ -182,20 +179,14 @@ class Outbox:
         delivery_id: str,
         at: Millis,
         answer: int | None,
-        error: str | None = None,
+        *conditions: TextClause,
         **changes: Any,
     ) -> None:
         with self._database.write() as connection:
             connection.execute(
                 update(deliveries)
-                .where(deliveries.c.id == delivery_id)
-                .values(
-                    attempts=deliveries.c.attempts + 1,
-                    tried_at=at,
-                    answer=answer,
-                    error=error,
-                    **changes,
-                )
+                .where(deliveries.c.id == delivery_id, *conditions)
+                .values(attempts=deliveries.c.attempts + 1, tried_at=at, answer=answer, **changes)
             )
 
     def _give_up(
