@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, TextClause, delete, func, select, update
+from sqlalchemy import Connection, RowMapping, Select, TextClause, delete, func, select, update
 
 from service.errors import NotFound
 from service.storage.database import Bell, Database, ring
@@ -29,6 +29,34 @@ PIECE = 500
 DAY = 24 * 60 * 60 * 1000
 
 
+def _waiting() -> Select[tuple[str, Millis]]:
+    """The receivers with something pending, and when the oldest of it is due.
+
+    One step along the index per receiver: one of them may have a day's events pending.
+    """
+    first = select(func.min(deliveries.c.receiver).label("receiver")).where(PENDING)
+    receivers = first.cte("receivers", recursive=True)
+    later = select(func.min(deliveries.c.receiver)).where(
+        PENDING, deliveries.c.receiver > receivers.c.receiver
+    )
+    receivers = receivers.union_all(
+        select(later.scalar_subquery()).where(receivers.c.receiver.is_not(None))
+    )
+    oldest = (
+        select(deliveries.c.due_at)
+        .where(PENDING, deliveries.c.receiver == receivers.c.receiver)
+        .order_by(deliveries.c.seq)
+        .limit(1)
+    )
+    return select(receivers.c.receiver, oldest.scalar_subquery().label("due_at")).where(
+        receivers.c.receiver.is_not(None)
+    )
+
+
+WAITING = _waiting()
+"""Made once, which takes longer than to execute it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A receiver with something pending, and when the oldest of it is due."""
@@ -44,29 +72,9 @@ class Outbox:
         self._database = database
 
     def waiting(self) -> tuple[Waiting, ...]:
-        """Everybody for whom something is pending.
-
-        One step along the index per receiver: one of them may have a day's events pending.
-        """
-        first = select(func.min(deliveries.c.receiver).label("receiver")).where(PENDING)
-        receivers = first.cte("receivers", recursive=True)
-        later = select(func.min(deliveries.c.receiver)).where(
-            PENDING, deliveries.c.receiver > receivers.c.receiver
-        )
-        receivers = receivers.union_all(
-            select(later.scalar_subquery()).where(receivers.c.receiver.is_not(None))
-        )
-        oldest = (
-            select(deliveries.c.due_at)
-            .where(PENDING, deliveries.c.receiver == receivers.c.receiver)
-            .order_by(deliveries.c.seq)
-            .limit(1)
-        )
-        wanted = select(receivers.c.receiver, oldest.scalar_subquery().label("due_at")).where(
-            receivers.c.receiver.is_not(None)
-        )
+        """Everybody for whom something is pending."""
         with self._database.read() as connection:
-            rows = connection.execute(wanted).all()
+            rows = connection.execute(WAITING).all()
         return tuple(Waiting(row.receiver, row.due_at) for row in rows)
 
     def pending(self, receiver: str, limit: int) -> tuple[Delivery, ...]:
