@@ -13,6 +13,7 @@ from service.api import (
     calls,
     connectors,
     cors,
+    deliveries,
     errors,
     health,
     hooks,
@@ -32,7 +33,7 @@ from service.api.auth import (
     require_room_token,
     require_token,
 )
-from service.api.requests import MAX_BODY, Identifier, Name
+from service.api.requests import MAX_BODY, Identifier, Name, RoomName
 
 GUARDED = (
     (connectors.connectors, require_account),
@@ -43,6 +44,8 @@ GUARDED = (
     (routing_rules.rules, require_account),
     (routing_rules.older, require_account),
     (subscriptions.subscriptions, require_account),
+    (deliveries.deliveries, require_account),
+    (deliveries.room_deliveries, require_room_token),
     (keys.keys, require_nothing),
     (hooks.hooks, hooks.require_signature),
     (sockets.sockets, sockets.require_reference),
@@ -68,6 +71,7 @@ def register(app: Flask) -> None:
     # http behind a proxy that is not trusted: with the token, or the webhook key in the path.
     app.url_map.merge_slashes = False
     app.url_map.converters["name"] = Name
+    app.url_map.converters["room"] = RoomName
     trace.register(app)
     cors.register(app)
     errors.register(app)

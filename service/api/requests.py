@@ -41,6 +41,12 @@ class Name(BaseConverter):
     part_isolating = False
 
 
+class RoomName(Name):
+    """A name of a room at whose end nothing follows: what is below a room's address is no name."""
+
+    regex = rf"(?!.*/webhook/deliveries(?:/|$)){Name.regex}"
+
+
 def switchboard() -> Switchboard:
     return cast("Switchboard", current_app.extensions["patchbay"])
 

@@ -87,7 +87,7 @@ def index(wanted: dict[str, Any]) -> Page[Room]:
     return switchboard().rooms.page(room_id=granted().room_id, **wanted)
 
 
-@rooms.get("/<name:room_id>")
+@rooms.get("/<room:room_id>")
 @answer(RoomData(), envelope=False)
 def get(room_id: str) -> Room:
     """A room by any of its names."""
@@ -124,7 +124,7 @@ def deactivate(fields: dict[str, Any]) -> Room:
     return attendance.deactivate(switchboard(), room)
 
 
-@rooms.post("/<name:room_id>")
+@rooms.post("/<room:room_id>")
 @answer(RoomData(), envelope=False)
 @body(RoomState())
 def update(fields: dict[str, Any], room_id: str) -> Room:

@@ -23,6 +23,7 @@ from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.outbox import Outbox
 from service.storage.signing_keys import SigningKeys
 from service.storage.subscriptions import Subscriptions
 
@@ -88,6 +89,7 @@ def build(
         callbacks=Callbacks(switchboard, reception, providers),
         control=Control(switchboard),
         engine=engine,
+        outbox=Outbox(database),
         signing_keys=SigningKeys(database, clock, API_SECRET, None),
         subscriptions=Subscriptions(database),
     )

@@ -162,6 +162,8 @@ def test_a_bad_body_says_nothing_to_those_without_a_token(app: Flask) -> None:
         ("PUT", "/v2/sip/webhooks/wh_1"),
         ("PATCH", "/v2/sip/webhooks/wh_1"),
         ("DELETE", "/v2/sip/webhooks/wh_1"),
+        ("GET", "/v2/sip/webhooks/wh_1/deliveries"),
+        ("POST", "/v2/sip/webhooks/wh_1/deliveries/d1/redeliver"),
     ],
 )
 def test_what_is_the_whole_account_s_is_out_of_reach_of_a_narrow_token(

@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from deliveries import a_delivery, write
 from records import a_subscription
-from sqlalchemy import insert, select
 
 from service.errors import NotFound
 from service.lifecycle import CallEvent
 from service.storage.database import Database
+from service.storage.outbox import Outbox
 from service.storage.subscriptions import Subscriptions
-from service.storage.tables import deliveries
-from service.subscriptions import Subscription
+from service.subscriptions import DeliveryStatus, Subscription
 
 
 @pytest.fixture
@@ -27,25 +27,6 @@ def added(store: Subscriptions, *urls: str) -> list[Subscription]:
     for subscription in subscriptions:
         store.add(subscription)
     return subscriptions
-
-
-def deliver(database: Database, delivery_id: str, receiver: str, **columns: Any) -> None:
-    """Write a delivery that is pending, unless told otherwise."""
-    pending = {"status": "pending", "attempts": 1, "due_at": 2_000, "expires_at": 9_000}
-    with database.write() as connection:
-        connection.execute(
-            insert(deliveries).values(
-                **{
-                    "id": delivery_id,
-                    "receiver": receiver,
-                    "event": "call-started",
-                    "body": "{}",
-                    "created_at": 1_000,
-                    **pending,
-                    **columns,
-                }
-            )
-        )
 
 
 def test_a_subscription_comes_back_as_it_was_stored(store: Subscriptions) -> None:
@@ -113,14 +94,16 @@ def test_deleting_leaves_nothing_of_its_own_waiting(
     database: Database, store: Subscriptions
 ) -> None:
     one, other = added(store, "https://example.com/1", "https://example.com/2")
-    deliver(database, "waiting", one.id)
-    deliver(database, "done", one.id, status="delivered", due_at=None, expires_at=None)
-    deliver(database, "another", other.id)
+    done = {"status": DeliveryStatus.DELIVERED, "due_at": None, "expires_at": None}
+    waiting, another = a_delivery(1, one.id), a_delivery(1, other.id)
+    delivered = a_delivery(2, one.id, **done)
+    write(database, waiting, delivered, another)
     store.delete(one.id, 5_000)
-    with database.read() as connection:
-        rows = connection.execute(select(deliveries).order_by(deliveries.c.seq)).all()
-    assert [(row.id, row.status, row.due_at, row.expires_at, row.error) for row in rows] == [
-        ("waiting", "dead", None, None, "The webhook was deleted."),
-        ("done", "delivered", None, None, None),
-        ("another", "pending", 2_000, 9_000, None),
-    ]
+    dead = replace(waiting, status=DeliveryStatus.DEAD, due_at=None, expires_at=None)
+    outbox = Outbox(database)
+    assert outbox.recent(one.id) == (
+        delivered,
+        replace(dead, error="The webhook was deleted."),
+    )
+    assert outbox.recent(other.id) == (another,)
+    assert [each.receiver for each in outbox.waiting()] == [other.id]

@@ -1,0 +1,54 @@
+"""Deliveries of a webhook, or of a room's own: how far each has come, and sending one again."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from flask import Blueprint, current_app
+
+from service.api.answers import answer
+from service.api.auth import reachable_room
+from service.api.requests import switchboard
+from service.api.schemas.deliveries import DeliveryData
+from service.api.subscriptions import stored
+from service.storage.outbox import Outbox
+from service.subscriptions import Delivery, room_receiver
+
+deliveries = Blueprint("deliveries", __name__, url_prefix="/v2/sip/webhooks")
+room_deliveries = Blueprint("room_deliveries", __name__, url_prefix="/v2/rooms")
+
+
+@deliveries.get("/<id:webhook_id>/deliveries")
+@answer(DeliveryData())
+def index(webhook_id: str) -> tuple[Delivery, ...]:
+    """The last hundred, newest first."""
+    return _outbox().recent(stored().get(webhook_id).id)
+
+
+@deliveries.post("/<id:webhook_id>/deliveries/<id:delivery_id>/redeliver")
+@answer(DeliveryData())
+def redeliver(webhook_id: str, delivery_id: str) -> Delivery:
+    """Send one again, whatever has become of it."""
+    return _redelivered(stored().get(webhook_id).id, delivery_id)
+
+
+@room_deliveries.get("/<name:room_id>/webhook/deliveries")
+@answer(DeliveryData())
+def index_of_room(room_id: str) -> tuple[Delivery, ...]:
+    """The last hundred, newest first."""
+    return _outbox().recent(room_receiver(reachable_room(room_id).id))
+
+
+@room_deliveries.post("/<name:room_id>/webhook/deliveries/<id:delivery_id>/redeliver")
+@answer(DeliveryData())
+def redeliver_of_room(room_id: str, delivery_id: str) -> Delivery:
+    """Send one again, whatever has become of it."""
+    return _redelivered(room_receiver(reachable_room(room_id).id), delivery_id)
+
+
+def _outbox() -> Outbox:
+    return cast("Outbox", current_app.extensions["outbox"])
+
+
+def _redelivered(receiver: str, delivery_id: str) -> Delivery:
+    return _outbox().redeliver(receiver, delivery_id, switchboard().clock.now())
