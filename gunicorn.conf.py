@@ -88,9 +88,10 @@ def when_ready(server: Arbiter) -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Keep the deadlines of calls from now on, and take no new ones once told to end."""
+    """Keep deadlines and deliver events from now on, and take no new calls once told to end."""
     extensions = worker.wsgi.extensions
     extensions["ledger"].start()
+    extensions["courier"].start()
     # What is there now stays for good. To look through it for garbage takes longer than a tick.
     gc.collect()
     gc.freeze()

@@ -13,12 +13,15 @@ from service.callbacks import Callbacks
 from service.calls import Switchboard
 from service.control import Control
 from service.errors import ServiceError
+from service.events.delivery import Courier
+from service.events.signing import Signer
 from service.ledger import Ledger
 from service.media.engine import Engine
+from service.outgoing import Outgoing
 from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
-from service.storage.database import Database
+from service.storage.database import Bell, Database
 from service.storage.outbox import Outbox
 from service.storage.signing_keys import SigningKeys
 from service.storage.subscriptions import Subscriptions
@@ -38,6 +41,12 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     switchboard = Switchboard(settings, clock, database, providers, engine)
     reception = Reception(switchboard, providers)
     ledger = Ledger(switchboard, engine.reports)
+    signing_keys = SigningKeys(database, clock, settings.api_secret, settings.webhook_private_key)
+    outbox = Outbox(database)
+    outgoing = Outgoing(clock, allow_private=settings.webhook_allow_private)
+    courier = Courier(
+        outbox, Signer(signing_keys, clock), outgoing, clock, database.bells[Bell.OUTBOX]
+    )
 
     app = Flask("patchbay", static_folder=None)
     app.config.update(
@@ -50,10 +59,9 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         control=Control(switchboard),
         engine=engine,
         ledger=ledger,
-        outbox=Outbox(database),
-        signing_keys=SigningKeys(
-            database, clock, settings.api_secret, settings.webhook_private_key
-        ),
+        signing_keys=signing_keys,
+        outbox=outbox,
+        courier=courier,
         subscriptions=Subscriptions(database),
     )
 
@@ -61,10 +69,13 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         if request.environ.get("wsgi.multiprocess"):
             raise ServiceError("Patchbay keeps its rooms in one process: run one worker.")
         ledger.start()
+        courier.start()
 
     def finish() -> None:
         engine.stop()
         ledger.stop()
+        courier.stop()
+        outgoing.close()
         switchboard.errands.stop()
         database.close()
 

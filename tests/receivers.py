@@ -117,7 +117,12 @@ def receiving(certificate: Path | None = None) -> Iterator[Receiver]:
         wbufsize = -1
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:
+                # Its sender has died.
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             answer = receiver.take(
                 Received(self.command, self.path, headers, body, self.client_address)

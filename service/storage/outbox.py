@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, TextClause, delete, func, select, update
+from sqlalchemy import Connection, RowMapping, Select, TextClause, delete, func, select, update
 
 from service.errors import NotFound
 from service.storage.database import Bell, Database, ring
@@ -29,6 +29,34 @@ PIECE = 500
 DAY = 24 * 60 * 60 * 1000
 
 
+def _waiting() -> Select[tuple[str, Millis]]:
+    """The receivers with something pending, and when the oldest of it is due.
+
+    One step along the index per receiver: one of them may have a day's events pending.
+    """
+    first = select(func.min(deliveries.c.receiver).label("receiver")).where(PENDING)
+    receivers = first.cte("receivers", recursive=True)
+    later = select(func.min(deliveries.c.receiver)).where(
+        PENDING, deliveries.c.receiver > receivers.c.receiver
+    )
+    receivers = receivers.union_all(
+        select(later.scalar_subquery()).where(receivers.c.receiver.is_not(None))
+    )
+    oldest = (
+        select(deliveries.c.due_at)
+        .where(PENDING, deliveries.c.receiver == receivers.c.receiver)
+        .order_by(deliveries.c.seq)
+        .limit(1)
+    )
+    return select(receivers.c.receiver, oldest.scalar_subquery().label("due_at")).where(
+        receivers.c.receiver.is_not(None)
+    )
+
+
+WAITING = _waiting()
+"""Made once, which takes longer than to execute it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A receiver with something pending, and when the oldest of it is due."""
@@ -44,29 +72,9 @@ class Outbox:
         self._database = database
 
     def waiting(self) -> tuple[Waiting, ...]:
-        """Everybody for whom something is pending.
-
-        One step along the index per receiver: one of them may have a day's events pending.
-        """
-        first = select(func.min(deliveries.c.receiver).label("receiver")).where(PENDING)
-        receivers = first.cte("receivers", recursive=True)
-        later = select(func.min(deliveries.c.receiver)).where(
-            PENDING, deliveries.c.receiver > receivers.c.receiver
-        )
-        receivers = receivers.union_all(
-            select(later.scalar_subquery()).where(receivers.c.receiver.is_not(None))
-        )
-        oldest = (
-            select(deliveries.c.due_at)
-            .where(PENDING, deliveries.c.receiver == receivers.c.receiver)
-            .order_by(deliveries.c.seq)
-            .limit(1)
-        )
-        wanted = select(receivers.c.receiver, oldest.scalar_subquery().label("due_at")).where(
-            receivers.c.receiver.is_not(None)
-        )
+        """Everybody for whom something is pending."""
         with self._database.read() as connection:
-            rows = connection.execute(wanted).all()
+            rows = connection.execute(WAITING).all()
         return tuple(Waiting(row.receiver, row.due_at) for row in rows)
 
     def pending(self, receiver: str, limit: int) -> tuple[Delivery, ...]:
@@ -96,18 +104,15 @@ class Outbox:
             return url
 
     def delivered(self, delivery_id: str, at: Millis, answer: int) -> None:
-        self._tried(
-            delivery_id, at, answer, status=DeliveryStatus.DELIVERED, due_at=None, expires_at=None
-        )
+        done = {"status": DeliveryStatus.DELIVERED, "due_at": None, "expires_at": None}
+        self._tried(delivery_id, at, answer, error=None, **done)
 
     def failed(
         self, delivery_id: str, at: Millis, answer: int | None, error: str, due_at: Millis | None
     ) -> None:
-        """It is tried again at ``due_at``, or is dead."""
-        if due_at is not None:
-            self._tried(delivery_id, at, answer, error=error, due_at=due_at)
-        else:
-            self._tried(delivery_id, at, answer, error=error, **_dead())
+        """It is tried again at ``due_at``, or is dead; so it stays where it has died meanwhile."""
+        changes = _dead() if due_at is None else {"due_at": due_at}
+        self._tried(delivery_id, at, answer, PENDING, error=error, **changes)
 
     def bury(self, receiver: str, at: Millis, error: str) -> int:
         """Everything pending of a receiver that is gone becomes dead; how much that was."""
@@ -182,20 +187,14 @@ class Outbox:
         delivery_id: str,
         at: Millis,
         answer: int | None,
-        error: str | None = None,
+        *conditions: TextClause,
         **changes: Any,
     ) -> None:
         with self._database.write() as connection:
             connection.execute(
                 update(deliveries)
-                .where(deliveries.c.id == delivery_id)
-                .values(
-                    attempts=deliveries.c.attempts + 1,
-                    tried_at=at,
-                    answer=answer,
-                    error=error,
-                    **changes,
-                )
+                .where(deliveries.c.id == delivery_id, *conditions)
+                .values(attempts=deliveries.c.attempts + 1, tried_at=at, answer=answer, **changes)
             )
 
     def _give_up(

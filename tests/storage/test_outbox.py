@@ -98,6 +98,18 @@ def test_a_delivery_without_a_next_attempt_is_dead(database: Database, outbox: O
     )  # fmt: skip
 
 
+def test_what_died_while_it_was_sent_stays_dead_unless_it_arrived(
+    database: Database, outbox: Outbox
+) -> None:
+    first, second = a_delivery(1), a_delivery(2)
+    write(database, first, second)
+    outbox.bury("wh_1", 5_000, "It is gone.")
+    outbox.failed(first.id, 6_000, 500, "It answered 500.", 7_000)
+    outbox.delivered(second.id, 6_000, 200)
+    assert statuses(outbox) == {"1": "dead", "2": "delivered"}
+    assert outbox.recent("wh_1")[1].due_at is None
+
+
 def test_a_subscription_is_where_its_url_says(database: Database, outbox: Outbox) -> None:
     subscribe(database, "wh_1", "https://one.example/hook")
     subscribe(database, "wh_2", "https://two.example/hook", deleted_at=2)
