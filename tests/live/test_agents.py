@@ -118,6 +118,30 @@ def test_clear_takes_back_what_is_not_yet_mixed(bay: Patchbay) -> None:
         assert np.count_nonzero(bob.heard) < 8_000
 
 
+@pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
+def test_clear_takes_back_what_a_phone_has_not_played_yet(bay: Patchbay, provider: str) -> None:
+    room = f"clear-{provider}"
+    with Agent(invited(bay, room, "ann")) as ann:
+        phone = Phone(Plan(webhook_url=bay.webhook(provider, room), seconds=20)).start()
+        ann.wait_for("participant-joined")
+        payload = sound.tone(1010, 5.0).astype("<i2").tobytes()
+        ann.send(event="media", payload=base64.b64encode(payload[:48_000]).decode())
+        ann.send(event="media", payload=base64.b64encode(payload[48_000:]).decode())
+        bay.eventually(lambda: np.count_nonzero(phone.heard) > 4_000)
+        ann.send(event="clear")
+        phone.wait_for("clear")
+        streamed = phone.streamed
+        bay.eventually(lambda: phone.streamed > streamed + 2_400)
+        phone.hang_up()
+        phone.join(20)
+    assert phone.report.clears == 1
+    assert phone.report.problems == ()
+    heard = np.flatnonzero(phone.heard)
+    assert len(heard) < 20_000
+    # What was buffered is missing before the last frame, which the engine sends fading.
+    assert np.diff(heard)[-160:].max() > 160
+
+
 def test_ending_an_agents_session_tells_it_and_closes_its_socket(bay: Patchbay) -> None:
     session = bay.invite("shut", participant={"id": "ann"})
     with Agent(session["wsUrl"]) as ann:
