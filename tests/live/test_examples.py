@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -20,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from dispatches import dispatch, invitation, running
 from patchbays import Patchbay, patchbay
-from servers import PATIENCE, ROOT, Server, free_port
+from servers import ROOT
 from spectrum import level, stretches
 
 from service.simulator import sound
@@ -37,36 +33,6 @@ def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
     data: Path = tmp_path_factory.mktemp("data")
     with patchbay(data) as bay:
         yield bay
-
-
-@contextmanager
-def running(name: str, *arguments: str) -> Iterator[str]:
-    """An example in a process of its own; the URL at which it listens."""
-    env = {**os.environ, "PORT": str(free_port())}
-    command = [sys.executable, f"examples/{name}.py", "--port", env["PORT"], *arguments]
-    example = Server(command, env)
-    try:
-        example.wait_for("Listening at ")
-        yield example.url
-    finally:
-        example.stop()
-
-
-def dispatch(url: str, body: bytes, signature: bytes = b"") -> int:
-    """Tell an example of a room as Patchbay does; the status of its answer."""
-    headers = {"videosdk-signature": base64.b64encode(signature).decode(), "x-patchbay-key": "1"}
-    try:
-        with urlopen(Request(url, body, headers), timeout=PATIENCE) as answer:
-            return int(answer.status)
-    except HTTPError as error:
-        with error:
-            return error.code
-
-
-def invitation(bay: Patchbay, room: str) -> tuple[str, bytes]:
-    """The agent's own call, and of what Patchbay tells it of the room the part that it uses."""
-    session = bay.invite(room)
-    return session["callId"], json.dumps({"roomId": room, "wsUrl": session["wsUrl"]}).encode()
 
 
 def likeness(heard: Samples, sound: Samples) -> float:
