@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections import deque
-from typing import Any
 
 from aiohttp import web
 from pipecat.frames.frames import Frame, InputAudioRawFrame, InputDTMFFrame, OutputAudioRawFrame
@@ -39,7 +38,7 @@ class Parrot(FrameProcessor):
             await self.push_frame(frame, direction)
 
 
-async def talk(ws_url: str) -> None:
+async def talk(runner: WorkerRunner, ws_url: str) -> None:
     transport = PatchbayTransport(ws_url)
     worker = PipelineWorker(
         Pipeline([transport.input(), Parrot(), transport.output()]),
@@ -48,29 +47,33 @@ async def talk(ws_url: str) -> None:
     )
 
     @transport.event_handler("on_disconnected")
-    async def over(*_: Any) -> None:
-        await worker.cancel()
+    async def over(*_: object) -> None:
+        await runner.cancel()
 
-    runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     await runner.run()
-
-
-conversations: set[asyncio.Task[None]] = set()
+    del conversations[runner]
 
 
 async def dispatch(request: web.Request) -> web.Response:
+    url, runner = (await request.json())["wsUrl"], WorkerRunner(handle_sigint=False)
     # A task of its own: Patchbay waits for the answer.
-    conversation = asyncio.create_task(talk((await request.json())["wsUrl"]))
-    conversations.add(conversation)
-    conversation.add_done_callback(conversations.discard)
+    conversations[runner] = asyncio.create_task(talk(runner, url))
     return web.Response(status=204)
 
 
+async def stop(_: web.Application) -> None:
+    for runner, conversation in list(conversations.items()):
+        await runner.cancel()
+        await conversation
+
+
+conversations: dict[WorkerRunner, asyncio.Task[None]] = {}
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--port", type=int, default=9003)
 options = parser.parse_args()
 app = web.Application()
 app.router.add_post("/", dispatch)
+app.on_shutdown.append(stop)
 print(f"Listening at http://127.0.0.1:{options.port}", flush=True)
 web.run_app(app, host="127.0.0.1", port=options.port, print=None)

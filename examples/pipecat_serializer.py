@@ -1,6 +1,6 @@
 """Patchbay's custom WebSocket for Pipecat: a serializer, and the transport that goes with it.
 
-Needs ``pipecat-ai[websocket]`` 1.3 or newer. See docs/pipecat.md.
+Needs ``pipecat-ai[websocket]`` 1.14 or newer. See docs/pipecat.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.audio.utils import create_stream_resampler
 from pipecat.frames.frames import (
     AudioRawFrame,
-    EndFrame,
+    EndWorkerFrame,
     Frame,
     InputAudioRawFrame,
     InputDTMFFrame,
@@ -75,7 +75,8 @@ class PatchbaySerializer(FrameSerializer):
                 # Pipecat knows no keys A to D.
                 return InputDTMFFrame(KeypadEntry(key)) if key in list(KeypadEntry) else None
             case "meeting-left":
-                return EndFrame(reason=message["message"])
+                # Not an EndFrame: the worker would not know that it is to end.
+                return EndWorkerFrame(reason=message["message"])
             case _:
                 return InputTransportMessageFrame(message)
 

@@ -27,9 +27,7 @@ def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
-def test_a_parrot_hears_a_caller_speaks_is_interrupted_and_goes(
-    bay: Patchbay, provider: str
-) -> None:
+def test_a_parrot_hears_a_caller_speaks_and_is_interrupted(bay: Patchbay, provider: str) -> None:
     said = sound.tone(700, 1.0, -18)
     plan = Plan(webhook_url=bay.webhook(provider, provider), sample=said, loop=True)
     with running("pipecat_agent") as url:
@@ -44,11 +42,8 @@ def test_a_parrot_hears_a_caller_speaks_is_interrupted_and_goes(
         bay.eventually(lambda: np.count_nonzero(phone.heard) > RATE)
         phone.press("2")
         phone.wait_for("clear")
-        assert bay.ask("POST", "/v2/sip/call/end", {"callId": call_id})[0] == 200
-        bay.eventually(lambda: bay.call(call_id)["status"] == "ended")
         phone.hang_up()
         phone.join(20)
-    assert bay.call(call_id)["endReason"] == "ended-by-api"
     assert phone.report.problems == ()
     loud = [level(stretch, 700) for stretch in stretches(phone.heard, 0.25)]
     assert max(loud) == pytest.approx(-18, abs=1)

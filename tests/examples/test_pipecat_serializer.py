@@ -19,7 +19,7 @@ pytest.importorskip("pipecat", reason="pipecat-ai is not installed: pip install 
 
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import (
-    EndFrame,
+    EndWorkerFrame,
     Frame,
     InputAudioRawFrame,
     InputDTMFFrame,
@@ -133,7 +133,7 @@ def test_the_rest_of_what_is_heard_is_for_the_pipeline(message: dict[str, Any]) 
 
 def test_the_end_of_the_session_is_the_end_of_the_pipeline() -> None:
     frame = heard(event="meeting-left", message="Meeting Ended.")
-    assert isinstance(frame, EndFrame)
+    assert isinstance(frame, EndWorkerFrame)
     assert frame.reason == "Meeting Ended."
 
 
