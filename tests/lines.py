@@ -12,8 +12,8 @@ from service.model import EndReason
 class ListLine:
     """``said`` are the messages and ``heard`` the audio payloads, each in their order.
 
-    ``log`` has both in one order: the name of an event, or ``audio``. Like a real line it drops
-    what comes after ``hang_up``, and only the first of these counts.
+    ``log`` has both in one order: the name of an event, ``audio``, or ``forget``. Like a real line
+    it drops what comes after ``hang_up``, and only the first of these counts.
     """
 
     def __init__(self) -> None:
@@ -42,6 +42,9 @@ class ListLine:
             text = frame[len(prefix) : len(frame) - len(suffix)]
             self.heard.append(a2b_base64(text, strict_mode=True))
             self.log.append("audio")
+
+    def forget_audio(self) -> None:
+        self.log.append("forget")
 
     def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
         if self.closed is None:

@@ -14,7 +14,8 @@ from service.settings import Settings
 ROOT = Path(__file__).parent.parent
 SERVICE = sorted((ROOT / "service").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-OURS = [*SERVICE, *TESTS, ROOT / "wsgi.py", ROOT / "gunicorn.conf.py"]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+OURS = [*SERVICE, *TESTS, *EXAMPLES, ROOT / "wsgi.py", ROOT / "gunicorn.conf.py"]
 
 MAX_LINES = 300
 SHAPELESS = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
@@ -27,6 +28,11 @@ def name(path: Path) -> str:
 @pytest.mark.parametrize("path", SERVICE, ids=name)
 def test_a_module_is_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if "agent" in path.name], ids=name)
+def test_an_agent_among_the_examples_is_shorter_still(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 80
 
 
 @pytest.mark.parametrize("path", OURS, ids=name)

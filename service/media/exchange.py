@@ -36,6 +36,10 @@ from service.wire import (
 
 logger = logging.getLogger(__name__)
 
+LINGER = 0.2
+"""Seconds for which a voice still counts as audible after a sound. The pauses within speech, before
+a "t" or between two syllables, are shorter; and about as much audio waits at a provider."""
+
 
 class Exchange:
     """All rooms of the process. Not thread-safe: the engine's thread owns it."""
@@ -45,8 +49,9 @@ class Exchange:
         self._report = report
         self._legs: dict[str, Leg] = {}  # by call id, from the start message on
         self._rooms: dict[str, Room] = {}
-        self._bridge: Bridge | None = None
         self.bank = Bank()
+        self._bridge = Bridge((), self.bank)
+        self._is_arranged = True
 
     def __len__(self) -> int:
         """Legs that are in a room."""
@@ -116,8 +121,10 @@ class Exchange:
 
     def tick(self, at: float) -> None:
         """Mix one frame of every room and send each leg what it is to hear."""
-        if self._bridge is None:
-            self._bridge = Bridge((room.legs for room in self._rooms.values()), self.bank)
+        if not self._is_arranged:
+            rooms = (room.legs for room in self._rooms.values())
+            self._bridge = Bridge(rooms, self.bank, self._bridge)
+            self._is_arranged = True
         for leg in self._bridge.tick(at):
             self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
 
@@ -126,7 +133,7 @@ class Exchange:
         room.leave(leg)
         if not room.legs:
             del self._rooms[room.id]
-        self._bridge = None
+        self._is_arranged = False
 
     def _handle(self, leg: Leg, event: Event, at: float) -> None:
         match event:
@@ -148,9 +155,9 @@ class Exchange:
             case _:
                 room = self._rooms.get(leg.spec.room_id)
                 if room is not None and self._legs.get(leg.spec.call_id) is leg:
-                    self._converse(leg, room, event)
+                    self._converse(leg, room, event, at)
 
-    def _converse(self, leg: Leg, room: Room, event: Event) -> None:
+    def _converse(self, leg: Leg, room: Room, event: Event, at: float) -> None:
         """Events that mean something only inside a room."""
         match event:
             case Digit() if leg.spec.dtmf:
@@ -165,6 +172,21 @@ class Exchange:
                 leg.buffer.mark(event.name)
             case Clear() if leg.buffer:
                 leg.buffer.clear()
+                self._take_back(leg, leg.buffer.stats.taken, room, at)
+
+    def _take_back(self, leg: Leg, mixed: int, room: Room, at: float) -> None:
+        """Have the others drop what they have not played of a leg, ``mixed`` frames of it so far.
+
+        A provider has all voices in one buffer, which is left alone for the sake of the others.
+        """
+        if mixed == leg.taken_back:
+            return  # Nothing has come of it since the last time.
+        leg.taken_back = mixed
+        others = [other for other in room.legs if other is not leg]
+        audible = [other for other in others if self._bridge.audible_at(other) >= at - LINGER]
+        for other in others:
+            if all(voice is other for voice in audible):
+                other.flush()
 
     def _hear(self, leg: Leg, audio: Audio, at: float) -> None:
         if leg.buffer is None:
@@ -183,7 +205,7 @@ class Exchange:
         self._legs[spec.call_id] = leg
         if old is not None and old.spec.room_id == spec.room_id:
             self._rooms[spec.room_id].replace(old, leg)
-            self._bridge = None
+            self._is_arranged = False
         else:
             if old is not None:
                 self._leave(old)
@@ -203,7 +225,7 @@ class Exchange:
             room = self._rooms[spec.room_id] = Room(spec.room_id, session_id)
         self._expel_namesake(room, leg)
         room.join(leg)
-        self._bridge = None
+        self._is_arranged = False
 
     def _vacate(self, room_id: str) -> None:
         """Forget a room of which all have been told to go: whoever comes begins a new session.

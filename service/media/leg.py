@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from service.errors import RemoteError
 from service.media.jitter import JitterBuffer
 from service.model import EndReason, Participant
-from service.wire import Command, Encoding, MeetingLeft, Started, Wire
+from service.wire import Command, Encoding, Flush, MeetingLeft, Started, Wire
 
 MAX_TOPICS = 64
 
@@ -38,6 +38,10 @@ class Line(Protocol):
 
         It may be dropped where the peer does not keep up.
         """
+        ...
+
+    def forget_audio(self) -> None:
+        """Drop the audio that waits for the peer to keep up."""
         ...
 
     def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
@@ -89,6 +93,7 @@ class Leg:
         "outbound",
         "spec",
         "spoke",
+        "taken_back",
         "topics",
         "wire",
     )
@@ -110,6 +115,8 @@ class Leg:
         """Whether anything but silence has been sent to the peer."""
         self.left = False
         """Whether the peer has been told to go."""
+        self.taken_back = 0
+        """Frames of this leg that had been mixed when its peer last took something back."""
         self._clipped = 0
         self._frames_out = 0
         self._unknown = 0
@@ -131,6 +138,13 @@ class Leg:
 
     def say(self, command: Command) -> None:
         for message in self.wire.send(command):
+            self.line.text(message)
+
+    def flush(self) -> None:
+        """Have the peer drop what it has not played, where its dialect has a word for that."""
+        for message in self.wire.send(Flush()):
+            # The peer would drop this as well, and it would only keep the word waiting.
+            self.line.forget_audio()
             self.line.text(message)
 
     def leave(self, text: str) -> None:

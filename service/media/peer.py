@@ -132,6 +132,9 @@ class Peer:
         if self.closing is None:
             self._send(frame, audio=True)
 
+    def forget_audio(self) -> None:
+        self._queue.forget_audio()
+
     def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
         """Begin the close handshake; what was queued before is still written."""
         if self.closing is None and not self.ended:

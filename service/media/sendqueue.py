@@ -24,7 +24,7 @@ class SendQueue:
         self._kept = 0
         self._written = 0  # bytes of the first item that are gone already
         self.dropped = 0
-        """Audio messages dropped."""
+        """Audio messages dropped because there were too many."""
 
     def __bool__(self) -> bool:
         return bool(self._items)
@@ -55,6 +55,14 @@ class SendQueue:
                 self._audio -= 1
             else:
                 self._kept -= len(data)
+
+    def forget_audio(self) -> None:
+        """Drop all audio, but not the rest of a frame whose beginning is on its way."""
+        begun = 1 if self._written else 0
+        self._items = deque(
+            item for place, item in enumerate(self._items) if place < begun or not item[1]
+        )
+        self._audio = sum(audio for _, audio in self._items)
 
     def _drop_oldest(self) -> None:
         """Drop the oldest audio, but never the rest of a frame whose beginning is on its way."""

@@ -71,6 +71,23 @@ def test_keys_a_caller_presses_reach_the_room_as_dtmf_events(bay: Patchbay) -> N
             ann.events.clear()
 
 
+@pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
+def test_an_agent_that_speaks_when_a_phone_has_joined_is_heard_from_its_first_word(
+    bay: Patchbay, provider: str
+) -> None:
+    room = f"ready-{provider}"
+    with Agent(invited(bay, room, "ann")) as ann:
+        phone = Phone(Plan(webhook_url=bay.webhook(provider, room), seconds=20)).start()
+        joined = ann.wait_for("participant-joined")["participant"]
+        assert joined["metadata"] == {"sipUser": True, "callType": "inbound"}
+        payload = sound.tone(1010, 1.0).astype("<i2").tobytes()
+        ann.send(event="media", payload=base64.b64encode(payload).decode())
+        # The first few milliseconds are faded in, and a sine has its zeros.
+        bay.eventually(lambda: int(np.count_nonzero(phone.heard)) > 7_900)
+        phone.hang_up()
+        phone.join(20)
+
+
 def test_a_burst_is_played_in_real_time_and_its_mark_comes_back_when_it_was_mixed(
     bay: Patchbay,
 ) -> None:
@@ -99,6 +116,30 @@ def test_clear_takes_back_what_is_not_yet_mixed(bay: Patchbay) -> None:
         ann.wait_for("mark", count=2)
         bay.eventually(lambda: int(np.count_nonzero(bob.heard)) > 1_500)
         assert np.count_nonzero(bob.heard) < 8_000
+
+
+@pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
+def test_clear_takes_back_what_a_phone_has_not_played_yet(bay: Patchbay, provider: str) -> None:
+    room = f"clear-{provider}"
+    with Agent(invited(bay, room, "ann")) as ann:
+        phone = Phone(Plan(webhook_url=bay.webhook(provider, room), seconds=20)).start()
+        ann.wait_for("participant-joined")
+        payload = sound.tone(1010, 5.0).astype("<i2").tobytes()
+        ann.send(event="media", payload=base64.b64encode(payload[:48_000]).decode())
+        ann.send(event="media", payload=base64.b64encode(payload[48_000:]).decode())
+        bay.eventually(lambda: np.count_nonzero(phone.heard) > 4_000)
+        ann.send(event="clear")
+        phone.wait_for("clear")
+        streamed = phone.streamed
+        bay.eventually(lambda: phone.streamed > streamed + 2_400)
+        phone.hang_up()
+        phone.join(20)
+    assert phone.report.clears == 1
+    assert phone.report.problems == ()
+    heard = np.flatnonzero(phone.heard)
+    assert len(heard) < 20_000
+    # What was buffered is missing before the last frame, which the engine sends fading.
+    assert np.diff(heard)[-160:].max() > 160
 
 
 def test_ending_an_agents_session_tells_it_and_closes_its_socket(bay: Patchbay) -> None:

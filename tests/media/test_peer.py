@@ -383,6 +383,22 @@ def test_audio_for_a_peer_that_does_not_read_is_dropped_oldest_first(
     assert heard == [b"%03d" % number * 50 for number in range(100 - MAX_AUDIO, 100)]
 
 
+def test_audio_that_is_forgotten_does_not_keep_the_next_words_waiting(
+    slow_peer: Peer, slow: Client
+) -> None:
+    flood(slow_peer)
+    slow_peer.audio(framed(slow_peer, b"before" * 50))
+    slow_peer.forget_audio()
+    slow_peer.text(b"clear")
+    slow_peer.audio(framed(slow_peer, b"after" * 50))
+    messages: list[bytes] = []
+    while not messages or not messages[-1].startswith(PREFIX):
+        messages.append(slow.read_text())
+        slow_peer.write()
+    assert messages[-2] == b"clear"
+    assert b64decode(json.loads(messages[-1])["payload"]) == b"after" * 50
+
+
 def test_a_peer_that_leaves_too_much_unread_is_given_up(
     slow_peer: Peer, attention: set[Peer]
 ) -> None:

@@ -115,6 +115,35 @@ def test_audio_alone_never_reaches_the_limit() -> None:
     assert all(queue.push(b"x" * 20_000, audio=True) for _ in range(100))
 
 
+def test_audio_is_forgotten_and_nothing_else() -> None:
+    queue = SendQueue()
+    for data, is_audio in ((b"one", False), (b"two", True), (b"three", False), (b"four", True)):
+        queue.push(data, audio=is_audio)
+    queue.forget_audio()
+    assert drain(queue) == b"onethree"
+    assert queue.dropped == 0
+
+
+def test_audio_whose_beginning_is_on_its_way_is_never_forgotten() -> None:
+    queue = SendQueue()
+    queue.push(b"abcdef", audio=True)
+    queue.push(b"ghi", audio=True)
+    queue.wrote(2)
+    queue.forget_audio()
+    queue.push(b"[clear]", audio=False)
+    assert drain(queue) == b"cdef[clear]"
+
+
+def test_audio_that_was_forgotten_makes_room_for_new() -> None:
+    queue = SendQueue()
+    for _ in range(10):
+        for number in range(MAX_AUDIO):
+            queue.push(audio(number), audio=True)
+        queue.forget_audio()
+    assert not queue
+    assert queue.dropped == 0
+
+
 pushes = st.tuples(st.just("push"), st.booleans())
 writes = st.tuples(st.just("write"), st.integers(1, 12))
 

@@ -31,6 +31,9 @@ class FrameLine:
     def audio(self, frame: bytes) -> None:
         self.frames.append(frame)
 
+    def forget_audio(self) -> None:
+        raise AssertionError("A sheet takes nothing back.")
+
     def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
         raise AssertionError("A sheet hangs nobody up.")
 

@@ -1,0 +1,49 @@
+"""A Pipecat pipeline in a room with a phone, on a real server, where Pipecat is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dispatches import dispatch, invitation, running
+from patchbays import Patchbay, patchbay
+from spectrum import level, stretches
+
+from service.simulator import sound
+from service.simulator.codec import RATE
+from service.simulator.phone import Phone
+from service.simulator.plan import Plan
+
+pytest.importorskip("pipecat", reason="pipecat-ai is not installed: pip install '.[pipecat]'")
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    data: Path = tmp_path_factory.mktemp("data")
+    with patchbay(data) as bay:
+        yield bay
+
+
+@pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
+def test_a_parrot_hears_a_caller_speaks_and_is_interrupted(bay: Patchbay, provider: str) -> None:
+    said = sound.tone(700, 1.0, -18)
+    plan = Plan(webhook_url=bay.webhook(provider, provider), sample=said, loop=True)
+    with running("pipecat_agent") as url:
+        phone = Phone(plan).start()
+        phone.wait_for("first-audio")
+        call_id, body = invitation(bay, provider)
+        assert dispatch(url, body) == 204
+        bay.eventually(lambda: bay.call(call_id)["status"] == "answered")
+        streamed = phone.streamed
+        bay.eventually(lambda: phone.streamed > streamed + 3 * RATE)
+        phone.press("1")
+        bay.eventually(lambda: np.count_nonzero(phone.heard) > RATE)
+        phone.press("2")
+        phone.wait_for("clear")
+        phone.hang_up()
+        phone.join(20)
+    assert phone.report.problems == ()
+    loud = [level(stretch, 700) for stretch in stretches(phone.heard, 0.25)]
+    assert max(loud) == pytest.approx(-18, abs=1)
