@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service import endings, tokens
+from service import checks, endings, tokens
 from service.errands import Errands
 from service.errors import Busy
 from service.media.engine import Engine
@@ -23,6 +23,7 @@ from service.rooms import Room
 from service.routing import Existing, Fresh, Named, place
 from service.rules import Rule
 from service.settings import Settings
+from service.storage.agents import Agents
 from service.storage.calls import Calls, Used
 from service.storage.connectors import Connectors
 from service.storage.database import Database
@@ -54,6 +55,7 @@ class Switchboard:
         self.settings = settings
         self.clock = clock
         self.connectors = Connectors(database, settings.api_secret)
+        self.agents = Agents(database)
         self.calls = Calls(database)
         self.steering = Steering(database)
         self.pins = Pins(database)
@@ -189,8 +191,8 @@ class Switchboard:
     def checks(self) -> Mapping[str, str | None]:
         """What the process needs to take a call, and what is wrong with it, if anything."""
         return {
-            "database": self._check_database(),
-            "engine": self._check_engine(),
+            "database": checks.database(self._database),
+            "engine": checks.engine(self._engine),
             "draining": "the process is ending" if self.draining else None,
         }
 
@@ -283,18 +285,3 @@ class Switchboard:
             self.waiters.wake(report.call_id)
         if not changed:
             self.calls.save_stats(report.call_id, report.leg_id, report.stats)
-
-    def _check_database(self) -> str | None:
-        try:
-            self._database.check()
-        except Exception as error:  # noqa: BLE001 - whatever the driver raises, it is not there
-            # The driver's text may hold the address: only the class is told.
-            return f"not reachable ({type(error).__name__})"
-        return None
-
-    def _check_engine(self) -> str | None:
-        try:
-            self._engine.stats([])
-        except TimeoutError:
-            return "does not answer"
-        return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from flask import Flask
 
 from service.api import (
+    agents,
     answers,
     calls,
     connectors,
@@ -35,6 +36,7 @@ from service.api.requests import MAX_BODY, Identifier, Name
 GUARDED = (
     (connectors.connectors, require_account),
     (ingest.ingest, require_token),
+    (agents.agents, require_account),
     (rooms.rooms, require_room_token),
     (sessions.sessions, require_token),
     (calls.calls, require_token),
