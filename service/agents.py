@@ -23,9 +23,13 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The agent that a rule or a ticket names for a call, and what it is to be told."""
+    """The agent that a rule or a ticket names for a call, and what it is to be told.
+
+    ``base`` is the public origin at which the call itself came to us, where the agent finds us too.
+    """
 
     agent_id: str
+    base: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 

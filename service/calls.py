@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service import checks, endings, tokens
+from service.agents import Assignment
 from service.errands import Errands
 from service.errors import Busy
 from service.media.engine import Engine
@@ -71,7 +72,11 @@ class Switchboard:
         self._engine = engine
 
     def invite(
-        self, room_id: str, participant: Participant, region: str | None
+        self,
+        room_id: str,
+        participant: Participant,
+        region: str | None,
+        agent: Assignment | None = None,
     ) -> tuple[Call, str]:
         """A ticket for a custom WebSocket: the call, and the reference its URL carries.
 
@@ -99,6 +104,7 @@ class Switchboard:
             region=region,
             started_at=at,
             expires_at=at + tokens.REF_SECONDS * 1000,
+            agent=agent,
         )
         if not self.calls.admit(call, tokens.digest(ref), self.settings.max_calls):
             raise self.full()
