@@ -28,6 +28,7 @@ from service.storage.agents import Agents
 from service.storage.calls import Calls, Used
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from service.storage.dispatches import Dispatches
 from service.storage.pins import Pins
 from service.storage.rooms import Rooms
 from service.storage.rules import Rules
@@ -58,6 +59,7 @@ class Switchboard:
         self.connectors = Connectors(database, settings.api_secret)
         self.agents = Agents(database)
         self.calls = Calls(database)
+        self.dispatches = Dispatches(database)
         self.steering = Steering(database)
         self.pins = Pins(database)
         self.rooms = Rooms(database)
