@@ -14,6 +14,7 @@ from service.api.requests import body, public_base, switchboard, warn
 from service.api.schemas.ingest import IngestSessionData, NewIngestSession
 from service.errors import Busy
 from service.model import Participant
+from service.providers.websocket import socket_url
 from service.tokens import REF_SECONDS, new_participant_id
 
 ingest = Blueprint("ingest", __name__, url_prefix="/v2/ingest/sessions")
@@ -32,7 +33,7 @@ def create(fields: dict[str, Any]) -> dict[str, Any]:
     )
     media = switchboard().settings.media_base(call.region, public_base())
     return {
-        "ws_url": f"{media}/videosdk?ref={ref}",
+        "ws_url": socket_url(media, ref),
         "call_id": call.id,
         "room_id": call.room_id,
         "expires_in": REF_SECONDS,
