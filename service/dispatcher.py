@@ -56,6 +56,8 @@ class Dispatcher:
 
     def start(self) -> None:
         """Start the thread, unless it runs."""
+        if self._thread is not None:
+            return
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
