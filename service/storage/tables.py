@@ -249,8 +249,10 @@ signing_keys = Table(
     metadata,
     Column("seq", RowNumber, primary_key=True),
     Column("id", String, nullable=False, unique=True),
-    # PEM (PKCS #8), as the vault seals it.
-    Column("private_key", String, nullable=False),
+    # PEM (SPKI).
+    Column("public_key", String, nullable=False),
+    # PEM (PKCS #8), as the vault seals it; not of a key that was given by a setting, or is retired.
+    Column("private_key", String),
     Column("created_at", BigInteger, nullable=False),
     Column("retired_at", BigInteger),
 )
