@@ -88,9 +88,12 @@ def when_ready(server: Arbiter) -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Keep the deadlines of calls from now on, and take no new ones once told to end."""
+    """Keep the deadlines of calls and dispatches from now on, and take no new ones once told to
+    end.
+    """
     extensions = worker.wsgi.extensions
     extensions["ledger"].start()
+    extensions["dispatcher"].start()
     # What is there now stays for good. To look through it for garbage takes longer than a tick.
     gc.collect()
     gc.freeze()

@@ -12,13 +12,18 @@ from service.api.sockets import SOCK_SERVER_OPTIONS
 from service.callbacks import Callbacks
 from service.calls import Switchboard
 from service.control import Control
+from service.dispatcher import Dispatcher
 from service.errors import ServiceError
+from service.events.signing import Signer
+from service.invitations import Invitations
 from service.ledger import Ledger
 from service.media.engine import Engine
+from service.outgoing import Outgoing
 from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.signing_keys import SigningKeys
 from service.times import Clock, SystemClock
 
 
@@ -35,6 +40,10 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     switchboard = Switchboard(settings, clock, database, providers, engine)
     reception = Reception(switchboard, providers)
     ledger = Ledger(switchboard, engine.reports)
+    keys = SigningKeys(database, clock, settings.api_secret, settings.webhook_private_key)
+    outgoing = Outgoing(clock)
+    invitations = Invitations(settings, Signer(keys, clock), outgoing)
+    dispatcher = Dispatcher(switchboard, invitations)
 
     app = Flask("patchbay", static_folder=None)
     app.config.update(
@@ -47,17 +56,21 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         control=Control(switchboard),
         engine=engine,
         ledger=ledger,
+        dispatcher=dispatcher,
     )
 
     def begin() -> None:
         if request.environ.get("wsgi.multiprocess"):
             raise ServiceError("Patchbay keeps its rooms in one process: run one worker.")
         ledger.start()
+        dispatcher.start()
 
     def finish() -> None:
+        dispatcher.stop()
         engine.stop()
         ledger.stop()
         switchboard.errands.stop()
+        outgoing.close()
         database.close()
 
     app.before_request(begin)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
-
-import orjson
+from typing import Any
 
 from service import callers
 from service.agents import Agent, Dispatch
 from service.errors import BadGateway
+from service.events.signing import Signer
+from service.javascript import stringify
 from service.model import Call
+from service.outgoing import Outgoing
 from service.providers.websocket import socket_url
-from service.rest import HttpRequest, HttpResponse
+from service.rest import HttpRequest
 from service.settings import Settings
 
 ANSWER_SECONDS = 5
@@ -25,21 +25,13 @@ DISPATCH_ID = "x-patchbay-dispatch"
 """The header by which an agent that is asked twice knows that it is about the same dispatch."""
 
 
-class Signer(Protocol):
-    def headers(self, body: bytes) -> Mapping[str, str]: ...
-
-
-class Sender(Protocol):
-    def send(self, request: HttpRequest) -> HttpResponse: ...
-
-
 class Invitations:
     """Thread-safe."""
 
-    def __init__(self, settings: Settings, signer: Signer, sender: Sender) -> None:
+    def __init__(self, settings: Settings, signer: Signer, outgoing: Outgoing) -> None:
         self._settings = settings
         self._signer = signer
-        self._sender = sender
+        self._outgoing = outgoing
 
     def send(
         self, agent: Agent, dispatch: Dispatch, call: Call | None, ticket: Call, ref: str
@@ -47,14 +39,14 @@ class Invitations:
         """Ask an agent to come by this ticket. Why it does not, in a few words, if so."""
         base = self._settings.public_url or dispatch.base
         url = socket_url(self._settings.media_base(ticket.region, base), ref)
-        body = orjson.dumps(_document(dispatch, call, ticket, url))
+        body = stringify(_document(dispatch, call, ticket, url)).encode()
         headers = {
             "Content-Type": "application/json",
             DISPATCH_ID: dispatch.id,
             **self._signer.headers(body),
         }
         try:
-            response = self._sender.send(HttpRequest("POST", agent.url, headers, body))
+            response = self._outgoing.send(HttpRequest("POST", agent.url, headers, body))
         except BadGateway as error:
             return error.message
         return None if 200 <= response.status < 300 else f"answered {response.status}"
@@ -70,7 +62,7 @@ def _document(dispatch: Dispatch, call: Call | None, ticket: Call, url: str) -> 
         "expiresIn": JOIN_SECONDS,
         "from": None if call is None else _shown(call, call.caller),
         "to": None if call is None else _shown(call, call.callee),
-        "metadata": dispatch.metadata,
+        "metadata": dict(dispatch.metadata),
     }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 from clocks import FakeClock
+from keyrings import Keyring, a_pair, verify
 from programs import Program, agent_program
 from records import a_connector, a_rule, an_agent
 from switchboards import BASE, Desk, ref_of
@@ -17,6 +19,7 @@ from service import attendance
 from service.agents import Agent, Assignment, Dispatch
 from service.dispatcher import Dispatcher
 from service.errors import BadGateway, Busy, Forbidden, Gone
+from service.events.signing import Signer
 from service.invitations import Invitations
 from service.model import Call, EndReason, LadderEvent, Participant
 from service.outgoing import Outgoing
@@ -26,20 +29,14 @@ from service.waiters import MOST
 PATIENCE = 20
 
 
-class Stamp:
-    """Signs in a way that a test can check."""
-
-    def headers(self, body: bytes) -> Mapping[str, str]:
-        return {"videosdk-signature": f"of {len(body)} bytes"}
-
-
 class Agency(Desk):
     """A desk that sends for agents."""
 
     def __init__(self, database: Database, clock: FakeClock, **settings: Any) -> None:
         super().__init__(database, clock, **settings)
         self.outgoing = Outgoing(clock)
-        invitations = Invitations(self.switchboard.settings, Stamp(), self.outgoing)
+        signer = Signer(Keyring(a_pair()), clock)
+        invitations = Invitations(self.switchboard.settings, signer, self.outgoing)
         self.dispatcher = Dispatcher(self.switchboard, invitations)
         self.dispatcher.start()
 
@@ -121,7 +118,9 @@ def test_an_agent_is_told_of_the_call_and_joins_with_its_ticket(agency: Agency) 
         }
         assert asked.headers["content-type"] == "application/json"
         assert asked.headers["x-patchbay-dispatch"] == dispatch.id
-        assert asked.headers["videosdk-signature"] == f"of {len(asked.body)} bytes"
+        assert asked.headers["x-patchbay-key"] == a_pair().id
+        signature = b64decode(asked.headers["videosdk-signature"])
+        verify(a_pair().public_key, signature, asked.body)
         assert ticket.participant == Participant(
             ticket.participant.id, "Echo", {"agent": True, "agentId": agent.id}
         )

@@ -12,12 +12,14 @@ from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
 from judges import JudgedClient
+from keyrings import Keyring, a_pair
 
 from service.api import register
 from service.callbacks import Callbacks
 from service.calls import Switchboard
 from service.control import Control
 from service.dispatcher import Dispatcher
+from service.events.signing import Signer
 from service.invitations import Invitations
 from service.media.engine import Engine
 from service.model import EndReason, Participant
@@ -64,13 +66,6 @@ class ScriptedEngine(Engine):
         self.released.append(call_id)
 
 
-class Unsigned:
-    """In the place of a signer: what is signed has tests of its own."""
-
-    def headers(self, body: bytes) -> Mapping[str, str]:
-        return {}
-
-
 def build(
     database: Database, clock: FakeClock, public_url: str | None = PUBLIC_URL, max_calls: int = 200
 ) -> Flask:
@@ -87,6 +82,8 @@ def build(
     providers = load()
     engine = ScriptedEngine(clock)
     switchboard = Switchboard(settings, clock, database, providers, engine)
+    signer = Signer(Keyring(a_pair()), clock)
+    invitations = Invitations(settings, signer, Outgoing(clock))
     app = Flask("patchbay", static_folder=None)
     reception = Reception(switchboard, providers)
     app.test_client_class = JudgedClient
@@ -95,7 +92,7 @@ def build(
         reception=reception,
         callbacks=Callbacks(switchboard, reception, providers),
         control=Control(switchboard),
-        dispatcher=Dispatcher(switchboard, Invitations(settings, Unsigned(), Outgoing(clock))),
+        dispatcher=Dispatcher(switchboard, invitations),
         engine=engine,
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.
