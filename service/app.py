@@ -57,6 +57,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         engine=engine,
         ledger=ledger,
         dispatcher=dispatcher,
+        signing_keys=keys,
     )
 
     def begin() -> None:

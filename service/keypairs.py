@@ -68,3 +68,14 @@ class PublicKey:
     id: str
     public_key: str
     valid_until: Millis | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKeys:
+    """What signatures can be verified with, the key that signs first."""
+
+    keys: tuple[PublicKey, ...]
+
+    @property
+    def public_key(self) -> str:
+        return self.keys[0].public_key

@@ -19,6 +19,7 @@ from service.api import (
     health,
     hooks,
     ingest,
+    keys,
     openapi,
     rooms,
     routing_rules,
@@ -44,6 +45,7 @@ GUARDED = (
     (calls.calls, require_token),
     (routing_rules.rules, require_account),
     (routing_rules.older, require_account),
+    (keys.keys, require_nothing),
     (hooks.hooks, hooks.require_signature),
     (sockets.sockets, sockets.require_reference),
     (health.health, require_nothing),
@@ -58,8 +60,8 @@ for _blueprint, _guard in GUARDED:
 def register(app: Flask) -> None:
     """Register the room with ``app``.
 
-    Expects ``app.extensions["patchbay"]`` (the ``Switchboard``) and ``app.config["PROVIDERS"]``
-    (the names of the providers on offer) by the first request.
+    Expects what ``app`` puts into ``app.extensions``, by the names that its modules read there, and
+    ``app.config["PROVIDERS"]`` (the names of the providers on offer) by the first request.
     """
     app.json = answers.OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY

@@ -7,10 +7,11 @@ from flask import Flask
 from service.cli.call import call
 from service.cli.doctor import doctor
 from service.cli.migrate import migrate
+from service.cli.rotation import rotate
 from service.cli.token import token
 
 
 def register(app: Flask) -> None:
     """Add the commands to ``flask --app wsgi``."""
-    for command in (call, token, migrate, doctor):
+    for command in (call, token, migrate, rotate, doctor):
         app.cli.add_command(command)

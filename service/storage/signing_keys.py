@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from service.errors import Locked
-from service.keypairs import KeyPair, PublicKey
+from service.keypairs import KeyPair, PublicKey, PublicKeys
 from service.storage.database import Database
 from service.storage.tables import signing_keys
 from service.times import Clock, Millis
@@ -59,8 +59,8 @@ class SigningKeys:
                     self._known = self._stored(row)
             return self._known
 
-    def published(self) -> tuple[PublicKey, ...]:
-        """What signatures can be verified with: the key that signs, and then the retired ones."""
+    def published(self) -> PublicKeys:
+        """The key that signs, and then those that did until a day ago."""
         self.current()
         recent = or_(
             signing_keys.c.retired_at.is_(None),
@@ -69,7 +69,9 @@ class SigningKeys:
         newest = select(signing_keys).where(recent).order_by(signing_keys.c.seq.desc())
         with self._database.read() as connection:
             rows = connection.execute(newest).all()
-        return tuple(PublicKey(row.id, row.public_key, _end(row.retired_at)) for row in rows)
+        return PublicKeys(
+            tuple(PublicKey(row.id, row.public_key, _end(row.retired_at)) for row in rows)
+        )
 
     def rotate(self) -> KeyPair:
         """Sign with a new pair from now on; the one before verifies for a day more."""

@@ -28,6 +28,7 @@ from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.signing_keys import SigningKeys
 
 API_KEY = "test-key"
 API_SECRET = "test-secret-as-long-as-hs512-recommends-" + "x" * 24
@@ -94,6 +95,7 @@ def build(
         control=Control(switchboard),
         dispatcher=Dispatcher(switchboard, invitations),
         engine=engine,
+        signing_keys=SigningKeys(database, clock, API_SECRET, None),
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.
     app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")

@@ -34,7 +34,7 @@ def rows(database: Database) -> list[tuple[str, bool, bool]]:
 
 
 def published(keys: SigningKeys) -> list[tuple[str, int | None]]:
-    return [(key.id, key.valid_until) for key in keys.published()]
+    return [(key.id, key.valid_until) for key in keys.published().keys]
 
 
 def test_a_key_is_made_on_first_use_and_stays(
@@ -76,9 +76,9 @@ def test_a_rotation_is_noticed_by_other_processes_and_keeps_the_public_half_for_
     assert keys.current().id == after.id
     assert rows(database) == [(before.id, False, True), (after.id, True, False)]
     assert published(keys) == [(after.id, None), (before.id, retired + DAY)]
-    assert keys.published()[1].public_key == before.public_key
+    assert keys.published().keys[1].public_key == before.public_key
     clock.advance(DAY / 1000 - 0.001)
-    assert len(keys.published()) == 2
+    assert len(keys.published().keys) == 2
     clock.advance(0.001)
     assert published(keys) == [(after.id, None)]
 
@@ -109,14 +109,14 @@ def test_rotations_at_once_leave_one_key_that_signs(
     made = [pair.id for pair in at_once(3, lambda _: keys.rotate()) if isinstance(pair, KeyPair)]
     assert len(made) == 3
     assert [row for row in rows(database) if not row[2]] == [(keys.current().id, True, False)]
-    assert {key.id for key in keys.published()} == set(made)
+    assert {key.id for key in keys.published().keys} == set(made)
 
 
 def test_a_key_that_another_secret_sealed_is_replaced_and_no_longer_published(
     database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture, keys: SigningKeys
 ) -> None:
     locked = SigningKeys(database, clock, "another" * 8, None).current()
-    assert keys.published()[0].id != locked.id
+    assert keys.published().keys[0].id != locked.id
     pair = keys.current()
     assert published(keys) == [(pair.id, None)]
     assert rows(database) == [(pair.id, True, False)]

@@ -1,0 +1,22 @@
+"""``/v2/public``: what webhooks can be verified with, for anybody."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from flask import Blueprint, current_app
+
+from service.api.answers import answer
+from service.api.schemas.keys import PublicKeysData
+from service.keypairs import PublicKeys
+from service.storage.signing_keys import SigningKeys
+
+keys = Blueprint("keys", __name__, url_prefix="/v2/public")
+
+
+@keys.get("/rsa-public-key")
+@answer(PublicKeysData(), envelope=False)
+def get() -> PublicKeys:
+    """The public key, in PEM, and those that were in its place until a day ago."""
+    stored = cast("SigningKeys", current_app.extensions["signing_keys"])
+    return stored.published()

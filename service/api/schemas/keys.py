@@ -1,0 +1,20 @@
+"""Public keys as they are answered."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields
+
+from service.api.schemas.fields import Instant
+
+
+class PublicKeyData(Schema):
+    id = fields.String()
+    public_key = fields.String(data_key="publicKey")
+    valid_until = Instant(data_key="validUntil")
+
+
+class PublicKeysData(Schema):
+    """VideoSDK's member, and after it every key by its id."""
+
+    public_key = fields.String(data_key="publicKey")
+    keys = fields.List(fields.Nested(PublicKeyData()))
