@@ -13,7 +13,7 @@ from sqlalchemy import Update, exists, func, select
 
 from service.agents import Dispatch, DispatchStatus
 from service.model import LIVE
-from service.storage.database import Bell, Database, ring
+from service.storage.database import Bell, Database
 from service.storage.dispatch_rows import COMING, UNDER_WAY, begin, changed, climb, dispatch_of, one
 from service.storage.tables import calls, dispatches
 from service.times import Millis
@@ -28,7 +28,7 @@ class Dispatches:
 
     @property
     def bell(self) -> threading.Event:
-        """Rung when there is something to do, as ``Database.bells`` says."""
+        """Rung when calls have made something to do, as ``Database.bells`` says."""
         return self._database.bells[Bell.DISPATCHES]
 
     def get(self, dispatch_id: str) -> Dispatch:
@@ -101,7 +101,6 @@ class Dispatches:
             if row is None:
                 return None
             climb(connection, row, at, detail if failed else f"{detail}, and is sent for again")
-            ring(connection, Bell.DISPATCHES)
             return dispatch_of(row)
 
     def next_due(self) -> Millis | None:
@@ -142,7 +141,6 @@ class Dispatches:
         with self._database.write() as connection:
             pending = _still(dispatch, (DispatchStatus.PENDING,))
             row = changed(connection, pending.values(**values))
-            ring(connection, Bell.DISPATCHES)
             return None if row is None else dispatch_of(row)
 
 

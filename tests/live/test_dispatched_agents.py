@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from agents import Agent
+from keyrings import verify
 from patchbays import Patchbay, patchbay
 from programs import Asked, Program, agent_program
 from spectrum import level
@@ -118,9 +120,9 @@ def last(samples: Samples) -> Samples:
 def rungs(bay: Patchbay, room: str) -> list[str]:
     """What the ladder of the room's phone says of its agent, without the agent's id."""
     (call,) = bay.calls(roomId=room)
-    texts = [rung["detail"] for rung in call["timelog"] if rung["event"] == "agent"]
-    assert {rung["status"] for rung in call["timelog"] if rung["event"] == "agent"} == {"answered"}
-    return [text.split(" ", 2)[2] for text in texts]
+    found = [rung for rung in call["timelog"] if rung["event"] == "agent"]
+    assert all(rung["status"] == "answered" for rung in found)
+    return [rung["detail"].split(" ", 2)[2] for rung in found]
 
 
 @pytest.mark.parametrize("provider", NUMBERS)
@@ -129,7 +131,10 @@ def test_the_agent_of_a_rule_and_its_caller_hear_each_other(bay: Patchbay, provi
     with working(bay) as worker:
         phone = dial(bay, provider, room, worker.agent_id, agentMetadata={"team": "support"})
         agent = worker.session()
-        document = worker.program.wait_for(1).document
+        asked = worker.program.wait_for(1)
+        published = bay.ask("GET", "/v2/public/rsa-public-key")[1]["publicKey"]
+        verify(published, b64decode(asked.headers["videosdk-signature"]), asked.body)
+        document = asked.document
         (call,) = bay.calls(roomId=room)
         assert (document["callId"], document["sessionId"]) == (call["callId"], call["sessionId"])
         assert (document["from"], document["to"]) == (CALLER, NUMBERS[provider])
