@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from races import at_once
 from records import a_call
 
 from service.agents import Assignment, Dispatch, DispatchStatus
@@ -186,6 +187,29 @@ def test_what_is_due_is_taken_once_and_in_its_order(house: House) -> None:
     assert [each and each.id for each in taken] == [first.id, second.id, None]
     assert house.dispatches.next_due() == 10_000
     assert house.dispatches.take(10_000, 20_000) is not None
+
+
+def test_of_those_who_take_what_is_due_at_once_one_gets_it(house: House) -> None:
+    house.phone()
+    taken = at_once(8, lambda _: house.dispatches.take(5_000, 10_000))
+    assert sorted(isinstance(each, Dispatch) for each in taken) == [False] * 7 + [True]
+    assert not [each for each in taken if isinstance(each, Exception)]
+
+
+def test_of_a_join_and_a_deadline_at_once_one_counts(house: House) -> None:
+    call, dispatch = house.phone()
+    dispatch, ticket = house.attempt(dispatch)
+    assert house.dispatches.sent(dispatch, 6_000)
+    missed, answered = at_once(
+        2,
+        lambda turn: (
+            house.answer(ticket, 6_000)
+            if turn
+            else house.dispatches.missed(house.of(call), "did not join", 6_000, None)
+        ),
+    )
+    assert isinstance(answered, Call)
+    assert house.of(call).status == ("failed" if isinstance(missed, Dispatch) else "joined")
 
 
 def test_a_missed_attempt_is_made_again_with_another_ticket_or_is_the_last(house: House) -> None:
