@@ -24,6 +24,7 @@ from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.signing_keys import SigningKeys
+from service.storage.subscriptions import Subscriptions
 from service.times import Clock, SystemClock
 
 
@@ -58,6 +59,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         ledger=ledger,
         dispatcher=dispatcher,
         signing_keys=keys,
+        subscriptions=Subscriptions(database),
     )
 
     def begin() -> None:

@@ -48,6 +48,10 @@ def new_webhook_key() -> str:
     return "whk_" + _random(ALNUM, 32)
 
 
+def new_subscription_id() -> str:
+    return "wh_" + _random(LOWER, 16)
+
+
 def new_ref() -> str:
     """A provider's media reference. Alphanumeric only: Plivo's extraHeaders allow nothing else."""
     return _random(ALNUM, 32)

@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from service.agents import Agent
+from service.lifecycle import CallEvent
 from service.model import Call, CallStatus, Connector, LadderEvent, Participant, Step
 from service.rules import RoomType, Rule, RuleRoom, RuleType
+from service.subscriptions import Subscription
 from service.tokens import (
     new_agent_id,
     new_call_id,
     new_connector_id,
     new_rule_id,
+    new_subscription_id,
     new_webhook_key,
 )
 
@@ -58,6 +61,18 @@ def an_agent(**changes: Any) -> Agent:
         updated_at=1_000,
     )
     return replace(agent, **changes)
+
+
+def a_subscription(**changes: Any) -> Subscription:
+    """To calls that begin and end."""
+    subscription = Subscription(
+        id=new_subscription_id(),
+        url="https://example.com/calls",
+        events=(CallEvent.STARTED, CallEvent.HANGUP),
+        created_at=1_000,
+        updated_at=1_000,
+    )
+    return replace(subscription, **changes)
 
 
 def a_call(**changes: Any) -> Call:

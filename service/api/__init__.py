@@ -25,6 +25,7 @@ from service.api import (
     routing_rules,
     sessions,
     sockets,
+    subscriptions,
     trace,
 )
 from service.api.auth import (
@@ -45,6 +46,7 @@ GUARDED = (
     (calls.calls, require_token),
     (routing_rules.rules, require_account),
     (routing_rules.older, require_account),
+    (subscriptions.subscriptions, require_account),
     (keys.keys, require_nothing),
     (hooks.hooks, hooks.require_signature),
     (sockets.sockets, sockets.require_reference),

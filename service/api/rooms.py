@@ -6,6 +6,7 @@ says who else may come.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint
@@ -26,6 +27,7 @@ from service.api.schemas.rooms import (
     RoomToClose,
 )
 from service.errors import Invalid, NotFound, WrongName
+from service.lifecycle import RoomEvent, matches
 from service.model import Page
 from service.rooms import AutoClose, Room
 from service.storage.rooms import NOT_FOUND
@@ -35,7 +37,6 @@ rooms = Blueprint("rooms", __name__, url_prefix="/v2/rooms")
 NOT_ACTED_ON = {
     "auto_start": "autoStartConfig was stored but is not acted on: nothing is recorded.",
     "composition": "multiComposition was stored but is not acted on: nothing is recorded.",
-    "webhook": "webhook was stored but is not called yet: this version sends no room webhooks.",
 }
 
 CHOSEN = ("geo_fence", "webhook", "auto_close", "allowed_participant_ids", "options")
@@ -73,6 +74,8 @@ def create(fields: dict[str, Any]) -> Room:
     for name, sentence in NOT_ACTED_ON.items():
         if fields.get(name):
             warn(sentence)
+    if room.webhook is not None:
+        _warn_of_silence(room.webhook["events"])
     return found
 
 
@@ -130,3 +133,12 @@ def update(fields: dict[str, Any], room_id: str) -> Room:
     if fields["status"] == "disabled":
         return attendance.deactivate(switchboard(), room)
     return switchboard().rooms.activate(room.id, switchboard().clock.now())
+
+
+def _warn_of_silence(patterns: Sequence[str]) -> None:
+    """Warn of what a webhook of these patterns is told nothing of."""
+    silent = [each for each in patterns if not any(matches((each,), name) for name in RoomEvent)]
+    if silent:
+        warn(f"webhook.events has {', '.join(silent)}, of which nothing occurs in rooms here.")
+    if not patterns:
+        warn("webhook.events is empty, so that the webhook is told of nothing.")

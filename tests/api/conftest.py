@@ -29,6 +29,7 @@ from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.signing_keys import SigningKeys
+from service.storage.subscriptions import Subscriptions
 
 API_KEY = "test-key"
 API_SECRET = "test-secret-as-long-as-hs512-recommends-" + "x" * 24
@@ -96,6 +97,7 @@ def build(
         dispatcher=Dispatcher(switchboard, invitations),
         engine=engine,
         signing_keys=SigningKeys(database, clock, API_SECRET, None),
+        subscriptions=Subscriptions(database),
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.
     app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")

@@ -70,6 +70,10 @@ def test_an_id_is_ours_to_give(client: FlaskClient) -> None:
         ({"url": "ftp://example.com"}, "url must be an http or https URL."),
         ({"url": "https:///join"}, "url must be an http or https URL."),
         ({"url": "join"}, "url must be an http or https URL."),
+        (
+            {"url": "https://ann:secret@example.com/join"},
+            "url must not hold a user or password, which could be read here.",
+        ),
     ],
 )
 def test_a_wrong_field_is_400_and_named(

@@ -156,6 +156,12 @@ def test_a_bad_body_says_nothing_to_those_without_a_token(app: Flask) -> None:
         ("DELETE", "/v2/sip/routing-rule/rr_1"),
         ("POST", "/v2/sip/routing-rules"),
         ("PUT", "/v2/sip/routing-rules/rr_1"),
+        ("POST", "/v2/sip/webhooks"),
+        ("GET", "/v2/sip/webhooks"),
+        ("GET", "/v2/sip/webhooks/wh_1"),
+        ("PUT", "/v2/sip/webhooks/wh_1"),
+        ("PATCH", "/v2/sip/webhooks/wh_1"),
+        ("DELETE", "/v2/sip/webhooks/wh_1"),
     ],
 )
 def test_what_is_the_whole_account_s_is_out_of_reach_of_a_narrow_token(

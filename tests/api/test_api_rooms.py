@@ -21,7 +21,6 @@ DOCUMENTED = {
     "webhook": {"endPoint": "https://e/x", "events": ["session-*"]},
     "autoCloseConfig": {"type": "session-ends", "duration": 60},
 }
-NO_WEBHOOKS = "webhook was stored but is not called yet: this version sends no room webhooks."
 
 
 @pytest.fixture
@@ -61,7 +60,6 @@ def test_a_room_is_answered_at_top_level_in_the_order_of_the_documents(
                 "get_room": f"https://voice.example.com/v2/rooms/{room['roomId']}",
                 "get_session": "https://voice.example.com/v2/sessions/",
             },
-            "warnings": [NO_WEBHOOKS],
         }
     )
 
@@ -134,6 +132,27 @@ def test_what_does_not_exist_here_is_kept_and_warned_about(
 
 
 @pytest.mark.parametrize(
+    ("events", "warnings"),
+    [
+        (["*"], None),
+        (["session-started", "participant-*", "agent*"], None),
+        (
+            ["recording-*", "session*", "call-*"],
+            ["webhook.events has recording-*, call-*, of which nothing occurs in rooms here."],
+        ),
+        ([], ["webhook.events is empty, so that the webhook is told of nothing."]),
+        (None, ["webhook.events is empty, so that the webhook is told of nothing."]),
+    ],
+)
+def test_a_webhook_is_kept_and_warned_of_what_it_will_not_be_told(
+    create: Callable[..., dict[str, Any]], events: list[str] | None, warnings: list[str] | None
+) -> None:
+    room = create(webhook={"endPoint": "https://e/x", "events": events})
+    assert room["webhook"] == {"endPoint": "https://e/x", "events": events or []}
+    assert room.get("warnings") == warnings
+
+
+@pytest.mark.parametrize(
     ("fields", "name", "predicate"),
     [
         ({"customRoomId": ""}, "customRoomId", IDENTIFIER),
@@ -172,6 +191,19 @@ def test_what_does_not_exist_here_is_kept_and_warned_about(
             {"webhook": {"endPoint": "https://e", "events": [1]}},
             "webhook.events.0",
             "must be a string.",
+        ),
+        *[
+            (
+                {"webhook": {"endPoint": "https://e", "events": ["session-*", bad]}},
+                "webhook.events.1",
+                "must be the name of an event, or its beginning and an asterisk.",
+            )
+            for bad in ("", "*-started", "session-.*", "Session-*", "a b", "x" * 65)
+        ],
+        (
+            {"webhook": {"endPoint": "https://user:secret@e/x"}},
+            "webhook.endPoint",
+            "must not hold a user or password, which could be read here.",
         ),
         (
             {"autoCloseConfig": {"type": "never"}},

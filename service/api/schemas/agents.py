@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
+from service.api.schemas.addresses import Address
 from service.api.schemas.fields import Instant, PageFilter, Request, Text, at_most
-from service.api.schemas.rooms import callable_url
 
 NAME = [validate.Length(min=1, error="must not be empty"), *at_most(128)]
 
 
 class AgentChanges(Request):
     name = Text(validate=NAME)
-    url = Text(validate=[*at_most(512), callable_url])
+    url = Address()
 
 
 class NewAgent(AgentChanges):
     name = Text(required=True, validate=NAME)
-    url = Text(required=True, validate=[*at_most(512), callable_url])
+    url = Address(required=True)
 
 
 class AgentFilter(PageFilter):

@@ -1,0 +1,104 @@
+"""``/v2/sip/webhooks``: who is told of what happens to calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from flask import Blueprint, current_app
+
+from service.api.answers import answer
+from service.api.requests import body, query, switchboard, warn
+from service.api.schemas.subscriptions import (
+    ALL,
+    NewSubscription,
+    SubscriptionChanges,
+    SubscriptionData,
+    SubscriptionFilter,
+)
+from service.errors import Invalid
+from service.lifecycle import CallEvent
+from service.model import Page
+from service.storage.subscriptions import Subscriptions
+from service.subscriptions import Subscription
+from service.tokens import new_subscription_id
+
+NEVER = (CallEvent.TRANSFER_ACCEPTED, CallEvent.TRANSFER_RINGING)
+"""No provider tells of these."""
+
+subscriptions = Blueprint("subscriptions", __name__, url_prefix="/v2/sip/webhooks")
+
+
+def stored() -> Subscriptions:
+    return cast("Subscriptions", current_app.extensions["subscriptions"])
+
+
+@subscriptions.post("")
+@answer(SubscriptionData(), status=201, envelope=False)
+@body(NewSubscription())
+def create(fields: dict[str, Any]) -> Subscription:
+    """Have a URL told of the events it names."""
+    at = switchboard().clock.now()
+    subscription = Subscription(
+        id=new_subscription_id(),
+        url=fields["url"],
+        events=_events(fields["events"]),
+        created_at=at,
+        updated_at=at,
+    )
+    stored().add(subscription)
+    return subscription
+
+
+@subscriptions.get("")
+@answer(SubscriptionData())
+@query(SubscriptionFilter())
+def index(wanted: dict[str, Any]) -> Page[Subscription]:
+    """Webhooks, newest first."""
+    return stored().page(**wanted)
+
+
+@subscriptions.get("/<id:webhook_id>")
+@answer(SubscriptionData(), envelope=False)
+def get(webhook_id: str) -> Subscription:
+    return stored().get(webhook_id)
+
+
+@subscriptions.put("/<id:webhook_id>")
+@answer(SubscriptionData(), envelope=False)
+@body(NewSubscription())
+def replace(fields: dict[str, Any], webhook_id: str) -> Subscription:
+    """Change the URL and the events."""
+    return _update(webhook_id, fields)
+
+
+@subscriptions.patch("/<id:webhook_id>")
+@answer(SubscriptionData(), envelope=False)
+@body(SubscriptionChanges())
+def update(changes: dict[str, Any], webhook_id: str) -> Subscription:
+    """Change the URL, the events or both."""
+    if not changes:
+        raise Invalid("No editable fields provided")
+    return _update(webhook_id, changes)
+
+
+@subscriptions.delete("/<id:webhook_id>")
+@answer(None, message="Webhook deleted successfully")
+def delete(webhook_id: str) -> None:
+    """Tell it of nothing more, not even of what is waiting to be sent."""
+    stored().delete(webhook_id, switchboard().clock.now())
+
+
+def _update(webhook_id: str, changes: dict[str, Any]) -> Subscription:
+    if "events" in changes:
+        changes["events"] = _events(changes["events"])
+    return stored().update(webhook_id, changes, switchboard().clock.now())
+
+
+def _events(names: Sequence[str]) -> tuple[CallEvent, ...]:
+    """The events of these names, after a warning of those that never occur."""
+    if ALL in names:
+        return tuple(CallEvent)
+    if never := [name for name in names if name in NEVER]:
+        warn(f"No provider tells of {' and '.join(never)}, so that this never occurs here.")
+    return tuple(CallEvent(name) for name in names)
