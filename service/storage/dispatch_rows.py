@@ -61,14 +61,14 @@ def ended(connection: Connection, ticket: Call, at: Millis) -> None:
     """
     if ticket.provider != WEBSOCKET:
         return
-    row = changed(
+    left = changed(
         connection,
         update(dispatches)
         .where(dispatches.c.ticket_id == ticket.id, dispatches.c.status == DispatchStatus.JOINED)
         .values(status=DispatchStatus.LEFT),
     )
-    if row is not None:
-        climb(connection, row, at, "left")
+    if left is not None:
+        climb(connection, left, at, "left")
         return
     missed = connection.execute(
         update(dispatches)
@@ -100,19 +100,19 @@ def begin(connection: Connection, dispatch: Dispatch) -> None:
 
 
 def _join(connection: Connection, ticket: Call, at: Millis) -> None:
-    row = changed(
+    joined = changed(
         connection,
         update(dispatches)
         .where(dispatches.c.ticket_id == ticket.id, dispatches.c.status.in_(COMING))
         .values(status=DispatchStatus.JOINED, due_at=None, detail=None),
     )
-    if row is not None:
-        climb(connection, row, at, "joined")
+    if joined is not None:
+        climb(connection, joined, at, "joined")
 
 
-def climb(connection: Connection, row: RowMapping, at: Millis, what: str) -> None:
+def climb(connection: Connection, dispatch: Dispatch, at: Millis, what: str) -> None:
     """One more rung for the call that the agent was sent for, unless it is over."""
-    detail = f"agent {row['agent_id']} {what}"
+    detail = f"agent {dispatch.agent_id} {what}"
     rung = {
         steps.c.call_id: calls.c.id,
         steps.c.event: literal(LadderEvent.AGENT.value),
@@ -120,7 +120,7 @@ def climb(connection: Connection, row: RowMapping, at: Millis, what: str) -> Non
         steps.c.status: calls.c.status,
         steps.c.detail: literal(detail),
     }
-    own = select(*rung.values()).where(calls.c.id == row["call_id"], calls.c.status.in_(LIVE))
+    own = select(*rung.values()).where(calls.c.id == dispatch.call_id, calls.c.status.in_(LIVE))
     connection.execute(insert(steps).from_select([*rung], own))
 
 
@@ -128,9 +128,10 @@ def one(dispatch_id: str) -> Update:
     return update(dispatches).where(dispatches.c.id == dispatch_id)
 
 
-def changed(connection: Connection, change: Update) -> RowMapping | None:
-    """The row as it is now; ``None`` where none was changed."""
-    return connection.execute(change.returning(*dispatches.c)).mappings().one_or_none()
+def changed(connection: Connection, change: Update) -> Dispatch | None:
+    """The dispatch as it is now; ``None`` where none was changed."""
+    row = connection.execute(change.returning(*dispatches.c)).mappings().one_or_none()
+    return None if row is None else dispatch_of(row)
 
 
 def dispatch_of(row: RowMapping) -> Dispatch:

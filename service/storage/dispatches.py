@@ -56,11 +56,10 @@ class Dispatches:
         oldest = select(dispatches).where(*due).order_by(dispatches.c.due_at, dispatches.c.seq)
         with self._database.write() as connection:
             first = oldest.limit(1).with_for_update(skip_locked=True)
-            row = connection.execute(first).mappings().first()
-            if row is None:
-                return None
-            taken = changed(connection, one(row["id"]).values(due_at=until))
-            return None if taken is None else dispatch_of(taken)
+            found = connection.execute(first).first()
+            return (
+                None if found is None else changed(connection, one(found.id).values(due_at=until))
+            )
 
     def ticketed(self, dispatch: Dispatch, ticket_id: str) -> Dispatch | None:
         """An attempt is about to be made with this ticket; ``None`` where none is to be made."""
@@ -88,7 +87,7 @@ class Dispatches:
         """
         failed = due_at is None
         with self._database.write() as connection:
-            row = changed(
+            missed = changed(
                 connection,
                 _still(dispatch, COMING).values(
                     status=DispatchStatus.FAILED if failed else DispatchStatus.PENDING,
@@ -98,10 +97,10 @@ class Dispatches:
                     detail=detail,
                 ),
             )
-            if row is None:
-                return None
-            climb(connection, row, at, detail if failed else f"{detail}, and is sent for again")
-            return dispatch_of(row)
+            if missed is not None:
+                again = "" if failed else ", and is sent for again"
+                climb(connection, missed, at, f"{detail}{again}")
+            return missed
 
     def next_due(self) -> Millis | None:
         """When there is something to do next, if there is anything to wait for."""
@@ -140,8 +139,7 @@ class Dispatches:
     def _attempted(self, dispatch: Dispatch, **values: Any) -> Dispatch | None:
         with self._database.write() as connection:
             pending = _still(dispatch, (DispatchStatus.PENDING,))
-            row = changed(connection, pending.values(**values))
-            return None if row is None else dispatch_of(row)
+            return changed(connection, pending.values(**values))
 
 
 def _still(dispatch: Dispatch, states: tuple[DispatchStatus, ...]) -> Update:
