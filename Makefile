@@ -5,8 +5,12 @@ PIP := $(VENV)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: run test bench fuzz lint format clean
 
+# Whoever develops on a laptop has the receivers of webhooks there too. A value in the environment
+# or in .env wins.
 run: .venv/run
 	@$(VENV)/python -m service.cli.keys .env
+	@grep -q '^WEBHOOK_ALLOW_PRIVATE=' .env || \
+	  export WEBHOOK_ALLOW_PRIVATE="$${WEBHOOK_ALLOW_PRIVATE:-on}"; \
 	exec $(VENV)/gunicorn --env FIRST_STEPS=1
 
 test: lint

@@ -42,7 +42,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     reception = Reception(switchboard, providers)
     ledger = Ledger(switchboard, engine.reports)
     keys = SigningKeys(database, clock, settings.api_secret, settings.webhook_private_key)
-    outgoing = Outgoing(clock)
+    outgoing = Outgoing(clock, allow_private=settings.webhook_allow_private)
     invitations = Invitations(settings, Signer(keys, clock), outgoing)
     dispatcher = Dispatcher(switchboard, invitations)
 

@@ -18,7 +18,7 @@ from service import tokens
 from service.agents import Agent, Dispatch, DispatchStatus
 from service.calls import Switchboard
 from service.errors import BadGateway, Busy, ServiceError
-from service.invitations import ANSWER_SECONDS, JOIN_SECONDS, Invitations
+from service.invitations import ANSWER_SECONDS, JOIN_SECONDS, Invitation, Invitations
 from service.model import Call, EndReason, Participant
 from service.times import Millis
 
@@ -178,7 +178,9 @@ class Dispatcher:
         self, agent: Agent, dispatch: Dispatch, call: Call | None, ticket: Call, ref: str
     ) -> str | None:
         """Why the agent does not come, if it says so or says nothing."""
-        refusal = self._invitations.send(agent, dispatch, call, ticket, ref)
+        going_on = self._switchboard.sessions.ongoing(dispatch.room_id)
+        session_id = None if going_on is None else going_on.id
+        refusal = self._invitations.send(Invitation(agent, dispatch, call, session_id, ticket, ref))
         if refusal is not None:
             return f"did not take the dispatch: {refusal}"
         logger.info("dispatch %s: %s is on its way to %s", dispatch.id, agent.id, dispatch.room_id)

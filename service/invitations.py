@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from service import callers
@@ -25,6 +26,35 @@ DISPATCH_ID = "x-patchbay-dispatch"
 """The header by which an agent that is asked twice knows that it is about the same dispatch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """``call`` is the one that the agent is sent for, if there is one, and ``session_id`` the
+    session that goes on in the room. ``ticket`` is the call of the agent's own that ``ref`` opens.
+    """
+
+    agent: Agent
+    dispatch: Dispatch
+    call: Call | None
+    session_id: str | None
+    ticket: Call
+    ref: str = field(repr=False)
+
+    def document(self, settings: Settings) -> dict[str, Any]:
+        call, dispatch = self.call, self.dispatch
+        base = settings.media_base(self.ticket.region, settings.public_url or dispatch.base)
+        return {
+            "agentId": self.agent.id,
+            "callId": dispatch.call_id,
+            "roomId": self.ticket.room_id,
+            "sessionId": self.session_id,
+            "wsUrl": socket_url(base, self.ref),
+            "expiresIn": JOIN_SECONDS,
+            "from": None if call is None else _shown(call, call.caller),
+            "to": None if call is None else _shown(call, call.callee),
+            "metadata": dict(dispatch.metadata),
+        }
+
+
 class Invitations:
     """Thread-safe."""
 
@@ -33,37 +63,20 @@ class Invitations:
         self._signer = signer
         self._outgoing = outgoing
 
-    def send(
-        self, agent: Agent, dispatch: Dispatch, call: Call | None, ticket: Call, ref: str
-    ) -> str | None:
-        """Ask an agent to come by this ticket. Why it does not, in a few words, if so."""
-        base = self._settings.public_url or dispatch.base
-        url = socket_url(self._settings.media_base(ticket.region, base), ref)
-        body = stringify(_document(dispatch, call, ticket, url)).encode()
+    def send(self, invitation: Invitation) -> str | None:
+        """Ask an agent to come. Why it does not, in a few words, if so."""
+        body = stringify(invitation.document(self._settings)).encode()
         headers = {
             "Content-Type": "application/json",
-            DISPATCH_ID: dispatch.id,
+            DISPATCH_ID: invitation.dispatch.id,
             **self._signer.headers(body),
         }
         try:
-            response = self._outgoing.send(HttpRequest("POST", agent.url, headers, body))
+            request = HttpRequest("POST", invitation.agent.url, headers, body)
+            response = self._outgoing.send(request, seconds=ANSWER_SECONDS)
         except BadGateway as error:
             return error.message
         return None if 200 <= response.status < 300 else f"answered {response.status}"
-
-
-def _document(dispatch: Dispatch, call: Call | None, ticket: Call, url: str) -> dict[str, Any]:
-    return {
-        "agentId": dispatch.agent_id,
-        "callId": dispatch.call_id,
-        "roomId": ticket.room_id,
-        "sessionId": None if call is None else call.session_id,
-        "wsUrl": url,
-        "expiresIn": JOIN_SECONDS,
-        "from": None if call is None else _shown(call, call.caller),
-        "to": None if call is None else _shown(call, call.callee),
-        "metadata": dict(dispatch.metadata),
-    }
 
 
 def _shown(call: Call, number: str) -> str:

@@ -41,6 +41,7 @@ class Settings:
     log_level: str = "info"
     log_format: str = "text"
     trust_proxy: int = 0
+    webhook_allow_private: bool = False
     twilio_api_url: str = TWILIO_API
     plivo_api_url: str = PLIVO_API
     telnyx_api_url: str = TELNYX_API
@@ -75,10 +76,11 @@ class Settings:
             max_calls=_integer(env, "MAX_CALLS", 200, 1, 100_000),
             max_call_seconds=_integer(env, "MAX_CALL_SECONDS", 14_400, 1, 604_800),
             alone_seconds=_integer(env, "ALONE_SECONDS", 0, 0, 86_400),
-            reattach=_choice(env, "REATTACH", ("on", "off")) == "on",
+            reattach=_switch(env, "REATTACH", "on"),
             log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS, "info"),
             log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS),
             trust_proxy=_integer(env, "TRUST_PROXY", 0, 0, 10),
+            webhook_allow_private=_switch(env, "WEBHOOK_ALLOW_PRIVATE", "off"),
             twilio_api_url=_api(env, "TWILIO_API_URL", TWILIO_API),
             plivo_api_url=_api(env, "PLIVO_API_URL", PLIVO_API),
             telnyx_api_url=_api(env, "TELNYX_API_URL", TELNYX_API),
@@ -114,6 +116,10 @@ def _choice(
     if text not in allowed:
         raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {text[:40]!r}.")
     return text
+
+
+def _switch(env: Mapping[str, str], name: str, default: str) -> bool:
+    return _choice(env, name, ("on", "off"), default) == "on"
 
 
 def _origin(env: Mapping[str, str], name: str) -> str | None:

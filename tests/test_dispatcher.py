@@ -23,20 +23,34 @@ from service.events.signing import Signer
 from service.invitations import Invitations
 from service.model import Call, EndReason, LadderEvent, Participant
 from service.outgoing import Outgoing
+from service.rest import HttpRequest, HttpResponse
 from service.storage.database import Database
 from service.waiters import MOST
 
 PATIENCE = 20
 
 
+class Watched(Outgoing):
+    """The real thing, which remembers for how long it was to wait."""
+
+    def __init__(self, clock: FakeClock, *, allow_private: bool) -> None:
+        super().__init__(clock, allow_private=allow_private)
+        self.waits: list[float | None] = []
+
+    def send(self, request: HttpRequest, **options: Any) -> HttpResponse:
+        self.waits.append(options.get("seconds"))
+        return super().send(request, **options)
+
+
 class Agency(Desk):
     """A desk that sends for agents."""
 
-    def __init__(self, database: Database, clock: FakeClock, **settings: Any) -> None:
-        super().__init__(database, clock, **settings)
-        self.outgoing = Outgoing(clock)
+    def __init__(self, database: Database, clock: FakeClock, **changes: Any) -> None:
+        super().__init__(database, clock, **{"webhook_allow_private": True, **changes})
+        settings = self.switchboard.settings
+        self.outgoing = Watched(clock, allow_private=settings.webhook_allow_private)
         signer = Signer(Keyring(a_pair()), clock)
-        invitations = Invitations(self.switchboard.settings, signer, self.outgoing)
+        invitations = Invitations(settings, signer, self.outgoing)
         self.dispatcher = Dispatcher(self.switchboard, invitations)
         self.dispatcher.start()
 
@@ -129,6 +143,7 @@ def test_an_agent_is_told_of_the_call_and_joins_with_its_ticket(agency: Agency) 
         agency.advance(60)
     assert agency.rungs(call) == ["was sent for", "joined"]
     assert len(program.asked) == 1
+    assert agency.outgoing.waits == [5]
 
 
 def test_a_hidden_number_is_masked_for_the_agent_as_for_the_room(agency: Agency) -> None:
@@ -249,6 +264,18 @@ def test_an_agent_that_does_not_answer_is_on_the_ladder_with_the_reason(agency: 
     assert agent.url not in str(agency.calls.get(call.id).steps)
 
 
+def test_a_private_address_is_not_asked_unless_it_may_be(
+    sqlite_database: Database, clock: FakeClock
+) -> None:
+    agency = Agency(sqlite_database, clock, webhook_allow_private=False)
+    with agent_program() as program:
+        call = agency.phone(agency.employ(program))
+        agency.until(call, "pending", attempts=1)
+        agency.stop()
+    assert "WEBHOOK_ALLOW_PRIVATE" in agency.rungs(call)[-1]
+    assert program.asked == []
+
+
 def test_an_agent_is_not_asked_where_there_is_no_place_for_it(
     sqlite_database: Database, clock: FakeClock
 ) -> None:
@@ -346,20 +373,22 @@ def test_an_agent_leaves_with_its_call(agency: Agency) -> None:
 def test_an_agent_is_sent_into_a_room_without_a_call(agency: Agency) -> None:
     with agent_program() as program:
         agent = agency.employ(program)
+        _, ref = agency.switchboard.invite("r1", Participant("ann", "Ann"), None)
+        agency.start(ref, "websocket", "s7")
         dispatch = agency.dispatcher.send(agent, "r1", BASE, {"a": 1})
         asked = program.wait_for(1)
         assert asked.document == {
             "agentId": agent.id,
             "callId": None,
             "roomId": "r1",
-            "sessionId": None,
+            "sessionId": "s7",
             "wsUrl": f"wss://voice.example.com/videosdk?ref={asked.ref}",
             "expiresIn": 10,
             "from": None,
             "to": None,
             "metadata": {"a": 1},
         }
-        agency.start(asked.ref, "websocket")
+        agency.start(asked.ref, "websocket", "s7")
         assert agency.switchboard.dispatches.get(dispatch.id).status == "joined"
 
 

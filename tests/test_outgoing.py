@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
+from certificates import certificate
 from clocks import FakeClock
 from provider_apis import provider_api
+from receivers import Receiver, die, receiving, redirect
 
-from service import outgoing
 from service.errors import BadGateway
-from service.outgoing import MAX_BODY, Outgoing
+from service.outgoing import KEPT_SECONDS, MAX_BODY, MOST_REDIRECTS, Outgoing
 from service.rest import HttpRequest
+from service.times import SystemClock
 
 
 @contextmanager
@@ -82,27 +87,43 @@ def test_nobody_there_is_a_bad_gateway(client: Outgoing) -> None:
             client.send(HttpRequest("GET", url))
 
 
-def test_a_server_that_says_nothing_is_given_up(
-    client: Outgoing, monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+@pytest.mark.parametrize(
+    "begun",
+    [None, b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"],
+    ids=["nothing", "headers", "a body"],
+)
+def test_an_answer_that_does_not_come_to_an_end_is_given_up(begun: bytes | None) -> None:
+    client = Outgoing(SystemClock())
+    with receiving() as receiver:
+        receiver.script(receiver.hang if begun is None else receiver.trickle(begun))
+        with pytest.raises(BadGateway, match="no whole answer in time"):
+            client.send(HttpRequest("GET", receiver.url), seconds=0.2)
+
+
+def test_a_name_that_takes_too_long_to_look_up_is_given_up() -> None:
+    found = threading.Event()
+
+    def resolve(*_: object, **__: object) -> list[Any]:
+        found.wait(30)
+        return []
+
+    client = Outgoing(SystemClock(), resolve=resolve)
+    with pytest.raises(BadGateway, match="no whole answer in time"):
+        client.send(HttpRequest("GET", "http://receiver.example/"), seconds=0.1)
+    found.set()
+
+
+def test_time_that_has_run_out_while_the_name_was_looked_up_is_not_given_to_the_answer(
+    clock: FakeClock,
 ) -> None:
-    monkeypatch.setattr(outgoing, "READ_SECONDS", 0.05)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        with pytest.raises(BadGateway, match="Timeout"):
-            Outgoing(clock).send(HttpRequest("GET", url))
+    def resolve(*arguments: Any, **more: Any) -> list[Any]:
+        clock.advance(11)
+        return socket.getaddrinfo(*arguments, **more)
 
-
-def test_a_server_that_takes_too_long_over_its_body_is_given_up(client: Outgoing) -> None:
-    class Slow(FakeClock):
-        """Time flies while an answer is read."""
-
-        def monotonic(self) -> float:
-            self.advance(11)
-            return super().monotonic()
-
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789"
-    with saying(answer) as url, pytest.raises(BadGateway, match="in time"):
-        Outgoing(Slow()).send(HttpRequest("GET", url))
+    with receiving() as receiver:
+        with pytest.raises(BadGateway, match="no whole answer in time"):
+            Outgoing(clock, resolve=resolve).send(HttpRequest("GET", receiver.url))
+        assert receiver.received == ()
 
 
 def test_connections_are_used_again(client: Outgoing) -> None:
@@ -111,3 +132,260 @@ def test_connections_are_used_again(client: Outgoing) -> None:
             url = f"{api.url}/v1/Account/MAXXX/Call/"
             assert client.send(HttpRequest("GET", url, {"Authorization": "x"})).status == 401
         assert len(api.connections) == 1
+
+
+def post(client: Outgoing, url: str) -> int:
+    request = HttpRequest("POST", url, {"X-Signature": "abc"}, b"body")
+    return client.send(request, redirects=True).status
+
+
+def test_a_connection_that_was_idle_for_too_long_is_not_used_again(
+    client: Outgoing, clock: FakeClock
+) -> None:
+    with receiving() as receiver:
+        for pause in (0, KEPT_SECONDS - 1, KEPT_SECONDS):
+            clock.advance(pause)
+            client.send(HttpRequest("POST", receiver.url))
+        first, second, third = (request.connection for request in receiver.received)
+    assert first == second != third
+
+
+def test_a_connection_that_its_server_has_closed_is_not_used_again(client: Outgoing) -> None:
+    with receiving() as receiver:
+        receiver.script(200, die)
+        client.send(HttpRequest("POST", receiver.url))
+        with pytest.raises(BadGateway, match="no answer"):
+            client.send(HttpRequest("POST", receiver.url))
+        assert client.send(HttpRequest("POST", receiver.url)).status == 200
+
+
+def test_a_connection_with_something_unread_on_it_is_not_used_again(client: Outgoing) -> None:
+    def wordy(handler: Any) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"x" * 9000)
+        handler.close_connection = False
+
+    with receiving() as receiver:
+        receiver.script(wordy)
+        assert len(client.send(HttpRequest("POST", receiver.url), wanted=5).body) == 5
+        assert client.send(HttpRequest("POST", receiver.url)).body == b""
+        assert len({request.connection for request in receiver.received}) == 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_followed_with_the_same_request_when_asked_for(
+    client: Outgoing, status: int
+) -> None:
+    with receiving() as first, receiving() as second:
+        first.script(redirect(status, f"{second.url}/there?a=b"))
+        assert post(client, f"{first.url}/here") == 200
+        (there,) = second.received
+    assert (there.method, there.path, there.body) == ("POST", "/there?a=b", b"body")
+    assert there.headers["x-signature"] == "abc"
+    assert there.headers["host"] == second.url.removeprefix("http://")
+
+
+def test_a_redirect_may_be_relative(client: Outgoing) -> None:
+    with receiving() as receiver:
+        receiver.script(redirect(307, "../b"))
+        assert post(client, f"{receiver.url}/a/a") == 200
+        assert [request.path for request in receiver.received] == ["/a/a", "/b"]
+
+
+def test_an_invitation_to_read_something_else_is_no_redirect(client: Outgoing) -> None:
+    with receiving() as receiver:
+        receiver.script(redirect(303, "/else"))
+        assert post(client, receiver.url) == 303
+        assert len(receiver.received) == 1
+
+
+def test_redirects_come_to_an_end(client: Outgoing) -> None:
+    with receiving() as receiver:
+        receiver.answer = lambda _: redirect(308, "/again")
+        with pytest.raises(BadGateway, match="it redirects more than 3 times"):
+            post(client, receiver.url)
+        assert len(receiver.received) == 1 + MOST_REDIRECTS
+
+
+@pytest.mark.parametrize("location", [(), ("",)])
+def test_a_redirect_to_nowhere_is_a_bad_gateway(
+    client: Outgoing, location: tuple[str, ...]
+) -> None:
+    with receiving() as receiver:
+        receiver.script(redirect(302, *location))
+        with pytest.raises(BadGateway, match="it redirects without saying where"):
+            post(client, receiver.url)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd", "//127.0.0.1", "http:"])
+def test_only_http_is_spoken(client: Outgoing, url: str) -> None:
+    with pytest.raises(BadGateway, match="does not begin with http:// or https://"):
+        post(client, url)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd"])
+def test_a_redirect_to_something_else_is_not_followed(client: Outgoing, url: str) -> None:
+    with receiving() as receiver:
+        receiver.script(redirect(302, url))
+        with pytest.raises(BadGateway, match="does not begin with http:// or https://"):
+            post(client, receiver.url)
+
+
+class Names:
+    """A resolver of a test's own, which keeps what it was asked for."""
+
+    def __init__(self, **addresses: tuple[str, ...]) -> None:
+        self.addresses = {name.replace("_", "."): found for name, found in addresses.items()}
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, port: int, **more: Any) -> list[Any]:
+        self.asked.append(host)
+        found = [
+            entry
+            for address in self.addresses.get(host, ())
+            for entry in socket.getaddrinfo(address, port, **more)
+        ]
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return found
+
+
+def named(receiver: Receiver, name: str) -> str:
+    return receiver.url.replace("127.0.0.1", name) + "/secret"
+
+
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A certificate for receiver.example that clients made from now on believe."""
+    path = certificate(tmp_path, "receiver.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    return path
+
+
+def test_a_name_is_looked_up_once_for_a_connection_and_sent_along(clock: FakeClock) -> None:
+    names = Names(receiver_example=("127.0.0.1",))
+    client = Outgoing(clock, resolve=names)
+    with receiving() as receiver:
+        for _ in range(2):
+            assert post(client, named(receiver, "receiver.example")) == 200
+        host = receiver.received[0].headers["host"]
+        assert host == named(receiver, "receiver.example")[len("http://") : -len("/secret")]
+    assert names.asked == ["receiver.example"]
+
+
+def test_where_nobody_answers_at_one_address_the_next_one_is_tried(clock: FakeClock) -> None:
+    client = Outgoing(clock, resolve=Names(receiver_example=("::1", "127.0.0.1")))
+    with receiving() as receiver:
+        assert post(client, named(receiver, "receiver.example")) == 200
+
+
+@pytest.mark.parametrize("name", ["unknown.example", "a" * 64 + ".example"])
+def test_a_name_that_nobody_has_is_a_bad_gateway(clock: FakeClock, name: str) -> None:
+    client = Outgoing(clock, resolve=Names())
+    with pytest.raises(BadGateway, match="the name does not resolve"):
+        post(client, f"http://{name}/")
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [("127.0.0.1",), ("1.1.1.1", "127.0.0.1"), ("127.0.0.1", "1.1.1.1"), ("::ffff:127.0.0.1",)],
+)
+def test_a_guarded_client_goes_to_no_name_that_has_a_private_address(
+    clock: FakeClock, addresses: tuple[str, ...]
+) -> None:
+    guarded = Outgoing(clock, allow_private=False, resolve=Names(inside_example=addresses))
+    with receiving() as receiver:
+        with pytest.raises(BadGateway, match="set WEBHOOK_ALLOW_PRIVATE=on") as caught:
+            post(guarded, named(receiver, "inside.example"))
+        assert receiver.received == ()
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0x7f000001", "2130706433", "localhost",
+                                  "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "0"])  # fmt: skip
+def test_a_guarded_client_goes_to_no_private_address_however_it_is_written(
+    clock: FakeClock, host: str
+) -> None:
+    guarded = Outgoing(clock, allow_private=False)
+    with receiving() as receiver, pytest.raises(BadGateway, match="the address is private"):
+        post(guarded, named(receiver, host))
+
+
+def test_a_redirect_leads_a_guarded_client_to_no_private_address(clock: FakeClock) -> None:
+    """The first server is taken for a public one by its address, which only the guard sees."""
+
+    class Address(str):
+        """Loopback, and public to whoever reads it."""
+
+        def __str__(self) -> str:
+            return "1.1.1.1"
+
+    def resolve(host: str, port: int, **more: Any) -> list[Any]:
+        (entry,) = socket.getaddrinfo("127.0.0.1", port, **more)
+        if host != "outside.example":
+            return [entry]
+        return [(*entry[:4], (Address("127.0.0.1"), port))]
+
+    guarded = Outgoing(clock, allow_private=False, resolve=resolve)
+    with receiving() as outside, receiving() as inside:
+        outside.script(redirect(307, named(inside, "inside.example")))
+        with pytest.raises(BadGateway, match="the address is private"):
+            post(guarded, named(outside, "outside.example"))
+        assert (len(outside.received), len(inside.received)) == (1, 0)
+
+
+def test_tls_is_spoken_with_the_name_and_not_with_the_address(
+    clock: FakeClock, trusted: Path
+) -> None:
+    client = Outgoing(clock, resolve=Names(receiver_example=("127.0.0.1",)))
+    with receiving(trusted) as receiver:
+        for _ in range(2):
+            assert post(client, named(receiver, "receiver.example")) == 200
+        assert receiver.names == ["receiver.example"]
+        host = receiver.received[1].headers["host"]
+        assert host == named(receiver, "receiver.example")[len("https://") : -len("/secret")]
+
+
+@pytest.mark.parametrize("name", ["other.example", "127.0.0.1"])
+def test_a_certificate_for_another_name_is_not_believed(
+    clock: FakeClock, trusted: Path, name: str
+) -> None:
+    client = Outgoing(clock, resolve=Names(**{name.replace(".", "_"): ("127.0.0.1",)}))
+    with receiving(trusted) as receiver:
+        with pytest.raises(BadGateway, match="SSLCertVerificationError"):
+            post(client, named(receiver, name))
+        assert receiver.received == ()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_believed(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    client = Outgoing(clock, resolve=Names(receiver_example=("127.0.0.1",)))
+    unknown = certificate(tmp_path, "receiver.example")
+    with receiving(unknown) as receiver, pytest.raises(BadGateway, match="SSLCertVerification"):
+        post(client, named(receiver, "receiver.example"))
+
+
+def test_an_https_address_redirects_to_no_other_scheme(clock: FakeClock, trusted: Path) -> None:
+    client = Outgoing(clock, resolve=Names(receiver_example=("127.0.0.1",)))
+    with receiving(trusted) as secure, receiving() as plain:
+        secure.script(redirect(307, plain.url))
+        with pytest.raises(BadGateway, match="it redirects from https to something else"):
+            post(client, named(secure, "receiver.example"))
+        assert plain.received == ()
+
+
+def test_a_tls_answer_that_trickles_is_given_up(trusted: Path) -> None:
+    client = Outgoing(SystemClock(), resolve=Names(receiver_example=("127.0.0.1",)))
+    with receiving(trusted) as receiver:
+        receiver.script(receiver.trickle(b"HTTP/1.1 200 OK\r\nX-Long: "))
+        with pytest.raises(BadGateway, match="no whole answer in time"):
+            client.send(HttpRequest("POST", named(receiver, "receiver.example")), seconds=0.3)
+
+
+def test_headers_that_cannot_be_read_put_no_url_into_the_log(
+    client: Outgoing, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nno header\r\nContent-Length: 0\r\n\r\n"
+    with saying(answer) as url, caplog.at_level(logging.DEBUG):
+        client.send(HttpRequest("GET", url))
+    assert "secret" not in caplog.text

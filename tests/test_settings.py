@@ -35,6 +35,7 @@ def test_defaults_need_only_the_key_pair(tmp_path: Path, monkeypatch: pytest.Mon
         log_level="info",
         log_format="text",
         trust_proxy=0,
+        webhook_allow_private=False,
         regions={},
         webhook_private_key=None,
     )
@@ -53,6 +54,7 @@ def test_every_variable_is_read() -> None:
         LOG_LEVEL="debug",
         LOG_FORMAT="json",
         TRUST_PROXY="2",
+        WEBHOOK_ALLOW_PRIVATE="on",
         REGIONS="us002=wss://us.example.com, in002=wss://in.example.com:8443/voice/",
     )
     assert read == Settings(
@@ -69,6 +71,7 @@ def test_every_variable_is_read() -> None:
         log_level="debug",
         log_format="json",
         trust_proxy=2,
+        webhook_allow_private=True,
         regions={"us002": "wss://us.example.com", "in002": "wss://in.example.com:8443/voice"},
     )
 

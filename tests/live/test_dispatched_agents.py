@@ -80,7 +80,7 @@ def working(bay: Patchbay) -> Iterator[Worker]:
 @pytest.fixture(scope="module")
 def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
     data: Path = tmp_path_factory.mktemp("data")
-    with patchbay(data) as bay:
+    with patchbay(data, WEBHOOK_ALLOW_PRIVATE="on") as bay:
         yield bay
 
 
@@ -207,7 +207,7 @@ def test_an_agent_that_never_joins_is_on_the_ladder(bay: Patchbay) -> None:
 
 
 def test_a_call_that_comes_back_after_a_crash_gets_its_agent_again(tmp_path: Path) -> None:
-    with patchbay(tmp_path) as bay, working(bay) as worker:
+    with patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as bay, working(bay) as worker:
         phone = dial(bay, "twilio", "crashed", worker.agent_id)
         worker.session()
         bay.eventually(lambda: level(last(phone.heard), AGENT_TONE) > -20)

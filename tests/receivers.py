@@ -1,0 +1,164 @@
+"""Somebody's HTTP server on loopback: it keeps what it is sent, and answers as a test wants it to.
+
+An answer is a status, or a function of the handler that does what servers should not.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+PATIENCE = 30
+"""Seconds after which what does not arrive has failed its test."""
+
+Answer = int | Callable[[BaseHTTPRequestHandler], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request. ``headers`` are by names in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    connection: tuple[str, int]
+
+    @property
+    def delivery_id(self) -> str:
+        return self.headers["x-patchbay-delivery"]
+
+
+class Receiver:
+    """``answer`` is asked for each request's, in threads; ``released`` ends what hangs.
+
+    ``names`` are those that clients of TLS asked for.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.answer: Callable[[Received], Answer] = lambda _: 200
+        self.released = threading.Event()
+        self.names: list[str | None] = []
+        self._received: list[Received] = []
+        self._news = threading.Condition()
+
+    @property
+    def received(self) -> tuple[Received, ...]:
+        with self._news:
+            return tuple(self._received)
+
+    @property
+    def bodies(self) -> list[str]:
+        return [request.body.decode() for request in self.received]
+
+    def script(self, *answers: Answer) -> None:
+        """Answer with these, in turn, and then with 200."""
+        left = list(answers)
+        self.answer = lambda _: left.pop(0) if left else 200
+
+    def take(self, received: Received) -> Answer:
+        with self._news:
+            self._received.append(received)
+            self._news.notify_all()
+        return self.answer(received)
+
+    def wait_for(self, count: int) -> tuple[Received, ...]:
+        """Return once that many requests have come."""
+        with self._news:
+            came = self._news.wait_for(lambda: len(self._received) >= count, PATIENCE)
+            assert came, f"{len(self._received)} requests came of {count}"
+        return self.received
+
+    def hang(self, _handler: BaseHTTPRequestHandler) -> None:
+        """Say nothing."""
+        self.released.wait(PATIENCE)
+
+    def trickle(self, first: bytes) -> Answer:
+        """Begin an answer with these bytes, and then say a byte now and then."""
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            with suppress(OSError):
+                handler.wfile.write(first)
+                while not self.released.wait(0.02):
+                    handler.wfile.write(b"x")
+
+        return answer
+
+
+def die(_handler: BaseHTTPRequestHandler) -> None:
+    """Close the connection without an answer."""
+
+
+def redirect(status: int, *location: str) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for place in location:
+            handler.send_header("Location", place)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        handler.close_connection = False
+
+    return answer
+
+
+@contextmanager
+def receiving(certificate: Path | None = None) -> Iterator[Receiver]:
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        wbufsize = -1
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            answer = receiver.take(
+                Received(self.command, self.path, headers, body, self.client_address)
+            )
+            if isinstance(answer, int):
+                self.send_response(answer)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            else:
+                self.close_connection = True
+                answer(self)
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+        def handle_error(self, *_: object) -> None:
+            """A client that is gone is no error of a test's."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    receiver.url = f"http://127.0.0.1:{server.server_port}"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        context.sni_callback = lambda _socket, name, _context: receiver.names.append(name)
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        receiver.url = receiver.url.replace("http:", "https:")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.released.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
