@@ -42,11 +42,11 @@ class Settings:
     log_format: str = "text"
     trust_proxy: int = 0
     webhook_allow_private: bool = False
+    webhook_private_key: str | None = field(default=None, repr=False)
     twilio_api_url: str = TWILIO_API
     plivo_api_url: str = PLIVO_API
     telnyx_api_url: str = TELNYX_API
     regions: Mapping[str, str] = field(default_factory=dict)
-    webhook_private_key: str | None = field(default=None, repr=False)
 
     def api_url(self, provider: str) -> str:
         """Where the provider's REST API is, without a trailing slash."""
@@ -81,11 +81,11 @@ class Settings:
             log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS),
             trust_proxy=_integer(env, "TRUST_PROXY", 0, 0, 10),
             webhook_allow_private=_switch(env, "WEBHOOK_ALLOW_PRIVATE", "off"),
+            webhook_private_key=_private_key(env, "WEBHOOK_PRIVATE_KEY"),
             twilio_api_url=_api(env, "TWILIO_API_URL", TWILIO_API),
             plivo_api_url=_api(env, "PLIVO_API_URL", PLIVO_API),
             telnyx_api_url=_api(env, "TELNYX_API_URL", TELNYX_API),
             regions=_regions(env, "REGIONS"),
-            webhook_private_key=_private_key(env, "WEBHOOK_PRIVATE_KEY"),
         )
 
 

@@ -36,8 +36,8 @@ def test_defaults_need_only_the_key_pair(tmp_path: Path, monkeypatch: pytest.Mon
         log_format="text",
         trust_proxy=0,
         webhook_allow_private=False,
-        regions={},
         webhook_private_key=None,
+        regions={},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -134,6 +135,51 @@ def test_a_wrong_field_is_400_and_named_and_changes_nothing(
         assert response.status_code == 400
         assert response.json["message"] == f"{name} {predicate}"
     assert client.get(ADDRESS).json["data"] == [webhook]
+
+
+PRIVATE = [
+    "http://localhost:9000/x",
+    "https://LocalHost.",
+    "https://patchbay.localhost",
+    "http://127.0.0.1",
+    "http://127.200.0.9:8080",
+    "http://10.1.2.3",
+    "http://192.168.0.1",
+    "http://169.254.169.254/latest/meta-data",
+    "http://0.0.0.0",
+    "http://[::1]:8000",
+    "http://[::ffff:127.0.0.1]",
+    "http://[fd00::1]",
+]
+PUBLIC = ["http://8.8.8.8", "http://[2606:4700::1111]", "https://localhost.example.com"]
+
+
+def refuses_private(client: FlaskClient, url: str) -> bool:
+    """Whether a webhook and the webhook of a room are refused this URL, for one reason."""
+    refusal = "must not lead to this machine or its network, unless WEBHOOK_ALLOW_PRIVATE is on."
+    call = client.post(ADDRESS, json={"url": url, "events": ["*"]})
+    room = client.post("/v2/rooms", json={"webhook": {"endPoint": url, "events": ["*"]}})
+    if (call.status_code, room.status_code) == (201, 200):
+        return False
+    assert (call.status_code, room.status_code) == (400, 400)
+    assert call.json["message"] == f"url {refusal}"
+    assert room.json["message"] == f"webhook.endPoint {refusal}"
+    return True
+
+
+@pytest.mark.parametrize("url", PRIVATE)
+def test_an_evidently_private_address_is_refused_unless_a_setting_allows_it(
+    app: Flask, client: FlaskClient, url: str
+) -> None:
+    assert refuses_private(client, url)
+    switchboard = app.extensions["patchbay"]
+    switchboard.settings = replace(switchboard.settings, webhook_allow_private=True)
+    assert not refuses_private(client, url)
+
+
+@pytest.mark.parametrize("url", PUBLIC)
+def test_a_public_address_and_any_name_are_taken(client: FlaskClient, url: str) -> None:
+    assert not refuses_private(client, url)
 
 
 def test_making_and_replacing_need_both_fields(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from marshmallow import ValidationError
 
+from service.addresses import is_public
+from service.api.requests import switchboard
 from service.api.schemas.fields import PLAIN, Text
 
 MAX_LENGTH = 512
 
 
 def callable_url(text: str) -> None:
-    """Refuse what is no http or https URL, or should not be called."""
+    """Refuse what is no http or https URL, or would show a secret to whoever may read it."""
     if len(text) > MAX_LENGTH:
         raise ValidationError(f"must be at most {MAX_LENGTH} characters long")
     PLAIN(text)
@@ -29,10 +32,28 @@ def callable_url(text: str) -> None:
 
 
 class Address(Text):
-    """An http or https URL of the user's."""
+    """An http or https URL of the user's, to which webhooks are sent."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=callable_url, **kwargs)
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        url = super()._deserialize(value, *args, **kwargs)
+        callable_url(url)
+        if not switchboard().settings.webhook_allow_private and _is_private(url):
+            raise ValidationError(
+                "must not lead to this machine or its network, unless WEBHOOK_ALLOW_PRIVATE is on"
+            )
+        return url
 
     def openapi(self) -> dict[str, Any]:
         return {"format": "uri", "maxLength": MAX_LENGTH}
+
+
+def _is_private(url: str) -> bool:
+    """What the URL alone tells; a name may lead anywhere, which is found out when it is called."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return not is_public(host)
