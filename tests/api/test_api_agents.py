@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -85,6 +86,17 @@ def test_a_wrong_field_is_400_and_named(
     ):
         assert (response.status_code, response.json["message"]) == (400, sentence)
     assert client.get("/v2/agents").json["pageInfo"]["total"] == 1
+
+
+def test_a_private_address_is_for_those_who_allow_it(app: Flask, client: FlaskClient) -> None:
+    private = {**GOOD, "url": "http://127.0.0.1:9000/join"}
+    refused = client.post("/v2/agents", json=private)
+    assert refused.status_code == 400
+    assert refused.json["message"].startswith("url must not lead to this machine")
+    assert "WEBHOOK_ALLOW_PRIVATE" in refused.json["message"]
+    switchboard = app.extensions["patchbay"]
+    switchboard.settings = replace(switchboard.settings, webhook_allow_private=True)
+    assert client.post("/v2/agents", json=private).status_code == 201
 
 
 @pytest.mark.parametrize("name", ["name", "url"])

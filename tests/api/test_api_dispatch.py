@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from programs import Program, agent_program
+from records import an_agent
 
 from service.waiters import MOST
 
@@ -20,9 +21,9 @@ PATIENCE = 20
 
 
 def employ(client: FlaskClient, program: Program) -> str:
-    body = {"name": "Echo", "url": program.url}
-    agent_id: str = client.post("/v2/agents", json=body).json["data"]["id"]
-    return agent_id
+    agent = an_agent(url=program.url)
+    client.application.extensions["patchbay"].agents.add(agent)
+    return agent.id
 
 
 @pytest.mark.parametrize("url", [URL, "/v2/agent/connect"])
