@@ -69,9 +69,9 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         dispatcher.start()
 
     def finish() -> None:
-        dispatcher.stop()
         engine.stop()
         ledger.stop()
+        dispatcher.stop()
         switchboard.errands.stop()
         outgoing.close()
         database.close()
