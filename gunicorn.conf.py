@@ -88,9 +88,12 @@ def when_ready(server: Arbiter) -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Keep deadlines and deliver events from now on, and take no new calls once told to end."""
+    """Keep deadlines, deliver events and send for agents from now on, and take no new calls once
+    told to end.
+    """
     extensions = worker.wsgi.extensions
     extensions["ledger"].start()
+    extensions["dispatcher"].start()
     extensions["courier"].start()
     # What is there now stays for good. To look through it for garbage takes longer than a tick.
     gc.collect()

@@ -12,9 +12,11 @@ from service.api.sockets import SOCK_SERVER_OPTIONS
 from service.callbacks import Callbacks
 from service.calls import Switchboard
 from service.control import Control
+from service.dispatcher import Dispatcher
 from service.errors import ServiceError
 from service.events.delivery import Courier
 from service.events.signing import Signer
+from service.invitations import Invitations
 from service.ledger import Ledger
 from service.media.engine import Engine
 from service.outgoing import Outgoing
@@ -42,11 +44,11 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     reception = Reception(switchboard, providers)
     ledger = Ledger(switchboard, engine.reports)
     signing_keys = SigningKeys(database, clock, settings.api_secret, settings.webhook_private_key)
+    signer = Signer(signing_keys, clock)
     outbox = Outbox(database)
     outgoing = Outgoing(clock, allow_private=settings.webhook_allow_private)
-    courier = Courier(
-        outbox, Signer(signing_keys, clock), outgoing, clock, database.bells[Bell.OUTBOX]
-    )
+    courier = Courier(outbox, signer, outgoing, clock, database.bells[Bell.OUTBOX])
+    dispatcher = Dispatcher(switchboard, Invitations(settings, signer, outgoing))
 
     app = Flask("patchbay", static_folder=None)
     app.config.update(
@@ -59,6 +61,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         control=Control(switchboard),
         engine=engine,
         ledger=ledger,
+        dispatcher=dispatcher,
         signing_keys=signing_keys,
         outbox=outbox,
         courier=courier,
@@ -69,14 +72,16 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         if request.environ.get("wsgi.multiprocess"):
             raise ServiceError("Patchbay keeps its rooms in one process: run one worker.")
         ledger.start()
+        dispatcher.start()
         courier.start()
 
     def finish() -> None:
         engine.stop()
         ledger.stop()
+        dispatcher.stop()
         courier.stop()
-        outgoing.close()
         switchboard.errands.stop()
+        outgoing.close()
         database.close()
 
     app.before_request(begin)

@@ -12,13 +12,18 @@ from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
 from judges import JudgedClient
+from keyrings import Keyring, a_pair
 
 from service.api import register
 from service.callbacks import Callbacks
 from service.calls import Switchboard
 from service.control import Control
+from service.dispatcher import Dispatcher
+from service.events.signing import Signer
+from service.invitations import Invitations
 from service.media.engine import Engine
 from service.model import EndReason, Participant
+from service.outgoing import Outgoing
 from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
@@ -80,6 +85,8 @@ def build(
     providers = load()
     engine = ScriptedEngine(clock)
     switchboard = Switchboard(settings, clock, database, providers, engine)
+    signer = Signer(Keyring(a_pair()), clock)
+    invitations = Invitations(settings, signer, Outgoing(clock))
     app = Flask("patchbay", static_folder=None)
     reception = Reception(switchboard, providers)
     app.test_client_class = JudgedClient
@@ -88,6 +95,7 @@ def build(
         reception=reception,
         callbacks=Callbacks(switchboard, reception, providers),
         control=Control(switchboard),
+        dispatcher=Dispatcher(switchboard, invitations),
         engine=engine,
         outbox=Outbox(database),
         signing_keys=SigningKeys(database, clock, API_SECRET, None),

@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.Column("agent_id", sa.String, nullable=False),
         sa.Column("call_id", sa.String),
         sa.Column("room_id", sa.String, nullable=False),
+        sa.Column("base", sa.String, nullable=False),
         sa.Column("metadata", sa.JSON, nullable=False),
         sa.Column("status", sa.String, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
@@ -92,4 +93,5 @@ def upgrade() -> None:
     for column in ("call_id", "status", "ticket_id"):
         op.create_index(f"ix_dispatches_{column}", "dispatches", [column])
     op.add_column("calls", sa.Column("agent_id", sa.String))
+    op.add_column("calls", sa.Column("agent_base", sa.String))
     op.add_column("calls", sa.Column("agent_metadata", sa.JSON))
