@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from service.agents import Dispatch
 from service.model import Call, CallStatus, EndReason, Step
 from service.times import Millis, iso
 
@@ -173,6 +174,23 @@ def participant_document(
         "participantId": participant_id,
         "participantName": name,
         "callId": call_id,
+    }
+
+
+def agent_document(
+    dispatch: Dispatch, session_id: str | None, **more: str | None
+) -> dict[str, Any]:
+    """The ``data`` of the ``agent-session`` events, of which VideoSDK tells the names only.
+
+    ``more`` is who the agent is in the room, once it is there, or why it is not.
+    """
+    return {
+        "meetingId": dispatch.room_id,
+        "sessionId": session_id,
+        "agentId": dispatch.agent_id,
+        "jobId": dispatch.id,
+        "callId": dispatch.call_id,
+        **more,
     }
 
 

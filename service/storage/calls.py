@@ -135,7 +135,7 @@ class Calls(CallQueries):
                 call,
                 [
                     Step(LadderEvent.START, at, CallStatus.ANSWERED),
-                    *dispatch_rows.answered(connection, call, at),
+                    *dispatch_rows.answered(connection, call, session_id, at),
                 ],
                 status=CallStatus.ANSWERED,
                 leg_id=leg_id,

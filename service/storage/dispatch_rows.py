@@ -11,7 +11,9 @@ from sqlalchemy import Connection, RowMapping, Update, insert, literal, select, 
 
 from service import tokens
 from service.agents import Dispatch, DispatchStatus
+from service.lifecycle import RoomEvent, agent_document
 from service.model import LIVE, WEBSOCKET, Call, CallStatus, LadderEvent, Step
+from service.storage.announcements import announce_room
 from service.storage.database import Bell, ring
 from service.storage.tables import calls, dispatches, steps
 from service.times import Millis
@@ -20,14 +22,14 @@ COMING = (DispatchStatus.PENDING, DispatchStatus.SENT)
 UNDER_WAY = (*COMING, DispatchStatus.JOINED)
 
 
-def answered(connection: Connection, call: Call, at: Millis) -> list[Step]:
+def answered(connection: Connection, call: Call, session_id: str, at: Millis) -> list[Step]:
     """A call is in its room: its agent is sent for, and has joined where the call is its own.
 
     Returns the rung of the call's own ladder. An agent that is under way already, or there, is not
     sent for again: a call that has lost its socket comes back to the agent that it had.
     """
     if call.provider == WEBSOCKET:
-        _join(connection, call, at)
+        _join(connection, call, session_id, at)
     agent = call.agent
     if agent is None:
         return []
@@ -50,6 +52,7 @@ def answered(connection: Connection, call: Call, at: Millis) -> list[Step]:
             due_at=at,
             created_at=at,
         ),
+        session_id,
     )
     detail = f"agent {agent.agent_id} was sent for"
     return [Step(LadderEvent.AGENT, at, CallStatus.ANSWERED, detail)]
@@ -69,6 +72,8 @@ def ended(connection: Connection, ticket: Call, at: Millis) -> None:
     )
     if left is not None:
         climb(connection, left, at, "left")
+        who = ticket.participant.id
+        tell(connection, RoomEvent.AGENT_STOPPED, left, ticket.session_id, at, participantId=who)
         return
     missed = connection.execute(
         update(dispatches)
@@ -79,7 +84,7 @@ def ended(connection: Connection, ticket: Call, at: Millis) -> None:
         ring(connection, Bell.DISPATCHES)
 
 
-def begin(connection: Connection, dispatch: Dispatch) -> None:
+def begin(connection: Connection, dispatch: Dispatch, session_id: str | None) -> None:
     connection.execute(
         insert(dispatches).values(
             id=dispatch.id,
@@ -97,9 +102,23 @@ def begin(connection: Connection, dispatch: Dispatch) -> None:
         )
     )
     ring(connection, Bell.DISPATCHES)
+    tell(connection, RoomEvent.AGENT_STARTING, dispatch, session_id, dispatch.created_at)
 
 
-def _join(connection: Connection, ticket: Call, at: Millis) -> None:
+def tell(
+    connection: Connection,
+    event: RoomEvent,
+    dispatch: Dispatch,
+    session_id: str | None,
+    at: Millis,
+    **more: str | None,
+) -> None:
+    """Tell the room's webhook how the agent fares."""
+    document = agent_document(dispatch, session_id, **more)
+    announce_room(connection, dispatch.room_id, at, [(event, document)])
+
+
+def _join(connection: Connection, ticket: Call, session_id: str, at: Millis) -> None:
     joined = changed(
         connection,
         update(dispatches)
@@ -108,6 +127,8 @@ def _join(connection: Connection, ticket: Call, at: Millis) -> None:
     )
     if joined is not None:
         climb(connection, joined, at, "joined")
+        who = ticket.participant.id
+        tell(connection, RoomEvent.AGENT_STARTED, joined, session_id, at, participantId=who)
 
 
 def climb(connection: Connection, dispatch: Dispatch, at: Millis, what: str) -> None:

@@ -9,13 +9,23 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from sqlalchemy import Update, exists, func, select
+from sqlalchemy import Connection, Update, exists, func, select
 
 from service.agents import Dispatch, DispatchStatus
+from service.lifecycle import RoomEvent
 from service.model import LIVE
 from service.storage.database import Bell, Database
-from service.storage.dispatch_rows import COMING, UNDER_WAY, begin, changed, climb, dispatch_of, one
-from service.storage.tables import calls, dispatches
+from service.storage.dispatch_rows import (
+    COMING,
+    UNDER_WAY,
+    begin,
+    changed,
+    climb,
+    dispatch_of,
+    one,
+    tell,
+)
+from service.storage.tables import calls, dispatches, sessions
 from service.times import Millis
 
 BATCH = 100
@@ -46,7 +56,7 @@ class Dispatches:
     def add(self, dispatch: Dispatch) -> None:
         """Add one that belongs to no call."""
         with self._database.write() as connection:
-            begin(connection, dispatch)
+            begin(connection, dispatch, _session(connection, dispatch))
 
     def take(self, now: Millis, until: Millis) -> Dispatch | None:
         """The one that has been due for an attempt longest; nobody else is given it before
@@ -100,6 +110,9 @@ class Dispatches:
             if missed is not None:
                 again = "" if failed else ", and is sent for again"
                 climb(connection, missed, at, f"{detail}{again}")
+            if missed is not None and failed:
+                session_id = _session(connection, missed)
+                tell(connection, RoomEvent.AGENT_FAILED, missed, session_id, at, reason=detail)
             return missed
 
     def next_due(self) -> Millis | None:
@@ -140,6 +153,15 @@ class Dispatches:
         with self._database.write() as connection:
             pending = _still(dispatch, (DispatchStatus.PENDING,))
             return changed(connection, pending.values(**values))
+
+
+def _session(connection: Connection, dispatch: Dispatch) -> str | None:
+    """The session that goes on in the room, if one does."""
+    ongoing = select(sessions.c.id).where(
+        sessions.c.room_id == dispatch.room_id, sessions.c.ended_at.is_(None)
+    )
+    found: str | None = connection.scalar(ongoing.order_by(sessions.c.seq.desc()).limit(1))
+    return found
 
 
 def _still(dispatch: Dispatch, states: tuple[DispatchStatus, ...]) -> Update:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from races import at_once
 from records import a_call
+from sqlalchemy import select
 
 from service.agents import Assignment, Dispatch, DispatchStatus
 from service.model import WEBSOCKET, Call, CallStatus, EndReason, LadderEvent
+from service.rooms import Room
 from service.storage.calls import Calls
 from service.storage.database import Bell, Database
 from service.storage.dispatches import Dispatches
+from service.storage.rooms import Rooms
+from service.storage.tables import deliveries
 from service.tokens import new_call_id
 
 BASE = "https://voice.example.com"
@@ -68,6 +73,23 @@ class House:
 
     def end(self, call: Call, at: int = 9_000) -> None:
         assert self.calls.end(call.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, at)
+
+    def watch(self, *patterns: str) -> None:
+        """Give the room a webhook that wants to know these events."""
+        room = Room(
+            id="abcd-efgh-ijkl",
+            object_id="0" * 24,
+            created_at=1_000,
+            updated_at=1_000,
+            webhook={"endPoint": "https://example.com/room", "events": list(patterns)},
+        )
+        Rooms(self.database).create(room)
+
+    def told(self) -> list[tuple[str, dict[str, Any]]]:
+        """The events that the room's webhook is told of, with their data."""
+        with self.database.read() as connection:
+            rows = connection.execute(select(deliveries).order_by(deliveries.c.seq)).all()
+        return [(row.event, json.loads(row.body)["data"]) for row in rows]
 
     def rungs(self, call: Call) -> list[str | None]:
         steps = self.calls.get(call.id).steps
@@ -310,3 +332,46 @@ def test_a_custom_websocket_without_a_socket_is_lost_at_once(house: House) -> No
     house.calls.orphaned(10_000)
     assert [call.id for call in house.calls.lost(9_999)] == [ticket.id]
     assert [call.id for call in house.calls.lost(10_000)] == [phone.id, ticket.id]
+
+
+def test_the_room_is_told_how_its_agent_fares(house: House) -> None:
+    house.watch("agent-session-*")
+    call, dispatch = house.phone()
+    dispatch, ticket = house.attempt(dispatch)
+    house.answer(ticket)
+    house.end(ticket)
+    document = {
+        "meetingId": "abcd-efgh-ijkl",
+        "sessionId": "s1",
+        "agentId": "agent_1",
+        "jobId": dispatch.id,
+        "callId": call.id,
+    }
+    there = {**document, "participantId": ticket.participant.id}
+    assert house.told() == [
+        ("agent-session-starting", document),
+        ("agent-session-started", there),
+        ("agent-session-stopped", there),
+    ]
+
+
+def test_the_room_is_told_once_of_an_agent_that_does_not_come(house: House) -> None:
+    house.watch("agent-session-failed")
+    call, dispatch = house.phone()
+    again = house.dispatches.missed(dispatch, "answered 500", 6_000, 7_000)
+    assert again is not None
+    assert house.told() == []
+    assert house.dispatches.missed(again, "answered 503", 8_000, None)
+    assert house.told() == [
+        (
+            "agent-session-failed",
+            {
+                "meetingId": "abcd-efgh-ijkl",
+                "sessionId": "s1",
+                "agentId": "agent_1",
+                "jobId": dispatch.id,
+                "callId": call.id,
+                "reason": "answered 503",
+            },
+        )
+    ]
