@@ -23,9 +23,13 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The agent that a rule or a ticket names for a call, and what it is to be told."""
+    """The agent that a rule or a ticket names for a call, and what it is to be told.
+
+    ``base`` is the public origin at which the call itself came to us, where the agent finds us too.
+    """
 
     agent_id: str
+    base: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -43,14 +47,17 @@ class DispatchStatus(StrEnum):
 class Dispatch:
     """One agent that is sent into one room, for a call where there is one.
 
-    ``due_at`` is when the next attempt is to be made or, once it was sent, until when the agent
-    must have joined. ``ticket_id`` is the call of the custom WebSocket that it was given last.
+    ``base`` is the public origin at which the agent finds us. ``attempts`` came to nothing, the
+    last one as ``detail`` says. ``due_at`` is when the next attempt is to be made or, once it was
+    sent, until when the agent must have joined. ``ticket_id`` is the call of the custom WebSocket
+    that it was given last.
     """
 
     id: str
     agent_id: str
     call_id: str | None
     room_id: str
+    base: str
     metadata: Mapping[str, Any]
     status: DispatchStatus
     attempts: int

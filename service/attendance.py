@@ -40,7 +40,9 @@ def remove(switchboard: Switchboard, session: Session, participant_id: str) -> N
 
 
 def sweep(switchboard: Switchboard) -> None:
-    """End the sessions whose time is up, and the phone calls that are alone for too long."""
+    """End the sessions whose time is up, and the calls of those who are alone: phones, if they are
+    for too long, and agents, once the call that they were sent for is over.
+    """
     now = switchboard.clock.now()
     for session in switchboard.sessions.overdue(now):
         logger.info("session %s of room %s has lasted long enough", session.id, session.room_id)
@@ -49,6 +51,7 @@ def sweep(switchboard: Switchboard) -> None:
             # Before the calls end, or somebody could join in between.
             switchboard.rooms.deactivate(room.id, now)
         _put_out(switchboard, switchboard.sessions.present(session.id), EndReason.SESSION_TIMEOUT)
+    _put_out(switchboard, switchboard.dispatches.forsaken(), EndReason.ALONE)
     seconds = switchboard.settings.alone_seconds
     if seconds:
         lonely = switchboard.sessions.lonely(now - seconds * 1000)

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service import endings, tokens
+from service import checks, endings, tokens
+from service.agents import Assignment
 from service.errands import Errands
 from service.errors import Busy
 from service.media.engine import Engine
@@ -23,9 +24,11 @@ from service.rooms import Room
 from service.routing import Existing, Fresh, Named, place
 from service.rules import Rule
 from service.settings import Settings
+from service.storage.agents import Agents
 from service.storage.calls import Calls, Used
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from service.storage.dispatches import Dispatches
 from service.storage.pins import Pins
 from service.storage.rooms import Rooms
 from service.storage.rules import Rules
@@ -54,7 +57,9 @@ class Switchboard:
         self.settings = settings
         self.clock = clock
         self.connectors = Connectors(database, settings.api_secret)
+        self.agents = Agents(database)
         self.calls = Calls(database)
+        self.dispatches = Dispatches(database)
         self.steering = Steering(database)
         self.pins = Pins(database)
         self.rooms = Rooms(database)
@@ -69,7 +74,11 @@ class Switchboard:
         self._engine = engine
 
     def invite(
-        self, room_id: str, participant: Participant, region: str | None
+        self,
+        room_id: str,
+        participant: Participant,
+        region: str | None,
+        agent: Assignment | None = None,
     ) -> tuple[Call, str]:
         """A ticket for a custom WebSocket: the call, and the reference its URL carries.
 
@@ -97,6 +106,7 @@ class Switchboard:
             region=region,
             started_at=at,
             expires_at=at + tokens.REF_SECONDS * 1000,
+            agent=agent,
         )
         if not self.calls.admit(call, tokens.digest(ref), self.settings.max_calls):
             raise self.full()
@@ -189,8 +199,8 @@ class Switchboard:
     def checks(self) -> Mapping[str, str | None]:
         """What the process needs to take a call, and what is wrong with it, if anything."""
         return {
-            "database": self._check_database(),
-            "engine": self._check_engine(),
+            "database": checks.database(self._database),
+            "engine": checks.engine(self._engine),
             "draining": "the process is ending" if self.draining else None,
         }
 
@@ -283,18 +293,3 @@ class Switchboard:
             self.waiters.wake(report.call_id)
         if not changed:
             self.calls.save_stats(report.call_id, report.leg_id, report.stats)
-
-    def _check_database(self) -> str | None:
-        try:
-            self._database.check()
-        except Exception as error:  # noqa: BLE001 - whatever the driver raises, it is not there
-            # The driver's text may hold the address: only the class is told.
-            return f"not reachable ({type(error).__name__})"
-        return None
-
-    def _check_engine(self) -> str | None:
-        try:
-            self._engine.stats([])
-        except TimeoutError:
-            return "does not answer"
-        return None

@@ -163,7 +163,7 @@ class Control:
         if self._switchboard.draining:
             raise Busy("This server is restarting; try again in a moment.")
         room = self._switchboard.room(plan.decision, wish.callee, plan.caller)
-        call = self._new_call(wish, plan, room)
+        call = self._new_call(wish, plan, room, base)
         room.require(call.participant.id)
         if not self._steering.place(call, self._settings.max_calls):
             raise self._switchboard.full()
@@ -246,7 +246,7 @@ class Control:
                 f"{', '.join(lacking)}."
             )
 
-    def _new_call(self, wish: Wish, plan: Plan, room: Room) -> Call:
+    def _new_call(self, wish: Wish, plan: Plan, room: Room, base: str) -> Call:
         call_id, at, rule = tokens.new_call_id(), self._clock.now(), plan.rule
         hides_number, dtmf = wish.hides_number, wish.dtmf
         if hides_number is None:
@@ -279,5 +279,6 @@ class Control:
             max_seconds=wish.max_seconds,
             hides_number=hides_number,
             dtmf=dtmf,
+            agent=None if rule is None else rule.assignment(base),
             steps=(Step(LadderEvent.PLACED, at, CallStatus.INITIATED),),
         )

@@ -5,6 +5,7 @@ Pure. The names and members are VideoSDK's; an event's document is the ``data`` 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -41,3 +42,14 @@ class RoomEvent(StrEnum):
     AGENT_STARTED = "agent-session-started"
     AGENT_STOPPED = "agent-session-stopped"
     AGENT_FAILED = "agent-session-failed"
+
+
+def matches(patterns: Sequence[str], event: str) -> bool:
+    """Whether one of ``patterns`` is the event's name, or its beginning and an asterisk.
+
+    An asterisk anywhere else stands for itself, so that no name of an event has it.
+    """
+    return any(
+        event.startswith(pattern[:-1]) if pattern.endswith("*") else event == pattern
+        for pattern in patterns
+    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+from service.agents import Assignment
 from service.times import Millis
 
 T = TypeVar("T")
@@ -111,7 +112,8 @@ class LadderEvent(StrEnum):
     """One rung of a call's ladder, in the order in which a good call climbs it.
 
     ``placed`` and ``ringing`` are an outbound call's; ``moved`` and ``transfer`` say how far by the
-    status of their step; ``provider`` is what the provider said beside its webhooks.
+    status of their step; ``provider`` is what the provider said beside its webhooks, and ``agent``
+    how the one fares that was sent for.
     """
 
     PLACED = "placed"
@@ -128,6 +130,7 @@ class LadderEvent(StrEnum):
     MOVED = "moved"
     TRANSFER = "transfer"
     PROVIDER = "provider"
+    AGENT = "agent"
     END = "end"
 
 
@@ -192,6 +195,7 @@ class Call:
     markup answers since the last audio, so that a provider that keeps asking without
     ever streaming is told to hang up. An outbound call's ``provider_call_id`` is its own id until
     the provider has told its. ``max_seconds`` is how long this call may last, where it was told so.
+    ``agent`` is sent into the room once the call is in it.
     """
 
     id: str
@@ -222,6 +226,7 @@ class Call:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     max_seconds: int | None = None
     transfer: Transfer | None = None
+    agent: Assignment | None = None
     steps: tuple[Step, ...] = ()
 
     @property

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from service.agents import Assignment
 from service.times import Millis
 
 
@@ -53,7 +54,7 @@ NEW_ROOM = RuleRoom(RoomType.DYNAMIC, RoomPrefix.BLANK, None, None)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``extra`` is what is kept and repeated for the client, and not acted on."""
+    """``extra`` is what is kept and repeated for the client; of it, only the agent is acted on."""
 
     id: str
     name: str
@@ -66,3 +67,10 @@ class Rule:
     extra: Mapping[str, Any]
     created_at: Millis
     updated_at: Millis
+
+    def assignment(self, base: str) -> Assignment | None:
+        """The agent for a call that the rule takes, which came to us at this origin."""
+        agent_id = self.extra.get("agent_id")
+        if agent_id is None:
+            return None
+        return Assignment(agent_id, base, self.extra.get("agent_metadata") or {})

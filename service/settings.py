@@ -7,12 +7,14 @@ that names the variable. An empty value counts as not set.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from service.errors import SettingsError
+from service.keypairs import MIN_BITS, KeyPair
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
@@ -43,6 +45,7 @@ class Settings:
     plivo_api_url: str = PLIVO_API
     telnyx_api_url: str = TELNYX_API
     regions: Mapping[str, str] = field(default_factory=dict)
+    webhook_private_key: str | None = field(default=None, repr=False)
 
     def api_url(self, provider: str) -> str:
         """Where the provider's REST API is, without a trailing slash."""
@@ -80,6 +83,7 @@ class Settings:
             plivo_api_url=_api(env, "PLIVO_API_URL", PLIVO_API),
             telnyx_api_url=_api(env, "TELNYX_API_URL", TELNYX_API),
             regions=_regions(env, "REGIONS"),
+            webhook_private_key=_private_key(env, "WEBHOOK_PRIVATE_KEY"),
         )
 
 
@@ -143,6 +147,25 @@ def _regions(env: Mapping[str, str], name: str) -> Mapping[str, str]:
             )
         regions[region.strip()] = url
     return regions
+
+
+def _private_key(env: Mapping[str, str], name: str) -> str | None:
+    """PEM; hosts that take one line only are given ``\\n`` for its newlines, or its base64."""
+    text = env.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        if "-----BEGIN" not in text:
+            text = b64decode("".join(text.split()), validate=True).decode("ascii")
+        pem = text.replace("\\r", "").replace("\\n", "\n")
+        KeyPair.read(pem)
+    except ValueError:
+        # The value is not quoted, and neither is what was wrong with it.
+        raise SettingsError(
+            f"{name} must be an RSA private key of at least {MIN_BITS} bits in PEM, without a "
+            "password."
+        ) from None
+    return pem
 
 
 def _scheme(text: str) -> str | None:

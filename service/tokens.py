@@ -74,6 +74,14 @@ def new_rule_id() -> str:
     return "rr_" + _random(LOWER, 16)
 
 
+def new_agent_id() -> str:
+    return "agent_" + _random(LOWER, 16)
+
+
+def new_dispatch_id() -> str:
+    return "dispatch_" + _random(LOWER, 16)
+
+
 def new_session_id() -> str:
     return new_object_id()
 

@@ -58,6 +58,7 @@ class Visit:
             started_at=self.at,
             hides_number=hides_number,
             dtmf=rule is None or rule.dtmf,
+            agent=None if rule is None else rule.assignment(self.base),
         )
 
     def step(

@@ -1,13 +1,20 @@
-"""Values to store: a good connector, a good rule and a good call, with whatever a test changes."""
+"""Values to store: a good connector, rule, agent and call, with whatever a test changes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+from service.agents import Agent
 from service.model import Call, CallStatus, Connector, LadderEvent, Participant, Step
 from service.rules import RoomType, Rule, RuleRoom, RuleType
-from service.tokens import new_call_id, new_connector_id, new_rule_id, new_webhook_key
+from service.tokens import (
+    new_agent_id,
+    new_call_id,
+    new_connector_id,
+    new_rule_id,
+    new_webhook_key,
+)
 
 
 def a_connector(**changes: Any) -> Connector:
@@ -40,6 +47,17 @@ def a_rule(**changes: Any) -> Rule:
         updated_at=1_000,
     )
     return replace(rule, **changes)
+
+
+def an_agent(**changes: Any) -> Agent:
+    agent = Agent(
+        id=new_agent_id(),
+        name="Echo",
+        url="https://agents.example.com/join",
+        created_at=1_000,
+        updated_at=1_000,
+    )
+    return replace(agent, **changes)
 
 
 def a_call(**changes: Any) -> Call:

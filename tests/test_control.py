@@ -15,6 +15,7 @@ from races import at_once
 from records import a_connector, a_rule
 from switchboards import BASE, CALL_IDS, Desk, ref_of, verbs
 
+from service.agents import Assignment
 from service.callbacks import Callbacks
 from service.control import Control, Wish
 from service.errors import BadGateway, Busy, Conflict, Forbidden, Invalid, NotFound
@@ -780,6 +781,14 @@ def test_a_rule_says_what_the_room_learns_of_a_placed_call(agency: Office) -> No
         call = agency.control.place(wish, agency.control.plan(wish), BASE)
         assert (call.hides_number, call.dtmf, call.participant.name) == expected
         assert (call.remote, call.rule_id) == (NUMBER, "rr_out")
+
+
+def test_the_agent_of_an_outbound_rule_is_the_placed_calls(agency: Office) -> None:
+    connector = agency.connect(keyed("twilio"))
+    outbound(agency, extra={"agent_id": "agent_1"})
+    wish = Wish(callee=NUMBER, caller=OURS, connector_id=connector.id)
+    call = agency.control.place(wish, agency.control.plan(wish), BASE)
+    assert agency.calls.get(call.id).agent == Assignment("agent_1", BASE)
 
 
 def test_a_placed_call_has_the_region_of_whom_it_calls(agency: Office) -> None:

@@ -11,6 +11,7 @@ from races import at_once
 from records import a_connector, a_rule
 from switchboards import BASE, CALL_IDS, Desk, a_desk, events, media_url, ref_of, verbs
 
+from service.agents import Assignment
 from service.errors import Busy, NotFound, RemoteError
 from service.model import CallStatus, Connector, EndReason, LadderEvent, Participant
 from service.providers.base import Webhook
@@ -354,3 +355,16 @@ def test_the_region_is_the_connector_s_or_the_caller_s_and_has_its_address(
         # The redirect asks for the same call, wherever the connector is now.
         desk.switchboard.connectors.update(connector.id, {"region": "us002"})
         assert media_url(desk.ring(connector)).startswith(address)
+
+
+def test_the_agent_of_a_rule_is_the_calls(desk: Desk, twilio: Connector) -> None:
+    extra = {"agent_id": "agent_1", "agent_metadata": {"team": "support"}}
+    desk.switchboard.rules.add(a_rule(extra=extra))
+    desk.ring(twilio)
+    assert desk.call(twilio).agent == Assignment("agent_1", BASE, {"team": "support"})
+
+
+def test_a_call_of_a_rule_without_an_agent_has_none(desk: Desk, twilio: Connector) -> None:
+    desk.switchboard.rules.add(a_rule(extra={"tags": ["a"]}))
+    desk.ring(twilio)
+    assert desk.call(twilio).agent is None

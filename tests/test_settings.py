@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64encode, encodebytes
 from pathlib import Path
 
 import pytest
+from keyrings import a_pair
 
 from service.errors import SettingsError
+from service.keypairs import KeyPair
 from service.settings import Settings
 
 PAIR = {"API_KEY": "key", "API_SECRET": "secret"}
@@ -33,6 +36,7 @@ def test_defaults_need_only_the_key_pair(tmp_path: Path, monkeypatch: pytest.Mon
         log_format="text",
         trust_proxy=0,
         regions={},
+        webhook_private_key=None,
     )
 
 
@@ -92,6 +96,7 @@ OPTIONAL = (
     "LOG_FORMAT",
     "TRUST_PROXY",
     "REGIONS",
+    "WEBHOOK_PRIVATE_KEY",
     "TWILIO_API_URL",
     "PLIVO_API_URL",
     "TELNYX_API_URL",
@@ -160,6 +165,11 @@ def test_empty_counts_as_not_set() -> None:
         ("REGIONS", "us002=wss://us.example.com:0"),
         ("REGIONS", "US 2=wss://us.example.com"),
         ("REGIONS", "us002=wss://us.example.com,us002=wss://in.example.com"),
+        ("WEBHOOK_PRIVATE_KEY", "hush-hush"),
+        ("WEBHOOK_PRIVATE_KEY", "aHVzaC1odXNo"),
+        ("WEBHOOK_PRIVATE_KEY", "kéy"),
+        ("WEBHOOK_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----"),
+        ("WEBHOOK_PRIVATE_KEY", a_pair().public_key),
         ("DATA_DIR", "/srv/100%"),
         ("DATA_DIR", "/srv/what?"),
         ("DATABASE_URL", "mysql://host/name"),
@@ -229,9 +239,35 @@ def test_words_may_be_written_in_capitals() -> None:
 
 
 def test_settings_print_no_secret() -> None:
-    shown = repr(settings(API_SECRET="hush-hush", DATABASE_URL="postgres://u:pa55word@host/name"))
-    assert "hush-hush" not in shown
-    assert "pa55word" not in shown
+    read = settings(
+        API_SECRET="hush-hush",
+        DATABASE_URL="postgres://u:pa55word@host/name",
+        WEBHOOK_PRIVATE_KEY=a_pair().private_pem(),
+    )
+    assert not any(word in repr(read) for word in ("hush-hush", "pa55word", "BEGIN"))
+
+
+def test_a_private_key_may_be_written_on_one_line() -> None:
+    pem = a_pair().private_pem()
+    for text in (
+        pem,
+        pem.replace("\n", "\r\n"),
+        pem.replace("\n", "\\n"),
+        b64encode(pem.encode()).decode(),
+        encodebytes(pem.encode()).decode(),
+    ):
+        read = settings(WEBHOOK_PRIVATE_KEY=text).webhook_private_key
+        assert read is not None
+        assert KeyPair.read(read).id == a_pair().id
+
+
+def test_a_bad_private_key_is_not_quoted() -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings(WEBHOOK_PRIVATE_KEY=a_pair().private_pem()[:-300])
+    assert str(refused.value) == (
+        "WEBHOOK_PRIVATE_KEY must be an RSA private key of at least 2048 bits in PEM, without a "
+        "password."
+    )
 
 
 def test_a_region_without_an_address_of_its_own_has_the_public_one() -> None:

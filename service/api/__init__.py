@@ -9,10 +9,12 @@ from __future__ import annotations
 from flask import Flask
 
 from service.api import (
+    agents,
     answers,
     calls,
     connectors,
     cors,
+    dispatch,
     errors,
     health,
     hooks,
@@ -35,6 +37,8 @@ from service.api.requests import MAX_BODY, Identifier, Name
 GUARDED = (
     (connectors.connectors, require_account),
     (ingest.ingest, require_token),
+    (agents.agents, require_account),
+    (dispatch.dispatch, require_room_token),
     (rooms.rooms, require_room_token),
     (sessions.sessions, require_token),
     (calls.calls, require_token),

@@ -6,7 +6,7 @@ neither may take a call elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from flask import Blueprint, current_app
 from service.api.answers import answer
 from service.api.auth import granted, known_room, require_nobody, require_participant
 from service.api.declared import refuses
-from service.api.requests import body, public_base, query, switchboard, warn
+from service.api.requests import body, public_base, query, switchboard, warn, warn_of
 from service.api.schemas.calls import (
     CallData,
     CallFilter,
@@ -104,7 +104,7 @@ def switch_room(fields: dict[str, Any]) -> Call:
 def transfer(fields: dict[str, Any]) -> Call:
     """Hand a call on to a phone number."""
     call = _reachable(fields["call_id"])
-    _warn_of(fields, {"participant": "participant", "play_dialtone": "playDialtone"})
+    warn_of(fields, {"participant": "participant", "play_dialtone": "playDialtone"})
     return control().transfer(call, fields["number"])
 
 
@@ -134,7 +134,7 @@ def place(fields: dict[str, Any]) -> Call:
     plan = control().plan(wish)
     if granted().room_id is not None:
         known_room(plan.room_name)
-    _warn_of(fields, NOT_ACTED_ON)
+    warn_of(fields, NOT_ACTED_ON)
     call = control().place(wish, plan, public_base())
     if not fields.get("waits"):
         return call
@@ -154,13 +154,6 @@ def _room_hears_keys(dtmf: object) -> bool | None:
         return dtmf
     warn("dtmf was ignored: keys cannot be pressed for a call; true or false is acted on.")
     return None
-
-
-def _warn_of(fields: dict[str, Any], names: Mapping[str, str]) -> None:
-    """Name what was asked for and is not acted on."""
-    for name, spelling in names.items():
-        if fields.get(name):
-            warn(f"{spelling} was accepted but is not acted on.")
 
 
 def _reachable(call_id: str) -> Call:

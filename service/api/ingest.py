@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint
 
+from service.agents import Assignment
 from service.api.answers import answer
 from service.api.auth import granted, known_room, require_participant
 from service.api.declared import refuses
@@ -13,6 +14,7 @@ from service.api.requests import body, public_base, switchboard, warn
 from service.api.schemas.ingest import IngestSessionData, NewIngestSession
 from service.errors import Busy
 from service.model import Participant
+from service.providers.websocket import socket_url
 from service.tokens import REF_SECONDS, new_participant_id
 
 ingest = Blueprint("ingest", __name__, url_prefix="/v2/ingest/sessions")
@@ -26,16 +28,26 @@ def create(fields: dict[str, Any]) -> dict[str, Any]:
     """Make a ticket for a custom WebSocket."""
     known_room(fields["room_id"])
     participant = _participant(fields.get("participant") or {})
-    if fields.get("agent"):
-        warn("agent was accepted but is not dispatched: this version starts no agents.")
-    call, ref = switchboard().invite(fields["room_id"], participant, fields.get("region"))
+    call, ref = switchboard().invite(
+        fields["room_id"], participant, fields.get("region"), _agent(fields.get("agent"))
+    )
     media = switchboard().settings.media_base(call.region, public_base())
     return {
-        "ws_url": f"{media}/videosdk?ref={ref}",
+        "ws_url": socket_url(media, ref),
         "call_id": call.id,
         "room_id": call.room_id,
         "expires_in": REF_SECONDS,
     }
+
+
+def _agent(fields: dict[str, Any] | None) -> Assignment | None:
+    """The agent that is to be sent for, if there is one of this id."""
+    if not fields:
+        return None
+    if switchboard().agents.find(fields["id"]) is None:
+        warn("agent was ignored: its id names no agent that could be sent for.")
+        return None
+    return Assignment(fields["id"], public_base(), fields.get("metadata") or {})
 
 
 def _participant(fields: dict[str, Any]) -> Participant:

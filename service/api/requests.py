@@ -65,6 +65,13 @@ def warn(sentence: str) -> None:
     g.setdefault("warnings", []).append(sentence)
 
 
+def warn_of(fields: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    """Name what was asked for and is not acted on; ``names`` has its spelling."""
+    for name, spelling in names.items():
+        if fields.get(name):
+            warn(f"{spelling} was accepted but is not acted on.")
+
+
 @contextmanager
 def reading() -> Iterator[None]:
     """Around what reads the request's body.

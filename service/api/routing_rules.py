@@ -119,6 +119,7 @@ def _create(fields: Mapping[str, Any], spelling: Spelling) -> Rule:
         switchboard().rules.add(rule)
     except Taken as taken:
         raise rule_changes.taken(taken, spelling) from None
+    rule_changes.look_for_agent(fields, spelling)
     return rule
 
 
@@ -127,11 +128,13 @@ def _update(rule_id: str, changes: Mapping[str, Any], spelling: Spelling) -> Rul
         raise Invalid("No editable fields provided")
     at = switchboard().clock.now()
     try:
-        return switchboard().rules.update(
+        rule = switchboard().rules.update(
             rule_id, lambda rule: rule_changes.apply(rule, changes, spelling, at)
         )
     except Taken as taken:
         raise rule_changes.taken(taken, spelling) from None
+    rule_changes.look_for_agent(changes, spelling)
+    return rule
 
 
 def _delete(rule_id: str) -> dict[str, str]:

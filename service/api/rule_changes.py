@@ -30,13 +30,12 @@ EXTRA = (
     "recording",
     "tags",
 )
-"""What is kept for the client alone."""
+"""What is kept for the client; the agent for us too."""
 
 NO_HEADERS = "calls come through webhooks, which carry no SIP headers"
 NOT_ACTED_ON = {
     "recording": "recording was stored, but calls are not recorded yet.",
     "noise_cancellation": "noiseCancellation was stored, but noise is not cancelled yet.",
-    "agent_id": "{agent} was stored, but no agent is started for a call yet.",
     "gateway_id": "gatewayId was stored, but decides nothing: connectors stand in for gateways.",
     "headers": "headers was stored, but is not sent with calls yet.",
     "headers_to_attributes": f"headersToAttributes was stored, but {NO_HEADERS}.",
@@ -102,6 +101,13 @@ def apply(rule: Rule, changes: Mapping[str, Any], spelling: Spelling, at: Millis
     return changed
 
 
+def look_for_agent(changes: Mapping[str, Any], spelling: Spelling) -> None:
+    """Say so where the changes name an agent that there is not: ids of other servers are kept."""
+    agent_id = changes.get("agent_id")
+    if agent_id is not None and switchboard().agents.find(agent_id) is None:
+        warn(f"{spelling.agent} was stored, but names no agent that could be sent for.")
+
+
 def taken(number: Taken, spelling: Spelling) -> Invalid:
     """The refusal of a number that is on another rule, with the name of the field."""
     return _wrong(
@@ -140,7 +146,7 @@ def _warn(rule: Rule, changes: Mapping[str, Any], spelling: Spelling) -> None:
     """Say what of the changes is kept and not acted on."""
     for name, sentence in NOT_ACTED_ON.items():
         if changes.get(name) and changes[name] != "NONE":
-            warn(sentence.format(agent=spelling.agent))
+            warn(sentence)
     if rule.type is RuleType.OUTBOUND:
         if (changes.get("room") or {}).get("pin") is not None:
             warn(f"{spelling.room}.pin was stored, but only callers are asked for one.")

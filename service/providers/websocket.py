@@ -54,6 +54,11 @@ MAX_TEXT = 16_384
 PREFIX, SUFFIX = envelope({"event": "media", "payload": ""})
 
 
+def socket_url(media_base: str, ref: str) -> str:
+    """Where one custom WebSocket is opened: clients of VideoSDK look for such an address."""
+    return f"{media_base}/videosdk?ref={ref}"
+
+
 class WebSocketWire:
     """One custom participant's socket. The start message names nothing; the URL did."""
 

@@ -111,11 +111,17 @@ class CallQueries:
     def lost(self, before: Millis) -> list[Call]:
         """Answered calls without a stream since ``before`` or earlier; the oldest ``BATCH``.
 
-        A call whose provider dials on for it needs none.
+        A call whose provider dials on for it needs none. A custom WebSocket that is lost does not
+        come back.
         """
         dialling = calls.c.transfer_status.is_not_distinct_from(CallStatus.TRANSFERRING)
         return self._where(
-            calls.c.status == CallStatus.ANSWERED, calls.c.detached_at <= before, ~dialling
+            calls.c.status == CallStatus.ANSWERED,
+            or_(
+                calls.c.detached_at <= before,
+                calls.c.detached_at.is_not(None) & (calls.c.provider == WEBSOCKET),
+            ),
+            ~dialling,
         )
 
     def overlong(self, now: Millis, seconds: int) -> list[Call]:

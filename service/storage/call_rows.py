@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, bindparam, insert, select, update
 
+from service.agents import Assignment
 from service.model import (
     Call,
     CallStatus,
@@ -72,6 +73,7 @@ def insert_call(connection: Connection, call: Call) -> None:
             "direction": call.direction,
             "metadata": dict(call.metadata),
             "max_seconds": call.max_seconds,
+            **_agent_columns(call.agent),
         },
     )
     insert_steps(connection, [call.id], call.steps)
@@ -124,6 +126,22 @@ def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:
     if transfer is not None:
         columns |= {"transfer_number": transfer.number, "transfer_status": transfer.status}
     return columns
+
+
+def _agent_columns(agent: Assignment | None) -> dict[str, Any]:
+    if agent is None:
+        return {}
+    return {
+        "agent_id": agent.agent_id,
+        "agent_base": agent.base,
+        "agent_metadata": dict(agent.metadata),
+    }
+
+
+def _agent(row: RowMapping) -> Assignment | None:
+    if row["agent_id"] is None:
+        return None
+    return Assignment(row["agent_id"], row["agent_base"], row["agent_metadata"] or {})
 
 
 def _transfer(row: RowMapping) -> Transfer | None:
@@ -181,5 +199,6 @@ def _call(row: RowMapping, ladder: Iterable[Step]) -> Call:
         metadata=row["metadata"] or {},
         max_seconds=row["max_seconds"],
         transfer=_transfer(row),
+        agent=_agent(row),
         steps=tuple(ladder),
     )

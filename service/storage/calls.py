@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, Gone
 from service.model import Call, CallStatus, EndReason, LadderEvent, Step
-from service.storage import presence, refs, unfinished
+from service.storage import dispatch_rows, presence, refs, unfinished
 from service.storage.call_queries import CallQueries, count_live
 from service.storage.call_rows import advance, insert_call, insert_steps, live, locked
 from service.storage.refs import Used
@@ -133,7 +133,10 @@ class Calls(CallQueries):
             return advance(
                 connection,
                 call,
-                [Step(LadderEvent.START, at, CallStatus.ANSWERED)],
+                [
+                    Step(LadderEvent.START, at, CallStatus.ANSWERED),
+                    *dispatch_rows.answered(connection, call, at),
+                ],
                 status=CallStatus.ANSWERED,
                 leg_id=leg_id,
                 session_id=None if call.is_moving else session_id,
@@ -222,6 +225,7 @@ class Calls(CallQueries):
             if call is None or leg_id not in (None, call.leg_id):
                 return None
             presence.leave(connection, call_id, unfinished.last_seen(call, at))
+            dispatch_rows.ended(connection, call, at)
             end = Step(LadderEvent.END, at, status, reason.value if detail is None else detail)
             return advance(
                 connection,

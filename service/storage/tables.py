@@ -93,6 +93,7 @@ calls = Table(
     Column("transfer_status", String),
     # The agent that is to be sent into the room once this call is in it.
     Column("agent_id", String),
+    Column("agent_base", String),
     Column("agent_metadata", Document),
     UniqueConstraint("connector_id", "provider_call_id"),
 )
@@ -248,8 +249,10 @@ signing_keys = Table(
     metadata,
     Column("seq", RowNumber, primary_key=True),
     Column("id", String, nullable=False, unique=True),
-    # PEM (PKCS #8), as the vault seals it.
-    Column("private_key", String, nullable=False),
+    # PEM (SPKI).
+    Column("public_key", String, nullable=False),
+    # PEM (PKCS #8), as the vault seals it; not of a key that was given by a setting, or is retired.
+    Column("private_key", String),
     Column("created_at", BigInteger, nullable=False),
     Column("retired_at", BigInteger),
 )
@@ -275,6 +278,8 @@ dispatches = Table(
     # The call for which it is sent, where there is one.
     Column("call_id", String, index=True),
     Column("room_id", String, nullable=False),
+    # The public origin at which it finds us.
+    Column("base", String, nullable=False),
     Column("metadata", Document, nullable=False),
     Column("status", String, nullable=False, index=True),
     Column("attempts", Integer, nullable=False),

@@ -17,8 +17,11 @@ from service.api import register
 from service.callbacks import Callbacks
 from service.calls import Switchboard
 from service.control import Control
+from service.dispatcher import Dispatcher
+from service.invitations import Invitations
 from service.media.engine import Engine
 from service.model import EndReason, Participant
+from service.outgoing import Outgoing
 from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
@@ -61,6 +64,13 @@ class ScriptedEngine(Engine):
         self.released.append(call_id)
 
 
+class Unsigned:
+    """In the place of a signer: what is signed has tests of its own."""
+
+    def headers(self, body: bytes) -> Mapping[str, str]:
+        return {}
+
+
 def build(
     database: Database, clock: FakeClock, public_url: str | None = PUBLIC_URL, max_calls: int = 200
 ) -> Flask:
@@ -85,6 +95,7 @@ def build(
         reception=reception,
         callbacks=Callbacks(switchboard, reception, providers),
         control=Control(switchboard),
+        dispatcher=Dispatcher(switchboard, Invitations(settings, Unsigned(), Outgoing(clock))),
         engine=engine,
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.

@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from service.agents import Assignment
 from service.model import Call, Participant
 
 IDENTIFIER = "must be 1 to 128 characters without white space or control characters."
@@ -135,12 +136,22 @@ def test_a_participant_has_defaults(
     assert (found.name, found.metadata) == ("Socket Participant", {})
 
 
-def test_an_agent_is_accepted_and_not_dispatched(client: FlaskClient) -> None:
-    body = {"roomId": "r1", "agent": {"id": "ag", "type": "cloud", "metadata": {"x": 1}}}
+def test_an_agent_is_remembered_with_the_call(app: Flask, client: FlaskClient) -> None:
+    agent = {"name": "Echo", "url": "https://agents.example.com"}
+    agent_id = client.post("/v2/agents", json=agent).json["data"]["id"]
+    body = {"roomId": "r1", "agent": {"id": agent_id, "type": "cloud", "metadata": {"x": 1}}}
     response = client.post("/v2/ingest/sessions", json=body)
-    assert response.status_code == 201
+    assert "warnings" not in response.json
+    assert stored(app, response).agent == Assignment(
+        agent_id, "https://voice.example.com", {"x": 1}
+    )
+
+
+def test_an_agent_that_there_is_not_is_ignored(app: Flask, client: FlaskClient) -> None:
+    response = client.post("/v2/ingest/sessions", json={"roomId": "r1", "agent": {"id": "ag"}})
+    assert stored(app, response).agent is None
     assert response.json["warnings"] == [
-        "agent was accepted but is not dispatched: this version starts no agents."
+        "agent was ignored: its id names no agent that could be sent for."
     ]
 
 

@@ -111,12 +111,30 @@ def test_everything_that_is_sent_comes_back_and_what_is_not_acted_on_is_named(
     assert [sentence.partition(" ")[0] for sentence in rule["warnings"]] == [
         "recording",
         "noiseCancellation",
-        "agentId",
         "headersToAttributes",
         "includeHeaders",
         "allowedIpAddresses",
+        "agentId",
     ]
     assert client.get(f"{URL}/{rule['id']}").json == without(rule, "warnings")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_agent_that_there_is_not_is_kept_and_named(client: FlaskClient, known: bool) -> None:
+    agent_id = "agent_of_another_server"
+    if known:
+        agent = {"name": "Echo", "url": "https://agents.example.com"}
+        agent_id = client.post("/v2/agents", json=agent).json["data"]["id"]
+    today = client.post(URL, json={**MINIMAL, "agentId": agent_id})
+    changed = client.patch(f"{URL}/{today.json['id']}", json={"agentId": agent_id})
+    older = {**OLDER_RULE, "gatewayId": None, "dispatch": {"agent": {"id": agent_id}}}
+    older["dispatch"]["room"] = {"type": "static", "id": "room_9"}
+    answers = (today, changed, client.post(OLDER, json=older))
+    assert [answer.status_code for answer in answers] == [201, 200, 201]
+    assert client.get(f"{URL}/{today.json['id']}").json["agentId"] == agent_id
+    for answer, name in zip(answers, ("agentId", "agentId", "dispatch.agent"), strict=True):
+        sentence = f"{name} was stored, but names no agent that could be sent for."
+        assert answer.json.get("warnings", []) == ([] if known else [sentence])
 
 
 def test_an_outbound_rule_has_headers_and_shares_its_numbers(client: FlaskClient) -> None:
@@ -459,8 +477,8 @@ def test_the_older_spelling_answers_with_the_older_object(client: FlaskClient) -
     }
     assert orjson.dumps(without(response.json, "warnings")) == orjson.dumps(expected)
     assert [sentence.partition(" ")[0] for sentence in response.json["warnings"]] == [
-        "dispatch.agent",
         "gatewayId",
+        "dispatch.agent",
     ]
     assert client.get(f"{OLDER}/{response.json['id']}").json == expected
 

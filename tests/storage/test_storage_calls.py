@@ -15,6 +15,7 @@ import pytest
 from races import at_once
 from records import a_call
 
+from service.agents import Assignment
 from service.errors import Conflict, NotFound
 from service.model import WEBSOCKET, Call, CallStatus, EndReason, LadderEvent, Step
 from service.storage.calls import Calls
@@ -31,6 +32,12 @@ def test_an_admitted_call_comes_back_with_its_ladder_and_can_be_claimed(store: C
     assert store.admit(call, "ref", 1)
     assert store.get(call.id) == call
     assert store.claim("ref", "twilio", "leg", 90_999).id == call.id
+
+
+def test_the_agent_of_a_call_comes_back_with_it(store: Calls) -> None:
+    call = a_call(agent=Assignment("agent_1", "https://voice.example.com", {"a": {"b": 1}}))
+    assert store.admit(call, "ref", 1)
+    assert store.get(call.id).agent == call.agent
 
 
 def test_admit_at_the_limit_writes_nothing(store: Calls) -> None:

@@ -56,7 +56,8 @@ def upgrade() -> None:
         "signing_keys",
         sa.Column("seq", RowNumber, nullable=False),
         sa.Column("id", sa.String, nullable=False),
-        sa.Column("private_key", sa.String, nullable=False),
+        sa.Column("public_key", sa.String, nullable=False),
+        sa.Column("private_key", sa.String),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("retired_at", sa.BigInteger),
         sa.PrimaryKeyConstraint("seq", name="pk_signing_keys"),
@@ -80,6 +81,7 @@ def upgrade() -> None:
         sa.Column("agent_id", sa.String, nullable=False),
         sa.Column("call_id", sa.String),
         sa.Column("room_id", sa.String, nullable=False),
+        sa.Column("base", sa.String, nullable=False),
         sa.Column("metadata", sa.JSON, nullable=False),
         sa.Column("status", sa.String, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
@@ -93,4 +95,5 @@ def upgrade() -> None:
     for column in ("call_id", "status", "ticket_id"):
         op.create_index(f"ix_dispatches_{column}", "dispatches", [column])
     op.add_column("calls", sa.Column("agent_id", sa.String))
+    op.add_column("calls", sa.Column("agent_base", sa.String))
     op.add_column("calls", sa.Column("agent_metadata", sa.JSON))

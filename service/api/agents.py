@@ -1,0 +1,59 @@
+"""``/v2/agents``: the programs that can be sent into a room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+
+from service.agents import Agent
+from service.api.answers import answer
+from service.api.requests import body, query, switchboard
+from service.api.schemas.agents import AgentChanges, AgentData, AgentFilter, NewAgent
+from service.errors import Invalid
+from service.model import Page
+from service.tokens import new_agent_id
+
+agents = Blueprint("agents", __name__, url_prefix="/v2/agents")
+
+
+@agents.post("")
+@answer(AgentData(), status=201, message="Agent created successfully")
+@body(NewAgent())
+def create(fields: dict[str, Any]) -> Agent:
+    """Name a program that listens at a URL and can open a WebSocket."""
+    at = switchboard().clock.now()
+    agent = Agent(new_agent_id(), fields["name"], fields["url"], created_at=at, updated_at=at)
+    switchboard().agents.add(agent)
+    return agent
+
+
+@agents.get("")
+@answer(AgentData(), message="Agents retrieved successfully")
+@query(AgentFilter())
+def index(wanted: dict[str, Any]) -> Page[Agent]:
+    """Agents, newest first."""
+    return switchboard().agents.page(**wanted)
+
+
+@agents.get("/<id:agent_id>")
+@answer(AgentData(), message="Agent retrieved successfully")
+def get(agent_id: str) -> Agent:
+    return switchboard().agents.get(agent_id)
+
+
+@agents.patch("/<id:agent_id>")
+@answer(AgentData(), message="Agent updated successfully")
+@body(AgentChanges())
+def update(changes: dict[str, Any], agent_id: str) -> Agent:
+    """Change the name, the URL or both."""
+    if not changes:
+        raise Invalid("No editable fields provided")
+    return switchboard().agents.update(agent_id, changes, switchboard().clock.now())
+
+
+@agents.delete("/<id:agent_id>")
+@answer(None, message="Agent deleted successfully")
+def delete(agent_id: str) -> None:
+    """Send for it no more; where it is in a room, it stays."""
+    switchboard().agents.delete(agent_id)

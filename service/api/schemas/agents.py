@@ -1,0 +1,33 @@
+"""Agents as they are sent and answered."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields, validate
+
+from service.api.schemas.fields import Instant, PageFilter, Request, Text, at_most
+from service.api.schemas.rooms import callable_url
+
+NAME = [validate.Length(min=1, error="must not be empty"), *at_most(128)]
+
+
+class AgentChanges(Request):
+    name = Text(validate=NAME)
+    url = Text(validate=[*at_most(512), callable_url])
+
+
+class NewAgent(AgentChanges):
+    name = Text(required=True, validate=NAME)
+    url = Text(required=True, validate=[*at_most(512), callable_url])
+
+
+class AgentFilter(PageFilter):
+    search = Text(validate=at_most(128))
+
+
+class AgentData(Schema):
+    id = fields.String()
+    agent_id = fields.String(attribute="id", data_key="agentId", dump_only=True)
+    name = fields.String()
+    url = fields.String()
+    created_at = Instant(data_key="createdAt")
+    updated_at = Instant(data_key="updatedAt")

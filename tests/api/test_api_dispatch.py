@@ -1,0 +1,207 @@
+"""Sending an agent into a room: what is answered, what is refused, and who may ask."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from programs import Program, agent_program
+
+from service.waiters import MOST
+
+URL = "/v2/agent/dispatch"
+PATIENCE = 20
+
+
+def employ(client: FlaskClient, program: Program) -> str:
+    body = {"name": "Echo", "url": program.url}
+    agent_id: str = client.post("/v2/agents", json=body).json["data"]["id"]
+    return agent_id
+
+
+@pytest.mark.parametrize("url", [URL, "/v2/agent/connect"])
+def test_an_agent_that_comes_is_assigned(client: FlaskClient, url: str) -> None:
+    with agent_program() as program:
+        agent_id = employ(client, program)
+        body = {
+            "agentId": agent_id,
+            "meetingId": "abcd-efgh-ijkl",
+            "roomId": "abcd-efgh-ijkl",
+            "metadata": {"variables": [{"name": "fname", "value": "ankit"}]},
+        }
+        response = client.post(url, json=body)
+        assert response.status_code == 200
+        asked = program.wait_for(1)
+    job_id = response.json["data"]["jobId"]
+    assert response.data == orjson.dumps(
+        {
+            "message": "Agent dispatch requested successfully.",
+            "data": {
+                "success": True,
+                "status": "assigned",
+                "roomId": "abcd-efgh-ijkl",
+                "agentId": agent_id,
+                "jobId": job_id,
+            },
+        }
+    )
+    assert re.fullmatch("dispatch_[a-z0-9]{16}", job_id)
+    assert asked.headers["x-patchbay-dispatch"] == job_id
+    assert asked.document["metadata"] == body["metadata"]
+    assert asked.document["wsUrl"].startswith("wss://voice.example.com/videosdk?ref=vs_")
+
+
+@pytest.mark.parametrize("name", ["meetingId", "roomId"])
+def test_a_room_has_either_name_and_is_made_where_there_is_none(
+    client: FlaskClient, name: str
+) -> None:
+    room = client.post("/v2/rooms", json={"customRoomId": "known"}).json["roomId"]
+    with agent_program() as program:
+        agent_id = employ(client, program)
+        for given, found in (("known", room), ("brand-new", "brand-new")):
+            response = client.post(URL, json={"agentId": agent_id, name: given})
+            assert response.json["data"]["roomId"] == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"agentId": None}, "agentId must not be null."),
+        ({"agentId": 1}, "agentId must be a string."),
+        ({"roomId": None}, "meetingId is required."),
+        ({"roomId": "a b"}, "roomId must be 1 to 128 characters without white space or control "),
+        ({"meetingId": "other"}, "roomId must be the same as meetingId."),
+        ({"metadata": "m"}, "metadata must be a JSON object."),
+        ({"metadata": {"a": "é" * 4_096}}, "metadata must be at most 8 KB of JSON."),
+    ],
+)
+def test_a_wrong_field_is_400_and_nobody_is_asked(
+    client: FlaskClient, changes: dict[str, Any], sentence: str
+) -> None:
+    with agent_program() as program:
+        body = {"agentId": employ(client, program), "roomId": "r1", **changes}
+        response = client.post(URL, json=body)
+        assert response.status_code == 400
+        assert response.json["message"].startswith(sentence)
+    assert program.asked == []
+
+
+def test_an_agent_is_required(client: FlaskClient) -> None:
+    response = client.post(URL, json={"roomId": "r1"})
+    assert (response.status_code, response.json["message"]) == (400, "agentId is required.")
+
+
+def test_an_unknown_agent_is_404(client: FlaskClient) -> None:
+    response = client.post(URL, json={"agentId": "agent_other", "roomId": "r1"})
+    assert response.status_code == 404
+    assert response.json == {"message": "Agent not found", "statusCode": 404}
+
+
+def test_what_is_not_acted_on_is_named(client: FlaskClient) -> None:
+    with agent_program() as program:
+        body = {
+            "agentId": employ(client, program),
+            "roomId": "r1",
+            "versionId": "v1",
+            "versionTag": "latest",
+            "wait": True,
+            "roomOptions": {"autoEndSession": True},
+            "sipOptions": {"callTo": "+14155550100"},
+            "colour": "red",
+        }
+        warnings = client.post(URL, json=body).json["warnings"]
+    assert warnings == [
+        "Field colour is not known and was ignored.",
+        *(
+            f"{name} was accepted but is not acted on."
+            for name in ("versionId", "versionTag", "wait", "roomOptions", "sipOptions")
+        ),
+    ]
+
+
+def test_an_agent_that_does_not_take_it_is_502_with_the_reason(
+    app: Flask, client: FlaskClient
+) -> None:
+    with agent_program(500) as program:
+        agent_id = employ(client, program)
+        response = client.post(URL, json={"agentId": agent_id, "roomId": "r1"})
+    assert response.status_code == 502
+    assert response.json == {
+        "message": "The agent did not take the dispatch: answered 500.",
+        "statusCode": 502,
+    }
+    assert app.extensions["patchbay"].calls.live() == 0
+
+
+def test_an_agent_that_cannot_be_reached_is_502_without_its_address(client: FlaskClient) -> None:
+    with agent_program() as program:
+        agent_id = employ(client, program)
+    response = client.post(URL, json={"agentId": agent_id, "roomId": "r1"})
+    assert response.status_code == 502
+    assert "127.0.0.1" not in response.json["message"]
+
+
+def test_a_full_house_and_a_closed_room_are_told_apart(
+    app_for_one_call: Flask, authorised: Callable[..., FlaskClient]
+) -> None:
+    client = authorised(app_for_one_call)
+    with agent_program() as program:
+        agent_id = employ(client, program)
+        for room in ("open", "closed"):
+            app_for_one_call.extensions["patchbay"].rooms.ensure(room, 1)
+        client.post("/v2/rooms/closed", json={"status": "disabled"})
+        closed = client.post(URL, json={"agentId": agent_id, "roomId": "closed"})
+        assert closed.status_code == 403
+        assert client.post(URL, json={"agentId": agent_id, "roomId": "open"}).status_code == 200
+        full = client.post(URL, json={"agentId": agent_id, "roomId": "open"})
+    assert full.status_code == 503
+    assert full.headers["Retry-After"] == "5"
+    assert len(program.asked) == 1
+
+
+def test_beyond_a_few_that_wait_a_request_is_503(
+    app: Flask, authorised: Callable[..., FlaskClient], client: FlaskClient
+) -> None:
+    wait = threading.Event()
+    with agent_program(upon=lambda _: wait.wait(PATIENCE) and None) as program:
+        body = {"agentId": employ(client, program), "roomId": "r1"}
+        threads = [
+            threading.Thread(target=authorised(app).post, args=(URL,), kwargs={"json": body})
+            for _ in range(MOST)
+        ]
+        for thread in threads:
+            thread.start()
+        program.wait_for(MOST)
+        response = client.post(URL, json=body)
+        wait.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert response.status_code == 503
+    assert response.json["message"] == "Too many requests are waiting for an answer already."
+
+
+def test_a_room_token_sends_agents_into_its_room_only(
+    client: FlaskClient, app: Flask, authorised: Callable[..., FlaskClient]
+) -> None:
+    with agent_program() as program:
+        agent_id = employ(client, program)
+        own = authorised(app, roomId="r1")
+        assert own.post(URL, json={"agentId": agent_id, "roomId": "r2"}).status_code == 403
+        assert program.asked == []
+        assert own.post(URL, json={"agentId": agent_id, "roomId": "r1"}).status_code == 200
+
+
+def test_a_participant_token_sends_nobody(
+    client: FlaskClient, app: Flask, authorised: Callable[..., FlaskClient]
+) -> None:
+    with agent_program() as program:
+        body = {"agentId": employ(client, program), "roomId": "r1"}
+        one = authorised(app, participantId="ann", roomId="r1")
+        assert one.post(URL, json=body).status_code == 403
+    assert program.asked == []

@@ -1,0 +1,86 @@
+"""Programs that can be sent for: they listen on loopback, remember who asked, and answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+PATIENCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+    @property
+    def ref(self) -> str:
+        ref: str = self.document["wsUrl"].rpartition("=")[2]
+        return ref
+
+
+class Program:
+    """``statuses`` are answered one after another, the last one from then on.
+
+    ``upon`` is called with what was asked before it is answered.
+    """
+
+    def __init__(self, statuses: tuple[int, ...], upon: Callable[[Asked], None] | None) -> None:
+        self.url = ""
+        self.asked: list[Asked] = []
+        self._statuses = statuses
+        self._upon = upon
+        self._news = threading.Condition()
+
+    def wait_for(self, count: int) -> Asked:
+        """The ``count``-th request."""
+        with self._news:
+            assert self._news.wait_for(lambda: len(self.asked) >= count, PATIENCE), self.asked
+            return self.asked[count - 1]
+
+    def answer(self, asked: Asked) -> int:
+        with self._news:
+            self.asked.append(asked)
+            status = self._statuses[min(len(self.asked), len(self._statuses)) - 1]
+            self._news.notify_all()
+        if self._upon is not None:
+            self._upon(asked)
+        return status
+
+
+@contextmanager
+def agent_program(*statuses: int, upon: Callable[[Asked], None] | None = None) -> Iterator[Program]:
+    program = Program(statuses or (200,), upon)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self.send_response(program.answer(Asked(headers, body)))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    program.url = f"http://127.0.0.1:{server.server_port}/join"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield program
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,288 @@
+"""Dispatches as the calls around them make and move them, on both kinds of database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from records import a_call
+
+from service.agents import Assignment, Dispatch, DispatchStatus
+from service.model import WEBSOCKET, Call, CallStatus, EndReason, LadderEvent
+from service.storage.calls import Calls
+from service.storage.database import Bell, Database
+from service.storage.dispatches import Dispatches
+from service.tokens import new_call_id
+
+BASE = "https://voice.example.com"
+AGENT = Assignment("agent_1", BASE, {"team": "support"})
+
+
+class House:
+    """Calls and dispatches of one database, and a few things that happen to them."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.calls = Calls(database)
+        self.dispatches = Dispatches(database)
+
+    def admit(self, **changes: Any) -> Call:
+        call = a_call(**changes)
+        assert self.calls.admit(call, f"ref-{call.id}", 100)
+        return call
+
+    def answer(self, call: Call, at: int = 5_000) -> Call:
+        """The call claims its reference and starts, as often as it is said."""
+        leg_id, ref = new_call_id(), new_call_id()
+        assert self.calls.reissue(call.id, ref, at + 90_000, [])
+        self.calls.claim(ref, call.provider, leg_id, at)
+        answered = self.calls.answered(call.id, leg_id, "s1", at)
+        assert answered is not None
+        return answered
+
+    def phone(self, **changes: Any) -> tuple[Call, Dispatch]:
+        """A call that is answered, and its dispatch."""
+        call = self.answer(self.admit(**{"agent": AGENT, **changes}))
+        return call, self.of(call)
+
+    def of(self, call: Call) -> Dispatch:
+        return self.dispatches.of_call(call.id)[-1]
+
+    def ticket(self, room_id: str = "abcd-efgh-ijkl") -> Call:
+        call_id = new_call_id()
+        return self.admit(
+            id=call_id,
+            provider=WEBSOCKET,
+            provider_call_id=call_id,
+            connector_id=None,
+            room_id=room_id,
+        )
+
+    def attempt(self, dispatch: Dispatch, room_id: str = "abcd-efgh-ijkl") -> tuple[Dispatch, Call]:
+        """The dispatch with a new ticket."""
+        ticket = self.ticket(room_id)
+        ticketed = self.dispatches.ticketed(dispatch, ticket.id)
+        assert ticketed is not None
+        return ticketed, ticket
+
+    def end(self, call: Call, at: int = 9_000) -> None:
+        assert self.calls.end(call.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, at)
+
+    def rungs(self, call: Call) -> list[str | None]:
+        steps = self.calls.get(call.id).steps
+        return [step.detail for step in steps if step.event is LadderEvent.AGENT]
+
+
+@pytest.fixture
+def house(database: Database) -> House:
+    return House(database)
+
+
+def test_the_agent_is_sent_for_when_its_call_is_answered_and_not_before(house: House) -> None:
+    bell = house.database.bells[Bell.DISPATCHES]
+    call = house.admit(agent=AGENT)
+    bell.clear()
+    assert house.dispatches.of_call(call.id) == ()
+    house.answer(call, 5_000)
+    dispatch = house.of(call)
+    assert dispatch == Dispatch(
+        id=dispatch.id,
+        agent_id="agent_1",
+        call_id=call.id,
+        room_id="abcd-efgh-ijkl",
+        base=BASE,
+        metadata={"team": "support"},
+        status=DispatchStatus.PENDING,
+        attempts=0,
+        due_at=5_000,
+        created_at=5_000,
+    )
+    assert bell.is_set()
+    (rung,) = (s for s in house.calls.get(call.id).steps if s.event is LadderEvent.AGENT)
+    assert (rung.at, rung.status, rung.detail) == (
+        5_000,
+        CallStatus.ANSWERED,
+        "agent agent_1 was sent for",
+    )
+
+
+def test_a_call_without_an_agent_sends_for_nobody(house: House) -> None:
+    call = house.answer(house.admit())
+    assert house.dispatches.of_call(call.id) == ()
+    assert house.dispatches.next_due() is None
+
+
+@pytest.mark.parametrize("state", ["pending", "sent", "joined"])
+def test_a_call_that_comes_back_keeps_the_agent_that_is_under_way(house: House, state: str) -> None:
+    call, dispatch = house.phone()
+    if state != "pending":
+        dispatch, ticket = house.attempt(dispatch)
+        assert house.dispatches.sent(dispatch, 20_000)
+    if state == "joined":
+        house.answer(ticket)
+    house.answer(call, 8_000)
+    assert [each.status for each in house.dispatches.of_call(call.id)] == [state]
+
+
+@pytest.mark.parametrize("state", ["left", "failed"])
+def test_a_call_that_comes_back_sends_again_for_an_agent_that_is_not(
+    house: House, state: str
+) -> None:
+    call, dispatch = house.phone()
+    if state == "left":
+        _, ticket = house.attempt(dispatch)
+        house.answer(ticket)
+        house.end(ticket)
+    else:
+        assert house.dispatches.missed(dispatch, "did not come", 6_000, None)
+    house.answer(call, 8_000)
+    found = [(each.status, each.due_at) for each in house.dispatches.of_call(call.id)]
+    assert found == [(state, None), ("pending", 8_000)]
+
+
+def test_an_agent_has_joined_when_its_ticket_is_answered_and_left_when_that_ends(
+    house: House,
+) -> None:
+    call, dispatch = house.phone()
+    dispatch, ticket = house.attempt(dispatch)
+    assert house.dispatches.sent(dispatch, 20_000)
+    house.answer(ticket, 6_000)
+    joined = house.of(call)
+    assert (joined.status, joined.due_at, joined.ticket_id) == ("joined", None, ticket.id)
+    house.end(ticket)
+    assert house.of(call).status is DispatchStatus.LEFT
+    assert house.rungs(call) == [
+        "agent agent_1 was sent for",
+        "agent agent_1 joined",
+        "agent agent_1 left",
+    ]
+
+
+def test_an_agent_that_leaves_after_its_call_is_not_on_the_ladder(house: House) -> None:
+    call, dispatch = house.phone()
+    _, ticket = house.attempt(dispatch)
+    house.answer(ticket)
+    house.end(call)
+    house.end(ticket)
+    assert house.of(call).status is DispatchStatus.LEFT
+    assert house.calls.get(call.id).steps[-1].event is LadderEvent.END
+
+
+def test_an_agent_may_join_before_it_has_answered(house: House) -> None:
+    call, dispatch = house.phone()
+    dispatch, ticket = house.attempt(dispatch)
+    house.answer(ticket)
+    assert house.dispatches.sent(dispatch, 20_000) is None
+    assert house.dispatches.missed(dispatch, "answered 500", 7_000, None) is None
+    assert house.of(call).status is DispatchStatus.JOINED
+
+
+def test_what_is_due_is_taken_once_and_in_its_order(house: House) -> None:
+    second = house.of(house.answer(house.admit(agent=AGENT), 6_000))
+    first = house.of(house.answer(house.admit(agent=AGENT), 5_000))
+    assert house.dispatches.next_due() == 5_000
+    assert house.dispatches.take(4_999, 10_000) is None
+    taken = [house.dispatches.take(6_000, 10_000) for _ in range(3)]
+    assert [each and each.id for each in taken] == [first.id, second.id, None]
+    assert house.dispatches.next_due() == 10_000
+    assert house.dispatches.take(10_000, 20_000) is not None
+
+
+def test_a_missed_attempt_is_made_again_with_another_ticket_or_is_the_last(house: House) -> None:
+    call, dispatch = house.phone()
+    dispatch, old = house.attempt(dispatch)
+    missed = house.dispatches.missed(dispatch, "answered 500", 6_000, 7_000)
+    assert missed is not None
+    assert (missed.status, missed.attempts, missed.due_at) == ("pending", 1, 7_000)
+    assert (missed.ticket_id, missed.detail) == (None, "answered 500")
+    # Whoever comes with the old ticket is not the agent any more.
+    house.answer(old)
+    assert house.of(call).status is DispatchStatus.PENDING
+    assert house.dispatches.missed(dispatch, "late", 6_500, None) is None
+    retried, _ = house.attempt(missed)
+    assert house.dispatches.missed(retried, "did not join", 8_000, None)
+    failed = house.of(call)
+    assert (failed.status, failed.attempts, failed.due_at) == ("failed", 2, None)
+    assert house.dispatches.next_due() is None
+    assert house.rungs(call) == [
+        "agent agent_1 was sent for",
+        "agent agent_1 answered 500, and is sent for again",
+        "agent agent_1 did not join",
+    ]
+
+
+def test_whoever_has_taken_it_and_not_joined_in_time_is_overdue(house: House) -> None:
+    _, dispatch = house.phone()
+    dispatch, _ = house.attempt(dispatch)
+    assert house.dispatches.sent(dispatch, 20_000)
+    assert house.dispatches.overdue(19_999) == ()
+    (found,) = house.dispatches.overdue(20_000)
+    assert (found.id, found.status) == (dispatch.id, DispatchStatus.SENT)
+
+
+def test_a_ticket_that_ends_before_its_agent_has_joined_is_overdue_at_once(house: House) -> None:
+    _, dispatch = house.phone()
+    dispatch, ticket = house.attempt(dispatch)
+    assert house.dispatches.sent(dispatch, 20_000)
+    house.database.bells[Bell.DISPATCHES].clear()
+    house.end(ticket, 9_000)
+    assert [each.id for each in house.dispatches.overdue(9_000)] == [dispatch.id]
+    assert house.database.bells[Bell.DISPATCHES].is_set()
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_an_agent_whose_call_is_over_and_who_is_alone_is_forsaken(
+    house: House, joined: bool
+) -> None:
+    call, dispatch = house.phone()
+    _, ticket = house.attempt(dispatch)
+    if joined:
+        house.answer(ticket)
+    assert house.dispatches.forsaken() == []
+    house.end(call)
+    assert house.dispatches.forsaken() == [ticket.id]
+    house.end(ticket)
+    assert house.dispatches.forsaken() == []
+
+
+def test_an_agent_stays_with_others_after_its_call_and_agents_are_no_others(house: House) -> None:
+    call, dispatch = house.phone()
+    other, second = house.phone()
+    _, ticket = house.attempt(dispatch)
+    _, another = house.attempt(second)
+    guest = house.ticket()
+    elsewhere = house.ticket("another-room")
+    house.end(call)
+    house.end(other)
+    assert house.dispatches.forsaken() == []
+    house.end(guest)
+    assert house.dispatches.forsaken() == [ticket.id, another.id]
+    house.end(elsewhere)
+
+
+def test_an_agent_that_was_sent_for_no_call_is_never_forsaken(house: House) -> None:
+    dispatch = Dispatch(
+        id="dispatch_1",
+        agent_id="agent_1",
+        call_id=None,
+        room_id="abcd-efgh-ijkl",
+        base=BASE,
+        metadata={},
+        status=DispatchStatus.PENDING,
+        attempts=0,
+        due_at=5_000,
+        created_at=1_000,
+    )
+    house.dispatches.add(dispatch)
+    assert house.dispatches.get("dispatch_1") == dispatch
+    _, ticket = house.attempt(dispatch)
+    house.answer(ticket)
+    assert house.dispatches.get("dispatch_1").status is DispatchStatus.JOINED
+    assert house.dispatches.forsaken() == []
+
+
+def test_a_custom_websocket_without_a_socket_is_lost_at_once(house: House) -> None:
+    phone, ticket = house.answer(house.admit()), house.answer(house.ticket())
+    house.calls.orphaned(10_000)
+    assert [call.id for call in house.calls.lost(9_999)] == [ticket.id]
+    assert [call.id for call in house.calls.lost(10_000)] == [phone.id, ticket.id]
