@@ -7,13 +7,52 @@ comes in here has locked the call; the sessions it touches are locked after it, 
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, String, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.model import Call
 from service.rooms import AutoCloseType
 from service.storage.tables import rooms, sessions, stays
 from service.times import Millis
+
+GO_ON = update(sessions).where(sessions.c.id == bindparam("session")).values(ended_at=None)
+BEGIN = insert(sessions).values(
+    region=func.coalesce(
+        select(rooms.c.geo_fence).where(rooms.c.id == bindparam("room")).scalar_subquery(),
+        bindparam("nearest", type_=String),
+    )
+)
+LOCK = select(sessions.c.id).where(sessions.c.id == bindparam("session")).with_for_update()
+LEFT = (
+    update(stays)
+    .where(stays.c.call_id == bindparam("call"), stays.c.left_at.is_(None))
+    .values(left_at=bindparam("at"))
+    .returning(stays.c.session_id)
+)
+STILL_THERE = (
+    select(stays.c.seq)
+    .where(stays.c.session_id == bindparam("session"), stays.c.left_at.is_(None))
+    .limit(1)
+)
+END = (
+    update(sessions)
+    .where(sessions.c.id == bindparam("session"))
+    .values(
+        ended_at=select(func.max(stays.c.left_at))
+        .where(stays.c.session_id == bindparam("session"))
+        .scalar_subquery()
+    )
+    .returning(sessions.c.room_id)
+)
+CLOSE = (
+    update(rooms)
+    .where(
+        rooms.c.id == bindparam("room"),
+        rooms.c.auto_close_type == AutoCloseType.DEACTIVATE,
+        rooms.c.disabled.is_(False),
+    )
+    .values(disabled=True, updated_at=bindparam("at"))
+)
 
 
 def join(connection: Connection, call: Call, session_id: str, at: Millis) -> None:
@@ -40,75 +79,47 @@ def join(connection: Connection, call: Call, session_id: str, at: Millis) -> Non
             leave(connection, call.id, at)
     _open(connection, call, session_id, at)
     connection.execute(
-        insert(stays).values(
-            session_id=session_id,
-            call_id=call.id,
-            participant_id=call.participant.id,
-            participant_name=call.participant.name,
-            joined_at=at,
-        )
+        insert(stays),
+        {
+            "session_id": session_id,
+            "call_id": call.id,
+            "participant_id": call.participant.id,
+            "participant_name": call.participant.name,
+            "joined_at": at,
+        },
     )
 
 
 def leave(connection: Connection, call_id: str, at: Millis) -> None:
     """The call is in no session any more. The last one to leave ends the session."""
-    session_id = connection.scalar(
-        update(stays)
-        .where(stays.c.call_id == call_id, stays.c.left_at.is_(None))
-        .values(left_at=at)
-        .returning(stays.c.session_id)
-    )
+    session_id = connection.scalar(LEFT, {"call": call_id, "at": at})
     if session_id is None:
         return
     # Two that leave at once would each see the other one still there.
     _lock(connection, session_id)
-    still_there = select(stays.c.seq).where(
-        stays.c.session_id == session_id, stays.c.left_at.is_(None)
-    )
-    if connection.execute(still_there.limit(1)).first() is None:
+    if connection.execute(STILL_THERE, {"session": session_id}).first() is None:
         _end(connection, session_id, at)
 
 
 def _open(connection: Connection, call: Call, session_id: str, at: Millis) -> None:
     """Let the session go on, or begin it, and lock it either way."""
-    go_on = update(sessions).where(sessions.c.id == session_id).values(ended_at=None)
-    if connection.execute(go_on).rowcount:
+    if connection.execute(GO_ON, {"session": session_id}).rowcount:
         return
-    fence = select(rooms.c.geo_fence).where(rooms.c.id == call.room_id).scalar_subquery()
+    room_id = call.room_id or ""
+    begun = {"id": session_id, "room_id": room_id, "started_at": at}
     try:
         with connection.begin_nested():
-            connection.execute(
-                insert(sessions).values(
-                    id=session_id,
-                    room_id=call.room_id or "",
-                    region=func.coalesce(fence, call.region),
-                    started_at=at,
-                )
-            )
+            connection.execute(BEGIN, {**begun, "room": room_id, "nearest": call.region})
     except IntegrityError:
         # Somebody else has begun it meanwhile.
-        connection.execute(go_on)
+        connection.execute(GO_ON, {"session": session_id})
 
 
 def _end(connection: Connection, session_id: str, at: Millis) -> None:
-    last = select(func.max(stays.c.left_at)).where(stays.c.session_id == session_id)
-    room_id = connection.scalar(
-        update(sessions)
-        .where(sessions.c.id == session_id)
-        .values(ended_at=last.scalar_subquery())
-        .returning(sessions.c.room_id)
-    )
+    room_id = connection.scalar(END, {"session": session_id})
     # Such a room has had its one session.
-    connection.execute(
-        update(rooms)
-        .where(
-            rooms.c.id == room_id,
-            rooms.c.auto_close_type == AutoCloseType.DEACTIVATE,
-            rooms.c.disabled.is_(False),
-        )
-        .values(disabled=True, updated_at=at)
-    )
+    connection.execute(CLOSE, {"room": room_id, "at": at})
 
 
 def _lock(connection: Connection, session_id: str) -> None:
-    connection.execute(select(sessions.c.id).where(sessions.c.id == session_id).with_for_update())
+    connection.execute(LOCK, {"session": session_id})
