@@ -30,7 +30,7 @@ POLL_SECONDS = 0.25
 GATHER_SECONDS = 0.02
 """How long reports gather: a tick, after which a call that has started is often heard as well."""
 
-BATCH = 64
+BATCH = 32
 """Reports at most that are written in one transaction: whoever else wants to write waits for it."""
 
 FINISH_SECONDS = 5.0
