@@ -111,14 +111,15 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
+        """A transaction that only reads, or a part of what is done ``together``."""
         shared = self._shared
         with shared.part() if shared else self._transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that writes; an exception rolls it back.
+        """A transaction that writes, or a part of what is done ``together``; an exception rolls it
+        back.
 
         On SQLite it holds the write lock from the start. A transaction that reads first and asks
         for the lock later is refused at once ("database is locked") where another wrote meanwhile.
