@@ -62,6 +62,8 @@ class Listener:
 class Findings:
     """``heard`` and ``exact`` are shares of one; ``latency`` and ``lateness`` are in seconds.
 
+    ``heard`` is of the frames that were spoken, ``exact`` of those of which anything was heard.
+
     ``answers`` counts the frames that came within the window, and ``size`` is the bytes of each,
     0 where none came.
     """
@@ -98,12 +100,16 @@ def judge(listener: Listener, window: Window) -> Findings:
     expected = (len(listener.room) - 1) * (window.last - window.first)
     return Findings(
         heard=distinct / expected,
-        exact=float(audio.exact[counted].mean()),
+        exact=_share(audio.exact[counted], audio.present[counted]),
         answers=int(counted.sum()),
         size=size,
         latency=np.concatenate(latency),
         lateness=np.maximum(np.diff(times[counted]) - SLOTS * SLOT, 0.0),
     )
+
+
+def _share(some: NDArray[np.bool_], of_these: NDArray[np.bool_]) -> float:
+    return float(some.sum() / of_these.sum()) if of_these.any() else 1.0
 
 
 def _frames(chunks: Sequence[tuple[float, bytes]]) -> tuple[Times, list[bytes], int]:

@@ -113,7 +113,7 @@ def _round(one: Round) -> list[str]:
 
 
 def _notes(results: Results) -> Iterator[str]:
-    yield "heard: of the frames that sampled listeners should have heard; exact: of the mixes, to"
+    yield "heard: of the frames that sampled listeners should have heard; exact: of those heard, to"
     yield "the last sample; p50, p99: from the sending of a frame until its audio is heard; late:"
     yield "beyond 20 ms after the frame before; gen.: the load generator, on a core of its own."
     readings = [reading for one in results.series for reading in (one.limit, *one.readings)]

@@ -57,10 +57,11 @@ class Reading:
 
     Shares are of one: ``heard`` of the frames that every listener should have heard from every
     other in the room, ``answered`` of the frames that the server should have sent, ``exact`` of
-    those that were an exact mix. Delays and lateness are in milliseconds, ``memory`` in bytes per
-    call. CPU is in cores: ``server_cpu`` that of the server's processes, ``generator_cpu`` that of
-    the load generator; ``strangers`` is the share of the whole machine that all others took.
-    ``lost`` counts sockets that broke, ``unsent`` frames that the server left no room for.
+    those heard that were exact in their mix. Delays and lateness are in milliseconds, ``memory`` in
+    bytes per call. CPU is in cores: ``server_cpu`` that of the server's processes,
+    ``generator_cpu`` that of the load generator; ``strangers`` is the share of the whole machine
+    that all others took. ``lost`` counts sockets that broke, ``unsent`` frames that the server left
+    no room for.
     """
 
     calls: int

@@ -18,7 +18,7 @@ HEARD = 0.995
 a server that brings it down again has to leave a frame out: in twenty seconds that is 0.1 %."""
 
 EXACT = 0.99
-"""Share of the frames heard that must be an exact mix. The rest is for fades over a gap."""
+"""Share of the frames heard that must be exact in their mix. The rest is for fades over a gap."""
 
 LATENESS = 20.0
 LATENCY = 60.0
@@ -45,7 +45,7 @@ def faults(reading: Reading) -> list[str]:
     if reading.answered < ANSWERED:
         found.append(f"{reading.answered:.2%} of frames sent")
     if reading.exact < EXACT:
-        found.append(f"{reading.exact:.1%} of mixes exact")
+        found.append(f"{reading.exact:.1%} of frames exact")
     if reading.lateness_p99 > LATENESS:
         found.append(f"p99 lateness {reading.lateness_p99:.0f} ms")
     if reading.latency_p99 > LATENCY:

@@ -69,6 +69,7 @@ class Switchboard:
         self.waiters = Waiters()
         self.draining = False
         """Set once the process has been told to end: it takes no new calls."""
+        self.together, self._after = database.together, database.afterwards
         self._database = database
         self._providers = providers
         self._engine = engine
@@ -172,17 +173,13 @@ class Switchboard:
         ended = self.calls.end(call.id, status, reason, self.clock.now(), detail=detail)
         if ended is None:
             return
-        logger.info("call %s is over: %s", call.id, reason)
-        self._engine.hang_up(call.id, reason, endings.farewell(reason))
-        self.waiters.wake(call.id)
-        if reason not in endings.TOLD_BY_PROVIDER:
-            self.errands.hang_up(ended)
+        self._after(self._part_with, ended, reason)
 
     def move(self, call: Call) -> None:
         """Take the call's socket, where it has one, to the room that storage says."""
         if call.room_id is not None:
             going_on = self.sessions.waiting(call.room_id)
-            self._engine.move(call.id, call.room_id, call.participant, going_on)
+            self._after(self._engine.move, call.id, call.room_id, call.participant, going_on)
 
     def release(self, call: Call, text: str) -> None:
         """Close the call's socket so that its provider asks again."""
@@ -211,11 +208,10 @@ class Switchboard:
                 call = self.calls.answered(call_id, leg_id, session_id, at)
                 if call is None:
                     # The call was over before this leg had started.
-                    self._engine.hang_up(
-                        call_id, EndReason.REPLACED, "The call is over.", leg_id=leg_id
-                    )
+                    over = (call_id, EndReason.REPLACED, "The call is over.")
+                    self._after(self._engine.hang_up, *over, leg_id=leg_id)
                     return
-                self.waiters.wake(call_id)
+                self._after(self.waiters.wake, call_id)
                 self._recheck(call)
             case LegMoved(call_id, leg_id, room_id, participant_id, session_id, at):
                 call = self.steering.arrived(
@@ -250,6 +246,14 @@ class Switchboard:
             self.hang_up(call, EndReason.CONNECTION_LOST, None)
         for call in self.calls.overlong(now, self.settings.max_call_seconds):
             self.hang_up(call, EndReason.MAX_DURATION, None)
+
+    def _part_with(self, call: Call, reason: EndReason) -> None:
+        """Tell everybody whom it concerns that a call has ended."""
+        logger.info("call %s is over: %s", call.id, reason)
+        self._engine.hang_up(call.id, reason, endings.farewell(reason))
+        self.waiters.wake(call.id)
+        if reason not in endings.TOLD_BY_PROVIDER:
+            self.errands.hang_up(call)
 
     def _recheck(self, call: Call) -> None:
         """Send on a caller who was moved while it was on its way in, and put one out whose room
@@ -290,6 +294,6 @@ class Switchboard:
                     stats=report.stats,
                 )
             )
-            self.waiters.wake(report.call_id)
+            self._after(self.waiters.wake, report.call_id)
         if not changed:
             self.calls.save_stats(report.call_id, report.leg_id, report.stats)

@@ -1,7 +1,9 @@
 """The ledger: the one thread that writes down what the engine reports, and watches the deadlines.
 
-It may block on the database, which nothing on the 20 ms path waits for. A report that cannot be
-written is tried again until it can, so that a database that is away for a while loses nothing.
+It may block on the database, which nothing on the 20 ms path waits for. What has been reported
+meanwhile is written in one transaction, which costs much less than one each. Where that fails, each
+report is written by itself, and tried again until it can be, so that a database that is away for a
+while loses nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 
 from service import attendance
 from service.calls import Switchboard
@@ -22,6 +26,12 @@ SWEEP_SECONDS = 1.0
 
 POLL_SECONDS = 0.25
 """How long the thread waits for a report before it looks whether it should end."""
+
+GATHER_SECONDS = 0.02
+"""How long reports gather: a tick, after which a call that has started is often heard as well."""
+
+BATCH = 32
+"""Reports at most that are written in one transaction: whoever else wants to write waits for it."""
 
 FINISH_SECONDS = 5.0
 """How long ``stop`` waits for what is still to be written."""
@@ -61,11 +71,32 @@ class Ledger:
             if clock.monotonic() >= next_sweep:
                 next_sweep = clock.monotonic() + SWEEP_SECONDS
                 self._sweep()
-            try:
-                self._persist(self._reports.get(timeout=POLL_SECONDS))
-            except queue.Empty:
-                if self._stopping.is_set():
-                    return
+            reports = self._take()
+            if reports:
+                self._persist_together(reports)
+            elif self._stopping.is_set():
+                return
+
+    def _take(self) -> Sequence[Report]:
+        """What has been reported, in its order; nothing, where nothing was for a while."""
+        taken: list[Report] = []
+        with suppress(queue.Empty):
+            taken.append(self._reports.get(timeout=POLL_SECONDS))
+            self._stopping.wait(GATHER_SECONDS)
+            while len(taken) < BATCH:
+                taken.append(self._reports.get_nowait())
+        return taken
+
+    def _persist_together(self, reports: Sequence[Report]) -> None:
+        try:
+            with self._switchboard.together():
+                for report in reports:
+                    self._switchboard.record(report)
+        except Exception:
+            # Nothing of them is written, and which of them is to blame is yet to be seen.
+            logger.info("%d reports are written one by one", len(reports), exc_info=True)
+            for report in reports:
+                self._persist(report)
 
     def _persist(self, report: Report) -> None:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from clocks import FakeClock
@@ -19,6 +20,9 @@ from service.storage.calls import Used
 from service.storage.database import Database
 
 ANN = Participant("ann", "Ann", {"a": 1})
+
+CLOSE = b"\x88"
+"""The first byte of a close frame (RFC 6455, section 5.2)."""
 
 UP = "in-progress"
 """What a provider says of a call that it has answered."""
@@ -388,3 +392,41 @@ def test_an_unreachable_database_is_told_without_its_address(clock: FakeClock) -
     assert problem
     assert "hunter2" not in problem
     assert "127.0.0.1" not in problem
+
+
+def test_a_socket_hears_of_an_end_once_that_is_committed_and_never_of_one_that_is_undone(
+    each_desk: Desk,
+) -> None:
+    switchboard, engine = each_desk.switchboard, each_desk.engine
+    ref = ref_of(each_desk.ring(each_desk.connect(a_connector())))
+    here, there = socket.socketpair()
+
+    def end(*, undone: bool) -> None:
+        with switchboard.together():
+            switchboard.hang_up(each_desk.calls.get(spec.call_id), EndReason.REMOVED, None)
+            assert spec.call_id in engine.stats([spec.call_id])
+            if undone:
+                raise ZeroDivisionError
+
+    with there:
+        spec = switchboard.claim("twilio", ref)
+        engine.adopt(here, spec)
+        with pytest.raises(ZeroDivisionError):
+            end(undone=True)
+        assert spec.call_id in engine.stats([spec.call_id])
+        assert each_desk.calls.get(spec.call_id).status is CallStatus.INCOMING
+        end(undone=False)
+        there.settimeout(30)
+        assert CLOSE in iter(partial(there.recv, 1), b"")
+
+
+def test_whoever_waits_for_an_answer_is_woken_once_it_is_committed(each_desk: Desk) -> None:
+    switchboard = each_desk.switchboard
+    ref = ref_of(each_desk.ring(each_desk.connect(a_connector())))
+    spec = switchboard.claim("twilio", ref)
+    with switchboard.waiters.seat(spec.call_id) as answered:
+        assert answered is not None
+        with switchboard.together():
+            switchboard.record(LegStarted(spec.call_id, spec.leg_id, "s1", 2_000))
+            assert not answered.is_set()
+        assert answered.is_set()

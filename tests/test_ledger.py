@@ -2,25 +2,96 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from clocks import FakeClock
 from records import a_connector
-from switchboards import Desk, a_desk, ref_of
+from statements import said
+from switchboards import Desk, a_desk, events, ref_of
 
-from service.ledger import Ledger
-from service.media.reports import LegStarted, LegStep
+from service.ledger import BATCH, Ledger
+from service.media.leg import LegSpec
+from service.media.reports import LegClosed, LegStarted, LegStep, Report
 from service.model import CallStatus, EndReason, LadderEvent
 from service.storage.database import Database
 
 
 @pytest.fixture
-def desk(sqlite_database: Database, clock: FakeClock) -> Iterator[Desk]:
-    with a_desk(sqlite_database, clock) as desk:
+def desk(database: Database, clock: FakeClock) -> Iterator[Desk]:
+    with a_desk(database, clock) as desk:
         yield desk
+
+
+@pytest.fixture
+def specs(desk: Desk) -> list[LegSpec]:
+    """Three calls whose sockets are there and have not started."""
+    connector = desk.connect(a_connector())
+    return [
+        desk.switchboard.claim("twilio", ref_of(desk.ring(connector, CallSid=f"CA{number}")))
+        for number in range(3)
+    ]
+
+
+def started(spec: LegSpec) -> LegStarted:
+    return LegStarted(spec.call_id, spec.leg_id, "s1", 2_000)
+
+
+def heard(spec: LegSpec) -> LegStep:
+    return LegStep(spec.call_id, spec.leg_id, LadderEvent.FIRST_AUDIO_IN, 2_001)
+
+
+def closed(spec: LegSpec) -> LegClosed:
+    return LegClosed(spec.call_id, spec.leg_id, EndReason.CALLER_HUNG_UP, "stop", {}, 3_000)
+
+
+def ledger_of(desk: Desk, *reports: Report) -> Ledger:
+    """A ledger with everything that is to be written waiting for it."""
+    waiting: queue.SimpleQueue[Report] = queue.SimpleQueue()
+    for report in reports:
+        waiting.put(report)
+    return Ledger(desk.switchboard, waiting)
+
+
+class Alarm(logging.Handler):
+    """Says when a line was logged that holds some words."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.rung = threading.Event()
+        self._words = words
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._words in record.getMessage():
+            self.rung.set()
+
+
+@pytest.fixture
+def failed() -> Iterator[threading.Event]:
+    """Set once a report could not be written."""
+    alarm = Alarm("could not be written")
+    logger = logging.getLogger("service.ledger")
+    logger.addHandler(alarm)
+    yield alarm.rung
+    logger.removeHandler(alarm)
+
+
+@pytest.fixture
+def mend(database: Database, specs: list[LegSpec]) -> Iterator[Callable[[], None]]:
+    """The sockets that are there can end, and none can start, until this is called."""
+
+    def rename(table: str, name: str) -> None:
+        with database.write() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")
+
+    with ExitStack() as stack:
+        rename("sessions", "elsewhere")
+        stack.callback(rename, "elsewhere", "sessions")
+        yield stack.close
 
 
 def test_everything_reported_before_the_stop_is_written(desk: Desk) -> None:
@@ -72,3 +143,82 @@ def test_a_report_of_a_call_that_is_not_stored_holds_nothing_up(desk: Desk) -> N
     reports.put(LegStarted(spec.call_id, spec.leg_id, "s1", 2_000))
     ledger.stop()
     assert desk.call(connector).status is CallStatus.ANSWERED
+
+
+def test_what_has_been_reported_meanwhile_is_written_in_one_transaction(
+    desk: Desk, specs: list[LegSpec]
+) -> None:
+    ledger = ledger_of(desk, *(report for spec in specs for report in (started(spec), heard(spec))))
+    with said() as statements:
+        ledger.start()
+        ledger.stop()
+    joins = [at for at, text in enumerate(statements) if text.startswith("INSERT INTO stays")]
+    assert len(joins) == len(specs)
+    assert "COMMIT" not in statements[joins[0] : joins[-1]]
+    for spec in specs:
+        call = desk.calls.get(spec.call_id)
+        assert call.status is CallStatus.ANSWERED
+        assert events(call)[-2:] == [LadderEvent.START, LadderEvent.FIRST_AUDIO_IN]
+
+
+def test_one_transaction_holds_a_bounded_number_of_reports(
+    desk: Desk, specs: list[LegSpec]
+) -> None:
+    ledger = ledger_of(desk, started(specs[0]), *[heard(specs[0])] * (2 * BATCH))
+    with said() as statements:
+        ledger.start()
+        ledger.stop()
+    rungs = "".join(
+        "." if text.startswith("INSERT INTO steps") else " " if text == "COMMIT" else ""
+        for text in statements
+    )
+    assert [len(each) for each in rungs.split()] == [BATCH, BATCH, 1]
+
+
+def test_a_report_that_cannot_be_written_is_tried_again_and_holds_back_what_came_after_it(
+    desk: Desk, specs: list[LegSpec], mend: Callable[[], None], failed: threading.Event
+) -> None:
+    first, other, _ = specs
+    ledger = ledger_of(desk, closed(other), started(first), heard(first))
+    with desk.switchboard.waiters.seat(first.call_id) as answered:
+        ledger.start()
+        assert failed.wait(30)
+        assert desk.calls.get(other.call_id).end_reason is EndReason.CALLER_HUNG_UP
+        assert desk.calls.get(first.call_id).status is CallStatus.INCOMING
+        mend()
+        assert answered is not None
+        assert answered.wait(30)
+    ledger.stop()
+    assert events(desk.calls.get(first.call_id))[-2:] == [
+        LadderEvent.START,
+        LadderEvent.FIRST_AUDIO_IN,
+    ]
+
+
+@pytest.mark.usefixtures("mend")
+def test_a_process_that_ends_gives_up_what_cannot_be_written_and_nothing_else(
+    desk: Desk, specs: list[LegSpec], failed: threading.Event
+) -> None:
+    first, *others = specs
+    ledger = ledger_of(desk, started(first), *map(closed, others))
+    ledger.start()
+    ledger.stop()
+    assert failed.is_set()
+    assert desk.calls.get(first.call_id).status is CallStatus.INCOMING
+    for spec in others:
+        assert desk.calls.get(spec.call_id).end_reason is EndReason.CALLER_HUNG_UP
+
+
+def test_a_report_of_no_call_undoes_none_of_those_that_came_with_it(
+    desk: Desk, specs: list[LegSpec], caplog: pytest.LogCaptureFixture
+) -> None:
+    first, other, _ = specs
+    nobody = LegClosed("no-such-call", "no-such-leg", None, "gone", {}, 2_000)
+    ledger = ledger_of(desk, started(first), nobody, started(other))
+    ledger.start()
+    ledger.stop()
+    assert "a report names call no-such-call, which does not exist" in caplog.text
+    for spec in (first, other):
+        call = desk.calls.get(spec.call_id)
+        assert call.status is CallStatus.ANSWERED
+        assert events(call).count(LadderEvent.START) == 1

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, or_, select
 
 from service.errors import NotFound
 from service.model import LIVE, WAITING, WEBSOCKET, Call, CallStatus, Direction, Page
-from service.storage.call_rows import fetch
+from service.storage.call_rows import CALL, fetch
 from service.storage.database import Database
 from service.storage.tables import calls, steps
 from service.times import Millis
 
 BATCH = 1_000
 """Calls that a sweep is given at a time; it comes back for the rest."""
+
+OF_PROVIDER = select(calls).where(
+    calls.c.connector_id == bindparam("connector_id"),
+    calls.c.provider_call_id == bindparam("provider_call_id"),
+)
+HOW_MANY_LIVE = select(func.count()).select_from(calls).where(calls.c.status.in_(LIVE))
 
 
 class CallQueries:
@@ -21,16 +27,21 @@ class CallQueries:
 
     def get(self, call_id: str) -> Call:
         """Raises ``NotFound``."""
-        found = self._where(calls.c.id == call_id)
+        with self._database.read() as connection:
+            found = fetch(connection, CALL, call_id=call_id)
         if not found:
             raise NotFound("Call not found")
         return found[0]
 
     def find(self, connector_id: str, provider_call_id: str) -> Call | None:
         """The call that the provider knows by this id, if it came through this connector."""
-        found = self._where(
-            calls.c.connector_id == connector_id, calls.c.provider_call_id == provider_call_id
-        )
+        with self._database.read() as connection:
+            found = fetch(
+                connection,
+                OF_PROVIDER,
+                connector_id=connector_id,
+                provider_call_id=provider_call_id,
+            )
         return found[0] if found else None
 
     def page(
@@ -141,7 +152,7 @@ def _has_status(status: CallStatus) -> ColumnElement[bool]:
 
 
 def count_live(connection: Connection) -> int:
-    return _count(connection, calls.c.status.in_(LIVE))
+    return connection.execute(HOW_MANY_LIVE).scalar_one()
 
 
 def _count(connection: Connection, *conditions: ColumnElement[bool]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, insert, select, update
 
 from service.agents import Assignment
 from service.model import (
@@ -23,48 +23,59 @@ from service.model import (
 from service.storage.announcements import announce_call
 from service.storage.tables import calls, steps
 
+# Built once, here and wherever calls begin: that takes several times as long as executing them.
+CALL = select(calls).where(calls.c.id == bindparam("call_id"))
+LOCKED = CALL.with_for_update()
+CHANGED = update(calls).where(calls.c.id == bindparam("call_id"))
+LADDERS = (
+    select(steps)
+    .where(steps.c.call_id.in_(bindparam("call_ids", expanding=True)))
+    .order_by(steps.c.seq)
+)
 
-def fetch(connection: Connection, query: Select[Any]) -> list[Call]:
+
+def fetch(connection: Connection, query: Select[Any], **values: Any) -> list[Call]:
     """Calls with their steps, by a query for rows of ``calls``; two statements however many."""
-    rows = connection.execute(query).mappings().all()
+    rows = connection.execute(query, values).mappings().all()
     ladders = _ladders(connection, [row["id"] for row in rows])
     return [_call(row, ladders[row["id"]]) for row in rows]
 
 
 def insert_call(connection: Connection, call: Call) -> None:
     connection.execute(
-        insert(calls).values(
-            id=call.id,
-            provider=call.provider,
-            provider_call_id=call.provider_call_id,
-            connector_id=call.connector_id,
-            room_id=call.room_id,
-            rule_id=call.rule_id,
-            session_id=call.session_id,
-            caller=call.caller,
-            callee=call.callee,
-            status=call.status,
-            participant_id=call.participant.id,
-            participant_name=call.participant.name,
-            participant_metadata=dict(call.participant.metadata),
-            region=call.region,
-            started_at=call.started_at,
-            expires_at=call.expires_at,
-            answered_at=call.answered_at,
-            detached_at=call.detached_at,
-            ended_at=call.ended_at,
-            end_reason=call.end_reason,
-            leg_id=call.leg_id,
-            attempts=call.attempts,
-            pin_tries=call.pin_tries,
-            hides_number=call.hides_number,
-            dtmf=call.dtmf,
-            stats=None if call.stats is None else dict(call.stats),
-            direction=call.direction,
-            metadata=dict(call.metadata),
-            max_seconds=call.max_seconds,
+        insert(calls),
+        {
+            "id": call.id,
+            "provider": call.provider,
+            "provider_call_id": call.provider_call_id,
+            "connector_id": call.connector_id,
+            "room_id": call.room_id,
+            "rule_id": call.rule_id,
+            "session_id": call.session_id,
+            "caller": call.caller,
+            "callee": call.callee,
+            "status": call.status,
+            "participant_id": call.participant.id,
+            "participant_name": call.participant.name,
+            "participant_metadata": dict(call.participant.metadata),
+            "region": call.region,
+            "started_at": call.started_at,
+            "expires_at": call.expires_at,
+            "answered_at": call.answered_at,
+            "detached_at": call.detached_at,
+            "ended_at": call.ended_at,
+            "end_reason": call.end_reason,
+            "leg_id": call.leg_id,
+            "attempts": call.attempts,
+            "pin_tries": call.pin_tries,
+            "hides_number": call.hides_number,
+            "dtmf": call.dtmf,
+            "stats": None if call.stats is None else dict(call.stats),
+            "direction": call.direction,
+            "metadata": dict(call.metadata),
+            "max_seconds": call.max_seconds,
             **_agent_columns(call.agent),
-        )
+        },
     )
     insert_steps(connection, [call.id], call.steps)
     announce_call(connection, None, call, call.steps)
@@ -89,7 +100,7 @@ def insert_steps(connection: Connection, call_ids: Iterable[str], new: Sequence[
 
 def locked(connection: Connection, call_id: str) -> Call | None:
     """The call, whose row stays locked until the transaction ends."""
-    found = fetch(connection, select(calls).where(calls.c.id == call_id).with_for_update())
+    found = fetch(connection, LOCKED, call_id=call_id)
     return found[0] if found else None
 
 
@@ -102,7 +113,7 @@ def live(connection: Connection, call_id: str) -> Call | None:
 def advance(connection: Connection, call: Call, steps: Sequence[Step], **changes: Any) -> Call:
     """Write the changes, the steps and what they tell the world; the call as it is now."""
     if changes:
-        connection.execute(update(calls).where(calls.c.id == call.id).values(**_columns(changes)))
+        connection.execute(CHANGED, {"call_id": call.id, **_columns(changes)})
     insert_steps(connection, [call.id], steps)
     now = replace(call, steps=(*call.steps, *steps), **changes)
     announce_call(connection, call.status, now, steps)
@@ -146,8 +157,7 @@ def _transfer(row: RowMapping) -> Transfer | None:
 def _ladders(connection: Connection, call_ids: Sequence[str]) -> defaultdict[str, list[Step]]:
     ladders: defaultdict[str, list[Step]] = defaultdict(list)
     if call_ids:
-        query = select(steps).where(steps.c.call_id.in_(call_ids)).order_by(steps.c.seq)
-        for row in connection.execute(query).mappings():
+        for row in connection.execute(LADDERS, {"call_ids": call_ids}).mappings():
             ladders[row["call_id"]].append(
                 Step(
                     event=LadderEvent(row["event"]),

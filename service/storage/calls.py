@@ -154,12 +154,8 @@ class Calls(CallQueries):
             if call is None:
                 return False
             heard = event is LadderEvent.FIRST_AUDIO_IN
-            advance(
-                connection,
-                call,
-                [Step(event, at, call.status, detail)],
-                attempts=0 if heard else call.attempts,
-            )
+            changes = {"attempts": 0} if heard and call.attempts else {}
+            advance(connection, call, [Step(event, at, call.status, detail)], **changes)
             return True
 
     def detached(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, RowMapping, delete, insert, select, update
+from sqlalchemy import RowMapping, Select, bindparam, delete, insert, select, update
 
 from service.errors import Locked, NotFound
 from service.model import Connector
@@ -22,6 +22,17 @@ from service.vault import Vault
 EDITABLE = frozenset({"name", "default_room_id", "default_rule_id", "region", "credentials"})
 
 NOT_FOUND = "Connector not found"
+
+BY_ID = select(connectors).where(connectors.c.id == bindparam("id"))
+BY_KEY = select(connectors).where(
+    connectors.c.provider == bindparam("provider"),
+    connectors.c.webhook_key_digest == bindparam("digest"),
+)
+BY_REFERENCE = select(connectors).where(
+    connectors.c.id == calls.c.connector_id,
+    calls.c.id == refs.c.call_id,
+    refs.c.digest == bindparam("digest"),
+)
 
 
 class Connectors:
@@ -54,24 +65,18 @@ class Connectors:
 
     def get(self, connector_id: str) -> Connector:
         """Raises ``NotFound``."""
-        found = self._one(connectors.c.id == connector_id)
+        found = self._one(BY_ID, id=connector_id)
         if found is None:
             raise NotFound(NOT_FOUND)
         return found
 
     def by_key(self, provider: str, key: str) -> Connector | None:
         """The connector of this provider whose webhook key this is."""
-        return self._one(
-            connectors.c.provider == provider, connectors.c.webhook_key_digest == digest(key)
-        )
+        return self._one(BY_KEY, provider=provider, digest=digest(key))
 
     def by_reference(self, ref_digest: str) -> Connector | None:
         """The connector of the call that a media reference was issued for, while both exist."""
-        return self._one(
-            connectors.c.id == calls.c.connector_id,
-            calls.c.id == refs.c.call_id,
-            refs.c.digest == ref_digest,
-        )
+        return self._one(BY_REFERENCE, digest=ref_digest)
 
     def update(self, connector_id: str, changes: Mapping[str, Any]) -> Connector:
         """Change some of ``EDITABLE`` and return the result. Raises ``NotFound``.
@@ -95,9 +100,9 @@ class Connectors:
             if done.rowcount == 0:
                 raise NotFound(NOT_FOUND)
 
-    def _one(self, *conditions: ColumnElement[bool]) -> Connector | None:
+    def _one(self, query: Select[Any], **values: str) -> Connector | None:
         with self._database.read() as connection:
-            row = connection.execute(select(connectors).where(*conditions)).mappings().one_or_none()
+            row = connection.execute(query, values).mappings().one_or_none()
             return None if row is None else self._connector(row)
 
     def _set(self, connector_id: str, changes: Mapping[str, Any]) -> Connector:

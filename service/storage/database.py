@@ -6,14 +6,17 @@ it. Neither the URL nor the values of a statement appear in errors: they hold pa
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
-from typing import Any
+from typing import Any, ParamSpec
 
 from sqlalchemy import (
     URL,
@@ -36,6 +39,10 @@ from service.times import Millis
 if sys.platform != "win32":
     import fcntl
 
+P = ParamSpec("P")
+
+logger = logging.getLogger(__name__)
+
 POOL_SIZE = 10
 """Connections at most. Small hosted Postgres plans allow 20, and a release needs some too."""
 
@@ -49,6 +56,10 @@ POSTGRES_TIMEOUTS = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
+
+SHARED_LOCK_MILLIS = 200
+"""How long a transaction that is shared waits for a row (Postgres). Whoever changes one call waits
+in no circle; whoever changes several may, and gives way long before Postgres would choose one."""
 
 MIGRATION = 7_300_001
 """Advisory lock (Postgres) of whoever migrates. Any number does that nobody else takes."""
@@ -66,6 +77,23 @@ def ring(connection: Connection, bell: Bell) -> None:
     connection.info.setdefault("bells", set()).add(bell)
 
 
+@dataclass(slots=True)
+class Shared:
+    """The transaction of a thread that does several things in one, and what is to follow it."""
+
+    connection: Connection
+    acts: list[Callable[[], object]] = field(default_factory=list)
+    failure: BaseException | None = None
+
+    @contextmanager
+    def part(self) -> Iterator[Connection]:
+        try:
+            yield self.connection
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
+
+
 class Database:
     """One database by URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``."""
 
@@ -77,24 +105,65 @@ class Database:
         # SQLite has one writer, and those who find it busy poll with growing pauses. Among the
         # threads of this process a lock is fairer: the worst wait of 16 falls to a sixth.
         self._writing = threading.Lock() if self._is_sqlite else nullcontext()
+        self._local = threading.local()
         self.bells = {bell: threading.Event() for bell in Bell}
         """Set when there may be something new: whoever waits clears it before looking."""
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
-        with self._transaction("BEGIN") as connection:
+        """A transaction that only reads, or a part of what is done ``together``."""
+        shared = self._shared
+        with shared.part() if shared else self._transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that writes; an exception rolls it back.
+        """A transaction that writes, or a part of what is done ``together``; an exception rolls it
+        back.
 
         On SQLite it holds the write lock from the start. A transaction that reads first and asks
         for the lock later is refused at once ("database is locked") where another wrote meanwhile.
         """
+        shared = self._shared
+        if shared:
+            with shared.part() as connection:
+                yield connection
+            return
         with self._writing, self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let all that this thread reads and writes meanwhile be one transaction that writes.
+
+        All of it is committed or nothing: an error that any part of it has raised is raised again
+        in the end, whoever has dealt with it.
+        """
+        with self.write() as connection:
+            if not self._is_sqlite:
+                connection.execute(text(f"SET LOCAL lock_timeout = {SHARED_LOCK_MILLIS}"))
+            shared = self._local.shared = Shared(connection)
+            try:
+                yield
+            finally:
+                self._local.shared = None
+            if shared.failure is not None:
+                raise shared.failure
+        for act in shared.acts:
+            try:
+                act()
+            except Exception:
+                logger.exception("what was to follow a transaction has failed")
+
+    def afterwards(self, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Do what follows from something written: now, or once all that is done together is
+        committed, and not where it is not.
+        """
+        shared = self._shared
+        if shared:
+            shared.acts.append(partial(act, *args, **kwargs))
+        else:
+            act(*args, **kwargs)
 
     def take_turns(self, connection: Connection, key: int) -> None:
         """Let one transaction at a time past here, until it ends. SQLite has one writer anyway."""
@@ -134,6 +203,11 @@ class Database:
             if self._built is not None:
                 self._built.dispose()
                 self._built = None
+
+    @property
+    def _shared(self) -> Shared | None:
+        shared: Shared | None = getattr(self._local, "shared", None)
+        return shared
 
     def _engine(self) -> Engine:
         with self._building:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, String, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.lifecycle import RoomEvent, left_reason, participant_document, session_document
@@ -21,6 +21,49 @@ from service.storage.tables import rooms, sessions, stays
 from service.times import Millis
 
 Told: TypeAlias = tuple[RoomEvent, Mapping[str, Any]]
+
+GO_ON = update(sessions).where(sessions.c.id == bindparam("session")).values(ended_at=None)
+BEGIN = insert(sessions).values(
+    region=func.coalesce(
+        select(rooms.c.geo_fence).where(rooms.c.id == bindparam("room")).scalar_subquery(),
+        bindparam("nearest", type_=String),
+    )
+)
+LOCK = (
+    select(sessions.c.room_id, sessions.c.started_at)
+    .where(sessions.c.id == bindparam("session"))
+    .with_for_update()
+)
+LEFT = (
+    update(stays)
+    .where(stays.c.call_id == bindparam("call"), stays.c.left_at.is_(None))
+    .values(left_at=bindparam("at"))
+    .returning(stays.c.session_id, stays.c.participant_id, stays.c.participant_name)
+)
+STILL_THERE = (
+    select(stays.c.seq)
+    .where(stays.c.session_id == bindparam("session"), stays.c.left_at.is_(None))
+    .limit(1)
+)
+END = (
+    update(sessions)
+    .where(sessions.c.id == bindparam("session"))
+    .values(
+        ended_at=select(func.max(stays.c.left_at))
+        .where(stays.c.session_id == bindparam("session"))
+        .scalar_subquery()
+    )
+    .returning(sessions.c.ended_at)
+)
+CLOSE = (
+    update(rooms)
+    .where(
+        rooms.c.id == bindparam("room"),
+        rooms.c.auto_close_type == AutoCloseType.DEACTIVATE,
+        rooms.c.disabled.is_(False),
+    )
+    .values(disabled=True, updated_at=bindparam("at"))
+)
 
 
 def join(connection: Connection, call: Call, session_id: str, at: Millis) -> None:
@@ -39,20 +82,19 @@ def join(connection: Connection, call: Call, session_id: str, at: Millis) -> Non
         return
     if before is not None:
         for locked in sorted({before, session_id}):
-            connection.execute(
-                select(sessions.c.id).where(sessions.c.id == locked).with_for_update()
-            )
+            connection.execute(LOCK, {"session": locked})
         # The session outlives the same call under another participant id.
         leave(connection, call.id, at, goes_on=before == session_id)
     is_new = _open(connection, call, session_id, at)
     connection.execute(
-        insert(stays).values(
-            session_id=session_id,
-            call_id=call.id,
-            participant_id=call.participant.id,
-            participant_name=call.participant.name,
-            joined_at=at,
-        )
+        insert(stays),
+        {
+            "session_id": session_id,
+            "call_id": call.id,
+            "participant_id": call.participant.id,
+            "participant_name": call.participant.name,
+            "joined_at": at,
+        },
     )
     room_id, who = call.room_id or "", call.participant
     came = participant_document(room_id, session_id, who.id, who.name, call.id)
@@ -74,12 +116,7 @@ def leave(
     """The call is in no session any more. The last one to leave ends the session, unless it
     ``goes_on``. ``reason`` is why the call ended, where it did.
     """
-    left = connection.execute(
-        update(stays)
-        .where(stays.c.call_id == call_id, stays.c.left_at.is_(None))
-        .values(left_at=at)
-        .returning(stays.c.session_id, stays.c.participant_id, stays.c.participant_name)
-    ).one_or_none()
+    left = connection.execute(LEFT, {"call": call_id, "at": at}).one_or_none()
     if left is None:
         return
     session_id = left.session_id
@@ -89,10 +126,7 @@ def leave(
         room_id, session_id, left.participant_id, left.participant_name, call_id
     )
     told: list[Told] = [(RoomEvent.PARTICIPANT_LEFT, {**went, "reason": left_reason(reason)})]
-    still_there = select(stays.c.seq).where(
-        stays.c.session_id == session_id, stays.c.left_at.is_(None)
-    )
-    if not goes_on and connection.execute(still_there.limit(1)).first() is None:
+    if not goes_on and connection.execute(STILL_THERE, {"session": session_id}).first() is None:
         ended_at = _end(connection, session_id, room_id, at)
         document = session_document(room_id, session_id, started_at, ended_at)
         told.append((RoomEvent.SESSION_ENDED, document))
@@ -101,51 +135,29 @@ def leave(
 
 def _open(connection: Connection, call: Call, session_id: str, at: Millis) -> bool:
     """Let the session go on, or begin it, and lock it either way. Whether it is new."""
-    go_on = update(sessions).where(sessions.c.id == session_id).values(ended_at=None)
-    if connection.execute(go_on).rowcount:
+    if connection.execute(GO_ON, {"session": session_id}).rowcount:
         return False
-    fence = select(rooms.c.geo_fence).where(rooms.c.id == call.room_id).scalar_subquery()
+    room_id = call.room_id or ""
+    begun = {"id": session_id, "room_id": room_id, "started_at": at}
     try:
         with connection.begin_nested():
-            connection.execute(
-                insert(sessions).values(
-                    id=session_id,
-                    room_id=call.room_id or "",
-                    region=func.coalesce(fence, call.region),
-                    started_at=at,
-                )
-            )
+            connection.execute(BEGIN, {**begun, "room": room_id, "nearest": call.region})
     except IntegrityError:
         # Somebody else has begun it meanwhile.
-        connection.execute(go_on)
+        connection.execute(GO_ON, {"session": session_id})
         return False
     return True
 
 
 def _end(connection: Connection, session_id: str, room_id: str, at: Millis) -> Millis:
     """When the session ended: when the last one left it, who may have been seen before ``at``."""
-    last = select(func.max(stays.c.left_at)).where(stays.c.session_id == session_id)
-    ended_at: Millis = connection.execute(
-        update(sessions)
-        .where(sessions.c.id == session_id)
-        .values(ended_at=last.scalar_subquery())
-        .returning(sessions.c.ended_at)
-    ).scalar_one()
+    ended_at: Millis = connection.execute(END, {"session": session_id}).scalar_one()
     # Such a room has had its one session.
-    connection.execute(
-        update(rooms)
-        .where(
-            rooms.c.id == room_id,
-            rooms.c.auto_close_type == AutoCloseType.DEACTIVATE,
-            rooms.c.disabled.is_(False),
-        )
-        .values(disabled=True, updated_at=at)
-    )
+    connection.execute(CLOSE, {"room": room_id, "at": at})
     return ended_at
 
 
 def _lock(connection: Connection, session_id: str) -> tuple[str, Millis]:
     """The session's room and when it began; nobody else changes it until the transaction ends."""
-    locked = select(sessions.c.room_id, sessions.c.started_at).where(sessions.c.id == session_id)
-    room_id, started_at = connection.execute(locked.with_for_update()).one()
+    room_id, started_at = connection.execute(LOCK, {"session": session_id}).one()
     return room_id, started_at

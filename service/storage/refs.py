@@ -7,7 +7,7 @@ which locks references before calls, or two of them could wait for each other.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from service.errors import Gone, NotFound, ServiceError
 from service.model import LIVE, CallStatus
@@ -15,6 +15,27 @@ from service.storage.tables import calls, refs
 from service.times import Millis
 
 OVER = "The call of this media reference is over"
+
+LET_IN = (
+    update(refs)
+    .where(
+        refs.c.digest == bindparam("ref"),
+        refs.c.call_id.in_(
+            select(calls.c.id).where(
+                calls.c.provider == bindparam("provider"), calls.c.status.in_(LIVE)
+            )
+        ),
+    )
+    .values(claimed_at=bindparam("at"), leg_id=bindparam("leg"))
+    .returning(refs.c.call_id)
+)
+FIRST = LET_IN.where(refs.c.claimed_at.is_(None), refs.c.expires_at > bindparam("at"))
+AGAIN = LET_IN.where(refs.c.claimed_at.is_not(None), refs.c.leg_id.is_(None))
+SETTLED = (
+    update(refs)
+    .where(refs.c.call_id == bindparam("call"), refs.c.leg_id == bindparam("leg"))
+    .values(leg_id=None)
+)
 
 
 class Used(Gone):
@@ -27,7 +48,7 @@ class Used(Gone):
 
 def issue(connection: Connection, ref_digest: str, call_id: str, expires_at: Millis) -> None:
     connection.execute(
-        insert(refs).values(digest=ref_digest, call_id=call_id, expires_at=expires_at)
+        insert(refs), {"digest": ref_digest, "call_id": call_id, "expires_at": expires_at}
     )
 
 
@@ -45,17 +66,9 @@ def claim(
     ``again`` is for a reference that was used before, by a leg that is not about to start; its
     expiry no longer matters then. Raises ``NotFound``, ``Used`` or ``Gone``.
     """
-    usable = (
-        [refs.c.claimed_at.is_not(None), refs.c.leg_id.is_(None)]
-        if again
-        else [refs.c.claimed_at.is_(None), refs.c.expires_at > at]
-    )
-    waiting = select(calls.c.id).where(calls.c.provider == provider, calls.c.status.in_(LIVE))
     call_id: str | None = connection.scalar(
-        update(refs)
-        .where(refs.c.digest == ref_digest, *usable, refs.c.call_id.in_(waiting))
-        .values(claimed_at=at, leg_id=leg_id)
-        .returning(refs.c.call_id)
+        AGAIN if again else FIRST,
+        {"ref": ref_digest, "provider": provider, "leg": leg_id, "at": at},
     )
     if call_id is None:
         raise _refusal(connection, ref_digest, provider, at, again=again)
@@ -64,10 +77,7 @@ def claim(
 
 def settle(connection: Connection, call_id: str, leg_id: str) -> bool:
     """The leg has started or is gone. False where it was not about to start: it is settled once."""
-    settled = connection.execute(
-        update(refs).where(refs.c.call_id == call_id, refs.c.leg_id == leg_id).values(leg_id=None)
-    )
-    return settled.rowcount > 0
+    return connection.execute(SETTLED, {"call": call_id, "leg": leg_id}).rowcount > 0
 
 
 def settle_answered(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, String, bindparam, func, insert, or_, select, update
 
 from service import tokens
 from service.errors import NotFound
@@ -23,6 +23,11 @@ NAMING = 7_300_003
 """Advisory lock (Postgres) under which names are looked up and added."""
 
 NOT_FOUND = "Room not found."
+
+KEY = bindparam("key", type_=String)
+CALLED = select(rooms).where(
+    or_(rooms.c.id == KEY, rooms.c.custom_id == KEY, rooms.c.object_id == KEY)
+)
 
 
 class Rooms:
@@ -131,8 +136,7 @@ class Rooms:
 
 def _find(connection: Connection, key: str) -> Room | None:
     """A name comes before an object id, which somebody else's customRoomId may happen to be."""
-    named = or_(rooms.c.id == key, rooms.c.custom_id == key, rooms.c.object_id == key)
-    found = [_room(row) for row in connection.execute(select(rooms).where(named)).mappings()]
+    found = [_room(row) for row in connection.execute(CALLED, {"key": key}).mappings()]
     return min(found, key=lambda room: key not in (room.id, room.custom_id), default=None)
 
 

@@ -7,16 +7,28 @@ two rules that ask for one at once the second is told; the unique index is the l
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import re2
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from service.errors import Conflict, Invalid, NotFound
 from service.model import Page
 from service.rules import RoomPrefix, RoomType, Rule, RuleRoom, RuleType
 from service.storage.database import Database
-from service.storage.tables import connectors, routing_rules, rule_numbers
+from service.storage.tables import INBOUND_NUMBER, connectors, routing_rules, rule_numbers
 
 NUMBERS = 7_300_004
 """Advisory lock (Postgres) under which numbers are given to rules."""
@@ -34,6 +46,34 @@ class Taken(Invalid):
     def __init__(self, number: str) -> None:
         super().__init__(f"The number {number} is on another inbound rule already.")
         self.number = number
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which rules, newest first, and what numbers they have; two statements however many."""
+
+    rules: Select[Any]
+    numbers: Select[Any]
+
+    @classmethod
+    def where(cls, *conditions: ColumnElement[bool]) -> Self:
+        chosen = select(routing_rules.c.id).where(*conditions)
+        return cls(
+            select(routing_rules).where(*conditions).order_by(routing_rules.c.seq.desc()),
+            select(rule_numbers)
+            .where(rule_numbers.c.rule_id.in_(chosen))
+            .order_by(rule_numbers.c.seq),
+        )
+
+
+OWNERS = select(rule_numbers.c.rule_id).where(rule_numbers.c.number == bindparam("number"))
+
+BY_ID = Question.where(routing_rules.c.id == bindparam("rule_id"))
+# Word for word the condition of the index, which SQLite would not use for a parameter.
+INBOUND = Question.where(routing_rules.c.id.in_(OWNERS.where(INBOUND_NUMBER)))
+OUTBOUND = Question.where(
+    routing_rules.c.id.in_(OWNERS.where(rule_numbers.c.type == RuleType.OUTBOUND))
+)
 
 
 class Rules:
@@ -55,26 +95,20 @@ class Rules:
 
     def find(self, rule_id: str) -> Rule | None:
         with self._database.read() as connection:
-            return _one(connection, routing_rules.c.id == rule_id)
+            return _one(connection, BY_ID, rule_id=rule_id)
 
     def for_call(self, callee: str, default_rule_id: str | None) -> tuple[Rule | None, Rule | None]:
         """The inbound rule that has the dialled number, and the rule of the id."""
-        owner = select(rule_numbers.c.rule_id).where(
-            rule_numbers.c.number == callee, rule_numbers.c.type == RuleType.INBOUND
-        )
         with self._database.read() as connection:
-            dialled = _one(connection, routing_rules.c.id.in_(owner))
+            dialled = _one(connection, INBOUND, number=callee)
             if default_rule_id is None:
                 return dialled, None
-            return dialled, _one(connection, routing_rules.c.id == default_rule_id)
+            return dialled, _one(connection, BY_ID, rule_id=default_rule_id)
 
     def outbound(self, number: str) -> Rule | None:
         """The outbound rule that has the number; of several, the newest."""
-        owners = select(rule_numbers.c.rule_id).where(
-            rule_numbers.c.number == number, rule_numbers.c.type == RuleType.OUTBOUND
-        )
         with self._database.read() as connection:
-            return _one(connection, routing_rules.c.id.in_(owners))
+            return _one(connection, OUTBOUND, number=number)
 
     def page(
         self,
@@ -99,7 +133,7 @@ class Rules:
         if room_types:
             conditions.append(routing_rules.c.room_type.in_(room_types))
         with self._database.read() as connection:
-            found = _fetch(connection, *conditions)
+            found = _fetch(connection, Question.where(*conditions), {})
         if gateway_id is not None:
             found = [rule for rule in found if rule.extra.get("gateway_id") == gateway_id]
         if search is not None:
@@ -117,7 +151,7 @@ class Rules:
         where = routing_rules.c.id == rule_id
         with self._database.write() as connection:
             connection.execute(select(routing_rules.c.seq).where(where).with_for_update())
-            rule = _one(connection, where)
+            rule = _one(connection, BY_ID, rule_id=rule_id)
             if rule is None:
                 raise NotFound(NOT_FOUND)
             changed = change(rule)
@@ -136,7 +170,7 @@ class Rules:
         with self._database.write() as connection:
             where = routing_rules.c.id == rule.id
             connection.execute(select(routing_rules.c.seq).where(where).with_for_update())
-            stored = _one(connection, where)
+            stored = _one(connection, BY_ID, rule_id=rule.id)
             if stored is None:
                 raise NotFound(NOT_FOUND)
             if stored != rule:
@@ -171,20 +205,17 @@ class Rules:
         )
 
 
-def _one(connection: Connection, *conditions: ColumnElement[bool]) -> Rule | None:
-    found = _fetch(connection, *conditions)
+def _one(connection: Connection, question: Question, **values: str) -> Rule | None:
+    found = _fetch(connection, question, values)
     return found[0] if found else None
 
 
-def _fetch(connection: Connection, *conditions: ColumnElement[bool]) -> list[Rule]:
-    """Rules with their numbers; two statements however many."""
-    query = select(routing_rules).where(*conditions).order_by(routing_rules.c.seq.desc())
-    rows = connection.execute(query).mappings().all()
+def _fetch(connection: Connection, question: Question, values: Mapping[str, str]) -> list[Rule]:
+    """Rules with their numbers."""
+    rows = connection.execute(question.rules, values).mappings().all()
     numbers: defaultdict[str, list[str]] = defaultdict(list)
     if rows:
-        chosen = select(routing_rules.c.id).where(*conditions)
-        query = select(rule_numbers).where(rule_numbers.c.rule_id.in_(chosen))
-        for row in connection.execute(query.order_by(rule_numbers.c.seq)).mappings():
+        for row in connection.execute(question.numbers, values).mappings():
             numbers[row["rule_id"]].append(row["number"])
     return [_rule(row, numbers[row["id"]]) for row in rows]
 

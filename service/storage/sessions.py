@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
+    bindparam,
     case,
     func,
     or_,
@@ -29,6 +30,20 @@ BATCH = 1_000
 
 ONGOING = sessions.c.ended_at.is_(None)
 PRESENT = stays.c.left_at.is_(None)
+
+WAITING = (
+    select(sessions.c.id)
+    .join(stays, stays.c.session_id == sessions.c.id)
+    .join(calls, calls.c.id == stays.c.call_id)
+    .where(
+        sessions.c.room_id == bindparam("room_id"),
+        ONGOING,
+        PRESENT,
+        calls.c.detached_at.is_not(None),
+    )
+    .order_by(sessions.c.seq.desc())
+    .limit(1)
+)
 
 BESIDE_ROOMS = sessions.outerjoin(rooms, rooms.c.id == sessions.c.room_id)
 
@@ -117,19 +132,7 @@ class Sessions:
         The media plane may have forgotten the session; whoever comes first brings it back.
         """
         with self._database.read() as connection:
-            found: str | None = connection.scalar(
-                select(sessions.c.id)
-                .join(stays, stays.c.session_id == sessions.c.id)
-                .join(calls, calls.c.id == stays.c.call_id)
-                .where(
-                    sessions.c.room_id == room_id,
-                    ONGOING,
-                    PRESENT,
-                    calls.c.detached_at.is_not(None),
-                )
-                .order_by(sessions.c.seq.desc())
-                .limit(1)
-            )
+            found: str | None = connection.scalar(WAITING, {"room_id": room_id})
             return found
 
     def overdue(self, now: Millis) -> list[Session]:

@@ -84,6 +84,16 @@ def test_pings_and_messages_without_audio_are_passed_over() -> None:
     assert findings.size == len(chunk(0)[1])
 
 
+def test_the_share_of_exact_frames_is_of_those_heard() -> None:
+    chunks = [chunk(frame) for frame in range(FRAMES)]
+    loud = bytearray(sound.say(1, 70 % sound.NUMBERS, ROOM[1].speaker.inbound))
+    loud[80] ^= 1
+    message = compact(Phone("twilio").media(1, bytes(loud)))
+    chunks[70] = (chunks[70][0], Frame(Opcode.TEXT, message).serialize(mask=False))
+    findings = found(chunks)
+    assert (findings.heard, findings.exact) == (1.0, pytest.approx(0.99))
+
+
 def test_silence_is_exact_and_heard_of_nobody() -> None:
     at = [100.0 + turn * 0.02 for turn in range(FRAMES)]
     message = compact(Phone("twilio").media(1, b"\xff" * 160))

@@ -38,7 +38,7 @@ def test_everybody_hears_exactly_the_others_of_the_room() -> None:
         expected = [10 * (room == "b") + other for other in range(3)]
         expected[seat] = -1
         assert audio.numbers[0].tolist() == expected
-        assert audio.exact[0]
+        assert audio.exact[0].tolist() == [other != seat for other in range(3)]
 
 
 def test_whoever_has_left_is_heard_no_more() -> None:
