@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from functools import partial
 
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -12,6 +13,7 @@ from service.api.sockets import SOCK_SERVER_OPTIONS
 from service.callbacks import Callbacks
 from service.calls import Switchboard
 from service.control import Control
+from service.drain import drain
 from service.errors import ServiceError
 from service.ledger import Ledger
 from service.media.engine import Engine
@@ -45,6 +47,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         reception=reception,
         callbacks=Callbacks(switchboard, reception, providers),
         control=Control(switchboard),
+        drain=partial(drain, switchboard, engine),
         engine=engine,
         ledger=ledger,
     )

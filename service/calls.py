@@ -10,9 +10,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service import endings, tokens
+from service import checks, endings, tokens
 from service.errands import Errands
 from service.errors import Busy
+from service.handover import Handover
 from service.media.engine import Engine
 from service.media.leg import LegSpec
 from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
@@ -35,6 +36,8 @@ from service.times import Clock
 from service.waiters import Waiters
 
 logger = logging.getLogger(__name__)
+
+RESTARTING = "This server is restarting; try again in a moment."
 
 REATTACH_SECONDS = 15
 """How long an answered call may be without a socket before it is over."""
@@ -62,8 +65,7 @@ class Switchboard:
         self.sessions = Sessions(database)
         self.errands = Errands(settings, clock, self.connectors, self.steering)
         self.waiters = Waiters()
-        self.draining = False
-        """Set once the process has been told to end: it takes no new calls."""
+        self.handover = Handover()
         self._database = database
         self._providers = providers
         self._engine = engine
@@ -76,8 +78,8 @@ class Switchboard:
         A room that is not known is made. Raises ``Forbidden`` where the room does not let the
         participant in, and ``Busy`` where the process is full or about to end.
         """
-        if self.draining:
-            raise Busy("This server is restarting; try again in a moment.")
+        if self.handover.has_begun:
+            raise Busy(RESTARTING)
         at = self.clock.now()
         room = self.room(Existing(room_id), participant.id, room_id)
         room.require(participant.id)
@@ -127,8 +129,11 @@ class Switchboard:
 
         A reference works once; again only for the same live call, whose socket is gone, since
         providers dial an address a second time when a connection breaks. Raises ``NotFound`` or
-        ``Gone``, and ``Busy`` where the engine cannot say whether the socket is gone.
+        ``Gone``, and ``Busy`` where the engine cannot say whether the socket is gone, or where the
+        process is ending: the provider asks the webhook then.
         """
+        if self.handover.has_begun:
+            raise Busy(RESTARTING)
         leg_id, at, key = tokens.new_leg_id(), self.clock.now(), tokens.digest(ref)
         try:
             call = self.calls.claim(key, provider_name, leg_id, at)
@@ -164,6 +169,7 @@ class Switchboard:
             return
         logger.info("call %s is over: %s", call.id, reason)
         self._engine.hang_up(call.id, reason, endings.farewell(reason))
+        self.handover.told(call.id)
         self.waiters.wake(call.id)
         if reason not in endings.TOLD_BY_PROVIDER:
             self.errands.hang_up(ended)
@@ -189,9 +195,9 @@ class Switchboard:
     def checks(self) -> Mapping[str, str | None]:
         """What the process needs to take a call, and what is wrong with it, if anything."""
         return {
-            "database": self._check_database(),
-            "engine": self._check_engine(),
-            "draining": "the process is ending" if self.draining else None,
+            "database": checks.database(self._database),
+            "engine": checks.engine(self._engine),
+            "draining": "the process is ending" if self.handover.has_begun else None,
         }
 
     def record(self, report: Report) -> None:
@@ -281,20 +287,6 @@ class Switchboard:
                 )
             )
             self.waiters.wake(report.call_id)
+            self.handover.told(report.call_id)
         if not changed:
             self.calls.save_stats(report.call_id, report.leg_id, report.stats)
-
-    def _check_database(self) -> str | None:
-        try:
-            self._database.check()
-        except Exception as error:  # noqa: BLE001 - whatever the driver raises, it is not there
-            # The driver's text may hold the address: only the class is told.
-            return f"not reachable ({type(error).__name__})"
-        return None
-
-    def _check_engine(self) -> str | None:
-        try:
-            self._engine.stats([])
-        except TimeoutError:
-            return "does not answer"
-        return None
