@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import signal
+import threading
 from pathlib import Path
 from types import FrameType
 
@@ -55,8 +56,8 @@ threads = 16
 # https://devcenter.heroku.com/articles/http-routing
 keepalive = 95
 timeout = 60
-# Heroku kills 30 s after SIGTERM.
-graceful_timeout = 25
+# Heroku kills 30 s after SIGTERM: beyond what handing the calls over takes, five are to spare.
+graceful_timeout = settings.drain_seconds + 5
 
 # Whom to believe about the client's address and scheme is TRUST_PROXY's to say, in the application.
 forwarded_allow_ips = ""
@@ -99,10 +100,23 @@ def post_worker_init(worker: Worker) -> None:
     gc.collect()
     gc.freeze()
     end = signal.getsignal(signal.SIGTERM)
+    drained = threading.Event()
 
+    def leave() -> None:
+        try:
+            extensions["drain"]()
+        finally:
+            drained.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    # The signal comes twice where somebody sends it to every process, as Heroku and systemd do.
     def drain(number: int, frame: FrameType | None) -> None:
-        extensions["patchbay"].draining = True
-        end(number, frame)
+        handover = extensions["patchbay"].handover
+        if drained.is_set():
+            end(number, frame)
+        elif not handover.has_begun:
+            handover.begin()
+            threading.Thread(target=leave, name="drain").start()
 
     signal.signal(signal.SIGTERM, drain)
 

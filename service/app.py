@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from functools import partial
 
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -13,6 +14,7 @@ from service.callbacks import Callbacks
 from service.calls import Switchboard
 from service.control import Control
 from service.dispatcher import Dispatcher
+from service.drain import drain
 from service.errors import ServiceError
 from service.events.delivery import Courier
 from service.events.signing import Signer
@@ -59,6 +61,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         reception=reception,
         callbacks=Callbacks(switchboard, reception, providers),
         control=Control(switchboard),
+        drain=partial(drain, switchboard, engine),
         engine=engine,
         ledger=ledger,
         dispatcher=dispatcher,

@@ -14,6 +14,7 @@ from service import checks, endings, tokens
 from service.agents import Assignment
 from service.errands import Errands
 from service.errors import Busy
+from service.handover import RESTARTING, Handover
 from service.media.engine import Engine
 from service.media.leg import LegSpec
 from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
@@ -67,8 +68,7 @@ class Switchboard:
         self.sessions = Sessions(database)
         self.errands = Errands(settings, clock, self.connectors, self.steering)
         self.waiters = Waiters()
-        self.draining = False
-        """Set once the process has been told to end: it takes no new calls."""
+        self.handover = Handover()
         self.together, self._after = database.together, database.afterwards
         self._database = database
         self._providers = providers
@@ -86,8 +86,8 @@ class Switchboard:
         A room that is not known is made. Raises ``Forbidden`` where the room does not let the
         participant in, and ``Busy`` where the process is full or about to end.
         """
-        if self.draining:
-            raise Busy("This server is restarting; try again in a moment.")
+        if self.handover.has_begun:
+            raise Busy(RESTARTING)
         at = self.clock.now()
         room = self.room(Existing(room_id), participant.id, room_id)
         room.require(participant.id)
@@ -130,7 +130,6 @@ class Switchboard:
         return make(name or tokens.new_room_id(), self.clock.now())
 
     def full(self) -> Busy:
-        """What is said where there is no room for another call."""
         return Busy(f"All {self.settings.max_calls} calls are taken.")
 
     def claim(self, provider_name: str, ref: str) -> LegSpec:
@@ -138,8 +137,10 @@ class Switchboard:
 
         A reference works once; again only for the same live call, whose socket is gone, since
         providers dial an address a second time when a connection breaks. Raises ``NotFound`` or
-        ``Gone``, and ``Busy`` where the engine cannot say whether the socket is gone.
+        ``Gone``, and ``Busy`` where the process is ending or its engine does not answer.
         """
+        if self.handover.has_begun:
+            raise Busy(RESTARTING)
         leg_id, at, key = tokens.new_leg_id(), self.clock.now(), tokens.digest(ref)
         try:
             call = self.calls.claim(key, provider_name, leg_id, at)
@@ -195,11 +196,7 @@ class Switchboard:
 
     def checks(self) -> Mapping[str, str | None]:
         """What the process needs to take a call, and what is wrong with it, if anything."""
-        return {
-            "database": checks.database(self._database),
-            "engine": checks.engine(self._engine),
-            "draining": "the process is ending" if self.draining else None,
-        }
+        return checks.found(self._database, self._engine, self.handover)
 
     def record(self, report: Report) -> None:
         """Write down what the engine reports. Late and repeated reports change nothing."""
@@ -251,9 +248,13 @@ class Switchboard:
         """Tell everybody whom it concerns that a call has ended."""
         logger.info("call %s is over: %s", call.id, reason)
         self._engine.hang_up(call.id, reason, endings.farewell(reason))
-        self.waiters.wake(call.id)
+        self._over(call.id)
         if reason not in endings.TOLD_BY_PROVIDER:
             self.errands.hang_up(call)
+
+    def _over(self, call_id: str) -> None:
+        self.waiters.wake(call_id)
+        self.handover.told(call_id)
 
     def _recheck(self, call: Call) -> None:
         """Send on a caller who was moved while it was on its way in, and put one out whose room
@@ -294,6 +295,6 @@ class Switchboard:
                     stats=report.stats,
                 )
             )
-            self._after(self.waiters.wake, report.call_id)
+            self._after(self._over, report.call_id)
         if not changed:
             self.calls.save_stats(report.call_id, report.leg_id, report.stats)

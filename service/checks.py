@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from service.handover import Handover
 from service.media.engine import Engine
 from service.storage.database import Database
 
 
-def database(database: Database) -> str | None:
+def found(database: Database, engine: Engine, handover: Handover) -> Mapping[str, str | None]:
+    return {
+        "database": _database(database),
+        "engine": _engine(engine),
+        "draining": "the process is ending" if handover.has_begun else None,
+    }
+
+
+def _database(database: Database) -> str | None:
     try:
         database.check()
     except Exception as error:  # noqa: BLE001 - whatever the driver raises, it is not there
@@ -15,7 +26,7 @@ def database(database: Database) -> str | None:
     return None
 
 
-def engine(engine: Engine) -> str | None:
+def _engine(engine: Engine) -> str | None:
     try:
         engine.stats([])
     except TimeoutError:

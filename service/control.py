@@ -14,6 +14,7 @@ from typing import Any
 from service import callers, routing, tokens
 from service.calls import Switchboard
 from service.errors import BadGateway, Busy, Conflict, Invalid
+from service.handover import RESTARTING
 from service.model import (
     WEBSOCKET,
     Call,
@@ -160,8 +161,8 @@ class Control:
         Raises ``Busy``, ``Forbidden`` where the room does not let the participant in, or
         ``BadGateway`` where the provider does not do it.
         """
-        if self._switchboard.draining:
-            raise Busy("This server is restarting; try again in a moment.")
+        if self._switchboard.handover.has_begun:
+            raise Busy(RESTARTING)
         room = self._switchboard.room(plan.decision, wish.callee, plan.caller)
         call = self._new_call(wish, plan, room, base)
         room.require(call.participant.id)

@@ -131,7 +131,7 @@ class Dispatcher:
 
     def _take(self, now: Millis) -> Dispatch | None:
         """What is due for an attempt, where there is a thread free for it."""
-        if self._switchboard.draining or not self._free.acquire(blocking=False):
+        if self._switchboard.handover.has_begun or not self._free.acquire(blocking=False):
             return None
         dispatch = None
         try:

@@ -144,8 +144,8 @@ class Reception:
 
     def _admit(self, visit: Visit) -> Markup:
         """Answer the first webhook of a call. Raises ``Conflict`` where it is not the first."""
-        if self._switchboard.draining:
-            return self._turn_away(visit, EndReason.BUSY, None)
+        if self._switchboard.handover.has_begun:
+            return visit.hold() or self._turn_away(visit, EndReason.BUSY, None)
         caller, callee = visit.arrival.caller, visit.arrival.callee
         dialled, default = self._switchboard.rules.for_call(callee, visit.connector.default_rule_id)
         decision = routing.resolve(visit.connector, caller, dialled, default)
@@ -223,6 +223,9 @@ class Reception:
         now = self._clock.now()
         if call.is_transferring and (dialling := self._steering.dialling(call.id, now)):
             return self._dial(visit, dialling, now)
+        if self._switchboard.handover.has_begun and (markup := visit.hold()):
+            self._switchboard.handover.told(call.id)
+            return markup
         ref = tokens.new_ref()
         steps = (visit.step(LadderEvent.WEBHOOK, visit.at), visit.step(LadderEvent.MARKUP, now))
         expires_at = now + tokens.REF_SECONDS * 1000

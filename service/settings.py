@@ -37,6 +37,7 @@ class Settings:
     max_calls: int = 200
     max_call_seconds: int = 14_400
     alone_seconds: int = 0
+    drain_seconds: int = 20
     reattach: bool = True
     log_level: str = "info"
     log_format: str = "text"
@@ -76,6 +77,7 @@ class Settings:
             max_calls=_integer(env, "MAX_CALLS", 200, 1, 100_000),
             max_call_seconds=_integer(env, "MAX_CALL_SECONDS", 14_400, 1, 604_800),
             alone_seconds=_integer(env, "ALONE_SECONDS", 0, 0, 86_400),
+            drain_seconds=_integer(env, "DRAIN_SECONDS", 20, 0, 600),
             reattach=_switch(env, "REATTACH", "on"),
             log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS, "info"),
             log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS),

@@ -22,6 +22,10 @@ from service.times import Millis
 PHONE_METADATA = {"sipUser": True, "callType": "inbound"}
 """What VideoSDK's agents recognise a phone by."""
 
+RESTART_SECONDS = 3
+"""How long a caller waits for the next process: from the last answer of one that ends until the one
+after it answers. Less than a call may be without a socket, and about what a start takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -75,6 +79,12 @@ class Visit:
         media_url = f"{media}/{self.provider.name}/{ref}"
         again = self.hook if self.settings.reattach else None
         return self.provider.answer(media_url, ref, again, f"{self.hook}/status")
+
+    def hold(self) -> Markup | None:
+        """Have the caller wait for the next process; ``None`` where nothing may lead to it."""
+        if not self.settings.reattach:
+            return None
+        return self.provider.hold(RESTART_SECONDS, self.hook)
 
     def ask(self, prompt: str, digits: int, tries: int) -> Markup:
         """Ask for digits. The number of the try comes back with them, so that none counts twice."""

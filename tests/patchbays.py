@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from servers import PATIENCE, Server, serving
+from servers import GUNICORN, PATIENCE, Server, serving
 
 from service import tokens
 
@@ -77,6 +77,8 @@ class Patchbay:
 
 
 @contextmanager
-def patchbay(data: Path, *arguments: str, **settings: str) -> Iterator[Patchbay]:
-    with serving(data, *arguments, **settings) as server:
+def patchbay(
+    data: Path, *arguments: str, command: Sequence[str] = GUNICORN, **settings: str
+) -> Iterator[Patchbay]:
+    with serving(data, *arguments, command=command, **settings) as server:
         yield Patchbay(server)

@@ -18,6 +18,17 @@ from service.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 GUNICORN = (sys.executable, "-m", "gunicorn")
+ACTIVATED = (
+    sys.executable,
+    "-c",
+    """
+import os, sys
+os.dup2(int(os.environ["LISTENER"]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.executable, [sys.executable, "-m", "gunicorn"])
+""",
+)
+"""gunicorn on a socket that somebody else holds open, as systemd does for it."""
 PATIENCE = 30
 """Seconds after which a server that does not do what a test waits for has failed."""
 
@@ -32,6 +43,8 @@ def environment(data: Path, changes: Mapping[str, str]) -> dict[str, str]:
     """An environment in which every setting is the test's own, whatever ``.env`` says."""
     unset = {field.name.upper(): "" for field in fields(Settings)}
     own = {"API_KEY": "key", "API_SECRET": "secret" * 8, "DATA_DIR": str(data)}
+    # Nobody waits for calls that a test has left behind.
+    own["DRAIN_SECONDS"] = "1"
     # Where nothing listens: no test speaks to a provider.
     own |= {f"{name}_API_URL": "http://127.0.0.1:9" for name in ("TWILIO", "PLIVO", "TELNYX")}
     return {**os.environ, **unset, **own, "PYTHONUNBUFFERED": "1", **changes}
@@ -52,6 +65,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            pass_fds=[int(env["LISTENER"])] if "LISTENER" in env else (),
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

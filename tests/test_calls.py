@@ -143,7 +143,7 @@ def test_invitations_count_towards_the_limit(desk: Desk, connector: Connector) -
 
 
 def test_nobody_is_invited_while_draining(desk: Desk) -> None:
-    desk.switchboard.draining = True
+    desk.switchboard.handover.begin()
     with pytest.raises(Busy):
         desk.switchboard.invite("room-1", ANN, None)
 
@@ -381,7 +381,7 @@ def test_a_restart_takes_the_sockets_and_leaves_the_calls(desk: Desk, connector:
 
 def test_checks_name_what_is_wrong(desk: Desk) -> None:
     assert desk.switchboard.checks() == {"database": None, "engine": None, "draining": None}
-    desk.switchboard.draining = True
+    desk.switchboard.handover.begin()
     assert desk.switchboard.checks()["draining"] == "the process is ending"
 
 

@@ -683,7 +683,7 @@ def test_placed_calls_count_towards_the_limit(agency: Office, api: ProviderApi) 
         place(agency, connector, room_id="never-seen-0001")
     assert agency.switchboard.rooms.find("never-seen-0001") is None
     assert len(api.placed) == 3
-    agency.switchboard.draining = True
+    agency.switchboard.handover.begin()
     with pytest.raises(Busy, match="restarting"):
         place(agency, connector)
 

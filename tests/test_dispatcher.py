@@ -301,20 +301,19 @@ def test_nobody_is_sent_for_once_the_call_is_over(agency: Agency) -> None:
 
 
 def test_nobody_is_sent_for_while_the_process_ends(agency: Agency) -> None:
-    agency.switchboard.draining = True
     with agent_program() as program:
         agent = agency.employ(program)
         extra = {"agent_id": agent.id}
         agency.switchboard.rules.add(a_rule(extra=extra))
         connector = agency.connect(a_connector())
-        agency.switchboard.draining = False
-        response = agency.ring(connector)
-        agency.switchboard.draining = True
-        agency.start(ref_of(response))
+        spec = agency.switchboard.claim("twilio", ref_of(agency.ring(connector)))
+        agency.switchboard.handover.begin()
+        now = agency.clock.now()
+        assert agency.calls.answered(spec.call_id, spec.leg_id, "s1", now)
         call = agency.call(connector)
         agency.advance(5)
         assert agency.of(call).status == "pending"
-        agency.switchboard.draining = False
+        agency.switchboard.handover.has_begun = False
         agency.advance(0)
         agency.until(call, "sent")
 

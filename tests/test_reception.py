@@ -132,13 +132,30 @@ def test_a_repeated_webhook_of_a_known_call_is_served_at_the_limit(
     assert streams(desk.ring(twilio))
 
 
-def test_new_calls_hear_busy_while_draining_and_known_ones_are_sent_on(
-    desk: Desk, twilio: Connector
+def test_while_draining_everybody_is_told_to_ask_again_in_a_moment(
+    desk: Desk, connector: Connector
 ) -> None:
-    desk.ring(twilio)
-    desk.switchboard.draining = True
-    assert streams(desk.ring(twilio, CallStatus="in-progress"))
-    assert desk.ring(twilio, CallSid="another")[0].get("reason") == "busy"
+    first = desk.ring(connector)
+    desk.switchboard.handover.begin()
+    desk.switchboard.handover.expect([desk.call(connector).id])
+    again = desk.ring(connector, CallStatus="in-progress")
+    field = "CallUUID" if connector.provider == "plivo" else "CallSid"
+    new = desk.ring(connector, **{field: "another"})
+    for answer in (again, new):
+        pause, redirect = answer
+        assert pause.tag == ("Wait" if connector.provider == "plivo" else "Pause")
+        assert (pause.get("length"), redirect.text) == ("3", first[-1].text)
+    assert desk.switchboard.handover.wait(0) == 0
+    assert desk.calls.page().total == 1
+
+
+def test_without_a_way_back_new_calls_hear_busy_while_draining(
+    sqlite_database: Database, clock: FakeClock
+) -> None:
+    with a_desk(sqlite_database, clock, reattach=False) as desk:
+        twilio = desk.connect(a_connector())
+        desk.switchboard.handover.begin()
+        assert desk.ring(twilio)[0].get("reason") == "busy"
 
 
 @pytest.mark.parametrize("key", ["whk_" + "x" * 32, "", "nonsense"])

@@ -18,13 +18,13 @@ from service.media.reports import LegClosed, LegStarted, LegStep, Report
 from service.model import Connector, EndReason, LadderEvent
 from service.storage.database import Database
 
-WEBHOOK, CLAIM, STARTED, HEARD, SPOKEN_TO, CLOSED = 19, 10, 15, 6, 5, 15
+WEBHOOK, CLAIM, STARTED, HEARD, SPOKEN_TO, CLOSED = 20, 10, 17, 6, 5, 17
 """Each with the ``BEGIN`` and ``COMMIT`` of its transactions."""
 
-START_OF_A_CALL = 18
+START_OF_A_CALL = 20
 """Of one call more whose start and first audio, both ways, are written with others."""
 
-END_OF_A_CALL = 11
+END_OF_A_CALL = 13
 
 
 @pytest.fixture

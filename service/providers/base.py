@@ -124,7 +124,7 @@ class Provider(ABC):
     ``tells_progress`` whether its status also tells that the call has been answered.
     ``credentials`` are what a connector may be given of the account; ``signs_upgrades`` says
     whether the request that opens a media socket is signed too. ``speak_verb`` is its markup's word
-    for reading a text out.
+    for reading a text out, and ``wait_verb`` for silence.
     """
 
     name: ClassVar[str]
@@ -133,6 +133,7 @@ class Provider(ABC):
     call_id_field: ClassVar[str] = "CallSid"
     cause_field: ClassVar[str] = "CallStatus"
     speak_verb: ClassVar[str] = "Say"
+    wait_verb: ClassVar[str] = "Pause"
     tells_progress: ClassVar[bool] = True
     over_statuses: ClassVar[frozenset[str]] = frozenset(
         ("completed", "busy", "no-answer", "failed", "canceled")
@@ -221,6 +222,10 @@ class Provider(ABC):
     @abstractmethod
     def refuse(self, reason: Refusal) -> Markup:
         """Turn a call away that has not been answered."""
+
+    def hold(self, seconds: int, again: str) -> Markup:
+        """Keep the caller on the line for so many seconds, and then ask ``again``."""
+        return Markup.of(Element(self.wait_verb, length=str(seconds)), _redirect(again))
 
     def hang_up(self) -> Markup:
         """End a call that has been answered."""

@@ -63,6 +63,7 @@ class Plivo(Provider):
     call_id_field = "CallUUID"
     cause_field = "HangupCause"
     speak_verb = "Speak"
+    wait_verb = "Wait"
     over_statuses = frozenset(("completed", "busy", "no-answer", "failed", "timeout", "cancel"))
 
     def verify(self, hook: Webhook, secrets: Secrets, now: Millis) -> None:

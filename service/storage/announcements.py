@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from service import tokens
 from service.javascript import stringify
@@ -21,6 +21,11 @@ from service.storage.tables import deliveries, rooms, subscriptions
 from service.subscriptions import DELIVERY_SECONDS, DeliveryStatus, room_receiver
 from service.times import Millis
 
+SUBSCRIBED = select(subscriptions.c.id, subscriptions.c.events).where(
+    subscriptions.c.deleted_at.is_(None)
+)
+WEBHOOK = select(rooms.c.webhook).where(rooms.c.id == bindparam("room"))
+
 
 def announce_call(
     connection: Connection, before: CallStatus | None, call: Call, new: Sequence[Step]
@@ -29,12 +34,9 @@ def announce_call(
     told = happenings(before, call, new)
     if not told:
         return
-    live = select(subscriptions.c.id, subscriptions.c.events)
     wanted = [
         (subscription_id, happening)
-        for subscription_id, events in connection.execute(
-            live.where(subscriptions.c.deleted_at.is_(None))
-        )
+        for subscription_id, events in connection.execute(SUBSCRIBED)
         for happening in told
         if happening.event in events
     ]
@@ -53,7 +55,7 @@ def announce_room(
     told: Sequence[tuple[RoomEvent, Mapping[str, Any]]],
 ) -> None:
     """Tell the room's own webhook, where it has one that wants to know."""
-    webhook = connection.scalar(select(rooms.c.webhook).where(rooms.c.id == room_id))
+    webhook = connection.scalar(WEBHOOK, {"room": room_id})
     if webhook is None:
         return
     receiver, patterns = room_receiver(room_id), webhook["events"]

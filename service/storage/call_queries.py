@@ -11,6 +11,9 @@ from service.storage.database import Database
 from service.storage.tables import calls, steps
 from service.times import Millis
 
+IN_MARKUP = (CallStatus.INCOMING, CallStatus.VERIFIED, CallStatus.ANSWERED)
+"""Of these calls the provider has been told to stream. One that was placed is ringing elsewhere."""
+
 BATCH = 1_000
 """Calls that a sweep is given at a time; it comes back for the rest."""
 
@@ -103,6 +106,16 @@ class CallQueries:
     def in_room(self, room_id: str) -> list[Call]:
         """The calls that are in a room or on their way into it; the oldest ``BATCH``."""
         return self._where(calls.c.room_id == room_id, calls.c.status.in_(LIVE))
+
+    def about_to_ask(self) -> list[str]:
+        """The phone calls whose providers ask again when their sockets close or do not open."""
+        dialling = calls.c.transfer_status.is_not_distinct_from(CallStatus.TRANSFERRING)
+        invited = (calls.c.status != CallStatus.INCOMING) | (calls.c.pin_tries == 0)
+        query = select(calls.c.id).where(
+            calls.c.provider != WEBSOCKET, calls.c.status.in_(IN_MARKUP), invited, ~dialling
+        )
+        with self._database.read() as connection:
+            return list(connection.scalars(query))
 
     def unclaimed(self, now: Millis) -> list[Call]:
         """Waiting calls whose time to be answered has run out; the oldest ``BATCH``."""

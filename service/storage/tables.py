@@ -235,8 +235,7 @@ deliveries = Table(
     Column("tried_at", BigInteger),
     Column("answer", Integer),
     Column("error", String),
-    # A row is in one of the two. Queries spell the conditions like this, or no database sees that
-    # an index has them.
+    # Queries spell the conditions like this, or no database sees that an index has them.
     Index(
         "ix_deliveries_pending",
         "receiver",

@@ -12,7 +12,7 @@ from service.storage.database import Database
 
 def test_healthz_is_ok_whatever_is_wrong(app: Flask, engine: Any) -> None:
     engine.answers = False
-    app.extensions["patchbay"].draining = True
+    app.extensions["patchbay"].handover.begin()
     response = app.test_client().get("/healthz")
     assert (response.status_code, response.data) == (200, b'{"status":"ok"}')
 
@@ -27,7 +27,7 @@ def test_readyz_lists_every_check(app: Flask) -> None:
 
 def test_readyz_is_503_and_says_what_is_wrong(app: Flask, engine: Any) -> None:
     engine.answers = False
-    app.extensions["patchbay"].draining = True
+    app.extensions["patchbay"].handover.begin()
     response = app.test_client().get("/readyz")
     assert response.status_code == 503
     assert response.json == {

@@ -1,0 +1,38 @@
+"""The handing over of calls to the next process, once this one has been told to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from threading import Condition
+
+RESTARTING = "This server is restarting; try again in a moment."
+
+
+class Handover:
+    """Thread-safe. ``begin`` takes no lock, so that a signal handler may call it."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        """Whether the process takes no new calls any more."""
+        self._changed = Condition()
+        self._expected: set[str] = set()
+
+    def begin(self) -> None:
+        self.has_begun = True
+
+    def expect(self, call_ids: Iterable[str]) -> None:
+        """These calls lose their sockets now, and their providers are going to ask what to do."""
+        with self._changed:
+            self._expected |= set(call_ids)
+
+    def told(self, call_id: str) -> None:
+        """The provider has asked and was told to ask again later; or the call is over."""
+        with self._changed:
+            self._expected.discard(call_id)
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> int:
+        """Wait until all have asked, so many seconds at most; how many have not."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._expected, seconds)
+            return len(self._expected)

@@ -1,0 +1,25 @@
+"""Whom an ending process still waits for."""
+
+from __future__ import annotations
+
+import threading
+
+from service.handover import Handover
+
+
+def test_nothing_is_handed_over_until_it_begins() -> None:
+    handover = Handover()
+    assert not handover.has_begun
+    handover.begin()
+    assert handover.has_begun
+    assert handover.wait(0) == 0
+
+
+def test_it_is_over_once_every_call_was_told_whoever_else_asks() -> None:
+    handover = Handover()
+    handover.expect(["a", "b"])
+    handover.told("stranger")
+    handover.told("a")
+    assert handover.wait(0) == 1
+    threading.Timer(0.01, handover.told, ["b"]).start()
+    assert handover.wait(30) == 0
