@@ -1,0 +1,32 @@
+"""Node as the judge of what is signed for programs that are written in JavaScript."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+import pytest
+
+SCRIPT = """
+const { verify } = require("crypto");
+const { key, signed } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const holds = (body, signature) =>
+  verify("RSA-SHA256", Buffer.from(body, "utf8"), key, Buffer.from(signature, "base64"));
+console.log(JSON.stringify(signed.map(([signature, body]) =>
+  holds(body, signature) && holds(JSON.stringify(JSON.parse(body)), signature))));
+"""
+
+
+def verified(key: str, signed: Sequence[tuple[str, str]]) -> list[bool]:
+    """Of each signature, whether it holds for its body: as it was sent, and parsed and printed."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node is not installed: nobody judges the signatures.")
+    asked = json.dumps({"key": key, "signed": signed})
+    answer = subprocess.run(
+        [node, "-e", SCRIPT], input=asked, text=True, capture_output=True, check=True
+    )
+    judged: list[bool] = json.loads(answer.stdout)
+    return judged
