@@ -14,6 +14,7 @@ from service.calls import Switchboard
 from service.control import Control
 from service.errors import ServiceError
 from service.ledger import Ledger
+from service.limits import Failures
 from service.media.engine import Engine
 from service.providers import load
 from service.reception import Reception
@@ -47,6 +48,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         control=Control(switchboard),
         engine=engine,
         ledger=ledger,
+        failures=Failures(clock),
     )
 
     def begin() -> None:

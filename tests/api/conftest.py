@@ -17,6 +17,7 @@ from service.api import register
 from service.callbacks import Callbacks
 from service.calls import Switchboard
 from service.control import Control
+from service.limits import Failures
 from service.media.engine import Engine
 from service.model import EndReason, Participant
 from service.providers import load
@@ -86,6 +87,7 @@ def build(
         callbacks=Callbacks(switchboard, reception, providers),
         control=Control(switchboard),
         engine=engine,
+        failures=Failures(clock),
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.
     app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")
