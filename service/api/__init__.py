@@ -14,6 +14,7 @@ from service.api import (
     connectors,
     cors,
     errors,
+    headers,
     health,
     hooks,
     ingest,
@@ -65,6 +66,7 @@ def register(app: Flask) -> None:
     app.url_map.merge_slashes = False
     app.url_map.converters["name"] = Name
     trace.register(app)
+    headers.register(app)
     cors.register(app)
     errors.register(app)
     for blueprint, _ in GUARDED:

@@ -123,7 +123,4 @@ def _sparing(work: Callable[[], T]) -> T | Response:
 
 
 def _respond(markup: Markup) -> Response:
-    response = Response(markup.text, content_type=Markup.content_type)
-    # Each answer holds a reference of its own, and Twilio honours caching headers.
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return Response(markup.text, content_type=Markup.content_type)
