@@ -48,7 +48,7 @@ bind = f"127.0.0.1:{settings.port}"
 # Not WEB_CONCURRENCY, which Heroku sets by the size of the machine.
 workers = 1
 # A thread serves a request, the upgrade of a media socket included, and is free again.
-worker_class = "gthread"
+worker_class = "service.worker.Worker"
 threads = 16
 
 # Heroku's router keeps connections for 90 s and races a server that closes them earlier.
@@ -74,8 +74,8 @@ def on_starting(server: Arbiter) -> None:
     """Refuse what would break rooms, then bring the database to the current schema."""
     if server.cfg.workers != 1:
         raise SystemExit(ONE_WORKER)
-    if server.cfg.worker_class_str not in ("gthread", "sync"):
-        raise SystemExit("Patchbay runs in a gthread worker: leave --worker-class as it is.")
+    if server.cfg.worker_class_str not in (worker_class, "gthread", "sync"):
+        raise SystemExit("Patchbay runs in a worker of its own: leave --worker-class as it is.")
     if server.cfg.is_ssl:
         raise SystemExit("TLS ends in front of Patchbay: remove --certfile and --keyfile.")
     upgrade(settings.database_url)
