@@ -66,15 +66,15 @@ class Worker(ThreadWorker):
     """Every method but ``handle_request`` and ``_keepalive_after`` is the main thread's.
 
     A connection that no thread has is in one of four queues, each in the order of deadlines:
-    ``keepalived_conns`` have sent nothing of a request yet, ``pending_conns`` a part, ``_whole``
-    all of it, and ``_lingering`` are over.
+    ``keepalived_conns`` have sent nothing of a request yet, ``pending_conns`` a part and
+    ``whole_conns`` all of it, and ``lingering_conns`` are over.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._busy = 0
-        self._whole: deque[Connection] = deque()
-        self._lingering: deque[Connection] = deque()
+        self.whole_conns: deque[Connection] = deque()
+        self.lingering_conns: deque[Connection] = deque()
 
     def accept(self, listener: socket.socket) -> None:
         try:
@@ -101,11 +101,13 @@ class Worker(ThreadWorker):
 
     def enqueue_req(self, conn: Connection) -> None:
         conn.timeout = time.monotonic() + PATIENCE
-        self._whole.append(conn)
+        self.whole_conns.append(conn)
         self._give_turns()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        super().wait_for_and_dispatch_events(min(timeout, PATIENCE) if self._whole else timeout)
+        super().wait_for_and_dispatch_events(
+            min(timeout, PATIENCE) if self.whole_conns else timeout
+        )
         self._give_turns()
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
@@ -132,11 +134,11 @@ class Worker(ThreadWorker):
 
     def murder_pending(self) -> None:
         super().murder_pending()
-        while self._lingering and self._lingering[0].timeout <= time.monotonic():
-            self._drop(self._lingering[0], self._lingering)
+        while self.lingering_conns and self.lingering_conns[0].timeout <= time.monotonic():
+            self._drop(self.lingering_conns[0], self.lingering_conns)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        for queue in (self.keepalived_conns, self.pending_conns, self._lingering):
+        for queue in (self.keepalived_conns, self.pending_conns, self.lingering_conns):
             for conn in queue:
                 conn.timeout = min(conn.timeout, deadline)
 
@@ -145,9 +147,11 @@ class Worker(ThreadWorker):
         return conn.is_whole and super()._keepalive_after(conn, keepalive)
 
     def _give_turns(self) -> None:
-        while self._whole and (self._busy < AT_ONCE or self._whole[0].timeout <= time.monotonic()):
+        while self.whole_conns and (
+            self._busy < AT_ONCE or self.whole_conns[0].timeout <= time.monotonic()
+        ):
             self._busy += 1
-            super().enqueue_req(self._whole.popleft())
+            super().enqueue_req(self.whole_conns.popleft())
 
     def _rest(self, conn: Connection) -> None:
         """Wait for the next request."""
@@ -194,7 +198,7 @@ class Worker(ThreadWorker):
             self._close(conn)
             return
         conn.timeout = time.monotonic() + LINGER_SECONDS
-        self._await(conn, self._lingering, self._drain)
+        self._await(conn, self.lingering_conns, self._drain)
         self._drain(conn, conn.sock)
 
     def _drain(self, conn: Connection, client: socket.socket) -> None:
@@ -203,11 +207,11 @@ class Worker(ThreadWorker):
             return
         conn.drained += len(data)
         if not data or conn.drained > LINGER_BYTES:
-            self._drop(conn, self._lingering)
+            self._drop(conn, self.lingering_conns)
 
     def _make_room(self) -> None:
         """Close the connection that can best be done without, and has been there the longest."""
-        for queue in (self._lingering, self.pending_conns, self.keepalived_conns):
+        for queue in (self.lingering_conns, self.pending_conns, self.keepalived_conns):
             if queue:
                 self._drop(queue[0], queue)
                 return
