@@ -11,6 +11,7 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 from dotenv import load_dotenv
@@ -42,6 +43,14 @@ class RedactingLogger(Logger):
             for handler in log.handlers:
                 handler.setFormatter(logs.formatter(settings.log_format))
 
+    def atoms(self, *args: Any) -> dict[str, Any]:
+        """What an access log format of the operator's own may name."""
+        atoms: dict[str, Any] = super().atoms(*args)
+        # Whatever it holds: a token that is none of ours does not look like one.
+        for name in {"{authorization}i", "{http_authorization}e"} & atoms.keys():
+            atoms[name] = "***"
+        return atoms
+
 
 wsgi_app = "wsgi:app"
 bind = f"127.0.0.1:{settings.port}"
@@ -49,7 +58,7 @@ bind = f"127.0.0.1:{settings.port}"
 # Not WEB_CONCURRENCY, which Heroku sets by the size of the machine.
 workers = 1
 # A thread serves a request, the upgrade of a media socket included, and is free again.
-worker_class = "gthread"
+worker_class = "service.worker.Worker"
 threads = 16
 
 # Heroku's router keeps connections for 90 s and races a server that closes them earlier.
@@ -75,8 +84,8 @@ def on_starting(server: Arbiter) -> None:
     """Refuse what would break rooms, then bring the database to the current schema."""
     if server.cfg.workers != 1:
         raise SystemExit(ONE_WORKER)
-    if server.cfg.worker_class_str not in ("gthread", "sync"):
-        raise SystemExit("Patchbay runs in a gthread worker: leave --worker-class as it is.")
+    if server.cfg.worker_class_str not in (worker_class, "gthread", "sync"):
+        raise SystemExit("Patchbay runs in a worker of its own: leave --worker-class as it is.")
     if server.cfg.is_ssl:
         raise SystemExit("TLS ends in front of Patchbay: remove --certfile and --keyfile.")
     upgrade(settings.database_url)

@@ -20,6 +20,7 @@ from service.events.delivery import Courier
 from service.events.signing import Signer
 from service.invitations import Invitations
 from service.ledger import Ledger
+from service.limits import Failures
 from service.media.engine import Engine
 from service.outgoing import Outgoing
 from service.providers import load
@@ -69,6 +70,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         outbox=outbox,
         courier=courier,
         subscriptions=Subscriptions(database),
+        failures=Failures(clock),
     )
 
     def begin() -> None:

@@ -12,6 +12,7 @@
     ├── Conflict           409
     ├── Gone               410: a used or expired reference
     ├── Busy               503 + Retry-After: full or draining
+    │   └── TooMany        429 + Retry-After: too many failures from one address
     ├── BadGateway         502: a provider that was asked gave no answer, or refused
     ├── Locked             500: a stored secret that this API_SECRET does not open
     └── RemoteError        400, socket 1002/1003/1007/1008/1009: a peer broke its protocol
@@ -98,6 +99,13 @@ class Busy(ServiceError):
     def __init__(self, message: str, *, retry_after: int = 5) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TooMany(Busy):
+    """One address has failed too often; what it is told is worth no line in the log each time."""
+
+    status = 429
+    log_level = logging.DEBUG
 
 
 class BadGateway(ServiceError):

@@ -32,6 +32,9 @@ AUTHORIZATION = (
     rf"(?i)(\bauthorization{QUOTE}\s?[:=,]\s?{QUOTE}(?:(?:bearer|basic)\s)?)[^\s\"'\\,;]+"
 )
 
+# In a query, where no token belongs and clients put it all the same.
+IN_QUERY = r"(?i)(token(?:=|%3D))[^\s\"'\\,;&]+"
+
 # The first part is bounded in length so that no input takes quadratic time.
 JWT = r"eyJ[A-Za-z0-9_-]{8,500}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"
 
@@ -48,6 +51,7 @@ SECRETS = (
     (re.compile(NAMED_REFERENCE), r"\1***"),
     (re.compile(JWT), "***"),
     (re.compile(AUTHORIZATION), r"\1***"),
+    (re.compile(IN_QUERY), r"\1***"),
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1***@"),
 )
 

@@ -22,7 +22,7 @@ class Patchbay:
         self.server = server
         self.url = server.url
         now = time.time_ns() // 1_000_000
-        self._token = tokens.mint("key", "secret" * 8, now)
+        self.token = tokens.mint("key", "secret" * 8, now)
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """Status and JSON of one request."""
@@ -30,7 +30,7 @@ class Patchbay:
             self.url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": self._token, "Content-Type": "application/json"},
+            headers={"Authorization": self.token, "Content-Type": "application/json"},
         )
         try:
             with urlopen(request, timeout=PATIENCE) as answer:

@@ -54,6 +54,8 @@ def quiet_root() -> Iterator[None]:
         (f"sent {INGEST_REF}.", "sent vs_***."),
         (f"?token={TOKEN}&x=1", "?token=***&x=1"),
         (f"token%3D{TOKEN}", "token%3D***"),
+        ("GET /v2/connectors?Token=opaque&x=1", "GET /v2/connectors?Token=***&x=1"),
+        ("?url=https%3A%2F%2Fhost%2F%3Ftoken%3Dopaque", "?url=https%3A%2F%2Fhost%2F%3Ftoken%3D***"),
         (f"Authorization: Bearer {TOKEN}", "Authorization: Bearer ***"),
         ("authorization: Basic dXNlcjpwYXNz", "authorization: Basic ***"),
         ("{'Authorization': 'opaque-value'}", "{'Authorization': '***'}"),

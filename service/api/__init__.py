@@ -17,6 +17,7 @@ from service.api import (
     deliveries,
     dispatch,
     errors,
+    headers,
     health,
     hooks,
     ingest,
@@ -77,6 +78,7 @@ def register(app: Flask) -> None:
     app.url_map.converters["name"] = Name
     app.url_map.converters["room"] = RoomName
     trace.register(app)
+    headers.register(app)
     cors.register(app)
     errors.register(app)
     for blueprint, _ in GUARDED:

@@ -1,7 +1,8 @@
 """Who may come in: one guard per blueprint, declared where it is registered.
 
 A guard leaves the token's ``Grant`` in ``flask.g.grant`` or raises ``Unauthorized`` (no token, or
-one that does not hold) or ``Forbidden`` (one that holds and does not reach this far).
+one that does not hold), ``TooMany`` in its place where that happens too often, or ``Forbidden`` (a
+token that holds and does not reach this far).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from flask import g, request
 from marshmallow import ValidationError
 
 from service.api.declared import refuses
+from service.api.floods import failed
 from service.api.requests import switchboard
 from service.api.schemas.fields import IDENTIFIER
-from service.errors import Forbidden, NotFound, Unauthorized
+from service.errors import Forbidden, NotFound, TooMany, Unauthorized
 from service.rooms import Room
 from service.storage.rooms import NOT_FOUND
 from service.tokens import NOT_VALID, Grant, verify
@@ -25,16 +27,13 @@ def require_nothing() -> None:
     """Open to anyone."""
 
 
-@refuses(Unauthorized, Forbidden)
+@refuses(Unauthorized, Forbidden, TooMany)
 def require_token() -> None:
     """A token that may use the API, perhaps for one room or one participant only."""
-    settings = switchboard().settings
-    grant = verify(request.headers.get("Authorization"), settings.api_key, settings.api_secret)
     try:
-        for scope in filter(None, (grant.room_id, grant.participant_id)):
-            IDENTIFIER(scope)
-    except ValidationError:
-        raise Unauthorized(NOT_VALID) from None
+        grant = _grant()
+    except Unauthorized as error:
+        raise failed(error) from None
     if grant.room_id is not None:
         # It may be tied to a room by its customRoomId.
         room = switchboard().rooms.find(grant.room_id)
@@ -42,18 +41,30 @@ def require_token() -> None:
     g.grant = grant
 
 
-@refuses(Unauthorized, Forbidden)
+@refuses(Unauthorized, Forbidden, TooMany)
 def require_account() -> None:
     """A token that is tied to no room and no participant."""
     require_token()
     require_untied("this address needs")
 
 
-@refuses(Unauthorized, Forbidden)
+@refuses(Unauthorized, Forbidden, TooMany)
 def require_room_token() -> None:
     """A token that is tied to no participant, and perhaps to a room."""
     require_token()
     require_nobody()
+
+
+def _grant() -> Grant:
+    """What the token of this request allows. Raises ``Unauthorized`` or ``Forbidden``."""
+    settings = switchboard().settings
+    grant = verify(request.headers.get("Authorization"), settings.api_key, settings.api_secret)
+    try:
+        for scope in filter(None, (grant.room_id, grant.participant_id)):
+            IDENTIFIER(scope)
+    except ValidationError:
+        raise Unauthorized(NOT_VALID) from None
+    return grant
 
 
 def granted() -> Grant:

@@ -53,12 +53,17 @@ MEANINGS = {
     409: "It does not go with what is there already.",
     410: "The reference was used, or has expired.",
     415: "The body is of a content type that is not read.",
+    429: "Too many requests from this address have failed: come back after `Retry-After` seconds.",
     500: "Something went wrong on our side.",
     503: "Full, or restarting: come back after `Retry-After` seconds.",
 }
 
 REQUEST_ID = {"x-request-id": "RequestId"}
-HEADERS = {401: {"WWW-Authenticate": "Challenge"}, 503: {"Retry-After": "RetryAfter"}}
+HEADERS = {
+    401: {"WWW-Authenticate": "Challenge"},
+    429: {"Retry-After": "RetryAfter"},
+    503: {"Retry-After": "RetryAfter"},
+}
 """Names of header components by header and, for those of one status, by status."""
 
 HANDSHAKE = {

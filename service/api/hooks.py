@@ -18,11 +18,12 @@ from flask import Blueprint, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.api.declared import Reply, refuses, replies, takes_form
+from service.api.floods import failed
 from service.api.received import reception, webhook
 from service.api.requests import public_base
 from service.api.trace import request_id
 from service.callbacks import Callbacks
-from service.errors import RemoteError, ServiceError
+from service.errors import NotFound, RemoteError, ServiceError, TooMany
 from service.model import Connector
 from service.providers.base import Markup, Webhook
 
@@ -38,10 +39,11 @@ BUSY = Reply(200, "Busy markup: it could not be noted.", content_type=Markup.con
 
 
 @replies(Reply(403, "The signature is missing, stale or wrong.", content_type=None))
+@refuses(TooMany)
 def require_signature() -> Response | None:
     """Leave the connector and its provider's request in ``flask.g``.
 
-    Raises ``NotFound`` for a key that is none, and ``BadSignature``.
+    Raises ``NotFound`` for a key that is none, or ``TooMany``, and ``BadSignature``.
     """
     return _sparing(_recognise)
 
@@ -98,7 +100,10 @@ def _answered(work: Callable[[Connector, Webhook, str], Markup]) -> Response:
 def _recognise() -> None:
     path = request.view_args or {}
     # Before the body is read: nobody without a key can make a thread wait for one.
-    g.connector = reception().recognise(path["provider"], path["key"])
+    try:
+        g.connector = reception().recognise(path["provider"], path["key"])
+    except NotFound as error:
+        raise failed(error) from None
     g.hook = webhook()
     reception().signatures.check(g.connector, g.hook)
 
@@ -118,7 +123,4 @@ def _sparing(work: Callable[[], T]) -> T | Response:
 
 
 def _respond(markup: Markup) -> Response:
-    response = Response(markup.text, content_type=Markup.content_type)
-    # Each answer holds a reference of its own, and Twilio honours caching headers.
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return Response(markup.text, content_type=Markup.content_type)

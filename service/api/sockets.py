@@ -18,10 +18,11 @@ from flask_sock import Sock
 from simple_websocket import Server
 
 from service.api.declared import Reply, declare, refuses, replies
+from service.api.floods import failed, require_known
 from service.api.received import reception, upgrade
 from service.api.requests import switchboard
 from service.api.schemas.sockets import Reference
-from service.errors import Busy, Gone, Invalid, NotFound, ServiceError
+from service.errors import Busy, Gone, Invalid, NotFound, ServiceError, TooMany
 from service.media.engine import Engine
 from service.media.leg import LegSpec
 from service.model import WEBSOCKET
@@ -49,7 +50,7 @@ SOCK_SERVER_OPTIONS = {"thread_class": NoReader}
 
 
 @replies(Reply(403, "The signature is missing or wrong.", content_type=None))
-@refuses(NotFound, Gone, Busy)
+@refuses(NotFound, Gone, Busy, TooMany)
 def require_reference() -> None:
     """Claim the call that the reference in the URL stands for, and leave its leg in ``flask.g``.
 
@@ -60,14 +61,15 @@ def require_reference() -> None:
     _require_handshake()
     _require_plain_socket()
     name = (request.endpoint or "").rpartition(".")[2]
-    if name == CUSTOM:
-        ref = request.args.get("ref", "")
-        g.leg = switchboard().claim(WEBSOCKET, ref)
-    else:
-        ref = (request.view_args or {})["ref"]
+    ref = request.args.get("ref", "") if name == CUSTOM else (request.view_args or {})["ref"]
+    require_known(ref)
+    if name != CUSTOM:
         # Before the claim, which uses the reference up.
         reception().signatures.check_upgrade(name, ref, upgrade())
-        g.leg = switchboard().claim(name, ref)
+    try:
+        g.leg = switchboard().claim(WEBSOCKET if name == CUSTOM else name, ref)
+    except NotFound as error:
+        raise failed(error) from None
     # simple-websocket accepts compression whenever it is offered; it costs audio far more than it
     # saves.
     request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)

@@ -1,6 +1,7 @@
 """A request id on every answer, and one log line for every request.
 
 The line names the route's pattern and never the path itself, which holds webhook keys and refs.
+Whoever is told to stop (429) goes on by the thousand, so those lines are for debugging only.
 """
 
 from __future__ import annotations
@@ -51,5 +52,5 @@ def _finish(response: Response) -> Response:
         "ms": round(seconds * 1000, 1),
         "request_id": request_id(),
     }
-    logger.info("request", extra=line)
+    logger.log(logging.DEBUG if status == 429 else logging.INFO, "request", extra=line)
     return response

@@ -8,7 +8,7 @@ from service.errors import NotFound
 from service.model import LIVE, WAITING, WEBSOCKET, Call, CallStatus, Direction, Page
 from service.storage.call_rows import CALL, fetch
 from service.storage.database import Database
-from service.storage.tables import calls, steps
+from service.storage.tables import calls, refs, steps
 from service.times import Millis
 
 IN_MARKUP = (CallStatus.INCOMING, CallStatus.VERIFIED, CallStatus.ANSWERED)
@@ -97,6 +97,12 @@ class CallQueries:
                 newest = select(calls).where(*conditions).order_by(calls.c.seq.desc())
                 items = fetch(connection, newest.offset(first).limit(per_page))
         return Page(items=tuple(items), number=number, per_page=per_page, total=total)
+
+    def has_reference(self, ref_digest: str) -> bool:
+        """Whether this media reference was ever issued."""
+        with self._database.read() as connection:
+            found = connection.scalar(select(refs.c.call_id).where(refs.c.digest == ref_digest))
+        return found is not None
 
     def live(self) -> int:
         """How many calls are incoming or answered."""

@@ -21,6 +21,7 @@ from service.control import Control
 from service.dispatcher import Dispatcher
 from service.events.signing import Signer
 from service.invitations import Invitations
+from service.limits import Failures
 from service.media.engine import Engine
 from service.model import EndReason, Participant
 from service.outgoing import Outgoing
@@ -100,6 +101,7 @@ def build(
         outbox=Outbox(database),
         signing_keys=SigningKeys(database, clock, API_SECRET, None),
         subscriptions=Subscriptions(database),
+        failures=Failures(clock),
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.
     app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")

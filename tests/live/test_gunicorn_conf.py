@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from servers import ROOT, refused, serving
@@ -75,6 +76,15 @@ def test_it_serves_on_loopback_with_a_migrated_database_and_ends_with_zero(tmp_p
         assert server.get("/readyz") == 200
         assert server.stop() == 0
     assert (tmp_path / "data" / "patchbay.db").exists()
+
+
+def test_what_forbids_much_to_browsers_is_on_the_wire(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, PUBLIC_URL="https://voice.example.com") as server,
+        urlopen(f"{server.url}/healthz", timeout=20) as answer,
+    ):
+        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert answer.headers["Cache-Control"] == "no-store"
 
 
 def test_the_procfile_listens_to_the_world_in_one_worker(tmp_path: Path) -> None:

@@ -285,3 +285,13 @@ def test_no_claim_succeeds_after_the_end_however_close(store: Calls) -> None:
         assert found.steps[-1].event is LadderEvent.END
         assert found.leg_id == ("leg" if isinstance(claimed, Call) else None)
         assert isinstance(claimed, Call | Gone)
+
+
+def test_a_reference_is_known_also_when_it_was_used_and_its_call_is_over(
+    store: Calls, call: Call
+) -> None:
+    assert store.has_reference("ref")
+    assert not store.has_reference("another")
+    use(store, call)
+    end(store, call)
+    assert store.has_reference("ref")
