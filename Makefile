@@ -2,8 +2,9 @@
 
 VENV := .venv/bin
 PIP := $(VENV)/python -m pip --disable-pip-version-check --quiet
+ADVISORIES := https://pypi.org/pypi/flask/json
 
-.PHONY: run test bench fuzz lint format clean
+.PHONY: run test bench fuzz audit lint format clean
 
 # Whoever develops on a laptop has the receivers of webhooks there too. A value in the environment
 # or in .env wins.
@@ -27,6 +28,16 @@ bench: .venv/test
 # Every endpoint against /openapi.json, with as many examples for each as you have patience for.
 fuzz: .venv/test
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(VENV)/pytest -s tests/live/test_documented_api.py
+
+# All that is installed, against the advisories that PyPI publishes. The tool is kept apart.
+audit: .venv/run
+	@$(VENV)/python -c 'import json, urllib.request as r; \
+	  json.load(r.urlopen("$(ADVISORIES)", timeout=10))["vulnerabilities"]' 2>/dev/null || \
+	  { echo "No advisories could be looked up: $(ADVISORIES) does not answer." >&2; exit 1; }
+	@test -x .venv/audit/bin/pip-audit || { $(VENV)/python -m venv .venv/audit && \
+	  .venv/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit; }
+	@$(PIP) freeze --exclude-editable > .venv/audit/installed.txt
+	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .venv/audit/installed.txt
 
 lint: .venv/test
 	$(VENV)/ruff check .
