@@ -15,12 +15,12 @@ const { key, signed } = JSON.parse(require("fs").readFileSync(0, "utf8"));
 const holds = (body, signature) =>
   verify("RSA-SHA256", Buffer.from(body, "utf8"), key, Buffer.from(signature, "base64"));
 console.log(JSON.stringify(signed.map(([signature, body]) =>
-  holds(body, signature) && holds(JSON.stringify(JSON.parse(body)), signature))));
+  [holds(body, signature), holds(JSON.stringify(JSON.parse(body)), signature)])));
 """
 
 
-def verified(key: str, signed: Sequence[tuple[str, str]]) -> list[bool]:
-    """Of each signature, whether it holds for its body: as it was sent, and parsed and printed."""
+def verified(key: str, signed: Sequence[tuple[str, str]]) -> list[list[bool]]:
+    """Of each signature, whether it holds for its body as it was sent, and parsed and printed."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("Node is not installed: nobody judges the signatures.")
@@ -28,5 +28,5 @@ def verified(key: str, signed: Sequence[tuple[str, str]]) -> list[bool]:
     answer = subprocess.run(
         [node, "-e", SCRIPT], input=asked, text=True, capture_output=True, check=True
     )
-    judged: list[bool] = json.loads(answer.stdout)
+    judged: list[list[bool]] = json.loads(answer.stdout)
     return judged
