@@ -475,11 +475,12 @@ def test_a_stop_ends_a_turn_after_the_event_under_way(post: Post, receiver: Rece
 
     receiver.answer = answer
     post.tell(1, 2)
+    others = set(threading.enumerate())
     post.courier.start()
     receiver.wait_for(1)
-    moment = threading.Event()
-    while any(thread.name == "delivery" for thread in threading.enumerate()):
-        moment.wait(0.01)
+    for thread in set(threading.enumerate()) - others:
+        if thread.name == "delivery":
+            thread.join(PATIENCE)
     receiver.released.set()
     stopping[0].join(PATIENCE)
     assert [told.status for told in post.deliveries()] == [
