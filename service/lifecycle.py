@@ -86,14 +86,14 @@ def happenings(before: CallStatus | None, call: Call, new: Sequence[Step]) -> li
     status is also a ``call-update``, for those who subscribe to nothing else.
     """
     told = []
-    status = before
     known = len(call.steps) - len(new)
+    status = before
+    if status is None:
+        # A ticket for a custom WebSocket has no rung yet.
+        status = new[0].status if new else call.status
+        told.append(Happening(CallEvent.STARTED, _as_of(call, known + 1, status)))
     for number, step in enumerate(new, known + 1):
         is_own = step.status.is_live or step.status.is_end
-        if status is None:
-            status = step.status
-            told.append(Happening(CallEvent.STARTED, _as_of(call, number, status)))
-            continue
         if is_own and step.status is status:
             continue
         status = step.status if is_own else status

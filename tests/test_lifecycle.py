@@ -17,6 +17,7 @@ from service.lifecycle import (
     session_document,
 )
 from service.model import (
+    WEBSOCKET,
     Call,
     CallStatus,
     Direction,
@@ -50,6 +51,12 @@ def test_a_new_call_has_started_as_it_was_on_its_first_rung() -> None:
     assert started.event is CallEvent.STARTED
     assert started.call.status is CallStatus.INCOMING
     assert started.call.steps == call.steps[:1]
+
+
+def test_a_ticket_for_a_custom_websocket_has_started_too() -> None:
+    ticket = a_call(provider=WEBSOCKET, steps=())
+    (started,) = happenings(None, ticket, ())
+    assert (started.event, started.call) == (CallEvent.STARTED, ticket)
 
 
 def test_a_call_that_is_refused_at_once_has_started_and_is_over() -> None:

@@ -40,7 +40,7 @@ def announce_call(
         for happening in told
         if happening.event in events
     ]
-    at = new[-1].at
+    at = new[-1].at if new else call.started_at
     _write(
         connection,
         at,

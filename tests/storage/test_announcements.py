@@ -108,6 +108,14 @@ def test_a_call_tells_its_life_to_those_who_want_to_know(database: Database) -> 
     assert told(database, "wh_gone") == []
 
 
+def test_a_custom_websocket_is_told_of_from_its_ticket_on(database: Database) -> None:
+    subscribe(database, "wh_all", "call-started", "call-answered", "call-hangup")
+    ticket = a_call(provider=WEBSOCKET, connector_id=None, steps=())
+    answered(database, ticket)
+    Calls(database).end(ticket.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 3_000)
+    assert names(database, "wh_all") == ["call-started", "call-answered", "call-hangup"]
+
+
 def test_what_changes_nothing_tells_nothing(database: Database) -> None:
     subscribe(database, "wh_all", *ALL)
     call = a_call()
