@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping, Select, TextClause, delete, func,
 from service.errors import NotFound
 from service.storage.database import Bell, Database, ring
 from service.storage.tables import FINISHED, PENDING, deliveries, rooms, subscriptions
-from service.subscriptions import Delivery, DeliveryStatus, room_receiver
+from service.subscriptions import DELIVERY_SECONDS, Delivery, DeliveryStatus, room_receiver
 from service.times import Millis
 
 KEPT = 100
@@ -25,8 +25,6 @@ SURPLUS = 50
 
 PIECE = 500
 """Rows that one transaction changes at most: others want to write as well."""
-
-DAY = 24 * 60 * 60 * 1000
 
 
 def _waiting() -> Select[tuple[str, Millis]]:
@@ -151,7 +149,10 @@ class Outbox:
                     update(deliveries)
                     .where(deliveries.c.id == delivery_id, deliveries.c.receiver == receiver)
                     .values(
-                        status=DeliveryStatus.PENDING, attempts=0, due_at=at, expires_at=at + DAY
+                        status=DeliveryStatus.PENDING,
+                        attempts=0,
+                        due_at=at,
+                        expires_at=at + DELIVERY_SECONDS * 1000,
                     )
                     .returning(*deliveries.c)
                 )
