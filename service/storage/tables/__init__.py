@@ -1,0 +1,35 @@
+"""The tables. Names match the fields of the values in ``model`` where both exist.
+
+Times are epoch milliseconds. ``seq`` orders rows of one millisecond. States and events are stored
+as their words, so that a new one needs no migration.
+"""
+
+from __future__ import annotations
+
+from service.storage.tables.agents import agents, dispatches
+from service.storage.tables.base import metadata
+from service.storage.tables.calls import calls, connectors, refs, steps
+from service.storage.tables.events import FINISHED, PENDING, deliveries, signing_keys, subscriptions
+from service.storage.tables.rooms import rooms, sessions, stays
+from service.storage.tables.rules import INBOUND_NUMBER, routing_rules, rule_numbers
+
+__all__ = [
+    "FINISHED",
+    "INBOUND_NUMBER",
+    "PENDING",
+    "agents",
+    "calls",
+    "connectors",
+    "deliveries",
+    "dispatches",
+    "metadata",
+    "refs",
+    "rooms",
+    "routing_rules",
+    "rule_numbers",
+    "sessions",
+    "signing_keys",
+    "stays",
+    "steps",
+    "subscriptions",
+]

@@ -1,0 +1,41 @@
+"""Programs that can be sent into a room, and their being sent."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Integer, String, Table
+
+from service.storage.tables.base import Document, RowNumber, metadata
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("url", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# One agent that is sent into one room, from the wish until it has left again or did not come.
+dispatches = Table(
+    "dispatches",
+    metadata,
+    Column("seq", RowNumber, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("agent_id", String, nullable=False),
+    # The call for which it is sent, where there is one.
+    Column("call_id", String, index=True),
+    Column("room_id", String, nullable=False),
+    # The public origin at which it finds us.
+    Column("base", String, nullable=False),
+    Column("metadata", Document, nullable=False),
+    Column("status", String, nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    # When the next attempt is to be made, or the agent must have joined.
+    Column("due_at", BigInteger),
+    # The custom WebSocket's call, by the ticket that the agent was given last.
+    Column("ticket_id", String, index=True),
+    Column("detail", String),
+    Column("created_at", BigInteger, nullable=False),
+)
