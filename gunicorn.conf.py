@@ -21,6 +21,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from service import logs
+from service.cli.console import new_link
 from service.cli.migrate import upgrade
 from service.cli.welcome import first_steps
 from service.settings import Settings
@@ -94,7 +95,8 @@ def on_starting(server: Arbiter) -> None:
 def when_ready(server: Arbiter) -> None:
     """Print the first steps where ``gunicorn --env FIRST_STEPS=1`` asks for them."""
     if "FIRST_STEPS" in server.cfg.env:
-        click.echo(first_steps(settings, SystemClock().now()))
+        now = SystemClock().now()
+        click.echo(first_steps(settings, new_link(settings, settings.local_url, now), now))
 
 
 def post_worker_init(worker: Worker) -> None:

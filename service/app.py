@@ -8,7 +8,7 @@ from functools import partial
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from service import api, cli, logs
+from service import api, cli, console, logs
 from service.api.sockets import SOCK_SERVER_OPTIONS
 from service.callbacks import Callbacks
 from service.calls import Switchboard
@@ -28,6 +28,7 @@ from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Bell, Database
 from service.storage.outbox import Outbox
+from service.storage.sign_in_links import SignInLinks
 from service.storage.signing_keys import SigningKeys
 from service.storage.subscriptions import Subscriptions
 from service.times import Clock, SystemClock
@@ -71,6 +72,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         courier=courier,
         subscriptions=Subscriptions(database),
         failures=Failures(clock),
+        sign_in_links=SignInLinks(database),
     )
 
     def begin() -> None:
@@ -92,6 +94,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     app.before_request(begin)
     atexit.register(finish)
     api.register(app)
+    console.register(app)
     cli.register(app)
     if settings.trust_proxy:
         # The host stays what the proxy sends as Host: anybody may send X-Forwarded-Host.

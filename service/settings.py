@@ -49,6 +49,11 @@ class Settings:
     telnyx_api_url: str = TELNYX_API
     regions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def local_url(self) -> str:
+        """Where this machine itself reaches the service."""
+        return f"http://127.0.0.1:{self.port}"
+
     def api_url(self, provider: str) -> str:
         """Where the provider's REST API is, without a trailing slash."""
         url: str = getattr(self, f"{provider}_api_url")

@@ -1,8 +1,9 @@
 """Who may come in: one guard per blueprint, declared where it is registered.
 
-A guard leaves the token's ``Grant`` in ``flask.g.grant`` or raises ``Unauthorized`` (no token, or
-one that does not hold), ``TooMany`` in its place where that happens too often, or ``Forbidden`` (a
-token that holds and does not reach this far).
+In the place of a token stands the cookie of whoever is signed in to the console, which reaches as
+far as the account does. A guard leaves what either allows in ``flask.g.grant`` or raises
+``Unauthorized`` (no token, or one that does not hold), ``TooMany`` in its place where that happens
+too often, or ``Forbidden`` (a token that holds and does not reach this far).
 """
 
 from __future__ import annotations
@@ -13,14 +14,22 @@ from typing import cast
 from flask import g, request
 from marshmallow import ValidationError
 
+from service import signins
 from service.api.declared import refuses
 from service.api.floods import failed
 from service.api.requests import switchboard
 from service.api.schemas.fields import IDENTIFIER
 from service.errors import Forbidden, NotFound, TooMany, Unauthorized
 from service.rooms import Room
+from service.signins import SignIn
 from service.storage.rooms import NOT_FOUND
 from service.tokens import NOT_VALID, Grant, verify
+
+PROOF = "X-Console-Proof"
+"""The header in which the console's page shows that it is the one that asks. Pages of other origins
+do not know what to send, and a browser asks before it lets them send it."""
+
+HARMLESS = ("GET", "HEAD", "OPTIONS")
 
 
 def require_nothing() -> None:
@@ -58,6 +67,11 @@ def require_room_token() -> None:
 def _grant() -> Grant:
     """What the token of this request allows. Raises ``Unauthorized`` or ``Forbidden``."""
     settings = switchboard().settings
+    found = None if "Authorization" in request.headers else signed_in()
+    if found is not None:
+        if request.method not in HARMLESS and not found.is_proved_by(request.headers.get(PROOF)):
+            raise Forbidden(f"{PROOF} header is missing or wrong: reload the page.")
+        return Grant()
     grant = verify(request.headers.get("Authorization"), settings.api_key, settings.api_secret)
     try:
         for scope in filter(None, (grant.room_id, grant.participant_id)):
@@ -65,6 +79,14 @@ def _grant() -> Grant:
     except ValidationError:
         raise Unauthorized(NOT_VALID) from None
     return grant
+
+
+def signed_in() -> SignIn | None:
+    """Who is signed in to the console in the browser that sent this request."""
+    cookie = request.cookies.get(signins.COOKIE)
+    if not cookie:
+        return None
+    return signins.read(cookie, switchboard().settings.api_secret, switchboard().clock.now())
 
 
 def granted() -> Grant:

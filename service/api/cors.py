@@ -1,4 +1,7 @@
-"""Lets pages of any origin call ``/v2``: the token travels in a header and never in a cookie.
+"""Lets pages of any origin call ``/v2`` with a token, which travels in a header.
+
+The console's cookie is of no use to them: browsers show a page no answer to a request with cookies
+that does not allow its origin by name, and the header that changes something is not allowed here.
 
 They may read ``/openapi.json`` too, since tools that show such a document are pages as well.
 """

@@ -96,13 +96,18 @@ class _Document:
         self._converter = cast("Converter", shapes.converter)
         self._paths: dict[str, str] = {}
         self._operation_ids: dict[str, int] = {}
+        self._resources = {
+            name: sys.modules[blueprint.import_name].__doc__ or ""
+            for name, blueprint in app.blueprints.items()
+            if blueprint.import_name.startswith("service.api.")
+        }
 
     def write(self) -> dict[str, Any]:
         self._begin()
         for rule in self._app.url_map.iter_rules():
             view = self._app.view_functions[rule.endpoint]
             blueprint, _, name = rule.endpoint.rpartition(".")
-            if blueprint:
+            if blueprint in self._resources:
                 self._add(rule, view, blueprint, name)
         document: dict[str, Any] = self._spec.to_dict()
         return document
@@ -115,8 +120,7 @@ class _Document:
         self._header("RequestId", "Names this request in the log: yours, if you sent one.")
         self._header("Challenge", "How to authenticate.")
         self._header("RetryAfter", "Seconds.", kind="integer")
-        for name, blueprint in self._app.blueprints.items():
-            about = sys.modules[blueprint.import_name].__doc__ or ""
+        for name, about in self._resources.items():
             self._spec.tag({"name": name, "description": _sentence(about)})
 
     def _header(self, name: str, description: str, kind: str = "string") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from service.cli.call import call
+from service.cli.console import console
 from service.cli.doctor import doctor
 from service.cli.migrate import migrate
 from service.cli.rotation import rotate
@@ -13,5 +14,5 @@ from service.cli.token import token
 
 def register(app: Flask) -> None:
     """Add the commands to ``flask --app wsgi``."""
-    for command in (call, token, migrate, rotate, doctor):
+    for command in (call, console, token, migrate, rotate, doctor):
         app.cli.add_command(command)

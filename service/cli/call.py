@@ -117,7 +117,7 @@ def call(
 
 def _newest(settings: Settings) -> str:
     """The webhook URL of the newest connector. Raises ``ClickException``."""
-    base = settings.public_url or f"http://127.0.0.1:{settings.port}"
+    base = settings.public_url or settings.local_url
     token = tokens.mint(settings.api_key, settings.api_secret, SystemClock().now(), seconds=60)
     request = urllib.request.Request(  # noqa: S310 - settings only allow http and https
         f"{base}/v2/connectors", headers={"Authorization": token}

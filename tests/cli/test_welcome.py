@@ -1,4 +1,4 @@
-"""The three lines that take a new user to a simulated call."""
+"""The link and the three lines that take a new user to the console and to a simulated call."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ from service.cli.welcome import first_steps
 from service.settings import Settings
 from service.times import SystemClock
 
+LINK = "http://127.0.0.1:8000/console/sign-in#abc"
+
 
 def steps(**env: str) -> list[str]:
     settings = Settings.from_env({"API_KEY": "key", "API_SECRET": "secret" * 8} | env)
-    return [line for line in first_steps(settings, SystemClock().now()).splitlines() if line][1:]
+    lines = first_steps(settings, LINK, SystemClock().now()).splitlines()
+    return [line for line in lines if line][-3:]
+
+
+def test_the_console_comes_first() -> None:
+    settings = Settings.from_env({"API_KEY": "key", "API_SECRET": "secret" * 8})
+    text = first_steps(settings, LINK, SystemClock().now())
+    assert text.index(LINK) < text.index("export TOKEN=")
 
 
 def test_the_first_step_exports_a_token_that_holds() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from service.storage.tables.agents import agents, dispatches
 from service.storage.tables.base import metadata
 from service.storage.tables.calls import calls, connectors, refs, steps
+from service.storage.tables.console import sign_in_links
 from service.storage.tables.events import FINISHED, PENDING, deliveries, signing_keys, subscriptions
 from service.storage.tables.rooms import rooms, sessions, stays
 from service.storage.tables.rules import INBOUND_NUMBER, routing_rules, rule_numbers
@@ -28,6 +29,7 @@ __all__ = [
     "routing_rules",
     "rule_numbers",
     "sessions",
+    "sign_in_links",
     "signing_keys",
     "stays",
     "steps",

@@ -1,0 +1,33 @@
+"""``flask console``: a link that signs in to the console, on stdout. It works once."""
+
+from __future__ import annotations
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from service import tokens
+from service.settings import Settings
+from service.signins import LINK_SECONDS, link, new_link_secret
+from service.storage.database import Database
+from service.storage.sign_in_links import SignInLinks
+from service.times import Millis, SystemClock
+
+
+def new_link(settings: Settings, base: str, now: Millis) -> str:
+    """A link to the console at ``base``. Leaves no connection open, so that a fork may follow."""
+    secret = new_link_secret()
+    database = Database(settings.database_url)
+    try:
+        SignInLinks(database).add(tokens.digest(secret), now, now + LINK_SECONDS * 1000)
+    finally:
+        database.close()
+    return link(base, secret)
+
+
+@click.command()
+@with_appcontext
+def console() -> None:
+    """Print a link that signs in to the console: once, within a quarter of an hour."""
+    settings: Settings = current_app.config["SETTINGS"]
+    click.echo(new_link(settings, settings.public_url or settings.local_url, SystemClock().now()))

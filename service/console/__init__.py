@@ -1,0 +1,30 @@
+"""The console: a page for people, who sign in to it, and the few addresses that only it asks.
+
+The page itself is in ``static``: HTML, CSS and ES modules as the browser gets them. It speaks the
+JSON API like any other client; what it needs beyond that is below ``/console/api``, and is no part
+of the API's document. As in ``api``, every blueprint stands beside its guard.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from service.api.auth import require_nothing
+from service.console import pages, session
+
+GUARDED = (
+    (pages.pages, require_nothing),
+    (session.session, require_nothing),
+)
+
+for _blueprint, _guard in GUARDED:
+    _blueprint.before_request(_guard)
+
+
+def register(app: Flask) -> None:
+    """Register the room with ``app``, after ``api``.
+
+    Expects ``app.extensions["sign_in_links"]`` beside what ``api`` does.
+    """
+    for blueprint, _ in GUARDED:
+        app.register_blueprint(blueprint)

@@ -1,0 +1,57 @@
+"""The page and its files. One document serves every address: its script shows what is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flask import Blueprint, Response, request, send_from_directory
+
+STATIC = Path(__file__).with_name("static")
+
+TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+"""What the system calls these files differs, and a browser runs no script of another type."""
+
+pages = Blueprint("console_pages", __name__)
+
+
+@pages.get("/")
+def root() -> Response:
+    response = Response(status=302)
+    response.headers["Location"] = "/console/"
+    return response
+
+
+@pages.get("/console/")
+@pages.get("/console/<path:page>")
+def page(page: str = "") -> Response:
+    return _file("index.html")
+
+
+@pages.get("/console/static/<path:name>")
+def file(name: str) -> Response:
+    return _file(name)
+
+
+def _file(name: str) -> Response:
+    response = send_from_directory(STATIC, name, mimetype=TYPES.get(Path(name).suffix))
+    # Asked for again each time, and mostly answered with 304: a new version shows at once.
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["Content-Security-Policy"] = _policy()
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    response.headers["Permissions-Policy"] = "microphone=(self)"
+    return response
+
+
+def _policy() -> str:
+    # Not every browser takes 'self' for WebSockets of the same host as well.
+    sockets = f" ws://{request.host} wss://{request.host}" if request.host else ""
+    return (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        f"media-src 'self' blob:; connect-src 'self'{sockets}; "
+        f"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )

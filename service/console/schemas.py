@@ -1,0 +1,25 @@
+"""What only the console sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import ValidationError, validates_schema
+
+from service.api.schemas.fields import Request, Text, at_most
+
+WAYS = ({"token"}, {"api_key", "api_secret"}, {"link"})
+
+
+class Credentials(Request):
+    """One of the ways to sign in."""
+
+    token = Text(validate=at_most(4096))
+    api_key = Text(data_key="apiKey", validate=at_most(512))
+    api_secret = Text(data_key="apiSecret", validate=at_most(512))
+    link = Text(validate=at_most(512))
+
+    @validates_schema
+    def names_one_way(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if set(data) not in WAYS:
+            raise ValidationError("must hold a token, or apiKey and apiSecret, or a link")

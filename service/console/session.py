@@ -1,0 +1,102 @@
+"""Signing in to the console, and out of it."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any, cast
+
+from flask import Blueprint, Response, current_app, request
+
+from service import __version__, signins, tokens
+from service.api.answers import respond
+from service.api.auth import signed_in
+from service.api.floods import failed
+from service.api.requests import body, public_base, switchboard
+from service.console.schemas import Credentials
+from service.errors import Forbidden, Unauthorized
+from service.signins import COOKIE, SIGNED_IN_SECONDS, SignIn
+from service.storage.sign_in_links import SignInLinks
+
+session = Blueprint("console_session", __name__, url_prefix="/console/api/session")
+
+
+@session.post("")
+@body(Credentials())
+def enter(fields: dict[str, Any]) -> Response:
+    """Sign in with a token, with the API key and secret, or with a link."""
+    try:
+        _judge(fields)
+    except Unauthorized as error:
+        raise failed(error) from None
+    settings, now = switchboard().settings, switchboard().clock.now()
+    value = signins.issue(settings.api_secret, now)
+    response = _describe(cast("SignIn", signins.read(value, settings.api_secret, now)))
+    response.set_cookie(
+        COOKIE,
+        value,
+        max_age=SIGNED_IN_SECONDS,
+        path="/",
+        httponly=True,
+        samesite="Strict",
+        secure=request.is_secure or _is_public_over_https(),
+    )
+    return response
+
+
+@session.get("")
+def get() -> Response:
+    """Who is signed in. A page of another origin gets no answer to read."""
+    found = signed_in()
+    if found is None:
+        raise Unauthorized("You are not signed in.")
+    return _describe(found)
+
+
+@session.delete("")
+def leave() -> Response:
+    """Sign out in this browser."""
+    response = respond({"message": "Signed out."}, 200)
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
+    return response
+
+
+def _describe(found: SignIn) -> Response:
+    data = {
+        "expiresAt": found.expires_at,
+        "proof": found.proof,
+        "version": __version__,
+        "publicUrl": public_base(),
+    }
+    return respond({"data": data}, 200)
+
+
+def _judge(fields: dict[str, Any]) -> None:
+    """Raise ``Unauthorized`` or ``Forbidden`` where what was sent does not sign anybody in."""
+    settings = switchboard().settings
+    if "link" in fields:
+        links = cast("SignInLinks", current_app.extensions["sign_in_links"])
+        if not links.use(tokens.digest(fields["link"]), switchboard().clock.now()):
+            raise Unauthorized("This sign-in link was used already, or has expired.")
+    elif "token" in fields:
+        grant = tokens.verify(fields["token"], settings.api_key, settings.api_secret)
+        if grant.is_tied:
+            raise Forbidden(
+                "This token is tied to one room or participant; the console needs a wider one."
+            )
+    elif not all(
+        [
+            _same(fields["api_key"], settings.api_key),
+            _same(fields["api_secret"], settings.api_secret),
+        ]
+    ):
+        raise Unauthorized("That is not the API key and secret of this server.")
+
+
+def _same(sent: str, held: str) -> bool:
+    return hmac.compare_digest(sent.encode(errors="replace"), held.encode())
+
+
+def _is_public_over_https() -> bool:
+    """Whether this request came to the public origin, whose proxy may not be trusted."""
+    public = switchboard().settings.public_url or ""
+    return public == f"https://{request.host}"

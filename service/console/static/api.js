@@ -1,0 +1,99 @@
+/** The JSON API, as whoever is signed in may use it. */
+
+/** What the server refused, in its own sentence; `errors` has those of single fields. */
+export class Refused extends Error {
+  constructor(status, message, errors = {}) {
+    super(message);
+    this.name = "Refused";
+    this.status = status;
+    this.errors = errors;
+  }
+}
+
+/** {expiresAt, proof, version, publicUrl} of this sign-in, or null. */
+let session = null;
+
+/** Emits "out" when a request finds that nobody is signed in any more. */
+export const signedOut = new EventTarget();
+
+export function currentSession() {
+  return session;
+}
+
+/** Whether somebody is signed in already. */
+export async function resume() {
+  try {
+    session = (await send("GET", "/console/api/session")).data;
+  } catch (error) {
+    if (!(error instanceof Refused) || error.status !== 401) throw error;
+    session = null;
+  }
+  return session !== null;
+}
+
+/** Sign in with {token}, {apiKey, apiSecret} or {link}. Throws Refused. */
+export async function signIn(credentials) {
+  session = (await send("POST", "/console/api/session", credentials)).data;
+}
+
+export async function signOut() {
+  await send("DELETE", "/console/api/session");
+  session = null;
+}
+
+/**
+ * One request: {data, message, pageInfo, warnings}. Throws Refused, whose message is one sentence
+ * that can be shown; also where the server cannot be reached.
+ */
+export async function ask(method, path, body, { signal } = {}) {
+  try {
+    return await send(method, path, body, signal);
+  } catch (error) {
+    if (error instanceof Refused && error.status === 401) {
+      session = null;
+      signedOut.dispatchEvent(new Event("out"));
+    }
+    throw error;
+  }
+}
+
+/** A path with a query of what is not empty. */
+export function withQuery(path, query) {
+  const entries = Object.entries(query).filter(([, value]) => value !== "" && value != null);
+  return entries.length ? `${path}?${new URLSearchParams(entries)}` : path;
+}
+
+async function send(method, path, body, signal) {
+  const headers = {};
+  if (session) headers["X-Console-Proof"] = session.proof;
+  const isRaw = body instanceof Blob;
+  if (body !== undefined) headers["Content-Type"] = isRaw ? body.type : "application/json";
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      signal,
+      credentials: "same-origin",
+      body: body === undefined || isRaw ? body : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Refused(0, "The server cannot be reached.");
+  }
+  let answer = {};
+  try {
+    answer = await response.json();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    if (response.ok) throw new Refused(response.status, "The server's answer cannot be read.");
+  }
+  if (!response.ok) {
+    throw new Refused(
+      response.status,
+      answer.message || `The server answered ${response.status}.`,
+      answer.errors,
+    );
+  }
+  return answer;
+}

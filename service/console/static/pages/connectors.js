@@ -1,0 +1,89 @@
+/** Connectors: all of them, and making one. */
+
+import { ask } from "../api.js";
+import { h, put } from "../dom.js";
+import { PROVIDERS, provider } from "../format.js";
+import { field, filled, form, input } from "../forms.js";
+import { button, empty, heading, maskedWebhook, openDialog, panel, secret, table, time } from "../parts.js";
+import { go, href } from "../router.js";
+
+export const title = "Connectors";
+
+const PHONE_PROVIDERS = ["twilio", "plivo", "telnyx"];
+
+export async function show(main) {
+  const { data } = await ask("GET", "/v2/connectors");
+  put(
+    main,
+    heading("Connectors", {
+      lead: "A connector brings the calls of one provider in. Paste its webhook URL into the provider's console.",
+      actions: [button("New connector", create, { kind: "primary" })],
+    }),
+    panel("", { flush: true }, data.length ? list(data) : nothing()),
+  );
+}
+
+function list(connectors) {
+  return table(
+    "Connectors",
+    [
+      { heading: "Name", cell: (each) => h("a", { href: href("connectors", each.id) }, nameOf(each)) },
+      { heading: "Provider", cell: (each) => provider(each.provider) },
+      { heading: "Room", cell: (each) => room(each) },
+      { heading: "Webhook URL", cell: (each) => secret(each.webhookUrl, "the webhook URL", maskedWebhook) },
+      { heading: "Created", cell: (each) => time(each.createdAt) },
+    ],
+    connectors,
+  );
+}
+
+export function nameOf(connector) {
+  return connector.name || connector.id;
+}
+
+function room({ defaultRoomId, defaultRuleId }) {
+  if (defaultRuleId) return "by its routing rule";
+  if (!defaultRoomId) return h("span.soft", "by routing rules");
+  return h("a", { href: href("rooms", defaultRoomId) }, defaultRoomId);
+}
+
+function nothing() {
+  return empty(
+    "No connector yet",
+    "Create one for the provider of your number. You need no account yet: a test call goes the same way as a real one.",
+    button("New connector", create, { kind: "primary" }),
+  );
+}
+
+function create() {
+  openDialog("New connector", (close) =>
+    form(
+      [
+        h(
+          "fieldset",
+          h("legend", "Provider"),
+          h("div.cards", PHONE_PROVIDERS.map((name, index) => card(name, index === 0))),
+        ),
+        field("Name", input("name", { maxlength: 128 }), { hint: "For you: the number, or what it is for." }),
+        field("Room", input("defaultRoomId", { value: "demo-room-0001", maxlength: 128 }), {
+          hint: "Where its callers meet. A new name makes a new room; leave it empty where routing rules decide.",
+        }),
+      ],
+      {
+        verb: "Create connector",
+        cancel: close,
+        submit: async (values) => {
+          const { data } = await ask("POST", "/v2/connectors", filled(values));
+          close();
+          go(href("connectors", data.id));
+        },
+      },
+    ),
+  );
+}
+
+function card(name, checked) {
+  const box = h("input", { type: "radio", name: "provider", value: name });
+  box.checked = checked;
+  return h("label.card", box, PROVIDERS[name]);
+}

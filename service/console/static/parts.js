@@ -1,0 +1,182 @@
+/** Parts that several pages are made of. */
+
+import { h, newId, put } from "./dom.js";
+import { ago, moment, toDate } from "./format.js";
+
+/** The heading of a page, with what can be done there. */
+export function heading(title, { lead, actions = [] } = {}) {
+  return h(
+    "header.title",
+    h("h1", { tabindex: "-1" }, title),
+    actions.length > 0 && h("div.actions", actions),
+    lead && h("p.lead", lead),
+  );
+}
+
+export function panel(title, { actions = [], flush = false, id } = {}, ...children) {
+  const label = newId("panel");
+  return h(
+    "section.panel",
+    { "aria-labelledby": title ? label : null, id },
+    title && h("header", h("h2", { id: label }, title), actions.length > 0 && h("div.actions", actions)),
+    flush ? children : h("div.inside", children),
+  );
+}
+
+/** Nothing is there yet: why, and what to do next. */
+export function empty(title, text, ...actions) {
+  return h("div.empty", h("h2", title), text && h("p", text), actions);
+}
+
+/**
+ * columns: [{name, heading, cell(row) -> child, number, ends}]; a heading of "" is for the eye
+ * only. What a screen reader hears as the name of the table is `caption`.
+ */
+export function table(caption, columns, rows) {
+  const head = columns.map(({ heading, number, ends }) =>
+    h("th", { scope: "col", class: kindOf({ number, ends }) }, heading || h("span.unseen", "Actions")),
+  );
+  const body = rows.map((row) =>
+    h(
+      "tr",
+      columns.map(({ heading, cell, number, ends }) =>
+        h("td", { class: kindOf({ number, ends }), "data-heading": heading }, h("div", cell(row))),
+      ),
+    ),
+  );
+  return h("table.table", h("caption.unseen", caption), h("thead", h("tr", head)), h("tbody", body));
+}
+
+function kindOf({ number, ends }) {
+  return [number && "number", ends && "ends"].filter(Boolean).join(" ") || null;
+}
+
+/** [[term, child], …]; pairs whose child is null or undefined are left out. */
+export function facts(pairs) {
+  return h(
+    "dl.facts",
+    pairs
+      .filter(([, child]) => child !== null && child !== undefined)
+      .map(([term, child]) => [h("dt", term), h("dd", child)]),
+  );
+}
+
+export function pill(text, state = "") {
+  return h("span.pill", { class: `pill ${state}`.trim() }, text);
+}
+
+/** A time of day, and how long ago that is when pointed at. */
+export function time(value) {
+  if (value === null || value === undefined) return h("span.soft", "–");
+  const date = toDate(value);
+  return h("time", { datetime: date.toISOString(), title: date.toString() }, moment(date));
+}
+
+/** How long ago something was, kept true until the page is left. */
+export function age(value, signal) {
+  const date = toDate(value);
+  const element = h("time", { datetime: date.toISOString(), title: moment(date) }, ago(date));
+  const timer = setInterval(() => put(element, ago(date)), 1000);
+  signal.addEventListener("abort", () => clearInterval(timer));
+  return element;
+}
+
+export function button(text, onclick, { kind = "", label } = {}) {
+  return h("button", { type: "button", class: kind || null, onclick, "aria-label": label }, text);
+}
+
+/** Say something in passing; a failure stays longer. */
+export function notify(text, { bad = false } = {}) {
+  const notice = h("p.notice", { class: bad ? "notice bad" : "notice" }, text);
+  document.getElementById("notices").append(notice);
+  setTimeout(() => notice.remove(), bad ? 9000 : 4000);
+}
+
+/** Do something that may be refused, and say so where it is. Whether it was done. */
+export async function attempt(act) {
+  try {
+    await act();
+    return true;
+  } catch (error) {
+    if (error.name === "AbortError") return false;
+    notify(error.message, { bad: true });
+    return false;
+  }
+}
+
+export function copyButton(text, what) {
+  const copy = button("Copy", copied, { kind: "small", label: `Copy ${what}` });
+  async function copied() {
+    try {
+      await navigator.clipboard.writeText(text());
+      notify(`Copied ${what}.`);
+    } catch {
+      notify("The browser did not let this page copy: select it and copy by hand.", { bad: true });
+    }
+  }
+  return copy;
+}
+
+/** Something that is shown only when asked for, and can be copied without being shown. */
+export function secret(value, what, mask) {
+  const code = h("code", mask(value));
+  const show = button("Show", toggle, { kind: "small", label: `Show ${what}` });
+  let isShown = false;
+  function toggle() {
+    isShown = !isShown;
+    put(code, isShown ? value : mask(value));
+    put(show, isShown ? "Hide" : "Show");
+    show.setAttribute("aria-label", `${isShown ? "Hide" : "Show"} ${what}`);
+  }
+  return h("div.secret", code, copyButton(() => value, what), show);
+}
+
+/** "https://host/v2/hooks/twilio/whk_••••••" */
+export function maskedWebhook(url) {
+  return url.replace(/whk_\w+/, "whk_••••••••");
+}
+
+/** A dialog with a heading; `build(close)` gives what is in it. Closing returns the focus. */
+export function openDialog(title, build) {
+  const label = newId("dialog");
+  const dialog = h("dialog", { "aria-labelledby": label });
+  const close = () => dialog.close();
+  dialog.append(h("div.inside", h("h2", { id: label }, title), build(close)));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/** Ask before something that cannot be undone. */
+export function confirmed(title, text, verb) {
+  return new Promise((resolve) => {
+    let answer = false;
+    const dialog = openDialog(title, (close) => [
+      h("p", text),
+      h(
+        "div.form-end",
+        button("Cancel", close),
+        button(verb, () => ((answer = true), close()), { kind: "danger" }),
+      ),
+    ]);
+    dialog.addEventListener("close", () => resolve(answer));
+  });
+}
+
+/** Buttons to the page before and the next one; nothing where one page is all. */
+export function pager(pageInfo, go) {
+  const { currentPage, lastPage, total } = pageInfo;
+  if (!(lastPage > 1)) return null;
+  const before = button("Newer", () => go(currentPage - 1), { kind: "small" });
+  const after = button("Older", () => go(currentPage + 1), { kind: "small" });
+  before.disabled = currentPage <= 1;
+  after.disabled = currentPage >= lastPage;
+  return h(
+    "nav.pager",
+    { "aria-label": "Pages" },
+    h("span.soft.small", `Page ${currentPage} of ${lastPage}, ${total} in all`),
+    before,
+    after,
+  );
+}

@@ -1,0 +1,74 @@
+"""Who is signed in to the console: a signed value for a cookie, and nothing on the server.
+
+It is a JWT under ``API_SECRET`` that opens no API by itself: it has an audience and no ``apikey``.
+What proves that a request comes from one of our own pages, and not from another that the browser
+sends the cookie for, follows from the cookie, and is told to our pages alone.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+
+import jwt
+
+from service.times import Millis
+from service.tokens import pseudonym
+
+SIGNED_IN_SECONDS = 12 * 3600
+
+LINK_SECONDS = 15 * 60
+"""How long a sign-in link waits to be opened."""
+
+AUDIENCE = "patchbay console"
+
+COOKIE = "patchbay_console"
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """``proof`` is what a request that changes something must repeat in a header."""
+
+    expires_at: Millis
+    proof: str
+
+    def is_proved_by(self, sent: str | None) -> bool:
+        return hmac.compare_digest((sent or "").encode(errors="replace"), self.proof.encode())
+
+
+def issue(api_secret: str, now: Millis) -> str:
+    """The value of a cookie that holds for ``SIGNED_IN_SECONDS``."""
+    claims = {
+        "aud": AUDIENCE,
+        "jti": secrets.token_urlsafe(16),
+        "exp": now // 1000 + SIGNED_IN_SECONDS,
+    }
+    return jwt.encode(claims, api_secret, algorithm="HS256")
+
+
+def read(value: str, api_secret: str, now: Millis) -> SignIn | None:
+    """What a cookie stands for; ``None`` where it is not ours or its time is up."""
+    try:
+        claims = jwt.decode(
+            value,
+            api_secret,
+            algorithms=["HS256"],
+            audience=AUDIENCE,
+            options={"verify_exp": False, "require": ["aud", "jti", "exp"]},
+        )
+    except jwt.InvalidTokenError:
+        return None
+    expires_at = claims["exp"] * 1000
+    if expires_at <= now:
+        return None
+    return SignIn(expires_at, pseudonym(api_secret, f"console {claims['jti']}"))
+
+
+def new_link_secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def link(base: str, secret: str) -> str:
+    """A URL that signs in whoever opens it first. What is behind # no browser sends, nor logs."""
+    return f"{base}/console/sign-in#{secret}"

@@ -1,0 +1,31 @@
+"""Sign-in links: each opens the console once, until its time is up."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, insert
+
+from service.storage.database import Database
+from service.storage.tables import sign_in_links
+from service.times import Millis
+
+
+class SignInLinks:
+    """Only the digests of their secrets are stored."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, digest: str, now: Millis, expires_at: Millis) -> None:
+        with self._database.write() as connection:
+            connection.execute(delete(sign_in_links).where(sign_in_links.c.expires_at <= now))
+            connection.execute(insert(sign_in_links).values(digest=digest, expires_at=expires_at))
+
+    def use(self, digest: str, now: Millis) -> bool:
+        """Use a link up; False where there is none that still holds."""
+        with self._database.write() as connection:
+            used = connection.execute(
+                delete(sign_in_links).where(
+                    sign_in_links.c.digest == digest, sign_in_links.c.expires_at > now
+                )
+            )
+            return used.rowcount == 1
