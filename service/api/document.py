@@ -99,7 +99,7 @@ class _Document:
         self._resources = {
             name: sys.modules[blueprint.import_name].__doc__ or ""
             for name, blueprint in app.blueprints.items()
-            if blueprint.import_name.startswith("service.api.")
+            if not blueprint.import_name.startswith("service.console.")
         }
 
     def write(self) -> dict[str, Any]:
