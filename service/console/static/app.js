@@ -73,8 +73,10 @@ function arrange(page) {
   root.className = isAlone ? "lonely" : "frame";
   put(root, !isAlone && rail, main);
   for (const { pages, element } of links) {
-    if (pages.includes(page)) element.setAttribute("aria-current", "page");
-    else element.removeAttribute("aria-current");
+    element.removeAttribute("aria-current");
+    if (!pages.includes(page)) continue;
+    element.setAttribute("aria-current", "page");
+    element.scrollIntoView({ block: "nearest", inline: "center" });
   }
   put(
     foot,
