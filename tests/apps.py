@@ -1,0 +1,109 @@
+"""The HTTP rooms in a small Flask app: real use cases, a real database, a scripted engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from clocks import FakeClock
+from flask import Flask
+from judges import JudgedClient
+from keyrings import Keyring, a_pair
+
+from service import api, console
+from service.callbacks import Callbacks
+from service.calls import Switchboard
+from service.control import Control
+from service.dispatcher import Dispatcher
+from service.events.signing import Signer
+from service.invitations import Invitations
+from service.limits import Failures
+from service.media.engine import Engine
+from service.model import EndReason, Participant
+from service.outgoing import Outgoing
+from service.providers import load
+from service.reception import Reception
+from service.settings import Settings
+from service.storage.database import Database
+from service.storage.outbox import Outbox
+from service.storage.sign_in_links import SignInLinks
+from service.storage.signing_keys import SigningKeys
+from service.storage.subscriptions import Subscriptions
+
+API_KEY = "test-key"
+API_SECRET = "test-secret-as-long-as-hs512-recommends-" + "x" * 24
+PUBLIC_URL = "https://voice.example.com"
+
+
+class ScriptedEngine(Engine):
+    """An engine without a thread: its statistics are what a test writes into ``live``."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.live: dict[str, Mapping[str, Any]] = {}
+        self.answers = True
+        self.hung_up: list[tuple[str, EndReason]] = []
+        self.moved: list[tuple[str, str, str]] = []
+        self.released: list[str] = []
+
+    def stats(
+        self, call_ids: Iterable[str], seconds: float = 1.0
+    ) -> Mapping[str, Mapping[str, Any]]:
+        if not self.answers:
+            raise TimeoutError
+        return {call_id: self.live[call_id] for call_id in call_ids if call_id in self.live}
+
+    def hang_up(
+        self, call_id: str, reason: EndReason, text: str, *, leg_id: str | None = None
+    ) -> None:
+        self.hung_up.append((call_id, reason))
+
+    def move(
+        self, call_id: str, room_id: str, participant: Participant, session_id: str | None
+    ) -> None:
+        self.moved.append((call_id, room_id, participant.id))
+
+    def release(self, call_id: str, text: str) -> None:
+        self.released.append(call_id)
+
+
+def build(
+    database: Database, clock: FakeClock, public_url: str | None = PUBLIC_URL, max_calls: int = 200
+) -> Flask:
+    settings = Settings(
+        api_key=API_KEY,
+        api_secret=API_SECRET,
+        public_url=public_url,
+        database_url="sqlite:////unused",
+        data_dir=Path("/unused"),
+        max_calls=max_calls,
+        # Where nothing listens: no test speaks to a provider.
+        **{f"{name}_api_url": "http://127.0.0.1:9" for name in ("twilio", "plivo", "telnyx")},
+    )
+    providers = load()
+    engine = ScriptedEngine(clock)
+    switchboard = Switchboard(settings, clock, database, providers, engine)
+    signer = Signer(Keyring(a_pair()), clock)
+    invitations = Invitations(settings, signer, Outgoing(clock))
+    app = Flask("patchbay", static_folder=None)
+    reception = Reception(switchboard, providers)
+    app.test_client_class = JudgedClient
+    app.extensions.update(
+        patchbay=switchboard,
+        reception=reception,
+        callbacks=Callbacks(switchboard, reception, providers),
+        control=Control(switchboard),
+        dispatcher=Dispatcher(switchboard, invitations),
+        engine=engine,
+        outbox=Outbox(database),
+        signing_keys=SigningKeys(database, clock, API_SECRET, None),
+        subscriptions=Subscriptions(database),
+        failures=Failures(clock),
+        sign_in_links=SignInLinks(database),
+    )
+    # The order of the documentation, and no more than it: a new provider changes no test here.
+    app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")
+    api.register(app)
+    console.register(app)
+    return app

@@ -1,0 +1,70 @@
+"""The files of the console, and what a browser is allowed to do with them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from apps import build
+from clocks import FakeClock
+from flask.testing import FlaskClient
+
+from service.console.pages import STATIC, TYPES
+from service.storage.database import Database
+
+FILES = sorted(path for path in STATIC.rglob("*") if path.is_file())
+SCRIPTS = [path for path in FILES if path.suffix == ".js"]
+
+
+@pytest.fixture
+def client(sqlite_database: Database, clock: FakeClock) -> FlaskClient:
+    return build(sqlite_database, clock).test_client()
+
+
+def test_the_root_leads_to_the_console(client: FlaskClient) -> None:
+    answer = client.get("/")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/console/")
+
+
+@pytest.mark.parametrize("path", ["/console/", "/console/calls/abc", "/console/sign-in"])
+def test_every_page_is_the_one_document(client: FlaskClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.mimetype == "text/html"
+    assert b'<script type="module"' in answer.data
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(STATIC)))
+def test_a_file_comes_with_its_type_and_its_limits(client: FlaskClient, path: Path) -> None:
+    answer = client.get(f"/console/static/{path.relative_to(STATIC)}")
+    assert answer.mimetype == TYPES[path.suffix]
+    assert answer.headers["Cache-Control"] == "no-cache"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_is_short_and_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    assert text.startswith("/** ")
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_writes_text_as_text(path: Path) -> None:
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", path.read_text()
+    )
+
+
+def test_a_file_that_has_not_changed_is_not_sent_again(client: FlaskClient) -> None:
+    tag = client.get("/console/static/app.js").headers["ETag"]
+    again = client.get("/console/static/app.js", headers={"If-None-Match": tag})
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize("name", ["../pages.py", "..%2fpages.py", "nothing.js"])
+def test_nothing_else_is_served(client: FlaskClient, name: str) -> None:
+    answer = client.get(f"/console/static/{name}")
+    assert answer.status_code == 404 or answer.mimetype == "text/html"

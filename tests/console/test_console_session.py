@@ -1,0 +1,200 @@
+"""Signing in to the console: the ways in, and what the cookie does and does not open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import jwt
+import pytest
+from apps import API_KEY, API_SECRET, build
+from clocks import FakeClock
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from service import signins, tokens
+from service.limits import BURST
+from service.signins import COOKIE, LINK_SECONDS, SIGNED_IN_SECONDS
+from service.storage.database import Database
+from service.storage.sign_in_links import SignInLinks
+
+SESSION = "/console/api/session"
+KEYS = {"apiKey": API_KEY, "apiSecret": API_SECRET}
+
+
+@pytest.fixture
+def app(sqlite_database: Database, clock: FakeClock) -> Flask:
+    return build(sqlite_database, clock)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def add_link(sqlite_database: Database, clock: FakeClock) -> Iterator[Callable[[], str]]:
+    """A function that makes a sign-in link; its secret."""
+
+    def add() -> str:
+        secret = signins.new_link_secret()
+        expires_at = clock.now() + LINK_SECONDS * 1000
+        SignInLinks(sqlite_database).add(tokens.digest(secret), clock.now(), expires_at)
+        return secret
+
+    return add
+
+
+def enter(client: FlaskClient, **credentials: str) -> TestResponse:
+    return client.post(SESSION, json=credentials or KEYS)
+
+
+def proof(client: FlaskClient) -> dict[str, str]:
+    return {"X-Console-Proof": client.get(SESSION).json["data"]["proof"]}
+
+
+def test_the_api_key_and_secret_sign_in(client: FlaskClient, clock: FakeClock) -> None:
+    answer = enter(client)
+    assert answer.status_code == 200
+    assert answer.json["data"]["expiresAt"] // 1000 == clock.now() // 1000 + SIGNED_IN_SECONDS
+    assert client.get("/v2/connectors").status_code == 200
+
+
+def test_the_cookie_is_for_this_host_and_for_no_script(client: FlaskClient) -> None:
+    cookie = enter(client).headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert "Domain" not in cookie
+
+
+@pytest.mark.parametrize(("origin", "is_secure"), [("https", True), ("http", False)])
+def test_the_cookie_is_secure_where_the_request_was(
+    client: FlaskClient, origin: str, is_secure: bool
+) -> None:
+    answer = client.post(SESSION, json=KEYS, base_url=f"{origin}://elsewhere.example.com")
+    assert ("Secure" in answer.headers["Set-Cookie"]) == is_secure
+
+
+def test_the_cookie_is_secure_at_the_public_origin_whatever_the_proxy_says(
+    client: FlaskClient,
+) -> None:
+    answer = client.post(SESSION, json=KEYS, base_url="http://voice.example.com")
+    assert "Secure" in answer.headers["Set-Cookie"]
+
+
+def test_a_token_signs_in(client: FlaskClient) -> None:
+    assert enter(client, token=jwt.encode({"apikey": API_KEY}, API_SECRET)).status_code == 200
+
+
+def test_a_token_for_one_room_does_not(client: FlaskClient) -> None:
+    tied = jwt.encode({"apikey": API_KEY, "roomId": "abcd-efgh-ijkl"}, API_SECRET)
+    answer = enter(client, token=tied)
+    assert answer.status_code == 403
+    assert "tied" in answer.json["message"]
+
+
+def test_a_link_signs_in_once(client: FlaskClient, add_link: Callable[[], str]) -> None:
+    secret = add_link()
+    assert enter(client, link=secret).status_code == 200
+    again = enter(client, link=secret)
+    assert again.status_code == 401
+    assert again.json["message"] == "This sign-in link was used already, or has expired."
+
+
+def test_a_link_waits_for_a_quarter_of_an_hour(
+    client: FlaskClient, clock: FakeClock, add_link: Callable[[], str]
+) -> None:
+    secret = add_link()
+    clock.advance(LINK_SECONDS)
+    assert enter(client, link=secret).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        {"apiKey": API_KEY, "apiSecret": "wrong"},
+        {"apiKey": "wrong", "apiSecret": API_SECRET},
+        {"token": "wrong"},
+        {"link": "wrong"},
+    ],
+)
+def test_what_is_wrong_does_not_sign_in(client: FlaskClient, credentials: dict[str, str]) -> None:
+    answer = enter(client, **credentials)
+    assert answer.status_code == 401
+    assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("credentials", [{"apiKey": "k"}, {"token": "t", "link": "l"}, {"x": "y"}])
+def test_one_way_is_to_be_chosen(client: FlaskClient, credentials: dict[str, str]) -> None:
+    answer = enter(client, **credentials)
+    assert answer.status_code == 400
+    assert "must hold a token, or apiKey and apiSecret, or a link" in answer.json["message"]
+
+
+def test_guessing_is_slowed_down(client: FlaskClient) -> None:
+    for _ in range(BURST):
+        assert enter(client, apiKey=API_KEY, apiSecret="wrong").status_code == 401
+    assert enter(client, apiKey=API_KEY, apiSecret="wrong").status_code == 429
+    assert enter(client).status_code == 200
+
+
+def test_whoever_is_signed_in_may_look_and_with_the_proof_may_change(client: FlaskClient) -> None:
+    enter(client)
+    body = {"provider": "twilio"}
+    refused = client.post("/v2/connectors", json=body)
+    assert refused.status_code == 403
+    assert refused.json["message"] == "X-Console-Proof header is missing or wrong: reload the page."
+    forged = client.post("/v2/connectors", json=body, headers={"X-Console-Proof": "é"})
+    assert forged.status_code == 403
+    assert client.get("/v2/connectors").json["data"] == []
+    made = client.post("/v2/connectors", json=body, headers=proof(client))
+    assert made.status_code == 201
+
+
+def test_the_proof_of_one_sign_in_is_none_of_another(app: Flask) -> None:
+    one, other = app.test_client(), app.test_client()
+    enter(one)
+    enter(other)
+    answer = other.post("/v2/connectors", json={"provider": "twilio"}, headers=proof(one))
+    assert answer.status_code == 403
+
+
+def test_a_token_counts_before_the_cookie(client: FlaskClient) -> None:
+    enter(client)
+    assert client.get("/v2/connectors", headers={"Authorization": "wrong"}).status_code == 401
+
+
+def test_a_sign_in_ends_after_twelve_hours(client: FlaskClient, clock: FakeClock) -> None:
+    enter(client)
+    clock.advance(SIGNED_IN_SECONDS)
+    assert client.get("/v2/connectors").status_code == 401
+    assert client.get(SESSION).status_code == 401
+
+
+def test_signing_out_forgets_the_cookie(client: FlaskClient) -> None:
+    enter(client)
+    assert client.delete(SESSION, headers=proof(client)).status_code == 200
+    assert client.get_cookie(COOKIE) is None
+
+
+def test_the_cookie_is_no_token_and_a_token_no_cookie(
+    client: FlaskClient, clock: FakeClock
+) -> None:
+    enter(client)
+    cookie = client.get_cookie(COOKIE)
+    assert cookie is not None
+    client.delete_cookie(COOKIE)
+    assert client.get("/v2/connectors", headers={"Authorization": cookie.value}).status_code == 401
+    client.set_cookie(COOKIE, jwt.encode({"apikey": API_KEY}, API_SECRET))
+    assert client.get("/v2/connectors").status_code == 401
+
+
+def test_pages_of_other_origins_may_not_read_who_is_signed_in(client: FlaskClient) -> None:
+    enter(client)
+    answer = client.get(SESSION, headers={"Origin": "http://127.0.0.1:3000"})
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    preflight = client.options(
+        "/v2/connectors", headers={"Access-Control-Request-Headers": "x-console-proof"}
+    )
+    assert "x-console-proof" not in preflight.headers["Access-Control-Allow-Headers"].lower()
+    assert "Access-Control-Allow-Credentials" not in preflight.headers
