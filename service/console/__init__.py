@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from flask import Flask
 
-from service.api.auth import require_nothing
-from service.console import pages, session
+from service.api.auth import require_account, require_nothing
+from service.console import calls, pages, session
 
 GUARDED = (
     (pages.pages, require_nothing),
     (session.session, require_nothing),
+    (calls.calls, require_account),
 )
 
 for _blueprint, _guard in GUARDED:

@@ -141,6 +141,15 @@ class Outbox:
         rows.sort(key=lambda row: row["seq"], reverse=True)
         return tuple(_delivery(row) for row in rows[:limit])
 
+    def of_call(self, call_id: str, since: Millis, limit: int = KEPT) -> tuple[Delivery, ...]:
+        """What told of a call that began then, to any receiver, in its order."""
+        wanted = select(deliveries).where(
+            deliveries.c.created_at >= since, deliveries.c.body.contains(call_id, autoescape=True)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(wanted.order_by(deliveries.c.seq).limit(limit)).mappings()
+            return tuple(map(_delivery, rows))
+
     def redeliver(self, receiver: str, delivery_id: str, at: Millis) -> Delivery:
         """As if it had never been tried. Raises ``NotFound``."""
         with self._database.write() as connection:

@@ -243,3 +243,11 @@ def test_everything_in_the_outbox_is_found_in_an_index(
             assert steps
             assert all(step.startswith("SEARCH") for step in steps), steps
             assert "TEMP B-TREE" not in str(plan)
+
+
+def test_what_told_of_a_call_is_found_whoever_was_told(database: Database, outbox: Outbox) -> None:
+    body = '{"data":{"callId":"c_1"}}'
+    write(database, a_delivery(1, body=body), a_delivery(2, body=body.replace("c_1", "cX1")))
+    write(database, a_delivery(3, "room:r", body=body), a_delivery(4, body=body, at=999))
+    outbox.delivered("dl_wh_1_1", 1, 200)
+    assert [each.id for each in outbox.of_call("c_1", 1_000)] == ["dl_wh_1_1", "dl_room:r_3"]
