@@ -21,7 +21,7 @@ const links = PLACES.map(([path, name, pages]) => ({ pages, element: h("a", { hr
 const main = h("main#main", { tabindex: "-1" });
 const foot = h("div.foot");
 const rail = h(
-  "div.rail",
+  "header.rail",
   h("a.brand", { href: "/console/" }, h("img", { src: "/console/static/icon.svg", alt: "" }), "Patchbay"),
   h("nav", { "aria-label": "Console" }, h("ul", links.map(({ element }) => h("li", element)))),
   foot,
