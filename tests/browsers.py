@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,10 +33,15 @@ NARROW = (360, 740)
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium; the test is skipped where there is none."""
+    """The system's Chromium. Where there is none the test is skipped, or fails if
+    ``REQUIRE_CHROMIUM`` is set.
+    """
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        pytest.skip("No Chromium is installed: the console was not looked at.")
+        sentence = "No Chromium is installed: the console was not looked at."
+        if os.environ.get("REQUIRE_CHROMIUM"):
+            pytest.fail(sentence, pytrace=False)
+        pytest.skip(sentence)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield browser
