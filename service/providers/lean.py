@@ -109,7 +109,10 @@ class Lean:
         head, tail = self._generalise(before), self._generalise(after)
         if self._order_field and (tail + head).count(b"(?P<order>") != 1:
             return None
-        payload = b'"(?P<payload>.{%d})"' % len(encoded)
+        # As much padding, and no more, makes as many bytes: whole samples, like those learned from.
+        bare = encoded.rstrip(b"=")
+        padding = encoded.removeprefix(bare)
+        payload = b'"(?P<payload>.{%d}(?<!=)%s)"' % (len(bare), padding)
         return _compiled(head + payload + tail)
 
     def _generalise(self, text: bytes) -> bytes:

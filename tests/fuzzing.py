@@ -1,0 +1,92 @@
+"""What the fuzz tests share: how long they run, wrong values, and what a parser may hold."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
+"""How many examples ``make fuzz`` asks for; none in the normal suite."""
+
+
+def fuzz(examples: int) -> settings:
+    """So many examples in the normal suite, which is no judge of how slow the machine is."""
+    return settings(
+        max_examples=int(EXAMPLES or examples),
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+words = st.text(max_size=40) | st.sampled_from(
+    ["", "\0", "\x1b[2J", "\x7f", " ", "é", "٣", "𝟙", "\u202e", "x" * 600, "9" * 40]
+)
+"""Text with what is awkward in it; no lone surrogates, which no decoder here returns."""
+
+texts = words.filter(lambda text: not any("\ud800" <= each <= "\udfff" for each in text))
+
+wholes = st.sampled_from([0, 1, -1, 2**31, 2**53, 2**63 - 1, 2**63, 2**64 - 1, -(2**63), 10**30])
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | wholes | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+"""JSON, and beyond it NaN, infinities and numbers of any length, which Python's writer lets out."""
+
+
+@st.composite
+def like(draw: st.DrawFn, outline: object) -> Any:
+    """A value of the outline, which is a dictionary, a list, a strategy or a constant.
+
+    Now and then a part of it is missing, or something else entirely.
+    """
+    if draw(st.integers(0, 19)) == 19:
+        return draw(json_values)
+    if isinstance(outline, st.SearchStrategy):
+        return draw(outline)
+    if isinstance(outline, dict):
+        return {
+            name: draw(like(inner)) for name, inner in outline.items() if draw(st.integers(0, 19))
+        }
+    if isinstance(outline, list):
+        return [draw(like(inner)) for inner in outline]
+    return outline
+
+
+@st.composite
+def spoiled(draw: st.DrawFn, data: bytes) -> bytes:
+    """``data`` with a few bytes changed, lost, doubled or put in."""
+    changed = bytearray(data)
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(changed)))
+        stop = draw(st.integers(start, min(len(changed), start + 8)))
+        changed[start:stop] = draw(
+            st.binary(max_size=4) | st.just(changed[start:stop] * 2) | st.just(b"\0\0\0\0")
+        )
+    return bytes(changed)
+
+
+@st.composite
+def pieces(draw: st.DrawFn, data: bytes) -> list[bytes]:
+    """``data`` cut anywhere."""
+    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=8)))
+    return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+def held(thing: object) -> int:
+    """How many characters and bytes an object keeps, itself and in what it is made of."""
+    if isinstance(thing, str | bytes | bytearray):
+        return len(thing)
+    if isinstance(thing, dict):
+        return sum(held(name) + held(value) for name, value in thing.items())
+    if isinstance(thing, list | tuple | set | frozenset):
+        return sum(1 + held(each) for each in thing)
+    if not type(thing).__module__.startswith("service."):
+        return 0
+    slots = [name for each in type(thing).__mro__ for name in getattr(each, "__slots__", ())]
+    parts = [getattr(thing, name) for name in slots if hasattr(thing, name)]
+    return held([*parts, getattr(thing, "__dict__", {})])
