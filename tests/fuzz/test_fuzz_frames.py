@@ -1,0 +1,114 @@
+"""The frame parser takes any bytes, however cut: messages or the peer's fault, and bounded."""
+
+from __future__ import annotations
+
+import struct
+
+from fuzzing import fuzz, held, pieces, spoiled
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from service.errors import RemoteError
+from service.media.websocket import MAX_MESSAGE, Connection, Opcode, parse_close
+
+MAX_FRAGMENTS = 1024
+
+# An unfinished message, a frame that is not whole yet and its header, and a count for each part.
+MOST = MAX_MESSAGE + MAX_MESSAGE + 14 + MAX_FRAGMENTS + 20
+
+KEY = b"\x37\xfa\x21\x3d"
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> bytes:
+    """What a client sends, with headers that need not agree with it."""
+    first = draw(st.sampled_from([0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A]))
+    payload = draw(
+        st.binary(max_size=60)
+        | st.text(max_size=60).map(str.encode)
+        | st.sampled_from([126, 127, 1000, 40_000, MAX_MESSAGE, MAX_MESSAGE + 1]).map(bytes)
+        | st.tuples(st.integers(0, 65_535), st.binary(max_size=123)).map(
+            lambda close: struct.pack("!H", close[0]) + close[1]
+        )
+    )
+    count = len(payload)
+    length = (
+        bytes((0x80 | count,))
+        if count < 126
+        else struct.pack("!BH", 0xFE, count)
+        if count < 65_536
+        else struct.pack("!BQ", 0xFF, count)
+    )
+    odd = st.binary(min_size=1, max_size=9)
+    length = draw(st.one_of(*[st.just(length)] * 9, odd))
+    return bytes((first,)) + length + KEY + _masked(payload)
+
+
+def _masked(payload: bytes) -> bytes:
+    size = len(payload)
+    mask = (KEY * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
+
+
+streams = st.lists(frames(), max_size=8).map(b"".join)
+inputs = st.one_of(st.binary(max_size=80), streams, streams.flatmap(spoiled))
+fragments = st.integers(0, MAX_FRAGMENTS + 8).map(
+    lambda count: b"\x01\x80" + KEY + (b"\x00\x80" + KEY) * count
+)
+
+
+def read(connection: Connection, parts: list[bytes]) -> tuple[list[tuple[int, bytes]], int | None]:
+    """What came out, and the close code of the complaint if there was one."""
+    messages: list[tuple[int, bytes]] = []
+    for part in parts:
+        try:
+            for message in connection.receive(part):
+                messages.append(message)
+        except RemoteError as error:
+            assert held(connection) <= MOST
+            return messages, error.close_code
+        assert held(connection) <= MOST
+    return messages, None
+
+
+@fuzz(300)
+@given(data=inputs | fragments, cut=st.data())
+def test_any_bytes_are_messages_or_the_peer_s_fault_however_they_are_cut(
+    data: bytes, cut: st.DataObject
+) -> None:
+    messages, code = read(Connection(), [data])
+    assert code in (None, 1002, 1007, 1009)
+    assert read(Connection(), cut.draw(pieces(data))) == (messages, code)
+    for place, (opcode, payload) in enumerate(messages):
+        assert opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CLOSE, Opcode.PING, Opcode.PONG)
+        assert len(payload) <= (125 if opcode >= Opcode.CLOSE else MAX_MESSAGE)
+        if opcode == Opcode.TEXT:
+            payload.decode()
+        if opcode == Opcode.CLOSE:
+            status, _ = parse_close(payload)
+            assert 1000 <= status < 5000
+            assert place == len(messages) - 1
+            assert code is None
+
+
+@fuzz(150)
+@given(before=inputs, after=st.lists(inputs, max_size=3))
+def test_what_follows_a_complaint_is_read_or_complained_of_and_does_not_pile_up(
+    before: bytes, after: list[bytes]
+) -> None:
+    connection = Connection()
+    for data in [before, *after, *after]:
+        _, code = read(connection, [data])
+        assert code in (None, 1002, 1007, 1009)
+
+
+@fuzz(300)
+@given(before=st.one_of(st.just(b""), st.just(b""), inputs), data=inputs | frames())
+@example(before=b"", data=b"\x81\xfe\x00\x7e" + KEY + _masked(b"\x80" * 126))
+def test_the_short_way_takes_nothing_that_the_long_one_reads_otherwise(
+    before: bytes, data: bytes
+) -> None:
+    connection = Connection()
+    _, code = read(connection, [before])
+    text = connection.sole_text(data) if code is None else None
+    assert text is None or read(connection, [data]) == ([(Opcode.TEXT, text)], None)
