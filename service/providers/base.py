@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeGuard
 from urllib.parse import parse_qsl
 from xml.etree.ElementTree import Element, tostring
 
@@ -174,7 +174,7 @@ class Provider(ABC):
         call_id = hook.get(self.call_id_field)
         if call_id is None:
             raise RemoteError(f"{self.call_id_field} is missing.")
-        if not (0 < len(call_id) <= MAX_FIELD and call_id.isprintable()):
+        if not is_call_id(call_id):
             raise RemoteError(
                 f"{self.call_id_field} must be 1 to {MAX_FIELD} printable characters."
             )
@@ -247,6 +247,11 @@ class Provider(ABC):
         verb = Element(self.speak_verb)
         verb.text = text
         return verb
+
+
+def is_call_id(value: object) -> TypeGuard[str]:
+    """Whether a provider's id of a call can be stored and shown."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_FIELD and value.isprintable()
 
 
 def _redirect(url: str) -> Element:

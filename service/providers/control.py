@@ -151,7 +151,8 @@ class Control(ABC):
     def explained(self, code: str, words: str) -> str:
         """An error with its meaning, or with the provider's words where we know none."""
         meaning = self.troubles.get(code) or printable(words)
-        named = f"{self.title} error {code}" if code else f"{self.title} reports an error"
+        number = printable(code)
+        named = f"{self.title} error {number}" if number else f"{self.title} reports an error"
         return f"{named}: {meaning}" if meaning else f"{named}."
 
     def number(self, e164: str) -> str:

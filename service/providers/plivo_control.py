@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import quote
 
-from service.providers.base import Webhook
+from service.providers.base import Webhook, is_call_id
 from service.providers.control import Control, Order, Outcome, Secrets
 from service.providers.plivo import PROVIDER
 from service.rest import HttpRequest, HttpResponse, basic, document
@@ -72,7 +72,7 @@ class PlivoControl(Control):
         # For a call to one number this is what the webhooks say as CallUUID, as far as is known;
         # whatever they say takes its place.
         request_uuid = response.document.get("request_uuid")
-        return request_uuid if isinstance(request_uuid, str) and request_uuid else None
+        return request_uuid if is_call_id(request_uuid) else None
 
     def complaint(self, response: HttpResponse) -> str:
         error = response.document.get("error", "")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import quote
 
-from service.providers.base import Webhook
+from service.providers.base import Webhook, is_call_id
 from service.providers.control import Control, Order, Secrets
 from service.providers.telnyx import PROVIDER
 from service.rest import HttpRequest, HttpResponse, document, form
@@ -75,8 +75,8 @@ class TelnyxControl(Control):
         inner = response.document.get("data")
         for found in (response.document, inner if isinstance(inner, dict) else {}):
             for name in ("sid", "call_sid", "CallSid", "call_control_id"):
-                if isinstance(found.get(name), str) and found[name]:
-                    return str(found[name])
+                if is_call_id(call_id := found.get(name)):
+                    return call_id
         return None
 
     def complaint(self, response: HttpResponse) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import quote
 
-from service.providers.base import Webhook
+from service.providers.base import Webhook, is_call_id
 from service.providers.control import Control, Order, Secrets
 from service.providers.twilio import PROVIDER
 from service.rest import HttpRequest, HttpResponse, basic, form
@@ -69,7 +69,7 @@ class TwilioControl(Control):
 
     def placed(self, response: HttpResponse) -> str | None:
         sid = response.document.get("sid")
-        return sid if isinstance(sid, str) and sid else None
+        return sid if is_call_id(sid) else None
 
     def complaint(self, response: HttpResponse) -> str:
         code, message = (response.document.get(name) for name in ("code", "message"))
