@@ -21,6 +21,9 @@ from service.simulator.codec import RATE, Samples
 MAX_BYTES = 100_000_000
 """Resampling works on the whole sound at once: about nine minutes of a CD."""
 
+MAX_SECONDS = 600
+"""At a low rate few bytes are a long sound."""
+
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 _EDGE_SECONDS = 0.05
 _PASS_HERTZ = 3600.0
@@ -92,7 +95,8 @@ def _parse(data: bytes, name: str) -> Samples:
         raise Invalid(f"{name} is not a WAV file.")
     chunks: dict[bytes, bytes] = {}
     for kind, body in _chunks(data):
-        chunks.setdefault(kind, body)
+        if kind in (b"fmt ", b"data"):
+            chunks.setdefault(kind, body)
     header, body = chunks.get(b"fmt ", b""), chunks.get(b"data", b"")
     if len(header) < 16:
         raise Invalid(f"{name} is not a complete WAV file.")
@@ -104,6 +108,8 @@ def _parse(data: bytes, name: str) -> Samples:
     if not 1 <= channels <= 64 or not 1000 <= rate <= 384_000:
         raise Invalid(f"{name} has {channels} channels at {rate} Hz, which cannot be played.")
     whole = len(body) - len(body) % (channels * bits // 8)
+    if whole > MAX_SECONDS * rate * channels * bits // 8:
+        raise Invalid(f"{name} is longer than {MAX_SECONDS // 60} minutes.")
     mixed = _floats(body[:whole], bits).reshape(-1, channels).mean(axis=1)
     return _integers(32767 * _resampled(mixed, rate))
 
