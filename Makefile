@@ -25,9 +25,10 @@ bench: .venv/test
 	fi
 	@$(VENV)/python -m bench $(OPTIONS)
 
-# Every endpoint against /openapi.json, with as many examples for each as you have patience for.
+# Every parser, then every endpoint against /openapi.json, with as many examples for each as you
+# have patience for.
 fuzz: .venv/test
-	FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(VENV)/pytest -s tests/live/test_documented_api.py
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(VENV)/pytest -s tests/fuzz tests/live/test_documented_api.py
 
 # All that is installed, against the advisories that PyPI publishes. The tool is kept apart.
 audit: .venv/run

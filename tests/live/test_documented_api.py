@@ -12,13 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+from fuzzing import EXAMPLES
 from patchbays import patchbay
 from servers import ROOT
 
 from service import tokens
 from service.providers import load
-
-EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
 
 # The document cannot say everything: what metadata may weigh, or that a webhook has to name a call.
 EXCLUDED = "positive_data_acceptance"

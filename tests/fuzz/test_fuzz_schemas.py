@@ -1,0 +1,252 @@
+"""Whatever a request says, a schema loads what can be stored of it or refuses it in a sentence."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from clocks import FakeClock
+from flask import Flask
+from fuzzing import fuzz, json_values, like, spoiled, texts, wholes
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import Schema, ValidationError, fields, validate
+from switchboards import Desk
+
+from service import api, console
+from service.api.declared import declared
+from service.api.requests import body, query
+from service.api.schemas.addresses import Address
+from service.api.schemas.credentials import MAX_VALUES, Credentials, read
+from service.api.schemas.fields import MAX_METADATA, MAX_NUMBER, PhoneNumber, ProviderName
+from service.api.schemas.routing_rules import OlderRuleType
+from service.api.schemas.subscriptions import EventName
+from service.errors import Invalid
+from service.providers import load
+from service.providers.base import Provider
+from service.storage.database import Database
+
+PROVIDERS = load()
+
+# One is compared, one ignored and one hashed. As little is kept of raw fields, and credentials are
+# read once more, below.
+UNSTORED = ("api_key", "gateway_id", "ref")
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+app = Flask("fuzz", static_folder=None)
+app.config["PROVIDERS"] = tuple(PROVIDERS)
+api.register(app)
+console.register(app)
+
+BODIES, QUERIES = (
+    {
+        type(schema).__name__: schema
+        for view in app.view_functions.values()
+        if isinstance(schema := getattr(declared(view), place), Schema)
+    }
+    for place in ("body", "query")
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _desk(migrated_sqlite: Path) -> Iterator[None]:
+    """The app's switchboard: some fields ask it for a setting."""
+    database = Database(f"sqlite:///{migrated_sqlite}")
+    app.extensions["patchbay"] = Desk(database, FakeClock()).switchboard
+    yield
+    database.close()
+
+
+TEXTS = texts | st.sampled_from(
+    [
+        *("room-1", "a b", "twilio", "plivo", "enabled", "inbound", "outbound", "INBOUND", "cloud"),
+        *("+14155550100", "(415) 555-0100", "+91*", "*", "1234", "12345678901234567", "ALL"),
+        *("call-started", "call-*", "*", "1", "100", "1700000000000", "9" * 15, "1_0", " 1", "\n"),
+        *("https://example.com/hook", "https://user:pw@example.com", "http://[::1]/", "http://["),
+        *("https://example.com:99999/", "https://example.com\n/", "http://localhost", "ftp://a"),
+        *("http://[fe80::1%eth0]/", "http://169.254.169.254/", "https://xn--a.example", "http://é"),
+    ]
+)
+
+GOOD: dict[type, str] = {
+    Address: "https://example.com/hook",
+    EventName: "call-answered",
+    OlderRuleType: "INBOUND",
+    PhoneNumber: "+14155550100",
+    ProviderName: "twilio",
+}
+
+OBJECTS = st.one_of(
+    st.dictionaries(texts, json_values, max_size=3),
+    st.integers(1, 40).map(lambda depth: json.loads('{"a":' * depth + "1" + "}" * depth)),
+    st.sampled_from([MAX_METADATA - 20, MAX_METADATA]).map(lambda size: {"a": "x" * size}),
+    wholes.map(lambda number: {"n": [number]}),
+)
+
+
+def outline(field: fields.Field[Any]) -> st.SearchStrategy[Any]:
+    """What might be sent for a field."""
+    match field:
+        case fields.Nested():
+            return requests(field.schema)
+        case fields.List():
+            return st.just([good(field.inner)]) | st.lists(like(outline(field.inner)), max_size=3)
+        case fields.Enum():
+            return st.sampled_from([each.value for each in field.enum]) | TEXTS
+        case fields.Dict():
+            return OBJECTS
+        case fields.Boolean():
+            return st.booleans()
+        case fields.Integer():
+            return st.integers(-1, 130) | wholes
+    return st.one_of(*[st.just(good(field))] * 6, TEXTS)
+
+
+def good(field: fields.Field[Any]) -> Any:
+    """A value that the field takes."""
+    match field:
+        case fields.Nested():
+            return least(field.schema)
+        case fields.List():
+            return [good(field.inner)]
+        case fields.Enum():
+            return next(iter(field.enum)).value
+    choices = [each.choices for each in field.validators if isinstance(each, validate.OneOf)]
+    return next(iter(choices[0])) if choices else GOOD.get(type(field), "1234")
+
+
+def least(schema: Schema) -> dict[str, Any]:
+    """No more than what the schema requires."""
+    return {f.data_key or n: good(f) for n, f in schema.load_fields.items() if f.required}
+
+
+@st.composite
+def requests(draw: st.DrawFn, schema: Schema) -> Any:
+    """A request with what the schema requires and a few of its other members."""
+    known = {field.data_key or name: field for name, field in schema.load_fields.items()}
+    wanted = draw(st.sets(st.sampled_from(list(known)), max_size=4))
+    return draw(
+        like({n: outline(field) for n, field in known.items() if field.required or n in wanted})
+    )
+
+
+def judge(schema: Schema, loaded: dict[str, Any]) -> None:
+    """Whether what a schema has loaded fits into columns of text, numbers and JSON."""
+    for name, value in loaded.items():
+        field = schema.load_fields.get(name)
+        if isinstance(field, fields.Nested) and value is not None:
+            judge(field.schema, value)
+        elif not (name in UNSTORED or isinstance(field, Credentials) or type(field) is fields.Raw):
+            assert fits(value), name
+
+
+def fits(value: object, *, is_json: bool = False) -> bool:
+    """JSON escapes the one character that a text column refuses."""
+    if isinstance(value, str):
+        return SURROGATE.search(value) is None and (is_json or "\0" not in value)
+    if isinstance(value, dict):
+        return all(fits(each, is_json=True) for pair in value.items() for each in pair)
+    if isinstance(value, list | tuple):
+        return all(fits(each, is_json=is_json) for each in value)
+    return value is None or (isinstance(value, int | float) and abs(value) < MAX_NUMBER)
+
+
+def loaded_from(check: Callable[[Schema], Any], schema: Schema, **request: Any) -> Any:
+    """What the decorator hands on of a request; None where it refuses it, in a sentence."""
+    with app.test_request_context("/", **request):
+        try:
+            return check(schema)(lambda loaded: loaded)()
+        except (ValidationError, Invalid) as error:
+            response = app.make_response(app.handle_user_exception(error))
+            assert response.status_code == 400
+            assert json.loads(response.get_data())["message"].endswith(".")
+            return None
+
+
+@pytest.mark.parametrize("schema", BODIES.values(), ids=BODIES)
+def test_no_text_of_a_body_that_is_loaded_holds_a_nul(schema: Schema) -> None:
+    for name in schema.load_fields:
+        field = schema.load_fields[name]
+        sent = json.dumps({**least(schema), field.data_key or name: "a\0b"})
+        loaded = loaded_from(body, schema, method="POST", data=sent)
+        if loaded is not None:
+            judge(schema, loaded)
+
+
+@pytest.mark.parametrize("schema", QUERIES.values(), ids=QUERIES)
+def test_no_text_of_a_query_that_is_loaded_holds_a_nul(schema: Schema) -> None:
+    for name, field in schema.load_fields.items():
+        sent = urlencode({**least(schema), field.data_key or name: "a\0b"})
+        loaded = loaded_from(query, schema, query_string=sent)
+        if loaded is not None:
+            judge(schema, loaded)
+
+
+@pytest.mark.parametrize("schema", BODIES.values(), ids=BODIES)
+def test_a_body_is_loaded_storable_or_refused(schema: Schema) -> None:
+    seen = set()
+
+    documents = st.one_of(*[requests(schema)] * 4, json_values).map(lambda each: json.dumps(each))
+    raw = documents.map(str.encode)
+
+    @fuzz(80)
+    @given(st.one_of(*[raw] * 4, raw.flatmap(spoiled)))
+    def check(sent: bytes) -> None:
+        loaded = loaded_from(
+            body, schema, method="POST", data=sent, content_type="application/json"
+        )
+        seen.add(loaded is not None)
+        if loaded is not None:
+            judge(schema, loaded)
+
+    check()
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("schema", QUERIES.values(), ids=QUERIES)
+def test_a_query_is_loaded_storable_or_refused(schema: Schema) -> None:
+    known = [field.data_key or name for name, field in schema.load_fields.items()]
+    enums = [f for f in schema.load_fields.values() if isinstance(f, fields.Enum)]
+    values = TEXTS | st.sampled_from([e.value for f in enums for e in f.enum] or ["x"])
+    pairs = st.lists(st.tuples(st.sampled_from(known) | texts, values), max_size=4)
+    seen = set()
+
+    @fuzz(80)
+    @given(pairs.map(urlencode) | st.binary(max_size=40).map(lambda raw: raw.decode("latin-1")))
+    def check(sent: str) -> None:
+        loaded = loaded_from(query, schema, query_string=sent)
+        seen.add(loaded is not None)
+        if loaded is not None:
+            judge(schema, loaded)
+
+    check()
+    assert True in seen
+
+
+@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+def test_credentials_are_loaded_storable_or_refused(provider: Provider) -> None:
+    values = TEXTS | st.sampled_from(["AC" + "0" * 32, "MA" + "A" * 18, " secret\n"])
+    names = st.sampled_from([each.name for each in provider.credentials])
+
+    @fuzz(150)
+    @given(
+        st.dictionaries(names | texts, values | st.lists(values, max_size=3) | json_values)
+        | st.dictionaries(names, values)
+    )
+    def check(sent: dict[str, Any]) -> None:
+        try:
+            loaded = read(provider, sent)
+        except ValidationError:
+            return
+        for name, kept in loaded.items():
+            assert name in sent
+            assert kept is None or 1 <= len(kept) <= MAX_VALUES
+            assert fits(kept)
+
+    check()
