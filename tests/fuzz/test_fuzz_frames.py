@@ -71,7 +71,7 @@ def read(connection: Connection, parts: list[bytes]) -> tuple[list[tuple[int, by
     return messages, None
 
 
-@fuzz(300)
+@fuzz(150)
 @given(data=inputs | fragments, cut=st.data())
 def test_any_bytes_are_messages_or_the_peer_s_fault_however_they_are_cut(
     data: bytes, cut: st.DataObject
@@ -102,7 +102,7 @@ def test_what_follows_a_complaint_is_read_or_complained_of_and_does_not_pile_up(
         assert code in (None, 1002, 1007, 1009)
 
 
-@fuzz(300)
+@fuzz(150)
 @given(before=st.one_of(st.just(b""), st.just(b""), inputs), data=inputs | frames())
 @example(before=b"", data=b"\x81\xfe\x00\x7e" + KEY + _masked(b"\x80" * 126))
 def test_the_short_way_takes_nothing_that_the_long_one_reads_otherwise(

@@ -86,7 +86,7 @@ def is_fit(text: str, length: int) -> bool:
 
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 def test_a_voice_webhook_is_an_arrival_or_a_notice_or_names_no_call(provider: Provider) -> None:
-    @fuzz(300)
+    @fuzz(150)
     @given(hooks())
     def check(hook: Webhook) -> None:
         assert isinstance(provider.digits(hook), str)
@@ -113,7 +113,7 @@ def test_a_made_up_signature_is_a_bad_one(provider: Provider) -> None:
         each.name: SECRETS[each.name] for each in provider.credentials if each.name in SECRETS
     }
 
-    @fuzz(200)
+    @fuzz(150)
     @given(hooks(), st.integers(0, 2**41))
     def check(hook: Webhook, now: int) -> None:
         provider.verify(hook, {}, now)
@@ -129,7 +129,7 @@ def test_a_made_up_signature_is_a_bad_one(provider: Provider) -> None:
 def test_a_callback_is_news_or_names_no_call(control: Control) -> None:
     name = control.provider.call_id_field
 
-    @fuzz(300)
+    @fuzz(150)
     @given(hooks())
     @example(Webhook(((name, "1"), ("ErrorCode", "\0"))))
     @example(Webhook(((name, "1"), ("ErrorCode", "7" * 5000))))
