@@ -76,8 +76,12 @@ def pieces(draw: st.DrawFn, data: bytes) -> list[bytes]:
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
+PART = 50
+"""Bytes that Python spends on a value, however little is in it."""
+
+
 def held(thing: object) -> int:
-    """How many characters and bytes an object keeps, itself and in what it is made of."""
+    """About how many bytes an object keeps, itself and in what it is made of."""
     if isinstance(thing, str | bytes | bytearray):
         return len(thing)
     if isinstance(thing, re.Pattern):
@@ -85,7 +89,7 @@ def held(thing: object) -> int:
     if isinstance(thing, dict):
         return sum(held(name) + held(value) for name, value in thing.items())
     if isinstance(thing, list | tuple | set | frozenset):
-        return sum(1 + held(each) for each in thing)
+        return sum(PART + held(each) for each in thing)
     if not type(thing).__module__.startswith("service."):
         return 0
     slots = [name for each in type(thing).__mro__ for name in getattr(each, "__slots__", ())]

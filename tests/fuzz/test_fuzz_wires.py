@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fuzzing import fuzz, held, json_values, like, spoiled, texts, wholes
+from fuzzing import PART, fuzz, held, json_values, like, spoiled, texts, wholes
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -143,8 +143,10 @@ GOOD_STARTS: dict[str, Outline] = {
     "websocket": {"event": "start"},
 }
 
-MOST = 16 * MAX_AROUND
-"""Bytes of a pattern, in which little stands for a value, and each other byte may be escaped."""
+MOST = 16 * MAX_AROUND + 50 * PART
+"""Bytes of a pattern, in which little stands for a value and other bytes may be escaped, and what
+a wire has to have beside it.
+"""
 
 
 def written(document: object, spaces: tuple[str, str] = (",", ":")) -> bytes:
