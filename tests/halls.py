@@ -42,6 +42,10 @@ class Party:
         self._chunk += 1
         self.say(self.caller.media(g711.encode(samples, self.caller.inbound), self._chunk))
 
+    def skip(self) -> None:
+        """Lose what would have been spoken next."""
+        self._chunk += 1
+
     def leave(self, reason: EndReason | None = None, detail: str = "gone") -> None:
         self._hall.exchange.close(self.leg, reason, detail)
 

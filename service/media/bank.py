@@ -163,6 +163,10 @@ class Bank:
             self._margin[ending] = np.inf
         return ordinary, self._ring[rows, head]
 
+    def gauge(self, rows: Rows) -> tuple[Flags, Times, Times]:
+        """Which rows are kept, and of those the jitter in seconds and the frames that wait."""
+        return self._kept[rows], self._jitter[rows], self._count[rows].astype(np.float64)
+
     def _new_row(self) -> int:
         if not self._free:
             self._grow()

@@ -7,14 +7,16 @@ does fifty times a second it does for all legs at once; for each leg alone it on
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from service.media.bank import Bank
 from service.media.g711 import Samples
+from service.media.gauges import Gauge, gauges
 from service.media.jitter import QUIET, JitterBuffer
 from service.media.leg import Leg
+from service.media.levels import Levels
 from service.media.mixer import Seating
 from service.media.sheet import sheets
 from service.media.voices import Voices
@@ -34,6 +36,7 @@ class Bridge:
         ordered = sorted(rooms, key=len)
         self._legs = [leg for legs in ordered for leg in legs]
         self._seating = Seating([len(legs) for legs in ordered])
+        self._bank = bank
         self._heard = np.zeros((len(self._legs), FRAME_SAMPLES), np.int16)
         places: defaultdict[Encoding, list[tuple[int, Leg, JitterBuffer]]] = defaultdict(list)
         for row, leg in enumerate(self._legs):
@@ -46,6 +49,8 @@ class Bridge:
         self._crowd = sum(len(legs) for legs in ordered if len(legs) < 3)
         self._rows = {leg: row for row, leg in enumerate(self._legs)}
         self._audible = np.full(len(self._legs), -np.inf)
+        meters = [leg.meter for leg in self._legs if leg.meter is not None]
+        self._levels: Levels = Levels(meters, None if before is None else before._levels)
         if before is not None:
             self._audible[:] = [before.audible_at(leg) for leg in self._legs]
 
@@ -59,11 +64,16 @@ class Bridge:
             audible = self._heard[self._crowd :].max(axis=1) >= QUIET
             self._audible[self._crowd :][audible] = at
         mixed, clipped = self._seating.mix(self._heard)
+        self._levels.measure(self._heard, mixed)
         for row in clipped:
             self._legs[row].count_clipped()
         for sheet in self._sheets:
             sheet.play(mixed)
         return self._first_heard(mixed) if self._unheard else []
+
+    def gauges(self) -> Mapping[str, Gauge]:
+        """What can be read off each leg now, by call id."""
+        return gauges(self._legs, self._levels, self._bank)
 
     def audible_at(self, leg: Leg) -> float:
         """The last tick at which a leg was audible to the others in a room of three or more."""

@@ -13,12 +13,26 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from service.loudness import Loudness
 from service.media.leg import LegSpec
-from service.media.loop import CLOSE_SECONDS, Loop
+from service.media.loop import Loop
+from service.media.patience import CLOSE_SECONDS
 from service.media.reports import Report
-from service.media.requests import Adopt, Ask, HangUp, Move, Request, Stop
+from service.media.requests import (
+    Adopt,
+    Announce,
+    Ask,
+    AskLoudness,
+    HangUp,
+    Move,
+    Request,
+    Stop,
+    Watch,
+)
 from service.model import EndReason, Participant
 from service.times import Clock
+
+SILENT = "The media engine does not answer."
 
 
 class Engine:
@@ -60,7 +74,24 @@ class Engine:
         try:
             return ask.reply.get(timeout=seconds)
         except queue.Empty:
-            raise TimeoutError("The media engine does not answer.") from None
+            raise TimeoutError(SILENT) from None
+
+    def loudness(self, call_id: str, seconds: float = 1.0) -> Loudness | None:
+        """How loud a call has been on the leg that it is on. Raises ``TimeoutError``."""
+        ask = AskLoudness(call_id)
+        self._submit(ask)
+        try:
+            return ask.reply.get(timeout=seconds)
+        except queue.Empty:
+            raise TimeoutError(SILENT) from None
+
+    def watch(self, sock: socket.socket) -> None:
+        """Take over a socket whose handshake is done, and tell it how all calls are doing."""
+        self._submit(Watch(sock))
+
+    def announce(self) -> None:
+        """Tell those who watch that what is stored of calls has changed."""
+        self._submit(Announce())
 
     def stop(self) -> None:
         """Hand every call back to its provider and end the thread; it may be started again."""

@@ -7,13 +7,15 @@ rest through a callable. Monotonic times (``at``) are arguments; wall time comes
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from service import tokens
 from service.errors import RemoteError
+from service.loudness import Loudness
 from service.media.bank import Bank
 from service.media.bridge import Bridge
+from service.media.gauges import Gauge
 from service.media.leg import Leg, LegSpec, Line
 from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
 from service.media.room import Room
@@ -117,16 +119,30 @@ class Exchange:
         if leg.buffer is not None:
             self.bank.forget(leg.buffer)
         logger.info("call %s, leg %s: closed: %s", *_names(leg), detail)
-        self._report(LegClosed(*_names(leg), reason, detail, leg.stats(), self._clock.now()))
+        loudness = leg.meter.loudness() if leg.meter else None
+        at = self._clock.now()
+        self._report(LegClosed(*_names(leg), reason, detail, leg.stats(), at, loudness))
 
     def tick(self, at: float) -> None:
         """Mix one frame of every room and send each leg what it is to hear."""
+        for leg in self._arranged().tick(at):
+            self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
+
+    def gauges(self) -> Mapping[str, Gauge]:
+        """What can be read off each call now, as of the last tick."""
+        return self._arranged().gauges()
+
+    def loudness(self, call_id: str) -> Loudness | None:
+        """How loud a call has been on the leg that it is on."""
+        leg = self._legs.get(call_id)
+        return leg.meter.loudness() if leg is not None and leg.meter is not None else None
+
+    def _arranged(self) -> Bridge:
         if not self._is_arranged:
             rooms = (room.legs for room in self._rooms.values())
             self._bridge = Bridge(rooms, self.bank, self._bridge)
             self._is_arranged = True
-        for leg in self._bridge.tick(at):
-            self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
+        return self._bridge
 
     def _leave(self, leg: Leg) -> None:
         room = self._rooms[leg.spec.room_id]
@@ -198,7 +214,7 @@ class Exchange:
             self._step(leg, LadderEvent.FIRST_AUDIO_IN)
 
     def _start(self, leg: Leg, started: Started) -> None:
-        leg.start(started)
+        leg.start(started, self._clock.now())
         spec = leg.spec
         self._vacate(spec.room_id)
         old = self._legs.get(spec.call_id)

@@ -12,7 +12,9 @@ from typing import Any, Protocol
 
 from service.errors import RemoteError
 from service.media.jitter import JitterBuffer
+from service.media.levels import Meter
 from service.model import EndReason, Participant
+from service.times import Millis
 from service.wire import Command, Encoding, Flush, MeetingLeft, Started, Wire
 
 MAX_TOPICS = 64
@@ -76,7 +78,7 @@ class LegSpec:
 
 
 class Leg:
-    """The state of one leg. ``buffer`` exists from the peer's start message on."""
+    """The state of one leg. ``buffer`` and ``meter`` exist from the peer's start message on."""
 
     __slots__ = (
         "_clipped",
@@ -90,6 +92,7 @@ class Leg:
         "kind",
         "left",
         "line",
+        "meter",
         "outbound",
         "spec",
         "spoke",
@@ -104,6 +107,7 @@ class Leg:
         self.wire = spec.wire
         self.inbound = self.outbound = Encoding.MULAW
         self.buffer: JitterBuffer | None = None
+        self.meter: Meter | None = None
         self.kind = 0
         """The kind of the wire's ordinary audio messages, once one of them was heard."""
         self.frame_size = 0
@@ -122,7 +126,7 @@ class Leg:
         self._unknown = 0
         self._faults = 0
 
-    def start(self, started: Started) -> None:
+    def start(self, started: Started, at: Millis) -> None:
         """Raises ``RemoteError`` where the stream belongs to another call than the reference."""
         expected = self.spec.provider_call_id
         same_call = expected is None or started.call_id == expected
@@ -131,6 +135,7 @@ class Leg:
             raise RemoteError("The stream belongs to another call.", close_code=1008)
         self.inbound, self.outbound = started.inbound, started.outbound
         self.buffer = JitterBuffer(started.inbound, paced=self.wire.paces_itself)
+        self.meter = Meter(self.spec.leg_id, at)
 
     def around(self, length: int) -> tuple[bytes, bytes]:
         """What stands on the line around ``length`` bytes of base64; only after the start."""

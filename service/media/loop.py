@@ -16,10 +16,22 @@ from service.media.clock import TickClock
 from service.media.exchange import Exchange
 from service.media.intake import Intake
 from service.media.leg import Leg
+from service.media.patience import CLOSE_SECONDS, PING_SECONDS, look_after
 from service.media.peer import READ_BYTES, Peer
 from service.media.readiness import READ, WRITE, Readiness, readiness
 from service.media.reports import LegClosed, Report
-from service.media.requests import Adopt, Ask, HangUp, Move, Request, Stop
+from service.media.requests import (
+    Adopt,
+    Announce,
+    Ask,
+    AskLoudness,
+    HangUp,
+    Move,
+    Request,
+    Stop,
+    Watch,
+)
+from service.media.watchers import TURN_SECONDS, Watchers
 from service.model import EndReason
 from service.times import Clock
 
@@ -31,18 +43,6 @@ many calls at once costs less than waking up for each."""
 
 START_SECONDS = 10.0
 """How long an adopted socket may take to send its start message."""
-
-STALL_SECONDS = 5.0
-"""How long a peer may take nothing of what is queued for it."""
-
-SILENT_SECONDS = 60.0
-"""How long a peer may send nothing at all, not even a pong."""
-
-PING_SECONDS = 20.0
-"""Below the 25 s at which proxies begin to think a connection idle."""
-
-CLOSE_SECONDS = 2.0
-"""How long a close handshake may take."""
 
 GOING_AWAY = frozenset({1000, 1001, 1005})
 """Close codes with which a peer says that it is done, and not that something broke."""
@@ -67,6 +67,7 @@ class Loop:
         self._seats: dict[int, tuple[Peer, Leg]] = {}  # by descriptor
         self._unread: set[int] = set()  # descriptors that may have more to read
         self._attention: set[Peer] = set()
+        self._watchers = Watchers(clock)
         self._ticks = TickClock(clock.monotonic())
         self._next_check = self._next_ping = 0.0
         self._stopping: float | None = None
@@ -77,7 +78,8 @@ class Loop:
 
     def run(self) -> None:
         while self._stopping is None or (
-            self._legs and self._clock.monotonic() < self._stopping + CLOSE_SECONDS
+            (self._legs or self._watchers)
+            and self._clock.monotonic() < self._stopping + CLOSE_SECONDS
         ):
             try:
                 self.turn()
@@ -87,6 +89,7 @@ class Loop:
                 self._start_over()
         for peer in list(self._legs):
             self._forget(peer)
+        self._watchers.close()
 
     def close(self) -> None:
         """Give the descriptor back, after the thread has ended."""
@@ -104,6 +107,7 @@ class Loop:
         elif self._ticks.due(self._clock.monotonic()):
             self._take()
             self._exchange.tick(self._clock.monotonic())
+        self._watchers.turn(at, self._exchange.gauges)
         if at >= self._next_check:
             self._next_check = at + 1.0
             self._check(at)
@@ -153,7 +157,7 @@ class Loop:
 
     def _patience(self) -> float | None:
         if not self._legs:
-            return None
+            return TURN_SECONDS if self._watchers else None
         if not len(self._exchange):
             return READ_SECONDS
         return min(READ_SECONDS, self._ticks.wait(self._clock.monotonic()))
@@ -181,7 +185,14 @@ class Loop:
                 self._move(request)
             case Ask():
                 self._reply(request)
+            case AskLoudness():
+                request.reply.put(self._exchange.loudness(request.call_id))
+            case Watch():
+                self._watchers.admit(request.sock)
+            case Announce():
+                self._watchers.announce()
             case Stop():
+                self._watchers.hand_over()
                 self._stopping = self._clock.monotonic()
                 for peer in self._legs:
                     peer.hang_up(1012, "Service restart", None)
@@ -261,17 +272,9 @@ class Loop:
         if ping:
             self._next_ping = at + PING_SECONDS
         for peer, leg in self._legs.items():
-            if peer.closing is not None:
-                if at > peer.closing + CLOSE_SECONDS:
-                    peer.abort(peer.detail)
-            elif leg.buffer is None and at > peer.opened + START_SECONDS:
+            if leg.buffer is None and at > peer.opened + START_SECONDS:
                 peer.hang_up(1008, "No start message came.", None)
-            elif peer.blocked is not None and at > peer.blocked + STALL_SECONDS:
-                peer.abort("the peer has stopped reading")
-            elif at > peer.last_read + SILENT_SECONDS:
-                peer.abort("the peer has gone silent")
-            elif ping:
-                peer.ping()
+            look_after(peer, at, ping=ping)
 
     def _start_over(self) -> None:
         """Forget a state that cannot be trusted any more, starting with the exchange."""

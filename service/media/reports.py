@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from service.loudness import Loudness
 from service.model import EndReason, LadderEvent
 from service.times import Millis
 
@@ -44,7 +45,10 @@ class LegStep:
 
 @dataclass(frozen=True, slots=True)
 class LegClosed:
-    """The leg is gone. ``reason`` is ``None`` where its socket was lost and the call may go on."""
+    """The leg is gone. ``reason`` is ``None`` where its socket was lost and the call may go on.
+
+    A leg that has not started has no ``loudness``.
+    """
 
     call_id: str
     leg_id: str
@@ -52,6 +56,7 @@ class LegClosed:
     detail: str
     stats: Mapping[str, Any]
     at: Millis
+    loudness: Loudness | None = None
 
 
 Report: TypeAlias = LegStarted | LegMoved | LegStep | LegClosed

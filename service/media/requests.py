@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from service.loudness import Loudness
 from service.media.leg import LegSpec
 from service.model import EndReason, Participant
 
@@ -52,8 +53,28 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class AskLoudness:
+    """How loud this call has been on the leg that it is on; ``None`` where it is on none."""
+
+    call_id: str
+    reply: queue.SimpleQueue[Loudness | None] = field(default_factory=queue.SimpleQueue)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Tell whoever is behind this socket how all calls are doing, until it goes away."""
+
+    sock: socket.socket
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell the watchers that what is stored of calls has changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Close every socket with 1012, "service restart", and end the thread."""
 
 
-Request: TypeAlias = Adopt | HangUp | Move | Ask | Stop
+Request: TypeAlias = Adopt | HangUp | Move | Ask | AskLoudness | Watch | Announce | Stop

@@ -17,13 +17,12 @@ from websockets.frames import Opcode
 
 from service.media.clock import CATCH_UP
 from service.media.engine import Engine
-from service.media.loop import (
+from service.media.loop import START_SECONDS, Loop
+from service.media.patience import (
     CLOSE_SECONDS,
     PING_SECONDS,
     SILENT_SECONDS,
     STALL_SECONDS,
-    START_SECONDS,
-    Loop,
 )
 from service.media.reports import LegClosed, LegStarted, LegStep, Report
 from service.media.requests import Adopt, Ask, HangUp, Stop

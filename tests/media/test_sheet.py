@@ -62,7 +62,7 @@ def test_each_leg_is_sent_what_its_wire_says(clock: FakeClock) -> None:
         leg = exchange.open(caller.spec, line)
         [started] = leg.wire.receive(caller.start)
         assert isinstance(started, Started)
-        leg.start(started)
+        leg.start(started, 0)
         legs.append(leg)
     arranged = sheets(legs)
     rng = np.random.default_rng(4)
