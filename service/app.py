@@ -18,6 +18,7 @@ from service.drain import drain
 from service.errors import ServiceError
 from service.events.delivery import Courier
 from service.events.signing import Signer
+from service.herald import Herald
 from service.invitations import Invitations
 from service.ledger import Ledger
 from service.limits import Failures
@@ -27,6 +28,7 @@ from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Bell, Database
+from service.storage.in_progress import CallsInProgress
 from service.storage.outbox import Outbox
 from service.storage.sign_in_links import SignInLinks
 from service.storage.signing_keys import SigningKeys
@@ -47,6 +49,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     switchboard = Switchboard(settings, clock, database, providers, engine)
     reception = Reception(switchboard, providers)
     ledger = Ledger(switchboard, engine.reports)
+    herald = Herald(engine, database.bells[Bell.CALLS])
     signing_keys = SigningKeys(database, clock, settings.api_secret, settings.webhook_private_key)
     signer = Signer(signing_keys, clock)
     outbox = Outbox(database)
@@ -73,16 +76,19 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         subscriptions=Subscriptions(database),
         failures=Failures(clock),
         sign_in_links=SignInLinks(database),
+        calls_in_progress=CallsInProgress(database),
     )
 
     def begin() -> None:
         if request.environ.get("wsgi.multiprocess"):
             raise ServiceError("Patchbay keeps its rooms in one process: run one worker.")
         ledger.start()
+        herald.start()
         dispatcher.start()
         courier.start()
 
     def finish() -> None:
+        herald.stop()
         engine.stop()
         ledger.stop()
         dispatcher.stop()

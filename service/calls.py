@@ -30,6 +30,7 @@ from service.storage.calls import Calls, Used
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.storage.dispatches import Dispatches
+from service.storage.loudness import LoudnessRecords
 from service.storage.pins import Pins
 from service.storage.rooms import Rooms
 from service.storage.rules import Rules
@@ -61,6 +62,7 @@ class Switchboard:
         self.agents = Agents(database)
         self.calls = Calls(database)
         self.dispatches = Dispatches(database)
+        self.loudness = LoudnessRecords(database)
         self.steering = Steering(database)
         self.pins = Pins(database)
         self.rooms = Rooms(database)
@@ -172,9 +174,8 @@ class Switchboard:
         """End a call in storage first, so that the provider's next question finds it ended."""
         status = endings.status(call, reason)
         ended = self.calls.end(call.id, status, reason, self.clock.now(), detail=detail)
-        if ended is None:
-            return
-        self._after(self._part_with, ended, reason)
+        if ended is not None:
+            self._after(self._part_with, ended, reason)
 
     def move(self, call: Call) -> None:
         """Take the call's socket, where it has one, to the room that storage says."""
@@ -210,10 +211,8 @@ class Switchboard:
                     return
                 self._after(self.waiters.wake, call_id)
                 self._recheck(call)
-            case LegMoved(call_id, leg_id, room_id, participant_id, session_id, at):
-                call = self.steering.arrived(
-                    call_id, leg_id, room_id, participant_id, session_id, at
-                )
+            case LegMoved(call_id, leg_id, room_id, who, session_id, at):
+                call = self.steering.arrived(call_id, leg_id, room_id, who, session_id, at)
                 if call is not None:
                     self._recheck(call)
             case LegStep(call_id, leg_id, event, at):
@@ -224,8 +223,7 @@ class Switchboard:
     def take_over(self) -> None:
         """Bring the database up to date, and its calls: none of them has a socket any more."""
         self._database.migrate()
-        orphans = self.calls.orphaned(self.clock.now())
-        if orphans:
+        if orphans := self.calls.orphaned(self.clock.now()):
             logger.warning("%d calls have lost their sockets to a restart", orphans)
 
     def sweep(self) -> None:
@@ -284,17 +282,18 @@ class Switchboard:
             )
         else:
             reason = report.reason or EndReason.CONNECTION_LOST
-            changed = bool(
-                self.calls.end(
-                    report.call_id,
-                    endings.status(call, reason),
-                    reason,
-                    report.at,
-                    leg_id=report.leg_id,
-                    detail=report.detail,
-                    stats=report.stats,
-                )
+            ended = self.calls.end(
+                report.call_id,
+                endings.status(call, reason),
+                reason,
+                report.at,
+                leg_id=report.leg_id,
+                detail=report.detail,
+                stats=report.stats,
             )
+            changed = ended is not None
             self._after(self._over, report.call_id)
         if not changed:
             self.calls.save_stats(report.call_id, report.leg_id, report.stats)
+        if report.loudness is not None:
+            self.loudness.add(report.call_id, report.loudness)

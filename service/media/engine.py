@@ -90,8 +90,10 @@ class Engine:
         self._submit(Watch(sock))
 
     def announce(self) -> None:
-        """Tell those who watch that what is stored of calls has changed."""
-        self._submit(Announce())
+        """Tell those who watch, if anybody does, that what is stored of calls has changed."""
+        with self._lock:
+            if self._loop is not None:
+                self._loop.submit(Announce())
 
     def stop(self) -> None:
         """Hand every call back to its provider and end the thread; it may be started again."""

@@ -30,7 +30,11 @@ WEBHOOK = select(rooms.c.webhook).where(rooms.c.id == bindparam("room"))
 def announce_call(
     connection: Connection, before: CallStatus | None, call: Call, new: Sequence[Step]
 ) -> None:
-    """Tell the subscriptions what the new steps of a call mean; ``before`` as in ``happenings``."""
+    """Tell the subscriptions what the new steps of a call mean; ``before`` as in ``happenings``.
+
+    Whoever waits for calls to change at all is told in any case.
+    """
+    ring(connection, Bell.CALLS)
     told = happenings(before, call, new)
     if not told:
         return

@@ -70,6 +70,7 @@ class Bell(StrEnum):
 
     OUTBOX = "outbox"
     DISPATCHES = "dispatches"
+    CALLS = "calls"
 
 
 def ring(connection: Connection, bell: Bell) -> None:

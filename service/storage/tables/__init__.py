@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from service.storage.tables.agents import agents, dispatches
 from service.storage.tables.base import metadata
-from service.storage.tables.calls import calls, connectors, refs, steps
+from service.storage.tables.calls import calls, connectors, loudness, refs, steps
 from service.storage.tables.console import sign_in_links
 from service.storage.tables.events import FINISHED, PENDING, deliveries, signing_keys, subscriptions
 from service.storage.tables.rooms import rooms, sessions, stays
@@ -23,6 +23,7 @@ __all__ = [
     "connectors",
     "deliveries",
     "dispatches",
+    "loudness",
     "metadata",
     "refs",
     "rooms",

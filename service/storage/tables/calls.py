@@ -1,4 +1,4 @@
-"""Connectors, their calls, and what each call climbs and was let in by."""
+"""Connectors, their calls, what each call climbs and was let in by, and how loud it was."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Integer,
+    LargeBinary,
     String,
     Table,
     UniqueConstraint,
@@ -96,4 +97,15 @@ steps = Table(
     Column("at", BigInteger, nullable=False),
     Column("status", String, nullable=False),
     Column("detail", String),
+)
+
+# Of each leg that has started and is gone: a code for each second.
+loudness = Table(
+    "loudness",
+    metadata,
+    Column("leg_id", String, primary_key=True),
+    Column("call_id", ForeignKey(calls.c.id), nullable=False, index=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("said", LargeBinary, nullable=False),
+    Column("heard", LargeBinary, nullable=False),
 )
