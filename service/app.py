@@ -9,7 +9,7 @@ from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import api, cli, console, logs
-from service.api.sockets import SOCK_SERVER_OPTIONS
+from service.api.handshake import SOCK_SERVER_OPTIONS
 from service.callbacks import Callbacks
 from service.calls import Switchboard
 from service.control import Control

@@ -19,6 +19,7 @@ from service.dispatcher import Dispatcher
 from service.events.signing import Signer
 from service.invitations import Invitations
 from service.limits import Failures
+from service.loudness import Loudness
 from service.media.engine import Engine
 from service.model import EndReason, Participant
 from service.outgoing import Outgoing
@@ -26,6 +27,7 @@ from service.providers import load
 from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.in_progress import CallsInProgress
 from service.storage.outbox import Outbox
 from service.storage.sign_in_links import SignInLinks
 from service.storage.signing_keys import SigningKeys
@@ -42,6 +44,7 @@ class ScriptedEngine(Engine):
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
         self.live: dict[str, Mapping[str, Any]] = {}
+        self.loud: dict[str, Loudness] = {}
         self.answers = True
         self.hung_up: list[tuple[str, EndReason]] = []
         self.moved: list[tuple[str, str, str]] = []
@@ -53,6 +56,11 @@ class ScriptedEngine(Engine):
         if not self.answers:
             raise TimeoutError
         return {call_id: self.live[call_id] for call_id in call_ids if call_id in self.live}
+
+    def loudness(self, call_id: str, seconds: float = 1.0) -> Loudness | None:
+        if not self.answers:
+            raise TimeoutError
+        return self.loud.get(call_id)
 
     def hang_up(
         self, call_id: str, reason: EndReason, text: str, *, leg_id: str | None = None
@@ -101,6 +109,7 @@ def build(
         subscriptions=Subscriptions(database),
         failures=Failures(clock),
         sign_in_links=SignInLinks(database),
+        calls_in_progress=CallsInProgress(database),
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.
     app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from clocks import FakeClock
@@ -15,6 +16,7 @@ from statements import said
 from switchboards import Desk, a_desk, events, ref_of
 
 from service.ledger import BATCH, Ledger
+from service.loudness import Loudness
 from service.media.leg import LegSpec
 from service.media.reports import LegClosed, LegStarted, LegStep, Report
 from service.model import CallStatus, EndReason, LadderEvent
@@ -122,6 +124,16 @@ def test_starting_takes_over_calls_and_sweeps_deadlines(desk: Desk) -> None:
     later.start()
     later.stop()
     assert desk.call(connector).end_reason is EndReason.CONNECTION_LOST
+
+
+def test_how_loud_a_leg_was_is_written_with_its_close(desk: Desk, specs: list[LegSpec]) -> None:
+    spec, other, _ = specs
+    loudness = Loudness(spec.leg_id, 2_000, b"\xf0", b"\x00")
+    ledger = ledger_of(desk, started(spec), replace(closed(spec), loudness=loudness), closed(other))
+    ledger.start()
+    ledger.stop()
+    assert desk.switchboard.loudness.of(spec.call_id) == [loudness]
+    assert desk.switchboard.loudness.of(other.call_id) == []
 
 
 def test_a_second_start_starts_nothing(desk: Desk) -> None:

@@ -10,12 +10,15 @@ from __future__ import annotations
 from flask import Flask
 
 from service.api.auth import require_account, require_nothing
-from service.console import calls, pages, session
+from service.console import calls, live, loudness, pages, session
 
 GUARDED = (
     (pages.pages, require_nothing),
     (session.session, require_nothing),
     (calls.calls, require_account),
+    (loudness.loudness, require_account),
+    (live.calls, require_account),
+    (live.watching, live.require_watcher),
 )
 
 for _blueprint, _guard in GUARDED:
@@ -25,7 +28,8 @@ for _blueprint, _guard in GUARDED:
 def register(app: Flask) -> None:
     """Register the room with ``app``, after ``api``.
 
-    Expects ``app.extensions["sign_in_links"]`` beside what ``api`` does.
+    Expects ``app.extensions["sign_in_links"]`` and ``["calls_in_progress"]`` beside what ``api``
+    does.
     """
     for blueprint, _ in GUARDED:
         app.register_blueprint(blueprint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from service.model import LIVE, CallStatus, Direction
 from service.storage.call_queries import count_live
@@ -32,7 +32,7 @@ NEWEST = (
     )
     .where(calls.c.status.in_(LIVE))
     .order_by(calls.c.seq.desc())
-    .limit(MOST)
+    .limit(bindparam("most"))
 )
 
 
@@ -57,11 +57,11 @@ class CallsInProgress:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def newest(self) -> tuple[Sequence[CallInProgress], int]:
-        """Up to ``MOST`` of them, newest first, and how many there are."""
+    def newest(self, most: int = MOST) -> tuple[Sequence[CallInProgress], int]:
+        """Up to ``most`` of them, newest first, and how many there are."""
         with self._database.read() as connection:
-            rows = connection.execute(NEWEST).mappings().all()
-            total = len(rows) if len(rows) < MOST else count_live(connection)
+            rows = connection.execute(NEWEST, {"most": most}).mappings().all()
+            total = len(rows) if len(rows) < most else count_live(connection)
         return [
             CallInProgress(
                 **{

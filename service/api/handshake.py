@@ -1,0 +1,77 @@
+"""From a request to a bare WebSocket: what the handshake must be, and the socket out of it.
+
+flask-sock does the routing and the handshake. It would then keep a thread in the socket for as
+long as that lives; instead the engine gets a duplicate of the descriptor, the server is left with a
+dead one under its own number, and the request thread is free.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import socket
+from collections.abc import Callable
+
+from flask import request
+from simple_websocket import Server
+
+from service.errors import Invalid, ServiceError
+
+
+class NoReader:
+    """In the place of the thread in which simple-websocket would read the socket."""
+
+    name = ""
+
+    def __init__(self, target: Callable[[], None]) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+
+SOCK_SERVER_OPTIONS = {"thread_class": NoReader}
+
+
+def require_handshake() -> None:
+    """A WebSocket handshake, on a socket that can be handed over. Raises ``Invalid``."""
+    try:
+        key = binascii.a2b_base64(request.headers.get("Sec-WebSocket-Key", ""), strict_mode=True)
+    except ValueError:
+        key = b""
+    upgrades = {part.strip().lower() for part in request.headers.get("Connection", "").split(",")}
+    if len(key) != 16 or "upgrade" not in upgrades:
+        raise Invalid("This is not a WebSocket handshake (RFC 6455, section 4.2.1).")
+    if request.headers.get("Sec-WebSocket-Version") != "13":
+        raise Invalid("Sec-WebSocket-Version must be 13.")
+    _require_plain_socket()
+    # simple-websocket accepts compression whenever it is offered; it costs audio far more than it
+    # saves.
+    request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+
+
+def _require_plain_socket() -> None:
+    environ = request.environ
+    held = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    if type(held).__module__ != socket.socket.__module__ or not isinstance(held, socket.socket):
+        raise ServiceError(
+            "This server cannot hand its sockets over: run gunicorn with the gthread or the sync "
+            "worker, or `flask run`."
+        )
+
+
+def detach(ws: Server) -> socket.socket:
+    """The connection, under a descriptor of its own.
+
+    The server closes what it holds when the request is over, and gunicorn shuts it down first,
+    which would end the connection for every duplicate too. So its descriptor is made to point at
+    one end of a pair of sockets that is closed at the other end.
+    """
+    own: socket.socket = ws.sock.dup()
+    dead, other = socket.socketpair()
+    os.dup2(dead.fileno(), ws.sock.fileno())
+    dead.close()
+    other.close()
+    # Keeps simple-websocket from sending a close frame on the way out.
+    ws.connected = False
+    return own

@@ -1,0 +1,74 @@
+"""What the live page asks: the calls in progress, and a socket on which it is told how they do.
+
+A browser sends its cookie with a WebSocket to whatever page asks for one. So the socket is only for
+pages of this host, which a browser names in ``Origin``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, current_app, request
+from flask_sock import Sock
+from simple_websocket import Server
+
+from service.api.answers import respond
+from service.api.auth import require_account
+from service.api.handshake import detach, require_handshake
+from service.api.requests import switchboard
+from service.errors import Busy, Forbidden
+from service.handover import RESTARTING
+from service.media.engine import Engine
+from service.storage.in_progress import CallInProgress, CallsInProgress
+
+calls = Blueprint("console_live_calls", __name__, url_prefix="/console/api/live/calls")
+watching = Blueprint("console_live", __name__)
+sock = Sock()
+
+
+@calls.get("")
+def index() -> Response:
+    """The newest calls in progress, custom WebSockets included; ``total`` counts all of them."""
+    stored = cast("CallsInProgress", current_app.extensions["calls_in_progress"])
+    found, total = stored.newest()
+    return respond({"data": [_described(each) for each in found], "total": total}, 200)
+
+
+def require_watcher() -> None:
+    """Whoever may use the console, on a page of this host. Raises before the upgrade."""
+    require_handshake()
+    _require_own_origin()
+    require_account()
+    if switchboard().handover.has_begun:
+        raise Busy(RESTARTING)
+
+
+def watch(ws: Server) -> None:
+    """Levels five times a second, and a word when calls have changed, until either side closes."""
+    cast("Engine", current_app.extensions["engine"]).watch(detach(ws))
+
+
+sock.route("/console/api/live", bp=watching)(watch)
+
+
+def _require_own_origin() -> None:
+    hosts = {request.host, urlsplit(switchboard().settings.public_url or "").netloc}
+    if urlsplit(request.headers.get("Origin", "")).netloc not in hosts - {""}:
+        raise Forbidden("Origin header must be that of this host.")
+
+
+def _described(call: CallInProgress) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "provider": call.provider,
+        "type": call.direction,
+        "from": call.caller,
+        "to": call.callee,
+        "roomId": call.room_id,
+        "status": call.status,
+        "participantName": call.participant_name,
+        "start": call.started_at,
+        "answered": call.answered_at,
+        "detached": call.detached_at,
+    }

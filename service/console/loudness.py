@@ -1,0 +1,51 @@
+"""How loud a call was, or is: what the plot on its page is drawn from."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, cast
+
+from flask import Blueprint, Response, current_app
+
+from service.api.answers import respond
+from service.api.requests import switchboard
+from service.loudness import STEP_MILLIS, Loudness, decibels
+from service.media.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+loudness = Blueprint("console_loudness", __name__, url_prefix="/console/api/calls")
+
+
+@loudness.get("/<id:call_id>/loudness")
+def get(call_id: str) -> Response:
+    """A record for each leg of the call, oldest first; times are epoch milliseconds.
+
+    ``said`` and ``heard`` have a level in dBFS for each ``step``, or null where it was silent.
+    """
+    call = switchboard().calls.get(call_id)
+    records = {record.leg_id: record for record in switchboard().loudness.of(call.id)}
+    if call.status.is_live:
+        record = _now(call.id)
+        if record is not None:
+            records.setdefault(record.leg_id, record)
+    return respond({"data": [_described(record) for record in records.values()]}, 200)
+
+
+def _now(call_id: str) -> Loudness | None:
+    engine = cast("Engine", current_app.extensions["engine"])
+    try:
+        return engine.loudness(call_id)
+    except TimeoutError:
+        logger.warning("the media engine did not say in time how loud a call is")
+        return None
+
+
+def _described(record: Loudness) -> dict[str, Any]:
+    return {
+        "legId": record.leg_id,
+        "start": record.started_at,
+        "step": STEP_MILLIS,
+        "said": decibels(record.said),
+        "heard": decibels(record.heard),
+    }

@@ -1,0 +1,133 @@
+"""What the live page and the plot of a call ask, and who is refused the socket."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from apps import API_KEY, API_SECRET, PUBLIC_URL, ScriptedEngine, build
+from clocks import FakeClock
+from flask import Flask
+from flask.testing import FlaskClient
+from records import a_call
+
+from service.loudness import Loudness
+from service.model import CallStatus, EndReason
+from service.storage.calls import Calls
+from service.storage.database import Database
+from service.storage.loudness import LoudnessRecords
+
+LIVE = "/console/api/live"
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@pytest.fixture
+def app(sqlite_database: Database, clock: FakeClock) -> Flask:
+    return build(sqlite_database, clock)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Signed in."""
+    client = app.test_client()
+    client.post("/console/api/session", json={"apiKey": API_KEY, "apiSecret": API_SECRET})
+    return client
+
+
+@pytest.fixture
+def calls(sqlite_database: Database) -> Calls:
+    calls = Calls(sqlite_database)
+    calls.admit(a_call(id="c1", provider_call_id="1"), None, 10)
+    return calls
+
+
+@pytest.mark.parametrize("path", [f"{LIVE}/calls", "/console/api/calls/c1/loudness"])
+def test_nobody_else_is_told(app: Flask, path: str) -> None:
+    assert app.test_client().get(path).status_code == 401
+
+
+def test_the_list_has_what_a_line_of_it_shows(client: FlaskClient, calls: Calls) -> None:
+    answer = client.get(f"{LIVE}/calls").json
+    call = a_call()
+    assert answer["total"] == 1
+    assert answer["data"] == [
+        {
+            "id": "c1",
+            "provider": "twilio",
+            "type": "inbound",
+            "from": call.caller,
+            "to": call.callee,
+            "roomId": call.room_id,
+            "status": "incoming",
+            "participantName": call.participant.name,
+            "start": call.started_at,
+            "answered": None,
+            "detached": None,
+        }
+    ]
+
+
+def test_loudness_is_that_of_legs_that_are_gone_and_of_the_one_that_is_there(
+    app: Flask, client: FlaskClient, calls: Calls, sqlite_database: Database
+) -> None:
+    LoudnessRecords(sqlite_database).add("c1", Loudness("leg-1", 1_000, b"\xff\x00", b"\x00\xf0"))
+    engine: ScriptedEngine = app.extensions["engine"]
+    engine.loud["c1"] = Loudness("leg-2", 5_000, b"\x01", b"\x00")
+    assert client.get("/console/api/calls/c1/loudness").json["data"] == [
+        {"legId": "leg-1", "start": 1_000, "step": 1_000, "said": [0, None], "heard": [None, -7.5]},
+        {"legId": "leg-2", "start": 5_000, "step": 1_000, "said": [-127], "heard": [None]},
+    ]
+    engine.answers = False
+    found = client.get("/console/api/calls/c1/loudness").json["data"]
+    assert [record["legId"] for record in found] == ["leg-1"]
+
+
+def test_of_a_call_that_is_over_the_engine_is_not_asked(
+    app: Flask, client: FlaskClient, calls: Calls
+) -> None:
+    engine: ScriptedEngine = app.extensions["engine"]
+    engine.loud["c1"] = Loudness("leg-2", 5_000, b"\x01", b"\x00")
+    calls.end("c1", CallStatus.ENDED, EndReason.ENDED_BY_API, 3)
+    assert client.get("/console/api/calls/c1/loudness").json["data"] == []
+
+
+def test_a_call_that_does_not_exist_has_no_loudness(client: FlaskClient) -> None:
+    assert client.get("/console/api/calls/nobody/loudness").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "null", "https://evil.example", "http://localhost.evil.example", "localhost"]
+)
+def test_a_page_of_another_host_gets_no_socket(client: FlaskClient, origin: str | None) -> None:
+    headers = HANDSHAKE if origin is None else {**HANDSHAKE, "Origin": origin}
+    plain = socketed(client, headers)
+    assert plain == (403, "Origin header must be that of this host.")
+
+
+@pytest.mark.parametrize("origin", ["http://localhost", PUBLIC_URL])
+def test_a_page_of_this_host_needs_the_cookie(app: Flask, origin: str) -> None:
+    status, _ = socketed(app.test_client(), {**HANDSHAKE, "Origin": origin})
+    assert status == 401
+
+
+def test_where_the_process_ends_nobody_is_let_in(app: Flask, client: FlaskClient) -> None:
+    app.extensions["patchbay"].handover.begin()
+    status, _ = socketed(client, {**HANDSHAKE, "Origin": "http://localhost"})
+    assert status == 503
+
+
+def test_what_is_no_handshake_is_refused(client: FlaskClient) -> None:
+    headers = {**HANDSHAKE, "Sec-WebSocket-Version": "8", "Origin": "http://localhost"}
+    assert socketed(client, headers) == (400, "Sec-WebSocket-Version must be 13.")
+
+
+def socketed(client: FlaskClient, headers: dict[str, str]) -> tuple[int, str]:
+    """Status and message of a handshake on a socket that could be handed over."""
+    with socket.socket() as own:
+        answer = client.get(LIVE, headers=headers, environ_base={"werkzeug.socket": own})
+    return answer.status_code, answer.json["message"]

@@ -1,0 +1,51 @@
+"""The list of calls in progress, and the bell that says that it may have changed."""
+
+from __future__ import annotations
+
+from records import a_call
+
+from service.model import WEBSOCKET, CallStatus, EndReason, LadderEvent
+from service.storage.calls import Calls
+from service.storage.database import Bell, Database
+from service.storage.in_progress import CallsInProgress
+
+
+def test_live_calls_are_listed_newest_first_whatever_they_come_through(
+    database: Database,
+) -> None:
+    calls = Calls(database)
+    calls.admit(a_call(id="c1", provider_call_id="1"), None, 10)
+    calls.admit(a_call(id="c2", provider=WEBSOCKET, provider_call_id="2"), None, 10)
+    calls.add(a_call(id="c3", provider_call_id="3", status=CallStatus.REJECTED))
+    found, total = CallsInProgress(database).newest()
+    assert [call.id for call in found] == ["c2", "c1"]
+    assert total == 2
+    call = a_call(id="c1")
+    assert (found[1].caller, found[1].room_id) == (call.caller, call.room_id)
+    assert found[1].status is CallStatus.INCOMING
+
+
+def test_of_many_the_newest_are_listed_and_all_are_counted(database: Database) -> None:
+    calls = Calls(database)
+    for number in range(3):
+        calls.admit(a_call(id=f"c{number}", provider_call_id=f"{number}"), None, 10)
+    found, total = CallsInProgress(database).newest(2)
+    assert [call.id for call in found] == ["c2", "c1"]
+    assert total == 3
+
+
+def test_the_bell_rings_once_a_change_is_committed(database: Database) -> None:
+    calls, bell = Calls(database), database.bells[Bell.CALLS]
+    bell.clear()
+    with database.write() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    calls.live()
+    assert not bell.is_set()
+    calls.admit(a_call(id="c1", leg_id="leg-1"), None, 10)
+    assert bell.is_set()
+    bell.clear()
+    calls.step("c1", "leg-1", LadderEvent.FIRST_AUDIO_IN, 2)
+    assert bell.is_set()
+    bell.clear()
+    calls.end("c1", CallStatus.ENDED, EndReason.ENDED_BY_API, 3)
+    assert bell.is_set()

@@ -1,0 +1,45 @@
+"""The herald tells the engine of the bell, and ends when it is told to."""
+
+from __future__ import annotations
+
+import threading
+
+from clocks import FakeClock
+
+from service.herald import Herald
+from service.media.engine import Engine
+
+PATIENCE = 20
+
+
+class Crowd(Engine):
+    """Counts what is announced; ``heard`` is set each time."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeClock())
+        self.count = 0
+        self.heard = threading.Event()
+
+    def announce(self) -> None:
+        self.count += 1
+        self.heard.set()
+
+
+def test_each_ring_is_told_of_and_many_at_once_are_one() -> None:
+    crowd, bell = Crowd(), threading.Event()
+    herald = Herald(crowd, bell)
+    for _ in range(5):
+        bell.set()
+    herald.start()
+    herald.start()
+    assert crowd.heard.wait(PATIENCE)
+    crowd.heard.clear()
+    bell.set()
+    assert crowd.heard.wait(PATIENCE)
+    herald.stop()
+    assert crowd.count == 2
+    assert not [thread for thread in threading.enumerate() if thread.name == "herald"]
+
+
+def test_a_herald_that_was_never_started_can_be_stopped() -> None:
+    Herald(Crowd(), threading.Event()).stop()
