@@ -36,15 +36,18 @@ export function table(caption, columns, rows) {
   const head = columns.map(({ heading, number, ends }) =>
     h("th", { scope: "col", class: kindOf({ number, ends }) }, heading || h("span.unseen", "Actions")),
   );
-  const body = rows.map((row) =>
-    h(
-      "tr",
-      columns.map(({ heading, cell, number, ends }) =>
-        h("td", { class: kindOf({ number, ends }), "data-heading": heading }, h("div", cell(row))),
-      ),
+  const body = rows.map((row) => tableRow(columns, row));
+  return h("table.table", h("caption.unseen", caption), h("thead", h("tr", head)), h("tbody", body));
+}
+
+/** One more row of a table with these columns. */
+export function tableRow(columns, row) {
+  return h(
+    "tr",
+    columns.map(({ heading, cell, number, ends }) =>
+      h("td", { class: kindOf({ number, ends }), "data-heading": heading }, h("div", cell(row))),
     ),
   );
-  return h("table.table", h("caption.unseen", caption), h("thead", h("tr", head)), h("tbody", body));
 }
 
 function kindOf({ number, ends }) {

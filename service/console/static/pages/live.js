@@ -1,0 +1,109 @@
+/** Live: the calls in progress, how they sound, and what can be done with them. */
+
+import { ask } from "../api.js";
+import { h, put } from "../dom.js";
+import { counted } from "../format.js";
+import { watchLive } from "../live.js";
+import { empty, heading, panel, pill, table } from "../parts.js";
+import { COLUMNS, liveRow } from "../live-row.js";
+
+export const title = "Live";
+
+/** Milliseconds between two readings of the list, however often it changes. */
+const READ_PAUSE = 1_000;
+
+const STATES = {
+  connecting: ["connecting …", ""],
+  open: ["live", "good"],
+  away: ["the server is away, trying again …", "bad"],
+  full: ["too many pages of the console are open: close one", "warn"],
+};
+
+export async function show(main, params, signal) {
+  const status = h("span", { role: "status" });
+  const count = h("span");
+  const list = table("Calls in progress", COLUMNS, []);
+  list.classList.add("calls-live");
+  const body = list.tBodies[0];
+  const none = nothing();
+  const rows = new Map();
+
+  // How far the server's clock is ahead of this one.
+  let ahead = 0;
+
+  function arrange(calls, total) {
+    const present = new Set(calls.map(({ id }) => id));
+    for (const [id, row] of rows) {
+      if (present.has(id)) continue;
+      if (row.element.contains(document.activeElement)) main.querySelector("h1").focus();
+      row.element.remove();
+      rows.delete(id);
+    }
+    // Rows that are there stay where they are, or whoever is in one would lose their place.
+    let next = body.firstElementChild;
+    for (const call of calls) {
+      let row = rows.get(call.id);
+      if (!row) rows.set(call.id, (row = liveRow(call)));
+      else row.update(call);
+      if (row.element === next) next = next.nextElementSibling;
+      else body.insertBefore(row.element, next);
+    }
+    list.hidden = !calls.length;
+    none.hidden = Boolean(calls.length);
+    put(count, total > calls.length ? `The newest ${calls.length} of ${total} calls.` : `${counted(total, "call")} in progress.`);
+    tick();
+  }
+
+  function tick() {
+    for (const row of rows.values()) row.tick(Date.now() + ahead);
+  }
+
+  const read = spaced(async () => {
+    const { data, total } = await ask("GET", "/console/api/live/calls", undefined, { signal });
+    if (!signal.aborted) arrange(data, total);
+  }, signal);
+
+  const { data, total } = await ask("GET", "/console/api/live/calls", undefined, { signal });
+  put(main, heading("Live", { lead: count, actions: [status] }), panel("", { flush: true }, list, none));
+  arrange(data, total);
+  const timer = setInterval(tick, 1_000);
+  signal.addEventListener("abort", () => clearInterval(timer));
+  watchLive(signal, {
+    onLevels({ at, calls }) {
+      ahead = at - Date.now();
+      for (const [id, row] of rows) row.measure(calls[id] ?? null);
+    },
+    onChanged: read,
+    onState(state) {
+      put(status, pill(...STATES[state]));
+      if (state !== "open") for (const row of rows.values()) row.measure(null);
+    },
+  });
+}
+
+/** `act` as often as it is asked for, but never twice at a time, nor sooner than READ_PAUSE. */
+function spaced(act, signal) {
+  let isWanted = false;
+  let isBusy = false;
+  async function run() {
+    isWanted = true;
+    if (isBusy) return;
+    isBusy = true;
+    while (isWanted && !signal.aborted) {
+      isWanted = false;
+      // What fails now is read again with the next change, or once the server is back.
+      await act().catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, READ_PAUSE));
+    }
+    isBusy = false;
+  }
+  return run;
+}
+
+function nothing() {
+  return empty(
+    "No call in progress",
+    "Create a connector, call its number or place a test call to it, and the call shows up here at once.",
+    h("a.button.primary", { href: "/console/connectors" }, "Go to the connectors"),
+  );
+}
