@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { h, put } from "./dom.js";
-import { duration, provider } from "./format.js";
+import { counted, duration, provider } from "./format.js";
 import { field, form, input } from "./forms.js";
 import { statusState } from "./ladder.js";
 import { meter } from "./meters.js";
@@ -12,7 +12,6 @@ import { href } from "./router.js";
 export const COLUMNS = [
   { heading: "Caller", cell: (parts) => parts.caller },
   { heading: "Room", cell: (parts) => parts.room },
-  { heading: "Provider", cell: (parts) => parts.provider },
   { heading: "Lasts", number: true, cell: (parts) => parts.lasts },
   { heading: "Sound", cell: (parts) => parts.sound },
   { heading: "Line", cell: (parts) => parts.line },
@@ -34,9 +33,8 @@ export function liveRow(first) {
   let quality = "";
   let roomId;
   const element = tableRow(COLUMNS, {
-    caller: [h("a", { href: href("calls", call.id) }, name), " ", status, isPhone && h("div.also", about(call))],
+    caller: [h("a", { href: href("calls", call.id) }, name), " ", status, h("div.also", about(call))],
     room,
-    provider: provider(call.provider),
     lasts,
     sound: h("div.sound", h("span.soft", "says"), said.element, h("span.soft", "hears"), heard.element),
     line,
@@ -61,7 +59,7 @@ export function liveRow(first) {
     const [says, hears, lost, jitter] = gauge ?? [null, null];
     said.show(says);
     heard.show(hears);
-    const next = gauge ? `${lost} lost|${jitter.toFixed(1)} ms jitter` : "no audio yet";
+    const next = gauge ? `${counted(lost, "frame")} lost|${jitter.toFixed(1)} ms jitter` : "no audio";
     if (next === quality) return;
     quality = next;
     put(line, next.split("|").map((text) => h("span", { class: gauge ? null : "soft" }, text)));
@@ -73,7 +71,9 @@ export function liveRow(first) {
 }
 
 function about(call) {
-  return call.type === "outbound" ? `called from ${call.from}` : `calls ${call.to}`;
+  const through = provider(call.provider);
+  if (call.provider === "websocket") return through;
+  return call.type === "outbound" ? `${through}, called from ${call.from}` : `${through}, calls ${call.to}`;
 }
 
 function deeds(current, name, isPhone) {
