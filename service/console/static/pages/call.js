@@ -3,6 +3,7 @@
 import { ask } from "../api.js";
 import { h, put } from "../dom.js";
 import { milliseconds, provider, toDate } from "../format.js";
+import { loudnessPlots } from "../loudness.js";
 import { end, endState, rung, statusState } from "../ladder.js";
 import { attempt, button, confirmed, empty, facts, heading, panel, pill, table, time } from "../parts.js";
 import { href } from "../router.js";
@@ -13,9 +14,10 @@ export const title = "Call";
 const OVER = new Set(["ended", "rejected", "missed", "abandoned", "failed"]);
 
 export async function show(main, { id }, signal) {
-  const [{ data: call }, { data: more }] = await Promise.all([
+  const [{ data: call }, { data: more }, { data: loudness }] = await Promise.all([
     ask("GET", `/v2/sip/call/${encodeURIComponent(id)}`, undefined, { signal }),
     ask("GET", `/console/api/calls/${encodeURIComponent(id)}`, undefined, { signal }),
+    ask("GET", `/console/api/calls/${encodeURIComponent(id)}/loudness`, undefined, { signal }),
   ]);
 
   async function hangUp() {
@@ -39,7 +41,7 @@ export async function show(main, { id }, signal) {
       panel("Ladder", {}, ladder(call)),
       h("div.stack", panel("The call", {}, summary(call)), panel("Audio", {}, audio(call.stats))),
     ),
-    h("div.stack.below", panel("Markup", {}, markup(more.markup)), deliveries(more.deliveries)),
+    h("div.stack.below", panel("Loudness", {}, plots(loudness)), panel("Markup", {}, markup(more.markup)), deliveries(more.deliveries)),
   );
 }
 
@@ -104,6 +106,13 @@ function audio(stats) {
     ["Too loud together", frames(stats.clipped)],
     ["Malformed messages", `${stats.malformed}`],
   ])];
+}
+
+function plots(records) {
+  if (!records.some(({ said }) => said.length)) {
+    return empty("Nothing to plot yet", "There is a value for each second of the call, once it is over or goes on for a while.");
+  }
+  return loudnessPlots(records);
 }
 
 function markup(text) {
