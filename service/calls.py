@@ -216,8 +216,8 @@ class Switchboard:
                 )
                 if call is not None:
                     self._recheck(call)
-            case LegStep(call_id, leg_id, event, at):
-                self.calls.step(call_id, leg_id, event, at)
+            case LegStep(call_id, leg_id, event, at, detail):
+                self.calls.step(call_id, leg_id, event, at, detail)
             case LegClosed():
                 self._record_close(report)
 

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from service.media.leg import LegSpec
-from service.media.loop import CLOSE_SECONDS, Loop
+from service.media.loop import Loop
 from service.media.reports import Report
 from service.media.requests import Adopt, Ask, HangUp, Move, Request, Stop
+from service.media.watchdogs import CLOSE_SECONDS
 from service.model import EndReason, Participant
 from service.times import Clock
 

@@ -40,6 +40,8 @@ LINGER = 0.2
 """Seconds for which a voice still counts as audible after a sound. The pauses within speech, before
 a "t" or between two syllables, are shorter; and about as much audio waits at a provider."""
 
+OVERRUN = "audio came faster than it can be heard, and most of what waited was dropped"
+
 
 class Exchange:
     """All rooms of the process. Not thread-safe: the engine's thread owns it."""
@@ -118,6 +120,12 @@ class Exchange:
             self.bank.forget(leg.buffer)
         logger.info("call %s, leg %s: closed: %s", *_names(leg), detail)
         self._report(LegClosed(*_names(leg), reason, detail, leg.stats(), self._clock.now()))
+
+    def look_after(self, leg: Leg) -> None:
+        """Report once of a leg that its buffer would not stay short."""
+        if leg.buffer is not None and leg.buffer.overrun.count and not leg.overran:
+            leg.overran = True
+            self._step(leg, LadderEvent.OVERRUN, OVERRUN)
 
     def tick(self, at: float) -> None:
         """Mix one frame of every room and send each leg what it is to hear."""
@@ -251,8 +259,8 @@ class Exchange:
                 room.leave(other)
                 other.line.hang_up(1000, "Duplicate participant", EndReason.REPLACED)
 
-    def _step(self, leg: Leg, event: LadderEvent) -> None:
-        self._report(LegStep(*_names(leg), event, self._clock.now()))
+    def _step(self, leg: Leg, event: LadderEvent, detail: str | None = None) -> None:
+        self._report(LegStep(*_names(leg), event, self._clock.now(), detail))
 
 
 def _names(leg: Leg) -> tuple[str, str]:

@@ -91,6 +91,7 @@ class Leg:
         "left",
         "line",
         "outbound",
+        "overran",
         "spec",
         "spoke",
         "taken_back",
@@ -117,6 +118,8 @@ class Leg:
         """Whether the peer has been told to go."""
         self.taken_back = 0
         """Frames of this leg that had been mixed when its peer last took something back."""
+        self.overran = False
+        """Whether the peer has been found to send faster than real time for long."""
         self._clipped = 0
         self._frames_out = 0
         self._unknown = 0

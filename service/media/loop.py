@@ -20,6 +20,7 @@ from service.media.peer import READ_BYTES, Peer
 from service.media.readiness import READ, WRITE, Readiness, readiness
 from service.media.reports import LegClosed, Report
 from service.media.requests import Adopt, Ask, HangUp, Move, Request, Stop
+from service.media.watchdogs import CLOSE_SECONDS, watch
 from service.model import EndReason
 from service.times import Clock
 
@@ -29,20 +30,8 @@ READ_SECONDS = 0.005
 """Between two reads of the sockets. Audio has time until the tick, and reading what has come for
 many calls at once costs less than waking up for each."""
 
-START_SECONDS = 10.0
-"""How long an adopted socket may take to send its start message."""
-
-STALL_SECONDS = 5.0
-"""How long a peer may take nothing of what is queued for it."""
-
-SILENT_SECONDS = 60.0
-"""How long a peer may send nothing at all, not even a pong."""
-
 PING_SECONDS = 20.0
 """Below the 25 s at which proxies begin to think a connection idle."""
-
-CLOSE_SECONDS = 2.0
-"""How long a close handshake may take."""
 
 GOING_AWAY = frozenset({1000, 1001, 1005})
 """Close codes with which a peer says that it is done, and not that something broke."""
@@ -125,7 +114,7 @@ class Loop:
             peer, leg = seat
             if what != READ and not self._more_than_read(peer, fd, what):
                 continue
-            data = peer.receive(at)
+            data = peer.receive()
             if data:
                 if len(data) == READ_BYTES:
                     self._unread.add(fd)
@@ -261,16 +250,9 @@ class Loop:
         if ping:
             self._next_ping = at + PING_SECONDS
         for peer, leg in self._legs.items():
-            if peer.closing is not None:
-                if at > peer.closing + CLOSE_SECONDS:
-                    peer.abort(peer.detail)
-            elif leg.buffer is None and at > peer.opened + START_SECONDS:
-                peer.hang_up(1008, "No start message came.", None)
-            elif peer.blocked is not None and at > peer.blocked + STALL_SECONDS:
-                peer.abort("the peer has stopped reading")
-            elif at > peer.last_read + SILENT_SECONDS:
-                peer.abort("the peer has gone silent")
-            elif ping:
+            watch(peer, leg, at)
+            self._exchange.look_after(leg)
+            if ping:
                 peer.ping()
 
     def _start_over(self) -> None:

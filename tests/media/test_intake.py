@@ -105,14 +105,15 @@ class Side:
             peer.hang_up(error.close_code, error.message, EndReason.PROTOCOL_ERROR)
 
     def heard(self) -> list[tuple[object, ...]]:
-        """All that each leg's buffer has to give, and its counters."""
+        """All that each leg's buffer has to give, its counters, and how many frames came."""
         told = []
-        for leg in self.legs:
+        for leg, peer in zip(self.legs, self.peers, strict=True):
             buffer = leg.buffer
             assert buffer is not None
             stats = leg.stats()
             frames = [buffer.take(2_000.0 + n * PERIOD) for n in range(12)]
-            told.append((frames, stats["jitterMs"], stats["lost"], stats["late"], stats["dropped"]))
+            counts = [stats[name] for name in ("jitterMs", "lost", "late", "dropped")]
+            told.append((frames, *counts, peer.connection.frames))
         return told
 
 
