@@ -122,7 +122,10 @@ class Exchange:
         self._report(LegClosed(*_names(leg), reason, detail, leg.stats(), self._clock.now()))
 
     def look_after(self, leg: Leg) -> None:
-        """Report once of a leg that its buffer would not stay short."""
+        """Once a second: allow the next texts, and report, the first time, that the leg's buffer
+        would not stay short.
+        """
+        leg.allow_texts()
         if leg.buffer is not None and leg.buffer.overrun.count and not leg.overran:
             leg.overran = True
             self._step(leg, LadderEvent.OVERRUN, OVERRUN)
@@ -171,6 +174,7 @@ class Exchange:
             case Digit() if leg.spec.dtmf:
                 room.digit(leg, event.digit, self._clock.now())
             case Publish():
+                leg.count_text()
                 room.publish(leg, event.topic, event.text, self._clock.now())
             case Subscribe():
                 leg.subscribe(event.topic)
