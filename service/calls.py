@@ -215,8 +215,8 @@ class Switchboard:
                 call = self.steering.arrived(call_id, leg_id, room_id, who, session_id, at)
                 if call is not None:
                     self._recheck(call)
-            case LegStep(call_id, leg_id, event, at):
-                self.calls.step(call_id, leg_id, event, at)
+            case LegStep(call_id, leg_id, event, at, detail):
+                self.calls.step(call_id, leg_id, event, at, detail)
             case LegClosed():
                 self._record_close(report)
 

@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections import deque
 from types import TracebackType
+from typing import Self
 
 from websockets.frames import Frame, Opcode
 from websockets.protocol import SEND_EOF, Protocol, Side
@@ -28,18 +29,18 @@ def connection(receive_buffer: int | None = None) -> tuple[socket.socket, socket
     return ours, theirs
 
 
-class Client:
+class FarEnd:
     """A WebSocket client whose handshake is behind it.
 
-    ``ours`` is the socket to adopt. Pings and close frames are answered while ``read`` waits.
+    Pings and close frames are answered while ``read`` waits.
     """
 
-    def __init__(self, receive_buffer: int | None = None) -> None:
-        self.ours, self.sock = connection(receive_buffer)
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
         self._protocol = Protocol(Side.CLIENT, max_size=None)
         self._frames: deque[Frame] = deque()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -49,7 +50,6 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.sock.close()
-        self.ours.close()
 
     def send(self, message: bytes) -> None:
         """One text message."""
@@ -146,3 +146,20 @@ class Client:
         for data in self._protocol.data_to_send():
             if data is not SEND_EOF:
                 self.sock.sendall(data)
+
+
+class Client(FarEnd):
+    """One whose server is a test: ``ours`` is the socket to adopt."""
+
+    def __init__(self, receive_buffer: int | None = None) -> None:
+        self.ours, theirs = connection(receive_buffer)
+        super().__init__(theirs)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self.ours.close()

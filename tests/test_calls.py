@@ -154,6 +154,7 @@ def test_a_good_call_climbs_the_ladder_in_order(desk: Desk, connector: Connector
     desk.switchboard.record(LegStarted(*names, "s1", 2_000))
     desk.switchboard.record(LegStep(*names, LadderEvent.FIRST_AUDIO_IN, 2_020))
     desk.switchboard.record(LegStep(*names, LadderEvent.FIRST_AUDIO_OUT, 2_040))
+    desk.switchboard.record(LegStep(*names, LadderEvent.OVERRUN, 2_060, "too fast"))
     desk.switchboard.record(closed(*names, EndReason.CALLER_HUNG_UP))
 
     call = desk.call(connector)
@@ -164,8 +165,10 @@ def test_a_good_call_climbs_the_ladder_in_order(desk: Desk, connector: Connector
         LadderEvent.START,
         LadderEvent.FIRST_AUDIO_IN,
         LadderEvent.FIRST_AUDIO_OUT,
+        LadderEvent.OVERRUN,
         LadderEvent.END,
     ]
+    assert call.steps[-2].detail == "too fast"
     assert (call.status, call.end_reason) == (CallStatus.ENDED, EndReason.CALLER_HUNG_UP)
     assert (call.session_id, call.answered_at, call.ended_at) == ("s1", 2_000, 5_000)
     assert call.stats == {"framesIn": 7}
@@ -343,7 +346,9 @@ def test_a_call_ends_at_its_maximum_duration(sqlite_database: Database, clock: F
         assert desk.call(connector).status is CallStatus.ANSWERED
         desk.clock.advance(0.1)
         desk.switchboard.sweep()
-        assert desk.call(connector).end_reason is EndReason.MAX_DURATION
+        call = desk.call(connector)
+        assert call.end_reason is EndReason.MAX_DURATION
+        assert (call.steps[-1].event, call.steps[-1].detail) == (LadderEvent.END, "max-duration")
 
 
 def test_ending_a_call_twice_changes_nothing_the_second_time(

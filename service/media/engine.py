@@ -16,7 +16,6 @@ from typing import Any
 from service.loudness import Loudness
 from service.media.leg import LegSpec
 from service.media.loop import Loop
-from service.media.patience import CLOSE_SECONDS
 from service.media.reports import Report
 from service.media.requests import (
     Adopt,
@@ -29,6 +28,7 @@ from service.media.requests import (
     Stop,
     Watch,
 )
+from service.media.watchdogs import CLOSE_SECONDS
 from service.model import EndReason, Participant
 from service.times import Clock
 

@@ -42,6 +42,8 @@ LINGER = 0.2
 """Seconds for which a voice still counts as audible after a sound. The pauses within speech, before
 a "t" or between two syllables, are shorter; and about as much audio waits at a provider."""
 
+OVERRUN = "audio came faster than it can be heard, and most of what waited was dropped"
+
 
 class Exchange:
     """All rooms of the process. Not thread-safe: the engine's thread owns it."""
@@ -123,6 +125,15 @@ class Exchange:
         at = self._clock.now()
         self._report(LegClosed(*_names(leg), reason, detail, leg.stats(), at, loudness))
 
+    def look_after(self, leg: Leg) -> None:
+        """Once a second: allow the next texts, and report, the first time, that the leg's buffer
+        would not stay short.
+        """
+        leg.allow_texts()
+        if leg.buffer is not None and leg.buffer.overrun.count and not leg.overran:
+            leg.overran = True
+            self._step(leg, LadderEvent.OVERRUN, OVERRUN)
+
     def tick(self, at: float) -> None:
         """Mix one frame of every room and send each leg what it is to hear."""
         for leg in self._arranged().tick(at):
@@ -179,6 +190,7 @@ class Exchange:
             case Digit() if leg.spec.dtmf:
                 room.digit(leg, event.digit, self._clock.now())
             case Publish():
+                leg.count_text()
                 room.publish(leg, event.topic, event.text, self._clock.now())
             case Subscribe():
                 leg.subscribe(event.topic)
@@ -267,8 +279,8 @@ class Exchange:
                 room.leave(other)
                 other.line.hang_up(1000, "Duplicate participant", EndReason.REPLACED)
 
-    def _step(self, leg: Leg, event: LadderEvent) -> None:
-        self._report(LegStep(*_names(leg), event, self._clock.now()))
+    def _step(self, leg: Leg, event: LadderEvent, detail: str | None = None) -> None:
+        self._report(LegStep(*_names(leg), event, self._clock.now(), detail))
 
 
 def _names(leg: Leg) -> tuple[str, str]:

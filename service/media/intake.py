@@ -170,6 +170,8 @@ class Template:
         audio = self._audio(messages)
         if audio is None:
             return [*batch, *left]
+        for peer, _, _, _ in batch:
+            peer.connection.frames += 1
         orders = self._orders(messages)
         others: Sequence[int] = range(len(batch))
         if self._size == FRAME_SAMPLES:

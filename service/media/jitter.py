@@ -19,6 +19,7 @@ from service.errors import RemoteError
 from service.media import g711
 from service.media.chunks import ChunkQueue
 from service.media.clock import PERIOD
+from service.media.overrun import REST, Overrun
 from service.media.steady import Keeper, Steady
 from service.wire import FRAME_SAMPLES, Encoding
 
@@ -90,6 +91,7 @@ class JitterBuffer:
         """The keeper's own number for this buffer; 0 where it has none."""
         self.alone = 0
         """Frames since it last had a keeper."""
+        self.overrun = Overrun()
         self.chunks = ChunkQueue()
         self._encoding = encoding
         self._frame = FRAME_SAMPLES * encoding.bytes_per_sample
@@ -110,6 +112,13 @@ class JitterBuffer:
         """Seconds of audio waiting."""
         return self.chunks.size / self._frame * PERIOD
 
+    def heard_at(self, at: float) -> float:
+        """When audio came last, to within its own length: ``at``, now, while there is a keeper."""
+        if self.keeper is not None:
+            return at
+        heard = self._pushed / self._frame * PERIOD
+        return float("-inf") if self._transit is None else self._transit + heard
+
     def push(self, payload: bytes, at: float, order: int | None = None) -> None:
         """Add audio that arrived ``at``. Chunks with an ``order`` are put in order."""
         if self.keeper is not None:
@@ -122,8 +131,10 @@ class JitterBuffer:
             self._capacity = 2 * length
         self._arrivals += length
         self._measure(length, at)
-        while self.chunks.size > self._capacity:
-            self._drop()
+        if self.chunks.size > self._capacity:
+            rest = min(self._capacity // 2, REST * self._frame)
+            kept = rest if self.overrun.full(at) else self._capacity
+            self._drop(-(-(self.chunks.size - kept) // self._frame))
 
     def take(self, at: float) -> bytes | None:
         """The frame to mix at the tick ``at``; ``None`` for silence.
@@ -244,10 +255,12 @@ class JitterBuffer:
         self.effect, self.spliced = Effect.CONCEAL, None
         return self._last
 
-    def _drop(self) -> None:
-        """Throw the next frame away, keeping the first of a run to cross-fade from."""
+    def _drop(self, frames: int = 1) -> None:
+        """Throw the next frames away, keeping the first of a run to cross-fade from."""
         frame = self.chunks.take(self._frame)
-        self.stats.dropped += 1
+        if frames > 1:
+            self.chunks.take((frames - 1) * self._frame)
+        self.stats.dropped += frames
         if self._cut is None:
             self._cut = frame
 

@@ -19,6 +19,12 @@ from service.wire import Command, Encoding, Flush, MeetingLeft, Started, Wire
 
 MAX_TOPICS = 64
 
+TEXTS_A_SECOND = 100
+"""Texts that a peer may publish for long. Each is sent to all who have subscribed."""
+
+TEXTS_AT_ONCE = 500
+"""Texts that it may publish at once."""
+
 MAX_FAULTS = 100
 """Malformed messages a peer may send on one leg before it is closed."""
 
@@ -84,6 +90,7 @@ class Leg:
         "_clipped",
         "_faults",
         "_frames_out",
+        "_texts",
         "_unknown",
         "buffer",
         "frame_size",
@@ -94,6 +101,7 @@ class Leg:
         "line",
         "meter",
         "outbound",
+        "overran",
         "spec",
         "spoke",
         "taken_back",
@@ -121,6 +129,9 @@ class Leg:
         """Whether the peer has been told to go."""
         self.taken_back = 0
         """Frames of this leg that had been mixed when its peer last took something back."""
+        self.overran = False
+        """Whether the peer has been found to send faster than real time for long."""
+        self._texts = 0
         self._clipped = 0
         self._frames_out = 0
         self._unknown = 0
@@ -167,6 +178,19 @@ class Leg:
         if topic not in self.topics and len(self.topics) >= MAX_TOPICS:
             raise RemoteError(f"More than {MAX_TOPICS} topics are subscribed to.", close_code=1008)
         self.topics.add(topic)
+
+    def count_text(self) -> None:
+        """Count a published text. Raises ``RemoteError`` where there are too many."""
+        self._texts += 1
+        if self._texts > TEXTS_AT_ONCE:
+            raise RemoteError(
+                f"More than {TEXTS_A_SECOND} texts a second were published for too long.",
+                close_code=1008,
+            )
+
+    def allow_texts(self) -> None:
+        """To be called once a second."""
+        self._texts = max(0, self._texts - TEXTS_A_SECOND)
 
     def count_clipped(self) -> None:
         """Count a frame for this leg in which the others together were too loud."""

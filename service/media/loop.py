@@ -16,7 +16,6 @@ from service.media.clock import TickClock
 from service.media.exchange import Exchange
 from service.media.intake import Intake
 from service.media.leg import Leg
-from service.media.patience import CLOSE_SECONDS, PING_SECONDS, look_after
 from service.media.peer import READ_BYTES, Peer
 from service.media.readiness import READ, WRITE, Readiness, readiness
 from service.media.reports import LegClosed, Report
@@ -31,6 +30,7 @@ from service.media.requests import (
     Stop,
     Watch,
 )
+from service.media.watchdogs import CLOSE_SECONDS, PING_SECONDS, watch
 from service.media.watchers import TURN_SECONDS, Watchers
 from service.model import EndReason
 from service.times import Clock
@@ -41,8 +41,6 @@ READ_SECONDS = 0.005
 """Between two reads of the sockets. Audio has time until the tick, and reading what has come for
 many calls at once costs less than waking up for each."""
 
-START_SECONDS = 10.0
-"""How long an adopted socket may take to send its start message."""
 
 GOING_AWAY = frozenset({1000, 1001, 1005})
 """Close codes with which a peer says that it is done, and not that something broke."""
@@ -129,7 +127,7 @@ class Loop:
             peer, leg = seat
             if what != READ and not self._more_than_read(peer, fd, what):
                 continue
-            data = peer.receive(at)
+            data = peer.receive()
             if data:
                 if len(data) == READ_BYTES:
                     self._unread.add(fd)
@@ -272,9 +270,10 @@ class Loop:
         if ping:
             self._next_ping = at + PING_SECONDS
         for peer, leg in self._legs.items():
-            if leg.buffer is None and at > peer.opened + START_SECONDS:
-                peer.hang_up(1008, "No start message came.", None)
-            look_after(peer, at, ping=ping)
+            watch(peer, leg, at)
+            self._exchange.look_after(leg)
+            if ping:
+                peer.ping()
 
     def _start_over(self) -> None:
         """Forget a state that cannot be trusted any more, starting with the exchange."""

@@ -23,6 +23,14 @@ READ_BYTES = 4096
 SEND_BUFFER = 32 * 1024
 """Kernel send buffer in bytes: small, so that a peer that stops reading is noticed in seconds."""
 
+FRAMES_A_SECOND = 500
+"""Frames that a peer may send for long: ten times as many as audio in real time needs."""
+
+FRAMES_AHEAD = 6000
+"""Frames that it may send at once: a minute of audio in pieces of 10 ms."""
+
+FLOOD = f"More than {FRAMES_A_SECOND} frames a second came for too long."
+
 LOST = "connection lost"
 
 
@@ -36,7 +44,7 @@ class Peer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
-        self.opened = self.last_read = clock.monotonic()
+        self.opened = self.heard_at = clock.monotonic()
         self.reason: EndReason | None = None
         """What the end of the leg is reported with; ``None`` where the socket was just lost."""
         self.detail = LOST
@@ -56,6 +64,13 @@ class Peer:
         self.connection = Connection()
         """What has come in frames that are not finished."""
         self._queue = SendQueue()
+        self._stock = 0
+        self._allowed = FRAMES_AHEAD
+
+    @property
+    def is_flooding(self) -> bool:
+        """Whether the peer has sent more frames than anybody needs to."""
+        return self.connection.frames > self._allowed
 
     @property
     def dropped(self) -> int:
@@ -65,7 +80,17 @@ class Peer:
     def wants_write(self) -> bool:
         return bool(self._queue)
 
-    def receive(self, at: float) -> bytes | None:
+    def take_stock(self, at: float) -> None:
+        """Note whether anything has come, and allow the next frames. To be called once a second.
+
+        Bytes that never make a frame are no sign of life.
+        """
+        frames = self.connection.frames
+        if frames > self._stock:
+            self._stock, self.heard_at = frames, at
+        self._allowed = min(self._allowed + FRAMES_A_SECOND, frames + FRAMES_AHEAD)
+
+    def receive(self) -> bytes | None:
         """What has come, up to ``READ_BYTES``: ``None`` where nothing has, and no bytes at the end.
 
         At the end ``lose`` is to be called, after everything was looked at that came before.
@@ -77,7 +102,6 @@ class Peer:
         except OSError as error:
             self._trouble = error.strerror or self._trouble
             return b""
-        self.last_read = at
         return data
 
     def lose(self) -> None:
@@ -89,13 +113,17 @@ class Peer:
         """The text messages in what was received; answers pings and the close handshake.
 
         Raises ``RemoteError``, also while the messages are looked at one by one, where the peer
-        breaks RFC 6455 or sends binary messages.
+        breaks RFC 6455, sends binary messages or too many.
         """
+        if self.closing is not None and self.is_flooding:
+            return  # Its close frame is not worth the search.
         for opcode, payload in self.connection.receive(data):
             if opcode == Opcode.CLOSE:
                 self._closed_by_peer(payload)
             elif self.closing is not None:
                 continue  # Whatever the peer says after our close frame is not for us.
+            elif self.is_flooding:
+                raise RemoteError(FLOOD, close_code=1008)
             elif opcode == Opcode.TEXT:
                 yield payload
             elif opcode == Opcode.PING:

@@ -41,6 +41,7 @@ class LegStep:
     leg_id: str
     event: LadderEvent
     at: Millis
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ import orjson
 
 from service.errors import RemoteError
 from service.media.gauges import Gauge
-from service.media.patience import PING_SECONDS, look_after
 from service.media.peer import Peer
+from service.media.watchdogs import PING_SECONDS, watch_peer
 from service.times import Clock
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ class Watchers:
         self._clock = clock
         self._peers: set[Peer] = set()
         self._behind: set[Peer] = set()  # those who have not been told of a change
-        self._next_turn = self._next_levels = self._next_changed = self._next_ping = 0.0
+        self._next_turn = self._next_levels = self._next_changed = 0.0
+        self._next_check = self._next_ping = 0.0
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -90,13 +91,19 @@ class Watchers:
             self.close()
 
     def _look_after(self, at: float) -> None:
+        check = at >= self._next_check
+        if check:
+            self._next_check = at + 1.0
         ping = at >= self._next_ping
         if ping:
             self._next_ping = at + PING_SECONDS
         for peer in list(self._peers):
-            _read(peer, at)
+            _read(peer)
             peer.write()
-            look_after(peer, at, ping=ping)
+            if check:
+                watch_peer(peer, at)
+            if ping:
+                peer.ping()
             if peer.ended:
                 peer.sock.close()
                 self._peers.discard(peer)
@@ -118,11 +125,11 @@ class Watchers:
                 peer.text(message)
 
 
-def _read(peer: Peer, at: float) -> None:
+def _read(peer: Peer) -> None:
     """Take what has come. A watcher has nothing to say but pongs and that it is leaving."""
     try:
         for _ in range(READS):
-            if peer.ended or (data := peer.receive(at)) is None:
+            if peer.ended or (data := peer.receive()) is None:
                 return
             for _message in peer.messages(data):
                 pass

@@ -43,11 +43,13 @@ _SENDABLE = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 
 class Connection:
     """What one peer has sent so far: an unfinished frame and an unfinished message."""
 
-    __slots__ = ("_buffer", "_closed", "_fragments", "_opcode", "_size", "at_rest")
+    __slots__ = ("_buffer", "_closed", "_fragments", "_opcode", "_size", "at_rest", "frames")
 
     def __init__(self) -> None:
         self.at_rest = True
         """Whether no frame and no message is unfinished, and more may come."""
+        self.frames = 0
+        """Frames that have come as a whole."""
         self._buffer = b""
         self._opcode: int | None = None
         self._fragments: list[bytes] = []
@@ -109,6 +111,7 @@ class Connection:
                 break
             payload = apply_mask(data[start:stop], data[start - 4 : start])
             position = stop
+            self.frames += 1
             if first == 0x81 and payload.isascii():
                 # An unfragmented text message, which is what audio comes in.
                 yield first & 0x0F, payload

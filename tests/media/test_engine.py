@@ -6,27 +6,32 @@ import json
 import threading
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from queue import SimpleQueue
 
 import pytest
 from callers import Caller, agent, compact, plivo, twilio
 from clients import PATIENCE, Client, connection
 from clocks import FakeClock
-from websockets.frames import Opcode
+from websockets.frames import Frame, Opcode
 
-from service.media.clock import CATCH_UP
+from service.media.clock import CATCH_UP, PERIOD
 from service.media.engine import Engine
-from service.media.loop import START_SECONDS, Loop
-from service.media.patience import (
+from service.media.loop import Loop
+from service.media.overrun import FULL_SECONDS
+from service.media.peer import FLOOD
+from service.media.reports import LegClosed, LegStarted, LegStep, Report
+from service.media.requests import Adopt, Ask, HangUp, Stop
+from service.media.voices import MANY
+from service.media.watchdogs import (
     CLOSE_SECONDS,
+    MUTE_SECONDS,
     PING_SECONDS,
     SILENT_SECONDS,
     STALL_SECONDS,
+    START_SECONDS,
 )
-from service.media.reports import LegClosed, LegStarted, LegStep, Report
-from service.media.requests import Adopt, Ask, HangUp, Stop
-from service.model import EndReason
+from service.model import EndReason, LadderEvent
 from service.providers.websocket import WebSocketWire
 from service.times import Clock, SystemClock
 from service.wire import Command, Event, Marked, MeetingLeft
@@ -68,6 +73,10 @@ class House:
         report = self.wait_for(LegClosed, caller)
         assert isinstance(report, LegClosed)
         return report
+
+    def left(self) -> list[Report]:
+        """The reports that nobody waited for."""
+        return self._reports
 
     def turn(self) -> None:
         """Return when the engine has looked at its sockets and the time."""
@@ -490,15 +499,112 @@ def test_a_peer_that_has_gone_silent_is_cut_off(still: House, clock: FakeClock) 
     ann = agent("ann")
     still.join(ann)
     other = still.join(agent("bob"))
+    clock.advance(1)
+    still.turn()
     for _ in range(5):
-        clock.advance(SILENT_SECONDS / 5)
+        clock.advance((SILENT_SECONDS - 1) / 5)
         other.settle()
     assert set(still.engine.stats(["call-ann"], PATIENCE)) == {"call-ann"}
-    clock.advance(1.5)
+    clock.advance(2.5)
     report = still.closed(ann)
     assert (report.reason, report.detail) == (None, "the peer has gone silent")
     other.settle()
     assert set(still.engine.stats(["call-ann", "call-bob"], PATIENCE)) == {"call-bob"}
+
+
+def test_a_peer_that_sends_a_frame_byte_by_byte_has_gone_silent(
+    still: House, clock: FakeClock
+) -> None:
+    ann = agent("ann")
+    client = still.join(ann)
+    client.send_raw(b"\x81\xfe\x00\xff" + bytes(4))
+    for _ in range(round(SILENT_SECONDS / 2) - 1):
+        client.send_raw(b"x")
+        clock.advance(2)
+        still.turn()
+    clock.advance(5)
+    report = still.closed(ann)
+    assert (report.reason, report.detail) == (None, "the peer has gone silent")
+
+
+@pytest.mark.parametrize("speaks", [True, False], ids=["after audio", "from the start"])
+def test_a_phone_whose_audio_stops_is_handed_back_to_its_provider(
+    still: House, clock: FakeClock, speaks: bool
+) -> None:
+    ann, bob = twilio("ann"), twilio("bob")
+    mute, other = still.join(ann), still.join(bob)
+    program = still.join(agent("cid"))
+    if speaks:
+        mute.send(ann.media(b"\x20" * 160))
+    still.turn()
+    for _ in range(round(MUTE_SECONDS) // 5):
+        clock.advance(5)
+        for client in (mute, other, program):
+            client.pong()
+        other.send(bob.media(b"\x20" * 160))
+        still.turn()
+    assert len(still.engine.stats(["call-ann", "call-bob", "call-cid"], PATIENCE)) == 3
+    clock.advance(1.5)
+    assert mute.read_close() == (1000, "No audio came for 30 seconds.")
+    report = still.closed(ann)
+    assert (report.reason, report.detail) == (None, "No audio came for 30 seconds.")
+    assert len(still.engine.stats(["call-bob", "call-cid"], PATIENCE)) == 2
+
+
+def test_phones_that_many_others_are_heard_with_are_not_taken_for_mute(
+    still: House, clock: FakeClock
+) -> None:
+    """They are so many that the bank has them, which keeps no time for each."""
+    callers = [twilio(f"caller{number}") for number in range(MANY)]
+    clients = [still.join(caller) for caller in callers]
+    for _ in range(round(MUTE_SECONDS / PERIOD) + 100):
+        for client, caller in zip(clients, callers, strict=True):
+            client.send(caller.media(b"\x20" * 160))
+        still.turn()
+        clock.advance(PERIOD)
+        still.turn()
+    assert len(still.engine.stats([caller.spec.call_id for caller in callers], PATIENCE)) == MANY
+
+
+def test_a_peer_that_floods_is_closed_with_1008(house: House) -> None:
+    ann, bob = agent("ann"), agent("bob")
+    client, other = house.join(ann), house.join(bob)
+    frames = Frame(Opcode.TEXT, ann.media(b"")).serialize(mask=True) * 100
+
+    def flood() -> None:
+        with suppress(OSError):
+            for _ in range(200):
+                client.send_raw(frames)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    assert client.read_close() == (1008, FLOOD)
+    client.sock.close()
+    thread.join(PATIENCE)
+    report = house.closed(ann)
+    assert (report.reason, report.detail) == (EndReason.PROTOCOL_ERROR, FLOOD)
+    other.settle()
+
+
+def test_a_peer_that_is_always_too_fast_is_reported_once(still: House, clock: FakeClock) -> None:
+    ann = twilio("ann")
+    client = still.join(ann)
+    for _ in range(round(2.5 * FULL_SECONDS / PERIOD)):
+        for _ in range(2):
+            client.send(ann.media(b"\x20" * 160))
+        still.turn()
+        clock.advance(PERIOD)
+        still.turn()
+    stats = still.engine.stats(["call-ann"], PATIENCE)["call-ann"]
+    assert stats["dropped"] > stats["framesIn"] / 2
+    client.send_close(1000)
+    steps = [still.wait_for(LegStep, ann) for _ in range(2)]
+    assert [step.event for step in steps if isinstance(step, LegStep)] == [
+        LadderEvent.FIRST_AUDIO_IN,
+        LadderEvent.OVERRUN,
+    ]
+    still.closed(ann)
+    assert not [report for report in still.left() if isinstance(report, LegStep)]
 
 
 @pytest.mark.parametrize("last", ["stop", "close"])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from service.errors import RemoteError
 from service.media import g711
-from service.media.leg import MAX_FAULTS
+from service.media.leg import MAX_FAULTS, TEXTS_A_SECOND, TEXTS_AT_ONCE
 from service.media.reports import LegClosed, LegStarted, LegStep
 from service.model import EndReason, LadderEvent
 from service.wire import FRAME_SAMPLES, SAMPLE_RATE, Encoding
@@ -249,6 +249,27 @@ def test_published_text_reaches_those_who_have_subscribed(hall: Hall) -> None:
     bob.say(compact({"event": "unsubscribe", "topic": "CHAT"}))
     ann.say(compact({"event": "message", "topic": "CHAT", "data": "again"}))
     assert bob.ear.news() == []
+
+
+def test_texts_are_allowed_by_the_second_and_do_not_pile_up(hall: Hall) -> None:
+    ann, bob = hall.join(agent("ann")), hall.join(agent("bob"))
+    text = compact({"event": "message", "topic": "t", "data": "x"})
+    bob.say(compact({"event": "subscribe", "topic": "t"}))
+    bob.events()
+    for _ in range(20):
+        hall.exchange.look_after(ann.leg)
+    for _ in range(TEXTS_AT_ONCE):
+        ann.say(text)
+    with pytest.raises(RemoteError, match="texts a second") as refusal:
+        ann.say(text)
+    assert refusal.value.close_code == 1008
+    assert bob.events() == ["message"] * TEXTS_AT_ONCE
+    hall.exchange.look_after(ann.leg)
+    for _ in range(TEXTS_A_SECOND - 1):
+        ann.say(text)
+    with pytest.raises(RemoteError, match="texts a second"):
+        ann.say(text)
+    assert bob.events() == ["message"] * (TEXTS_A_SECOND - 1)
 
 
 def test_a_pressed_key_reaches_an_agent(hall: Hall) -> None:

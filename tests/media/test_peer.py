@@ -15,7 +15,7 @@ from clocks import FakeClock
 from websockets.frames import Opcode
 
 from service.errors import RemoteError
-from service.media.peer import Peer
+from service.media.peer import FRAMES_A_SECOND, FRAMES_AHEAD, Peer
 from service.media.sendqueue import MAX_AUDIO, MAX_BYTES
 from service.model import EndReason
 
@@ -50,11 +50,11 @@ def slow_peer(slow: Client, clock: FakeClock, attention: set[Peer]) -> Peer:
     return Peer(slow.ours, clock, attention)
 
 
-def read(peer: Peer, at: float = 1000.0) -> list[bytes]:
+def read(peer: Peer) -> list[bytes]:
     """Wait for something to come, and read it once."""
     readable, _, _ = select.select([peer.sock], [], [], PATIENCE)
     assert readable
-    data = peer.receive(at)
+    data = peer.receive()
     if data == b"":
         peer.lose()
     return list(peer.messages(data or b""))
@@ -96,17 +96,54 @@ def test_messages_are_read_as_they_came(peer: Peer, client: Client) -> None:
 
 
 def test_reading_where_nothing_has_come_is_no_end(peer: Peer) -> None:
-    assert peer.receive(1000.0) is None
+    assert peer.receive() is None
     assert not peer.ended
 
 
 def test_the_time_of_the_last_sign_of_life_is_kept(peer: Peer, client: Client) -> None:
-    assert (peer.opened, peer.last_read) == (1000.0, 1000.0)
+    assert (peer.opened, peer.heard_at) == (1000.0, 1000.0)
     client.pong()
-    assert read(peer, 1007.5) == []
-    assert (peer.opened, peer.last_read) == (1000.0, 1007.5)
-    peer.receive(1009.0)
-    assert peer.last_read == 1007.5
+    assert read(peer) == []
+    peer.take_stock(1007.5)
+    assert (peer.opened, peer.heard_at) == (1000.0, 1007.5)
+    peer.take_stock(1009.0)
+    assert peer.heard_at == 1007.5
+
+
+def test_bytes_that_make_no_frame_are_no_sign_of_life(peer: Peer, client: Client) -> None:
+    for number, byte in enumerate(b"\x81\xfe\xff\xff" + bytes(20)):
+        client.send_raw(bytes((byte,)))
+        assert read(peer) == []
+        peer.take_stock(1001.0 + number)
+    assert peer.heard_at == 1000.0
+
+
+def is_refused(peer: Peer, client: Client, pings: int) -> bool:
+    """Whether one of so many pings is refused; those before it are answered."""
+    for _ in range(pings):
+        client.send_raw(b"\x89\x80\0\0\0\0")
+        try:
+            read(peer)
+        except RemoteError as error:
+            return error.close_code == 1008
+        client.sock.recv(2)
+    return False
+
+
+def test_a_minute_of_audio_may_come_at_once_and_no_more(peer: Peer, client: Client) -> None:
+    assert not is_refused(peer, client, FRAMES_AHEAD)
+    assert not peer.is_flooding
+    assert is_refused(peer, client, 1)
+    assert peer.is_flooding
+
+
+def test_frames_are_allowed_by_the_second_and_do_not_pile_up(peer: Peer, client: Client) -> None:
+    for second in range(20):
+        peer.take_stock(1001.0 + second)
+    assert not is_refused(peer, client, FRAMES_AHEAD)
+    peer.take_stock(1021.0)
+    assert not is_refused(peer, client, FRAMES_A_SECOND)
+    assert is_refused(peer, client, 1)
 
 
 def test_a_ping_is_answered_with_its_payload(peer: Peer, client: Client) -> None:
@@ -155,7 +192,7 @@ def test_messages_before_a_broken_one_are_read(peer: Peer, client: Client) -> No
 
     def read_on() -> None:
         while select.select([peer.sock], [], [], PATIENCE)[0]:
-            messages.extend(peer.messages(peer.receive(1000.0) or b""))
+            messages.extend(peer.messages(peer.receive() or b""))
 
     with pytest.raises(RemoteError):
         read_on()
@@ -253,7 +290,7 @@ def test_messages_that_are_read_together_end_where_the_line_is_hung_up(
     client.send_raw(b"".join(b"\x81\x81\0\0\0\0" + letter for letter in (b"a", b"b", b"c")))
     select.select([peer.sock], [], [], PATIENCE)
     messages = []
-    for message in peer.messages(peer.receive(1000.0) or b""):
+    for message in peer.messages(peer.receive() or b""):
         messages.append(message)
         peer.hang_up(1000, "", None)
     assert messages == [b"a"]

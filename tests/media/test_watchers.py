@@ -14,7 +14,7 @@ from clocks import FakeClock
 from websockets.frames import Opcode
 
 from service.media.gauges import Gauge
-from service.media.patience import CLOSE_SECONDS, PING_SECONDS, SILENT_SECONDS, STALL_SECONDS
+from service.media.watchdogs import CLOSE_SECONDS, PING_SECONDS, SILENT_SECONDS, STALL_SECONDS
 from service.media.watchers import CHANGED_SECONDS, LEVELS_SECONDS, MOST, TURN_SECONDS, Watchers
 
 GAUGES: Mapping[str, Gauge] = {"call-1": (-12.0, None, 3, 1.5, 40)}
