@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from service import attendance
 from service.calls import Switchboard
-from service.errors import NotFound
+from service.errors import Busy, NotFound
 from service.media.reports import Report
 
 logger = logging.getLogger(__name__)
@@ -99,9 +99,8 @@ class Ledger:
                 for report in reports:
                     self._switchboard.record(report)
             return True
-        except Exception:
-            # Nothing of them is written, and which of them is to blame is yet to be seen.
-            logger.info("%d reports are written one by one", len(reports), exc_info=True)
+        except Exception:  # noqa: BLE001 - which of them is to blame is yet to be seen
+            logger.info("%d reports are written one by one", len(reports))
             for report in reports:
                 self._persist(report)
             return False
@@ -114,6 +113,8 @@ class Ledger:
             except NotFound:
                 logger.warning("a report names call %s, which does not exist", report.call_id)
                 return
+            except Busy as error:
+                logger.warning("reports are still to be written: %s", error.message)
             except Exception:
                 logger.exception("a report of call %s could not be written", report.call_id)
             if self._stopping.wait(SWEEP_SECONDS):
@@ -124,5 +125,7 @@ class Ledger:
         for sweep in (Switchboard.sweep, attendance.sweep):
             try:
                 sweep(self._switchboard)
+            except Busy as error:
+                logger.warning("the deadlines are still to be looked at: %s", error.message)
             except Exception:
                 logger.exception("the deadlines could not be looked at")

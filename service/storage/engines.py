@@ -11,9 +11,10 @@ POOL_SIZE = 10
 """Connections at most. Small hosted Postgres plans allow 20, and a release needs some too."""
 
 POOL_SECONDS = 3
-LOCK_SECONDS = 5
+LOCK_SECONDS = 3
 """How long a transaction waits for a connection, and for the lock of SQLite: twice that where it
-queues behind one that waits for another process. Providers give up on a webhook after 15 s."""
+queues behind one that waits for another process. Providers give up on a webhook after 15 s, in
+which it may have waited for a thread as long as that."""
 
 # A server that vanished must not hold a thread for the two hours of the system's own keepalive, nor
 # for the quarter of an hour for which the system sends again what nobody acknowledges.

@@ -17,6 +17,8 @@ from service.errors import Busy
 
 logger = logging.getLogger(__name__)
 
+AWAY = "The database is away; try again in a moment."
+
 
 class Outage:
     """Thread-safe."""
@@ -29,19 +31,19 @@ class Outage:
     def watched(self) -> Iterator[None]:
         """Begin a transaction in here: where that fails, the database is away until it succeeds.
 
-        Raises ``Busy`` where it is away and somebody is asking already.
+        Raises ``Busy``, from what the driver says of it, or because somebody is asking already.
         """
         asks = self._is_away
         if asks and not self._asking.acquire(blocking=False):
-            raise Busy("The database is away; try again in a moment.")
+            raise Busy(AWAY)
         try:
             yield
         except SQLAlchemyError as error:
-            if not self._is_away:
-                # The driver's text may hold the address: only the class is told.
-                logger.error("the database is away (%s)", type(error).__name__)
-            self._is_away = True
-            raise
+            is_news, self._is_away = not self._is_away, True
+            if is_news:
+                # No trace: to write one takes longer than a tick, and it would say no more.
+                logger.error("the database is away: %s", str(error).partition("\n")[0])
+            raise Busy(AWAY) from error
         else:
             if self._is_away:
                 logger.info("the database is back")
