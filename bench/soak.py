@@ -169,10 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="how long calls come and go")
     minutes: float = parser.parse_args().minutes
-    cores = measure.cores()
-    if cores is not None:
-        os.sched_setaffinity(0, {cores[1]})
-    with serving(PATCHBAY, cores) as server:
+    with serving(PATCHBAY, None) as server:
         holds = Soak(server).run(minutes * 60)
     sys.exit(not holds)
 

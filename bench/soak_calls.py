@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import select
 import socket
@@ -38,12 +39,14 @@ class Line:
         self._port, self._token = port, token
         self._over = over
         self._local = threading.local()
+        # Of its own, and gone after this: a connection is a descriptor of the server's.
+        reception = Reception(port, token)
         self._webhooks = [
-            (provider, self._reception.webhook(provider, f"soak-{number}"))
+            (provider, reception.webhook(provider, f"soak-{number}"))
             for provider in PROVIDERS
             for number in range(ROOMS)
         ]
-        nowhere: str = self._reception.post("/v2/connectors", {"provider": "twilio"})["webhookUrl"]
+        nowhere: str = reception.post("/v2/connectors", {"provider": "twilio"})["webhookUrl"]
         self._nowhere = urlsplit(nowhere).path
 
     def short(self) -> None:
@@ -86,8 +89,10 @@ class Line:
     def long(self) -> list[float]:
         """One that stays until ``over``; the moments at which each of its frames came."""
         phone, sock = self._connect()
+        moments: list[float] = []
         with closing(sock):
-            return self._talk(phone, sock, float("inf"))
+            self._talk(phone, sock, float("inf"), moments)
+        return moments
 
     def fill(self, threads: int) -> None:
         """Have so many requests wait for a body at once, each in a thread of the server."""
@@ -129,22 +134,24 @@ class Line:
             if stop is not None:
                 sock.sendall(masked(compact(stop)))
 
-    def _talk(self, phone: Phone, sock: socket.socket, seconds: float) -> list[float]:
-        """Say a frame every 20 ms, and listen; when each frame that was heard came."""
+    def _talk(
+        self, phone: Phone, sock: socket.socket, seconds: float, moments: list[float] | None = None
+    ) -> None:
+        """Say a frame every 20 ms, and listen; when each that was heard came is in ``moments``."""
         frame = _frames(phone)
-        moments: list[float] = []
         data = b""
         began = time.monotonic()
-        for number in range(10**9):
+        for number in itertools.count():
             due = began + number * FRAME_SECONDS
-            while (left := due - time.monotonic()) > 0:
-                if select.select((sock,), (), (), left)[0]:
-                    data += sock.recv(65_536)
-                    data = _note(data, moments)
+            while select.select((sock,), (), (), max(0.0, due - time.monotonic()))[0]:
+                received = sock.recv(65_536)
+                if not received:
+                    raise ConnectionError("The server closed a call.")
+                if moments is not None:
+                    data = _note(data + received, moments)
             if due - began >= seconds or self._over.is_set():
-                return moments
+                return
             sock.sendall(frame(number))
-        return moments
 
     def _await_end(self, sock: socket.socket) -> None:
         sock.settimeout(IDLE_SECONDS)
