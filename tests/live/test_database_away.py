@@ -1,5 +1,4 @@
-"""A database that is away for ten seconds: who talks does not notice, who calls hears busy, and
-what happens meanwhile is written down afterwards."""
+"""A database that is away for ten seconds is noticed by new callers alone, and nothing is lost."""
 
 from __future__ import annotations
 
