@@ -23,7 +23,7 @@ from urllib.request import Request, urlopen
 from bench import measure
 from bench.dial import HOST, PATIENCE
 from bench.soak_calls import Line
-from bench.soak_verdict import Sounding, drift, table, verdict
+from bench.soak_verdict import Sounding, hear, table, verdict
 from bench.subjects import PATCHBAY, Server, serving
 
 RATE = 20
@@ -78,8 +78,8 @@ class Soak:
                 self._churn(pool, seconds, ())
             self._over.set()
         after = self._rest()
-        drifts = [drift(each.result()) for each in listening]
-        rows = verdict(before, after, drifts, pool_files=POOL_FILES)
+        calls = [hear(each.result()) for each in listening]
+        rows = verdict(before, after, calls, pool_files=POOL_FILES)
         made = ", ".join(f"{count} {kind}" for kind, count in sorted(self._made.items()))
         say(f"calls made: {made}; failed: {dict(self._failed) or 'none'}")
         sys.stdout.write(table(rows) + "\n")
