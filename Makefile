@@ -4,7 +4,7 @@ VENV := .venv/bin
 PIP := $(VENV)/python -m pip --disable-pip-version-check --quiet
 ADVISORIES := https://pypi.org/pypi/flask/json
 
-.PHONY: run test bench fuzz audit lint format clean
+.PHONY: run test bench soak fuzz audit lint format clean
 
 # Whoever develops on a laptop has the receivers of webhooks there too. A value in the environment
 # or in .env wins.
@@ -24,6 +24,10 @@ bench: .venv/test
 	    echo "npm could not install ws: the benchmark goes on without Node." >&2; \
 	fi
 	@$(VENV)/python -m bench $(OPTIONS)
+
+# Calls come and go for so many minutes, and everything must be back where it was.
+soak: .venv/test
+	@$(VENV)/python -m bench.soak --minutes $(or $(MINUTES),30)
 
 # Every parser, then every endpoint against /openapi.json, with as many examples for each as you
 # have patience for.

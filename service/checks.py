@@ -22,7 +22,7 @@ def _database(database: Database) -> str | None:
         database.check()
     except Exception as error:  # noqa: BLE001 - whatever the driver raises, it is not there
         # The driver's text may hold the address: only the class is told.
-        return f"not reachable ({type(error).__name__})"
+        return f"not reachable ({type(error.__cause__ or error).__name__})"
     return None
 
 

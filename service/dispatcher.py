@@ -118,6 +118,8 @@ class Dispatcher:
             try:
                 self.work()
                 pause = self._pause()
+            except Busy as error:
+                logger.warning("the dispatches could not be looked at: %s", error.message)
             except Exception:
                 logger.exception("the dispatches could not be looked at")
             bell.wait(pause)

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from service import attendance
 from service.calls import Switchboard
-from service.errors import NotFound
+from service.errors import Busy, NotFound
 from service.media.reports import Report
 
 logger = logging.getLogger(__name__)
@@ -67,15 +67,20 @@ class Ledger:
     def _run(self) -> None:
         clock = self._switchboard.clock
         next_sweep = clock.monotonic()
+        is_behind = False
         while True:
-            if clock.monotonic() >= next_sweep:
+            # Whoever seems to be late may have come in time, as a report says that is still to be
+            # written: the database may have been away for longer than a deadline.
+            if not is_behind and clock.monotonic() >= next_sweep:
                 next_sweep = clock.monotonic() + SWEEP_SECONDS
                 self._sweep()
             reports = self._take()
             if reports:
-                self._persist_together(reports)
+                is_behind = not self._persist_together(reports) or len(reports) == BATCH
             elif self._stopping.is_set():
                 return
+            else:
+                is_behind = False
 
     def _take(self) -> Sequence[Report]:
         """What has been reported, in its order; nothing, where nothing was for a while."""
@@ -87,16 +92,18 @@ class Ledger:
                 taken.append(self._reports.get_nowait())
         return taken
 
-    def _persist_together(self, reports: Sequence[Report]) -> None:
+    def _persist_together(self, reports: Sequence[Report]) -> bool:
+        """Write reports; whether it went well at once."""
         try:
             with self._switchboard.together():
                 for report in reports:
                     self._switchboard.record(report)
-        except Exception:
-            # Nothing of them is written, and which of them is to blame is yet to be seen.
-            logger.info("%d reports are written one by one", len(reports), exc_info=True)
+            return True
+        except Exception:  # noqa: BLE001 - which of them is to blame is yet to be seen
+            logger.info("%d reports are written one by one", len(reports))
             for report in reports:
                 self._persist(report)
+            return False
 
     def _persist(self, report: Report) -> None:
         while True:
@@ -106,6 +113,8 @@ class Ledger:
             except NotFound:
                 logger.warning("a report names call %s, which does not exist", report.call_id)
                 return
+            except Busy as error:
+                logger.warning("reports are still to be written: %s", error.message)
             except Exception:
                 logger.exception("a report of call %s could not be written", report.call_id)
             if self._stopping.wait(SWEEP_SECONDS):
@@ -116,5 +125,7 @@ class Ledger:
         for sweep in (Switchboard.sweep, attendance.sweep):
             try:
                 sweep(self._switchboard)
+            except Busy as error:
+                logger.warning("the deadlines are still to be looked at: %s", error.message)
             except Exception:
                 logger.exception("the deadlines could not be looked at")

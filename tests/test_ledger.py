@@ -20,6 +20,7 @@ from service.loudness import Loudness
 from service.media.leg import LegSpec
 from service.media.reports import LegClosed, LegStarted, LegStep, Report
 from service.model import CallStatus, EndReason, LadderEvent
+from service.storage.calls import START_MILLIS
 from service.storage.database import Database
 
 
@@ -205,6 +206,25 @@ def test_a_report_that_cannot_be_written_is_tried_again_and_holds_back_what_came
         LadderEvent.START,
         LadderEvent.FIRST_AUDIO_IN,
     ]
+
+
+def test_deadlines_wait_for_what_could_not_be_written_in_time(
+    desk: Desk, specs: list[LegSpec], mend: Callable[[], None], failed: threading.Event
+) -> None:
+    first, later, _ = specs
+    reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
+    reports.put(started(first))
+    ledger = Ledger(desk.switchboard, reports)
+    ledger.start()
+    assert failed.wait(30)
+    reports.put(replace(started(later), at=desk.clock.now()))
+    desk.clock.advance(START_MILLIS // 1000 + 1)
+    with desk.switchboard.waiters.seat(later.call_id) as news:
+        mend()
+        assert news is not None
+        assert news.wait(30)
+    ledger.stop()
+    assert desk.calls.get(later.call_id).status is CallStatus.ANSWERED
 
 
 @pytest.mark.usefixtures("mend")

@@ -4,8 +4,8 @@
 asked when a transfer has ended, and ``…/status`` is told how calls and their streams fare.
 
 No token: the key in the path is the secret, and the signature too where the connector has the
-credentials to check it. A caller is waiting behind every request here, so a failure of ours is
-answered with the provider's busy markup and not with a 500.
+credentials to check it. A caller is waiting behind every request here but the last, so a failure
+of ours is answered with the provider's busy markup and not with a 500.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from service.api.received import reception, webhook
 from service.api.requests import public_base
 from service.api.trace import request_id
 from service.callbacks import Callbacks
-from service.errors import NotFound, RemoteError, ServiceError, TooMany
+from service.errors import Busy, NotFound, RemoteError, ServiceError, TooMany
 from service.model import Connector
 from service.providers.base import Markup, Webhook
 
@@ -35,7 +35,6 @@ hooks = Blueprint("hooks", __name__, url_prefix="/v2/hooks")
 
 MARKUP = Reply(200, "Markup for the provider.", content_type=Markup.content_type)
 NOTED = Reply(204, "Noted.", content_type=None)
-BUSY = Reply(200, "Busy markup: it could not be noted.", content_type=Markup.content_type)
 
 
 @replies(Reply(403, "The signature is missing, stale or wrong.", content_type=None))
@@ -76,8 +75,8 @@ def dialled(provider: str, key: str) -> Response:
 
 
 @hooks.route("/<id:provider>/<id:key>/status", methods=["GET", "POST"])
-@replies(NOTED, BUSY)
-@refuses(RemoteError)
+@replies(NOTED)
+@refuses(RemoteError, Busy)
 @takes_form
 def status(provider: str, key: str) -> Response:
     """Take note of how a call or its stream fares."""
@@ -112,14 +111,30 @@ def _sparing(work: Callable[[], T]) -> T | Response:
     """What ``work`` returns, or busy markup where it fails and we are to blame."""
     try:
         return work()
-    except (ServiceError, HTTPException):
-        raise
-    except Exception:
-        logger.exception("a webhook failed", extra={"request_id": request_id()})
-        busy = reception().busy((request.view_args or {})["provider"])
+    except Exception as error:
+        busy = None if _is_refusal(error) else _busy()
         if busy is None:
             raise
+        trace = {"request_id": request_id()}
+        if isinstance(error, Busy):
+            logger.warning("a webhook failed: %s", error.message, extra=trace)
+        else:
+            logger.exception("a webhook failed", extra=trace)
         return _respond(busy)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether whoever sent the request is to blame."""
+    if isinstance(error, Busy):
+        return isinstance(error, TooMany)
+    return isinstance(error, ServiceError | HTTPException)
+
+
+def _busy() -> Markup | None:
+    """What the caller hears; ``None`` where none is waiting, and a notice may be sent again."""
+    if (request.endpoint or "").rpartition(".")[2] == status.__name__:
+        return None
+    return reception().busy((request.view_args or {})["provider"])
 
 
 def _respond(markup: Markup) -> Response:

@@ -52,7 +52,8 @@ def doctor(show_keys: bool, dyno: str | None) -> None:
             problems.append(NO_DATABASE)
     except Exception as error:  # noqa: BLE001 - whatever the driver raises, it cannot be read
         # The driver's text may hold the address: only the class is told.
-        problems.append(f"The database cannot be read ({type(error).__name__}): {REPAIR}")
+        name = type(error.__cause__ or error).__name__
+        problems.append(f"The database cannot be read ({name}): {REPAIR}")
     finally:
         database.close()
     for connector in connectors:

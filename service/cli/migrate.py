@@ -25,7 +25,8 @@ def upgrade(url: str) -> None:
         database.migrate()
     except Exception as error:
         logger.debug("The database was not migrated.", exc_info=True)
-        reason, *_ = str(error).splitlines() or [type(error).__name__]
+        cause = error.__cause__ or error
+        reason, *_ = str(cause).splitlines() or [type(cause).__name__]
         raise SystemExit(f"The database cannot be migrated: {redact(reason)}") from error
     finally:
         database.close()

@@ -29,8 +29,9 @@ def rotate() -> None:
         pair = SigningKeys(database, SystemClock(), settings.api_secret, None).rotate()
     except Exception as error:
         # The driver's text may hold the address: only the class is told.
+        name = type(error.__cause__ or error).__name__
         raise SystemExit(
-            f"The key was not rotated ({type(error).__name__}): start the database, correct "
+            f"The key was not rotated ({name}): start the database, correct "
             "DATABASE_URL, or bring it to the current schema with `flask --app wsgi migrate`."
         ) from error
     finally:

@@ -10,20 +10,17 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from sqlite3 import Connection as SQLiteConnection
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 from sqlalchemy import (
     URL,
     Connection,
     Engine,
-    create_engine,
-    event,
     extract,
     func,
     make_url,
@@ -32,8 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, DataError
 
-from service.errors import Invalid, SettingsError
-from service.storage import migrations
+from service.errors import Busy, Invalid, SettingsError
+from service.storage import engines, migrations
+from service.storage.engines import LOCK_SECONDS
+from service.storage.outage import Outage
 from service.times import Millis
 
 if sys.platform != "win32":
@@ -42,20 +41,6 @@ if sys.platform != "win32":
 P = ParamSpec("P")
 
 logger = logging.getLogger(__name__)
-
-POOL_SIZE = 10
-"""Connections at most. Small hosted Postgres plans allow 20, and a release needs some too."""
-
-POOL_SECONDS = 10
-LOCK_SECONDS = 5
-
-# A server that vanished must not hold a thread for the two hours of the system's own keepalive.
-POSTGRES_TIMEOUTS = {
-    "connect_timeout": 5,
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-}
 
 SHARED_LOCK_MILLIS = 200
 """How long a transaction that is shared waits for a row (Postgres). Whoever changes one call waits
@@ -75,7 +60,7 @@ class Bell(StrEnum):
 
 def ring(connection: Connection, bell: Bell) -> None:
     """Have the bell rung when the transaction has been committed, and not where it is not."""
-    connection.info.setdefault("bells", set()).add(bell)
+    connection.info["bells"].add(bell)
 
 
 @dataclass(slots=True)
@@ -105,7 +90,8 @@ class Database:
         self._built: Engine | None = None
         # SQLite has one writer, and those who find it busy poll with growing pauses. Among the
         # threads of this process a lock is fairer: the worst wait of 16 falls to a sixth.
-        self._writing = threading.Lock() if self._is_sqlite else nullcontext()
+        self._writing = threading.Lock()
+        self._outage = Outage()
         self._local = threading.local()
         self.bells = {bell: threading.Event() for bell in Bell}
         """Set when there may be something new: whoever waits clears it before looking."""
@@ -114,7 +100,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads, or a part of what is done ``together``."""
         shared = self._shared
-        with shared.part() if shared else self._transaction("BEGIN") as connection:
+        with shared.part() if shared else self._transaction(writes=False) as connection:
             yield connection
 
     @contextmanager
@@ -130,7 +116,7 @@ class Database:
             with shared.part() as connection:
                 yield connection
             return
-        with self._writing, self._transaction("BEGIN IMMEDIATE") as connection:
+        with self._transaction(writes=True) as connection:
             yield connection
 
     @contextmanager
@@ -186,8 +172,8 @@ class Database:
         return not self._is_sqlite or Path(self._url.database or "").exists()
 
     def check(self) -> None:
-        """Raise unless the database answers and has a schema."""
-        with self.read() as connection:
+        """Raise unless the database answers, has a schema and can be written to."""
+        with self.write() as connection:
             connection.execute(text("SELECT 1 FROM alembic_version"))
 
     def now(self) -> Millis | None:
@@ -213,22 +199,44 @@ class Database:
     def _engine(self) -> Engine:
         with self._building:
             if self._built is None:
-                self._built = _sqlite(self._url) if self._is_sqlite else _postgres(self._url)
+                self._built = (
+                    engines.sqlite(self._url) if self._is_sqlite else engines.postgres(self._url)
+                )
             return self._built
 
     @contextmanager
-    def _transaction(self, sqlite_begin: str) -> Iterator[Connection]:
-        with self._engine().connect() as connection:
-            connection.execution_options(sqlite_begin=sqlite_begin)
-            connection.info.pop("bells", None)
-            try:
-                with connection.begin():
-                    yield connection
-                for bell in connection.info.pop("bells", ()):
-                    self.bells[bell].set()
-            except (DataError, UnicodeEncodeError):
-                # Postgres stores no NUL character in text, and nobody stores half a surrogate pair.
-                raise Invalid("A value holds a character that cannot be stored.") from None
+    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        try:
+            with self._begun(writes=writes) as connection:
+                bells: set[Bell] = set()
+                connection.info["bells"] = bells
+                yield connection
+        except (DataError, UnicodeEncodeError):
+            # Postgres stores no NUL character in text, and nobody stores half a surrogate pair.
+            raise Invalid("A value holds a character that cannot be stored.") from None
+        for bell in bells:
+            self.bells[bell].set()
+
+    @contextmanager
+    def _begun(self, *, writes: bool) -> Iterator[Connection]:
+        with ExitStack() as held:
+            # Whatever keeps others from writing to SQLite, they can read.
+            with self._outage.watched() if writes or not self._is_sqlite else nullcontext():
+                if writes and self._is_sqlite:
+                    held.enter_context(self._turn_to_write())
+                connection = held.enter_context(self._engine().connect())
+                connection.execution_options(sqlite_begin="BEGIN IMMEDIATE" if writes else "BEGIN")
+                held.enter_context(connection.begin())
+            yield connection
+
+    @contextmanager
+    def _turn_to_write(self) -> Iterator[None]:
+        if not self._writing.acquire(timeout=LOCK_SECONDS):
+            raise Busy("Too many wait for the database; try again in a moment.")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     @contextmanager
     def _migration_lock(self) -> Iterator[None]:
@@ -255,40 +263,3 @@ def _parsed(text: str) -> URL:
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise SettingsError("DATABASE_URL must name a file: SQLite in memory has one per thread.")
     return url
-
-
-def _postgres(url: URL) -> Engine:
-    return create_engine(
-        url,
-        hide_parameters=True,
-        pool_size=POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=POOL_SECONDS,
-        pool_pre_ping=True,
-        connect_args=POSTGRES_TIMEOUTS,
-    )
-
-
-def _sqlite(url: URL) -> Engine:
-    engine = create_engine(
-        url,
-        hide_parameters=True,
-        pool_size=POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=POOL_SECONDS,
-        # The driver would begin transactions by its own rules: never before DDL, and never
-        # IMMEDIATE for those that write. https://docs.python.org/3/library/sqlite3.html#transaction-control
-        connect_args={"isolation_level": None, "timeout": LOCK_SECONDS},
-    )
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: SQLiteConnection, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options()["sqlite_begin"])
-
-    return engine

@@ -107,6 +107,15 @@ def test_a_caller_hears_busy_when_we_fail(
     assert "a webhook failed" in caplog.text
 
 
+def test_a_notice_that_cannot_be_noted_is_not_acknowledged(
+    caller: FlaskClient, connector: Connector, sqlite_database: Database
+) -> None:
+    with sqlite_database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE calls RENAME TO elsewhere")
+    answer = caller.post(f"{hook(connector)}/status", data={**CALL, "CallStatus": "completed"})
+    assert answer.status_code == 500
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_keys_go_where_the_question_says_by_either_method(
     method: str, app: Flask, caller: FlaskClient, connector: Connector
