@@ -140,7 +140,7 @@ def test_a_page_that_stops_reading_misses_levels_and_is_dropped(gallery: Gallery
     gallery.pass_time(STALL_SECONDS - 1)
     assert gallery.asked <= 3
     assert len(gallery.watchers) == 1
-    gallery.pass_time(2)
+    gallery.pass_time(3)
     assert len(gallery.watchers) == 0
 
 
