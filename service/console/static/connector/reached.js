@@ -3,11 +3,10 @@
 import { ask, withQuery } from "../api.js";
 import { h, put } from "../dom.js";
 import { counted } from "../format.js";
+import { statusState } from "../ladder.js";
 import { age, pill } from "../parts.js";
 import { watch } from "../refresh.js";
 import { href } from "../router.js";
-
-const UNLUCKY = ["rejected", "failed", "abandoned"];
 
 /** One line, which changes with the first call, and with each that follows. */
 export async function reached({ id }, signal) {
@@ -39,7 +38,7 @@ export async function reached({ id }, signal) {
 function about(call, total, signal) {
   return [
     age(call.start, signal),
-    pill(call.status, UNLUCKY.includes(call.status) ? "bad" : ""),
+    pill(call.status, statusState(call.status)),
     h("a", { href: href("calls", call.id) }, "See the call"),
     total > 1 && h("span.soft.small", `${counted(total, "call")} in all`),
   ];

@@ -30,7 +30,7 @@ export async function show(main, { id }, signal) {
       }),
       h(
         "div.stack",
-        warnings.map((sentence) => h("p.form-fault", sentence)),
+        warnings.map((sentence) => h("p.note", sentence)),
         panel(`Set up at ${provider(connector.provider)}`, {}, h("div.stack", unreachable(connector), steps(connector), line)),
         settings(connector, rules, redraw),
         credentials(connector, redraw),

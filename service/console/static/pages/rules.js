@@ -36,7 +36,7 @@ export async function show(main, params, signal) {
       columns: [
         { heading: "Name", cell: (rule) => rule.name },
         { heading: "For", cell: ({ type }) => Object.fromEntries(TYPES)[type] },
-        { heading: "Numbers", cell: ({ phoneNumbers }) => numbers(phoneNumbers) },
+        { heading: "Numbers", cell: ({ numbers }) => numbersOf(numbers) },
         { heading: "Lead to", cell: ({ room }) => leadsTo(room) },
         { heading: "Conditions", cell: conditions },
         { heading: "Agent", cell: ({ agentId }) => agent(agentId, names) },
@@ -71,8 +71,8 @@ export async function show(main, params, signal) {
   );
 }
 
-function numbers(all) {
-  if (all.length === 0) return h("span.soft", "none");
+function numbersOf(all) {
+  if (all.length === 0) return h("span.soft", "–");
   const more = all.length - SHOWN;
   return h(
     "span",
@@ -94,10 +94,10 @@ function conditions({ type, room, allowedNumbers, hidePhoneNumber }) {
     asks && allowedNumbers.length > 0 && pill(`only ${counted(allowedNumbers.length, "caller")}`),
     hidePhoneNumber && pill("number hidden"),
   ].filter(Boolean);
-  return all.length ? h("div.row", all) : h("span.soft", "none");
+  return all.length ? h("div.row", all) : h("span.soft", "–");
 }
 
 function agent(agentId, names) {
-  if (!agentId) return h("span.soft", "none");
+  if (!agentId) return h("span.soft", "–");
   return names.get(agentId) ?? pill("there is no such agent", "warn");
 }

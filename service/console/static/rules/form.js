@@ -11,7 +11,7 @@ const PATH = "/v2/sip/routing-rule";
 const NEW = {
   name: "",
   type: "inbound",
-  phoneNumbers: [],
+  numbers: [],
   room: { type: "static", id: null, pin: null },
   allowedNumbers: [],
   agentId: null,
@@ -52,7 +52,7 @@ export function openRule(rule, agents, changed) {
       [
         field("Name", input("name", { maxlength: 128, value: now.name })),
         !rule && group("For", "type", types),
-        field("Numbers", textarea("phoneNumbers", { value: now.phoneNumbers.join("\n") }), {
+        field("Numbers", textarea("phoneNumbers", { value: now.numbers.join("\n") }), {
           hint: "One on each line, such as +14155550100: the numbers that are called, or that calls are placed from.",
         }),
         field("They lead to", leads),
