@@ -1,11 +1,11 @@
 /** A connector's credentials, which can be set, replaced and removed, and never read. */
 
 import { ask } from "../api.js";
-import { field, form, input, reveal } from "../forms.js";
 import { h } from "../dom.js";
-import { button, confirmed, attempt, done, openDialog, panel, pill, table } from "../parts.js";
+import { field, form, input, reveal } from "../forms.js";
+import { attempt, button, confirmed, done, openDialog, panel, pill, table } from "../parts.js";
 
-/** What each is for. `isSecret`: nobody should see it being typed. */
+/** What each is for. `isSecret`: nobody should see it being typed; `signs`: signatures are checked with it. */
 const OFFERED = {
   twilio: [
     { name: "accountSid", use: "Calls of another account are refused. Needed to place calls." },
@@ -13,6 +13,7 @@ const OFFERED = {
       name: "authToken",
       use: "Checks signatures, so that only Twilio gets in. Needed to place calls. A SharedKey's secret will do.",
       isSecret: true,
+      signs: true,
     },
   ],
   plivo: [
@@ -22,10 +23,15 @@ const OFFERED = {
       use: "Checks signatures, so that only Plivo gets in; that of the number's account or of the main account. " +
         "Needed to place calls.",
       isSecret: true,
+      signs: true,
     },
   ],
   telnyx: [
-    { name: "publicKey", use: "Checks signatures, so that only Telnyx gets in. Set the application's method to POST." },
+    {
+      name: "publicKey",
+      use: "Checks signatures, so that only Telnyx gets in. Set the application's method to POST.",
+      signs: true,
+    },
     { name: "apiKey", use: "Needed to place calls.", isSecret: true },
     { name: "accountSid", use: "Needed to place calls; Telnyx's webhooks say it." },
     { name: "applicationId", use: "Needed to place calls: the id of the TeXML application." },
@@ -36,7 +42,7 @@ const OFFERED = {
 export function credentials(connector, changed) {
   const path = `/v2/connectors/${connector.id}`;
 
-  function open({ name, use, isSecret }) {
+  function open({ name, use, isSecret, signs }) {
     const verb = connector.credentials.includes(name) ? "Replace" : "Set";
     openDialog(`${verb} ${name}`, (close) => {
       const kind = { type: isSecret ? "password" : "text", spellcheck: "false" };
@@ -47,7 +53,7 @@ export function credentials(connector, changed) {
         form(
           [
             field(name, value, { beside: isSecret && reveal(value, name) }),
-            verb === "Replace" && field("The one before", before, {
+            verb === "Replace" && signs && field("The one before", before, {
               hint: "Optional. Until you set the new one alone, requests signed with either get in.",
               beside: isSecret && reveal(before, "the one before"),
             }),
@@ -103,7 +109,10 @@ export function credentials(connector, changed) {
           button("Remove all", () => remove(null, "Remove all credentials?", "Remove all"), { kind: "small" }),
       ],
     },
-    h("p.inside.soft", "Of the provider account. They are encrypted, leave Patchbay for the provider only, and nobody can read them here again."),
+    h(
+      "p.inside.soft",
+      "Of the provider account. They are encrypted, leave Patchbay for the provider only, and nobody can read them here again.",
+    ),
     table(
       "Credentials",
       [

@@ -11,8 +11,8 @@ const PATH = "/v2/sip/webhooks";
 /** A dialog that changes `webhook`, or makes one where it is null; then `changed(webhook)`. */
 export function openWebhook(webhook, changed) {
   const isAll = !webhook || areAll(webhook.events);
-  const choice = h("div.events", group("Of these", "events", EVENTS.map(([name, hint]) =>
-    checkbox("events", name, { value: name, hint, checked: isAll || webhook.events.includes(name) }))));
+  const choice = h("div.events", group("Only these", "events", EVENTS.map(([name, hint]) =>
+    checkbox("events", name, { value: name, hint, checked: !isAll && webhook.events.includes(name) }))));
   const all = checkbox("all", "All events", { checked: isAll });
   const box = all.querySelector("input");
 
