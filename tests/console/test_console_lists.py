@@ -226,7 +226,7 @@ def test_a_rule_is_made_changed_and_deleted(bay: Patchbay, console_page: Page) -
     row = page.locator("tbody tr")
     expect(row).to_have_count(1)
     expect(row).to_contain_text("+14155550199")
-    expect(row.locator(".pill")).to_have_text(["PIN", "only 1 caller"])
+    expect(row.locator(".pill")).to_have_text(["PIN", "only some callers"])
     expect(row).to_contain_text("Clerk")
     (rule,) = bay.ask("GET", "/v2/sip/routing-rule")[1]["data"]
     assert rule["room"] == {"type": "static", "prefix": None, "id": "support-room", "pin": "4321"}
@@ -234,10 +234,10 @@ def test_a_rule_is_made_changed_and_deleted(bay: Patchbay, console_page: Page) -
 
     dialog = dialog_of(page, "Edit Support")
     fill(dialog, Name="Sales", PIN="", **{"Callers who are let in": ""})
-    dialog.get_by_label("They lead to").select_option("One room for each caller")
+    dialog.get_by_label("They lead to").select_option("One room for each participant")
     expect(dialog.get_by_label("Room", exact=True)).to_be_hidden()
     click(dialog, "Save")
-    expect(row).to_contain_text("One room for each caller")
+    expect(row).to_contain_text("One room for each participant")
     expect(row.locator(".pill")).to_have_count(0)
 
     confirm(page, "Delete Sales", "Delete rule")

@@ -1,7 +1,7 @@
 /** A list that is searched and paged through, and asked for again after each change. */
 
 import { ask, withQuery } from "./api.js";
-import { h, on, put } from "./dom.js";
+import { h, on, put, renew } from "./dom.js";
 import { counted } from "./format.js";
 import { attempt, button, empty, pager, table } from "./parts.js";
 
@@ -18,7 +18,7 @@ const REST = 250;
 export async function listing({ path, one, many = `${one}s`, columns, nothing }, signal) {
   const query = new URLSearchParams(location.search);
   let search = query.get("search") ?? "";
-  let page = Number.parseInt(query.get("page"), 10) || 1;
+  let page = Math.max(1, Number.parseInt(query.get("page"), 10) || 1);
   let asked = 0;
   let rest = null;
 
@@ -47,7 +47,7 @@ export async function listing({ path, one, many = `${one}s`, columns, nothing },
     history.replaceState(null, "", shown.size ? `?${shown}` : location.pathname);
     bar.hidden = !search && pageInfo.total === 0;
     put(count, search ? `${pageInfo.total} found` : counted(pageInfo.total, one, many));
-    put(body, data.length ? [table(`All ${many}`, columns, data), pager(pageInfo, turnTo)] : none());
+    renew(body, data.length ? [table(`All ${many}`, columns, data), pager(pageInfo, turnTo)] : none());
   }
 
   function none() {
@@ -59,10 +59,9 @@ export async function listing({ path, one, many = `${one}s`, columns, nothing },
     }));
   }
 
-  async function turnTo(wanted) {
+  function turnTo(wanted) {
     page = wanted;
-    await attempt(refresh);
-    body.focus();
+    attempt(refresh);
   }
 
   function seek() {

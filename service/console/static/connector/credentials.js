@@ -121,7 +121,7 @@ export function credentials(connector, changed) {
         { heading: "State", cell: ({ name }) => (connector.credentials.includes(name) ? pill("set", "good") : pill("not set")) },
         { heading: "", cell: actions, ends: true },
       ],
-      OFFERED[connector.provider],
+      OFFERED[connector.provider] ?? [],
     ),
   );
 }

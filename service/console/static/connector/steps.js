@@ -29,9 +29,15 @@ const STEPS = {
   ],
 };
 
+/** For a provider whose console is not known here. */
+const ANYWHERE = (url) => [
+  ["In the provider's console, have the calls of your number ask this URL, with the method ", way("POST"), ".",
+    paste(url, "the webhook URL")],
+];
+
 /** The numbered list for a connector, with the URL at the step that asks for it. */
 export function steps({ provider, webhookUrl }) {
-  return h("ol.steps", STEPS[provider](webhookUrl).map((step) => h("li", step)), h("li", "Call your number."));
+  return h("ol.steps", (STEPS[provider] ?? ANYWHERE)(webhookUrl).map((step) => h("li", step)), h("li", "Call your number."));
 }
 
 /** Why the provider cannot reach the connector, if that can be told from its URL. */

@@ -30,7 +30,7 @@ function list(connectors) {
       { heading: "Name", cell: (each) => h("a", { href: href("connectors", each.id) }, nameOf(each)) },
       { heading: "Provider", cell: (each) => provider(each.provider) },
       { heading: "Room", cell: (each) => room(each) },
-      { heading: "Webhook URL", cell: (each) => secret(each.webhookUrl, "the webhook URL", maskedPath) },
+      { heading: "Webhook URL", cell: (each) => secret(each.webhookUrl, "the webhook URL", maskedKey) },
       { heading: "Created", cell: (each) => time(each.createdAt) },
     ],
     connectors,
@@ -47,8 +47,8 @@ function room({ defaultRoomId, defaultRuleId }) {
   return h("a", { href: href("rooms", defaultRoomId) }, defaultRoomId);
 }
 
-function maskedPath(url) {
-  return maskedWebhook(new URL(url).pathname);
+function maskedKey(url) {
+  return maskedWebhook(url).split("/").pop();
 }
 
 function nothing() {

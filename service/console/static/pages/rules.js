@@ -2,7 +2,6 @@
 
 import { ask, askAll } from "../api.js";
 import { h, put } from "../dom.js";
-import { counted } from "../format.js";
 import { listing } from "../listing.js";
 import { attempt, button, confirmed, done, empty, heading, panel, pill } from "../parts.js";
 import { href } from "../router.js";
@@ -91,7 +90,7 @@ function conditions({ type, room, allowedNumbers, hidePhoneNumber }) {
   const asks = type === "inbound";
   const all = [
     asks && room.pin && pill("PIN"),
-    asks && allowedNumbers.length > 0 && pill(`only ${counted(allowedNumbers.length, "caller")}`),
+    asks && allowedNumbers.length > 0 && pill("only some callers"),
     hidePhoneNumber && pill("number hidden"),
   ].filter(Boolean);
   return all.length ? h("div.row", all) : h("span.soft", "–");

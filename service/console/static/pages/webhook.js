@@ -1,7 +1,7 @@
 /** One webhook: what was sent to it, and what it answered. */
 
 import { ask } from "../api.js";
-import { h, put } from "../dom.js";
+import { h, put, renew } from "../dom.js";
 import { attempt, button, confirmed, done, empty, facts, heading, panel, pill, table, time } from "../parts.js";
 import { watch } from "../refresh.js";
 import { go } from "../router.js";
@@ -14,7 +14,7 @@ const STATES = { delivered: "good", pending: "warn", dead: "bad" };
 
 export async function show(main, { id }, signal) {
   const path = `/v2/sip/webhooks/${encodeURIComponent(id)}`;
-  const log = h("div");
+  const log = h("div", { tabindex: "-1" });
   const first = await ask("GET", path, undefined, { signal });
 
   let shown = null;
@@ -23,9 +23,7 @@ export async function show(main, { id }, signal) {
     const state = JSON.stringify(data);
     if (state === shown) return;
     shown = state;
-    const focused = log.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
-    put(log, data.length ? deliveries(data, redeliver) : nothing());
-    if (focused) log.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
+    renew(log, data.length ? deliveries(data, redeliver) : nothing());
   }
 
   async function redeliver(delivery) {

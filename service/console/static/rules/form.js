@@ -71,7 +71,7 @@ export function openRule(rule, agents, changed) {
         verb: rule ? "Save" : "Create rule",
         cancel: close,
         submit: async (values) => {
-          const sent = bodyOf(values);
+          const sent = bodyOf({ type: now.type, ...values });
           const answer = rule
             ? await ask("PATCH", `${PATH}/${encodeURIComponent(rule.id)}`, sent)
             : await ask("POST", PATH, sent);
@@ -100,17 +100,18 @@ function choices(agents, agentId) {
   ];
 }
 
+/** Nothing of what is not shown for rules of this type. */
 function bodyOf(values) {
-  const isStatic = values["room.prefix"] === "static";
-  const pin = values["room.pin"] || null;
+  const asks = values.type === "inbound";
+  const prefix = values["room.prefix"];
+  const leads =
+    prefix === "static" ? { type: prefix, id: values["room.id"] || null } : { type: "dynamic", prefix };
   return {
     name: values.name,
-    ...(values.type && { type: values.type }),
+    type: values.type,
     phoneNumbers: lines(values.phoneNumbers),
-    room: isStatic
-      ? { type: "static", id: values["room.id"] || null, pin }
-      : { type: "dynamic", prefix: values["room.prefix"], pin },
-    allowedNumbers: lines(values.allowedNumbers),
+    room: { ...leads, ...(asks && { pin: values["room.pin"] || null }) },
+    ...(asks && { allowedNumbers: lines(values.allowedNumbers) }),
     agentId: values.agentId || null,
     hidePhoneNumber: values.hidePhoneNumber,
     dtmf: values.dtmf,

@@ -3,14 +3,14 @@
 /** [prefix of a dynamic room, where that leads] */
 export const DYNAMIC = [
   ["blank", "A new room for each call"],
-  ["participantNumber", "One room for each caller"],
-  ["sipNumber", "One room for each called number"],
+  ["participantNumber", "One room for each participant"],
+  ["sipNumber", "One room for each of its numbers"],
 ];
 
-/** [type, which numbers it is about] */
+/** [type, which calls it is for] */
 export const TYPES = [
-  ["inbound", "Calls that come in"],
-  ["outbound", "Calls that are placed"],
+  ["inbound", "Incoming calls"],
+  ["outbound", "Placed calls"],
 ];
 
 /** "static", or the prefix of its dynamic room; what makes a new room for each call is one thing. */
