@@ -31,7 +31,7 @@ export async function listing({ path, one, many = `${one}s`, columns, nothing },
   });
   const count = h("p.soft.small", { role: "status" });
   const bar = h("search.search", box, count);
-  const body = h("div", { tabindex: "-1" });
+  const body = h("div.listed", { tabindex: "-1" });
 
   async function refresh() {
     const turn = (asked += 1);

@@ -26,8 +26,8 @@ export async function show(main, params, signal) {
       path: "/v2/agents",
       one: "agent",
       columns: [
-        { heading: "Name", cell: ({ name }) => name },
-        { heading: "URL", cell: ({ url }) => h("span.url", url) },
+        { heading: "Name", cell: ({ name }) => h("span.long", name) },
+        { heading: "URL", cell: ({ url }) => h("span.long", url) },
         { heading: "Created", cell: ({ createdAt }) => time(createdAt) },
         {
           heading: "",

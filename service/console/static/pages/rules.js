@@ -33,7 +33,7 @@ export async function show(main, params, signal) {
       path: "/v2/sip/routing-rule",
       one: "rule",
       columns: [
-        { heading: "Name", cell: (rule) => rule.name },
+        { heading: "Name", cell: ({ name }) => h("span.long", name) },
         { heading: "For", cell: ({ type }) => Object.fromEntries(TYPES)[type] },
         { heading: "Numbers", cell: ({ numbers }) => numbersOf(numbers) },
         { heading: "Lead to", cell: ({ room }) => leadsTo(room) },
@@ -98,5 +98,6 @@ function conditions({ type, room, allowedNumbers, hidePhoneNumber }) {
 
 function agent(agentId, names) {
   if (!agentId) return h("span.soft", "–");
-  return names.get(agentId) ?? pill("there is no such agent", "warn");
+  const name = names.get(agentId);
+  return name ? h("span.long", name) : pill("there is no such agent", "warn");
 }

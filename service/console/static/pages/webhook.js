@@ -56,7 +56,7 @@ export async function show(main, { id }, signal) {
       h(
         "div.stack",
         panel("Settings", {}, facts([
-          ["URL", h("span.url", webhook.url)],
+          ["URL", h("span.long", webhook.url)],
           ["Events", eventsOf(webhook.events)],
           ["Created", time(webhook.createdAt)],
           ["Changed", time(webhook.updatedAt)],

@@ -17,7 +17,7 @@ export async function show(main, params, signal) {
       path: "/v2/sip/webhooks",
       one: "webhook",
       columns: [
-        { heading: "URL", cell: ({ id, url }) => h("a.url", { href: href("webhooks", id) }, url) },
+        { heading: "URL", cell: ({ id, url }) => h("a", { href: href("webhooks", id) }, url) },
         { heading: "Events", cell: ({ events }) => eventsOf(events) },
         { heading: "Created", cell: ({ createdAt }) => time(createdAt) },
       ],
