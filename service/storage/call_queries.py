@@ -53,6 +53,7 @@ class CallQueries:
         call_id: str | None = None,
         room_id: str | None = None,
         session_id: str | None = None,
+        connector_id: str | None = None,
         rule_id: str | None = None,
         direction: Direction | None = None,
         status: CallStatus | None = None,
@@ -73,6 +74,7 @@ class CallQueries:
             calls.c.id: call_id,
             calls.c.room_id: room_id,
             calls.c.session_id: session_id,
+            calls.c.connector_id: connector_id,
             calls.c.rule_id: rule_id,
             calls.c.direction: direction,
         }

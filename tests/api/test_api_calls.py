@@ -32,13 +32,18 @@ def calls(app: Flask) -> Calls:
 def arrive(calls: Calls, clock: FakeClock) -> Callable[..., Call]:
     """A function that lets a phone call arrive, and answers it when told a session."""
 
-    def make(number: int, room_id: str = "r1", session_id: str | None = None) -> Call:
+    def make(
+        number: int,
+        room_id: str = "r1",
+        session_id: str | None = None,
+        connector_id: str = "cn_1",
+    ) -> Call:
         at = clock.now()
         call = Call(
             id=f"call-{number}",
             provider="twilio",
             provider_call_id=f"CA{number}",
-            connector_id="cn_1",
+            connector_id=connector_id,
             room_id=room_id,
             rule_id=None,
             session_id=None,
@@ -183,6 +188,9 @@ def test_pages_count_from_one(
         ("status=ended", []),
         ("status=answered&roomId=r1", ["call-1"]),
         ("roomId=r1&sessionId=s2", []),
+        ("connectorId=cn_1", ["call-2", "call-1"]),
+        ("connectorId=cn_2&type=inbound", ["call-3"]),
+        ("connectorId=cn_9", []),
     ],
 )
 def test_filters_narrow_the_list(
@@ -190,7 +198,7 @@ def test_filters_narrow_the_list(
 ) -> None:
     arrive(1, "r1", "s1")
     arrive(2, "r2", "s2")
-    arrive(3, "r1")
+    arrive(3, "r1", connector_id="cn_2")
     response = client.get(f"/v2/sip/call?{query}")
     assert ids(response) == found
     assert response.json["pageInfo"]["total"] == len(found)

@@ -30,6 +30,7 @@ from service.model import Call, CallStatus, Direction
 class CallFilter(PageFilter):
     call_id = Text(data_key="id", validate=IDENTIFIER)
     gateway_id = Text(data_key="gatewayId")
+    connector_id = Text(data_key="connectorId", validate=IDENTIFIER)
     rule_id = Text(data_key="ruleId", validate=IDENTIFIER)
     direction = fields.Enum(
         Direction,

@@ -57,6 +57,16 @@ export async function ask(method, path, body, { signal } = {}) {
   }
 }
 
+/** All of a list that has pages. */
+export async function askAll(path, query = {}) {
+  const all = [];
+  for (let page = 1; ; page += 1) {
+    const { data, pageInfo } = await ask("GET", withQuery(path, { ...query, page, perPage: 100 }));
+    all.push(...data);
+    if (page >= pageInfo.lastPage) return all;
+  }
+}
+
 /** A path with a query of what is not empty. */
 export function withQuery(path, query) {
   const entries = Object.entries(query).filter(([, value]) => value !== "" && value != null);

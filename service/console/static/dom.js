@@ -25,6 +25,15 @@ export function put(parent, ...children) {
   return parent;
 }
 
+/** The same where it is done again: what had the focus has it still, if it is there by its label. */
+export function renew(parent, ...children) {
+  const held = parent.contains(document.activeElement) && document.activeElement;
+  const label = held && held.getAttribute("aria-label");
+  put(parent, ...children);
+  if (held) ((label && parent.querySelector(`[aria-label="${CSS.escape(label)}"]`)) || parent).focus();
+  return parent;
+}
+
 /** Listen until the signal says that the page is left. */
 export function on(target, type, listener, signal) {
   target.addEventListener(type, listener, { signal });

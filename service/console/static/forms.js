@@ -2,23 +2,50 @@
 
 import { h, newId, put } from "./dom.js";
 
-/** A labelled control. `control` is an input, select or textarea; its `name` is the API's field. */
-export function field(label, control, { hint } = {}) {
+/**
+ * A labelled control, with whatever stands `beside` it. `control` is an input, select or textarea;
+ * its `name` is the API's field, with dots where that is within another: "room.pin".
+ */
+export function field(label, control, { hint, beside } = {}) {
   const id = (control.id ||= newId("field"));
   const hintId = hint ? `${id}-hint` : null;
-  const fault = h("p.fault", { id: `${id}-fault`, hidden: true });
-  if (hintId) control.setAttribute("aria-describedby", hintId);
+  control.setAttribute("aria-describedby", [hintId, `${id}-fault`].filter(Boolean).join(" "));
   return h(
     "div.field",
     h("label", { for: id }, label),
-    control,
+    beside ? h("div.beside", control, beside) : control,
     hint && h("p.hint", { id: hintId }, hint),
-    fault,
+    faultOf(control.name, `${id}-fault`),
   );
+}
+
+/** Controls that are one field of the API together, such as checkboxes of one name. */
+export function group(legend, name, children) {
+  const id = newId("fault");
+  return h("fieldset", { "aria-describedby": id }, h("legend", legend), children, faultOf(name, id));
+}
+
+function faultOf(name, id) {
+  return h("p.fault", { id, "data-of": name });
 }
 
 export function input(name, attributes = {}) {
   return h("input", { name, type: "text", autocomplete: "off", ...attributes });
+}
+
+export function textarea(name, attributes = {}) {
+  return h("textarea", { name, autocomplete: "off", spellcheck: "false", ...attributes });
+}
+
+/** A button that shows what is typed into a password field. */
+export function reveal(control, what) {
+  const show = h("button", { type: "button", "aria-pressed": "false", "aria-label": `Show ${what}` }, "Show");
+  show.addEventListener("click", () => {
+    const isShown = control.type === "password";
+    control.type = isShown ? "text" : "password";
+    show.setAttribute("aria-pressed", String(isShown));
+  });
+  return show;
 }
 
 /** options: [[value, text], …] */
@@ -72,26 +99,53 @@ export function form(children, { submit, verb, cancel, busyVerb = `${verb} …` 
   function clear() {
     put(fault);
     for (const control of element.elements) control.removeAttribute("aria-invalid");
-    for (const note of element.querySelectorAll(".fault")) note.hidden = true;
+    for (const note of element.querySelectorAll(".fault")) put(note);
   }
 
   function show(error) {
+    const homeless = [];
     let first = null;
-    for (const [name, sentences] of Object.entries(error.errors ?? {})) {
-      const control = element.elements.namedItem(name);
-      const note = control instanceof Element && document.getElementById(`${control.id}-fault`);
-      if (!note) continue;
-      put(note, sentences.join(" "));
-      note.hidden = false;
+    for (const [path, sentences] of Object.entries(error.errors ?? {})) {
+      const note = noteFor(element, path);
+      if (!note) {
+        homeless.push(...sentences);
+        continue;
+      }
+      const control = note.parentElement.querySelector("input, select, textarea");
       control.setAttribute("aria-invalid", "true");
-      control.setAttribute("aria-describedby", note.id);
+      note.append(...sentences.map((sentence) => h("span", worded(sentence, path, note, control))));
       first ??= control;
     }
-    if (first) first.focus();
-    else put(fault, error.message);
+    if (!first || homeless.length) put(fault, homeless.join(" ") || error.message);
+    first?.focus();
   }
 
   return element;
+}
+
+/** Where a fault of `path` is shown: at the field of that name, or of what it is within. */
+function noteFor(element, path) {
+  const notes = [...element.querySelectorAll(".fault")];
+  const steps = path.split(".");
+  for (; steps.length; steps.pop()) {
+    const found = notes.find((note) => note.dataset.of === steps.join("."));
+    if (found && !found.closest("[hidden]")) return found;
+  }
+  return null;
+}
+
+/** "phoneNumbers.1 must be …" as it reads at the field: with the entry or the label in front. */
+function worded(sentence, path, note, control) {
+  if (!sentence.startsWith(`${path} `)) return sentence;
+  const [, index] = /\.(\d+)$/.exec(path) ?? [];
+  const label = note.parentElement.querySelector("label, legend").textContent;
+  const entry = index !== undefined && lines(control.value)[index];
+  return `${entry ? `“${entry}”` : label}${sentence.slice(path.length)}`;
+}
+
+/** The entries of a text that has one on each line. */
+export function lines(text) {
+  return text.split(/[\n,;]/).map((each) => each.trim()).filter(Boolean);
 }
 
 /** {name: value} of a form's named controls: text, or for a checkbox without a value true or false. */

@@ -1,6 +1,6 @@
 /** Parts that several pages are made of. */
 
-import { h, newId, put } from "./dom.js";
+import { h, newId, on, put } from "./dom.js";
 import { ago, moment, toDate } from "./format.js";
 
 /** The heading of a page, with what can be done there. */
@@ -95,6 +95,12 @@ export function notify(text, { bad = false } = {}) {
   setTimeout(() => notice.remove(), bad ? 9000 : 4000);
 }
 
+/** Say that something was done, and what the server's answer warns of. */
+export function done(text, { warnings = [] } = {}) {
+  notify(text);
+  for (const sentence of warnings) notify(sentence, { bad: true });
+}
+
 /** Do something that may be refused, and say so where it is. Whether it was done. */
 export async function attempt(act) {
   try {
@@ -145,7 +151,12 @@ export function openDialog(title, build) {
   const dialog = h("dialog", { "aria-labelledby": label });
   const close = () => dialog.close();
   dialog.append(h("div.inside", h("h2", { id: label }, title), build(close)));
-  dialog.addEventListener("close", () => dialog.remove());
+  const closed = new AbortController();
+  on(window, "route", close, closed.signal);
+  dialog.addEventListener("close", () => {
+    closed.abort();
+    dialog.remove();
+  });
   document.body.append(dialog);
   dialog.showModal();
   return dialog;

@@ -1,59 +1,69 @@
-/** One connector: what to paste where, and what can be done with it. */
+/** One connector: what to paste where, whether calls come, and what can be done with it. */
 
 import { ask } from "../api.js";
+import { credentials } from "../connector/credentials.js";
+import { reached } from "../connector/reached.js";
+import { inboundRules, settings } from "../connector/settings.js";
+import { steps, unreachable } from "../connector/steps.js";
 import { h, put } from "../dom.js";
 import { provider } from "../format.js";
-import { attempt, button, confirmed, facts, heading, maskedWebhook, notify, panel, secret, time } from "../parts.js";
+import { attempt, button, confirmed, done, heading, panel } from "../parts.js";
 import { go } from "../router.js";
 import { nameOf } from "./connectors.js";
 
 export const title = "Connector";
 
-export async function show(main, { id }) {
+export async function show(main, { id }, signal) {
   const path = `/v2/connectors/${encodeURIComponent(id)}`;
-  const { data: connector, warnings = [] } = await ask("GET", path);
+  const first = await ask("GET", path, undefined, { signal });
+  const [rules, line] = await Promise.all([inboundRules(), reached(first.data, signal)]);
+
+  function draw({ data: connector, warnings = [] }) {
+    put(
+      main,
+      heading(nameOf(connector), {
+        lead: `Brings the calls of your ${provider(connector.provider)} numbers in.`,
+        actions: [
+          button("New webhook URL", rotate),
+          button("Delete", () => remove(connector), { kind: "danger" }),
+        ],
+      }),
+      h(
+        "div.stack",
+        warnings.map((sentence) => h("p.note", sentence)),
+        panel(`Set up at ${provider(connector.provider)}`, {}, h("div.stack", unreachable(connector), steps(connector), line)),
+        settings(connector, rules, redraw),
+        credentials(connector, redraw),
+      ),
+    );
+  }
+
+  /** What had the focus is replaced; so that it is not lost, it goes to the heading. */
+  function redraw(answer) {
+    draw(answer);
+    main.querySelector("h1").focus({ preventScroll: true });
+  }
 
   async function rotate() {
     const text =
       "The URL that is in the provider's console now stops at once: calls fail until you paste the new one.";
     if (!(await confirmed("Make a new webhook URL?", text, "Make a new URL"))) return;
     await attempt(async () => {
-      await ask("POST", `${path}/rotate-key`);
-      notify("There is a new webhook URL: paste it into the provider's console.");
-      await show(main, { id });
+      const answer = await ask("POST", `${path}/rotate-key`);
+      done("There is a new webhook URL: paste it into the provider's console.");
+      redraw(answer);
     });
   }
 
-  async function remove() {
+  async function remove(connector) {
     const text = "Its webhook URL stops at once, and new calls to it fail. Calls that are up stay up.";
     if (!(await confirmed(`Delete ${nameOf(connector)}?`, text, "Delete connector"))) return;
     await attempt(async () => {
       await ask("DELETE", path);
-      notify("The connector is deleted.");
+      done("The connector is deleted.");
       go("/console/connectors");
     });
   }
 
-  put(
-    main,
-    heading(nameOf(connector), {
-      actions: [
-        button("New webhook URL", rotate),
-        button("Delete", remove, { kind: "danger" }),
-      ],
-    }),
-    h(
-      "div.stack",
-      warnings.map((sentence) => h("p.form-fault", sentence)),
-      panel(
-        "Set up",
-        {},
-        facts([
-          ["Provider", provider(connector.provider)],
-          ["Webhook URL", secret(connector.webhookUrl, "the webhook URL", maskedWebhook)],
-          ["Created", time(connector.createdAt)],
-        ]),
-      ),
-    ),
-  );
+  draw(first);
 }

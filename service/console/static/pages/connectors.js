@@ -30,7 +30,7 @@ function list(connectors) {
       { heading: "Name", cell: (each) => h("a", { href: href("connectors", each.id) }, nameOf(each)) },
       { heading: "Provider", cell: (each) => provider(each.provider) },
       { heading: "Room", cell: (each) => room(each) },
-      { heading: "Webhook URL", cell: (each) => secret(each.webhookUrl, "the webhook URL", maskedWebhook) },
+      { heading: "Webhook URL", cell: (each) => secret(each.webhookUrl, "the webhook URL", maskedKey) },
       { heading: "Created", cell: (each) => time(each.createdAt) },
     ],
     connectors,
@@ -45,6 +45,10 @@ function room({ defaultRoomId, defaultRuleId }) {
   if (defaultRuleId) return "by its routing rule";
   if (!defaultRoomId) return h("span.soft", "by routing rules");
   return h("a", { href: href("rooms", defaultRoomId) }, defaultRoomId);
+}
+
+function maskedKey(url) {
+  return maskedWebhook(url).split("/").pop();
 }
 
 function nothing() {

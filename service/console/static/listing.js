@@ -1,0 +1,80 @@
+/** A list that is searched and paged through, and asked for again after each change. */
+
+import { ask, withQuery } from "./api.js";
+import { h, on, put, renew } from "./dom.js";
+import { counted } from "./format.js";
+import { attempt, button, empty, pager, table } from "./parts.js";
+
+const PER_PAGE = 20;
+
+/** Milliseconds without a key after which it is searched. */
+const REST = 250;
+
+/**
+ * The list at `path`: {element, refresh()}. Its search and page are in the address, so that they
+ * are still there on the way back. `one` is the word for what is listed, and `nothing()` what is
+ * shown where there is none yet.
+ */
+export async function listing({ path, one, many = `${one}s`, columns, nothing }, signal) {
+  const query = new URLSearchParams(location.search);
+  let search = query.get("search") ?? "";
+  let page = Math.max(1, Number.parseInt(query.get("page"), 10) || 1);
+  let asked = 0;
+  let rest = null;
+
+  const box = h("input", {
+    type: "search",
+    "aria-label": `Search ${many}`,
+    placeholder: `Search ${many}`,
+    maxlength: 128,
+    value: search,
+  });
+  const count = h("p.soft.small", { role: "status" });
+  const bar = h("search.search", box, count);
+  const body = h("div.listed", { tabindex: "-1" });
+
+  async function refresh() {
+    const turn = (asked += 1);
+    const answer = await ask("GET", withQuery(path, { search, page, perPage: PER_PAGE }), undefined, { signal });
+    if (turn !== asked) return;
+    const { data, pageInfo } = answer;
+    if (page > pageInfo.lastPage) {
+      page = pageInfo.lastPage;
+      await refresh();
+      return;
+    }
+    const shown = new URLSearchParams([...(search ? [["search", search]] : []), ...(page > 1 ? [["page", page]] : [])]);
+    history.replaceState(null, "", shown.size ? `?${shown}` : location.pathname);
+    bar.hidden = !search && pageInfo.total === 0;
+    put(count, search ? `${pageInfo.total} found` : counted(pageInfo.total, one, many));
+    renew(body, data.length ? [table(`All ${many}`, columns, data), pager(pageInfo, turnTo)] : none());
+  }
+
+  function none() {
+    if (!search) return nothing();
+    return empty("Nothing found", `No ${one} holds “${search}”.`, button("Show all", () => {
+      box.value = "";
+      box.focus();
+      seek();
+    }));
+  }
+
+  function turnTo(wanted) {
+    page = wanted;
+    attempt(refresh);
+  }
+
+  function seek() {
+    search = box.value.trim();
+    page = 1;
+    attempt(refresh);
+  }
+
+  on(box, "input", () => {
+    clearTimeout(rest);
+    rest = setTimeout(seek, REST);
+  }, signal);
+  on(signal, "abort", () => clearTimeout(rest));
+  await refresh();
+  return { element: [bar, body], refresh };
+}

@@ -1,0 +1,65 @@
+/** Agents: the programs that can be sent into a room. */
+
+import { ask } from "../api.js";
+import { openAgent, openDispatch } from "../agents/form.js";
+import { h, put } from "../dom.js";
+import { listing } from "../listing.js";
+import { attempt, button, confirmed, done, empty, heading, panel, time } from "../parts.js";
+
+export const title = "Agents";
+
+export async function show(main, params, signal) {
+  const open = (agent) => openAgent(agent, list.refresh);
+
+  async function remove(agent) {
+    const text = "It is sent for no more, by no rule either. Where it is in a room, it stays.";
+    if (!(await confirmed(`Delete ${agent.name}?`, text, "Delete agent"))) return;
+    await attempt(async () => {
+      await ask("DELETE", `/v2/agents/${encodeURIComponent(agent.id)}`);
+      done("The agent is deleted.");
+      await list.refresh();
+    });
+  }
+
+  const list = await listing(
+    {
+      path: "/v2/agents",
+      one: "agent",
+      columns: [
+        { heading: "Name", cell: ({ name }) => h("span.long", name) },
+        { heading: "URL", cell: ({ url }) => h("span.long", url) },
+        { heading: "Created", cell: ({ createdAt }) => time(createdAt) },
+        {
+          heading: "",
+          ends: true,
+          cell: (agent) =>
+            h(
+              "div.row",
+              button("Send into a room", () => openDispatch(agent), {
+                kind: "small",
+                label: `Send ${agent.name} into a room`,
+              }),
+              button("Edit", () => open(agent), { kind: "small", label: `Edit ${agent.name}` }),
+              button("Delete", () => remove(agent), { kind: "small", label: `Delete ${agent.name}` }),
+            ),
+        },
+      ],
+      nothing: () =>
+        empty(
+          "No agent yet",
+          "An agent is a program that listens at a URL and opens a WebSocket when it is sent for: by a rule, with each of " +
+            "its calls, or from here. The folder examples has two to begin with.",
+          button("New agent", () => open(null), { kind: "primary" }),
+        ),
+    },
+    signal,
+  );
+  put(
+    main,
+    heading("Agents", {
+      lead: "An agent is a program of yours that comes into a room when it is sent for.",
+      actions: [button("New agent", () => open(null), { kind: "primary" })],
+    }),
+    panel("", { flush: true }, list.element),
+  );
+}

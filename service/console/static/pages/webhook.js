@@ -1,0 +1,113 @@
+/** One webhook: what was sent to it, and what it answered. */
+
+import { ask } from "../api.js";
+import { h, put, renew } from "../dom.js";
+import { attempt, button, confirmed, done, empty, facts, heading, panel, pill, table, time } from "../parts.js";
+import { watch } from "../refresh.js";
+import { go } from "../router.js";
+import { openWebhook } from "../webhooks/form.js";
+import { eventsOf } from "./webhooks.js";
+
+export const title = "Webhook";
+
+const STATES = { delivered: "good", pending: "warn", dead: "bad" };
+
+export async function show(main, { id }, signal) {
+  const path = `/v2/sip/webhooks/${encodeURIComponent(id)}`;
+  const log = h("div", { tabindex: "-1" });
+  const first = await ask("GET", path, undefined, { signal });
+
+  let shown = null;
+  async function refresh() {
+    const { data } = await ask("GET", `${path}/deliveries`, undefined, { signal });
+    const state = JSON.stringify(data);
+    if (state === shown) return;
+    shown = state;
+    renew(log, data.length ? deliveries(data, redeliver) : nothing());
+  }
+
+  async function redeliver(delivery) {
+    await attempt(async () => {
+      await ask("POST", `${path}/deliveries/${encodeURIComponent(delivery.id)}/redeliver`);
+      done(`${delivery.event} is sent again.`);
+      await refresh();
+    });
+  }
+
+  async function remove() {
+    const text = "It is told of nothing more, not even of what is waiting to be sent.";
+    if (!(await confirmed("Delete this webhook?", text, "Delete webhook"))) return;
+    await attempt(async () => {
+      await ask("DELETE", path);
+      done("The webhook is deleted.");
+      go("/console/webhooks");
+    });
+  }
+
+  function draw(webhook) {
+    put(
+      main,
+      heading("Webhook", {
+        actions: [
+          button("Edit", () => openWebhook(webhook, redraw)),
+          button("Delete", remove, { kind: "danger" }),
+        ],
+      }),
+      h(
+        "div.stack",
+        panel("Settings", {}, facts([
+          ["URL", h("span.long", webhook.url)],
+          ["Events", eventsOf(webhook.events)],
+          ["Created", time(webhook.createdAt)],
+          ["Changed", time(webhook.updatedAt)],
+          ["Id", h("code", webhook.id)],
+        ])),
+        panel("Deliveries", { flush: true }, log),
+      ),
+    );
+  }
+
+  function redraw(webhook) {
+    draw(webhook);
+    main.querySelector("h1").focus({ preventScroll: true });
+  }
+
+  await refresh();
+  draw(first);
+  watch(signal, refresh);
+}
+
+function deliveries(all, redeliver) {
+  return table(
+    "Deliveries, newest first",
+    [
+      { heading: "Event", cell: ({ event }) => event },
+      { heading: "Status", cell: ({ status }) => pill(status, STATES[status]) },
+      { heading: "Attempts", number: true, cell: ({ attempts }) => String(attempts) },
+      { heading: "Answer", cell: answerOf },
+      { heading: "Happened", cell: ({ createdAt }) => time(createdAt) },
+      { heading: "Last attempt", cell: ({ lastAttemptAt }) => time(lastAttemptAt) },
+      { heading: "Next attempt", cell: ({ nextAttemptAt }) => time(nextAttemptAt) },
+      {
+        heading: "",
+        ends: true,
+        cell: (each) =>
+          button("Redeliver", () => redeliver(each), { kind: "small", label: `Redeliver ${each.event}, ${each.id}` }),
+      },
+    ],
+    all,
+  );
+}
+
+function answerOf({ responseStatus, error }) {
+  if (!responseStatus && !error) return h("span.soft", "–");
+  return h("div", responseStatus && h("div", `HTTP ${responseStatus}`), error && h("div.soft.small", error));
+}
+
+function nothing() {
+  return empty(
+    "Nothing was sent yet",
+    "Every event of a call that it is told of is listed here. Place a test call through a connector, and watch.",
+    h("a.button", { href: "/console/connectors" }, "Go to the connectors"),
+  );
+}
