@@ -10,12 +10,13 @@ from __future__ import annotations
 from flask import Flask
 
 from service.api.auth import require_account, require_nothing
-from service.console import calls, pages, session
+from service.console import calls, pages, session, trials
 
 GUARDED = (
     (pages.pages, require_nothing),
     (session.session, require_nothing),
     (calls.calls, require_account),
+    (trials.trials, require_account),
 )
 
 for _blueprint, _guard in GUARDED:
@@ -25,7 +26,7 @@ for _blueprint, _guard in GUARDED:
 def register(app: Flask) -> None:
     """Register the room with ``app``, after ``api``.
 
-    Expects ``app.extensions["sign_in_links"]`` beside what ``api`` does.
+    Expects ``app.extensions["sign_in_links"]`` and ``["trials"]`` beside what ``api`` does.
     """
     for blueprint, _ in GUARDED:
         app.register_blueprint(blueprint)
