@@ -86,12 +86,9 @@ def test_a_call_is_up_until_it_is_hung_up(bay: Patchbay, provider: str) -> None:
     status, placed = place(bay, connect(bay, provider), caller="+4930123456", sound="tone")
     assert (status, placed["planned"], placed["report"]) == (202, 60, None)
     up = reached(bay, placed, "first-audio")
+    bay.eventually(lambda: bay.call(up["callId"])["status"] == "answered")
     call = bay.call(up["callId"])
-    assert (call["status"], call["roomId"], call["from"]) == (
-        "answered",
-        up["roomId"],
-        "+4930123456",
-    )
+    assert (call["roomId"], call["from"]) == (up["roomId"], "+4930123456")
     bay.eventually(lambda: reached(bay, placed, "first-audio")["seconds"] > 0.5)
     assert bay.ask("DELETE", f"{TRIALS}/{placed['id']}")[0] == 200
     report = over(bay, placed)["report"]

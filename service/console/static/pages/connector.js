@@ -5,6 +5,7 @@ import { h, put } from "../dom.js";
 import { provider } from "../format.js";
 import { attempt, button, confirmed, facts, heading, maskedWebhook, notify, panel, secret, time } from "../parts.js";
 import { go } from "../router.js";
+import { trialButton } from "../trial.js";
 import { nameOf } from "./connectors.js";
 
 export const title = "Connector";
@@ -38,6 +39,7 @@ export async function show(main, { id }) {
     main,
     heading(nameOf(connector), {
       actions: [
+        trialButton(id, { kind: "primary" }),
         button("New webhook URL", rotate),
         button("Delete", remove, { kind: "danger" }),
       ],
