@@ -6,12 +6,13 @@ ADVISORIES := https://pypi.org/pypi/flask/json
 
 .PHONY: run test bench soak fuzz audit lint format clean
 
-# Whoever develops on a laptop has the receivers of webhooks there too. A value in the environment
-# or in .env wins.
+# Whoever develops on a laptop has the receivers of webhooks there too, and wants to hear a call. A
+# value in the environment or in .env wins.
 run: .venv/run
 	@$(VENV)/python -m service.cli.keys .env
 	@grep -q '^WEBHOOK_ALLOW_PRIVATE=' .env || \
 	  export WEBHOOK_ALLOW_PRIVATE="$${WEBHOOK_ALLOW_PRIVATE:-on}"; \
+	grep -q '^TEST_CALLS=' .env || export TEST_CALLS="$${TEST_CALLS:-3}"; \
 	exec $(VENV)/gunicorn --env FIRST_STEPS=1
 
 test: lint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-from functools import partial
 
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -34,6 +33,7 @@ from service.storage.sign_in_links import SignInLinks
 from service.storage.signing_keys import SigningKeys
 from service.storage.subscriptions import Subscriptions
 from service.times import Clock, SystemClock
+from service.trials import Trials
 
 
 def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
@@ -55,7 +55,13 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     outbox = Outbox(database)
     outgoing = Outgoing(clock, allow_private=settings.webhook_allow_private)
     courier = Courier(outbox, signer, outgoing, clock, database.bells[Bell.OUTBOX])
+    trials = Trials(settings.test_calls)
     dispatcher = Dispatcher(switchboard, Invitations(settings, signer, outgoing))
+
+    def leave() -> None:
+        # Their callers are in this process, and will not ask the next one.
+        trials.stop()
+        drain(switchboard, engine)
 
     app = Flask("patchbay", static_folder=None)
     app.config.update(
@@ -66,7 +72,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         reception=reception,
         callbacks=Callbacks(switchboard, reception, providers),
         control=Control(switchboard),
-        drain=partial(drain, switchboard, engine),
+        drain=leave,
         engine=engine,
         ledger=ledger,
         dispatcher=dispatcher,
@@ -77,6 +83,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         failures=Failures(clock),
         sign_in_links=SignInLinks(database),
         calls_in_progress=CallsInProgress(database),
+        trials=trials,
     )
 
     def begin() -> None:
@@ -89,6 +96,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
 
     def finish() -> None:
         herald.stop()
+        trials.stop()
         engine.stop()
         ledger.stop()
         dispatcher.stop()

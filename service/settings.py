@@ -43,6 +43,7 @@ class Settings:
     log_format: str = "text"
     trust_proxy: int = 0
     webhook_allow_private: bool = False
+    test_calls: int = 0
     webhook_private_key: str | None = field(default=None, repr=False)
     twilio_api_url: str = TWILIO_API
     plivo_api_url: str = PLIVO_API
@@ -88,6 +89,7 @@ class Settings:
             log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS),
             trust_proxy=_integer(env, "TRUST_PROXY", 0, 0, 10),
             webhook_allow_private=_switch(env, "WEBHOOK_ALLOW_PRIVATE", "off"),
+            test_calls=_integer(env, "TEST_CALLS", 0, 0, 20),
             webhook_private_key=_private_key(env, "WEBHOOK_PRIVATE_KEY"),
             twilio_api_url=_api(env, "TWILIO_API_URL", TWILIO_API),
             plivo_api_url=_api(env, "PLIVO_API_URL", PLIVO_API),

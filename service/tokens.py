@@ -90,6 +90,10 @@ def new_dispatch_id() -> str:
     return "dispatch_" + _random(LOWER, 16)
 
 
+def new_trial_id() -> str:
+    return "trial_" + _random(LOWER, 16)
+
+
 def new_session_id() -> str:
     return new_object_id()
 

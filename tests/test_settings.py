@@ -36,6 +36,7 @@ def test_defaults_need_only_the_key_pair(tmp_path: Path, monkeypatch: pytest.Mon
         log_format="text",
         trust_proxy=0,
         webhook_allow_private=False,
+        test_calls=0,
         webhook_private_key=None,
         regions={},
     )
@@ -55,6 +56,7 @@ def test_every_variable_is_read() -> None:
         LOG_FORMAT="json",
         TRUST_PROXY="2",
         WEBHOOK_ALLOW_PRIVATE="on",
+        TEST_CALLS="3",
         REGIONS="us002=wss://us.example.com, in002=wss://in.example.com:8443/voice/",
     )
     assert read == Settings(
@@ -72,6 +74,7 @@ def test_every_variable_is_read() -> None:
         log_format="json",
         trust_proxy=2,
         webhook_allow_private=True,
+        test_calls=3,
         regions={"us002": "wss://us.example.com", "in002": "wss://in.example.com:8443/voice"},
     )
 
@@ -98,6 +101,7 @@ OPTIONAL = (
     "LOG_LEVEL",
     "LOG_FORMAT",
     "TRUST_PROXY",
+    "TEST_CALLS",
     "REGIONS",
     "WEBHOOK_PRIVATE_KEY",
     "TWILIO_API_URL",
@@ -137,6 +141,8 @@ def test_empty_counts_as_not_set() -> None:
         ("ALONE_SECONDS", "86401"),
         ("TRUST_PROXY", "yes"),
         ("TRUST_PROXY", "11"),
+        ("TEST_CALLS", "on"),
+        ("TEST_CALLS", "21"),
         ("REATTACH", "maybe"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),

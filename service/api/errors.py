@@ -11,13 +11,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import WebsocketMismatch
 
 from service.api.answers import respond
-from service.api.requests import MAX_BODY
 from service.api.trace import request_id
 from service.errors import BadSignature, Busy, Invalid, ServiceError
 
@@ -87,7 +86,8 @@ def _complaints(messages: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 def _too_large(error: RequestEntityTooLarge) -> Response:
     # 400 and not 413: VideoSDK's SDK has an error class for the first and none for the second.
-    return _refused(Invalid(f"Request body is larger than {MAX_BODY // 1024} KB."))
+    limit = request.max_content_length or 0
+    return _refused(Invalid(f"Request body is larger than {limit // 1024} KB."))
 
 
 def _other_protocol(error: WebsocketMismatch) -> Response:

@@ -93,13 +93,15 @@ def reading() -> Iterator[None]:
         raise Invalid("Request body cannot be read to its end.") from error
 
 
-def body(schema: Schema) -> Callable[[Callable[Concatenate[dict[str, Any], P], R]], Callable[P, R]]:
+def body(
+    schema: Schema, *, limit: int = MAX_BODY
+) -> Callable[[Callable[Concatenate[dict[str, Any], P], R]], Callable[P, R]]:
     """Pass the handler the JSON body as ``schema`` loads it, as its first argument.
 
-    No body counts as ``{}``. Raises ``UnsupportedMedia``, ``Invalid`` or marshmallow's
-    ``ValidationError``.
+    No body counts as ``{}``; more than ``limit`` bytes are not read. Raises ``UnsupportedMedia``,
+    ``Invalid`` or marshmallow's ``ValidationError``.
     """
-    return _checked(schema, _json, "body", "Field")
+    return _checked(schema, lambda: _json(limit), "body", "Field")
 
 
 def query(
@@ -136,7 +138,8 @@ def _query(schema: Schema) -> dict[str, Any]:
     return {name: values if name in several else values[0] for name, values in request.args.lists()}
 
 
-def _json() -> Any:
+def _json(limit: int) -> Any:
+    request.max_content_length = limit
     with reading():
         raw = request.get_data(cache=False)
         # Werkzeug cuts a chunked body off at the limit in silence, and complains on reading on.

@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 from service.errors import Invalid
 from service.model import Connector
 from service.settings import Settings
-from service.simulator import dialects
-from service.simulator.signing import SIGNERS
+from service.simulator import dialects, signing
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 
@@ -17,15 +16,10 @@ from service.storage.database import Database
 def key_and_account(
     settings: Settings, webhook_url: str, key_file: Path | None
 ) -> tuple[str | None, str | None]:
-    """The key to sign with, and the account to call from. Raises ``Invalid``.
-
-    There is no key of Telnyx's to be found: it keeps the private half of the pair.
-    """
-    signer = SIGNERS[dialects.of(webhook_url).name]
+    """The key to sign with, and the account to call from. Raises ``Invalid``."""
     stored = _stored(settings, webhook_url)
     credentials = {} if stored is None else stored.credentials
-    key = next(iter(credentials.get(signer.credential or "", ())), None)
-    account = next(iter(credentials.get(signer.account or "", ())), None)
+    key, account = signing.key_and_account(dialects.of(webhook_url).name, credentials)
     return (key if key_file is None else _read(key_file)), account
 
 

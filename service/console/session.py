@@ -66,6 +66,7 @@ def _describe(found: SignIn) -> Response:
         "proof": found.proof,
         "version": __version__,
         "publicUrl": public_base(),
+        "testCalls": switchboard().settings.test_calls,
     }
     return respond({"data": data}, 200)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from service.errors import RemoteError
 from service.simulator import markup, webhook
@@ -85,7 +86,8 @@ class Requests:
         Nothing happens where this provider has no such message, or nobody wants it.
         """
         if url is not None and fields is not None:
-            self._teller.submit(self._tell, name, url, fields)
+            with suppress(RuntimeError):  # The interpreter is ending, and nobody is told any more.
+                self._teller.submit(self._tell, name, url, fields)
 
     def close(self) -> None:
         self._teller.shutdown()

@@ -12,7 +12,7 @@ import base64
 import hmac
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -106,6 +106,19 @@ class Telnyx(Signer):
 
 
 SIGNERS: Mapping[str, type[Signer]] = {"twilio": Twilio, "plivo": Plivo, "telnyx": Telnyx}
+
+
+def key_and_account(
+    provider: str, credentials: Mapping[str, Sequence[str]]
+) -> tuple[str | None, str | None]:
+    """The key to sign with and the account to call from, where a connector's credentials hold them.
+
+    There is no key of Telnyx's to be found: it keeps the private half of the pair.
+    """
+    signer = SIGNERS[provider]
+    key = next(iter(credentials.get(signer.credential or "", ())), None)
+    account = next(iter(credentials.get(signer.account or "", ())), None)
+    return key, account
 
 
 def _private(text: str) -> Ed25519PrivateKey:

@@ -42,7 +42,32 @@ def read(path: Path) -> Samples:
         data = path.read_bytes()
     except OSError as error:
         raise Invalid(f"{path} cannot be read: {error.strerror}.") from None
-    return _parse(data, path.name)
+    return parse(data, path.name)
+
+
+def parse(data: bytes, name: str, longest: float = MAX_SECONDS) -> Samples:
+    """What ``read`` returns, of a WAV file of at most ``longest`` seconds. Raises ``Invalid``."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise Invalid(f"{name} is not a WAV file.")
+    chunks: dict[bytes, bytes] = {}
+    for kind, body in _chunks(data):
+        if kind in (b"fmt ", b"data"):
+            chunks.setdefault(kind, body)
+    header, body = chunks.get(b"fmt ", b""), chunks.get(b"data", b"")
+    if len(header) < 16:
+        raise Invalid(f"{name} is not a complete WAV file.")
+    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", header)
+    if tag == _EXTENSIBLE and len(header) >= 26:
+        tag = struct.unpack_from("<H", header, 24)[0]
+    if tag != _PCM or bits not in (8, 16, 24, 32):
+        raise Invalid(f"{name} is not PCM of 8, 16, 24 or 32 bits; save it as 16-bit PCM.")
+    if not 1 <= channels <= 64 or not 1000 <= rate <= 384_000:
+        raise Invalid(f"{name} has {channels} channels at {rate} Hz, which cannot be played.")
+    whole = len(body) - len(body) % (channels * bits // 8)
+    if whole > longest * rate * channels * bits // 8:
+        raise Invalid(f"{name} is longer than {longest:g} seconds.")
+    mixed = _floats(body[:whole], bits).reshape(-1, channels).mean(axis=1)
+    return _integers(32767 * _resampled(mixed, rate))
 
 
 def write(path: Path, samples: Samples) -> None:
@@ -88,30 +113,6 @@ def level(samples: Samples) -> float | None:
     if power == 0.0:
         return None
     return 10 * math.log10(2 * power / 32767**2)
-
-
-def _parse(data: bytes, name: str) -> Samples:
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise Invalid(f"{name} is not a WAV file.")
-    chunks: dict[bytes, bytes] = {}
-    for kind, body in _chunks(data):
-        if kind in (b"fmt ", b"data"):
-            chunks.setdefault(kind, body)
-    header, body = chunks.get(b"fmt ", b""), chunks.get(b"data", b"")
-    if len(header) < 16:
-        raise Invalid(f"{name} is not a complete WAV file.")
-    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", header)
-    if tag == _EXTENSIBLE and len(header) >= 26:
-        tag = struct.unpack_from("<H", header, 24)[0]
-    if tag != _PCM or bits not in (8, 16, 24, 32):
-        raise Invalid(f"{name} is not PCM of 8, 16, 24 or 32 bits; save it as 16-bit PCM.")
-    if not 1 <= channels <= 64 or not 1000 <= rate <= 384_000:
-        raise Invalid(f"{name} has {channels} channels at {rate} Hz, which cannot be played.")
-    whole = len(body) - len(body) % (channels * bits // 8)
-    if whole > MAX_SECONDS * rate * channels * bits // 8:
-        raise Invalid(f"{name} is longer than {MAX_SECONDS // 60} minutes.")
-    mixed = _floats(body[:whole], bits).reshape(-1, channels).mean(axis=1)
-    return _integers(32767 * _resampled(mixed, rate))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

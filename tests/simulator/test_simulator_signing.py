@@ -23,7 +23,7 @@ from twilio.request_validator import RequestValidator
 from wire_contract import fuzz
 
 from service.errors import Invalid
-from service.simulator.signing import SIGNERS, Plivo, Telnyx, Twilio
+from service.simulator.signing import SIGNERS, Plivo, Telnyx, Twilio, key_and_account
 from service.times import SystemClock
 
 TOKEN = "0123456789abcdef" * 2
@@ -39,6 +39,19 @@ urls = st.sampled_from([URL, URL + "?tenant=7", URL + "?b=x%20y&a=2&a=1&blank="]
 
 def test_there_is_a_signer_for_every_provider() -> None:
     assert set(SIGNERS) == {"twilio", "plivo", "telnyx"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "credentials", "found"),
+    [
+        ("twilio", {"authToken": (TOKEN, "older"), "accountSid": ("AC1",)}, (TOKEN, "AC1")),
+        ("plivo", {"authToken": (TOKEN,), "authId": ("MA1",)}, (TOKEN, "MA1")),
+        ("telnyx", {"publicKey": ("AAAA",), "apiKey": ("KEY",)}, (None, None)),
+        ("twilio", {}, (None, None)),
+    ],
+)
+def test_what_is_signed_with_is_found_among_credentials(provider, credentials, found) -> None:
+    assert key_and_account(provider, credentials) == found
 
 
 @fuzz

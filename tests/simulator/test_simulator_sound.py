@@ -130,6 +130,13 @@ def test_a_file_that_cannot_be_read_is_refused_with_a_sentence(read, data, sente
         read(data)
 
 
+def test_a_file_may_be_as_long_as_is_said_and_no_longer():
+    data = wav(sine(700, 0.2, 48_000), 48_000, 16)
+    assert sound.parse(data, "it", 0.2).size == 1600
+    with pytest.raises(Invalid, match=r"^it is longer than 0\.19 seconds\.$"):
+        sound.parse(data, "it", 0.19)
+
+
 def test_a_file_that_breaks_off_is_read_as_far_as_it_goes(read):
     data = wav(sine(700, 0.1, 8000), 8000, 24)
     assert read(data[:-4]).size == 798

@@ -9,6 +9,7 @@ import { h, put } from "../dom.js";
 import { provider } from "../format.js";
 import { attempt, button, confirmed, done, heading, panel } from "../parts.js";
 import { go } from "../router.js";
+import { trialButton } from "../trial.js";
 import { nameOf } from "./connectors.js";
 
 export const title = "Connector";
@@ -24,6 +25,7 @@ export async function show(main, { id }, signal) {
       heading(nameOf(connector), {
         lead: `Brings the calls of your ${provider(connector.provider)} numbers in.`,
         actions: [
+          trialButton(id, { kind: "primary" }),
           button("New webhook URL", rotate),
           button("Delete", () => remove(connector), { kind: "danger" }),
         ],

@@ -1,0 +1,127 @@
+/** "Place a test call": the dialog in which the built-in phone is told to call a connector. */
+
+import { ask, currentSession } from "./api.js";
+import { h, on, put } from "./dom.js";
+import { provider } from "./format.js";
+import { field, filled, form, input, select } from "./forms.js";
+import { attempt, button, openDialog } from "./parts.js";
+import { href } from "./router.js";
+import { progress } from "./trial/progress.js";
+import { recorder } from "./trial/recorder.js";
+import { base64, wav } from "./trial/wav.js";
+
+const TITLE = "Place a test call";
+const SOUNDS = [
+  ["melody", "A melody"],
+  ["tone", "A tone"],
+  ["recording", "My voice"],
+];
+const LONGEST = 300;
+
+/** The button that opens the dialog, for this connector or for one to choose. */
+export function trialButton(connectorId, { kind } = {}) {
+  return button(TITLE, () => openTrialDialog(connectorId), { kind });
+}
+
+export async function openTrialDialog(connectorId) {
+  if (!currentSession().testCalls) {
+    explain([
+      "Test calls are off on this server: the setting TEST_CALLS says how many may be up at a time.",
+      "Start it with TEST_CALLS=3 in its environment or in its .env file. \"make run\" does so by itself.",
+    ]);
+    return;
+  }
+  let connectors;
+  const isKnown = await attempt(async () => ({ data: connectors } = await ask("GET", "/v2/connectors")));
+  if (!isKnown) return;
+  if (!connectors.length) {
+    const there = h("a.button", { href: href("connectors"), onclick: () => dialog.close() }, "Connectors");
+    const dialog = explain(["There is nothing to call yet: create a connector first."], there);
+    return;
+  }
+  const leaving = new AbortController();
+  const stage = h("div.trial");
+  const dialog = openDialog(TITLE, (close) => {
+    begin(stage, connectors, connectorId, { close, signal: leaving.signal });
+    return stage;
+  });
+  dialog.addEventListener("close", () => leaving.abort());
+  on(window, "route", () => dialog.close(), leaving.signal);
+}
+
+function explain(sentences, action) {
+  return openDialog(TITLE, (close) => [
+    sentences.map((sentence) => h("p", sentence)),
+    h("div.form-end", action, button("Close", close, { kind: "primary" })),
+  ]);
+}
+
+function begin(stage, connectors, chosen, { close, signal }) {
+  const voice = recorder(signal);
+  const element = wishes(connectors, chosen ?? connectors[0].id, voice, {
+    cancel: close,
+    submit: async (values) => {
+      const { data } = await ask("POST", "/console/api/trials", body(values, voice), { signal });
+      voice.stop();
+      const again = () => begin(stage, connectors, values.connectorId, { close, signal });
+      put(stage, progress(data, { signal, close, again }));
+      stage.querySelector("button").focus();
+    },
+  });
+  put(stage, element);
+}
+
+function wishes(connectors, chosen, voice, { submit, cancel }) {
+  const options = connectors.map((each) => [each.id, `${each.name || each.id} (${provider(each.provider)})`]);
+  const voicePart = h("div", { hidden: true }, voice.element);
+  const choose = (event) => {
+    voicePart.hidden = event.target.value !== "recording";
+    voice.stop();
+  };
+  return form(
+    [
+      h("p.soft", "The built-in phone calls the webhook as the provider would. You hear it in the room."),
+      field("Connector", select("connectorId", options, chosen)),
+      h(
+        "fieldset",
+        h("legend", "What the caller says"),
+        h("div.cards", { onchange: choose }, SOUNDS.map(([value, label], index) => card(value, label, index === 0))),
+        voicePart,
+      ),
+      h(
+        "div.trial-pair",
+        field("Seconds", input("seconds", { type: "number", min: 1, max: LONGEST, value: "30" }), {
+          hint: `Then the caller hangs up; ${LONGEST} at most.`,
+        }),
+        field("Caller", input("caller", { type: "tel", placeholder: "+14155550100" }), { hint: "Who calls." }),
+      ),
+      h(
+        "details",
+        h("summary", "Number called, keys and PIN"),
+        h(
+          "div.trial-pair",
+          field("Number called", input("callee", { type: "tel", placeholder: "+14155550199" }), {
+            hint: "Routing rules go by it.",
+          }),
+          field("Keys", input("digits", { maxlength: 32 }), { hint: "Pressed in the room, such as 12#." }),
+          field("PIN", input("pin", { inputmode: "numeric", maxlength: 16 }), { hint: "Pressed when asked for." }),
+        ),
+      ),
+    ],
+    { verb: "Place the call", busyVerb: "Calling …", cancel, submit },
+  );
+}
+
+function card(value, label, checked) {
+  const box = h("input", { type: "radio", name: "sound", value });
+  box.checked = checked;
+  return h("label.card", box, label);
+}
+
+function body(values, voice) {
+  const wish = { ...filled(values), seconds: Number(values.seconds) };
+  if (values.sound !== "recording") return wish;
+  const samples = voice.samples();
+  if (!samples) throw new Error("Record something first, and stop the recording.");
+  return { ...wish, recording: base64(wav(samples, voice.rate)) };
+}
