@@ -1,4 +1,4 @@
-"""The console's audio, in numbers from a real browser: its rates, and the delay of what is heard."""
+"""The console's audio, in numbers from a real browser: its rates and its delay."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async ({ arrivals, seconds, rate, loud }) => {
   const { Resampler } = await import("/console/static/audio/resampler.js");
   const playout = new Playout();
   const resampler = new Resampler(8000, rate);
-  const sine = (at) => (loud ? 0.25 * Math.sin((2 * Math.PI * 500 * at) / 8000) : 0);
+  const sine = (at) => (loud ? 0.25 * Math.sin((2 * Math.PI * 500.125 * at) / 8000) : 0);
   const delays = [];
   let [come, step, last] = [0, 0, 0];
   for (let played = 0; played < rate * seconds; ) {
@@ -155,7 +155,8 @@ def test_what_piled_up_is_left_out_where_it_is_quiet(page: Page) -> None:
 
 
 def test_a_gap_is_heard_as_a_fade_and_not_as_a_click(page: Page) -> None:
-    # A sine of this loudness never steps further between two samples.
+    # A sine of this loudness never steps further between two samples, and no frame of it begins
+    # where another one ended.
     steepest = 0.25 * 2 * np.pi * 500 / PLAYED
     stalled = [0.02 * count if count < 100 else 0.02 * count + 1.0 for count in range(200)]
     found = played(page, stalled)
