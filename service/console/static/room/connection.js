@@ -7,7 +7,7 @@ import { counted } from "../format.js";
 const AGAIN = new Set([1001, 1005, 1006, 1011, 1012, 1013]);
 
 const FIRST_PAUSE = 500;
-const LONGEST_PAUSE = 15_000;
+const LONGEST_PAUSE = 5000;
 
 /** Milliseconds of being in after which a loss counts as the first one. */
 const STEADY = 10_000;
@@ -56,16 +56,14 @@ export class Connection {
 
   /** Send a message; whether the room was there to take it. */
   send(document) {
-    if (this.#joinedAt === null) return false;
+    if (!this.#isIn) return false;
     this.#socket.send(JSON.stringify(document));
     return true;
   }
 
   /** Say a frame: base64. */
   speak(payload) {
-    if (this.#joinedAt !== null && this.#socket.bufferedAmount < BACKLOG) {
-      this.#socket.send(JSON.stringify({ event: "media", payload }));
-    }
+    if (this.#isIn && this.#socket.bufferedAmount < BACKLOG) this.send({ event: "media", payload });
   }
 
   /** Leave the room for good. */
@@ -74,6 +72,10 @@ export class Connection {
     this.send({ event: "stop" });
     this.#socket?.close(1000);
     this.#end("You have left the room.");
+  }
+
+  get #isIn() {
+    return this.#joinedAt !== null && this.#socket.readyState === WebSocket.OPEN;
   }
 
   #connect(wsUrl) {
