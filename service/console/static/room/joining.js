@@ -118,7 +118,7 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
       element: h(
         "div.stack",
         h("div.row", withMicrophone && mute, leave),
-        h("div.sounds", microphone && microphone.element, room.element),
+        h("div.levels", microphone && microphone.parts, room.parts),
         h("dl.facts", h("dt", "Playback"), measured),
       ),
       focus: () => (withMicrophone ? mute : leave).focus(),
