@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from agents import Agent
+from axe_playwright_python.sync_playwright import Axe
 from browsers import signed_in
 from patchbays import Patchbay, patchbay
 from playwright.sync_api import Browser, Page, expect
@@ -126,6 +127,7 @@ def test_messages_and_keys_appear_as_they_come(bay: Patchbay, console_page: Page
             expect(keys.filter(has_text=phone.plan.caller).locator("kbd")).to_have_text(
                 ["1", "0", "#"]
             )
+            assert Axe().run(page).response["violations"] == []
 
 
 def test_a_restart_is_survived_as_the_same_participant(browser: Browser, tmp_path: Path) -> None:
