@@ -91,6 +91,17 @@ def test_leaving_the_page_leaves_the_room(bay: Patchbay, console_page: Page) -> 
     bay.eventually(lambda: ongoing(bay, "left-behind") == 0)
 
 
+def test_who_is_moved_to_another_room_is_told(bay: Patchbay, console_page: Page) -> None:
+    open_room(console_page, "from-here")
+    join(console_page, "Only listen")
+    bay.eventually(lambda: ongoing(bay, "from-here") == 1)
+    session = bay.ask("GET", "/v2/sessions?roomId=from-here")[1]["data"][0]
+    (reading,) = bay.ask("GET", f"/v2/sessions/{session['id']}/stats")[1]["stats"]
+    move = {"callId": reading["callId"], "roomId": "to-there"}
+    assert bay.ask("POST", "/v2/sip/call/switch-room", move)[0] == 200
+    expect(console_page.get_by_text("You were moved to to-there.")).to_be_visible()
+
+
 def ongoing(bay: Patchbay, room: str) -> int:
     found: int = bay.ask("GET", f"/v2/sessions?roomId={room}&status=ongoing")[1]["pageInfo"][
         "total"

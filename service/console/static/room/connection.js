@@ -28,6 +28,7 @@ export class Connection {
   #losses = 0;
   #joinedAt = null;
   #heardAt = 0;
+  #placedIn = null;
   #roomId;
   #participant;
   #tell;
@@ -110,8 +111,10 @@ export class Connection {
       return;
     }
     if (document.event === "meeting-joined") {
+      const isMoved = this.#joinedAt !== null && document.roomId !== this.#placedIn;
+      this.#placedIn = document.roomId;
       this.#joinedAt ??= this.#heardAt;
-      this.#tell.state("joined", "You are in the room.");
+      this.#tell.state("joined", isMoved ? `You were moved to ${document.roomId}.` : "You are in the room.");
     }
     this.#tell.message(document);
   }

@@ -46,6 +46,7 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
     isOpening = true;
     localStorage.setItem(NAME_KEY, name.value);
     put(fault);
+    say("Waiting for the sound of this browser …", "");
     const view = controls(withMicrophone);
     try {
       const opened = await openVoice({
@@ -56,6 +57,7 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
       if (signal.aborted) opened.close();
       else connect(opened, view);
     } catch (error) {
+      say("", "");
       put(fault, error.message);
     } finally {
       isOpening = false;
@@ -83,10 +85,14 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
   }
 
   function show(state, sentence) {
-    put(status, sentence);
-    status.className = `state ${COLOURS[state]}`;
+    say(sentence, COLOURS[state]);
     if (state === "left") close();
     changed(state);
+  }
+
+  function say(sentence, colour) {
+    put(status, sentence);
+    status.className = `state ${colour}`.trim();
   }
 
   function close() {
