@@ -63,6 +63,8 @@ def test_caller_and_browser_hear_each_other(bay: Patchbay, console_page: Page) -
         bay.eventually(lambda: heard_level(phone, 2.0) > -35)
         bay.eventually(lambda: abs(shown_level(page, "Room") + 12) <= 2)
         bay.eventually(lambda: shown_level(page, "Microphone") > -35)
+        said = f"What {phone.plan.caller} says"
+        bay.eventually(lambda: abs(shown_level(page, said) + 12) <= 2)
 
         page.get_by_role("button", name="Mute").click()
         expect(page.get_by_role("button", name="Mute")).to_have_attribute("aria-pressed", "true")

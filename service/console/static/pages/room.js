@@ -2,6 +2,7 @@
 
 import { ask } from "../api.js";
 import { h, put } from "../dom.js";
+import { watchLive } from "../live.js";
 import { attempt, button, confirmed, facts, heading, notify, panel, pill, time } from "../parts.js";
 import { joining } from "../room/joining.js";
 import { messages } from "../room/messages.js";
@@ -9,9 +10,6 @@ import { people } from "../room/people.js";
 import { nameOf } from "./rooms.js";
 
 export const title = "Room";
-
-/** Milliseconds between two looks at who is in the room; what this browser hears of it shows at once. */
-const PERIOD = 3000;
 
 export async function show(main, { id }, signal) {
   const path = `/v2/rooms/${encodeURIComponent(id)}`;
@@ -36,7 +34,7 @@ export async function show(main, { id }, signal) {
     try {
       if (!signal.aborted) await present.refresh();
     } catch {
-      // The next look is soon, and a server that is gone for longer is told of beside the meters.
+      // There is another look when the server is back, or something has changed.
     }
   }
 
@@ -69,8 +67,7 @@ export async function show(main, { id }, signal) {
       about(room),
     ),
   );
-  const timer = setInterval(() => document.visibilityState === "visible" && look(), PERIOD);
-  signal.addEventListener("abort", () => clearInterval(timer));
+  watchLive(signal, { onChanged: look, onLevels: ({ calls }) => present.measure(calls) });
 }
 
 /** The room, or null where there is none of this name: it is made by whoever comes first. */

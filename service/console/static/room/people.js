@@ -3,13 +3,14 @@
 import { ask, withQuery } from "../api.js";
 import { h, put } from "../dom.js";
 import { counted, duration, provider, toDate } from "../format.js";
+import { meter } from "../meters.js";
 import { age, attempt, button, confirmed, empty, notify, pager, panel, pill, table, time } from "../parts.js";
 import { href } from "../router.js";
 import { ownId } from "./joining.js";
 
 const PER_PAGE = 10;
 
-/** {present, earlier, refresh()}: two panels, and asking the server anew. */
+/** {present, earlier, refresh(), measure(calls)}: two panels, asking the server anew, and levels as in watchLive. */
 export function people(roomId, signal) {
   const now = h("div");
   const before = h("div");
@@ -19,6 +20,8 @@ export function people(roomId, signal) {
   /** What is shown; the tables are left alone, and the focus in them, until something has changed. */
   let shown = "";
   let ages = new AbortController();
+  /** The meters of those who came by phone, by call. */
+  let meters = new Map();
 
   async function refresh() {
     const get = (path, query) => ask("GET", withQuery(path, { roomId, ...query }), undefined, { signal });
@@ -35,6 +38,10 @@ export function people(roomId, signal) {
     shown = news;
     ages.abort();
     ages = new AbortController();
+    meters = new Map(present.filter(({ participantId }) => callOf.has(participantId)).map(({ participantId, name }) => [
+      callOf.get(participantId).id,
+      meter(`What ${name || participantId} says`),
+    ]));
     endSession.hidden = present.length === 0;
     put(now, present.length ? peopleTable(present, callOf) : nobody());
     put(before, ended.data.length ? sessionTable(ended.data) : noSession(), pager(ended.pageInfo, turn));
@@ -51,6 +58,7 @@ export function people(roomId, signal) {
       [
         { heading: "Name", cell: ({ participantId, name }) => [name || participantId, participantId === ownId && [" ", pill("this browser", "good")]] },
         { heading: "Through", cell: ({ participantId }) => through(callOf.get(participantId)) },
+        { heading: "Says", cell: ({ participantId }) => meters.get(callOf.get(participantId)?.id)?.element ?? h("span.soft", "–") },
         { heading: "Came in", cell: ({ since }) => age(since, ages.signal) },
         { heading: "", ends: true, cell: (who) => button("Put out", () => putOut(who), { kind: "small", label: `Put ${who.name || who.participantId} out` }) },
       ],
@@ -78,11 +86,16 @@ export function people(roomId, signal) {
     });
   }
 
+  function measure(levels) {
+    for (const [callId, { show }] of meters) show(levels[callId]?.[0] ?? null);
+  }
+
   signal.addEventListener("abort", () => ages.abort());
   return {
     present: panel("In the room now", { flush: true, actions: [endSession] }, now),
     earlier: panel("Earlier sessions", { flush: true }, before),
     refresh,
+    measure,
   };
 }
 
