@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from patchbays import Patchbay
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from servers import PATIENCE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -42,6 +42,7 @@ def chromium() -> Iterator[Browser]:
         if os.environ.get("REQUIRE_CHROMIUM"):
             pytest.fail(sentence, pytrace=False)
         pytest.skip(sentence)
+    expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield browser
@@ -66,7 +67,7 @@ def signed_in(
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: _note(message, complaints))
     yield page
-    assert complaints == []
+    assert complaints == [], complaints
     context.close()
 
 

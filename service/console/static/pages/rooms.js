@@ -1,0 +1,108 @@
+/** Rooms: all of them, finding one, and making one. */
+
+import { ask, withQuery } from "../api.js";
+import { h, put } from "../dom.js";
+import { counted } from "../format.js";
+import { field, filled, form, input } from "../forms.js";
+import { attempt, button, empty, heading, openDialog, pager, panel, pill, table, time } from "../parts.js";
+import { go, href } from "../router.js";
+import { presentIn } from "../room/people.js";
+
+export const title = "Rooms";
+
+export async function show(main, params, signal) {
+  const asked = new URLSearchParams(location.search);
+  let query = asked.get("query") ?? "";
+  let page = Number(asked.get("page")) || 1;
+  const list = h("div");
+  const search = h(
+    "form.search",
+    { role: "search", onsubmit: find },
+    input("query", { type: "search", value: query, maxlength: 128, "aria-label": "Room ID or custom ID", placeholder: "Room ID or custom ID" }),
+    h("button", { type: "submit" }, "Find"),
+  );
+
+  async function find(event) {
+    event.preventDefault();
+    query = search.elements.query.value.trim();
+    await turn(1);
+  }
+
+  async function turn(wanted) {
+    page = wanted;
+    history.replaceState(null, "", withQuery("/console/rooms", { query, page: page > 1 ? page : "" }));
+    await attempt(load);
+  }
+
+  async function load() {
+    const [rooms, sessions] = await Promise.all([
+      ask("GET", withQuery("/v2/rooms", { query, page }), undefined, { signal }),
+      ask("GET", "/v2/sessions?status=ongoing&perPage=100", undefined, { signal }),
+    ]);
+    const present = new Map(sessions.data.map((session) => [session.roomId, presentIn(session).length]));
+    put(list, rooms.data.length ? roomTable(rooms.data, present) : nothing(query), pager(rooms.pageInfo, turn));
+  }
+
+  await load();
+  put(
+    main,
+    heading("Rooms", {
+      lead: "Calls, browsers and programs meet in a room. A call to a room that does not exist makes it.",
+      actions: [button("New room", create, { kind: "primary" })],
+    }),
+    panel("", { flush: true }, h("div.above", search), list),
+  );
+}
+
+function roomTable(rooms, present) {
+  return table(
+    "Rooms",
+    [
+      { heading: "Room", cell: (room) => h("a", { href: href("rooms", room.roomId) }, nameOf(room)) },
+      { heading: "Room ID", cell: ({ roomId, customRoomId }) => (customRoomId ? h("code", roomId) : h("span.soft", "the same")) },
+      { heading: "Now", cell: (room) => state(room, present.get(room.roomId) ?? 0) },
+      { heading: "Created", cell: ({ createdAt }) => time(createdAt) },
+    ],
+    rooms,
+  );
+}
+
+export function nameOf(room) {
+  return room.customRoomId || room.roomId;
+}
+
+function state({ disabled }, present) {
+  if (present) return pill(counted(present, "participant"), "good");
+  if (disabled) return pill("deactivated", "warn");
+  return h("span.soft", "empty");
+}
+
+function nothing(query) {
+  if (query) return empty("No such room", "Find takes a whole room ID or custom ID.");
+  return empty(
+    "No room yet",
+    "Create one, or call a number: a call to a room that does not exist makes it.",
+    button("New room", create, { kind: "primary" }),
+  );
+}
+
+function create() {
+  openDialog("New room", (close) =>
+    form(
+      [
+        field("Custom ID", input("customRoomId", { maxlength: 128, spellcheck: "false" }), {
+          hint: "A name of your own that connectors and rules can use, without spaces. Left empty, the room has its drawn ID only.",
+        }),
+      ],
+      {
+        verb: "Create room",
+        cancel: close,
+        submit: async (values) => {
+          const room = await ask("POST", "/v2/rooms", filled(values));
+          close();
+          go(href("rooms", room.roomId));
+        },
+      },
+    ),
+  );
+}
