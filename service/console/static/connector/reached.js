@@ -4,8 +4,8 @@ import { ask, withQuery } from "../api.js";
 import { h, put } from "../dom.js";
 import { counted } from "../format.js";
 import { statusState } from "../ladder.js";
+import { watchLive } from "../live.js";
 import { age, pill } from "../parts.js";
-import { watch } from "../refresh.js";
 import { href } from "../router.js";
 
 /** One line, which changes with the first call, and with each that follows. */
@@ -31,7 +31,8 @@ export async function reached({ id }, signal) {
   }
 
   await look();
-  watch(signal, look);
+  // What a page could not ask now it asks at the next change.
+  watchLive(signal, { onChanged: () => look().catch(() => {}) });
   return element;
 }
 

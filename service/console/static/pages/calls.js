@@ -7,6 +7,7 @@ import { input, select } from "../forms.js";
 import { end, statusState } from "../ladder.js";
 import { empty, heading, pager, panel, pill, table, time } from "../parts.js";
 import { go, href } from "../router.js";
+import { trialButton } from "../trial.js";
 
 export const title = "Calls";
 
@@ -82,5 +83,5 @@ function nothing(query) {
       h("a.button", { href: "/console/calls" }, "Show all calls"));
   }
   return empty("No call yet", "Calls show up here as soon as a provider asks what to do with one.",
-    h("a.button.primary", { href: "/console/connectors" }, "Go to the connectors"));
+    h("div.row", trialButton(undefined, { kind: "primary" }), h("a.button", { href: "/console/connectors" }, "Go to the connectors")));
 }

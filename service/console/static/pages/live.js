@@ -6,6 +6,7 @@ import { counted } from "../format.js";
 import { watchLive } from "../live.js";
 import { empty, heading, panel, pill, table } from "../parts.js";
 import { COLUMNS, liveRow } from "../live-row.js";
+import { trialButton } from "../trial.js";
 
 export const title = "Live";
 
@@ -104,6 +105,6 @@ function nothing() {
   return empty(
     "No call in progress",
     "Create a connector, call its number or place a test call to it, and the call shows up here at once.",
-    h("a.button.primary", { href: "/console/connectors" }, "Go to the connectors"),
+    h("div.row", trialButton(undefined, { kind: "primary" }), h("a.button", { href: "/console/connectors" }, "Go to the connectors")),
   );
 }

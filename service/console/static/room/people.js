@@ -7,6 +7,7 @@ import { meter } from "../meters.js";
 import { age, attempt, button, confirmed, empty, notify, pager, panel, pill, table, time } from "../parts.js";
 import { href } from "../router.js";
 import { ownId } from "./joining.js";
+import { trialButton } from "../trial.js";
 
 const PER_PAGE = 10;
 
@@ -113,7 +114,8 @@ function through(call) {
 }
 
 function nobody() {
-  return empty("Nobody is in this room", "Call a number whose connector leads here, or join from this browser.");
+  return empty("Nobody is in this room", "Call a number whose connector leads here, place a test call, or join from this browser.",
+    trialButton());
 }
 
 function noSession() {
