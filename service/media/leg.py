@@ -83,10 +83,10 @@ class Leg:
     __slots__ = (
         "_clipped",
         "_faults",
-        "_frames_out",
         "_unknown",
         "buffer",
         "frame_size",
+        "frames_out",
         "heard",
         "inbound",
         "kind",
@@ -121,8 +121,8 @@ class Leg:
         """Whether the peer has been told to go."""
         self.taken_back = 0
         """Frames of this leg that had been mixed when its peer last took something back."""
+        self.frames_out = 0
         self._clipped = 0
-        self._frames_out = 0
         self._unknown = 0
         self._faults = 0
 
@@ -160,7 +160,7 @@ class Leg:
 
     def play(self, frame: bytes) -> None:
         """Send one audio message, with what is ``around`` its audio."""
-        self._frames_out += 1
+        self.frames_out += 1
         self.line.audio(frame)
 
     def subscribe(self, topic: str) -> None:
@@ -188,7 +188,7 @@ class Leg:
         heard = buffer.stats if buffer else None
         return {
             "framesIn": heard.taken if heard else 0,
-            "framesOut": self._frames_out,
+            "framesOut": self.frames_out,
             "framesUnsent": self.line.dropped,
             "gaps": heard.gaps if heard else 0,
             "lost": buffer.chunks.lost if buffer else 0,

@@ -14,6 +14,7 @@ from typing import Any
 from service.errors import RemoteError
 from service.media.clock import TickClock
 from service.media.exchange import Exchange
+from service.media.figures import Tally
 from service.media.intake import Intake
 from service.media.leg import Leg
 from service.media.patience import CLOSE_SECONDS, PING_SECONDS, look_after
@@ -25,6 +26,7 @@ from service.media.requests import (
     Announce,
     Ask,
     AskLoudness,
+    Count,
     HangUp,
     Move,
     Request,
@@ -69,6 +71,7 @@ class Loop:
         self._attention: set[Peer] = set()
         self._watchers = Watchers(clock)
         self._ticks = TickClock(clock.monotonic())
+        self._tally = Tally()
         self._next_check = self._next_ping = 0.0
         self._stopping: float | None = None
 
@@ -191,6 +194,12 @@ class Loop:
                 self._watchers.admit(request.sock)
             case Announce():
                 self._watchers.announce()
+            case Count():
+                request.reply.put(
+                    self._tally.figures(
+                        self._legs.values(), self._exchange, self._ticks, self._requests.qsize()
+                    )
+                )
             case Stop():
                 self._watchers.hand_over()
                 self._stopping = self._clock.monotonic()
@@ -264,7 +273,9 @@ class Loop:
         self._ready.remove(fd)
         del self._seats[fd]
         peer.sock.close()
-        self._exchange.close(self._legs.pop(peer), peer.reason, peer.detail)
+        leg = self._legs.pop(peer)
+        self._exchange.close(leg, peer.reason, peer.detail)
+        self._tally.add(leg)
 
     def _check(self, at: float) -> None:
         """Once a second: every wait has an end."""
