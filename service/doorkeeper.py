@@ -122,6 +122,7 @@ class Doorkeeper:
         step = visit.step(LadderEvent.PIN, now, detail)
         if not self._pins.rejected(call.id, call.pin_tries, reason, now, step):
             return None
+        self._switchboard.metrics.call_ended(call.provider, reason)
         logger.warning("call %s: %s refused: %s", call.id, call.provider, reason)
         return self.dismiss(visit)
 

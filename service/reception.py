@@ -199,6 +199,7 @@ class Reception:
             steps=(visit.step(LadderEvent.WEBHOOK, visit.at), end),
         )
         self._calls.add(call)
+        self._switchboard.metrics.call_ended(call.provider, reason)
         logger.warning("call %s: %s refused: %s", call.id, call.provider, reason)
         return self._refuse(visit, reason)
 

@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -61,6 +61,8 @@ SHARED_LOCK_MILLIS = 200
 """How long a transaction that is shared waits for a row (Postgres). Whoever changes one call waits
 in no circle; whoever changes several may, and gives way long before Postgres would choose one."""
 
+SQLITE_BEGIN = {"read": "BEGIN", "write": "BEGIN IMMEDIATE"}
+
 MIGRATION = 7_300_001
 """Advisory lock (Postgres) of whoever migrates. Any number does that nobody else takes."""
 
@@ -98,9 +100,13 @@ class Shared:
 class Database:
     """One database by URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, timed: Callable[[str], AbstractContextManager[object]] = nullcontext
+    ) -> None:
+        """``timed`` gives what is to be around each transaction that is a ``read`` or ``write``."""
         self._url = _parsed(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
+        self._timed = timed
         self._building = threading.Lock()
         self._built: Engine | None = None
         # SQLite has one writer, and those who find it busy poll with growing pauses. Among the
@@ -114,7 +120,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads, or a part of what is done ``together``."""
         shared = self._shared
-        with shared.part() if shared else self._transaction("BEGIN") as connection:
+        with shared.part() if shared else self._transaction("read") as connection:
             yield connection
 
     @contextmanager
@@ -126,11 +132,7 @@ class Database:
         for the lock later is refused at once ("database is locked") where another wrote meanwhile.
         """
         shared = self._shared
-        if shared:
-            with shared.part() as connection:
-                yield connection
-            return
-        with self._writing, self._transaction("BEGIN IMMEDIATE") as connection:
+        with shared.part() if shared else self._transaction("write") as connection:
             yield connection
 
     @contextmanager
@@ -217,9 +219,10 @@ class Database:
             return self._built
 
     @contextmanager
-    def _transaction(self, sqlite_begin: str) -> Iterator[Connection]:
-        with self._engine().connect() as connection:
-            connection.execution_options(sqlite_begin=sqlite_begin)
+    def _transaction(self, kind: str) -> Iterator[Connection]:
+        turn = self._writing if kind == "write" else nullcontext()
+        with self._timed(kind), turn, self._engine().connect() as connection:
+            connection.execution_options(sqlite_begin=SQLITE_BEGIN[kind])
             connection.info.pop("bells", None)
             try:
                 with connection.begin():
