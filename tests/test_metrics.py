@@ -1,10 +1,13 @@
-"""What is counted, as Prometheus reads it."""
+"""What is counted, as Prometheus reads it, and what ``docs`` makes of it."""
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -13,6 +16,8 @@ from service.media.lateness import BOUNDS
 from service.metrics import Metrics
 from service.model import EndReason
 from service.vitals import Stored, Vitals
+
+DOCS = Path(__file__).parent.parent / "docs"
 
 COUNTS = tuple(range(1, len(BOUNDS) + 2))
 
@@ -130,3 +135,32 @@ def test_names_begin_with_ours_and_end_in_their_unit() -> None:
     # prometheus_client's parser calls a counter without its _total.
     plain = {family.name for family in families(Metrics()).values() if family.type == "histogram"}
     assert [name for name in plain if not name.endswith("_seconds")] == []
+
+
+def told(metrics: Metrics) -> set[str]:
+    """Names of all samples, of a service in which everything has happened."""
+    metrics.call_ended("twilio", EndReason.BUSY)
+    metrics.webhook_answered("twilio", "answered", 0.01)
+    metrics.told("delivered")
+    return {name for name, *_ in values(metrics)}
+
+
+def named(expressions: list[str]) -> set[str]:
+    return set(re.findall(r"\b(?:patchbay|process)_[a-z_]+", " ".join(expressions)))
+
+
+def test_the_dashboard_names_metrics_that_there_are() -> None:
+    dashboard = json.loads((DOCS / "grafana.json").read_text())
+    names = named([target["expr"] for panel in dashboard["panels"] for target in panel["targets"]])
+    assert len(names) > 15
+    assert names - told(Metrics()) == set()
+
+
+def test_the_alerts_name_metrics_that_there_are() -> None:
+    (group,) = yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"]
+    assert len(group["rules"]) == 3
+    for rule in group["rules"]:
+        assert set(rule) == {"alert", "expr", "for", "labels", "annotations"}
+        names = named([rule["expr"]])
+        assert names
+        assert names - told(Metrics()) == set()
