@@ -43,7 +43,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     Nothing is opened or started before the first request, so that it may be made before a fork.
     """
     clock = clock or SystemClock()
-    logs.configure(settings.log_level, settings.log_format)
+    troubles = logs.configure(settings.log_level, settings.log_format)
     providers = load()
     metrics = Metrics()
     database = Database(settings.database_url, metrics.transaction)
@@ -81,6 +81,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         failures=Failures(clock),
         sign_in_links=SignInLinks(database),
         calls_in_progress=CallsInProgress(database),
+        troubles=troubles,
     )
 
     def begin() -> None:

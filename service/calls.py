@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service import checks, endings, tokens
+from service import checks, endings, logs, tokens
 from service.agents import Assignment
 from service.errands import Errands
 from service.errors import Busy
@@ -246,7 +246,7 @@ class Switchboard:
 
     def _part_with(self, call: Call, reason: EndReason) -> None:
         """Tell everybody whom it concerns that a call has ended."""
-        logger.info("call %s is over: %s", call.id, reason)
+        logger.info("a call is over: %s", reason, extra=logs.about(call.id, call.room_id))
         self._engine.hang_up(call.id, reason, endings.farewell(reason))
         self._over(call, reason)
         if reason not in endings.TOLD_BY_PROVIDER:
@@ -292,8 +292,7 @@ class Switchboard:
                 detail=report.detail,
                 stats=report.stats,
             )
-            changed = ended is not None
-            if changed:
+            if changed := ended is not None:
                 self._after(self._over, call, reason)
         if not changed:
             self.calls.save_stats(report.call_id, report.leg_id, report.stats)

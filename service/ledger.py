@@ -17,6 +17,7 @@ from contextlib import suppress
 from service import attendance
 from service.calls import Switchboard
 from service.errors import NotFound
+from service.logs import about
 from service.media.reports import Report
 
 logger = logging.getLogger(__name__)
@@ -104,10 +105,10 @@ class Ledger:
                 self._switchboard.record(report)
                 return
             except NotFound:
-                logger.warning("a report names call %s, which does not exist", report.call_id)
+                logger.warning("a report names no call", extra=about(report.call_id))
                 return
             except Exception:
-                logger.exception("a report of call %s could not be written", report.call_id)
+                logger.exception("a report could not be written", extra=about(report.call_id))
             if self._stopping.wait(SWEEP_SECONDS):
                 logger.error("giving up on it: the process is ending")
                 return

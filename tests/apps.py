@@ -19,6 +19,7 @@ from service.dispatcher import Dispatcher
 from service.events.signing import Signer
 from service.invitations import Invitations
 from service.limits import Failures
+from service.logs import Troubles
 from service.loudness import Loudness
 from service.media.engine import Engine
 from service.media.figures import Figures
@@ -117,6 +118,7 @@ def build(
         failures=Failures(clock),
         sign_in_links=SignInLinks(database),
         calls_in_progress=CallsInProgress(database),
+        troubles=Troubles(),
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.
     app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")

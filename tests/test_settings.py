@@ -71,6 +71,7 @@ def test_every_variable_is_read() -> None:
         reattach=False,
         log_level="debug",
         log_format="json",
+        metrics_token="0123456789abcdef",
         trust_proxy=2,
         webhook_allow_private=True,
         regions={"us002": "wss://us.example.com", "in002": "wss://in.example.com:8443/voice"},

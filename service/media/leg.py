@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from service.errors import RemoteError
+from service.logs import about
 from service.media.jitter import JitterBuffer
 from service.media.levels import Meter
 from service.model import EndReason, Participant
@@ -75,6 +76,11 @@ class LegSpec:
     provider_call_id: str | None = None
     ref: str | None = field(default=None, repr=False)
     dtmf: bool = True
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The ``extra`` of a line in the log about this leg."""
+        return about(self.call_id, self.room_id, leg_id=self.leg_id)
 
 
 class Leg:

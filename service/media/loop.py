@@ -252,7 +252,7 @@ class Loop:
             peer.hang_up(error.close_code, error.message, EndReason.PROTOCOL_ERROR)
         except Exception:
             # One peer's message must not disturb the others.
-            logger.exception("leg %s failed", leg.spec.leg_id)
+            logger.exception("a leg failed", extra=leg.spec.fields)
             peer.hang_up(1011, "", None)
         if peer.peer_code in GOING_AWAY and leg.wire.close_ends_call:
             peer.reason = EndReason.CALLER_HUNG_UP
