@@ -82,6 +82,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         sign_in_links=SignInLinks(database),
         calls_in_progress=CallsInProgress(database),
         troubles=troubles,
+        began_at=clock.now(),
     )
 
     def begin() -> None:

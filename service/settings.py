@@ -55,6 +55,11 @@ class Settings:
         """Where this machine itself reaches the service."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def database_kind(self) -> str:
+        """What the database is, without its address."""
+        return "SQLite" if self.database_url.startswith("sqlite") else "Postgres"
+
     def api_url(self, provider: str) -> str:
         """Where the provider's REST API is, without a trailing slash."""
         url: str = getattr(self, f"{provider}_api_url")

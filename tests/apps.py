@@ -119,6 +119,7 @@ def build(
         sign_in_links=SignInLinks(database),
         calls_in_progress=CallsInProgress(database),
         troubles=Troubles(),
+        began_at=clock.now(),
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.
     app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")

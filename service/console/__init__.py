@@ -10,7 +10,7 @@ from __future__ import annotations
 from flask import Flask
 
 from service.api.auth import require_account, require_nothing
-from service.console import calls, live, loudness, pages, session
+from service.console import calls, health, live, loudness, pages, session
 
 GUARDED = (
     (pages.pages, require_nothing),
@@ -19,6 +19,7 @@ GUARDED = (
     (loudness.loudness, require_account),
     (live.calls, require_account),
     (live.watching, live.require_watcher),
+    (health.health, require_account),
 )
 
 for _blueprint, _guard in GUARDED:
@@ -28,8 +29,8 @@ for _blueprint, _guard in GUARDED:
 def register(app: Flask) -> None:
     """Register the room with ``app``, after ``api``.
 
-    Expects ``app.extensions["sign_in_links"]`` and ``["calls_in_progress"]`` beside what ``api``
-    does.
+    Expects ``sign_in_links``, ``calls_in_progress``, ``troubles`` and ``began_at`` in
+    ``app.extensions`` beside what ``api`` does.
     """
     for blueprint, _ in GUARDED:
         app.register_blueprint(blueprint)
