@@ -105,7 +105,9 @@ class Ledger:
                 self._switchboard.record(report)
                 return
             except NotFound:
-                logger.warning("a report names no call", extra=about(report.call_id))
+                logger.warning(
+                    "a report names a call that does not exist", extra=about(report.call_id)
+                )
                 return
             except Exception:
                 logger.exception("a report could not be written", extra=about(report.call_id))
