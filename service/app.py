@@ -22,6 +22,7 @@ from service.invitations import Invitations
 from service.ledger import Ledger
 from service.limits import Failures
 from service.media.engine import Engine
+from service.metrics import Metrics
 from service.outgoing import Outgoing
 from service.providers import load
 from service.reception import Reception
@@ -42,11 +43,12 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     Nothing is opened or started before the first request, so that it may be made before a fork.
     """
     clock = clock or SystemClock()
-    logs.configure(settings.log_level, settings.log_format)
+    troubles = logs.configure(settings.log_level, settings.log_format)
     providers = load()
-    database = Database(settings.database_url)
+    metrics = Metrics()
+    database = Database(settings.database_url, metrics.transaction)
     engine = Engine(clock)
-    switchboard = Switchboard(settings, clock, database, providers, engine)
+    switchboard = Switchboard(settings, clock, database, providers, engine, metrics)
     reception = Reception(switchboard, providers)
     ledger = Ledger(switchboard, engine.reports)
     herald = Herald(engine, database.bells[Bell.CALLS])
@@ -54,7 +56,9 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     signer = Signer(signing_keys, clock)
     outbox = Outbox(database)
     outgoing = Outgoing(clock, allow_private=settings.webhook_allow_private)
-    courier = Courier(outbox, signer, outgoing, clock, database.bells[Bell.OUTBOX])
+    courier = Courier(
+        outbox, signer, outgoing, clock, database.bells[Bell.OUTBOX], told=metrics.told
+    )
     trials = Trials(settings.test_calls)
     dispatcher = Dispatcher(switchboard, Invitations(settings, signer, outgoing))
 
@@ -84,6 +88,8 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         sign_in_links=SignInLinks(database),
         calls_in_progress=CallsInProgress(database),
         trials=trials,
+        troubles=troubles,
+        began_at=clock.now(),
     )
 
     def begin() -> None:

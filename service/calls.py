@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service import checks, endings, tokens
+from service import checks, endings, logs, tokens
 from service.agents import Assignment
 from service.errands import Errands
 from service.errors import Busy
@@ -18,6 +18,7 @@ from service.handover import RESTARTING, Handover
 from service.media.engine import Engine
 from service.media.leg import LegSpec
 from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
+from service.metrics import Metrics
 from service.model import WEBSOCKET, Call, CallStatus, Direction, EndReason, Participant
 from service.providers.base import Provider
 from service.providers.websocket import WebSocketWire
@@ -55,6 +56,7 @@ class Switchboard:
         database: Database,
         providers: Mapping[str, Provider],
         engine: Engine,
+        metrics: Metrics | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -68,6 +70,7 @@ class Switchboard:
         self.rooms = Rooms(database)
         self.rules = Rules(database)
         self.sessions = Sessions(database)
+        self.metrics = metrics or Metrics()
         self.errands = Errands(settings, clock, self.connectors, self.steering)
         self.waiters = Waiters()
         self.handover = Handover()
@@ -166,8 +169,7 @@ class Switchboard:
 
     def end(self, call_id: str) -> Call:
         """End a call from the API; one that is over stays as it is. Raises ``NotFound``."""
-        call = self.calls.get(call_id)
-        self.hang_up(call, EndReason.ENDED_BY_API, None)
+        self.hang_up(self.calls.get(call_id), EndReason.ENDED_BY_API, None)
         return self.calls.get(call_id)
 
     def hang_up(self, call: Call, reason: EndReason, detail: str | None) -> None:
@@ -244,20 +246,19 @@ class Switchboard:
 
     def _part_with(self, call: Call, reason: EndReason) -> None:
         """Tell everybody whom it concerns that a call has ended."""
-        logger.info("call %s is over: %s", call.id, reason)
+        logger.info("a call is over: %s", reason, extra=logs.about(call.id, call.room_id))
         self._engine.hang_up(call.id, reason, endings.farewell(reason))
-        self._over(call.id)
+        self._over(call, reason)
         if reason not in endings.TOLD_BY_PROVIDER:
             self.errands.hang_up(call)
 
-    def _over(self, call_id: str) -> None:
-        self.waiters.wake(call_id)
-        self.handover.told(call_id)
+    def _over(self, call: Call, reason: EndReason) -> None:
+        self.metrics.call_ended(call.provider, reason)
+        self.waiters.wake(call.id)
+        self.handover.told(call.id)
 
     def _recheck(self, call: Call) -> None:
-        """Send on a caller who was moved while it was on its way in, and put one out whose room
-        was deactivated.
-        """
+        """Send on a caller who was moved meanwhile; put one out whose room was deactivated."""
         if call.is_moving:
             self.move(call)
         room = self.rooms.find(call.room_id or "")
@@ -291,8 +292,8 @@ class Switchboard:
                 detail=report.detail,
                 stats=report.stats,
             )
-            changed = ended is not None
-            self._after(self._over, report.call_id)
+            if changed := ended is not None:
+                self._after(self._over, call, reason)
         if not changed:
             self.calls.save_stats(report.call_id, report.leg_id, report.stats)
         if report.loudness is not None:

@@ -15,6 +15,7 @@ from service import callers, routing, tokens
 from service.calls import Switchboard
 from service.errors import BadGateway, Busy, Conflict, Invalid
 from service.handover import RESTARTING
+from service.logs import about
 from service.model import (
     WEBSOCKET,
     Call,
@@ -112,7 +113,7 @@ class Control:
         room.require(participant.id)
         moved = self._steering.move(call.id, room.id, participant, at)
         if moved.is_moving:
-            logger.info("call %s is to go to room %s", call.id, room.id)
+            logger.info("a call is to go to another room", extra=about(call.id, room.id))
             self._switchboard.move(moved)
         return moved
 
@@ -125,7 +126,7 @@ class Control:
                 "REATTACH is off: the provider does not ask again, so a call cannot be transferred."
             )
         handed_on = self._steering.hand_on(call.id, number, self._clock.now())
-        logger.info("call %s is to be transferred", call.id)
+        logger.info("a call is to be transferred", extra=about(call.id, call.room_id))
         self._switchboard.release(handed_on, "The call is being transferred")
         return handed_on
 
@@ -184,7 +185,7 @@ class Control:
             raise
         if provider_call_id is not None:
             self._steering.bind(call.id, provider_call_id, firm=False)
-        logger.info("call %s: %s dials for room %s", call.id, call.provider, call.room_id)
+        logger.info("%s dials", call.provider, extra=about(call.id, call.room_id))
         return self._switchboard.calls.get(call.id)
 
     def wait(self, call: Call, ring_seconds: int) -> Call | None:

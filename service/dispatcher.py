@@ -19,6 +19,7 @@ from service.agents import Agent, Dispatch, DispatchStatus
 from service.calls import Switchboard
 from service.errors import BadGateway, Busy, ServiceError
 from service.invitations import ANSWER_SECONDS, JOIN_SECONDS, Invitation, Invitations
+from service.logs import about
 from service.model import Call, EndReason, Participant
 from service.times import Millis
 
@@ -148,7 +149,7 @@ class Dispatcher:
             self._attempt(dispatch)
         except Exception:
             # It is due again when its time is up.
-            logger.exception("dispatch %s could not be attended to", dispatch.id)
+            logger.exception("an agent could not be sent for", extra=_about(dispatch))
         finally:
             self._free.release()
             self._dispatches.bell.set()
@@ -185,7 +186,7 @@ class Dispatcher:
         refusal = self._invitations.send(Invitation(agent, dispatch, call, session_id, ticket, ref))
         if refusal is not None:
             return f"did not take the dispatch: {refusal}"
-        logger.info("dispatch %s: %s is on its way to %s", dispatch.id, agent.id, dispatch.room_id)
+        logger.info("agent %s is on its way", agent.id, extra=_about(dispatch))
         self._dispatches.sent(dispatch, self._clock.now() + JOIN_SECONDS * 1000)
         return None
 
@@ -203,7 +204,7 @@ class Dispatcher:
         due_at = None if is_last else now + RETRY_SECONDS * 1000
         if self._dispatches.missed(dispatch, detail, now, due_at) is None:
             return False
-        logger.warning("dispatch %s: %s %s", dispatch.id, dispatch.agent_id, detail)
+        logger.warning("agent %s %s", dispatch.agent_id, detail, extra=_about(dispatch))
         if dispatch.ticket_id is not None:
             self._void(dispatch.ticket_id)
         return True
@@ -217,3 +218,7 @@ class Dispatcher:
         """The call that the agent is sent for, as it is now."""
         call_id = dispatch.call_id
         return None if call_id is None else self._switchboard.calls.get(call_id)
+
+
+def _about(dispatch: Dispatch) -> Mapping[str, str]:
+    return about(dispatch.call_id, dispatch.room_id, dispatch_id=dispatch.id)

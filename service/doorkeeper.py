@@ -13,6 +13,7 @@ from secrets import compare_digest
 
 from service import tokens
 from service.calls import Switchboard
+from service.logs import about
 from service.model import Call, CallStatus, EndReason, LadderEvent
 from service.providers.base import Markup, Webhook
 from service.rules import Rule
@@ -54,7 +55,7 @@ class Doorkeeper:
         )
         if not self._switchboard.calls.admit(asked, None, self._settings.max_calls):
             return None
-        logger.info("call %s: %s asked for a PIN", call.id, call.provider)
+        logger.info("a call of %s is asked for a PIN", call.provider, extra=about(call.id))
         return visit.ask(PROMPT, len(pin), tries=1)
 
     def hear(self, visit: Visit, call: Call, hook: Webhook) -> Markup | None:
@@ -114,7 +115,7 @@ class Doorkeeper:
             call.id, call.pin_tries, room.id, tokens.digest(ref), expires_at, steps
         ):
             return None
-        logger.info("call %s: %s to room %s", call.id, call.provider, room.id)
+        logger.info("a call of %s is let in", call.provider, extra=about(call.id, room.id))
         return visit.stream(ref, call.region)
 
     def _close(self, visit: Visit, call: Call, reason: EndReason, detail: str) -> Markup | None:
@@ -122,7 +123,8 @@ class Doorkeeper:
         step = visit.step(LadderEvent.PIN, now, detail)
         if not self._pins.rejected(call.id, call.pin_tries, reason, now, step):
             return None
-        logger.warning("call %s: %s refused: %s", call.id, call.provider, reason)
+        self._switchboard.metrics.call_ended(call.provider, reason)
+        logger.warning("a call is refused: %s", reason, extra=about(call.id))
         return self.dismiss(visit)
 
     def _rule(self, call: Call) -> Rule | None:

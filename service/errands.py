@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 from service.errors import BadGateway, NotFound, ServiceError
+from service.logs import about
 from service.model import Call, Connector
 from service.outgoing import Outgoing
 from service.providers import controls
@@ -92,9 +93,9 @@ class Errands:
             said = self._ask_to_hang_up(self._controls[call.provider], connector, call)
             self._steering.note(call.id, said, self._clock.now())
         except ServiceError as error:
-            logger.warning("call %s was not ended through the provider: %s", call.id, error)
+            logger.warning("not ended through the provider: %s", error, extra=about(call.id))
         except Exception:
-            logger.exception("call %s was not ended through the provider", call.id)
+            logger.exception("not ended through the provider", extra=about(call.id))
 
     def _ask_to_hang_up(self, control: Control, connector: Connector, call: Call) -> str:
         """What came of it, in one sentence."""
@@ -111,7 +112,7 @@ class Errands:
             if control.was_over(response):
                 return f"{control.title} had ended the call already."
             said = f"{control.title} did not hang up. {control.refusal(response)}."
-        logger.warning("call %s: %s", call.id, said)
+        logger.warning("%s", said, extra=about(call.id, call.room_id))
         return said
 
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from service import attendance
 from service.calls import Switchboard
 from service.errors import Busy, NotFound
+from service.logs import about
 from service.media.reports import Report
 
 logger = logging.getLogger(__name__)
@@ -111,12 +112,14 @@ class Ledger:
                 self._switchboard.record(report)
                 return
             except NotFound:
-                logger.warning("a report names call %s, which does not exist", report.call_id)
+                logger.warning(
+                    "a report names a call that does not exist", extra=about(report.call_id)
+                )
                 return
             except Busy as error:
                 logger.warning("reports are still to be written: %s", error.message)
             except Exception:
-                logger.exception("a report of call %s could not be written", report.call_id)
+                logger.exception("a report could not be written", extra=about(report.call_id))
             if self._stopping.wait(SWEEP_SECONDS):
                 logger.error("giving up on it: the process is ending")
                 return

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import deque
 from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from service.times import iso
+from service.times import Millis, iso
 
 HANDLER = "patchbay"
+
+KEPT = 50
+LONGEST = 500
+"""Troubles that are kept, and characters of their messages."""
+
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Of the request that this thread answers: every line logged meanwhile has it."""
 
 # A provider's reference is 32 letters and digits of both cases wherever it stands: in a path, in
 # markup, in a peer's message. Hexadecimal ids are of one case and a Twilio SID is longer, so both
@@ -68,26 +78,81 @@ def redact(text: str) -> str:
     return text
 
 
-def configure(level: str, fmt: str) -> None:
+def about(call_id: str | None, room_id: str | None = None, **more: str) -> Mapping[str, str]:
+    """The ``extra`` of a line about a call: fields by which its lines are found."""
+    known = {"call_id": call_id, "room_id": room_id, **more}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def configure(level: str, fmt: str) -> Troubles:
     """Send every logger's lines of at least ``level`` to stderr, as ``fmt``: ``text`` or ``json``.
+
+    What is returned keeps the last warnings and errors among them.
 
     Calling it again replaces what it set up before and touches no other handler.
     """
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if handler.name == HANDLER]:
         root.removeHandler(old)
-    handler = logging.StreamHandler()
-    handler.name = HANDLER
-    handler.setFormatter(formatter(fmt))
-    root.addHandler(handler)
+    stream, troubles = logging.StreamHandler(), Troubles()
+    stream.setFormatter(formatter(fmt))
+    for handler in (stream, troubles):
+        handler.name = HANDLER
+        handler.addFilter(_name_request)
+        root.addHandler(handler)
     root.setLevel(level.upper())
     # It names each plugin at info, seven lines on every start that migrates.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    return troubles
+
+
+def _name_request(record: logging.LogRecord) -> bool:
+    request_id = REQUEST_ID.get()
+    if request_id is not None:
+        vars(record).setdefault("request_id", request_id)
+    return True
 
 
 def formatter(fmt: str) -> logging.Formatter:
     """The formatter for ``text`` or ``json``; its output is redacted."""
     return JsonFormatter() if fmt == "json" else TextFormatter()
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A line of at least ``warning``, redacted; ``error`` is the type of its exception."""
+
+    at: Millis
+    level: str
+    logger: str
+    message: str
+    error: str | None
+    call_id: str | None
+
+
+class Troubles(logging.Handler):
+    """Keeps the last ``KEPT`` troubles, so that nobody needs the log to see them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._kept: deque[Trouble] = deque(maxlen=KEPT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = record.exc_info[0] if record.exc_info else None
+        self._kept.append(
+            Trouble(
+                at=int(record.created * 1000),
+                level=record.levelname.lower(),
+                logger=record.name,
+                message=redact(record.getMessage())[:LONGEST],
+                error=kind.__name__ if kind else None,
+                call_id=_extra(record).get("call_id"),
+            )
+        )
+
+    def last(self) -> tuple[Trouble, ...]:
+        """Newest first."""
+        return tuple(reversed(tuple(self._kept)))
 
 
 class TextFormatter(logging.Formatter):

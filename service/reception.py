@@ -15,6 +15,7 @@ from service import routing, tokens
 from service.calls import Switchboard
 from service.doorkeeper import Doorkeeper
 from service.errors import Busy, Conflict, NotFound
+from service.logs import about
 from service.model import (
     Call,
     CallStatus,
@@ -183,7 +184,7 @@ class Reception:
         )
         if not self._calls.admit(call, tokens.digest(ref), self._settings.max_calls):
             return None
-        logger.info("call %s: %s to room %s", call.id, call.provider, call.room_id)
+        logger.info("a call of %s is let in", call.provider, extra=about(call.id, call.room_id))
         return visit.stream(ref, call.region)
 
     def _turn_away(
@@ -199,7 +200,8 @@ class Reception:
             steps=(visit.step(LadderEvent.WEBHOOK, visit.at), end),
         )
         self._calls.add(call)
-        logger.warning("call %s: %s refused: %s", call.id, call.provider, reason)
+        self._switchboard.metrics.call_ended(call.provider, reason)
+        logger.warning("a call is refused: %s", reason, extra=about(call.id, room_id))
         return self._refuse(visit, reason)
 
     def _refuse(self, visit: Visit, reason: EndReason | None) -> Markup:

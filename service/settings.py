@@ -41,6 +41,7 @@ class Settings:
     reattach: bool = True
     log_level: str = "info"
     log_format: str = "text"
+    metrics_token: str | None = field(default=None, repr=False)
     trust_proxy: int = 0
     webhook_allow_private: bool = False
     test_calls: int = 0
@@ -54,6 +55,11 @@ class Settings:
     def local_url(self) -> str:
         """Where this machine itself reaches the service."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def database_kind(self) -> str:
+        """What the database is, without its address."""
+        return "SQLite" if self.database_url.startswith("sqlite") else "Postgres"
 
     def api_url(self, provider: str) -> str:
         """Where the provider's REST API is, without a trailing slash."""
@@ -87,6 +93,7 @@ class Settings:
             reattach=_switch(env, "REATTACH", "on"),
             log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS, "info"),
             log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS),
+            metrics_token=_secret(env, "METRICS_TOKEN"),
             trust_proxy=_integer(env, "TRUST_PROXY", 0, 0, 10),
             webhook_allow_private=_switch(env, "WEBHOOK_ALLOW_PRIVATE", "off"),
             test_calls=_integer(env, "TEST_CALLS", 0, 0, 20),
@@ -141,6 +148,14 @@ def _origin(env: Mapping[str, str], name: str) -> str | None:
             "without query or user."
         )
     return text
+
+
+def _secret(env: Mapping[str, str], name: str) -> str | None:
+    """Something that can be sent in a header, and that nobody guesses."""
+    text = env.get(name, "").strip()
+    if text and not re.fullmatch("[!-~]{16,}", text):
+        raise SettingsError(f"{name} must be at least 16 visible ASCII characters, without spaces.")
+    return text or None
 
 
 def _regions(env: Mapping[str, str], name: str) -> Mapping[str, str]:

@@ -19,8 +19,10 @@ from service.dispatcher import Dispatcher
 from service.events.signing import Signer
 from service.invitations import Invitations
 from service.limits import Failures
+from service.logs import Troubles
 from service.loudness import Loudness
 from service.media.engine import Engine
+from service.media.figures import Figures
 from service.model import EndReason, Participant
 from service.outgoing import Outgoing
 from service.providers import load
@@ -45,6 +47,7 @@ class ScriptedEngine(Engine):
         super().__init__(clock)
         self.live: dict[str, Mapping[str, Any]] = {}
         self.loud: dict[str, Loudness] = {}
+        self.counted = Figures()
         self.answers = True
         self.hung_up: list[tuple[str, EndReason]] = []
         self.moved: list[tuple[str, str, str]] = []
@@ -61,6 +64,11 @@ class ScriptedEngine(Engine):
         if not self.answers:
             raise TimeoutError
         return self.loud.get(call_id)
+
+    def figures(self, seconds: float = 1.0) -> Figures:
+        if not self.answers:
+            raise TimeoutError
+        return self.counted
 
     def hang_up(
         self, call_id: str, reason: EndReason, text: str, *, leg_id: str | None = None
@@ -110,6 +118,8 @@ def build(
         failures=Failures(clock),
         sign_in_links=SignInLinks(database),
         calls_in_progress=CallsInProgress(database),
+        troubles=Troubles(),
+        began_at=clock.now(),
     )
     # The order of the documentation, and no more than it: a new provider changes no test here.
     app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")

@@ -204,3 +204,50 @@ def test_configure_drops_lines_below_the_level(capsys: pytest.CaptureFixture[str
     logging.getLogger("service.calls").warning("News.")
     assert "News." in (err := capsys.readouterr().err)
     assert "Small talk." not in err
+
+
+def test_a_line_about_a_call_has_its_ids_as_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "json")
+    logger = logging.getLogger("service.calls")
+    logger.info("Over.", extra=logs.about("call-1", "abcd-efgh-ijkl"))
+    logger.info("Over.", extra=logs.about("call-1", leg_id="leg-1"))
+    first, second = map(orjson.loads, capsys.readouterr().err.splitlines())
+    assert (first["call_id"], first["room_id"]) == ("call-1", "abcd-efgh-ijkl")
+    assert (second["call_id"], second["leg_id"]) == ("call-1", "leg-1")
+    assert "room_id" not in second
+
+
+def test_a_line_of_a_request_has_its_id_and_one_of_no_request_has_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("info", "json")
+    logger = logging.getLogger("service.calls")
+    token = logs.REQUEST_ID.set("request-1")
+    logger.info("During.")
+    logger.info("Named.", extra={"request_id": "another"})
+    logs.REQUEST_ID.reset(token)
+    logger.info("After.")
+    lines = [orjson.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line.get("request_id") for line in lines] == ["request-1", "another", None]
+
+
+def test_the_last_troubles_are_kept_without_secrets() -> None:
+    troubles = logs.configure("info", "text")
+    logger = logging.getLogger("service.calls")
+    logger.info("Small talk.")
+    logger.warning("refused %s", KEY, extra=logs.about("call-1"))
+    try:
+        raise LookupError(KEY)
+    except LookupError:
+        logger.exception("x" * 2 * logs.LONGEST)
+    last, first = troubles.last()
+    assert (first.level, first.message, first.call_id) == ("warning", "refused whk_***", "call-1")
+    assert (last.level, last.error, len(last.message)) == ("error", "LookupError", logs.LONGEST)
+
+
+def test_only_so_many_troubles_are_kept() -> None:
+    troubles = logs.configure("info", "text")
+    for number in range(logs.KEPT + 3):
+        logging.getLogger("service.calls").warning("number %d", number)
+    assert len(troubles.last()) == logs.KEPT
+    assert troubles.last()[0].message == f"number {logs.KEPT + 2}"

@@ -22,6 +22,7 @@ from service.api import (
     hooks,
     ingest,
     keys,
+    metrics,
     openapi,
     rooms,
     routing_rules,
@@ -55,6 +56,7 @@ GUARDED = (
     (hooks.hooks, hooks.require_signature),
     (sockets.sockets, sockets.require_reference),
     (health.health, require_nothing),
+    (metrics.metrics, metrics.require_metrics_token),
     (openapi.openapi, require_nothing),
 )
 

@@ -20,7 +20,7 @@ from werkzeug.exceptions import HTTPException
 from service.api.declared import Reply, refuses, replies, takes_form
 from service.api.floods import failed
 from service.api.received import reception, webhook
-from service.api.requests import public_base
+from service.api.requests import public_base, switchboard
 from service.api.trace import request_id
 from service.callbacks import Callbacks
 from service.errors import Busy, NotFound, RemoteError, ServiceError, TooMany
@@ -83,6 +83,20 @@ def status(provider: str, key: str) -> Response:
     return _sparing(_note)
 
 
+@hooks.after_request
+def count(response: Response) -> Response:
+    """Note how long the provider has waited, whatever it was told."""
+    if response.status_code >= 500 or g.get("has_failed"):
+        outcome = "failed"
+    else:
+        outcome = "refused" if response.status_code >= 400 else "answered"
+    connector: Connector | None = g.get("connector")
+    provider = connector.provider if connector else "unknown"
+    seconds = switchboard().clock.monotonic() - g.started
+    switchboard().metrics.webhook_answered(provider, outcome, seconds)
+    return response
+
+
 def callbacks() -> Callbacks:
     return cast("Callbacks", current_app.extensions["callbacks"])
 
@@ -115,6 +129,7 @@ def _sparing(work: Callable[[], T]) -> T | Response:
         busy = None if _is_refusal(error) else _busy()
         if busy is None:
             raise
+        g.has_failed = True
         trace = {"request_id": request_id()}
         if isinstance(error, Busy):
             logger.warning("a webhook failed: %s", error.message, extra=trace)

@@ -14,6 +14,7 @@ from typing import cast
 from flask import Flask, Response, g, request
 
 from service.api.requests import switchboard
+from service.logs import REQUEST_ID
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def register(app: Flask) -> None:
     app.before_request(_begin)
     app.after_request(_finish)
+    app.teardown_request(_forget)
 
 
 def request_id() -> str:
@@ -35,6 +37,11 @@ def request_id() -> str:
 
 def _begin() -> None:
     g.started = switchboard().clock.monotonic()
+    REQUEST_ID.set(request_id())
+
+
+def _forget(_: BaseException | None) -> None:
+    REQUEST_ID.set(None)
 
 
 def _finish(response: Response) -> Response:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from flask import Flask
 
 from service.api.auth import require_account, require_nothing
-from service.console import calls, live, loudness, pages, session, trials
+from service.console import calls, health, live, loudness, pages, session, trials
 
 GUARDED = (
     (pages.pages, require_nothing),
@@ -20,6 +20,7 @@ GUARDED = (
     (live.calls, require_account),
     (live.watching, live.require_watcher),
     (trials.trials, require_account),
+    (health.health, require_account),
 )
 
 for _blueprint, _guard in GUARDED:
@@ -29,8 +30,8 @@ for _blueprint, _guard in GUARDED:
 def register(app: Flask) -> None:
     """Register the room with ``app``, after ``api``.
 
-    Expects ``sign_in_links``, ``calls_in_progress`` and ``trials`` in ``app.extensions``, beside
-    what ``api`` does.
+    Expects ``sign_in_links``, ``calls_in_progress``, ``trials``, ``troubles`` and ``began_at`` in
+    ``app.extensions``, beside what ``api`` does.
     """
     for blueprint, _ in GUARDED:
         app.register_blueprint(blueprint)

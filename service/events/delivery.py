@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 
 from service.events.health import Health
-from service.events.turn import Outbox, Sender, Signer, Turns
+from service.events.turn import Outbox, Sender, Signer, Told, Turns, uncounted
 from service.times import Clock
 
 logger = logging.getLogger(__name__)
@@ -42,12 +42,13 @@ class Courier:
         clock: Clock,
         bell: threading.Event,
         chance: Callable[[], float] = random.random,
+        told: Told = uncounted,
     ) -> None:
         self._outbox = outbox
         self._clock = clock
         self._bell = bell
         self._health = Health()
-        self._turns = Turns(outbox, signer, sender, clock, self._health, chance)
+        self._turns = Turns(outbox, signer, sender, clock, self._health, chance, told)
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()

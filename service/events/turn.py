@@ -65,6 +65,16 @@ class Sender(Protocol):
     def send(self, request: HttpRequest, *, redirects: bool, wanted: int) -> HttpResponse: ...
 
 
+class Told(Protocol):
+    """Takes note of the outcome of an attempt, or of events that are given up."""
+
+    def __call__(self, outcome: str, count: int = 1) -> object: ...
+
+
+def uncounted(outcome: str, count: int = 1) -> None:
+    """Nobody counts."""
+
+
 class Turns:
     """Thread-safe, for one thread of each receiver."""
 
@@ -76,6 +86,7 @@ class Turns:
         clock: Clock,
         health: Health,
         chance: Callable[[], float],
+        told: Told,
     ) -> None:
         self._outbox = outbox
         self._signer = signer
@@ -83,12 +94,13 @@ class Turns:
         self._clock = clock
         self._health = health
         self._chance = chance
+        self._told = told
 
     def take(self, receiver: str, is_stopping: Callable[[], bool]) -> None:
         """Send what is due, until one fails or others want to have their turn."""
         address = self._outbox.address(receiver)
         if address is None:
-            self._outbox.bury(receiver, self._clock.now(), GONE)
+            self._told("dead", self._outbox.bury(receiver, self._clock.now(), GONE))
             self._health.forget(receiver)
         else:
             began = self._clock.monotonic()
@@ -119,12 +131,15 @@ class Turns:
                 HttpRequest("POST", address, headers, body), redirects=True, wanted=WANTED
             ).status
         except BadGateway as error:
+            self._told("unanswered")
             self._fail(delivery, None, f"{error.message[:1].upper()}{error.message[1:]}.")
             return False
         if not 200 <= answer < 300:
+            self._told("refused")
             self._fail(delivery, answer, f"It answered {answer}.")
             return False
         self._outbox.delivered(delivery.id, self._clock.now(), answer)
+        self._told("delivered")
         self._health.answered(delivery.receiver, self._clock.monotonic() - began)
         return True
 
@@ -140,4 +155,5 @@ class Turns:
         # of them has it when the receiver would be tried again anyway.
         self._outbox.failed(delivery.id, at, answer, error, None)
         lost = 1 + self._outbox.lapse(receiver, at, EXPIRED, due_at)
+        self._told("dead", lost)
         logger.warning("%d events are given up: they could not be told to %s", lost, receiver)

@@ -167,6 +167,11 @@ class Bank:
         """Which rows are kept, and of those the jitter in seconds and the frames that wait."""
         return self._kept[rows], self._jitter[rows], self._count[rows].astype(np.float64)
 
+    @property
+    def taken(self) -> int:
+        """Frames taken of the buffers that are kept now, since each was admitted."""
+        return int(self._taken[self._kept].sum())
+
     def _new_row(self) -> int:
         if not self._free:
             self._grow()

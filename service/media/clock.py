@@ -6,6 +6,8 @@ argument.
 
 from __future__ import annotations
 
+from service.media.lateness import Lateness
+
 PERIOD = 0.02
 """Seconds between ticks."""
 
@@ -17,10 +19,11 @@ which play what they get in order; what was missed beyond that is skipped and co
 class TickClock:
     """Ticks at ``start + n * PERIOD``; while catching up, at twice that rate, never in a burst."""
 
-    __slots__ = ("_earliest", "_next", "skipped")
+    __slots__ = ("_earliest", "_next", "lateness", "skipped")
 
     def __init__(self, start: float) -> None:
         self.skipped = 0
+        self.lateness = Lateness()
         self.restart(start)
 
     def restart(self, at: float) -> None:
@@ -36,6 +39,7 @@ class TickClock:
         """Whether to tick now; answering yes counts as having ticked."""
         if self.wait(at) > 0.0:
             return False
+        self.lateness.note(at - self._next)
         behind = int((at - self._next) / PERIOD)
         if behind > CATCH_UP:
             self.skipped += behind - CATCH_UP

@@ -11,9 +11,10 @@ import queue
 import socket
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from service.loudness import Loudness
+from service.media.figures import Figures
 from service.media.leg import LegSpec
 from service.media.loop import Loop
 from service.media.reports import Report
@@ -22,6 +23,7 @@ from service.media.requests import (
     Announce,
     Ask,
     AskLoudness,
+    Count,
     HangUp,
     Move,
     Request,
@@ -32,7 +34,7 @@ from service.media.watchdogs import CLOSE_SECONDS
 from service.model import EndReason, Participant
 from service.times import Clock
 
-SILENT = "The media engine does not answer."
+T = TypeVar("T")
 
 
 class Engine:
@@ -71,19 +73,19 @@ class Engine:
         """Statistics of those of the calls that have a socket. Raises ``TimeoutError``."""
         ask = Ask(tuple(call_ids))
         self._submit(ask)
-        try:
-            return ask.reply.get(timeout=seconds)
-        except queue.Empty:
-            raise TimeoutError(SILENT) from None
+        return _reply(ask.reply, seconds)
 
     def loudness(self, call_id: str, seconds: float = 1.0) -> Loudness | None:
         """How loud a call has been on the leg that it is on. Raises ``TimeoutError``."""
         ask = AskLoudness(call_id)
         self._submit(ask)
-        try:
-            return ask.reply.get(timeout=seconds)
-        except queue.Empty:
-            raise TimeoutError(SILENT) from None
+        return _reply(ask.reply, seconds)
+
+    def figures(self, seconds: float = 1.0) -> Figures:
+        """How the engine fares as a whole. Raises ``TimeoutError``."""
+        count = Count()
+        self._submit(count)
+        return _reply(count.reply, seconds)
 
     def watch(self, sock: socket.socket) -> None:
         """Take over a socket whose handshake is done, and tell it how all calls are doing."""
@@ -112,3 +114,10 @@ class Engine:
                 self._thread = threading.Thread(target=self._loop.run, name="engine", daemon=True)
                 self._thread.start()
             self._loop.submit(request)
+
+
+def _reply(replies: queue.SimpleQueue[T], seconds: float) -> T:
+    try:
+        return replies.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError("The media engine does not answer.") from None

@@ -81,7 +81,7 @@ class Exchange:
             # A stream in an encoding that cannot be decoded is over; one bad message is not.
             if error.close_code == 1003 or leg.count_fault():
                 raise
-            logger.debug("leg %s: %s", leg.spec.leg_id, error.message)
+            logger.debug("malformed: %s", error.message, extra=leg.spec.fields)
             return
         for event in events:
             self._handle(leg, event, at)
@@ -107,7 +107,7 @@ class Exchange:
             )
             if has_started:
                 self._join(leg)
-                logger.info("call %s, leg %s: moved to room %s", *_names(leg), room_id)
+                logger.info("a leg has moved", extra=leg.spec.fields)
         if has_started:
             there = self._rooms[room_id].session_id
             at = self._clock.now()
@@ -120,7 +120,7 @@ class Exchange:
             self._leave(leg)
         if leg.buffer is not None:
             self.bank.forget(leg.buffer)
-        logger.info("call %s, leg %s: closed: %s", *_names(leg), detail)
+        logger.info("a leg is closed: %s", detail, extra=leg.spec.fields)
         loudness = leg.meter.loudness() if leg.meter else None
         at = self._clock.now()
         self._report(LegClosed(*_names(leg), reason, detail, leg.stats(), at, loudness))
@@ -173,11 +173,9 @@ class Exchange:
             case Unknown():
                 leg.count_unknown()
             case Complaint():
+                detail = event.detail[:200]
                 logger.warning(
-                    "leg %s: the provider complains: %s %s",
-                    leg.spec.leg_id,
-                    event.code,
-                    event.detail[:200],
+                    "the provider complains: %s %s", event.code, detail, extra=leg.spec.fields
                 )
             case _:
                 room = self._rooms.get(leg.spec.room_id)
@@ -241,7 +239,7 @@ class Exchange:
         if old is not None:
             old.line.hang_up(1000, "The call has another socket now.", EndReason.REPLACED)
         room = self._rooms[spec.room_id]
-        logger.info("call %s, leg %s: joined room %s", *_names(leg), room.id)
+        logger.info("a leg has joined its room", extra=leg.spec.fields)
         self._report(LegStarted(*_names(leg), room.session_id, self._clock.now()))
 
     def _join(self, leg: Leg) -> None:
@@ -284,5 +282,5 @@ class Exchange:
 
 
 def _names(leg: Leg) -> tuple[str, str]:
-    """What a report and a log line know a leg by: its call first."""
+    """What a report knows a leg by: its call first."""
     return leg.spec.call_id, leg.spec.leg_id

@@ -187,7 +187,7 @@ class Template:
                     leg.buffer.push(audio[place].tobytes(), at, order)
             except Exception:
                 # One peer's audio must not disturb the others.
-                logger.exception("leg %s failed", leg.spec.leg_id)
+                logger.exception("a leg failed", extra=leg.spec.fields)
                 peer.hang_up(1011, "", None)
         return left
 

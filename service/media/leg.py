@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from service.errors import RemoteError
+from service.logs import about
 from service.media.jitter import JitterBuffer
 from service.media.levels import Meter
 from service.model import EndReason, Participant
@@ -82,6 +83,11 @@ class LegSpec:
     ref: str | None = field(default=None, repr=False)
     dtmf: bool = True
 
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The ``extra`` of a line in the log about this leg."""
+        return about(self.call_id, self.room_id, leg_id=self.leg_id)
+
 
 class Leg:
     """The state of one leg. ``buffer`` and ``meter`` exist from the peer's start message on."""
@@ -89,11 +95,11 @@ class Leg:
     __slots__ = (
         "_clipped",
         "_faults",
-        "_frames_out",
         "_texts",
         "_unknown",
         "buffer",
         "frame_size",
+        "frames_out",
         "heard",
         "inbound",
         "kind",
@@ -132,8 +138,8 @@ class Leg:
         self.overran = False
         """Whether the peer has been found to send faster than real time for long."""
         self._texts = 0
+        self.frames_out = 0
         self._clipped = 0
-        self._frames_out = 0
         self._unknown = 0
         self._faults = 0
 
@@ -171,7 +177,7 @@ class Leg:
 
     def play(self, frame: bytes) -> None:
         """Send one audio message, with what is ``around`` its audio."""
-        self._frames_out += 1
+        self.frames_out += 1
         self.line.audio(frame)
 
     def subscribe(self, topic: str) -> None:
@@ -212,7 +218,7 @@ class Leg:
         heard = buffer.stats if buffer else None
         return {
             "framesIn": heard.taken if heard else 0,
-            "framesOut": self._frames_out,
+            "framesOut": self.frames_out,
             "framesUnsent": self.line.dropped,
             "gaps": heard.gaps if heard else 0,
             "lost": buffer.chunks.lost if buffer else 0,

@@ -14,6 +14,7 @@ from typing import Any
 from service.errors import RemoteError
 from service.media.clock import TickClock
 from service.media.exchange import Exchange
+from service.media.figures import Tally
 from service.media.intake import Intake
 from service.media.leg import Leg
 from service.media.peer import READ_BYTES, Peer
@@ -24,6 +25,7 @@ from service.media.requests import (
     Announce,
     Ask,
     AskLoudness,
+    Count,
     HangUp,
     Move,
     Request,
@@ -67,6 +69,7 @@ class Loop:
         self._attention: set[Peer] = set()
         self._watchers = Watchers(clock)
         self._ticks = TickClock(clock.monotonic())
+        self._tally = Tally()
         self._next_check = self._next_ping = 0.0
         self._stopping: float | None = None
 
@@ -189,6 +192,12 @@ class Loop:
                 self._watchers.admit(request.sock)
             case Announce():
                 self._watchers.announce()
+            case Count():
+                request.reply.put(
+                    self._tally.figures(
+                        self._legs.values(), self._exchange, self._ticks, self._requests.qsize()
+                    )
+                )
             case Stop():
                 self._watchers.hand_over()
                 self._stopping = self._clock.monotonic()
@@ -241,7 +250,7 @@ class Loop:
             peer.hang_up(error.close_code, error.message, EndReason.PROTOCOL_ERROR)
         except Exception:
             # One peer's message must not disturb the others.
-            logger.exception("leg %s failed", leg.spec.leg_id)
+            logger.exception("a leg failed", extra=leg.spec.fields)
             peer.hang_up(1011, "", None)
         if peer.peer_code in GOING_AWAY and leg.wire.close_ends_call:
             peer.reason = EndReason.CALLER_HUNG_UP
@@ -262,7 +271,9 @@ class Loop:
         self._ready.remove(fd)
         del self._seats[fd]
         peer.sock.close()
-        self._exchange.close(self._legs.pop(peer), peer.reason, peer.detail)
+        leg = self._legs.pop(peer)
+        self._exchange.close(leg, peer.reason, peer.detail)
+        self._tally.add(leg)
 
     def _check(self, at: float) -> None:
         """Once a second: every wait has an end."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from service.loudness import Loudness
+from service.media.figures import Figures
 from service.media.leg import LegSpec
 from service.model import EndReason, Participant
 
@@ -53,6 +54,13 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """How the engine fares as a whole."""
+
+    reply: queue.SimpleQueue[Figures] = field(default_factory=queue.SimpleQueue)
+
+
+@dataclass(frozen=True, slots=True)
 class AskLoudness:
     """How loud this call has been on the leg that it is on; ``None`` where it is on none."""
 
@@ -77,4 +85,4 @@ class Stop:
     """Close every socket with 1012, "service restart", and end the thread."""
 
 
-Request: TypeAlias = Adopt | HangUp | Move | Ask | AskLoudness | Watch | Announce | Stop
+Request: TypeAlias = Adopt | HangUp | Move | Ask | AskLoudness | Count | Watch | Announce | Stop

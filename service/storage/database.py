@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 SHARED_LOCK_MILLIS = 200
 """How long a transaction that is shared waits for a row (Postgres). Whoever changes one call waits
 in no circle; whoever changes several may, and gives way long before Postgres would choose one."""
+
 
 MIGRATION = 7_300_001
 """Advisory lock (Postgres) of whoever migrates. Any number does that nobody else takes."""
@@ -83,9 +84,13 @@ class Shared:
 class Database:
     """One database by URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, timed: Callable[[str], AbstractContextManager[object]] = nullcontext
+    ) -> None:
+        """``timed`` gives what is to be around each transaction that is a ``read`` or ``write``."""
         self._url = _parsed(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
+        self._timed = timed
         self._building = threading.Lock()
         self._built: Engine | None = None
         # SQLite has one writer, and those who find it busy poll with growing pauses. Among the
@@ -219,7 +224,7 @@ class Database:
 
     @contextmanager
     def _begun(self, *, writes: bool) -> Iterator[Connection]:
-        with ExitStack() as held:
+        with self._timed("write" if writes else "read"), ExitStack() as held:
             # Whatever keeps others from writing to SQLite, they can read.
             with self._outage.watched() if writes or not self._is_sqlite else nullcontext():
                 if writes and self._is_sqlite:

@@ -75,6 +75,12 @@ class Outbox:
             rows = connection.execute(WAITING).all()
         return tuple(Waiting(row.receiver, row.due_at) for row in rows)
 
+    def count(self) -> int:
+        """How many events are pending, for all receivers together."""
+        with self._database.read() as connection:
+            pending = select(func.count()).select_from(deliveries).where(PENDING)
+            return connection.execute(pending).scalar_one()
+
     def pending(self, receiver: str, limit: int) -> tuple[Delivery, ...]:
         """Oldest first."""
         oldest = (

@@ -120,3 +120,22 @@ def test_what_was_skipped_is_still_counted_after_a_restart() -> None:
     assert skipped > 0
     clock.restart(START + 20)
     assert clock.skipped == skipped
+
+
+def test_a_tick_is_noted_with_how_late_it_was() -> None:
+    clock = TickClock(START)
+    assert clock.due(START + PERIOD + 0.001)
+    assert not clock.due(START + PERIOD + 0.002)
+    assert clock.due(START + 2 * PERIOD + 0.012)
+    assert list(clock.lateness.recent) == pytest.approx([0.001, 0.012])
+    assert clock.lateness.late == 1
+
+
+def test_of_a_stall_only_the_first_tick_has_all_its_lateness() -> None:
+    clock = TickClock(START)
+    at = START + PERIOD + 2.0
+    assert clock.due(at)
+    assert clock.due(at + PERIOD / 2)
+    first, second = clock.lateness.recent
+    assert first == pytest.approx(2.0)
+    assert second < (CATCH_UP + 1) * PERIOD

@@ -386,6 +386,45 @@ def test_stats_are_those_of_the_leg_in_the_room(house: House) -> None:
     assert stats["call-ann"]["malformed"] == 1
 
 
+def heard(client: Client) -> None:
+    """Return once a frame has come."""
+    while b'"media"' not in client.read_text():
+        pass
+
+
+def test_figures_are_of_all_legs_and_outlive_them(house: House) -> None:
+    ann, bob = twilio("ann"), agent("bob")
+    phone, program = house.join(ann), house.join(bob)
+    for _ in range(5):
+        heard(phone)
+        heard(program)
+    figures = house.engine.figures(PATIENCE)
+    assert (figures.sockets, figures.joined, figures.requests) == (2, 2, 0)
+    assert figures.frames.sent >= 10
+    assert sum(figures.lateness) == len(figures.recent) >= 5
+    house.engine.hang_up("call-ann", EndReason.ENDED_BY_API, "over")
+    gone = house.closed(ann)
+    later = house.engine.figures(PATIENCE)
+    assert (later.sockets, later.joined) == (1, 1)
+    assert later.frames.sent >= gone.stats["framesOut"] + 5
+
+
+def test_figures_leave_the_buffers_where_they_are(house: House) -> None:
+    ann, bob = twilio("ann"), twilio("bob")
+    clients = [(house.join(caller), caller) for caller in (ann, bob)]
+    before = 0
+    for _ in range(60):
+        for client, caller in clients:
+            client.send(caller.media(b"\x20" * 160))
+            heard(client)
+        received = house.engine.figures(PATIENCE).frames.received
+        assert received >= before
+        before = received
+    found = house.engine.stats(["call-ann", "call-bob"], PATIENCE).values()
+    assert before <= sum(stats["framesIn"] for stats in found)
+    assert before > 0
+
+
 def test_commands_from_many_threads_are_all_carried_out(house: House) -> None:
     callers = [agent(f"caller{number}") for number in range(20)]
     clients: list[Client] = []

@@ -1,0 +1,84 @@
+"""What the page of the server's health shows: how it fares now, and what went wrong lately."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, cast
+
+from flask import Blueprint, Response, current_app
+
+from service import __version__
+from service.api.answers import respond
+from service.api.metrics import taken
+from service.api.requests import switchboard
+from service.logs import Trouble, Troubles
+from service.media.figures import Figures
+from service.settings import Settings
+from service.times import iso
+
+health = Blueprint("console_health", __name__, url_prefix="/console/api/health")
+
+
+@health.get("")
+def get() -> Response:
+    """Null stands where the database or the engine does not answer. Times are in milliseconds."""
+    vitals, board = taken(), switchboard()
+    troubles = cast("Troubles", current_app.extensions["troubles"]).last()
+    document = {
+        "version": __version__,
+        "upMs": board.clock.now() - current_app.extensions["began_at"],
+        "callLimit": vitals.call_limit,
+        "database": {
+            "kind": board.settings.database_kind,
+            "stored": None
+            if vitals.stored is None
+            else {
+                "calls": vitals.stored.calls,
+                "pending": vitals.stored.pending,
+                "answeredMs": round(vitals.stored.seconds * 1000, 2),
+            },
+        },
+        "reports": vitals.reports,
+        "engine": None if vitals.figures is None else _engine(vitals.figures),
+        "troubles": [_trouble(trouble) for trouble in troubles],
+        "settings": _settings(board.settings),
+    }
+    return respond({"data": document}, 200)
+
+
+def _engine(figures: Figures) -> dict[str, Any]:
+    recent = sorted(figures.recent)
+    return {
+        "sockets": figures.sockets,
+        "joined": figures.joined,
+        "requests": figures.requests,
+        "lateMs": {name: _quantile(recent, share) for name, share in (("p50", 0.5), ("p99", 0.99))},
+        "ticks": sum(figures.lateness),
+        "late": figures.late,
+        "skipped": figures.skipped,
+        "frames": asdict(figures.frames),
+    }
+
+
+def _quantile(recent: list[float], share: float) -> float | None:
+    return round(recent[int(share * (len(recent) - 1))] * 1000, 2) if recent else None
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {
+        "at": iso(trouble.at),
+        "level": trouble.level,
+        "logger": trouble.logger,
+        "message": trouble.message,
+        "error": trouble.error,
+        "callId": trouble.call_id,
+    }
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    """Those that explain how calls fare, by their variables. None of them is a secret."""
+    names = (
+        *("public_url", "max_calls", "max_call_seconds", "alone_seconds", "drain_seconds"),
+        *("reattach", "trust_proxy", "webhook_allow_private", "log_level", "log_format"),
+    )
+    return {name.upper(): getattr(settings, name) for name in names}

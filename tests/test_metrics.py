@@ -1,0 +1,166 @@
+"""What is counted, as Prometheus reads it, and what ``docs`` makes of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.media.figures import Figures, Frames
+from service.media.lateness import BOUNDS
+from service.metrics import Metrics
+from service.model import EndReason
+from service.vitals import Stored, Vitals
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+COUNTS = tuple(range(1, len(BOUNDS) + 2))
+
+FIGURES = Figures(
+    lateness=COUNTS,
+    late_seconds=1.5,
+    late=7,
+    skipped=3,
+    frames=Frames(received=100, sent=200, late=1, lost=2, dropped=3, unsent=4),
+    sockets=6,
+    joined=5,
+    requests=9,
+)
+WELL = Vitals(200, 8, Stored(calls=4, pending=11, seconds=0.001), FIGURES)
+UNWELL = Vitals(200, 8, None, None)
+
+
+def families(metrics: Metrics, vitals: Vitals = WELL) -> dict[str, Metric]:
+    text = metrics.exposition(vitals).decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def values(metrics: Metrics, vitals: Vitals = WELL) -> dict[tuple[str, ...], float]:
+    """By name and labels' values, in the order of the labels' names."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in families(metrics, vitals).values()
+        for sample in family.samples
+    }
+
+
+def test_ends_of_calls_are_counted_by_provider_and_reason() -> None:
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.call_ended("twilio", EndReason.CALLER_HUNG_UP)
+    metrics.call_ended("websocket", EndReason.REPLACED)
+    found = values(metrics)
+    assert found["patchbay_calls_ended_total", "twilio", "caller-hung-up"] == 2
+    assert found["patchbay_calls_ended_total", "websocket", "replaced"] == 1
+
+
+def test_two_in_one_process_do_not_mix() -> None:
+    one, other = Metrics(), Metrics()
+    one.told("delivered")
+    assert ("patchbay_deliveries_total", "delivered") not in values(other)
+
+
+def test_answers_are_timed_by_provider_and_outcome() -> None:
+    metrics = Metrics()
+    metrics.webhook_answered("plivo", "answered", 0.03)
+    found = values(metrics)
+    name = "patchbay_webhook_answer_seconds"
+    assert found[f"{name}_sum", "answered", "plivo"] == pytest.approx(0.03)
+    assert found[f"{name}_bucket", "0.02", "answered", "plivo"] == 0
+    assert found[f"{name}_bucket", "0.05", "answered", "plivo"] == 1
+
+
+def test_events_that_are_given_up_are_counted_together() -> None:
+    metrics = Metrics()
+    metrics.told("refused")
+    metrics.told("dead", 12)
+    found = values(metrics)
+    assert found["patchbay_deliveries_total", "refused"] == 1
+    assert found["patchbay_deliveries_total", "dead"] == 12
+
+
+def test_a_transaction_is_timed_also_where_it_fails() -> None:
+    metrics = Metrics()
+    with metrics.transaction("read"):
+        pass
+    with pytest.raises(LookupError), metrics.transaction("write"):
+        raise LookupError
+    found = values(metrics)
+    assert found["patchbay_database_transaction_seconds_count", "read"] == 1
+    assert found["patchbay_database_transaction_seconds_count", "write"] == 1
+
+
+def test_the_lateness_of_ticks_is_a_histogram() -> None:
+    found = values(Metrics())
+    name = "patchbay_tick_lateness_seconds"
+    assert found[f"{name}_bucket", "0.0005"] == 1
+    assert found[f"{name}_bucket", "0.001"] == 3
+    assert found[f"{name}_bucket", "+Inf"] == found[f"{name}_count",] == sum(COUNTS)
+    assert found[f"{name}_sum",] == 1.5
+
+
+def test_the_engine_and_the_queues_are_read_when_asked() -> None:
+    found = values(Metrics())
+    assert found["patchbay_frames_total", "in"] == 100
+    assert found["patchbay_frames_total", "out"] == 200
+    drops = [
+        found["patchbay_audio_drops_total", cause]
+        for cause in ("late", "lost", "dropped", "unsent")
+    ]
+    assert drops == [1, 2, 3, 4]
+    lengths = [found["patchbay_queue_length", queue] for queue in ("outbox", "reports", "requests")]
+    assert lengths == [11, 8, 9]
+    assert (found["patchbay_calls",], found["patchbay_calls_limit",]) == (4, 200)
+    assert (found["patchbay_sockets",], found["patchbay_legs",]) == (6, 5)
+    assert (found["patchbay_ticks_late_total",], found["patchbay_ticks_skipped_total",]) == (7, 3)
+
+
+def test_what_does_not_answer_is_down_and_has_no_figures() -> None:
+    found = values(Metrics(), UNWELL)
+    assert (found["patchbay_database_up",], found["patchbay_engine_up",]) == (0, 0)
+    assert ("patchbay_calls",) not in found
+    assert "patchbay_ticks_late_total" not in str(list(found))
+    assert found["patchbay_queue_length", "reports"] == 8
+
+
+def test_names_begin_with_ours_and_end_in_their_unit() -> None:
+    ours = [name for name in families(Metrics()) if not name.startswith("process_")]
+    assert ours
+    assert [name for name in ours if not re.fullmatch("patchbay_[a-z_]+", name)] == []
+    # prometheus_client's parser calls a counter without its _total.
+    plain = {family.name for family in families(Metrics()).values() if family.type == "histogram"}
+    assert [name for name in plain if not name.endswith("_seconds")] == []
+
+
+def told(metrics: Metrics) -> set[str]:
+    """Names of all samples, of a service in which everything has happened."""
+    metrics.call_ended("twilio", EndReason.BUSY)
+    metrics.webhook_answered("twilio", "answered", 0.01)
+    metrics.told("delivered")
+    return {name for name, *_ in values(metrics)}
+
+
+def named(expressions: list[str]) -> set[str]:
+    return set(re.findall(r"\b(?:patchbay|process)_[a-z_]+", " ".join(expressions)))
+
+
+def test_the_dashboard_names_metrics_that_there_are() -> None:
+    dashboard = json.loads((DOCS / "grafana.json").read_text())
+    names = named([target["expr"] for panel in dashboard["panels"] for target in panel["targets"]])
+    assert len(names) > 15
+    assert names - told(Metrics()) == set()
+
+
+def test_the_alerts_name_metrics_that_there_are() -> None:
+    (group,) = yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"]
+    assert len(group["rules"]) == 3
+    for rule in group["rules"]:
+        assert set(rule) == {"alert", "expr", "for", "labels", "annotations"}
+        names = named([rule["expr"]])
+        assert names
+        assert names - told(Metrics()) == set()
