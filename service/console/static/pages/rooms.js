@@ -16,7 +16,7 @@ export async function show(main, params, signal) {
   let page = Number(asked.get("page")) || 1;
   const list = h("div");
   const search = h(
-    "form.search",
+    "form.find",
     { role: "search", onsubmit: find },
     input("query", { type: "search", value: query, maxlength: 128, "aria-label": "Room ID or custom ID", placeholder: "Room ID or custom ID" }),
     h("button", { type: "submit" }, "Find"),
