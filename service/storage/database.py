@@ -46,7 +46,6 @@ SHARED_LOCK_MILLIS = 200
 """How long a transaction that is shared waits for a row (Postgres). Whoever changes one call waits
 in no circle; whoever changes several may, and gives way long before Postgres would choose one."""
 
-
 MIGRATION = 7_300_001
 """Advisory lock (Postgres) of whoever migrates. Any number does that nobody else takes."""
 
