@@ -7,6 +7,7 @@ An answer is in it where it follows from one of these:
     404   where the path holds an id
     415   where a JSON body is read
     500   everywhere, and never on purpose
+    503   everywhere, while the database is away
     what the handler and its guard refuse (``@refuses``)
 
 Whether ``data`` is one thing, a list or a page is told by the annotation of what the handler
@@ -55,7 +56,7 @@ MEANINGS = {
     415: "The body is of a content type that is not read.",
     429: "Too many requests from this address have failed: come back after `Retry-After` seconds.",
     500: "Something went wrong on our side.",
-    503: "Full, or restarting: come back after `Retry-After` seconds.",
+    503: "Full, restarting, or without its database: come back after `Retry-After` seconds.",
 }
 
 REQUEST_ID = {"x-request-id": "RequestId"}
@@ -190,7 +191,7 @@ class _Document:
             responses[str(reply.status)] = self._reply(reply)
         if not responses:
             raise LookupError(f"{view.__module__}.{view.__qualname__} declares no answer.")
-        refusals = {400, 500}
+        refusals = {400, 500, 503}
         refusals.update(error.status for some in (own, *guards) for error in some.refusals)
         refusals.update([404] if has_id else [], [415] if own.body is not None else [])
         for status in refusals:
