@@ -6,6 +6,8 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request, send_from_directory
 
+from service.errors import NotFound
+
 STATIC = Path(__file__).with_name("static")
 
 TYPES = {
@@ -29,6 +31,8 @@ def root() -> Response:
 @pages.get("/console/")
 @pages.get("/console/<path:page>")
 def page(page: str = "") -> Response:
+    if page.startswith("api/"):
+        raise NotFound("There is nothing at this address.")
     return _file("index.html")
 
 

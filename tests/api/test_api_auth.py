@@ -121,7 +121,7 @@ def test_a_token_for_joining_rooms_only_is_403(
 def test_every_address_without_a_secret_of_its_own_asks_for_a_token(app: Flask) -> None:
     client = app.test_client()
     open_on_purpose = {"health", "hooks", "keys", "openapi", "sockets"}
-    open_on_purpose |= {"console_pages", "console_session"}
+    open_on_purpose |= {"console_pages", "console_session", "console_live"}
     rules = [
         rule
         for rule in app.url_map.iter_rules()

@@ -58,6 +58,11 @@ def test_a_script_writes_text_as_text(path: Path) -> None:
     )
 
 
+def test_what_only_scripts_ask_for_is_no_page(client: FlaskClient) -> None:
+    answer = client.get("/console/api/nothing")
+    assert (answer.status_code, answer.mimetype) == (404, "application/json")
+
+
 def test_a_file_that_has_not_changed_is_not_sent_again(client: FlaskClient) -> None:
     tag = client.get("/console/static/app.js").headers["ETag"]
     again = client.get("/console/static/app.js", headers={"If-None-Match": tag})
