@@ -27,6 +27,7 @@ from service.simulator.plan import Plan
 NUMBERS = {"twilio": "+14155550121", "plivo": "+14155550122", "telnyx": "+14155550123"}
 PIN, WRONG_PIN = "735460192837", "809172635481"
 API_SECRET, OTHER_SECRET = "secret" * 8, "hEx7Lq2vZ9" * 4
+METRICS_TOKEN = "scrape-4f81c0d2e6a7"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 REFERENCE = re.compile(
@@ -47,7 +48,7 @@ class Story:
         self.bay = bay
         self.api = api
         self.told: list[str] = []
-        self.secrets = {API_SECRET, OTHER_SECRET, PIN, WRONG_PIN, bay.token}
+        self.secrets = {API_SECRET, OTHER_SECRET, METRICS_TOKEN, PIN, WRONG_PIN, bay.token}
         for name, fields in CREDENTIALS.items():
             self.secrets |= {fields[field] for field in ("authToken", "apiKey") if field in fields}
             self.secrets.add(authorization(name).split()[1])
@@ -143,6 +144,7 @@ def test_no_secret_of_a_whole_story_is_in_a_log_or_an_error(
 ) -> None:
     url, password, break_it = database_url
     settings = {"DATABASE_URL": url, "LOG_LEVEL": "debug", "LOG_FORMAT": fmt}
+    settings["METRICS_TOKEN"] = METRICS_TOKEN
     with provider_api() as api:
         settings |= {f"{name.upper()}_API_URL": api.url for name in NUMBERS}
         with patchbay(tmp_path / "data", *ACCESS_LOG, **settings) as bay:
@@ -159,6 +161,7 @@ def test_no_secret_of_a_whole_story_is_in_a_log_or_an_error(
                 phone.join(20)
             break_it()
             fail(story, webhooks)
+            watch(story)
             bay.server.stop()
             output = bay.server.output
     assert "Traceback" in output
@@ -198,6 +201,8 @@ def join(story: Story) -> None:
     """An agent beside them; calls are moved, dropped, transferred and ended."""
     with Agent(story.invite("vault")) as agent:
         agent.wait_for("participant-joined", count=3)
+        # What the room knows is written a moment later.
+        story.bay.eventually(lambda: len(story.bay.calls(roomId="vault", status="answered")) == 3)
         moved, transferred, ended = (
             {"callId": found["callId"]} for found in story.bay.calls(roomId="vault")
         )
@@ -290,6 +295,19 @@ def misspell(story: Story, webhooks: dict[str, str]) -> None:
     assert story.send(f"X{key}", "/v2/connectors") == 400
     # gunicorn's own page repeats a method to whoever made it up, and to nobody else.
     assert "<html>" in story.told.pop()
+
+
+def watch(story: Story) -> None:
+    """What is told of all this to whoever keeps an eye on the server, and signing in to do so."""
+    for path, token in (("/metrics", f"Bearer {METRICS_TOKEN}"), ("/console/api/health", None)):
+        fields = {"Authorization": token or story.bay.token}
+        with urlopen(Request(story.bay.url + path, headers=fields), timeout=20) as answer:
+            story.told.append(answer.read().decode())
+    session, link = "/console/api/session", secrets.token_urlsafe(32)
+    story.secrets.add(link)
+    assert story.send("POST", session, {"link": link}) in (401, 503)
+    assert story.send("POST", session, {"apiKey": "key", "apiSecret": OTHER_SECRET}) == 401
+    assert story.send("POST", session, {"apiKey": "key", "apiSecret": API_SECRET}) == 200
 
 
 def fail(story: Story, webhooks: dict[str, str]) -> None:
