@@ -126,6 +126,6 @@ function server({ version, upMs, settings }) {
   return facts([
     ["Version", version],
     ["Up for", duration(upMs)],
-    ...Object.entries(settings).map(([name, value]) => [h("code", name), shown(value)]),
+    ...Object.entries(settings).map(([name, value]) => [h("code", name), name.endsWith("_SECONDS") ? `${value} s` : shown(value)]),
   ]);
 }
