@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -36,6 +38,23 @@ from service.storage.subscriptions import Subscriptions
 from service.times import Clock, SystemClock
 from service.trials import Trials
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+class Application(Flask):
+    """Believes so many ``proxies`` in front about the client's address and scheme.
+
+    The host stays what the last of them sends as ``Host``: anybody may send ``X-Forwarded-Host``.
+    """
+
+    def __init__(self, proxies: int) -> None:
+        super().__init__("patchbay", static_folder=None)
+        self._behind = ProxyFix(super().wsgi_app, x_for=proxies, x_proto=proxies, x_host=0)
+
+    def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self._behind(environ, start_response)
+
 
 def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     """The whole service as a WSGI application.
@@ -67,7 +86,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         trials.stop()
         drain(switchboard, engine)
 
-    app = Flask("patchbay", static_folder=None)
+    app = Application(settings.trust_proxy)
     app.config.update(
         SETTINGS=settings, PROVIDERS=tuple(providers), SOCK_SERVER_OPTIONS=SOCK_SERVER_OPTIONS
     )
@@ -116,10 +135,4 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     api.register(app)
     console.register(app)
     cli.register(app)
-    if settings.trust_proxy:
-        # The host stays what the proxy sends as Host: anybody may send X-Forwarded-Host.
-        # Ignored: Flask documents this assignment, for which its types would need a property.
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=settings.trust_proxy, x_proto=settings.trust_proxy, x_host=0
-        )
     return app
