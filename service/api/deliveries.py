@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from flask import Blueprint, current_app
+from flask import Blueprint
 
 from service.api.answers import answer
 from service.api.auth import reachable_room
-from service.api.requests import switchboard
+from service.api.requests import outbox, switchboard
 from service.api.schemas.deliveries import DeliveryData
 from service.api.subscriptions import stored
-from service.storage.outbox import Outbox
 from service.subscriptions import Delivery, room_receiver
 
 deliveries = Blueprint("deliveries", __name__, url_prefix="/v2/sip/webhooks")
@@ -22,7 +19,7 @@ room_deliveries = Blueprint("room_deliveries", __name__, url_prefix="/v2/rooms")
 @answer(DeliveryData())
 def index(webhook_id: str) -> tuple[Delivery, ...]:
     """The last hundred, newest first."""
-    return _outbox().recent(stored().get(webhook_id).id)
+    return outbox().recent(stored().get(webhook_id).id)
 
 
 @deliveries.post("/<id:webhook_id>/deliveries/<id:delivery_id>/redeliver")
@@ -36,7 +33,7 @@ def redeliver(webhook_id: str, delivery_id: str) -> Delivery:
 @answer(DeliveryData())
 def index_of_room(room_id: str) -> tuple[Delivery, ...]:
     """The last hundred, newest first."""
-    return _outbox().recent(room_receiver(reachable_room(room_id).id))
+    return outbox().recent(room_receiver(reachable_room(room_id).id))
 
 
 @room_deliveries.post("/<name:room_id>/webhook/deliveries/<id:delivery_id>/redeliver")
@@ -46,9 +43,5 @@ def redeliver_of_room(room_id: str, delivery_id: str) -> Delivery:
     return _redelivered(room_receiver(reachable_room(room_id).id), delivery_id)
 
 
-def _outbox() -> Outbox:
-    return cast("Outbox", current_app.extensions["outbox"])
-
-
 def _redelivered(receiver: str, delivery_id: str) -> Delivery:
-    return _outbox().redeliver(receiver, delivery_id, switchboard().clock.now())
+    return outbox().redeliver(receiver, delivery_id, switchboard().clock.now())

@@ -21,7 +21,7 @@ from service.api.declared import Reply, refuses, replies, takes_form
 from service.api.floods import failed
 from service.api.received import reception, webhook
 from service.api.requests import public_base, switchboard
-from service.api.trace import request_id
+from service.api.trace import elapsed, request_id
 from service.callbacks import Callbacks
 from service.errors import Busy, NotFound, RemoteError, ServiceError, TooMany
 from service.model import Connector
@@ -92,8 +92,7 @@ def count(response: Response) -> Response:
         outcome = "refused" if response.status_code >= 400 else "answered"
     connector: Connector | None = g.get("connector")
     provider = connector.provider if connector else "unknown"
-    seconds = switchboard().clock.monotonic() - g.started
-    switchboard().metrics.webhook_answered(provider, outcome, seconds)
+    switchboard().metrics.webhook_answered(provider, outcome, elapsed())
     return response
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from hmac import compare_digest
-from typing import cast
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 
 from service import vitals
 from service.api.auth import require_account
 from service.api.declared import Reply, refuses, replies
-from service.api.requests import switchboard
+from service.api.requests import engine, outbox, switchboard
 from service.errors import Forbidden, TooMany, Unauthorized
-from service.media.engine import Engine
 from service.metrics import CONTENT_TYPE
-from service.storage.outbox import Outbox
 from service.vitals import Vitals
 
 metrics = Blueprint("metrics", __name__)
@@ -39,11 +36,5 @@ def read() -> Response:
 
 def taken() -> Vitals:
     """How the process fares right now."""
-    board, extensions = switchboard(), current_app.extensions
-    return vitals.taken(
-        board.calls,
-        cast("Outbox", extensions["outbox"]),
-        cast("Engine", extensions["engine"]),
-        board.clock,
-        board.settings.max_calls,
-    )
+    board = switchboard()
+    return vitals.taken(board.calls, outbox(), engine(), board.clock, board.settings.max_calls)

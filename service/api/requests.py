@@ -20,6 +20,8 @@ from werkzeug.routing import BaseConverter
 from service.api.declared import declare
 from service.calls import Switchboard
 from service.errors import Invalid, UnsupportedMedia
+from service.media.engine import Engine
+from service.storage.outbox import Outbox
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +51,14 @@ class RoomName(Name):
 
 def switchboard() -> Switchboard:
     return cast("Switchboard", current_app.extensions["patchbay"])
+
+
+def engine() -> Engine:
+    return cast("Engine", current_app.extensions["engine"])
+
+
+def outbox() -> Outbox:
+    return cast("Outbox", current_app.extensions["outbox"])
 
 
 def public_base() -> str:

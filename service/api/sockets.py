@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from flask import Blueprint, current_app, g, request
+from flask import Blueprint, g, request
 from flask_sock import Sock
 from simple_websocket import Server
 
@@ -12,10 +12,9 @@ from service.api.declared import Reply, declare, refuses, replies
 from service.api.floods import failed, require_known
 from service.api.handshake import detach, require_handshake
 from service.api.received import reception, upgrade
-from service.api.requests import switchboard
+from service.api.requests import engine, switchboard
 from service.api.schemas.sockets import Reference
 from service.errors import Busy, Gone, NotFound, TooMany
-from service.media.engine import Engine
 from service.media.leg import LegSpec
 from service.model import WEBSOCKET
 from service.providers import load
@@ -54,8 +53,7 @@ OPENED = Reply(101, "The socket is open, and the call is on it.", content_type=N
 @replies(OPENED)
 def adopt(ws: Server, ref: str | None = None) -> None:
     """Open the media socket of a phone call."""
-    engine = cast("Engine", current_app.extensions["engine"])
-    engine.adopt(detach(ws), cast("LegSpec", g.leg))
+    engine().adopt(detach(ws), cast("LegSpec", g.leg))
 
 
 @replies(OPENED)

@@ -35,6 +35,12 @@ def request_id() -> str:
     return cast("str", g.request_id)
 
 
+def elapsed() -> float:
+    """Seconds since this request began; none where a hook of the application refused it before."""
+    now = switchboard().clock.monotonic()
+    return now - cast("float", g.get("started", now))
+
+
 def _begin() -> None:
     g.started = switchboard().clock.monotonic()
     REQUEST_ID.set(request_id())
@@ -46,9 +52,6 @@ def _forget(_: BaseException | None) -> None:
 
 def _finish(response: Response) -> Response:
     response.headers["x-request-id"] = request_id()
-    now = switchboard().clock.monotonic()
-    # A hook of the application may have refused the request before _begin() had its turn.
-    seconds = now - g.get("started", now)
     # flask-sock answers 200 once the handler is done with a socket that was upgraded long before.
     upgraded = request.url_rule is not None and request.url_rule.websocket
     status = 101 if upgraded and response.status_code == 200 else response.status_code
@@ -56,7 +59,7 @@ def _finish(response: Response) -> Response:
         "method": request.method,
         "path": request.url_rule.rule if request.url_rule else "unknown",
         "status": status,
-        "ms": round(seconds * 1000, 1),
+        "ms": round(elapsed() * 1000, 1),
         "request_id": request_id(),
     }
     logger.log(logging.DEBUG if status == 429 else logging.INFO, "request", extra=line)

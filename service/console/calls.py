@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
 from service.api.answers import respond
-from service.api.requests import public_base, switchboard
+from service.api.requests import outbox, public_base, switchboard
 from service.api.schemas.deliveries import DeliveryData
 from service.errors import NotFound
 from service.model import Call, LadderEvent
 from service.providers import load
 from service.providers.base import Arrival
-from service.storage.outbox import Outbox
 from service.subscriptions import Delivery
 from service.visits import Visit
 
@@ -31,8 +30,7 @@ _delivery = DeliveryData()
 def get(call_id: str) -> Response:
     """``markup`` is what streams this call, with its secrets masked; null where nothing did."""
     call = switchboard().calls.get(call_id)
-    outbox = cast("Outbox", current_app.extensions["outbox"])
-    told = [_described(each) for each in outbox.of_call(call.id, call.started_at)]
+    told = [_described(each) for each in outbox().of_call(call.id, call.started_at)]
     return respond({"data": {"markup": _markup(call), "deliveries": told}}, 200)
 
 

@@ -16,10 +16,9 @@ from simple_websocket import Server
 from service.api.answers import respond
 from service.api.auth import require_account
 from service.api.handshake import detach, require_handshake
-from service.api.requests import switchboard
+from service.api.requests import engine, switchboard
 from service.errors import Busy, Forbidden
 from service.handover import RESTARTING
-from service.media.engine import Engine
 from service.storage.in_progress import CallInProgress, CallsInProgress
 
 calls = Blueprint("console_live_calls", __name__, url_prefix="/console/api/live/calls")
@@ -46,7 +45,7 @@ def require_watcher() -> None:
 
 def watch(ws: Server) -> None:
     """Levels five times a second, and a word when calls have changed, until either side closes."""
-    cast("Engine", current_app.extensions["engine"]).watch(detach(ws))
+    engine().watch(detach(ws))
 
 
 sock.route("/console/api/live", bp=watching)(watch)

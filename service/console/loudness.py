@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, cast
+from typing import Any
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
 from service.api.answers import respond
-from service.api.requests import switchboard
+from service.api.requests import engine, switchboard
 from service.loudness import STEP_MILLIS, Loudness, decibels
-from service.media.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +32,8 @@ def get(call_id: str) -> Response:
 
 
 def _now(call_id: str) -> Loudness | None:
-    engine = cast("Engine", current_app.extensions["engine"])
     try:
-        return engine.loudness(call_id)
+        return engine().loudness(call_id)
     except TimeoutError:
         logger.warning("the media engine did not say in time how loud a call is")
         return None

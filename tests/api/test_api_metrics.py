@@ -11,6 +11,7 @@ from apps import ScriptedEngine
 from flask import Flask
 from flask.testing import FlaskClient
 
+from service.errors import ServiceError
 from service.media.figures import Figures
 from service.storage.database import Database
 
@@ -95,6 +96,22 @@ def test_a_webhook_that_fails_is_counted_as_failed_though_its_caller_hears_busy(
     text = client.get("/metrics").text
     assert 'patchbay_webhook_answer_seconds_count{outcome="failed",provider="twilio"} 1.0\n' in text
     assert "patchbay_database_up 0.0\n" in text
+
+
+def test_a_webhook_that_the_application_refused_before_us_is_counted_too(
+    app: Flask, client: FlaskClient
+) -> None:
+    url = a_connector(client)
+
+    def refuse() -> None:
+        raise ServiceError("Not now.")
+
+    app.before_request_funcs[None].insert(0, refuse)
+    assert app.test_client().post(url).status_code == 500
+    app.before_request_funcs[None].remove(refuse)
+    name = "patchbay_webhook_answer_seconds_count"
+    text = client.get("/metrics").text
+    assert f'{name}{{outcome="failed",provider="unknown"}} 1.0\n' in text
 
 
 def test_calls_are_counted_when_they_are_turned_away_or_ended(client: FlaskClient) -> None:
