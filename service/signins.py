@@ -30,7 +30,6 @@ COOKIE = "patchbay_console"
 class SignIn:
     """``proof`` is what a request that changes something must repeat in a header."""
 
-    expires_at: Millis
     proof: str
 
     def is_proved_by(self, sent: str | None) -> bool:
@@ -59,10 +58,9 @@ def read(value: str, api_secret: str, now: Millis) -> SignIn | None:
         )
     except jwt.InvalidTokenError:
         return None
-    expires_at = claims["exp"] * 1000
-    if expires_at <= now:
+    if claims["exp"] * 1000 <= now:
         return None
-    return SignIn(expires_at, pseudonym(api_secret, f"console {claims['jti']}"))
+    return SignIn(pseudonym(api_secret, f"console {claims['jti']}"))
 
 
 def new_link_secret() -> str:

@@ -11,7 +11,7 @@ from service import __version__, signins, tokens
 from service.api.answers import respond
 from service.api.auth import signed_in
 from service.api.floods import failed
-from service.api.requests import body, public_base, switchboard
+from service.api.requests import body, switchboard
 from service.console.schemas import Credentials
 from service.errors import Forbidden, Unauthorized
 from service.signins import COOKIE, SIGNED_IN_SECONDS, SignIn
@@ -62,10 +62,8 @@ def leave() -> Response:
 
 def _describe(found: SignIn) -> Response:
     data = {
-        "expiresAt": found.expires_at,
         "proof": found.proof,
         "version": __version__,
-        "publicUrl": public_base(),
         "testCalls": switchboard().settings.test_calls,
     }
     return respond({"data": data}, 200)
