@@ -45,7 +45,8 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Heard:
     """A long call: by how many seconds its clock has drifted, and how many of its ``frames`` a
-    server that got no time to work has left out."""
+    server that got no time to work has left out.
+    """
 
     frames: int
     drift: float

@@ -14,7 +14,8 @@ from service.media.leg import Leg
 @dataclass(frozen=True, slots=True)
 class Frames:
     """Frames are 20 ms; ``lost`` and ``late`` count chunks. ``dropped`` ones were cut to keep a
-    delay short, and ``unsent`` ones because a peer did not read."""
+    delay short, and ``unsent`` ones because a peer did not read.
+    """
 
     received: int = 0
     sent: int = 0

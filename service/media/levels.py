@@ -6,6 +6,7 @@ Pure, and for all legs of a tick at once. What a level and its code are, ``loudn
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ LONGEST = 4 * 3600
 FULL_SINE = 2.0**29
 """The mean square of a sine of full scale."""
 
-Powers = NDArray[np.float32]
+Powers: TypeAlias = NDArray[np.float32]
 
 
 class Meter:

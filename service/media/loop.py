@@ -43,7 +43,6 @@ READ_SECONDS = 0.005
 """Between two reads of the sockets. Audio has time until the tick, and reading what has come for
 many calls at once costs less than waking up for each."""
 
-
 GOING_AWAY = frozenset({1000, 1001, 1005})
 """Close codes with which a peer says that it is done, and not that something broke."""
 

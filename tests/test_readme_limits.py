@@ -1,0 +1,79 @@
+"""The README's table of limits, held to the constants that it tells of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from service import calls, limits, reception, tokens, worker
+from service.api import requests
+from service.console import trials
+from service.events import delivery
+from service.media import (
+    clock,
+    jitter,
+    leg,
+    overrun,
+    peer,
+    sendqueue,
+    watchdogs,
+    watchers,
+    websocket,
+)
+from service.storage import engines, outbox
+
+README = Path(__file__).parent.parent / "README.md"
+
+KB = 1024
+
+HOLDS: dict[str, Sequence[float]] = {
+    "markup without audio in between": (reception.MAX_ATTEMPTS,),
+    "answered call without a socket": (calls.REATTACH_SECONDS,),
+    "phone without audio": (watchdogs.MUTE_SECONDS,),
+    "reference": (tokens.REF_SECONDS,),
+    "media socket: start message": (watchdogs.START_SECONDS,),
+    "… no whole frame; takes nothing": (watchdogs.SILENT_SECONDS, watchdogs.STALL_SECONDS),
+    "… frames": (peer.FRAMES_A_SECOND, peer.FRAMES_AHEAD),
+    "… published texts": (leg.TEXTS_A_SECOND, leg.TEXTS_AT_ONCE),
+    "… message": (websocket.MAX_MESSAGE // KB,),
+    "… malformed messages; topics; marks": (leg.MAX_FAULTS, leg.MAX_TOPICS, jitter.MAX_MARKS),
+    "audio that waits to be mixed": (jitter.PACED_CAPACITY * 20,),
+    "audio that a peer has not read": (sendqueue.MAX_AUDIO,),
+    "other messages that it has not read": (sendqueue.MAX_BYTES // KB,),
+    "ticks after a stall": (clock.CATCH_UP,),
+    "request body": (requests.MAX_BODY // KB, trials.MAX_BODY // KB // KB),
+    "a request to arrive; its answer to be taken": (
+        worker.ARRIVAL_SECONDS,
+        worker.ANSWER_SECONDS,
+    ),
+    "requests at a time": (worker.AT_ONCE, worker.PATIENCE * 1000),
+    "failures of one address": (limits.BURST, limits.ADDRESSES),
+    "wait for the database": (engines.POOL_SECONDS, engines.LOCK_SECONDS),
+    "delivery of an event": (delivery.THREADS, delivery.SUSPECTS),
+    "finished deliveries of a receiver": (outbox.KEPT,),
+    "console: pages that watch; test calls": (watchers.MOST,),
+}
+
+
+@pytest.fixture(scope="module")
+def bounds() -> dict[str, str]:
+    """What stands in the table's second column, by its first."""
+    section = re.search(r"^## Limits\n(.*?)(?=^## )", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert section, "README.md has no heading called Limits"
+    return dict(re.findall(r"^\| (.+?) \| (.+?) \|", section[1], re.MULTILINE))
+
+
+@pytest.mark.parametrize("what", HOLDS)
+def test_the_bound_that_is_told_is_the_one_that_holds(bounds: dict[str, str], what: str) -> None:
+    told = [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", bounds[what])]
+    held = [float(number) for number in HOLDS[what]]
+    assert told[: len(held)] == held
+
+
+def test_a_buffer_that_stays_full_is_cut_to_what_is_told() -> None:
+    text = README.read_text()
+    assert overrun.REST * 20 == 1000
+    assert f"full for {overrun.FULL_SECONDS:.0f} s: cut to half, a second at most" in text
