@@ -15,6 +15,10 @@ from urllib.request import Request, urlopen
 from servers import GUNICORN, PATIENCE, Server, serving
 
 from service import tokens
+from service.simulator import sound
+from service.simulator.codec import Samples
+from service.simulator.phone import Phone
+from service.simulator.plan import CALLER, Plan
 
 
 class Patchbay:
@@ -53,6 +57,25 @@ class Patchbay:
         assert status == 201
         data: dict[str, Any] = answer["data"]
         return data
+
+    @contextmanager
+    def calling(
+        self, room: str, *, caller: str = CALLER, sample: Samples | None = None, digits: str = ""
+    ) -> Iterator[Phone]:
+        """A simulated call into a room, whose caller says ``sample`` again and again."""
+        plan = Plan(
+            webhook_url=self.webhook("twilio", room),
+            caller=caller,
+            sample=sound.melody() if sample is None else sample,
+            loop=True,
+            digits=digits,
+        )
+        phone = Phone(plan).start()
+        try:
+            yield phone
+        finally:
+            phone.hang_up()
+            phone.join(PATIENCE)
 
     def calls(self, **filters: str) -> list[dict[str, Any]]:
         query = "&".join(f"{name}={value}" for name, value in filters.items())

@@ -57,9 +57,12 @@ def test_calls_are_found_by_their_status(bay: Patchbay, console_page: Page) -> N
     console_page.goto("/console/calls")
     console_page.get_by_label("Status").select_option("rejected")
     expect(console_page.locator("tbody .pill").first).to_have_text("rejected")
-    console_page.get_by_label("Number").fill("+4400")
-    console_page.get_by_role("button", name="Search").click()
-    expect(console_page.locator("main")).to_contain_text("No such call")
+    expect(console_page).to_have_url(f"{bay.url}/console/calls?status=rejected")
+    console_page.get_by_label("Search calls").fill("+4400")
+    expect(console_page.locator("main")).to_contain_text("No call holds “+4400”.")
+    console_page.get_by_role("button", name="Show all").click()
+    expect(console_page.locator("tbody tr")).not_to_have_count(0)
+    expect(console_page.get_by_label("Status")).to_have_value("")
 
 
 def test_what_a_call_told_is_only_for_whoever_is_signed_in(

@@ -11,6 +11,7 @@ from clocks import FakeClock
 from flask.testing import FlaskClient
 
 from service.console.pages import STATIC, TYPES
+from service.model import EndReason, LadderEvent
 from service.storage.database import Database
 
 FILES = sorted(path for path in STATIC.rglob("*") if path.is_file())
@@ -56,6 +57,12 @@ def test_a_script_writes_text_as_text(path: Path) -> None:
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", path.read_text()
     )
+
+
+@pytest.mark.parametrize("word", [*LadderEvent, *EndReason])
+def test_the_console_has_plain_words_for_all_that_a_ladder_says(word: str) -> None:
+    words = (STATIC / "ladder.js").read_text()
+    assert re.search(rf'^  "?{word}"?: "', words, re.MULTILINE)
 
 
 def test_what_only_scripts_ask_for_is_no_page(client: FlaskClient) -> None:

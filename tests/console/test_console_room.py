@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,6 @@ from servers import free_port
 from service.simulator import sound
 from service.simulator.codec import RATE
 from service.simulator.phone import Phone
-from service.simulator.plan import Plan
 
 SILENCE = -60.0
 
@@ -43,22 +40,11 @@ def join(page: Page, verb: str = "Join") -> None:
     expect(page.get_by_text("You are in the room.")).to_be_visible()
 
 
-@contextmanager
-def calling(bay: Patchbay, room: str, **plan: object) -> Iterator[Phone]:
-    phone = Phone(Plan(webhook_url=bay.webhook("twilio", room), loop=True, **plan)).start()  # type: ignore[arg-type]
-    phone.wait_for("start", timeout=20)
-    try:
-        yield phone
-    finally:
-        phone.hang_up()
-        phone.join(20)
-
-
 def test_caller_and_browser_hear_each_other(bay: Patchbay, console_page: Page) -> None:
     page, room = console_page, "both-of-them"
     open_room(page, room)
     join(page)
-    with calling(bay, room, sample=sound.tone(500, 1.0, -12.0)) as phone:
+    with bay.calling(room, sample=sound.tone(500, 1.0, -12.0)) as phone:
         # Chromium's fake microphone beeps twice a second.
         bay.eventually(lambda: heard_level(phone, 2.0) > -35)
         bay.eventually(lambda: abs(shown_level(page, "Room") + 12) <= 2)
@@ -135,7 +121,7 @@ def test_messages_and_keys_appear_as_they_come(bay: Patchbay, console_page: Page
         page.get_by_role("button", name="Send").click()
         expect(messages.get_by_role("listitem").filter(has_text="Rain")).to_contain_text("WEATHER")
 
-        with calling(bay, room, digits="10#") as phone:
+        with bay.calling(room, digits="10#") as phone:
             keys = page.get_by_role("list", name="Keys").get_by_role("listitem")
             expect(keys.filter(has_text=phone.plan.caller).locator("kbd")).to_have_text(
                 ["1", "0", "#"]
@@ -155,7 +141,7 @@ def test_a_restart_is_survived_as_the_same_participant(browser: Browser, tmp_pat
         expect(page.get_by_text(re.compile("You join again in"))).to_be_visible()
         with patchbay(tmp_path, PORT=port) as after:
             expect(page.get_by_text("You are in the room.")).to_be_visible()
-            with calling(after, "lasting") as phone:
+            with after.calling("lasting") as phone:
                 after.eventually(lambda: heard_level(phone, 2.0) > -35)
             page.get_by_role("button", name="Leave").click()
             after.eventually(lambda: ongoing(after, "lasting") == 0)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from browsers import signed_in
@@ -13,26 +12,10 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from servers import free_port
 
 from service.simulator import sound
-from service.simulator.phone import Phone
-from service.simulator.plan import Plan
 
 ROWS = ".calls-live tbody tr"
-
-
-@contextmanager
-def ringing(bay: Patchbay, caller: str, room: str = "live-room-0001") -> Iterator[Phone]:
-    plan = Plan(
-        webhook_url=bay.webhook("twilio", room),
-        caller=caller,
-        sample=sound.tone(700, 1.0),
-        loop=True,
-    )
-    phone = Phone(plan).start()
-    try:
-        yield phone
-    finally:
-        phone.hang_up()
-        phone.join(20)
+ROOM = "live-room-0001"
+SAID = sound.tone(700, 1.0)
 
 
 def row(page: Page, caller: str) -> Locator:
@@ -44,7 +27,7 @@ def test_calls_come_and_go_and_their_meters_move(bay: Patchbay, console_page: Pa
     page.goto("/console/")
     expect(page.locator(".empty")).to_contain_text("No call in progress")
     expect(state(page, "live")).to_be_visible()
-    with ringing(bay, "+14155550111"):
+    with bay.calling(ROOM, caller="+14155550111", sample=SAID):
         first = row(page, "+14155550111")
         expect(first.get_by_role("meter", name="What +14155550111 says")).to_have_attribute(
             "aria-valuenow", "-12"
@@ -53,7 +36,7 @@ def test_calls_come_and_go_and_their_meters_move(bay: Patchbay, console_page: Pa
         expect(first.get_by_role("link", name="live-room-0001")).to_be_visible()
         # Whoever is somewhere in a row stays there when others come.
         first.get_by_role("button", name="Transfer").focus()
-        with ringing(bay, "+14155550122"):
+        with bay.calling(ROOM, caller="+14155550122", sample=SAID):
             second = row(page, "+14155550122")
             expect(second.get_by_role("meter", name="What +14155550122 hears")).to_have_attribute(
                 "aria-valuenow", "-12"
@@ -67,7 +50,7 @@ def test_calls_come_and_go_and_their_meters_move(bay: Patchbay, console_page: Pa
 def test_a_call_is_moved_and_ended(bay: Patchbay, console_page: Page) -> None:
     page = console_page
     page.goto("/console/")
-    with ringing(bay, "+14155550133"):
+    with bay.calling(ROOM, caller="+14155550133", sample=SAID):
         call = row(page, "+14155550133")
         call.get_by_role("button", name="Move").click()
         dialog = page.get_by_role("dialog")
@@ -87,7 +70,7 @@ def test_a_call_is_moved_and_ended(bay: Patchbay, console_page: Page) -> None:
 def test_a_call_is_transferred(bay: Patchbay, console_page: Page) -> None:
     page = console_page
     page.goto("/console/")
-    with ringing(bay, "+14155550144"):
+    with bay.calling(ROOM, caller="+14155550144", sample=SAID):
         row(page, "+14155550144").get_by_role("button", name="Transfer").click()
         dialog = page.get_by_role("dialog")
         dialog.get_by_label("Number").fill("nobody")
@@ -109,7 +92,10 @@ def test_a_page_says_when_the_server_is_away_and_goes_on_with_the_next(
             page.goto("/console/")
             expect(state(page, "live")).to_be_visible()
         expect(state(page, "the server is away, trying again …")).to_be_visible()
-        with patchbay(tmp_path, PORT=port) as bay, ringing(bay, "+14155550166"):
+        with (
+            patchbay(tmp_path, PORT=port) as bay,
+            bay.calling(ROOM, caller="+14155550166", sample=SAID),
+        ):
             expect(state(page, "live")).to_be_visible()
             expect(row(page, "+14155550166")).to_be_visible()
 

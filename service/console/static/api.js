@@ -10,7 +10,7 @@ export class Refused extends Error {
   }
 }
 
-/** {expiresAt, proof, version, publicUrl, testCalls} of this sign-in, or null. */
+/** {proof, version, testCalls} of this sign-in, or null. */
 let session = null;
 
 /** Emits "out" when a request finds that nobody is signed in any more. */

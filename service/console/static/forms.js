@@ -66,6 +66,13 @@ export function checkbox(name, label, { checked = false, hint, value } = {}) {
   return h("div.check", box, h("div", h("label", { for: id }, label), hint && h("p.soft.small", hint)));
 }
 
+/** One of several choices of a name, as a card. */
+export function choice(name, value, label, checked) {
+  const box = h("input", { type: "radio", name, value });
+  box.checked = checked;
+  return h("label.card", box, label);
+}
+
 /**
  * A form that calls `submit(values)` with what its named controls hold. Whatever that throws is
  * shown: at the fields it names, else above the buttons. Nothing that was typed is lost.
@@ -149,7 +156,7 @@ export function lines(text) {
 }
 
 /** {name: value} of a form's named controls: text, or for a checkbox without a value true or false. */
-export function valuesOf(element) {
+function valuesOf(element) {
   const values = {};
   for (const control of element.elements) {
     if (!control.name || control.disabled) continue;

@@ -12,6 +12,7 @@ const RUNGS = {
   "first-audio-in": "First audio from the caller",
   "first-audio-out": "First audio to the caller",
   "socket-lost": "The media socket was lost",
+  overrun: "Audio came too fast",
   moved: "Moved to another room",
   transfer: "Transfer",
   provider: "The provider said",
@@ -44,9 +45,6 @@ const ENDS = {
   canceled: "It was given up while it rang.",
   "provider-failed": "The provider could not place it.",
 };
-
-/** Events by which a call can be seen to be well: those that a good call climbs. */
-export const GOOD = ["webhook", "markup", "socket", "start", "first-audio-in", "first-audio-out"];
 
 const TROUBLE = new Set(["connection-lost", "no-media-socket", "protocol-error", "provider-failed", "no-route"]);
 

@@ -11,11 +11,11 @@ const PER_PAGE = 20;
 const REST = 250;
 
 /**
- * The list at `path`: {element, refresh()}. Its search and page are in the address, so that they
- * are still there on the way back. `one` is the word for what is listed, and `nothing()` what is
- * shown where there is none yet.
+ * The list at `path`: {element, refresh()}. Its search, filters and page are in the address, so that
+ * they are still there on the way back. `one` is the word for what is listed, `filters` are selects
+ * by whose values the list is narrowed, and `nothing()` is shown where there is none yet.
  */
-export async function listing({ path, one, many = `${one}s`, columns, nothing }, signal) {
+export async function listing({ path, one, many = `${one}s`, filters = [], columns, nothing }, signal) {
   const query = new URLSearchParams(location.search);
   let search = query.get("search") ?? "";
   let page = Math.max(1, Number.parseInt(query.get("page"), 10) || 1);
@@ -30,12 +30,17 @@ export async function listing({ path, one, many = `${one}s`, columns, nothing },
     value: search,
   });
   const count = h("p.soft.small", { role: "status" });
-  const bar = h("search.search", box, count);
+  const bar = h("search.search", box, filters, count);
+  for (const filter of filters) {
+    filter.value = query.get(filter.name) ?? "";
+    on(filter, "change", seek, signal);
+  }
   const body = h("div.listed", { tabindex: "-1" });
 
   async function refresh() {
     const turn = (asked += 1);
-    const answer = await ask("GET", withQuery(path, { search, page, perPage: PER_PAGE }), undefined, { signal });
+    const wanted = { search, ...chosen() };
+    const answer = await ask("GET", withQuery(path, { ...wanted, page, perPage: PER_PAGE }), undefined, { signal });
     if (turn !== asked) return;
     const { data, pageInfo } = answer;
     if (page > pageInfo.lastPage) {
@@ -43,17 +48,26 @@ export async function listing({ path, one, many = `${one}s`, columns, nothing },
       await refresh();
       return;
     }
-    const shown = new URLSearchParams([...(search ? [["search", search]] : []), ...(page > 1 ? [["page", page]] : [])]);
-    history.replaceState(null, "", shown.size ? `?${shown}` : location.pathname);
-    bar.hidden = !search && pageInfo.total === 0;
-    put(count, search ? `${pageInfo.total} found` : counted(pageInfo.total, one, many));
+    history.replaceState(null, "", withQuery(location.pathname, { ...wanted, page: page > 1 ? page : "" }));
+    bar.hidden = !isNarrowed() && pageInfo.total === 0;
+    put(count, isNarrowed() ? `${pageInfo.total} found` : counted(pageInfo.total, one, many));
     renew(body, data.length ? [table(`All ${many}`, columns, data), pager(pageInfo, turnTo)] : none());
   }
 
+  function chosen() {
+    return Object.fromEntries(filters.map(({ name, value }) => [name, value]));
+  }
+
+  function isNarrowed() {
+    return Boolean(search) || filters.some(({ value }) => value);
+  }
+
   function none() {
-    if (!search) return nothing();
-    return empty("Nothing found", `No ${one} holds “${search}”.`, button("Show all", () => {
+    if (!isNarrowed()) return nothing();
+    const text = search ? `No ${one} holds “${search}”.` : `No ${one} is like that.`;
+    return empty("Nothing found", text, button("Show all", () => {
       box.value = "";
+      for (const filter of filters) filter.value = "";
       box.focus();
       seek();
     }));

@@ -1,14 +1,15 @@
 /** "Place a test call": the dialog in which the built-in phone is told to call a connector. */
 
 import { ask, currentSession } from "./api.js";
-import { h, on, put } from "./dom.js";
+import { toBase64 } from "./audio/pcm.js";
+import { h, put } from "./dom.js";
 import { provider } from "./format.js";
-import { field, filled, form, input, select } from "./forms.js";
+import { choice, field, filled, form, input, select } from "./forms.js";
 import { attempt, button, openDialog } from "./parts.js";
 import { href } from "./router.js";
 import { progress } from "./trial/progress.js";
 import { recorder } from "./trial/recorder.js";
-import { base64, wav } from "./trial/wav.js";
+import { wav } from "./trial/wav.js";
 
 const TITLE = "Place a test call";
 const SOUNDS = [
@@ -23,7 +24,7 @@ export function trialButton(connectorId, { kind } = {}) {
   return button(TITLE, () => openTrialDialog(connectorId), { kind });
 }
 
-export async function openTrialDialog(connectorId) {
+async function openTrialDialog(connectorId) {
   if (!currentSession().testCalls) {
     explain([
       "Test calls are off on this server: the setting TEST_CALLS says how many may be up at a time.",
@@ -46,7 +47,6 @@ export async function openTrialDialog(connectorId) {
     return stage;
   });
   dialog.addEventListener("close", () => leaving.abort());
-  on(window, "route", () => dialog.close(), leaving.signal);
 }
 
 function explain(sentences, action) {
@@ -85,7 +85,7 @@ function wishes(connectors, chosen, voice, { submit, cancel }) {
       h(
         "fieldset",
         h("legend", "What the caller says"),
-        h("div.cards", { onchange: choose }, SOUNDS.map(([value, label], index) => card(value, label, index === 0))),
+        h("div.cards", { onchange: choose }, SOUNDS.map(([value, label], index) => choice("sound", value, label, index === 0))),
         voicePart,
       ),
       h(
@@ -112,16 +112,10 @@ function wishes(connectors, chosen, voice, { submit, cancel }) {
   );
 }
 
-function card(value, label, checked) {
-  const box = h("input", { type: "radio", name: "sound", value });
-  box.checked = checked;
-  return h("label.card", box, label);
-}
-
 function body(values, voice) {
   const wish = { ...filled(values), seconds: Number(values.seconds) };
   if (values.sound !== "recording") return wish;
   const samples = voice.samples();
   if (!samples) throw new Error("Record something first, and stop the recording.");
-  return { ...wish, recording: base64(wav(samples, voice.rate)) };
+  return { ...wish, recording: toBase64(wav(samples, voice.rate)) };
 }

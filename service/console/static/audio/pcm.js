@@ -18,9 +18,15 @@ export function toIntegers(floats) {
   return Int16Array.from(floats, (value) => Math.max(-32768, Math.min(32767, Math.round(value * 32768))));
 }
 
-/** Not in a worklet, which has no base64. */
-export function toBase64(integers) {
-  return btoa(String.fromCharCode(...new Uint8Array(integers.buffer)));
+/** Of a typed array; not in a worklet, which has no base64. */
+export function toBase64(array) {
+  const bytes = new Uint8Array(array.buffer);
+  const parts = [];
+  // A call takes only so many arguments.
+  for (let at = 0; at < bytes.length; at += 8192) {
+    parts.push(String.fromCharCode(...bytes.subarray(at, at + 8192)));
+  }
+  return btoa(parts.join(""));
 }
 
 /** Int16Array; not in a worklet. */

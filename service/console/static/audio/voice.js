@@ -1,12 +1,8 @@
 /** The microphone and the loudspeaker of this browser, as streams of frames. */
 
-const MICROPHONE = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+import { closeMicrophone, openMicrophone, requireSound } from "./microphone.js";
 
-const REFUSALS = {
-  NotAllowedError: "The browser does not let this page use the microphone. Allow it beside the address, or only listen.",
-  NotFoundError: "There is no microphone. Connect one, or only listen.",
-  NotReadableError: "The microphone cannot be used: another program may have it. Close that, or only listen.",
-};
+const CONVERSATION = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
 /**
  * Open both; call it from a click, or browsers keep the loudspeaker silent.
@@ -17,15 +13,13 @@ const REFUSALS = {
  * is one sentence.
  */
 export async function openVoice({ onframe, onplayed, onsilenced }) {
-  if (!window.isSecureContext) {
-    throw new Error("Browsers give sound to pages on https or on localhost only: open the console at such an address.");
-  }
+  requireSound();
   const context = new AudioContext({ latencyHint: "interactive" });
   let stream = null;
   try {
     // Before anything is waited for, while the click still counts.
     const running = context.resume();
-    if (onframe) stream = await openMicrophone();
+    if (onframe) stream = await openMicrophone(CONVERSATION);
     const modules = ["capture", "playback"].map((name) => new URL(`./${name}.worklet.js`, import.meta.url));
     await Promise.all([running, ...modules.map((module) => context.audioWorklet.addModule(module))]);
   } catch (error) {
@@ -53,7 +47,7 @@ export async function openVoice({ onframe, onplayed, onsilenced }) {
 
   function close() {
     document.removeEventListener("visibilitychange", wake);
-    for (const track of stream?.getTracks() ?? []) track.stop();
+    closeMicrophone(stream);
     context.close();
   }
 
@@ -65,12 +59,4 @@ export async function openVoice({ onframe, onplayed, onsilenced }) {
     },
     close,
   };
-}
-
-async function openMicrophone() {
-  try {
-    return await navigator.mediaDevices.getUserMedia({ audio: MICROPHONE });
-  } catch (error) {
-    throw new Error(REFUSALS[error.name] ?? `The microphone cannot be used: ${error.message}.`);
-  }
 }

@@ -7,6 +7,7 @@ import { loudnessPlots } from "../loudness.js";
 import { end, endState, rung, statusState } from "../ladder.js";
 import { attempt, button, confirmed, empty, facts, heading, panel, pill, table, time } from "../parts.js";
 import { href } from "../router.js";
+import { standing } from "../webhooks/standing.js";
 import { lasted } from "./calls.js";
 
 export const title = "Call";
@@ -138,8 +139,6 @@ function indented(text) {
     .join("\n");
 }
 
-const STATES = { delivered: "good", pending: "warn", dead: "bad" };
-
 function deliveries(sent) {
   const about = "Webhooks that told of it";
   if (!sent.length) {
@@ -149,7 +148,7 @@ function deliveries(sent) {
   return panel(about, { flush: true }, table(about, [
     { heading: "Event", cell: (each) => h("code", each.event) },
     { heading: "Receiver", cell: receiver },
-    { heading: "Status", cell: (each) => pill(each.status, STATES[each.status]) },
+    { heading: "Status", cell: standing },
     { heading: "Attempts", number: true, cell: (each) => `${each.attempts}` },
     { heading: "Answer", cell: (each) => each.responseStatus ?? each.error ?? "" },
     { heading: "Last attempt", cell: (each) => time(each.lastAttemptAt) },

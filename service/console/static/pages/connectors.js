@@ -3,7 +3,7 @@
 import { ask } from "../api.js";
 import { h, put } from "../dom.js";
 import { PROVIDERS, provider } from "../format.js";
-import { field, filled, form, input } from "../forms.js";
+import { choice, field, filled, form, input } from "../forms.js";
 import { button, empty, heading, maskedWebhook, openDialog, panel, secret, table, time } from "../parts.js";
 import { go, href } from "../router.js";
 import { trialButton } from "../trial.js";
@@ -67,7 +67,7 @@ function create() {
         h(
           "fieldset",
           h("legend", "Provider"),
-          h("div.cards", PHONE_PROVIDERS.map((name, index) => card(name, index === 0))),
+          h("div.cards", PHONE_PROVIDERS.map((name, index) => choice("provider", name, PROVIDERS[name], index === 0))),
         ),
         field("Name", input("name", { maxlength: 128 }), { hint: "For you: the number, or what it is for." }),
         field("Room", input("defaultRoomId", { value: "demo-room-0001", maxlength: 128 }), {
@@ -85,10 +85,4 @@ function create() {
       },
     ),
   );
-}
-
-function card(name, checked) {
-  const box = h("input", { type: "radio", name: "provider", value: name });
-  box.checked = checked;
-  return h("label.card", box, PROVIDERS[name]);
 }

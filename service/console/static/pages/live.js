@@ -3,9 +3,9 @@
 import { ask } from "../api.js";
 import { h, put } from "../dom.js";
 import { counted } from "../format.js";
+import { COLUMNS, liveRow } from "../live-row.js";
 import { watchLive } from "../live.js";
 import { empty, heading, panel, pill, table } from "../parts.js";
-import { COLUMNS, liveRow } from "../live-row.js";
 import { trialButton } from "../trial.js";
 
 export const title = "Live";

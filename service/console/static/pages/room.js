@@ -13,7 +13,7 @@ export const title = "Room";
 
 export async function show(main, { id }, signal) {
   const path = `/v2/rooms/${encodeURIComponent(id)}`;
-  const room = await find(path);
+  let room = await find(path);
   const roomId = room?.roomId ?? id;
   const present = people(roomId, signal);
   const chat = messages((document) => self.send(document));
@@ -33,6 +33,8 @@ export async function show(main, { id }, signal) {
   async function look() {
     try {
       if (!signal.aborted) await present.refresh();
+      // Whoever joins a room that does not exist makes it.
+      if (!room && (room = await find(path))) describe();
     } catch {
       // There is another look when the server is back, or something has changed.
     }
@@ -52,19 +54,27 @@ export async function show(main, { id }, signal) {
     });
   }
 
-  const action = room && (room.disabled
-    ? button("Activate", () => change("enabled", "The room is open again."), { kind: "primary" })
-    : button("Deactivate", deactivate, { kind: "danger" }));
+  const top = h("div");
+  const known = h("div");
+  function describe() {
+    const action = room && (room.disabled
+      ? button("Activate", () => change("enabled", "The room is open again."), { kind: "primary" })
+      : button("Deactivate", deactivate, { kind: "danger" }));
+    put(top, heading(room ? nameOf(room) : id, { actions: action ? [action] : [] }));
+    put(known, about(room));
+  }
+
+  describe();
   await present.refresh();
   put(
     main,
-    heading(room ? nameOf(room) : id, { actions: action ? [action] : [] }),
+    top,
     h(
       "div.room",
       h("div.stack", room?.disabled ? closed() : self.element, present.present),
       h("div.stack", chat.element),
       present.earlier,
-      about(room),
+      known,
     ),
   );
   watchLive(signal, { onChanged: look, onLevels: ({ calls }) => present.measure(calls) });

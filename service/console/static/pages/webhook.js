@@ -2,15 +2,14 @@
 
 import { ask } from "../api.js";
 import { h, put, renew } from "../dom.js";
-import { attempt, button, confirmed, done, empty, facts, heading, panel, pill, table, time } from "../parts.js";
+import { attempt, button, confirmed, done, empty, facts, heading, panel, table, time } from "../parts.js";
 import { watch } from "../refresh.js";
 import { go } from "../router.js";
 import { openWebhook } from "../webhooks/form.js";
+import { standing } from "../webhooks/standing.js";
 import { eventsOf } from "./webhooks.js";
 
 export const title = "Webhook";
-
-const STATES = { delivered: "good", pending: "warn", dead: "bad" };
 
 export async function show(main, { id }, signal) {
   const path = `/v2/sip/webhooks/${encodeURIComponent(id)}`;
@@ -82,7 +81,7 @@ function deliveries(all, redeliver) {
     "Deliveries, newest first",
     [
       { heading: "Event", cell: ({ event }) => event },
-      { heading: "Status", cell: ({ status }) => pill(status, STATES[status]) },
+      { heading: "Status", cell: standing },
       { heading: "Attempts", number: true, cell: ({ attempts }) => String(attempts) },
       { heading: "Answer", cell: answerOf },
       { heading: "Happened", cell: ({ createdAt }) => time(createdAt) },

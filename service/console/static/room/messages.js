@@ -1,6 +1,6 @@
 /** What is said in writing in the room, by topic, and the keys that callers press. */
 
-import { h, put } from "../dom.js";
+import { h } from "../dom.js";
 import { field, form, input, select } from "../forms.js";
 import { empty, panel, time } from "../parts.js";
 

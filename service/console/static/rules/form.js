@@ -2,7 +2,7 @@
 
 import { ask } from "../api.js";
 import { h } from "../dom.js";
-import { checkbox, field, form, group, input, lines, reveal, select, textarea } from "../forms.js";
+import { checkbox, choice, field, form, group, input, lines, reveal, select, textarea } from "../forms.js";
 import { done, openDialog } from "../parts.js";
 import { destination, DYNAMIC, TYPES } from "./words.js";
 
@@ -37,7 +37,7 @@ export function openRule(rule, agents, changed) {
       beside: reveal(pin, "the PIN"),
     }),
   );
-  const types = h("div.cards", TYPES.map(([value, text]) => choice(value, text, value === now.type)));
+  const types = h("div.cards", TYPES.map(([value, text]) => choice("type", value, text, value === now.type)));
 
   function arrange() {
     roomId.hidden = leads.value !== "static";
@@ -82,12 +82,6 @@ export function openRule(rule, agents, changed) {
       },
     ),
   );
-}
-
-function choice(value, text, checked) {
-  const box = h("input", { type: "radio", name: "type", value });
-  box.checked = checked;
-  return h("label.card", box, text);
 }
 
 /** None, every agent, and the one that is named now though there is none of that id. */

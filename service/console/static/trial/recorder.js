@@ -1,12 +1,14 @@
 /** Records what the operator says: with a level while it runs, and to be heard before it is used. */
 
+import { closeMicrophone, openMicrophone } from "../audio/microphone.js";
+import { level } from "../audio/pcm.js";
 import { h, put } from "../dom.js";
+import { meter } from "../meters.js";
 import { button, notify } from "../parts.js";
 import { wav } from "./wav.js";
 
 const RATE = 16000;
 const LONGEST = 30;
-const QUIET = -60;
 
 /**
  * {element, rate, samples(), stop()}: samples are a Float32Array, or null while there is no
@@ -22,13 +24,13 @@ export function recorder(signal) {
     end();
     let stream;
     try {
-      stream = await microphone();
+      stream = await openMicrophone();
     } catch (error) {
       notify(error.message, { bad: true });
       return;
     }
     if (signal.aborted) {
-      release(stream);
+      closeMicrophone(stream);
       return;
     }
     taken = null;
@@ -38,16 +40,16 @@ export function recorder(signal) {
   function listen(stream) {
     const parts = [];
     const tape = new MediaRecorder(stream);
-    const meter = h("meter", { min: QUIET, max: 0, low: -40, high: -6, optimum: -20, "aria-label": "Input level" });
+    const heard = meter("Input level");
     const clock = h("span.soft");
-    const level = levelOf(stream);
+    const tap = tapped(stream);
     const began = performance.now();
     const stop = button("Stop", () => end());
-    put(line, stop, meter, clock);
+    put(line, stop, heard.element, clock);
     stop.focus();
     const timer = setInterval(() => {
       const seconds = (performance.now() - began) / 1000;
-      meter.value = level.read();
+      heard.show(level(tap.read()));
       put(clock, `${Math.floor(seconds)} of ${LONGEST} s`);
       if (seconds >= LONGEST) end();
     }, 50);
@@ -57,9 +59,9 @@ export function recorder(signal) {
     end = () => {
       end = () => {};
       clearInterval(timer);
-      level.close();
+      tap.close();
       tape.stop();
-      release(stream);
+      closeMicrophone(stream);
     };
   }
 
@@ -107,24 +109,8 @@ export function recorder(signal) {
   return { element, rate: RATE, samples: () => taken, stop: () => end() };
 }
 
-async function microphone() {
-  if (!navigator.mediaDevices) {
-    throw new Error("The browser lends the microphone only to pages over https, or on this machine.");
-  }
-  try {
-    return await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
-  } catch (error) {
-    if (error.name === "NotFoundError") throw new Error("There is no microphone.");
-    throw new Error("The browser did not lend this page the microphone.");
-  }
-}
-
-function release(stream) {
-  for (const track of stream.getTracks()) track.stop();
-}
-
-/** {read() -> dBFS, close()} of what comes in. */
-function levelOf(stream) {
+/** {read(), close()}: the last samples that came in, between -1 and 1. */
+function tapped(stream) {
   const context = new AudioContext();
   const analyser = context.createAnalyser();
   context.createMediaStreamSource(stream).connect(analyser);
@@ -132,8 +118,7 @@ function levelOf(stream) {
   return {
     read() {
       analyser.getFloatTimeDomainData(block);
-      const power = block.reduce((sum, value) => sum + value * value, 0) / block.length;
-      return Math.max(QUIET, 10 * Math.log10(power + 1e-9));
+      return block;
     },
     close: () => context.close(),
   };

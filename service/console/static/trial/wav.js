@@ -1,4 +1,4 @@
-/** A WAV file of one voice, and how it travels in JSON. */
+/** A WAV file of one voice. */
 
 const HEADER = 44;
 
@@ -22,13 +22,4 @@ export function wav(samples, rate) {
     view.setInt16(HEADER + index * 2, Math.round(Math.max(-1, Math.min(1, sample)) * 32767), true);
   });
   return new Uint8Array(view.buffer);
-}
-
-export function base64(bytes) {
-  const parts = [];
-  // A call takes only so many arguments.
-  for (let at = 0; at < bytes.length; at += 8192) {
-    parts.push(String.fromCharCode(...bytes.subarray(at, at + 8192)));
-  }
-  return btoa(parts.join(""));
 }
