@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from bench import webhooks
-from bench.results import COSTS, Results, Round, Series
+from bench.peers import PEERS, Peer, attacking
+from bench.results import COSTS, Beside, Results, Round, Series
 from bench.runs import Reading
 from bench.search import bounded, confirmed, faults, largest, spoilers
 from bench.subjects import SUBJECTS, serving
@@ -18,6 +19,9 @@ CEILING = 2400
 
 GROWTH_CALLS = 200
 GROWTH_ROOMS = (2, 10, 50)
+
+QUIET_CALLS = 50
+"""Calls beside bad peers: few enough that what those cost can be told from what the calls do."""
 
 BESIDE = (0, 200)
 """Calls beside the requests."""
@@ -38,6 +42,7 @@ CHAPTERS = {
     "alternatives": 360,
     "growth": 45,
     "requests": 80,
+    "peers": 100,
 }
 """What there is, and about how many seconds each takes."""
 
@@ -54,6 +59,7 @@ class Bench:
         series: list[Series] = []
         growth: list[Reading] = []
         rounds: list[Round] = []
+        beside: list[Beside] = []
         chosen = [name for name in CHAPTERS if name in chapters]
         for place, name in enumerate(chosen):
             left = sum(CHAPTERS[chapter] for chapter in chosen[place:])
@@ -75,8 +81,10 @@ class Bench:
                     ]
                 case "requests":
                     rounds += self._rounds()
+                case "peers":
+                    beside += [self._beside(peer) for peer in (None, *PEERS)]
         left_out = [f"{one.name}, since {one.missing()}" for one in SUBJECTS if one.missing()]
-        return Results(machine, series, growth, rounds, left_out)
+        return Results(machine, series, growth, rounds, beside, left_out)
 
     def _series(self, kind: Kind, like: Sequence[Series] = ()) -> Series:
         """The most calls, by search and a long run, and the cost at some numbers of them.
@@ -158,6 +166,26 @@ class Bench:
             f"  {name}, {'flat out' if pace is None else f'{pace:g} a second'}: "
             f"{answers.rate:.0f} a second, {answers.p50:.1f}/{answers.p99:.1f} ms, "
             f"beside {calls} calls{felt}"
+        )
+        return found
+
+    def _beside(self, peer: Peer | None) -> Beside:
+        began = time.monotonic()
+        with (
+            serving(TWO.subject, self._cores) as server,
+            loading(TWO, server, QUIET_CALLS, self._probe, self._cores) as load,
+        ):
+            if peer is None:
+                found = Beside("none", load.finish())
+            else:
+                with attacking(peer, server.port, server.token) as attack:
+                    reading = load.finish()
+                rate = attack.sent / reading.seconds
+                found = Beside(peer.name, reading, rate, attack.closed)
+        _tell(
+            f"  beside {found.peers}: p99 lateness {found.calls.lateness_p99:.1f} ms, "
+            f"{found.calls.heard:.2%} of frames heard, {found.rate / 1000:.0f} KB a second, "
+            f"put out {found.closed} times [{time.monotonic() - began:.0f} s]"
         )
         return found
 

@@ -9,16 +9,19 @@ import os
 import struct
 from collections.abc import Iterator
 
+CONTINUATION = 0x0
 TEXT = 0x1
+PING = 0x9
 
 
-def masked(message: bytes) -> bytes:
-    """A text frame. The key is random, as RFC 6455 wants it, so that no server is spared work."""
+def masked(message: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
+    """A frame. The key is random, as RFC 6455 wants it, so that no server is spared work."""
     length = len(message)
+    first = opcode | 0x80 if final else opcode
     if length < 126:
-        head = struct.pack("!BB", 0x80 | TEXT, 0x80 | length)
+        head = struct.pack("!BB", first, 0x80 | length)
     else:
-        head = struct.pack("!BBH", 0x80 | TEXT, 0x80 | 126, length)
+        head = struct.pack("!BBH", first, 0x80 | 126, length)
     key = os.urandom(4)
     mask = (key * (length // 4 + 1))[:length]
     bits = int.from_bytes(message, "big") ^ int.from_bytes(mask, "big")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from bench.results import COSTS, Results, Round, Series
+from bench.results import COSTS, Beside, Results, Round, Series
 from bench.runs import Reading
 from bench.search import faults, spoilers
 
@@ -27,6 +27,8 @@ def table(results: Results) -> str:
         parts += ["", *_growth(results.growth)]
     if results.rounds:
         parts += ["", *_rounds(results.rounds)]
+    if results.beside:
+        parts += ["", *_besides(results.beside)]
     if results.left_out:
         parts += ["", *(f"Left out: {reason}." for reason in results.left_out)]
     parts += ["", *_notes(results)]
@@ -112,12 +114,31 @@ def _round(one: Round) -> list[str]:
     ]
 
 
+def _besides(beside: Sequence[Beside]) -> Iterator[str]:
+    yield f"{beside[0].calls.calls} calls beside peers that break the rules."
+    head = ["peers", "KB/s", "put out", "calls late p99", "p50", "p99", "heard", "exact"]
+    yield from _aligned([head, *map(_beside, beside)], left=1)
+
+
+def _beside(one: Beside) -> list[str]:
+    return [
+        one.peers,
+        f"{one.rate / 1000:.0f}",
+        str(one.closed),
+        f"{one.calls.lateness_p99:.1f}{_mark(one.calls)}",
+        f"{one.calls.latency_p50:.0f}",
+        f"{one.calls.latency_p99:.0f}",
+        f"{one.calls.heard:.2%}",
+        f"{one.calls.exact:.2%}",
+    ]
+
+
 def _notes(results: Results) -> Iterator[str]:
     yield "heard: of the frames that sampled listeners should have heard; exact: of those heard, to"
     yield "the last sample; p50, p99: from the sending of a frame until its audio is heard; late:"
     yield "beyond 20 ms after the frame before; gen.: the load generator, on a core of its own."
     readings = [reading for one in results.series for reading in (one.limit, *one.readings)]
-    readings += [*results.growth, *(one.calls for one in results.rounds)]
+    readings += [*results.growth, *(one.calls for one in (*results.rounds, *results.beside))]
     if any(reading is not None and spoilers(reading) for reading in readings):
         yield f"{SPOILED} Spoiled: the load generator fell behind, or others took CPU."
     if any(one.bounded for one in results.series):

@@ -44,6 +44,19 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What the calls beside bad peers of one kind felt, or beside none.
+
+    ``rate`` is what those sent in bytes a second, ``closed`` how often one of them was put out.
+    """
+
+    peers: str
+    calls: Reading
+    rate: float = 0.0
+    closed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """``left_out`` says what could not be run, and why."""
 
@@ -51,4 +64,5 @@ class Results:
     series: Sequence[Series]
     growth: Sequence[Reading]
     rounds: Sequence[Round]
+    beside: Sequence[Beside]
     left_out: Sequence[str]

@@ -10,7 +10,7 @@ from readings import GOOD
 
 from bench.chart import chart
 from bench.report import document, table
-from bench.results import Results, Round, Series
+from bench.results import Beside, Results, Round, Series
 from bench.runs import Reading
 from bench.webhooks import Answers
 
@@ -27,7 +27,10 @@ FEW = [reading(50), reading(200, heard=0.5)]
 OTHER = Series("A & B <server>", "rooms of two", FEW, reading(150), bounded=False)
 ANSWERS = Answers(rate=1234.5, p50=2.04, p99=5.96, refused=0, cpu=0.05)
 ROUNDS = [Round("webhook", None, ANSWERS, None), Round("webhook", 25.0, ANSWERS, reading(200))]
-RESULTS = Results("A machine.", [PATCHBAY, OTHER], [reading(200)], ROUNDS, ["Node, since no"])
+BESIDE = [Beside("none", reading(50)), Beside("pings", reading(50, lateness_p99=7.25), 9_900.0, 3)]
+RESULTS = Results(
+    "A machine.", [PATCHBAY, OTHER], [reading(200)], ROUNDS, BESIDE, ["Node, since no"]
+)
 
 
 def line(text: str, beginning: str) -> str:
@@ -76,6 +79,12 @@ def test_columns_stand_under_each_other() -> None:
     row = line(table(RESULTS), "Patchbay")
     assert head.index("calls in") == row.index("rooms of two")
     assert len(row) == len(head)
+
+
+def test_what_calls_felt_beside_bad_peers_is_shown() -> None:
+    cells = [cell.strip() for cell in line(table(RESULTS), "pings").split("  ") if cell]
+    assert cells[:4] == ["pings", "10", "3", "7.2"]
+    assert "50 calls beside peers that break the rules." in table(RESULTS)
 
 
 def test_requests_are_shown_with_what_the_calls_felt() -> None:
