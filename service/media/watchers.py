@@ -31,6 +31,9 @@ LEVELS_SECONDS = 0.2
 CHANGED_SECONDS = 0.25
 """Between two messages that say that something has changed: many changes are told of at once."""
 
+LONGEST_SECONDS = 3600.0
+"""How long a watcher is let in for. It may ask again, and is refused where its sign-in is over."""
+
 READS = 8
 """Reads of one socket in a turn, so that whoever floods it holds nothing up."""
 
@@ -101,6 +104,8 @@ class Watchers:
             _read(peer)
             peer.write()
             if check:
+                if peer.closing is None and at > peer.opened + LONGEST_SECONDS:
+                    peer.hang_up(1001, "Open it again.", None)
                 watch_peer(peer, at)
             if ping:
                 peer.ping()

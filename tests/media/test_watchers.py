@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -15,7 +16,14 @@ from websockets.frames import Opcode
 
 from service.media.gauges import Gauge
 from service.media.watchdogs import CLOSE_SECONDS, PING_SECONDS, SILENT_SECONDS, STALL_SECONDS
-from service.media.watchers import CHANGED_SECONDS, LEVELS_SECONDS, MOST, TURN_SECONDS, Watchers
+from service.media.watchers import (
+    CHANGED_SECONDS,
+    LEVELS_SECONDS,
+    LONGEST_SECONDS,
+    MOST,
+    TURN_SECONDS,
+    Watchers,
+)
 
 GAUGES: Mapping[str, Gauge] = {"call-1": (-12.0, None, 3, 1.5, 40)}
 
@@ -84,6 +92,14 @@ def test_levels_come_at_their_pace_and_are_read_once_for_all(gallery: Gallery) -
     for page in pages:
         events = [told(page)["event"] for _ in range(6)]
         assert events == ["changed", *["levels"] * 5]
+
+
+def test_who_has_watched_for_long_must_ask_again(gallery: Gallery) -> None:
+    page = gallery.open()
+    gallery.clock.advance(LONGEST_SECONDS + 1)
+    gallery.pass_time(TURN_SECONDS)
+    assert last_words(page)[1] == struct.pack("!H", 1001) + b"Open it again."
+    gallery.await_end(0)
 
 
 def test_where_nobody_watches_nothing_is_read(gallery: Gallery) -> None:
