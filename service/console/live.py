@@ -28,9 +28,12 @@ sock = Sock()
 
 @calls.get("")
 def index() -> Response:
-    """The newest calls in progress, custom WebSockets included; ``total`` counts all of them."""
+    """The newest calls in progress, custom WebSockets included; ``total`` counts all of them.
+
+    ``roomId`` narrows them to those of one room.
+    """
     stored = cast("CallsInProgress", current_app.extensions["calls_in_progress"])
-    found, total = stored.newest()
+    found, total = stored.newest(request.args.get("roomId"))
     return respond({"data": [_described(each) for each in found], "total": total}, 200)
 
 
@@ -66,6 +69,7 @@ def _described(call: CallInProgress) -> dict[str, Any]:
         "to": call.callee,
         "roomId": call.room_id,
         "status": call.status,
+        "participantId": call.participant_id,
         "participantName": call.participant_name,
         "start": call.started_at,
         "answered": call.answered_at,

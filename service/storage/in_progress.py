@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import RowMapping, bindparam, func, select
 
 from service.model import LIVE, CallStatus, Direction
-from service.storage.call_queries import count_live
 from service.storage.database import Database
 from service.storage.tables import calls
 from service.times import Millis
@@ -25,15 +24,18 @@ NEWEST = (
         calls.c.callee,
         calls.c.room_id,
         calls.c.status,
+        calls.c.participant_id,
         calls.c.participant_name,
         calls.c.started_at,
         calls.c.answered_at,
         calls.c.detached_at,
+        func.count().over().label("total"),
     )
     .where(calls.c.status.in_(LIVE))
     .order_by(calls.c.seq.desc())
     .limit(bindparam("most"))
 )
+NEWEST_IN_ROOM = NEWEST.where(calls.c.room_id == bindparam("room_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class CallInProgress:
     callee: str
     room_id: str | None
     status: CallStatus
+    participant_id: str
     participant_name: str
     started_at: Millis
     answered_at: Millis | None
@@ -57,18 +60,17 @@ class CallsInProgress:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def newest(self, most: int = MOST) -> tuple[Sequence[CallInProgress], int]:
-        """Up to ``most`` of them, newest first, and how many there are."""
+    def newest(
+        self, room_id: str | None = None, most: int = MOST
+    ) -> tuple[Sequence[CallInProgress], int]:
+        """Up to ``most`` of them, or of those in one room, newest first, and how many there are."""
+        query = NEWEST if room_id is None else NEWEST_IN_ROOM
         with self._database.read() as connection:
-            rows = connection.execute(NEWEST, {"most": most}).mappings().all()
-            total = len(rows) if len(rows) < most else count_live(connection)
-        return [
-            CallInProgress(
-                **{
-                    **row,
-                    "direction": Direction(row["direction"]),
-                    "status": CallStatus(row["status"]),
-                }
-            )
-            for row in rows
-        ], total
+            rows = connection.execute(query, {"most": most, "room_id": room_id}).mappings().all()
+        return [_call(row) for row in rows], rows[0]["total"] if rows else 0
+
+
+def _call(row: RowMapping) -> CallInProgress:
+    columns = {name: value for name, value in row.items() if name != "total"}
+    columns |= {"direction": Direction(row["direction"]), "status": CallStatus(row["status"])}
+    return CallInProgress(**columns)

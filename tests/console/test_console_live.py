@@ -64,12 +64,21 @@ def test_the_list_has_what_a_line_of_it_shows(client: FlaskClient, calls: Calls)
             "to": call.callee,
             "roomId": call.room_id,
             "status": "incoming",
+            "participantId": call.participant.id,
             "participantName": call.participant.name,
             "start": call.started_at,
             "answered": None,
             "detached": None,
         }
     ]
+
+
+def test_the_list_may_be_of_one_room(client: FlaskClient, calls: Calls) -> None:
+    calls.admit(a_call(id="c2", provider_call_id="2", room_id="another"), None, 10)
+    answer = client.get(f"{LIVE}/calls?roomId=another").json
+    assert ([call["id"] for call in answer["data"]], answer["total"]) == (["c2"], 1)
+    nowhere = client.get(f"{LIVE}/calls?roomId=nowhere").json
+    assert (nowhere["data"], nowhere["total"]) == ([], 0)
 
 
 def test_loudness_is_that_of_legs_that_are_gone_and_of_the_one_that_is_there(

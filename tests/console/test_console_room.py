@@ -74,7 +74,8 @@ def test_caller_and_browser_hear_each_other(bay: Patchbay, console_page: Page) -
 def test_leaving_the_page_leaves_the_room(bay: Patchbay, console_page: Page) -> None:
     open_room(console_page, "left-behind")
     join(console_page, "Only listen")
-    expect(console_page.get_by_role("meter")).to_have_count(1)
+    # Of what is heard, and of what each in the room says.
+    expect(console_page.get_by_role("meter")).to_have_count(2)
     console_page.get_by_role("link", name="Connectors").click()
     bay.eventually(lambda: ongoing(bay, "left-behind") == 0)
 

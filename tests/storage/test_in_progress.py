@@ -29,7 +29,7 @@ def test_of_many_the_newest_are_listed_and_all_are_counted(database: Database) -
     calls = Calls(database)
     for number in range(3):
         calls.admit(a_call(id=f"c{number}", provider_call_id=f"{number}"), None, 10)
-    found, total = CallsInProgress(database).newest(2)
+    found, total = CallsInProgress(database).newest(most=2)
     assert [call.id for call in found] == ["c2", "c1"]
     assert total == 3
 

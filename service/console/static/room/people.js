@@ -21,7 +21,7 @@ export function people(roomId, signal) {
   /** What is shown; the tables are left alone, and the focus in them, until something has changed. */
   let shown = "";
   let ages = new AbortController();
-  /** The meters of those who came by phone, by call. */
+  /** The meters of those who are heard, by call. */
   let meters = new Map();
 
   async function refresh() {
@@ -29,12 +29,13 @@ export function people(roomId, signal) {
     const [going, ended, calls] = await Promise.all([
       get("/v2/sessions", { status: "ongoing", perPage: 1 }),
       get("/v2/sessions", { status: "ended", page, perPage: PER_PAGE }),
-      get("/v2/sip/call", { status: "answered", perPage: 100 }),
+      get("/console/api/live/calls"),
     ]);
     ongoing = going.data[0] ?? null;
     const present = ongoing ? presentIn(ongoing) : [];
-    const callOf = new Map(calls.data.map((call) => [call.participantId, call]));
-    const news = JSON.stringify([present, [...callOf.keys()], ended]);
+    // The newest of a participant that has come back is listed first, and is to have the last word.
+    const callOf = new Map(calls.data.reverse().map((call) => [call.participantId, call]));
+    const news = JSON.stringify([present, calls.data.map((call) => call.id), ended]);
     if (news === shown) return;
     shown = news;
     ages.abort();
@@ -109,7 +110,7 @@ export function presentIn(session) {
 }
 
 function through(call) {
-  if (!call) return "WebSocket";
+  if (!call || call.provider === "websocket") return "WebSocket";
   return h("a", { href: href("calls", call.id) }, `${provider(call.provider)} call`);
 }
 
