@@ -47,6 +47,15 @@ def test_calls_come_and_go_and_their_meters_move(bay: Patchbay, console_page: Pa
     expect(page.locator(".empty")).to_be_visible()
 
 
+def test_signing_out_of_one_tab_signs_out_of_all(bay: Patchbay, console_page: Page) -> None:
+    console_page.goto("/console/")
+    other = console_page.context.new_page()
+    other.goto("/console/calls")
+    expect(other.get_by_role("heading", name="Calls", exact=True)).to_be_visible()
+    console_page.get_by_role("button", name="Sign out").click()
+    expect(other).to_have_url(f"{bay.url}/console/sign-in?next=%2Fconsole%2Fcalls")
+
+
 def test_a_call_is_moved_and_ended(bay: Patchbay, console_page: Page) -> None:
     page = console_page
     page.goto("/console/")

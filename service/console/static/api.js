@@ -13,8 +13,16 @@ export class Refused extends Error {
 /** {proof, version, testCalls} of this sign-in, or null. */
 let session = null;
 
-/** Emits "out" when a request finds that nobody is signed in any more. */
+/** Emits "out" when nobody is signed in any more, as a request has found or another tab has said. */
 export const signedOut = new EventTarget();
+
+/** The tabs of this browser share the cookie, and tell each other when it has changed. */
+const tabs = new BroadcastChannel("patchbay-session");
+tabs.addEventListener("message", async () => {
+  const wasIn = session !== null;
+  // A server that is away says nothing about it: the next request will.
+  if (!(await resume().catch(() => true)) && wasIn) signedOut.dispatchEvent(new Event("out"));
+});
 
 export function currentSession() {
   return session;
@@ -34,11 +42,13 @@ export async function resume() {
 /** Sign in with {token}, {apiKey, apiSecret} or {link}. Throws Refused. */
 export async function signIn(credentials) {
   session = (await send("POST", "/console/api/session", credentials)).data;
+  tabs.postMessage("in");
 }
 
 export async function signOut() {
   await send("DELETE", "/console/api/session");
   session = null;
+  tabs.postMessage("out");
 }
 
 /**
