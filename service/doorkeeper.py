@@ -44,19 +44,18 @@ class Doorkeeper:
 
         Raises ``Conflict`` where the call is known already.
         """
+        markup = visit.ask(PROMPT, len(pin), tries=1)
+        step = visit.step(LadderEvent.PIN, self._clock.now(), "asked")
         asked = replace(
             call,
             expires_at=self._expiry(),
             pin_tries=1,
-            steps=(
-                visit.step(LadderEvent.WEBHOOK, visit.at),
-                visit.step(LadderEvent.PIN, self._clock.now(), "asked"),
-            ),
+            steps=(visit.step(LadderEvent.WEBHOOK, visit.at), visit.answered(step, markup)),
         )
         if not self._switchboard.calls.admit(asked, None, self._settings.max_calls):
             return None
         logger.info("a call of %s is asked for a PIN", call.provider, extra=about(call.id))
-        return visit.ask(PROMPT, len(pin), tries=1)
+        return markup
 
     def hear(self, visit: Visit, call: Call, hook: Webhook) -> Markup | None:
         """Judge what was pressed. ``None`` where it is no answer to the question that is open."""
@@ -71,24 +70,25 @@ class Doorkeeper:
         missed = "wrong PIN" if digits else "no PIN"
         if call.pin_tries >= MAX_TRIES:
             return self._close(visit, call, EndReason.NO_PIN, missed)
-        step = visit.step(LadderEvent.PIN, self._clock.now(), f"{missed}, asked again")
-        if not self._pins.asked(call.id, call.pin_tries, self._expiry(), step):
-            return None
         prompt = PROMPT_AGAIN if digits else PROMPT
-        return visit.ask(prompt, len(pin), tries=call.pin_tries + 1)
+        markup = visit.ask(prompt, len(pin), tries=call.pin_tries + 1)
+        step = visit.step(LadderEvent.PIN, self._clock.now(), f"{missed}, asked again")
+        asked = visit.answered(step, markup)
+        if not self._pins.asked(call.id, call.pin_tries, self._expiry(), asked):
+            return None
+        return markup
 
     def repeat(self, visit: Visit, call: Call) -> Markup | None:
         """The question that is open, once more: an answer of ours got lost on its way."""
         rule = self._rule(call)
         if rule is None or rule.room.pin is None:
             return self._settle(visit, call, rule)
-        steps = (
-            visit.step(LadderEvent.WEBHOOK, visit.at),
-            visit.step(LadderEvent.PIN, self._clock.now(), "the same question again"),
-        )
+        markup = visit.ask(PROMPT, len(rule.room.pin), tries=call.pin_tries)
+        step = visit.step(LadderEvent.PIN, self._clock.now(), "the same question again")
+        steps = (visit.step(LadderEvent.WEBHOOK, visit.at), visit.answered(step, markup))
         if not self._pins.repeated(call.id, call.pin_tries, self._expiry(), steps):
             return None
-        return visit.ask(PROMPT, len(rule.room.pin), tries=call.pin_tries)
+        return markup
 
     def dismiss(self, visit: Visit) -> Markup:
         """The end for a caller who was asked: that one has been answered, and hears a sentence."""
@@ -106,26 +106,28 @@ class Doorkeeper:
         if barred:
             return self._close(visit, call, barred, "the room does not let the caller in")
         ref, now = tokens.new_ref(), self._clock.now()
-        steps = [
+        markup = visit.stream(ref, call.region)
+        verified, step = (
             visit.step(event, now, status=CallStatus.VERIFIED)
             for event in (LadderEvent.VERIFIED, LadderEvent.MARKUP)
-        ]
+        )
+        steps = (verified, visit.answered(step, markup, ref))
         expires_at = now + tokens.REF_SECONDS * 1000
         if not self._pins.verified(
             call.id, call.pin_tries, room.id, tokens.digest(ref), expires_at, steps
         ):
             return None
         logger.info("a call of %s is let in", call.provider, extra=about(call.id, room.id))
-        return visit.stream(ref, call.region)
+        return markup
 
     def _close(self, visit: Visit, call: Call, reason: EndReason, detail: str) -> Markup | None:
-        now = self._clock.now()
-        step = visit.step(LadderEvent.PIN, now, detail)
+        now, markup = self._clock.now(), self.dismiss(visit)
+        step = visit.answered(visit.step(LadderEvent.PIN, now, detail), markup)
         if not self._pins.rejected(call.id, call.pin_tries, reason, now, step):
             return None
         self._switchboard.metrics.call_ended(call.provider, reason)
         logger.warning("a call is refused: %s", reason, extra=about(call.id))
-        return self.dismiss(visit)
+        return markup
 
     def _rule(self, call: Call) -> Rule | None:
         return None if call.rule_id is None else self._switchboard.rules.find(call.rule_id)

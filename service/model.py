@@ -168,12 +168,16 @@ class Participant:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rung of a ladder: what happened, when, and the status the call then had."""
+    """One rung of a ladder: what happened, when, and the status the call then had.
+
+    ``markup`` is what the provider was answered on it, with the secrets masked.
+    """
 
     event: LadderEvent
     at: Millis
     status: CallStatus
     detail: str | None = None
+    markup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,22 +176,28 @@ class Reception:
             rule = decision if isinstance(decision, Rule) else None
             return self._turn_away(visit, barred, rule, room.id)
         ref, now = tokens.new_ref(), self._clock.now()
+        markup, steps = self._stream(visit, call, ref, now)
         call = replace(
-            call,
-            room_id=room.id,
-            expires_at=now + tokens.REF_SECONDS * 1000,
-            steps=(visit.step(LadderEvent.WEBHOOK, visit.at), visit.step(LadderEvent.MARKUP, now)),
+            call, room_id=room.id, expires_at=now + tokens.REF_SECONDS * 1000, steps=steps
         )
         if not self._calls.admit(call, tokens.digest(ref), self._settings.max_calls):
             return None
         logger.info("a call of %s is let in", call.provider, extra=about(call.id, call.room_id))
-        return visit.stream(ref, call.region)
+        return markup
+
+    def _stream(
+        self, visit: Visit, call: Call, ref: str, at: Millis
+    ) -> tuple[Markup, tuple[Step, Step]]:
+        markup = visit.stream(ref, call.region)
+        answered = visit.answered(visit.step(LadderEvent.MARKUP, at), markup, ref)
+        return markup, (visit.step(LadderEvent.WEBHOOK, visit.at), answered)
 
     def _turn_away(
         self, visit: Visit, reason: EndReason, rule: Rule | None, room_id: str | None = None
     ) -> Markup:
         now = self._clock.now()
-        end = Step(LadderEvent.END, now, CallStatus.REJECTED, reason)
+        markup = self._refusal(visit, reason)
+        end = visit.answered(Step(LadderEvent.END, now, CallStatus.REJECTED, reason), markup)
         call = replace(
             visit.call(CallStatus.REJECTED, rule),
             room_id=room_id,
@@ -202,9 +208,9 @@ class Reception:
         self._calls.add(call)
         self._switchboard.metrics.call_ended(call.provider, reason)
         logger.warning("a call is refused: %s", reason, extra=about(call.id, room_id))
-        return self._refuse(visit, reason)
+        return markup
 
-    def _refuse(self, visit: Visit, reason: EndReason | None) -> Markup:
+    def _refusal(self, visit: Visit, reason: EndReason | None) -> Markup:
         busy = reason is EndReason.BUSY
         return visit.refuse(Refusal.BUSY if busy else Refusal.REJECTED)
 
@@ -213,7 +219,7 @@ class Reception:
         if call.status is CallStatus.REJECTED:
             if call.pin_tries:
                 return self._doorkeeper.dismiss(visit)
-            return self._refuse(visit, call.end_reason)
+            return self._refusal(visit, call.end_reason)
         if call.attempts >= MAX_ATTEMPTS:
             detail = f"asked {MAX_ATTEMPTS} times without audio in between"
             self._switchboard.hang_up(call, EndReason.CONNECTION_LOST, detail)
@@ -223,26 +229,29 @@ class Reception:
             # Without one the call has moved on meanwhile, which it does only so often.
             return markup or self._answer_again(visit, self._calls.get(call.id))
         now = self._clock.now()
-        if call.is_transferring and (dialling := self._steering.dialling(call.id, now)):
-            return self._dial(visit, dialling, now)
+        if call.transfer and call.is_transferring:
+            dial = self._dial(visit, call, call.transfer.number, now)
+            transferring = Step(LadderEvent.TRANSFER, now, CallStatus.TRANSFERRING)
+            step = visit.answered(transferring, dial)
+            if self._steering.dialling(call.id, call.transfer.number, step):
+                return dial
         if self._switchboard.handover.has_begun and (markup := visit.hold()):
             self._switchboard.handover.told(call.id)
             return markup
         ref = tokens.new_ref()
-        steps = (visit.step(LadderEvent.WEBHOOK, visit.at), visit.step(LadderEvent.MARKUP, now))
+        markup, steps = self._stream(visit, call, ref, now)
         expires_at = now + tokens.REF_SECONDS * 1000
         if self._calls.reissue(call.id, tokens.digest(ref), expires_at, steps) is None:
             return visit.provider.hang_up()
-        return visit.stream(ref, call.region)
+        return markup
 
-    def _dial(self, visit: Visit, call: Call, at: Millis) -> Markup:
-        """Connect the caller with the number of the transfer, for as long as the call may last."""
-        transfer = call.transfer
+    def _dial(self, visit: Visit, call: Call, number: str, at: Millis) -> Markup:
+        """Connect the caller with a number, for as long as the call may last."""
         ours = call.callee if call.direction is Direction.INBOUND else call.caller
         limit = self._settings.call_seconds(call.max_seconds)
         return self._controls[call.provider].dial(
             Dial(
-                number=transfer.number if transfer else "",
+                number=number,
                 caller=ours if ours.startswith("+") else None,
                 action=f"{visit.hook}/dial",
                 ring_seconds=DIAL_SECONDS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service import callers, tokens
 from service.model import (
@@ -21,6 +21,9 @@ from service.times import Millis
 
 PHONE_METADATA = {"sipUser": True, "callType": "inbound"}
 """What VideoSDK's agents recognise a phone by."""
+
+MASKED_KEY = "whk_•••"
+MASKED_REF = "•••"
 
 RESTART_SECONDS = 3
 """How long a caller waits for the next process: from the last answer of one that ends until the one
@@ -73,6 +76,11 @@ class Visit:
         status: CallStatus = CallStatus.INCOMING,
     ) -> Step:
         return Step(event, at, status, detail)
+
+    def answered(self, step: Step, markup: Markup, ref: str | None = None) -> Step:
+        """The step with the markup it answers, from which nobody learns what lets calls in."""
+        text = markup.text.replace(self.connector.webhook_key, MASKED_KEY)
+        return replace(step, markup=text if ref is None else text.replace(ref, MASKED_REF))
 
     def stream(self, ref: str, region: str | None) -> Markup:
         media = self.settings.media_base(region, self.base)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from xml.etree.ElementTree import Element, fromstring
+from xml.etree.ElementTree import Element, fromstring, tostring
 
 from clocks import FakeClock
 
@@ -116,3 +116,16 @@ def ref_of(response: Element) -> str:
 
 def events(call: Any) -> list[LadderEvent]:
     return [step.event for step in call.steps]
+
+
+def kept(call: Any) -> list[str]:
+    """The markup on a call's ladder, in the order of its rungs."""
+    markups = [step.markup for step in call.steps if step.markup is not None]
+    return [tostring(fromstring(markup), encoding="unicode") for markup in markups]
+
+
+def masked(response: Element, connector: Connector) -> str:
+    """An answer as it may be kept: without the webhook's key and the stream's reference."""
+    text = tostring(response, encoding="unicode").replace(connector.webhook_key, "whk_•••")
+    streamed = next(response.iter("Stream"), None) is not None
+    return text.replace(ref_of(response), "•••") if streamed else text

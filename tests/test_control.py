@@ -13,7 +13,7 @@ from clocks import FakeClock
 from provider_apis import CREDENTIALS, ProviderApi, provider_api
 from races import at_once
 from records import a_connector, a_rule
-from switchboards import BASE, CALL_IDS, Desk, ref_of, verbs
+from switchboards import BASE, CALL_IDS, Desk, kept, masked, ref_of, verbs
 
 from service.agents import Assignment
 from service.callbacks import Callbacks
@@ -380,6 +380,7 @@ def test_a_transfer_is_told_to_the_provider_when_it_asks_again(
     assert verbs(again) == ["Dial"]
     transferring = office.call(connector)
     assert statuses(transferring, LadderEvent.TRANSFER) == ["transfer-initiated", "transferring"]
+    assert kept(transferring)[-1] == masked(response, connector)
 
 
 @pytest.mark.parametrize("reason", [None, EndReason.CALLER_HUNG_UP], ids=["lost", "stop"])

@@ -11,7 +11,7 @@ import pytest
 from clocks import FakeClock
 from races import at_once
 from records import a_connector, a_rule
-from switchboards import BASE, Desk, a_desk, events, ref_of, verbs
+from switchboards import BASE, Desk, a_desk, events, kept, masked, ref_of, verbs
 
 from service.doorkeeper import FAREWELL, PROMPT, PROMPT_AGAIN
 from service.model import CallStatus, Connector, EndReason, LadderEvent
@@ -95,6 +95,25 @@ def test_three_wrong_pins_end_politely(desk: Desk, connector: Connector) -> None
     # Whatever the provider asks afterwards, and wherever.
     assert dismissed(desk.press(connector, PIN, 3))
     assert dismissed(desk.ring(connector, CallStatus="in-progress"))
+
+
+def test_the_questions_are_kept_and_what_was_answered_last(
+    desk: Desk, connector: Connector
+) -> None:
+    answers = [
+        desk.ring(connector),
+        desk.ring(connector),
+        desk.press(connector, "1111", 1),
+        desk.press(connector, PIN, 2),
+    ]
+    call = desk.call(connector)
+    assert kept(call) == [masked(answer, connector) for answer in answers]
+    assert connector.webhook_key not in repr(call)
+
+
+def test_the_farewell_is_kept(desk: Desk, twilio: Connector) -> None:
+    answers = [desk.ring(twilio), *(desk.press(twilio, "1111", number) for number in (1, 2, 3))]
+    assert kept(desk.call(twilio)) == [masked(answer, twilio) for answer in answers]
 
 
 def test_silence_uses_up_the_tries_as_well(desk: Desk, connector: Connector) -> None:

@@ -9,7 +9,18 @@ import pytest
 from clocks import FakeClock
 from races import at_once
 from records import a_connector, a_rule
-from switchboards import BASE, CALL_IDS, Desk, a_desk, events, media_url, ref_of, verbs
+from switchboards import (
+    BASE,
+    CALL_IDS,
+    Desk,
+    a_desk,
+    events,
+    kept,
+    masked,
+    media_url,
+    ref_of,
+    verbs,
+)
 
 from service.agents import Assignment
 from service.errors import Busy, NotFound, RemoteError
@@ -57,6 +68,25 @@ def test_a_new_call_is_answered_with_a_stream_and_a_way_back(
     assert call.participant.metadata == {"sipUser": True, "callType": "inbound"}
     assert call.expires_at == desk.clock.now() + 90_000
     assert events(call) == [LadderEvent.WEBHOOK, LadderEvent.MARKUP]
+
+
+def test_every_answer_is_kept_as_it_was_and_without_its_secrets(
+    desk: Desk, connector: Connector
+) -> None:
+    first = desk.ring(connector)
+    desk.start(ref_of(first), connector.provider)
+    again = desk.ring(connector, CallStatus="in-progress")
+    call = desk.call(connector)
+    assert kept(call) == [masked(first, connector), masked(again, connector)]
+    assert connector.webhook_key not in repr(call)
+    assert ref_of(first) not in repr(call)
+    assert ref_of(again) not in repr(call)
+
+
+def test_the_answer_to_a_call_that_is_turned_away_is_kept(desk: Desk) -> None:
+    connector = desk.connect(a_connector(default_room_id=None))
+    refused = desk.ring(connector)
+    assert kept(desk.call(connector)) == [masked(refused, connector)]
 
 
 def test_without_reattach_the_markup_ends_with_a_hang_up(

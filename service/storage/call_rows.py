@@ -90,6 +90,7 @@ def insert_steps(connection: Connection, call_ids: Iterable[str], new: Sequence[
             "at": step.at,
             "status": step.status,
             "detail": step.detail,
+            "markup": step.markup,
         }
         for call_id in call_ids
         for step in new
@@ -164,6 +165,7 @@ def _ladders(connection: Connection, call_ids: Sequence[str]) -> defaultdict[str
                     at=row["at"],
                     status=CallStatus(row["status"]),
                     detail=row["detail"],
+                    markup=row["markup"],
                 )
             )
     return ladders

@@ -87,19 +87,22 @@ class Steering:
             step = Step(LadderEvent.TRANSFER, at, transfer.status)
             return advance(connection, call, [step], transfer=transfer, attempts=0)
 
-    def dialling(self, call_id: str, at: Millis) -> Call | None:
+    def dialling(self, call_id: str, number: str, step: Step) -> bool:
         """The provider is told to dial, once more where it asks again; it counts as an attempt.
 
-        ``None`` where the call is not being transferred.
+        False where the call is not being transferred to that number.
         """
         with self._database.write() as connection:
             call = live(connection, call_id)
             if call is None or call.transfer is None or not call.is_transferring:
-                return None
+                return False
+            if call.transfer.number != number:
+                return False
             repeated = call.transfer.status is CallStatus.TRANSFERRING
             transfer = replace(call.transfer, status=CallStatus.TRANSFERRING)
-            steps = [] if repeated else [Step(LadderEvent.TRANSFER, at, transfer.status)]
-            return advance(connection, call, steps, transfer=transfer, attempts=call.attempts + 1)
+            steps = [] if repeated else [step]
+            advance(connection, call, steps, transfer=transfer, attempts=call.attempts + 1)
+            return True
 
     def transfer_failed(self, call_id: str, detail: str, at: Millis) -> Call | None:
         """Nobody was reached: the caller is to stream again, and has as long as after a loss.

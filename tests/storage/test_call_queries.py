@@ -215,7 +215,8 @@ def test_a_call_whose_provider_dials_on_is_not_lost(database: Database, store: C
     steering = Steering(database)
     steering.hand_on(call.id, "+14155550123", 60)
     assert ids(store.lost(100)) == [call.id]
-    steering.dialling(call.id, 70)
+    step = Step(LadderEvent.TRANSFER, 70, CallStatus.TRANSFERRING)
+    assert steering.dialling(call.id, "+14155550123", step)
     assert store.lost(100) == []
     steering.transfer_failed(call.id, "busy", 90)
     assert store.lost(89) == []

@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from service.model import Direction
+from service.model import Direction, LadderEvent
 from service.storage import migrations
 from service.storage.calls import Calls
 from service.storage.database import Database
@@ -26,8 +26,8 @@ CALL_OF_A_RULE = CALL.replace("attempts)", "attempts, pin_tries, hides_number, d
 )
 
 
-def earlier(url: str, revision: str, row: str) -> Database:
-    """A database of an earlier revision with a row in it, after the migration."""
+def earlier(url: str, revision: str, *rows: str) -> Database:
+    """A database of an earlier revision with rows in it, after the migration."""
     database = Database(url)
     if url.startswith("sqlite"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True)
@@ -36,7 +36,8 @@ def earlier(url: str, revision: str, row: str) -> Database:
     with database.write() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
-        connection.execute(text(row))
+        for row in rows:
+            connection.execute(text(row))
     database.migrate()
     return database
 
@@ -60,4 +61,12 @@ def test_a_call_from_before_calls_were_placed_is_inbound_and_can_be_steered(
     assert Calls(database).page(direction=Direction.INBOUND).items == (call,)
     moved = Steering(database).move("c1", "room-2", call.participant, 2)
     assert (moved.room_id, moved.is_moving) == ("room-2", True)
+    database.close()
+
+
+def test_a_step_from_before_answers_were_kept_has_none(empty_url: str) -> None:
+    step = "INSERT INTO steps (call_id, event, at, status) VALUES ('c1', 'markup', 1, 'incoming')"
+    database = earlier(empty_url, "0008", CALL_OF_A_RULE, step)
+    (kept,) = Calls(database).get("c1").steps
+    assert (kept.event, kept.markup) == (LadderEvent.MARKUP, None)
     database.close()

@@ -9,7 +9,7 @@ from races import at_once
 from records import a_call
 
 from service.errors import Conflict, NotFound
-from service.model import Call, CallStatus, Direction, EndReason, LadderEvent
+from service.model import Call, CallStatus, Direction, EndReason, LadderEvent, Step
 from service.storage.calls import Calls
 from service.storage.database import Database
 from service.storage.steering import MAX_NOTES, Steering
@@ -38,13 +38,16 @@ def to_place(**changes: object) -> Call:
     return replace(call, provider_call_id=call.id)
 
 
+DIALLING = Step(LadderEvent.TRANSFER, 70, CallStatus.TRANSFERRING, markup="<Response/>")
+
+
 def test_unknown_calls_cannot_be_steered(steering: Steering) -> None:
     call = a_call()
     with pytest.raises(NotFound):
         steering.move("none", "room-2", call.participant, 1)
     with pytest.raises(NotFound):
         steering.hand_on("none", "+14155550123", 1)
-    assert steering.dialling("none", 1) is None
+    assert not steering.dialling("none", "+14155550123", DIALLING)
     assert steering.transfer_failed("none", "busy", 1) is None
     assert steering.bind("none", "CA1", firm=True) is None
     assert not steering.ringing("none", 1)
@@ -82,6 +85,19 @@ def test_of_transfers_at_the_same_moment_one_begins(store: Calls, steering: Stee
     outcomes = at_once(8, lambda index: steering.hand_on(call.id, f"+1415555010{index}", index))
     assert sum(isinstance(outcome, Call) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 7
+
+
+def test_only_the_number_of_the_transfer_is_dialled(store: Calls, steering: Steering) -> None:
+    call = up(store)
+    steering.hand_on(call.id, "+14155550123", 60)
+    assert not steering.dialling(call.id, "+14155550124", DIALLING)
+    assert steering.dialling(call.id, "+14155550123", DIALLING)
+    assert steering.dialling(call.id, "+14155550123", replace(DIALLING, at=80))
+    dialled = store.get(call.id)
+    assert dialled.steps[-1] == DIALLING
+    assert dialled.attempts == 2
+    steering.transfer_failed(call.id, "busy", 90)
+    assert not steering.dialling(call.id, "+14155550123", DIALLING)
 
 
 def test_placed_calls_at_the_same_moment_stay_within_the_limit(

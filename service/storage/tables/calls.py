@@ -97,6 +97,7 @@ steps = Table(
     Column("at", BigInteger, nullable=False),
     Column("status", String, nullable=False),
     Column("detail", String),
+    Column("markup", String),
 )
 
 # Of each leg that has started and is gone: a code for each second.

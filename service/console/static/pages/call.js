@@ -116,11 +116,15 @@ function plots(records) {
   return loudnessPlots(records);
 }
 
-function markup(text) {
-  if (!text) return empty("No streaming markup", "This call was not answered with a stream.");
+/** Each answer once: a provider that asks again is mostly told the same. */
+function markup(answers) {
+  if (!answers.length) return empty("No markup", "The provider was not told what to do with this call.");
   return [
-    h("p.soft", "What the provider is answered with to stream this call. Secrets are masked."),
-    h("pre", { tabindex: "0", "aria-label": "Markup" }, indented(text)),
+    h("p.soft", "What the provider was answered, with the secrets masked."),
+    [...Map.groupBy(answers, ({ text }) => text)].map(([text, alike]) => [
+      h("p.soft.small", alike.map(({ event, timestamp }, index) => [index > 0 && ", ", `${rung(event)}, `, time(timestamp)])),
+      h("pre", { tabindex: "0", "aria-label": "Markup" }, indented(text)),
+    ]),
   ];
 }
 
