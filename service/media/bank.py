@@ -1,20 +1,23 @@
 """The bank: the jitter buffers of steady legs as arrays, so that one pass serves all of them.
 
 A leg is steady while it sends one frame after another, in order and in time. Then its
-``JitterBuffer`` only counts and passes frames on, and the bank does that for all such legs
-together. What holds, and what every change must keep:
+``JitterBuffer`` only counts, passes frames on and drops one now and then, and the bank does that
+for all such legs together. Dropping belongs to it because after a stall of the engine it is every
+leg that has too much: one by one they would take so long that the next stall followed, for ever.
+What holds, and what every change must keep:
 
 1. What the bank does for a leg is to the last bit what its ``JitterBuffer`` would have done. That
    object is the definition, and what the bank is tested against.
 2. The bank does what is ordinary and nothing else. Before anything else happens to a leg (a gap, a
-   cut, a frame of another length or out of order, any call of the object), its state goes back
-   into the object, and the object acts.
+   frame of another length or out of order, too much for too long, any call of the object), its
+   state goes back into the object, and the object acts.
 3. A leg's state is in one place: in the bank while ``JitterBuffer.keeper`` is the bank, else in the
    object. Its row stays its own until it is forgotten; row 0 is nobody's and never in use.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -22,11 +25,13 @@ from numpy.typing import NDArray
 
 from service.media.clock import PERIOD
 from service.media.jitter import PACED_CAPACITY, SLACK, WINDOW, JitterBuffer
+from service.media.overrun import FULL_PAUSE, FULL_SECONDS
 from service.media.steady import Steady
 from service.wire import FRAME_SAMPLES
 
 SLOTS = 8
-"""Frames in a ring: those a paced leg may hold, the last one taken, and one to make it a power."""
+"""Frames in a ring: those a paced leg may hold, one more before one is dropped, and in front of
+them the last one taken."""
 
 Rows: TypeAlias = NDArray[np.intp]
 
@@ -40,6 +45,19 @@ Times: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """``frames`` are those of the rows that were ``ordinary`` to take from.
+
+    Before those that ``follow`` a cut frames were dropped; ``cut`` has the first of each.
+    """
+
+    ordinary: Flags
+    frames: Frames
+    follow: Flags
+    cut: Frames
+
+
 class Bank:
     """Of one thread, like the exchange that it belongs to."""
 
@@ -51,6 +69,11 @@ class Bank:
         self._head = np.zeros(1, np.intp)
         self._count = np.zeros(1, np.intp)
         self._taken = np.zeros(1, np.intp)
+        self._dropped = np.zeros(1, np.intp)
+        self._has_cut = np.zeros(1, bool)
+        self._cut = np.zeros((1, FRAME_SAMPLES), np.uint8)
+        self._full_since = np.zeros(1)
+        self._full_last = np.zeros(1)
         self._pushed = np.zeros(1, np.int64)
         self._transit = np.zeros(1)
         self._jitter = np.zeros(1)
@@ -71,7 +94,12 @@ class Bank:
             self._ring[row, slot] = np.frombuffer(frame, np.uint8)
             self._arrived[row, slot] = arrived
         self._ring[row, -1] = np.frombuffer(steady.last, np.uint8)
-        self._head[row], self._count[row], self._taken[row] = 0, count, 0
+        self._head[row], self._count[row] = 0, count
+        self._taken[row] = self._dropped[row] = 0
+        self._has_cut[row] = steady.cut is not None
+        if steady.cut is not None:
+            self._cut[row] = np.frombuffer(steady.cut, np.uint8)
+        self._full_since[row], self._full_last[row] = steady.full
         self._pushed[row], self._transit[row] = steady.pushed, steady.transit
         self._jitter[row] = steady.jitter
         self._window[row], self._left[row] = steady.window, steady.left
@@ -98,6 +126,7 @@ class Bank:
         steady = Steady(
             frames=tuple(frames),
             last=ring[head - 1].tobytes(),
+            cut=self._cut[row].tobytes() if self._has_cut[row] else None,
             pushed=int(self._pushed[row]),
             transit=float(self._transit[row]),
             jitter=float(self._jitter[row]),
@@ -105,8 +134,9 @@ class Bank:
             left=int(self._left[row]),
             margin=float(self._margin[row]),
             next_order=next_order,
+            full=(float(self._full_since[row]), float(self._full_last[row])),
         )
-        buffer.resume(steady, int(self._taken[row]))
+        buffer.resume(steady, int(self._taken[row]), int(self._dropped[row]))
 
     def forget(self, buffer: JitterBuffer) -> None:
         """A leg is gone: give its buffer back and its row to others."""
@@ -121,13 +151,17 @@ class Bank:
 
         ``times`` are the frames' times of arrival.
         """
-        ordinary = self._kept[rows] & (self._count[rows] < PACED_CAPACITY)
+        ordinary = self._kept[rows]
         if orders is None:
             ordinary &= ~self._ordered[rows]
         else:
             ordinary &= self._ordered[rows] & (self._next[rows] == orders)
+        full = self._count[rows] == PACED_CAPACITY
+        if full.any():
+            ordinary &= ~(full & (times >= self._full_from(rows, times) + FULL_SECONDS))
         if not ordinary.all():
             rows, frames, times = rows[ordinary], frames[ordinary], times[ordinary]
+            full = full[ordinary]
         count, pushed = self._count[rows], self._pushed[rows]
         slots = (self._head[rows] + count) % SLOTS
         self._ring[rows, slots] = frames
@@ -138,20 +172,26 @@ class Bank:
         self._jitter[rows] = jitter + (np.abs(transit - self._transit[rows]) - jitter) / 16
         self._transit[rows] = transit
         self._pushed[rows] = pushed + FRAME_SAMPLES
+        if full.any():
+            fullest, since = rows[full], times[full]
+            self._full_since[fullest] = self._full_from(fullest, since)
+            self._full_last[fullest] = since
+            self._drop(fullest)
         return ordinary
 
-    def take(self, rows: Rows, at: float) -> tuple[Flags, Frames]:
-        """Which rows' next frame was there and ordinary to take, and the frames of these."""
+    def take(self, rows: Rows, at: float) -> Taken:
+        """Take the next frame of each row where there is one."""
+        ordinary = self._kept[rows] & (self._count[rows] > 0)
+        if not ordinary.all():
+            rows = rows[ordinary]
         count, head = self._count[rows], self._head[rows]
         margin = np.minimum(self._margin[rows], at - self._arrived[rows, head])
         left = self._left[rows] - 1
-        ordinary = self._kept[rows] & (count > 0)
         ends = left == 0
-        if ends.any():
-            ordinary &= ~(ends & (count > 1) & ((margin - SLACK) / PERIOD >= 1))
-        if not ordinary.all():
-            rows, count, head = rows[ordinary], count[ordinary], head[ordinary]
-            margin, left, ends = margin[ordinary], left[ordinary], ends[ordinary]
+        follow = self._has_cut[rows]
+        after = rows[follow]
+        taken = Taken(ordinary, self._ring[rows, head], follow, self._cut[after])
+        self._has_cut[after] = False
         self._head[rows] = (head + 1) % SLOTS
         self._count[rows] = count - 1
         self._taken[rows] += 1
@@ -161,7 +201,9 @@ class Bank:
             window = np.maximum(self._window[ending] // 2, WINDOW)
             self._window[ending] = self._left[ending] = window
             self._margin[ending] = np.inf
-        return ordinary, self._ring[rows, head]
+            spare = (count[ends] > 1) & ((margin[ends] - SLACK) / PERIOD >= 1)
+            self._drop(ending[spare])
+        return taken
 
     def gauge(self, rows: Rows) -> tuple[Flags, Times, Times]:
         """Which rows are kept, and of those the jitter in seconds and the frames that wait."""
@@ -171,6 +213,28 @@ class Bank:
     def taken(self) -> int:
         """Frames taken of the buffers that are kept now, since each was admitted."""
         return int(self._taken[self._kept].sum())
+
+    @property
+    def dropped(self) -> int:
+        """The same for frames dropped."""
+        return int(self._dropped[self._kept].sum())
+
+    def _full_from(self, rows: Rows, times: Times) -> Times:
+        """Since when rows that are full at these times have been so."""
+        anew = times > self._full_last[rows] + FULL_PAUSE
+        return np.where(anew, times, self._full_since[rows])
+
+    def _drop(self, rows: Rows) -> None:
+        """Throw the next frame of each row away, and keep the first of a run."""
+        head = self._head[rows]
+        first = ~self._has_cut[rows]
+        self._cut[rows[first]] = self._ring[rows[first], head[first]]
+        self._has_cut[rows] = True
+        # The last frame taken stays in front of what waits.
+        self._ring[rows, head] = self._ring[rows, head - 1]
+        self._head[rows] = (head + 1) % SLOTS
+        self._count[rows] -= 1
+        self._dropped[rows] += 1
 
     def _new_row(self) -> int:
         if not self._free:

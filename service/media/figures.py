@@ -62,14 +62,14 @@ class Tally:
         self, legs: Collection[Leg], exchange: Exchange, ticks: TickClock, requests: int
     ) -> Figures:
         """With the legs that are up: their buffers stay where they are."""
-        lateness = ticks.lateness
+        lateness, bank = ticks.lateness, exchange.bank
         return Figures(
             lateness=tuple(lateness.counts),
             late_seconds=lateness.total,
             late=lateness.late,
             skipped=ticks.skipped,
             recent=tuple(lateness.recent),
-            frames=self._gone + _frames(legs) + Frames(received=exchange.bank.taken),
+            frames=self._gone + _frames(legs) + Frames(received=bank.taken, dropped=bank.dropped),
             sockets=len(legs),
             joined=len(exchange),
             requests=requests,

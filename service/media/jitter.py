@@ -197,17 +197,15 @@ class JitterBuffer:
             not self._playing
             or self._frame != FRAME_SAMPLES
             or self._capacity != PACED_CAPACITY * FRAME_SAMPLES
-            or self._cut is not None
             or self._transit is None
             or self.marks
+            or (frames := self.chunks.whole(self._frame)) is None
         ):
-            return None
-        frames = self.chunks.whole(self._frame)
-        if frames is None:
             return None
         return Steady(
             frames=frames,
             last=self._last,
+            cut=self._cut,
             pushed=self._pushed,
             transit=self._transit,
             jitter=self.stats.jitter,
@@ -215,16 +213,19 @@ class JitterBuffer:
             left=self._left,
             margin=self._margin,
             next_order=self.chunks.next_order(),
+            full=(self.overrun.since, self.overrun.last),
         )
 
-    def resume(self, steady: Steady, taken: int) -> None:
-        """Go on from what a keeper has made of this buffer, ``taken`` frames later."""
+    def resume(self, steady: Steady, taken: int, dropped: int) -> None:
+        """Go on from what a keeper has made of this buffer: so many frames were taken, or dropped."""
         self.alone = 0
         self.effect, self.spliced = Effect.PLAIN, None
-        self.chunks.resume(steady.frames, taken * self._frame, steady.next_order)
+        self.chunks.resume(steady.frames, (taken + dropped) * self._frame, steady.next_order)
         self.stats.taken += taken
+        self.stats.dropped += dropped
         self.stats.jitter = steady.jitter
-        self._last = steady.last
+        self._last, self._cut = steady.last, steady.cut
+        self.overrun.since, self.overrun.last = steady.full
         self._pushed, self._transit = steady.pushed, steady.transit
         self._window, self._left, self._margin = steady.window, steady.left, steady.margin
 

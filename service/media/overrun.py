@@ -17,20 +17,22 @@ REST = 50
 
 
 class Overrun:
-    __slots__ = ("_full_at", "_since", "count")
+    """``since`` is when it began to be full, and ``last`` when it was found so last."""
+
+    __slots__ = ("count", "last", "since")
 
     def __init__(self) -> None:
         self.count = 0
         """Times at which the buffer had been full for too long."""
-        self._since = self._full_at = float("-inf")
+        self.since = self.last = float("-inf")
 
     def full(self, at: float) -> bool:
         """The buffer is full: whether it has been for too long, and is to be emptied."""
-        if at > self._full_at + FULL_PAUSE:
-            self._since = at
-        self._full_at = at
-        if at < self._since + FULL_SECONDS:
+        if at > self.last + FULL_PAUSE:
+            self.since = at
+        self.last = at
+        if at < self.since + FULL_SECONDS:
             return False
         self.count += 1
-        self._since = at
+        self.since = at
         return True

@@ -16,12 +16,14 @@ class Steady:
     """The state of a buffer that only counts and passes frames on.
 
     ``frames`` wait, in order, each with its place in the peer's count (where it counts) and its
-    time of arrival; ``last`` was the last to be taken. ``next_order`` is the place of the one that
-    comes next. The rest are the buffer's own counters.
+    time of arrival; ``last`` was the last to be taken, and ``cut``, if anything, was dropped after
+    it. ``next_order`` is the place of the one that comes next. ``full`` are the times of the
+    buffer's ``Overrun``. The rest are the buffer's own counters.
     """
 
     frames: tuple[Chunk, ...]
     last: bytes
+    cut: bytes | None
     pushed: int
     transit: float
     jitter: float
@@ -29,6 +31,7 @@ class Steady:
     left: int
     margin: float
     next_order: int | None
+    full: tuple[float, float]
 
 
 class Keeper(Protocol):

@@ -48,13 +48,17 @@ class Voices:
         if not self._many:
             self._ask(range(len(self._places)), heard, at)
             return
-        ordinary, frames = self._bank.take(self._kept, at)
-        samples = g711.decode(frames, self._encoding).reshape(-1, FRAME_SAMPLES)
-        if len(frames) == len(self._rows):
+        taken = self._bank.take(self._kept, at)
+        samples = g711.decode(taken.frames, self._encoding).reshape(-1, FRAME_SAMPLES)
+        if len(taken.cut):
+            before = g711.decode(taken.cut, self._encoding).reshape(-1, FRAME_SAMPLES)
+            samples = samples.copy()
+            samples[taken.follow] = _cross_fade(before, samples[taken.follow])
+        if len(samples) == len(self._rows):
             heard[self._rows] = samples
             return
-        heard[self._rows[ordinary]] = samples
-        others: list[int] = np.flatnonzero(~ordinary).tolist()
+        heard[self._rows[taken.ordinary]] = samples
+        others: list[int] = np.flatnonzero(~taken.ordinary).tolist()
         self._ask(others, heard, at)
         for place in others:
             buffer = self._places[place][2]
@@ -91,6 +95,10 @@ def _blend(samples: Samples, buffer: JitterBuffer, encoding: Encoding) -> Sample
         # The last frame backwards goes on from the very sample on which the audio stopped.
         return (samples[::-1] * _FADE_OUT).astype(np.int16)
     if buffer.effect is Effect.SPLICE and buffer.spliced is not None:
-        before = g711.decode(buffer.spliced, encoding)
-        return (before * _FADE_OUT + samples * (1.0 - _FADE_OUT)).astype(np.int16)
+        return _cross_fade(g711.decode(buffer.spliced, encoding), samples)
     return (samples * _FADE_IN).astype(np.int16)
+
+
+def _cross_fade(before: Samples, samples: Samples) -> Samples:
+    """From what would have come next to what does: one frame each, or a row for each of many."""
+    return (before * _FADE_OUT + samples * (1.0 - _FADE_OUT)).astype(np.int16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,10 +48,12 @@ class Twins:
 
     def take(self, at: float) -> tuple[Heard, Heard]:
         expected = self._heard(self.plain, self.plain.take(at))
-        ordinary, frames = self.bank.take(np.array([self.kept.row]), at)
-        if ordinary.all():
+        taken = self.bank.take(np.array([self.kept.row]), at)
+        if taken.ordinary.all():
             self.passes += 1
-            return expected, (frames[0].tobytes(), Effect.PLAIN, None)
+            cut = taken.cut[0].tobytes() if taken.follow[0] else None
+            effect = Effect.SPLICE if taken.follow[0] else Effect.PLAIN
+            return expected, (taken.frames[0].tobytes(), effect, cut)
         found = self._heard(self.kept, self.kept.take(at))
         self.bank.admit(self.kept)
         return expected, found
@@ -167,6 +170,55 @@ def test_calm_windows_grow_and_shrink_alike() -> None:
     assert twins.plain.stats.dropped > 3
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_what_is_too_much_is_dropped_alike(counted: bool) -> None:
+    """Twice as much as can be heard, for so long that at last the buffer is emptied."""
+    twins = Twins(counted, Bank())
+    for tick in range(800):
+        for number in (2 * tick, 2 * tick + 1):
+            twins.push(frame(number), START + tick * PERIOD - 0.005, number if counted else None)
+        expected, found = twins.take(START + tick * PERIOD)
+        assert found == expected
+    assert twins.plain.overrun.count == twins.kept.overrun.count == 1
+    assert twins.same()
+    assert twins.plain.stats.dropped > 700
+    # All but the frame that began it, and what came with the two times when it was emptied.
+    assert twins.passes > 2390
+
+
+def test_of_many_legs_those_with_too_much_drop_their_own() -> None:
+    bank = Bank()
+    buffers = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(100)]
+    twins = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(100)]
+    for number, (buffer, twin) in enumerate(zip(buffers, twins, strict=True)):
+        for each in (buffer, twin):
+            each.push(frame(number), START)
+            each.push(frame(number + 1), START)
+            assert each.take(START + PERIOD) == frame(number)
+        assert bank.admit(buffer)
+    rows = np.array([buffer.row for buffer in buffers])
+    for turn in range(12):
+        # Each leg is sent more than the one before it.
+        some = [number for number in range(100) if number % 12 >= turn]
+        codes = np.array([list(frame(number + turn)) for number in some], np.uint8)
+        times = np.full(len(some), START + 2 * PERIOD)
+        assert bank.push(rows[some], codes, times, None).all()
+        for number in some:
+            twins[number].push(frame(number + turn), START + 2 * PERIOD)
+    for ahead in range(3, 6):
+        at = START + ahead * PERIOD
+        taken = bank.take(rows, at)
+        expected = [twin.take(at) for twin in twins]
+        frames = iter(taken.frames)
+        found = [next(frames).tobytes() if there else None for there in taken.ordinary]
+        assert [each for each, there in zip(expected, taken.ordinary, strict=True) if there] == [
+            each for each in found if each
+        ]
+        spliced = [twin.spliced for twin in twins if twin.effect is Effect.SPLICE]
+        assert [cut.tobytes() for cut in taken.cut] == spliced
+    assert bank.dropped == sum(twin.stats.dropped for twin in twins)
+
+
 def test_rows_of_the_forgotten_are_given_to_others() -> None:
     bank = Bank()
     rows = set()
@@ -188,7 +240,7 @@ def test_a_row_that_is_nobodys_has_nothing_to_give_and_takes_nothing() -> None:
     nobody = np.zeros(1, np.intp)
     codes = np.zeros((1, FRAME_SAMPLES), np.uint8)
     assert not bank.push(nobody, codes, np.array([START]), None).any()
-    assert not bank.take(nobody, START)[0].any()
+    assert not bank.take(nobody, START).ordinary.any()
 
 
 def test_many_legs_are_kept_apart() -> None:
@@ -204,6 +256,7 @@ def test_many_legs_are_kept_apart() -> None:
     codes = np.array([list(frame(number + 2)) for number in range(300)], np.uint8)
     assert bank.push(rows, codes, np.full(300, START + PERIOD), None).all()
     for ahead in (1, 2):
-        ordinary, frames = bank.take(rows, START + (1 + ahead) * PERIOD)
-        assert ordinary.all()
-        assert [row.tobytes() for row in frames] == [frame(n + ahead) for n in range(300)]
+        taken = bank.take(rows, START + (1 + ahead) * PERIOD)
+        assert taken.ordinary.all()
+        assert not taken.follow.any()
+        assert [row.tobytes() for row in taken.frames] == [frame(n + ahead) for n in range(300)]
