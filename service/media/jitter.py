@@ -217,7 +217,7 @@ class JitterBuffer:
         )
 
     def resume(self, steady: Steady, taken: int, dropped: int) -> None:
-        """Go on from what a keeper has made of this buffer: so many frames were taken, or dropped."""
+        """Go on from what a keeper has made of this buffer: it took and dropped so many frames."""
         self.alone = 0
         self.effect, self.spliced = Effect.PLAIN, None
         self.chunks.resume(steady.frames, (taken + dropped) * self._frame, steady.next_order)
