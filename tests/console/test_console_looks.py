@@ -21,6 +21,9 @@ from service.simulator.plan import Plan
 
 ROOM = "demo-room-0001"
 
+BETWEEN = (1200, 1024, 800)
+"""Widths of screens at which a page is not looked at, and nothing is to be cut off either."""
+
 PAGES: dict[str, str] = {
     "live": "/console/",
     "calls": "/console/calls",
@@ -94,13 +97,20 @@ def test_every_page_is_whole_and_accessible(
     scheme: str,
 ) -> None:
     faults: list[str] = []
-    with signed_in(browser, bay, size, scheme) as page:
+    with (
+        signed_in(browser, bay, size, scheme) as page,
+        bay.calling(ROOM, sample=sound.melody()),
+    ):
         for name, path in PAGES.items():
             page.goto(path.format(**names))
             expect(page.locator("main h1")).to_be_visible()
             page.wait_for_load_state("networkidle" if name not in ("live", "health") else "load")
             keep(page, f"{name}-{size[0]}")
             faults += [f"{name}: {fault}" for fault in _faults(page)]
+            for width in BETWEEN if size == WIDE else ():
+                page.set_viewport_size({"width": width, "height": 900})
+                faults += [f"{name} at {width} px: {fault}" for fault in _cut_off(page)]
+            page.set_viewport_size({"width": size[0], "height": size[1]})
     assert faults == []
 
 
@@ -130,11 +140,20 @@ def test_signing_in_is_whole_and_accessible(
 
 
 def _faults(page: Page) -> list[str]:
-    """What axe finds, and what is wider than the screen."""
+    """What axe finds, and what is cut off."""
     found = Axe().run(page).response["violations"]
     faults = [
         f"{each['id']}: {', '.join(str(node['target']) for node in each['nodes'])}"
         for each in found
     ]
-    too_wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    return faults + ([f"{too_wide} px wider than the screen"] if too_wide > 0 else [])
+    return faults + _cut_off(page)
+
+
+def _cut_off(page: Page) -> list[str]:
+    """What is wider than the screen, or than its panel."""
+    found: list[str] = page.evaluate(
+        """() => [document.documentElement, ...document.querySelectorAll(".panel")]
+          .filter((each) => each.scrollWidth > each.clientWidth)
+          .map((each) => `${each.querySelector("h2, h1").innerText}: ${each.scrollWidth} px`)"""
+    )
+    return found

@@ -80,6 +80,15 @@ def test_leaving_the_page_leaves_the_room(bay: Patchbay, console_page: Page) -> 
     bay.eventually(lambda: ongoing(bay, "left-behind") == 0)
 
 
+def test_a_browser_that_cannot_play_sound_says_so(bay: Patchbay, console_page: Page) -> None:
+    console_page.add_init_script("AudioContext.prototype.resume = () => new Promise(() => {})")
+    open_room(console_page, "deaf")
+    console_page.get_by_role("button", name="Join", exact=True).click()
+    expect(console_page.get_by_role("alert")).to_contain_text("connect a loudspeaker")
+    expect(console_page.get_by_role("button", name="Join", exact=True)).to_be_enabled()
+    assert ongoing(bay, "deaf") == 0
+
+
 def test_who_is_moved_to_another_room_is_told(bay: Patchbay, console_page: Page) -> None:
     open_room(console_page, "from-here")
     join(console_page, "Only listen")

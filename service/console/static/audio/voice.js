@@ -2,6 +2,11 @@
 
 import { closeMicrophone, openMicrophone, requireSound } from "./microphone.js";
 
+const NO_SOUND = "This browser has nothing to play sound on: connect a loudspeaker or headphones, and join again.";
+
+/** Milliseconds in which a loudspeaker begins to play; Firefox waits for one for ever. */
+const PATIENCE = 3000;
+
 const CONVERSATION = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
 /**
@@ -21,7 +26,7 @@ export async function openVoice({ onframe, onplayed, onsilenced }) {
     const running = context.resume();
     if (onframe) stream = await openMicrophone(CONVERSATION);
     const modules = ["capture", "playback"].map((name) => new URL(`./${name}.worklet.js`, import.meta.url));
-    await Promise.all([running, ...modules.map((module) => context.audioWorklet.addModule(module))]);
+    await Promise.all([begun(running), ...modules.map((module) => context.audioWorklet.addModule(module))]);
   } catch (error) {
     close();
     throw error;
@@ -59,4 +64,9 @@ export async function openVoice({ onframe, onplayed, onsilenced }) {
     },
     close,
   };
+}
+
+async function begun(running) {
+  const patience = new Promise((resolve, reject) => setTimeout(() => reject(new Error(NO_SOUND)), PATIENCE));
+  await Promise.race([running, patience]);
 }
