@@ -32,9 +32,14 @@ def index() -> Response:
 
     ``roomId`` narrows them to those of one room.
     """
-    stored = cast("CallsInProgress", current_app.extensions["calls_in_progress"])
-    found, total = stored.newest(request.args.get("roomId"))
+    found, total = _stored().newest(request.args.get("roomId"))
     return respond({"data": [_described(each) for each in found], "total": total}, 200)
+
+
+@calls.get("/by-room")
+def by_room() -> Response:
+    """How many are in each room that anybody is in."""
+    return respond({"data": dict(_stored().by_room())}, 200)
 
 
 def require_watcher() -> None:
@@ -52,6 +57,10 @@ def watch(ws: Server) -> None:
 
 
 sock.route("/console/api/live", bp=watching)(watch)
+
+
+def _stored() -> CallsInProgress:
+    return cast("CallsInProgress", current_app.extensions["calls_in_progress"])
 
 
 def _require_own_origin() -> None:
@@ -74,4 +83,5 @@ def _described(call: CallInProgress) -> dict[str, Any]:
         "start": call.started_at,
         "answered": call.answered_at,
         "detached": call.detached_at,
+        "joined": call.joined_at,
     }

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import RowMapping, bindparam, func, select
 
 from service.model import LIVE, CallStatus, Direction
 from service.storage.database import Database
-from service.storage.tables import calls
+from service.storage.tables import calls, sessions, stays
 from service.times import Millis
 
 MOST = 200
 """Calls that are listed; of more, the newest."""
+
+PRESENT = stays.c.left_at.is_(None)
 
 NEWEST = (
     select(
@@ -29,18 +31,27 @@ NEWEST = (
         calls.c.started_at,
         calls.c.answered_at,
         calls.c.detached_at,
+        stays.c.joined_at,
         func.count().over().label("total"),
     )
+    .outerjoin_from(calls, stays, (stays.c.call_id == calls.c.id) & PRESENT)
     .where(calls.c.status.in_(LIVE))
     .order_by(calls.c.seq.desc())
     .limit(bindparam("most"))
 )
 NEWEST_IN_ROOM = NEWEST.where(calls.c.room_id == bindparam("room_id"))
 
+BY_ROOM = (
+    select(sessions.c.room_id, func.count().label("present"))
+    .join(stays, stays.c.session_id == sessions.c.id)
+    .where(sessions.c.ended_at.is_(None), PRESENT)
+    .group_by(sessions.c.room_id)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class CallInProgress:
-    """As in ``Call``."""
+    """As in ``Call``. ``joined_at`` is when it came into the room, if it is in one."""
 
     id: str
     provider: str
@@ -54,6 +65,7 @@ class CallInProgress:
     started_at: Millis
     answered_at: Millis | None
     detached_at: Millis | None
+    joined_at: Millis | None
 
 
 class CallsInProgress:
@@ -68,6 +80,11 @@ class CallsInProgress:
         with self._database.read() as connection:
             rows = connection.execute(query, {"most": most, "room_id": room_id}).mappings().all()
         return [_call(row) for row in rows], rows[0]["total"] if rows else 0
+
+    def by_room(self) -> Mapping[str, int]:
+        """How many are in each room, custom WebSockets included; empty rooms are left out."""
+        with self._database.read() as connection:
+            return {row.room_id: row.present for row in connection.execute(BY_ROOM)}
 
 
 def _call(row: RowMapping) -> CallInProgress:

@@ -46,7 +46,9 @@ def calls(sqlite_database: Database) -> Calls:
     return calls
 
 
-@pytest.mark.parametrize("path", [f"{LIVE}/calls", "/console/api/calls/c1/loudness"])
+@pytest.mark.parametrize(
+    "path", [f"{LIVE}/calls", f"{LIVE}/calls/by-room", "/console/api/calls/c1/loudness"]
+)
 def test_nobody_else_is_told(app: Flask, path: str) -> None:
     assert app.test_client().get(path).status_code == 401
 
@@ -69,6 +71,7 @@ def test_the_list_has_what_a_line_of_it_shows(client: FlaskClient, calls: Calls)
             "start": call.started_at,
             "answered": None,
             "detached": None,
+            "joined": None,
         }
     ]
 
@@ -77,6 +80,7 @@ def test_the_list_may_be_of_one_room(client: FlaskClient, calls: Calls) -> None:
     calls.admit(a_call(id="c2", provider_call_id="2", room_id="another"), None, 10)
     answer = client.get(f"{LIVE}/calls?roomId=another").json
     assert ([call["id"] for call in answer["data"]], answer["total"]) == (["c2"], 1)
+    assert client.get(f"{LIVE}/calls/by-room").json["data"] == {}
     nowhere = client.get(f"{LIVE}/calls?roomId=nowhere").json
     assert (nowhere["data"], nowhere["total"]) == ([], 0)
 

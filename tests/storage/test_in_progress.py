@@ -34,6 +34,24 @@ def test_of_many_the_newest_are_listed_and_all_are_counted(database: Database) -
     assert total == 3
 
 
+def test_of_a_room_those_who_are_in_it_are_known_by_when_they_joined(database: Database) -> None:
+    calls, listed = Calls(database), CallsInProgress(database)
+    for number, room in enumerate(("here", "here", "there", "here")):
+        call = a_call(id=f"c{number}", provider_call_id=f"{number}", room_id=room)
+        calls.admit(call, f"ref-{number}", 10)
+        if number < 3:
+            calls.claim(f"ref-{number}", call.provider, f"leg-{number}", 5)
+            assert calls.answered(f"c{number}", f"leg-{number}", f"s-{room}", 10 + number)
+    found, total = listed.newest("here")
+    assert [(call.id, call.joined_at) for call in found] == [("c3", None), ("c1", 11), ("c0", 10)]
+    assert total == 3
+    assert listed.by_room() == {"here": 2, "there": 1}
+    calls.end("c2", CallStatus.ENDED, EndReason.ENDED_BY_API, 20)
+    calls.end("c1", CallStatus.ENDED, EndReason.ENDED_BY_API, 20)
+    assert listed.by_room() == {"here": 1}
+    assert [call.id for call in listed.newest("here")[0]] == ["c3", "c0"]
+
+
 def test_the_bell_rings_once_a_change_is_committed(database: Database) -> None:
     calls, bell = Calls(database), database.bells[Bell.CALLS]
     bell.clear()

@@ -6,7 +6,6 @@ import { counted } from "../format.js";
 import { field, filled, form, input } from "../forms.js";
 import { attempt, button, empty, heading, openDialog, pager, panel, pill, table, time } from "../parts.js";
 import { go, href } from "../router.js";
-import { presentIn } from "../room/people.js";
 
 export const title = "Rooms";
 
@@ -35,12 +34,11 @@ export async function show(main, params, signal) {
   }
 
   async function load() {
-    const [rooms, sessions] = await Promise.all([
+    const [rooms, present] = await Promise.all([
       ask("GET", withQuery("/v2/rooms", { query, page }), undefined, { signal }),
-      ask("GET", "/v2/sessions?status=ongoing&perPage=100", undefined, { signal }),
+      ask("GET", "/console/api/live/calls/by-room", undefined, { signal }),
     ]);
-    const present = new Map(sessions.data.map((session) => [session.roomId, presentIn(session).length]));
-    put(list, rooms.data.length ? roomTable(rooms.data, present) : nothing(query), pager(rooms.pageInfo, turn));
+    put(list, rooms.data.length ? roomTable(rooms.data, present.data) : nothing(query), pager(rooms.pageInfo, turn));
   }
 
   await load();
@@ -60,7 +58,7 @@ function roomTable(rooms, present) {
     [
       { heading: "Room", cell: (room) => h("a", { href: href("rooms", room.roomId) }, nameOf(room)) },
       { heading: "Room ID", cell: ({ roomId, customRoomId }) => (customRoomId ? h("code", roomId) : h("span.soft", "the same")) },
-      { heading: "Now", cell: (room) => state(room, present.get(room.roomId) ?? 0) },
+      { heading: "Now", cell: (room) => state(room, present[room.roomId] ?? 0) },
       { heading: "Created", cell: ({ createdAt }) => time(createdAt) },
     ],
     rooms,

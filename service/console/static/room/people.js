@@ -17,63 +17,64 @@ export function people(roomId, signal) {
   const before = h("div");
   const endSession = button("Put everybody out", putAllOut, { kind: "danger small" });
   let page = 1;
-  let ongoing = null;
   /** What is shown; the tables are left alone, and the focus in them, until something has changed. */
   let shown = "";
   let ages = new AbortController();
-  /** The meters of those who are heard, by call. */
+  /** The meters of those who are there, by call. */
   let meters = new Map();
+  /** Whether anybody was there; null before the first look. */
+  let wasThere = null;
 
+  const get = (path, query) => ask("GET", withQuery(path, { roomId, ...query }), undefined, { signal });
+
+  /** Who is there now; and the earlier sessions, where one may have ended since. */
   async function refresh() {
-    const get = (path, query) => ask("GET", withQuery(path, { roomId, ...query }), undefined, { signal });
-    const [going, ended, calls] = await Promise.all([
-      get("/v2/sessions", { status: "ongoing", perPage: 1 }),
-      get("/v2/sessions", { status: "ended", page, perPage: PER_PAGE }),
-      get("/console/api/live/calls"),
-    ]);
-    ongoing = going.data[0] ?? null;
-    const present = ongoing ? presentIn(ongoing) : [];
-    // The newest of a participant that has come back is listed first, and is to have the last word.
-    const callOf = new Map(calls.data.reverse().map((call) => [call.participantId, call]));
-    const news = JSON.stringify([present, calls.data.map((call) => call.id), ended]);
+    const { data, total } = await get("/console/api/live/calls");
+    const present = data.filter(({ joined }) => joined !== null).reverse();
+    const isThere = present.length > 0;
+    if (wasThere === null || (wasThere && !isThere)) await remember();
+    wasThere = isThere;
+    const news = JSON.stringify([present.map(({ id, participantName }) => [id, participantName]), total]);
     if (news === shown) return;
     shown = news;
     ages.abort();
     ages = new AbortController();
-    meters = new Map(present.filter(({ participantId }) => callOf.has(participantId)).map(({ participantId, name }) => [
-      callOf.get(participantId).id,
-      meter(`What ${name || participantId} says`),
-    ]));
-    endSession.hidden = present.length === 0;
-    put(now, present.length ? peopleTable(present, callOf) : nobody());
+    meters = new Map(present.map((call) => [call.id, meter(`What ${nameOf(call)} says`)]));
+    endSession.hidden = !isThere;
+    put(now, isThere ? peopleTable(present) : nobody(), total > data.length && more(data.length, total));
+  }
+
+  /** A session is told with all who were in it, so these are not asked for at every change. */
+  async function remember() {
+    const ended = await get("/v2/sessions", { status: "ended", page, perPage: PER_PAGE });
     put(before, ended.data.length ? sessionTable(ended.data) : noSession(), pager(ended.pageInfo, turn));
   }
 
   async function turn(wanted) {
     page = wanted;
-    await attempt(refresh);
+    await attempt(remember);
   }
 
-  function peopleTable(present, callOf) {
+  function peopleTable(present) {
     return table(
       "Participants in the room now",
       [
-        { heading: "Name", cell: ({ participantId, name }) => [name || participantId, participantId === ownId && [" ", pill("this browser", "good")]] },
-        { heading: "Through", cell: ({ participantId }) => through(callOf.get(participantId)) },
-        { heading: "Says", cell: ({ participantId }) => meters.get(callOf.get(participantId)?.id)?.element ?? h("span.soft", "–") },
-        { heading: "Came in", cell: ({ since }) => age(since, ages.signal) },
-        { heading: "", ends: true, cell: (who) => button("Put out", () => putOut(who), { kind: "small", label: `Put ${who.name || who.participantId} out` }) },
+        { heading: "Name", cell: (call) => [nameOf(call), call.participantId === ownId && [" ", pill("this browser", "good")]] },
+        { heading: "Through", cell: through },
+        { heading: "Says", cell: ({ id }) => meters.get(id).element },
+        { heading: "Came in", cell: ({ joined }) => age(joined, ages.signal) },
+        { heading: "", ends: true, cell: (call) => button("Put out", () => putOut(call), { kind: "small", label: `Put ${nameOf(call)} out` }) },
       ],
       present,
     );
   }
 
-  async function putOut({ participantId, name }) {
+  async function putOut(call) {
     const text = "The call or connection is ended. A phone call is over; a program or browser may join again.";
-    if (!(await confirmed(`Put ${name || participantId} out?`, text, "Put out"))) return;
+    if (!(await confirmed(`Put ${nameOf(call)} out?`, text, "Put out"))) return;
     await attempt(async () => {
-      await ask("POST", "/v2/sessions/participants/remove", { sessionId: ongoing.id, participantId });
-      notify(`${name || participantId} was put out.`);
+      await ask("POST", "/v2/sessions/participants/remove", { roomId, participantId: call.participantId });
+      notify(`${nameOf(call)} was put out.`);
       await refresh();
     });
   }
@@ -82,7 +83,7 @@ export function people(roomId, signal) {
     const text = "This ends every call in the room, and the session. The room stays open: whoever calls next is let in.";
     if (!(await confirmed("Put everybody out?", text, "Put everybody out"))) return;
     await attempt(async () => {
-      await ask("POST", "/v2/sessions/end", { sessionId: ongoing.id });
+      await ask("POST", "/v2/sessions/end", { roomId });
       notify("Everybody was put out.");
       await refresh();
     });
@@ -101,22 +102,22 @@ export function people(roomId, signal) {
   };
 }
 
-/** [{participantId, name, since}] of those whose last stay has no end. */
-export function presentIn(session) {
-  return session.participants
-    .map(({ participantId, name, timelog }) => ({ participantId, name, stay: timelog.find(({ end }) => end === null) }))
-    .filter(({ stay }) => stay)
-    .map(({ participantId, name, stay }) => ({ participantId, name, since: stay.start }));
+function nameOf({ participantName, participantId }) {
+  return participantName || participantId;
 }
 
 function through(call) {
-  if (!call || call.provider === "websocket") return "WebSocket";
+  if (call.provider === "websocket") return "WebSocket";
   return h("a", { href: href("calls", call.id) }, `${provider(call.provider)} call`);
 }
 
 function nobody() {
   return empty("Nobody is in this room", "Call a number whose connector leads here, place a test call, or join from this browser.",
     trialButton());
+}
+
+function more(shown, total) {
+  return h("p.soft.small.above", `These are the newest ${shown} of ${total}.`);
 }
 
 function noSession() {
