@@ -39,7 +39,7 @@ def test_no_endpoint_breaks_or_answers_what_is_not_documented(tmp_path: Path) ->
             [
                 *(Path(sys.executable).with_name("schemathesis"), "--no-color", "run"),
                 *("--header", f"Authorization: {token}"),
-                *("--max-examples", EXAMPLES or "20", *(() if EXAMPLES else ("--seed", "1"))),
+                *("--max-examples", EXAMPLES or "15", *(() if EXAMPLES else ("--seed", "1"))),
                 *("--exclude-checks", EXCLUDED, "--continue-on-failure", "--warnings", "off"),
                 f"{bay.url}/openapi.json",
             ],
