@@ -16,7 +16,8 @@ from simple_websocket import Server
 from service.api.answers import respond
 from service.api.auth import require_account
 from service.api.handshake import detach, require_handshake
-from service.api.requests import engine, switchboard
+from service.api.requests import engine, query, switchboard
+from service.console.schemas import LiveFilter
 from service.errors import Busy, Forbidden
 from service.handover import RESTARTING
 from service.storage.in_progress import CallInProgress, CallsInProgress
@@ -27,19 +28,20 @@ sock = Sock()
 
 
 @calls.get("")
-def index() -> Response:
+@query(LiveFilter())
+def index(wanted: dict[str, str]) -> Response:
     """The newest calls in progress, custom WebSockets included; ``total`` counts all of them.
 
     ``roomId`` narrows them to those of one room.
     """
-    found, total = _stored().newest(request.args.get("roomId"))
+    found, total = _stored().newest(wanted.get("room_id"))
     return respond({"data": [_described(each) for each in found], "total": total}, 200)
 
 
 @calls.get("/by-room")
 def by_room() -> Response:
     """How many are in each room that anybody is in."""
-    return respond({"data": dict(_stored().by_room())}, 200)
+    return respond({"data": _stored().by_room()}, 200)
 
 
 def require_watcher() -> None:

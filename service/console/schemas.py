@@ -6,9 +6,13 @@ from typing import Any
 
 from marshmallow import ValidationError, validates_schema
 
-from service.api.schemas.fields import Request, Text, at_most
+from service.api.schemas.fields import IDENTIFIER, Request, Text, at_most
 
 WAYS = ({"token"}, {"api_key", "api_secret"}, {"link"})
+
+
+class LiveFilter(Request):
+    room_id = Text(data_key="roomId", validate=IDENTIFIER)
 
 
 class Credentials(Request):

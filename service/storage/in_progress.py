@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import RowMapping, bindparam, func, select
@@ -81,7 +81,7 @@ class CallsInProgress:
             rows = connection.execute(query, {"most": most, "room_id": room_id}).mappings().all()
         return [_call(row) for row in rows], rows[0]["total"] if rows else 0
 
-    def by_room(self) -> Mapping[str, int]:
+    def by_room(self) -> dict[str, int]:
         """How many are in each room, custom WebSockets included; empty rooms are left out."""
         with self._database.read() as connection:
             return {row.room_id: row.present for row in connection.execute(BY_ROOM)}

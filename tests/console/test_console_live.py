@@ -80,6 +80,7 @@ def test_the_list_may_be_of_one_room(client: FlaskClient, calls: Calls) -> None:
     calls.admit(a_call(id="c2", provider_call_id="2", room_id="another"), None, 10)
     answer = client.get(f"{LIVE}/calls?roomId=another").json
     assert ([call["id"] for call in answer["data"]], answer["total"]) == (["c2"], 1)
+    assert client.get(f"{LIVE}/calls?roomId=%00").status_code == 400
     assert client.get(f"{LIVE}/calls/by-room").json["data"] == {}
     nowhere = client.get(f"{LIVE}/calls?roomId=nowhere").json
     assert (nowhere["data"], nowhere["total"]) == ([], 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -19,8 +19,6 @@ from websockets.sync.client import ClientConnection, connect
 
 from service.media.watchers import MOST
 from service.simulator import sound
-from service.simulator.phone import Phone
-from service.simulator.plan import Plan
 
 LIVE = "/console/api/live"
 TONE_LEVEL = -12
@@ -58,17 +56,6 @@ def watch(bay: Patchbay, cookie: str) -> ClientConnection:
     )
 
 
-@contextmanager
-def a_call(bay: Patchbay, room: str) -> Iterator[Phone]:
-    plan = Plan(webhook_url=bay.webhook("twilio", room), sample=sound.tone(700, 1.0), loop=True)
-    phone = Phone(plan).start()
-    try:
-        yield phone
-    finally:
-        phone.hang_up()
-        phone.join(PATIENCE)
-
-
 def until(page: ClientConnection, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """The first message for which it holds."""
     deadline = time.monotonic() + PATIENCE
@@ -83,7 +70,7 @@ def test_a_call_is_seen_to_come_to_speak_and_to_go(bay: Patchbay, cookie: str) -
     with watch(bay, cookie) as page:
         until(page, lambda news: news["event"] == "changed")
         assert until(page, lambda news: news["event"] == "levels")["calls"] == {}
-        with a_call(bay, "watched"):
+        with bay.calling("watched", sample=sound.tone(700, 1.0)):
             until(page, lambda news: news["event"] == "changed")
             news = until(page, lambda news: news.get("calls") and speaks(news))
             [(call_id, (_, hears, lost, jitter, waiting))] = news["calls"].items()
