@@ -36,13 +36,13 @@ TEN = Kind(room_size=10)
 DIALECTS = Kind(room_size=4, dialects=("twilio", "plivo", "telnyx", "websocket"))
 
 CHAPTERS = {
-    "two": 180,
-    "ten": 130,
-    "dialects": 130,
-    "alternatives": 360,
+    "two": 340,
+    "ten": 170,
+    "dialects": 250,
+    "alternatives": 550,
     "growth": 45,
     "requests": 80,
-    "peers": 100,
+    "peers": 130,
 }
 """What there is, and about how many seconds each takes."""
 
