@@ -156,13 +156,14 @@ class Bank:
             ordinary &= ~self._ordered[rows]
         else:
             ordinary &= self._ordered[rows] & (self._next[rows] == orders)
-        full = self._count[rows] == PACED_CAPACITY
+        count = self._count[rows]
+        full = count == PACED_CAPACITY
         if full.any():
             ordinary &= ~(full & (times >= self._full_from(rows, times) + FULL_SECONDS))
         if not ordinary.all():
             rows, frames, times = rows[ordinary], frames[ordinary], times[ordinary]
-            full = full[ordinary]
-        count, pushed = self._count[rows], self._pushed[rows]
+            count, full = count[ordinary], full[ordinary]
+        pushed = self._pushed[rows]
         slots = (self._head[rows] + count) % SLOTS
         self._ring[rows, slots] = frames
         self._arrived[rows, slots] = times
@@ -181,10 +182,11 @@ class Bank:
 
     def take(self, rows: Rows, at: float) -> Taken:
         """Take the next frame of each row where there is one."""
-        ordinary = self._kept[rows] & (self._count[rows] > 0)
+        count = self._count[rows]
+        ordinary = self._kept[rows] & (count > 0)
         if not ordinary.all():
-            rows = rows[ordinary]
-        count, head = self._count[rows], self._head[rows]
+            rows, count = rows[ordinary], count[ordinary]
+        head = self._head[rows]
         margin = np.minimum(self._margin[rows], at - self._arrived[rows, head])
         left = self._left[rows] - 1
         ends = left == 0
