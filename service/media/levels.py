@@ -16,11 +16,14 @@ from service.media.g711 import Codes, Samples
 from service.times import Millis
 
 EVERY = 5
-"""Of so many frames one is measured: ten of a second's fifty tell how loud it was."""
+"""Of so many frames one is measured: ten of a second's fifty tell how loud it was.
+
+Another of the five each half second, or a sound that comes again and again in step with this, such
+as a beep twice a second, would be measured always or never.
+"""
 
 PER_SECOND = 10
 """Frames measured in a second."""
-
 LONGEST = 4 * 3600
 """Seconds of one leg that are recorded. Of a longer one the rest is not."""
 
@@ -67,8 +70,9 @@ class Levels:
 
     def measure(self, said: Samples, heard: Samples) -> None:
         """A tick's frames, a row for each meter."""
-        self._tick = (self._tick + 1) % EVERY
-        if self._tick:
+        turn, tick = divmod(self._tick, EVERY * EVERY)
+        self._tick = (self._tick + 1) % EVERY**3
+        if tick % EVERY != EVERY - 1 - turn:
             return
         power = np.stack((powers(said), powers(heard)))
         self._now = coded(power)

@@ -12,6 +12,12 @@ from playwright.sync_api import Browser, Page, expect
 TONE = -20
 """Less than this, in dBFS, is not the caller's tone."""
 
+BEEP = -35
+"""Less than this, in dBFS, is not the beep of the browser's microphone: 20 ms, twice a second."""
+
+BEEPS = -50
+"""The same of a second that has its beeps in it, and is silent but for them."""
+
 
 @pytest.fixture(scope="module")
 def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
@@ -72,10 +78,10 @@ def test_from_the_first_link_to_a_call_that_is_over(
     page.get_by_role("button", name="Join", exact=True).click()
     expect(page.get_by_text("You are in the room.")).to_be_visible()
     call_id = bay.calls(status="answered")[0]["callId"]
-    bay.eventually(lambda: level(page, "Microphone") > -35)
+    bay.eventually(lambda: level(page, "Microphone") > BEEP)
     bay.eventually(lambda: level(page, "Room") > TONE)
     bay.eventually(lambda: loudest(bay, call_id, "said") > TONE)
-    bay.eventually(lambda: loudest(bay, call_id, "heard") > -35)
+    bay.eventually(lambda: loudest(bay, call_id, "heard") > BEEPS)
     page.get_by_role("button", name="Leave").click()
     expect(page.get_by_text("You have left the room.")).to_be_visible()
 

@@ -68,6 +68,18 @@ def test_a_second_has_the_power_of_its_frames() -> None:
     assert decibels(loudness.heard) == [None]
 
 
+@pytest.mark.parametrize("beep", range(25))
+def test_a_beep_twice_a_second_is_as_loud_wherever_it_falls(beep: int) -> None:
+    meter = Meter("a", 0)
+    levels = Levels([meter])
+    for tick in range(5 * SECOND):
+        said = sine(-20) if tick % 25 == beep else steady(0)
+        levels.measure(said.reshape(1, -1), steady(0).reshape(1, -1))
+    # One frame of ten in two seconds of five.
+    measured = [level for level in decibels(meter.loudness().said) if level is not None]
+    assert measured == [-30.0, -30.0]
+
+
 def test_a_record_has_an_end() -> None:
     meter = Meter("a", 0)
     for _ in range(LONGEST + 1):
@@ -82,7 +94,7 @@ def test_a_second_goes_on_while_others_come_and_go(clock: FakeClock) -> None:
     for turn in range(2 * SECOND):
         if turn == 33:
             bob = hall.join(agent("bob"))
-        if turn == 77:
+        if turn == 70:
             bob.leave()
         ann.speak(sine(-12))
         hall.tick()
