@@ -54,7 +54,7 @@ HOLDS: dict[str, Sequence[float]] = {
     "wait for the database": (engines.POOL_SECONDS, engines.LOCK_SECONDS),
     "delivery of an event": (delivery.THREADS, delivery.SUSPECTS),
     "finished deliveries of a receiver": (outbox.KEPT,),
-    "console: pages that watch; test calls": (watchers.MOST,),
+    "console: pages that watch; test calls": (watchers.MOST, watchers.LONGEST_SECONDS / 60),
 }
 
 
