@@ -130,9 +130,10 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         outgoing.close()
         database.close()
 
-    app.before_request(begin)
     atexit.register(finish)
+    # First of all, so that a request has its id whatever becomes of it.
     api.register(app)
+    app.before_request(begin)
     console.register(app)
     cli.register(app)
     return app

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
 
 import orjson
 import pytest
@@ -18,20 +17,12 @@ REF = "Nf5tQ8wLz2XcR7vKb4MjH9pGs6DyA3eU"
 INGEST_REF = "vs_k3x9m2p7q4w8z1r6t5b0"
 TOKEN = tokens.mint("key", "s" * 32, 1_782_052_245_123)
 
+pytestmark = pytest.mark.usefixtures("root_logger")
+
 
 def encoded(text: str) -> str:
     """``text`` with every character percent-encoded, as any client may send it."""
     return "".join(f"%{ord(character):02x}" for character in text)
-
-
-@pytest.fixture(autouse=True)
-def quiet_root() -> Iterator[None]:
-    """The root logger as it was before the test."""
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    yield
-    root.setLevel(level)
-    root.handlers[:] = handlers
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import WebsocketMismatch
 
 from service.api.answers import respond
-from service.api.trace import request_id
 from service.errors import BadSignature, Busy, Invalid, ServiceError
 
 logger = logging.getLogger(__name__)
@@ -56,13 +55,7 @@ def _unsigned(error: BadSignature) -> Response:
 
 
 def _log(error: ServiceError) -> None:
-    logger.log(
-        error.log_level,
-        "%s: %s",
-        type(error).__name__,
-        error.message,
-        extra={"request_id": request_id()},
-    )
+    logger.log(error.log_level, "%s: %s", type(error).__name__, error.message)
 
 
 def _malformed(error: ValidationError) -> Response:
@@ -104,9 +97,7 @@ def _not_served(error: HTTPException) -> Response:
 
 
 def _broken(error: Exception) -> Response:
-    logger.error(
-        "unhandled %s", type(error).__name__, exc_info=error, extra={"request_id": request_id()}
-    )
+    logger.error("unhandled %s", type(error).__name__, exc_info=error)
     return _problem(500, "Something went wrong on our side.")
 
 

@@ -21,7 +21,7 @@ from service.api.declared import Reply, refuses, replies, takes_form
 from service.api.floods import failed
 from service.api.received import reception, webhook
 from service.api.requests import public_base, switchboard
-from service.api.trace import elapsed, request_id
+from service.api.trace import elapsed
 from service.callbacks import Callbacks
 from service.errors import Busy, NotFound, RemoteError, ServiceError, TooMany
 from service.model import Connector
@@ -129,11 +129,10 @@ def _sparing(work: Callable[[], T]) -> T | Response:
         if busy is None:
             raise
         g.has_failed = True
-        trace = {"request_id": request_id()}
         if isinstance(error, Busy):
-            logger.warning("a webhook failed: %s", error.message, extra=trace)
+            logger.warning("a webhook failed: %s", error.message)
         else:
-            logger.exception("a webhook failed", extra=trace)
+            logger.exception("a webhook failed")
         return _respond(busy)
 
 

@@ -327,7 +327,7 @@ def test_an_undeclared_status_does_not_pass_any_test_here(app: Flask, client: Fl
     def refuse() -> None:
         raise Conflict("Not now.")
 
-    app.before_request_funcs[None].insert(0, refuse)
+    app.before_request(refuse)
     with pytest.raises(Undocumented, match=r"The 409 of GET /v2/connectors is none of 200, 400"):
         client.get("/v2/connectors")
 

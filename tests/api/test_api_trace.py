@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import re
 
+import orjson
 import pytest
 from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
 
+from service import logs
 from service.errors import Busy
 
 PATHS = ["/healthz", "/v2/connectors", "/v2/connectors/cn_none", "/nowhere", "/v2/sip/call"]
@@ -18,7 +20,7 @@ PATHS = ["/healthz", "/v2/connectors", "/v2/connectors/cn_none", "/nowhere", "/v
 def line(caplog: pytest.LogCaptureFixture) -> dict[str, object]:
     (record,) = [found for found in caplog.records if found.name == "service.api.trace"]
     assert (record.levelno, record.getMessage()) == (logging.INFO, "request")
-    return {name: vars(record)[name] for name in ("method", "path", "status", "ms", "request_id")}
+    return {name: vars(record)[name] for name in ("method", "path", "status", "ms")}
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -51,15 +53,35 @@ def test_a_request_is_one_line_with_the_pattern_and_not_the_path(
         return "fine"
 
     caplog.set_level(logging.INFO)
-    app.test_client().get("/v2/echo/twilio/whk_secret?ref=secret", headers={"x-request-id": "r-1"})
+    app.test_client().get("/v2/echo/twilio/whk_secret?ref=secret")
     assert line(caplog) == {
         "method": "GET",
         "path": "/v2/echo/<provider>/<key>",
         "status": 200,
         "ms": 250.0,
-        "request_id": "r-1",
     }
     assert "secret" not in caplog.text
+
+
+@pytest.mark.usefixtures("root_logger")
+def test_every_line_of_a_request_has_its_id(app: Flask, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "json")
+
+    @app.get("/fails")
+    def fails() -> str:
+        raise RuntimeError
+
+    for path, sent in (("/healthz", "r-1"), ("/v2/connectors", "r-2"), ("/fails", "r-3")):
+        app.test_client().get(path, headers={"x-request-id": sent})
+    lines = [orjson.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = [(line["logger"], line["request_id"]) for line in lines]
+    assert told == [
+        ("service.api.trace", "r-1"),
+        ("service.api.errors", "r-2"),
+        ("service.api.trace", "r-2"),
+        ("service.api.errors", "r-3"),
+        ("service.api.trace", "r-3"),
+    ]
 
 
 def test_an_unknown_address_is_logged_without_the_address(
@@ -83,13 +105,13 @@ def test_a_failure_is_logged_with_the_status_it_was_answered_with(
     assert line(caplog)["status"] == 500
 
 
-def test_a_request_that_the_application_refused_before_us_is_traced_too(
+def test_a_request_that_the_application_refuses_is_traced_too(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse() -> None:
         raise Busy("Not yet.")
 
-    app.before_request_funcs[None].insert(0, refuse)
+    app.before_request(refuse)
     caplog.set_level(logging.INFO)
     path = "/v2/ingest/sessions"
     response = app.test_client().post(path, headers={"x-request-id": "r-1"})
