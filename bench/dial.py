@@ -67,9 +67,14 @@ class Reception:
         return f"{parts.path}?{parts.query}"
 
     def _ask(self, method: str, path: str, body: str, headers: dict[str, str]) -> bytes:
-        self._connection.request(method, path, body, headers)
-        answer = self._connection.getresponse()
-        content = answer.read()
+        try:
+            self._connection.request(method, path, body, headers)
+            answer = self._connection.getresponse()
+            content = answer.read()
+        except (http.client.HTTPException, OSError) as error:
+            # What was left half done would be in the way of the next request.
+            self._connection.close()
+            raise ConnectionError("The server did not answer.") from error
         if answer.status >= 300:
             raise ConnectionError(f"The server answered {answer.status}: {content[:200]!r}")
         return content

@@ -60,7 +60,7 @@ PEERS = (
         START,
         masked(json.dumps({"event": "message", "topic": "t", "data": "x" * 50}).encode()) * A_BEAT,
     ),
-    Peer("deep JSON, 50 a second", START, masked(b"[" * 60_000)),
+    Peer("deep JSON without a pause", START, masked(b"[" * 60_000)),
     Peer("a peer that reads nothing", START, masked(bytes(125), PING) * A_BEAT, reads=False),
 )
 
