@@ -71,6 +71,10 @@ class Server:
         self._reader.start()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         with self._news:
             return "".join(self._lines)
