@@ -17,7 +17,7 @@ run: .venv/run
 test: lint
 	$(VENV)/pytest
 
-# About 25 minutes. OPTIONS=--quick is a first impression; Node is compared where npm is.
+# About a quarter of an hour, and 25 minutes with OPTIONS=--fine; Node is compared where npm is.
 bench: .venv/test
 	@if command -v npm >/dev/null; then \
 	  npm install --prefix bench/alternatives --no-audit --no-fund --no-package-lock --silent || \

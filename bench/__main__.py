@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="shorter runs and a coarser search")
+    parser.add_argument("--fine", action="store_true", help="search for the most calls to a tenth")
     parser.add_argument(
         "--only", nargs="+", choices=CHAPTERS, default=list(CHAPTERS), help="these chapters alone"
     )
@@ -33,7 +33,7 @@ def main() -> None:
     cores = measure.cores()
     if cores is not None:
         os.sched_setaffinity(0, {cores[1]})
-    results = Bench(cores, quick=options.quick).run(_machine(cores), options.only)
+    results = Bench(cores, fine=options.fine).run(_machine(cores), options.only)
     _keep(results, options.out)
     sys.stdout.write(table(results))
 

@@ -17,6 +17,12 @@ from bench.trials import Cores, Kind, loading, trial
 CEILING = 2400
 """Calls beyond which nothing is tried: the load generator's own limit is near."""
 
+SECONDS = 5
+"""For which calls are looked at to tell what they cost."""
+
+LONG = 20
+"""Seconds for which the most calls must go well."""
+
 GROWTH_CALLS = 200
 GROWTH_ROOMS = (2, 10, 50)
 
@@ -36,24 +42,24 @@ TEN = Kind(room_size=10)
 DIALECTS = Kind(room_size=4, dialects=("twilio", "plivo", "telnyx", "websocket"))
 
 CHAPTERS = {
-    "two": 340,
-    "ten": 170,
-    "dialects": 250,
-    "alternatives": 550,
+    "two": 200,
+    "ten": 100,
+    "dialects": 150,
+    "alternatives": 330,
     "growth": 45,
     "requests": 80,
     "peers": 130,
 }
-"""What there is, and about how many seconds each takes."""
+"""What there is, and about how many seconds each takes where the search is not fine."""
 
 
 class Bench:
     """``cores`` are the server's and the load generator's."""
 
-    def __init__(self, cores: Cores, *, quick: bool) -> None:
+    def __init__(self, cores: Cores, *, fine: bool) -> None:
         self._cores = cores
         # A finer search than by a tenth would find what the machine does at the time.
-        self._probe, self._long, self._precision = (3, 5, 1.2) if quick else (5, 20, 1.1)
+        self._probe, self._precision, self._duration = (5, 1.1, 1.5) if fine else (3, 1.25, 1.0)
 
     def run(self, machine: str, chapters: Sequence[str]) -> Results:
         series: list[Series] = []
@@ -62,7 +68,7 @@ class Bench:
         beside: list[Beside] = []
         chosen = [name for name in CHAPTERS if name in chapters]
         for place, name in enumerate(chosen):
-            left = sum(CHAPTERS[chapter] for chapter in chosen[place:])
+            left = self._duration * sum(CHAPTERS[chapter] for chapter in chosen[place:])
             _tell(f"[{place + 1}/{len(chosen)}] {name}; about {left / 60:.0f} min left")
             match name:
                 case "two":
@@ -76,7 +82,7 @@ class Bench:
                     series += [self._series(kind) for kind in others if not kind.subject.missing()]
                 case "growth":
                     growth += [
-                        self._trial(Kind(room_size=size), GROWTH_CALLS, self._probe)
+                        self._trial(Kind(room_size=size), GROWTH_CALLS, SECONDS)
                         for size in GROWTH_ROOMS
                     ]
                 case "requests":
@@ -107,7 +113,7 @@ class Bench:
             guess = similar.calls
         else:
             for calls in COSTS:
-                if faults(run(calls, self._probe)):
+                if faults(run(calls, SECONDS)):
                     break
             # Nine tenths of the core, if a call goes on costing what it costs.
             fine = [one for one in readings if not faults(one)] or readings
@@ -119,7 +125,7 @@ class Bench:
             ceiling=CEILING,
             precision=self._precision,
         )
-        limit = confirmed(lambda calls: run(calls, self._long), most, unit=kind.room_size)
+        limit = confirmed(lambda calls: run(calls, LONG), most, unit=kind.room_size)
         return Series(kind.subject.name, str(kind), readings, limit, bounded(readings, limit))
 
     def _trial(self, kind: Kind, calls: int, seconds: int) -> Reading:
@@ -153,10 +159,10 @@ class Bench:
             script = scripts(server.port, server.token)
 
             def ask() -> webhooks.Answers:
-                return webhooks.drive(server.port, script, pace=pace, seconds=self._probe)
+                return webhooks.drive(server.port, script, pace=pace, seconds=SECONDS)
 
             if calls:
-                with loading(TWO, server, calls, self._probe, self._cores) as load:
+                with loading(TWO, server, calls, SECONDS, self._cores) as load:
                     found = Round(name, pace, ask(), load.finish())
             else:
                 found = Round(name, pace, ask(), None)
@@ -173,7 +179,7 @@ class Bench:
         began = time.monotonic()
         with (
             serving(TWO.subject, self._cores) as server,
-            loading(TWO, server, QUIET_CALLS, self._probe, self._cores) as load,
+            loading(TWO, server, QUIET_CALLS, SECONDS, self._cores) as load,
         ):
             if peer is None:
                 found = Beside("none", load.finish())
