@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 from agents import Agent
@@ -25,17 +26,29 @@ from service.simulator.report import Ending
 PROVIDERS = ("twilio", "plivo", "telnyx")
 
 
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    with patchbay(tmp_path_factory.mktemp("data")) as bay:
+        yield bay
+
+
 @pytest.fixture
-def bay(tmp_path: Path) -> Iterator[Patchbay]:
+def mortal(tmp_path: Path) -> Iterator[Patchbay]:
+    """A server for one test, which ends it."""
     with patchbay(tmp_path) as bay:
         yield bay
 
 
 @pytest.fixture
-def dial(bay: Patchbay) -> Iterator[Callable[..., Phone]]:
+def room() -> str:
+    return f"room-{token_hex(4)}"
+
+
+@pytest.fixture
+def dial() -> Iterator[Callable[..., Phone]]:
     phones: list[Phone] = []
 
-    def dial(provider: str, room: str | None, frequency: float = 440.0) -> Phone:
+    def dial(bay: Patchbay, provider: str, room: str | None, frequency: float = 440.0) -> Phone:
         plan = Plan(
             webhook_url=bay.webhook(provider, room), sample=sound.tone(frequency, 1.0), loop=True
         )
@@ -58,13 +71,14 @@ def events(call: dict) -> list[str]:
 
 
 def test_calls_come_back_to_their_room_after_the_worker_is_killed(
-    bay: Patchbay, dial: Callable[..., Phone]
+    mortal: Patchbay, room: str, dial: Callable[..., Phone]
 ) -> None:
-    room = "survivors"
-    phones = {name: dial(name, room, 400.0 + 300 * n) for n, name in enumerate(PROVIDERS)}
+    bay = mortal
+    phones = {name: dial(bay, name, room, 400.0 + 300 * n) for n, name in enumerate(PROVIDERS)}
     for phone in phones.values():
         phone.wait_for("first-audio")
     hears(bay, phones["twilio"], 700)
+    bay.eventually(lambda: len(bay.calls(roomId=room, status="answered")) == len(phones))
     before = {call["callId"]: call for call in bay.calls(roomId=room)}
 
     worker = re.search(r"Booting worker with pid: (\d+)", bay.server.output)
@@ -87,10 +101,10 @@ def test_calls_come_back_to_their_room_after_the_worker_is_killed(
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_lost_socket_is_answered_with_a_way_back(
-    bay: Patchbay, dial: Callable[..., Phone], provider: str
+    bay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
 ) -> None:
-    phone = dial(provider, "room-1")
-    with Agent(bay.invite("room-1")["wsUrl"], sound.tone(1300, 1.0)) as agent:
+    phone = dial(bay, provider, room)
+    with Agent(bay.invite(room)["wsUrl"], sound.tone(1300, 1.0)) as agent:
         agent.wait_for("participant-joined")
         hears(bay, phone, 1300)
         phone.drop()
@@ -99,18 +113,18 @@ def test_a_lost_socket_is_answered_with_a_way_back(
         assert again["participant"]["metadata"] == {"sipUser": True, "callType": "inbound"}
         phone.wait_for("start", count=2)
         hears(bay, phone, 1300)
-    (call,) = bay.calls()
+    (call,) = [call for call in bay.calls(roomId=room) if call["provider"] == provider]
     assert call["status"] == "answered"
     assert again["participant"]["id"] == call["participantId"]
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_ending_a_call_through_the_api_hangs_up_through_the_markup(
-    bay: Patchbay, dial: Callable[..., Phone], provider: str
+    bay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
 ) -> None:
-    phone = dial(provider, "room-1")
+    phone = dial(bay, provider, room)
     phone.wait_for("first-audio")
-    (call,) = bay.calls()
+    (call,) = bay.calls(roomId=room)
     status, answer = bay.ask("POST", "/v2/sip/call/end", {"callId": call["callId"]})
     assert (status, answer["data"]["status"]) == (200, "ended")
     phone.join(20)
@@ -123,21 +137,21 @@ def test_ending_a_call_through_the_api_hangs_up_through_the_markup(
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_caller_who_hangs_up_ends_the_call(
-    bay: Patchbay, dial: Callable[..., Phone], provider: str
+    bay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
 ) -> None:
-    phone = dial(provider, "room-1")
+    phone = dial(bay, provider, room)
     phone.wait_for("first-audio")
     phone.hang_up()
     phone.join(20)
-    bay.eventually(lambda: bay.calls()[0]["status"] == "ended")
-    assert bay.calls()[0]["endReason"] == "caller-hung-up"
+    bay.eventually(lambda: bay.calls(roomId=room)[0]["status"] == "ended")
+    assert bay.calls(roomId=room)[0]["endReason"] == "caller-hung-up"
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_call_without_a_room_is_refused_in_the_providers_words(
     bay: Patchbay, dial: Callable[..., Phone], provider: str
 ) -> None:
-    phone = dial(provider, None)
+    phone = dial(bay, provider, None)
     phone.join(20)
     assert phone.report.ended is Ending.REJECTED
     assert bay.calls()[0]["status"] == "rejected"
@@ -153,13 +167,13 @@ def test_without_reattach_a_lost_socket_ends_the_call(tmp_path: Path) -> None:
         bay.eventually(lambda: bay.calls()[0]["endReason"] == "connection-lost")
 
 
-def test_an_ending_process_is_not_ready_and_takes_no_new_calls(bay: Patchbay) -> None:
-    host, _, port = bay.url.removeprefix("http://").partition(":")
+def test_an_ending_process_is_not_ready_and_takes_no_new_calls(mortal: Patchbay) -> None:
+    host, _, port = mortal.url.removeprefix("http://").partition(":")
     with closing(HTTPConnection(host, int(port), timeout=20)) as kept_alive:
         assert asked(kept_alive, "/readyz")[0] == 200
-        bay.server.send(signal.SIGTERM)
+        mortal.server.send(signal.SIGTERM)
         answers: list[tuple[int, dict]] = []
-        bay.eventually(
+        mortal.eventually(
             lambda: answers.append(asked(kept_alive, "/readyz")) or answers[-1][0] == 503
         )
         assert answers[-1][1]["checks"]["draining"] == "the process is ending"
@@ -172,12 +186,12 @@ def asked(connection: HTTPConnection, path: str) -> tuple[int, dict]:
 
 
 def test_a_polite_end_hands_the_calls_back_to_their_providers(
-    bay: Patchbay, dial: Callable[..., Phone]
+    mortal: Patchbay, room: str, dial: Callable[..., Phone]
 ) -> None:
-    phone = dial("twilio", "room-1")
-    with Agent(bay.invite("room-1")["wsUrl"]) as agent:
+    phone = dial(mortal, "twilio", room)
+    with Agent(mortal.invite(room)["wsUrl"]) as agent:
         agent.wait_for("participant-joined")
-        assert bay.server.stop() == 0
+        assert mortal.server.stop() == 0
         phone.wait_for("closed")
         agent.leave()
         assert agent.close_code == 1012

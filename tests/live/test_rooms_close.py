@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -17,10 +18,16 @@ from service.simulator.report import Ending
 PROVIDERS = ("twilio", "plivo", "telnyx")
 
 
-@pytest.fixture
-def bay(tmp_path: Path) -> Iterator[Patchbay]:
-    with patchbay(tmp_path) as bay:
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    with patchbay(tmp_path_factory.mktemp("data")) as bay:
         yield bay
+
+
+@pytest.fixture
+def lobby() -> str:
+    """A room that nobody has been in."""
+    return f"lobby-{token_hex(4)}"
 
 
 @pytest.fixture
@@ -94,92 +101,90 @@ def test_deactivating_a_room_closes_everybody_in_it(
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_session_keeps_who_came_and_went_and_ends_when_it_is_told_to(
-    bay: Patchbay, dial: Callable[..., Phone], provider: str
+    bay: Patchbay, lobby: str, dial: Callable[..., Phone], provider: str
 ) -> None:
-    first = dial(provider, "lobby")
-    bay.eventually(lambda: present(bay, "lobby") == 1)
-    second = dial(provider, "lobby")
-    bay.eventually(lambda: present(bay, "lobby") == 2)
+    first = dial(provider, lobby)
+    bay.eventually(lambda: present(bay, lobby) == 1)
+    second = dial(provider, lobby)
+    bay.eventually(lambda: present(bay, lobby) == 2)
     first.hang_up()
     first.join(20)
-    bay.eventually(lambda: present(bay, "lobby") == 1)
-    (session,) = sessions(bay, "lobby")
+    bay.eventually(lambda: present(bay, lobby) == 1)
+    (session,) = sessions(bay, lobby)
     assert (session["status"], session["end"]) == ("ongoing", None)
     came, stayed = session["participants"]
     assert came["timelog"][0]["end"] > came["timelog"][0]["start"]
     assert stayed["timelog"][0]["end"] is None
 
-    with Agent(bay.invite("lobby")["wsUrl"]) as agent:
+    with Agent(bay.invite(lobby)["wsUrl"]) as agent:
         assert agent.wait_for("meeting-joined")["sessionId"] == session["id"]
-        bay.eventually(lambda: present(bay, "lobby") == 2)
+        bay.eventually(lambda: present(bay, lobby) == 2)
         status, stats = bay.ask("GET", f"/v2/sessions/{session['id']}/stats")
         assert status == 200
         came, stayed, _ = stats["stats"]
         assert stayed["audio"]["framesOut"] > 0
         assert (came["callId"] != stayed["callId"], came["time"] < stayed["time"]) == (True, True)
-        status, ended = bay.ask("POST", "/v2/sessions/end", {"roomId": "lobby"})
+        status, ended = bay.ask("POST", "/v2/sessions/end", {"roomId": lobby})
         assert (status, ended["status"], ended["id"]) == (200, "ended", session["id"])
         assert agent.wait_for("meeting-left")["message"] == "Meeting Ended."
         hung_up(second)
-    assert {call["endReason"] for call in bay.calls(roomId="lobby")} == {
+    assert {call["endReason"] for call in bay.calls(roomId=lobby)} == {
         "caller-hung-up",
         "session-ended",
     }
-    third = dial(provider, "lobby")
-    bay.eventually(lambda: len(sessions(bay, "lobby")) == 2)
+    third = dial(provider, lobby)
+    bay.eventually(lambda: len(sessions(bay, lobby)) == 2)
     third.hang_up()
     third.join(20)
-    bay.eventually(lambda: present(bay, "lobby") == 0)
-    assert all(each["status"] == "ended" for each in sessions(bay, "lobby"))
+    bay.eventually(lambda: present(bay, lobby) == 0)
+    assert all(each["status"] == "ended" for each in sessions(bay, lobby))
 
 
 def test_removing_one_leaves_the_others_in_their_session(
-    bay: Patchbay, dial: Callable[..., Phone]
+    bay: Patchbay, lobby: str, dial: Callable[..., Phone]
 ) -> None:
-    phone = dial("twilio", "lobby")
+    phone = dial("twilio", lobby)
     with (
-        Agent(bay.invite("lobby", participant={"id": "ann"})["wsUrl"]) as ann,
-        Agent(bay.invite("lobby", participant={"id": "bob"})["wsUrl"]) as bob,
+        Agent(bay.invite(lobby, participant={"id": "ann"})["wsUrl"]) as ann,
+        Agent(bay.invite(lobby, participant={"id": "bob"})["wsUrl"]) as bob,
     ):
         bob.wait_for("participant-joined", count=2)
-        bay.eventually(lambda: present(bay, "lobby") == 3)
-        (call,) = bay.calls(roomId="lobby")
+        bay.eventually(lambda: present(bay, lobby) == 3)
+        (call,) = bay.calls(roomId=lobby)
         for name in ("ann", call["participantId"]):
-            body = {"participantId": name, "roomId": "lobby"}
+            body = {"participantId": name, "roomId": lobby}
             status, answer = bay.ask("POST", "/v2/sessions/participants/remove", body)
             assert (status, answer) == (200, "Participant removed from the session.")
         left = ann.wait_for("meeting-left")
         assert left["message"] == "Participant removed from the meeting"
         hung_up(phone)
         bob.wait_for("participant-left", count=2)
-        (session,) = sessions(bay, "lobby")
-        assert (session["status"], present(bay, "lobby")) == ("ongoing", 1)
-    assert reasons(bay, "lobby") == {"participant-removed"}
-    bay.eventually(lambda: sessions(bay, "lobby")[0]["status"] == "ended")
+        (session,) = sessions(bay, lobby)
+        assert (session["status"], present(bay, lobby)) == ("ongoing", 1)
+    assert reasons(bay, lobby) == {"participant-removed"}
+    bay.eventually(lambda: sessions(bay, lobby)[0]["status"] == "ended")
 
 
 def test_a_call_that_comes_back_is_in_one_session_with_whoever_came_meanwhile(
-    tmp_path: Path,
+    bay: Patchbay, lobby: str, dial: Callable[..., Phone]
 ) -> None:
-    with patchbay(tmp_path) as bay:
-        phone = Phone(Plan(webhook_url=bay.webhook("twilio", "lobby"), loop=True)).start()
-        phone.wait_for("first-audio")
-        bay.eventually(lambda: present(bay, "lobby") == 1)
-        before = sessions(bay, "lobby")
-        phone.drop()
-        # Before that is written down, whoever comes finds an empty room and begins a session.
-        bay.eventually(
-            lambda: "socket-lost" in [rung["event"] for rung in bay.calls()[0]["timelog"]]
-        )
-        with Agent(bay.invite("lobby")["wsUrl"]) as agent:
-            agent.wait_for("participant-joined")
-            phone.wait_for("start", count=2)
-            bay.eventually(lambda: present(bay, "lobby") == 2)
-            (after,) = sessions(bay, "lobby")
-            assert after["id"] == before[0]["id"]
-            assert after["participants"][0] == before[0]["participants"][0]
-        phone.hang_up()
-        phone.join(20)
+    phone = dial("twilio", lobby)
+    phone.wait_for("first-audio")
+    bay.eventually(lambda: present(bay, lobby) == 1)
+    before = sessions(bay, lobby)
+    (call,) = bay.calls(roomId=lobby)
+    phone.drop()
+    # Before that is written down, whoever comes finds an empty room and begins a session.
+    bay.eventually(
+        lambda: "socket-lost" in [rung["event"] for rung in bay.call(call["callId"])["timelog"]]
+    )
+    with Agent(bay.invite(lobby)["wsUrl"]) as agent:
+        agent.wait_for("participant-joined")
+        phone.wait_for("start", count=2)
+        bay.eventually(lambda: present(bay, lobby) == 2)
+        (after,) = sessions(bay, lobby)
+        assert after["id"] == before[0]["id"]
+        assert after["participants"][0] == before[0]["participants"][0]
 
 
 def test_a_caller_alone_is_hung_up_where_that_is_wanted(tmp_path: Path) -> None:
