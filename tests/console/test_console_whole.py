@@ -77,6 +77,7 @@ def test_from_the_first_link_to_a_call_that_is_over(
 
     page.get_by_role("button", name="Join", exact=True).click()
     expect(page.get_by_text("You are in the room.")).to_be_visible()
+    bay.eventually(lambda: len(bay.calls(status="answered")) == 1)
     call_id = bay.calls(status="answered")[0]["callId"]
     bay.eventually(lambda: level(page, "Microphone") > BEEP)
     bay.eventually(lambda: level(page, "Room") > TONE)

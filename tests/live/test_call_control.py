@@ -104,6 +104,7 @@ def moves(bay: Patchbay, phone: Phone, here: str, there: str) -> None:
         assert zoe.wait_for("participant-joined")["participant"]["id"] == before["participantId"]
         bay.eventually(lambda: level(zoe.heard[-RATE * 3 // 10 :], 440) > -20)
         bay.eventually(lambda: level(ann.heard[-RATE * 3 // 10 :], 440) < -50)
+        bay.eventually(lambda: statuses(bay.call(before["callId"]))[-1] == "switch-room-completed")
         after = bay.call(before["callId"])
         who, now = before["participantId"], stays(bay, after["sessionId"])
         assert (now[who], stays(bay, before["sessionId"])[who]) == ([True], [False])

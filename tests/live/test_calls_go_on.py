@@ -89,6 +89,7 @@ def test_calls_come_back_to_their_room_after_the_worker_is_killed(
     for name, others in (("twilio", (700, 1000)), ("plivo", (400, 1000)), ("telnyx", (400, 700))):
         for frequency in others:
             hears(bay, phones[name], frequency)
+    bay.eventually(lambda: all(events(call).count("start") == 2 for call in bay.calls(roomId=room)))
     after = {call["callId"]: call for call in bay.calls(roomId=room)}
     assert after.keys() == before.keys()
     for call_id, call in after.items():
