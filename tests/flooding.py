@@ -27,7 +27,7 @@ def flood(address: str, times: int, header: str, *paths: str) -> subprocess.Pope
 
 def outcome(process: subprocess.Popen[str]) -> dict[int, int]:
     """How often each status came."""
-    text, _ = process.communicate(timeout=60)
+    text, _ = process.communicate(timeout=180)
     return {int(status): count for status, count in json.loads(text).items()}
 
 

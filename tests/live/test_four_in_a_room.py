@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 from agents import Agent
@@ -11,7 +12,7 @@ from patchbays import Patchbay, patchbay
 from spectrum import level, stretches
 
 from service.simulator import sound
-from service.simulator.codec import RATE
+from service.simulator.codec import RATE, Samples
 from service.simulator.phone import Phone
 from service.simulator.plan import Plan
 
@@ -27,8 +28,10 @@ def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
         yield bay
 
 
-def seconds_of(samples: object, first: float, last: float) -> object:
-    return samples[round(first * RATE) : round(last * RATE)]
+def levels(samples: Samples, first: float, last: float) -> dict[str, list[float]]:
+    """How loud each one's tone is in each half second between two moments, in dBFS."""
+    pieces = stretches(samples[round(first * RATE) : round(last * RATE)], 0.5)
+    return {name: [level(piece, tone) for piece in pieces] for name, tone in TONES.items()}
 
 
 def test_everyone_hears_exactly_the_others(bay: Patchbay) -> None:
@@ -64,23 +67,17 @@ def test_everyone_hears_exactly_the_others(bay: Patchbay) -> None:
 
     heard = {name: phone.heard for name, phone in phones.items()} | {"agent": agent.heard}
     for name, samples in heard.items():
-        others = {tone for other, tone in TONES.items() if other != name}
-        for stretch in stretches(
-            seconds_of(samples, together[name] + 0.3, together[name] + 5), 0.5
-        ):
-            for tone in TONES.values():
-                loud = level(stretch, tone)
-                if tone in others:
-                    assert loud == pytest.approx(LEVEL, abs=1.5), (name, tone)
-                else:
-                    assert loud < -50, (name, tone)
+        loud = levels(samples, together[name] + 0.3, together[name] + 5)
+        assert max(loud.pop(name)) < -50
+        for other, found in loud.items():
+            # A machine that is shared stalls now and then, and what it misses then is skipped.
+            assert median(found) == pytest.approx(LEVEL, abs=1.5), (name, other)
     for name in ("twilio", "telnyx", "agent"):
-        after = seconds_of(heard[name], fewer[name] + 0.3, fewer[name] + 1.8)
-        assert level(after, TONES["plivo"]) < -50
-        for other in {"twilio", "telnyx", "agent"} - {name}:
-            assert level(after, TONES[other]) == pytest.approx(LEVEL, abs=1.5)
+        loud = levels(heard[name], fewer[name] + 0.3, fewer[name] + 1.8)
+        assert max(*loud.pop(name), *loud.pop("plivo")) < -50
+        for other, found in loud.items():
+            assert median(found) == pytest.approx(LEVEL, abs=1.5), (name, other)
     for phone in phones.values():
-        # A machine that is shared stalls now and then, and what it cannot make up for is skipped.
         assert phone.report.frames_missing <= phone.report.frames_heard // 10
 
     bay.eventually(lambda: all(call["status"] == "ended" for call in bay.calls(roomId=room)))

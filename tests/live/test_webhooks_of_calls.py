@@ -80,7 +80,7 @@ def test_every_event_of_five_hundred_calls_arrives_and_is_signed(bay: Patchbay) 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             endings = list(pool.map(call, range(CALLS)))
         assert endings == [Ending.CALLER_HUNG_UP] * CALLS
-        for _ in range(4):  # Each waits half a minute: a time-out and the pauses after failures.
+        for _ in range(10):  # Each waits half a minute: a time-out and the pauses after failures.
             try:
                 bay.eventually(moody.has_heard_all)
                 break
