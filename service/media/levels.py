@@ -24,6 +24,7 @@ as a beep twice a second, would be measured always or never.
 
 PER_SECOND = 10
 """Frames measured in a second."""
+
 LONGEST = 4 * 3600
 """Seconds of one leg that are recorded. Of a longer one the rest is not."""
 
