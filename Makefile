@@ -17,7 +17,7 @@ run: .venv/run
 test: lint
 	$(VENV)/pytest
 
-# About a quarter of an hour, and 25 minutes with OPTIONS=--fine; Node is compared where npm is.
+# About twenty minutes, and half as long again with OPTIONS=--fine; Node is compared where npm is.
 bench: .venv/test
 	@if command -v npm >/dev/null; then \
 	  npm install --prefix bench/alternatives --no-audit --no-fund --no-package-lock --silent || \

@@ -42,13 +42,13 @@ TEN = Kind(room_size=10)
 DIALECTS = Kind(room_size=4, dialects=("twilio", "plivo", "telnyx", "websocket"))
 
 CHAPTERS = {
-    "two": 200,
-    "ten": 100,
-    "dialects": 150,
-    "alternatives": 330,
+    "two": 250,
+    "ten": 130,
+    "dialects": 170,
+    "alternatives": 350,
     "growth": 45,
-    "requests": 80,
-    "peers": 130,
+    "requests": 90,
+    "peers": 140,
 }
 """What there is, and about how many seconds each takes where the search is not fine."""
 
