@@ -27,14 +27,6 @@ def register(app: Flask) -> None:
     app.teardown_request(_forget)
 
 
-def request_id() -> str:
-    """The id of this request: the caller's own where it is harmless, else a new one."""
-    if "request_id" not in g:
-        sent = request.headers.get("x-request-id", "")
-        g.request_id = sent if ACCEPTABLE.fullmatch(sent) else uuid.uuid4().hex
-    return cast("str", g.request_id)
-
-
 def elapsed() -> float:
     """Seconds since this request began."""
     return switchboard().clock.monotonic() - cast("float", g.started)
@@ -42,7 +34,10 @@ def elapsed() -> float:
 
 def _begin() -> None:
     g.started = switchboard().clock.monotonic()
-    REQUEST_ID.set(request_id())
+    # The caller's own where it is harmless.
+    sent = request.headers.get("x-request-id", "")
+    g.request_id = sent if ACCEPTABLE.fullmatch(sent) else uuid.uuid4().hex
+    REQUEST_ID.set(g.request_id)
 
 
 def _forget(_: BaseException | None) -> None:
@@ -50,7 +45,7 @@ def _forget(_: BaseException | None) -> None:
 
 
 def _finish(response: Response) -> Response:
-    response.headers["x-request-id"] = request_id()
+    response.headers["x-request-id"] = g.request_id
     # flask-sock answers 200 once the handler is done with a socket that was upgraded long before.
     upgraded = request.url_rule is not None and request.url_rule.websocket
     status = 101 if upgraded and response.status_code == 200 else response.status_code
