@@ -79,5 +79,6 @@ def test_ten_thousand_bad_tokens_and_keys_do_not_disturb_fifty_calls(
     record_property("p99 lateness", f"{calls.lateness_p99:.1f} ms")
     assert calls.lost == 0
     # The machine that floods and makes the calls is this one, and loses some by itself when it is
-    # shared. Calls that a flood does disturb hear next to nothing.
-    assert calls.heard > 0.5
+    # shared: most where what makes the calls is a frame late itself. Calls that a flood does
+    # disturb hear next to nothing.
+    assert calls.heard > (0.75 if calls.generator_lateness_p99 < 20 else 0.5)
