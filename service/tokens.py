@@ -35,6 +35,9 @@ TOLERATED: Options = {
 
 NOT_VALID = "Token is invalid or expired"
 
+LEEWAY_SECONDS = 30
+"""How far the clock of whoever signed a token may be from ours, for ``nbf`` and ``exp`` alike."""
+
 
 def _random(alphabet: str, length: int) -> str:
     return "".join(secrets.choice(alphabet) for _ in range(length))
@@ -169,14 +172,15 @@ def verify(header: str | None, api_key: str, api_secret: str) -> Grant:
     ``Unauthorized`` where the token does not hold and ``Forbidden`` where it holds only for
     joining rooms (``roles: ["rtc"]``).
     """
-    text = (header or "").strip()
-    scheme, _, rest = text.partition(" ")
-    if rest and scheme.lower() == "bearer":
-        text = rest.strip()
+    text = bearer(header)
+    if text is None:
+        text = (header or "").strip()
     if not text:
         raise Unauthorized("Authorization header is missing: send your token in it.")
     try:
-        claims = jwt.decode(text, api_secret, algorithms=["HS256"], options=TOLERATED)
+        claims = jwt.decode(
+            text, api_secret, algorithms=["HS256"], options=TOLERATED, leeway=LEEWAY_SECONDS
+        )
     except jwt.InvalidTokenError:
         raise Unauthorized(NOT_VALID) from None
     claimed = claims.get("apikey")
@@ -196,6 +200,17 @@ def verify(header: str | None, api_key: str, api_secret: str) -> Grant:
         room_id=_text(claims.get("roomId")),
         participant_id=_text(claims.get("participantId")),
     )
+
+
+def bearer(header: str | None) -> str | None:
+    """What stands after ``Bearer`` in an ``Authorization`` header; ``None`` without that scheme.
+
+    Schemes have no case, and blanks and tabs around credentials mean nothing (RFC 9110, 11.4).
+    """
+    scheme, *rest = (header or "").split(maxsplit=1) or [""]
+    if scheme.lower() != "bearer":
+        return None
+    return rest[0].strip() if rest else ""
 
 
 def _text(value: object) -> str | None:

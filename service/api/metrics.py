@@ -12,6 +12,7 @@ from service.api.declared import Reply, refuses, replies
 from service.api.requests import engine, outbox, switchboard
 from service.errors import Forbidden, TooMany, Unauthorized
 from service.metrics import CONTENT_TYPE
+from service.tokens import bearer
 from service.vitals import Vitals
 
 metrics = Blueprint("metrics", __name__)
@@ -19,11 +20,10 @@ metrics = Blueprint("metrics", __name__)
 
 @refuses(Unauthorized, Forbidden, TooMany)
 def require_metrics_token() -> None:
-    """``METRICS_TOKEN`` after ``Bearer``, or whatever else reaches as far as the account."""
+    """``METRICS_TOKEN`` after ``Bearer``, or a token of the whole account."""
     wanted = switchboard().settings.metrics_token
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    is_known = wanted is not None and compare_digest(given.strip().encode(), wanted.encode())
-    if not is_known or scheme.lower() != "bearer":
+    given = bearer(request.headers.get("Authorization")) or ""
+    if wanted is None or not compare_digest(given.encode(), wanted.encode()):
         require_account()
 
 

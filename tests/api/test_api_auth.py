@@ -28,7 +28,17 @@ def segment(raw: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    "form", ["{}", "Bearer {}", "bearer {}", "BEARER {}", "  {}  ", "Bearer   {} ", " bearer {}"]
+    "form",
+    [
+        "{}",
+        "Bearer {}",
+        "bearer {}",
+        "BEARER {}",
+        "  {}  ",
+        "Bearer   {} ",
+        " bearer {}",
+        "Bearer\t{}",
+    ],
 )
 def test_the_raw_token_and_bearer_are_both_accepted(
     app: Flask, token: Callable[..., str], form: str

@@ -39,7 +39,9 @@ def test_a_token_of_the_account_reads_them(client: FlaskClient) -> None:
     assert "process_" in answer.text
 
 
-@pytest.mark.parametrize("authorization", [f"Bearer {TOKEN}", f"bearer  {TOKEN}"])
+@pytest.mark.parametrize(
+    "authorization", [f"Bearer {TOKEN}", f"bearer  {TOKEN}", f"Bearer\t{TOKEN}"]
+)
 def test_the_metrics_token_reads_them_and_nothing_else(guarded: Flask, authorization: str) -> None:
     assert ask(guarded, authorization) == 200
     answer = guarded.test_client().get("/v2/rooms", headers={"Authorization": authorization})
