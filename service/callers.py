@@ -1,4 +1,4 @@
-"""What a caller's number tells: whether it is one, where it belongs, what others may see of it.
+"""What a caller's number tells: where it belongs, what others may see of it, who is let in.
 
 Numbers come in E.164 where they are numbers; what is none (a withheld caller, a SIP address) is
 kept as the provider wrote it, and nothing is concluded from it.
@@ -8,11 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import phonenumbers
-
-# What Twilio sends in place of a withheld number: words, spelled on a keypad (ANONYMOUS,
-# RESTRICTED, BLOCKED, UNKNOWN, UNAVAILABLE). Some of them could be numbers.
-WITHHELD = frozenset(("+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"))
+from service.phone_numbers import is_number, parsed, spellings
 
 REGIONS = {91: "in002"}
 """The region of a country, by its calling code. VideoSDK has two regions for telephony."""
@@ -22,15 +18,9 @@ DEFAULT_REGION = "us002"
 HIDDEN = "***"
 
 
-def is_number(caller: str) -> bool:
-    """Whether it is an international number that could belong to somebody."""
-    number = _parsed(caller)
-    return number is not None and phonenumbers.is_possible_number(number)
-
-
 def region(caller: str) -> str:
     """The region that the caller's country belongs to; the default where there is none."""
-    number = _parsed(caller)
+    number = parsed(caller)
     code = None if number is None else number.country_code
     return REGIONS.get(code or 0, DEFAULT_REGION)
 
@@ -41,17 +31,12 @@ def masked(caller: str) -> str:
 
 
 def is_allowed(caller: str, patterns: Sequence[str]) -> bool:
-    """Whether one of the patterns fits the whole of ``caller``; no patterns allow everybody."""
-    return not patterns or any(_fits(caller, pattern) for pattern in patterns)
+    """Whether one of the patterns fits the whole of ``caller``; no patterns allow everybody.
 
-
-def _parsed(caller: str) -> phonenumbers.PhoneNumber | None:
-    if not caller.startswith("+") or caller in WITHHELD:
-        return None
-    try:
-        return phonenumbers.parse(caller)
-    except phonenumbers.NumberParseException:
-        return None
+    Where the same line can be written in two ways, a pattern for either fits it.
+    """
+    written = spellings(caller)
+    return not patterns or any(_fits(each, pattern) for pattern in patterns for each in written)
 
 
 def _fits(caller: str, pattern: str) -> bool:

@@ -27,6 +27,7 @@ from service.model import (
     Participant,
     Step,
 )
+from service.phone_numbers import spellings
 from service.providers.control import Order
 from service.reception import PLACED
 from service.rooms import Room
@@ -218,7 +219,7 @@ class Control:
             return self._switchboard.connectors.get(wish.connector_id)
         able = []
         for connector in self._switchboard.connectors.all():
-            if caller is not None and caller in self._numbers(connector):
+            if caller and not {*spellings(caller)}.isdisjoint(self._numbers(connector)):
                 return connector
             if not self._switchboard.errands.lacking(connector):
                 able.append(connector)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from service.callers import is_allowed, is_number
+from service.callers import is_allowed
 from service.model import Connector, EndReason
+from service.phone_numbers import is_number
 from service.rules import RoomPrefix, Rule, RuleType
 from service.tokens import pseudonym
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.callers import WITHHELD, is_allowed, is_number, masked, region
+from service.callers import is_allowed, masked, region
+from service.phone_numbers import WITHHELD, is_number
 
 NOT_NUMBERS = ["", "anonymous", "+", "+464", "sip:ann@example.com", "client:ann", "4155550100"]
 

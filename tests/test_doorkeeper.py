@@ -287,3 +287,27 @@ def test_a_room_is_made_only_for_those_who_know_the_pin(
         assert desk.call(twilio).room_id is None
         desk.press(twilio, PIN, 1)
         assert desk.call(twilio).room_id is not None
+
+
+@pytest.mark.parametrize("called", ["+1 (415) 555-0199", "14155550199", "0014155550199"])
+def test_no_spelling_of_the_called_number_avoids_the_question(
+    desk: Desk, connector: Connector, called: str
+) -> None:
+    assert asked(desk.ring(connector, To=called)) == PROMPT
+
+
+@pytest.mark.parametrize("called", ["4155550199", "(415) 555-0199"])
+def test_a_called_number_without_its_country_asks_for_the_pin(
+    desk: Desk, connector: Connector, called: str
+) -> None:
+    assert asked(desk.ring(connector, To=called)) == PROMPT
+    assert desk.call(connector).callee == called
+
+
+def test_a_caller_is_let_in_and_shown_by_the_number_however_it_is_written(desk: Desk) -> None:
+    rule = a_rule(numbers=("+14155550107",), allowed_numbers=("+14155550100",))
+    desk.switchboard.rules.add(rule)
+    twilio = desk.connect(a_connector())
+    response = desk.ring(twilio, From="+1 (415) 555-0100", To="+14155550107")
+    assert "Connect" in verbs(response)
+    assert desk.call(twilio).caller == "+14155550100"

@@ -20,7 +20,8 @@ from flask.cli import with_appcontext
 
 from service import tokens
 from service.cli.signing import key_and_account
-from service.errors import ServiceError
+from service.errors import Invalid, ServiceError
+from service.phone_numbers import UnreadableError, plain, read
 from service.settings import Settings
 from service.simulator import sound, webhook
 from service.simulator.codec import RATE, Codec
@@ -86,8 +87,8 @@ def call(
         key, account = key_and_account(settings, url, signing_key)
         plan = Plan(
             webhook_url=url,
-            caller=caller,
-            callee=callee,
+            caller=_party("--from", caller),
+            callee=_party("--to", callee),
             sample=sound.melody() if play is None else sound.read(play),
             loop=seconds is not None,
             seconds=seconds,
@@ -113,6 +114,21 @@ def call(
         click.echo(report.text())
     if report.trouble is not None:
         raise click.ClickException(report.trouble)
+
+
+def _party(option: str, text: str) -> str:
+    """A number as people write it in E.164; what providers send in place of one, as it is.
+
+    Raises ``Invalid`` for a number with characters that belong into none.
+    """
+    with suppress(UnreadableError):
+        return read(text)
+    if not any(map(str.isalpha, text)):
+        try:
+            plain(text)
+        except UnreadableError as error:
+            raise Invalid(f"{option} {error}.") from None
+    return text
 
 
 def _newest(settings: Settings) -> str:

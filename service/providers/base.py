@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, tostring
 
 from service.errors import RemoteError
 from service.model import Refusal
-from service.providers.numbers import e164
+from service.phone_numbers import e164
 from service.providers.signatures import Credential, Secrets, Use
 from service.times import Millis
 from service.wire import Wire
@@ -123,13 +123,15 @@ class Provider(ABC):
     where a webhook names the call, why it ended and which of its statuses mean that it has;
     ``tells_progress`` whether its status also tells that the call has been answered.
     ``credentials`` are what a connector may be given of the account; ``signs_upgrades`` says
-    whether the request that opens a media socket is signed too. ``speak_verb`` is its markup's word
+    whether the request that opens a media socket is signed too. ``writes_plus`` says whether
+    international numbers come with their plus sign. ``speak_verb`` is its markup's word
     for reading a text out, and ``wait_verb`` for silence.
     """
 
     name: ClassVar[str]
     credentials: ClassVar[tuple[Credential, ...]]
     signs_upgrades: ClassVar[bool] = True
+    writes_plus: ClassVar[bool] = True
     call_id_field: ClassVar[str] = "CallSid"
     cause_field: ClassVar[str] = "CallStatus"
     speak_verb: ClassVar[str] = "Say"
@@ -164,8 +166,8 @@ class Provider(ABC):
             return Notice(call_id, over, self.cause(hook))
         return Arrival(
             call_id=call_id,
-            caller=e164(_printable(hook.get("From") or "")),
-            callee=e164(_printable(hook.get("To") or "")),
+            caller=e164(_printable(hook.get("From") or ""), plus=self.writes_plus),
+            callee=e164(_printable(hook.get("To") or ""), plus=self.writes_plus),
             in_progress=self.tells_progress and hook.get("CallStatus") == "in-progress",
         )
 

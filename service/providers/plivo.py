@@ -64,6 +64,7 @@ class Plivo(Provider):
     cause_field = "HangupCause"
     speak_verb = "Speak"
     wait_verb = "Wait"
+    writes_plus = False
     over_statuses = frozenset(("completed", "busy", "no-answer", "failed", "timeout", "cancel"))
 
     def verify(self, hook: Webhook, secrets: Secrets, now: Millis) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Self
 
 import re2
@@ -26,6 +27,7 @@ from sqlalchemy import (
 
 from service.errors import Conflict, Invalid, NotFound
 from service.model import Page
+from service.phone_numbers import ending, spellings
 from service.rules import RoomPrefix, RoomType, Rule, RuleRoom, RuleType
 from service.storage.database import Database
 from service.storage.tables import INBOUND_NUMBER, connectors, routing_rules, rule_numbers
@@ -66,11 +68,15 @@ class Question:
         )
 
 
-OWNERS = select(rule_numbers.c.rule_id).where(rule_numbers.c.number == bindparam("number"))
+OWNERS = select(rule_numbers.c.rule_id).where(
+    rule_numbers.c.number.in_(bindparam("numbers", expanding=True))
+)
+ENDING = select(rule_numbers.c.rule_id).where(rule_numbers.c.number.like(bindparam("ending")))
 
 BY_ID = Question.where(routing_rules.c.id == bindparam("rule_id"))
 # Word for word the condition of the index, which SQLite would not use for a parameter.
 INBOUND = Question.where(routing_rules.c.id.in_(OWNERS.where(INBOUND_NUMBER)))
+INBOUND_ENDING = Question.where(routing_rules.c.id.in_(ENDING.where(INBOUND_NUMBER)))
 OUTBOUND = Question.where(
     routing_rules.c.id.in_(OWNERS.where(rule_numbers.c.type == RuleType.OUTBOUND))
 )
@@ -98,9 +104,12 @@ class Rules:
             return _one(connection, BY_ID, rule_id=rule_id)
 
     def for_call(self, callee: str, default_rule_id: str | None) -> tuple[Rule | None, Rule | None]:
-        """The inbound rule that has the dialled number, and the rule of the id."""
+        """The inbound rule that has the dialled number, and the rule of the id.
+
+        A number that came without its country's code is compared by its last digits.
+        """
         with self._database.read() as connection:
-            dialled = _one(connection, INBOUND, number=callee)
+            dialled = _dialled(connection, callee)
             if default_rule_id is None:
                 return dialled, None
             return dialled, _one(connection, BY_ID, rule_id=default_rule_id)
@@ -108,7 +117,7 @@ class Rules:
     def outbound(self, number: str) -> Rule | None:
         """The outbound rule that has the number; of several, the newest."""
         with self._database.read() as connection:
-            return _one(connection, OUTBOUND, number=number)
+            return _one(connection, OUTBOUND, numbers=spellings(number))
 
     def page(
         self,
@@ -191,7 +200,7 @@ class Rules:
             taken = connection.scalar(
                 select(rule_numbers.c.number)
                 .where(
-                    rule_numbers.c.number.in_(rule.numbers),
+                    rule_numbers.c.number.in_(chain.from_iterable(map(spellings, rule.numbers))),
                     rule_numbers.c.type == RuleType.INBOUND,
                 )
                 .order_by(rule_numbers.c.seq)
@@ -205,12 +214,21 @@ class Rules:
         )
 
 
-def _one(connection: Connection, question: Question, **values: str) -> Rule | None:
+def _dialled(connection: Connection, callee: str) -> Rule | None:
+    digits = ending(callee)
+    if digits is None:
+        return _one(connection, INBOUND, numbers=spellings(callee))
+    found = _fetch(connection, INBOUND_ENDING, {"ending": f"%{digits}"})
+    # Of numbers that end alike, the one with a PIN: it must not be avoided by a spelling.
+    return max(found, key=lambda rule: rule.room.pin is not None, default=None)
+
+
+def _one(connection: Connection, question: Question, **values: object) -> Rule | None:
     found = _fetch(connection, question, values)
     return found[0] if found else None
 
 
-def _fetch(connection: Connection, question: Question, values: Mapping[str, str]) -> list[Rule]:
+def _fetch(connection: Connection, question: Question, values: Mapping[str, object]) -> list[Rule]:
     """Rules with their numbers."""
     rows = connection.execute(question.rules, values).mappings().all()
     numbers: defaultdict[str, list[str]] = defaultdict(list)

@@ -434,7 +434,7 @@ def test_a_placed_call_may_say_what_the_room_learns(
 
 
 def test_a_number_may_be_written_as_people_do(client: FlaskClient, call: Call) -> None:
-    answer = transfer(client, call, transferTo="+44 20 7183-8750")
+    answer = transfer(client, call, transferTo="+44 20 7183-8750\u202c")
     assert answer.json["data"]["transfer"]["to"] == "+442071838750"
 
 

@@ -158,11 +158,31 @@ def test_an_outbound_rule_has_headers_and_shares_its_numbers(client: FlaskClient
 
 
 @pytest.mark.parametrize(
-    "number", ["+14155551234", "14155551234", " +1 (415) 555-1234", "+1.415.555.1234"]
+    "number",
+    [
+        "+14155551234",
+        "14155551234",
+        " +1 (415) 555-1234",
+        "+1.415.555.1234",
+        "+14155551234\u202c",
+        "0014155551234",
+    ],
 )
 def test_numbers_are_kept_in_the_form_in_which_calls_come(client: FlaskClient, number: str) -> None:
-    answer = client.post(URL, json={**MINIMAL, "phoneNumbers": [number, "+14155551234"]})
+    answer = client.post(
+        URL,
+        json={
+            **MINIMAL,
+            "phoneNumbers": [number, "+14155551234"],
+            "allowedNumbers": [number, f"{number[:4]}*"],
+        },
+    )
     assert answer.json["numbers"] == ["+14155551234"]
+    assert answer.json["allowedNumbers"][0] == "+14155551234"
+    assert answer.json["allowedNumbers"][1].startswith("+1")
+    for search in (number, "+1 (415) 555-1234", "+14155551234\u202c", "\u202d5551234"):
+        found = client.get(URL, query_string={"search": search}).json["data"]
+        assert [rule["id"] for rule in found] == [answer.json["id"]], search
 
 
 NUMBER = "must be a phone number in E.164, such as +14155550100."
@@ -177,6 +197,26 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"phoneNumbers": {"a": 1}}, "phoneNumbers must be an array."),
     ({"phoneNumbers": ["+14155551234", "555"]}, f"phoneNumbers.1 {NUMBER}"),
     ({"phoneNumbers": ["anonymous"]}, f"phoneNumbers.0 {NUMBER}"),
+    (
+        {"phoneNumbers": ["+14155551234\u0301"]},
+        "phoneNumbers.0 has U+0301 COMBINING ACUTE ACCENT at its end.",
+    ),
+    (
+        {"phoneNumbers": ["(415) 555-1234"]},
+        "phoneNumbers.0 must begin with + and a country's code, such as +14155550100.",
+    ),
+    (
+        {"allowedNumbers": ["4155551234"]},
+        "allowedNumbers.0 must begin with + and a country's code, such as +14155550100.",
+    ),
+    (
+        {"allowedNumbers": ["0415*"]},
+        "allowedNumbers.0 must begin with a country's code, such as +91*.",
+    ),
+    (
+        {"allowedNumbers": ["+1\u0661*\u0301"]},
+        "allowedNumbers.0 has U+0301 COMBINING ACUTE ACCENT at its end.",
+    ),
     ({"phoneNumbers": ["+266696687"]}, f"phoneNumbers.0 {NUMBER}"),
     ({"phoneNumbers": [14155551234]}, "phoneNumbers.0 must be a string."),
     ({"phoneNumbers": [None]}, "phoneNumbers.0 must not be null."),

@@ -199,3 +199,28 @@ def test_a_sound_that_cannot_be_read_is_one_sentence(server, run, tmp_path):
     assert result.exit_code == 1
     assert "cannot be read" in result.stderr
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("+1 (415) 555-0106\u202c", "+14155550106"),
+        ("4155550106", "4155550106"),
+        ("sip:ann@example.com", "sip:ann@example.com"),
+        ("anonymous", "anonymous"),
+        ("+266696687", "+266696687"),
+    ],
+)
+def test_numbers_are_sent_in_e164_and_other_callers_as_they_are(server, run, written, sent):
+    server.answers = ["<Response><Reject/></Response>"]
+    run(server.url("twilio"), "--from", written, "--to", written)
+    form = server.requests[0]
+    assert (form["From"], form["To"]) == (sent, sent)
+
+
+def test_a_character_that_is_no_part_of_a_number_is_named(run):
+    result = run("http://127.0.0.1:9/v2/hooks/twilio/whk_x", "--to", "+14155550106\u0301")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: --to has U+0301 COMBINING ACUTE ACCENT at its end.\n",
+    )

@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-import pytest
 from provider_contract import ProviderContract
 from wire_contract import WireContract
 
 from service import providers
 from service.model import WEBSOCKET
 from service.providers.base import Markup, Webhook
-from service.providers.numbers import e164
 
 HERE = Path(__file__).parent
 
@@ -63,40 +61,3 @@ def test_a_webhook_gives_the_first_value_of_a_name() -> None:
 
 def test_empty_markup_is_a_document() -> None:
     assert Markup.of().text == '<?xml version="1.0" encoding="UTF-8"?><Response />'
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("14155550100", "+14155550100"),
-        ("+14155550100", "+14155550100"),
-        (" 14155550100", "+14155550100"),
-        ("442079460000", "+442079460000"),
-        ("+4402079460000", "+442079460000"),
-    ],
-)
-def test_numbers_become_e164(text: str, number: str) -> None:
-    assert e164(text) == number
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "911",
-        "72345",
-        "anonymous",
-        "Restricted",
-        "+266696687",
-        "266696687",
-        "07911123456",
-        "client:14155550100",
-        "sip:14155550100@example.com",
-        "14155550100@sip.example.com",
-        "+1 415 555 0100 ext. 7",
-        "١٤١٥٥٥٥٠١٠٠",
-        "1" * 200,
-    ],
-)
-def test_what_is_no_number_stays_as_it_is(text: str) -> None:
-    assert e164(text) == text

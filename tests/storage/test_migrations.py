@@ -12,6 +12,7 @@ from service.model import Direction, LadderEvent
 from service.storage import migrations
 from service.storage.calls import Calls
 from service.storage.database import Database
+from service.storage.rules import Rules
 from service.storage.steering import Steering
 
 CALL = """
@@ -69,4 +70,57 @@ def test_a_step_from_before_answers_were_kept_has_none(empty_url: str) -> None:
     database = earlier(empty_url, "0008", CALL_OF_A_RULE, step)
     (kept,) = Calls(database).get("c1").steps
     assert (kept.event, kept.markup) == (LadderEvent.MARKUP, None)
+    database.close()
+
+
+RULE = """
+INSERT INTO routing_rules (id, name, type, room_type, room_id, pin, hide_phone_number, dtmf,
+    allowed_numbers, extra, created_at, updated_at)
+VALUES ('{id}', 'R', '{kind}', 'static', 'r1', {pin}, false, true, '{allowed}', '{{}}', 1, 1)
+"""
+NUMBER = "INSERT INTO rule_numbers (rule_id, number, type) VALUES ('{id}', '{number}', '{kind}')"
+
+
+def rules_of_before(*owned: tuple[str, str, str, str]) -> list[str]:
+    """Rows of rules: id, number as it was written, PIN or nothing, and type."""
+    rows = {
+        rule_id: RULE.format(
+            id=rule_id, kind=kind, pin=f"'{pin}'" if pin else "NULL", allowed='["+0041*", "+1*"]'
+        )
+        for rule_id, _, pin, kind in owned
+    }
+    numbers = [
+        NUMBER.format(id=rule_id, number=number, kind=kind) for rule_id, number, _, kind in owned
+    ]
+    return [*rows.values(), *numbers]
+
+
+def test_numbers_of_rules_from_before_are_e164_and_keep_their_pins(empty_url: str) -> None:
+    database = earlier(
+        empty_url,
+        "0009",
+        *rules_of_before(
+            ("pasted", "+14155550106\u202c", "4321", "inbound"),
+            ("open", "+14155550106", "", "inbound"),
+            ("words", "+1800FLOWERS", "", "inbound"),
+            ("twice", "+1415\u00a05550107", "", "inbound"),
+            ("twice", "+14155550107", "", "inbound"),
+            ("broken", "+1415\u0301", "77", "inbound"),
+            ("out", "+14155550106\u202c", "", "outbound"),
+            ("out2", "+14155550106", "", "outbound"),
+        ),
+    )
+    rules = Rules(database)
+    assert {rule.id: rule.numbers for rule in rules.page(per_page=100).items} == {
+        "pasted": ("+14155550106",),
+        "open": (),
+        "words": ("+18003569377",),
+        "twice": ("+14155550107",),
+        "broken": ("+1415",),
+        "out": ("+14155550106",),
+        "out2": ("+14155550106",),
+    }
+    dialled, _ = rules.for_call("+14155550106", None)
+    assert dialled is not None
+    assert (dialled.room.pin, dialled.allowed_numbers) == ("4321", ("+41*", "+1*"))
     database.close()

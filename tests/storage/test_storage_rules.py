@@ -218,3 +218,45 @@ def test_no_search_hangs_the_process(store: Rules, search: str) -> None:
     """With backtracking, each of these would outlive the test run."""
     named(store, "a" * 120 + "!")
     assert store.page(search=search).items == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "called"),
+    [
+        ("+14155550106", "+14155550106"),
+        ("+5215512345678", "+525512345678"),
+        ("+525512345678", "+5215512345678"),
+        ("+5491123456789", "+541123456789"),
+        ("+14155550106", "4155550106"),
+        ("+14155550106", "(415) 555-0106"),
+        ("+442079460000", "02079460000"),
+    ],
+)
+def test_a_called_number_is_found_in_every_spelling(
+    store: Rules, written: str, called: str
+) -> None:
+    rule = a_rule(numbers=(written,))
+    store.add(rule)
+    store.add(a_rule(numbers=("+15005550006",)))
+    assert store.for_call(called, None) == (rule, None)
+
+
+@pytest.mark.parametrize("called", ["", "911", "anonymous", "+4155550106", "+1415555010", "%"])
+def test_what_only_looks_like_a_number_finds_no_rule(store: Rules, called: str) -> None:
+    store.add(a_rule(numbers=("+14155550106",)))
+    assert store.for_call(called, None) == (None, None)
+
+
+def test_of_numbers_that_end_alike_the_one_with_a_pin_is_called(store: Rules) -> None:
+    guarded = a_rule(numbers=("+14155550106",))
+    guarded = replace(guarded, room=replace(guarded.room, pin="4321"))
+    for rule in (a_rule(numbers=("+494155550106",)), guarded, a_rule(numbers=("+34155550106",))):
+        store.add(rule)
+    assert store.for_call("4155550106", None) == (guarded, None)
+    assert store.for_call("+14155550106", None) == (guarded, None)
+
+
+def test_a_line_is_on_one_inbound_rule_in_whichever_spelling(store: Rules) -> None:
+    store.add(a_rule(numbers=("+5215512345678",)))
+    with pytest.raises(Taken, match=r"\+5215512345678"):
+        store.add(a_rule(numbers=("+525512345678",)))

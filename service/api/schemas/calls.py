@@ -18,6 +18,7 @@ from service.api.schemas.fields import (
     ParticipantFields,
     PhoneNumber,
     Request,
+    Sought,
     Switch,
     Text,
     at_most,
@@ -38,7 +39,7 @@ class CallFilter(PageFilter):
         by_value=True,
         error_messages={"unknown": "must be one of {choices}"},
     )
-    search = Text(validate=at_most(128))
+    search = Sought(validate=at_most(128))
     since = Moment(data_key="startDate")
     until = DayOf(data_key="endDate")
     room_id = Text(data_key="roomId", validate=IDENTIFIER)

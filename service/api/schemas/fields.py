@@ -8,6 +8,7 @@ validators do not say all that the OpenAPI document should has the rest in its m
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -16,8 +17,7 @@ from flask import current_app
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from service.api.requests import public_base, switchboard
-from service.callers import is_number
-from service.providers.numbers import e164
+from service.phone_numbers import UnreadableError, plain, read
 from service.times import iso
 from service.tokens import account_id
 
@@ -31,9 +31,6 @@ MAX_MOMENT = 253_402_300_799_999
 
 MAX_NUMBER = 2**63
 """Beyond 64 bits a JSON number would come back as another one."""
-
-PUNCTUATION = re.compile(r"[\s().-]")
-"""What people write between the digits of a phone number."""
 
 PLAIN = validate.Regexp(r"\A[^\x00-\x1f\x7f-\x9f]*\Z", error="must not contain control characters")
 IDENTIFIER = validate.Regexp(
@@ -160,10 +157,26 @@ class PhoneNumber(Text):
     """A phone number, in the form in which calls arrive."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        number = e164(PUNCTUATION.sub("", super()._deserialize(value, *args, **kwargs)))
-        if not is_number(number):
-            raise ValidationError("must be a phone number in E.164, such as +14155550100")
-        return number
+        try:
+            return read(super()._deserialize(value, *args, **kwargs))
+        except UnreadableError as error:
+            raise ValidationError(str(error)) from None
+
+
+class Sought(Text):
+    """What a list is searched for; a whole number may be written as people write it."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        if re.fullmatch(r"\+?[1-9][0-9]*", text):
+            return text
+        with suppress(UnreadableError):
+            return read(text)
+        with suppress(UnreadableError):
+            digits = plain(text)
+            if not text.isascii() and re.fullmatch(r"\+?[0-9]+", digits):
+                return digits
+        return text
 
 
 class ProviderName(Text):

@@ -15,18 +15,19 @@ from service.api.schemas.fields import (
     IDENTIFIER,
     LIST_ERRORS,
     OBJECT_ERRORS,
-    PUNCTUATION,
     Instant,
     Metadata,
     PageFilter,
     PhoneNumber,
     Request,
     Several,
+    Sought,
     Switch,
     Text,
     at_most,
     storable,
 )
+from service.phone_numbers import WITHHELD, UnreadableError, plain, read
 from service.rules import RoomType, RuleType
 
 PATTERN = re.compile(r"\+?[0-9*]{1,32}")
@@ -46,10 +47,24 @@ class CallerPattern(Text):
     """A caller's number, with ``*`` for any digits."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        pattern = PUNCTUATION.sub("", super()._deserialize(value, *args, **kwargs))
-        if not PATTERN.fullmatch(pattern):
-            raise ValidationError("must be a phone number or a pattern such as +91*")
-        return f"+{pattern}" if pattern[0].isdigit() else pattern
+        text = super()._deserialize(value, *args, **kwargs)
+        try:
+            pattern = plain(text)
+            if pattern in WITHHELD:
+                return pattern
+            if PATTERN.fullmatch(pattern):
+                return _anchored(pattern) if "*" in pattern else read(text)
+        except UnreadableError as error:
+            raise ValidationError(str(error)) from None
+        raise ValidationError("must be a phone number or a pattern such as +91*")
+
+
+def _anchored(pattern: str) -> str:
+    """A pattern that begins with a plus sign where it begins with a country's code."""
+    digits = re.sub(r"\A(\+?00|\+)(?=[0-9])", "", pattern)
+    if digits.startswith("0"):
+        raise UnreadableError("must begin with a country's code, such as +91*")
+    return f"+{digits}" if digits[0].isdigit() else digits
 
 
 class OlderRuleType(Text):
@@ -107,7 +122,7 @@ class NewRule(RuleChanges):
 
 
 class RuleFilter(PageFilter):
-    search = Text(validate=at_most(128))
+    search = Sought(validate=at_most(128))
     kind = fields.Enum(RuleType, by_value=True, data_key="type", error_messages=ONE_OF)
     rule_ids = Several(Text(validate=IDENTIFIER), data_key="ruleIds")
     room_types = Several(
@@ -225,7 +240,7 @@ class NewOlderRule(OlderRuleChanges):
 class OlderRuleFilter(PageFilter):
     gateway_id = Text(data_key="gatewayId", validate=IDENTIFIER)
     rule_ids = Several(Text(validate=IDENTIFIER), data_key="id")
-    search = Text(validate=at_most(128))
+    search = Sought(validate=at_most(128))
 
 
 class OlderAgentData(Schema):

@@ -1,0 +1,189 @@
+"""Phone numbers: one reader for people, providers and stored rules, whose result is E.164.
+
+What is stored, compared and sent out is the reader's result, never the text that it has read.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+import phonenumbers
+
+# What Twilio sends in place of a withheld number: words, spelled on a keypad (ANONYMOUS,
+# RESTRICTED, BLOCKED, UNKNOWN, UNAVAILABLE). Some of them could be numbers.
+WITHHELD = frozenset(("+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"))
+
+SENTENCE = "must be a phone number in E.164, such as +14155550100"
+
+_PUNCTUATION = frozenset("().[]/\u00b7\u2022\u2212\u30fb\uff08\uff09\uff0e\uff0f\uff3b\uff3d")
+_INVISIBLE = ("Cf", "Zs", "Zl", "Zp")
+_SELECTORS = frozenset(map(chr, range(0xFE00, 0xFE10)))
+"""Variation selectors, which follow what was copied as an emoji."""
+_PLUS = frozenset("+\uff0b\ufe62")
+_SCHEME = re.compile(r"\s*tel:", re.IGNORECASE)
+
+_DIGITS = re.compile(r"\+?[0-9]{7,19}")
+_NATIONAL = 10
+"""Digits of a number without a plus sign that may well lack the country's code."""
+
+# Lines that networks still write in two ways. The Mexican 1 was abolished in 2019; Argentina's 9
+# and Brazil's ninth digit of mobile numbers are lost between networks.
+_ALIASES = (
+    (re.compile(r"\+521([0-9]{10})"), r"+52\1"),
+    (re.compile(r"\+52([2-9][0-9]{9})"), r"+521\1"),
+    (re.compile(r"\+549([0-9]{10})"), r"+54\1"),
+    (re.compile(r"\+54([1-8][0-9]{9})"), r"+549\1"),
+    (re.compile(r"\+55([1-9][0-9])9([6-9][0-9]{7})"), r"+55\1\2"),
+    (re.compile(r"\+55([1-9][0-9])([6-9][0-9]{7})"), r"+55\g<1>9\2"),
+)
+_OLD_MEXICAN = _ALIASES[0]
+
+
+class UnreadableError(ValueError):
+    """Why a text is no phone number, as a predicate: "must be …"."""
+
+
+def read(text: str) -> str:
+    """The E.164 of a number that a person has written. Raises ``UnreadableError``.
+
+    Spaces, invisible characters and the usual punctuation are dropped, and digits of every script
+    are digits. Without a plus sign a number has to show that it begins with a country's code.
+    """
+    written = plain(text)
+    if not re.fullmatch(r"\+?[0-9]+", written):
+        raise UnreadableError(SENTENCE)
+    number = _international(written, strict=True)
+    if number is None:
+        if not written.startswith("+") and len(written) >= _NATIONAL:
+            raise UnreadableError("must begin with + and a country's code, such as +14155550100")
+        raise UnreadableError(SENTENCE)
+    if number in WITHHELD:
+        raise UnreadableError(SENTENCE)
+    return number
+
+
+def e164(text: str, *, plus: bool = True) -> str:
+    """What a provider has written as ``+14155550100`` where it is a number, otherwise unchanged.
+
+    ``plus`` says that the provider writes a plus sign before every international number. Without
+    one, ten digits or fewer are taken for national there, and no country is guessed. Withheld
+    callers, short codes, ``client:`` names and SIP addresses are no numbers.
+    """
+    unchanged = text.strip()
+    try:
+        written = plain(unchanged.partition(";")[0])
+    except UnreadableError:
+        return unchanged
+    # A form decoder has made a space of a plus sign that was not escaped.
+    if text.startswith(" ") and written[:1].isdigit():
+        written = "+" + written
+    return _international(written, strict=plus) or unchanged
+
+
+def is_number(text: str) -> bool:
+    """Whether it is E.164 and could belong to somebody."""
+    return parsed(text) is not None
+
+
+def parsed(number: str) -> phonenumbers.PhoneNumber | None:
+    """The parts of a number in E.164; ``None`` of what is none."""
+    if not re.fullmatch(r"\+[1-9][0-9]*", number) or number in WITHHELD:
+        return None
+    return _parse(number)
+
+
+def spellings(number: str) -> tuple[str, ...]:
+    """The number, and where networks write the same line in another way, that one too."""
+    for pattern, other in _ALIASES:
+        if pattern.fullmatch(number):
+            return number, pattern.sub(other, number)
+    return (number,)
+
+
+def ending(text: str) -> str | None:
+    """The digits by which a number without its country's code is known; ``None`` of all others."""
+    try:
+        digits = plain(text)
+    except UnreadableError:
+        return None
+    if not re.fullmatch(r"\+*[0-9]+", digits) or re.match(r"\+[1-9]", digits):
+        return None
+    significant = digits.lstrip("+0")
+    return significant if 7 <= len(significant) <= 15 else None
+
+
+def plain(text: str) -> str:
+    """The text without spaces, invisible characters and punctuation, and with ASCII digits.
+
+    Raises ``UnreadableError``, which names the first character that is no part of a number.
+    """
+    text = _SCHEME.sub("", text)
+    kept = []
+    for place, character in enumerate(text):
+        if character in _PLUS:
+            kept.append("+")
+        elif unicodedata.decimal(character, None) is not None:
+            kept.append(str(unicodedata.decimal(character)))
+        elif not _means_nothing(character):
+            if character.isascii() and character.isprintable():
+                kept.append(character)
+            else:
+                raise UnreadableError(f"has {_named(character)} {_where(place, text)}")
+    return "".join(kept)
+
+
+def _means_nothing(character: str) -> bool:
+    category = unicodedata.category(character)
+    return (
+        character.isspace()
+        or category in _INVISIBLE
+        or category == "Pd"
+        or character in _PUNCTUATION
+        or character in _SELECTORS
+    )
+
+
+def _named(character: str) -> str:
+    name = unicodedata.name(character, "")
+    return f"U+{ord(character):04X} {name}".rstrip()
+
+
+def _where(place: int, text: str) -> str:
+    if place == len(text) - 1:
+        return "at its end"
+    return "at its beginning" if place == 0 else f"at place {place + 1}"
+
+
+@lru_cache(maxsize=4096)
+def _international(written: str, *, strict: bool) -> str | None:
+    """E.164 of digits; ``strict`` where a number without a plus sign may be a national one."""
+    if not _DIGITS.fullmatch(written):
+        return None
+    digits = written.removeprefix("+")
+    has_plus = digits != written
+    # "00" is dialled in place of the plus sign, and no country's code begins with a zero.
+    if digits.startswith("00"):
+        digits, has_plus = digits.removeprefix("00"), True
+    number = _parse("+" + digits)
+    if number is None:
+        return None
+    is_short = len(digits) <= _NATIONAL
+    if not has_plus and strict and is_short:
+        return None
+    if not has_plus and (strict or is_short) and not phonenumbers.is_valid_number(number):
+        return None
+    if _OLD_MEXICAN[0].fullmatch("+" + digits):
+        return "+" + digits
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _parse(number: str) -> phonenumbers.PhoneNumber | None:
+    """The parts of a possible number, which is written with a plus sign."""
+    pattern, today = _OLD_MEXICAN
+    try:
+        found = phonenumbers.parse(pattern.sub(today, number))
+    except phonenumbers.NumberParseException:
+        return None
+    return found if phonenumbers.is_possible_number(found) else None
