@@ -12,8 +12,11 @@ PERIOD = 0.02
 """Seconds between ticks."""
 
 CATCH_UP = 3
-"""Ticks made up for after a stall. More would leave that much delay in the providers' buffers,
-which play what they get in order; what was missed beyond that is skipped and counted."""
+"""Ticks that are made up for after a short delay, while providers still have audio to play.
+
+After a longer one their buffers have run dry, and every frame made up for would stay in the
+caller's ear as delay for the rest of the call: all missed ticks are skipped and counted.
+"""
 
 
 class TickClock:
@@ -35,15 +38,23 @@ class TickClock:
         """Seconds until the next tick is due; 0 when it is."""
         return max(0.0, max(self._next, self._earliest) - at)
 
+    def stalled(self, at: float) -> bool:
+        """Whether so many ticks were missed that the next one will skip them."""
+        return self._behind(at) > CATCH_UP
+
     def due(self, at: float) -> bool:
         """Whether to tick now; answering yes counts as having ticked."""
         if self.wait(at) > 0.0:
             return False
         self.lateness.note(at - self._next)
-        behind = int((at - self._next) / PERIOD)
+        behind = self._behind(at)
         if behind > CATCH_UP:
-            self.skipped += behind - CATCH_UP
-            self._next += (behind - CATCH_UP) * PERIOD
+            self.skipped += behind
+            self._next += behind * PERIOD
         self._next += PERIOD
         self._earliest = at + PERIOD / 2
         return True
+
+    def _behind(self, at: float) -> int:
+        """Ticks that should have come since the one that is due."""
+        return int((at - self._next) / PERIOD)
