@@ -12,6 +12,7 @@
     ├── Conflict           409
     ├── Gone               410: a used or expired reference
     ├── Busy               503 + Retry-After: full or draining
+    │   ├── Contended          ... or the database kept this one waiting for too long
     │   └── TooMany        429 + Retry-After: too many failures from one address
     ├── BadGateway         502: a provider that was asked gave no answer, or refused
     ├── Locked             500: a stored secret that this API_SECRET does not open
@@ -99,6 +100,10 @@ class Busy(ServiceError):
     def __init__(self, message: str, *, retry_after: int = 5) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class Contended(Busy):
+    """One transaction waited too long for others; the database goes on."""
 
 
 class TooMany(Busy):

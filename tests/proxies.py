@@ -17,6 +17,8 @@ class Proxy:
         self._target = (host, port)
         self._lock = threading.Lock()
         self._ends: set[socket.socket] = set()
+        self._flows = threading.Event()
+        self._flows.set()
         self._listener = self._listen(0)
         self.port: int = self._listener.getsockname()[1]
 
@@ -33,6 +35,13 @@ class Proxy:
     def mend(self) -> None:
         """Let connections through again."""
         self._listener = self._listen(self.port)
+
+    def stall(self) -> None:
+        """Accept and acknowledge everything, and pass nothing on, until ``resume``."""
+        self._flows.clear()
+
+    def resume(self) -> None:
+        self._flows.set()
 
     def _listen(self, port: int) -> socket.socket:
         listener = socket.create_server(("127.0.0.1", port), backlog=64)
@@ -52,6 +61,7 @@ class Proxy:
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(PIECE):
+                self._flows.wait()
                 sink.sendall(data)
         with suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
@@ -66,4 +76,5 @@ def proxied(host: str, port: int) -> Iterator[Proxy]:
     try:
         yield proxy
     finally:
+        proxy.resume()
         proxy.cut()

@@ -23,7 +23,7 @@ from service.media import (
     watchers,
     websocket,
 )
-from service.storage import engines, outbox
+from service.storage import bounded, database, engines, outbox
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -52,6 +52,15 @@ HOLDS: dict[str, Sequence[float]] = {
     "requests at a time": (worker.AT_ONCE, worker.PATIENCE * 1000),
     "failures of one address": (limits.BURST, limits.ADDRESSES),
     "wait for the database": (engines.POOL_SECONDS, engines.LOCK_SECONDS),
+    "on Postgres: a lock; a statement; no answer at all": (
+        engines.SERVING.lock / 1000,
+        engines.SERVING.statement / 1000,
+        bounded.Bounded.seconds,
+    ),
+    "on Postgres, while migrating: a table's lock; a statement": (
+        database.MIGRATION_LOCK_MILLIS / 1000,
+        engines.MIGRATING.statement / 1000,
+    ),
     "delivery of an event": (delivery.THREADS, delivery.SUSPECTS),
     "finished deliveries of a receiver": (outbox.KEPT,),
     "console: pages that watch; test calls": (watchers.MOST, watchers.LONGEST_SECONDS / 60),

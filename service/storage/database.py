@@ -11,28 +11,28 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import ParamSpec
 
 from sqlalchemy import (
-    URL,
     Connection,
     Engine,
     extract,
     func,
-    make_url,
     select,
     text,
 )
-from sqlalchemy.exc import ArgumentError, DataError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
-from service.errors import Busy, Invalid, SettingsError
+from service.errors import Busy, Contended, Invalid
 from service.storage import engines, migrations
 from service.storage.engines import LOCK_SECONDS
-from service.storage.outage import Outage
+from service.storage.faults import Fault, fault
+from service.storage.outage import AWAY, CONTENDED, Outage
+from service.storage.shared import Shared
 from service.times import Millis
 
 if sys.platform != "win32":
@@ -45,6 +45,12 @@ logger = logging.getLogger(__name__)
 SHARED_LOCK_MILLIS = 200
 """How long a transaction that is shared waits for a row (Postgres). Whoever changes one call waits
 in no circle; whoever changes several may, and gives way long before Postgres would choose one."""
+
+MIGRATION_LOCK_MILLIS = 10_000
+"""How long a revision waits for a table (Postgres)."""
+
+PROBE_SECONDS = 1.0
+"""Between two writes that only find out whether the database takes any."""
 
 MIGRATION = 7_300_001
 """Advisory lock (Postgres) of whoever migrates. Any number does that nobody else takes."""
@@ -63,23 +69,6 @@ def ring(connection: Connection, bell: Bell) -> None:
     connection.info["bells"].add(bell)
 
 
-@dataclass(slots=True)
-class Shared:
-    """The transaction of a thread that does several things in one, and what is to follow it."""
-
-    connection: Connection
-    acts: list[Callable[[], object]] = field(default_factory=list)
-    failure: BaseException | None = None
-
-    @contextmanager
-    def part(self) -> Iterator[Connection]:
-        try:
-            yield self.connection
-        except BaseException as error:
-            self.failure = self.failure or error
-            raise
-
-
 class Database:
     """One database by URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``."""
 
@@ -87,7 +76,7 @@ class Database:
         self, url: str, timed: Callable[[str], AbstractContextManager[object]] = nullcontext
     ) -> None:
         """``timed`` gives what is to be around each transaction that is a ``read`` or ``write``."""
-        self._url = _parsed(url)
+        self._url = engines.parsed(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         self._timed = timed
         self._building = threading.Lock()
@@ -95,7 +84,11 @@ class Database:
         # SQLite has one writer, and those who find it busy poll with growing pauses. Among the
         # threads of this process a lock is fairer: the worst wait of 16 falls to a sixth.
         self._writing = threading.Lock()
-        self._outage = Outage()
+        # Whatever keeps SQLite from beginning to write, it can be read.
+        link = Outage()
+        self._links = {True: link, False: Outage() if self._is_sqlite else link}
+        self._writes = Outage(Fault.UNWRITABLE)
+        self._probed_at = -PROBE_SECONDS
         self._local = threading.local()
         self.bells = {bell: threading.Event() for bell in Bell}
         """Set when there may be something new: whoever waits clears it before looking."""
@@ -167,8 +160,11 @@ class Database:
         Several processes may try at once: one does it, the others wait and find it done. A failed
         revision leaves nothing behind.
         """
-        with self._migration_lock(), self.write() as connection:
+        with self._migration_lock(), self._migrating() as connection:
             self.take_turns(connection, MIGRATION)
+            if not self._is_sqlite:
+                # Others queue behind a revision that waits for a table, so it must not wait long.
+                connection.execute(text(f"SET LOCAL lock_timeout = {MIGRATION_LOCK_MILLIS}"))
             migrations.upgrade(connection)
 
     def exists(self) -> bool:
@@ -176,9 +172,17 @@ class Database:
         return not self._is_sqlite or Path(self._url.database or "").exists()
 
     def check(self) -> None:
-        """Raise unless the database answers, has a schema and can be written to."""
+        """Raise unless the database answers, has a schema and can be written to.
+
+        Something is written at most once in ``PROBE_SECONDS``, and wherever it is likely to fail.
+        """
         with self.write() as connection:
             connection.execute(text("SELECT 1 FROM alembic_version"))
+            is_due = monotonic() - self._probed_at >= PROBE_SECONDS
+            if is_due or self._is_read_only(connection):
+                connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+        if is_due:
+            self._probed_at = monotonic()
 
     def now(self) -> Millis | None:
         """What time it is on the database's machine; ``None`` for SQLite, which is on this one."""
@@ -194,6 +198,12 @@ class Database:
             if self._built is not None:
                 self._built.dispose()
                 self._built = None
+
+    def _is_read_only(self, connection: Connection) -> bool:
+        if self._is_sqlite:
+            return False
+        mode: str = connection.execute(text("SHOW transaction_read_only")).scalar_one()
+        return mode == "on"
 
     @property
     def _shared(self) -> Shared | None:
@@ -218,25 +228,44 @@ class Database:
         except (DataError, UnicodeEncodeError):
             # Postgres stores no NUL character in text, and nobody stores half a surrogate pair.
             raise Invalid("A value holds a character that cannot be stored.") from None
+        except SQLAlchemyError as error:
+            if fault(error) is None:
+                raise
+            raise Busy(AWAY) from error
         for bell in bells:
             self.bells[bell].set()
 
     @contextmanager
     def _begun(self, *, writes: bool) -> Iterator[Connection]:
         with self._timed("write" if writes else "read"), ExitStack() as held:
-            # Whatever keeps others from writing to SQLite, they can read.
-            with self._outage.watched() if writes or not self._is_sqlite else nullcontext():
-                if writes and self._is_sqlite:
-                    held.enter_context(self._turn_to_write())
-                connection = held.enter_context(self._engine().connect())
-                connection.execution_options(sqlite_begin="BEGIN IMMEDIATE" if writes else "BEGIN")
-                held.enter_context(connection.begin())
+            if writes:
+                # That it has begun says nothing of whether it can be committed.
+                held.enter_context(self._writes.watched()).begun = True
+            attempt = held.enter_context(self._links[writes].watched())
+            if writes and self._is_sqlite:
+                held.enter_context(self._turn_to_write())
+            connection = held.enter_context(self._engine().connect())
+            connection.execution_options(sqlite_begin="BEGIN IMMEDIATE" if writes else "BEGIN")
+            held.enter_context(connection.begin())
+            attempt.begin()
+            yield connection
+
+    @contextmanager
+    def _migrating(self) -> Iterator[Connection]:
+        """A transaction with the bounds of migrations."""
+        if self._is_sqlite:
+            with self.write() as connection:
+                yield connection
+            return
+        engine = engines.migrating(self._url)
+        with self._links[True].watched() as attempt, engine.begin() as connection:
+            attempt.begin()
             yield connection
 
     @contextmanager
     def _turn_to_write(self) -> Iterator[None]:
         if not self._writing.acquire(timeout=LOCK_SECONDS):
-            raise Busy("Too many wait for the database; try again in a moment.")
+            raise Contended(CONTENDED)
         try:
             yield
         finally:
@@ -257,13 +286,3 @@ class Database:
             if sys.platform != "win32":
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _parsed(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):  # the second where the port is no number
-        raise SettingsError("DATABASE_URL is not a database URL.") from None
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise SettingsError("DATABASE_URL must name a file: SQLite in memory has one per thread.")
-    return url

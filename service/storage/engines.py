@@ -1,11 +1,22 @@
-"""How connections are made to each kind of database, and how long anybody waits for one."""
+"""Engines for each kind of database, and every bound on how long anything waits for one.
+
+On Postgres the bounds are set at the beginning of each transaction, in the round trip that begins
+it: behind a pooler in transaction mode a session's settings are those of another client, and
+PgBouncer refuses ``options`` in the startup packet.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from sqlite3 import Connection as SQLiteConnection
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError
+
+from service.errors import SettingsError
+from service.storage.faults import READ_ONLY, sqlstate
 
 POOL_SIZE = 10
 """Connections at most. Small hosted Postgres plans allow 20, and a release needs some too."""
@@ -19,24 +30,99 @@ which it may have waited for a thread as long as that."""
 # A server that vanished must not hold a thread for the two hours of the system's own keepalive, nor
 # for the quarter of an hour for which the system sends again what nobody acknowledges.
 POSTGRES_TIMEOUTS = {
-    "connect_timeout": 3,
+    "connect_timeout": 2,
     "tcp_user_timeout": 3000,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
 
+# Prepared statements belong to a session, which a pooler in transaction mode gives to others.
+SESSIONLESS = {"autocommit": True, "prepare_threshold": None}
 
-def postgres(url: URL) -> Engine:
-    return create_engine(
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Milliseconds that Postgres lets a statement wait for a lock and run, and a transaction idle.
+
+    Without the last one a client that vanished would keep its locks for hours.
+    """
+
+    lock: int
+    statement: int
+    idle: int
+
+    @property
+    def begin(self) -> str:
+        return (
+            f"BEGIN; SET LOCAL lock_timeout = {self.lock}; "
+            f"SET LOCAL statement_timeout = {self.statement}; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {self.idle}"
+        )
+
+
+SERVING = Bounds(lock=2_000, statement=3_000, idle=5_000)
+MIGRATING = Bounds(lock=0, statement=600_000, idle=60_000)
+"""Whoever migrates first waits for another who does, for as long as that takes."""
+
+
+def parsed(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # the second where the port is no number
+        raise SettingsError("DATABASE_URL is not a database URL.") from None
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise SettingsError("DATABASE_URL must name a file: SQLite in memory has one per thread.")
+    return url
+
+
+def postgres(url: URL, bounds: Bounds = SERVING, size: int = POOL_SIZE) -> Engine:
+    """An engine whose pool has ``size`` connections, within ``bounds``."""
+    engine = create_engine(
         url,
         hide_parameters=True,
-        pool_size=POOL_SIZE,
+        pool_size=size,
         max_overflow=0,
         pool_timeout=POOL_SECONDS,
         pool_pre_ping=True,
-        connect_args=POSTGRES_TIMEOUTS,
+        connect_args=POSTGRES_TIMEOUTS | SESSIONLESS,
     )
+    from service.storage.bounded import Bounded
+
+    _bind(engine, bounds, Bounded)
+    return engine
+
+
+def migrating(url: URL) -> Engine:
+    """An engine for one transaction that may take long."""
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        poolclass=NullPool,
+        connect_args=POSTGRES_TIMEOUTS | SESSIONLESS,
+    )
+    from service.storage.bounded import Patient
+
+    _bind(engine, MIGRATING, Patient)
+    return engine
+
+
+def _bind(engine: Engine, bounds: Bounds, connection_class: Any) -> None:
+    text = bounds.begin
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, args: Any, kwargs: Any) -> Any:
+        return connection_class.connect(*args, **kwargs)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(text)
+
+    @event.listens_for(engine, "handle_error")
+    def discard(context: ExceptionContext) -> None:
+        # A session keeps the mode that it began in: after a failover only new ones can write.
+        if sqlstate(context.original_exception) == READ_ONLY:
+            context.is_disconnect = True
 
 
 def sqlite(url: URL) -> Engine:

@@ -1,53 +1,86 @@
-"""A database that is away: one at a time asks whether it is back, and nobody else waits for it.
+"""Outages of the database: one transaction at a time asks whether it is back, the others fail fast.
 
-Each that waited would hold a thread for as long as it takes to give up, until there was none left
-to say busy to a caller, or to tell a health check that the process is alive.
+If each waited, they would hold every thread until none was left to tell a caller busy, or a health
+check that the process is alive.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from threading import Lock
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.errors import Busy
+from service.errors import Busy, Contended
+from service.storage.faults import Fault, fault
 
 logger = logging.getLogger(__name__)
 
 AWAY = "The database is away; try again in a moment."
+CONTENDED = "Too many wait for the database; try again in a moment."
+
+SAID = {
+    Fault.AWAY: ("the database is away", "the database is back"),
+    Fault.UNWRITABLE: ("the database takes no writes", "the database takes writes again"),
+}
+
+
+class Attempt:
+    """A transaction while it is watched."""
+
+    def __init__(self, succeed: Callable[[], None]) -> None:
+        self.begun = False
+        self._succeed = succeed
+
+    def begin(self) -> None:
+        """It has begun, so the database answers: nobody need wait for the rest of it."""
+        self.begun = True
+        self._succeed()
 
 
 class Outage:
-    """Thread-safe."""
+    """One kind of fault that outlasts a transaction. Thread-safe."""
 
-    def __init__(self) -> None:
-        self._is_away = False
+    def __init__(self, kind: Fault = Fault.AWAY) -> None:
+        self._kind = kind
+        self._is_on = False
         self._asking = Lock()
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Begin a transaction in here: where that fails, the database is away until it succeeds.
+    def watched(self) -> Iterator[Attempt]:
+        """Run a transaction in here: after such a fault, the outage lasts until one succeeds.
 
-        Raises ``Busy``, from what the driver says of it, or because somebody is asking already.
+        Raises ``Busy`` for the fault, or because somebody is asking already; and ``Contended``
+        where this transaction alone is refused. Other errors pass.
         """
-        asks = self._is_away
-        if asks and not self._asking.acquire(blocking=False):
-            raise Busy(AWAY)
-        try:
-            yield
-        except SQLAlchemyError as error:
-            is_news, self._is_away = not self._is_away, True
-            if is_news:
-                # No trace: to write one takes longer than a tick, and it would say no more.
-                logger.error("the database is away: %s", str(error).partition("\n")[0])
-            raise Busy(AWAY) from error
-        else:
-            if self._is_away:
-                logger.info("the database is back")
-            self._is_away = False
-        finally:
-            if asks:
-                self._asking.release()
+        with ExitStack() as held:
+            if self._is_on:
+                if not self._asking.acquire(blocking=False):
+                    raise Busy(AWAY)
+                held.callback(self._asking.release)
+            attempt = Attempt(lambda: self._end(held))
+            try:
+                yield attempt
+            except SQLAlchemyError as error:
+                found = fault(error, begun=attempt.begun)
+                if found is Fault.CONTENDED:
+                    raise Contended(CONTENDED) from error
+                if found is self._kind:
+                    self._begin(error)
+                    raise Busy(AWAY) from error
+                raise
+            self._end(held)
+
+    def _begin(self, error: SQLAlchemyError) -> None:
+        is_news, self._is_on = not self._is_on, True
+        if is_news:
+            # No trace: to write one takes longer than a tick, and it would say no more.
+            logger.error("%s: %s", SAID[self._kind][0], str(error).partition("\n")[0])
+
+    def _end(self, held: ExitStack) -> None:
+        if self._is_on:
+            logger.info(SAID[self._kind][1])
+        self._is_on = False
+        held.close()

@@ -11,7 +11,7 @@ from races import at_once
 from records import a_call, a_connector
 from sqlalchemy.exc import DBAPIError
 
-from service.errors import Conflict, Invalid
+from service.errors import Conflict, Contended, Invalid
 from service.model import CallStatus, EndReason
 from service.storage.call_rows import live
 from service.storage.calls import Calls
@@ -182,7 +182,8 @@ def test_of_two_that_wait_for_each_other_the_one_that_does_several_things_gives_
             assert live(connection, one.id)
 
     gave_way, went_on = at_once(2, lambda index: (several, alone)[index]())
-    assert isinstance(gave_way, DBAPIError)
-    assert getattr(gave_way.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
+    assert isinstance(gave_way, Contended)
+    assert isinstance(gave_way.__cause__, DBAPIError)
+    assert getattr(gave_way.__cause__.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
     assert went_on is None
     assert store.get(one.id).status is CallStatus.INCOMING

@@ -1,0 +1,89 @@
+"""Database errors by what they mean for the transaction and for those after it."""
+
+from __future__ import annotations
+
+import sqlite3
+from enum import Enum, auto
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+READ_ONLY = "25006"
+"""SQLSTATE of a server, or of a session of it, that takes no writes: a standby after a failover."""
+
+CONTENDED_STATES = frozenset(
+    {
+        "55P03",  # lock_timeout
+        "57014",  # statement_timeout, or a statement that somebody cancelled
+        "40P01",  # deadlock
+        "40001",  # serialization failure
+        "25P03",  # idle_in_transaction_session_timeout
+        "57P01",  # the session was terminated: the next one finds out whether the server is away
+        "57P05",  # idle_session_timeout
+    }
+)
+AWAY_CLASSES = frozenset({"08", "57"})
+"""SQLSTATE classes: connection lost, shutting down."""
+
+UNWRITABLE_CLASSES = frozenset({"53", "58"})
+"""SQLSTATE classes: out of resources (a full disk), system error."""
+
+CONTENDED_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+UNWRITABLE_CODES = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+
+
+class Fault(Enum):
+    CONTENDED = auto()
+    """This transaction waited too long for others, or was ended for their sake."""
+
+    AWAY = auto()
+    """The database does not answer."""
+
+    UNWRITABLE = auto()
+    """It answers, and the next write would fail as well."""
+
+
+def fault(error: SQLAlchemyError, *, begun: bool = True) -> Fault | None:
+    """The fault behind an error; ``None`` where the statement itself is to blame.
+
+    Of a transaction that could not even begin the statement is never to blame.
+    """
+    if isinstance(error, PoolTimeout):
+        return Fault.CONTENDED
+    if not begun:
+        return Fault.AWAY
+    if not isinstance(error, DBAPIError):
+        return None
+    if isinstance(error.orig, sqlite3.Error):
+        return _of_sqlite(error.orig)
+    state = sqlstate(error.orig)
+    if state is None:
+        # It was not the server that said no: the connection is lost.
+        return Fault.AWAY if error.connection_invalidated else None
+    if state in CONTENDED_STATES:
+        return Fault.CONTENDED
+    if state == READ_ONLY or state[:2] in UNWRITABLE_CLASSES:
+        return Fault.UNWRITABLE
+    return Fault.AWAY if state[:2] in AWAY_CLASSES else None
+
+
+def sqlstate(error: BaseException | None) -> str | None:
+    found: str | None = getattr(error, "sqlstate", None)
+    return found
+
+
+def _of_sqlite(error: sqlite3.Error) -> Fault | None:
+    # Only what SQLite itself has raised has a code. Its low byte is the primary one.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+    if code in CONTENDED_CODES:
+        return Fault.CONTENDED
+    return Fault.UNWRITABLE if code in UNWRITABLE_CODES else None

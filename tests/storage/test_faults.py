@@ -1,0 +1,190 @@
+"""A database that does not answer, is locked, read-only or full refuses soon, and recovers."""
+
+from __future__ import annotations
+
+import logging
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from proxies import Proxy, proxied
+from records import a_connector
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from service.errors import Busy, Contended
+from service.storage import engines
+from service.storage.bounded import Bounded
+from service.storage.connectors import Connectors
+from service.storage.database import Database
+
+
+def name_all(database: Database, name: str) -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE connectors SET name = :name"), {"name": name})
+
+
+def names(database: Database) -> list[str | None]:
+    return [connector.name for connector in Connectors(database, "secret").all()]
+
+
+@contextmanager
+def full() -> Iterator[None]:
+    """No file of this process can be written, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def silent(postgres: Callable[[], str]) -> Iterator[tuple[Proxy, str]]:
+    """A proxy in front of Postgres, and a URL through it that leads to an empty schema."""
+    url = sa.make_url(postgres())
+    with proxied(url.host or "127.0.0.1", url.port or 5432) as proxy:
+        through = url.set(host="127.0.0.1", port=proxy.port)
+        yield proxy, through.render_as_string(hide_password=False)
+
+
+def test_a_server_that_acknowledges_and_never_answers_is_given_up(
+    silent: tuple[Proxy, str],
+) -> None:
+    proxy, url = silent
+    database = Database(url)
+
+    def ask() -> None:
+        with database.read() as connection:
+            proxy.stall()
+            connection.execute(text("SELECT 1"))
+
+    with pytest.raises(Busy) as refused:
+        ask()
+    assert not isinstance(refused.value, Contended)
+    proxy.resume()
+    with database.read() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+    database.close()
+
+
+def test_a_connection_that_was_given_up_is_closed(silent: tuple[Proxy, str]) -> None:
+    class Hasty(Bounded):
+        seconds = 0.2
+
+    proxy, url = silent
+    parts = sa.make_url(url)
+    hasty = Hasty.connect(
+        host=parts.host, port=parts.port, user=parts.username, dbname=parts.database
+    )
+    proxy.stall()
+    with pytest.raises(psycopg.OperationalError, match="does not answer"):
+        hasty.execute("SELECT 1")
+    assert hasty.closed
+
+
+def test_a_statement_waits_for_a_lock_no_longer_than_its_bound(
+    migrated_postgres: Database,
+) -> None:
+    with migrated_postgres.write() as connection:
+        connection.execute(text("LOCK TABLE connectors IN SHARE MODE"))
+        with pytest.raises(Contended):
+            name_all(migrated_postgres, "second")
+        # The database is not away for others.
+        migrated_postgres.check()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("lock_timeout", engines.SERVING.lock),
+        ("statement_timeout", engines.SERVING.statement),
+        ("idle_in_transaction_session_timeout", engines.SERVING.idle),
+    ],
+)
+def test_the_bounds_are_the_transactions_and_not_the_sessions(
+    migrated_postgres: Database, setting: str, value: int
+) -> None:
+    shown = text(f"SELECT setting FROM pg_settings WHERE name = '{setting}'")
+    with migrated_postgres.read() as connection:
+        assert connection.scalar(shown) == str(value)
+        connection.commit()
+        raw = connection.connection.cursor()
+        assert raw.execute(str(shown)).fetchone() == ("0",)
+
+
+def test_no_statement_is_prepared_for_a_session(migrated_postgres: Database) -> None:
+    with migrated_postgres.read() as connection:
+        for _ in range(10):
+            connection.execute(text("SELECT 1 WHERE 1 = :one"), {"one": 1})
+        prepared = text("SELECT count(*) FROM pg_prepared_statements")
+        assert connection.scalar(prepared) == 0
+
+
+@pytest.mark.parametrize("work", [Database.check, lambda database: name_all(database, "other")])
+def test_sessions_that_stayed_read_only_after_a_failover_are_replaced(
+    migrated_postgres: Database, work: Callable[[Database], None]
+) -> None:
+    database = migrated_postgres
+    database.close()
+    read_only = text("SET default_transaction_read_only = on")
+    # What sessions keep that began before the server took writes again.
+    with database.read() as one, database.read() as other:
+        one.execute(read_only)
+        other.execute(read_only)
+    with pytest.raises(Busy):
+        work(database)
+    for _ in range(3):
+        work(database)
+
+
+def test_a_full_disk_refuses_what_is_written_and_is_over_by_itself(
+    sqlite_database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = sqlite_database
+    Connectors(database, "secret").add(a_connector(name="first"))
+    with full():
+        for work in (lambda: name_all(database, "second"), database.check):
+            with pytest.raises(Busy):
+                work()
+        assert names(database) == ["first"]
+    with caplog.at_level(logging.INFO):
+        database.check()
+    assert "the database takes writes again" in caplog.messages
+    name_all(database, "third")
+    assert names(database) == ["third"]
+
+
+def test_a_page_that_cannot_be_had_refuses_the_insert(sqlite_database: Database) -> None:
+    database = sqlite_database
+    with database.read() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(Busy):
+        Connectors(database, "secret").add(a_connector(name="n" * 100_000))
+    Connectors(database, "secret").add(a_connector(name="short"))
+
+
+def test_a_file_that_cannot_be_written_refuses_the_check(sqlite_database: Database) -> None:
+    with sqlite_database.read() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = on")
+    with pytest.raises(Busy):
+        sqlite_database.check()
+    with sqlite_database.read() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = off")
+    sqlite_database.check()
+
+
+def test_what_a_statement_does_wrong_is_no_fault_of_the_database(database: Database) -> None:
+    with pytest.raises(DBAPIError), database.write() as connection:
+        connection.execute(text("SELECT nothing FROM nowhere"))
+    database.check()
+
+
+def test_a_migration_has_bounds_of_its_own(migrated_postgres: Database) -> None:
+    with migrated_postgres._migrating() as connection:
+        found = connection.scalar(text("SHOW statement_timeout"))
+    assert found == f"{engines.MIGRATING.statement // 60_000}min"
