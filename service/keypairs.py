@@ -7,7 +7,8 @@ from, and whoever has the public half can tell which one it is.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 
 from service.times import Millis
@@ -24,9 +26,19 @@ from service.times import Millis
 MIN_BITS = 2048
 
 
+class KeyFormat(StrEnum):
+    """How a public key is written, both in PEM.
+
+    VideoSDK writes PKCS #1, with a newline before and after it; SPKI is what most libraries write.
+    """
+
+    PKCS1 = "pkcs1"
+    SPKI = "spki"
+
+
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """``public_key`` is PEM (SPKI), which Node, Java, PHP and Go read as it is."""
+    """``public_key`` is PEM (SPKI)."""
 
     id: str
     public_key: str
@@ -63,11 +75,21 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """The half that is for everybody, and until when it is; ``None`` while its pair signs."""
+    """The half that is for everybody, and until when it is; ``None`` while its pair signs.
+
+    ``public_key`` is PEM (SPKI), until it is written in another format.
+    """
 
     id: str
     public_key: str
     valid_until: Millis | None
+
+    def written(self, form: KeyFormat) -> PublicKey:
+        if form is KeyFormat.SPKI:
+            return self
+        key = load_pem_public_key(self.public_key.encode())
+        pem = key.public_bytes(Encoding.PEM, PublicFormat.PKCS1).decode()
+        return replace(self, public_key=f"\n{pem.strip()}\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +101,6 @@ class PublicKeys:
     @property
     def public_key(self) -> str:
         return self.keys[0].public_key
+
+    def written(self, form: KeyFormat) -> PublicKeys:
+        return PublicKeys(tuple(key.written(form) for key in self.keys))

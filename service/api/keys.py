@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from flask import Blueprint, current_app
 
 from service.api.answers import answer
-from service.api.schemas.keys import PublicKeysData
-from service.keypairs import PublicKeys
+from service.api.requests import query
+from service.api.schemas.keys import KeyFilter, PublicKeysData
+from service.keypairs import KeyFormat, PublicKeys
 from service.storage.signing_keys import SigningKeys
 
 keys = Blueprint("keys", __name__, url_prefix="/v2/public")
@@ -16,7 +17,8 @@ keys = Blueprint("keys", __name__, url_prefix="/v2/public")
 
 @keys.get("/rsa-public-key")
 @answer(PublicKeysData(), envelope=False)
-def get() -> PublicKeys:
+@query(KeyFilter())
+def get(wanted: dict[str, Any]) -> PublicKeys:
     """The public key, in PEM, and those that were in its place until a day ago."""
     stored = cast("SigningKeys", current_app.extensions["signing_keys"])
-    return stored.published()
+    return stored.published().written(wanted.get("form", KeyFormat.PKCS1))

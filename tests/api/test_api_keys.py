@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 
+import pytest
+import rsa
 from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
 from keyrings import verify
+from nodes import verified
 
 from service.events.signing import Signer
 
 ADDRESS = "/v2/public/rsa-public-key"
+SPKI = f"{ADDRESS}?format=spki"
+
+PKCS1 = re.compile(
+    r"\n-----BEGIN RSA PUBLIC KEY-----\n([A-Za-z0-9+/=]{1,64}\n)+-----END RSA PUBLIC KEY-----\n"
+)
 
 
 def test_anybody_may_read_the_key_that_verifies(app: Flask, clock: FakeClock) -> None:
@@ -24,6 +33,38 @@ def test_anybody_may_read_the_key_that_verifies(app: Flask, clock: FakeClock) ->
         "keys": [{"id": headers["x-patchbay-key"], "publicKey": key, "validUntil": None}],
     }
     verify(key, b64decode(headers["videosdk-signature"]), b"{}")
+
+
+def test_the_key_is_written_as_videosdk_writes_it_or_as_spki(
+    app_on_each_database: Flask, clock: FakeClock
+) -> None:
+    client = app_on_each_database.test_client()
+    signing = app_on_each_database.extensions["signing_keys"]
+    signature = Signer(signing, clock).headers(b"{}")["videosdk-signature"]
+    usual, spki = client.get(ADDRESS).json["publicKey"], client.get(SPKI).json["publicKey"]
+    assert PKCS1.fullmatch(usual)
+    assert spki.startswith("-----BEGIN PUBLIC KEY-----\n")
+    assert client.get(f"{ADDRESS}?format=pkcs1").json["publicKey"] == usual
+    for key in (usual, spki, usual.strip()):
+        verify(key, b64decode(signature), b"{}")
+        assert verified(key, [(signature, "{}")]) == [[True, True]]
+    # As the documented Python sample does, whose library reads nothing else.
+    key = rsa.PublicKey.load_pkcs1(usual.encode())
+    assert rsa.verify(b"{}", b64decode(signature), key) == "SHA-256"
+
+    signing.rotate()
+    for address, form in ((ADDRESS, "RSA PUBLIC KEY"), (SPKI, "PUBLIC KEY")):
+        keys = client.get(address).json["keys"]
+        assert [f"-----BEGIN {form}-----" in key["publicKey"] for key in keys] == [True, True]
+
+
+@pytest.mark.parametrize("form", ["", "SPKI", "der", "pkcs8"])
+def test_an_unknown_format_is_refused(app: Flask, form: str) -> None:
+    response = app.test_client().get(ADDRESS, query_string={"format": form})
+    assert (response.status_code, response.json["message"]) == (
+        400,
+        "format must be one of pkcs1, spki.",
+    )
 
 
 def test_a_token_does_no_harm_whatever_it_is(app: Flask, client: FlaskClient) -> None:
@@ -40,9 +81,9 @@ def test_a_key_that_was_replaced_can_be_read_for_a_day(
         app_on_each_database.test_client(),
         app_on_each_database.extensions["signing_keys"],
     )
-    before = client.get(ADDRESS).json
+    before = client.get(SPKI).json
     pair = keys.rotate()
-    assert client.get(ADDRESS).json == {
+    assert client.get(SPKI).json == {
         "publicKey": pair.public_key,
         "keys": [
             {"id": pair.id, "publicKey": pair.public_key, "validUntil": None},

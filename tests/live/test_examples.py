@@ -79,8 +79,8 @@ class PublicKey(BaseHTTPRequestHandler):
     key: RSAPrivateKey
 
     def do_GET(self) -> None:
-        pem = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        body = json.dumps({"publicKey": pem.decode()}).encode()
+        pem = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1)
+        body = json.dumps({"publicKey": f"\n{pem.decode()}"}).encode()
         self.send_response(200 if self.path == "/v2/public/rsa-public-key" else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields
 
-from service.api.schemas.fields import Instant
+from service.api.schemas.fields import Instant, Request
+from service.keypairs import KeyFormat
+
+
+class KeyFilter(Request):
+    form = fields.Enum(
+        KeyFormat,
+        data_key="format",
+        by_value=True,
+        error_messages={"unknown": "must be one of {choices}"},
+    )
 
 
 class PublicKeyData(Schema):

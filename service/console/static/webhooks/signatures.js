@@ -8,7 +8,7 @@ const CHECK = `openssl base64 -d -A -in signature.txt -out signature.bin
 openssl dgst -sha256 -verify patchbay.pem -signature signature.bin body.json`;
 
 export async function signatures(signal) {
-  const { publicKey } = await ask("GET", "/v2/public/rsa-public-key", undefined, { signal });
+  const { publicKey } = await ask("GET", "/v2/public/rsa-public-key?format=spki", undefined, { signal });
   return panel(
     "Checking signatures",
     {},
