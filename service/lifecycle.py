@@ -52,10 +52,11 @@ class RoomEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """An event and the call as it was then."""
+    """An event, the call as it was then, and when that was."""
 
     event: CallEvent
     call: Call
+    at: Millis
 
 
 OF_STEPS = {
@@ -91,7 +92,8 @@ def happenings(before: CallStatus | None, call: Call, new: Sequence[Step]) -> li
     if status is None:
         # A ticket for a custom WebSocket has no rung yet.
         status = new[0].status if new else call.status
-        told.append(Happening(CallEvent.STARTED, _as_of(call, known + 1, status)))
+        began = new[0].at if new else call.started_at
+        told.append(Happening(CallEvent.STARTED, _as_of(call, known + 1, status), began))
     for number, step in enumerate(new, known + 1):
         is_own = step.status.is_live or step.status.is_end
         if is_own and step.status is status:
@@ -100,9 +102,9 @@ def happenings(before: CallStatus | None, call: Call, new: Sequence[Step]) -> li
         then = _as_of(call, number, status)
         event = OF_STEPS.get(step.status)
         if event is not None:
-            told.append(Happening(event, then))
+            told.append(Happening(event, then, step.at))
         if is_own:
-            told.append(Happening(CallEvent.UPDATE, then))
+            told.append(Happening(CallEvent.UPDATE, then, step.at))
     return told
 
 
@@ -143,6 +145,20 @@ def call_document(call: Call) -> dict[str, Any]:
         "connectorId": call.connector_id,
         "transfer": transfer and {"to": transfer.number, "status": transfer.status},
     }
+
+
+def event_document(happening: Happening) -> dict[str, Any]:
+    """The ``data`` of an event of a call: the call, and what receivers of VideoSDK's events read.
+
+    ``transferTo`` is there once the call is to be handed on to a number.
+    """
+    call = happening.call
+    document = {
+        **call_document(call),
+        "meetingId": call.room_id,
+        "timestamp": iso(happening.at),
+    }
+    return {**document, "transferTo": call.transfer.number} if call.transfer else document
 
 
 def _rung(step: Step) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from service.api.schemas.calls import CallData
 from service.lifecycle import (
     CallEvent,
     call_document,
+    event_document,
     happenings,
     left_reason,
     participant_document,
@@ -157,6 +158,30 @@ def test_a_call_is_told_as_the_api_answers_it() -> None:
     for each in (call, plain):
         assert call_document(each) == schema.dump(each)
         assert list(call_document(each)) == list(schema.dump(each))
+
+
+def test_an_event_has_what_receivers_of_videosdk_s_events_read() -> None:
+    answer = Step(LadderEvent.START, 2_000, CallStatus.ANSWERED)
+    call = climbed(a_call(), answer, status=CallStatus.ANSWERED)
+    for happening in happenings(CallStatus.INCOMING, call, [answer]):
+        data = event_document(happening)
+        assert data["meetingId"] == data["roomId"] == call.room_id
+        assert data["timestamp"] == "1970-01-01T00:00:02.000Z"
+        assert "transferTo" not in data
+
+    begun = Step(LadderEvent.TRANSFER, 3_000, CallStatus.TRANSFER_INITIATED)
+    transfer = Transfer("+14155550177", CallStatus.TRANSFER_INITIATED)
+    call = climbed(call, begun, transfer=transfer)
+    (initiated,) = happenings(CallStatus.ANSWERED, call, [begun])
+    data = event_document(initiated)
+    assert (data["transferTo"], data["timestamp"]) == ("+14155550177", "1970-01-01T00:00:03.000Z")
+
+
+def test_a_ticket_s_start_is_at_the_time_of_the_ticket() -> None:
+    ticket = a_call(provider=WEBSOCKET, room_id=None, steps=())
+    (started,) = happenings(None, ticket, ())
+    data = event_document(started)
+    assert (data["timestamp"], data["meetingId"]) == (data["start"], None)
 
 
 def test_rooms_webhooks_are_written_as_videosdk_writes_them() -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from service import tokens
 from service.javascript import stringify
-from service.lifecycle import RoomEvent, call_document, happenings, matches
+from service.lifecycle import RoomEvent, event_document, happenings, matches
 from service.model import Call, CallStatus, Step
 from service.storage.database import Bell, ring
 from service.storage.tables import deliveries, rooms, subscriptions
@@ -48,7 +48,7 @@ def announce_call(
     _write(
         connection,
         at,
-        ((receiver, each.event, call_document(each.call)) for receiver, each in wanted),
+        ((receiver, each.event, event_document(each)) for receiver, each in wanted),
     )
 
 

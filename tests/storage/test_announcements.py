@@ -96,6 +96,14 @@ def test_a_call_tells_its_life_to_those_who_want_to_know(database: Database) -> 
     assert end["data"]["callId"] == call.id
     assert (end["data"]["status"], end["data"]["endReason"]) == ("ended", "caller-hung-up")
     assert end["data"]["stats"] == {"framesIn": 9}
+    assert end["data"]["meetingId"] == end["data"]["roomId"] == call.room_id
+    assert [each["data"]["timestamp"][-7:] for each in told(database, "wh_all")] == [
+        "01.000Z",
+        "02.000Z",
+        "02.000Z",
+        "03.000Z",
+        "03.000Z",
+    ]
     assert end["data"]["sessionId"] == "s1"
     assert [rung["event"] for rung in end["data"]["timelog"]] == [
         "webhook",
