@@ -7,11 +7,12 @@ late request finds the same answer, and they survive a restart of the process.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from service import checks, endings, logs, tokens
 from service.agents import Assignment
+from service.deadlines import Deadlines
 from service.errands import Errands
 from service.errors import Busy
 from service.handover import RESTARTING, Handover
@@ -19,7 +20,7 @@ from service.media.engine import Engine
 from service.media.leg import LegSpec
 from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
 from service.metrics import Metrics
-from service.model import WEBSOCKET, Call, CallStatus, Direction, EndReason, Participant
+from service.model import WEBSOCKET, Call, CallStatus, EndReason, Participant
 from service.providers.base import Provider
 from service.providers.websocket import WebSocketWire
 from service.rooms import Room
@@ -41,9 +42,6 @@ from service.times import Clock
 from service.waiters import Waiters
 
 logger = logging.getLogger(__name__)
-
-REATTACH_SECONDS = 15
-"""How long an answered call may be without a socket before it is over."""
 
 
 class Switchboard:
@@ -74,6 +72,7 @@ class Switchboard:
         self.errands = Errands(settings, clock, self.connectors, self.steering)
         self.waiters = Waiters()
         self.handover = Handover()
+        self._deadlines = Deadlines(settings, clock, self.calls, engine, self.handover)
         self.together, self._after = database.together, database.afterwards
         self._database = database
         self._providers = providers
@@ -172,10 +171,16 @@ class Switchboard:
         self.hang_up(self.calls.get(call_id), EndReason.ENDED_BY_API, None)
         return self.calls.get(call_id)
 
-    def hang_up(self, call: Call, reason: EndReason, detail: str | None) -> None:
+    def hang_up(
+        self,
+        call: Call,
+        reason: EndReason,
+        detail: str | None,
+        provided: Callable[[Call], bool] | None = None,
+    ) -> None:
         """End a call in storage first, so that the provider's next question finds it ended."""
-        status = endings.status(call, reason)
-        ended = self.calls.end(call.id, status, reason, self.clock.now(), detail=detail)
+        status, at = endings.status(call, reason), self.clock.now()
+        ended = self.calls.end(call.id, status, reason, at, detail=detail, provided=provided)
         if ended is not None:
             self._after(self._part_with, ended, reason)
 
@@ -225,24 +230,15 @@ class Switchboard:
     def take_over(self) -> None:
         """Bring the database up to date, and its calls: none of them has a socket any more."""
         self._database.migrate()
-        if orphans := self.calls.orphaned(self.clock.now()):
+        at = self.clock.now()
+        self._deadlines.begin(at)
+        if orphans := self.calls.orphaned(at):
             logger.warning("%d calls have lost their sockets to a restart", orphans)
 
     def sweep(self) -> None:
-        """End the calls whose time is up: never connected, not come back, or too long."""
-        now = self.clock.now()
-        for call in self.calls.unclaimed(now):
-            if call.awaits_pin:
-                reason = EndReason.NO_PIN
-            elif call.direction is Direction.OUTBOUND and not call.attempts:
-                reason = EndReason.RING_TIMEOUT
-            else:
-                reason = EndReason.NO_SOCKET
-            self.hang_up(call, reason, None)
-        for call in self.calls.lost(now - REATTACH_SECONDS * 1000):
-            self.hang_up(call, EndReason.CONNECTION_LOST, None)
-        for call in self.calls.overlong(now, self.settings.max_call_seconds):
-            self.hang_up(call, EndReason.MAX_DURATION, None)
+        """End the calls whose time is up."""
+        for call, reason, provided in self._deadlines.due():
+            self.hang_up(call, reason, None, provided)
 
     def _part_with(self, call: Call, reason: EndReason) -> None:
         """Tell everybody whom it concerns that a call has ended."""

@@ -1,32 +1,49 @@
 """The end of a process under its calls: they are handed to the one that comes after it.
 
 A live call is told by its provider's own markup to wait a moment and ask again, and by then the
-next process answers. So this one still answers webhooks until every call has asked.
+next process answers. So this one still answers webhooks until every call that had a socket has
+asked. The database is not needed for any of it.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from service.calls import Switchboard
 from service.media.engine import Engine
 
 logger = logging.getLogger(__name__)
 
+ASK_SECONDS = 2.0
+"""How long the providers may take to ask, from the end of their sockets on."""
+
+LULL_SECONDS = 1.0
+"""How long to wait for one more to ask: a dead line never does."""
+
 
 def drain(switchboard: Switchboard, engine: Engine) -> None:
     """Give every socket back with 1012, and wait until the providers have asked what to do.
 
-    ``DRAIN_SECONDS`` at most. Where ``REATTACH`` is off nobody asks: those calls end with their
-    sockets. The calls' ends are written by the ledger, which goes on meanwhile.
+    Until before the first of them has waited for as long as it was told to, and ``DRAIN_SECONDS``
+    at most. Where ``REATTACH`` is off nobody asks: those calls end with their sockets. The calls'
+    ends are written by the ledger, which goes on meanwhile.
     """
-    clock, settings = switchboard.clock, switchboard.settings
-    began = clock.monotonic()
-    switchboard.handover.begin()
-    live = switchboard.calls.about_to_ask() if settings.reattach else []
+    settings, handover = switchboard.settings, switchboard.handover
+    handover.begin()
+    live = list(_phones(engine)) if settings.reattach else []
     logger.info("the process is ending: %d calls are handed over", len(live))
-    switchboard.handover.expect(live)
-    engine.stop()
-    left = switchboard.handover.wait(settings.drain_seconds - (clock.monotonic() - began))
-    if left:
+    handover.expect(live)
+    engine.give_back()
+    seconds = min(ASK_SECONDS, settings.hold_seconds - 1, settings.drain_seconds)
+    if left := handover.wait(seconds, LULL_SECONDS):
         logger.warning("%d calls have not asked what to do now", left)
+
+
+def _phones(engine: Engine) -> Iterable[str]:
+    """The calls that have a socket, without the custom WebSockets."""
+    try:
+        return [leg.call_id for leg in engine.legs() if leg.provider_call_id is not None]
+    except TimeoutError:
+        logger.error("the media engine does not say which calls it has")
+        return ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.model import Call, CallStatus, EndReason
+from service.model import Call, CallStatus, Direction, EndReason
 
 UNANSWERED = {
     EndReason.RING_TIMEOUT: CallStatus.MISSED,
@@ -41,6 +41,17 @@ FAREWELLS = {
     EndReason.REMOVED: "Participant removed from the meeting",
 }
 """What a custom WebSocket is told when it is put out, in the words of VideoSDK's room SDKs."""
+
+
+def unconnected(call: Call) -> EndReason:
+    """Why a call ends whose time without a socket is up."""
+    if not call.status.is_waiting:
+        return EndReason.CONNECTION_LOST
+    if call.awaits_pin:
+        return EndReason.NO_PIN
+    if call.direction is Direction.OUTBOUND and not call.attempts:
+        return EndReason.RING_TIMEOUT
+    return EndReason.NO_SOCKET
 
 
 def status(call: Call, reason: EndReason) -> CallStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from threading import Condition
+from time import monotonic
 
 RESTARTING = "This server is restarting; try again in a moment."
 
@@ -31,8 +32,19 @@ class Handover:
             self._expected.discard(call_id)
             self._changed.notify_all()
 
-    def wait(self, seconds: float) -> int:
-        """Wait until all have asked, so many seconds at most; how many have not."""
+    def wait(self, seconds: float, lull: float | None = None) -> int:
+        """Wait until all have asked, so many seconds at most; how many have not.
+
+        Give up earlier where ``lull`` seconds have passed and no other has asked.
+        """
+        deadline = monotonic() + seconds
         with self._changed:
-            self._changed.wait_for(lambda: not self._expected, seconds)
+            while self._expected:
+                before, left = len(self._expected), deadline - monotonic()
+                self._changed.wait_for(
+                    lambda: len(self._expected) < before,  # noqa: B023 - called before it changes
+                    left if lull is None else min(left, lull),
+                )
+                if len(self._expected) == before:
+                    break
             return len(self._expected)

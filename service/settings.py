@@ -38,6 +38,7 @@ class Settings:
     max_call_seconds: int = 14_400
     alone_seconds: int = 0
     drain_seconds: int = 20
+    hold_seconds: int = 3
     reattach: bool = True
     log_level: str = "info"
     log_format: str = "text"
@@ -90,6 +91,7 @@ class Settings:
             max_call_seconds=_integer(env, "MAX_CALL_SECONDS", 14_400, 1, 604_800),
             alone_seconds=_integer(env, "ALONE_SECONDS", 0, 0, 86_400),
             drain_seconds=_integer(env, "DRAIN_SECONDS", 20, 0, 600),
+            hold_seconds=_integer(env, "HOLD_SECONDS", 3, 2, 60),
             reattach=_switch(env, "REATTACH", "on"),
             log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS, "info"),
             log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS),

@@ -25,10 +25,6 @@ PHONE_METADATA = {"sipUser": True, "callType": "inbound"}
 MASKED_KEY = "whk_•••"
 MASKED_REF = "•••"
 
-RESTART_SECONDS = 3
-"""How long a caller waits for the next process: from the last answer of one that ends until the one
-after it answers. Less than a call may be without a socket, and about what a start takes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -92,7 +88,7 @@ class Visit:
         """Have the caller wait for the next process; ``None`` where nothing may lead to it."""
         if not self.settings.reattach:
             return None
-        return self.provider.hold(RESTART_SECONDS, self.hook)
+        return self.provider.hold(self.settings.hold_seconds, self.hook)
 
     def ask(self, prompt: str, digits: int, tries: int) -> Markup:
         """Ask for digits. The number of the try comes back with them, so that none counts twice."""

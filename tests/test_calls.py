@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from functools import partial
@@ -11,11 +12,12 @@ from clocks import FakeClock
 from races import at_once
 from records import a_connector
 from switchboards import Desk, a_desk, events, ref_of
+from websockets.frames import Frame, Opcode
 
 from service.errors import Busy, Gone, NotFound
 from service.media.leg import LegSpec
 from service.media.reports import LegClosed, LegStarted, LegStep
-from service.model import CallStatus, Connector, EndReason, LadderEvent, Participant
+from service.model import Call, CallStatus, Connector, EndReason, LadderEvent, Participant
 from service.storage.calls import Used
 from service.storage.database import Database
 
@@ -252,9 +254,95 @@ def test_a_socket_that_never_starts_keeps_no_lost_call_alive(each_desk: Desk, to
     second = desk.switchboard.claim("twilio", ref_of(desk.ring(connector, CallStatus=UP)))
     if told:
         desk.switchboard.record(closed(second.call_id, second.leg_id, None, desk.clock.now()))
+    desk.clock.advance(14)
+    desk.switchboard.sweep()
+    assert desk.call(connector).status is CallStatus.ANSWERED
     desk.clock.advance(1)
     desk.switchboard.sweep()
     assert desk.call(connector).end_reason is EndReason.CONNECTION_LOST
+
+
+def test_a_reference_of_a_lost_call_holds_for_as_long_as_it_says(each_desk: Desk) -> None:
+    desk, connector = each_desk, each_desk.connect(a_connector())
+    first = desk.start(ref_of(desk.ring(connector)))
+    call_id = desk.call(connector).id
+    desk.switchboard.record(closed(call_id, first, None, desk.clock.now()))
+    desk.clock.advance(13)
+    ref = ref_of(desk.ring(connector, CallStatus=UP))
+    desk.clock.advance(89.9)
+    desk.switchboard.sweep()
+    spec = desk.switchboard.claim("twilio", ref)
+    desk.switchboard.record(LegStarted(call_id, spec.leg_id, "s1", desk.clock.now()))
+    desk.clock.advance(60)
+    desk.switchboard.sweep()
+    assert desk.call(connector).status is CallStatus.ANSWERED
+
+
+def test_a_reference_and_its_lost_call_end_together(each_desk: Desk) -> None:
+    desk, connector = each_desk, each_desk.connect(a_connector())
+    first = desk.start(ref_of(desk.ring(connector)))
+    desk.switchboard.record(closed(desk.call(connector).id, first, None, desk.clock.now()))
+    ref = ref_of(desk.ring(connector, CallStatus=UP))
+    desk.clock.advance(90)
+    desk.switchboard.sweep()
+    assert desk.call(connector).end_reason is EndReason.CONNECTION_LOST
+    with pytest.raises(Gone):
+        desk.switchboard.claim("twilio", ref)
+
+
+def test_a_call_that_asks_between_the_look_and_the_end_goes_on(each_desk: Desk) -> None:
+    desk, connector = each_desk, each_desk.connect(a_connector())
+    first = desk.start(ref_of(desk.ring(connector)))
+    desk.switchboard.record(closed(desk.call(connector).id, first, None, desk.clock.now()))
+    desk.clock.advance(15)
+    found = desk.call(connector)
+    desk.ring(connector, CallStatus=UP)
+    over = partial(_is_as_found, found)
+    desk.switchboard.hang_up(found, EndReason.CONNECTION_LOST, None, over)
+    assert desk.call(connector).status is CallStatus.ANSWERED
+
+
+def _is_as_found(found: Call, call: Call) -> bool:
+    return call == found
+
+
+def test_an_ending_process_leaves_the_deadlines_to_the_next(
+    desk: Desk, connector: Connector
+) -> None:
+    desk.start(ref_of(desk.ring(connector)))
+    desk.switchboard.take_over()
+    desk.ring(connector, CallSid="CA2")
+    desk.switchboard.handover.begin()
+    desk.clock.advance(20_000)
+    desk.switchboard.sweep()
+    assert {call.status for call in desk.calls.page().items} == {
+        CallStatus.ANSWERED,
+        CallStatus.INCOMING,
+    }
+
+
+def test_a_process_takes_back_the_calls_whose_sockets_it_has(
+    each_desk: Desk, clock: FakeClock, database: Database
+) -> None:
+    desk, connector = each_desk, each_desk.connect(a_connector())
+    ref = ref_of(desk.ring(connector))
+    spec = desk.switchboard.claim("twilio", ref)
+    here, there = socket.socketpair()
+    with there, a_desk(database, clock) as other:
+        desk.engine.adopt(here, spec)
+        start = {"callSid": spec.provider_call_id, "customParameters": {"ref": ref}}
+        start["mediaFormat"] = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
+        text = json.dumps({"event": "start", "streamSid": "MZ1", "start": start}).encode()
+        there.send(Frame(Opcode.TEXT, text).serialize(mask=True))
+        desk.switchboard.record(desk.engine.reports.get(timeout=30))
+        other.switchboard.take_over()
+        assert desk.call(connector).detached_at is not None
+        for _ in range(20):
+            desk.clock.advance(1)
+            desk.switchboard.sweep()
+            other.switchboard.sweep()
+        call = desk.call(connector)
+        assert (call.status, call.detached_at) == (CallStatus.ANSWERED, None)
 
 
 @pytest.mark.parametrize("by", ["a new reference", "the used reference"])

@@ -23,3 +23,11 @@ def test_it_is_over_once_every_call_was_told_whoever_else_asks() -> None:
     assert handover.wait(0) == 1
     threading.Timer(0.01, handover.told, ["b"]).start()
     assert handover.wait(30) == 0
+
+
+def test_it_is_given_up_where_no_other_asks_for_a_while() -> None:
+    handover = Handover()
+    handover.expect(["a", "b", "dead line"])
+    for call_id in ("a", "b"):
+        threading.Timer(0.01, handover.told, [call_id]).start()
+    assert handover.wait(3_600, lull=0.5) == 1

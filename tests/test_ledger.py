@@ -15,6 +15,7 @@ from records import a_connector
 from statements import said
 from switchboards import Desk, a_desk, events, ref_of
 
+from service.away import REATTACH_SECONDS
 from service.ledger import BATCH, Ledger
 from service.loudness import Loudness
 from service.media.leg import LegSpec
@@ -112,7 +113,7 @@ def test_everything_reported_before_the_stop_is_written(desk: Desk) -> None:
     assert [step.at for step in call.steps][-10:] == list(range(10))
 
 
-def test_starting_takes_over_calls_and_sweeps_deadlines(desk: Desk) -> None:
+def test_starting_takes_over_calls_and_gives_each_its_full_time_anew(desk: Desk) -> None:
     connector = desk.connect(a_connector())
     desk.start(ref_of(desk.ring(connector)))
     ledger = Ledger(desk.switchboard, queue.SimpleQueue())
@@ -124,6 +125,10 @@ def test_starting_takes_over_calls_and_sweeps_deadlines(desk: Desk) -> None:
     later = Ledger(desk.switchboard, queue.SimpleQueue())
     later.start()
     later.stop()
+    assert desk.call(connector).status is CallStatus.ANSWERED
+
+    desk.clock.advance(REATTACH_SECONDS)
+    desk.switchboard.sweep()
     assert desk.call(connector).end_reason is EndReason.CONNECTION_LOST
 
 

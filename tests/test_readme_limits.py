@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service import calls, limits, reception, tokens, worker
+from service import away, limits, reception, tokens, worker
 from service.api import requests
 from service.console import trials
 from service.events import delivery
@@ -31,7 +31,7 @@ KB = 1024
 
 HOLDS: dict[str, Sequence[float]] = {
     "markup without audio in between": (reception.MAX_ATTEMPTS,),
-    "answered call without a socket": (calls.REATTACH_SECONDS,),
+    "answered call without a socket": (away.REATTACH_SECONDS,),
     "phone without audio": (watchdogs.MUTE_SECONDS,),
     "reference": (tokens.REF_SECONDS,),
     "media socket: start message": (watchdogs.START_SECONDS,),

@@ -22,6 +22,7 @@ from service.media.requests import (
     Adopt,
     Announce,
     Ask,
+    AskLegs,
     AskLoudness,
     Count,
     HangUp,
@@ -75,6 +76,12 @@ class Engine:
         self._submit(ask)
         return _reply(ask.reply, seconds)
 
+    def legs(self, seconds: float = 1.0) -> tuple[LegSpec, ...]:
+        """The legs that have a socket. Raises ``TimeoutError``."""
+        ask = AskLegs()
+        self._submit(ask)
+        return _reply(ask.reply, seconds)
+
     def loudness(self, call_id: str, seconds: float = 1.0) -> Loudness | None:
         """How loud a call has been on the leg that it is on. Raises ``TimeoutError``."""
         ask = AskLoudness(call_id)
@@ -96,6 +103,10 @@ class Engine:
         with self._lock:
             if self._loop is not None:
                 self._loop.submit(Announce())
+
+    def give_back(self) -> None:
+        """Begin to close every socket with 1012, "service restart". ``stop`` waits for the end."""
+        self._submit(Stop())
 
     def stop(self) -> None:
         """Hand every call back to its provider and end the thread; it may be started again."""

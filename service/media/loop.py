@@ -24,6 +24,7 @@ from service.media.requests import (
     Adopt,
     Announce,
     Ask,
+    AskLegs,
     AskLoudness,
     Count,
     HangUp,
@@ -185,6 +186,9 @@ class Loop:
                 self._move(request)
             case Ask():
                 self._reply(request)
+            case AskLegs():
+                open_legs = (leg for peer, leg in self._legs.items() if peer.closing is None)
+                request.reply.put(tuple(leg.spec for leg in open_legs))
             case AskLoudness():
                 request.reply.put(self._exchange.loudness(request.call_id))
             case Watch():
@@ -197,7 +201,7 @@ class Loop:
                         self._legs.values(), self._exchange, self._ticks, self._requests.qsize()
                     )
                 )
-            case Stop():
+            case Stop() if self._stopping is None:
                 self._watchers.hand_over()
                 self._stopping = self._clock.monotonic()
                 for peer in self._legs:

@@ -69,6 +69,13 @@ class AskLoudness:
 
 
 @dataclass(frozen=True, slots=True)
+class AskLegs:
+    """Which legs have a socket that is not being closed."""
+
+    reply: queue.SimpleQueue[tuple[LegSpec, ...]] = field(default_factory=queue.SimpleQueue)
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
     """Tell whoever is behind this socket how all calls are doing, until it goes away."""
 
@@ -85,4 +92,6 @@ class Stop:
     """Close every socket with 1012, "service restart", and end the thread."""
 
 
-Request: TypeAlias = Adopt | HangUp | Move | Ask | AskLoudness | Count | Watch | Announce | Stop
+Request: TypeAlias = (
+    Adopt | HangUp | Move | Ask | AskLegs | AskLoudness | Count | Watch | Announce | Stop
+)

@@ -11,9 +11,6 @@ from service.storage.database import Database
 from service.storage.tables import calls, refs, steps
 from service.times import Millis
 
-IN_MARKUP = (CallStatus.INCOMING, CallStatus.VERIFIED, CallStatus.ANSWERED)
-"""Of these calls the provider has been told to stream. One that was placed is ringing elsewhere."""
-
 BATCH = 1_000
 """Calls that a sweep is given at a time; it comes back for the rest."""
 
@@ -115,18 +112,16 @@ class CallQueries:
         """The calls that are in a room or on their way into it; the oldest ``BATCH``."""
         return self._where(calls.c.room_id == room_id, calls.c.status.in_(LIVE))
 
-    def about_to_ask(self) -> list[str]:
-        """The phone calls whose providers ask again when their sockets close or do not open."""
-        dialling = calls.c.transfer_status.is_not_distinct_from(CallStatus.TRANSFERRING)
-        invited = (calls.c.status != CallStatus.INCOMING) | (calls.c.pin_tries == 0)
-        query = select(calls.c.id).where(
-            calls.c.provider != WEBSOCKET, calls.c.status.in_(IN_MARKUP), invited, ~dialling
+    def detached_legs(self) -> dict[str, str | None]:
+        """The answered calls that have no socket, with the leg that held each last."""
+        query = select(calls.c.id, calls.c.leg_id).where(
+            calls.c.status == CallStatus.ANSWERED, calls.c.detached_at.is_not(None)
         )
         with self._database.read() as connection:
-            return list(connection.scalars(query))
+            return {row.id: row.leg_id for row in connection.execute(query)}
 
     def unclaimed(self, now: Millis) -> list[Call]:
-        """Waiting calls whose time to be answered has run out; the oldest ``BATCH``."""
+        """Waiting calls whose last answer has expired; the oldest ``BATCH``."""
         return self._where(calls.c.status.in_(WAITING), calls.c.expires_at <= now)
 
     def lost(self, before: Millis) -> list[Call]:

@@ -7,7 +7,7 @@ changes nothing, and the method says so in what it returns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -66,21 +66,20 @@ class Calls(CallQueries):
     ) -> Call | None:
         """Another answer for a live call whose provider asked again, with another reference.
 
-        Counts as an attempt. The steps get the status that the call has. ``None`` where the call
-        is not live.
+        Counts as an attempt. The call may be without a socket for as long as the reference holds.
+        The steps get the status that the call has. ``None`` where the call is not live.
         """
         with self._database.write() as connection:
             call = live(connection, call_id)
             if call is None:
                 return None
             refs.issue(connection, ref_digest, call_id, expires_at)
-            waiting = call.status.is_waiting
             return advance(
                 connection,
                 call,
                 [replace(step, status=call.status) for step in steps],
                 attempts=call.attempts + 1,
-                expires_at=expires_at if waiting else call.expires_at,
+                expires_at=expires_at,
             )
 
     def claim(
@@ -89,9 +88,9 @@ class Calls(CallQueries):
         """Let a leg start the call. With ``redial``, by a reference that was used before, unless
         the leg that used it is about to start.
 
-        A call that waits belongs to the leg from here on, and has ``START_MILLIS`` to start. An
-        answered call stays as it is until the leg has started: whatever becomes of the new socket,
-        a leg that still streams goes on, and a call that has no socket ends when it would have.
+        The leg has ``START_MILLIS`` to start. A call that waits belongs to it from here on. An
+        answered call stays with the leg that had it until this one has started: whatever becomes
+        of the new socket, a leg that still streams goes on.
 
         Raises ``NotFound`` for a reference that this provider was never given, ``Used``, or
         ``Gone`` where it has expired or its call is over.
@@ -109,7 +108,7 @@ class Calls(CallQueries):
                 call,
                 [Step(LadderEvent.SOCKET, at, call.status)],
                 leg_id=leg_id if waiting else call.leg_id,
-                expires_at=at + START_MILLIS if waiting else call.expires_at,
+                expires_at=at + START_MILLIS,
             )
 
     def answered(self, call_id: str, leg_id: str, session_id: str, at: Millis) -> Call | None:
@@ -202,6 +201,15 @@ class Calls(CallQueries):
             insert_steps(connection, call_ids, [lost])
             return len(call_ids)
 
+    def reattached(self, call_id: str, leg_id: str) -> bool:
+        """The leg's socket is there, whatever another process has taken it for."""
+        with self._database.write() as connection:
+            call = _held(connection, call_id, leg_id)
+            if call is None or call.status is not CallStatus.ANSWERED or call.detached_at is None:
+                return False
+            advance(connection, call, [], detached_at=None)
+            return True
+
     def end(
         self,
         call_id: str,
@@ -212,13 +220,18 @@ class Calls(CallQueries):
         leg_id: str | None = None,
         detail: str | None = None,
         stats: Mapping[str, Any] | None = None,
+        provided: Callable[[Call], bool] | None = None,
     ) -> Call | None:
-        """End a live call; with ``leg_id``, only if that leg holds it. ``None``: no change."""
+        """End a live call; with ``leg_id``, only if that leg holds it, and ``provided`` that this
+        is true of the locked call. ``None``: no change.
+        """
         if not status.is_end:
             raise ValueError(f"{status} is not an end")
         with self._database.write() as connection:
             call = live(connection, call_id)
             if call is None or leg_id not in (None, call.leg_id):
+                return None
+            if provided is not None and not provided(call):
                 return None
             dispatch_rows.ended(connection, call, at)
             presence.leave(connection, call_id, unfinished.last_seen(call, at), reason)

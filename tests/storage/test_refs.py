@@ -150,17 +150,18 @@ def contest(store: Calls, call: Call) -> None:
 def test_a_claim_leaves_an_answered_call_to_the_leg_that_streams(store: Calls, call: Call) -> None:
     contest(store, call)
     found = store.get(call.id)
-    assert (found.leg_id, found.detached_at, found.expires_at) == ("first", None, None)
+    assert (found.leg_id, found.detached_at) == ("first", None)
+    assert found.expires_at == 4_000 + START_MILLIS
     assert found.steps[-1] == Step(LadderEvent.SOCKET, 4_000, CallStatus.ANSWERED)
     assert store.lost(999_000) == store.unclaimed(999_000) == []
 
 
-def test_a_claim_gives_a_call_without_a_socket_no_more_time(store: Calls, call: Call) -> None:
+def test_a_claim_gives_a_call_without_a_socket_time_to_start(store: Calls, call: Call) -> None:
     use(store, call)
     assert store.answered(call.id, "first", "session", 2_100)
     assert store.detached(call.id, "first", 3_000, None, None)
     claimed = store.claim("ref", "twilio", "second", 4_000, redial=True)
-    assert claimed.detached_at == 3_000
+    assert (claimed.detached_at, claimed.expires_at) == (3_000, 4_000 + START_MILLIS)
     assert store.lost(3_000) == [claimed]
 
 

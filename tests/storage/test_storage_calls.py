@@ -308,8 +308,13 @@ REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[s
         ("start", None),
         {
             claimed_twice: ANSWERED,
-            reclaimed: {"leg_id": "B", "session_id": "s2", "detached_at": None},
-            contested: {"leg_id": "B", "session_id": "s2"},
+            reclaimed: {
+                "leg_id": "B",
+                "session_id": "s2",
+                "detached_at": None,
+                "expires_at": None,
+            },
+            contested: {"leg_id": "B", "session_id": "s2", "expires_at": None},
         },
     ),
     "leg A is heard": (
@@ -368,11 +373,11 @@ REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[s
             incoming: {"attempts": 2, "expires_at": 99_000},
             claimed: {"attempts": 2, "expires_at": 99_000},
             claimed_twice: {"attempts": 3, "expires_at": 99_000},
-            answered: {"attempts": 2},
-            lost: {"attempts": 2},
-            reclaimed: {"attempts": 3},
-            contested: {"attempts": 3},
-            back: {"attempts": 3},
+            answered: {"attempts": 2, "expires_at": 99_000},
+            lost: {"attempts": 2, "expires_at": 99_000},
+            reclaimed: {"attempts": 3, "expires_at": 99_000},
+            contested: {"attempts": 3, "expires_at": 99_000},
+            back: {"attempts": 3, "expires_at": 99_000},
         },
     ),
     "somebody ends the call": (
