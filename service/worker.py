@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import signal
 import socket
 import time
 from collections import deque
@@ -70,11 +72,35 @@ class Worker(ThreadWorker):
     ``whole_conns`` all of it, and ``lingering_conns`` are over.
     """
 
+    ppid: int
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._busy = 0
         self.whole_conns: deque[Connection] = deque()
         self.lingering_conns: deque[Connection] = deque()
+
+    def is_parent_alive(self) -> bool:
+        """True, also where it is not: without gunicorn's master, end as on SIGTERM.
+
+        So live calls are handed over, and nothing ends before that.
+        """
+        parent = os.getppid()
+        if parent != self.ppid:
+            self.log.warning("The master is gone: the worker ends.")
+            self.ppid = parent
+            os.kill(os.getpid(), signal.SIGTERM)
+        return True
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """On the way out close the listeners, so that the next server can have the port.
+
+        Until the last connection has ended, more would queue here whom nobody answers.
+        """
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                listener.close()
 
     def accept(self, listener: socket.socket) -> None:
         try:

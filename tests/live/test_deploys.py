@@ -6,13 +6,16 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 from patchbays import Patchbay, patchbay
-from servers import ACTIVATED
+from servers import ACTIVATED, free_port
 from spectrum import level
 
 from service.simulator import sound
@@ -23,6 +26,12 @@ from service.simulator.report import Ending
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
 CALLS, ROOMS = 50, 10
+
+GIVEN_UP = "CA00000000000000000000000000000009"
+"""The provider's id of a call whose caller hung up before its socket was opened."""
+
+WITHOUT_A_SERVER = 18_000
+"""Milliseconds by which the next process is made to find that it is late."""
 
 
 class House:
@@ -78,8 +87,29 @@ def serving(data: Path, listener: dict[str, str]) -> AbstractContextManager[Patc
     return patchbay(data, command=ACTIVATED, DRAIN_SECONDS="20", **listener)
 
 
-def listed(bay: Patchbay) -> dict[str, dict]:
-    return {call["callId"]: call for call in bay.calls()}
+def dead_lines(bay: Patchbay) -> None:
+    """One caller who gave up between webhook and socket, and one whose provider never asks."""
+    form = {"CallSid": GIVEN_UP, "From": "+14155550100", "To": "+14155550199"}
+    with urlopen(bay.webhook("twilio", "room-1"), urlencode(form).encode(), timeout=30) as answer:
+        assert b"<Stream" in answer.read()
+    line = Phone(Plan(webhook_url=bay.webhook("twilio", "room-1"), loop=True, max_redirects=0))
+    line.start().wait_for("first-audio")
+
+
+def make_late(data: Path) -> None:
+    """Let all that is stored of time be longer ago than it is."""
+    with sqlite3.connect(data / "patchbay.db") as database:
+        for table, column in (
+            ("calls", "detached_at"),
+            ("calls", "expires_at"),
+            ("refs", "expires_at"),
+        ):
+            database.execute(f"UPDATE {table} SET {column} = {column} - {WITHOUT_A_SERVER}")
+    database.close()
+
+
+def listed(bay: Patchbay, **filters: str) -> dict[str, dict]:
+    return {call["callId"]: call for call in bay.calls(**filters)}
 
 
 def ended_call(bay: Patchbay) -> str:
@@ -95,8 +125,11 @@ def starts(call: dict) -> int:
 
 
 def require_the_same_calls(bay: Patchbay, before: dict[str, dict], over: str) -> None:
-    bay.eventually(lambda: [starts(call) for call in bay.calls(status="answered")] == [2] * CALLS)
-    after = listed(bay)
+    back = [2] * CALLS + [1]
+    bay.eventually(
+        lambda: [starts(call) for call in bay.calls() if call["callId"] in before] == back
+    )
+    after = {call_id: call for call_id, call in listed(bay).items() if call_id in before}
     assert after.keys() == before.keys()
     assert after[over]["status"] == "ended"
     assert after[over]["timelog"] == before[over]["timelog"]
@@ -125,15 +158,18 @@ def test_a_deploy_brings_every_call_back_into_its_room(
     house.are_together(bay)
     before = listed(bay)
     assert len(before) == CALLS + 1
+    dead_lines(bay)
 
     assert bay.server.stop() == 0
+    assert "1 calls have not asked" in bay.server.output
+    make_late(tmp_path)
     with serving(tmp_path, listener) as successor:
         for phone in house.phones:
             phone.wait_for("start", count=2, timeout=30)
         house.are_together(successor)
         require_the_same_calls(successor, before, over)
         house.leave()
-        successor.eventually(lambda: not successor.calls(status="answered"))
+        successor.eventually(lambda: listed(successor, status="answered").keys().isdisjoint(before))
     assert {phone.report.ended for phone in house.phones} == {Ending.CALLER_HUNG_UP}
 
 
@@ -148,6 +184,34 @@ def test_a_killed_worker_is_replaced_and_every_call_comes_back(
         phone.wait_for("start", count=2, timeout=30)
     house.are_together(bay)
     require_the_same_calls(bay, before, over)
+
+
+def test_without_its_master_a_worker_hands_every_call_to_the_next_server(
+    house_and_server: tuple[Patchbay, House, str], tmp_path: Path, listener: dict[str, str]
+) -> None:
+    bay, house, over = house_and_server
+    before = listed(bay)
+    dead_lines(bay)
+    bay.server.send(signal.SIGKILL)
+    with serving(tmp_path, listener) as successor:
+        for phone in house.phones:
+            phone.wait_for("start", count=2, timeout=30)
+        house.are_together(successor)
+        require_the_same_calls(successor, before, over)
+        house.leave()
+
+
+def test_the_port_of_a_killed_master_is_free_before_its_callers_ask_again(tmp_path: Path) -> None:
+    settings = {"PORT": str(free_port()), "HOLD_SECONDS": "6", "DRAIN_SECONDS": "20"}
+    with patchbay(tmp_path, **settings) as bay:
+        phone = Phone(Plan(webhook_url=bay.webhook("plivo", "room-1"), loop=True)).start()
+        phone.wait_for("first-audio")
+        bay.server.send(signal.SIGKILL)
+        with patchbay(tmp_path, **settings):
+            phone.wait_for("start", count=2, timeout=30)
+            phone.hang_up()
+            phone.join(30)
+    assert phone.report.ended is Ending.CALLER_HUNG_UP
 
 
 def test_who_calls_while_the_process_ends_gets_through_to_the_next(
