@@ -25,7 +25,8 @@ from service.storage.tables import calls, steps
 
 # Built once, here and wherever calls begin: that takes several times as long as executing them.
 CALL = select(calls).where(calls.c.id == bindparam("call_id"))
-LOCKED = CALL.with_for_update()
+# FOR NO KEY UPDATE: rows that name the call (steps, stays) can be added beside it, by others too.
+LOCKED = CALL.with_for_update(key_share=True)
 CHANGED = update(calls).where(calls.c.id == bindparam("call_id"))
 LADDERS = (
     select(steps)

@@ -187,7 +187,8 @@ class Outbox:
             if connection.scalar(newest.offset(KEPT + SURPLUS).limit(1)) is None:
                 return 0
             last = connection.scalar(newest.offset(KEPT).limit(1))
-        old = finished.where(deliveries.c.seq <= last).limit(PIECE)
+        old = finished.where(deliveries.c.seq <= last).order_by(deliveries.c.seq).limit(PIECE)
+        old = old.with_for_update()
         forgotten = 0
         while True:
             with self._database.write() as connection:
@@ -221,6 +222,7 @@ class Outbox:
             .where(PENDING, deliveries.c.receiver == receiver)
             .order_by(deliveries.c.seq)
             .limit(PIECE)
+            .with_for_update()
         )
         lost = update(deliveries).where(deliveries.c.seq.in_(oldest))
         if expired_at is not None:

@@ -1,8 +1,9 @@
 """Who is in which session, written in the transactions that move calls.
 
 A participant stays from the moment its call is answered until the call ends. A socket that is lost
-and comes back changes nothing here, so that a restart of the process does not either. Whoever
-comes in here has locked the call; the sessions it touches are locked after it, in one order.
+and comes back changes nothing here, so that a restart of the process does not either. The caller
+has locked the call; sessions are locked after it, by their ids where there are two, then the room.
+The order of all locks is in ``service/storage/__init__.py``.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ BEGIN = insert(sessions).values(
 LOCK = (
     select(sessions.c.room_id, sessions.c.started_at)
     .where(sessions.c.id == bindparam("session"))
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
 LEFT = (
     update(stays)

@@ -96,9 +96,13 @@ class Subscriptions:
             )
             if done.rowcount == 0:
                 raise NotFound(NOT_FOUND)
+            waiting = select(deliveries.c.seq).where(
+                PENDING, deliveries.c.receiver == subscription_id
+            )
+            in_order = waiting.order_by(deliveries.c.seq).with_for_update()
             connection.execute(
                 update(deliveries)
-                .where(PENDING, deliveries.c.receiver == subscription_id)
+                .where(deliveries.c.seq.in_(in_order))
                 .values(status=DeliveryStatus.DEAD, due_at=None, expires_at=None, error=GONE)
             )
 

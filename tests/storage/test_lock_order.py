@@ -1,0 +1,103 @@
+"""Transactions that touch the same call, session and room wait for each other in one order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from races import at_once
+from records import a_call, a_subscription
+
+from service.agents import Assignment
+from service.errors import Conflict
+from service.model import WEBSOCKET, Call, CallStatus, EndReason, Participant
+from service.storage import call_rows
+from service.storage.calls import Calls
+from service.storage.database import Database
+from service.storage.dispatches import Dispatches
+from service.storage.outbox import Outbox
+from service.storage.rooms import Rooms
+from service.storage.steering import Steering
+from service.storage.subscriptions import Subscriptions
+from service.subscriptions import Subscription
+from service.tokens import new_call_id
+
+ROUNDS = 12
+
+
+class Crowd:
+    """A phone with the ticket of its agent, and another phone, in one session."""
+
+    def __init__(self, database: Database) -> None:
+        self.calls = Calls(database)
+        self.dispatches = Dispatches(database)
+        self.phone = self._answered(a_call(agent=Assignment("agent_1", "https://a.example", {})))
+        self.other = self._answered(a_call())
+        self.agent = a_call(provider=WEBSOCKET, connector_id=None)
+        assert self.calls.admit(self.agent, new_call_id(), 10_000)
+        (dispatch,) = self.dispatches.of_call(self.phone.id)
+        ticketed = self.dispatches.ticketed(dispatch, self.agent.id)
+        assert ticketed
+        self.dispatch = ticketed
+
+    def claimed(self, call: Call) -> str:
+        """The leg that is about to start the call."""
+        leg_id, ref = new_call_id(), new_call_id()
+        assert self.calls.reissue(call.id, ref, 99_000, [])
+        self.calls.claim(ref, call.provider, leg_id, 5_000)
+        return leg_id
+
+    def end(self, call: Call) -> Call | None:
+        return self.calls.end(call.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 9_000)
+
+    def _answered(self, call: Call) -> Call:
+        assert self.calls.admit(call, new_call_id(), 10_000)
+        answered = self.calls.answered(call.id, self.claimed(call), "s1", 5_000)
+        assert answered
+        return answered
+
+
+def test_an_agent_joins_beside_a_transaction_that_holds_its_phone(
+    migrated_postgres: Database,
+) -> None:
+    crowd = Crowd(migrated_postgres)
+    leg_id = crowd.claimed(crowd.agent)
+    with migrated_postgres.write() as connection:
+        assert call_rows.live(connection, crowd.phone.id)
+        (joined,) = at_once(1, lambda _: crowd.calls.answered(crowd.agent.id, leg_id, "s1", 6_000))
+    assert isinstance(joined, Call)
+    assert joined.status is CallStatus.ANSWERED
+
+
+def test_transactions_around_one_session_never_wait_in_a_circle(
+    migrated_postgres: Database,
+) -> None:
+    rooms, subscriptions = Rooms(migrated_postgres), Subscriptions(migrated_postgres)
+    outbox, steering = Outbox(migrated_postgres), Steering(migrated_postgres)
+    rooms.ensure("abcd-efgh-ijkl", 1_000)
+
+    def round_of(crowd: Crowd, subscription: Subscription) -> list[object]:
+        phone, other, agent = crowd.phone, crowd.other, crowd.agent
+        agents_leg, phones_leg = crowd.claimed(agent), crowd.claimed(phone)
+        elsewhere = Participant("p2", "Somebody", {})
+        works: list[Callable[[], object]] = [
+            lambda: crowd.calls.answered(agent.id, agents_leg, "s1", 6_000),
+            lambda: crowd.end(phone),
+            lambda: crowd.calls.answered(phone.id, phones_leg, "s1", 6_000),
+            lambda: crowd.end(agent),
+            lambda: crowd.calls.detached(other.id, other.leg_id or "", 6_000, None, None),
+            lambda: steering.move(other.id, "room-2", elsewhere, 6_000),
+            lambda: crowd.end(other),
+            lambda: crowd.dispatches.missed(crowd.dispatch, "was late", 6_000, None),
+            lambda: subscriptions.delete(subscription.id, 6_000),
+            lambda: outbox.bury(subscription.id, 6_000, "gone"),
+            lambda: rooms.deactivate("abcd-efgh-ijkl", 6_000),
+        ]
+        return at_once(len(works), lambda index: works[index]())
+
+    for _ in range(ROUNDS):
+        subscription = a_subscription()
+        subscriptions.add(subscription)
+        done = round_of(Crowd(migrated_postgres), subscription)
+        failed = [each for each in done if isinstance(each, Exception)]
+        # A call that is over already cannot be moved.
+        assert [each for each in failed if not isinstance(each, Conflict)] == []
