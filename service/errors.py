@@ -17,6 +17,7 @@
     ├── BadGateway         502: a provider that was asked gave no answer, or refused
     ├── Locked             500: a stored secret that this API_SECRET does not open
     └── RemoteError        400, socket 1002/1003/1007/1008/1009: a peer broke its protocol
+        └── RefusedStart       ... with a start message, so that its stream cannot begin
 
 Each class carries its HTTP status and log level, so that no boundary keeps a table of its own.
 Only a ``RemoteError`` can happen on a socket that is open, so only it has a close code: everybody
@@ -132,6 +133,10 @@ class RemoteError(ServiceError):
     def __init__(self, message: str, *, close_code: int = 1002) -> None:
         super().__init__(message)
         self.close_code = close_code
+
+
+class RefusedStart(RemoteError):
+    """A start message without which a media stream cannot begin: its socket is closed."""
 
 
 class SettingsError(SystemExit):

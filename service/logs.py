@@ -24,6 +24,11 @@ KEPT = 50
 LONGEST = 500
 """Troubles that are kept, and characters of their messages."""
 
+EXAMINED, EXCERPT = 1000, 300
+"""Bytes of a peer's message that are searched for secrets, and characters that are shown."""
+
+LONG_NUMBER = re.compile("[0-9]{7,}")
+
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Of the request that this thread answers: every line logged meanwhile has it."""
 
@@ -76,6 +81,12 @@ def redact(text: str) -> str:
     for pattern, replacement in SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def excerpt(message: bytes) -> str:
+    """The beginning of a peer's message without secrets and telephone numbers, on one line."""
+    text = redact(message[:EXAMINED].decode(errors="replace"))
+    return LONG_NUMBER.sub("***", text)[:EXCERPT]
 
 
 def about(call_id: str | None, room_id: str | None = None, **more: str) -> Mapping[str, str]:

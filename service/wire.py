@@ -122,6 +122,14 @@ class Unknown:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Something that is not needed and was left out: a field that could not be read, or audio of
+    another track than the caller's. Counted, never fatal."""
+
+    name: str
+
+
 Event: TypeAlias = (
     Started
     | Audio
@@ -136,6 +144,7 @@ Event: TypeAlias = (
     | Stopped
     | Complaint
     | Unknown
+    | Ignored
 )
 
 

@@ -91,7 +91,7 @@ def plivo(name: str, **changes: Any) -> Caller:
     }
     return Caller(
         spec(name, PlivoWire(), **changes),
-        compact({"event": "start", "start": start, "extra_headers": f"ref=ref-{name}"}),
+        compact({"event": "start", "start": start, "extra_headers": f"{{X-PH-ref: ref-{name}}}"}),
         Encoding.MULAW,
         Encoding.MULAW,
     )

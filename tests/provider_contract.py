@@ -16,12 +16,63 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from signature_contract import SignatureContract
-from wire_contract import WireContract, compact, fuzz
+from wire_contract import (
+    FRAME,
+    Document,
+    WireContract,
+    compact,
+    fuzz,
+    placed_mutations,
+    with_value,
+)
 
-from service.errors import RemoteError
+from service.errors import RefusedStart, RemoteError
 from service.model import Refusal
 from service.providers.base import Arrival, Notice, Provider, Webhook
-from service.wire import Fence, Flush, Message, Wire
+from service.wire import Audio, Event, Fence, Flush, Ignored, Message, Started, Wire
+
+REF_SPELLINGS = (
+    "{X-PH-ref: REF}",
+    "{X-PH-Ref: REF}",
+    "{x-ph-ref:REF}",
+    "{X-VH-ref: REF}",
+    "{X-PH-name: Ann, X-PH-ref: REF, X-PH-a: b:c=d}",
+    "X-PH-ref=REF",
+    "X-PH-a=1;X-PH-ref=REF",
+    "{ref: REF}",
+    "ref: REF",
+    "ref=REF",
+    "a=1;ref=REF",
+    "ref=REF;a=1",
+    "a=1,ref=REF,b=2",
+    " ref = REF ",
+    '{"ref":"REF"}',
+    '{"X-PH-ref": "REF"}',
+    ' {"a":1,"ref":"REF"}',
+    '"{X-PH-ref: REF}"',
+    "{'ref': 'REF'}",
+    '[{"name": "ref", "value": "REF"}]',
+    {"ref": "REF"},
+    {"X-PH-ref": "REF"},
+    {"a": "1", "name": "Ann", "REF": " REF "},
+    [{"name": "a", "value": "1"}, {"name": "ref", "value": "REF"}],
+    [7, None, {}, [["ref=EVE"]], {"name": "ref", "value": "REF"}],
+    [{"a": "1"}, {"ref": "REF"}],
+    ["a=1", "ref=REF"],
+)
+"""The reference among the parameters of a start message, as it is or may be written."""
+
+NO_REF = (None, "", "{}", {}, [], "xref=REF", "ref", "ref=", "a=1;;=;,", '{"ref":', '{"ref":7}')
+NO_REF += ("{" * 2000, '{"a":' * 2000, {"ref": 7}, {"ref": {"ref": "REF"}}, [["ref=REF"]])
+NO_REF += (7, 7.5, True, "\x00", {"": ""}, [{"name": "other", "value": "REF"}], "preference=1")
+
+EIGHT_KHZ = (8000, 8000.0, "8000", "8000.0", " 8000 ", "08000", None, "", 0)
+ONE_CHANNEL = (1, 1.0, "1", "1.0", None)
+NO_NUMBERS = (True, "8 kHz", [8000], {"rate": 8000}, -8000, "-1", 8000.5, "mono")
+
+CALLERS_TRACKS = ("inbound", "INBOUND", "inbound_track", "Inbound_Track", "both", "both_tracks")
+CALLERS_TRACKS += ("caller", "", None, 7, True, [], {"x": 1})
+OUR_TRACKS = ("outbound", "OUTBOUND", "outbound_track", " Outbound ")
 
 
 class ProviderContract(SignatureContract, WireContract):
@@ -35,6 +86,13 @@ class ProviderContract(SignatureContract, WireContract):
     arrival: ClassVar[tuple[dict[str, str], Arrival]]
     redirected: ClassVar[tuple[dict[str, str], Arrival]]
     notices: ClassVar[tuple[tuple[dict[str, str], Notice], ...]]
+    parameters: ClassVar[str]
+    """The place of the markup's parameters in a start message."""
+    ids: ClassVar[str] = ""
+    """The place of the only ids, where there are no others."""
+    media_format: ClassVar[str]
+    rate: ClassVar[str]
+    """The place of the format in a start message, and the name of the sample rate in it."""
     media_url: ClassVar[str] = 'wss://voice.example.com/x/REF?a=1&b="<2>"'
     again: ClassVar[str] = "https://voice.example.com/v2/hooks/x/whk_KEY?a=1&b=<2>"
 
@@ -43,6 +101,100 @@ class ProviderContract(SignatureContract, WireContract):
 
     def hook(self, params: dict[str, str]) -> Webhook:
         return Webhook(tuple(params.items()))
+
+    def begun(self, document: Document) -> list[Event]:
+        return self.new_wire().receive(compact(document))
+
+    def heard(self, document: Document) -> list[Event]:
+        """What an audio message means, whichever way it goes."""
+        wire = self.started_wire()
+        message = compact(document)
+        events = wire.receive(message)
+        again = wire.audio(message)
+        assert again is None or events == [again]
+        return events
+
+    def format_place(self, name: str) -> str:
+        return f"{self.media_format}.{name}"
+
+    @pytest.mark.parametrize("sent", REF_SPELLINGS, ids=str)
+    def test_the_reference_is_found_in_every_spelling(self, sent: object) -> None:
+        assert self.begun(with_value(self.start, self.parameters, sent)) == [self.started]
+
+    @pytest.mark.parametrize("sent", NO_REF, ids=lambda sent: str(sent)[:20])
+    def test_a_stream_whose_reference_cannot_be_read_starts(self, sent: object) -> None:
+        started, *ignored = self.begun(with_value(self.start, self.parameters, sent))
+        assert started == replace(self.started, ref=None)
+        is_readable = sent is None or isinstance(sent, str | dict | list)
+        name = self.parameters.rpartition(".")[2]
+        assert ignored == ([] if is_readable else [Ignored(name)])
+
+    def test_a_start_needs_no_more_than_it_needs(self) -> None:
+        """Whatever else is missing or of another type, the stream starts in the same encoding."""
+        said = ["event", self.ids, *map(self.format_place, ("encoding", self.rate, "channels"))]
+        for place, mutant in placed_mutations(self.start):
+            if place not in said:
+                started, *_ = self.begun(mutant)
+                assert isinstance(started, Started), mutant
+                assert started.inbound is self.started.inbound
+
+    @pytest.mark.parametrize("start", [{"event": "start"}, {"event": "start", "start": {}}])
+    def test_a_start_that_is_of_no_dialect_is_refused(self, start: Document) -> None:
+        with pytest.raises(RefusedStart, match="stream"):
+            self.begun(start)
+
+    @pytest.mark.parametrize("rate", EIGHT_KHZ)
+    @pytest.mark.parametrize("channels", ONE_CHANNEL)
+    def test_a_format_may_be_written_in_any_way(self, rate: object, channels: object) -> None:
+        start = with_value(self.start, self.format_place(self.rate), rate)
+        start = with_value(start, self.format_place("channels"), channels)
+        started, *_ = self.begun(start)
+        assert started == self.started
+
+    @pytest.mark.parametrize("value", NO_NUMBERS, ids=str)
+    def test_a_format_that_cannot_be_read_is_taken_for_what_was_asked(self, value: object) -> None:
+        for name in (self.rate, "channels"):
+            start = with_value(self.start, self.format_place(name), value)
+            assert self.begun(start) == [self.started, Ignored(name)]
+
+    @pytest.mark.parametrize("rate", [16000, 16000.0, "16000", "16000.0", 24000, 1])
+    def test_another_rate_is_refused_in_any_spelling(self, rate: object) -> None:
+        with pytest.raises(RemoteError, match="8000 Hz") as refused:
+            self.begun(with_value(self.start, self.format_place(self.rate), rate))
+        assert refused.value.close_code == 1003
+
+    def test_a_rate_may_stand_in_the_encoding(self) -> None:
+        start = with_value(self.start, self.format_place(self.rate), None)
+        place = self.format_place("encoding")
+        started, *_ = self.begun(with_value(start, place, "audio/x-mulaw;rate=8000"))
+        assert started == self.started
+        with pytest.raises(RemoteError, match="8000 Hz"):
+            self.begun(with_value(start, place, "audio/x-mulaw; rate=16000"))
+
+    @pytest.mark.parametrize("channels", [2, 2.0, "2"])
+    def test_two_channels_are_refused(self, channels: object) -> None:
+        with pytest.raises(RemoteError, match="mono"):
+            self.begun(with_value(self.start, self.format_place("channels"), channels))
+
+    @pytest.mark.parametrize("track", CALLERS_TRACKS, ids=str)
+    def test_the_caller_is_heard_by_any_name_of_the_track(self, track: object) -> None:
+        document = json.loads(self.frame())
+        [audio] = self.heard(with_value(document, "media.track", track))
+        assert isinstance(audio, Audio)
+        assert audio.payload == FRAME
+
+    @pytest.mark.parametrize("track", OUR_TRACKS)
+    def test_what_we_play_is_not_heard_and_counted(self, track: str) -> None:
+        document = json.loads(self.frame())
+        assert self.heard(with_value(document, "media.track", track)) == [Ignored("track")]
+
+    def test_our_own_track_is_never_learned(self) -> None:
+        wire = self.started_wire()
+        ours = compact(with_value(json.loads(self.frame()), "media.track", "outbound"))
+        for _ in range(200):
+            assert wire.audio(ours) is None
+            wire.receive(ours)
+            wire.receive(self.frame())
 
     def test_webhooks_are_understood(self) -> None:
         for params, meaning in (self.arrival, self.redirected, *self.notices):

@@ -37,6 +37,11 @@ def compact(document: object) -> bytes:
 
 def mutations(document: Document) -> Iterator[Document]:
     """``document`` with each value in turn, at any depth, missing or replaced by another one."""
+    return (mutant for _, mutant in placed_mutations(document))
+
+
+def placed_mutations(document: Document) -> Iterator[tuple[str, Document]]:
+    """The same, each with the place of the value that is another one, such as ``start.callId``."""
 
     def places(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         if isinstance(value, dict):
@@ -54,7 +59,18 @@ def mutations(document: Document) -> Iterator[Document]:
                 del parent[key]
             else:
                 parent[key] = replacement
-            yield mutant
+            yield ".".join((*path, key)), mutant
+
+
+def with_value(document: Document, place: str, value: object) -> Document:
+    """``document`` with another value at a place."""
+    changed = copy.deepcopy(document)
+    *path, last = place.split(".")
+    parent = changed
+    for step in path:
+        parent = parent[step]
+    parent[last] = value
+    return changed
 
 
 def outcome(read: Callable[[bytes], list[Event]], message: bytes) -> list[Event] | None:
@@ -102,13 +118,7 @@ class WireContract(ABC):
         return wire
 
     def media_with(self, payload: object) -> Document:
-        document = copy.deepcopy(self.media)
-        *path, last = self.payload_path
-        parent = document
-        for step in path:
-            parent = parent[step]
-        parent[last] = payload
-        return document
+        return with_value(self.media, ".".join(self.payload_path), payload)
 
     def frame(self, payload: bytes = FRAME) -> bytes:
         return compact(self.media_with(b64encode(payload).decode()))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from service import tokens
-from service.errors import RemoteError
+from service.errors import RefusedStart, RemoteError
 from service.loudness import Loudness
 from service.media.bank import Bank
 from service.media.bridge import Bridge
@@ -27,6 +27,7 @@ from service.wire import (
     Complaint,
     Digit,
     Event,
+    Ignored,
     Mark,
     Publish,
     Started,
@@ -76,15 +77,10 @@ class Exchange:
             leg.buffer.push(audio[0], at, audio[1])
             return
         try:
-            events = leg.wire.receive(message)
-        except RemoteError as error:
-            # A stream in an encoding that cannot be decoded is over; one bad message is not.
-            if error.close_code == 1003 or leg.count_fault():
-                raise
-            logger.debug("malformed: %s", error.message, extra=leg.spec.fields)
-            return
-        for event in events:
-            self._handle(leg, event, at)
+            self._act_on(leg, message, at)
+        except RefusedStart as error:
+            leg.warn_of(error, message)
+            raise
 
     def move(
         self, leg: Leg, room_id: str, participant: Participant, session_id: str | None = None
@@ -148,6 +144,18 @@ class Exchange:
         leg = self._legs.get(call_id)
         return leg.meter.loudness() if leg is not None and leg.meter is not None else None
 
+    def _act_on(self, leg: Leg, message: bytes, at: float) -> None:
+        try:
+            events = leg.wire.receive(message)
+        except RemoteError as error:
+            # A stream that cannot begin is over; one bad message is not.
+            if isinstance(error, RefusedStart) or leg.count_fault(error.message):
+                raise
+            logger.debug("malformed: %s", error.message, extra=leg.spec.fields)
+            return
+        for event in events:
+            self._handle(leg, event, at)
+
     def _arranged(self) -> Bridge:
         if not self._is_arranged:
             rooms = (room.legs for room in self._rooms.values())
@@ -171,7 +179,9 @@ class Exchange:
             case Stopped():
                 leg.line.hang_up(1000, "", EndReason.CALLER_HUNG_UP)
             case Unknown():
-                leg.count_unknown()
+                leg.count_unknown(event.name)
+            case Ignored():
+                leg.count_ignored()
             case Complaint():
                 detail = event.detail[:200]
                 logger.warning(

@@ -6,17 +6,20 @@ peer through a ``Line``, which the engine implements on a socket and tests imple
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from service.errors import RemoteError
-from service.logs import about
+from service.errors import RefusedStart, RemoteError
+from service.logs import about, excerpt
 from service.media.jitter import JitterBuffer
 from service.media.levels import Meter
 from service.model import EndReason, Participant
 from service.times import Millis
 from service.wire import Command, Encoding, Flush, MeetingLeft, Started, Wire
+
+logger = logging.getLogger(__name__)
 
 MAX_TOPICS = 64
 
@@ -95,6 +98,7 @@ class Leg:
     __slots__ = (
         "_clipped",
         "_faults",
+        "_ignored",
         "_texts",
         "_unknown",
         "buffer",
@@ -106,6 +110,7 @@ class Leg:
         "left",
         "line",
         "meter",
+        "misunderstood",
         "outbound",
         "overran",
         "spec",
@@ -135,24 +140,45 @@ class Leg:
         """Whether the peer has been told to go."""
         self.taken_back = 0
         """Frames of this leg that had been mixed when its peer last took something back."""
+        self.misunderstood = ""
+        """Why the last message that was not understood was none."""
         self.overran = False
         """Whether the peer has been found to send faster than real time for long."""
         self._texts = 0
         self.frames_out = 0
         self._clipped = 0
         self._unknown = 0
+        self._ignored = 0
         self._faults = 0
 
     def start(self, started: Started, at: Millis) -> None:
-        """Raises ``RemoteError`` where the stream belongs to another call than the reference."""
-        expected = self.spec.provider_call_id
-        same_call = expected is None or started.call_id == expected
-        same_ref = self.spec.ref is None or started.ref == self.spec.ref
+        """Raises ``RefusedStart`` where the stream belongs to another call than the reference.
+
+        The reference in the URL has let the peer in. What the message says besides is compared
+        where it can be read, and a call id counts for more than a repeated reference: by itself,
+        another reference is only warned of.
+        """
+        same_call = started.call_id in (None, self.spec.provider_call_id or started.call_id)
+        same_ref = started.ref in (None, self.spec.ref or started.ref)
         if not same_call and (self.wire.names_call or not same_ref):
-            raise RemoteError("The stream belongs to another call.", close_code=1008)
+            raise RefusedStart("The stream belongs to another call.", close_code=1008)
+        if not same_ref:
+            logger.warning(
+                "the start message repeats another reference than its URL, which counts",
+                extra=self.spec.fields,
+            )
         self.inbound, self.outbound = started.inbound, started.outbound
         self.buffer = JitterBuffer(started.inbound, paced=self.wire.paces_itself)
         self.meter = Meter(self.spec.leg_id, at)
+
+    def warn_of(self, error: RefusedStart, message: bytes) -> None:
+        """Log why a start message is refused, and how it begins."""
+        logger.warning(
+            "a start message is refused: %s It begins: %s",
+            error.message,
+            excerpt(message),
+            extra=self.spec.fields,
+        )
 
     def around(self, length: int) -> tuple[bytes, bytes]:
         """What stands on the line around ``length`` bytes of base64; only after the start."""
@@ -202,12 +228,20 @@ class Leg:
         """Count a frame for this leg in which the others together were too loud."""
         self._clipped += 1
 
-    def count_unknown(self) -> None:
+    def count_unknown(self, name: str) -> None:
         self._unknown += 1
+        self.misunderstood = f'there is no event "{name}".'
 
-    def count_fault(self) -> bool:
-        """Count a malformed message; True when the peer has sent too many to go on."""
+    def count_ignored(self) -> None:
+        self._ignored += 1
+
+    def count_fault(self, sentence: str) -> bool:
+        """Count a malformed message; True when the peer has sent too many to go on.
+
+        ``sentence`` is what is wrong with it.
+        """
         self._faults += 1
+        self.misunderstood = sentence
         return self._faults > MAX_FAULTS
 
     def stats(self) -> Mapping[str, Any]:
@@ -229,4 +263,5 @@ class Leg:
             "bufferMs": round(buffer.depth * 1000) if buffer else 0,
             "malformed": self._faults,
             "unknown": self._unknown,
+            "ignored": self._ignored,
         }

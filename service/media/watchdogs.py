@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from service.media.leg import Leg
 from service.media.peer import FLOOD, Peer
 from service.model import EndReason
+
+logger = logging.getLogger(__name__)
 
 START_SECONDS = 10.0
 """How long an adopted socket may take to send its start message."""
@@ -45,10 +49,20 @@ def watch(peer: Peer, leg: Leg, at: float) -> None:
     if peer.closing is not None or peer.ended:
         return
     if leg.buffer is None and at > peer.opened + START_SECONDS:
-        peer.hang_up(1008, "No start message came.", None)
+        peer.hang_up(1008, _without_start(leg), None)
     elif _is_mute(peer, leg, at):
         # The call itself may be well: its provider asks again, and gets another socket.
         peer.hang_up(1000, f"No audio came for {MUTE_SECONDS:.0f} seconds.", None)
+
+
+def _without_start(leg: Leg) -> str:
+    """Why a leg has not started, in one sentence."""
+    if not leg.misunderstood:
+        return "No start message came."
+    logger.warning(
+        "no start message came that was understood: %s", leg.misunderstood, extra=leg.spec.fields
+    )
+    return f"No start message was understood: {leg.misunderstood}"
 
 
 def _is_mute(peer: Peer, leg: Leg, at: float) -> bool:

@@ -2,6 +2,11 @@
 
 A stream begins with ``start``, which names the call, the stream and the encoding; then come
 ``media`` and ``dtmf``, and perhaps ``stop``. The words around these are each provider's own.
+
+Of a start message only that is needed without which nothing could be heard or said: an encoding
+that is known, on Twilio the stream's id, and elsewhere one of the ids by which the dialect is told
+from another. Everything else may be missing or of another type, because providers change what they
+send: it is read where it can be, and counted where not.
 """
 
 from __future__ import annotations
@@ -12,19 +17,19 @@ from collections.abc import Mapping
 
 import orjson
 
-from service.errors import RemoteError
+from service.errors import RefusedStart, RemoteError
 from service.providers.lean import Lean
 from service.providers.messages import (
     Document,
+    Fields,
     decode,
     envelope,
-    optional_text,
-    optional_whole,
     payload,
     section,
-    symbol,
     text,
+    whole,
 )
+from service.providers.references import find_ref
 from service.wire import (
     SAMPLE_RATE,
     Audio,
@@ -34,7 +39,9 @@ from service.wire import (
     Event,
     Fence,
     Flush,
+    Ignored,
     Play,
+    Played,
     Started,
     Stopped,
     Unknown,
@@ -44,6 +51,23 @@ MAX_NAME = 64
 """Characters kept of the name of an event that is not known."""
 
 KEYS = frozenset("0123456789*#ABCD")
+
+OURS = "outbound"
+"""The track of what is played to the caller. All other names are taken for the caller's, because
+the markup asks for that track alone: an unknown spelling must not make a caller unheard."""
+
+PARAMETERS = ("customParameters", "custom_parameters", "extra_headers", "extraHeaders")
+"""Where a start message repeats the parameters of the markup, at its top or in ``start``."""
+
+SPELLINGS: Mapping[str, Encoding] = {
+    "mulaw": Encoding.MULAW,
+    "ulaw": Encoding.MULAW,
+    "pcmu": Encoding.MULAW,
+    "alaw": Encoding.ALAW,
+    "pcma": Encoding.ALAW,
+    "l16": Encoding.LINEAR,
+}
+"""Encodings as providers write them, without ``audio/`` and ``x-``."""
 
 
 class PhoneWire(ABC):
@@ -68,15 +92,16 @@ class PhoneWire(ABC):
         name = self._name(document)
         if name != "start":
             events = self._event(name, document)
-            if name == "media" and events:
+            if events and isinstance(events[0], Audio):
                 self._lean.learn(message, document["media"]["payload"])
             return events
         if self._envelope is not None:
             raise RemoteError("start came twice.")
-        started = self._start(document)
+        fields = Fields(document)
+        started = self._start(fields)
         self._sample_bytes = started.inbound.bytes_per_sample
         self._envelope = envelope(self._play())
-        return [started]
+        return [started, *map(Ignored, fields.ignored)]
 
     def send(self, command: Command) -> list[bytes]:
         """Nothing can be said before the start message has named the stream."""
@@ -99,8 +124,11 @@ class PhoneWire(ABC):
         return self._envelope
 
     @abstractmethod
-    def _start(self, document: Document) -> Started:
-        """Read a start message and keep what the answers need of it."""
+    def _start(self, message: Fields) -> Started:
+        """Read a start message and keep what the answers need of it.
+
+        Raises ``RefusedStart`` where the stream cannot begin.
+        """
 
     @abstractmethod
     def _play(self) -> Document:
@@ -120,8 +148,7 @@ class PhoneWire(ABC):
         match name:
             case "media":
                 self._require_start(name)
-                audio = self._audio(document)
-                return [] if audio is None else [audio]
+                return self._audio(document)
             case "dtmf":
                 self._require_start(name)
                 return [_digit(section(document, "dtmf"))]
@@ -134,31 +161,67 @@ class PhoneWire(ABC):
         if self._envelope is None:
             raise RemoteError(f"{name} came before start.")
 
-    def _audio(self, document: Document) -> Audio | None:
+    def _audio(self, document: Document) -> list[Event]:
         media = section(document, "media")
-        # The outbound track is what we played ourselves: mixed in, it would be an echo.
-        if media.get("track", "inbound") != "inbound":
-            return None
-        order = optional_whole(media, self.order_field.decode()) if self.order_field else None
-        return Audio(payload(media, self._sample_bytes), order)
+        track = media.get("track")
+        # What we played ourselves would be an echo.
+        if isinstance(track, str) and track.strip().lower().startswith(OURS):
+            return [Ignored("track")]
+        audio = payload(media, self._sample_bytes)
+        if self.order_field is None:
+            return [Audio(audio)]
+        fields = Fields(media)
+        order = fields.whole(self.order_field.decode())
+        return [Audio(audio, order), *map(Ignored, fields.ignored)]
+
+
+def require_one(start: Fields, message: Fields, stream: str, call: str) -> None:
+    """Raise ``RefusedStart`` where neither id is there: the message is of another dialect."""
+    documents = (start.document, message.document)
+    if all(document.get(name) is None for document in documents for name in (stream, call)):
+        raise RefusedStart(f"The start message has neither {stream} nor {call}.")
+
+
+def sent_ref(message: Fields, start: Fields) -> str | None:
+    """The reference as a start message repeats it, if it can be found there."""
+    for fields in (message, start):
+        for name in PARAMETERS:
+            sent = fields.document.get(name)
+            if (ref := find_ref(sent)) is not None:
+                return ref
+            if sent is not None and not isinstance(sent, dict | list | str):
+                fields.ignored.append(name)
+    return None
 
 
 def encoding(
-    media_format: Document, rate_field: str, known: Mapping[str, Encoding], asked: str
+    media_format: Fields, rate_field: str, known: Mapping[Encoding, str]
 ) -> tuple[str, Encoding]:
-    """The encoding as the provider spells it and as we do; ``asked`` where the start says nothing.
+    """The encoding as the provider spells it and as we do; the first of ``known``, which is what
+    the markup asks for, where the start does not say.
 
-    Raises ``RemoteError`` with close code 1003 where it is not one of ``known`` in mono at 8 kHz.
+    Raises ``RefusedStart`` with close code 1003 where it is not one of ``known`` in mono at 8 kHz.
     """
-    name = (optional_text(media_format, "encoding") or asked).partition(";")[0].strip().lower()
-    rate = optional_whole(media_format, rate_field)
-    channels = optional_whole(media_format, "channels")
-    if name not in known or rate not in (None, SAMPLE_RATE) or channels not in (None, 1):
-        allowed = ", ".join(known)
-        raise RemoteError(f"encoding must be one of {allowed} in mono at 8000 Hz.", close_code=1003)
-    return name, known[name]
+    spelling = next(iter(known.values()))
+    said, _, parameters = (media_format.text("encoding") or spelling).lower().partition(";")
+    name = said.strip()
+    found = SPELLINGS.get(name.removeprefix("audio/").removeprefix("x-"))
+    rate = media_format.whole(rate_field) or whole(parameters.strip().removeprefix("rate="))
+    channels = media_format.whole("channels")
+    is_ours = (rate or SAMPLE_RATE) == SAMPLE_RATE and (channels or 1) == 1
+    if found is None or found not in known or not is_ours:
+        allowed = ", ".join(known.values())
+        sentence = f"encoding must be one of {allowed} in mono at 8000 Hz."
+        raise RefusedStart(sentence, close_code=1003)
+    return name, found
+
+
+def played(fence: Fields) -> Event:
+    """The news that a fence was reached, whose name is in ``fence``."""
+    name = fence.text("name")
+    return Ignored("name") if name is None else Played(name)
 
 
 def _digit(dtmf: Document) -> Event:
-    digit = symbol(dtmf, "digit").upper()
+    digit = (Fields(dtmf).symbol("digit") or "").upper()
     return Digit(digit) if digit in KEYS else Unknown("dtmf")

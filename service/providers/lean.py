@@ -121,7 +121,8 @@ class Lean:
         for (start, stop), value in _values(text, 0, len(text)):
             like = _like(value)
             parts.append(re.escape(text[done:start]))
-            parts.append(b"(?P<order>%s)" % like if value["name"] == self._order_field else like)
+            is_order = value["number"] and value["name"] == self._order_field
+            parts.append(b"(?P<order>%s)" % like if is_order else like)
             done = stop
         return b"".join(parts) + re.escape(text[done:])
 

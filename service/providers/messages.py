@@ -1,11 +1,13 @@
 """Typed access to the JSON messages of media sockets.
 
-Every function raises ``RemoteError`` with a sentence that names the field, and nothing else,
-whatever the peer sent. Values are never quoted: they may hold secrets.
+What must be there raises ``RemoteError`` with a sentence that names the field, and nothing else,
+whatever the peer sent. What may be missing is read through ``Fields``, which raises nothing.
+Values are never quoted: they may hold secrets.
 """
 
 from __future__ import annotations
 
+import re
 from binascii import a2b_base64
 from typing import Any, TypeAlias
 
@@ -15,15 +17,20 @@ from service.errors import RemoteError
 
 Document: TypeAlias = dict[str, Any]
 
+LIMIT = 10**18
+"""Whole numbers are below this: they fit into 64 bits, and so does their sum with another."""
 
-def decode(message: bytes, name: str = "The message") -> Document:
+NUMBER = re.compile(r" *([0-9]{1,18})(?:\.0*)? *")
+
+
+def decode(message: bytes) -> Document:
     """The JSON object in ``message``. orjson limits the depth, so that nothing recurses here."""
     try:
         document = orjson.loads(message)
     except orjson.JSONDecodeError:
-        raise RemoteError(f"{name} is not JSON.") from None
+        raise RemoteError("The message is not JSON.") from None
     if not isinstance(document, dict):
-        raise RemoteError(f"{name} is not a JSON object.")
+        raise RemoteError("The message is not a JSON object.")
     return document
 
 
@@ -35,45 +42,68 @@ def section(document: Document, name: str) -> Document:
     return value
 
 
-def optional_section(document: Document, name: str) -> Document:
-    """The object ``name``; an empty one where it is absent or null."""
-    return {} if document.get(name) is None else section(document, name)
-
-
 def text(document: Document, name: str) -> str:
     """The string ``name``, which must be there and not be empty."""
-    value = optional_text(document, name)
-    if not value:
+    value = document.get(name)
+    if not isinstance(value, str) or not value:
         raise RemoteError(f"{name} must be a string that is not empty.")
     return value
 
 
-def optional_text(document: Document, name: str) -> str | None:
-    """The string ``name``; None where it is absent or null."""
-    value = document.get(name)
-    if value is not None and not isinstance(value, str):
-        raise RemoteError(f"{name} must be a string.")
-    return value
+def whole(value: Any) -> int | None:
+    """The whole number from 0 that ``value`` writes, as a number or a string; else ``None``.
+
+    Peers write 8000 as ``8000``, ``8000.0``, ``"8000"`` and ``"8000.0"``.
+    """
+    if isinstance(value, str):
+        written = NUMBER.fullmatch(value)
+        return int(written[1]) if written else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and 0 <= value < LIMIT and value % 1 == 0 else None
 
 
-def symbol(document: Document, name: str) -> str:
-    """The key or code ``name``, written as a string or as a whole number."""
-    value = document.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return text(document, name)
+class Fields:
+    """A document's fields of which none must be there, and none must be of its type.
 
+    ``ignored`` are the names of those that were there and could not be read.
+    """
 
-def optional_whole(document: Document, name: str) -> int | None:
-    """The whole number ``name`` from 0, written as a number or as a string of digits."""
-    value = document.get(name)
-    if value is None:
-        return None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    raise RemoteError(f"{name} must be a whole number.")
+    def __init__(self, document: Document, ignored: list[str] | None = None) -> None:
+        self.document = document
+        self.ignored: list[str] = [] if ignored is None else ignored
+
+    def section(self, name: str) -> Fields:
+        """The object ``name``; an empty one where it cannot be read."""
+        value = self.document.get(name)
+        if not isinstance(value, dict):
+            self._ignore(name)
+            value = {}
+        return Fields(value, self.ignored)
+
+    def text(self, name: str) -> str | None:
+        """The string ``name``; ``None`` where it is empty."""
+        value = self.document.get(name)
+        if not isinstance(value, str):
+            self._ignore(name)
+            return None
+        return value or None
+
+    def symbol(self, name: str) -> str | None:
+        """The id, key or code ``name``, as a string or as a whole number."""
+        value = self.document.get(name)
+        number = None if isinstance(value, str) else whole(value)
+        return self.text(name) if number is None else str(number)
+
+    def whole(self, name: str) -> int | None:
+        """The whole number ``name``, in any spelling."""
+        number = whole(self.document.get(name))
+        if number is None:
+            self._ignore(name)
+        return number
+
+    def _ignore(self, name: str) -> None:
+        if self.document.get(name) is not None:
+            self.ignored.append(name)
 
 
 def payload(document: Document, sample_bytes: int) -> bytes:

@@ -12,18 +12,11 @@ import re
 from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
-from service.errors import BadSignature, RemoteError
+from service.errors import BadSignature
 from service.model import Refusal
 from service.providers.base import KEY_SECONDS, Markup, Provider, Webhook
-from service.providers.dialect import PhoneWire, encoding
-from service.providers.messages import (
-    Document,
-    decode,
-    optional_section,
-    optional_text,
-    section,
-    text,
-)
+from service.providers.dialect import PhoneWire, encoding, played, require_one, sent_ref
+from service.providers.messages import Document, Fields
 from service.providers.signatures import (
     Credential,
     Secrets,
@@ -33,13 +26,13 @@ from service.providers.signatures import (
     with_scheme,
 )
 from service.times import Millis
-from service.wire import SAMPLE_RATE, Complaint, Encoding, Event, Flushed, Played, Started
+from service.wire import SAMPLE_RATE, Complaint, Encoding, Event, Flushed, Started
 
 MULAW = "audio/x-mulaw"
 
 # L16 is network order in RTP, but Plivo's own client reads and writes it little endian:
 # https://github.com/plivo-labs/agent-transport, src/audio_stream/protocol.rs.
-ENCODINGS: Mapping[str, Encoding] = {MULAW: Encoding.MULAW, "audio/x-l16": Encoding.LINEAR}
+ENCODINGS: Mapping[Encoding, str] = {Encoding.MULAW: MULAW, Encoding.LINEAR: "audio/x-l16"}
 
 STREAM_SECONDS = 86_400
 """The longest stream that Plivo allows; how long a call may last is decided elsewhere."""
@@ -88,7 +81,8 @@ class Plivo(Provider):
 
     def stream(self, media_url: str, ref: str, status_url: str | None) -> Element:
         # keepCallAlive makes Plivo wait for the end of the stream before it reads on, and
-        # contentType has a different default on different pages of its documentation.
+        # contentType has a different default on different pages of its documentation. The
+        # reference is in the path and repeated here; it comes back as "{X-PH-ref: …}".
         stream = Element(
             "Stream",
             bidirectional="true",
@@ -166,71 +160,50 @@ class PlivoWire(PhoneWire):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stream_id = ""
+        self._stream_id: str | None = None
         self._content_type = MULAW
 
-    def _start(self, document: Document) -> Started:
-        start = section(document, "start")
-        media_format = optional_section(start, "mediaFormat")
-        self._content_type, spoken = encoding(media_format, "sampleRate", ENCODINGS, MULAW)
-        self._stream_id = text(start, "streamId")
-        return Started(
-            inbound=spoken,
-            outbound=spoken,
-            call_id=text(start, "callId"),
-            ref=_ref(document),
-        )
+    def _start(self, message: Fields) -> Started:
+        start = message.section("start")
+        require_one(start, message, "streamId", "callId")
+        self._content_type, spoken = encoding(start.section("mediaFormat"), "sampleRate", ENCODINGS)
+        self._stream_id = start.symbol("streamId") or message.symbol("streamId")
+        call_id = start.symbol("callId")
+        return Started(spoken, spoken, call_id, sent_ref(message, start))
 
     def _event(self, name: str, document: Document) -> list[Event]:
         match name:
             # Older pages name the acknowledgement "played".
             case "playedStream" | "played":
                 self._require_start(name)
-                return [Played(text(document, "name"))]
+                return [played(Fields(document))]
             case "clearedAudio":
                 self._require_start(name)
                 return [Flushed()]
             case "error" | "playFailed":
-                return [Complaint(code=name, detail=optional_text(document, "reason") or "")]
+                return [Complaint(code=name, detail=Fields(document).text("reason") or "")]
             case _:
                 return super()._event(name, document)
 
     def _play(self) -> Document:
         # The content type goes back without the ";rate=" that the markup has.
-        return {
-            "event": "playAudio",
-            "streamId": self._stream_id,
-            "media": {
-                "contentType": self._content_type,
-                "sampleRate": SAMPLE_RATE,
-                "payload": "",
-            },
+        media = {
+            "contentType": self._content_type,
+            "sampleRate": SAMPLE_RATE,
+            "payload": "",
         }
+        return self._said("playAudio", media=media)
 
     def _flush(self) -> Document:
-        return {"event": "clearAudio", "streamId": self._stream_id}
+        return self._said("clearAudio")
 
     def _fence(self, name: str) -> Document:
-        return {"event": "checkpoint", "streamId": self._stream_id, "name": name}
+        return self._said("checkpoint", name=name)
 
-
-def _ref(document: Document) -> str | None:
-    """The reference in ``extra_headers``, of which Plivo's documents and code show four spellings.
-
-    ``k=v;k=v``, ``k=v,k=v``, an object written as a string, and an object.
-    """
-    headers = document.get("extra_headers")
-    if isinstance(headers, str) and headers.lstrip().startswith("{"):
-        headers = decode(headers.encode(), "extra_headers")
-    if headers is None or isinstance(headers, dict):
-        return optional_text(headers or {}, "ref")
-    if not isinstance(headers, str):
-        raise RemoteError("extra_headers must be a string or an object.")
-    for pair in re.split("[;,]", headers):
-        key, _, value = pair.partition("=")
-        if key.strip() == "ref":
-            return value.strip()
-    return None
+    def _said(self, event: str, **more: object) -> Document:
+        """A message of the stream, whose id Plivo does not need in order to play."""
+        stream = {} if self._stream_id is None else {"streamId": self._stream_id}
+        return {"event": event, **stream, **more}
 
 
 PROVIDER = Plivo()

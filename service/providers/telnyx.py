@@ -16,31 +16,16 @@ from xml.etree.ElementTree import Element, SubElement
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from service.errors import BadSignature, RemoteError
+from service.errors import BadSignature
 from service.model import Refusal
 from service.providers.base import KEY_SECONDS, Markup, Provider, Webhook
-from service.providers.dialect import PhoneWire, encoding
-from service.providers.messages import (
-    Document,
-    optional_section,
-    optional_text,
-    section,
-    symbol,
-    text,
-)
+from service.providers.dialect import PhoneWire, encoding, played, require_one, sent_ref
+from service.providers.messages import Document, Fields
 from service.providers.signatures import Credential, Secrets, Use
 from service.times import Millis
-from service.wire import SAMPLE_RATE, Complaint, Encoding, Event, Played, Started
+from service.wire import SAMPLE_RATE, Complaint, Encoding, Event, Started
 
-PCMU = "pcmu"
-
-# Telnyx's older pages write the encodings as MIME types.
-ENCODINGS: Mapping[str, Encoding] = {
-    PCMU: Encoding.MULAW,
-    "pcma": Encoding.ALAW,
-    "audio/x-mulaw": Encoding.MULAW,
-    "audio/x-alaw": Encoding.ALAW,
-}
+ENCODINGS: Mapping[Encoding, str] = {Encoding.MULAW: "PCMU", Encoding.ALAW: "PCMA"}
 
 
 SIGNATURE, TIMESTAMP = "telnyx-signature-ed25519", "telnyx-timestamp"
@@ -153,17 +138,12 @@ class TelnyxWire(PhoneWire):
     # Media messages may arrive out of order; the chunk number puts them right.
     order_field = b"chunk"
 
-    def _start(self, document: Document) -> Started:
-        start = section(document, "start")
-        media_format = optional_section(start, "media_format")
-        _, inbound = encoding(media_format, "sample_rate", ENCODINGS, PCMU)
-        text(document, "stream_id")
-        return Started(
-            inbound=inbound,
-            outbound=Encoding.MULAW,
-            call_id=text(start, "call_control_id"),
-            ref=_ref(start),
-        )
+    def _start(self, message: Fields) -> Started:
+        start = message.section("start")
+        require_one(start, message, "stream_id", "call_control_id")
+        _, inbound = encoding(start.section("media_format"), "sample_rate", ENCODINGS)
+        call_id = start.symbol("call_control_id")
+        return Started(inbound, Encoding.MULAW, call_id, sent_ref(message, start))
 
     def _name(self, document: Document) -> str:
         # Older streams report an error in a message without an event.
@@ -177,11 +157,9 @@ class TelnyxWire(PhoneWire):
                 return []
             case "mark":
                 self._require_start(name)
-                return [Played(text(section(document, "mark"), "name"))]
+                return [played(Fields(document).section("mark"))]
             case "error":
-                return [
-                    _complaint(section(document, "error" if "error" in document else "payload"))
-                ]
+                return [_complaint(document)]
             case _:
                 return super()._event(name, document)
 
@@ -195,22 +173,14 @@ class TelnyxWire(PhoneWire):
         return {"event": "mark", "mark": {"name": name}}
 
 
-def _ref(start: Document) -> str | None:
-    """The reference among the custom parameters: an object, or a list of names and values."""
-    parameters = start.get("custom_parameters", start.get("customParameters"))
-    if parameters is None or isinstance(parameters, dict):
-        return optional_text(parameters or {}, "ref")
-    if not isinstance(parameters, list):
-        raise RemoteError("custom_parameters must be an object or a list.")
-    for parameter in parameters:
-        if isinstance(parameter, dict) and parameter.get("name") == "ref":
-            return optional_text(parameter, "value")
-    return None
-
-
-def _complaint(error: Document) -> Complaint:
-    detail = optional_text(error, "detail") or optional_text(error, "title") or ""
-    return Complaint(code=symbol(error, "code"), detail=detail)
+def _complaint(document: Document) -> Complaint:
+    """An error, which is an object under one of two names, or no more than a text."""
+    said = document.get("error") or document.get("payload")
+    if isinstance(said, str):
+        return Complaint("error", said)
+    error = Fields(said if isinstance(said, dict) else {})
+    detail = error.text("detail") or error.text("title") or ""
+    return Complaint(error.symbol("code") or "error", detail)
 
 
 PROVIDER = Telnyx()

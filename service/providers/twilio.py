@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element, SubElement
 
-from service.errors import BadSignature
+from service.errors import BadSignature, RefusedStart
 from service.model import Refusal
 from service.providers.base import KEY_SECONDS, Markup, Provider, Webhook
-from service.providers.dialect import PhoneWire, encoding
-from service.providers.messages import Document, optional_section, optional_text, section, text
+from service.providers.dialect import PhoneWire, encoding, played, sent_ref
+from service.providers.messages import Document, Fields
 from service.providers.signatures import (
     Credential,
     Secrets,
@@ -28,10 +28,9 @@ from service.providers.signatures import (
     with_scheme,
 )
 from service.times import Millis
-from service.wire import Encoding, Event, Played, Started
+from service.wire import Encoding, Event, Started
 
-MULAW = "audio/x-mulaw"
-ENCODINGS: Mapping[str, Encoding] = {MULAW: Encoding.MULAW}
+ENCODINGS: Mapping[Encoding, str] = {Encoding.MULAW: "audio/x-mulaw"}
 
 
 SIGNATURE = "X-Twilio-Signature"
@@ -140,17 +139,15 @@ class TwilioWire(PhoneWire):
         super().__init__()
         self._stream_sid = ""
 
-    def _start(self, document: Document) -> Started:
-        start = section(document, "start")
-        media_format = optional_section(start, "mediaFormat")
-        _, spoken = encoding(media_format, "sampleRate", ENCODINGS, MULAW)
-        self._stream_sid = optional_text(start, "streamSid") or text(document, "streamSid")
-        return Started(
-            inbound=spoken,
-            outbound=spoken,
-            call_id=text(start, "callSid"),
-            ref=optional_text(optional_section(start, "customParameters"), "ref"),
-        )
+    def _start(self, message: Fields) -> Started:
+        start = message.section("start")
+        _, spoken = encoding(start.section("mediaFormat"), "sampleRate", ENCODINGS)
+        stream_sid = start.symbol("streamSid") or message.symbol("streamSid")
+        if stream_sid is None:
+            # Nothing could be said without it.
+            raise RefusedStart("streamSid must be a string that is not empty.")
+        self._stream_sid = stream_sid
+        return Started(spoken, spoken, start.symbol("callSid"), sent_ref(message, start))
 
     def _event(self, name: str, document: Document) -> list[Event]:
         match name:
@@ -158,7 +155,7 @@ class TwilioWire(PhoneWire):
                 return []
             case "mark":
                 self._require_start(name)
-                return [Played(text(section(document, "mark"), "name"))]
+                return [played(Fields(document).section("mark"))]
             case _:
                 return super()._event(name, document)
 

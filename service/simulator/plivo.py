@@ -167,9 +167,10 @@ class Plivo(base.Dialect):
 
     def opening(self, stream: markup.Stream, inbound: Codec) -> list[Message]:
         self.codec = inbound
-        self.extra_headers = ";".join(
-            f"{name}={value}" for name, value in stream.parameters.items()
-        )
+        # Real calls have neither of the spellings that are documented, and no JSON:
+        # https://github.com/plivo-labs/agent-transport, crates/agent-transport/src/audio_stream.
+        headers = (f"X-PH-{name}: {value}" for name, value in stream.parameters.items())
+        self.extra_headers = f"{{{', '.join(headers)}}}"
         start = {
             "callId": self.call_id,
             "streamId": self.stream_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -308,6 +309,7 @@ def test_another_dialect_than_that_of_the_reference_starts_nothing(
         assert peer.read_close()[0] in (1002, 1008)
         call = caller.outcome()
     assert (call["status"], call["endReason"]) == ("failed", "protocol-error")
+    assert re.search("start message|streamSid", call["timelog"][-1]["detail"])
 
 
 def test_the_calls_beside_them_have_heard_every_frame(

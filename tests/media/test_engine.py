@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from queue import SimpleQueue
 
 import pytest
-from callers import Caller, agent, compact, plivo, twilio
+from callers import Caller, agent, compact, plivo, telnyx, twilio
 from clients import PATIENCE, Client, connection
 from clocks import FakeClock
 from websockets.frames import Frame, Opcode
@@ -239,7 +239,18 @@ def test_a_start_for_another_call_is_closed_with_1008(house: House) -> None:
     client = house.connect(ann)
     client.send(ann.start)
     assert client.read_close() == (1008, "The stream belongs to another call.")
-    assert house.closed(ann).reason is EndReason.PROTOCOL_ERROR
+    report = house.closed(ann)
+    assert report.reason is EndReason.PROTOCOL_ERROR
+    assert report.detail == "The stream belongs to another call."
+
+
+def test_a_start_that_cannot_be_decoded_is_closed_with_its_reason(house: House) -> None:
+    ann = telnyx("ann", encoding="OPUS")
+    client = house.connect(ann)
+    client.send(ann.start)
+    reason = "encoding must be one of PCMU, PCMA in mono at 8000 Hz."
+    assert client.read_close() == (1003, reason)
+    assert house.closed(ann).detail == reason
 
 
 def test_a_fault_in_a_message_closes_its_own_leg_only(
@@ -504,6 +515,20 @@ def test_a_socket_that_never_starts_is_closed(still: House, clock: FakeClock) ->
     still.turn()
     assert client.read_close() == (1008, "No start message came.")
     assert still.closed(ann).reason is None
+
+
+def test_a_socket_whose_start_was_not_understood_is_closed_with_the_reason(
+    still: House, clock: FakeClock
+) -> None:
+    ann = twilio("ann")
+    client = still.connect(ann)
+    client.send(b'{"event":"start"')
+    client.settle()
+    clock.advance(START_SECONDS + 1)
+    still.turn()
+    reason = "No start message was understood: The message is not JSON."
+    assert client.read_close() == (1008, reason)
+    assert still.closed(ann).detail == reason
 
 
 def test_a_peer_that_does_not_answer_our_close_is_cut_off(still: House, clock: FakeClock) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from callers import ROOM, agent, compact, telnyx, twilio
+from callers import ROOM, Caller, agent, compact, plivo, telnyx, twilio
 from clocks import FakeClock
 from halls import Hall, Party, steady
 from numpy.typing import NDArray
 
-from service.errors import RemoteError
+from service.errors import RefusedStart, RemoteError
 from service.media import g711
 from service.media.leg import MAX_FAULTS, TEXTS_A_SECOND, TEXTS_AT_ONCE
 from service.media.reports import LegClosed, LegStarted, LegStep
@@ -128,6 +129,65 @@ def test_the_right_call_needs_no_reference_in_band(hall: Hall) -> None:
     hall.join(telnyx("bob", ref="ref-eve"))
     hall.join(twilio("cid", ref="ref-eve"))
     assert len(hall.exchange) == 2
+
+
+def test_a_stream_that_names_nothing_is_let_in_by_its_url(hall: Hall) -> None:
+    """Telnyx may send another call id than the webhook's, and no reference."""
+    bob, cid = telnyx("bob", call_id="v3:another"), twilio("cid")
+    start = json.loads(bob.start)
+    del start["start"]["custom_parameters"]
+    hall.adopt(bob).say(compact(start))
+    hall.adopt(cid).say(compact({"event": "start", "streamSid": "MZ-cid"}))
+    assert len(hall.exchange) == 2
+
+
+def test_another_reference_of_the_same_call_is_warned_of_and_not_told(
+    hall: Hall, caplog: pytest.LogCaptureFixture
+) -> None:
+    hall.join(twilio("bob", ref="ref-eve"))
+    assert "repeats another reference" in caplog.text
+    assert "ref-eve" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("caller", "reason"),
+    [
+        (twilio("bob", call_id="provider-eve"), "The stream belongs to another call."),
+        (telnyx("bob", encoding="OPUS"), "encoding must be one of PCMU, PCMA"),
+    ],
+)
+def test_a_refused_start_is_a_warning_that_shows_the_message_without_its_secrets(
+    hall: Hall, caplog: pytest.LogCaptureFixture, caller: Caller, reason: str
+) -> None:
+    ref, number = "aB3" * 10 + "xY", "+14155550100"
+    start = caller.start.replace(b"ref-bob", ref.encode()).replace(b"bob", number.encode())
+    with pytest.raises(RefusedStart):
+        hall.adopt(caller).say(start)
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert f"a start message is refused: {reason}" in line
+    assert '{"event":"start"' in line
+    assert ref not in line
+    assert number not in line
+
+
+def test_a_leg_remembers_why_it_was_not_understood_last(hall: Hall) -> None:
+    bob = hall.adopt(twilio("bob"))
+    bob.say(b"{")
+    assert bob.leg.misunderstood == "The message is not JSON."
+    bob.say(compact({"event": "Start"}))
+    assert bob.leg.misunderstood == 'there is no event "Start".'
+
+
+def test_what_is_not_needed_and_left_out_is_counted(hall: Hall) -> None:
+    bob = hall.adopt(plivo("bob"))
+    start = json.loads(bob.caller.start)
+    bob.say(compact({**start, "extra_headers": 7}))
+    frame = json.loads(bob.caller.media(b"\xff" * 160))
+    for track in ("inbound", "outbound", "outbound_track", "INBOUND"):
+        bob.say(compact({**frame, "media": {**frame["media"], "track": track}}))
+    hall.tick(3)
+    assert (bob.leg.stats()["framesIn"], bob.leg.stats()["ignored"]) == (2, 3)
+    assert bob.leg.stats()["malformed"] == 0
 
 
 def test_an_encoding_that_cannot_be_decoded_ends_the_leg(hall: Hall) -> None:
@@ -563,6 +623,7 @@ def test_stats_count_what_a_leg_has_been_through(hall: Hall) -> None:
         "bufferMs": 120,
         "malformed": 1,
         "unknown": 1,
+        "ignored": 0,
     }
     assert bob.leg.stats()["gaps"] > 0
     assert bob.leg.stats()["jitterMs"] > 0

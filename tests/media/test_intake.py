@@ -68,7 +68,7 @@ def media(provider: str, stream: int, number: int, payload: str) -> bytes:
                     "chunk": number,
                     "payload": payload,
                 },
-                "extra_headers": "ref=abc",
+                "extra_headers": "{X-PH-ref: abc}",
             }
         case _:
             document = {"event": "media", "payload": payload}

@@ -1,0 +1,55 @@
+"""The reference as a stream's start message repeats it, in any of the spellings that are seen.
+
+It stands in the path of the socket's URL already, so that whatever cannot be read is no reference
+and no fault. Plivo documents ``k=v;k=v`` and ``k=v,k=v`` and sends ``{X-PH-k: v, X-PH-k: v}``,
+which is not JSON: https://github.com/plivo-labs/agent-transport,
+crates/agent-transport/src/audio_stream/plivo.rs. Vobiz, which speaks its dialect, has ``X-VH-``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import orjson
+
+NAME = "ref"
+
+PREFIX = re.compile("x-[a-z]{2}-", re.IGNORECASE)
+"""What providers put before the names of our parameters."""
+
+PAIR = re.compile("[=:]")
+
+AROUND = " \t\r\n\"'{}[]"
+"""What may stand around a name or a value."""
+
+
+def find_ref(sent: object) -> str | None:
+    """The reference among parameters: an object, a list, or text in one of their spellings."""
+    for name, value in _pairs(sent):
+        bare = PREFIX.sub("", name.strip(AROUND), count=1)
+        if bare.lower() == NAME and isinstance(value, str) and (ref := value.strip(AROUND)):
+            return ref
+    return None
+
+
+def _pairs(sent: object) -> Iterator[tuple[str, object]]:
+    """Names and values among parameters, each an object, a name with a value, or a text."""
+    if isinstance(sent, str):
+        sent = _decoded(sent)
+    for each in sent if isinstance(sent, list) else [sent]:
+        if isinstance(each, str):
+            for pair in re.split("[;,&\n]", each):
+                name, *value = PAIR.split(pair, maxsplit=1)
+                yield name, "".join(value)
+        elif isinstance(each, Mapping):
+            yield str(each.get("name")), each.get("value")
+            yield from ((str(name), value) for name, value in each.items())
+
+
+def _decoded(text: str) -> object:
+    """What a text holds as JSON; the text itself where it is none."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
