@@ -13,6 +13,7 @@ from typing import Any
 
 from service import callers, routing, tokens
 from service.calls import Switchboard
+from service.dialling import require_allowed
 from service.errors import BadGateway, Busy, Conflict, Invalid
 from service.handover import RESTARTING
 from service.logs import about
@@ -119,14 +120,21 @@ class Control:
         return moved
 
     def transfer(self, call: Call, number: str) -> Call:
-        """Hand a call on to a number. Raises ``Conflict`` where that is not possible."""
+        """Hand a call on to a number.
+
+        Raises ``Conflict`` where that is not possible, and ``Forbidden`` where the number may not
+        be dialled.
+        """
         if call.provider == WEBSOCKET:
             raise Conflict("A WebSocket session is not a phone call and cannot be transferred.")
         if not self._settings.reattach:
             raise Conflict(
                 "REATTACH is off: the provider does not ask again, so a call cannot be transferred."
             )
-        handed_on = self._steering.hand_on(call.id, number, self._clock.now())
+        require_allowed(number, call.ours, self._settings.dial_allowed)
+        handed_on = self._steering.hand_on(
+            call.id, number, self._clock.now(), self._settings.dial_per_day
+        )
         logger.info("a call is to be transferred", extra=about(call.id, call.room_id))
         self._switchboard.release(handed_on, "The call is being transferred")
         return handed_on
@@ -134,8 +142,8 @@ class Control:
     def plan(self, wish: Wish) -> Plan:
         """Find what a wish needs.
 
-        Raises ``Invalid`` or ``NotFound`` where something is missing, and ``Conflict`` where the
-        credentials cannot be read.
+        Raises ``Invalid`` or ``NotFound`` where something is missing, ``Conflict`` where the
+        credentials cannot be read, and ``Forbidden`` where the number may not be dialled.
         """
         rule = None if wish.rule_id is None else self._outbound(wish.rule_id)
         caller = wish.caller or (next(iter(rule.numbers), None) if rule else None)
@@ -144,6 +152,7 @@ class Control:
         caller = caller or next(iter(self._numbers(connector)), None)
         if caller is None:
             raise Invalid("sipCallFrom is required: no routing rule names a number to call from.")
+        require_allowed(wish.callee, caller, self._settings.dial_allowed)
         rule = rule or self._rules.outbound(caller)
         decision: Rule | Existing
         if wish.room_id is not None:
@@ -168,7 +177,7 @@ class Control:
         room = self._switchboard.room(plan.decision, wish.callee, plan.caller)
         call = self._new_call(wish, plan, room, base)
         room.require(call.participant.id)
-        if not self._steering.place(call, self._settings.max_calls):
+        if not self._steering.place(call, self._settings.max_calls, self._settings.dial_per_day):
             raise self._switchboard.full()
         hook = f"{base}/v2/hooks/{plan.connector.provider}/{plan.connector.webhook_key}"
         order = Order(

@@ -241,6 +241,11 @@ class Call:
         return self.caller if self.direction is Direction.INBOUND else self.callee
 
     @property
+    def ours(self) -> str:
+        """The number on our side."""
+        return self.callee if self.direction is Direction.INBOUND else self.caller
+
+    @property
     def is_transferring(self) -> bool:
         return self.transfer is not None and self.transfer.is_pending
 

@@ -247,12 +247,11 @@ class Reception:
 
     def _dial(self, visit: Visit, call: Call, number: str, at: Millis) -> Markup:
         """Connect the caller with a number, for as long as the call may last."""
-        ours = call.callee if call.direction is Direction.INBOUND else call.caller
         limit = self._settings.call_seconds(call.max_seconds)
         return self._controls[call.provider].dial(
             Dial(
                 number=number,
-                caller=ours if ours.startswith("+") else None,
+                caller=call.ours if call.ours.startswith("+") else None,
                 action=f"{visit.hook}/dial",
                 ring_seconds=DIAL_SECONDS,
                 max_seconds=max(1, limit - (at - (call.answered_at or at)) // 1000),

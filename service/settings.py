@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from service import dialling
 from service.errors import SettingsError
 from service.keypairs import MIN_BITS, KeyPair
 
@@ -37,6 +38,9 @@ class Settings:
     max_calls: int = 200
     max_call_seconds: int = 14_400
     alone_seconds: int = 0
+    dial_allowed: tuple[str, ...] = ()
+    dial_per_day: int = 1000
+    dial_tied_tokens: bool = False
     drain_seconds: int = 20
     hold_seconds: int = 3
     reattach: bool = True
@@ -90,6 +94,9 @@ class Settings:
             max_calls=_integer(env, "MAX_CALLS", 200, 1, 100_000),
             max_call_seconds=_integer(env, "MAX_CALL_SECONDS", 14_400, 1, 604_800),
             alone_seconds=_integer(env, "ALONE_SECONDS", 0, 0, 86_400),
+            dial_allowed=_prefixes(env, "DIAL_ALLOWED"),
+            dial_per_day=_integer(env, "DIAL_PER_DAY", 1000, 0, 1_000_000),
+            dial_tied_tokens=_switch(env, "DIAL_TIED_TOKENS", "off"),
             drain_seconds=_integer(env, "DRAIN_SECONDS", 20, 0, 600),
             hold_seconds=_integer(env, "HOLD_SECONDS", 3, 2, 60),
             reattach=_switch(env, "REATTACH", "on"),
@@ -179,6 +186,16 @@ def _regions(env: Mapping[str, str], name: str) -> Mapping[str, str]:
             )
         regions[region.strip()] = url
     return regions
+
+
+def _prefixes(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """``+1*,+44*,!+1900*``: prefixes of telephone numbers."""
+    patterns = tuple(filter(None, map(str.strip, env.get(name, "").split(","))))
+    if not all(map(dialling.PATTERN.fullmatch, patterns)):
+        raise SettingsError(
+            f"{name} must be a list of prefixes such as +1*,+44*,!+1900*, or * for any number."
+        )
+    return patterns
 
 
 def _private_key(env: Mapping[str, str], name: str) -> str | None:

@@ -43,7 +43,9 @@ class Desk:
                 database_url="sqlite:////unused",
                 data_dir=Path("/unused"),
                 # Where nothing listens: no test speaks to a provider.
-                **{f"{name}_api_url": "http://127.0.0.1:9" for name in CALL_IDS} | settings,
+                **{f"{name}_api_url": "http://127.0.0.1:9" for name in CALL_IDS}
+                | {"dial_allowed": ("*",)}
+                | settings,
             ),
             clock,
             database,

@@ -58,6 +58,9 @@ def test_every_variable_is_read() -> None:
         TRUST_PROXY="2",
         WEBHOOK_ALLOW_PRIVATE="on",
         TEST_CALLS="3",
+        DIAL_ALLOWED="+1*, +44 ,!+1900*",
+        DIAL_PER_DAY="50",
+        DIAL_TIED_TOKENS="on",
         REGIONS="us002=wss://us.example.com, in002=wss://in.example.com:8443/voice/",
     )
     assert read == Settings(
@@ -77,6 +80,9 @@ def test_every_variable_is_read() -> None:
         trust_proxy=2,
         webhook_allow_private=True,
         test_calls=3,
+        dial_allowed=("+1*", "+44", "!+1900*"),
+        dial_per_day=50,
+        dial_tied_tokens=True,
         regions={"us002": "wss://us.example.com", "in002": "wss://in.example.com:8443/voice"},
     )
 
@@ -99,6 +105,9 @@ OPTIONAL = (
     "MAX_CALLS",
     "MAX_CALL_SECONDS",
     "ALONE_SECONDS",
+    "DIAL_ALLOWED",
+    "DIAL_PER_DAY",
+    "DIAL_TIED_TOKENS",
     "REATTACH",
     "LOG_LEVEL",
     "LOG_FORMAT",

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, NotFound
 from service.model import Call, CallStatus, LadderEvent, Participant, Step, Transfer
-from service.storage import presence
+from service.storage import dials, presence
 from service.storage.call_queries import count_live
 from service.storage.call_rows import advance, insert_call, live, locked
 from service.storage.calls import ADMISSION
@@ -76,13 +76,15 @@ class Steering:
             step = Step(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_COMPLETED, room_id)
             return advance(connection, call, [step], session_id=session_id)
 
-    def hand_on(self, call_id: str, number: str, at: Millis) -> Call:
+    def hand_on(self, call_id: str, number: str, at: Millis, per_day: int) -> Call:
         """Begin a transfer: the provider is to be told when it next asks.
 
-        Raises ``NotFound``, or ``Conflict`` where the call cannot be transferred.
+        Raises ``NotFound``, ``Conflict`` where the call cannot be transferred, and ``Forbidden``
+        where ``per_day`` numbers have been dialled.
         """
         with self._database.write() as connection:
             call = _steerable(connection, call_id)
+            dials.count(connection, at, per_day)
             transfer = Transfer(number, CallStatus.TRANSFER_INITIATED)
             step = Step(LadderEvent.TRANSFER, at, transfer.status)
             return advance(connection, call, [step], transfer=transfer, attempts=0)
@@ -117,15 +119,17 @@ class Steering:
             step = Step(LadderEvent.TRANSFER, at, transfer.status, detail)
             return advance(connection, call, [step], transfer=transfer, detached_at=at, attempts=0)
 
-    def place(self, call: Call, limit: int) -> bool:
+    def place(self, call: Call, limit: int, per_day: int) -> bool:
         """Add a call that its provider is about to be asked to dial.
 
-        False, and nothing is written, where ``limit`` calls are live.
+        False, and nothing is written, where ``limit`` calls are live. Raises ``Forbidden`` where
+        ``per_day`` numbers have been dialled.
         """
         with self._database.write() as connection:
             self._database.take_turns(connection, ADMISSION)
             if count_live(connection) >= limit:
                 return False
+            dials.count(connection, call.started_at, per_day)
             insert_call(connection, call)
             return True
 

@@ -213,7 +213,7 @@ def test_a_call_whose_provider_dials_on_is_not_lost(database: Database, store: C
     call = a_call(status=CallStatus.ANSWERED, detached_at=50)
     store.add(call)
     steering = Steering(database)
-    steering.hand_on(call.id, "+14155550123", 60)
+    steering.hand_on(call.id, "+14155550123", 60, 10)
     assert ids(store.lost(100)) == [call.id]
     step = Step(LadderEvent.TRANSFER, 70, CallStatus.TRANSFERRING)
     assert steering.dialling(call.id, "+14155550123", step)

@@ -46,7 +46,7 @@ def test_unknown_calls_cannot_be_steered(steering: Steering) -> None:
     with pytest.raises(NotFound):
         steering.move("none", "room-2", call.participant, 1)
     with pytest.raises(NotFound):
-        steering.hand_on("none", "+14155550123", 1)
+        steering.hand_on("none", "+14155550123", 1, 10)
     assert not steering.dialling("none", "+14155550123", DIALLING)
     assert steering.transfer_failed("none", "busy", 1) is None
     assert steering.bind("none", "CA1", firm=True) is None
@@ -82,14 +82,14 @@ def test_of_moves_at_the_same_moment_all_are_written_and_the_last_holds(
 
 def test_of_transfers_at_the_same_moment_one_begins(store: Calls, steering: Steering) -> None:
     call = up(store)
-    outcomes = at_once(8, lambda index: steering.hand_on(call.id, f"+1415555010{index}", index))
+    outcomes = at_once(8, lambda index: steering.hand_on(call.id, f"+1415555010{index}", index, 10))
     assert sum(isinstance(outcome, Call) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 7
 
 
 def test_only_the_number_of_the_transfer_is_dialled(store: Calls, steering: Steering) -> None:
     call = up(store)
-    steering.hand_on(call.id, "+14155550123", 60)
+    steering.hand_on(call.id, "+14155550123", 60, 10)
     assert not steering.dialling(call.id, "+14155550124", DIALLING)
     assert steering.dialling(call.id, "+14155550123", DIALLING)
     assert steering.dialling(call.id, "+14155550123", replace(DIALLING, at=80))
@@ -103,7 +103,7 @@ def test_only_the_number_of_the_transfer_is_dialled(store: Calls, steering: Stee
 def test_placed_calls_at_the_same_moment_stay_within_the_limit(
     store: Calls, steering: Steering
 ) -> None:
-    outcomes = at_once(8, lambda _: steering.place(to_place(), 3))
+    outcomes = at_once(8, lambda _: steering.place(to_place(), 3, 10))
     assert sorted(outcomes) == [False] * 5 + [True] * 3
     assert store.live() == 3
 
@@ -112,7 +112,7 @@ def test_a_webhook_knows_the_providers_id_better_than_the_rest_api(
     store: Calls, steering: Steering
 ) -> None:
     call = to_place()
-    assert steering.place(call, 10)
+    assert steering.place(call, 10, 10)
     assert steering.bind(call.id, "promised", firm=False)
     assert steering.bind(call.id, "another promise", firm=False)
     assert store.get(call.id).provider_call_id == "promised"
@@ -124,14 +124,14 @@ def test_a_webhook_knows_the_providers_id_better_than_the_rest_api(
 def test_an_id_of_another_call_is_not_taken(store: Calls, steering: Steering) -> None:
     known = up(store)
     call = to_place(connector_id=known.connector_id)
-    assert steering.place(call, 10)
+    assert steering.place(call, 10, 10)
     assert steering.bind(call.id, known.provider_call_id, firm=True) is None
     assert store.get(call.id) == call
 
 
 def test_only_an_initiated_call_begins_to_ring(store: Calls, steering: Steering) -> None:
     call = to_place()
-    assert steering.place(call, 10)
+    assert steering.place(call, 10, 10)
     assert steering.ringing(call.id, 5)
     assert not steering.ringing(call.id, 6)
     assert store.get(call.id).status is CallStatus.RINGING
@@ -158,7 +158,7 @@ def test_the_end_of_a_call_that_is_dialled_on_is_the_end_of_that_too(
         (EndReason.CALLER_HUNG_UP, CallStatus.TRANSFER_FAILED),
     ):
         call = up(store)
-        steering.hand_on(call.id, "+14155550123", 5)
+        steering.hand_on(call.id, "+14155550123", 5, 10)
         ended = store.end(call.id, CallStatus.ENDED, reason, 6)
         assert ended == store.get(call.id)
         assert ended is not None

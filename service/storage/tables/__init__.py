@@ -10,6 +10,7 @@ from service.storage.tables.agents import agents, dispatches
 from service.storage.tables.base import metadata
 from service.storage.tables.calls import calls, connectors, loudness, refs, steps
 from service.storage.tables.console import sign_in_links
+from service.storage.tables.dials import dials
 from service.storage.tables.events import FINISHED, PENDING, deliveries, signing_keys, subscriptions
 from service.storage.tables.rooms import rooms, sessions, stays
 from service.storage.tables.rules import INBOUND_NUMBER, routing_rules, rule_numbers
@@ -22,6 +23,7 @@ __all__ = [
     "calls",
     "connectors",
     "deliveries",
+    "dials",
     "dispatches",
     "loudness",
     "metadata",

@@ -1,0 +1,57 @@
+"""Which numbers a provider may be asked to dial, by ``DIAL_ALLOWED``. Pure.
+
+Calls cost money, and toll fraud calls what costs most: premium and foreign numbers. Without a
+setting only ordinary numbers in the country of our own number may be dialled. Providers check
+that a number to call from belongs to the account, so that nobody can claim another country.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import phonenumbers
+
+from service.errors import Forbidden
+
+PATTERN = re.compile(r"!?(?:\*|\+[1-9][0-9]{0,14}\*?)")
+"""A prefix in E.164 with an asterisk or without; ``!`` excludes it, and ``*`` is any number."""
+
+
+def require_allowed(number: str, own: str, patterns: Sequence[str]) -> None:
+    """Raise ``Forbidden`` unless ``number`` may be dialled from ``own``; both are E.164.
+
+    Of the patterns that fit, the longest decides, and an exclusion of the same length wins. Where
+    none fits and none allows anything, the country decides.
+    """
+    fitting = [
+        (len(prefix), pattern.startswith("!"))
+        for pattern in patterns
+        if number.startswith(prefix := pattern.strip("!*"))
+    ]
+    if fitting:
+        if max(fitting)[1]:
+            raise Forbidden(f"DIAL_ALLOWED excludes {number}.")
+        return
+    if any(not pattern.startswith("!") for pattern in patterns):
+        raise Forbidden(f"DIAL_ALLOWED has no prefix that fits {number}.")
+    if not _is_ordinary(number, own):
+        raise Forbidden(
+            f"{number} is not an ordinary number in the country of {own}: it may be dialled "
+            "where DIAL_ALLOWED names a prefix of it."
+        )
+
+
+def _is_ordinary(number: str, own: str) -> bool:
+    try:
+        there, here = phonenumbers.parse(number), phonenumbers.parse(own)
+    except phonenumbers.NumberParseException:
+        return False
+    country = phonenumbers.region_code_for_number(there)
+    return (
+        # Neither a country is "001", of numbers that belong to none, such as satellites.
+        country is not None
+        and country.isalpha()
+        and country == phonenumbers.region_code_for_number(here)
+        and phonenumbers.number_type(there) != phonenumbers.PhoneNumberType.PREMIUM_RATE
+    )

@@ -1,0 +1,81 @@
+"""How many numbers are dialled on a day, on both kinds of database."""
+
+from __future__ import annotations
+
+import pytest
+from races import at_once
+from records import a_call
+from sqlalchemy import select
+
+from service.errors import Conflict, Forbidden
+from service.model import Call, CallStatus, Direction
+from service.storage import dials
+from service.storage.calls import Calls
+from service.storage.database import Database
+from service.storage.dials import DAY
+from service.storage.steering import Steering
+from service.storage.tables import dials as table
+
+
+def placed(at: int) -> Call:
+    return a_call(direction=Direction.OUTBOUND, status=CallStatus.INITIATED, started_at=at)
+
+
+def counted(database: Database) -> dict[int, int]:
+    with database.read() as connection:
+        return {row.day: row.count for row in connection.execute(select(table))}
+
+
+def test_of_numbers_dialled_at_the_same_moment_no_more_than_the_limit_are(
+    database: Database,
+) -> None:
+    def dial(_: int) -> bool:
+        with database.write() as connection:
+            dials.count(connection, 5, 3)
+        return True
+
+    outcomes = at_once(8, dial)
+    assert outcomes.count(True) == 3
+    refused = [each for each in outcomes if each is not True]
+    assert all(isinstance(each, Forbidden) for each in refused)
+    assert {str(each) for each in refused} == {
+        "DIAL_PER_DAY is 3, and as many numbers have been dialled today."
+    }
+    assert counted(database) == {0: 3}
+
+
+def test_placed_calls_and_transfers_are_counted_together(database: Database) -> None:
+    steering, calls = Steering(database), Calls(database)
+    up = a_call(status=CallStatus.ANSWERED, leg_id="leg")
+    calls.add(up)
+    assert steering.place(placed(5), 10, 2)
+    steering.hand_on(up.id, "+14155550123", 6, 2)
+    refused = placed(7)
+    with pytest.raises(Forbidden):
+        steering.place(refused, 10, 2)
+    assert calls.find(refused.connector_id, refused.provider_call_id) is None
+
+
+def test_what_is_not_dialled_does_not_count(database: Database) -> None:
+    steering, calls = Steering(database), Calls(database)
+    over = a_call(status=CallStatus.ENDED)
+    calls.add(over)
+    with pytest.raises(Conflict):
+        steering.hand_on(over.id, "+14155550123", 6, 2)
+    assert not steering.place(placed(5), 0, 2)
+    assert counted(database) == {}
+
+
+def test_a_limit_of_none_allows_none(database: Database) -> None:
+    with pytest.raises(Forbidden):
+        Steering(database).place(placed(5), 10, 0)
+
+
+def test_a_new_day_begins_at_nothing_and_another_process_goes_on_counting(
+    database: Database,
+) -> None:
+    assert Steering(database).place(placed(DAY - 1), 10, 1)
+    assert Steering(database).place(placed(DAY), 10, 1)
+    with pytest.raises(Forbidden):
+        Steering(database).place(placed(2 * DAY - 1), 10, 1)
+    assert counted(database) == {1: 1}
