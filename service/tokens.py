@@ -11,6 +11,7 @@ import hmac
 import secrets
 import string
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jwt
@@ -126,11 +127,15 @@ def pseudonym(secret: str, text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a valid token allows. ``roles`` empty means both REST and rooms."""
+    """What a valid token allows. ``roles`` empty means both REST and rooms.
+
+    ``permissions`` are ``None`` where the token does not speak of them, which forbids nothing.
+    """
 
     roles: tuple[str, ...] = ()
     room_id: str | None = None
     participant_id: str | None = None
+    permissions: tuple[str, ...] | None = None
 
     @property
     def is_tied(self) -> bool:
@@ -188,18 +193,37 @@ def verify(header: str | None, api_key: str, api_secret: str) -> Grant:
         claimed.encode(errors="replace"), api_key.encode()
     ):
         raise Unauthorized(NOT_VALID)
-    roles = claims.get("roles") or ()
-    if isinstance(roles, str):
-        roles = (roles,)
-    if not isinstance(roles, list | tuple) or not all(isinstance(role, str) for role in roles):
-        raise Unauthorized(NOT_VALID)
+    roles = _words(claims.get("roles"))
     if roles and "crawler" not in roles:
         raise Forbidden("This token may only join rooms: its roles lack 'crawler'.")
     return Grant(
-        roles=tuple(roles),
+        roles=roles,
         room_id=_text(claims.get("roomId")),
         participant_id=_text(claims.get("participantId")),
+        permissions=_permissions(claims),
     )
+
+
+def _permissions(claims: Mapping[str, object]) -> tuple[str, ...] | None:
+    """The permissions of a token that names them; an empty list or null permits nothing.
+
+    ``ask_join`` is for somebody who may not even join without being asked in, so that beside
+    another permission neither can be meant. VideoSDK refuses such a token too (4008).
+    """
+    if "permissions" not in claims:
+        return None
+    permissions = _words(claims["permissions"])
+    if "ask_join" in permissions and {"allow_join", "allow_mod"} & set(permissions):
+        raise Forbidden("This token's permissions mix ask_join with allow_join or allow_mod.")
+    return permissions
+
+
+def _words(value: object) -> tuple[str, ...]:
+    """A claim that is a list of words, or one of them. Raises ``Unauthorized``."""
+    words = [value] if isinstance(value, str) else value or []
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise Unauthorized(NOT_VALID)
+    return tuple(words)
 
 
 def bearer(header: str | None) -> str | None:

@@ -1,7 +1,8 @@
 """The HTTP room: JSON REST as VideoSDK's v2 API has it, provider webhooks and socket upgrades.
 
 Every blueprint stands in ``GUARDED`` beside the guard that runs before each of its requests,
-``require_nothing`` included, so that no resource is open by omission.
+``require_nothing`` included, and every handler declares what it ``needs``, so that no resource is
+open by omission.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from service.api import (
     trace,
 )
 from service.api.auth import (
-    require_account,
     require_nothing,
     require_room_token,
     require_token,
@@ -40,17 +40,17 @@ from service.api.auth import (
 from service.api.requests import MAX_BODY, Identifier, Name, RoomName
 
 GUARDED = (
-    (connectors.connectors, require_account),
+    (connectors.connectors, require_token),
     (ingest.ingest, require_token),
-    (agents.agents, require_account),
+    (agents.agents, require_token),
     (dispatch.dispatch, require_room_token),
     (rooms.rooms, require_room_token),
     (sessions.sessions, require_token),
     (calls.calls, require_token),
-    (routing_rules.rules, require_account),
-    (routing_rules.older, require_account),
-    (subscriptions.subscriptions, require_account),
-    (deliveries.deliveries, require_account),
+    (routing_rules.rules, require_token),
+    (routing_rules.older, require_token),
+    (subscriptions.subscriptions, require_token),
+    (deliveries.deliveries, require_token),
     (deliveries.room_deliveries, require_room_token),
     (keys.keys, require_nothing),
     (hooks.hooks, hooks.require_signature),

@@ -8,16 +8,19 @@ from flask import Blueprint
 
 from service.agents import Agent
 from service.api.answers import answer
+from service.api.declared import needs
 from service.api.requests import body, query, switchboard
 from service.api.schemas.agents import AgentChanges, AgentData, AgentFilter, NewAgent
 from service.errors import Invalid
 from service.model import Page
+from service.permissions import Need
 from service.tokens import new_agent_id
 
 agents = Blueprint("agents", __name__, url_prefix="/v2/agents")
 
 
 @agents.post("")
+@needs(Need.ACCOUNT)
 @answer(AgentData(), status=201, message="Agent created successfully")
 @body(NewAgent())
 def create(fields: dict[str, Any]) -> Agent:
@@ -29,6 +32,7 @@ def create(fields: dict[str, Any]) -> Agent:
 
 
 @agents.get("")
+@needs(Need.ACCOUNT)
 @answer(AgentData(), message="Agents retrieved successfully")
 @query(AgentFilter())
 def index(wanted: dict[str, Any]) -> Page[Agent]:
@@ -37,12 +41,14 @@ def index(wanted: dict[str, Any]) -> Page[Agent]:
 
 
 @agents.get("/<id:agent_id>")
+@needs(Need.ACCOUNT)
 @answer(AgentData(), message="Agent retrieved successfully")
 def get(agent_id: str) -> Agent:
     return switchboard().agents.get(agent_id)
 
 
 @agents.patch("/<id:agent_id>")
+@needs(Need.ACCOUNT)
 @answer(AgentData(), message="Agent updated successfully")
 @body(AgentChanges())
 def update(changes: dict[str, Any], agent_id: str) -> Agent:
@@ -53,6 +59,7 @@ def update(changes: dict[str, Any], agent_id: str) -> Agent:
 
 
 @agents.delete("/<id:agent_id>")
+@needs(Need.ACCOUNT)
 @answer(None, message="Agent deleted successfully")
 def delete(agent_id: str) -> None:
     """Send for it no more; where it is in a room, it stays."""

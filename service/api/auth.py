@@ -1,4 +1,4 @@
-"""Who may come in: one guard per blueprint, declared where it is registered.
+"""Who may come in: one guard per blueprint, and of each handler what a token must allow for it.
 
 In the place of a token stands the cookie of whoever is signed in to the console, which reaches as
 far as the account does. A guard leaves what either allows in ``flask.g.grant`` or raises
@@ -11,15 +11,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
-from flask import g, request
+from flask import current_app, g, request
 from marshmallow import ValidationError
 
-from service import signins
-from service.api.declared import refuses
+from service import permissions, signins
+from service.api.declared import declared, refuses
 from service.api.floods import failed
 from service.api.requests import switchboard
 from service.api.schemas.fields import IDENTIFIER
 from service.errors import Forbidden, NotFound, TooMany, Unauthorized
+from service.permissions import TIED, Need
 from service.rooms import Room
 from service.signins import SignIn
 from service.storage.rooms import NOT_FOUND
@@ -38,7 +39,10 @@ def require_nothing() -> None:
 
 @refuses(Unauthorized, Forbidden, TooMany)
 def require_token() -> None:
-    """A token that may use the API, perhaps for one room or one participant only."""
+    """A token that allows what the handler needs.
+
+    It may be for one room or one participant only, unless the handler needs the whole account.
+    """
     try:
         grant = _grant()
     except Unauthorized as error:
@@ -48,13 +52,16 @@ def require_token() -> None:
         room = switchboard().rooms.find(grant.room_id)
         grant = replace(grant, room_id=room.id if room else grant.room_id)
     g.grant = grant
+    permissions.require(needed(), grant, tied_may_dial=switchboard().settings.dial_tied_tokens)
 
 
-@refuses(Unauthorized, Forbidden, TooMany)
-def require_account() -> None:
-    """A token that is tied to no room and no participant."""
-    require_token()
-    require_untied("this address needs")
+def needed() -> Need:
+    """What the handler of this request needs. One that does not say so serves nobody."""
+    view = current_app.view_functions[request.endpoint or ""]
+    need = declared(view).need
+    if need is None:
+        raise LookupError(f"{request.endpoint} does not declare what it needs.")
+    return need
 
 
 @refuses(Unauthorized, Forbidden, TooMany)
@@ -108,9 +115,8 @@ def require_nobody() -> None:
 
 def require_untied(what: str) -> None:
     """Raise ``Forbidden`` where the token is tied to a room or a participant."""
-    grant = granted()
-    if grant.room_id is not None or grant.participant_id is not None:
-        raise Forbidden(f"This token is tied to one room or participant; {what} a wider one.")
+    if granted().is_tied:
+        raise Forbidden(TIED.format(what))
 
 
 def known_room(name: str) -> Room | None:

@@ -14,7 +14,7 @@ from flask import Blueprint, current_app
 
 from service.api.answers import answer
 from service.api.auth import granted, known_room, require_nobody, require_participant
-from service.api.declared import refuses
+from service.api.declared import needs, refuses
 from service.api.requests import body, public_base, query, switchboard, warn, warn_of
 from service.api.schemas.calls import (
     CallData,
@@ -27,6 +27,7 @@ from service.api.schemas.calls import (
 from service.control import RING_SECONDS, Control, Wish
 from service.errors import BadGateway, Busy, Conflict, Forbidden, NotFound
 from service.model import Call, Page
+from service.permissions import Need
 
 NOT_ACTED_ON = {
     "gateway_id": "gatewayId",
@@ -40,6 +41,7 @@ calls = Blueprint("calls", __name__, url_prefix="/v2/sip/call")
 
 
 @calls.get("")
+@needs(Need.MODERATE)
 @answer(CallData(), status_code=True)
 @query(CallFilter())
 def index(wanted: dict[str, Any]) -> Page[Call]:
@@ -60,12 +62,14 @@ def index(wanted: dict[str, Any]) -> Page[Call]:
 
 
 @calls.get("/<id:call_id>")
+@needs(Need.SELF)
 @answer(CallData(), status_code=True)
 def get(call_id: str) -> Call:
     return _with_live_stats([_reachable(call_id)])[0]
 
 
 @calls.post("/end")
+@needs(Need.SELF)
 @answer(CallData(), message="Call ended successfully", status_code=True)
 @refuses(NotFound)
 @body(CallToEnd())
@@ -82,6 +86,7 @@ def end(fields: dict[str, Any]) -> Call:
 
 
 @calls.post("/switch-room")
+@needs(Need.MODERATE)
 @answer(CallData(), status_code=True)
 @refuses(NotFound, Conflict)
 @body(CallToMove())
@@ -98,6 +103,7 @@ def switch_room(fields: dict[str, Any]) -> Call:
 
 
 @calls.post("/transfer")
+@needs(Need.DIAL)
 @answer(CallData(), message="Call transfer initiated successfully", status_code=True)
 @refuses(NotFound, Conflict)
 @body(CallToTransfer())
@@ -109,6 +115,7 @@ def transfer(fields: dict[str, Any]) -> Call:
 
 
 @calls.post("")
+@needs(Need.DIAL)
 @answer(CallData(), message="Call initiated successfully", status_code=True)
 @refuses(NotFound, Conflict, BadGateway, Busy)
 @body(NewCall())

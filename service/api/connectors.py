@@ -11,12 +11,13 @@ from typing import Any
 from flask import Blueprint
 
 from service.api.answers import answer
-from service.api.declared import refuses
+from service.api.declared import needs, refuses
 from service.api.requests import body, switchboard, warn
 from service.api.schemas.connectors import ConnectorChanges, ConnectorData, NewConnector
 from service.api.schemas.credentials import read
 from service.errors import Conflict, Invalid
 from service.model import Connector
+from service.permissions import Need
 from service.providers import load
 from service.providers.signatures import Use
 from service.rules import RuleType
@@ -28,6 +29,7 @@ _providers = load()
 
 
 @connectors.post("")
+@needs(Need.ACCOUNT)
 @answer(ConnectorData(), status=201, message="Connector created successfully")
 @body(NewConnector())
 def create(fields: dict[str, Any]) -> Connector:
@@ -48,6 +50,7 @@ def create(fields: dict[str, Any]) -> Connector:
 
 
 @connectors.get("")
+@needs(Need.ACCOUNT)
 @answer(ConnectorData(), message="Connectors retrieved successfully")
 def index() -> tuple[Connector, ...]:
     """All connectors, newest first."""
@@ -55,12 +58,14 @@ def index() -> tuple[Connector, ...]:
 
 
 @connectors.get("/<id:connector_id>")
+@needs(Need.ACCOUNT)
 @answer(ConnectorData(), message="Connector retrieved successfully")
 def get(connector_id: str) -> Connector:
     return _with_warnings(switchboard().connectors.get(connector_id))
 
 
 @connectors.patch("/<id:connector_id>")
+@needs(Need.ACCOUNT)
 @answer(ConnectorData(), message="Connector updated successfully")
 @body(ConnectorChanges())
 @refuses(Conflict)
@@ -74,6 +79,7 @@ def update(changes: dict[str, Any], connector_id: str) -> Connector:
 
 
 @connectors.post("/<id:connector_id>/rotate-key")
+@needs(Need.ACCOUNT)
 @answer(ConnectorData(), message="Webhook key rotated successfully")
 def rotate(connector_id: str) -> Connector:
     """Make a new webhook key; the old one stops at once."""
@@ -81,6 +87,7 @@ def rotate(connector_id: str) -> Connector:
 
 
 @connectors.delete("/<id:connector_id>")
+@needs(Need.ACCOUNT)
 @answer(None, message="Connector deleted successfully")
 def delete(connector_id: str) -> None:
     """Stop its webhook; calls that are up stay up."""

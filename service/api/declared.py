@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from marshmallow import Schema
 
 from service.errors import ServiceError
+from service.permissions import Need
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -59,6 +60,7 @@ class Declaration:
     envelope: Envelope | None = None
     replies: tuple[Reply, ...] = ()
     refusals: tuple[type[ServiceError], ...] = ()
+    need: Need | None = None
 
 
 def declared(function: Callable[..., object]) -> Declaration:
@@ -78,6 +80,11 @@ def replies(*answers: Reply) -> Callable[[F], F]:
         return declare(function, replies=declared(function).replies + answers)
 
     return decorate
+
+
+def needs(need: Need) -> Callable[[F], F]:
+    """Declare what a token must allow, which the guard of the blueprint then requires."""
+    return lambda function: declare(function, need=need)
 
 
 def refuses(*errors: type[ServiceError]) -> Callable[[F], F]:

@@ -6,9 +6,11 @@ from flask import Blueprint
 
 from service.api.answers import answer
 from service.api.auth import reachable_room
+from service.api.declared import needs
 from service.api.requests import outbox, switchboard
 from service.api.schemas.deliveries import DeliveryData
 from service.api.subscriptions import stored
+from service.permissions import Need
 from service.subscriptions import Delivery, room_receiver
 
 deliveries = Blueprint("deliveries", __name__, url_prefix="/v2/sip/webhooks")
@@ -16,6 +18,7 @@ room_deliveries = Blueprint("room_deliveries", __name__, url_prefix="/v2/rooms")
 
 
 @deliveries.get("/<id:webhook_id>/deliveries")
+@needs(Need.ACCOUNT)
 @answer(DeliveryData())
 def index(webhook_id: str) -> tuple[Delivery, ...]:
     """The last hundred, newest first."""
@@ -23,6 +26,7 @@ def index(webhook_id: str) -> tuple[Delivery, ...]:
 
 
 @deliveries.post("/<id:webhook_id>/deliveries/<id:delivery_id>/redeliver")
+@needs(Need.ACCOUNT)
 @answer(DeliveryData())
 def redeliver(webhook_id: str, delivery_id: str) -> Delivery:
     """Send one again, whatever has become of it."""
@@ -30,6 +34,7 @@ def redeliver(webhook_id: str, delivery_id: str) -> Delivery:
 
 
 @room_deliveries.get("/<name:room_id>/webhook/deliveries")
+@needs(Need.MODERATE)
 @answer(DeliveryData())
 def index_of_room(room_id: str) -> tuple[Delivery, ...]:
     """The last hundred, newest first."""
@@ -37,6 +42,7 @@ def index_of_room(room_id: str) -> tuple[Delivery, ...]:
 
 
 @room_deliveries.post("/<name:room_id>/webhook/deliveries/<id:delivery_id>/redeliver")
+@needs(Need.MODERATE)
 @answer(DeliveryData())
 def redeliver_of_room(room_id: str, delivery_id: str) -> Delivery:
     """Send one again, whatever has become of it."""

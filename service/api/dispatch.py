@@ -9,11 +9,12 @@ from flask import Blueprint, current_app
 from service.agents import Dispatch
 from service.api.answers import answer
 from service.api.auth import known_room
-from service.api.declared import refuses
+from service.api.declared import needs, refuses
 from service.api.requests import body, public_base, switchboard, warn_of
 from service.api.schemas.dispatch import DispatchData, NewDispatch
 from service.dispatcher import Dispatcher
 from service.errors import BadGateway, Busy, NotFound
+from service.permissions import Need
 
 dispatch = Blueprint("dispatch", __name__, url_prefix="/v2/agent")
 
@@ -28,6 +29,7 @@ NOT_ACTED_ON = {
 
 @dispatch.post("/dispatch")
 @dispatch.post("/connect", endpoint="connect")
+@needs(Need.MODERATE)
 @answer(DispatchData(), message="Agent dispatch requested successfully.")
 @refuses(NotFound, BadGateway, Busy)
 @body(NewDispatch())

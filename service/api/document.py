@@ -140,6 +140,7 @@ class _Document:
                 "tags": [blueprint],
                 "operationId": self._operation_id(blueprint, name, method, len(methods) > 1),
                 "summary": _sentence(inspect.getdoc(view) or name.replace("_", " ").capitalize()),
+                **_description(declared(view)),
                 **self._request(declared(view), method, [*ids, *_handshake(rule)]),
                 "responses": dict(sorted(self._responses(view, guards, bool(ids)).items())),
             }
@@ -261,6 +262,11 @@ class _Document:
             response = _response(MEANINGS.get(status, f"{phrase}."), headers, content)
             self._spec.components.response(name, response)
         return {"$ref": f"#/components/responses/{name}"}
+
+
+def _description(declaration: Declaration) -> dict[str, str]:
+    sentence = declaration.need.value if declaration.need else ""
+    return {"description": sentence} if sentence else {}
 
 
 def _handshake(rule: Rule) -> Iterator[dict[str, Any]]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from service.api.answers import respond
-from service.api.declared import Reply, replies
+from service.api.declared import Reply, needs, replies
 from service.api.requests import switchboard
 from service.api.schemas.health import Alive, NotReady, Ready
+from service.permissions import Need
 
 health = Blueprint("health", __name__)
 
 
 @health.get("/healthz")
+@needs(Need.NOTHING)
 @replies(Reply(200, "The process answers.", Alive()))
 def alive() -> Response:
     return respond({"status": "ok"}, 200)
 
 
 @health.get("/readyz")
+@needs(Need.NOTHING)
 @replies(
     Reply(200, "It can take a call.", Ready()),
     Reply(503, "It cannot, and ``checks`` says why.", NotReady()),

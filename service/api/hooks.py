@@ -17,7 +17,7 @@ from typing import TypeVar, cast
 from flask import Blueprint, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
-from service.api.declared import Reply, refuses, replies, takes_form
+from service.api.declared import Reply, needs, refuses, replies, takes_form
 from service.api.floods import failed
 from service.api.received import reception, webhook
 from service.api.requests import public_base, switchboard
@@ -25,6 +25,7 @@ from service.api.trace import elapsed
 from service.callbacks import Callbacks
 from service.errors import Busy, NotFound, RemoteError, ServiceError, TooMany
 from service.model import Connector
+from service.permissions import Need
 from service.providers.base import Markup, Webhook
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def require_signature() -> Response | None:
 
 
 @hooks.route("/<id:provider>/<id:key>", methods=["GET", "POST"])
+@needs(Need.OWN_KEY)
 @replies(MARKUP)
 @refuses(RemoteError)
 @takes_form
@@ -57,6 +59,7 @@ def answer(provider: str, key: str) -> Response:
 
 
 @hooks.route("/<id:provider>/<id:key>/gather", methods=["GET", "POST"])
+@needs(Need.OWN_KEY)
 @replies(MARKUP)
 @refuses(RemoteError)
 @takes_form
@@ -66,6 +69,7 @@ def gather(provider: str, key: str) -> Response:
 
 
 @hooks.route("/<id:provider>/<id:key>/dial", methods=["GET", "POST"])
+@needs(Need.OWN_KEY)
 @replies(MARKUP)
 @refuses(RemoteError)
 @takes_form
@@ -75,6 +79,7 @@ def dialled(provider: str, key: str) -> Response:
 
 
 @hooks.route("/<id:provider>/<id:key>/status", methods=["GET", "POST"])
+@needs(Need.OWN_KEY)
 @replies(NOTED)
 @refuses(RemoteError, Busy)
 @takes_form

@@ -9,11 +9,12 @@ from flask import Blueprint
 from service.agents import Assignment
 from service.api.answers import answer
 from service.api.auth import granted, known_room, require_participant
-from service.api.declared import refuses
+from service.api.declared import needs, refuses
 from service.api.requests import body, public_base, switchboard, warn
 from service.api.schemas.ingest import IngestSessionData, NewIngestSession
 from service.errors import Busy
 from service.model import Participant
+from service.permissions import Need, require
 from service.providers.websocket import socket_url
 from service.tokens import REF_SECONDS, new_participant_id
 
@@ -21,16 +22,15 @@ ingest = Blueprint("ingest", __name__, url_prefix="/v2/ingest/sessions")
 
 
 @ingest.post("")
+@needs(Need.JOIN)
 @answer(IngestSessionData(), status=201, message="Ingest session created")
 @refuses(Busy)
 @body(NewIngestSession())
 def create(fields: dict[str, Any]) -> dict[str, Any]:
-    """Make a ticket for a custom WebSocket."""
+    """Make a ticket for a custom WebSocket. To have an agent sent for, it needs `allow_mod`."""
     known_room(fields["room_id"])
-    participant = _participant(fields.get("participant") or {})
-    call, ref = switchboard().invite(
-        fields["room_id"], participant, fields.get("region"), _agent(fields.get("agent"))
-    )
+    participant, agent = _participant(fields.get("participant") or {}), _agent(fields.get("agent"))
+    call, ref = switchboard().invite(fields["room_id"], participant, fields.get("region"), agent)
     media = switchboard().settings.media_base(call.region, public_base())
     return {
         "ws_url": socket_url(media, ref),
@@ -44,6 +44,8 @@ def _agent(fields: dict[str, Any] | None) -> Assignment | None:
     """The agent that is to be sent for, if there is one of this id."""
     if not fields:
         return None
+    # Whom it brings along is more than a participant of a room may decide.
+    require(Need.MODERATE, granted())
     if switchboard().agents.find(fields["id"]) is None:
         warn("agent was ignored: its id names no agent that could be sent for.")
         return None

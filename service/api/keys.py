@@ -7,15 +7,18 @@ from typing import Any, cast
 from flask import Blueprint, current_app
 
 from service.api.answers import answer
+from service.api.declared import needs
 from service.api.requests import query
 from service.api.schemas.keys import KeyFilter, PublicKeysData
 from service.keypairs import KeyFormat, PublicKeys
+from service.permissions import Need
 from service.storage.signing_keys import SigningKeys
 
 keys = Blueprint("keys", __name__, url_prefix="/v2/public")
 
 
 @keys.get("/rsa-public-key")
+@needs(Need.NOTHING)
 @answer(PublicKeysData(), envelope=False)
 @query(KeyFilter())
 def get(wanted: dict[str, Any]) -> PublicKeys:

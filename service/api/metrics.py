@@ -7,11 +7,12 @@ from hmac import compare_digest
 from flask import Blueprint, Response, request
 
 from service import vitals
-from service.api.auth import require_account
-from service.api.declared import Reply, refuses, replies
+from service.api.auth import require_token
+from service.api.declared import Reply, needs, refuses, replies
 from service.api.requests import engine, outbox, switchboard
 from service.errors import Forbidden, TooMany, Unauthorized
 from service.metrics import CONTENT_TYPE
+from service.permissions import Need
 from service.tokens import bearer
 from service.vitals import Vitals
 
@@ -24,10 +25,11 @@ def require_metrics_token() -> None:
     wanted = switchboard().settings.metrics_token
     given = bearer(request.headers.get("Authorization")) or ""
     if wanted is None or not compare_digest(given.encode(), wanted.encode()):
-        require_account()
+        require_token()
 
 
 @metrics.get("/metrics")
+@needs(Need.ACCOUNT)
 @replies(Reply(200, "In the text format of Prometheus.", content_type=CONTENT_TYPE))
 def read() -> Response:
     """What is counted and timed."""

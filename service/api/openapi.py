@@ -5,13 +5,15 @@ from __future__ import annotations
 from flask import Blueprint, Response, current_app
 
 from service.api.answers import respond
-from service.api.declared import Reply, replies
+from service.api.declared import Reply, needs, replies
 from service.api.requests import public_base
+from service.permissions import Need
 
 openapi = Blueprint("openapi", __name__)
 
 
 @openapi.get("/openapi.json")
+@needs(Need.NOTHING)
 @replies(Reply(200, "The document."))
 def document() -> Response:
     """This document."""

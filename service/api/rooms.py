@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 from service import attendance, tokens
 from service.api.answers import answer
 from service.api.auth import granted, known_room, reachable_room, require_untied
-from service.api.declared import refuses
+from service.api.declared import needs, refuses
 from service.api.requests import body, query, switchboard, warn
 from service.api.schemas.fields import IDENTIFIER
 from service.api.schemas.rooms import (
@@ -29,6 +29,7 @@ from service.api.schemas.rooms import (
 from service.errors import Invalid, NotFound, WrongName
 from service.lifecycle import RoomEvent, matches
 from service.model import Page
+from service.permissions import Need
 from service.rooms import AutoClose, Room
 from service.storage.rooms import NOT_FOUND
 
@@ -43,6 +44,7 @@ CHOSEN = ("geo_fence", "webhook", "auto_close", "allowed_participant_ids", "opti
 
 
 @rooms.post("")
+@needs(Need.MODERATE)
 @answer(RoomData(), envelope=False)
 @body(NewRoom())
 def create(fields: dict[str, Any]) -> Room:
@@ -80,6 +82,7 @@ def create(fields: dict[str, Any]) -> Room:
 
 
 @rooms.get("")
+@needs(Need.MODERATE)
 @answer(RoomData())
 @query(RoomFilter())
 def index(wanted: dict[str, Any]) -> Page[Room]:
@@ -88,6 +91,7 @@ def index(wanted: dict[str, Any]) -> Page[Room]:
 
 
 @rooms.get("/<room:room_id>")
+@needs(Need.JOIN)
 @answer(RoomData(), envelope=False)
 def get(room_id: str) -> Room:
     """A room by any of its names."""
@@ -95,6 +99,7 @@ def get(room_id: str) -> Room:
 
 
 @rooms.route("/validate/<path:room_id>", methods=["GET", "POST"])
+@needs(Need.JOIN)
 @answer(RoomData(), envelope=False)
 def validate(room_id: str) -> Room:
     """A room by any of its names, or 400 where there is none.
@@ -113,6 +118,7 @@ def validate(room_id: str) -> Room:
 
 
 @rooms.post("/deactivate")
+@needs(Need.MODERATE)
 @answer(ClosedRoomData(), envelope=False)
 @body(RoomToClose())
 @refuses(NotFound, WrongName)
@@ -125,6 +131,7 @@ def deactivate(fields: dict[str, Any]) -> Room:
 
 
 @rooms.post("/<room:room_id>")
+@needs(Need.MODERATE)
 @answer(RoomData(), envelope=False)
 @body(RoomState())
 def update(fields: dict[str, Any], room_id: str) -> Room:

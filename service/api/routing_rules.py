@@ -9,7 +9,7 @@ from flask import Blueprint
 
 from service.api import rule_changes
 from service.api.answers import answer
-from service.api.declared import refuses
+from service.api.declared import needs, refuses
 from service.api.requests import body, query, switchboard
 from service.api.rule_changes import OLDER, TODAY, Spelling
 from service.api.schemas.routing_rules import (
@@ -25,6 +25,7 @@ from service.api.schemas.routing_rules import (
 )
 from service.errors import Conflict, Invalid
 from service.model import Page
+from service.permissions import Need
 from service.rules import Rule, RuleType
 from service.storage.rules import Taken
 from service.tokens import new_rule_id
@@ -36,6 +37,7 @@ older = Blueprint("older_routing_rules", __name__, url_prefix="/v2/sip/routing-r
 
 
 @rules.post("")
+@needs(Need.ACCOUNT)
 @answer(RuleData(), status=201, envelope=False)
 @body(NewRule())
 @refuses(Conflict)
@@ -45,6 +47,7 @@ def create(fields: dict[str, Any]) -> Rule:
 
 
 @rules.get("")
+@needs(Need.ACCOUNT)
 @answer(RuleData())
 @query(RuleFilter())
 def index(wanted: dict[str, Any]) -> Page[Rule]:
@@ -53,12 +56,14 @@ def index(wanted: dict[str, Any]) -> Page[Rule]:
 
 
 @rules.get("/<id:rule_id>")
+@needs(Need.ACCOUNT)
 @answer(RuleData(), envelope=False)
 def get(rule_id: str) -> Rule:
     return switchboard().rules.get(rule_id)
 
 
 @rules.patch("/<id:rule_id>")
+@needs(Need.ACCOUNT)
 @answer(RuleData(), envelope=False)
 @body(RuleChanges())
 @refuses(Conflict)
@@ -68,6 +73,7 @@ def update(changes: dict[str, Any], rule_id: str) -> Rule:
 
 
 @rules.delete("/<id:rule_id>")
+@needs(Need.ACCOUNT)
 @answer(DeletedRule(), message=DELETED, envelope=False)
 @refuses(Conflict)
 def delete(rule_id: str) -> dict[str, str]:
@@ -75,6 +81,7 @@ def delete(rule_id: str) -> dict[str, str]:
 
 
 @older.post("")
+@needs(Need.ACCOUNT)
 @answer(OlderRuleData(), status=201, envelope=False)
 @body(NewOlderRule())
 @refuses(Conflict)
@@ -84,6 +91,7 @@ def create_older(fields: dict[str, Any]) -> Rule:
 
 
 @older.get("")
+@needs(Need.ACCOUNT)
 @answer(OlderRuleData())
 @query(OlderRuleFilter())
 def index_older(wanted: dict[str, Any]) -> Page[Rule]:
@@ -91,12 +99,14 @@ def index_older(wanted: dict[str, Any]) -> Page[Rule]:
 
 
 @older.get("/<id:rule_id>")
+@needs(Need.ACCOUNT)
 @answer(OlderRuleData(), envelope=False)
 def get_older(rule_id: str) -> Rule:
     return switchboard().rules.get(rule_id)
 
 
 @older.put("/<id:rule_id>")
+@needs(Need.ACCOUNT)
 @answer(OlderRuleData(), envelope=False)
 @body(OlderRuleChanges())
 @refuses(Conflict)
@@ -105,6 +115,7 @@ def update_older(changes: dict[str, Any], rule_id: str) -> Rule:
 
 
 @older.delete("/<id:rule_id>")
+@needs(Need.ACCOUNT)
 @answer(DeletedRule(), message=DELETED, envelope=False)
 @refuses(Conflict)
 def delete_older(rule_id: str) -> dict[str, str]:

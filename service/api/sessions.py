@@ -21,7 +21,7 @@ from service.api.auth import (
     require_nobody,
     require_participant,
 )
-from service.api.declared import refuses
+from service.api.declared import needs, refuses
 from service.api.requests import body, query, switchboard
 from service.api.schemas.fields import PageFilter
 from service.api.schemas.sessions import (
@@ -36,6 +36,7 @@ from service.api.schemas.sessions import (
 )
 from service.errors import Invalid, NotFound
 from service.model import Page
+from service.permissions import Need
 from service.rooms import Attendee, Session, Stay
 from service.tokens import account_id
 
@@ -46,6 +47,7 @@ PER_PAGE = 20
 
 @sessions.get("/", endpoint="index_with_slash")
 @sessions.get("")
+@needs(Need.MODERATE)
 @answer(SessionData())
 @query(SessionFilter())
 def index(wanted: dict[str, Any]) -> Page[Session]:
@@ -62,6 +64,7 @@ def index(wanted: dict[str, Any]) -> Page[Session]:
 
 
 @sessions.get("/<id:session_id>")
+@needs(Need.MODERATE)
 @answer(SessionData(), envelope=False)
 def get(session_id: str) -> Session:
     """A session and everybody who was in it."""
@@ -70,6 +73,7 @@ def get(session_id: str) -> Session:
 
 
 @sessions.get("/<id:session_id>/participants")
+@needs(Need.MODERATE)
 @answer(SessionData(), single=True)
 @query(PageFilter())
 def participants(wanted: dict[str, int], session_id: str) -> Page[Session]:
@@ -80,6 +84,7 @@ def participants(wanted: dict[str, int], session_id: str) -> Page[Session]:
 
 
 @sessions.get("/<id:session_id>/participants/active")
+@needs(Need.MODERATE)
 @answer(SessionData())
 @query(PageFilter())
 def active(wanted: dict[str, int], session_id: str) -> Page[Session]:
@@ -93,6 +98,7 @@ def active(wanted: dict[str, int], session_id: str) -> Page[Session]:
 
 
 @sessions.get("/<id:session_id>/participants/<name:participant_id>")
+@needs(Need.SELF)
 @answer(ParticipantData(), envelope=False)
 def participant(session_id: str, participant_id: str) -> Attendee:
     """When a participant was in a session."""
@@ -101,6 +107,7 @@ def participant(session_id: str, participant_id: str) -> Attendee:
 
 
 @sessions.get("/<id:session_id>/stats")
+@needs(Need.MODERATE)
 @answer(SessionStatsData(), envelope=False)
 def stats(session_id: str) -> dict[str, Any]:
     """What is measured of a session's calls."""
@@ -111,6 +118,7 @@ def stats(session_id: str) -> dict[str, Any]:
 
 
 @sessions.get("/<id:session_id>/participant/<name:participant_id>/stats")
+@needs(Need.SELF)
 @answer(ParticipantStatsData(), envelope=False)
 def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
     """What is measured of one participant's calls."""
@@ -128,6 +136,7 @@ def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
 
 
 @sessions.post("/end")
+@needs(Need.MODERATE)
 @answer(EndedSessionData(), envelope=False)
 @body(SessionToEnd())
 @refuses(NotFound)
@@ -138,6 +147,7 @@ def end(fields: dict[str, Any]) -> Session:
 
 
 @sessions.post("/participants/remove")
+@needs(Need.SELF)
 @answer(None, message="Participant removed from the session.", envelope=False)
 @body(ParticipantToRemove())
 @refuses(NotFound)

@@ -8,7 +8,7 @@ from flask import Blueprint, g, request
 from flask_sock import Sock
 from simple_websocket import Server
 
-from service.api.declared import Reply, declare, refuses, replies
+from service.api.declared import Reply, declare, needs, refuses, replies
 from service.api.floods import failed, require_known
 from service.api.handshake import detach, require_handshake
 from service.api.received import reception, upgrade
@@ -17,6 +17,7 @@ from service.api.schemas.sockets import Reference
 from service.errors import Busy, Gone, NotFound, TooMany
 from service.media.leg import LegSpec
 from service.model import WEBSOCKET
+from service.permissions import Need
 from service.providers import load
 
 sockets = Blueprint("sockets", __name__)
@@ -50,12 +51,14 @@ def require_reference() -> None:
 OPENED = Reply(101, "The socket is open, and the call is on it.", content_type=None)
 
 
+@needs(Need.OWN_KEY)
 @replies(OPENED)
 def adopt(ws: Server, ref: str | None = None) -> None:
     """Open the media socket of a phone call."""
     engine().adopt(detach(ws), cast("LegSpec", g.leg))
 
 
+@needs(Need.OWN_KEY)
 @replies(OPENED)
 def adopt_custom(ws: Server) -> None:
     """Open the custom WebSocket of an ingest session."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 from flask import Blueprint, current_app
 
 from service.api.answers import answer
+from service.api.declared import needs
 from service.api.requests import body, query, switchboard, warn
 from service.api.schemas.subscriptions import (
     ALL,
@@ -19,6 +20,7 @@ from service.api.schemas.subscriptions import (
 from service.errors import Invalid
 from service.lifecycle import CallEvent
 from service.model import Page
+from service.permissions import Need
 from service.storage.subscriptions import Subscriptions
 from service.subscriptions import Subscription
 from service.tokens import new_subscription_id
@@ -34,6 +36,7 @@ def stored() -> Subscriptions:
 
 
 @subscriptions.post("")
+@needs(Need.ACCOUNT)
 @answer(SubscriptionData(), status=201, envelope=False)
 @body(NewSubscription())
 def create(fields: dict[str, Any]) -> Subscription:
@@ -51,6 +54,7 @@ def create(fields: dict[str, Any]) -> Subscription:
 
 
 @subscriptions.get("")
+@needs(Need.ACCOUNT)
 @answer(SubscriptionData())
 @query(SubscriptionFilter())
 def index(wanted: dict[str, Any]) -> Page[Subscription]:
@@ -59,12 +63,14 @@ def index(wanted: dict[str, Any]) -> Page[Subscription]:
 
 
 @subscriptions.get("/<id:webhook_id>")
+@needs(Need.ACCOUNT)
 @answer(SubscriptionData(), envelope=False)
 def get(webhook_id: str) -> Subscription:
     return stored().get(webhook_id)
 
 
 @subscriptions.put("/<id:webhook_id>")
+@needs(Need.ACCOUNT)
 @answer(SubscriptionData(), envelope=False)
 @body(NewSubscription())
 def replace(fields: dict[str, Any], webhook_id: str) -> Subscription:
@@ -73,6 +79,7 @@ def replace(fields: dict[str, Any], webhook_id: str) -> Subscription:
 
 
 @subscriptions.patch("/<id:webhook_id>")
+@needs(Need.ACCOUNT)
 @answer(SubscriptionData(), envelope=False)
 @body(SubscriptionChanges())
 def update(changes: dict[str, Any], webhook_id: str) -> Subscription:
@@ -83,6 +90,7 @@ def update(changes: dict[str, Any], webhook_id: str) -> Subscription:
 
 
 @subscriptions.delete("/<id:webhook_id>")
+@needs(Need.ACCOUNT)
 @answer(None, message="Webhook deleted successfully")
 def delete(webhook_id: str) -> None:
     """Tell it of nothing more, not even of what is waiting to be sent."""

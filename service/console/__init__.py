@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from flask import Flask
 
-from service.api.auth import require_account, require_nothing
+from service.api.auth import require_nothing, require_token
 from service.console import calls, health, live, loudness, pages, session, trials
 
 GUARDED = (
     (pages.pages, require_nothing),
     (session.session, require_nothing),
-    (calls.calls, require_account),
-    (loudness.loudness, require_account),
-    (live.calls, require_account),
+    (calls.calls, require_token),
+    (loudness.loudness, require_token),
+    (live.calls, require_token),
     (live.watching, live.require_watcher),
-    (trials.trials, require_account),
-    (health.health, require_account),
+    (trials.trials, require_token),
+    (health.health, require_token),
 )
 
 for _blueprint, _guard in GUARDED:

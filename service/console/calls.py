@@ -7,9 +7,11 @@ from typing import Any
 from flask import Blueprint, Response
 
 from service.api.answers import respond
+from service.api.declared import needs
 from service.api.requests import outbox, switchboard
 from service.api.schemas.deliveries import DeliveryData
 from service.model import Call
+from service.permissions import Need
 from service.subscriptions import Delivery
 from service.times import iso
 
@@ -19,6 +21,7 @@ _delivery = DeliveryData()
 
 
 @calls.get("/<id:call_id>")
+@needs(Need.ACCOUNT)
 def get(call_id: str) -> Response:
     """``markup`` is each answer that the provider was given, in order, with its secrets masked."""
     call = switchboard().calls.get(call_id)

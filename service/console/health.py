@@ -9,10 +9,12 @@ from flask import Blueprint, Response, current_app
 
 from service import __version__
 from service.api.answers import respond
+from service.api.declared import needs
 from service.api.metrics import taken
 from service.api.requests import switchboard
 from service.logs import Trouble, Troubles
 from service.media.figures import Figures
+from service.permissions import Need
 from service.settings import Settings
 from service.times import iso
 
@@ -20,6 +22,7 @@ health = Blueprint("console_health", __name__, url_prefix="/console/api/health")
 
 
 @health.get("")
+@needs(Need.ACCOUNT)
 def get() -> Response:
     """Null stands where the database or the engine does not answer. Times are in milliseconds."""
     vitals, board = taken(), switchboard()

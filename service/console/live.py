@@ -14,12 +14,14 @@ from flask_sock import Sock
 from simple_websocket import Server
 
 from service.api.answers import respond
-from service.api.auth import require_account
+from service.api.auth import require_token
+from service.api.declared import needs
 from service.api.handshake import detach, require_handshake
 from service.api.requests import engine, query, switchboard
 from service.console.schemas import LiveFilter
 from service.errors import Busy, Forbidden
 from service.handover import RESTARTING
+from service.permissions import Need
 from service.storage.in_progress import CallInProgress, CallsInProgress
 
 calls = Blueprint("console_live_calls", __name__, url_prefix="/console/api/live/calls")
@@ -28,6 +30,7 @@ sock = Sock()
 
 
 @calls.get("")
+@needs(Need.ACCOUNT)
 @query(LiveFilter())
 def index(wanted: dict[str, str]) -> Response:
     """The newest calls in progress, custom WebSockets included; ``total`` counts all of them.
@@ -39,6 +42,7 @@ def index(wanted: dict[str, str]) -> Response:
 
 
 @calls.get("/by-room")
+@needs(Need.ACCOUNT)
 def by_room() -> Response:
     """How many are in each room that anybody is in."""
     return respond({"data": _stored().by_room()}, 200)
@@ -48,11 +52,12 @@ def require_watcher() -> None:
     """Whoever may use the console, on a page of this host. Raises before the upgrade."""
     require_handshake()
     _require_own_origin()
-    require_account()
+    require_token()
     if switchboard().handover.has_begun:
         raise Busy(RESTARTING)
 
 
+@needs(Need.ACCOUNT)
 def watch(ws: Server) -> None:
     """Levels five times a second, and a word when calls have changed, until either side closes."""
     engine().watch(detach(ws))

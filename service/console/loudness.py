@@ -8,8 +8,10 @@ from typing import Any
 from flask import Blueprint, Response
 
 from service.api.answers import respond
+from service.api.declared import needs
 from service.api.requests import engine, switchboard
 from service.loudness import STEP_MILLIS, Loudness, decibels
+from service.permissions import Need
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +19,7 @@ loudness = Blueprint("console_loudness", __name__, url_prefix="/console/api/call
 
 
 @loudness.get("/<id:call_id>/loudness")
+@needs(Need.ACCOUNT)
 def get(call_id: str) -> Response:
     """A record for each leg of the call, oldest first; times are epoch milliseconds.
 

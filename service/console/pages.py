@@ -6,7 +6,9 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request, send_from_directory
 
+from service.api.declared import needs
 from service.errors import NotFound
+from service.permissions import Need
 
 STATIC = Path(__file__).with_name("static")
 
@@ -22,6 +24,7 @@ pages = Blueprint("console_pages", __name__)
 
 
 @pages.get("/")
+@needs(Need.NOTHING)
 def root() -> Response:
     response = Response(status=302)
     response.headers["Location"] = "/console/"
@@ -30,6 +33,7 @@ def root() -> Response:
 
 @pages.get("/console/")
 @pages.get("/console/<path:page>")
+@needs(Need.NOTHING)
 def page(page: str = "") -> Response:
     if page.startswith("api/"):
         raise NotFound("There is nothing at this address.")
@@ -37,6 +41,7 @@ def page(page: str = "") -> Response:
 
 
 @pages.get("/console/static/<path:name>")
+@needs(Need.NOTHING)
 def file(name: str) -> Response:
     return _file(name)
 

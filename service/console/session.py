@@ -10,10 +10,12 @@ from flask import Blueprint, Response, current_app, request
 from service import __version__, signins, tokens
 from service.api.answers import respond
 from service.api.auth import signed_in
+from service.api.declared import needs
 from service.api.floods import failed
 from service.api.requests import body, switchboard
 from service.console.schemas import Credentials
 from service.errors import Forbidden, Unauthorized
+from service.permissions import TIED, Need, require
 from service.signins import COOKIE, SIGNED_IN_SECONDS, SignIn
 from service.storage.sign_in_links import SignInLinks
 
@@ -21,6 +23,7 @@ session = Blueprint("console_session", __name__, url_prefix="/console/api/sessio
 
 
 @session.post("")
+@needs(Need.NOTHING)
 @body(Credentials())
 def enter(fields: dict[str, Any]) -> Response:
     """Sign in with a token, with the API key and secret, or with a link."""
@@ -44,6 +47,7 @@ def enter(fields: dict[str, Any]) -> Response:
 
 
 @session.get("")
+@needs(Need.NOTHING)
 def get() -> Response:
     """Who is signed in. A page of another origin gets no answer to read."""
     found = signed_in()
@@ -53,6 +57,7 @@ def get() -> Response:
 
 
 @session.delete("")
+@needs(Need.NOTHING)
 def leave() -> Response:
     """Sign out in this browser."""
     response = respond({"message": "Signed out."}, 200)
@@ -79,9 +84,8 @@ def _judge(fields: dict[str, Any]) -> None:
     elif "token" in fields:
         grant = tokens.verify(fields["token"], settings.api_key, settings.api_secret)
         if grant.is_tied:
-            raise Forbidden(
-                "This token is tied to one room or participant; the console needs a wider one."
-            )
+            raise Forbidden(TIED.format("the console needs"))
+        require(Need.ACCOUNT, grant)
     elif not all(
         [
             _same(fields["api_key"], settings.api_key),

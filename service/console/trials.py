@@ -13,10 +13,12 @@ import numpy as np
 from flask import Blueprint, Response, current_app
 
 from service.api.answers import respond
+from service.api.declared import needs
 from service.api.requests import body, switchboard
 from service.console.trial_schemas import NewTrial, TrialData
 from service.errors import Conflict, Invalid
 from service.model import Connector
+from service.permissions import Need
 from service.providers import load
 from service.simulator import signing, sound
 from service.simulator.codec import RATE, Samples
@@ -40,6 +42,7 @@ _providers = load()
 
 
 @trials.post("")
+@needs(Need.ACCOUNT)
 @body(NewTrial(), limit=MAX_BODY)
 def place(fields: dict[str, Any]) -> Response:
     """Call, and do not wait for anything of it."""
@@ -66,16 +69,19 @@ def place(fields: dict[str, Any]) -> Response:
 
 
 @trials.get("")
+@needs(Need.ACCOUNT)
 def index() -> Response:
     return respond({"data": [_describe(trial) for trial in _all().all()]}, 200)
 
 
 @trials.get("/<id:trial_id>")
+@needs(Need.ACCOUNT)
 def get(trial_id: str) -> Response:
     return respond({"data": _describe(_all().get(trial_id))}, 200)
 
 
 @trials.delete("/<id:trial_id>")
+@needs(Need.ACCOUNT)
 def hang_up(trial_id: str) -> Response:
     return respond({"data": _describe(_all().hang_up(trial_id))}, 200)
 

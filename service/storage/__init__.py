@@ -10,7 +10,8 @@ A transaction takes its locks in this order, which is why no two wait for each o
 4. what only this call has: its stays and loudness, the dispatch that it is the ticket of
 5. sessions, by id where there are two
 6. the room
-7. deliveries, by ``seq``
+7. how many numbers have been dialled (``dials``)
+8. deliveries, by ``seq``
 
 A dispatch that is changed without its ticket's call is the only row of its transaction. A rule
 comes before the advisory lock of numbers, and that before connectors. What is done ``together``

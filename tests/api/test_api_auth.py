@@ -49,7 +49,7 @@ def test_the_raw_token_and_bearer_are_both_accepted(
 @pytest.mark.parametrize(
     "claims",
     [
-        {"version": 2, "permissions": ["allow_join"], "roles": ["crawler"]},
+        {"version": 2, "permissions": ["allow_mod"], "roles": ["crawler"]},
         {"roles": ["rtc", "crawler"]},
         {"roles": []},
         {"roles": None},

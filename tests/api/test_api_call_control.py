@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import signers
+from apps import build
+from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
 from records import a_call, a_connector
@@ -160,8 +162,59 @@ def test_a_token_of_one_room_moves_nothing_out_of_it_or_into_it(
         assert move(client, call).status_code == 403
     assert calls.get(call.id) == call
     assert move(here, call, roomId=call.room_id, participantId="zoe").status_code == 200
-    assert transfer(there, call).status_code == 403
-    assert transfer(here, call).status_code == 200
+    for client in (here, there):
+        assert transfer(client, call).status_code == 403
+    assert calls.get(call.id).transfer is None
+
+
+def test_a_tied_token_dials_only_where_a_setting_lets_it(
+    sqlite_database: Database,
+    clock: FakeClock,
+    authorised: Callable[..., FlaskClient],
+    call: Call,
+    calls: Calls,
+) -> None:
+    app = build(sqlite_database, clock, dial_tied_tokens=True)
+    assert transfer(authorised(app, roomId="room-2"), call).status_code == 403
+    joining = authorised(app, roomId=call.room_id, permissions=["allow_join"])
+    assert transfer(joining, call).status_code == 403
+    assert calls.get(call.id).transfer is None
+    assert transfer(authorised(app, roomId=call.room_id), call).status_code == 200
+
+
+def test_a_number_that_may_not_be_dialled_is_refused_in_a_sentence(
+    sqlite_database: Database,
+    clock: FakeClock,
+    authorised: Callable[..., FlaskClient],
+    call: Call,
+    calls: Calls,
+    connector: Connector,
+) -> None:
+    client = authorised(build(sqlite_database, clock, dial_allowed=("+1*", "!+1900*")))
+    sentences = {
+        "+442071838750": "DIAL_ALLOWED has no prefix that fits +442071838750.",
+        "+1 (900) 555-0100": "DIAL_ALLOWED excludes +19005550100.",
+    }
+    for number, sentence in sentences.items():
+        for answer in (transfer(client, call, transferTo=number), place(client, sipCallTo=number)):
+            assert (answer.status_code, answer.json["message"]) == (403, sentence)
+    assert calls.get(call.id).transfer is None
+    assert calls.page().total == 1
+
+
+def test_as_many_numbers_are_dialled_in_a_day_as_the_setting_says(
+    sqlite_database: Database,
+    clock: FakeClock,
+    authorised: Callable[..., FlaskClient],
+    call: Call,
+    connector: Connector,
+) -> None:
+    client = authorised(build(sqlite_database, clock, dial_per_day=1))
+    # The provider cannot be reached, and might have dialled all the same.
+    assert place(client, destinationRoomId="r1").status_code == 502
+    for answer in (transfer(client, call), place(client, destinationRoomId="r1")):
+        assert answer.status_code == 403
+        assert answer.json["message"].startswith("DIAL_PER_DAY is 1, ")
 
 
 def test_a_token_of_one_participant_takes_no_other_name(
@@ -218,8 +271,13 @@ def test_a_wrong_field_of_a_call_to_place_is_named(
 
 
 def test_a_token_of_one_room_places_calls_into_that_room_only(
-    app: Flask, authorised: Callable[..., FlaskClient], connector: Connector, calls: Calls
+    sqlite_database: Database,
+    clock: FakeClock,
+    authorised: Callable[..., FlaskClient],
+    connector: Connector,
+    calls: Calls,
 ) -> None:
+    app = build(sqlite_database, clock, dial_tied_tokens=True)
     assert place(authorised(app, roomId="room-9")).status_code == 403
     assert place(authorised(app, roomId="room-9"), destinationRoomId="r1").status_code == 403
     assert place(authorised(app, participantId="p1")).status_code == 403
@@ -274,7 +332,7 @@ def several(calls: Calls, app: Flask) -> None:
         start=1,
     ):
         calls.add(a_call(id=f"c{number}", **changes))
-    Steering(app.extensions["patchbay"]._database).hand_on("c4", "+14155550123", 1)
+    Steering(app.extensions["patchbay"]._database).hand_on("c4", "+14155550123", 1, 10)
 
 
 @pytest.mark.parametrize(
