@@ -9,9 +9,9 @@ PIP := $(VENV)/python -m pip --disable-pip-version-check --quiet
 # value in the environment or in .env wins.
 run: .venv/run
 	@$(VENV)/python -m service.cli.keys .env
-	@grep -q '^WEBHOOK_ALLOW_PRIVATE=' .env || \
+	@LC_ALL=C grep -q '^[^A-Za-z#]*WEBHOOK_ALLOW_PRIVATE=' .env || \
 	  export WEBHOOK_ALLOW_PRIVATE="$${WEBHOOK_ALLOW_PRIVATE:-on}"; \
-	grep -q '^TEST_CALLS=' .env || export TEST_CALLS="$${TEST_CALLS:-3}"; \
+	LC_ALL=C grep -q '^[^A-Za-z#]*TEST_CALLS=' .env || export TEST_CALLS="$${TEST_CALLS:-3}"; \
 	exec $(VENV)/gunicorn --env FIRST_STEPS=1
 
 test: lint

@@ -14,13 +14,12 @@ from types import FrameType
 from typing import Any
 
 import click
-from dotenv import load_dotenv
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
-from service import logs
+from service import dotenv_file, logs
 from service.cli.console import new_link
 from service.cli.migrate import upgrade
 from service.cli.welcome import first_steps
@@ -29,7 +28,7 @@ from service.times import SystemClock
 
 ONE_WORKER = "Patchbay runs in one worker, because rooms live in its memory: leave --workers at 1."
 
-load_dotenv(Path(__file__).with_name(".env"))
+dotenv_file.load(Path(__file__).with_name(".env"), os.environ)
 settings = Settings.from_env(os.environ)
 logs.configure(settings.log_level, settings.log_format)
 

@@ -57,7 +57,9 @@ class Reception:
         self._controls = controls()
         self._doorkeeper = Doorkeeper(switchboard)
         self._providers = providers
-        self.signatures = Signatures(switchboard.connectors, providers, switchboard.clock)
+        self.signatures = Signatures(
+            switchboard.connectors, providers, switchboard.clock, switchboard.settings.public_url
+        )
 
     def recognise(self, provider_name: str, key: str) -> Connector:
         """The connector of a webhook. Raises ``NotFound`` for a key that is not this provider's."""

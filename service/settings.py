@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from service import dialling
 from service.errors import SettingsError
 from service.keypairs import MIN_BITS, KeyPair
+from service.origins import Address
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
@@ -147,16 +148,16 @@ def _switch(env: Mapping[str, str], name: str, default: str) -> bool:
     return _choice(env, name, ("on", "off"), default) == "on"
 
 
-def _origin(env: Mapping[str, str], name: str) -> str | None:
-    text = env.get(name, "").strip().rstrip("/")
+def _origin(env: Mapping[str, str], name: str) -> Address | None:
+    text = env.get(name, "").strip()
     if not text:
         return None
-    if _scheme(text) not in ("http", "https"):
+    address = Address.of(text)
+    if address is None or address.scheme not in ("http", "https"):
         raise SettingsError(
-            f"{name} must be a URL such as https://voice.example.com, in ASCII, "
-            "without query or user."
+            f"{name} must be a URL such as https://voice.example.com, without query or user."
         )
-    return text
+    return address
 
 
 def _secret(env: Mapping[str, str], name: str) -> str | None:
@@ -171,14 +172,14 @@ def _regions(env: Mapping[str, str], name: str) -> Mapping[str, str]:
     """``us002=wss://…,in002=wss://…``: addresses that every provider would dial."""
     regions: dict[str, str] = {}
     for pair in filter(None, map(str.strip, env.get(name, "").split(","))):
-        region, _, url = pair.partition("=")
-        url = url.strip().rstrip("/")
-        host = urlsplit(url).hostname if _scheme(url) in ("ws", "wss") else None
+        region, _, address = pair.partition("=")
+        url = Address.of(address)
         if (
             not re.fullmatch("[a-z0-9]{1,32}", region.strip())
             or region.strip() in regions
-            or host is None
-            or (url.startswith("ws:") and host not in LOOPBACK)
+            or url is None
+            or url.scheme not in ("ws", "wss")
+            or (url.scheme == "ws" and urlsplit(url).hostname not in LOOPBACK)
         ):
             raise SettingsError(
                 f"{name} must be a list such as us002=wss://us.example.com,in002=wss://…, each "
@@ -217,23 +218,6 @@ def _private_key(env: Mapping[str, str], name: str) -> str | None:
     return pem
 
 
-def _scheme(text: str) -> str | None:
-    """The scheme of a URL, where it is one that can be put into markup as it is."""
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return None
-    if (
-        not parts.hostname
-        or port == 0
-        or "@" in parts.netloc
-        or re.search(r"[^!-~]|[?#<>\"'\\]", text)
-    ):
-        return None
-    return parts.scheme
-
-
 def _api(env: Mapping[str, str], name: str, default: str) -> str:
     """An origin that credentials may be sent to."""
     url = _origin(env, name)
@@ -251,9 +235,10 @@ def _database(env: Mapping[str, str], name: str, data_dir: Path) -> str:
     if not text:
         return f"sqlite:///{data_dir / 'patchbay.db'}"
     scheme, separator, rest = text.partition("://")
+    scheme = scheme.lower()
     if scheme in ("postgres", "postgresql", "postgresql+psycopg") and separator and rest:
         return f"postgresql+psycopg://{rest}"
     if scheme == "sqlite" and separator and rest.startswith("/") and len(rest) > 1:
-        return text
+        return f"sqlite://{rest}"
     # The value is not quoted: it may hold a password.
     raise SettingsError(f"{name} must begin with postgres:// or sqlite:/// and name a database.")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from service.errors import BadSignature, Unverifiable
 from service.logs import redact
 from service.model import Connector
+from service.origins import Address, origin
 from service.providers.base import Provider, Webhook
+from service.providers.signatures import with_scheme
 from service.storage.connectors import Connectors
 from service.times import Clock
 from service.tokens import digest
@@ -19,11 +22,16 @@ MAX_SHOWN = 300
 
 class Signatures:
     def __init__(
-        self, connectors: Connectors, providers: Mapping[str, Provider], clock: Clock
+        self,
+        connectors: Connectors,
+        providers: Mapping[str, Provider],
+        clock: Clock,
+        public_url: str | None,
     ) -> None:
         self._connectors = connectors
         self._providers = providers
         self._clock = clock
+        self._public_url = public_url
 
     def check(self, connector: Connector, hook: Webhook) -> None:
         """Raise ``BadSignature`` unless the request is signed as the credentials demand.
@@ -36,12 +44,35 @@ class Signatures:
                 "no signature can be checked: set them again."
             )
         provider = self._providers[connector.provider]
-        try:
-            provider.verify(hook, connector.credentials, self._clock.now())
-        except BadSignature as error:
-            raise BadSignature(
-                f"{error.message} Checked for {connector.id}: {hook.method} {shown(hook.url)}"
-            ) from None
+        failures = []
+        for url in self._spellings(hook):
+            try:
+                provider.verify(replace(hook, url=url), connector.credentials, self._clock.now())
+            except BadSignature as error:
+                failures.append(error.message)
+            else:
+                return
+        raise BadSignature(
+            f"{failures[0]} Checked for {connector.id}: {hook.method} {shown(hook.url)}"
+        )
+
+    def _spellings(self, hook: Webhook) -> Iterator[str]:
+        """The request's URL, and in which other spellings the provider may have been given it.
+
+        It signs what it was given: before ``PUBLIC_URL`` had one spelling, that was as it had been
+        written.
+        """
+        yield hook.url
+        if self._public_url is None:
+            return
+        public = with_scheme(self._public_url, hook.url.partition(":")[0])
+        if isinstance(self._public_url, Address) and hook.url.startswith(public):
+            written = with_scheme(self._public_url.written, public.partition(":")[0])
+            if written != public:
+                yield written + hook.url.removeprefix(public)
+        sent = f"{public.partition(':')[0]}://{hook.header('Host')}"
+        if not public.startswith(sent) and origin(sent) == origin(public):
+            yield sent + hook.url.removeprefix(origin(public) or "")
 
     def check_upgrade(self, provider_name: str, ref: str, hook: Webhook) -> None:
         """The same for the request that opens a media socket, where the provider signs it.

@@ -125,7 +125,7 @@ OPTIONAL = (
 def test_credentials_go_to_the_providers_unless_told_otherwise() -> None:
     assert settings().api_url("twilio") == "https://api.twilio.com"
     changed = settings(
-        TELNYX_API_URL="http://127.0.0.1:8080/", PLIVO_API_URL="https://eu.plivo.com"
+        TELNYX_API_URL="http://127.0.0.1:8080/", PLIVO_API_URL="https://EU.Plivo.com:443"
     )
     assert changed.api_url("telnyx") == "http://127.0.0.1:8080"
     assert changed.api_url("plivo") == "https://eu.plivo.com"
@@ -174,7 +174,7 @@ def test_empty_counts_as_not_set() -> None:
         ("PUBLIC_URL", "https://voice example.com"),
         ("PUBLIC_URL", "https://[::1"),
         ("PUBLIC_URL", "https://voice\x01.example.com"),
-        ("PUBLIC_URL", "https://grüße.example.com"),
+        ("PUBLIC_URL", "https://grüße.example.com/ü"),
         ("TWILIO_API_URL", "api.twilio.com"),
         ("PLIVO_API_URL", "http://api.plivo.com"),
         ("TELNYX_API_URL", "https://api.telnyx.com?a=b"),
@@ -234,6 +234,8 @@ def test_a_bad_database_url_is_not_quoted_for_it_may_hold_a_password() -> None:
         ),
         ("postgresql+psycopg://host/name", "postgresql+psycopg://host/name"),
         ("sqlite:////srv/calls.db", "sqlite:////srv/calls.db"),
+        ("Postgres://u:P@Host/Name", "postgresql+psycopg://u:P@Host/Name"),
+        ("SQLite:////srv/Calls.db", "sqlite:////srv/Calls.db"),
     ],
 )
 def test_the_spellings_of_hosts_become_ones_that_work(given: str, url: str) -> None:
@@ -246,9 +248,11 @@ def test_the_spellings_of_hosts_become_ones_that_work(given: str, url: str) -> N
         ("https://voice.example.com/", "https://voice.example.com"),
         ("https://example.com:8443/voice/", "https://example.com:8443/voice"),
         ("http://[::1]:8000", "http://[::1]:8000"),
+        ("https://Voice.Example.COM:443", "https://voice.example.com"),
+        ("https://grüße.example.com.", "https://xn--gre-6ka8l.example.com"),
     ],
 )
-def test_the_public_url_loses_its_trailing_slash_only(given: str, url: str) -> None:
+def test_the_public_url_has_one_spelling(given: str, url: str) -> None:
     assert settings(PUBLIC_URL=given).public_url == url
 
 
@@ -295,7 +299,7 @@ def test_a_bad_private_key_is_not_quoted() -> None:
 
 
 def test_a_region_without_an_address_of_its_own_has_the_public_one() -> None:
-    read = settings(REGIONS="in002=wss://in.example.com,dev1=ws://127.0.0.1:8000")
+    read = settings(REGIONS="in002=WSS://IN.example.com:443/,dev1=ws://127.0.0.1:8000")
     base = "https://voice.example.com/voice"
     assert read.media_base("in002", base) == "wss://in.example.com"
     assert read.media_base("dev1", base) == "ws://127.0.0.1:8000"

@@ -8,7 +8,8 @@ import uuid
 from pathlib import Path
 
 import click
-from dotenv import dotenv_values
+
+from service import dotenv_file
 
 NAMES = ("API_KEY", "API_SECRET")
 
@@ -19,11 +20,11 @@ def write(path: Path) -> bool:
     A new file is readable by its owner alone. A file that sets either name is left as it is: half
     of a pair is for its author to complete.
     """
-    before = path.read_text() if path.exists() else ""
-    if any(name in dotenv_values(path) for name in NAMES):
+    if any(name in dotenv_file.values(path) for name in NAMES):
         return False
+    before = path.read_bytes() if path.exists() else b""
     lines = f"API_KEY={uuid.uuid4()}\nAPI_SECRET={secrets.token_hex(32)}\n"
-    if before and not before.endswith("\n"):
+    if before and not before.endswith(b"\n"):
         lines = "\n" + lines
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w") as file:
         file.write(lines)

@@ -21,6 +21,7 @@ from service.api.requests import engine, query, switchboard
 from service.console.schemas import LiveFilter
 from service.errors import Busy, Forbidden
 from service.handover import RESTARTING
+from service.origins import origin
 from service.permissions import Need
 from service.storage.in_progress import CallInProgress, CallsInProgress
 
@@ -71,8 +72,11 @@ def _stored() -> CallsInProgress:
 
 
 def _require_own_origin() -> None:
-    hosts = {request.host, urlsplit(switchboard().settings.public_url or "").netloc}
-    if urlsplit(request.headers.get("Origin", "")).netloc not in hosts - {""}:
+    asking = request.headers.get("Origin", "")
+    found = origin(asking)
+    # A browser's request names its host, and a proxy in front may have another scheme than we see.
+    here = origin(f"{urlsplit(asking).scheme}://{request.host}") if found else None
+    if found is None or found not in (here, origin(switchboard().settings.public_url or "")):
         raise Forbidden("Origin header must be that of this host.")
 
 

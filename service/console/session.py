@@ -15,6 +15,7 @@ from service.api.floods import failed
 from service.api.requests import body, switchboard
 from service.console.schemas import Credentials
 from service.errors import Forbidden, Unauthorized
+from service.origins import origin
 from service.permissions import TIED, Need, require
 from service.signins import COOKIE, SIGNED_IN_SECONDS, SignIn
 from service.storage.sign_in_links import SignInLinks
@@ -101,5 +102,5 @@ def _same(sent: str, held: str) -> bool:
 
 def _is_public_over_https() -> bool:
     """Whether this request came to the public origin, whose proxy may not be trusted."""
-    public = switchboard().settings.public_url or ""
-    return public == f"https://{request.host}"
+    public = origin(switchboard().settings.public_url or "")
+    return public is not None and public == origin(f"https://{request.host}")

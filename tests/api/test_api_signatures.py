@@ -21,6 +21,7 @@ from werkzeug.test import TestResponse
 
 from service.app import create_app
 from service.model import Connector
+from service.origins import Address
 from service.settings import Settings
 from service.storage.connectors import Connectors
 from service.storage.database import Database
@@ -149,6 +150,21 @@ WAYS = {
         sees="http://voice.example.com/pb", raw="/pb", mounted="/pb"
     ),
     "a prefix that is not in the public URL": Way(sees=f"{HTTPS}/pb", public_url=HTTPS, good=False),
+    "the public URL as it was written": Way(
+        sees="https://Voice.Example.COM:443", public_url=Address.of("https://Voice.Example.COM:443")
+    ),
+    "the public URL in its one spelling": Way(
+        sees=HTTPS, public_url=Address.of("https://Voice.Example.COM:443/")
+    ),
+    "a prefix of a public URL in capitals": Way(
+        sees="https://VOICE.example.com/Pb", public_url=Address.of("HTTPS://VOICE.example.com/Pb/")
+    ),
+    "a host in capitals": Way(
+        sees="https://Voice.Example.COM", public_url=HTTPS, host="Voice.Example.COM"
+    ),
+    "a host of another name": Way(
+        sees="https://other.example.com", public_url=HTTPS, host="other.example.com", good=False
+    ),
     "a query": Way(sees=HTTPS, public_url=HTTPS, query="tenant=7&b=x%20y%2B&blank="),
     "a query with repeats": Way(sees=HTTPS, public_url=HTTPS, query="a=2&a=1&A=%7E"),
     "the absolute form": Way(sees=HTTPS, public_url=HTTPS, raw="http://voice.example.com"),

@@ -115,7 +115,17 @@ def test_a_call_that_does_not_exist_has_no_loudness(client: FlaskClient) -> None
 
 
 @pytest.mark.parametrize(
-    "origin", [None, "null", "https://evil.example", "http://localhost.evil.example", "localhost"]
+    "origin",
+    [
+        None,
+        "null",
+        "https://evil.example",
+        "http://localhost.evil.example",
+        "localhost",
+        "http://localhost:81",
+        "http://[",
+        "file://",
+    ],
 )
 def test_a_page_of_another_host_gets_no_socket(client: FlaskClient, origin: str | None) -> None:
     headers = HANDSHAKE if origin is None else {**HANDSHAKE, "Origin": origin}
@@ -123,9 +133,19 @@ def test_a_page_of_another_host_gets_no_socket(client: FlaskClient, origin: str 
     assert plain == (403, "Origin header must be that of this host.")
 
 
-@pytest.mark.parametrize("origin", ["http://localhost", PUBLIC_URL])
-def test_a_page_of_this_host_needs_the_cookie(app: Flask, origin: str) -> None:
-    status, _ = socketed(app.test_client(), {**HANDSHAKE, "Origin": origin})
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("http://localhost", "localhost"),
+        ("http://localhost", "LocalHost:80"),
+        ("https://front.example", "Front.Example:443"),
+        ("https://xn--gre-6ka8l.example", "xn--gre-6ka8l.example."),
+        (PUBLIC_URL, "localhost"),
+        ("https://VOICE.example.com:443", "localhost"),
+    ],
+)
+def test_a_page_of_this_host_needs_the_cookie(app: Flask, origin: str, host: str) -> None:
+    status, _ = socketed(app.test_client(), {**HANDSHAKE, "Origin": origin, "Host": host})
     assert status == 401
 
 

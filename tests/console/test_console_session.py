@@ -78,8 +78,9 @@ def test_the_cookie_is_secure_where_the_request_was(
 def test_the_cookie_is_secure_at_the_public_origin_whatever_the_proxy_says(
     client: FlaskClient,
 ) -> None:
-    answer = client.post(SESSION, json=KEYS, base_url="http://voice.example.com")
-    assert "Secure" in answer.headers["Set-Cookie"]
+    for host in ("voice.example.com", "Voice.Example.com:443", "voice.example.com."):
+        answer = client.post(SESSION, json=KEYS, headers={"Host": host})
+        assert "Secure" in answer.headers["Set-Cookie"], host
 
 
 def test_a_token_signs_in(client: FlaskClient) -> None:

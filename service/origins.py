@@ -1,0 +1,86 @@
+"""Addresses of servers in one spelling, so that they can be compared as text.
+
+Scheme and host are in lower case, an international name is in Punycode, and neither the port that
+the scheme implies nor a dot or a slash at the end is written.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from ipaddress import AddressValueError, IPv6Address
+from urllib.parse import SplitResult, urlsplit
+
+PORTS = {"https": 443, "wss": 443, "http": 80, "ws": 80}
+
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+# What cannot be put into markup as it is, or would begin a query or a fragment.
+_FORBIDDEN = re.compile(r"[^!-~]|[?#<>\"'\\]")
+
+
+class Address(str):
+    """An address in the one spelling, which remembers how it was ``written``."""
+
+    written: str
+
+    @classmethod
+    def of(cls, url: str) -> Address | None:
+        """The address of a URL without user, query and fragment; ``None`` of anything else."""
+        written = url.strip().rstrip("/")
+        parts = _split(written)
+        if parts is None or _FORBIDDEN.search(parts.path) or re.search(r"[\s?#]", written):
+            return None
+        address = cls(_origin(parts) + parts.path)
+        address.written = written
+        return address
+
+    @property
+    def scheme(self) -> str:
+        return self.partition(":")[0]
+
+
+def origin(url: str) -> str | None:
+    """Scheme, host and port of a URL in the one spelling; ``None`` where it has no such host."""
+    parts = _split(url)
+    return None if parts is None else _origin(parts)
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL, its host in the one spelling."""
+    # urlsplit would drop some of these in silence.
+    if re.search(r"[\x00-\x1f\x7f]", url):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    host = _host(parts.hostname or "", bracketed="[" in parts.netloc)
+    if parts.scheme not in PORTS or host is None or port == 0 or "@" in parts.netloc:
+        return None
+    is_implied = port is None or port == PORTS[parts.scheme]
+    return parts._replace(netloc=host if is_implied else f"{host}:{port}")
+
+
+def _origin(parts: SplitResult) -> str:
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _host(name: str, *, bracketed: bool) -> str | None:
+    if ":" in name:
+        try:
+            return f"[{IPv6Address(name)}]"
+        except AddressValueError:
+            return None
+    if bracketed:
+        return None
+    labels = map(_label, _DOTS.split(name.removesuffix(".")))
+    host = ".".join(labels)
+    return host if _HOST.fullmatch(host) else None
+
+
+def _label(text: str) -> str:
+    """One part of a name, as it is looked up."""
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+    return text if text.isascii() else f"xn--{text.encode('punycode').decode()}"
