@@ -61,6 +61,12 @@ workers = 1
 worker_class = "service.worker.Worker"
 threads = 16
 
+# None of gunicorn's: it cannot be more than 8 KB, which a webhook by GET may exceed. The worker has
+# one of its own (service/framing.py).
+limit_request_line = 0
+# Answers are sent by the worker's main thread, from memory.
+sendfile = False
+
 # Heroku's router keeps connections for 90 s and races a server that closes them earlier.
 # https://devcenter.heroku.com/articles/http-routing
 keepalive = 95
@@ -103,6 +109,7 @@ def post_worker_init(worker: Worker) -> None:
     told to end.
     """
     extensions = worker.wsgi.extensions
+    worker.on_fault = extensions["patchbay"].metrics.connection_failed
     extensions["ledger"].start()
     extensions["dispatcher"].start()
     extensions["courier"].start()

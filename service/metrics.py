@@ -66,6 +66,11 @@ class Metrics:
             ("outcome",),
             registry=self._registry,
         )
+        self._faults = Counter(
+            "patchbay_connection_faults_total",
+            "Connections that were closed because of a fault in the server's main loop.",
+            registry=self._registry,
+        )
         transactions = Histogram(
             "patchbay_database_transaction_seconds",
             "Database transactions, the wait for a connection or for the lock included.",
@@ -87,6 +92,9 @@ class Metrics:
         are given up, ``dead``.
         """
         self._deliveries.labels(outcome).inc(count)
+
+    def connection_failed(self) -> None:
+        self._faults.inc()
 
     def transaction(self, kind: str) -> AbstractContextManager[object]:
         """Around a transaction that is a ``read`` or a ``write``."""

@@ -1,7 +1,8 @@
-"""A client that asks as fast as it is answered: ``python flooding.py ADDRESS TIMES HEADER PATH…``.
+"""Clients that mean harm, in a process of its own, which takes nothing from what is measured.
 
-A process of its own, so that it takes nothing from what a test measures; it ends by printing how
-often each status came.
+``python flooding.py ADDRESS TIMES HEADER PATH…`` asks as fast as it is answered, and ends by
+printing how often each status came. ``python flooding.py ADDRESS`` opens connections that never
+finish, until it is ended.
 """
 
 from __future__ import annotations
@@ -12,17 +13,55 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
 
 CONNECTIONS = 8
 PATIENCE = 20
+
+SIGN_IN = b"POST /console/api/session HTTP/1.1\r\nHost: x\r\n"
+TRIAL = b"POST /console/api/trials HTTP/1.1\r\nHost: x\r\n"
+HOOK = b"POST /v2/hooks/twilio/whk_q7Rk2mZx9LwB4nVc8TfJ1sHd6PgY3aEu HTTP/1.1\r\nHost: x\r\n"
+
+ENDLESS = (
+    SIGN_IN + b"Content-Length: 60000\r\nExpect: 100-continue\r\n\r\n",
+    SIGN_IN + b"Content-Length: 60000\r\n\r\n",
+    SIGN_IN + b"Transfer-Encoding: chunked\r\n\r\n0000000ea60\r\n",
+    SIGN_IN + b"Transfer-Encoding: chunked\r\n\r\n00000000ea60\r\n",
+    TRIAL + b"Content-Length: 4000000\r\n\r\n" + b"x" * 100_000,
+    HOOK + b"Content-Length: 999999\r\n\r\n",
+    HOOK + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nX: ",
+    b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 50,
+    b"GET /console/ HTTP/1.1\r\nHost: x\r\n\r\nGET ",
+)
+"""Requests of which more is to come. Whatever is answered is not read."""
+
+SLOTS = 17
+"""Connections for each of them: more than there are threads."""
+
+STORM = 60
+"""Connections that are opened at once each time, and left."""
 
 
 def flood(address: str, times: int, header: str, *paths: str) -> subprocess.Popen[str]:
     """A process that floods ``address`` (host and port) with requests for each of ``paths``."""
     command = [sys.executable, __file__, address, str(times), header, *paths]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@contextmanager
+def besieged(address: str) -> Iterator[None]:
+    """Keep connections open, and open more, that never finish what they began."""
+    with subprocess.Popen([sys.executable, __file__, address]) as process:
+        try:
+            yield
+            assert process.poll() is None
+        finally:
+            process.kill()
 
 
 def outcome(process: subprocess.Popen[str]) -> dict[int, int]:
@@ -54,9 +93,47 @@ def _end(answer: bytes) -> int | None:
     return len(head) + 4 + int(length.partition(b":")[2])
 
 
+def _besiege(address: str) -> None:
+    slots: list[socket.socket | None] = [None] * (SLOTS * len(ENDLESS))
+    storm: list[socket.socket] = []
+    for turn in count():
+        for number, sock in enumerate(slots):
+            try:
+                if sock is None:
+                    sock = slots[number] = _opened(address, ENDLESS[number % len(ENDLESS)])
+                sock.send(b"0")
+            except OSError:
+                slots[number] = None
+        for sock in storm:
+            sock.close()
+        storm = [
+            opened
+            for number in range(STORM)
+            if (opened := _opened(address, ENDLESS[(turn + number) % len(ENDLESS)]))
+        ]
+        time.sleep(0.2)
+
+
+def _opened(address: str, data: bytes) -> socket.socket | None:
+    host, _, port = address.rpartition(":")
+    sock = socket.socket()
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(PATIENCE)
+        sock.connect((host, int(port)))
+        sock.setblocking(False)
+        sock.send(data)
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
 def main() -> None:
     # A flood comes from elsewhere, and takes no processor that the server has.
     os.nice(10)
+    if len(sys.argv) == 2:
+        _besiege(sys.argv[1])
     address, times, header, *paths = sys.argv[1:]
     requests = [f"GET {path} HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode() for path in paths]
     statuses: Counter[int] = Counter()

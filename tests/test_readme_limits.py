@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from gunicorn.config import Config
 
-from service import away, limits, reception, tokens, worker
+from service import away, connection_loop, framing, limits, reception, tokens, worker
 from service.api import requests
 from service.console import trials
 from service.events import delivery
@@ -45,9 +46,15 @@ HOLDS: dict[str, Sequence[float]] = {
     "other messages that it has not read": (sendqueue.MAX_BYTES // KB,),
     "ticks after a stall": (clock.CATCH_UP,),
     "request body": (requests.MAX_BODY // KB, trials.MAX_BODY // KB // KB),
-    "a request to arrive; its answer to be taken": (
+    "request line; header fields with it": (framing.MAX_LINE // KB, framing.MAX_HEAD // KB),
+    "a request to arrive; a recording after that; an answer to be received": (
         worker.ARRIVAL_SECONDS,
+        worker.UPLOAD_SECONDS,
         worker.ANSWER_SECONDS,
+    ),
+    "connections; memory for what they send and have not received": (
+        Config().worker_connections,
+        connection_loop.HELD_BYTES // KB // KB,
     ),
     "requests at a time": (worker.AT_ONCE, worker.PATIENCE * 1000),
     "failures of one address": (limits.BURST, limits.ADDRESSES),

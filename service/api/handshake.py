@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 import os
 import socket
+import ssl
 from collections.abc import Callable
 
 from flask import request
@@ -53,7 +54,7 @@ def require_handshake() -> None:
 def _require_plain_socket() -> None:
     environ = request.environ
     held = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    if type(held).__module__ != socket.socket.__module__ or not isinstance(held, socket.socket):
+    if isinstance(held, ssl.SSLSocket) or not isinstance(held, socket.socket):
         raise ServiceError(
             "This server cannot hand its sockets over: run gunicorn with the gthread or the sync "
             "worker, or `flask run`."
@@ -67,9 +68,11 @@ def detach(ws: Server) -> socket.socket:
     which would end the connection for every duplicate too. So its descriptor is made to point at
     one end of a pair of sockets that is closed at the other end.
     """
-    own: socket.socket = ws.sock.dup()
+    held = ws.sock
+    # A plain one: the server's own class keeps what the kernel does not take at once.
+    own = socket.socket(held.family, held.type, held.proto, fileno=os.dup(held.fileno()))
     dead, other = socket.socketpair()
-    os.dup2(dead.fileno(), ws.sock.fileno())
+    os.dup2(dead.fileno(), held.fileno())
     dead.close()
     other.close()
     # Keeps simple-websocket from sending a close frame on the way out.

@@ -33,5 +33,7 @@ def register(app: Flask) -> None:
     Expects ``sign_in_links``, ``calls_in_progress``, ``trials``, ``troubles`` and ``began_at`` in
     ``app.extensions``, beside what ``api`` does.
     """
+    # The server reads no longer bodies anywhere else.
+    app.extensions["body_limits"] = {trials.trials.url_prefix: trials.MAX_BODY}
     for blueprint, _ in GUARDED:
         app.register_blueprint(blueprint)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from flooding import flood, outcome
+from flooding import besieged, flood, outcome
 from patchbays import Patchbay, patchbay
 from servers import PATIENCE
 from upgrades import upgrade
 
 from bench import measure
 from bench.subjects import Server
-from bench.trials import Kind, loading
+from bench.trials import Kind, Load, loading
 from service import tokens
 from service.limits import BURST
 from service.simulator.phone import Phone
@@ -22,7 +22,8 @@ from service.simulator.plan import Plan
 
 @pytest.fixture
 def bay(tmp_path: Path) -> Iterator[Patchbay]:
-    with patchbay(tmp_path) as bay:
+    # As many connections as the clients that never finish use up several times over.
+    with patchbay(tmp_path, "--worker-connections", "100") as bay:
         yield bay
 
 
@@ -54,27 +55,9 @@ SECONDS = 5
 """For which the calls are listened to, while the flood is there."""
 
 
-def test_ten_thousand_bad_tokens_and_keys_do_not_disturb_fifty_calls(
-    bay: Patchbay, record_property: Callable[[str, object], None]
-) -> None:
-    token = tokens.mint("key", "another-secret" * 3, 1_000)
-    address = bay.url.removeprefix("http://")
-    paths = ("/v2/connectors", "/v2/hooks/twilio/whk_q7Rk2mZx9LwB4nVc8TfJ1sHd6PgY3aEu")
-    server = Server(int(address.rpartition(":")[2]), measure.family(bay.server.pid), bay.token)
-    kind = Kind(room_size=len(DIALECTS), dialects=DIALECTS)
-    with loading(kind, server, CALLS, SECONDS, cores=None) as load:
-        process = flood(address, FLOOD, f"Authorization: {token}", *paths)
-        good = [bay.ask("GET", "/v2/connectors")[0] for _ in range(20)]
-        late = Phone(Plan(webhook_url=bay.webhook("telnyx", "late"), loop=True)).start()
-        late.wait_for("first-audio")
-        calls = load.finish()
-    late.hang_up()
-    late.join(PATIENCE)
-    statuses = outcome(process)
-    assert good == [200] * 20
-    assert statuses.keys() == {401, 404, 429}
-    assert sum(statuses.values()) == FLOOD
-    assert statuses[429] > FLOOD * 9 // 10
+def require_heard(load: Load, record_property: Callable[[str, object], None]) -> None:
+    """End the calls of ``load``: none of them was lost, and each heard the others."""
+    calls = load.finish()
     record_property("frames heard", f"{calls.heard:.2%}")
     record_property("p99 lateness", f"{calls.lateness_p99:.1f} ms")
     assert calls.lost == 0
@@ -82,3 +65,53 @@ def test_ten_thousand_bad_tokens_and_keys_do_not_disturb_fifty_calls(
     # shared: most where what makes the calls is a frame late itself. Calls that a flood does
     # disturb hear next to nothing.
     assert calls.heard > (0.75 if calls.generator_lateness_p99 < 20 else 0.5)
+
+
+def late_caller(bay: Patchbay) -> Phone:
+    """A call that begins meanwhile."""
+    return Phone(Plan(webhook_url=bay.webhook("telnyx", "late"), loop=True)).start()
+
+
+@pytest.fixture
+def load(bay: Patchbay) -> Iterator[Load]:
+    address = bay.url.removeprefix("http://")
+    server = Server(int(address.rpartition(":")[2]), measure.family(bay.server.pid), bay.token)
+    kind = Kind(room_size=len(DIALECTS), dialects=DIALECTS)
+    with loading(kind, server, CALLS, SECONDS, cores=None) as load:
+        yield load
+
+
+def test_ten_thousand_bad_tokens_and_keys_do_not_disturb_fifty_calls(
+    bay: Patchbay, load: Load, record_property: Callable[[str, object], None]
+) -> None:
+    token = tokens.mint("key", "another-secret" * 3, 1_000)
+    address = bay.url.removeprefix("http://")
+    paths = ("/v2/connectors", "/v2/hooks/twilio/whk_q7Rk2mZx9LwB4nVc8TfJ1sHd6PgY3aEu")
+    process = flood(address, FLOOD, f"Authorization: {token}", *paths)
+    good = [bay.ask("GET", "/v2/connectors")[0] for _ in range(20)]
+    late = late_caller(bay)
+    late.wait_for("first-audio")
+    require_heard(load, record_property)
+    late.hang_up()
+    late.join(PATIENCE)
+    statuses = outcome(process)
+    assert good == [200] * 20
+    assert statuses.keys() == {401, 404, 429}
+    assert sum(statuses.values()) == FLOOD
+    assert statuses[429] > FLOOD * 9 // 10
+
+
+def test_clients_that_never_finish_do_not_disturb_fifty_calls(
+    bay: Patchbay, load: Load, record_property: Callable[[str, object], None]
+) -> None:
+    with besieged(bay.url.removeprefix("http://")):
+        for _ in range(10):
+            assert bay.server.get("/healthz") == 200
+            late = late_caller(bay)
+            late.wait_for("first-audio")
+            late.hang_up()
+            late.join(PATIENCE)
+        require_heard(load, record_property)
+        assert bay.server.get("/healthz") == 200
+    assert bay.server.output.count("Booting worker") == 1
+    assert "Traceback" not in bay.server.output

@@ -1,0 +1,97 @@
+"""File descriptors: how many the process may have, and whether another call would fit.
+
+A descriptor number tells how many are in use, since the kernel gives out the lowest free one.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PER_CALL = 1
+"""A call's socket."""
+
+BESIDE_CALLS = 100
+"""For the database, the log, outgoing requests and a few dozen connections."""
+
+MOST = 1_048_576
+"""Some systems name a limit that is no number a process could use."""
+
+
+def raise_limit() -> int:
+    """Raise the soft limit to the hard one; how many descriptors the process may have now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return limit()
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):
+        # macOS names no hard limit and allows less all the same.
+        return limit()
+    return wanted
+
+
+def limit() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST if soft == resource.RLIM_INFINITY else min(soft, MOST)
+
+
+def too_few(max_calls: int, allowed: int) -> str | None:
+    """A sentence where the calls that are allowed do not fit, else ``None``."""
+    needed = max_calls * PER_CALL + BESIDE_CALLS + reserve(allowed)
+    if needed <= allowed:
+        return None
+    return (
+        f"MAX_CALLS={max_calls} needs {needed} file descriptors and this process may have "
+        f"{allowed}: calls beyond that are refused; raise LimitNOFILE or `ulimit -n`."
+    )
+
+
+def reserve(allowed: int) -> int:
+    """How many are kept for calls that are up: for the database, redirects and status notices."""
+    return min(64, allowed // 4)
+
+
+def is_last(number: int) -> bool:
+    """Whether a new connection with this descriptor has to be turned away at once."""
+    allowed = limit()
+    return number >= allowed - reserve(allowed) // 2
+
+
+def is_short() -> bool:
+    """Whether no more calls fit, although other requests do."""
+    allowed = limit()
+    try:
+        lowest = os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return True
+    os.close(lowest)
+    return lowest >= allowed - reserve(allowed)
+
+
+class Spare:
+    """A descriptor that is kept to have one when there is none left."""
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._take()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Free the descriptor for what is done meanwhile."""
+        if self._number is not None:
+            os.close(self._number)
+            self._number = None
+        try:
+            yield
+        finally:
+            self._take()
+
+    def _take(self) -> None:
+        try:
+            self._number = os.open(os.devnull, os.O_RDONLY)
+        except OSError:
+            self._number = None

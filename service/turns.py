@@ -1,0 +1,68 @@
+"""Tell the server which of its threads wait for something outside, and do not compete for the GIL.
+
+The server lets only a few requests run at a time, because each thread that runs delays the media
+engine. A thread that waits for a database, a provider or an event delays nobody. It says so with
+``waiting``, and the server gives its turn to another request.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+GRACE = 0.002
+"""Seconds. A wait that is over sooner is not worth another thread: most statements are."""
+
+
+class Turn:
+    """Permission of one request to run. Its thread writes, the server's main thread reads."""
+
+    def __init__(self) -> None:
+        self.waiting_since: float | None = None
+
+    def is_running(self, now: float) -> bool:
+        since = self.waiting_since
+        return since is None or now - since < GRACE
+
+
+_local = threading.local()
+
+
+@contextmanager
+def taken(turn: Turn) -> Iterator[None]:
+    """Let this thread act for ``turn``."""
+    _local.turn = turn
+    try:
+        yield
+    finally:
+        _local.turn = None
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Mark this thread as waiting for something outside. Has no effect outside a request."""
+    turn: Turn | None = getattr(_local, "turn", None)
+    if turn is None or turn.waiting_since is not None:
+        yield
+        return
+    begin()
+    try:
+        yield
+    finally:
+        end()
+
+
+def begin() -> None:
+    """What ``waiting`` does at its start, for callers with separate hooks for start and end."""
+    turn: Turn | None = getattr(_local, "turn", None)
+    if turn is not None:
+        turn.waiting_since = time.monotonic()
+
+
+def end() -> None:
+    """What ``waiting`` does at its end."""
+    turn: Turn | None = getattr(_local, "turn", None)
+    if turn is not None:
+        turn.waiting_since = None
