@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +16,18 @@ BARRED = {
     EndReason.ROOM_DEACTIVATED: "This room is deactivated: nobody can join it.",
     EndReason.PARTICIPANT_NOT_ALLOWED: "This room does not allow a participant of this id.",
 }
+
+
+ADDRESSES = re.compile(
+    r"deactivate|validate/.+|(.*/)?\.\.?(/.*)?|.+/webhook/deliveries(/.*)?", re.S
+)
+"""Names whose address under ``/v2/rooms`` is that of something else, or is none: clients take
+segments of one or two dots out of a path."""
+
+
+def is_addressable(name: str) -> bool:
+    """Whether a room of this name can be read at ``/v2/rooms/<name>``."""
+    return ADDRESSES.fullmatch(name) is None
 
 
 class AutoCloseType(StrEnum):

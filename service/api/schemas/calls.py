@@ -18,6 +18,7 @@ from service.api.schemas.fields import (
     ParticipantFields,
     PhoneNumber,
     Request,
+    RoomName,
     Sought,
     Switch,
     Text,
@@ -64,7 +65,7 @@ def _seconds(low: int, high: int, name: str) -> Count:
 
 
 class CallToMove(CallToEnd):
-    room_id = Text(data_key="roomId", required=True, validate=IDENTIFIER)
+    room_id = RoomName(data_key="roomId", required=True)
     participant_id = Text(data_key="participantId", allow_none=True, validate=IDENTIFIER)
     token = fields.Raw(allow_none=True)
 
@@ -80,7 +81,7 @@ class NewCall(Request):
     caller = PhoneNumber(data_key="sipCallFrom", allow_none=True)
     connector_id = Text(data_key="connectorId", allow_none=True, validate=IDENTIFIER)
     rule_id = Text(data_key="routingRuleId", allow_none=True, validate=IDENTIFIER)
-    room_id = Text(data_key="destinationRoomId", allow_none=True, validate=IDENTIFIER)
+    room_id = RoomName(data_key="destinationRoomId", allow_none=True)
     participant = fields.Nested(ParticipantFields(), allow_none=True)
     metadata = Metadata(allow_none=True, validate=storable)
     waits = Switch(data_key="waitUntilAnswered", allow_none=True)

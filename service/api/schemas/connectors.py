@@ -8,7 +8,15 @@ from marshmallow import Schema, fields
 
 from service.api.requests import public_base
 from service.api.schemas.credentials import Credentials
-from service.api.schemas.fields import IDENTIFIER, Instant, ProviderName, Request, Text, at_most
+from service.api.schemas.fields import (
+    IDENTIFIER,
+    Instant,
+    ProviderName,
+    Request,
+    RoomName,
+    Text,
+    at_most,
+)
 
 
 class WebhookUrl(fields.String):
@@ -23,7 +31,7 @@ class WebhookUrl(fields.String):
 
 class ConnectorChanges(Request):
     name = Text(allow_none=True, validate=at_most(128))
-    default_room_id = Text(data_key="defaultRoomId", allow_none=True, validate=IDENTIFIER)
+    default_room_id = RoomName(data_key="defaultRoomId", allow_none=True)
     default_rule_id = Text(data_key="defaultRuleId", allow_none=True, validate=IDENTIFIER)
     region = Text(allow_none=True, validate=at_most(32))
     credentials = Credentials(allow_none=True)

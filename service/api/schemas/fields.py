@@ -18,6 +18,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from service.api.requests import public_base, switchboard
 from service.phone_numbers import UnreadableError, plain, read
+from service.rooms import is_addressable
 from service.times import iso
 from service.tokens import account_id
 
@@ -151,6 +152,20 @@ class Switch(fields.Boolean):
         if not isinstance(value, bool):
             raise ValidationError("must be true or false")
         return value
+
+
+class RoomName(Text):
+    """The name of a room that there may not be yet."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(validate=[IDENTIFIER, _addressable], **options)
+
+
+def _addressable(name: str) -> None:
+    if not is_addressable(name):
+        raise ValidationError(
+            "must not be a name that an address of the API has, such as deactivate"
+        )
 
 
 class PhoneNumber(Text):

@@ -9,6 +9,7 @@ from service.api.schemas.fields import (
     Metadata,
     ParticipantFields,
     Request,
+    RoomName,
     Text,
     at_most,
     storable,
@@ -22,7 +23,7 @@ class AgentFields(Request):
 
 
 class NewIngestSession(Request):
-    room_id = Text(data_key="roomId", required=True, validate=IDENTIFIER)
+    room_id = RoomName(data_key="roomId", required=True)
     participant = fields.Nested(ParticipantFields(), allow_none=True)
     agent = fields.Nested(AgentFields(), allow_none=True)
     region = Text(allow_none=True, validate=at_most(32))

@@ -18,6 +18,7 @@ from service.api.schemas.fields import (
     Part,
     Request,
     RoomLink,
+    RoomName,
     Text,
     at_most,
     storable,
@@ -75,7 +76,7 @@ class AutoCloseFields(Request):
 
 
 class NewRoom(Request):
-    custom_id = Text(data_key="customRoomId", allow_none=True, validate=IDENTIFIER)
+    custom_id = RoomName(data_key="customRoomId", allow_none=True)
     geo_fence = Text(data_key="geoFence", allow_none=True, validate=at_most(32))
     webhook = fields.Nested(WebhookFields(), allow_none=True)
     auto_close = fields.Nested(AutoCloseFields(), data_key="autoCloseConfig", allow_none=True)

@@ -20,6 +20,7 @@ from service.api.schemas.fields import (
     PageFilter,
     PhoneNumber,
     Request,
+    RoomName,
     Several,
     Sought,
     Switch,
@@ -87,7 +88,7 @@ def _list(of: fields.Field[Any], **options: Any) -> fields.List[Any]:
 class RuleRoomFields(Request):
     type = fields.Enum(RoomType, by_value=True, error_messages=ONE_OF)
     prefix = Text(allow_none=True, validate=at_most(128))
-    id = Text(allow_none=True, validate=IDENTIFIER)
+    id = RoomName(allow_none=True)
     pin = Text(allow_none=True, validate=PIN)
 
 

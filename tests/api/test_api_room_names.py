@@ -1,0 +1,115 @@
+"""Names of rooms are addresses under ``/v2/rooms``, or they are refused wherever one is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, urljoin
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import example, given
+from hypothesis import strategies as st
+from werkzeug.exceptions import HTTPException
+
+from service.api import register
+from service.rooms import is_addressable
+
+REFUSED = ["deactivate", "validate/x", "validate/x/y", "x/webhook/deliveries", ".", "..", "a/../b"]
+ACCEPTED = ["validate", "validated", "deactivate/x", "a/b", "webhook/deliveries", "...", "a.b", "é"]
+PARTS = ["deactivate", "validate", "webhook", "deliveries", "redeliver", "x", ".", "..", "...", ""]
+
+SENTENCE = "must not be a name that an address of the API has, such as deactivate."
+
+
+@pytest.fixture(scope="module")
+def routes() -> Any:
+    app = Flask("routes", static_folder=None)
+    register(app)
+    return app.url_map.bind("voice.example.com")
+
+
+def leads_to_the_room(routes: Any, name: str) -> bool:
+    base = "https://voice.example.com"
+    # As clients do, which take dots out of a path.
+    path = urljoin(base, f"/v2/rooms/{quote(name)}").removeprefix(base)
+    if path != f"/v2/rooms/{quote(name)}":
+        return False
+    try:
+        found = {method: routes.match(f"/v2/rooms/{name}", method) for method in ("GET", "POST")}
+    except HTTPException:
+        return False
+    there = {"room_id": name}
+    return found == {"GET": ("rooms.get", there), "POST": ("rooms.update", there)}
+
+
+@given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=4).map("/".join).filter(bool))
+@example("validate/")
+def test_every_accepted_name_leads_to_its_room(routes: Any, name: str) -> None:
+    if is_addressable(name):
+        assert leads_to_the_room(routes, name)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_name_that_is_refused_would_lead_elsewhere(routes: Any, name: str) -> None:
+    assert not is_addressable(name)
+    assert not leads_to_the_room(routes, name)
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_names_that_only_look_like_addresses_are_read(client: FlaskClient, name: str) -> None:
+    made = client.post("/v2/rooms", json={"customRoomId": name})
+    assert made.status_code == 200
+    assert client.get(f"/v2/rooms/{quote(name)}").json == made.json
+    assert client.get(f"/v2/rooms/validate/{quote(name)}").json == made.json
+
+
+RULE = {"name": "R", "type": "inbound", "phoneNumbers": []}
+ENTRANCES: dict[str, Callable[[str], tuple[str, dict[str, Any], str]]] = {
+    "a new room": lambda name: ("/v2/rooms", {"customRoomId": name}, "customRoomId"),
+    "a ticket": lambda name: ("/v2/ingest/sessions", {"roomId": name}, "roomId"),
+    "a connector": lambda name: (
+        "/v2/connectors",
+        {"provider": "twilio", "defaultRoomId": name},
+        "defaultRoomId",
+    ),
+    "a rule": lambda name: (
+        "/v2/sip/routing-rule",
+        {**RULE, "room": {"type": "static", "id": name}},
+        "room.id",
+    ),
+    "a move": lambda name: (
+        "/v2/sip/call/switch-room",
+        {"callId": "c1", "roomId": name},
+        "roomId",
+    ),
+    "a placed call": lambda name: (
+        "/v2/sip/call",
+        {"sipCallTo": "+14155550100", "destinationRoomId": name},
+        "destinationRoomId",
+    ),
+}
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES.values(), ids=ENTRANCES.keys())
+def test_no_request_makes_a_room_that_cannot_be_read(
+    app: Flask,
+    client: FlaskClient,
+    entrance: Callable[[str], tuple[str, dict[str, Any], str]],
+) -> None:
+    for name in REFUSED:
+        path, body, field = entrance(name)
+        answer = client.post(path, json=body)
+        assert (answer.status_code, answer.json["message"]) == (400, f"{field} {SENTENCE}"), name
+    assert app.extensions["patchbay"].rooms.page().total == 0
+
+
+def test_a_room_of_such_a_name_from_before_is_read_by_its_other_names(
+    app: Flask, client: FlaskClient
+) -> None:
+    rooms = app.extensions["patchbay"].rooms
+    room = rooms.ensure("deactivate", 1)
+    assert client.get(f"/v2/rooms/{room.object_id}").json["roomId"] == "deactivate"
+    assert client.get("/v2/rooms").json["data"][0]["roomId"] == "deactivate"
+    assert client.post("/v2/rooms/deactivate", json={"roomId": "deactivate"}).status_code == 200
