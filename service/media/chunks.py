@@ -2,17 +2,26 @@
 
 A byte queue that remembers when each byte arrived and, where the peer counts its chunks, puts
 them in order. Pure: times are arguments, in monotonic seconds.
+
+A peer's count is of use as long as it goes up. Some begin it anew in mid-stream, wrap around, or
+send the same number for ever: none of that may leave a caller unheard, so that a count which is far
+off, or refuses everything, is begun anew with the chunk that has come. One that has to be begun
+anew soon after is not listened to until it has gone up by ones for a while.
 """
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import deque
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from service.media.refusals import Refusals
+
 MAX_JUMP = 500
 """Chunks a peer may be ahead of or behind its count: ten seconds of frames."""
+
+PROOF = 50
+"""Chunks that a count must get right before it is trusted again: a second of frames."""
 
 
 Chunk: TypeAlias = tuple[int | None, bytes, float]
@@ -27,10 +36,16 @@ class ChunkQueue:
         "_counts_by_one",
         "_expected",
         "_head",
+        "_is_trusted",
+        "_last",
+        "_proven",
+        "_refusals",
+        "_shift",
         "counted",
         "late",
         "lost",
         "passed",
+        "renumbered",
         "size",
     )
 
@@ -43,28 +58,28 @@ class ChunkQueue:
         """Chunks refused because their turn was over, or because they came twice."""
         self.lost = 0
         """Chunks that had not come when their turn was over."""
-        self._chunks: deque[Chunk] = deque()
+        self.renumbered = 0
+        """Times at which the peer's count was begun anew."""
+        self._chunks: deque[Chunk] = deque()  # with orders that go on where the peer's do not
         self._head = 0  # bytes of the first chunk that are gone already
         self._expected: int | None = None
         self._counts_by_one = False
+        self._shift = 0  # from the peer's count to the orders here
+        self._last: int | None = None  # the peer's number of the last chunk
+        self._refusals = Refusals()
+        self._proven = PROOF  # chunks that the count got right since it was begun anew
+        self._is_trusted = True
 
     def push(self, payload: bytes, at: float, order: int | None) -> bool:
         """Add a chunk; False where it came too late."""
-        chunk = (order, payload, at)
-        if order is None:
-            self._chunks.append(chunk)
-            self.size += len(payload)
-            return True
-        self.counted = True
-        if self._renumbered(order):
-            self._expected = order
-        last = self._chunks[-1][0] if self._chunks else None
-        if self._expected is not None and order < self._expected:
-            self.late += 1
-            return False
-        elif last is None or order > last:
-            self._chunks.append(chunk)
-        elif not self._insert(chunk, order):
+        number = None if order is None else self._numbered(order)
+        if number is None or number >= (self._following() or 0):
+            self._append(number, payload, at)
+        elif self._insert((number, payload, at), number):
+            self._refusals.forget()
+        elif order is not None and self._refusals.add(order, payload, at):
+            self._append(self._renumbered(order), payload, at)
+        else:
             self.late += 1
             return False
         self.size += len(payload)
@@ -139,40 +154,81 @@ class ChunkQueue:
             return None
         if not self.counted:
             return tuple(self._chunks)
-        if not self._counts_by_one or self._expected is None:
+        if not (self._counts_by_one and self._is_trusted) or self._expected is None:
             return None
-        orders = [order for order, _, _ in self._chunks]
-        in_order = list(range(self._expected, self._expected + len(orders)))
-        return tuple(self._chunks) if orders == in_order else None
+        orders = [order for order, _, _ in self._chunks if order is not None]
+        if orders != list(range(self._expected, self._expected + len(self._chunks))):
+            return None
+        waiting = zip(orders, self._chunks, strict=True)
+        return tuple((order - self._shift, payload, at) for order, (_, payload, at) in waiting)
 
     def next_order(self) -> int | None:
         """What the peer's next chunk should be counted as, where what waits is ``whole``."""
-        return None if self._expected is None else self._expected + len(self._chunks)
+        following = self._following()
+        return None if following is None else following - self._shift
 
     def resume(self, chunks: Sequence[Chunk], passed: int, next_order: int | None) -> None:
         """Go on with ``chunks``, which are ``whole``, after ``passed`` more bytes were taken."""
+        before = self.next_order()
+        if next_order is not None and before is not None:
+            self._proven = min(self._proven + next_order - before, PROOF)
         self._chunks = deque(chunks)
         self.size = sum(len(payload) for _, payload, _ in chunks)
         self.passed += passed
         self._expected = None if next_order is None else next_order - len(chunks)
+        self._shift = 0
 
-    def _renumbered(self, order: int) -> bool:
-        """Whether the peer has begun to count anew, rather than lost or delayed that many."""
-        return (
-            self._expected is not None
-            and not self._chunks
-            and abs(order - self._expected) > MAX_JUMP
-        )
+    def _following(self) -> int | None:
+        """The number of a chunk that follows all that has come; ``None`` where none was counted."""
+        last = self._chunks[-1][0] if self._chunks else None
+        return self._expected if last is None else last + 1
 
-    def _insert(self, chunk: Chunk, order: int) -> bool:
+    def _numbered(self, order: int) -> int | None:
+        """The place of a chunk in the count here, which goes on where the peer's does not.
+
+        ``None`` where it belongs after all that has come, because the peer's count is of no use.
+        """
+        self.counted = True
+        following = self._following()
+        if not self._is_trusted:
+            self._proven = self._proven + 1 if order - 1 == self._last else 0
+            self._last = order
+            if self._proven < PROOF:
+                return None
+            self._is_trusted = True
+            self._shift = 0 if following is None else following - order
+        number = order + self._shift
+        if following is None or self._expected is None:
+            return number
+        is_off = number - following > MAX_JUMP or self._expected - number > MAX_JUMP
+        return self._renumbered(order) if is_off else number
+
+    def _renumbered(self, order: int) -> int | None:
+        """Begin the count anew with this chunk, or give it up where that was done just before."""
+        following = self._following() or 0
+        self.renumbered += 1
+        self._shift = following - order
+        self._is_trusted = self._proven >= PROOF
+        self._last, self._proven = order, 0
+        return following if self._is_trusted else None
+
+    def _append(self, number: int | None, payload: bytes, at: float) -> None:
+        self._chunks.append((number, payload, at))
+        if number is not None:
+            self._refusals.forget()
+            self._proven = min(self._proven + 1, PROOF)
+
+    def _insert(self, chunk: Chunk, number: int) -> bool:
         """Put a chunk that was overtaken in its place; False where that has passed or is taken."""
-        if any(other[0] == order for other in self._chunks):
+        place = len(self._chunks)
+        while place and (other := self._chunks[place - 1][0]) is not None and other >= number:
+            if other == number:
+                return False
+            place -= 1
+        has_passed = self._expected is not None and number < self._expected
+        if has_passed or (not place and self._head):
             return False
-        if self._head and order < (self._chunks[0][0] or 0):
-            return False
-        ordered = list(self._chunks)
-        insort(ordered, chunk, key=lambda other: other[0] or 0)
-        self._chunks = deque(ordered)
+        self._chunks.insert(place, chunk)
         return True
 
     def _retire(self) -> None:

@@ -257,6 +257,7 @@ class Leg:
             "gaps": heard.gaps if heard else 0,
             "lost": buffer.chunks.lost if buffer else 0,
             "late": buffer.chunks.late if buffer else 0,
+            "renumbered": buffer.chunks.renumbered if buffer else 0,
             "dropped": heard.dropped if heard else 0,
             "jitterMs": round(heard.jitter * 1000, 1) if heard else 0.0,
             "clipped": self._clipped,

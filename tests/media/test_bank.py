@@ -72,18 +72,19 @@ class Twins:
                 (self.plain.chunks.passed, self.kept.chunks.passed),
                 (self.plain.chunks.lost, self.kept.chunks.lost),
                 (self.plain.chunks.late, self.kept.chunks.late),
+                (self.plain.chunks.renumbered, self.kept.chunks.renumbered),
             )
         )
 
 
 ordinary = st.just("frame")
+rare = ["lost", "twice", "late", "short", "long", "pause", "look", "clear", "burst"]
+rare += ["anew", "ahead", "still"]
 acts = st.lists(
     st.tuples(
         st.one_of(
             *([ordinary] * 12),
-            st.sampled_from(
-                ["lost", "twice", "late", "short", "long", "pause", "look", "clear", "burst"]
-            ),
+            st.sampled_from(rare),
         ),
         st.floats(0, 0.019),
     ),
@@ -97,13 +98,24 @@ acts = st.lists(
 def test_a_buffer_in_the_bank_is_heard_like_one_on_its_own(
     happenings: list[tuple[str, float]], counted: bool
 ) -> None:
-    twins = Twins(counted, Bank())
+    twins, shift, is_stuck = Twins(counted, Bank()), 0, False
     for tick, (act, early) in enumerate(happenings):
         due = START + tick * PERIOD
         number = twins.sent
+        if act == "still":
+            is_stuck = not is_stuck
+        elif act in ("anew", "ahead"):
+            shift = 10_000 if act == "ahead" else -number
 
-        def say(place: int, at: float, payload: bytes | None = None) -> None:
-            twins.push(payload or frame(place), at, place if counted else None)
+        def say(
+            place: int,
+            at: float,
+            payload: bytes | None = None,
+            shift: int = shift,
+            is_stuck: bool = is_stuck,
+        ) -> None:
+            order = 7 if is_stuck else place + shift
+            twins.push(payload or frame(place), at, order if counted else None)
 
         arrival = due - early
         if act == "burst":

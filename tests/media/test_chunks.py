@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable
+from itertools import chain, cycle, islice
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.media.chunks import ChunkQueue
+from service.media import refusals
+from service.media.chunks import MAX_JUMP, PROOF, ChunkQueue
 
 
 def queue_of(*chunks: tuple[int | None, bytes]) -> ChunkQueue:
@@ -175,4 +180,95 @@ def test_a_peer_that_begins_to_count_anew_is_still_heard(jump: int) -> None:
     for order in range(jump, jump + 3):
         assert queue.push(b"c", 0.0, order)
     assert rest(queue) == b"ccc"
+    assert (queue.lost, queue.late) == (0, 0)
+
+
+def played(orders: Iterable[int | None]) -> tuple[ChunkQueue, list[int]]:
+    """Chunks 20 ms apart, each taken with one tick's delay: which of them were heard."""
+    queue, heard = ChunkQueue(), []
+    for place, order in enumerate(orders):
+        queue.push(place.to_bytes(3), place / 50, order)
+        if queue.size > 3:
+            heard.append(int.from_bytes(queue.take(3)))
+    while queue.size:
+        heard.append(int.from_bytes(queue.take(3)))
+    return queue, heard
+
+
+FEW = refusals.MOST - 1
+"""Chunks that are not heard when a count begins anew close to where it was."""
+
+COUNTS: dict[str, tuple[Iterable[int | None], int, int]] = {
+    "begins anew soon": (chain(range(1, 200), range(1, 300)), FEW, 1),
+    "begins anew at nought": (chain(range(1, 200), range(300)), FEW, 1),
+    "begins anew after long": (chain(range(1, 2000), range(1, 300)), 0, 1),
+    "begins anew every second": (islice(cycle(range(1, 51)), 1000), 2 * FEW, 2),
+    "wraps around": (chain(range(65_000, 65_536), range(300)), 0, 1),
+    "wraps around within a signed number": (
+        chain(range(2**31 - 300, 2**31), (None,) * 300, range(300)),
+        0,
+        1,
+    ),
+    "jumps ahead": (chain(range(1, 200), range(10**17, 10**17 + 300)), 0, 1),
+    "jumps ahead by a little": (chain(range(1, 200), range(600, 900)), 0, 0),
+    "jumps ahead once": (chain(range(1, 200), (10**17,), range(201, 500)), 0, 2),
+    "stands still from the start": ((1,) * 500, 2 * FEW, 2),
+    "stands still": (chain(range(1, 200), (199,) * 500), 2 * FEW + 1, 2),
+    "stands still and goes on": (chain((7,) * 200, range(8, 300)), 2 * FEW, 2),
+    "goes round in small steps": (islice(cycle(range(8)), 500), 2 * FEW, 2),
+    "counts samples": (range(0, 160 * 500, 160), 0, 0),
+    "counts milliseconds far apart": (range(0, 1000 * 500, 1000), 0, 2),
+}
+
+
+@pytest.mark.parametrize(("orders", "missed", "renumbered"), COUNTS.values(), ids=COUNTS)
+def test_no_count_makes_a_peer_unheard(
+    orders: Iterable[int | None], missed: int, renumbered: int
+) -> None:
+    orders = list(orders)
+    queue, heard = played(orders)
+    assert heard == sorted(heard)
+    assert len(heard) >= len(orders) - missed
+    assert queue.late == len(orders) - len(heard)
+    assert queue.renumbered == renumbered
+
+
+@pytest.mark.parametrize("step", [-1, -3])
+def test_a_count_that_goes_down_is_given_up_after_a_while(step: int) -> None:
+    queue, heard = played(range(2000, 500, step))
+    assert heard[-100:] == list(range(heard[-1] - 99, heard[-1] + 1))
+    assert queue.late <= 2 * (refusals.SECONDS * 50 + 1)
+
+
+def test_numbers_without_any_order_are_given_up_after_a_while() -> None:
+    numbers = random.Random(7)
+    queue, heard = played(numbers.randrange(10**12) for _ in range(1500))
+    assert heard[-1000:] == list(range(500, 1500))
+    assert queue.renumbered == 2
+
+
+def test_chunks_that_come_twice_or_late_in_a_row_are_no_new_count() -> None:
+    queue = queue_of(*((number, b"%d" % number) for number in range(100)))
+    rest(queue)
+    for number in (50, 50, 50, 50, 50, 50, 50, 9, 7, 5, 3, 60, 61, 62, 63):
+        assert not queue.push(b"%d" % number, 1.0, number)
+    assert queue.push(b"100", 1.0, 100)
+    assert (queue.renumbered, queue.late) == (0, 15)
+
+
+def test_a_count_that_was_given_up_is_trusted_again_when_it_goes_up() -> None:
+    queue, _ = played(chain((7,) * 200, range(8, 8 + 2 * PROOF)))
+    first, second, third = (8 + 2 * PROOF + ahead for ahead in range(3))
+    for number in (first, third, second):
+        assert queue.push(b"%03d" % number, 20.0, number)
+    assert rest(queue) == b"%03d%03d%03d" % (first, second, third)
+    assert not queue.push(b"x", 20.0, second)
+
+
+def test_what_waits_under_the_old_count_is_played_before_the_new_one() -> None:
+    queue = queue_of((MAX_JUMP + 10, b"a"))
+    queue.take(1)
+    for order, payload in ((MAX_JUMP + 11, b"b"), (MAX_JUMP + 12, b"c"), (1, b"d"), (2, b"e")):
+        assert queue.push(payload, 0.0, order)
+    assert rest(queue) == b"bcde"
     assert (queue.lost, queue.late) == (0, 0)

@@ -617,6 +617,7 @@ def test_stats_count_what_a_leg_has_been_through(hall: Hall) -> None:
         "gaps": bob.leg.stats()["gaps"],
         "lost": 1,
         "late": 1,
+        "renumbered": 0,
         "dropped": 3,
         "jitterMs": bob.leg.stats()["jitterMs"],
         "clipped": 0,
@@ -628,6 +629,20 @@ def test_stats_count_what_a_leg_has_been_through(hall: Hall) -> None:
     assert bob.leg.stats()["gaps"] > 0
     assert bob.leg.stats()["jitterMs"] > 0
     assert ann.leg.stats()["framesOut"] == 8
+
+
+@pytest.mark.parametrize("again", [1, 100], ids=["begins anew", "stands still"])
+def test_a_phone_whose_chunks_do_not_go_on_is_heard_again_at_once(hall: Hall, again: int) -> None:
+    ann, bob = hall.join(agent("ann")), hall.join(telnyx("bob"))
+    for number in range(1, 151):
+        late = number - 100
+        chunk = number if late <= 0 else again + late * (again < 100)
+        samples = steady(8000 + 8000 * (number % 2))
+        bob.say(bob.caller.media(g711.encode(samples, Encoding.ALAW), chunk))
+        hall.tick()
+    heard = ann.listened()[-FRAME_SAMPLES * 30 :: FRAME_SAMPLES]
+    assert (heard > 5000).all()
+    assert bob.leg.stats()["renumbered"] == (1 if again == 1 else 2)
 
 
 def test_frames_that_are_too_loud_together_are_counted_for_who_hears_them(hall: Hall) -> None:

@@ -106,6 +106,8 @@ function audio(stats) {
     ["In the buffer", `${stats.bufferMs} ms`],
     ["Too loud together", frames(stats.clipped)],
     ["Malformed messages", `${stats.malformed}`],
+    ["Left out", `${stats.ignored ?? 0} fields or messages`],
+    ["Counted anew", `${stats.renumbered ?? 0} times`],
   ])];
 }
 
