@@ -27,6 +27,7 @@ from service.media.engine import Engine
 from service.metrics import Metrics
 from service.outgoing import Outgoing
 from service.providers import load
+from service.providers.plivo import Plivo
 from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Bell, Database
@@ -63,7 +64,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     """
     clock = clock or SystemClock()
     troubles = logs.configure(settings.log_level, settings.log_format)
-    providers = load()
+    providers = {**load(), Plivo.name: Plivo(accepts_v2=settings.plivo_signature_v2)}
     metrics = Metrics()
     database = Database(settings.database_url, metrics.transaction)
     engine = Engine(clock)

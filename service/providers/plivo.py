@@ -60,12 +60,15 @@ class Plivo(Provider):
     writes_plus = False
     over_statuses = frozenset(("completed", "busy", "no-answer", "failed", "timeout", "cancel"))
 
+    def __init__(self, *, accepts_v2: bool = False) -> None:
+        """``accepts_v2``: also without V3. A captured V2 signature fits every form for ever."""
+        self._accepts_v2 = accepts_v2
+
     def verify(self, hook: Webhook, secrets: Secrets, now: Millis) -> None:
         tokens = secrets.get("authToken")
         if not tokens:
             return
-        # V2 does not cover what the request says, so it counts only where V3 was not sent.
-        version = V3 if _signatures(hook, V3) else V2
+        version = V2 if self._accepts_v2 and not _signatures(hook, V3) else V3
         sent, nonce = _signatures(hook, version), hook.header(f"{version}-Nonce")
         if not (sent and nonce):
             raise BadSignature(f"{V3} or its nonce is missing.")

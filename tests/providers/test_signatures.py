@@ -22,6 +22,7 @@ from wire_contract import fuzz
 from service.errors import BadSignature
 from service.providers import load
 from service.providers.base import Webhook
+from service.providers.plivo import Plivo
 
 PROVIDERS = load()
 TWILIO, PLIVO, TELNYX = (PROVIDERS[name] for name in ("twilio", "plivo", "telnyx"))
@@ -192,12 +193,21 @@ def plivo_v2(url: str) -> dict[str, str]:
     return {"X-Plivo-Signature-V2": signature, "X-Plivo-Signature-V2-Nonce": signers.NONCE}
 
 
-def test_plivo_v2_counts_where_v3_is_absent_and_not_beside_it() -> None:
-    form = [("CallUUID", "u-1")]
-    headers = plivo_v2(BASE + "?a=1")
-    assert holds(PLIVO, posted(BASE + "?a=1", form, headers), TOKENS)
-    headers |= {"X-Plivo-Signature-V3": "AAAA", "X-Plivo-Signature-V3-Nonce": signers.NONCE}
-    assert not holds(PLIVO, posted(BASE + "?a=1", form, headers), TOKENS)
+def test_plivo_v2_counts_only_by_the_setting_and_where_v3_is_absent() -> None:
+    hook = posted(BASE + "?a=1", [("CallUUID", "u-1")], plivo_v2(BASE + "?a=1"))
+    assert not holds(PLIVO, hook, TOKENS)
+    assert holds(Plivo(accepts_v2=True), hook, TOKENS)
+    v3 = {"X-Plivo-Signature-V3": "AAAA", "X-Plivo-Signature-V3-Nonce": signers.NONCE}
+    both = replace(hook, headers={**hook.headers, **v3})
+    assert not holds(Plivo(accepts_v2=True), both, TOKENS)
+
+
+def test_a_captured_pair_of_plivo_v2_signs_no_other_form() -> None:
+    headers = plivo_v2(BASE)
+    for form in ([("CallUUID", "u-1")], [("CallUUID", "u-2"), ("Event", "Hangup")]):
+        assert not holds(PLIVO, posted(BASE, form, headers), TOKENS)
+        ma = {name.replace("Signature", "Signature-Ma"): each for name, each in headers.items()}
+        assert not holds(PLIVO, posted(BASE, form, {**headers, **ma}), TOKENS)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "wss"])
