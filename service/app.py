@@ -64,7 +64,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     """
     clock = clock or SystemClock()
     troubles = logs.configure(settings.log_level, settings.log_format)
-    providers = {**load(), Plivo.name: Plivo(accepts_v2=settings.plivo_signature_v2)}
+    providers = {**load(), Plivo.name: Plivo(accepts_v2=settings.plivo_old_signatures)}
     metrics = Metrics()
     database = Database(settings.database_url, metrics.transaction)
     engine = Engine(clock)

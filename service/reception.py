@@ -222,7 +222,9 @@ class Reception:
             if call.pin_tries:
                 return self._doorkeeper.dismiss(visit)
             return self._refusal(visit, call.end_reason)
-        if call.attempts >= MAX_ATTEMPTS:
+        # A call that has its socket does not end by a webhook that somebody sends again.
+        has_socket = call.status is CallStatus.ANSWERED and call.detached_at is None
+        if call.attempts >= MAX_ATTEMPTS and not has_socket:
             detail = f"asked {MAX_ATTEMPTS} times without audio in between"
             self._switchboard.hang_up(call, EndReason.CONNECTION_LOST, detail)
             return visit.provider.hang_up()

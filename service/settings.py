@@ -55,7 +55,7 @@ class Settings:
     twilio_api_url: str = TWILIO_API
     plivo_api_url: str = PLIVO_API
     telnyx_api_url: str = TELNYX_API
-    plivo_signature_v2: bool = False
+    plivo_old_signatures: bool = False
     regions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -112,7 +112,7 @@ class Settings:
             twilio_api_url=_api(env, "TWILIO_API_URL", TWILIO_API),
             plivo_api_url=_api(env, "PLIVO_API_URL", PLIVO_API),
             telnyx_api_url=_api(env, "TELNYX_API_URL", TELNYX_API),
-            plivo_signature_v2=_switch(env, "PLIVO_SIGNATURE_V2", "off"),
+            plivo_old_signatures=_switch(env, "PLIVO_OLD_SIGNATURES", "off"),
             regions=_regions(env, "REGIONS"),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from signers import FORM
 from werkzeug.test import TestResponse
 
 from service.app import create_app
-from service.model import Connector
+from service.errors import BadSignature
+from service.model import Call, CallStatus, Connector
 from service.origins import Address
+from service.providers.base import Webhook
 from service.settings import Settings
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from service.tokens import REF_SECONDS, digest
 
 TOKEN = "0123456789abcdef" * 2
 ACCOUNT = "AC" + "1" * 32
@@ -330,3 +334,140 @@ def test_a_caller_hears_busy_when_the_check_itself_fails(
     answer = Way(sees=HTTPS).send(provider_client, "twilio", clock)
     assert answer.status_code == 200
     assert b'<Reject reason="busy"' in answer.data
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A request that somebody has written down, and sends again as it was."""
+
+    path: str
+    method: str
+    fields: signers.Pairs
+    headers: dict[str, str]
+
+    @classmethod
+    def of(
+        cls, provider: str, clock: FakeClock, method: str, what: str = "", **changes: str
+    ) -> Captured:
+        given = dict(FIELDS) | {"Twice": ""} | changes
+        fields = [(name, value) for name, value in given.items() if value]
+        path = path_of(provider) + what
+        if method == "GET":
+            path = f"{path}?{urlencode(fields)}"
+            return cls(path, method, (), sign(provider, HTTPS + path, clock, (), "GET"))
+        return cls(path, method, fields, sign(provider, HTTPS + path, clock, fields))
+
+    def send(self, client: FlaskClient) -> TestResponse:
+        return client.open(
+            self.path,
+            method=self.method,
+            data=urlencode(self.fields) if self.fields else None,
+            content_type=FORM if self.fields else None,
+            headers=self.headers,
+        )
+
+
+def calls_of(app: Flask) -> list[Call]:
+    switchboard = app.extensions["patchbay"]
+    return [switchboard.calls.get(each.id) for each in switchboard.calls.page().items]
+
+
+def offered(provider: str, response: TestResponse) -> str:
+    """The reference in the markup."""
+    ref = re.search(rf"/{provider}/([A-Za-z0-9]{{32}})", response.text)
+    assert ref is not None
+    return ref[1]
+
+
+def opens_socket(app: Flask, provider: str, ref: str, headers: dict[str, str]) -> bool:
+    hook = Webhook(url=f"wss://voice.example.com/{provider}/{ref}", method="GET", headers=headers)
+    try:
+        app.extensions["reception"].signatures.check_upgrade(provider, ref, hook)
+    except BadSignature:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("provider", ["twilio", "plivo"])
+def test_a_webhook_sent_again_during_its_call_opens_no_socket_and_ends_nothing(
+    provider: str, method: str, app: Flask, provider_client: FlaskClient, clock: FakeClock
+) -> None:
+    captured = Captured.of(provider, clock, method)
+    ref = offered(provider, captured.send(provider_client))
+    calls = app.extensions["patchbay"].calls
+    leg = calls.claim(digest(ref), provider, "leg", clock.now())
+    assert calls.answered(leg.id, "leg", "s1", clock.now()) is not None
+    for _ in range(8):
+        clock.advance(1)
+        again = captured.send(provider_client)
+        assert again.status_code == 200
+        # What was signed is another URL than that of the new reference.
+        assert not opens_socket(app, provider, offered(provider, again), captured.headers)
+    [call] = calls_of(app)
+    assert (call.status, call.leg_id, call.detached_at) == (CallStatus.ANSWERED, "leg", None)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("provider", ["twilio", "plivo"])
+def test_a_webhook_sent_again_after_its_call_changes_nothing(
+    provider: str, method: str, app: Flask, provider_client: FlaskClient, clock: FakeClock
+) -> None:
+    captured = Captured.of(provider, clock, method)
+    over = Captured.of(provider, clock, method, "/status", CallStatus="completed")
+    captured.send(provider_client)
+    assert over.send(provider_client).status_code == 204
+    before = calls_of(app)
+    assert [call.status.is_live for call in before] == [False]
+    for seconds in (1, 86_400, 366 * 86_400):
+        clock.advance(seconds)
+        assert "<Stream" not in captured.send(provider_client).text
+        assert over.send(provider_client).status_code == 204
+    assert calls_of(app) == before
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("provider", ["twilio", "plivo"])
+def test_a_callback_sent_again_does_not_touch_another_call(
+    provider: str, method: str, app: Flask, provider_client: FlaskClient, clock: FakeClock
+) -> None:
+    over = Captured.of(provider, clock, method, "/status", CallStatus="completed")
+    Captured.of(provider, clock, method).send(provider_client)
+    over.send(provider_client)
+    ids = {"CallSid": "CA2", "CallUUID": "u-2"}
+    Captured.of(provider, clock, method, **ids).send(provider_client)
+    over.send(provider_client)
+    live, ended = calls_of(app)
+    assert (live.provider_call_id, live.status) == (
+        "CA2" if provider == "twilio" else "u-2",
+        CallStatus.INCOMING,
+    )
+    assert not ended.status.is_live
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("provider", ["twilio", "plivo"])
+def test_a_webhook_sent_again_after_its_call_was_deleted_makes_one_call_that_nobody_can_be_in(
+    provider: str,
+    method: str,
+    app: Flask,
+    provider_client: FlaskClient,
+    clock: FakeClock,
+    sqlite_url: str,
+) -> None:
+    captured = Captured.of(provider, clock, method)
+    captured.send(provider_client)
+    Captured.of(provider, clock, method, "/status", CallStatus="completed").send(provider_client)
+    database = Database(sqlite_url)
+    with database.write() as connection:
+        for table in ("refs", "steps", "deliveries", "calls"):
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+    database.close()
+    again = captured.send(provider_client)
+    assert not opens_socket(app, provider, offered(provider, again), captured.headers)
+    clock.advance(REF_SECONDS + 1)
+    app.extensions["patchbay"].sweep()
+    for _ in range(3):
+        assert "<Stream" not in captured.send(provider_client).text
+    [call] = calls_of(app)
+    assert (call.status, call.answered_at) == (CallStatus.ABANDONED, None)
