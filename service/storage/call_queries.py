@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, or_, select
 
 from service.errors import NotFound
-from service.model import LIVE, WAITING, WEBSOCKET, Call, CallStatus, Direction, Page
+from service.model import WAITING, WEBSOCKET, Call, CallStatus, Direction, Page
+from service.storage import call_lists
+from service.storage.call_lists import Wanted
 from service.storage.call_rows import CALL, fetch
 from service.storage.database import Database
-from service.storage.tables import calls, refs, steps
+from service.storage.tables import alive, calls, refs
 from service.times import Millis
 
 BATCH = 1_000
@@ -18,7 +20,7 @@ OF_PROVIDER = select(calls).where(
     calls.c.connector_id == bindparam("connector_id"),
     calls.c.provider_call_id == bindparam("provider_call_id"),
 )
-HOW_MANY_LIVE = select(func.count()).select_from(calls).where(calls.c.status.in_(LIVE))
+HOW_MANY_LIVE = select(func.count()).select_from(calls).where(alive())
 
 
 class CallQueries:
@@ -64,8 +66,8 @@ class CallQueries:
         """Phone calls, newest first; a page past the last is empty.
 
         A ``status`` that only steps have finds the calls that have been through it. ``search`` is
-        part of either number or of the room's id; of hidden numbers, only where they may be seen.
-        ``since`` and ``until`` limit when they began, the second excluded.
+        what ``call_lists`` finds; of hidden numbers, only where they may be seen. ``since`` and
+        ``until`` limit when they began, the second excluded.
         """
         filters = {
             calls.c.id: call_id,
@@ -75,27 +77,14 @@ class CallQueries:
             calls.c.rule_id: rule_id,
             calls.c.direction: direction,
         }
-        conditions = [calls.c.provider != WEBSOCKET]
-        conditions += [column == value for column, value in filters.items() if value is not None]
-        if status is not None:
-            conditions.append(_has_status(status))
-        if search is not None:
-            numbers = (calls.c.caller, calls.c.callee) if sees_hidden else _shown_numbers()
-            sought = (*numbers, calls.c.room_id)
-            conditions.append(or_(*(each.icontains(search, autoescape=True) for each in sought)))
-        if since is not None:
-            conditions.append(calls.c.started_at >= since)
-        if until is not None:
-            conditions.append(calls.c.started_at < until)
-        first = (number - 1) * per_page
-        with self._database.read() as connection:
-            total = _count(connection, *conditions)
-            items: list[Call] = []
-            # A page number from outside may be larger than the integers of a database.
-            if first < total:
-                newest = select(calls).where(*conditions).order_by(calls.c.seq.desc())
-                items = fetch(connection, newest.offset(first).limit(per_page))
-        return Page(items=tuple(items), number=number, per_page=per_page, total=total)
+        equal = {column: value for column, value in filters.items() if value is not None}
+        passed = None
+        if status is not None and (status.is_live or status.is_end):
+            equal[calls.c.status] = status
+        else:
+            passed = status
+        wanted = Wanted(equal, since, until, passed, search, sees_hidden)
+        return call_lists.page(self._database, wanted, number, per_page)
 
     def has_reference(self, ref_digest: str) -> bool:
         """Whether this media reference was ever issued."""
@@ -110,12 +99,12 @@ class CallQueries:
 
     def in_room(self, room_id: str) -> list[Call]:
         """The calls that are in a room or on their way into it; the oldest ``BATCH``."""
-        return self._where(calls.c.room_id == room_id, calls.c.status.in_(LIVE))
+        return self._where(calls.c.room_id == room_id)
 
     def detached_legs(self) -> dict[str, str | None]:
         """The answered calls that have no socket, with the leg that held each last."""
         query = select(calls.c.id, calls.c.leg_id).where(
-            calls.c.status == CallStatus.ANSWERED, calls.c.detached_at.is_not(None)
+            alive(), calls.c.status == CallStatus.ANSWERED, calls.c.detached_at.is_not(None)
         )
         with self._database.read() as connection:
             return {row.id: row.leg_id for row in connection.execute(query)}
@@ -147,30 +136,11 @@ class CallQueries:
         return self._where(calls.c.status == CallStatus.ANSWERED, last <= now)
 
     def _where(self, *conditions: ColumnElement[bool]) -> list[Call]:
+        """Live calls."""
         with self._database.read() as connection:
-            oldest = select(calls).where(*conditions).order_by(calls.c.seq)
+            oldest = select(calls).where(alive(), *conditions).order_by(calls.c.seq)
             return fetch(connection, oldest.limit(BATCH))
-
-
-def _shown_numbers() -> tuple[ColumnElement[str], ColumnElement[str]]:
-    """Caller and callee as they may be found by those who do not see hidden numbers."""
-    hidden, inbound = calls.c.hides_number, calls.c.direction == Direction.INBOUND
-    return (
-        case((hidden & inbound, ""), else_=calls.c.caller),
-        case((hidden & ~inbound, ""), else_=calls.c.callee),
-    )
-
-
-def _has_status(status: CallStatus) -> ColumnElement[bool]:
-    if status.is_live or status.is_end:
-        return calls.c.status == status
-    return exists().where(steps.c.call_id == calls.c.id, steps.c.status == status)
 
 
 def count_live(connection: Connection) -> int:
     return connection.execute(HOW_MANY_LIVE).scalar_one()
-
-
-def _count(connection: Connection, *conditions: ColumnElement[bool]) -> int:
-    query = select(func.count()).select_from(calls).where(*conditions)
-    return connection.execute(query).scalar_one()

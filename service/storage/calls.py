@@ -20,7 +20,7 @@ from service.storage import dispatch_rows, presence, refs, unfinished
 from service.storage.call_queries import CallQueries, count_live
 from service.storage.call_rows import advance, insert_call, insert_steps, live, locked
 from service.storage.refs import Used
-from service.storage.tables import calls
+from service.storage.tables import alive, calls
 from service.times import Millis
 
 __all__ = ["Calls", "Used"]
@@ -192,7 +192,9 @@ class Calls(CallQueries):
             refs.settle_answered(connection)
             rows = connection.execute(
                 update(calls)
-                .where(calls.c.status == CallStatus.ANSWERED, calls.c.detached_at.is_(None))
+                .where(
+                    alive(), calls.c.status == CallStatus.ANSWERED, calls.c.detached_at.is_(None)
+                )
                 .values(detached_at=at)
                 .returning(calls.c.id)
             )

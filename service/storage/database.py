@@ -31,6 +31,7 @@ from service.errors import Busy, Contended, Invalid
 from service.storage import engines, migrations
 from service.storage.engines import LOCK_SECONDS
 from service.storage.faults import Fault, fault
+from service.storage.listing import Lists, bounded
 from service.storage.outage import AWAY, CONTENDED, Outage
 from service.storage.shared import Shared
 from service.times import Millis
@@ -89,6 +90,7 @@ class Database:
         self._links = {True: link, False: Outage() if self._is_sqlite else link}
         self._writes = Outage(Fault.UNWRITABLE)
         self._probed_at = -PROBE_SECONDS
+        self.lists = Lists()
         self._local = threading.local()
         self.bells = {bell: threading.Event() for bell in Bell}
         """Set when there may be something new: whoever waits clears it before looking."""
@@ -98,6 +100,12 @@ class Database:
         """A transaction that only reads, or a part of what is done ``together``."""
         shared = self._shared
         with shared.part() if shared else self._transaction(writes=False) as connection:
+            yield connection
+
+    @contextmanager
+    def listing(self) -> Iterator[Connection]:
+        """A transaction that reads a list. Raises ``Busy`` where that takes too long."""
+        with self.lists.turn(), self.read() as connection, bounded(connection):
             yield connection
 
     @contextmanager

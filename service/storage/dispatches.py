@@ -25,7 +25,7 @@ from service.storage.dispatch_rows import (
     one,
     tell,
 )
-from service.storage.tables import calls, dispatches, sessions
+from service.storage.tables import ONGOING, alive, calls, dispatches, sessions
 from service.times import Millis
 
 BATCH = 100
@@ -131,9 +131,7 @@ class Dispatches:
         """
         own, other = calls.alias(), calls.alias()
         is_agent = exists().where(dispatches.c.ticket_id == other.c.id).correlate(other)
-        company = exists().where(
-            other.c.room_id == calls.c.room_id, other.c.status.in_(LIVE), ~is_agent
-        )
+        company = exists().where(other.c.room_id == calls.c.room_id, alive(other), ~is_agent)
         with self._database.read() as connection:
             query = (
                 select(calls.c.id)
@@ -142,7 +140,7 @@ class Dispatches:
                 .join(own, own.c.id == dispatches.c.call_id)
                 .where(
                     dispatches.c.status.in_(UNDER_WAY),
-                    calls.c.status.in_(LIVE),
+                    alive(),
                     own.c.status.not_in(LIVE),
                     ~company.correlate(calls),
                 )
@@ -157,9 +155,7 @@ class Dispatches:
 
 def _session(connection: Connection, dispatch: Dispatch) -> str | None:
     """The session that goes on in the room, if one does."""
-    ongoing = select(sessions.c.id).where(
-        sessions.c.room_id == dispatch.room_id, sessions.c.ended_at.is_(None)
-    )
+    ongoing = select(sessions.c.id).where(sessions.c.room_id == dispatch.room_id, ONGOING)
     found: str | None = connection.scalar(ongoing.order_by(sessions.c.seq.desc()).limit(1))
     return found
 

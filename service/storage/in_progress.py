@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import RowMapping, bindparam, func, select
 
-from service.model import LIVE, CallStatus, Direction
+from service.model import CallStatus, Direction
 from service.storage.database import Database
-from service.storage.tables import calls, sessions, stays
+from service.storage.tables import ONGOING, PRESENT, alive, calls, sessions, stays
 from service.times import Millis
 
 MOST = 200
 """Calls that are listed; of more, the newest."""
-
-PRESENT = stays.c.left_at.is_(None)
 
 NEWEST = (
     select(
@@ -35,7 +33,7 @@ NEWEST = (
         func.count().over().label("total"),
     )
     .outerjoin_from(calls, stays, (stays.c.call_id == calls.c.id) & PRESENT)
-    .where(calls.c.status.in_(LIVE))
+    .where(alive())
     .order_by(calls.c.seq.desc())
     .limit(bindparam("most"))
 )
@@ -44,7 +42,7 @@ NEWEST_IN_ROOM = NEWEST.where(calls.c.room_id == bindparam("room_id"))
 BY_ROOM = (
     select(sessions.c.room_id, func.count().label("present"))
     .join(stays, stays.c.session_id == sessions.c.id)
-    .where(sessions.c.ended_at.is_(None), PRESENT)
+    .where(ONGOING, PRESENT)
     .group_by(sessions.c.room_id)
 )
 

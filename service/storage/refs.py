@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from service.errors import Gone, NotFound, ServiceError
 from service.model import LIVE, CallStatus
-from service.storage.tables import calls, refs
+from service.storage.tables import alive, calls, refs
 from service.times import Millis
 
 OVER = "The call of this media reference is over"
@@ -82,7 +82,7 @@ def settle(connection: Connection, call_id: str, leg_id: str) -> bool:
 
 def settle_answered(connection: Connection) -> None:
     """No leg of an answered call is about to start: the process they belonged to is gone."""
-    answered = select(calls.c.id).where(calls.c.status == CallStatus.ANSWERED)
+    answered = select(calls.c.id).where(alive(), calls.c.status == CallStatus.ANSWERED)
     connection.execute(
         update(refs)
         .where(refs.c.leg_id.is_not(None), refs.c.call_id.in_(answered))

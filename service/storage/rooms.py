@@ -6,16 +6,28 @@ whichever of the two it is. Whoever adds a name has the space to itself while it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, String, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Select,
+    String,
+    bindparam,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from service import tokens
 from service.errors import NotFound
 from service.model import Page
 from service.rooms import AutoClose, AutoCloseType, Room
 from service.storage.database import Database
+from service.storage.listing import Newest, Place, counted, page_of
 from service.storage.tables import rooms
 from service.times import Millis
 
@@ -85,17 +97,18 @@ class Rooms:
             conditions.append(rooms.c.id == room_id)
         if query is not None:
             conditions.append(or_(rooms.c.id == query, rooms.c.custom_id == query))
-        first = (number - 1) * per_page
-        items: tuple[Room, ...] = ()
-        with self._database.read() as connection:
-            counted = select(func.count()).select_from(rooms).where(*conditions)
-            total = connection.execute(counted).scalar_one()
-            # A page number from outside may be larger than the integers of a database.
-            if first < total:
-                newest = select(rooms).where(*conditions).order_by(rooms.c.seq.desc())
-                rows = connection.execute(newest.offset(first).limit(per_page)).mappings()
-                items = tuple(_room(row) for row in rows)
-        return Page(items=items, number=number, per_page=per_page, total=total)
+        key = ("rooms", room_id, query, per_page)
+        everything = select(rooms.c.seq).where(*conditions)
+        with self._database.listing() as connection:
+
+            def read(first: int, most: int) -> Sequence[Room]:
+                place = Place(key, number, per_page, first, most)
+                return LIST.read(self._database.lists, connection, conditions, place)
+
+            total = counted(connection, everything)
+            return page_of(
+                number, per_page, total, read, lambda: counted(connection, everything, None)
+            )
 
     def deactivate(self, room_id: str, at: Millis) -> Room:
         """Nobody joins it any more. Raises ``NotFound``."""
@@ -132,6 +145,14 @@ class Rooms:
             )
             _insert(connection, room)
             return room
+
+
+def _by_seq(connection: Connection, seqs: Select[Any]) -> list[Room]:
+    newest = select(rooms).where(rooms.c.seq.in_(seqs)).order_by(rooms.c.seq.desc())
+    return [_room(row) for row in connection.execute(newest).mappings()]
+
+
+LIST = Newest(rooms, (rooms.c.seq,), _by_seq)
 
 
 def _find(connection: Connection, key: str) -> Room | None:

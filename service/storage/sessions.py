@@ -12,24 +12,22 @@ from sqlalchemy import (
     RowMapping,
     Select,
     bindparam,
-    case,
     func,
-    or_,
     select,
 )
 
 from service.errors import NotFound
 from service.model import WEBSOCKET, CallStatus, Page
 from service.rooms import Attendee, Session, SessionStatus, Stay
+from service.storage import session_lists
 from service.storage.database import Database
-from service.storage.tables import calls, rooms, sessions, stays
+from service.storage.session_lists import Wanted
+from service.storage.tables import ONGOING, PRESENT, calls, rooms, sessions, stays
+from service.storage.tables.rooms import NEWEST
 from service.times import Millis
 
 BATCH = 1_000
 """Sessions or calls that a sweep is given at a time; it comes back for the rest."""
-
-ONGOING = sessions.c.ended_at.is_(None)
-PRESENT = stays.c.left_at.is_(None)
 
 WAITING = (
     select(sessions.c.id)
@@ -81,30 +79,8 @@ class Sessions:
         ``query`` is a room's whole id or customRoomId. ``since`` and ``until`` (which itself no
         longer counts) are about the start.
         """
-        conditions: list[ColumnElement[bool]] = []
-        if room_id is not None:
-            conditions.append(sessions.c.room_id == room_id)
-        if custom_room_id is not None:
-            conditions.append(rooms.c.custom_id == custom_room_id)
-        if query is not None:
-            conditions.append(or_(sessions.c.room_id == query, rooms.c.custom_id == query))
-        if since is not None:
-            conditions.append(sessions.c.started_at >= since)
-        if until is not None:
-            conditions.append(sessions.c.started_at < until)
-        if status is not None:
-            conditions.append(ONGOING if status is SessionStatus.ONGOING else ~ONGOING)
-        first = (number - 1) * per_page
-        items: list[Session] = []
-        with self._database.read() as connection:
-            counted = select(func.count()).select_from(BESIDE_ROOMS).where(*conditions)
-            total = connection.execute(counted).scalar_one()
-            # A page number from outside may be larger than the integers of a database.
-            if first < total:
-                order = (case((ONGOING, 0), else_=1), sessions.c.seq.desc())
-                found = _sessions().where(*conditions).order_by(*order)
-                items = _fetch(connection, found.offset(first).limit(per_page))
-        return Page(items=tuple(items), number=number, per_page=per_page, total=total)
+        wanted = Wanted(room_id, custom_room_id, query, since, until, status)
+        return session_lists.page(self._database, wanted, _by_seq, number, per_page)
 
     def stays(self, session_id: str) -> tuple[Stay, ...]:
         """Every stay in a session in the order of the joins, with its call's statistics."""
@@ -180,6 +156,12 @@ class Sessions:
 
 def _sessions() -> Select[Any]:
     return select(*sessions.c, rooms.c.custom_id).select_from(BESIDE_ROOMS)
+
+
+def _by_seq(connection: Connection, seqs: Select[Any]) -> list[Session]:
+    """Those that go on are asked for apart from the others."""
+    those = _sessions().where(sessions.c.seq.in_(seqs))
+    return _fetch(connection, those.order_by(*(column.desc() for column in NEWEST)))
 
 
 def _fetch(connection: Connection, query: Select[Any]) -> list[Session]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import orjson
 from flask import current_app
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_dump, validate
 
 from service.api.requests import public_base, switchboard
 from service.phone_numbers import UnreadableError, plain, read
@@ -261,6 +261,15 @@ class PageInfo(Schema):
     per_page = fields.Integer(data_key="perPage")
     last = fields.Integer(data_key="lastPage")
     total = fields.Integer()
+    total_is_minimum = fields.Boolean(
+        attribute="is_minimum", data_key="totalIsMinimum", metadata={"optional": True}
+    )
+
+    @post_dump
+    def drop_where_exact(self, dumped: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        if not dumped["totalIsMinimum"]:
+            del dumped["totalIsMinimum"]
+        return dumped
 
 
 class Part(fields.Nested):

@@ -8,18 +8,33 @@ from __future__ import annotations
 
 from service.storage.tables.agents import agents, dispatches
 from service.storage.tables.base import metadata
-from service.storage.tables.calls import calls, connectors, loudness, refs, steps
+from service.storage.tables.calls import (
+    PASSED,
+    PHONE,
+    alive,
+    calls,
+    connectors,
+    loudness,
+    refs,
+    steps,
+)
 from service.storage.tables.console import sign_in_links
 from service.storage.tables.dials import dials
 from service.storage.tables.events import FINISHED, PENDING, deliveries, signing_keys, subscriptions
-from service.storage.tables.rooms import rooms, sessions, stays
+from service.storage.tables.rooms import ONGOING, OVER, PRESENT, rooms, sessions, stays
 from service.storage.tables.rules import INBOUND_NUMBER, routing_rules, rule_numbers
 
 __all__ = [
     "FINISHED",
     "INBOUND_NUMBER",
+    "ONGOING",
+    "OVER",
+    "PASSED",
     "PENDING",
+    "PHONE",
+    "PRESENT",
     "agents",
+    "alive",
     "calls",
     "connectors",
     "deliveries",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Integer, MetaData
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ColumnElement, Index, Integer, MetaData, literal_column
 
 # Constraints without a name cannot be altered by a later migration.
 metadata = MetaData(
@@ -19,3 +22,15 @@ RowNumber = BigInteger().with_variant(Integer, "sqlite")
 
 # None is SQL's NULL, not JSON's null.
 Document = JSON(none_as_null=True)
+
+
+def among(column: ColumnElement[str], words: Iterable[str]) -> ColumnElement[bool]:
+    """Whether the column is one of these words, spelt out: SQLite takes an index that is for some
+    rows only where a query says which in the index's own words.
+    """
+    return column.in_([literal_column(f"'{word}'") for word in words])
+
+
+def partial(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool]) -> Index:
+    """An index of some rows, of which queries say ``where`` as well."""
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)

@@ -6,15 +6,20 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     ForeignKey,
+    FromClause,
+    Index,
     Integer,
     LargeBinary,
     String,
     Table,
     UniqueConstraint,
+    literal_column,
 )
 
-from service.storage.tables.base import Document, RowNumber, metadata
+from service.model import ENDS, LIVE, WEBSOCKET, CallStatus
+from service.storage.tables.base import Document, RowNumber, among, metadata, partial
 
 connectors = Table(
     "connectors",
@@ -43,12 +48,12 @@ calls = Table(
     Column("provider_call_id", String, nullable=False),
     # Not a foreign key: a call outlives its connector.
     Column("connector_id", String),
-    Column("room_id", String, index=True),
+    Column("room_id", String),
     Column("rule_id", String),
-    Column("session_id", String, index=True),
+    Column("session_id", String),
     Column("caller", String, nullable=False),
     Column("callee", String, nullable=False),
-    Column("status", String, nullable=False, index=True),
+    Column("status", String, nullable=False),
     Column("participant_id", String, nullable=False),
     Column("participant_name", String, nullable=False),
     Column("participant_metadata", Document, nullable=False),
@@ -77,12 +82,52 @@ calls = Table(
     UniqueConstraint("connector_id", "provider_call_id"),
 )
 
+
+def alive(table: FromClause = calls) -> ColumnElement[bool]:
+    """Whether a call is live, by which the few are found that are among all that there were."""
+    return among(table.c.status, LIVE)
+
+
+def is_phone(table: FromClause = calls) -> ColumnElement[bool]:
+    """Whether a call is in lists."""
+    return table.c.provider != literal_column(f"'{WEBSOCKET}'")
+
+
+PHONE = is_phone()
+
+NEWEST = (calls.c.started_at, calls.c.seq)
+
+LAST_DIGITS = 4
+
+# The end of a number, which is what people remember of it. SQLite knows no other spelling.
+CALLER_END, CALLEE_END = (
+    literal_column(f"substr({name}, length({name}) - {LAST_DIGITS - 1})", String)
+    for name in ("caller", "callee")
+)
+
+partial("ix_calls_alive", calls.c.room_id, where=alive())
+partial("ix_calls_newest", *NEWEST, where=PHONE)
+for column in ("connector_id", "room_id", "rule_id", "session_id", "status", "direction"):
+    partial(f"ix_calls_{column}_newest", calls.c[column], *NEWEST, where=PHONE)
+for name, end in (("caller", CALLER_END), ("callee", CALLEE_END)):
+    # Where sorting is by a language's rules, Postgres finds a beginning only by this class.
+    Index(
+        f"ix_calls_{name}_newest",
+        calls.c[name],
+        *NEWEST,
+        sqlite_where=PHONE,
+        postgresql_where=PHONE,
+        postgresql_ops={name: "text_pattern_ops"},
+    )
+    partial(f"ix_calls_{name}_end_newest", end, *NEWEST, where=PHONE)
+
 refs = Table(
     "refs",
     metadata,
     Column("digest", String, primary_key=True),
-    Column("call_id", ForeignKey(calls.c.id), nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
+    Column("call_id", ForeignKey(calls.c.id), nullable=False, index=True),
+    # Indexed for the sweep.
+    Column("expires_at", BigInteger, nullable=False, index=True),
     Column("claimed_at", BigInteger),
     # The leg that was let in, until it has started or is gone.
     Column("leg_id", String, index=True),
@@ -99,6 +144,13 @@ steps = Table(
     Column("detail", String),
     Column("markup", String),
 )
+
+PASSED = among(
+    steps.c.status, [each for each in CallStatus if each not in LIVE and each not in ENDS]
+)
+"""Whether a step says what calls only pass through."""
+
+partial("ix_steps_passed", steps.c.status, steps.c.seq, steps.c.call_id, steps.c.at, where=PASSED)
 
 # Of each leg that has started and is gone: a code for each second.
 loudness = Table(

@@ -31,7 +31,8 @@ deliveries = Table(
     Column("receiver", String, nullable=False),
     Column("event", String, nullable=False),
     Column("body", String, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
+    # Indexed for what told of a call, which was then, and for the sweep.
+    Column("created_at", BigInteger, nullable=False, index=True),
     Column("status", String, nullable=False),
     Column("attempts", Integer, nullable=False),
     # When it is tried next, and until when it is tried again; both only while it is pending.

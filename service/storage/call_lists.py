@@ -1,0 +1,260 @@
+"""Lists of phone calls, newest first, which stay cheap however many there were.
+
+One of the filters leads the way along its index, and the others are looked at on the way. What no
+index leads to is looked for among the newest calls: any part of a number or of a room's id, there
+or nowhere. Beyond them a number is found by its beginning or its last digits, and a room whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+)
+
+from service.model import Call, CallStatus, Direction, Page
+from service.storage.call_rows import fetch
+from service.storage.database import Database
+from service.storage.listing import COUNTED, Newest, Place, counted, page_of
+from service.storage.tables import PASSED, PHONE, calls, steps
+from service.storage.tables.calls import CALLEE_END, CALLER_END, LAST_DIGITS, NEWEST, is_phone
+from service.times import Millis
+
+LOOKED_THROUGH = 10_000
+"""The newest calls, among which everything is found."""
+
+FOUND = 1_000
+"""What is found is counted up to here."""
+
+PASSES = 2_000
+"""The last steps of a status that are looked at first."""
+
+NEWEST_FIRST = tuple(column.desc() for column in NEWEST)
+
+PUNCTUATION = re.compile(r"[\s().-]")
+"""What people write between the digits of a phone number."""
+
+NUMBER = re.compile(r"\+?[0-9]+")
+
+
+Conditions = tuple[ColumnElement[bool], ...]
+
+
+def _fetch(connection: Connection, seqs: Select[Any] | Sequence[int]) -> list[Call]:
+    those = select(calls).where(calls.c.seq.in_(seqs)).order_by(*NEWEST_FIRST)
+    return fetch(connection, those)
+
+
+LIST = Newest(calls, NEWEST, _fetch)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """``equal`` are the values of columns. ``passed`` is a status that only steps have."""
+
+    equal: Mapping[Column[Any], str]
+    since: Millis | None = None
+    until: Millis | None = None
+    passed: CallStatus | None = None
+    search: str | None = None
+    sees_hidden: bool = True
+
+    @property
+    def during(self) -> Conditions:
+        conditions: list[ColumnElement[bool]] = [PHONE]
+        if self.since is not None:
+            conditions.append(calls.c.started_at >= self.since)
+        if self.until is not None:
+            conditions.append(calls.c.started_at < self.until)
+        return tuple(conditions)
+
+
+def page(database: Database, wanted: Wanted, number: int, per_page: int) -> Page[Call]:
+    with database.listing() as connection:
+        if wanted.search is not None or wanted.passed is not None:
+            return _sought(connection, wanted, number, per_page)
+        return _listed(database, connection, wanted, number, per_page)
+
+
+def _listed(
+    database: Database, connection: Connection, wanted: Wanted, number: int, per_page: int
+) -> Page[Call]:
+    lead, rest = _led(connection, wanted)
+    total = _counted(connection, lead, rest)
+    key = ("calls", frozenset(wanted.equal.items()), wanted.since, wanted.until, per_page)
+
+    def read(first: int, most: int) -> Sequence[Call]:
+        place = Place(key, number, per_page, first, most)
+        return LIST.read(database.lists, connection, (*lead, *rest), place)
+
+    everything = select(calls.c.seq).where(*lead, *rest)
+    return page_of(number, per_page, total, read, lambda: counted(connection, everything, None))
+
+
+def _counted(connection: Connection, lead: Conditions, rest: Conditions) -> int:
+    """How many there are, or more than ``COUNTED`` where more than that were to be looked at."""
+    if not rest:
+        return counted(connection, select(calls.c.seq).where(*lead))
+    fits = case((and_(*rest), 1), else_=0).label("fits")
+    some = select(fits).where(*lead).order_by(*NEWEST_FIRST).limit(COUNTED + 1).subquery()
+    total, seen = connection.execute(
+        select(func.coalesce(func.sum(some.c.fits), 0), func.count()).select_from(some)
+    ).one()
+    return total if seen <= COUNTED else COUNTED + 1
+
+
+def _led(connection: Connection, wanted: Wanted) -> tuple[Conditions, Conditions]:
+    """The conditions that lead, by an index to the fewest calls, and the rest of them."""
+    equal = [(column, column == value) for column, value in wanted.equal.items()]
+    if len(equal) < 2:
+        return (*wanted.during, *(condition for _, condition in equal)), ()
+    numbers = [
+        select(func.count())
+        .select_from(
+            select(calls.c.seq).where(*wanted.during, condition).limit(COUNTED + 1).subquery()
+        )
+        .scalar_subquery()
+        for _, condition in equal
+    ]
+    counts = connection.execute(select(*numbers)).one()
+    fewest = min(range(len(equal)), key=counts.__getitem__)
+    rest = [_is_too(column, wanted) for place, (column, _) in enumerate(equal) if place != fewest]
+    return (*wanted.during, equal[fewest][1]), tuple(rest)
+
+
+def _is_too(column: Column[Any], wanted: Wanted) -> ColumnElement[bool]:
+    """Whether a call is in another index as well. All are in one order, so that this reads no row,
+    and Postgres goes along both at once.
+    """
+    other = calls.alias()
+    is_same = [other.c[each.name] == each for each in NEWEST]
+    there = is_phone(other), other.c[column.name] == wanted.equal[column], *is_same
+    return exists().where(*there).correlate(calls)
+
+
+def _sought(connection: Connection, wanted: Wanted, number: int, per_page: int) -> Page[Call]:
+    """A page of what is found. The first question is about the newest, and mostly it is enough."""
+    first = (number - 1) * per_page
+    most = min(max(FOUND, first + per_page), COUNTED) + 1
+    lead, rest = _led(connection, wanted)
+    scope = (*wanted.during, *(_unled(column) == value for column, value in wanted.equal.items()))
+    if wanted.search is None and wanted.passed is not None:
+        passed = calls.c.id.in_(_passing(wanted.passed))
+        lately = _lately_passed(wanted.passed)
+        queries = [_found(most, *scope, *lately), _found(most, *scope, passed)]
+    else:
+        text, is_sqlite = wanted.search or "", connection.dialect.name == "sqlite"
+        beside = () if wanted.passed is None else (_has_passed(wanted.passed),)
+        fits = (*rest, *beside, _holds(text, wanted.sees_hidden))
+        queries = [_among_newest(most, lead, fits)]
+        ways = _ways(text, wanted.sees_hidden, is_sqlite)
+        queries += [_found(most, *scope, *beside, *way) for way in ways]
+    found: set[tuple[Millis, int]] = set()
+    is_minimum = False
+    for query in queries:
+        some = connection.execute(query).all()
+        found.update(row.tuple() for row in some)
+        is_minimum = is_minimum or len(some) == most
+        if len(found) >= most:
+            # The newest are complete, and older ones do not come before them.
+            break
+    total = min(len(found), COUNTED)
+    seqs = [seq for _, seq in sorted(found, reverse=True)[:total][first : first + per_page]]
+    items = _fetch(connection, seqs) if seqs else []
+    return Page(tuple(items), number, per_page, total, is_minimum)
+
+
+def _among_newest(most: int, lead: Conditions, fits: Conditions) -> Select[Any]:
+    newest = select(*NEWEST, and_(*fits).label("fits")).where(*lead).order_by(*NEWEST_FIRST)
+    looked_at = newest.limit(LOOKED_THROUGH).subquery()
+    return select(looked_at.c.started_at, looked_at.c.seq).where(looked_at.c.fits).limit(most)
+
+
+def _found(most: int, *conditions: ColumnElement[bool]) -> Select[Any]:
+    """The newest by an index of something else. An order that an index has would tempt a database
+    to look for them along that one.
+    """
+    order = (_unled(calls.c.started_at, 0).desc(), calls.c.seq.desc())
+    return select(*NEWEST).where(*conditions).order_by(*order).limit(most)
+
+
+def _ways(text: str, sees_hidden: bool, is_sqlite: bool) -> list[Conditions]:
+    """Conditions with an index each, by which numbers and rooms of a text are found."""
+    plain = PUNCTUATION.sub("", text)
+    is_number = NUMBER.fullmatch(plain) is not None
+    digits = plain.removeprefix("+")
+    begins = ({f"+{digits}", plain} if is_number else {text}) if plain.isascii() else set()
+    ways: list[Conditions] = [(calls.c.room_id == text,)]
+    ends = {calls.c.caller: CALLER_END, calls.c.callee: CALLEE_END}
+    for column, end in ends.items():
+        shown = () if sees_hidden else (~_is_hidden(column),)
+        ways += [(_begins(column, each, is_sqlite), *shown) for each in sorted(begins)]
+        if is_number and len(digits) >= LAST_DIGITS and plain == digits:
+            last = end == digits[-LAST_DIGITS:]
+            ways.append((last, column.endswith(digits, autoescape=True), *shown))
+    return ways
+
+
+def _begins(column: Column[str], text: str, is_sqlite: bool) -> ColumnElement[bool]:
+    after = text[:-1] + chr(ord(text[-1]) + 1)
+    if is_sqlite:
+        return (column >= text) & (column < after)
+    # Byte by byte, whatever language the database sorts by.
+    return column.op("~>=~", is_comparison=True)(text) & column.op("~<~", is_comparison=True)(after)
+
+
+def _holds(text: str, sees_hidden: bool) -> ColumnElement[bool]:
+    """Whether a number or the room's id has the text in it."""
+    plain = PUNCTUATION.sub("", text)
+    number = plain if NUMBER.fullmatch(plain) else text
+    numbers = (
+        column if sees_hidden else case((_is_hidden(column), ""), else_=column)
+        for column in (calls.c.caller, calls.c.callee)
+    )
+    return or_(
+        *(each.icontains(number, autoescape=True) for each in numbers),
+        calls.c.room_id.icontains(text, autoescape=True),
+    )
+
+
+def _is_hidden(column: Column[str]) -> ColumnElement[bool]:
+    """Whether the number is one that only those see who see everything."""
+    of = Direction.INBOUND if column is calls.c.caller else Direction.OUTBOUND
+    return calls.c.hides_number & (calls.c.direction == of)
+
+
+def _passing(status: CallStatus) -> Select[Any]:
+    return select(steps.c.call_id).where(PASSED, steps.c.status == status)
+
+
+def _has_passed(status: CallStatus) -> ColumnElement[bool]:
+    """The same of one call, by its own steps."""
+    there = steps.c.call_id == calls.c.id, _unled(steps.c.status) == status
+    return exists().where(*there).correlate(calls)
+
+
+def _lately_passed(status: CallStatus) -> Conditions:
+    """The last steps of a status tell all calls that have passed through it and began later than
+    the first of them.
+    """
+    last = _passing(status).add_columns(steps.c.at).order_by(steps.c.seq.desc()).limit(PASSES).cte()
+    since = select(func.min(last.c.at)).scalar_subquery()
+    return calls.c.id.in_(select(last.c.call_id)), calls.c.started_at >= since
+
+
+def _unled(column: Column[Any], otherwise: object = "") -> ColumnElement[Any]:
+    """The column's value in words in which no database sees that there is an index of it."""
+    return func.coalesce(column, otherwise)

@@ -1,0 +1,194 @@
+"""How lists are read: a few at a time, each for a bounded time, and counted up to a bound.
+
+A list may ask for a great deal of history. Whatever it asks, most of the pool is left to calls.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, func, select, tuple_
+from sqlalchemy.exc import DBAPIError
+
+from service.errors import Busy
+from service.model import Page
+
+
+class Entry(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+T = TypeVar("T", bound=Entry)
+
+AT_ONCE = 3
+"""Lists that are read at a time."""
+
+TURN_SECONDS = 1
+"""How long a list waits for its turn: meanwhile it holds a thread that a webhook may need."""
+
+STATEMENT_SECONDS = 2
+"""How long one statement of a list may take."""
+
+COUNTED = 10_000
+"""Entries of a list that are counted. Where there are more, its total says so."""
+
+SHALLOW = 1_000
+"""Entries that are skipped one by one. Pages further on begin where the page before has ended."""
+
+REMEMBERED = 1_000
+REMEMBERED_SECONDS = 60
+"""Ends of pages that are kept, and for how long: as long as a client takes from page to page."""
+
+BIGGEST = 2**62
+"""Entries that are skipped at most: a page number may exceed the integers of a database."""
+
+# To compile a plan takes longer than any of these queries.
+LIMITS = f"SET LOCAL statement_timeout = {STATEMENT_SECONDS * 1000}; SET LOCAL jit = off"
+
+LONG = "The list takes too long to read; narrow it down by a filter or a shorter time."
+CROWDED = "Too many lists are being read; try again in a moment."
+
+PROGRESS = 10_000
+"""Steps of SQLite's virtual machine between two looks at the clock."""
+
+End = tuple[int, ...]
+"""Where a page has ended: what its last entry is ordered by."""
+
+
+class Lists:
+    """Thread-safe."""
+
+    def __init__(self) -> None:
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self._lock = threading.Lock()
+        self._ends: dict[Hashable, tuple[End, float]] = {}
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Raises ``Busy`` where others have all the turns."""
+        if not self._turns.acquire(timeout=TURN_SECONDS):
+            raise Busy(CROWDED)
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def end_of(self, page: Hashable) -> End | None:
+        """Where a page that was read a moment ago has ended."""
+        with self._lock:
+            end, until = self._ends.get(page, (None, 0.0))
+        return end if time.monotonic() < until else None
+
+    def remember(self, page: Hashable, end: End) -> None:
+        with self._lock:
+            self._ends.pop(page, None)
+            self._ends[page] = (end, time.monotonic() + REMEMBERED_SECONDS)
+            if len(self._ends) > REMEMBERED:
+                del self._ends[next(iter(self._ends))]
+
+
+@contextmanager
+def bounded(connection: Connection) -> Iterator[None]:
+    """Interrupt a statement on this connection that takes longer than ``STATEMENT_SECONDS``.
+
+    Raises ``Busy`` then.
+    """
+    driver: Any = connection.connection.driver_connection
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_sqlite:
+        end = time.monotonic() + STATEMENT_SECONDS
+        driver.set_progress_handler(lambda: time.monotonic() > end, PROGRESS)
+    else:
+        connection.exec_driver_sql(LIMITS)
+    try:
+        yield
+    except DBAPIError as error:
+        if _is_interrupted(error):
+            raise Busy(LONG) from error
+        raise
+    finally:
+        if is_sqlite:
+            driver.set_progress_handler(None, 0)
+
+
+def _is_interrupted(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
+    return code in ("57014", "SQLITE_INTERRUPT")
+
+
+@dataclass(frozen=True, slots=True)
+class Newest(Generic[T]):
+    """How a table's entries are read, newest first by ``order``. ``fetch`` returns those whose
+    ``seq`` a query selects; each has the ``id`` of its row.
+    """
+
+    table: Table
+    order: tuple[Column[Any], ...]
+    fetch: Callable[[Connection, Select[Any]], Sequence[T]]
+
+    def read(
+        self,
+        lists: Lists,
+        connection: Connection,
+        conditions: Sequence[ColumnElement[bool]],
+        place: Place,
+    ) -> Sequence[T]:
+        """So many entries from a place on. A page that follows one that was read a moment ago
+        begins at the end of that one, which is found at once however far on it is.
+        """
+        end = lists.end_of((place.key, place.number - 1)) if place.first > SHALLOW else None
+        seqs = select(self.table.c.seq).where(*conditions).limit(place.most)
+        seqs = seqs.order_by(*(column.desc() for column in self.order))
+        seqs = seqs.offset(place.first) if end is None else seqs.where(tuple_(*self.order) < end)
+        found = self.fetch(connection, seqs)
+        if place.first + place.per_page >= SHALLOW and len(found) >= place.per_page:
+            last_id = found[place.per_page - 1].id
+            last = select(*self.order).where(self.table.c.id == last_id)
+            lists.remember((place.key, place.number), connection.execute(last).one().tuple())
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to read in a list, which ``key`` tells from others: page ``number`` begins ``first``
+    entries from the start, and ``most`` of them are wanted.
+    """
+
+    key: Hashable
+    number: int
+    per_page: int
+    first: int
+    most: int
+
+
+def counted(connection: Connection, entries: Select[Any], most: int | None = COUNTED + 1) -> int:
+    """How many there are, up to ``most``, which tells no more than that there are too many."""
+    some = entries.limit(most).subquery()
+    return connection.execute(select(func.count()).select_from(some)).scalar_one()
+
+
+def page_of(
+    number: int,
+    per_page: int,
+    total: int,
+    read: Callable[[int, int], Sequence[T]],
+    count_all: Callable[[], int],
+) -> Page[T]:
+    """A page of a list by how many entries were counted. ``read`` returns so many entries from a
+    place on; of a list that is longer than what was counted it is asked for one more than the page
+    has, which tells whether the page is the last.
+    """
+    first = (number - 1) * per_page
+    is_exact = total <= COUNTED
+    found: Sequence[T] = ()
+    if first < (total if is_exact else BIGGEST):
+        found = read(first, per_page + (not is_exact))
+    if not is_exact:
+        total = max(COUNTED, first + len(found)) if found else count_all()
+    return Page(tuple(found[:per_page]), number, per_page, total, len(found) > per_page)
