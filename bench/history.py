@@ -141,7 +141,7 @@ def fill(url: str, count: int) -> None:
         "blob": "zeroblob(60)" if kind == "sqlite" else "decode(repeat('00', 60), 'hex')",
     }
     with engine.begin() as connection:
-        connection = connection.execution_options(no_parameters=True)
+        connection.execution_options(no_parameters=True)
 
         def insert(statement: str, number: int = count) -> None:
             numbers = SERIES[kind].format(count=number)

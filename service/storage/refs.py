@@ -7,7 +7,7 @@ which locks references before calls, or two of them could wait for each other.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from service.errors import Gone, NotFound, ServiceError
 from service.model import LIVE, CallStatus
@@ -20,11 +20,13 @@ LET_IN = (
     update(refs)
     .where(
         refs.c.digest == bindparam("ref"),
-        refs.c.call_id.in_(
-            select(calls.c.id).where(
-                calls.c.provider == bindparam("provider"), calls.c.status.in_(LIVE)
-            )
-        ),
+        exists()
+        .where(
+            calls.c.id == refs.c.call_id,
+            calls.c.provider == bindparam("provider"),
+            calls.c.status.in_(LIVE),
+        )
+        .correlate(refs),
     )
     .values(claimed_at=bindparam("at"), leg_id=bindparam("leg"))
     .returning(refs.c.call_id)
