@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from service.calls import Switchboard
+from service.holds import outcome
 from service.model import Call, CallStatus, Connector, Direction, EndReason
 from service.providers import controls
 from service.providers.base import Markup, Provider, Webhook
@@ -32,13 +33,16 @@ class Callbacks:
         self._providers = providers
         self._controls = controls()
 
-    def status(self, connector: Connector, hook: Webhook) -> None:
-        """Take note of a status callback. Raises ``RemoteError`` for one that names no call."""
+    def status(self, connector: Connector, hook: Webhook, call_id: str | None = None) -> None:
+        """Take note of a status callback. Raises ``RemoteError`` for one that names no call.
+
+        ``call_id`` is as in ``Reception.answer``.
+        """
         news = self._controls[connector.provider].news(hook)
         if news == News(news.call_id, cause=news.cause):
             # Most of them: a stream has begun, or ended, or the call goes on.
             return
-        call = self._reception.call_of(connector, hook, news.call_id)
+        call = self._reception.call_of(connector, hook, news.call_id, call_id)
         if call is None:
             return
         at = self._switchboard.clock.now()
@@ -49,27 +53,30 @@ class Callbacks:
         if news.outcome is not None:
             self._switchboard.hang_up(call, _reason(call, news), news.cause)
 
-    def dialled(self, connector: Connector, hook: Webhook, base: str) -> Markup:
+    def dialled(
+        self, connector: Connector, hook: Webhook, base: str, call_id: str | None = None
+    ) -> Markup:
         """What is to happen to a caller whose transfer has ended, one way or the other.
 
         The call ends with a dial that was answered. Else the caller is back in the room, unless he
-        has hung up meanwhile. Raises ``RemoteError`` for a callback that names no call.
+        has hung up meanwhile. Raises ``RemoteError`` for a callback that names no call. ``call_id``
+        is as in ``Reception.answer``.
         """
         provider = self._providers[connector.provider]
         control = self._controls[connector.provider]
         news = control.news(hook)
-        call = self._reception.call_of(connector, hook, news.call_id)
+        call = self._reception.call_of(connector, hook, news.call_id, call_id)
         if call is None:
             return provider.hang_up()
-        outcome = control.dialled(hook)
-        if call.is_transferring and outcome is Outcome.COMPLETED:
+        how = outcome(control, hook)
+        if call.is_transferring and how is Outcome.COMPLETED:
             self._switchboard.hang_up(call, EndReason.TRANSFERRED, None)
             return provider.hang_up()
         if news.outcome is Outcome.COMPLETED:
             self._switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, news.cause)
             return provider.nothing()
         at = self._switchboard.clock.now()
-        self._switchboard.steering.transfer_failed(call.id, outcome.value, at)
+        self._switchboard.steering.transfer_failed(call.id, how.value, at)
         return self._reception.resume(connector, call, base)
 
 

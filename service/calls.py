@@ -72,7 +72,7 @@ class Switchboard:
         self.errands = Errands(settings, clock, self.connectors, self.steering)
         self.waiters = Waiters()
         self.handover = Handover()
-        self._deadlines = Deadlines(settings, clock, self.calls, engine, self.handover)
+        self.deadlines = Deadlines(settings, clock, self.calls, engine, self.handover)
         self.together, self._after = database.together, database.afterwards
         self._database = database
         self._providers = providers
@@ -231,13 +231,13 @@ class Switchboard:
         """Bring the database up to date, and its calls: none of them has a socket any more."""
         self._database.migrate()
         at = self.clock.now()
-        self._deadlines.begin(at)
+        self.deadlines.begin(at)
         if orphans := self.calls.orphaned(at):
             logger.warning("%d calls have lost their sockets to a restart", orphans)
 
     def sweep(self) -> None:
         """End the calls whose time is up."""
-        for call, reason, provided in self._deadlines.due():
+        for call, reason, provided in self.deadlines.due():
             self.hang_up(call, reason, None, provided)
 
     def _part_with(self, call: Call, reason: EndReason) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from service import callers, routing, tokens
+from service import call_keys, callers, routing, tokens
 from service.calls import Switchboard
 from service.dialling import require_allowed
 from service.errors import BadGateway, Busy, Conflict, Invalid
@@ -30,7 +30,6 @@ from service.model import (
 )
 from service.phone_numbers import spellings
 from service.providers.control import Order
-from service.reception import PLACED
 from service.rooms import Room
 from service.routing import Existing, Fresh, Named
 from service.rules import Rule, RuleType
@@ -179,12 +178,13 @@ class Control:
         room.require(call.participant.id)
         if not self._steering.place(call, self._settings.max_calls, self._settings.dial_per_day):
             raise self._switchboard.full()
-        hook = f"{base}/v2/hooks/{plan.connector.provider}/{plan.connector.webhook_key}"
+        key = call_keys.key_of(self._settings.api_secret, call.id)
+        hook = f"{base}/v2/hooks/{plan.connector.provider}/{key}"
         order = Order(
             caller=plan.caller,
             callee=wish.callee,
-            answer_url=f"{hook}?{PLACED}={call.id}",
-            status_url=f"{hook}/status?{PLACED}={call.id}",
+            answer_url=hook,
+            status_url=f"{hook}/status",
             ring_seconds=wish.ring_seconds,
             max_seconds=self._settings.call_seconds(wish.max_seconds),
         )
@@ -292,5 +292,6 @@ class Control:
             hides_number=hides_number,
             dtmf=dtmf,
             agent=None if rule is None else rule.assignment(base),
+            key_digest=tokens.digest(call_keys.key_of(self._settings.api_secret, call_id)),
             steps=(Step(LadderEvent.PLACED, at, CallStatus.INITIATED),),
         )

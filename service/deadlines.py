@@ -29,10 +29,15 @@ class Deadlines:
         self._handover = handover
         self._allowed = 1000 * away.seconds(settings.hold_seconds)
         self._began_at: Millis = 0
+        self._held_at: dict[str, Millis] = {}
 
     def begin(self, at: Millis) -> None:
         """Count from now on: nobody could ask this process anything before."""
         self._began_at = at
+
+    def held(self, call_id: str) -> None:
+        """The call's provider was told to ask again in a moment, and nothing of it is stored."""
+        self._held_at[call_id] = self._clock.now()
 
     def due(self) -> Iterator[tuple[Call, EndReason, Callable[[Call], bool] | None]]:
         """The calls to end, why, and what must still be true of each then.
@@ -43,6 +48,9 @@ class Deadlines:
             return
         self._reclaim()
         now = self._clock.now()
+        for call_id, at in list(self._held_at.items()):
+            if at + self._allowed <= now:
+                del self._held_at[call_id]
         for call in (*self._calls.unclaimed(now), *self._calls.lost(now - self._allowed)):
             if self._is_over(call):
                 yield call, endings.unconnected(call), self._is_over
@@ -51,7 +59,8 @@ class Deadlines:
 
     def _is_over(self, call: Call) -> bool:
         """Whether a call has been without a socket for longer than it may be."""
-        ends_at = away.ends_at(call, self._allowed, began_at=self._began_at)
+        held_at = self._held_at.get(call.id)
+        ends_at = away.ends_at(call, self._allowed, began_at=self._began_at, held_at=held_at)
         return ends_at is not None and ends_at <= self._clock.now()
 
     def _reclaim(self) -> None:

@@ -61,6 +61,8 @@ ENCODED_WORD = rf"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*{ENCODED})(?:{ENCODED}|[A-Z
 SECRETS = (
     (re.compile(ENCODED_WORD), "***"),
     (re.compile(r"whk_[A-Za-z0-9]+"), "whk_***"),
+    # What follows is the id of the call, by which its lines are found.
+    (re.compile(r"clk_[0-9A-Fa-f]+"), "clk_***"),
     (re.compile(r"vs_[a-z0-9]{12,}"), "vs_***"),
     (re.compile(REFERENCE), "***"),
     (re.compile(NAMED_REFERENCE), r"\1***"),

@@ -201,6 +201,7 @@ class Call:
     markup answers since the last audio, so that a provider that keeps asking without
     ever streaming is told to hang up. An outbound call's ``provider_call_id`` is its own id until
     the provider has told its. ``max_seconds`` is how long this call may last, where it was told so.
+    ``key_digest`` is that of the key in the addresses that the provider asks about this call.
     ``agent`` is sent into the room once the call is in it.
     """
 
@@ -233,6 +234,7 @@ class Call:
     max_seconds: int | None = None
     transfer: Transfer | None = None
     agent: Assignment | None = None
+    key_digest: str | None = None
     steps: tuple[Step, ...] = ()
 
     @property

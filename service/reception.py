@@ -1,8 +1,8 @@
 """Answers the providers' webhooks: a new call is routed and admitted, a known one goes on or ends.
 
-Every streaming answer ends with a redirect back to the same webhook. So the provider asks again
-when the socket is gone and the caller is not, and hears then whether to stream once more, into the
-same room as the same participant, or to hang up.
+Every streaming answer ends with a redirect to an address of the call's own. So the provider asks
+again when the socket is gone and the caller is not, and hears then whether to stream once more,
+into the same room as the same participant, or to hang up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from service import routing, tokens
 from service.calls import Switchboard
 from service.doorkeeper import Doorkeeper
 from service.errors import Busy, Conflict, NotFound
+from service.holds import Holds
 from service.logs import about
 from service.model import (
     Call,
@@ -29,6 +30,7 @@ from service.model import (
 from service.providers import controls
 from service.providers.base import Arrival, Markup, Notice, Provider, Webhook
 from service.providers.control import Dial
+from service.recognition import Recognition
 from service.routing import Existing
 from service.rules import Rule
 from service.signatures import Signatures
@@ -44,7 +46,8 @@ DIAL_SECONDS = 30
 """How long a number rings that a call is transferred to."""
 
 PLACED = "placed"
-"""The query parameter with which the webhooks of a placed call say which call they are about."""
+"""The query parameter by which addresses said which placed call they are about, before calls had
+keys. Those of calls that are up at an upgrade still do."""
 
 
 class Reception:
@@ -56,25 +59,31 @@ class Reception:
         self._steering = switchboard.steering
         self._controls = controls()
         self._doorkeeper = Doorkeeper(switchboard)
+        self.holds = Holds(switchboard, providers, self._controls)
         self._providers = providers
+        self._recognition = Recognition(
+            switchboard.connectors, providers, self._settings.api_secret
+        )
         self.signatures = Signatures(
             switchboard.connectors, providers, switchboard.clock, switchboard.settings.public_url
         )
 
     def recognise(self, provider_name: str, key: str) -> Connector:
         """The connector of a webhook. Raises ``NotFound`` for a key that is not this provider's."""
-        connector = self._switchboard.connectors.by_key(provider_name, key)
-        if connector is None or provider_name not in self._providers:
-            raise NotFound("Unknown webhook key.")
-        return connector
+        return self._recognition.connector(provider_name, key)
 
-    def answer(self, connector: Connector, hook: Webhook, base: str) -> Markup:
-        """Markup for one webhook. Raises ``RemoteError`` for one the provider would not send."""
-        visited = self._receive(connector, hook, base)
+    def answer(
+        self, connector: Connector, hook: Webhook, base: str, call_id: str | None = None
+    ) -> Markup:
+        """Markup for one webhook. Raises ``RemoteError`` for one the provider would not send.
+
+        ``call_id`` names the one call that may be asked about, where the address is a call's own.
+        """
+        visited = self._receive(connector, hook, base, call_id)
         if isinstance(visited, Markup):
             return visited
         visit, call = visited
-        if call is None:
+        if call is None and call_id is None:
             try:
                 return self._admit(visit)
             except Conflict:
@@ -82,12 +91,14 @@ class Reception:
                 call = self._calls.find(connector.id, visit.arrival.call_id)
         return visit.provider.hang_up() if call is None else self._answer_again(visit, call)
 
-    def gather(self, connector: Connector, hook: Webhook, base: str) -> Markup:
+    def gather(
+        self, connector: Connector, hook: Webhook, base: str, call_id: str | None = None
+    ) -> Markup:
         """Markup for the keys that a caller pressed, or did not, when asked for a PIN.
 
         Raises ``RemoteError`` like ``answer``.
         """
-        visited = self._receive(connector, hook, base)
+        visited = self._receive(connector, hook, base, call_id)
         if isinstance(visited, Markup):
             return visited
         visit, call = visited
@@ -105,18 +116,19 @@ class Reception:
         return provider.refuse(Refusal.BUSY) if provider else None
 
     def _receive(
-        self, connector: Connector, hook: Webhook, base: str
+        self, connector: Connector, hook: Webhook, base: str, call_id: str | None
     ) -> Markup | tuple[Visit, Call | None]:
         """What is asked of us and for which known call; the answer where it was only news."""
         at = self._clock.now()
         provider = self._providers[connector.provider]
         news = provider.parse(hook)
-        call = self.call_of(connector, hook, news.call_id)
+        call = self.call_of(connector, hook, news.call_id, call_id)
         if isinstance(news, Notice):
             if call is not None and news.over:
                 self._switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, news.detail)
             return provider.nothing()
-        return Visit(provider, connector, news, self._settings, base, at), call
+        own = tokens.new_call_id() if call is None else call.id
+        return Visit(own, provider, connector, news, self._settings, base, at), call
 
     def resume(self, connector: Connector, call: Call, base: str) -> Markup:
         """Markup for a call that is known and up, as if its provider had asked again."""
@@ -124,31 +136,42 @@ class Reception:
         arrival = Arrival(call.provider_call_id, call.caller, call.callee, in_progress=True)
         now = self._clock.now()
         return self._answer_again(
-            Visit(provider, connector, arrival, self._settings, base, now), call
+            Visit(call.id, provider, connector, arrival, self._settings, base, now), call
         )
 
-    def call_of(self, connector: Connector, hook: Webhook, provider_call_id: str) -> Call | None:
+    def call_of(
+        self,
+        connector: Connector,
+        hook: Webhook,
+        provider_call_id: str,
+        call_id: str | None = None,
+    ) -> Call | None:
         """The call that a webhook of the connector is about, if it is known.
 
-        A call that was placed may be asked about before the provider has told its id: the
-        addresses that were given for it say which call is meant.
+        At an address of a call's own that is ``call_id`` and no other. One that was placed may be
+        asked about before the provider has told its id.
         """
         call = self._calls.find(connector.id, provider_call_id)
-        placed = hook.ours(PLACED)
-        if call is not None or placed is None:
-            return call
+        if call is not None:
+            return call if call_id in (None, call.id) else None
+        placed = call_id or hook.ours(PLACED)
+        if placed is None:
+            return None
         try:
             call = self._calls.get(placed)
         except NotFound:
             return None
         if call.connector_id != connector.id or call.direction is not Direction.OUTBOUND:
             return None
+        if call_id is not None and not call.status.is_waiting:
+            # Of another leg: the number that it was transferred to, for one.
+            return None
         return self._steering.bind(call.id, provider_call_id, firm=True)
 
     def _admit(self, visit: Visit) -> Markup:
         """Answer the first webhook of a call. Raises ``Conflict`` where it is not the first."""
         if self._switchboard.handover.has_begun:
-            return visit.hold() or self._turn_away(visit, EndReason.BUSY, None)
+            return visit.hold(is_new=True) or self._turn_away(visit, EndReason.BUSY, None)
         caller, callee = visit.arrival.caller, visit.arrival.callee
         dialled, default = self._switchboard.rules.for_call(callee, visit.connector.default_rule_id)
         decision = routing.resolve(visit.connector, caller, dialled, default)
@@ -218,6 +241,7 @@ class Reception:
 
     def _answer_again(self, visit: Visit, call: Call) -> Markup:
         """The provider asks again: a first answer got lost, or the socket is gone."""
+        visit = replace(visit, call_id=call.id)
         if call.status is CallStatus.REJECTED:
             if call.pin_tries:
                 return self._doorkeeper.dismiss(visit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from service import callers, tokens
+from service import call_keys, callers, tokens
 from service.model import (
     Call,
     CallStatus,
@@ -22,14 +22,18 @@ from service.times import Millis
 PHONE_METADATA = {"sipUser": True, "callType": "inbound"}
 """What VideoSDK's agents recognise a phone by."""
 
-MASKED_KEY = "whk_•••"
+MASKED_KEY = "clk_•••"
 MASKED_REF = "•••"
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """``base`` is the public origin without a trailing slash."""
+    """``base`` is the public origin without a trailing slash.
 
+    ``call_id`` is the id of the call, or the one that it gets where it is not known yet.
+    """
+
+    call_id: str
     provider: Provider
     connector: Connector
     arrival: Arrival
@@ -46,7 +50,8 @@ class Visit:
         hides_number = rule is not None and rule.hide_phone_number
         name = callers.masked(caller) if hides_number else caller
         return Call(
-            id=tokens.new_call_id(),
+            id=self.call_id,
+            key_digest=tokens.digest(self.key),
             provider=self.provider.name,
             provider_call_id=self.arrival.call_id,
             connector_id=self.connector.id,
@@ -75,7 +80,7 @@ class Visit:
 
     def answered(self, step: Step, markup: Markup, ref: str | None = None) -> Step:
         """The step with the markup it answers, from which nobody learns what lets calls in."""
-        text = markup.text.replace(self.connector.webhook_key, MASKED_KEY)
+        text = markup.text.replace(self.key, MASKED_KEY)
         return replace(step, markup=text if ref is None else text.replace(ref, MASKED_REF))
 
     def stream(self, ref: str, region: str | None) -> Markup:
@@ -84,11 +89,15 @@ class Visit:
         again = self.hook if self.settings.reattach else None
         return self.provider.answer(media_url, ref, again, f"{self.hook}/status")
 
-    def hold(self) -> Markup | None:
-        """Have the caller wait for the next process; ``None`` where nothing may lead to it."""
+    def hold(self, *, is_new: bool = False) -> Markup | None:
+        """Have the caller wait for the next process; ``None`` where nothing may lead to it.
+
+        A call that ``is_new`` has no address of its own yet.
+        """
         if not self.settings.reattach:
             return None
-        return self.provider.hold(self.settings.hold_seconds, self.hook)
+        again = self._address(self.connector.webhook_key) if is_new else self.hook
+        return self.provider.hold(self.settings.hold_seconds, again)
 
     def ask(self, prompt: str, digits: int, tries: int) -> Markup:
         """Ask for digits. The number of the try comes back with them, so that none counts twice."""
@@ -101,7 +110,17 @@ class Visit:
         return self.provider.refuse(refusal)
 
     @property
+    def key(self) -> str:
+        """The secret in the addresses that are about this call."""
+        return call_keys.key_of(self.settings.api_secret, self.call_id)
+
+    @property
     def hook(self) -> str:
-        """The address of the connector's webhook."""
-        name = self.provider.name
-        return f"{self.base}/v2/hooks/{name}/{self.connector.webhook_key}"
+        """The address at which the provider asks what to do with this call from now on.
+
+        A webhook key that is replaced, or whose connector is deleted, takes no call with it.
+        """
+        return self._address(self.key)
+
+    def _address(self, key: str) -> str:
+        return f"{self.base}/v2/hooks/{self.provider.name}/{key}"

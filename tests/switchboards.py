@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from xml.etree.ElementTree import Element, fromstring, tostring
 
 from clocks import FakeClock
 
+from service.call_keys import key_of
 from service.calls import Switchboard
 from service.media.engine import Engine
 from service.model import Connector, LadderEvent
@@ -39,12 +41,11 @@ class Desk:
         self.switchboard = Switchboard(
             Settings(
                 api_key="key",
-                api_secret="secret",
                 database_url="sqlite:////unused",
                 data_dir=Path("/unused"),
                 # Where nothing listens: no test speaks to a provider.
                 **{f"{name}_api_url": "http://127.0.0.1:9" for name in CALL_IDS}
-                | {"dial_allowed": ("*",)}
+                | {"api_secret": "secret", "dial_allowed": ("*",)}
                 | settings,
             ),
             clock,
@@ -87,6 +88,13 @@ class Desk:
         found = self.calls.find(connector.id, CALL_IDS[connector.provider])
         return None if found is None else self.calls.get(found.id)
 
+    def address(self, call: Any) -> str:
+        """Where the provider asks about a call that is known."""
+        return f"{BASE}/v2/hooks/{call.provider}/{self.key(call)}"
+
+    def key(self, call: Any) -> str:
+        return key_of(self.switchboard.settings.api_secret, call.id)
+
     def start(self, ref: str, provider: str = "twilio", session_id: str = "s1") -> str:
         """Claim a reference and start its leg, as the engine would report it; the leg's id."""
         spec = self.switchboard.claim(provider, ref)
@@ -127,7 +135,8 @@ def kept(call: Any) -> list[str]:
 
 
 def masked(response: Element, connector: Connector) -> str:
-    """An answer as it may be kept: without the webhook's key and the stream's reference."""
-    text = tostring(response, encoding="unicode").replace(connector.webhook_key, "whk_•••")
+    """An answer as it may be kept: without the call's key and the stream's reference."""
+    text = re.sub(r"clk_\w+(-\w+)*", "clk_•••", tostring(response, encoding="unicode"))
+    assert connector.webhook_key not in text
     streamed = next(response.iter("Stream"), None) is not None
     return text.replace(ref_of(response), "•••") if streamed else text

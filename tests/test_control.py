@@ -372,7 +372,7 @@ def test_a_transfer_is_told_to_the_provider_when_it_asks_again(
     office.lost(call)
     response = office.ring(connector, CallStatus=UP)
     assert verbs(response) == ["Dial"]
-    assert response[0].get("action") == (f"{BASE}/v2/hooks/{provider}/{connector.webhook_key}/dial")
+    assert response[0].get("action") == f"{office.address(call)}/dial"
     plain = str if provider != "plivo" else lambda number: number.removeprefix("+")
     assert response[0].findtext("Number") == plain(NUMBER)
     assert response[0].get("callerId") == plain("+14155550199")
@@ -553,17 +553,17 @@ def place(office: Office, connector: Connector, **wishes: object) -> Call:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_placed_call_is_dialled_with_the_connectors_own_webhook(
+def test_a_placed_call_is_dialled_with_addresses_of_its_own(
     agency: Office, api: ProviderApi, provider: str
 ) -> None:
     connector = agency.connect(keyed(provider))
     call = place(agency, connector, ring_seconds=25, max_seconds=60, metadata={"a": 1})
     [fields] = api.placed
     given = {name.lower(): value for name, value in fields.items()}
-    hook = f"{BASE}/v2/hooks/{provider}/{connector.webhook_key}"
-    assert (given.get("url") or given["answer_url"]) == f"{hook}?placed={call.id}"
+    hook = agency.address(call)
+    assert (given.get("url") or given["answer_url"]) == hook
     status_url = given.get("statuscallback") or given["hangup_url"]
-    assert status_url == f"{hook}/status?placed={call.id}"
+    assert status_url == f"{hook}/status"
     assert int(given.get("timeout") or given["ring_timeout"]) == 25
     assert int(given.get("timelimit") or given["time_limit"]) == 60
     assert (call.direction, call.status) == (Direction.OUTBOUND, CallStatus.INITIATED)

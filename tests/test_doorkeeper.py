@@ -11,7 +11,7 @@ import pytest
 from clocks import FakeClock
 from races import at_once
 from records import a_connector, a_rule
-from switchboards import BASE, Desk, a_desk, events, kept, masked, ref_of, verbs
+from switchboards import Desk, a_desk, events, kept, masked, ref_of, verbs
 
 from service.doorkeeper import FAREWELL, PROMPT, PROMPT_AGAIN
 from service.model import CallStatus, Connector, EndReason, LadderEvent
@@ -63,9 +63,8 @@ def dismissed(response: Element) -> bool:
 def test_the_caller_is_asked_before_anything_else(desk: Desk, connector: Connector) -> None:
     response = desk.ring(connector)
     assert asked(response) == PROMPT
-    hook = f"{BASE}/v2/hooks/{connector.provider}/{connector.webhook_key}"
-    assert response[0].get("action") == f"{hook}/gather?try=1"
     call = desk.call(connector)
+    assert response[0].get("action") == f"{desk.address(call)}/gather?try=1"
     assert (call.status, call.room_id, call.pin_tries) == (CallStatus.INCOMING, None, 1)
     assert call.rule_id == RULE.id
     assert events(call) == [LadderEvent.WEBHOOK, LadderEvent.PIN]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gunicorn.config import Config
 
-from service import away, connection_loop, framing, limits, reception, tokens, worker
+from service import away, connection_loop, framing, holds, limits, reception, tokens, worker
 from service.api import requests
 from service.console import trials
 from service.events import delivery
@@ -35,6 +35,7 @@ HOLDS: dict[str, Sequence[float]] = {
     "answered call without a socket": (away.REATTACH_SECONDS,),
     "phone without audio": (watchdogs.MUTE_SECONDS,),
     "reference": (tokens.REF_SECONDS,),
+    "holds in a row, while the database is away": (holds.MOST,),
     "media socket: start message": (watchdogs.START_SECONDS,),
     "… no whole frame; takes nothing": (watchdogs.SILENT_SECONDS, watchdogs.STALL_SECONDS),
     "… frames": (peer.FRAMES_A_SECOND, peer.FRAMES_AHEAD),

@@ -1,11 +1,14 @@
-"""``/v2/hooks/<provider>/<webhook key>``: what providers ask and tell, answered with markup if any.
+"""``/v2/hooks/<provider>/<key>``: what providers ask and tell, answered with markup if any.
 
 ``…/gather`` is where the keys go that callers press when they are asked for a PIN, ``…/dial`` is
 asked when a transfer has ended, and ``…/status`` is told how calls and their streams fare.
 
 No token: the key in the path is the secret, and the signature too where the connector has the
-credentials to check it. A caller is waiting behind every request here but the last, so a failure
-of ours is answered with the provider's busy markup and not with a 500.
+credentials to check it. A webhook key starts calls. What comes back about a call comes with a key
+of its own, so that no call is lost with a webhook key that is replaced, or with its connector.
+
+A caller is waiting behind every request here but the last, so a failure of ours is not answered
+with a 500. Who is in a call already is told to wait a moment, and who is not hears busy.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from service.api.floods import failed
 from service.api.received import reception, webhook
 from service.api.requests import public_base, switchboard
 from service.api.trace import elapsed
+from service.call_keys import call_id_of as call_key_id
 from service.callbacks import Callbacks
 from service.errors import Busy, NotFound, RemoteError, ServiceError, TooMany
 from service.model import Connector
@@ -45,6 +49,11 @@ def require_signature() -> Response | None:
 
     Raises ``NotFound`` for a key that is none, or ``TooMany``, and ``BadSignature``.
     """
+    if switchboard().handover.has_begun and _endpoint() == answer.__name__:
+        # The next process will know; nothing is looked up here, as it may take too long.
+        markup = _hold()
+        if markup is not None:
+            return _respond(markup)
     return _sparing(_recognise)
 
 
@@ -106,12 +115,21 @@ def callbacks() -> Callbacks:
 
 
 def _note() -> Response:
-    callbacks().status(g.connector, g.hook)
+    callbacks().status(g.connector, g.hook, _call_id())
     return Response(status=NOTED.status)
 
 
-def _answered(work: Callable[[Connector, Webhook, str], Markup]) -> Response:
-    return _sparing(lambda: _respond(work(g.connector, g.hook, public_base())))
+def _answered(work: Callable[[Connector, Webhook, str, str | None], Markup]) -> Response:
+    return _sparing(lambda: _respond(work(g.connector, g.hook, public_base(), _call_id())))
+
+
+def _call_id() -> str | None:
+    """The call whose own address this is."""
+    return call_key_id((request.view_args or {})["key"])
+
+
+def _endpoint() -> str:
+    return (request.endpoint or "").rpartition(".")[2]
 
 
 def _recognise() -> None:
@@ -126,7 +144,7 @@ def _recognise() -> None:
 
 
 def _sparing(work: Callable[[], T]) -> T | Response:
-    """What ``work`` returns, or busy markup where it fails and we are to blame."""
+    """What ``work`` returns; where it fails and we are to blame, a hold or busy markup."""
     try:
         return work()
     except Exception as error:
@@ -150,9 +168,16 @@ def _is_refusal(error: Exception) -> bool:
 
 def _busy() -> Markup | None:
     """What the caller hears; ``None`` where none is waiting, and a notice may be sent again."""
-    if (request.endpoint or "").rpartition(".")[2] == status.__name__:
+    if _endpoint() == status.__name__:
         return None
-    return reception().busy((request.view_args or {})["provider"])
+    return _hold() or reception().busy((request.view_args or {})["provider"])
+
+
+def _hold() -> Markup | None:
+    """Have the caller of a call that is ours wait; ``None`` where the address is no call's own."""
+    path, holds = request.view_args or {}, reception().holds
+    hold = holds.after_dial if _endpoint() == dialled.__name__ else holds.markup
+    return hold(path["provider"], path["key"], g.get("hook") or webhook(), public_base())
 
 
 def _respond(markup: Markup) -> Response:

@@ -75,6 +75,7 @@ def insert_call(connection: Connection, call: Call) -> None:
             "direction": call.direction,
             "metadata": dict(call.metadata),
             "max_seconds": call.max_seconds,
+            "key_digest": call.key_digest,
             **_agent_columns(call.agent),
         },
     )
@@ -207,5 +208,6 @@ def _call(row: RowMapping, ladder: Iterable[Step]) -> Call:
         max_seconds=row["max_seconds"],
         transfer=_transfer(row),
         agent=_agent(row),
+        key_digest=row["key_digest"],
         steps=tuple(ladder),
     )

@@ -33,6 +33,17 @@ BY_REFERENCE = select(connectors).where(
     calls.c.id == refs.c.call_id,
     refs.c.digest == bindparam("digest"),
 )
+OF_CALL = (
+    select(
+        connectors,
+        calls.c.key_digest,
+        calls.c.connector_id,
+        calls.c.provider.label("call_provider"),
+    )
+    .select_from(calls)
+    .outerjoin(connectors, connectors.c.id == calls.c.connector_id)
+    .where(calls.c.id == bindparam("call_id"), calls.c.connector_id.is_not(None))
+)
 
 
 class Connectors:
@@ -73,6 +84,29 @@ class Connectors:
     def by_key(self, provider: str, key: str) -> Connector | None:
         """The connector of this provider whose webhook key this is."""
         return self._one(BY_KEY, provider=provider, digest=digest(key))
+
+    def of_call(self, provider: str, call_id: str) -> tuple[Connector, str | None] | None:
+        """The connector of a call of this provider, and the digest of the call's key.
+
+        One that was deleted stands there without credentials, and without a key.
+        """
+        with self._database.read() as connection:
+            found = connection.execute(OF_CALL, {"call_id": call_id}).mappings().one_or_none()
+        if found is None or found["call_provider"] != provider:
+            return None
+        if found["id"] is not None:
+            return self._connector(found), found["key_digest"]
+        deleted = Connector(
+            id=found["connector_id"],
+            provider=provider,
+            name=None,
+            webhook_key="",
+            default_room_id=None,
+            default_rule_id=None,
+            region=None,
+            created_at=0,
+        )
+        return deleted, found["key_digest"]
 
     def by_reference(self, ref_digest: str) -> Connector | None:
         """The connector of the call that a media reference was issued for, while both exist."""

@@ -120,6 +120,27 @@ def test_a_lost_socket_is_answered_with_a_way_back(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_call_outlives_the_key_and_the_connector_that_it_came_by(
+    bay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
+) -> None:
+    phone = dial(bay, provider, room)
+    phone.wait_for("first-audio")
+    connector = bay.ask("GET", "/v2/connectors")[1]["data"][0]["id"]
+    assert bay.ask("POST", f"/v2/connectors/{connector}/rotate-key")[0] == 200
+    phone.drop()
+    phone.wait_for("start", count=2)
+    assert bay.ask("DELETE", f"/v2/connectors/{connector}")[0] == 200
+    phone.drop()
+    phone.wait_for("start", count=3)
+    (call,) = bay.calls(roomId=room)
+    order = {"callId": call["callId"], "transferTo": "+442071838750"}
+    bay.eventually(lambda: events(bay.call(call["callId"])).count("start") == 3)
+    assert bay.ask("POST", "/v2/sip/call/transfer", order)[0] == 200
+    phone.join(20)
+    bay.eventually(lambda: bay.call(call["callId"])["endReason"] == "transferred")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_ending_a_call_through_the_api_hangs_up_through_the_markup(
     bay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
 ) -> None:

@@ -99,7 +99,9 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(pla
         wanted = {"url": receiver.url, "events": ["call-hangup"]}
         assert bay.ask("POST", "/v2/sip/webhooks", wanted)[0] == 201
         staying, leaving = talk(bay, "staying"), talk(bay, "leaving")
-        bay.eventually(lambda: len(bay.calls(status="answered")) == 4)
+        straying = Phone(Plan(webhook_url=bay.webhook("plivo", "straying"), loop=True)).start()
+        straying.wait_for("first-audio")
+        bay.eventually(lambda: len(bay.calls(status="answered")) == 5)
         left = {call["callId"] for call in bay.calls(roomId="leaving")}
 
         with place.away():
@@ -111,6 +113,8 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(pla
             ]
             for phone in leaving:
                 phone.hang_up()
+            # Who loses the socket meanwhile is told to wait.
+            straying.drop()
             assert bay.ask("GET", "/healthz")[0] == 200
             status, answer = bay.ask("GET", "/readyz")
             assert (status, answer["message"]) == (503, "Not ready: database.")
@@ -127,7 +131,8 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(pla
                 )
 
         bay.eventually(lambda: is_ready(bay))
-        bay.eventually(lambda: len(bay.calls(status="answered")) == 2)
+        straying.wait_for("start", count=2, timeout=30)
+        bay.eventually(lambda: len(bay.calls(status="answered")) == 3)
         calls = {call["callId"]: call for call in bay.calls()}
         assert {calls[each]["endReason"] for each in left} == {"caller-hung-up"}
         assert {calls[each]["timelog"][-1]["event"] for each in left} == {"end"}
@@ -137,7 +142,7 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(pla
         new.wait_for("first-audio")
         for phone, tone in zip(staying, (900.0, 500.0), strict=True):
             assert level(phone.heard[-RATE * 3 // 10 :], tone) > -30
-        for phone in [new, *staying]:
+        for phone in [new, straying, *staying]:
             phone.hang_up()
             phone.join(30)
 

@@ -186,32 +186,22 @@ def test_a_killed_worker_is_replaced_and_every_call_comes_back(
     require_the_same_calls(bay, before, over)
 
 
-def test_without_its_master_a_worker_hands_every_call_to_the_next_server(
-    house_and_server: tuple[Patchbay, House, str], tmp_path: Path, listener: dict[str, str]
+def test_without_its_master_a_worker_hands_every_call_to_the_next_server_on_its_port(
+    tmp_path: Path,
 ) -> None:
-    bay, house, over = house_and_server
-    before = listed(bay)
-    dead_lines(bay)
-    bay.server.send(signal.SIGKILL)
-    with serving(tmp_path, listener) as successor:
-        for phone in house.phones:
-            phone.wait_for("start", count=2, timeout=30)
-        house.are_together(successor)
-        require_the_same_calls(successor, before, over)
-        house.leave()
-
-
-def test_the_port_of_a_killed_master_is_free_before_its_callers_ask_again(tmp_path: Path) -> None:
     settings = {"PORT": str(free_port()), "HOLD_SECONDS": "6", "DRAIN_SECONDS": "20"}
     with patchbay(tmp_path, **settings) as bay:
-        phone = Phone(Plan(webhook_url=bay.webhook("plivo", "room-1"), loop=True)).start()
-        phone.wait_for("first-audio")
+        over = ended_call(bay)
+        house = House(bay)
+        before = listed(bay)
+        dead_lines(bay)
         bay.server.send(signal.SIGKILL)
-        with patchbay(tmp_path, **settings):
-            phone.wait_for("start", count=2, timeout=30)
-            phone.hang_up()
-            phone.join(30)
-    assert phone.report.ended is Ending.CALLER_HUNG_UP
+        with patchbay(tmp_path, **settings) as successor:
+            for phone in house.phones:
+                phone.wait_for("start", count=2, timeout=30)
+            require_the_same_calls(successor, before, over)
+            house.leave()
+    assert {phone.report.ended for phone in house.phones} == {Ending.CALLER_HUNG_UP}
 
 
 def test_who_calls_while_the_process_ends_gets_through_to_the_next(

@@ -75,6 +75,8 @@ calls = Table(
     Column("max_seconds", Integer),
     Column("transfer_number", String),
     Column("transfer_status", String),
+    # Of the key in the addresses that the provider asks about this call.
+    Column("key_digest", String),
     # The agent that is to be sent into the room once this call is in it.
     Column("agent_id", String),
     Column("agent_base", String),

@@ -1,0 +1,31 @@
+"""Call keys: the secret in the addresses that a provider asks about a call that is up.
+
+A key names its call and proves by an HMAC under ``API_SECRET`` that it was made here, so it can be
+judged without the database. It starts no call, and says nothing once its call is over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+
+FORM = re.compile(r"clk_[0-9a-f]{32}_(?P<call_id>[A-Za-z0-9-]{1,64})")
+
+
+def key_of(api_secret: str, call_id: str) -> str:
+    # A key of its own for the HMAC: others are made with API_SECRET, and some of those are shown.
+    secret = b"call key\0" + api_secret.encode()
+    proof = hmac.new(secret, call_id.encode(), hashlib.sha256).hexdigest()
+    return f"clk_{proof[:32]}_{call_id}"
+
+
+def call_id_of(key: str) -> str | None:
+    """The call that a key names, genuine or not; ``None`` where it is no call key."""
+    match = FORM.fullmatch(key)
+    return match["call_id"] if match else None
+
+
+def is_genuine(api_secret: str, key: str) -> bool:
+    call_id = call_id_of(key)
+    return call_id is not None and hmac.compare_digest(key, key_of(api_secret, call_id))

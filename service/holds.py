@@ -1,0 +1,83 @@
+"""Answers to calls in progress that need no database: wait a moment, and ask again.
+
+The key in a call's own address proves by itself that the call is one of ours. So a caller who has
+lost the socket, or is back from a transfer, waits for a database that is away and for the next
+process, and hears no busy sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from service import call_keys
+from service.calls import Switchboard
+from service.providers.base import Markup, Provider, Webhook
+from service.providers.control import Control, Outcome
+
+MOST = 200
+"""Holds in a row: ten minutes of three seconds each."""
+
+HELD = "held"
+"""The query parameter that counts them."""
+
+OUTCOME = "outcome"
+"""The query parameter that keeps how a dial has ended: the provider tells it once."""
+
+
+class Holds:
+    def __init__(
+        self,
+        switchboard: Switchboard,
+        providers: Mapping[str, Provider],
+        controls: Mapping[str, Control],
+    ) -> None:
+        self._switchboard = switchboard
+        self._settings = switchboard.settings
+        self._providers = providers
+        self._controls = controls
+
+    def markup(self, provider_name: str, key: str, hook: Webhook, base: str) -> Markup | None:
+        """A hold that leads back to the call; ``None`` where the key is no genuine call key."""
+        return self._hold(provider_name, key, hook, f"{base}/v2/hooks/{provider_name}/{key}", {})
+
+    def after_dial(self, provider_name: str, key: str, hook: Webhook, base: str) -> Markup | None:
+        """The same for a caller whose transfer has ended."""
+        control = self._controls.get(provider_name)
+        if control is None:
+            return None
+        address = f"{base}/v2/hooks/{provider_name}/{key}/dial"
+        kept = {OUTCOME: outcome(control, hook).value}
+        return self._hold(provider_name, key, hook, address, kept)
+
+    def _hold(
+        self, provider_name: str, key: str, hook: Webhook, address: str, query: Mapping[str, str]
+    ) -> Markup | None:
+        provider = self._providers.get(provider_name)
+        call_id = call_keys.call_id_of(key)
+        if (
+            provider is None
+            or call_id is None
+            or not call_keys.is_genuine(self._settings.api_secret, key)
+        ):
+            return None
+        count = _count(hook)
+        if count >= MOST or not self._settings.reattach:
+            return provider.hang_up()
+        self._switchboard.deadlines.held(call_id)
+        self._switchboard.handover.told(call_id)
+        again = f"{address}?{urlencode({**query, HELD: count + 1})}"
+        return provider.hold(self._settings.hold_seconds, again)
+
+
+def outcome(control: Control, hook: Webhook) -> Outcome:
+    """How a dial has ended, as it is said now or was said before a hold."""
+    kept = hook.ours(OUTCOME)
+    known = {each.value: each for each in Outcome}
+    return known[kept] if kept in known else control.dialled(hook)
+
+
+def _count(hook: Webhook) -> int:
+    """How often the caller was told to hold before, without an answer in between."""
+    said = hook.ours(HELD) or "0"
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0

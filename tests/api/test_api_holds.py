@@ -1,0 +1,156 @@
+"""Callers in progress wait for a database that is away, and for the next process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+from xml.etree.ElementTree import Element, fromstring
+
+import pytest
+import signers
+from apps import API_SECRET, PUBLIC_URL, build
+from clocks import FakeClock
+from flask import Flask
+from flask.testing import FlaskClient
+from records import a_connector
+
+from service.call_keys import key_of
+from service.holds import MOST
+from service.model import CallStatus
+from service.storage.database import Database
+
+PROVIDERS = ("twilio", "plivo", "telnyx")
+CALL = "0c0ffee0-1234-4abc-8def-0123456789ab"
+FORM = {"CallSid": "CA1", "CallUUID": "CA1", "CallStatus": "in-progress"}
+
+
+@pytest.fixture
+def away(clock: FakeClock) -> Iterator[Flask]:
+    """An app whose database cannot be reached."""
+    database = Database("postgresql+psycopg://someone@127.0.0.1:1/nothing")
+    yield build(database, clock)
+    database.close()
+
+
+@pytest.fixture
+def provider(away: Flask) -> FlaskClient:
+    return away.test_client()
+
+
+def path(name: str, ending: str = "", key: str | None = None) -> str:
+    return f"/v2/hooks/{name}/{key or key_of(API_SECRET, CALL)}{ending}"
+
+
+def ask(client: FlaskClient, address: str, **fields: str) -> Element:
+    answer = client.post(address, data={**FORM, **fields})
+    assert answer.status_code == 200
+    return fromstring(answer.text)
+
+
+def led_back(response: Element) -> str:
+    """The address, without its origin, that a hold leads to."""
+    pause, redirect = response
+    assert pause.tag in ("Pause", "Wait")
+    assert (pause.get("length"), redirect.tag) == ("3", "Redirect")
+    return (redirect.text or "").removeprefix(PUBLIC_URL)
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("ending", ["", "/gather?try=1"])
+def test_a_caller_in_progress_is_held_and_asks_at_the_calls_own_address(
+    provider: FlaskClient, name: str, ending: str
+) -> None:
+    again = led_back(ask(provider, path(name, ending)))
+    assert again == f"{path(name)}?held=1"
+    assert led_back(ask(provider, again)) == f"{path(name)}?held=2"
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("twilio", "DialCallStatus"), ("telnyx", "DialCallStatus"), ("plivo", "DialStatus")],
+)
+@pytest.mark.parametrize("outcome", ["completed", "busy", "no-answer", "failed"])
+def test_the_end_of_a_transfer_is_remembered_while_its_caller_is_held(
+    provider: FlaskClient, name: str, field: str, outcome: str
+) -> None:
+    again = ask(provider, path(name, "/dial"), **{field: outcome})
+    for count in ("1", "2"):
+        address = urlsplit(led_back(again))
+        assert address.path == path(name, "/dial")
+        assert parse_qs(address.query) == {"outcome": [outcome], "held": [count]}
+        again = ask(provider, f"{address.path}?{address.query}")
+
+
+def test_a_new_caller_hears_busy(provider: FlaskClient) -> None:
+    for key in ("whk_" + "k" * 32, key_of("another secret", CALL)):
+        response = ask(provider, path("twilio", key=key))
+        assert response[0].get("reason") == "busy"
+
+
+def test_a_notice_may_be_sent_again(provider: FlaskClient) -> None:
+    assert provider.post(path("twilio", "/status"), data=FORM).status_code == 503
+
+
+@pytest.mark.parametrize("held", ["nonsense", "-1", "1e3", "9" * 50, "²", ""])
+def test_a_count_that_is_none_begins_anew(provider: FlaskClient, held: str) -> None:
+    response = ask(provider, path("twilio", f"?held={held}"))
+    assert led_back(response) == f"{path('twilio')}?held=1"
+
+
+def test_nobody_is_held_for_ever(provider: FlaskClient) -> None:
+    assert led_back(ask(provider, path("twilio", f"?held={MOST - 1}")))
+    assert [verb.tag for verb in ask(provider, path("twilio", f"?held={MOST}"))] == ["Hangup"]
+
+
+def test_a_held_caller_who_lost_the_socket_long_ago_is_not_over(
+    app: Flask, clock: FakeClock, sqlite_database: Database
+) -> None:
+    client, board = app.test_client(), app.extensions["patchbay"]
+    connector = a_connector()
+    board.connectors.add(connector)
+    ask(client, f"/v2/hooks/twilio/{connector.webhook_key}")
+    (call,) = board.calls.page().items
+    own = path("twilio", key=key_of(API_SECRET, call.id))
+    with sqlite_database.write() as connection:
+        update = "UPDATE calls SET status = 'answered', detached_at = %d, expires_at = NULL"
+        connection.exec_driver_sql(update % clock.now())
+    clock.advance(600)
+    with sqlite_database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE calls RENAME TO elsewhere")
+    assert led_back(ask(client, own))
+    with sqlite_database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO calls")
+    board.sweep()
+    assert board.calls.get(call.id).status is CallStatus.ANSWERED
+    clock.advance(15)
+    board.sweep()
+    assert board.calls.get(call.id).status is CallStatus.ENDED
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_a_process_that_is_ending_holds_without_the_database(away: Flask, name: str) -> None:
+    handover = away.extensions["patchbay"].handover
+    handover.begin()
+    handover.expect([CALL, "another"])
+    assert led_back(ask(away.test_client(), path(name))) == f"{path(name)}?held=1"
+    assert handover.wait(0) == 1
+
+
+def test_a_calls_own_address_needs_a_signature_where_its_connector_has_a_secret(
+    app: Flask,
+) -> None:
+    client, board = app.test_client(), app.extensions["patchbay"]
+    connector = a_connector(credentials={"authToken": ("t",)})
+    board.connectors.add(connector)
+    start = f"/v2/hooks/twilio/{connector.webhook_key}"
+    signed = signers.twilio("t", f"{PUBLIC_URL}{start}", tuple(FORM.items()))
+    assert client.post(start, data=FORM, headers=signed).status_code == 200
+    (call,) = board.calls.page().items
+    own = path("twilio", key=key_of(API_SECRET, call.id))
+    board.connectors.rotate(connector.id, "whk_new")
+    assert client.post(start, data=FORM, headers=signed).status_code == 404
+    assert client.post(own, data=FORM).status_code == 403
+    signed = signers.twilio("t", f"{PUBLIC_URL}{own}", tuple(FORM.items()))
+    assert "<Stream" in client.post(own, data=FORM, headers=signed).text
+    board.connectors.delete(connector.id)
+    assert "<Stream" in client.post(own, data=FORM).text
