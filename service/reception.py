@@ -248,7 +248,7 @@ class Reception:
             return self._refusal(visit, call.end_reason)
         # A call that has its socket does not end by a webhook that somebody sends again.
         has_socket = call.status is CallStatus.ANSWERED and call.detached_at is None
-        if call.attempts >= MAX_ATTEMPTS and not has_socket:
+        if call.attempts >= MAX_ATTEMPTS and (call.is_transferring or not has_socket):
             detail = f"asked {MAX_ATTEMPTS} times without audio in between"
             self._switchboard.hang_up(call, EndReason.CONNECTION_LOST, detail)
             return visit.provider.hang_up()
