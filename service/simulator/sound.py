@@ -1,22 +1,20 @@
 """Sound files and sounds: WAV in and out, a built-in melody, tones and levels.
 
-WAV files are read here rather than with ``wave``: Python 3.11's refuses WAVE_FORMAT_EXTENSIBLE,
-which most programs write for 24 bits. Levels are in dBFS, where a full-scale sine is 0.
+Levels are in dBFS, where a full-scale sine is 0.
 """
 
 from __future__ import annotations
 
 import math
-import struct
-import wave
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import soundfile
 
 from service.errors import Invalid
+from service.simulator import wav
 from service.simulator.codec import RATE, Samples
+from service.simulator.wav import Floats
 
 MAX_BYTES = 100_000_000
 """Resampling works on the whole sound at once: about nine minutes of a CD."""
@@ -24,17 +22,14 @@ MAX_BYTES = 100_000_000
 MAX_SECONDS = 600
 """At a low rate few bytes are a long sound."""
 
-_PCM, _EXTENSIBLE = 1, 0xFFFE
 _EDGE_SECONDS = 0.05
 _PASS_HERTZ = 3600.0
 
-Floats = npt.NDArray[np.float64]
-
 
 def read(path: Path) -> Samples:
-    """A WAV file as mono at 8 kHz: PCM of 8, 16, 24 or 32 bits, any rate and channels.
+    """A WAV file as mono at 8 kHz: PCM, floats, µ-law or A-law, any rate and channels.
 
-    Raises ``Invalid`` with a sentence where the file is missing or not such a file.
+    Raises ``Invalid`` with a sentence where the file is missing, not such a file or without sound.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -47,37 +42,18 @@ def read(path: Path) -> Samples:
 
 def parse(data: bytes, name: str, longest: float = MAX_SECONDS) -> Samples:
     """What ``read`` returns, of a WAV file of at most ``longest`` seconds. Raises ``Invalid``."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise Invalid(f"{name} is not a WAV file.")
-    chunks: dict[bytes, bytes] = {}
-    for kind, body in _chunks(data):
-        if kind in (b"fmt ", b"data"):
-            chunks.setdefault(kind, body)
-    header, body = chunks.get(b"fmt ", b""), chunks.get(b"data", b"")
-    if len(header) < 16:
-        raise Invalid(f"{name} is not a complete WAV file.")
-    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", header)
-    if tag == _EXTENSIBLE and len(header) >= 26:
-        tag = struct.unpack_from("<H", header, 24)[0]
-    if tag != _PCM or bits not in (8, 16, 24, 32):
-        raise Invalid(f"{name} is not PCM of 8, 16, 24 or 32 bits; save it as 16-bit PCM.")
-    if not 1 <= channels <= 64 or not 1000 <= rate <= 384_000:
-        raise Invalid(f"{name} has {channels} channels at {rate} Hz, which cannot be played.")
-    whole = len(body) - len(body) % (channels * bits // 8)
-    if whole > longest * rate * channels * bits // 8:
-        raise Invalid(f"{name} is longer than {longest:g} seconds.")
-    mixed = _floats(body[:whole], bits).reshape(-1, channels).mean(axis=1)
-    return _integers(32767 * _resampled(mixed, rate))
+    mixed, rate = wav.parse(data, name, longest)
+    sound = _integers(32767 * _resampled(mixed, rate))
+    if not sound.size:
+        raise Invalid(f"{name} holds no sound.")
+    return sound
 
 
 def write(path: Path, samples: Samples) -> None:
     """Write a 16-bit mono WAV file of 8 kHz. Raises ``Invalid`` where it cannot be written."""
     try:
-        with path.open("wb") as file, wave.open(file, "wb") as target:
-            target.setnchannels(1)
-            target.setsampwidth(2)
-            target.setframerate(RATE)
-            target.writeframes(samples.astype("<i2").tobytes())
+        with path.open("wb") as file:
+            soundfile.write(file, samples, RATE, format="WAV", subtype="PCM_16")
     except OSError as error:
         raise Invalid(f"{path} cannot be written: {error.strerror}.") from None
 
@@ -113,25 +89,6 @@ def level(samples: Samples) -> float | None:
     if power == 0.0:
         return None
     return 10 * math.log10(2 * power / 32767**2)
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 12
-    while at + 8 <= len(data):
-        kind, size = struct.unpack_from("<4sI", data, at)
-        yield kind, data[at + 8 : at + 8 + size]
-        at += 8 + size + size % 2
-
-
-def _floats(body: bytes, bits: int) -> Floats:
-    """Samples between -1 and 1."""
-    if bits == 8:
-        return (np.frombuffer(body, np.uint8).astype(np.float64) - 128) / 128
-    if bits == 24:
-        wide = np.zeros((len(body) // 3, 4), np.uint8)
-        wide[:, 1:] = np.frombuffer(body, np.uint8).reshape(-1, 3)
-        return wide.view("<i4")[:, 0] / 2.0**31
-    return np.frombuffer(body, f"<i{bits // 8}") / 2.0 ** (bits - 1)
 
 
 def _resampled(sound: Floats, rate: int) -> Floats:

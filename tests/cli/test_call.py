@@ -66,6 +66,14 @@ def test_the_report_is_json_where_asked_for(server, run, short):
     assert json.loads(result.stdout)["ok"] is True
 
 
+def test_a_file_without_sound_is_an_error(run, tmp_path):
+    path = tmp_path / "empty.wav"
+    sound.write(path, sound.tone(440, 0))
+    result = run("http://127.0.0.1:9/v2/hooks/twilio/whk_x", "--play", str(path))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: empty.wav holds no sound.\n"
+
+
 def test_what_was_heard_is_recorded(server, run, short, tmp_path):
     path = tmp_path / "heard.wav"
     assert run(server.url("twilio"), *short, "--record", str(path)).exit_code == 0

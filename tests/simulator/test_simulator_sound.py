@@ -1,10 +1,12 @@
 """Sound files in and out, measured by their spectrum."""
 
+import io
 import struct
 import wave
 
 import numpy as np
 import pytest
+import soundfile
 
 from service.errors import Invalid
 from service.simulator import sound
@@ -30,6 +32,12 @@ def wav(values, rate, bits, *, channels=1, tag=1):
 
 def chunk(kind, body):
     return kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def coded(kind, subtype):
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(8000), 8000, format=kind, subtype=subtype)
+    return file.getvalue()
 
 
 def sine(frequency, seconds, rate, level=-12.0):
@@ -110,8 +118,78 @@ def test_what_is_written_can_be_read_again(tmp_path):
         assert file.getparams()[:4] == (1, 2, RATE, samples.size)
 
 
-def test_an_empty_sound_is_read_as_nothing(read):
-    assert read(wav([], 44_100, 16)).size == 0
+@pytest.mark.parametrize(
+    "data",
+    [wav([], 44_100, 16), wav([0.5], 44_100, 16), wav([], 8000, 24, channels=2, tag=0xFFFE)],
+    ids=["no frame", "less than one of ours", "extensible"],
+)
+def test_a_file_without_sound_is_refused(read, data):
+    with pytest.raises(Invalid, match=r"^sound\.wav holds no sound\.$"):
+        read(data)
+
+
+def contained(values, rate, *, channels=1, bits=24, tag=1, valid=None, low=True, sign=True):
+    """24 bits in four bytes: in the lower three of them or the upper, with a sign or zero above."""
+    integers = np.clip(np.rint(np.asarray(values) * 2**23), -(2**23), 2**23 - 1).astype("<i4")
+    body = integers if low else integers << 8
+    if low and not sign:
+        body = body & 0xFFFFFF
+    block = channels * 4
+    header = struct.pack("<HHIIHH", tag, channels, rate, rate * block, block, bits)
+    if valid is not None:
+        guid = struct.pack("<H", 1) + bytes.fromhex("000000001000800000aa00389b71")
+        header += struct.pack("<HHI", 22, valid, 0) + guid
+    chunks = chunk(b"fmt ", header) + chunk(b"LIST", b"odd") + chunk(b"data", body.tobytes())
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+@pytest.mark.parametrize("level", [0.0, -12.0, -60.0])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"sign": False},
+        {"tag": 0xFFFE, "valid": 24},
+        {"tag": 0xFFFE, "bits": 32, "valid": 24},
+        {"tag": 0xFFFE, "bits": 32, "valid": 24, "low": False},
+    ],
+    ids=["arecord", "arecord without sign", "extensible arecord", "valid bits below", "standard"],
+)
+def test_24_bits_in_four_bytes_are_the_sound_that_they_are_in_three(read, form, channels, level):
+    values = sine(700, 0.5, 16_000, level=level).repeat(channels)
+    samples = read(contained(values, 16_000, channels=channels, **form))
+    assert (samples == read(wav(values, 16_000, 24, channels=channels))).all()
+    assert sound.level(samples) == pytest.approx(level, abs=0.5)
+
+
+def test_16_bits_that_a_sound_card_has_widened_to_24_in_four_bytes_keep_their_level(read):
+    values = np.rint(sine(700, 0.5, 16_000) * 2**15) / 2**15
+    assert (read(contained(values, 16_000)) == read(wav(values, 16_000, 16))).all()
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE", "ULAW", "ALAW"])
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64"])
+def test_other_codings_of_wav_files_are_read(read, kind, subtype):
+    file = io.BytesIO()
+    soundfile.write(file, sine(700, 1.0, 8000), 8000, format=kind, subtype=subtype)
+    frequency, level, _ = spectrum(read(file.getvalue()))
+    assert (frequency, level) == (pytest.approx(700, abs=1), pytest.approx(-12, abs=0.1))
+
+
+def test_floats_that_are_no_numbers_are_silence_or_full_scale(read):
+    file = io.BytesIO()
+    values = np.array([np.nan, np.inf, -np.inf, 0.5, 7.0], np.float32)
+    soundfile.write(file, values, 8000, format="WAV", subtype="FLOAT")
+    assert list(read(file.getvalue())) == [0, 32767, -32767, 16384, 32767]
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFF00])
+def test_a_recording_that_was_written_into_a_pipe_is_read_to_its_end(read, size):
+    data = wav(sine(700, 0.5, 8000), 8000, 16)
+    at = data.index(b"data") + 4
+    endless = data[:4] + b"\xff" * 4 + data[8:at] + struct.pack("<I", size) + data[at + 4 :]
+    assert (read(endless) == read(data)).all()
 
 
 @pytest.mark.parametrize(
@@ -119,10 +197,14 @@ def test_an_empty_sound_is_read_as_nothing(read):
     [
         (b"", "is not a WAV file"),
         (b"ID3\x04 this is an MP3 file", "is not a WAV file"),
-        (b"RIFF\x04\0\0\0WAVE", "is not a complete WAV file"),
-        (wav([0.0], 8000, 16, tag=3), "is not PCM of 8, 16, 24 or 32 bits"),
-        (wav([0.0], 8000, 16, channels=0), "has 0 channels"),
+        (b"RIFF\x04\0\0\0WAVE", "is not a WAV file that can be played: .*No 'data' chunk"),
+        (wav([0.0], 8000, 16, tag=3), "is not a WAV file that can be played: "),
+        (wav([0.0], 8000, 16, channels=0), "Channel count is zero"),
+        (wav([0.0] * 65, 8000, 16, channels=65), "has 65 channels"),
         (wav([0.0], 12, 16), "at 12 Hz"),
+        (coded("WAV", "IMA_ADPCM"), "is neither PCM nor"),
+        (coded("FLAC", "PCM_16"), "is not a WAV file"),
+        (coded("AIFF", "PCM_16"), "is not a WAV file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_with_a_sentence(read, data, sentence):

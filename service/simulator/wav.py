@@ -1,0 +1,113 @@
+"""WAV files as mono samples, read by libsndfile.
+
+libsndfile takes 24 bits in containers of four bytes, which ``arecord -f S24_LE`` writes, for 24
+bits in three. Their header is put right before it reads them.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import Enum, auto
+from io import BytesIO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from service.errors import Invalid
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int32]
+
+KINDS = ("WAV", "WAVEX", "RF64")
+CODINGS = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+MAX_CHANNELS = 64
+MIN_RATE, MAX_RATE = 1000, 384_000
+
+_MAGIC = (b"RIFF", b"RIFX", b"RF64")
+_BLOCK = 65_536
+"""Frames that are read at a time: channels are mixed before the next ones come."""
+
+_FORMAT = struct.Struct("<HHIIHH")
+_EXTENSIBLE = 0xFFFE
+
+
+class Container(Enum):
+    """Whose file has 24 bits in four bytes: ALSA's, whose header says less, or the standard's."""
+
+    ALSA = auto()
+    STANDARD = auto()
+
+
+def parse(data: bytes, name: str, longest: float) -> tuple[Floats, int]:
+    """The mean of all channels, between -1 and 1, and the rate, of at most ``longest`` seconds.
+
+    Raises ``Invalid`` with a sentence where it is not such a file or holds no sound.
+    """
+    if data[:4] not in _MAGIC or data[8:12] != b"WAVE":
+        raise Invalid(f"{name} is not a WAV file.")
+    data, container = _unwrapped(data)
+    try:
+        with soundfile.SoundFile(BytesIO(data)) as file:
+            _require_playable(file, name, longest)
+            if container is not None:
+                whole = file.read(dtype="int32", always_2d=True)
+                mixed = _justified(whole, container).mean(axis=1) / 2.0**31
+            else:
+                blocks = file.blocks(_BLOCK, dtype="float64", always_2d=True)
+                mixed = np.concatenate([block.mean(axis=1) for block in blocks])
+            return np.nan_to_num(mixed, posinf=1.0, neginf=-1.0), file.samplerate
+    except soundfile.LibsndfileError as error:
+        why = error.error_string.strip().rstrip(".")
+        raise Invalid(f"{name} is not a WAV file that can be played: {why}.") from None
+
+
+def _require_playable(file: soundfile.SoundFile, name: str, longest: float) -> None:
+    if file.format not in KINDS or file.subtype not in CODINGS:
+        raise Invalid(f"{name} is neither PCM nor µ-law nor A-law; save it as 16-bit PCM.")
+    if file.channels > MAX_CHANNELS or not MIN_RATE <= file.samplerate <= MAX_RATE:
+        raise Invalid(
+            f"{name} has {file.channels} channels at {file.samplerate} Hz, which cannot be played."
+        )
+    if file.frames > longest * file.samplerate:
+        raise Invalid(f"{name} is longer than {longest:g} seconds.")
+    if file.frames < 1:
+        raise Invalid(f"{name} holds no sound.")
+
+
+def _unwrapped(data: bytes) -> tuple[bytes, Container | None]:
+    """The file with an honest header, and whose containers of four bytes hold its 24 bits."""
+    at = _format_at(data)
+    if at is None:
+        return data, None
+    tag, channels, rate, speed, block, bits = _FORMAT.unpack_from(data, at)
+    if tag not in (1, _EXTENSIBLE) or block != 4 * channels:
+        return data, None
+    if bits == 24:
+        header = _FORMAT.pack(tag, channels, rate, speed, block, 32)
+        return data[:at] + header + data[at + _FORMAT.size :], Container.ALSA
+    valid = data[at + 18 : at + 20] if tag == _EXTENSIBLE else b""
+    return data, Container.STANDARD if bits == 32 and valid == struct.pack("<H", 24) else None
+
+
+def _format_at(data: bytes) -> int | None:
+    """Where the body of a little-endian file's format begins."""
+    at = 12
+    while data[:4] != b"RIFX" and at + 8 + _FORMAT.size <= len(data):
+        kind, size = struct.unpack_from("<4sI", data, at)
+        if kind == b"fmt ":
+            return at + 8
+        at += 8 + size + size % 2
+    return None
+
+
+def _justified(samples: Integers, container: Container) -> Integers:
+    """Samples in the upper three bytes.
+
+    The fourth byte tells which it is: a sign or zero above the samples, or zero below them.
+    """
+    top = samples >> 24
+    is_lower = bool(np.all((top == 0) | (top == -1)))
+    if container is Container.STANDARD:
+        is_lower = is_lower and bool(np.any(samples & 0xFF))
+    return samples << 8 if is_lower else samples
