@@ -29,6 +29,7 @@ from service.outgoing import Outgoing
 from service.providers import load
 from service.providers.plivo import Plivo
 from service.reception import Reception
+from service.retention import Retention
 from service.settings import Settings
 from service.storage.database import Bell, Database
 from service.storage.in_progress import CallsInProgress
@@ -79,6 +80,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     courier = Courier(
         outbox, signer, outgoing, clock, database.bells[Bell.OUTBOX], told=metrics.told
     )
+    retention = Retention(switchboard.history, clock, settings.keep_days)
     trials = Trials(settings.test_calls)
     dispatcher = Dispatcher(switchboard, Invitations(settings, signer, outgoing))
 
@@ -119,9 +121,11 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         herald.start()
         dispatcher.start()
         courier.start()
+        retention.start()
 
     def finish() -> None:
         herald.stop()
+        retention.stop()
         trials.stop()
         engine.stop()
         ledger.stop()

@@ -32,6 +32,7 @@ from service.storage.calls import Calls, Used
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.storage.dispatches import Dispatches
+from service.storage.history import History
 from service.storage.loudness import LoudnessRecords
 from service.storage.pins import Pins
 from service.storage.rooms import Rooms
@@ -62,6 +63,7 @@ class Switchboard:
         self.agents = Agents(database)
         self.calls = Calls(database)
         self.dispatches = Dispatches(database)
+        self.history = History(database)
         self.loudness = LoudnessRecords(database)
         self.steering = Steering(database)
         self.pins = Pins(database)

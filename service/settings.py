@@ -44,6 +44,7 @@ class Settings:
     dial_tied_tokens: bool = False
     drain_seconds: int = 20
     hold_seconds: int = 3
+    keep_days: int = 0
     reattach: bool = True
     log_level: str = "info"
     log_format: str = "text"
@@ -101,6 +102,7 @@ class Settings:
             dial_tied_tokens=_switch(env, "DIAL_TIED_TOKENS", "off"),
             drain_seconds=_integer(env, "DRAIN_SECONDS", 20, 0, 600),
             hold_seconds=_integer(env, "HOLD_SECONDS", 3, 2, 60),
+            keep_days=_integer(env, "KEEP_DAYS", 0, 0, 36_500),
             reattach=_switch(env, "REATTACH", "on"),
             log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS, "info"),
             log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS),

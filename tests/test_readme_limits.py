@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 from gunicorn.config import Config
 
-from service import away, connection_loop, framing, holds, limits, reception, tokens, worker
+from service import (
+    away,
+    connection_loop,
+    framing,
+    holds,
+    limits,
+    reception,
+    retention,
+    tokens,
+    worker,
+)
 from service.api import requests
 from service.console import trials
 from service.events import delivery
@@ -24,7 +34,7 @@ from service.media import (
     watchers,
     websocket,
 )
-from service.storage import bounded, database, engines, outbox
+from service.storage import bounded, call_lists, database, engines, listing, outbox
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -34,7 +44,7 @@ HOLDS: dict[str, Sequence[float]] = {
     "markup without audio in between": (reception.MAX_ATTEMPTS,),
     "answered call without a socket": (away.REATTACH_SECONDS,),
     "phone without audio": (watchdogs.MUTE_SECONDS,),
-    "reference": (tokens.REF_SECONDS,),
+    "reference": (tokens.REF_SECONDS, retention.REF_HOURS),
     "holds in a row, while the database is away": (holds.MOST,),
     "media socket: start message": (watchdogs.START_SECONDS,),
     "… no whole frame; takes nothing": (watchdogs.SILENT_SECONDS, watchdogs.STALL_SECONDS),
@@ -71,6 +81,14 @@ HOLDS: dict[str, Sequence[float]] = {
     ),
     "delivery of an event": (delivery.THREADS, delivery.SUSPECTS),
     "finished deliveries of a receiver": (outbox.KEPT,),
+    "lists that are read at a time; one statement of a list": (
+        listing.AT_ONCE,
+        listing.STATEMENT_SECONDS,
+    ),
+    "entries of a list that are counted; what a search finds": (
+        listing.COUNTED,
+        call_lists.FOUND,
+    ),
     "console: pages that watch; test calls": (watchers.MOST, watchers.LONGEST_SECONDS / 60),
 }
 

@@ -68,6 +68,15 @@ def get(call_id: str) -> Call:
     return _with_live_stats([_reachable(call_id)])[0]
 
 
+@calls.delete("/<id:call_id>")
+@needs(Need.ACCOUNT)
+@answer(None, message="Call deleted successfully", status_code=True)
+@refuses(NotFound, Conflict)
+def delete(call_id: str) -> None:
+    """Delete a call that is over, with its ladder, loudness, markup and events."""
+    switchboard().history.delete(call_id)
+
+
 @calls.post("/end")
 @needs(Need.SELF)
 @answer(CallData(), message="Call ended successfully", status_code=True)

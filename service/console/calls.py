@@ -12,6 +12,7 @@ from service.api.requests import outbox, switchboard
 from service.api.schemas.deliveries import DeliveryData
 from service.model import Call
 from service.permissions import Need
+from service.storage.outbox import AFTERMATH
 from service.subscriptions import Delivery
 from service.times import iso
 
@@ -25,7 +26,8 @@ _delivery = DeliveryData()
 def get(call_id: str) -> Response:
     """``markup`` is each answer that the provider was given, in order, with its secrets masked."""
     call = switchboard().calls.get(call_id)
-    told = [_described(each) for each in outbox().of_call(call.id, call.started_at)]
+    until = None if call.ended_at is None else call.ended_at + AFTERMATH
+    told = [_described(each) for each in outbox().of_call(call.id, call.started_at, until)]
     return respond({"data": {"markup": _markup(call), "deliveries": told}}, 200)
 
 

@@ -23,6 +23,9 @@ KEPT = 100
 SURPLUS = 50
 """How many more there may be: to delete each as it comes would double the writes."""
 
+AFTERMATH = 3_600_000
+"""How long after a call's end something may still be told of it."""
+
 PIECE = 500
 """Rows that one transaction changes at most: others want to write as well."""
 
@@ -147,14 +150,22 @@ class Outbox:
         rows.sort(key=lambda row: row["seq"], reverse=True)
         return tuple(_delivery(row) for row in rows[:limit])
 
-    def of_call(self, call_id: str, since: Millis, limit: int = KEPT) -> tuple[Delivery, ...]:
-        """What told of a call that began then, to any receiver, in its order."""
-        wanted = select(deliveries).where(
-            deliveries.c.created_at >= since, deliveries.c.body.contains(call_id, autoescape=True)
-        )
-        with self._database.read() as connection:
-            rows = connection.execute(wanted.order_by(deliveries.c.seq).limit(limit)).mappings()
-            return tuple(map(_delivery, rows))
+    def of_call(
+        self, call_id: str, since: Millis, until: Millis | None = None, limit: int = KEPT
+    ) -> tuple[Delivery, ...]:
+        """What told of a call that began ``since`` and ended before ``until``, to any receiver, in
+        its order.
+        """
+        told = [
+            deliveries.c.created_at >= since,
+            deliveries.c.body.contains(call_id, autoescape=True),
+        ]
+        if until is not None:
+            told.append(deliveries.c.created_at < until)
+        in_order = deliveries.c.created_at, deliveries.c.seq
+        with self._database.listing() as connection:
+            wanted = select(deliveries).where(*told).order_by(*in_order).limit(limit)
+            return tuple(map(_delivery, connection.execute(wanted).mappings()))
 
     def redeliver(self, receiver: str, delivery_id: str, at: Millis) -> Delivery:
         """As if it had never been tried. Raises ``NotFound``."""

@@ -312,6 +312,36 @@ def test_end_refuses_a_wrong_call_id(
     assert response.json["errors"] == {"callId": [f"callId {predicate}"]}
 
 
+def test_a_call_is_deleted_once_it_is_over(
+    client: FlaskClient, arrive: Callable[..., Call]
+) -> None:
+    call = arrive(1, "abcd-efgh-ijkl", "s1")
+    refused = client.delete(f"/v2/sip/call/{call.id}")
+    assert refused.status_code == 409
+    assert refused.json["message"] == "The call is answered; end it before it is deleted."
+    client.post("/v2/sip/call/end", json={"callId": call.id})
+    assert client.delete(f"/v2/sip/call/{call.id}").json == {
+        "message": "Call deleted successfully",
+        "statusCode": 200,
+    }
+    for method in (client.get, client.delete):
+        assert method(f"/v2/sip/call/{call.id}").status_code == 404
+    assert ids(client.get("/v2/sip/call")) == []
+
+
+def test_a_narrow_token_deletes_nothing(
+    app: Flask,
+    client: FlaskClient,
+    authorised: Callable[..., FlaskClient],
+    arrive: Callable[..., Call],
+) -> None:
+    call = arrive(1, "abcd-efgh-ijkl", "s1")
+    client.post("/v2/sip/call/end", json={"callId": call.id})
+    narrow = authorised(app, roomId="abcd-efgh-ijkl")
+    assert narrow.delete(f"/v2/sip/call/{call.id}").status_code == 403
+    assert client.get(f"/v2/sip/call/{call.id}").status_code == 200
+
+
 def test_an_unknown_call_is_404(client: FlaskClient) -> None:
     for response in (
         client.get("/v2/sip/call/nobody"),

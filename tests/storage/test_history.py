@@ -1,0 +1,184 @@
+"""Calls that are over are deleted with all that belongs to them, on both kinds of database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import pytest
+from records import a_call
+from sqlalchemy import func, insert, select
+
+from service.agents import Dispatch, DispatchStatus
+from service.errors import Conflict, Gone, NotFound
+from service.loudness import Loudness
+from service.model import LIVE, WEBSOCKET, Call, CallStatus, EndReason
+from service.storage import history
+from service.storage.calls import Calls
+from service.storage.database import Database
+from service.storage.dispatches import Dispatches
+from service.storage.history import History
+from service.storage.loudness import LoudnessRecords
+from service.storage.outbox import Outbox
+from service.storage.tables import (
+    calls,
+    deliveries,
+    dispatches,
+    loudness,
+    refs,
+    sessions,
+    stays,
+    steps,
+)
+
+EVERYTHING = (calls, steps, refs, loudness, stays, sessions, dispatches, deliveries)
+
+
+class Past:
+    """Calls that are over, of which everything is kept that may be."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.calls = Calls(database)
+        self.history = History(database)
+
+    def call(self, at: int = 2_000, session_id: str | None = None, **changes: object) -> Call:
+        """One that lasted from ``at`` for a second."""
+        call = a_call(started_at=at, expires_at=at + 90_000, **changes)
+        ref, leg = f"ref-{call.id}", f"leg-{call.id}"
+        assert self.calls.admit(call, ref, 100)
+        self.calls.claim(ref, call.provider, leg, at)
+        assert self.calls.answered(call.id, leg, session_id or f"s-{call.id}", at)
+        LoudnessRecords(self.database).add(call.id, Loudness(leg, at, b"1", b"2"))
+        Dispatches(self.database).add(
+            Dispatch(
+                f"job-{call.id}", "ag_1", call.id, "room", "https://x", {}, DispatchStatus.LEFT,
+                1, None, at,
+            )
+        )  # fmt: skip
+        self._tell(call, at)
+        return call
+
+    def ended(self, at: int = 2_000, session_id: str | None = None, **changes: object) -> Call:
+        call = self.call(at, session_id, **changes)
+        reason = EndReason.CALLER_HUNG_UP
+        assert self.calls.end(call.id, CallStatus.ENDED, reason, at + 1_000)
+        return call
+
+    def rows(self) -> list[int]:
+        """How many there are in each table."""
+        with self.database.read() as connection:
+            counts = (select(func.count()).select_from(table) for table in EVERYTHING)
+            return [connection.execute(each).scalar_one() for each in counts]
+
+    def _tell(self, call: Call, at: int) -> None:
+        with self.database.write() as connection:
+            connection.execute(
+                insert(deliveries).values(
+                    id=f"dl-{call.id}",
+                    receiver="wh_1",
+                    event="call-started",
+                    body=json.dumps({"data": {"callId": call.id, "from": call.caller}}),
+                    created_at=at,
+                    status="delivered",
+                    attempts=1,
+                )
+            )
+
+
+@pytest.fixture
+def past(database: Database) -> Past:
+    return Past(database)
+
+
+def ids(found: Iterable[Call]) -> list[str]:
+    return [call.id for call in found]
+
+
+def test_a_deleted_call_leaves_nothing_behind(past: Past) -> None:
+    call = past.ended()
+    assert 0 not in past.rows()
+    past.history.delete(call.id)
+    assert past.rows() == [0] * len(EVERYTHING)
+    with pytest.raises(NotFound, match="Call not found"):
+        past.history.delete(call.id)
+
+
+def test_others_keep_what_is_theirs(past: Past) -> None:
+    kept, gone = past.ended(session_id="together"), past.ended(session_id="together")
+    before = past.rows()
+    past.history.delete(gone.id)
+    # The session was the other one's as well.
+    halves = [count // 2 for count in before]
+    halves[EVERYTHING.index(sessions)] = 1
+    assert past.rows() == halves
+    assert ids(past.calls.page().items) == [kept.id]
+    assert Outbox(past.database).of_call(kept.id, 0)
+
+
+@pytest.mark.parametrize("status", LIVE)
+def test_a_call_that_lives_is_kept_whole(past: Past, status: CallStatus) -> None:
+    call = a_call(status=status)
+    assert past.calls.admit(call, "ref", 100)
+    with pytest.raises(Conflict, match=status):
+        past.history.delete(call.id)
+    assert past.calls.get(call.id) == call
+    assert past.calls.has_reference("ref")
+
+
+def test_custom_websockets_are_deleted_as_well(past: Past) -> None:
+    ticket = past.ended(provider=WEBSOCKET, connector_id=None)
+    past.history.delete(ticket.id)
+    assert past.rows() == [0] * len(EVERYTHING)
+
+
+def forget(past: Past, before: int) -> None:
+    seen: int | None = 0
+    while seen is not None:
+        seen = past.history.forget_calls(before, seen)
+    while past.history.forget_deliveries(before):
+        pass
+
+
+def test_calls_that_ended_before_a_time_are_forgotten(past: Past) -> None:
+    old, lives, young = past.ended(1_000), past.call(1_001), past.ended(9_000)
+    forget(past, 2_000)
+    assert ids(past.calls.page().items) == [young.id, lives.id, old.id], "it ended at 2,000"
+    forget(past, 2_001)
+    assert ids(past.calls.page().items) == [young.id, lives.id]
+    assert past.calls.get(lives.id).status is CallStatus.ANSWERED
+    past.calls.end(lives.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 3_000)
+    forget(past, 20_000)
+    assert past.rows() == [0] * len(EVERYTHING)
+
+
+def test_a_piece_is_bounded(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "PIECE", 2)
+    for number in range(5):
+        past.ended(1_000 + number)
+    seen = past.history.forget_calls(10_000)
+    assert past.rows()[0] == 3
+    assert seen is not None
+    past.history.forget_calls(10_000, seen)
+    assert past.rows()[0] == 1
+
+
+def test_a_pending_event_is_not_forgotten(past: Past) -> None:
+    call = past.ended()
+    with past.database.write() as connection:
+        connection.execute(deliveries.update().values(status="pending", due_at=1))
+    forget(past, 10_000)
+    assert [each.id for each in Outbox(past.database).pending("wh_1", 9)] == [f"dl-{call.id}"]
+
+
+def test_references_are_known_as_used_or_expired_for_a_while_after_their_call(past: Past) -> None:
+    over, lives = past.ended(2_000), past.call(2_000)
+    with pytest.raises(Gone):
+        past.calls.claim(f"ref-{over.id}", "twilio", "leg", 4_000)
+    assert past.history.forget_refs(92_000) is False
+    assert past.calls.has_reference(f"ref-{over.id}"), "it expires at 92,000"
+    assert past.history.forget_refs(92_001) is False
+    with pytest.raises(NotFound):
+        past.calls.claim(f"ref-{over.id}", "twilio", "leg", 4_000)
+    # The provider of a live call may dial its address again.
+    assert past.calls.has_reference(f"ref-{lives.id}")
