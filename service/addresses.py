@@ -1,10 +1,11 @@
-"""Which internet addresses belong to the public, and which to this machine or its network.
+"""Internet addresses: read from what proxies write, and whether they belong to the public.
 
 Pure. An IPv6 address that leads to an IPv4 address is judged by that one.
 """
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 UNICAST = IPv6Network("2000::/3")
@@ -15,6 +16,41 @@ NAT64 = IPv6Network("64:ff9b::/96")
 
 TUNNELS = (IPv6Network("2001::/32"), IPv6Network("2002::/16"))
 """Teredo and 6to4: an IPv4 address inside, and nobody is reached through them any more."""
+
+
+WITH_PORT = re.compile(r"\[(?P<bracketed>[^\]]*)\](?::[0-9]*)?|(?P<bare>[^\[\]]*):[0-9]*")
+"""``[2001:db8::1]:443``, ``[2001:db8::1]`` and ``203.0.113.7:52341``."""
+
+
+def parsed(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address of a client in any form that proxies write, or ``None``.
+
+    A port, brackets, quotes and the zone of an IPv6 address are dropped. An IPv4 address that is
+    mapped into IPv6 is returned as itself.
+    """
+    text = text.strip().strip('"').strip()
+    candidates = [text]
+    if match := WITH_PORT.fullmatch(text):
+        candidates.append(match["bracketed"] or match["bare"] or "")
+    for candidate in candidates:
+        try:
+            found = ip_address(candidate.partition("%")[0])
+        except ValueError:
+            continue
+        mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+        return mapped or found
+    return None
+
+
+def client(peer: str, forwarded_for: str, proxies: int) -> str:
+    """Return the client's address where ``proxies`` of those in front are believed.
+
+    That is the value that the first of them has appended to ``X-Forwarded-For``, or the ``peer``
+    where there is none or it is no address: a made-up value must not pass for another client.
+    """
+    values = [value for each in forwarded_for.split(",") if (value := each.strip())]
+    found = parsed(values[-proxies]) if 0 < proxies <= len(values) else None
+    return str(found or parsed(peer) or peer)
 
 
 def is_public(text: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from service import api, cli, console, logs
+from service import addresses, api, cli, console, logs
 from service.api.handshake import SOCK_SERVER_OPTIONS
 from service.callbacks import Callbacks
 from service.calls import Switchboard
@@ -52,9 +52,16 @@ class Application(Flask):
 
     def __init__(self, proxies: int) -> None:
         super().__init__("patchbay", static_folder=None)
-        self._behind = ProxyFix(super().wsgi_app, x_for=proxies, x_proto=proxies, x_host=0)
+        self._proxies = proxies
+        self._behind = ProxyFix(super().wsgi_app, x_for=0, x_proto=proxies, x_host=0)
 
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # Not ProxyFix's: it takes whatever the header holds, with a port and all.
+        environ["REMOTE_ADDR"] = addresses.client(
+            environ.get("REMOTE_ADDR") or "",
+            environ.get("HTTP_X_FORWARDED_FOR", ""),
+            self._proxies,
+        )
         return self._behind(environ, start_response)
 
 

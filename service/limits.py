@@ -10,9 +10,10 @@ import logging
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_network
 from threading import Lock
 
+from service.addresses import parsed
 from service.times import Clock
 
 logger = logging.getLogger(__name__)
@@ -23,8 +24,8 @@ SECONDS = 1.0
 ADDRESSES = 10_000
 """How many are remembered; of more than these, the one whose last failure is longest ago is not."""
 
-LONGEST = 64
-"""Characters of what is no address, and was perhaps made up by whoever sent it."""
+UNKNOWN = "no address"
+"""The one owner of everything that is no address: it may be made up anew for each request."""
 
 
 @dataclass(slots=True)
@@ -76,12 +77,9 @@ def _wait(record: _Record, now: float) -> int:
 
 def _owner(address: str) -> str:
     """Who is behind an address: of IPv6, everybody has at least a /64 to choose from."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address[:LONGEST]
-    if not isinstance(found, IPv6Address):
-        return address
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ip_network((found.packed, 64), strict=False))
+    found = parsed(address)
+    if found is None:
+        return UNKNOWN
+    if isinstance(found, IPv6Address):
+        return str(ip_network((found.packed, 64), strict=False))
+    return str(found)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.addresses import is_public
+from service.addresses import client, is_public, parsed
 
 CLOSED = (
     "0.0.0.0/8",
@@ -89,3 +89,82 @@ def test_nothing_is_public_that_is_not_given_out(number: int) -> None:
 @pytest.mark.parametrize("text", ["", "localhost", "127.1", "1.1.1.1/32", "fe80::1%eth0"])
 def test_what_is_no_address_is_not_public(text: str) -> None:
     assert not is_public(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        (" 203.0.113.7\t", "203.0.113.7"),
+        ("203.0.113.7:52341", "203.0.113.7"),
+        ("203.0.113.7:", "203.0.113.7"),
+        ('"203.0.113.7:52341"', "203.0.113.7"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("2001:0DB8:0:0::1", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ('"[2001:db8::1]:443"', "2001:db8::1"),
+        ("2001:db8:1:2:3:4:5:6:443", "2001:db8:1:2:3:4:5:6"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("[fe80::1%25eth0]:443", "fe80::1"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("[::ffff:203.0.113.7]:52341", "203.0.113.7"),
+        ("::ffff:cb00:7107", "203.0.113.7"),
+    ],
+)
+def test_an_address_is_read_in_every_form_that_proxies_write(text: str, address: str) -> None:
+    assert str(parsed(text)) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "unknown",
+        "_hidden",
+        "203.0.113",
+        "203.0.113.7:a",
+        "203.0.113.7.8",
+        "[203.0.113.7",
+        "203.0.113.7:1:2",
+        "example.com:80",
+        "203.0.113.07",
+        "2001:db8::1]",
+        "%eth0",
+        "[]:1",
+        ":1",
+    ],
+)
+def test_anything_else_is_no_address(text: str) -> None:
+    assert parsed(text) is None
+
+
+@pytest.mark.parametrize(
+    ("forwarded_for", "proxies", "address"),
+    [
+        ("203.0.113.7", 0, "192.0.2.1"),
+        ("203.0.113.7", 1, "203.0.113.7"),
+        ("203.0.113.7:52341", 1, "203.0.113.7"),
+        ("198.51.100.1, 203.0.113.7", 1, "203.0.113.7"),
+        ("198.51.100.1,203.0.113.7:1 , 10.0.0.1", 2, "203.0.113.7"),
+        ("203.0.113.7,", 1, "203.0.113.7"),
+        ("203.0.113.7", 2, "192.0.2.1"),
+        ("", 1, "192.0.2.1"),
+        ("made up 1", 1, "192.0.2.1"),
+        ("203.0.113.7, unknown", 1, "192.0.2.1"),
+    ],
+)
+def test_client_is_whom_the_believed_proxies_name(
+    forwarded_for: str, proxies: int, address: str
+) -> None:
+    assert client("192.0.2.1", forwarded_for, proxies) == address
+
+
+def test_a_client_of_a_unix_socket_has_no_address_of_its_own() -> None:
+    assert client("", "", 0) == ""
+    assert client("", "203.0.113.7", 1) == "203.0.113.7"
+
+
+@given(st.text())
+def test_no_header_breaks_it(text: str) -> None:
+    assert client("192.0.2.1", text, 1)

@@ -71,8 +71,11 @@ def test_to_ask_is_not_to_fail(failures: Failures) -> None:
         ("2001:db8:1:2::1", "2001:0DB8:0001:0002::2"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
         ("fe80::1%eth0", "fe80::2"),
-        ("", ""),
-        ("x" * 64 + "1", "x" * 64 + "2"),
+        ("", "unknown"),
+        ("x" * 64 + "1", "y"),
+        ("203.0.113.7:1", "203.0.113.7:52341"),
+        ("[2001:db8:1:2::1]:443", "2001:db8:1:2::2"),
+        ("203.0.113.7:1:1", "203.0.113.7:1:2"),
     ],
 )
 def test_these_are_one_and_the_same(failures: Failures, one: str, other: str) -> None:
@@ -86,7 +89,8 @@ def test_these_are_one_and_the_same(failures: Failures, one: str, other: str) ->
         ("192.0.2.1", "192.0.2.2"),
         ("2001:db8:1:2::1", "2001:db8:1:3::1"),
         ("::ffff:192.0.2.1", "::ffff:192.0.2.2"),
-        ("", "unknown"),
+        ("192.0.2.1", "unknown"),
+        ("203.0.113.7:52341", "203.0.113.8:52341"),
     ],
 )
 def test_these_are_two(failures: Failures, one: str, other: str) -> None:
@@ -98,11 +102,12 @@ def test_of_too_many_addresses_the_one_that_failed_longest_ago_is_forgotten(
     failures: Failures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "ADDRESSES", 3)
-    for address in ("a", "b", "c"):
+    a, b, c, d = (f"192.0.2.{number}" for number in range(4))
+    for address in (a, b, c):
         exhaust(failures, address)
-    assert failures.count("a") == 1
-    failures.count("d")
-    assert [failures.wait(address) for address in "abcd"] == [1, 0, 1, 0]
+    assert failures.count(a) == 1
+    failures.count(d)
+    assert [failures.wait(address) for address in (a, b, c, d)] == [1, 0, 1, 0]
 
 
 def test_one_line_says_that_an_address_is_limited(

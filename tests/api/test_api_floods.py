@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from clocks import FakeClock
@@ -11,8 +12,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from records import a_connector
 
+from service.app import create_app
 from service.limits import BURST
 from service.model import Connector
+from service.settings import Settings
 from service.tokens import mint
 
 CALL = {"CallSid": "CA1", "From": "+14155550100", "To": "+14155550199", "CallStatus": "ringing"}
@@ -114,3 +117,37 @@ def test_what_is_refused_fills_no_log(
     assert fail(stranger, "token", 50) == [429] * 50
     (line,) = caplog.messages
     assert line == "requests of 127.0.0.1 fail too often: more that fail get 429"
+
+
+@pytest.fixture
+def behind_a_proxy(sqlite_url: str, clock: FakeClock, tmp_path: Path) -> Iterator[FlaskClient]:
+    """A client of the whole app, which believes one proxy."""
+    settings = Settings(
+        api_key="key",
+        api_secret="s" * 32,
+        database_url=sqlite_url,
+        data_dir=tmp_path,
+        trust_proxy=1,
+    )
+    app = create_app(settings, clock)
+    yield app.test_client()
+    for name in ("ledger", "dispatcher", "courier"):
+        app.extensions[name].stop()
+
+
+@pytest.mark.parametrize(
+    "form", ["203.0.113.7:{}", "[2001:db8::{:x}]:443", "unknown-{}", "fe80::1%{}"]
+)
+def test_a_client_behind_a_proxy_is_limited_however_its_address_is_written(
+    behind_a_proxy: FlaskClient, form: str
+) -> None:
+    statuses = [
+        behind_a_proxy.get(
+            BAD["token"],
+            headers={"X-Forwarded-For": form.format(number), "Authorization": "none"},
+        ).status_code
+        for number in range(BURST + 1)
+    ]
+    assert statuses == [401] * BURST + [429]
+    elsewhere = {"X-Forwarded-For": "198.51.100.9:1", "Authorization": "none"}
+    assert behind_a_proxy.get(BAD["token"], headers=elsewhere).status_code == 401
