@@ -11,6 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import addresses, api, cli, console, logs
 from service.api.handshake import SOCK_SERVER_OPTIONS
+from service.api.pasted import tidied
 from service.callbacks import Callbacks
 from service.calls import Switchboard
 from service.control import Control
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 class Application(Flask):
     """Believes so many ``proxies`` in front about the client's address and scheme.
 
+    Accepts pasted addresses, as far as it is clear what is meant.
     The host stays what the last of them sends as ``Host``: anybody may send ``X-Forwarded-Host``.
     """
 
@@ -62,6 +64,7 @@ class Application(Flask):
             environ.get("HTTP_X_FORWARDED_FOR", ""),
             self._proxies,
         )
+        environ["PATH_INFO"] = tidied(environ.get("PATH_INFO", ""))
         return self._behind(environ, start_response)
 
 

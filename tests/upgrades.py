@@ -15,17 +15,22 @@ HANDSHAKE = {
 }
 
 
-def upgrade(url: str, **changes: str | None) -> tuple[int, bytes, socket.socket]:
-    """Status, head and socket. ``changes`` replace header fields; ``None`` leaves one out."""
+def upgrade(
+    url: str, *, method: str = "GET", early: bytes = b"", **changes: str | None
+) -> tuple[int, bytes, socket.socket]:
+    """Status, head and socket. ``changes`` replace header fields; ``None`` leaves one out.
+
+    ``early`` is sent right behind the request, before it is answered.
+    """
     parts = urlsplit(url)
     fields = {"Host": parts.netloc, **HANDSHAKE}
     for name, value in changes.items():
         fields[name.replace("_", "-")] = value
     target = parts.path + (f"?{parts.query}" if parts.query else "")
-    lines = [f"GET {target} HTTP/1.1"]
+    lines = [f"{method} {target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in fields.items() if value is not None]
     connection = socket.create_connection((parts.hostname, parts.port), PATIENCE)
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    connection.sendall("\r\n".join([*lines, "", ""]).encode() + early)
     head = b""
     while b"\r\n\r\n" not in head:
         part = connection.recv(4096)

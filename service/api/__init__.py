@@ -85,3 +85,7 @@ def register(app: Flask) -> None:
     errors.register(app)
     for blueprint, _ in GUARDED:
         app.register_blueprint(blueprint)
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("hooks.") and rule.methods is not None:
+            # Werkzeug lets HEAD in wherever GET is, and there it would start or end a call.
+            rule.methods.discard("HEAD")

@@ -41,7 +41,8 @@ def require_handshake() -> None:
     except ValueError:
         key = b""
     upgrades = {part.strip().lower() for part in request.headers.get("Connection", "").split(",")}
-    if len(key) != 16 or "upgrade" not in upgrades:
+    # Flask lets HEAD in wherever GET is, and a handshake uses a reference up.
+    if request.method != "GET" or len(key) != 16 or "upgrade" not in upgrades:
         raise Invalid("This is not a WebSocket handshake (RFC 6455, section 4.2.1).")
     if request.headers.get("Sec-WebSocket-Version") != "13":
         raise Invalid("Sec-WebSocket-Version must be 13.")

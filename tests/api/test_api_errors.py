@@ -120,7 +120,6 @@ def test_an_unknown_address_is_json_and_does_not_repeat_itself(client: FlaskClie
         ("/v2/connectors", 200),
         ("/v2/connectors/cn_1", 404),
         ("/v2/sip/call?page=0", 400),
-        ("/v2/hooks/twilio/whk_unknown", 404),
         ("/twilio/unknown", 400),
         ("/v2/nowhere", 404),
         ("/v2/ingest/sessions", 405),

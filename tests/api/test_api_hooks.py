@@ -136,3 +136,17 @@ def test_keys_go_where_the_question_says_by_either_method(
         answer = caller.get(path.partition("?")[0], query_string={"try": "1", **pressed})
     assert answer.headers["Cache-Control"] == "no-store"
     assert fromstring(answer.text).find("Connect/Stream") is not None
+
+
+@pytest.mark.parametrize("ending", ["", "/gather", "/dial", "/status"])
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE"])
+def test_no_other_method_starts_a_call(
+    app: Flask, connector: Connector, method: str, ending: str
+) -> None:
+    answer = FlaskClient(app).open(
+        f"{hook(connector)}{ending}", method=method, query_string=CALL, data=CALL
+    )
+    # Browsers ask with OPTIONS before anything else, and are answered before any guard.
+    assert answer.status_code == (204 if method == "OPTIONS" else 405)
+    assert method == "OPTIONS" or set(answer.allow) >= {"GET", "POST"}
+    assert app.extensions["patchbay"].calls.live() == 0

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 import pytest
 import signers
@@ -95,6 +95,7 @@ def sign(
 class Way:
     """How a request comes to us. ``raw`` is what stands before ``/v2`` in its request line,
     ``mounted`` the server's own prefix, ``sees`` the origin that the provider dialled.
+    ``pasted`` is what somebody left behind the address.
     """
 
     sees: str
@@ -105,6 +106,7 @@ class Way:
     raw: str = ""
     mounted: str = ""
     query: str = ""
+    pasted: str = ""
     good: bool = True
 
     def send(
@@ -112,9 +114,10 @@ class Way:
     ) -> TestResponse:
         path = path_of(provider)
         query = f"?{self.query}" if self.query else ""
-        headers = sign(provider, f"{self.sees}{path}{query}", clock, fields)
-        environ = {"HTTP_HOST": self.host, "RAW_URI": f"{self.raw}{path}{query}"}
-        environ |= {"SCRIPT_NAME": self.mounted, "PATH_INFO": path, "QUERY_STRING": self.query}
+        headers = sign(provider, f"{self.sees}{path}{self.pasted}{query}", clock, fields)
+        environ = {"HTTP_HOST": self.host, "RAW_URI": f"{self.raw}{path}{self.pasted}{query}"}
+        environ |= {"SCRIPT_NAME": self.mounted, "PATH_INFO": path + unquote(self.pasted)}
+        environ["QUERY_STRING"] = self.query
         if self.forwarded is not None:
             headers["X-Forwarded-Proto"] = self.forwarded
         return client.post(
@@ -128,6 +131,12 @@ class Way:
 
 HTTPS = "https://voice.example.com"
 WAYS = {
+    "a slash at its end": Way(sees=HTTPS, public_url=HTTPS, pasted="/"),
+    "slashes and a space at its end": Way(sees=HTTPS, public_url=HTTPS, pasted="//%20"),
+    "a slash before the query": Way(sees=HTTPS, public_url=HTTPS, pasted="/", query="a=1"),
+    "a slash and a prefix": Way(
+        sees=f"{HTTPS}/pb", public_url=f"{HTTPS}/pb", raw="/pb", mounted="/pb", pasted="/"
+    ),
     "no proxy": Way(sees="http://voice.example.com"),
     "a port": Way(sees="http://voice.example.com:8000", host="voice.example.com:8000"),
     "the scheme is the proxy's and it is believed": Way(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 from xml.etree.ElementTree import fromstring
@@ -154,3 +156,40 @@ def test_no_log_line_holds_a_webhook_key_or_a_reference(tmp_path: Path) -> None:
         for url in (webhook, media):
             assert url.rpartition("/")[2] not in bay.server.output
         assert invited.rpartition("=")[2] not in bay.server.output
+
+
+def test_no_method_but_get_uses_a_reference_up(bay: Patchbay) -> None:
+    url = bay.invite("room-1")["wsUrl"]
+    for method in ("HEAD", "POST", "OPTIONS"):
+        status, _, connection = upgrade(url, method=method)
+        connection.close()
+        assert status in (400, 405)
+    status, _, connection = upgrade(url)
+    connection.close()
+    assert status == 101
+
+
+@pytest.mark.parametrize("ending", ["/", "//", "%20", "%09/", "%E2%80%8B", "/?a=1"])
+def test_a_webhook_is_answered_at_its_pasted_address(bay: Patchbay, ending: str) -> None:
+    hook = bay.webhook("twilio", "room-1").replace("/v2/hooks/", "//v2//hooks/")
+    assert "/twilio/" in answered(hook + ending, f"CA-pasted-{ending}")
+
+
+def test_a_webhook_by_get_may_be_long(bay: Patchbay) -> None:
+    call = urlencode({"CallSid": "CA-long", "From": "+14155550100", "To": "+14155550199"})
+    address = f"{bay.webhook('twilio', 'room-1')}?{call}&SipHeader_X="
+    with urlopen(address + 30_000 * "x", timeout=20) as answer:
+        assert b"<Stream" in answer.read()
+    with pytest.raises(HTTPError) as refused, urlopen(address + 40_000 * "x", timeout=20):
+        pass
+    with refused.value as error:
+        assert json.load(error) == {"message": "The request line is too long.", "statusCode": 414}
+
+
+def test_frames_that_come_right_behind_the_handshake_are_heard(bay: Patchbay) -> None:
+    url = bay.invite("room-early")["wsUrl"]
+    status, _, connection = upgrade(url, early=START)
+    with connection:
+        assert status == 101
+        # What answers the start message.
+        assert b"room-early" in connection.recv(4096)

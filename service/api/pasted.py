@@ -1,0 +1,29 @@
+"""Addresses that people paste: what copying added to them is ignored where only one is meant.
+
+The path is tidied before it is routed, and nobody is redirected: a provider would lose the body of
+its POST. Signatures cover the URL as the provider called it, which the server keeps beside it.
+"""
+
+from __future__ import annotations
+
+import re
+
+PASTED = re.compile(r"/v2/hooks/.*|/healthz|/readyz|/metrics|/openapi\.json", re.DOTALL)
+
+SLASHES = re.compile("/{2,}")
+
+INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff"
+"""Characters that come along from chats and PDF files; white space is stripped as well."""
+
+ENDS = re.compile(rf"[\s/{INVISIBLE}]+\Z")
+
+
+def tidied(path: str) -> str:
+    """Return the path that is meant by ``path``, which is in WSGI's form (bytes as Latin-1).
+
+    A doubled slash counts as one. At the end, slashes, white space and invisible characters are
+    dropped. Paths that nobody pastes stay as they are.
+    """
+    text = SLASHES.sub("/", path.encode("latin-1", "replace").decode("utf-8", "replace"))
+    text = ENDS.sub("", text)
+    return text if PASTED.fullmatch(text) and text.isascii() else path
