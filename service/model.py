@@ -111,10 +111,10 @@ class EndReason(StrEnum):
 class LadderEvent(StrEnum):
     """One rung of a call's ladder, in the order in which a good call climbs it.
 
-    ``placed`` and ``ringing`` are an outbound call's; ``overrun`` says that audio came faster than
-    real time for long; ``moved`` and ``transfer`` say how far by the status of their step;
-    ``provider`` is what the provider said beside its webhooks, and ``agent`` how the one fares that
-    was sent for.
+    ``placed`` and ``ringing`` are an outbound call's; ``no-audio`` says that a phone's line is up
+    but nothing is heard, ``overrun`` that audio came faster than real time for long; ``moved`` and
+    ``transfer`` say how far by the status of their step; ``provider`` is what the provider said
+    beside its webhooks, and ``agent`` how the one fares that was sent for.
     """
 
     PLACED = "placed"
@@ -127,6 +127,7 @@ class LadderEvent(StrEnum):
     START = "start"
     FIRST_AUDIO_IN = "first-audio-in"
     FIRST_AUDIO_OUT = "first-audio-out"
+    NO_AUDIO = "no-audio"
     OVERRUN = "overrun"
     SOCKET_LOST = "socket-lost"
     MOVED = "moved"

@@ -40,7 +40,7 @@ from service.visits import Visit
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
-"""Markup answers without audio in between. Whoever asks more often is in a loop."""
+"""Markup answers without a sign of life in between. More of them are a loop."""
 
 DIAL_SECONDS = 30
 """How long a number rings that a call is transferred to."""
@@ -249,7 +249,7 @@ class Reception:
         # A call that has its socket does not end by a webhook that somebody sends again.
         has_socket = call.status is CallStatus.ANSWERED and call.detached_at is None
         if call.attempts >= MAX_ATTEMPTS and (call.is_transferring or not has_socket):
-            detail = f"asked {MAX_ATTEMPTS} times without audio in between"
+            detail = f"asked {MAX_ATTEMPTS} times without a sign of life in between"
             self._switchboard.hang_up(call, EndReason.CONNECTION_LOST, detail)
             return visit.provider.hang_up()
         if call.awaits_pin:

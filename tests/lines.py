@@ -23,6 +23,7 @@ class ListLine:
         self.envelope: tuple[bytes, bytes] | None = None
         self.closed: tuple[int, str, EndReason | None] | None = None
         self.dropped = 0
+        self.answers_pings = False
 
     def text(self, message: bytes) -> None:
         if self.closed is None:

@@ -41,9 +41,9 @@ README = Path(__file__).parent.parent / "README.md"
 KB = 1024
 
 HOLDS: dict[str, Sequence[float]] = {
-    "markup without audio in between": (reception.MAX_ATTEMPTS,),
+    "markup without a sign of life in between": (reception.MAX_ATTEMPTS,),
     "answered call without a socket": (away.REATTACH_SECONDS,),
-    "phone without audio": (watchdogs.MUTE_SECONDS,),
+    "phone that sends nothing, not even a pong": (watchdogs.SILENT_PHONE_SECONDS,),
     "reference": (tokens.REF_SECONDS, retention.REF_HOURS),
     "holds in a row, while the database is away": (holds.MOST,),
     "media socket: start message": (watchdogs.START_SECONDS,),

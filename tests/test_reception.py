@@ -266,12 +266,15 @@ def test_a_call_that_keeps_asking_without_audio_is_ended(desk: Desk, twilio: Con
     assert (call.status, call.end_reason) == (CallStatus.ABANDONED, EndReason.CONNECTION_LOST)
 
 
-def test_audio_in_between_allows_any_number_of_reattaches(desk: Desk, twilio: Connector) -> None:
+@pytest.mark.parametrize("sign", [LadderEvent.FIRST_AUDIO_IN, LadderEvent.NO_AUDIO])
+def test_a_sign_of_life_in_between_allows_any_number_of_reattaches(
+    desk: Desk, twilio: Connector, sign: LadderEvent
+) -> None:
     for _ in range(12):
         response = desk.ring(twilio, CallStatus="in-progress")
         leg_id = desk.start(ref_of(response))
         call = desk.call(twilio)
-        desk.calls.step(call.id, leg_id, LadderEvent.FIRST_AUDIO_IN, desk.clock.now())
+        desk.calls.step(call.id, leg_id, sign, desk.clock.now())
         desk.calls.detached(call.id, leg_id, desk.clock.now(), None, None)
     assert streams(response)
 

@@ -16,7 +16,7 @@ from service.loudness import Loudness
 from service.media.bank import Bank
 from service.media.bridge import Bridge
 from service.media.gauges import Gauge
-from service.media.leg import Leg, LegSpec, Line
+from service.media.leg import NO_AUDIO, Leg, LegSpec, Line
 from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
 from service.media.room import Room
 from service.model import EndReason, LadderEvent, Participant
@@ -122,13 +122,15 @@ class Exchange:
         self._report(LegClosed(*_names(leg), reason, detail, leg.stats(), at, loudness))
 
     def look_after(self, leg: Leg) -> None:
-        """Once a second: allow the next texts, and report, the first time, that the leg's buffer
-        would not stay short.
+        """Once a second, for a leg that is alive: allow the next texts, and report, the first
+        time, that its buffer would not stay short, or that it sends no audio.
         """
         leg.allow_texts()
         if leg.buffer is not None and leg.buffer.overrun.count and not leg.overran:
             leg.overran = True
             self._step(leg, LadderEvent.OVERRUN, OVERRUN)
+        if leg.falls_mute(self._clock.monotonic()):
+            self._step(leg, LadderEvent.NO_AUDIO, NO_AUDIO)
 
     def tick(self, at: float) -> None:
         """Mix one frame of every room and send each leg what it is to hear."""
@@ -235,6 +237,7 @@ class Exchange:
 
     def _start(self, leg: Leg, started: Started) -> None:
         leg.start(started, self._clock.now())
+        leg.began = self._clock.monotonic()
         spec = leg.spec
         self._vacate(spec.room_id)
         old = self._legs.get(spec.call_id)

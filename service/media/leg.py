@@ -21,6 +21,14 @@ from service.wire import Command, Encoding, Flush, MeetingLeft, Started, Wire
 
 logger = logging.getLogger(__name__)
 
+MUTE_SECONDS = 30.0
+"""How long a phone may send no audio before its call's ladder says so."""
+
+UNHEARD_SECONDS = 10.0
+"""The same for one that has sent none at all and answers pings."""
+
+NO_AUDIO = "no audio comes, though the socket is alive"
+
 MAX_TOPICS = 64
 
 TEXTS_A_SECOND = 100
@@ -58,6 +66,11 @@ class Line(Protocol):
 
     def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
         """Close with a WebSocket close code; ``reason`` is what the end is reported with."""
+        ...
+
+    @property
+    def answers_pings(self) -> bool:
+        """Whether a pong has ever come."""
         ...
 
     @property
@@ -99,8 +112,10 @@ class Leg:
         "_clipped",
         "_faults",
         "_ignored",
+        "_is_mute",
         "_texts",
         "_unknown",
+        "began",
         "buffer",
         "frame_size",
         "frames_out",
@@ -140,10 +155,13 @@ class Leg:
         """Whether the peer has been told to go."""
         self.taken_back = 0
         """Frames of this leg that had been mixed when its peer last took something back."""
+        self.began = 0.0
+        """When its stream began, in monotonic seconds."""
         self.misunderstood = ""
         """Why the last message that was not understood was none."""
         self.overran = False
         """Whether the peer has been found to send faster than real time for long."""
+        self._is_mute = False
         self._texts = 0
         self.frames_out = 0
         self._clipped = 0
@@ -194,6 +212,15 @@ class Leg:
             # The peer would drop this as well, and it would only keep the word waiting.
             self.line.forget_audio()
             self.line.text(message)
+
+    def falls_mute(self, at: float) -> bool:
+        """Whether the peer is a phone that has sent no audio for long; told once."""
+        if self._is_mute or self.buffer is None or not self.wire.paces_itself:
+            return False
+        is_unheard = not self.spoke and self.line.answers_pings
+        since = max(self.began, self.buffer.heard_at(at))
+        self._is_mute = at > since + (UNHEARD_SECONDS if is_unheard else MUTE_SECONDS)
+        return self._is_mute
 
     def leave(self, text: str) -> None:
         """Tell a peer that is in a room that it no longer is."""

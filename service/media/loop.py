@@ -284,8 +284,8 @@ class Loop:
         if ping:
             self._next_ping = at + PING_SECONDS
         for peer, leg in self._legs.items():
-            watch(peer, leg, at)
-            self._exchange.look_after(leg)
+            if watch(peer, leg, at):
+                self._exchange.look_after(leg)
             if ping:
                 peer.ping()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 
 from service.errors import RemoteError
@@ -33,6 +34,9 @@ FLOOD = f"More than {FRAMES_A_SECOND} frames a second came for too long."
 
 LOST = "connection lost"
 
+LAST_ACK = struct.Struct("=56xI")
+"""Where Linux's ``tcp_info`` has the milliseconds since the other side acknowledged something."""
+
 
 class Peer:
     """The ``Line`` of a leg. Times are monotonic seconds."""
@@ -56,6 +60,8 @@ class Peer:
         """Since when the socket has taken nothing of what is queued."""
         self.peer_code: int | None = None
         """The code of the peer's close frame, where it closed first."""
+        self.was_pinged = False
+        self._answers_pings = False
         self.kept = 0
         """Reads of this socket that are kept until the next tick."""
         self._trouble = "the peer closed it without a close frame"
@@ -71,6 +77,10 @@ class Peer:
     def is_flooding(self) -> bool:
         """Whether the peer has sent more frames than anybody needs to."""
         return self.connection.frames > self._allowed
+
+    @property
+    def answers_pings(self) -> bool:
+        return self._answers_pings
 
     @property
     def dropped(self) -> int:
@@ -89,6 +99,20 @@ class Peer:
         if frames > self._stock:
             self._stock, self.heard_at = frames, at
         self._allowed = min(self._allowed + FRAMES_A_SECOND, frames + FRAMES_AHEAD)
+
+    def has_acknowledged(self, seconds: float) -> bool:
+        """Whether the other side's kernel has acknowledged anything for so long.
+
+        False where the system does not say: a Unix socket, or no Linux.
+        """
+        if sys.platform != "linux":
+            return False
+        try:
+            info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_ACK.size)
+            (milliseconds,) = LAST_ACK.unpack(info)
+        except (OSError, struct.error):
+            return False
+        return bool(milliseconds < seconds * 1000)
 
     def receive(self) -> bytes | None:
         """What has come, up to ``READ_BYTES``: ``None`` where nothing has, and no bytes at the end.
@@ -128,6 +152,8 @@ class Peer:
                 yield payload
             elif opcode == Opcode.PING:
                 self._send(websocket.frame(Opcode.PONG, payload))
+            elif opcode == Opcode.PONG:
+                self._answers_pings = True
             elif opcode == Opcode.BINARY:
                 raise RemoteError("Binary messages are not understood here.", close_code=1003)
 
@@ -150,6 +176,7 @@ class Peer:
 
     def ping(self) -> None:
         if self.closing is None:
+            self.was_pinged = True
             self._send(websocket.frame(Opcode.PING, b""))
 
     def around(self, prefix: bytes, suffix: bytes, length: int) -> tuple[bytes, bytes]:

@@ -19,8 +19,8 @@ STALL_SECONDS = 5.0
 SILENT_SECONDS = 60.0
 """How long a peer may send no whole frame, not even a pong."""
 
-MUTE_SECONDS = 30.0
-"""How long a phone may send no audio: its provider sends silence, too, as long as all is well."""
+SILENT_PHONE_SECONDS = 30.0
+"""The same for a phone, whose provider sends audio or answers pings as long as all is well."""
 
 PING_SECONDS = 20.0
 """Below the 25 s at which proxies begin to think a connection idle."""
@@ -29,7 +29,7 @@ CLOSE_SECONDS = 2.0
 """How long a close handshake may take."""
 
 
-def watch_peer(peer: Peer, at: float) -> None:
+def watch_peer(peer: Peer, at: float, patience: float = SILENT_SECONDS) -> None:
     """Close a connection that has kept us waiting for too long, or floods us. Once a second."""
     peer.take_stock(at)
     if peer.closing is not None:
@@ -37,22 +37,42 @@ def watch_peer(peer: Peer, at: float) -> None:
             peer.abort(peer.detail)
     elif peer.blocked is not None and at > peer.blocked + STALL_SECONDS:
         peer.abort("the peer has stopped reading")
-    elif at > peer.heard_at + SILENT_SECONDS:
+    elif at > peer.heard_at + patience:
         peer.abort("the peer has gone silent")
     elif peer.is_flooding:
         peer.hang_up(1008, FLOOD, EndReason.PROTOCOL_ERROR)
 
 
-def watch(peer: Peer, leg: Leg, at: float) -> None:
-    """The same for the connection of a leg, which has more to do than to be there."""
-    watch_peer(peer, at)
+def watch(peer: Peer, leg: Leg, at: float) -> bool:
+    """The same for the connection of a leg, which has more to do than to be there.
+
+    False where the connection is over.
+    """
+    is_phone = leg.buffer is not None and leg.wire.paces_itself
+    watch_peer(peer, at, float("inf") if is_phone else SILENT_SECONDS)
     if peer.closing is not None or peer.ended:
-        return
+        return False
     if leg.buffer is None and at > peer.opened + START_SECONDS:
         peer.hang_up(1008, _without_start(leg), None)
-    elif _is_mute(peer, leg, at):
+    elif is_phone and not _is_alive(peer, at):
         # The call itself may be well: its provider asks again, and gets another socket.
-        peer.hang_up(1000, f"No audio came for {MUTE_SECONDS:.0f} seconds.", None)
+        seconds = round(SILENT_PHONE_SECONDS)
+        peer.hang_up(1000, f"Nothing came for {seconds} seconds, not even a pong.", None)
+    elif is_phone and not peer.was_pinged:
+        # At once, so that it is known of most lines whether they answer.
+        peer.ping()
+    return peer.closing is None
+
+
+def _is_alive(peer: Peer, at: float) -> bool:
+    """Whether a phone's provider is there. It need not send audio.
+
+    No provider documents whether it answers pings. Of one that has never done so it counts that
+    what is sent to it is acknowledged.
+    """
+    return at <= peer.heard_at + SILENT_PHONE_SECONDS or (
+        not peer.answers_pings and peer.has_acknowledged(SILENT_PHONE_SECONDS)
+    )
 
 
 def _without_start(leg: Leg) -> str:
@@ -63,9 +83,3 @@ def _without_start(leg: Leg) -> str:
         "no start message came that was understood: %s", leg.misunderstood, extra=leg.spec.fields
     )
     return f"No start message was understood: {leg.misunderstood}"
-
-
-def _is_mute(peer: Peer, leg: Leg, at: float) -> bool:
-    if leg.buffer is None or not leg.wire.paces_itself:
-        return False
-    return at > max(peer.opened, leg.buffer.heard_at(at)) + MUTE_SECONDS

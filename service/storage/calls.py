@@ -33,6 +33,8 @@ START_MILLIS = 15_000
 
 KNOWN = "This call is known already"
 
+SIGNS_OF_LIFE = (LadderEvent.FIRST_AUDIO_IN, LadderEvent.NO_AUDIO)
+
 SOCKET_EVENTS = (LadderEvent.SOCKET, LadderEvent.SOCKET_LOST)
 
 
@@ -147,13 +149,14 @@ class Calls(CallQueries):
     def step(
         self, call_id: str, leg_id: str, event: LadderEvent, at: Millis, detail: str | None = None
     ) -> bool:
-        """One more rung from the leg that holds the call. The caller's audio ends the attempts."""
+        """One more rung from the leg that holds the call. A line that is alive ends the attempts,
+        whether or not the caller is heard on it.
+        """
         with self._database.write() as connection:
             call = _held(connection, call_id, leg_id)
             if call is None:
                 return False
-            heard = event is LadderEvent.FIRST_AUDIO_IN
-            changes = {"attempts": 0} if heard and call.attempts else {}
+            changes = {"attempts": 0} if event in SIGNS_OF_LIFE and call.attempts else {}
             advance(connection, call, [Step(event, at, call.status, detail)], **changes)
             return True
 

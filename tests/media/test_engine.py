@@ -25,8 +25,8 @@ from service.media.requests import Adopt, Ask, HangUp, Stop
 from service.media.voices import MANY
 from service.media.watchdogs import (
     CLOSE_SECONDS,
-    MUTE_SECONDS,
     PING_SECONDS,
+    SILENT_PHONE_SECONDS,
     SILENT_SECONDS,
     STALL_SECONDS,
     START_SECONDS,
@@ -73,6 +73,13 @@ class House:
         report = self.wait_for(LegClosed, caller)
         assert isinstance(report, LegClosed)
         return report
+
+    def steps(self, caller: Caller) -> list[LadderEvent]:
+        """The rungs of the caller's leg so far."""
+        while not self.engine.reports.empty():
+            self._reports.append(self.engine.reports.get())
+        steps = [report for report in self._reports if isinstance(report, LegStep)]
+        return [step.event for step in steps if step.leg_id == caller.spec.leg_id]
 
     def left(self) -> list[Report]:
         """The reports that nobody waited for."""
@@ -591,37 +598,63 @@ def test_a_peer_that_sends_a_frame_byte_by_byte_has_gone_silent(
     assert (report.reason, report.detail) == (None, "the peer has gone silent")
 
 
+def silence(still: House, clock: FakeClock, seconds: float, *alive: Client) -> None:
+    """Let time pass in which these clients answer every ping and say nothing else."""
+    for _ in range(round(seconds / 5)):
+        clock.advance(5)
+        for client in alive:
+            client.settle()
+        still.turn()
+
+
 @pytest.mark.parametrize("speaks", [True, False], ids=["after audio", "from the start"])
-def test_a_phone_whose_audio_stops_is_handed_back_to_its_provider(
+def test_a_phone_that_sends_no_audio_and_answers_pings_stays(
     still: House, clock: FakeClock, speaks: bool
 ) -> None:
-    ann, bob = twilio("ann"), twilio("bob")
-    mute, other = still.join(ann), still.join(bob)
-    program = still.join(agent("cid"))
+    ann = telnyx("ann")
+    client = still.join(ann)
     if speaks:
-        mute.send(ann.media(b"\x20" * 160))
+        client.send(ann.media(b"\x20" * 160, 1))
     still.turn()
-    for _ in range(round(MUTE_SECONDS) // 5):
-        clock.advance(5)
-        for client in (mute, other, program):
-            client.pong()
-        other.send(bob.media(b"\x20" * 160))
-        still.turn()
+    silence(still, clock, 40 * SILENT_PHONE_SECONDS, client)
+    assert set(still.engine.stats(["call-ann"], PATIENCE)) == {"call-ann"}
+    assert still.steps(ann).count(LadderEvent.NO_AUDIO) == 1
+
+
+def test_a_phone_that_stops_answering_pings_is_handed_back_to_its_provider(
+    still: House, clock: FakeClock
+) -> None:
+    ann = twilio("ann")
+    client, other = still.join(ann), still.join(twilio("bob"))
+    program = still.join(agent("cid"))
+    client.pong()
+    clock.advance(1)
+    still.turn()
+    silence(still, clock, SILENT_PHONE_SECONDS - 5, other, program)
     assert len(still.engine.stats(["call-ann", "call-bob", "call-cid"], PATIENCE)) == 3
-    clock.advance(1.5)
-    assert mute.read_close() == (1000, "No audio came for 30 seconds.")
+    silence(still, clock, 10, other, program)
+    reason = "Nothing came for 30 seconds, not even a pong."
+    assert client.read_close() == (1000, reason)
     report = still.closed(ann)
-    assert (report.reason, report.detail) == (None, "No audio came for 30 seconds.")
+    assert (report.reason, report.detail) == (None, reason)
     assert len(still.engine.stats(["call-bob", "call-cid"], PATIENCE)) == 2
 
 
-def test_phones_that_many_others_are_heard_with_are_not_taken_for_mute(
+def test_a_phone_that_answers_no_pings_stays_while_it_acknowledges_what_is_sent(
+    still: House, clock: FakeClock
+) -> None:
+    still.join(plivo("ann"))
+    silence(still, clock, 4 * SILENT_PHONE_SECONDS)
+    assert set(still.engine.stats(["call-ann"], PATIENCE)) == {"call-ann"}
+
+
+def test_phones_that_many_others_are_heard_with_are_not_taken_for_silent(
     still: House, clock: FakeClock
 ) -> None:
     """They are so many that the bank has them, which keeps no time for each."""
     callers = [twilio(f"caller{number}") for number in range(MANY)]
     clients = [still.join(caller) for caller in callers]
-    for _ in range(round(MUTE_SECONDS / PERIOD) + 100):
+    for _ in range(round(SILENT_PHONE_SECONDS / PERIOD) + 100):
         for client, caller in zip(clients, callers, strict=True):
             client.send(caller.media(b"\x20" * 160))
         still.turn()

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from service.errors import RefusedStart, RemoteError
 from service.media import g711
-from service.media.leg import MAX_FAULTS, TEXTS_A_SECOND, TEXTS_AT_ONCE
+from service.media.leg import (
+    MAX_FAULTS,
+    MUTE_SECONDS,
+    TEXTS_A_SECOND,
+    TEXTS_AT_ONCE,
+    UNHEARD_SECONDS,
+)
 from service.media.reports import LegClosed, LegStarted, LegStep
 from service.model import EndReason, LadderEvent
 from service.wire import FRAME_SAMPLES, SAMPLE_RATE, Encoding
@@ -587,6 +593,33 @@ def test_first_audio_is_reported_once_in_each_direction(hall: Hall) -> None:
         ("call-ann", LadderEvent.FIRST_AUDIO_IN),
         ("call-bob", LadderEvent.FIRST_AUDIO_OUT),
     ]
+
+
+def rungs_of_mute(hall: Hall, party: Party, seconds: int) -> int:
+    """How often a party is found to send no audio while so many seconds pass."""
+    list(hall.told())
+    for _ in range(seconds):
+        hall.clock.advance(1)
+        hall.exchange.look_after(party.leg)
+    return sum(isinstance(r, LegStep) and r.event is LadderEvent.NO_AUDIO for r in hall.told())
+
+
+def test_a_live_phone_without_audio_is_reported_once(hall: Hall) -> None:
+    bob, cid, ann = hall.join(twilio("bob")), hall.join(twilio("cid")), hall.join(agent("ann"))
+    bob.ear.answers_pings = cid.ear.answers_pings = True
+    cid.speak(steady(5000))
+    assert rungs_of_mute(hall, bob, round(UNHEARD_SECONDS)) == 0
+    assert rungs_of_mute(hall, bob, 100) == 1
+    cid.speak(steady(5000))
+    assert rungs_of_mute(hall, cid, round(MUTE_SECONDS)) == 0
+    assert rungs_of_mute(hall, cid, 100) == 1
+    assert rungs_of_mute(hall, ann, 100) == 0
+
+
+def test_a_phone_that_answers_no_pings_is_given_longer_to_be_heard(hall: Hall) -> None:
+    bob = hall.join(telnyx("bob"))
+    assert rungs_of_mute(hall, bob, round(MUTE_SECONDS)) == 0
+    assert rungs_of_mute(hall, bob, 5) == 1
 
 
 def test_audio_before_the_start_message_is_a_fault_and_is_not_heard(hall: Hall) -> None:

@@ -12,6 +12,7 @@ const RUNGS = {
   "first-audio-in": "First audio from the caller",
   "first-audio-out": "First audio to the caller",
   "socket-lost": "The media socket was lost",
+  "no-audio": "No audio from the caller",
   overrun: "Audio came too fast",
   moved: "Moved to another room",
   transfer: "Transfer",
