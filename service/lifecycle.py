@@ -84,22 +84,22 @@ def happenings(before: CallStatus | None, call: Call, new: Sequence[Step]) -> li
     ``None`` where it is new.
 
     Every call that has started ends with one ``call-hangup`` or ``call-missed``. A change of its
-    status is also a ``call-update``, for those who subscribe to nothing else.
+    status is also a ``call-update``, for those who subscribe to nothing else. The end is told with
+    the call's whole ladder, everything else with what is new of it.
     """
     told = []
-    known = len(call.steps) - len(new)
     status = before
     if status is None:
         # A ticket for a custom WebSocket has no rung yet.
         status = new[0].status if new else call.status
         began = new[0].at if new else call.started_at
-        told.append(Happening(CallEvent.STARTED, _as_of(call, known + 1, status), began))
-    for number, step in enumerate(new, known + 1):
+        told.append(Happening(CallEvent.STARTED, _as_of(call, new[:1], status), began))
+    for number, step in enumerate(new, 1):
         is_own = step.status.is_live or step.status.is_end
         if is_own and step.status is status:
             continue
         status = step.status if is_own else status
-        then = _as_of(call, number, status)
+        then = _as_of(call, new[:number], status)
         event = OF_STEPS.get(step.status)
         if event is not None:
             told.append(Happening(event, then, step.at))
@@ -108,11 +108,11 @@ def happenings(before: CallStatus | None, call: Call, new: Sequence[Step]) -> li
     return told
 
 
-def _as_of(call: Call, number: int, status: CallStatus) -> Call:
-    """The call when it had climbed so many rungs of its ladder."""
+def _as_of(call: Call, new: Sequence[Step], status: CallStatus) -> Call:
+    """The call when these were the last rungs of its ladder."""
     if status.is_end:
         return call
-    return replace(call, status=status, steps=call.steps[:number], ended_at=None, end_reason=None)
+    return replace(call, status=status, steps=tuple(new), ended_at=None, end_reason=None)
 
 
 def call_document(call: Call) -> dict[str, Any]:

@@ -114,7 +114,8 @@ class LadderEvent(StrEnum):
     ``placed`` and ``ringing`` are an outbound call's; ``no-audio`` says that a phone's line is up
     but nothing is heard, ``overrun`` that audio came faster than real time for long; ``moved`` and
     ``transfer`` say how far by the status of their step; ``provider`` is what the provider said
-    beside its webhooks, and ``agent`` how the one fares that was sent for.
+    beside its webhooks, ``agent`` how the one fares that was sent for, and ``omitted`` how many
+    rungs a long ladder has lost in this place.
     """
 
     PLACED = "placed"
@@ -134,6 +135,7 @@ class LadderEvent(StrEnum):
     TRANSFER = "transfer"
     PROVIDER = "provider"
     AGENT = "agent"
+    OMITTED = "omitted"
     END = "end"
 
 

@@ -14,6 +14,7 @@ from service import (
     connection_loop,
     framing,
     holds,
+    ladders,
     limits,
     reception,
     retention,
@@ -80,6 +81,7 @@ HOLDS: dict[str, Sequence[float]] = {
         engines.MIGRATING.statement / 1000,
     ),
     "delivery of an event": (delivery.THREADS, delivery.SUSPECTS),
+    "rungs of a call's ladder": (ladders.MOST, ladders.FIRST, ladders.NEWEST),
     "finished deliveries of a receiver": (outbox.KEPT,),
     "lists that are read at a time; one statement of a list": (
         listing.AT_ONCE,

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, update
 
+from service import ladders
 from service.agents import Assignment
 from service.model import (
     Call,
@@ -85,20 +86,19 @@ def insert_call(connection: Connection, call: Call) -> None:
 
 def insert_steps(connection: Connection, call_ids: Iterable[str], new: Sequence[Step]) -> None:
     """The same steps for each call."""
-    rows = [
-        {
-            "call_id": call_id,
-            "event": step.event,
-            "at": step.at,
-            "status": step.status,
-            "detail": step.detail,
-            "markup": step.markup,
-        }
-        for call_id in call_ids
-        for step in new
-    ]
+    rows = [{"call_id": call_id, **_columns_of(step)} for call_id in call_ids for step in new]
     if rows:
         connection.execute(insert(steps), rows)
+
+
+def _columns_of(step: Step) -> dict[str, Any]:
+    return {
+        "event": step.event,
+        "at": step.at,
+        "status": step.status,
+        "detail": step.detail,
+        "markup": step.markup,
+    }
 
 
 def locked(connection: Connection, call_id: str) -> Call | None:
@@ -107,20 +107,41 @@ def locked(connection: Connection, call_id: str) -> Call | None:
     return found[0] if found else None
 
 
+def locked_row(connection: Connection, call_id: str) -> Call | None:
+    """The same without the ladder, for changes that do not depend on it and end no call."""
+    row = connection.execute(LOCKED, {"call_id": call_id}).mappings().one_or_none()
+    return None if row is None else _call(row, ())
+
+
 def live(connection: Connection, call_id: str) -> Call | None:
     """The call, locked, unless it is over."""
     call = locked(connection, call_id)
     return call if call is not None and call.status.is_live else None
 
 
-def advance(connection: Connection, call: Call, steps: Sequence[Step], **changes: Any) -> Call:
+def advance(connection: Connection, call: Call, new: Sequence[Step], **changes: Any) -> Call:
     """Write the changes, the steps and what they tell the world; the call as it is now."""
     if changes:
         connection.execute(CHANGED, {"call_id": call.id, **_columns(changes)})
-    insert_steps(connection, [call.id], steps)
-    now = replace(call, steps=(*call.steps, *steps), **changes)
-    announce_call(connection, call.status, now, steps)
+    insert_steps(connection, [call.id], new)
+    ladder = (*call.steps, *new)
+    if len(ladder) > ladders.MOST:
+        ladder = _shortened(connection, call.id, ladder)
+    now = replace(call, steps=ladder, **changes)
+    announce_call(connection, call.status, now, new)
     return now
+
+
+def _shortened(connection: Connection, call_id: str, ladder: Sequence[Step]) -> tuple[Step, ...]:
+    """Leave out the middle of a ladder: one rung there comes to stand for all of them."""
+    numbers = connection.scalars(
+        select(steps.c.seq).where(steps.c.call_id == call_id).order_by(steps.c.seq)
+    ).all()
+    instead = ladders.omitted(ladder[ladders.FIRST : -ladders.NEWEST])
+    stays, *lost = numbers[ladders.FIRST : -ladders.NEWEST]
+    connection.execute(delete(steps).where(steps.c.seq.in_(lost)))
+    connection.execute(update(steps).where(steps.c.seq == stays).values(**_columns_of(instead)))
+    return (*ladder[: ladders.FIRST], instead, *ladder[-ladders.NEWEST :])
 
 
 def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:

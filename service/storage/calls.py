@@ -18,7 +18,14 @@ from service.errors import Conflict, Gone
 from service.model import Call, CallStatus, EndReason, LadderEvent, Step
 from service.storage import dispatch_rows, presence, refs, unfinished
 from service.storage.call_queries import CallQueries, count_live
-from service.storage.call_rows import advance, insert_call, insert_steps, live, locked
+from service.storage.call_rows import (
+    advance,
+    insert_call,
+    insert_steps,
+    live,
+    locked,
+    locked_row,
+)
 from service.storage.refs import Used
 from service.storage.tables import alive, calls
 from service.times import Millis
@@ -34,6 +41,9 @@ START_MILLIS = 15_000
 KNOWN = "This call is known already"
 
 SIGNS_OF_LIFE = (LadderEvent.FIRST_AUDIO_IN, LadderEvent.NO_AUDIO)
+
+REPEATED = (LadderEvent.OVERRUN, LadderEvent.NO_AUDIO)
+"""What one leg may report again and again."""
 
 SOCKET_EVENTS = (LadderEvent.SOCKET, LadderEvent.SOCKET_LOST)
 
@@ -153,8 +163,10 @@ class Calls(CallQueries):
         whether or not the caller is heard on it.
         """
         with self._database.write() as connection:
-            call = _held(connection, call_id, leg_id)
-            if call is None:
+            # A ladder that is loaded is kept short.
+            load = locked if event in REPEATED else locked_row
+            call = load(connection, call_id)
+            if call is None or not call.status.is_live or call.leg_id != leg_id:
                 return False
             changes = {"attempts": 0} if event in SIGNS_OF_LIFE and call.attempts else {}
             advance(connection, call, [Step(event, at, call.status, detail)], **changes)
@@ -256,7 +268,7 @@ class Calls(CallQueries):
     def save_stats(self, call_id: str, leg_id: str, stats: Mapping[str, Any]) -> bool:
         """The final statistics of the leg that held the call to its end."""
         with self._database.write() as connection:
-            call = locked(connection, call_id)
+            call = locked_row(connection, call_id)
             if call is None or call.status.is_live or call.leg_id != leg_id:
                 return False
             advance(connection, call, [], stats=dict(stats))

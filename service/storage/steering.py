@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, NotFound
 from service.model import Call, CallStatus, LadderEvent, Participant, Step, Transfer
 from service.storage import dials, presence
 from service.storage.call_queries import count_live
-from service.storage.call_rows import advance, insert_call, live, locked
+from service.storage.call_rows import advance, insert_call, live, locked, locked_row
 from service.storage.calls import ADMISSION
 from service.storage.database import Database
+from service.storage.tables import steps
 from service.times import Millis
 
 MAX_NOTES = 20
 """Rungs that a provider may add to one call's ladder."""
+
+NOTES = select(steps.c.detail).where(
+    steps.c.call_id == bindparam("call_id"), steps.c.event == LadderEvent.PROVIDER
+)
 
 
 class Steering:
@@ -102,8 +107,8 @@ class Steering:
                 return False
             repeated = call.transfer.status is CallStatus.TRANSFERRING
             transfer = replace(call.transfer, status=CallStatus.TRANSFERRING)
-            steps = [] if repeated else [step]
-            advance(connection, call, steps, transfer=transfer, attempts=call.attempts + 1)
+            rungs = [] if repeated else [step]
+            advance(connection, call, rungs, transfer=transfer, attempts=call.attempts + 1)
             return True
 
     def transfer_failed(self, call_id: str, detail: str, at: Millis) -> Call | None:
@@ -162,10 +167,10 @@ class Steering:
     def note(self, call_id: str, detail: str, at: Millis) -> bool:
         """Add what the provider said to the ladder, also of a call that is over. Once each."""
         with self._database.write() as connection:
-            call = locked(connection, call_id)
+            call = locked_row(connection, call_id)
             if call is None:
                 return False
-            said = [step.detail for step in call.steps if step.event is LadderEvent.PROVIDER]
+            said = connection.scalars(NOTES, {"call_id": call_id}).all()
             if detail in said or len(said) >= MAX_NOTES:
                 return False
             advance(connection, call, [Step(LadderEvent.PROVIDER, at, call.status, detail)])

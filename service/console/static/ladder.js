@@ -18,6 +18,7 @@ const RUNGS = {
   transfer: "Transfer",
   provider: "The provider said",
   agent: "Agent",
+  omitted: "A long ladder has lost its middle",
   end: "The call ended",
 };
 

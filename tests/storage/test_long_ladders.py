@@ -1,0 +1,123 @@
+"""A call that is moved all day has a ladder of bounded length, and tells what is new of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from records import a_call
+from sqlalchemy import func, insert, select
+from statements import said
+
+from service.ladders import FIRST, MOST, NEWEST
+from service.model import CallStatus, EndReason, LadderEvent
+from service.storage.calls import Calls
+from service.storage.database import Database
+from service.storage.steering import MAX_NOTES, Steering
+from service.storage.tables import deliveries, steps, subscriptions
+
+LEG = "leg"
+
+
+class Traveller:
+    """An answered call that goes from room to room."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.calls = Calls(database)
+        self.steering = Steering(database)
+        call = a_call()
+        self.id = call.id
+        self.rungs = 4
+        assert self.calls.admit(call, "ref", 100)
+        self.calls.claim("ref", call.provider, LEG, 2_000)
+        assert self.calls.answered(call.id, LEG, "s0", 2_001)
+
+    def move(self, number: int) -> None:
+        call = self.calls.get(self.id)
+        room, at = f"room-{number}", 10_000 + 10 * number
+        assert self.steering.move(self.id, room, call.participant, at).is_moving
+        where = room, call.participant.id, f"s{number}"
+        arrived = self.steering.arrived(self.id, LEG, *where, at + 5)
+        assert arrived is not None
+        assert not arrived.is_moving
+        assert arrived == self.calls.get(self.id)
+        self.rungs += 2
+
+    def stored(self) -> int:
+        with self.database.read() as connection:
+            query = select(func.count()).select_from(steps).where(steps.c.call_id == self.id)
+            return connection.execute(query).scalar_one()
+
+
+@pytest.fixture
+def traveller(database: Database) -> Traveller:
+    return Traveller(database)
+
+
+def test_a_long_ladder_keeps_its_beginning_and_its_newest_rungs(traveller: Traveller) -> None:
+    before = traveller.calls.get(traveller.id).steps
+    for number in range(1, 61):
+        traveller.move(number)
+        assert traveller.stored() <= MOST
+    ladder = traveller.calls.get(traveller.id).steps
+    assert ladder[: len(before)] == before
+    assert ladder[-1].detail == "room-60"
+    left_out = [step for step in ladder if step.event is LadderEvent.OMITTED]
+    assert [ladder.index(step) for step in left_out] == [FIRST]
+    count = traveller.rungs - (len(ladder) - 1)
+    assert left_out[0].detail == f"{count} rungs were left out"
+    assert len(ladder) > NEWEST
+    # Those that are kept are in their order.
+    assert [step.at for step in ladder] == sorted(step.at for step in ladder)
+
+
+def test_a_move_costs_the_same_however_often_a_call_was_moved(traveller: Traveller) -> None:
+    counts = []
+    for number in range(1, 75):
+        with said() as statements:
+            traveller.move(number)
+        counts.append(len(statements))
+    # A ladder is shortened now and then, by three statements.
+    assert min(counts[-15:]) == counts[0]
+    assert max(counts) <= counts[0] + 3
+
+
+def test_an_event_tells_what_is_new_and_the_last_one_the_whole_ladder(
+    traveller: Traveller, database: Database
+) -> None:
+    names = ["switch-room-initiated", "switch-room-completed", "call-hangup"]
+    with database.write() as connection:
+        connection.execute(
+            insert(subscriptions).values(
+                id="wh", url="https://example.com", events=names, created_at=1, updated_at=1
+            )
+        )
+    for number in range(1, 61):
+        traveller.move(number)
+    traveller.calls.end(traveller.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 90_000)
+    with database.read() as connection:
+        bodies = connection.scalars(select(deliveries.c.body).order_by(deliveries.c.seq)).all()
+    told = [json.loads(body)["data"]["timelog"] for body in bodies]
+    assert [[rung["status"] for rung in each] for each in told[:-1]] == [names[:1], names[1:2]] * 60
+    whole = traveller.calls.get(traveller.id).steps
+    assert [rung["event"] for rung in told[-1]] == [step.event for step in whole]
+    assert sum(map(len, bodies)) < 250_000
+
+
+def test_audio_that_comes_too_fast_all_day_adds_no_more(traveller: Traveller) -> None:
+    for number in range(110):
+        traveller.calls.step(traveller.id, LEG, LadderEvent.OVERRUN, 3_000 + number, "too fast")
+    assert traveller.stored() <= MOST
+
+
+def test_what_a_leg_reports_loads_no_ladder(traveller: Traveller) -> None:
+    with said() as statements:
+        assert traveller.calls.step(traveller.id, LEG, LadderEvent.FIRST_AUDIO_IN, 3_000)
+    assert not [each for each in statements if each.startswith("SELECT") and "FROM steps" in each]
+
+
+def test_a_providers_notes_are_bounded_still(traveller: Traveller) -> None:
+    notes = [traveller.steering.note(traveller.id, f"note {n}", 3_000) for n in range(30)]
+    assert notes == [True] * MAX_NOTES + [False] * 10
+    assert not traveller.steering.note(traveller.id, "note 0", 3_001)
