@@ -84,6 +84,15 @@ def insert_call(connection: Connection, call: Call) -> None:
     announce_call(connection, None, call, call.steps)
 
 
+def is_known(connection: Connection, call: Call) -> bool:
+    """Whether the connector has a call of this provider id."""
+    query = select(calls.c.id).where(
+        calls.c.connector_id == call.connector_id,
+        calls.c.provider_call_id == call.provider_call_id,
+    )
+    return connection.execute(query).first() is not None
+
+
 def insert_steps(connection: Connection, call_ids: Iterable[str], new: Sequence[Step]) -> None:
     """The same steps for each call."""
     rows = [{"call_id": call_id, **_columns_of(step)} for call_id in call_ids for step in new]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, Gone
@@ -22,6 +22,7 @@ from service.storage.call_rows import (
     advance,
     insert_call,
     insert_steps,
+    is_known,
     live,
     locked,
     locked_row,
@@ -60,7 +61,7 @@ class Calls(CallQueries):
         with self._database.write() as connection:
             self._database.take_turns(connection, ADMISSION)
             if count_live(connection) >= limit:
-                if _known(connection, call):
+                if is_known(connection, call):
                     raise Conflict(KNOWN)
                 return False
             _insert(connection, call)
@@ -280,14 +281,6 @@ def _insert(connection: Connection, call: Call) -> None:
         insert_call(connection, call)
     except IntegrityError:
         raise Conflict(KNOWN) from None
-
-
-def _known(connection: Connection, call: Call) -> bool:
-    query = select(calls.c.id).where(
-        calls.c.connector_id == call.connector_id,
-        calls.c.provider_call_id == call.provider_call_id,
-    )
-    return connection.execute(query).first() is not None
 
 
 def _held(connection: Connection, call_id: str, leg_id: str) -> Call | None:
