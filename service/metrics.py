@@ -159,6 +159,9 @@ def _of_engine(figures: Figures | None) -> Iterator[Metric]:
     yield _counter(
         "patchbay_ticks_skipped_total", "Ticks that were not made up for.", figures.skipped
     )
+    yield _counter(
+        "patchbay_engine_faults_total", "Exceptions that the engine came through.", figures.faults
+    )
     frames = CounterMetricFamily(
         "patchbay_frames_total", "Frames of 20 ms from and to peers.", labels=("direction",)
     )

@@ -30,6 +30,7 @@ FIGURES = Figures(
     sockets=6,
     joined=5,
     requests=9,
+    faults=2,
 )
 WELL = Vitals(200, 8, Stored(calls=4, pending=11, seconds=0.001), FIGURES)
 UNWELL = Vitals(200, 8, None, None)
@@ -118,6 +119,7 @@ def test_the_engine_and_the_queues_are_read_when_asked() -> None:
     assert (found["patchbay_calls",], found["patchbay_calls_limit",]) == (4, 200)
     assert (found["patchbay_sockets",], found["patchbay_legs",]) == (6, 5)
     assert (found["patchbay_ticks_late_total",], found["patchbay_ticks_skipped_total",]) == (7, 3)
+    assert found["patchbay_engine_faults_total",] == 2
 
 
 def test_what_does_not_answer_is_down_and_has_no_figures() -> None:

@@ -63,6 +63,7 @@ class Bank:
 
     def __init__(self) -> None:
         self._free: list[int] = []
+        self._owners: dict[int, JitterBuffer] = {}
         self._kept = np.zeros(1, bool)
         self._ring = np.zeros((1, SLOTS, FRAME_SAMPLES), np.uint8)
         self._arrived = np.zeros((1, SLOTS))
@@ -88,7 +89,9 @@ class Bank:
         steady = buffer.steady()
         if steady is None or len(steady.frames) > PACED_CAPACITY:
             return False
-        row = buffer.row = buffer.row or self._new_row()
+        if self._owners.get(buffer.row) is not buffer:
+            buffer.row = self._new_row(buffer)
+        row = buffer.row
         count = len(steady.frames)
         for slot, (_, frame, arrived) in enumerate(steady.frames):
             self._ring[row, slot] = np.frombuffer(frame, np.uint8)
@@ -140,11 +143,16 @@ class Bank:
 
     def forget(self, buffer: JitterBuffer) -> None:
         """A leg is gone: give its buffer back and its row to others."""
-        if buffer.keeper is self:
-            self.release(buffer)
-        if buffer.row:
-            self._free.append(buffer.row)
-            buffer.row = 0
+        row, kept = buffer.row, buffer.keeper is self
+        try:
+            if kept:
+                self.release(buffer)
+        finally:
+            buffer.row, buffer.keeper = 0, None
+        # One that another bank has given says nothing here.
+        if self._owners.get(row) is buffer:
+            del self._owners[row]
+            self._free.append(row)
 
     def push(self, rows: Rows, frames: Frames, times: Times, orders: Orders | None) -> Flags:
         """Add one frame to each row, which all differ; which rows it was ordinary for.
@@ -238,10 +246,12 @@ class Bank:
         self._count[rows] -= 1
         self._dropped[rows] += 1
 
-    def _new_row(self) -> int:
+    def _new_row(self, buffer: JitterBuffer) -> int:
         if not self._free:
             self._grow()
-        return self._free.pop()
+        row = self._free.pop()
+        self._owners[row] = buffer
+        return row
 
     def _grow(self) -> None:
         size = len(self._kept)

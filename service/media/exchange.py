@@ -7,16 +7,19 @@ rest through a callable. Monotonic times (``at``) are arguments; wall time comes
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from service import tokens
 from service.errors import RefusedStart, RemoteError
 from service.loudness import Loudness
 from service.media.bank import Bank
-from service.media.bridge import Bridge
+from service.media.faults import Faults
+from service.media.floor import Floor
 from service.media.gauges import Gauge
-from service.media.leg import NO_AUDIO, Leg, LegSpec, Line
+from service.media.leg import NO_AUDIO, Leg, LegSpec
+from service.media.line import Line
+from service.media.overrun import OVERRUN
+from service.media.recovery import withdraw
 from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
 from service.media.room import Room
 from service.model import EndReason, LadderEvent, Participant
@@ -43,37 +46,39 @@ LINGER = 0.2
 """Seconds for which a voice still counts as audible after a sound. The pauses within speech, before
 a "t" or between two syllables, are shorter; and about as much audio waits at a provider."""
 
-OVERRUN = "audio came faster than it can be heard, and most of what waited was dropped"
-
 
 class Exchange:
     """All rooms of the process. Not thread-safe: the engine's thread owns it."""
 
-    def __init__(self, clock: Clock, report: Callable[[Report], None]) -> None:
+    def __init__(
+        self, clock: Clock, report: Callable[[Report], None], faults: Faults | None = None
+    ) -> None:
         self._clock = clock
+        self._faults = faults or Faults()
         self._report = report
         self._legs: dict[str, Leg] = {}  # by call id, from the start message on
-        self._rooms: dict[str, Room] = {}
-        self.bank = Bank()
-        self._bridge = Bridge((), self.bank)
-        self._is_arranged = True
+        self._floor = Floor()
 
     def __len__(self) -> int:
         """Legs that are in a room."""
         return len(self._legs)
+
+    @property
+    def bank(self) -> Bank:
+        return self._floor.bank
 
     def leg(self, call_id: str) -> Leg | None:
         return self._legs.get(call_id)
 
     def open(self, spec: LegSpec, line: Line) -> Leg:
         """A leg for an adopted socket. It is in no room until its peer says that it has started."""
-        return Leg(spec, line)
+        return Leg(spec, line, self._faults)
 
     def message(self, leg: Leg, message: bytes, at: float) -> None:
         """Act on one text message. Raises ``RemoteError`` where the leg must be closed for it."""
         audio = leg.wire.audio(message)
         if audio is not None and leg.buffer is not None:
-            # Fifty times a second: a pattern that was learned has heard audio before.
+            # A pattern that was learned has heard audio before.
             leg.buffer.push(audio[0], at, audio[1])
             return
         try:
@@ -96,8 +101,8 @@ class Exchange:
             if has_started:
                 self._vacate(room_id)
                 if before.room_id == room_id:
-                    session_id = self._rooms[room_id].session_id
-                self._leave(leg)
+                    session_id = self._floor[room_id].session_id
+                self._floor.leave(leg)
             leg.spec = replace(
                 before, room_id=room_id, participant=participant, session_id=session_id
             )
@@ -105,26 +110,22 @@ class Exchange:
                 self._join(leg)
                 logger.info("a leg has moved", extra=leg.spec.fields)
         if has_started:
-            there = self._rooms[room_id].session_id
-            at = self._clock.now()
-            self._report(LegMoved(*_names(leg), room_id, participant.id, there, at))
+            there = self._floor[room_id].session_id
+            now = self._clock.now()
+            self._report(LegMoved(*_names(leg), room_id, participant.id, there, now))
 
     def close(self, leg: Leg, reason: EndReason | None, detail: str) -> None:
         """The leg is gone: take it out of its room and report its end."""
         if self._legs.get(leg.spec.call_id) is leg:
             del self._legs[leg.spec.call_id]
-            self._leave(leg)
-        if leg.buffer is not None:
-            self.bank.forget(leg.buffer)
+            self._floor.leave(leg)
+        loudness, stats = leg.meter.loudness() if leg.meter else None, leg.last_stats()
+        withdraw([leg], self.bank)
         logger.info("a leg is closed: %s", detail, extra=leg.spec.fields)
-        loudness = leg.meter.loudness() if leg.meter else None
-        at = self._clock.now()
-        self._report(LegClosed(*_names(leg), reason, detail, leg.stats(), at, loudness))
+        self._report(LegClosed(*_names(leg), reason, detail, stats, self._clock.now(), loudness))
 
     def look_after(self, leg: Leg) -> None:
-        """Once a second, for a leg that is alive: allow the next texts, and report, the first
-        time, that its buffer would not stay short, or that it sends no audio.
-        """
+        """Once a second, for a leg that is alive: allow texts; report an overrun, or no audio."""
         leg.allow_texts()
         if leg.buffer is not None and leg.buffer.overrun.count and not leg.overran:
             leg.overran = True
@@ -134,12 +135,23 @@ class Exchange:
 
     def tick(self, at: float) -> None:
         """Mix one frame of every room and send each leg what it is to hear."""
-        for leg in self._arranged().tick(at):
+        for leg in self._floor.tick(at):
             self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
+
+    def rebuild(self, legs: Iterable[Leg], sift_at: float | None = None) -> None:
+        """Begin with clean values after a fault of ours. ``legs`` are all there are; they stay.
+
+        With ``sift_at``, now, those that make ticks fail are found and failed.
+        """
+        self._floor.rebuild(legs)
+        if sift_at is not None:
+            for leg in self._floor.sift(sift_at):
+                self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
+            self._floor.rebuild(legs)
 
     def gauges(self) -> Mapping[str, Gauge]:
         """What can be read off each call now, as of the last tick."""
-        return self._arranged().gauges()
+        return self._floor.gauges()
 
     def loudness(self, call_id: str) -> Loudness | None:
         """How loud a call has been on the leg that it is on."""
@@ -157,20 +169,6 @@ class Exchange:
             return
         for event in events:
             self._handle(leg, event, at)
-
-    def _arranged(self) -> Bridge:
-        if not self._is_arranged:
-            rooms = (room.legs for room in self._rooms.values())
-            self._bridge = Bridge(rooms, self.bank, self._bridge)
-            self._is_arranged = True
-        return self._bridge
-
-    def _leave(self, leg: Leg) -> None:
-        room = self._rooms[leg.spec.room_id]
-        room.leave(leg)
-        if not room.legs:
-            del self._rooms[room.id]
-        self._is_arranged = False
 
     def _handle(self, leg: Leg, event: Event, at: float) -> None:
         match event:
@@ -190,7 +188,7 @@ class Exchange:
                     "the provider complains: %s %s", event.code, detail, extra=leg.spec.fields
                 )
             case _:
-                room = self._rooms.get(leg.spec.room_id)
+                room = self._floor.get(leg.spec.room_id)
                 if room is not None and self._legs.get(leg.spec.call_id) is leg:
                     self._converse(leg, room, event, at)
 
@@ -221,7 +219,7 @@ class Exchange:
             return  # Nothing has come of it since the last time.
         leg.taken_back = mixed
         others = [other for other in room.legs if other is not leg]
-        audible = [other for other in others if self._bridge.audible_at(other) >= at - LINGER]
+        audible = [other for other in others if self._floor.audible_at(other) >= at - LINGER]
         for other in others:
             if all(voice is other for voice in audible):
                 other.flush()
@@ -243,39 +241,32 @@ class Exchange:
         old = self._legs.get(spec.call_id)
         self._legs[spec.call_id] = leg
         if old is not None and old.spec.room_id == spec.room_id:
-            self._rooms[spec.room_id].replace(old, leg)
-            self._is_arranged = False
+            self._floor.replace(old, leg)
         else:
             if old is not None:
-                self._leave(old)
+                self._floor.leave(old)
             self._join(leg)
         if old is not None:
             old.line.hang_up(1000, "The call has another socket now.", EndReason.REPLACED)
-        room = self._rooms[spec.room_id]
+        room = self._floor[spec.room_id]
         logger.info("a leg has joined its room", extra=leg.spec.fields)
         self._report(LegStarted(*_names(leg), room.session_id, self._clock.now()))
 
     def _join(self, leg: Leg) -> None:
-        """Into the room of its spec, whose session begins with the first to come."""
-        spec = leg.spec
-        room = self._rooms.get(spec.room_id)
-        if room is None:
-            session_id = spec.session_id or tokens.new_session_id()
-            room = self._rooms[spec.room_id] = Room(spec.room_id, session_id)
+        room = self._floor.enter(leg)
         self._expel_namesake(room, leg)
         room.join(leg)
-        self._is_arranged = False
 
     def _vacate(self, room_id: str) -> None:
         """Forget a room of which all have been told to go: whoever comes begins a new session.
 
         The old one is over, though the last sockets may take a moment to close.
         """
-        room = self._rooms.get(room_id)
+        room = self._floor.get(room_id)
         if room is not None and all(other.left for other in room.legs):
             for other in list(room.legs):
                 del self._legs[other.spec.call_id]
-                self._leave(other)
+                self._floor.leave(other)
 
     def _expel_namesake(self, room: Room, leg: Leg) -> None:
         """A participant id names one voice: whoever has it already makes way for the newcomer.

@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass
 
 from service.media.clock import TickClock
 from service.media.exchange import Exchange
+from service.media.faults import Faults
 from service.media.lateness import BOUNDS
 from service.media.leg import Leg
 
@@ -34,7 +35,8 @@ class Figures:
 
     ``lateness`` counts ticks by ``lateness.BOUNDS``, ``late_seconds`` is their sum, and ``recent``
     has each of the last minute in seconds. ``skipped`` ticks were never made up for. Of the
-    ``sockets``, those ``joined`` are in a room. ``requests`` wait for the engine.
+    ``sockets``, those ``joined`` are in a room. ``requests`` wait for the engine,
+    and ``faults`` of ours it has come through.
     """
 
     lateness: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
@@ -46,13 +48,15 @@ class Figures:
     sockets: int = 0
     joined: int = 0
     requests: int = 0
+    faults: int = 0
 
 
 class Tally:
     """Of the engine's thread: what legs have counted that are gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, faults: Faults) -> None:
         self._gone = Frames()
+        self._faults = faults
 
     def add(self, leg: Leg) -> None:
         """A leg has been closed."""
@@ -73,6 +77,7 @@ class Tally:
             sockets=len(legs),
             joined=len(exchange),
             requests=requests,
+            faults=self._faults.count,
         )
 
 

@@ -15,7 +15,6 @@ and looked at when a tick is due. What holds, and what every change must keep:
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
@@ -25,11 +24,10 @@ import pybase64
 from numpy.typing import NDArray
 
 from service.media.bank import Bank
+from service.media.faults import Faults
 from service.media.leg import Leg
 from service.media.peer import Peer
 from service.wire import FRAME_SAMPLES, Shape
-
-logger = logging.getLogger(__name__)
 
 FEW = 6
 """Messages of one kind and length for which arrays cost more than they save."""
@@ -66,8 +64,9 @@ _DIGIT, _FIRST, _TEXT = 0, 256, 512
 class Intake:
     """Keeps what sockets gave, sorted by kind and length, until it is taken."""
 
-    def __init__(self, bank: Bank) -> None:
+    def __init__(self, bank: Bank, faults: Faults | None = None) -> None:
         self._bank = bank
+        self._faults = faults or Faults()
         self._layers: list[defaultdict[int, list[Read]]] = []
         self._templates: dict[int, Template] = {}
 
@@ -94,13 +93,19 @@ class Intake:
             for key, batch in layer.items():
                 for peer, _, _, _ in batch:
                     peer.kept = 0
-                ready = batch
+                ready: Sequence[Read] = batch
                 if number:
                     # Something unfinished may have come before it.
                     ready = [read for read in batch if read[0].connection.at_rest]
                     yield from (read for read in batch if not read[0].connection.at_rest)
-                template = self._template(key, ready[0]) if len(ready) >= FEW else None
-                yield from ready if template is None else template.take(ready, self._bank)
+                try:
+                    template = self._template(key, ready[0]) if len(ready) >= FEW else None
+                    others = ready if template is None else template.take(ready, self._bank)
+                except Exception:
+                    # The general way takes them one by one, so that one peer's costs no other's.
+                    self._faults.note("a batch of audio failed")
+                    others = ready
+                yield from others
 
     def _template(self, key: int, example: Read) -> Template | None:
         template = self._templates.get(key)
@@ -180,15 +185,14 @@ class Template:
             ordinary = bank.push(rows, audio, times, orders)
             others = () if ordinary.all() else np.flatnonzero(~ordinary).tolist()
         for place in others:
-            peer, leg, _, at = batch[place]
+            _, leg, _, at = batch[place]
             order = None if orders is None else int(orders[place])
             try:
                 if leg.buffer is not None:
                     leg.buffer.push(audio[place].tobytes(), at, order)
             except Exception:
                 # One peer's audio must not disturb the others.
-                logger.exception("a leg failed", extra=leg.spec.fields)
-                peer.hang_up(1011, "", None)
+                leg.fail()
         return left
 
     def _compare(self, frames: Sequence[bytes]) -> tuple[Messages, NDArray[np.bool_] | None]:

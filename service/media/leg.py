@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from service.errors import RefusedStart, RemoteError
 from service.logs import about, excerpt
+from service.media.faults import Faults
 from service.media.jitter import JitterBuffer
 from service.media.levels import Meter
-from service.model import EndReason, Participant
+from service.media.line import Line
+from service.model import Participant
 from service.times import Millis
 from service.wire import Command, Encoding, Flush, MeetingLeft, Started, Wire
 
@@ -39,44 +41,6 @@ TEXTS_AT_ONCE = 500
 
 MAX_FAULTS = 100
 """Malformed messages a peer may send on one leg before it is closed."""
-
-
-class Line(Protocol):
-    """The way to a leg's peer. Nothing here blocks, and nothing fails: a dead line drops it."""
-
-    def text(self, message: bytes) -> None: ...
-
-    def around(self, prefix: bytes, suffix: bytes, length: int) -> tuple[bytes, bytes]:
-        """What stands on the line before and after ``length`` bytes of audio in a message.
-
-        In the message itself, that is ``prefix`` and ``suffix``.
-        """
-        ...
-
-    def audio(self, frame: bytes) -> None:
-        """Send one audio message, ``around`` it included.
-
-        It may be dropped where the peer does not keep up.
-        """
-        ...
-
-    def forget_audio(self) -> None:
-        """Drop the audio that waits for the peer to keep up."""
-        ...
-
-    def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
-        """Close with a WebSocket close code; ``reason`` is what the end is reported with."""
-        ...
-
-    @property
-    def answers_pings(self) -> bool:
-        """Whether a pong has ever come."""
-        ...
-
-    @property
-    def dropped(self) -> int:
-        """Audio messages dropped because the peer did not keep up."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +77,12 @@ class Leg:
         "_faults",
         "_ignored",
         "_is_mute",
+        "_malformed",
         "_texts",
         "_unknown",
         "began",
         "buffer",
+        "failed",
         "frame_size",
         "frames_out",
         "heard",
@@ -135,7 +101,7 @@ class Leg:
         "wire",
     )
 
-    def __init__(self, spec: LegSpec, line: Line) -> None:
+    def __init__(self, spec: LegSpec, line: Line, faults: Faults | None = None) -> None:
         self.spec = spec
         self.line = line
         self.wire = spec.wire
@@ -162,12 +128,15 @@ class Leg:
         self.overran = False
         """Whether the peer has been found to send faster than real time for long."""
         self._is_mute = False
+        self.failed = False
+        """Whether a fault of ours has made this leg unusable."""
+        self._faults = faults or Faults()
         self._texts = 0
         self.frames_out = 0
         self._clipped = 0
         self._unknown = 0
         self._ignored = 0
-        self._faults = 0
+        self._malformed = 0
 
     def start(self, started: Started, at: Millis) -> None:
         """Raises ``RefusedStart`` where the stream belongs to another call than the reference.
@@ -203,15 +172,32 @@ class Leg:
         return self.line.around(*self.wire.envelope(), length)
 
     def say(self, command: Command) -> None:
-        for message in self.wire.send(command):
-            self.line.text(message)
+        """Send a command. Where that is impossible the leg has failed, and not who said it."""
+        try:
+            for message in self.wire.send(command):
+                self.line.text(message)
+        except Exception:
+            self.fail()
 
     def flush(self) -> None:
         """Have the peer drop what it has not played, where its dialect has a word for that."""
-        for message in self.wire.send(Flush()):
-            # The peer would drop this as well, and it would only keep the word waiting.
-            self.line.forget_audio()
-            self.line.text(message)
+        try:
+            for message in self.wire.send(Flush()):
+                # The peer would drop this as well, and it would only keep the word waiting.
+                self.line.forget_audio()
+                self.line.text(message)
+        except Exception:
+            self.fail()
+
+    def fail(self) -> None:
+        """Give the leg up for the exception that is being handled, a fault of ours.
+
+        It is closed by the engine, and the call goes on: its provider asks again.
+        """
+        if not self.failed:
+            self.failed = True
+            self._faults.legs.append(self)
+            self._faults.note("a leg failed", self.spec.fields)
 
     def falls_mute(self, at: float) -> bool:
         """Whether the peer is a phone that has sent no audio for long; told once."""
@@ -267,9 +253,17 @@ class Leg:
 
         ``sentence`` is what is wrong with it.
         """
-        self._faults += 1
+        self._malformed += 1
         self.misunderstood = sentence
-        return self._faults > MAX_FAULTS
+        return self._malformed > MAX_FAULTS
+
+    def last_stats(self) -> Mapping[str, Any]:
+        """``stats``, or nothing where a fault has made them unreadable."""
+        try:
+            return self.stats()
+        except Exception:
+            self.fail()
+            return {}
 
     def stats(self) -> Mapping[str, Any]:
         """Counters since this leg began. Frames are 20 ms; durations are in milliseconds."""
@@ -289,7 +283,7 @@ class Leg:
             "jitterMs": round(heard.jitter * 1000, 1) if heard else 0.0,
             "clipped": self._clipped,
             "bufferMs": round(buffer.depth * 1000) if buffer else 0,
-            "malformed": self._faults,
+            "malformed": self._malformed,
             "unknown": self._unknown,
             "ignored": self._ignored,
         }

@@ -11,14 +11,15 @@ import queue
 from collections.abc import Mapping
 from typing import Any
 
-from service.errors import RemoteError
 from service.media.clock import TickClock
 from service.media.exchange import Exchange
+from service.media.faults import MOST_FAULTS, Faults
 from service.media.figures import Tally
-from service.media.intake import Intake
 from service.media.leg import Leg
-from service.media.peer import READ_BYTES, Peer
-from service.media.readiness import READ, WRITE, Readiness, readiness
+from service.media.peer import Peer
+from service.media.reader import Reader
+from service.media.readiness import Readiness, readiness
+from service.media.recovery import withdraw
 from service.media.reports import LegClosed, Report
 from service.media.requests import (
     Adopt,
@@ -35,7 +36,6 @@ from service.media.requests import (
 )
 from service.media.watchdogs import CLOSE_SECONDS, PING_SECONDS, watch
 from service.media.watchers import TURN_SECONDS, Watchers
-from service.model import EndReason
 from service.times import Clock
 
 logger = logging.getLogger(__name__)
@@ -43,9 +43,6 @@ logger = logging.getLogger(__name__)
 READ_SECONDS = 0.005
 """Between two reads of the sockets. Audio has time until the tick, and reading what has come for
 many calls at once costs less than waking up for each."""
-
-GOING_AWAY = frozenset({1000, 1001, 1005})
-"""Close codes with which a peer says that it is done, and not that something broke."""
 
 
 class Loop:
@@ -61,15 +58,14 @@ class Loop:
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._reports = reports
         self._ready = ready or readiness()
-        self._exchange = Exchange(clock, reports.put)
-        self._intake = Intake(self._exchange.bank)
+        self._faults = Faults()
+        self._exchange = Exchange(clock, reports.put, self._faults)
         self._legs: dict[Peer, Leg] = {}
-        self._seats: dict[int, tuple[Peer, Leg]] = {}  # by descriptor
-        self._unread: set[int] = set()  # descriptors that may have more to read
         self._attention: set[Peer] = set()
-        self._watchers = Watchers(clock)
+        self._reader = Reader(self._ready, self._exchange, self._attention, self._faults)
+        self._watchers = Watchers(clock, self._faults)
         self._ticks = TickClock(clock.monotonic())
-        self._tally = Tally()
+        self._tally = Tally(self._faults)
         self._next_check = self._next_ping = 0.0
         self._stopping: float | None = None
 
@@ -85,9 +81,7 @@ class Loop:
             try:
                 self.turn()
             except Exception:
-                # A fault of ours must not leave every call a dead line.
-                logger.exception("the engine failed; every call is handed back to its provider")
-                self._start_over()
+                self._recover()
         for peer in list(self._legs):
             self._forget(peer)
         self._watchers.close()
@@ -101,60 +95,18 @@ class Loop:
         self._answer()
         at = self._clock.monotonic()
         if self._legs:
-            self._serve(at)
+            self._reader.serve(at)
         if not len(self._exchange):
-            self._take()
+            self._reader.take()
             self._ticks.restart(at)
         elif self._ticks.due(self._clock.monotonic()):
-            self._take()
+            self._reader.take()
             self._exchange.tick(self._clock.monotonic())
         self._watchers.turn(at, self._exchange.gauges)
         if at >= self._next_check:
             self._next_check = at + 1.0
             self._check(at)
         self._attend()
-
-    def _serve(self, at: float) -> None:
-        """Read what can be read, a bounded piece of each socket, and write what can be written."""
-        events = self._ready.poll()
-        if self._unread:
-            # Each once, or what a socket gives now could overtake what it gave just before.
-            self._unread.difference_update([fd for fd, _ in events])
-            events += [(fd, READ) for fd in self._unread]
-            self._unread.clear()
-        seats, keep = self._seats, self._intake.keep
-        for fd, what in events:
-            seat = seats.get(fd)
-            if seat is None:
-                continue
-            peer, leg = seat
-            if what != READ and not self._more_than_read(peer, fd, what):
-                continue
-            data = peer.receive()
-            if data:
-                if len(data) == READ_BYTES:
-                    self._unread.add(fd)
-                if not keep(peer, leg, data, at):
-                    self._read(peer, leg, data, at)
-            elif data is not None:
-                # Its last words are among what is kept.
-                self._take()
-                peer.lose()
-
-    def _take(self) -> None:
-        """Act on what the sockets gave since the last tick."""
-        for peer, leg, data, at in self._intake.take():
-            self._read(peer, leg, data, at)
-
-    def _more_than_read(self, peer: Peer, fd: int, what: int) -> bool:
-        """Act on the rarer things that happen to a socket; whether it is to be read as well."""
-        if what & WRITE:
-            peer.write()
-            self._attention.add(peer)
-        if what & ~(READ | WRITE):
-            # The end is behind what is still to be read, and is not announced again.
-            self._unread.add(fd)
-        return what != WRITE
 
     def _patience(self) -> float | None:
         if not self._legs:
@@ -177,6 +129,13 @@ class Loop:
         self._act(request)
 
     def _act(self, request: Request) -> None:
+        try:
+            self._carry_out(request)
+        except Exception:
+            self._faults.note("a request to the engine failed")
+        self._drop_failed()
+
+    def _carry_out(self, request: Request) -> None:
         match request:
             case Adopt():
                 self._adopt(request)
@@ -212,8 +171,10 @@ class Loop:
         try:
             peer = Peer(request.sock, self._clock, self._attention)
             self._ready.add(request.sock.fileno())
-        except (OSError, ValueError) as error:
+        except Exception as error:
             # A descriptor that is no good must not cost the other calls theirs.
+            if not isinstance(error, OSError | ValueError):
+                self._faults.note("a socket could not be adopted", spec.fields)
             request.sock.close()
             detail = f"the socket could not be adopted: {error}"
             self._reports.put(
@@ -221,7 +182,7 @@ class Loop:
             )
             return
         leg = self._legs[peer] = self._exchange.open(spec, peer)
-        self._seats[request.sock.fileno()] = peer, leg
+        self._reader.admit(peer, leg)
 
     def _hang_up(self, request: HangUp) -> None:
         for peer, leg in self._legs.items():
@@ -229,11 +190,18 @@ class Loop:
             if leg.spec.call_id == request.call_id and same_leg and peer.closing is None:
                 leg.leave(request.text)
                 peer.hang_up(1000, request.text, request.reason)
+                # Also where the farewell was one word too many for it.
+                peer.reason = request.reason
 
     def _move(self, request: Move) -> None:
         for peer, leg in self._legs.items():
             if leg.spec.call_id == request.call_id and peer.closing is None:
-                self._exchange.move(leg, request.room_id, request.participant, request.session_id)
+                try:
+                    self._exchange.move(
+                        leg, request.room_id, request.participant, request.session_id
+                    )
+                except Exception:
+                    leg.fail()
 
     def _reply(self, request: Ask) -> None:
         wanted = set(request.call_ids)
@@ -242,21 +210,8 @@ class Loop:
             call_id = leg.spec.call_id
             # A call may have two sockets for a moment; the one that has started is the call's.
             if call_id in wanted and (call_id not in found or self._exchange.leg(call_id) is leg):
-                found[call_id] = leg.stats()
+                found[call_id] = leg.last_stats()
         request.reply.put(found)
-
-    def _read(self, peer: Peer, leg: Leg, data: bytes, at: float) -> None:
-        try:
-            for message in peer.messages(data):
-                self._exchange.message(leg, message, at)
-        except RemoteError as error:
-            peer.hang_up(error.close_code, error.message, EndReason.PROTOCOL_ERROR)
-        except Exception:
-            # One peer's message must not disturb the others.
-            logger.exception("a leg failed", extra=leg.spec.fields)
-            peer.hang_up(1011, "", None)
-        if peer.peer_code in GOING_AWAY and leg.wire.close_ends_call:
-            peer.reason = EndReason.CALLER_HUNG_UP
 
     def _attend(self) -> None:
         """Look after the peers that have ended or have something left to write."""
@@ -267,16 +222,36 @@ class Loop:
             if peer.ended:
                 self._forget(peer)
                 continue
-            self._ready.watch_writing(peer.sock.fileno(), peer.wants_write)
+            try:
+                self._ready.watch_writing(peer.sock.fileno(), peer.wants_write)
+            except Exception:
+                self._legs[peer].fail()
+        self._drop_failed()
+
+    def _drop_failed(self) -> None:
+        """Close the legs that a fault of ours has made unusable; their calls may come back."""
+        while self._faults.legs:
+            failed = self._faults.legs.pop()
+            for peer in [peer for peer, leg in self._legs.items() if leg is failed]:
+                self._drop(peer)
+
+    def _drop(self, peer: Peer) -> None:
+        peer.hang_up(1011, "", None)
+        self._forget(peer)
 
     def _forget(self, peer: Peer) -> None:
-        fd = peer.sock.fileno()
-        self._ready.remove(fd)
-        del self._seats[fd]
-        peer.sock.close()
         leg = self._legs.pop(peer)
-        self._exchange.close(leg, peer.reason, peer.detail)
-        self._tally.add(leg)
+        try:
+            self._reader.remove(peer)
+            self._ready.remove(peer.sock.fileno())
+        except Exception:
+            self._faults.note("a socket could not be forgotten", leg.spec.fields)
+        peer.sock.close()
+        try:
+            self._exchange.close(leg, peer.reason, peer.detail)
+            self._tally.add(leg)
+        except Exception:
+            self._faults.note("a leg could not be forgotten", leg.spec.fields)
 
     def _check(self, at: float) -> None:
         """Once a second: every wait has an end."""
@@ -284,17 +259,41 @@ class Loop:
         if ping:
             self._next_ping = at + PING_SECONDS
         for peer, leg in self._legs.items():
-            if watch(peer, leg, at):
-                self._exchange.look_after(leg)
-            if ping:
-                peer.ping()
+            try:
+                if watch(peer, leg, at):
+                    self._exchange.look_after(leg)
+                if ping:
+                    peer.ping()
+            except Exception:
+                leg.fail()
+
+    def _recover(self) -> None:
+        """Go on after the exception that is being handled, with as many of the calls as possible.
+
+        The first time the state is made anew; the next time each leg is tried by itself as well.
+        """
+        at = self._clock.monotonic()
+        self._faults.note("the engine failed")
+        in_a_row = self._faults.in_a_row(at)
+        if in_a_row > MOST_FAULTS:
+            self._start_over()
+            return
+        try:
+            sift_at = at if in_a_row == MOST_FAULTS else None
+            self._exchange.rebuild(list(self._legs.values()), sift_at)
+            self._reader.restart(self._exchange)
+            self._drop_failed()
+        except Exception:
+            self._faults.note("the engine failed while it recovered")
+            self._start_over()
 
     def _start_over(self) -> None:
-        """Forget a state that cannot be trusted any more, starting with the exchange."""
-        self._exchange = Exchange(self._clock, self._reports.put)
-        self._intake = Intake(self._exchange.bank)
-        self._unread.clear()
+        """Forget a state that cannot be trusted any more, and hand every call back."""
+        logger.error("the engine starts over; every call is handed back to its provider")
+        withdraw(self._legs.values(), self._exchange.bank)
+        self._exchange = Exchange(self._clock, self._reports.put, self._faults)
+        self._reader.restart(self._exchange)
         for peer in list(self._legs):
-            peer.hang_up(1011, "", None)
-            self._forget(peer)
+            self._drop(peer)
         self._attention.clear()
+        self._faults.legs.clear()

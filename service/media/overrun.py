@@ -15,6 +15,9 @@ FULL_PAUSE = 2.0
 REST = 50
 """Frames at most that are kept then: a second."""
 
+OVERRUN = "audio came faster than it can be heard, and most of what waited was dropped"
+"""What the ladder says of it."""
+
 
 class Overrun:
     """``since`` is when it began to be full, and ``last`` when it was found so last."""

@@ -29,7 +29,11 @@ def sheets(legs: Sequence[Leg]) -> list[Sheet]:
     groups: defaultdict[tuple[Encoding, int, int], list[tuple[int, Leg, Around]]]
     groups = defaultdict(list)
     for row, leg in enumerate(legs):
-        head, tail = leg.around(base64_length(leg.outbound))
+        try:
+            head, tail = leg.around(base64_length(leg.outbound))
+        except Exception:
+            leg.fail()
+            continue
         groups[leg.outbound, len(head), len(tail)].append((row, leg, (head, tail)))
     return [Sheet(encoding, places) for (encoding, _, _), places in groups.items()]
 
@@ -64,7 +68,10 @@ class Sheet:
         stop = 0
         for leg in self._legs:
             start, stop = stop, stop + width
-            leg.play(frames[start:stop])
+            try:
+                leg.play(frames[start:stop])
+            except Exception:
+                leg.fail()
 
 
 def base64_length(encoding: Encoding) -> int:

@@ -61,9 +61,13 @@ class Voices:
         others: list[int] = np.flatnonzero(~taken.ordinary).tolist()
         self._ask(others, heard, at)
         for place in others:
-            buffer = self._places[place][2]
-            if buffer.alone >= CALM and self._bank.admit(buffer):
-                self._kept[place] = buffer.row
+            _, leg, buffer = self._places[place]
+            if buffer.alone >= CALM and not leg.failed:
+                try:
+                    if self._bank.admit(buffer):
+                        self._kept[place] = buffer.row
+                except Exception:
+                    leg.fail()
 
     def _ask(self, places: Iterable[int], heard: Samples, at: float) -> None:
         """Ask legs one by one."""
@@ -73,15 +77,19 @@ class Voices:
         special: list[tuple[int, JitterBuffer]] = []
         for place in places:
             row, leg, buffer = self._places[place]
-            frame = buffer.take(at)
+            try:
+                frame = buffer.take(at)
+                reached = buffer.reached() if buffer.marks else ()
+            except Exception:
+                leg.fail()
+                continue
             if frame is not None:
                 rows.append(row)
                 payloads.append(frame)
                 if buffer.effect is not plain:
                     special.append((row, buffer))
-            if buffer.marks:
-                for name in buffer.reached():
-                    leg.say(Marked(name))
+            for name in reached:
+                leg.say(Marked(name))
         if rows:
             samples = g711.decode(b"".join(payloads), self._encoding)
             heard[rows] = samples.reshape(-1, FRAME_SAMPLES)

@@ -6,19 +6,17 @@ takes its time misses news, or is dropped. Their troubles are never those of a c
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable, Mapping
 
 import orjson
 
 from service.errors import RemoteError
+from service.media.faults import Faults
 from service.media.gauges import Gauge
 from service.media.peer import Peer
 from service.media.watchdogs import PING_SECONDS, watch_peer
 from service.times import Clock
-
-logger = logging.getLogger(__name__)
 
 MOST = 20
 
@@ -43,8 +41,9 @@ CHANGED = orjson.dumps({"event": "changed"})
 class Watchers:
     """Of the engine's thread. ``at`` is in monotonic seconds."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, faults: Faults | None = None) -> None:
         self._clock = clock
+        self._faults = faults or Faults()
         self._peers: set[Peer] = set()
         self._behind: set[Peer] = set()  # those who have not been told of a change
         self._next_turn = self._next_levels = self._next_changed = 0.0
@@ -90,7 +89,7 @@ class Watchers:
             self._look_after(at)
             self._tell(at, gauges)
         except Exception:
-            logger.exception("the watchers failed; all of them are dropped")
+            self._faults.note("the watchers failed; all of them are dropped")
             self.close()
 
     def _look_after(self, at: float) -> None:

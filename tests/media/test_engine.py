@@ -280,7 +280,7 @@ def test_a_fault_in_a_message_closes_its_own_leg_only(
     assert set(house.engine.stats(["call-ann", "call-bob"], PATIENCE)) == {"call-bob"}
 
 
-def test_a_fault_in_the_tick_hands_every_call_back_and_the_engine_goes_on(
+def test_a_fault_in_the_tick_closes_the_leg_that_carries_it_and_no_other(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Faulty(WebSocketWire):
@@ -295,13 +295,14 @@ def test_a_fault_in_the_tick_hands_every_call_back_and_the_engine_goes_on(
     ann, bob = agent("ann"), agent("bob", wire=Faulty())
     healthy, faulty = house.join(ann), house.join(bob)
     faulty.send(RAISE)
-    assert healthy.read_close() == (1011, "")
     assert faulty.read_close() == (1011, "")
-    assert [house.closed(caller).reason for caller in (ann, bob)] == [None, None]
-    assert "the engine failed" in caplog.text
-    again = house.join(agent("ann", leg="leg-2"))
+    assert house.closed(bob).reason is None
+    assert "a fault of ours" in caplog.text
+    again = house.join(agent("bob", leg="leg-2"))
     assert next_event(again)["event"] == "meeting-joined"
-    assert audio_of(again.read_text()) is not None
+    again.send(bob.media(b"\x00\x20" * 160))
+    assert len(next_sound(healthy)) == 320
+    assert house.engine.figures(PATIENCE).faults == 1
 
 
 def test_requests_that_a_fault_has_kept_waiting_are_carried_out() -> None:

@@ -1,0 +1,87 @@
+"""The floor: all rooms of the process, and the bridge on which they are mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from service import tokens
+from service.media.bank import Bank
+from service.media.bridge import Bridge
+from service.media.gauges import Gauge
+from service.media.leg import Leg
+from service.media.recovery import sift, withdraw
+from service.media.room import Room
+
+
+class Floor:
+    """Of one thread, like the exchange that it belongs to. Rooms are known by their ids."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, Room] = {}
+        self.bank = Bank()
+        self._bridge = Bridge((), self.bank)
+        self._is_arranged = True
+
+    def __getitem__(self, room_id: str) -> Room:
+        return self._rooms[room_id]
+
+    def get(self, room_id: str) -> Room | None:
+        return self._rooms.get(room_id)
+
+    def enter(self, leg: Leg) -> Room:
+        """The room of the leg's spec, whose session begins with the first to come."""
+        spec = leg.spec
+        room = self._rooms.get(spec.room_id)
+        if room is None:
+            session_id = spec.session_id or tokens.new_session_id()
+            room = self._rooms[spec.room_id] = Room(spec.room_id, session_id)
+        self._is_arranged = False
+        return room
+
+    def leave(self, leg: Leg) -> None:
+        room = self._rooms[leg.spec.room_id]
+        room.leave(leg)
+        if not room.legs:
+            del self._rooms[room.id]
+        self._is_arranged = False
+
+    def replace(self, old: Leg, new: Leg) -> None:
+        """Give the place of a leg to another one of its call."""
+        self._rooms[new.spec.room_id].replace(old, new)
+        self._is_arranged = False
+
+    def tick(self, at: float) -> list[Leg]:
+        """Mix and send one frame of every room; the legs that heard something for the first time.
+
+        Raises whatever goes wrong with it. ``rebuild`` is the way to go on.
+        """
+        return self._arranged().tick(at)
+
+    def audible_at(self, leg: Leg) -> float:
+        """The last tick at which a leg was audible to the others in a room of three or more."""
+        return self._bridge.audible_at(leg)
+
+    def gauges(self) -> Mapping[str, Gauge]:
+        """What can be read off each leg now, by call id."""
+        return self._arranged().gauges()
+
+    def rebuild(self, legs: Iterable[Leg]) -> None:
+        """Begin with clean values after a fault of ours. ``legs`` are all there are; they stay."""
+        withdraw(legs, self.bank)
+        self.bank = Bank()
+        self._bridge = Bridge((), self.bank)
+        self._is_arranged = False
+
+    def sift(self, at: float) -> list[Leg]:
+        """Fail the legs that make ticks fail, by a tick in which each may fail alone.
+
+        To be called after ``rebuild``, and before another one.
+        """
+        return sift([room.legs for room in self._rooms.values()], self.bank, at)
+
+    def _arranged(self) -> Bridge:
+        if not self._is_arranged:
+            rooms = (room.legs for room in self._rooms.values())
+            self._bridge = Bridge(rooms, self.bank, self._bridge)
+            self._is_arranged = True
+        return self._bridge
