@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -31,7 +32,23 @@ class NoReader:
         pass
 
 
-SOCK_SERVER_OPTIONS = {"thread_class": NoReader}
+class Chosen:
+    """The subprotocols that are spoken: whichever ``require_handshake`` has left of those offered.
+
+    A client that offers some drops a connection on which none is answered (RFC 6455, 4.1, and the
+    WebSocket API of browsers). What they are called makes no difference here.
+    """
+
+    def __contains__(self, name: str) -> bool:
+        return True
+
+
+SOCK_SERVER_OPTIONS = {"thread_class": NoReader, "subprotocols": Chosen()}
+
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""What a subprotocol may be called: RFC 9110, section 5.6.2."""
+
+OFFER = "HTTP_SEC_WEBSOCKET_PROTOCOL"
 
 
 def require_handshake() -> None:
@@ -50,6 +67,17 @@ def require_handshake() -> None:
     # simple-websocket accepts compression whenever it is offered; it costs audio far more than it
     # saves.
     request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+    _choose_protocol()
+
+
+def _choose_protocol() -> None:
+    """Leave the first of the subprotocols that are offered, if any are. Raises ``Invalid``."""
+    offered = [name.strip(" \t") for name in request.environ.pop(OFFER, "").split(",")]
+    names = [name for name in offered if TOKEN.fullmatch(name)]
+    if names:
+        request.environ[OFFER] = names[0]
+    elif any(offered):
+        raise Invalid("Sec-WebSocket-Protocol must be names of subprotocols, with commas between.")
 
 
 def _require_plain_socket() -> None:

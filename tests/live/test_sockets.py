@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,6 +16,12 @@ from xml.etree.ElementTree import fromstring
 import pytest
 from patchbays import Patchbay, patchbay
 from upgrades import text_frame, upgrade
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+from service.simulator import dialects, markup
+from service.simulator.plan import CALLEE, CALLER
+from service.times import SystemClock
 
 START = text_frame(b'{"event":"start"}')
 
@@ -33,6 +40,15 @@ def answered(url: str, call_id: str) -> str:
         assert answer.headers["Content-Type"] == "text/xml; charset=utf-8"
         stream = next(fromstring(answer.read()).iter("Stream"))
         return str(stream.get("url"))
+
+
+def phone_url(bay: Patchbay, provider: str) -> str:
+    """The media URL in the answer to a first call."""
+    webhook = bay.webhook(provider, "room-1")
+    call = dialects.of(webhook)(CALLER, CALLEE, SystemClock())
+    with urlopen(webhook, urlencode(call.webhook()).encode(), timeout=20) as answer:
+        verbs = markup.parse(answer.read(), call.readers)
+    return next(verb.url for verb in verbs if isinstance(verb, markup.Stream))
 
 
 def test_a_reference_opens_one_socket_and_a_second_one_is_refused_before_the_upgrade(
@@ -92,6 +108,67 @@ def test_a_bad_handshake_does_not_use_the_reference_up(
     status, _, connection = upgrade(url)
     connection.close()
     assert status == 101
+
+
+@pytest.mark.parametrize(
+    ("offer", "answer"),
+    [
+        ("chat", "chat"),
+        ("chat, superchat", "chat"),
+        ("chat,superchat", "chat"),
+        (" \t chat\t, superchat ", "chat"),
+        (",, chat,", "chat"),
+        ("chat\r\nSec-WebSocket-Protocol: superchat", "chat"),
+        ("\r\nSec-WebSocket-Protocol: superchat", "superchat"),
+        ("no name, chat", "chat"),
+        ("\"chat\", 'chat'", "'chat'"),
+        ("v1.x-y_z!#$%&'*+^`|~", "v1.x-y_z!#$%&'*+^`|~"),
+        ("access_token, eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "access_token"),
+        ("x" * 5000, "x" * 5000),
+        ("", None),
+        (" , ,", None),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_the_first_subprotocol_that_is_offered_is_answered(
+    bay: Patchbay, offer: str, answer: str | None
+) -> None:
+    url = bay.invite("room-1")["wsUrl"]
+    status, head, connection = upgrade(url, Sec_WebSocket_Protocol=offer)
+    connection.close()
+    assert status == 101
+    found = re.findall(r"sec-websocket-protocol: ([^\r]*)\r", head.decode().lower())
+    assert found == ([] if answer is None else [answer.lower()])
+
+
+@pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
+def test_a_provider_that_offers_a_subprotocol_is_answered(bay: Patchbay, provider: str) -> None:
+    url = phone_url(bay, provider)
+    status, head, connection = upgrade(url, Sec_WebSocket_Protocol="audio, media")
+    connection.close()
+    assert status == 101
+    assert b"sec-websocket-protocol: audio\r\n" in head.lower()
+
+
+@pytest.mark.parametrize("offer", ["no name", "chät", "a/b", "(chat)", "chat;v=1", "\x7f"])
+def test_an_offer_of_no_subprotocol_is_refused_and_does_not_use_the_reference_up(
+    bay: Patchbay, offer: str
+) -> None:
+    url = bay.invite("room-1")["wsUrl"]
+    status, _, connection = upgrade(url, Sec_WebSocket_Protocol=offer)
+    connection.close()
+    assert status == 400
+    status, _, connection = upgrade(url)
+    connection.close()
+    assert status == 101
+
+
+def test_a_client_that_offers_subprotocols_is_let_in(bay: Patchbay) -> None:
+    url = bay.invite("offers")["wsUrl"]
+    with connect(url, subprotocols=[Subprotocol("v2.chat"), Subprotocol("chat")]) as client:
+        assert client.subprotocol == "v2.chat"
+        client.send('{"event":"start"}')
+        assert json.loads(client.recv(20))["event"] == "meeting-joined"
 
 
 def test_compression_is_declined(bay: Patchbay) -> None:
