@@ -19,7 +19,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
-from service import dotenv_file, logs
+from service import dotenv_file, log_output, logs
 from service.cli.console import new_link
 from service.cli.migrate import upgrade
 from service.cli.welcome import first_steps
@@ -30,6 +30,8 @@ ONE_WORKER = "Patchbay runs in one worker, because rooms live in its memory: lea
 
 dotenv_file.load(Path(__file__).with_name(".env"), os.environ)
 settings = Settings.from_env(os.environ)
+# Before anything is logged: no reader of the log stops this process or its worker.
+log_output.install()
 logs.configure(settings.log_level, settings.log_format)
 
 

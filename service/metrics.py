@@ -25,7 +25,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from service import __version__
+from service import __version__, log_output
 from service.media.figures import Figures
 from service.media.lateness import BOUNDS
 from service.model import EndReason
@@ -116,6 +116,11 @@ class _Exposed(Collector):
         yield _gauge("patchbay_threads", "Threads of the process.", threading.active_count())
         yield _gauge(
             "patchbay_calls_limit", "Calls there may be at a time (MAX_CALLS).", vitals.call_limit
+        )
+        yield _counter(
+            "patchbay_log_lines_dropped_total",
+            "Lines of the log that were dropped because nobody read it.",
+            log_output.dropped(),
         )
         yield from _of_database(vitals.stored)
         yield from _of_engine(vitals.figures)

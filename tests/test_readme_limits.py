@@ -16,6 +16,7 @@ from service import (
     holds,
     ladders,
     limits,
+    log_output,
     reception,
     retention,
     tokens,
@@ -70,6 +71,7 @@ HOLDS: dict[str, Sequence[float]] = {
     ),
     "requests at a time": (worker.AT_ONCE, worker.PATIENCE * 1000),
     "failures of one address": (limits.BURST, limits.ADDRESSES),
+    "lines of the log that nobody has read": (log_output.MOST_LINES,),
     "wait for the database": (engines.POOL_SECONDS, engines.LOCK_SECONDS),
     "on Postgres: a lock; a statement; no answer at all": (
         engines.SERVING.lock / 1000,

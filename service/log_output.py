@@ -1,0 +1,178 @@
+"""Standard output and error that never block the process, whatever their reader does.
+
+Each has a thread that writes what others have queued: when the reader stops, only that one waits.
+Beyond ``MOST_LINES`` the newest lines are dropped and counted, and a warning tells how many once
+there is room again. Threads start on first use and end before a fork.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import logging
+import os
+import queue
+import select
+import sys
+import threading
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+MOST_LINES = 2000
+
+EXIT_SECONDS = 1.0
+"""How long the end of the process waits for the reader."""
+
+FORK_SECONDS = 0.5
+"""How long a fork waits for it, since the child would inherit a half-written line."""
+
+PIECE = 64 * 1024
+
+
+class QueuedWriter(io.RawIOBase):
+    """A descriptor that is written by a thread. ``write`` returns at once. Thread-safe."""
+
+    def __init__(self, number: int, most: int = MOST_LINES) -> None:
+        super().__init__()
+        self.dropped = 0
+        self._number = number
+        self._most = most
+        # Reentrant, since a signal handler may log while its thread does.
+        self._lock = threading.RLock()
+        self._queue: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._reported = 0
+        self._is_ending = False
+
+    @property
+    def name(self) -> int:
+        return self._number
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._number
+
+    def isatty(self) -> bool:
+        return os.isatty(self._number)
+
+    def write(self, data: Any) -> int:
+        line = bytes(data)
+        if self._is_ending:
+            self._write_if_possible(line)
+            return len(line)
+        is_own = threading.current_thread() is self._thread
+        if self._queue.qsize() >= self._most and not is_own:
+            with self._lock:
+                self.dropped += 1
+            return len(line)
+        self._queue.put(line)
+        if not is_own:
+            self._start()
+        return len(line)
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until all that was queued is written; whether it is."""
+        if self._thread is None or not self._thread.is_alive():
+            return self._queue.empty()
+        written = threading.Event()
+        self._queue.put(written)
+        return written.wait(seconds)
+
+    def end(self) -> None:
+        """Write what is queued, for a moment, and later lines only as far as nobody waits."""
+        self.drain(EXIT_SECONDS)
+        self._is_ending = True
+
+    def before_fork(self) -> None:
+        """End the thread, unless it waits for the reader. The next line starts another one."""
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            self._queue.put(None)
+            thread.join(FORK_SECONDS)
+
+    def after_fork(self) -> None:
+        """Begin anew in the child. What is queued is the parent's to write."""
+        self._lock = threading.RLock()
+        self._queue = queue.SimpleQueue()
+        self._thread = None
+        self.dropped = self._reported = 0
+
+    def _start(self) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            return
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            self._write_all(item)
+            if self.dropped > self._reported and self._queue.qsize() < self._most // 2:
+                count, self._reported = self.dropped - self._reported, self.dropped
+                logger.warning("%d lines of the log were dropped: nobody read it", count)
+
+    def _write_all(self, line: bytes) -> None:
+        """Write a line and wait as long as it takes."""
+        rest = memoryview(line)
+        while rest:
+            try:
+                rest = rest[os.write(self._number, rest[:PIECE]) :]
+            except BlockingIOError:
+                select.select([], [self._number], [])
+            except OSError:
+                # The reader is gone for good.
+                with self._lock:
+                    self.dropped += 1
+                    self._reported += 1
+                return
+
+    def _write_if_possible(self, line: bytes) -> None:
+        try:
+            if select.select([], [self._number], [], 0)[1]:
+                # A pipe that is ready takes as much as this without blocking.
+                os.write(self._number, line[: select.PIPE_BUF])
+        except (OSError, ValueError):
+            return
+
+
+_writers: list[QueuedWriter] = []
+
+
+def install() -> None:
+    """Put queues before the standard output and error of this process, and of those it forks."""
+    if _writers:
+        return
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        try:
+            number = stream.fileno()
+        except (AttributeError, OSError, ValueError):
+            # There is none, or a test has replaced it.
+            continue
+        stream.flush()
+        writer = QueuedWriter(number)
+        _writers.append(writer)
+        text = io.TextIOWrapper(
+            writer,
+            encoding=stream.encoding,
+            errors="backslashreplace",
+            write_through=True,
+        )
+        setattr(sys, name, text)
+        atexit.register(writer.end)
+        os.register_at_fork(before=writer.before_fork, after_in_child=writer.after_fork)
+
+
+def dropped() -> int:
+    """How many lines this process has dropped."""
+    return sum(writer.dropped for writer in _writers)
