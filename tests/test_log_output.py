@@ -50,9 +50,11 @@ def opened() -> Iterator[Pipe]:
     try:
         yield pipe
     finally:
-        for number in (pipe.reader, pipe.number):
-            with suppress(OSError):
-                os.close(number)
+        # Its thread must be over before the number is another file's.
+        with suppress(OSError):
+            os.close(pipe.reader)
+        pipe.writer.before_fork()
+        os.close(pipe.number)
 
 
 @pytest.fixture
