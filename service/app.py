@@ -38,7 +38,9 @@ from service.storage.outbox import Outbox
 from service.storage.sign_in_links import SignInLinks
 from service.storage.signing_keys import SigningKeys
 from service.storage.subscriptions import Subscriptions
-from service.times import Clock, SystemClock
+from service.storage.time_bases import TimeBases
+from service.timekeeper import Timekeeper
+from service.times import Clock, SteadyClock, SystemClock
 from service.trials import Trials
 
 if TYPE_CHECKING:
@@ -73,17 +75,20 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
 
     Nothing is opened or started before the first request, so that it may be made before a fork.
     """
-    clock = clock or SystemClock()
+    wall = clock or SystemClock()
+    # What lasts or is waited for goes by a clock that nobody sets.
+    clock = SteadyClock(wall)
     troubles = logs.configure(settings.log_level, settings.log_format)
     providers = {**load(), Plivo.name: Plivo(accepts_v2=settings.plivo_old_signatures)}
     metrics = Metrics()
     database = Database(settings.database_url, metrics.transaction)
     engine = Engine(clock)
-    switchboard = Switchboard(settings, clock, database, providers, engine, metrics)
+    switchboard = Switchboard(settings, clock, database, providers, engine, metrics, wall)
     reception = Reception(switchboard, providers)
-    ledger = Ledger(switchboard, engine.reports)
+    timekeeper = Timekeeper(clock, switchboard.calls, TimeBases(database))
+    ledger = Ledger(switchboard, engine.reports, timekeeper)
     herald = Herald(engine, database.bells[Bell.CALLS])
-    signing_keys = SigningKeys(database, clock, settings.api_secret, settings.webhook_private_key)
+    signing_keys = SigningKeys(database, wall, settings.api_secret, settings.webhook_private_key)
     signer = Signer(signing_keys, clock)
     outbox = Outbox(database)
     outgoing = Outgoing(clock, allow_private=settings.webhook_allow_private)

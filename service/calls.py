@@ -39,6 +39,7 @@ from service.storage.rooms import Rooms
 from service.storage.rules import Rules
 from service.storage.sessions import Sessions
 from service.storage.steering import Steering
+from service.timekeeper import Timekeeper
 from service.times import Clock
 from service.waiters import Waiters
 
@@ -56,9 +57,11 @@ class Switchboard:
         providers: Mapping[str, Provider],
         engine: Engine,
         metrics: Metrics | None = None,
+        wall: Clock | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
+        self.wall = wall or clock
         self.connectors = Connectors(database, settings.api_secret)
         self.agents = Agents(database)
         self.calls = Calls(database)
@@ -229,13 +232,12 @@ class Switchboard:
             case LegClosed():
                 self._record_close(report)
 
-    def take_over(self) -> None:
+    def take_over(self, timekeeper: Timekeeper | None = None) -> None:
         """Bring the database up to date, and its calls: none of them has a socket any more."""
         self._database.migrate()
-        at = self.clock.now()
-        self.deadlines.begin(at)
-        if orphans := self.calls.orphaned(at):
-            logger.warning("%d calls have lost their sockets to a restart", orphans)
+        if timekeeper is not None:
+            timekeeper.begin()
+        self.deadlines.begin()
 
     def sweep(self) -> None:
         """End the calls whose time is up."""

@@ -31,9 +31,11 @@ class Deadlines:
         self._began_at: Millis = 0
         self._held_at: dict[str, Millis] = {}
 
-    def begin(self, at: Millis) -> None:
-        """Count from now on: nobody could ask this process anything before."""
-        self._began_at = at
+    def begin(self) -> None:
+        """Count anew from now on for all calls, none of which has a socket any more."""
+        self._began_at = self._clock.now()
+        if orphans := self._calls.orphaned(self._began_at):
+            logger.warning("%d calls have lost their sockets to a restart", orphans)
 
     def held(self, call_id: str) -> None:
         """The call's provider was told to ask again in a moment, and nothing of it is stored."""

@@ -11,14 +11,16 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from service import attendance
 from service.calls import Switchboard
 from service.errors import Busy, NotFound
 from service.logs import about
 from service.media.reports import Report
+from service.timekeeper import Timekeeper
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +43,14 @@ FINISH_SECONDS = 5.0
 class Ledger:
     """Thread-safe. The thread is started once, after any fork."""
 
-    def __init__(self, switchboard: Switchboard, reports: queue.SimpleQueue[Report]) -> None:
+    def __init__(
+        self,
+        switchboard: Switchboard,
+        reports: queue.SimpleQueue[Report],
+        timekeeper: Timekeeper | None = None,
+    ) -> None:
         self._switchboard = switchboard
+        self._timekeeper = timekeeper
         self._reports = reports
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -54,7 +62,7 @@ class Ledger:
             return
         with self._lock:
             if self._thread is None:
-                self._switchboard.take_over()
+                self._switchboard.take_over(self._timekeeper)
                 self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
                 self._thread.start()
 
@@ -125,9 +133,16 @@ class Ledger:
                 return
 
     def _sweep(self) -> None:
-        for sweep in (Switchboard.sweep, attendance.sweep):
+        board = self._switchboard
+        sweeps: list[Callable[[], None]] = [
+            partial(Switchboard.sweep, board),
+            partial(attendance.sweep, board),
+        ]
+        if self._timekeeper is not None:
+            sweeps.insert(0, self._timekeeper.follow)
+        for sweep in sweeps:
             try:
-                sweep(self._switchboard)
+                sweep()
             except Busy as error:
                 logger.warning("the deadlines are still to be looked at: %s", error.message)
             except Exception:

@@ -65,7 +65,7 @@ class Reception:
             switchboard.connectors, providers, self._settings.api_secret
         )
         self.signatures = Signatures(
-            switchboard.connectors, providers, switchboard.clock, switchboard.settings.public_url
+            switchboard.connectors, providers, switchboard.wall, switchboard.settings.public_url
         )
 
     def recognise(self, provider_name: str, key: str) -> Connector:

@@ -8,7 +8,10 @@ only ever subtracted.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 Millis = int
@@ -32,6 +35,51 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+class SteadyClock:
+    """Wall time that does not jump: as it was, carried on by the monotonic clock.
+
+    Whatever lasts or is waited for goes by it, so that setting the machine's clock ends nothing.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = 0
+        self.go_on(clock.now())
+
+    def now(self) -> Millis:
+        return self._offset + self._elapsed()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def wall(self) -> Millis:
+        """What the machine's wall clock says now."""
+        return self._clock.now()
+
+    def go_on(self, now: Millis) -> None:
+        """Count from ``now`` on."""
+        self._offset = now - self._elapsed()
+
+    def _elapsed(self) -> Millis:
+        return int(self._clock.monotonic() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Uptime:
+    """How long the machine has been up; ``boot`` names this boot of it and no other."""
+
+    boot: str
+    millis: Millis
+
+
+def uptime() -> Uptime | None:
+    """``None`` where the system does not tell, as only Linux does."""
+    with suppress(OSError, AttributeError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return Uptime(boot, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000)
+    return None
 
 
 def iso(at: Millis) -> str:

@@ -21,6 +21,7 @@ from service.providers.base import Webhook
 from service.reception import Reception
 from service.settings import Settings
 from service.storage.database import Database
+from service.times import SteadyClock
 
 BASE = "https://voice.example.com"
 
@@ -34,8 +35,8 @@ CALL_IDS = {
 class Desk:
     """A switchboard with a reception in front of it."""
 
-    def __init__(self, database: Database, clock: FakeClock, **settings: Any) -> None:
-        self.clock = clock
+    def __init__(self, database: Database, clock: Any, **settings: Any) -> None:
+        self.database, self.clock = database, clock
         self.engine = Engine(clock)
         providers = load()
         self.switchboard = Switchboard(
@@ -103,7 +104,7 @@ class Desk:
 
 
 @contextmanager
-def a_desk(database: Database, clock: FakeClock, **settings: Any) -> Iterator[Desk]:
+def a_desk(database: Database, clock: FakeClock | SteadyClock, **settings: Any) -> Iterator[Desk]:
     desk = Desk(database, clock, **settings)
     try:
         yield desk

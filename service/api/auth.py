@@ -93,7 +93,7 @@ def signed_in() -> SignIn | None:
     cookie = request.cookies.get(signins.COOKIE)
     if not cookie:
         return None
-    return signins.read(cookie, switchboard().settings.api_secret, switchboard().clock.now())
+    return signins.read(cookie, switchboard().settings.api_secret, switchboard().wall.now())
 
 
 def granted() -> Grant:

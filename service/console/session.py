@@ -32,7 +32,7 @@ def enter(fields: dict[str, Any]) -> Response:
         _judge(fields)
     except Unauthorized as error:
         raise failed(error) from None
-    settings, now = switchboard().settings, switchboard().clock.now()
+    settings, now = switchboard().settings, switchboard().wall.now()
     value = signins.issue(settings.api_secret, now)
     response = _describe(cast("SignIn", signins.read(value, settings.api_secret, now)))
     response.set_cookie(
@@ -80,7 +80,7 @@ def _judge(fields: dict[str, Any]) -> None:
     settings = switchboard().settings
     if "link" in fields:
         links = cast("SignInLinks", current_app.extensions["sign_in_links"])
-        if not links.use(tokens.digest(fields["link"]), switchboard().clock.now()):
+        if not links.use(tokens.digest(fields["link"]), switchboard().wall.now()):
             raise Unauthorized("This sign-in link was used already, or has expired.")
     elif "token" in fields:
         grant = tokens.verify(fields["token"], settings.api_key, settings.api_secret)

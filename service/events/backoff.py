@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from service.times import Millis
+
 FIRST_SECONDS = 2.0
 MOST_SECONDS = 15 * 60.0
+
+
+def is_due(due_at: Millis, now: Millis) -> bool:
+    """Whether the time has come. One that is further away than any pause was set by another clock,
+    which has been put back since.
+    """
+    return not now < due_at <= now + MOST_SECONDS * 1000
 
 
 def pause(failures: int, chance: float) -> float:

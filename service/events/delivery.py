@@ -12,6 +12,7 @@ import random
 import threading
 from collections.abc import Callable
 
+from service.events.backoff import is_due
 from service.events.health import Health
 from service.events.turn import Outbox, Sender, Signer, Told, Turns, uncounted
 from service.times import Clock
@@ -90,10 +91,10 @@ class Courier:
             waiting = sorted(self._outbox.waiting(), key=lambda one: one.due_at)
             now = self._clock.now()
             for one in waiting:
-                if one.due_at > now:
-                    pause = min((one.due_at - now) / 1000, LOOK_SECONDS)
-                    break
-                self._begin(one.receiver)
+                if is_due(one.due_at, now):
+                    self._begin(one.receiver)
+                else:
+                    pause = min((one.due_at - now) / 1000, pause)
         except Exception:
             if self._is_news("the outbox"):
                 logger.exception("webhooks have to wait: the outbox cannot be read")

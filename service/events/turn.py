@@ -12,7 +12,7 @@ from typing import Protocol
 
 from service import __version__
 from service.errors import BadGateway
-from service.events.backoff import pause
+from service.events.backoff import is_due, pause
 from service.events.health import Health
 from service.rest import HttpRequest, HttpResponse
 from service.subscriptions import Delivery
@@ -113,7 +113,7 @@ class Turns:
         self._outbox.prune(receiver)
 
     def _is_due(self, delivery: Delivery) -> bool:
-        return (delivery.due_at or 0) <= self._clock.now()
+        return is_due(delivery.due_at or 0, self._clock.now())
 
     def _deliver(self, delivery: Delivery, address: str) -> bool:
         body = delivery.body.encode()

@@ -11,24 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, Gone
 from service.model import Call, CallStatus, EndReason, LadderEvent, Step
-from service.storage import dispatch_rows, presence, refs, unfinished
+from service.storage import dispatch_rows, orphans, presence, refs, unfinished
 from service.storage.call_queries import CallQueries, count_live
 from service.storage.call_rows import (
     advance,
     insert_call,
-    insert_steps,
     is_known,
     live,
     locked,
     locked_row,
 )
 from service.storage.refs import Used
-from service.storage.tables import alive, calls
 from service.times import Millis
 
 __all__ = ["Calls", "Used"]
@@ -205,19 +203,7 @@ class Calls(CallQueries):
     def orphaned(self, at: Millis) -> int:
         """At start-up: no answered call has a socket any more. Returns how many had one."""
         with self._database.write() as connection:
-            refs.settle_answered(connection)
-            rows = connection.execute(
-                update(calls)
-                .where(
-                    alive(), calls.c.status == CallStatus.ANSWERED, calls.c.detached_at.is_(None)
-                )
-                .values(detached_at=at)
-                .returning(calls.c.id)
-            )
-            call_ids = rows.scalars().all()
-            lost = Step(LadderEvent.SOCKET_LOST, at, CallStatus.ANSWERED, "the process restarted")
-            insert_steps(connection, call_ids, [lost])
-            return len(call_ids)
+            return orphans.take_over(connection, at)
 
     def reattached(self, call_id: str, leg_id: str) -> bool:
         """The leg's socket is there, whatever another process has taken it for."""

@@ -247,6 +247,20 @@ def test_a_stale_telnyx_signature_is_refused(
     assert way.send(provider_client, "telnyx", clock).status_code == 200
 
 
+@pytest.mark.parametrize("step", [3_600, -3_600])
+def test_a_signature_is_judged_by_the_wall_clock_and_a_call_by_one_that_nobody_sets(
+    app: Flask, provider_client: FlaskClient, clock: FakeClock, step: int
+) -> None:
+    way = WAYS["the public URL"]
+    assert way.send(provider_client, "telnyx", clock).status_code == 200
+    board = app.extensions["patchbay"]
+    before = board.clock.now()
+    clock.step(step)
+    assert way.send(provider_client, "telnyx", clock).status_code == 200
+    assert board.clock.now() == before
+    assert board.calls.live() == 1
+
+
 def test_a_call_of_another_twilio_account_is_refused(
     provider_client: FlaskClient, clock: FakeClock
 ) -> None:

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.events.backoff import MOST_SECONDS, pause
+from service.events.backoff import MOST_SECONDS, is_due, pause
 
 FAILURES = st.integers(1, 10_000)
 CHANCE = st.floats(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("due_at", "due"),
+    [
+        (0, True),
+        (1_000, True),
+        (1_001, False),
+        (901_000, False),
+        (901_001, True),
+        (3_601_000, True),
+    ],
+)
+def test_what_is_due_later_than_any_pause_was_timed_by_another_clock(
+    due_at: int, due: bool
+) -> None:
+    assert is_due(due_at, 1_000) is due
 
 
 def test_the_first_pause_is_a_second_or_two() -> None:

@@ -18,6 +18,7 @@ from service.storage.tables.calls import (
     refs,
     steps,
 )
+from service.storage.tables.clocks import time_base
 from service.storage.tables.console import sign_in_links
 from service.storage.tables.dials import dials
 from service.storage.tables.events import FINISHED, PENDING, deliveries, signing_keys, subscriptions
@@ -52,4 +53,5 @@ __all__ = [
     "stays",
     "steps",
     "subscriptions",
+    "time_base",
 ]

@@ -1,0 +1,38 @@
+"""The live calls that an earlier process has left behind."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, update
+
+from service.model import CallStatus, LadderEvent, Step
+from service.storage import refs
+from service.storage.call_rows import insert_steps
+from service.storage.tables import alive, calls
+from service.times import Millis
+
+LONGEST_MILLIS = 600_000
+"""Longer than any call waits for anything: for its socket, a PIN or an answer."""
+
+
+def take_over(connection: Connection, at: Millis) -> int:
+    """No answered call has a socket any more. Returns how many had one.
+
+    What is stored of a time that has not come yet was stored by another clock: it is now.
+    """
+    refs.settle_answered(connection)
+    for column, latest in (
+        (calls.c.answered_at, at),
+        (calls.c.detached_at, at),
+        (calls.c.expires_at, at + LONGEST_MILLIS),
+    ):
+        connection.execute(update(calls).where(alive(), column > latest).values({column: latest}))
+    rows = connection.execute(
+        update(calls)
+        .where(alive(), calls.c.status == CallStatus.ANSWERED, calls.c.detached_at.is_(None))
+        .values(detached_at=at)
+        .returning(calls.c.id)
+    )
+    call_ids = rows.scalars().all()
+    lost = Step(LadderEvent.SOCKET_LOST, at, CallStatus.ANSWERED, "the process restarted")
+    insert_steps(connection, call_ids, [lost])
+    return len(call_ids)
