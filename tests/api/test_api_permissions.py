@@ -20,6 +20,7 @@ NEEDS = {
     "agents.get": Need.ACCOUNT,
     "agents.index": Need.ACCOUNT,
     "agents.update": Need.ACCOUNT,
+    "calls.delete": Need.ACCOUNT,
     "calls.end": Need.SELF,
     "calls.get": Need.SELF,
     "calls.index": Need.MODERATE,
