@@ -30,6 +30,7 @@ from service.storage.call_rows import fetch
 from service.storage.database import Database
 from service.storage.listing import COUNTED, Newest, Place, counted, page_of
 from service.storage.tables import PASSED, PHONE, calls, steps
+from service.storage.tables.base import unled
 from service.storage.tables.calls import CALLEE_END, CALLER_END, LAST_DIGITS, NEWEST, is_phone
 from service.times import Millis
 
@@ -100,14 +101,14 @@ def _listed(
         place = Place(key, number, per_page, first, most)
         return LIST.read(database.lists, connection, (*lead, *rest), place)
 
-    everything = select(calls.c.seq).where(*lead, *rest)
+    everything = select(calls.c.seq).where(*lead, *rest).order_by(*NEWEST_FIRST)
     return page_of(number, per_page, total, read, lambda: counted(connection, everything, None))
 
 
 def _counted(connection: Connection, lead: Conditions, rest: Conditions) -> int:
     """How many there are, or more than ``COUNTED`` where more than that were to be looked at."""
     if not rest:
-        return counted(connection, select(calls.c.seq).where(*lead))
+        return counted(connection, select(calls.c.seq).where(*lead).order_by(*NEWEST_FIRST))
     fits = case((and_(*rest), 1), else_=0).label("fits")
     some = select(fits).where(*lead).order_by(*NEWEST_FIRST).limit(COUNTED + 1).subquery()
     total, seen = connection.execute(
@@ -150,7 +151,10 @@ def _sought(connection: Connection, wanted: Wanted, number: int, per_page: int) 
     first = (number - 1) * per_page
     most = min(max(FOUND, first + per_page), COUNTED) + 1
     lead, rest = _led(connection, wanted)
-    scope = (*wanted.during, *(_unled(column) == value for column, value in wanted.equal.items()))
+    scope = (
+        *wanted.during,
+        *(unled(column, "") == value for column, value in wanted.equal.items()),
+    )
     if wanted.search is None and wanted.passed is not None:
         passed = calls.c.id.in_(_passing(wanted.passed))
         lately = _lately_passed(wanted.passed)
@@ -166,7 +170,7 @@ def _sought(connection: Connection, wanted: Wanted, number: int, per_page: int) 
     is_minimum = False
     for query in queries:
         some = connection.execute(query).all()
-        found.update(row.tuple() for row in some)
+        found.update((at, seq) for at, seq in some)
         is_minimum = is_minimum or len(some) == most
         if len(found) >= most:
             # The newest are complete, and older ones do not come before them.
@@ -187,7 +191,7 @@ def _found(most: int, *conditions: ColumnElement[bool]) -> Select[Any]:
     """The newest by an index of something else. An order that an index has would tempt a database
     to look for them along that one.
     """
-    order = (_unled(calls.c.started_at, 0).desc(), calls.c.seq.desc())
+    order = (unled(calls.c.started_at, 0).desc(), calls.c.seq.desc())
     return select(*NEWEST).where(*conditions).order_by(*order).limit(most)
 
 
@@ -242,7 +246,7 @@ def _passing(status: CallStatus) -> Select[Any]:
 
 def _has_passed(status: CallStatus) -> ColumnElement[bool]:
     """The same of one call, by its own steps."""
-    there = steps.c.call_id == calls.c.id, _unled(steps.c.status) == status
+    there = steps.c.call_id == calls.c.id, unled(steps.c.status, "") == status
     return exists().where(*there).correlate(calls)
 
 
@@ -253,8 +257,3 @@ def _lately_passed(status: CallStatus) -> Conditions:
     last = _passing(status).add_columns(steps.c.at).order_by(steps.c.seq.desc()).limit(PASSES).cte()
     since = select(func.min(last.c.at)).scalar_subquery()
     return calls.c.id.in_(select(last.c.call_id)), calls.c.started_at >= since
-
-
-def _unled(column: Column[Any], otherwise: object = "") -> ColumnElement[Any]:
-    """The column's value in words in which no database sees that there is an index of it."""
-    return func.coalesce(column, otherwise)

@@ -11,6 +11,7 @@ from service.storage.call_lists import Wanted
 from service.storage.call_rows import CALL, fetch
 from service.storage.database import Database
 from service.storage.tables import alive, calls, refs
+from service.storage.tables.base import unled
 from service.times import Millis
 
 BATCH = 1_000
@@ -138,7 +139,7 @@ class CallQueries:
     def _where(self, *conditions: ColumnElement[bool]) -> list[Call]:
         """Live calls."""
         with self._database.read() as connection:
-            oldest = select(calls).where(alive(), *conditions).order_by(calls.c.seq)
+            oldest = select(calls).where(alive(), *conditions).order_by(unled(calls.c.seq, 0))
             return fetch(connection, oldest.limit(BATCH))
 
 

@@ -48,9 +48,6 @@ REMEMBERED_SECONDS = 60
 BIGGEST = 2**62
 """Entries that are skipped at most: a page number may exceed the integers of a database."""
 
-# To compile a plan takes longer than any of these queries.
-LIMITS = f"SET LOCAL statement_timeout = {STATEMENT_SECONDS * 1000}; SET LOCAL jit = off"
-
 LONG = "The list takes too long to read; narrow it down by a filter or a shorter time."
 CROWDED = "Too many lists are being read; try again in a moment."
 
@@ -105,7 +102,9 @@ def bounded(connection: Connection) -> Iterator[None]:
         end = time.monotonic() + STATEMENT_SECONDS
         driver.set_progress_handler(lambda: time.monotonic() > end, PROGRESS)
     else:
-        connection.exec_driver_sql(LIMITS)
+        # To compile a plan takes longer than any of these queries.
+        limit = round(STATEMENT_SECONDS * 1000)
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {limit}; SET LOCAL jit = off")
     try:
         yield
     except DBAPIError as error:
@@ -150,7 +149,7 @@ class Newest(Generic[T]):
         if place.first + place.per_page >= SHALLOW and len(found) >= place.per_page:
             last_id = found[place.per_page - 1].id
             last = select(*self.order).where(self.table.c.id == last_id)
-            lists.remember((place.key, place.number), connection.execute(last).one().tuple())
+            lists.remember((place.key, place.number), tuple(connection.execute(last).one()))
         return found
 
 

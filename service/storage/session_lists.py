@@ -43,7 +43,8 @@ def page(
             if wanted.status not in (None, state):
                 return 0
             those = going_on if state is SessionStatus.ONGOING else over
-            return counted(connection, select(sessions.c.seq).where(*those), most)
+            entries = select(sessions.c.seq).where(*those)
+            return counted(connection, entries.order_by(*(each.desc() for each in NEWEST)), most)
 
         present = number_of(SessionStatus.ONGOING)
 

@@ -23,6 +23,7 @@ from service.storage import session_lists
 from service.storage.database import Database
 from service.storage.session_lists import Wanted
 from service.storage.tables import ONGOING, PRESENT, calls, rooms, sessions, stays
+from service.storage.tables.base import unled
 from service.storage.tables.rooms import NEWEST
 from service.times import Millis
 
@@ -150,7 +151,7 @@ class Sessions:
 
     def _where(self, *conditions: ColumnElement[bool]) -> list[Session]:
         with self._database.read() as connection:
-            oldest = _sessions().where(*conditions).order_by(sessions.c.seq)
+            oldest = _sessions().where(*conditions).order_by(unled(sessions.c.seq, 0))
             return _fetch(connection, oldest.limit(BATCH))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import orjson
@@ -13,7 +14,9 @@ from flask.testing import FlaskClient
 from records import a_call
 
 from service.model import Call, CallStatus, EndReason, LadderEvent, Participant, Step
+from service.storage import listing
 from service.storage.calls import Calls
+from service.storage.database import Database
 from service.tokens import digest
 
 STATUSES = ", ".join(CallStatus)
@@ -310,6 +313,43 @@ def test_end_refuses_a_wrong_call_id(
     assert response.status_code == 400
     assert response.json["message"] == f"callId {predicate}"
     assert response.json["errors"] == {"callId": [f"callId {predicate}"]}
+
+
+def test_a_total_that_is_not_counted_to_its_end_says_so(
+    client: FlaskClient, arrive: Callable[..., Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "COUNTED", 2)
+    for number in range(1, 5):
+        arrive(number, "r1")
+    first = client.get("/v2/sip/call?perPage=2").json["pageInfo"]
+    assert first == {
+        "currentPage": 1,
+        "perPage": 2,
+        "lastPage": 2,
+        "total": 3,
+        "totalIsMinimum": True,
+    }
+    last = client.get("/v2/sip/call?perPage=2&page=2").json["pageInfo"]
+    assert last == {"currentPage": 2, "perPage": 2, "lastPage": 2, "total": 4}
+
+
+@pytest.mark.parametrize("path", ["/v2/sip/call?search=1", "/v2/sessions", "/v2/rooms"])
+def test_a_list_that_finds_no_turn_is_503_and_says_why(
+    client: FlaskClient,
+    sqlite_database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+) -> None:
+    monkeypatch.setattr(listing, "TURN_SECONDS", 0.01)
+    with ExitStack() as lists:
+        for _ in range(listing.AT_ONCE):
+            lists.enter_context(sqlite_database.listing())
+        response = client.get(path)
+        assert client.get("/v2/sip/call/nobody").status_code == 404
+    assert response.status_code == 503
+    assert response.json["message"] == listing.CROWDED
+    assert "Retry-After" in response.headers
+    assert client.get(path).status_code == 200
 
 
 def test_a_call_is_deleted_once_it_is_over(

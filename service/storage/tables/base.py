@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ColumnElement, Index, Integer, MetaData, literal_column
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Index,
+    Integer,
+    MetaData,
+    func,
+    literal_column,
+)
 
 # Constraints without a name cannot be altered by a later migration.
 metadata = MetaData(
@@ -34,3 +43,10 @@ def among(column: ColumnElement[str], words: Iterable[str]) -> ColumnElement[boo
 def partial(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool]) -> Index:
     """An index of some rows, of which queries say ``where`` as well."""
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+def unled(column: ColumnElement[Any], otherwise: object) -> ColumnElement[Any]:
+    """The column's value in words by which no database sees that an index has it: where another
+    index is to lead, an order or a condition that this one has would tempt it.
+    """
+    return func.coalesce(column, otherwise)

@@ -1,0 +1,196 @@
+"""No question about calls, sessions or events goes through all that there ever were.
+
+Whether an index leads to what is asked for is read from the databases' own plans.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from clocks import FakeClock
+from records import a_connector
+from sqlalchemy import Engine, event
+from switchboards import Desk, a_desk, ref_of
+
+from service import attendance
+from service.calls import Switchboard
+from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep
+from service.model import CallStatus, Direction, EndReason, LadderEvent
+from service.rooms import SessionStatus
+from service.storage.database import Database
+from service.storage.in_progress import CallsInProgress
+from service.storage.outbox import Outbox
+
+HISTORY = "calls|steps|refs|loudness|sessions|stays|deliveries|dispatches"
+
+FEW = r"ix_calls_alive|ix_sessions_ongoing|ix_stays_present\w*|ix_deliveries_pending"
+"""Indexes of the rows that are not over: to go through one of them is no matter."""
+
+IN_ORDER = r"ix_calls_newest|ix_sessions_newest"
+"""A list without filters goes along these, until it has its page and its count."""
+
+
+@contextmanager
+def asked() -> Iterator[list[tuple[str, Any]]]:
+    """The statements that are executed meanwhile, with their values."""
+    found: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, text: str, values: Any, *_: Any) -> None:
+        if re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT.*SELECT|WITH)\b", text, re.DOTALL):
+            found.append((text, values[0] if isinstance(values, list) else values))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield found
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+def scans(database: Database, statements: Sequence[tuple[str, Any]], along: str = FEW) -> list[str]:
+    """The statements that go through all rows, unless ``along`` some index, with the step that
+    does.
+    """
+    through = re.compile(
+        rf"^SCAN ({HISTORY})(_\d+)?\b(?!.* USING (COVERING )?INDEX ({along})\b)"
+        rf"|Seq Scan on ({HISTORY})\b"
+    )
+    found = []
+    for text, values in dict.fromkeys((text, _frozen(values)) for text, values in statements):
+        with database.write() as connection:
+            kind = connection.dialect.name
+            if kind == "sqlite":
+                question = f"EXPLAIN QUERY PLAN {text}"
+            else:
+                # Tables as small as these are read whole, unless that is made to look dear.
+                connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+                question = f"EXPLAIN {text}"
+            plan = connection.exec_driver_sql(question, _thawed(values)).all()
+        found += [f"{row[-1]}: {text}" for row in plan if through.search(row[-1])]
+    return found
+
+
+def _frozen(values: Any) -> Any:
+    return tuple(values.items()) if isinstance(values, Mapping) else tuple(values)
+
+
+def _thawed(values: Any) -> Any:
+    return dict(values) if values and isinstance(values[0], tuple) else values
+
+
+@pytest.fixture
+def desk(database: Database, clock: FakeClock) -> Iterator[Desk]:
+    with a_desk(database, clock, alone_seconds=60) as desk:
+        yield desk
+
+
+def a_life(desk: Desk) -> None:
+    """A call that comes, is moved, loses its socket, comes back and goes."""
+    connector, board, at = desk.connect(a_connector()), desk.switchboard, desk.clock.now()
+    spec = board.claim("twilio", ref_of(desk.ring(connector)))
+    board.record(LegStarted(spec.call_id, spec.leg_id, "s1", at))
+    board.record(LegStep(spec.call_id, spec.leg_id, LadderEvent.FIRST_AUDIO_IN, at))
+    call = desk.calls.get(spec.call_id)
+    board.steering.move(call.id, "other", call.participant, at)
+    moved = ("other", call.participant.id, "s2")
+    board.record(LegMoved(spec.call_id, spec.leg_id, *moved, at))
+    board.record(LegClosed(spec.call_id, spec.leg_id, None, "lost", {}, at))
+    again = board.claim("twilio", ref_of(desk.ring(connector)))
+    board.record(LegStarted(again.call_id, again.leg_id, "s2", at))
+    board.record(LegClosed(again.call_id, again.leg_id, EndReason.CALLER_HUNG_UP, "bye", {}, at))
+    board.history.delete(call.id)
+
+
+def sweeps(desk: Desk) -> None:
+    desk.switchboard.sweep()
+    attendance.sweep(desk.switchboard)
+    desk.calls.orphaned(1)
+    desk.calls.detached_legs()
+    desk.calls.in_room("room")
+    desk.switchboard.sessions.ongoing("room")
+    desk.switchboard.dispatches.forsaken()
+    desk.switchboard.dispatches.next_due()
+
+
+def watching(desk: Desk, database: Database) -> None:
+    outbox = Outbox(database)
+    desk.calls.live()
+    outbox.count()
+    outbox.waiting()
+    outbox.recent("wh_1")
+    outbox.prune("wh_1")
+    outbox.of_call("c1", 1, 2)
+    in_progress = CallsInProgress(database)
+    in_progress.newest()
+    in_progress.newest("room")
+    in_progress.by_room()
+
+
+def forgetting(desk: Desk) -> None:
+    history = desk.switchboard.history
+    history.forget_calls(1)
+    history.forget_deliveries(1)
+    history.forget_refs(1)
+
+
+CALL_FILTERS: list[dict[str, Any]] = [
+    {},
+    {"connector_id": "cn_1"},
+    {"room_id": "r"},
+    {"rule_id": "rr_1"},
+    {"session_id": "s"},
+    {"call_id": "c"},
+    {"direction": Direction.OUTBOUND},
+    {"status": CallStatus.FAILED},
+    {"status": CallStatus.ANSWERED},
+    {"status": CallStatus.SWITCH_ROOM_COMPLETED},
+    {"status": CallStatus.SWITCH_ROOM_COMPLETED, "room_id": "r"},
+    {"since": 1, "until": 2},
+    {"connector_id": "cn_1", "direction": Direction.INBOUND, "status": CallStatus.ENDED},
+    {"connector_id": "cn_1", "room_id": "r", "until": 2},
+    {"search": "+1415"},
+    {"search": "0100", "sees_hidden": False, "room_id": "r"},
+    {"search": "support", "status": CallStatus.TRANSFERRED},
+]
+
+SESSION_FILTERS: list[dict[str, Any]] = [
+    {},
+    {"room_id": "r"},
+    {"custom_room_id": "r"},
+    {"query": "r"},
+    {"since": 1, "until": 2, "room_id": "r"},
+    {"until": 2},
+    {"status": SessionStatus.ONGOING},
+    {"status": SessionStatus.ENDED, "query": "r"},
+]
+
+
+def lists(board: Switchboard) -> None:
+    for wanted in CALL_FILTERS:
+        board.calls.page(**wanted)
+    for wanted in SESSION_FILTERS:
+        board.sessions.page(**wanted)
+
+
+@pytest.mark.parametrize("work", [a_life, sweeps, forgetting])
+def test_calls_do_not_pay_for_those_before_them(
+    desk: Desk, database: Database, work: Callable[[Desk], None]
+) -> None:
+    with asked() as statements:
+        work(desk)
+    assert len(statements) >= 3
+    assert scans(database, statements) == []
+
+
+def test_whoever_watches_does_not_pay_either(desk: Desk, database: Database) -> None:
+    with asked() as statements:
+        watching(desk, database)
+    assert scans(database, statements) == []
+
+
+def test_lists_are_read_along_their_indexes(desk: Desk, database: Database) -> None:
+    with asked() as statements:
+        lists(desk.switchboard)
+    assert len(statements) > len(CALL_FILTERS) + len(SESSION_FILTERS)
+    assert scans(database, statements, f"{FEW}|{IN_ORDER}") == []
