@@ -113,8 +113,6 @@ def post_worker_init(worker: Worker) -> None:
     extensions = worker.wsgi.extensions
     worker.on_fault = extensions["patchbay"].metrics.connection_failed
     extensions["ledger"].start()
-    extensions["dispatcher"].start()
-    extensions["courier"].start()
     # What is there now stays for good. To look through it for garbage takes longer than a tick.
     gc.collect()
     gc.freeze()

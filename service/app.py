@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import os
+import signal
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from service.drain import drain
 from service.errors import ServiceError
 from service.events.delivery import Courier
 from service.events.signing import Signer
+from service.guard import Guard
 from service.herald import Herald
 from service.invitations import Invitations
 from service.ledger import Ledger
@@ -34,6 +37,7 @@ from service.retention import Retention
 from service.settings import Settings
 from service.storage.database import Bell, Database
 from service.storage.in_progress import CallsInProgress
+from service.storage.lease import lease_of
 from service.storage.outbox import Outbox
 from service.storage.sign_in_links import SignInLinks
 from service.storage.signing_keys import SigningKeys
@@ -86,7 +90,6 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     switchboard = Switchboard(settings, clock, database, providers, engine, metrics, wall)
     reception = Reception(switchboard, providers)
     timekeeper = Timekeeper(clock, switchboard.calls, TimeBases(database))
-    ledger = Ledger(switchboard, engine.reports, timekeeper)
     herald = Herald(engine, database.bells[Bell.CALLS])
     signing_keys = SigningKeys(database, wall, settings.api_secret, settings.webhook_private_key)
     signer = Signer(signing_keys, clock)
@@ -99,10 +102,14 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     trials = Trials(settings.test_calls)
     dispatcher = Dispatcher(switchboard, Invitations(settings, signer, outgoing))
 
+    guard = Guard(lease_of(database), lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    followers = (herald.start, dispatcher.start, courier.start, retention.start)
+    ledger = Ledger(switchboard, engine.reports, timekeeper, guard, followers)
+
     def leave() -> None:
         # Their callers are in this process, and will not ask the next one.
         trials.stop()
-        drain(switchboard, engine)
+        drain(switchboard, engine, guard.release)
 
     app = Application(settings.trust_proxy)
     app.config.update(
@@ -127,16 +134,21 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         trials=trials,
         troubles=troubles,
         began_at=clock.now(),
+        threads={
+            "engine": lambda: engine.is_alive,
+            "ledger": lambda: ledger.is_alive,
+            "guard": lambda: guard.is_alive,
+            "herald": lambda: herald.is_alive,
+            "dispatcher": lambda: dispatcher.is_alive,
+            "courier": lambda: courier.is_alive,
+            "retention": lambda: retention.is_alive,
+        },
     )
 
     def begin() -> None:
         if request.environ.get("wsgi.multiprocess"):
             raise ServiceError("Patchbay keeps its rooms in one process: run one worker.")
         ledger.start()
-        herald.start()
-        dispatcher.start()
-        courier.start()
-        retention.start()
 
     def finish() -> None:
         herald.stop()
@@ -144,6 +156,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         trials.stop()
         engine.stop()
         ledger.stop()
+        guard.close()
         dispatcher.stop()
         courier.stop()
         switchboard.errands.stop()

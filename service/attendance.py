@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from service.calls import Switchboard
+from service.deadlines import sparing
 from service.errors import NotFound
 from service.model import EndReason
 from service.rooms import AutoCloseType, Room, Session
@@ -50,14 +51,22 @@ def sweep(switchboard: Switchboard) -> None:
         if room.auto_close and room.auto_close.type is AutoCloseType.DEACTIVATE:
             # Before the calls end, or somebody could join in between.
             switchboard.rooms.deactivate(room.id, now)
-        _put_out(switchboard, switchboard.sessions.present(session.id), EndReason.SESSION_TIMEOUT)
-    _put_out(switchboard, switchboard.dispatches.forsaken(), EndReason.ALONE)
+        present = switchboard.sessions.present(session.id)
+        _put_each_out(switchboard, present, EndReason.SESSION_TIMEOUT)
+    _put_each_out(switchboard, switchboard.dispatches.forsaken(), EndReason.ALONE)
     seconds = switchboard.settings.alone_seconds
     if seconds:
         lonely = switchboard.sessions.lonely(now - seconds * 1000)
-        _put_out(switchboard, lonely, EndReason.ALONE)
+        _put_each_out(switchboard, lonely, EndReason.ALONE)
 
 
 def _put_out(switchboard: Switchboard, call_ids: list[str], reason: EndReason) -> None:
     for call_id in call_ids:
         switchboard.hang_up(switchboard.calls.get(call_id), reason, None)
+
+
+def _put_each_out(switchboard: Switchboard, call_ids: list[str], reason: EndReason) -> None:
+    """The same for a sweep, which one call that cannot be ended does not stop."""
+    for call_id in call_ids:
+        with sparing(call_id):
+            _put_out(switchboard, [call_id], reason)

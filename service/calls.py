@@ -12,10 +12,10 @@ from typing import Any
 
 from service import checks, endings, logs, tokens
 from service.agents import Assignment
-from service.deadlines import Deadlines
+from service.deadlines import Deadlines, sparing
 from service.errands import Errands
 from service.errors import Busy
-from service.handover import RESTARTING, Handover
+from service.handover import Handover
 from service.media.engine import Engine
 from service.media.leg import LegSpec
 from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
@@ -76,9 +76,10 @@ class Switchboard:
         self.metrics = metrics or Metrics()
         self.errands = Errands(settings, clock, self.connectors, self.steering)
         self.waiters = Waiters()
-        self.handover = Handover()
+        self.handover, self.pulse = Handover(), checks.Pulse()
         self.deadlines = Deadlines(settings, clock, self.calls, engine, self.handover)
         self.together, self._after = database.together, database.afterwards
+        self.migrate = database.migrate
         self._database = database
         self._providers = providers
         self._engine = engine
@@ -95,8 +96,7 @@ class Switchboard:
         A room that is not known is made. Raises ``Forbidden`` where the room does not let the
         participant in, and ``Busy`` where the process is full or about to end.
         """
-        if self.handover.has_begun:
-            raise Busy(RESTARTING)
+        self.handover.require_open()
         at = self.clock.now()
         room = self.room(Existing(room_id), participant.id, room_id)
         room.require(participant.id)
@@ -148,8 +148,7 @@ class Switchboard:
         providers dial an address a second time when a connection breaks. Raises ``NotFound`` or
         ``Gone``, and ``Busy`` where the process is ending or its engine does not answer.
         """
-        if self.handover.has_begun:
-            raise Busy(RESTARTING)
+        self.handover.require_open()
         leg_id, at, key = tokens.new_leg_id(), self.clock.now(), tokens.digest(ref)
         try:
             call = self.calls.claim(key, provider_name, leg_id, at)
@@ -172,9 +171,12 @@ class Switchboard:
         )
 
     def end(self, call_id: str) -> Call:
-        """End a call from the API; one that is over stays as it is. Raises ``NotFound``."""
+        """End a call from the API; of one that is over, only its socket. Raises ``NotFound``."""
         self.hang_up(self.calls.get(call_id), EndReason.ENDED_BY_API, None)
-        return self.calls.get(call_id)
+        call = self.calls.get(call_id)
+        if reason := call.end_reason:
+            self._engine.hang_up(call.id, reason, endings.farewell(reason))
+        return call
 
     def hang_up(
         self,
@@ -209,10 +211,10 @@ class Switchboard:
 
     def checks(self) -> Mapping[str, str | None]:
         """What the process needs to take a call, and what is wrong with it, if anything."""
-        return checks.found(self._database, self._engine, self.handover)
+        return checks.found(self._database, self._engine, self.handover, self.pulse)
 
-    def record(self, report: Report) -> None:
-        """Write down what the engine reports. Late and repeated reports change nothing."""
+    def record(self, report: Report, *, again: bool = False) -> None:
+        """Write down what the engine reports. Late ones, or the same ``again``, change nothing."""
         match report:
             case LegStarted(call_id, leg_id, session_id, at):
                 call = self.calls.answered(call_id, leg_id, session_id, at)
@@ -228,13 +230,13 @@ class Switchboard:
                 if call is not None:
                     self._recheck(call)
             case LegStep(call_id, leg_id, event, at, detail):
-                self.calls.step(call_id, leg_id, event, at, detail)
+                self.calls.step(call_id, leg_id, event, at, detail, again=again)
             case LegClosed():
                 self._record_close(report)
 
     def take_over(self, timekeeper: Timekeeper | None = None) -> None:
         """Bring the database up to date, and its calls: none of them has a socket any more."""
-        self._database.migrate()
+        self.migrate()
         if timekeeper is not None:
             timekeeper.begin()
         self.deadlines.begin()
@@ -242,7 +244,8 @@ class Switchboard:
     def sweep(self) -> None:
         """End the calls whose time is up."""
         for call, reason, provided in self.deadlines.due():
-            self.hang_up(call, reason, None, provided)
+            with sparing(call.id):
+                self.hang_up(call, reason, None, provided)
 
     def _part_with(self, call: Call, reason: EndReason) -> None:
         """Tell everybody whom it concerns that a call has ended."""
@@ -273,11 +276,7 @@ class Switchboard:
 
     def _record_close(self, report: LegClosed) -> None:
         call = self.calls.get(report.call_id)
-        # A stop message during a transfer means that the stream is over, and not the call.
-        goes_on = report.reason is None or (
-            report.reason is EndReason.CALLER_HUNG_UP and call.is_transferring
-        )
-        if goes_on and call.provider != WEBSOCKET and self.settings.reattach:
+        if self.settings.reattach and endings.goes_on(call, report.reason):
             changed = self.calls.detached(
                 report.call_id, report.leg_id, report.at, report.detail, report.stats
             )

@@ -14,8 +14,7 @@ from typing import Any
 from service import call_keys, callers, routing, tokens
 from service.calls import Switchboard
 from service.dialling import require_allowed
-from service.errors import BadGateway, Busy, Conflict, Invalid
-from service.handover import RESTARTING
+from service.errors import BadGateway, Conflict, Invalid
 from service.logs import about
 from service.model import (
     WEBSOCKET,
@@ -171,8 +170,7 @@ class Control:
         Raises ``Busy``, ``Forbidden`` where the room does not let the participant in, or
         ``BadGateway`` where the provider does not do it.
         """
-        if self._switchboard.handover.has_begun:
-            raise Busy(RESTARTING)
+        self._switchboard.handover.require_open()
         room = self._switchboard.room(plan.decision, wish.callee, plan.caller)
         call = self._new_call(wish, plan, room, base)
         room.require(call.participant.id)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from service import away, endings
+from service.errors import Busy, Contended
 from service.handover import Handover
+from service.logs import about
 from service.media.engine import Engine
 from service.model import Call, EndReason
 from service.settings import Settings
@@ -14,6 +17,22 @@ from service.storage.calls import Calls
 from service.times import Clock, Millis
 
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def sparing(call_id: str) -> Iterator[None]:
+    """End a call in here: where that fails, the other calls' turn comes all the same.
+
+    Raises ``Busy`` where the database is away, since theirs would fail as well.
+    """
+    try:
+        yield
+    except Contended as error:
+        logger.warning("a call is not ended yet: %s", error.message, extra=about(call_id))
+    except Busy:
+        raise
+    except Exception:
+        logger.exception("a call could not be ended", extra=about(call_id))
 
 
 class Deadlines:
@@ -48,7 +67,7 @@ class Deadlines:
         """
         if self._handover.has_begun:
             return
-        self._reclaim()
+        self._compare()
         now = self._clock.now()
         for call_id, at in list(self._held_at.items()):
             if at + self._allowed <= now:
@@ -65,19 +84,22 @@ class Deadlines:
         ends_at = away.ends_at(call, self._allowed, began_at=self._began_at, held_at=held_at)
         return ends_at is not None and ends_at <= self._clock.now()
 
-    def _reclaim(self) -> None:
-        """Take back the calls whose sockets are here, and which another process took for its own.
+    def _compare(self) -> None:
+        """Compare the sockets that are here with the calls in the database, which may be wrong of
+        each other where another process has changed it, or an answer of it was lost.
 
-        It has the same database, and believed that this process was gone.
+        A call that is over is hung up. One that another process believed to be gone is taken back.
         """
-        detached = self._calls.detached_legs()
-        if not detached:
-            return
         try:
-            legs = self._engine.legs()
+            legs = {leg.leg_id: leg.call_id for leg in self._engine.legs()}
         except TimeoutError:
             logger.warning("the media engine does not say which calls it has")
             return
-        for leg in legs:
-            if detached.get(leg.call_id) == leg.leg_id:
-                self._calls.reattached(leg.call_id, leg.leg_id)
+        if not legs:
+            return
+        for call_id, reason in self._calls.over(set(legs.values())).items():
+            logger.warning("a call that is over still had a socket", extra=about(call_id))
+            self._engine.hang_up(call_id, reason, endings.farewell(reason))
+        for call_id, leg_id in self._calls.detached_legs().items():
+            if leg_id is not None and legs.get(leg_id) == call_id:
+                self._calls.reattached(call_id, leg_id)

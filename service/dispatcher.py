@@ -55,6 +55,11 @@ class Dispatcher:
         self._free = threading.Semaphore(THREADS)
         self._stopping = threading.Event()
 
+    @property
+    def is_alive(self) -> bool:
+        """False where the thread has ended and nobody told it to."""
+        return self._thread is None or self._thread.is_alive() or self._stopping.is_set()
+
     def start(self) -> None:
         """Start the thread, unless it runs."""
         if self._thread is not None:
@@ -134,7 +139,7 @@ class Dispatcher:
 
     def _take(self, now: Millis) -> Dispatch | None:
         """What is due for an attempt, where there is a thread free for it."""
-        if self._switchboard.handover.has_begun or not self._free.acquire(blocking=False):
+        if self._switchboard.handover.refusal or not self._free.acquire(blocking=False):
             return None
         dispatch = None
         try:

@@ -8,7 +8,7 @@ asked. The database is not needed for any of it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from service.calls import Switchboard
 from service.media.engine import Engine
@@ -22,7 +22,9 @@ LULL_SECONDS = 1.0
 """How long to wait for one more to ask: a dead line never does."""
 
 
-def drain(switchboard: Switchboard, engine: Engine) -> None:
+def drain(
+    switchboard: Switchboard, engine: Engine, release: Callable[[], object] | None = None
+) -> None:
     """Give every socket back with 1012, and wait until the providers have asked what to do.
 
     Until before the first of them has waited for as long as it was told to, and ``DRAIN_SECONDS``
@@ -35,6 +37,9 @@ def drain(switchboard: Switchboard, engine: Engine) -> None:
     logger.info("the process is ending: %d calls are handed over", len(live))
     handover.expect(live)
     engine.give_back()
+    if release is not None:
+        # The next process answers from now on, if it is there already.
+        release()
     seconds = min(ASK_SECONDS, settings.hold_seconds - 1, settings.drain_seconds)
     if left := handover.wait(seconds, LULL_SECONDS):
         logger.warning("%d calls have not asked what to do now", left)

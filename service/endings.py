@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.model import Call, CallStatus, Direction, EndReason
+from service.model import WEBSOCKET, Call, CallStatus, Direction, EndReason
 
 UNANSWERED = {
     EndReason.RING_TIMEOUT: CallStatus.MISSED,
@@ -59,6 +59,13 @@ def status(call: Call, reason: EndReason) -> CallStatus:
     if call.status.is_waiting and reason not in BY_US:
         return UNANSWERED.get(reason, CallStatus.ABANDONED)
     return CallStatus.ENDED
+
+
+def goes_on(call: Call, reason: EndReason | None) -> bool:
+    """Whether a call may come back whose leg is gone; a custom WebSocket does not."""
+    # A stop message during a transfer means that the stream is over, and not the call.
+    is_lost = reason is None or (reason is EndReason.CALLER_HUNG_UP and call.is_transferring)
+    return is_lost and call.provider != WEBSOCKET
 
 
 def farewell(reason: EndReason) -> str:

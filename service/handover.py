@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from threading import Condition
 from time import monotonic
 
+from service.errors import Busy
+
 RESTARTING = "This server is restarting; try again in a moment."
+WAITING = "This server does not have the database yet; try again in a moment."
 
 
 class Handover:
@@ -15,8 +18,22 @@ class Handover:
     def __init__(self) -> None:
         self.has_begun = False
         """Whether the process takes no new calls any more."""
+        self.is_waiting = False
+        """Whether it takes none yet, because another process serves from the database."""
         self._changed = Condition()
         self._expected: set[str] = set()
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the process takes no calls; ``None`` where it takes them."""
+        if self.has_begun:
+            return RESTARTING
+        return WAITING if self.is_waiting else None
+
+    def require_open(self) -> None:
+        """Raise ``Busy`` where the process takes no calls."""
+        if self.refusal is not None:
+            raise Busy(self.refusal)
 
     def begin(self) -> None:
         self.has_begun = True

@@ -20,6 +20,11 @@ class Herald:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
+    @property
+    def is_alive(self) -> bool:
+        """False where the thread has ended and nobody told it to."""
+        return self._thread is None or self._thread.is_alive() or self._stopping.is_set()
+
     def start(self) -> None:
         """Start the thread, unless it runs."""
         if self._thread is not None:

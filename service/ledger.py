@@ -2,8 +2,9 @@
 
 It may block on the database, which nothing on the 20 ms path waits for. What has been reported
 meanwhile is written in one transaction, which costs much less than one each. Where that fails, each
-report is written by itself, and tried again until it can be, so that a database that is away for a
-while loses nothing.
+report is written by itself. A database that is away loses nothing: reports wait in their queue. A
+report that is refused is set aside with those of its call that follow, tried again a few times, and
+given up, so that no other call waits for it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from contextlib import suppress
 from functools import partial
 
 from service import attendance
+from service.aside import Aside, Outcome
 from service.calls import Switchboard
-from service.errors import Busy, NotFound
+from service.errors import Busy, Contended, NotFound
+from service.guard import Guard
 from service.logs import about
 from service.media.reports import Report
 from service.timekeeper import Timekeeper
@@ -36,6 +39,9 @@ GATHER_SECONDS = 0.02
 BATCH = 32
 """Reports at most that are written in one transaction: whoever else wants to write waits for it."""
 
+POSTPONED = 5
+"""How often the deadlines are put off at most for the sake of reports that are set aside."""
+
 FINISH_SECONDS = 5.0
 """How long ``stop`` waits for what is still to be written."""
 
@@ -48,22 +54,40 @@ class Ledger:
         switchboard: Switchboard,
         reports: queue.SimpleQueue[Report],
         timekeeper: Timekeeper | None = None,
+        guard: Guard | None = None,
+        followers: Sequence[Callable[[], object]] = (),
     ) -> None:
+        """Without a ``guard`` the database is its own. ``followers`` are called once it is."""
         self._switchboard = switchboard
         self._timekeeper = timekeeper
         self._reports = reports
+        self._guard = guard
+        self._followers = followers
+        self._kept: list[Report] = []
+        self._aside = Aside(self._write, switchboard.metrics.report_lost)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
+    @property
+    def is_alive(self) -> bool:
+        """False where the thread has ended and nobody told it to."""
+        return self._thread is None or self._thread.is_alive() or self._stopping.is_set()
+
     def start(self) -> None:
-        """Take over what an earlier process has left, and start the thread, unless it runs."""
+        """Take over what an earlier process has left, and start the thread, unless it runs.
+
+        Where another process has the database, the thread waits until it has ended.
+        """
         if self._thread is not None:
             return
         with self._lock:
             if self._thread is None:
-                self._switchboard.take_over(self._timekeeper)
-                self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+                serves = self._serves_at_once()
+                self._switchboard.handover.is_waiting = not serves
+                self._thread = threading.Thread(
+                    target=self._run, args=(serves,), name="ledger", daemon=True
+                )
                 self._thread.start()
 
     def stop(self) -> None:
@@ -73,27 +97,75 @@ class Ledger:
         if thread is not None:
             thread.join(FINISH_SECONDS)
 
-    def _run(self) -> None:
+    def _serves_at_once(self) -> bool:
+        try:
+            serves = self._take_over()
+        except Busy as error:
+            logger.warning("this server waits for the database: %s", error.message)
+            return False
+        if not serves:
+            logger.warning("another server has this database: this one waits until it has ended")
+        return serves
+
+    def _take_over(self) -> bool:
+        if self._guard is not None:
+            self._switchboard.migrate()
+            if not self._guard.acquire():
+                return False
+        self._switchboard.take_over(self._timekeeper)
+        for follow in self._followers:
+            follow()
+        return True
+
+    def _run(self, serves: bool) -> None:
+        if serves or self._wait_to_serve():
+            self._serve()
+
+    def _wait_to_serve(self) -> bool:
+        """Wait until the database is this process's; False where the process ends before."""
+        while not self._stopping.wait(SWEEP_SECONDS / 2):
+            try:
+                if self._take_over():
+                    self._switchboard.handover.is_waiting = False
+                    logger.info("the database is this server's now")
+                    return True
+            except Busy as error:
+                logger.warning("still waiting for the database: %s", error.message)
+            except Exception:
+                logger.exception("the calls could not be taken over")
+        return False
+
+    def _serve(self) -> None:
         clock = self._switchboard.clock
         next_sweep = clock.monotonic()
+        postponed = 0
         is_behind = False
         while True:
-            # Whoever seems to be late may have come in time, as a report says that is still to be
+            # Who seems to be late may have come in time, as a report says that is still to be
             # written: the database may have been away for longer than a deadline.
             if not is_behind and clock.monotonic() >= next_sweep:
                 next_sweep = clock.monotonic() + SWEEP_SECONDS
+                postponed = 0
                 self._sweep()
             reports = self._take()
-            if reports:
-                is_behind = not self._persist_together(reports) or len(reports) == BATCH
-            elif self._stopping.is_set():
+            is_away = not self._persist(reports)
+            is_behind = is_away or len(reports) == BATCH
+            if self._aside and not is_behind:
+                postponed += self._aside.retry()
+                is_behind = bool(self._aside) and postponed < POSTPONED
+            if self._stopping.is_set() and (is_away or not reports):
+                self._give_up()
                 return
+            if is_away:
+                self._stopping.wait(SWEEP_SECONDS)
             else:
-                is_behind = False
+                self._switchboard.pulse.beat()
 
     def _take(self) -> Sequence[Report]:
         """What has been reported, in its order; nothing, where nothing was for a while."""
-        taken: list[Report] = []
+        taken, self._kept = self._kept, []
+        if taken:
+            return taken
         with suppress(queue.Empty):
             taken.append(self._reports.get(timeout=POLL_SECONDS))
             self._stopping.wait(GATHER_SECONDS)
@@ -101,38 +173,58 @@ class Ledger:
                 taken.append(self._reports.get_nowait())
         return taken
 
-    def _persist_together(self, reports: Sequence[Report]) -> bool:
-        """Write reports; whether it went well at once."""
+    def _persist(self, reports: Sequence[Report]) -> bool:
+        """Write reports, or set them aside; False where the database is away, which keeps them."""
+        due = self._aside.pass_by(reports)
+        if not due:
+            return True
         try:
             with self._switchboard.together():
-                for report in reports:
+                for report in due:
                     self._switchboard.record(report)
-            return True
         except Exception:  # noqa: BLE001 - which of them is to blame is yet to be seen
-            logger.info("%d reports are written one by one", len(reports))
-            for report in reports:
-                self._persist(report)
-            return False
+            logger.info("%d reports are written one by one", len(due))
+        else:
+            return True
+        for at, report in enumerate(due):
+            if self._aside.has(report.call_id):
+                self._aside.add(report)
+                continue
+            match self._write(report):
+                case Outcome.AWAY:
+                    self._kept = list(due[at:])
+                    return False
+                case Outcome.REFUSED | Outcome.CONTENDED:
+                    self._aside.add(report)
+        return True
 
-    def _persist(self, report: Report) -> None:
-        while True:
-            try:
-                self._switchboard.record(report)
-                return
-            except NotFound:
-                logger.warning(
-                    "a report names a call that does not exist", extra=about(report.call_id)
-                )
-                return
-            except Busy as error:
-                logger.warning("reports are still to be written: %s", error.message)
-            except Exception:
-                logger.exception("a report could not be written", extra=about(report.call_id))
-            if self._stopping.wait(SWEEP_SECONDS):
-                logger.error("giving up on it: the process is ending")
-                return
+    def _write(self, report: Report) -> Outcome:
+        """Write a report that may have been written before: its commit may not have been told."""
+        try:
+            with self._switchboard.together():
+                self._switchboard.record(report, again=True)
+        except NotFound:
+            logger.warning("a report names a call that does not exist", extra=about(report.call_id))
+        except Contended as error:
+            logger.warning("a report waits: %s", error.message, extra=about(report.call_id))
+            return Outcome.CONTENDED
+        except Busy as error:
+            logger.warning("reports are still to be written: %s", error.message)
+            return Outcome.AWAY
+        except Exception:
+            logger.exception("a report could not be written", extra=about(report.call_id))
+            return Outcome.REFUSED
+        return Outcome.WRITTEN
+
+    def _give_up(self) -> None:
+        left = len(self._kept) + self._reports.qsize() + len(self._aside)
+        if left:
+            logger.error("giving up on %d reports: the process is ending", left)
 
     def _sweep(self) -> None:
+        if self._guard is not None and not self._guard.holds:
+            # The calls are the next process's already.
+            return
         board = self._switchboard
         sweeps: list[Callable[[], None]] = [
             partial(Switchboard.sweep, board),

@@ -71,6 +71,11 @@ class Metrics:
             "Connections that were closed because of a fault in the server's main loop.",
             registry=self._registry,
         )
+        self._lost = Counter(
+            "patchbay_reports_lost_total",
+            "Reports of the media engine that the database refused, and that were given up.",
+            registry=self._registry,
+        )
         transactions = Histogram(
             "patchbay_database_transaction_seconds",
             "Database transactions, the wait for a connection or for the lock included.",
@@ -79,6 +84,10 @@ class Metrics:
             registry=self._registry,
         )
         self._transactions = {kind: transactions.labels(kind) for kind in ("read", "write")}
+
+    def report_lost(self) -> None:
+        """A report of the engine that the database refused, and that was given up."""
+        self._lost.inc()
 
     def call_ended(self, provider: str, reason: EndReason) -> None:
         self._ended.labels(provider, reason.value).inc()

@@ -170,7 +170,7 @@ class Reception:
 
     def _admit(self, visit: Visit) -> Markup:
         """Answer the first webhook of a call. Raises ``Conflict`` where it is not the first."""
-        if self._switchboard.handover.has_begun:
+        if self._switchboard.handover.refusal:
             return visit.hold(is_new=True) or self._turn_away(visit, EndReason.BUSY, None)
         caller, callee = visit.arrival.caller, visit.arrival.callee
         dialled, default = self._switchboard.rules.for_call(callee, visit.connector.default_rule_id)
@@ -263,7 +263,7 @@ class Reception:
             step = visit.answered(transferring, dial)
             if self._steering.dialling(call.id, call.transfer.number, step):
                 return dial
-        if self._switchboard.handover.has_begun and (markup := visit.hold()):
+        if self._switchboard.handover.refusal and (markup := visit.hold()):
             self._switchboard.handover.told(call.id)
             return markup
         ref = tokens.new_ref()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -321,27 +321,34 @@ def test_an_ending_process_leaves_the_deadlines_to_the_next(
     }
 
 
+def connected(desk: Desk) -> tuple[LegSpec, socket.socket]:
+    """A call that is answered, with the other end of its socket."""
+    ref = ref_of(desk.ring(desk.connect(a_connector())))
+    spec = desk.switchboard.claim("twilio", ref)
+    here, there = socket.socketpair()
+    there.settimeout(30)
+    desk.engine.adopt(here, spec)
+    start = {"callSid": spec.provider_call_id, "customParameters": {"ref": ref}}
+    start["mediaFormat"] = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
+    text = json.dumps({"event": "start", "streamSid": "MZ1", "start": start}).encode()
+    there.send(Frame(Opcode.TEXT, text).serialize(mask=True))
+    desk.switchboard.record(desk.engine.reports.get(timeout=30))
+    return spec, there
+
+
 def test_a_process_takes_back_the_calls_whose_sockets_it_has(
     each_desk: Desk, clock: FakeClock, database: Database
 ) -> None:
-    desk, connector = each_desk, each_desk.connect(a_connector())
-    ref = ref_of(desk.ring(connector))
-    spec = desk.switchboard.claim("twilio", ref)
-    here, there = socket.socketpair()
+    desk = each_desk
+    spec, there = connected(desk)
     with there, a_desk(database, clock) as other:
-        desk.engine.adopt(here, spec)
-        start = {"callSid": spec.provider_call_id, "customParameters": {"ref": ref}}
-        start["mediaFormat"] = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
-        text = json.dumps({"event": "start", "streamSid": "MZ1", "start": start}).encode()
-        there.send(Frame(Opcode.TEXT, text).serialize(mask=True))
-        desk.switchboard.record(desk.engine.reports.get(timeout=30))
         other.switchboard.take_over()
-        assert desk.call(connector).detached_at is not None
+        assert desk.calls.get(spec.call_id).detached_at is not None
         for _ in range(20):
             desk.clock.advance(1)
             desk.switchboard.sweep()
             other.switchboard.sweep()
-        call = desk.call(connector)
+        call = desk.calls.get(spec.call_id)
         assert (call.status, call.detached_at) == (CallStatus.ANSWERED, None)
 
 
@@ -437,6 +444,45 @@ def test_a_call_ends_at_its_maximum_duration(sqlite_database: Database, clock: F
         call = desk.call(connector)
         assert call.end_reason is EndReason.MAX_DURATION
         assert (call.steps[-1].event, call.steps[-1].detail) == (LadderEvent.END, "max-duration")
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        lambda desk, call_id: desk.switchboard.sweep(),
+        lambda desk, call_id: desk.switchboard.end(call_id),
+    ],
+    ids=["each second", "where somebody ends it again"],
+)
+def test_a_socket_whose_call_is_over_in_the_database_is_closed(
+    each_desk: Desk, notice: Callable[[Desk, str], object]
+) -> None:
+    spec, there = connected(each_desk)
+    with there:
+        # What another process writes is not told to this one's engine.
+        ended = (CallStatus.ENDED, EndReason.CONNECTION_LOST, 3_000)
+        assert each_desk.calls.end(spec.call_id, *ended)
+        notice(each_desk, spec.call_id)
+        received = b""
+        while CLOSE not in received:
+            received += there.recv(1_000)
+    assert each_desk.calls.get(spec.call_id).end_reason is EndReason.CONNECTION_LOST
+
+
+def test_one_call_that_cannot_be_ended_stops_no_other(desk: Desk, connector: Connector) -> None:
+    for number in range(3):
+        desk.ring(connector, CallSid=f"CA{number}")
+    first = desk.calls.page().items[-1]
+    with desk.database.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER stubborn BEFORE UPDATE ON calls "
+            f"WHEN new.id = '{first.id}' BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    desk.clock.advance(600)
+    desk.switchboard.sweep()
+    ended = {call.id for call in desk.calls.page().items if call.status.is_end}
+    assert len(ended) == 2
+    assert first.id not in ended
 
 
 def test_ending_a_call_twice_changes_nothing_the_second_time(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 from clocks import FakeClock
+from deaths import kill
 from records import a_connector
 from statements import said
 from switchboards import Desk, a_desk, events, ref_of
@@ -21,8 +23,10 @@ from service.loudness import Loudness
 from service.media.leg import LegSpec
 from service.media.reports import LegClosed, LegStarted, LegStep, Report
 from service.model import CallStatus, EndReason, LadderEvent
+from service.storage.call_rows import locked
 from service.storage.calls import START_MILLIS
 from service.storage.database import Database
+from service.vitals import Vitals
 
 
 @pytest.fixture
@@ -59,6 +63,13 @@ def ledger_of(desk: Desk, *reports: Report) -> Ledger:
     for report in reports:
         waiting.put(report)
     return Ledger(desk.switchboard, waiting)
+
+
+def lost(desk: Desk) -> float:
+    """The reports that have been given up."""
+    vitals = Vitals(200, 0, None, None)
+    text = desk.switchboard.metrics.exposition(vitals).decode()
+    return float(re.search(r"^patchbay_reports_lost_total (\S+)$", text, re.MULTILINE)[1])
 
 
 class Alarm(logging.Handler):
@@ -230,6 +241,99 @@ def test_deadlines_wait_for_what_could_not_be_written_in_time(
         assert news.wait(30)
     ledger.stop()
     assert desk.calls.get(later.call_id).status is CallStatus.ANSWERED
+
+
+@pytest.mark.usefixtures("mend")
+def test_a_report_that_can_never_be_written_is_given_up_and_counted_and_the_deadlines_go_on(
+    desk: Desk, specs: list[LegSpec], failed: threading.Event
+) -> None:
+    first, other, later = specs
+    reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
+    reports.put(started(first))
+    ledger = Ledger(desk.switchboard, reports)
+    ledger.start()
+    assert failed.wait(30)
+    # No other call waits for it, and what its own call reports next is written after it.
+    with desk.switchboard.waiters.seat(other.call_id) as over:
+        reports.put(closed(other))
+        assert over is not None
+        assert over.wait(30)
+    with desk.switchboard.waiters.seat(first.call_id) as over:
+        reports.put(closed(first))
+        assert over is not None
+        assert over.wait(30)
+    assert lost(desk) == 1
+    with desk.switchboard.waiters.seat(later.call_id) as over:
+        desk.clock.advance(START_MILLIS // 1000 + 1)
+        assert over is not None
+        assert over.wait(30)
+    ledger.stop()
+    assert desk.calls.get(later.call_id).end_reason is EndReason.NO_SOCKET
+
+
+@pytest.mark.usefixtures("mend")
+def test_deadlines_are_kept_however_many_reports_are_refused(
+    desk: Desk, specs: list[LegSpec]
+) -> None:
+    first, _, later = specs
+    reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
+    ledger = Ledger(desk.switchboard, reports)
+    ledger.start()
+    desk.clock.advance(START_MILLIS // 1000 + 1)
+    with desk.switchboard.waiters.seat(later.call_id) as over:
+        assert over is not None
+        for _ in range(30):
+            reports.put(replace(started(first), call_id=first.call_id))
+            if over.wait(0.5):
+                break
+        assert over.is_set()
+    ledger.stop()
+
+
+def test_a_report_of_a_call_that_somebody_else_has_locked_is_written_once_it_is_free(
+    migrated_postgres: Database, clock: FakeClock
+) -> None:
+    with a_desk(migrated_postgres, clock) as desk:
+        connector = desk.connect(a_connector())
+        rings = [desk.ring(connector, CallSid=f"CA{number}") for number in range(2)]
+        held, free = (desk.switchboard.claim("twilio", ref_of(each)) for each in rings)
+        ledger = ledger_of(desk, closed(held), closed(free))
+        with migrated_postgres.write() as connection:
+            assert locked(connection, held.call_id)
+            with desk.switchboard.waiters.seat(free.call_id) as over:
+                ledger.start()
+                assert over is not None
+                assert over.wait(30)
+        with desk.switchboard.waiters.seat(held.call_id) as over:
+            assert over is not None
+            assert over.wait(30) or desk.calls.get(held.call_id).status.is_end
+        ledger.stop()
+        assert desk.calls.get(held.call_id).end_reason is EndReason.CALLER_HUNG_UP
+        assert lost(desk) == 0
+
+
+def test_a_step_that_was_committed_without_our_knowing_is_no_second_rung(
+    desk: Desk, specs: list[LegSpec]
+) -> None:
+    spec = specs[0]
+    desk.switchboard.record(started(spec))
+    desk.switchboard.record(heard(spec))
+    desk.switchboard.record(heard(spec), again=True)
+    assert events(desk.calls.get(spec.call_id)).count(LadderEvent.FIRST_AUDIO_IN) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_has_died_is_not_alive(desk: Desk) -> None:
+    ledger = Ledger(desk.switchboard, queue.SimpleQueue())
+    assert ledger.is_alive
+    ledger.start()
+    assert ledger.is_alive
+    kill("ledger")
+    assert not ledger.is_alive
+    stopped = Ledger(desk.switchboard, queue.SimpleQueue())
+    stopped.start()
+    stopped.stop()
+    assert stopped.is_alive
 
 
 @pytest.mark.usefixtures("mend")

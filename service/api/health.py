@@ -1,13 +1,15 @@
-"""``/healthz``: the process answers. ``/readyz``: it can take a call now, or why it cannot."""
+"""``/healthz``: the process and its threads run. ``/readyz``: it can take a call, or why not."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from collections.abc import Callable, Mapping
+
+from flask import Blueprint, Response, current_app
 
 from service.api.answers import respond
 from service.api.declared import Reply, needs, replies
 from service.api.requests import switchboard
-from service.api.schemas.health import Alive, NotReady, Ready
+from service.api.schemas.health import Alive, Dead, NotReady, Ready
 from service.permissions import Need
 
 health = Blueprint("health", __name__)
@@ -15,9 +17,17 @@ health = Blueprint("health", __name__)
 
 @health.get("/healthz")
 @needs(Need.NOTHING)
-@replies(Reply(200, "The process answers.", Alive()))
+@replies(
+    Reply(200, "The process answers.", Alive()),
+    Reply(503, "A thread of it has ended: it has to be started again.", Dead()),
+)
 def alive() -> Response:
-    return respond({"status": "ok"}, 200)
+    threads: Mapping[str, Callable[[], bool]] = current_app.extensions.get("threads", {})
+    dead = [name for name, is_alive in threads.items() if not is_alive()]
+    if not dead:
+        return respond({"status": "ok"}, 200)
+    message = f"Threads have ended: {', '.join(dead)}."
+    return respond({"message": message, "statusCode": 503, "status": "dead"}, 503)
 
 
 @health.get("/readyz")

@@ -19,8 +19,7 @@ from service.api.declared import needs
 from service.api.handshake import detach, require_handshake
 from service.api.requests import engine, query, switchboard
 from service.console.schemas import LiveFilter
-from service.errors import Busy, Forbidden
-from service.handover import RESTARTING
+from service.errors import Forbidden
 from service.origins import origin
 from service.permissions import Need
 from service.storage.in_progress import CallInProgress, CallsInProgress
@@ -54,8 +53,7 @@ def require_watcher() -> None:
     require_handshake()
     _require_own_origin()
     require_token()
-    if switchboard().handover.has_begun:
-        raise Busy(RESTARTING)
+    switchboard().handover.require_open()
 
 
 @needs(Need.ACCOUNT)

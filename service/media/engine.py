@@ -47,6 +47,7 @@ class Engine:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: Loop | None = None
+        self._gives_back = False
 
     def adopt(self, sock: socket.socket, spec: LegSpec) -> None:
         """Take over a socket whose handshake is done. The engine closes it from here on."""
@@ -106,12 +107,20 @@ class Engine:
 
     def give_back(self) -> None:
         """Begin to close every socket with 1012, "service restart". ``stop`` waits for the end."""
+        self._gives_back = True
         self._submit(Stop())
+
+    @property
+    def is_alive(self) -> bool:
+        """False where the thread has ended and nobody told it to."""
+        with self._lock:
+            return self._thread is None or self._thread.is_alive() or self._gives_back
 
     def stop(self) -> None:
         """Hand every call back to its provider and end the thread; it may be started again."""
         with self._lock:
             thread, loop, self._thread, self._loop = self._thread, self._loop, None, None
+            self._gives_back = False
         if thread is not None and loop is not None:
             loop.submit(Stop())
             thread.join(timeout=2 * CLOSE_SECONDS)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import ColumnElement, Connection, bindparam, case, func, or_, select
 
 from service.errors import NotFound
-from service.model import WAITING, WEBSOCKET, Call, CallStatus, Direction, Page
+from service.model import LIVE, WAITING, WEBSOCKET, Call, CallStatus, Direction, EndReason, Page
 from service.storage import call_lists
 from service.storage.call_lists import Wanted
 from service.storage.call_rows import CALL, fetch
@@ -20,6 +22,9 @@ BATCH = 1_000
 OF_PROVIDER = select(calls).where(
     calls.c.connector_id == bindparam("connector_id"),
     calls.c.provider_call_id == bindparam("provider_call_id"),
+)
+OVER = select(calls.c.id, calls.c.end_reason).where(
+    calls.c.id.in_(bindparam("call_ids", expanding=True)), calls.c.status.not_in(LIVE)
 )
 HOW_MANY_LIVE = select(func.count()).select_from(calls).where(alive())
 
@@ -92,6 +97,17 @@ class CallQueries:
         with self._database.read() as connection:
             found = connection.scalar(select(refs.c.call_id).where(refs.c.digest == ref_digest))
         return found is not None
+
+    def over(self, call_ids: Iterable[str]) -> dict[str, EndReason]:
+        """Those of the calls that are over, and why."""
+        found: dict[str, EndReason] = {}
+        ids = list(call_ids)
+        with self._database.read() as connection:
+            for first in range(0, len(ids), BATCH):
+                some = {"call_ids": ids[first : first + BATCH]}
+                for row in connection.execute(OVER, some):
+                    found[row.id] = EndReason(row.end_reason or EndReason.ENDED_BY_API)
+        return found
 
     def live(self) -> int:
         """How many calls are incoming or answered."""

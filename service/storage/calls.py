@@ -156,19 +156,28 @@ class Calls(CallQueries):
             )
 
     def step(
-        self, call_id: str, leg_id: str, event: LadderEvent, at: Millis, detail: str | None = None
+        self,
+        call_id: str,
+        leg_id: str,
+        event: LadderEvent,
+        at: Millis,
+        detail: str | None = None,
+        *,
+        again: bool = False,
     ) -> bool:
-        """One more rung from the leg that holds the call. A line that is alive ends the attempts,
-        whether or not the caller is heard on it.
-        """
+        """One more rung from the leg that holds the call, but none said ``again``."""
         with self._database.write() as connection:
             # A ladder that is loaded is kept short.
-            load = locked if event in REPEATED else locked_row
+            load = locked if again or event in REPEATED else locked_row
             call = load(connection, call_id)
             if call is None or not call.status.is_live or call.leg_id != leg_id:
                 return False
+            step = Step(event, at, call.status, detail)
+            if again and step in call.steps:
+                return False
+            # A line that is alive ends the attempts, whether or not the caller is heard on it.
             changes = {"attempts": 0} if event in SIGNS_OF_LIFE and call.attempts else {}
-            advance(connection, call, [Step(event, at, call.status, detail)], **changes)
+            advance(connection, call, [step], **changes)
             return True
 
     def detached(

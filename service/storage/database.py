@@ -175,6 +175,11 @@ class Database:
                 connection.execute(text(f"SET LOCAL lock_timeout = {MIGRATION_LOCK_MILLIS}"))
             migrations.upgrade(connection)
 
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file; ``None`` on Postgres."""
+        return Path(self._url.database or "") if self._is_sqlite else None
+
     def exists(self) -> bool:
         """False where there is no file to read: SQLite would make one, which anybody could read."""
         return not self._is_sqlite or Path(self._url.database or "").exists()
@@ -208,10 +213,8 @@ class Database:
                 self._built = None
 
     def _is_read_only(self, connection: Connection) -> bool:
-        if self._is_sqlite:
-            return False
-        mode: str = connection.execute(text("SHOW transaction_read_only")).scalar_one()
-        return mode == "on"
+        shown = text("SHOW transaction_read_only")
+        return not self._is_sqlite and bool(connection.scalar(shown) == "on")
 
     @property
     def _shared(self) -> Shared | None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+from clocks import FakeClock
+from deaths import kill, newest
 from flask import Flask
 from sqlalchemy import text
 
+from service.app import create_app
+from service.media.engine import Engine
+from service.settings import Settings
 from service.storage.database import Database
 
 
@@ -48,3 +55,31 @@ def test_readyz_notices_a_database_without_a_schema(app: Flask, sqlite_database:
     response = app.test_client().get("/readyz")
     assert (response.status_code, response.json["message"]) == (503, "Not ready: database.")
     assert response.json["checks"]["database"] != "ok"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_healthz_names_a_thread_that_has_died(tmp_path: Path, clock: FakeClock) -> None:
+    settings = Settings.from_env(
+        {"API_KEY": "key", "API_SECRET": "secret" * 8, "DATA_DIR": str(tmp_path)}
+    )
+    app = create_app(settings, clock)
+    client, engine = app.test_client(), app.extensions["engine"]
+    engine.stats([])
+    assert client.get("/healthz").status_code == 200
+    kill("engine", lambda: engine.release("no-such-call", "go on"))
+    response = client.get("/healthz")
+    assert (response.status_code, response.json) == (
+        503,
+        {"message": "Threads have ended: engine.", "statusCode": 503, "status": "dead"},
+    )
+    engine.stop()
+    app.extensions["ledger"].stop()
+
+
+def test_an_engine_that_gives_its_calls_back_is_not_dead(clock: FakeClock) -> None:
+    engine = Engine(clock)
+    engine.stats([])
+    engine.give_back()
+    newest("engine").join(30)
+    assert engine.is_alive
+    engine.stop()

@@ -11,6 +11,14 @@ class Alive(Schema):
     status = fields.Constant("ok")
 
 
+class Dead(Schema):
+    """The shape of every failure."""
+
+    message = fields.String()
+    status_code = fields.Constant(503, data_key="statusCode")
+    status = fields.Constant("dead")
+
+
 class Ready(Schema):
     status = fields.Constant("ready")
     checks = CHECKS

@@ -24,6 +24,7 @@ from service.storage.tables.dials import dials
 from service.storage.tables.events import FINISHED, PENDING, deliveries, signing_keys, subscriptions
 from service.storage.tables.rooms import ONGOING, OVER, PRESENT, rooms, sessions, stays
 from service.storage.tables.rules import INBOUND_NUMBER, routing_rules, rule_numbers
+from service.storage.tables.serving import serving
 
 __all__ = [
     "FINISHED",
@@ -47,6 +48,7 @@ __all__ = [
     "rooms",
     "routing_rules",
     "rule_numbers",
+    "serving",
     "sessions",
     "sign_in_links",
     "signing_keys",

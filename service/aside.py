@@ -1,0 +1,109 @@
+"""Reports that the database refuses, set aside with those of the same call that follow them."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from time import monotonic
+
+from service.logs import about
+from service.media.reports import Report
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+"""Between two attempts, by a clock of its own: nothing is decided by it but how often one tries."""
+
+MOST_REFUSED = 3
+MOST_CONTENDED = 60
+"""Attempts after which a report is given up. A lock that somebody holds ends some time."""
+
+
+class Outcome(Enum):
+    WRITTEN = auto()
+    AWAY = auto()
+    """The database is away, for every report."""
+
+    REFUSED = auto()
+    CONTENDED = auto()
+    """Something that this report changes is locked."""
+
+
+@dataclass(slots=True)
+class Line:
+    """The reports of one call, and how often the first of them was tried."""
+
+    reports: deque[Report] = field(default_factory=deque)
+    refused: int = 1
+    contended: int = 0
+
+
+class Aside:
+    """For one thread. ``lost`` is called for each report that is given up."""
+
+    def __init__(self, write: Callable[[Report], Outcome], lost: Callable[[], object]) -> None:
+        self._write = write
+        self._lost = lost
+        self._lines: dict[str, Line] = {}
+        self._tried_at = monotonic()
+
+    def __len__(self) -> int:
+        return sum(len(line.reports) for line in self._lines.values())
+
+    def has(self, call_id: str) -> bool:
+        return call_id in self._lines
+
+    def add(self, report: Report) -> None:
+        """Set a report aside that was refused, or that follows one."""
+        self._lines.setdefault(report.call_id, Line()).reports.append(report)
+
+    def pass_by(self, reports: Sequence[Report]) -> Sequence[Report]:
+        """The reports to write now; those of a call that waits are set aside."""
+        due = []
+        for report in reports:
+            if self.has(report.call_id):
+                self.add(report)
+            else:
+                due.append(report)
+        return due
+
+    def retry(self) -> bool:
+        """Try once more where it is time; whether it was."""
+        if monotonic() - self._tried_at < RETRY_SECONDS:
+            return False
+        for call_id, line in list(self._lines.items()):
+            if not self._advance(line):
+                break
+            if not line.reports:
+                del self._lines[call_id]
+        self._tried_at = monotonic()
+        return True
+
+    def _advance(self, line: Line) -> bool:
+        """Write the reports of one call up to one that is refused; False where the database is
+        away.
+        """
+        while line.reports:
+            outcome = self._write(line.reports[0])
+            if outcome is Outcome.AWAY:
+                return False
+            if outcome is not Outcome.WRITTEN and not self._is_spent(line, outcome):
+                return True
+            if outcome is not Outcome.WRITTEN:
+                report = line.reports[0]
+                name = type(report).__name__
+                logger.error("a report is given up: %s", name, extra=about(report.call_id))
+                self._lost()
+            line.reports.popleft()
+            line.refused = line.contended = 0
+        return True
+
+    def _is_spent(self, line: Line, outcome: Outcome) -> bool:
+        if outcome is Outcome.CONTENDED:
+            line.contended += 1
+        else:
+            line.refused += 1
+        return line.refused >= MOST_REFUSED or line.contended >= MOST_CONTENDED

@@ -1,0 +1,77 @@
+"""The guard: this process serves from the database, or waits until the one that does has ended."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from service.errors import Busy
+from service.storage.lease import RENEW_SECONDS, Lease
+
+logger = logging.getLogger(__name__)
+
+RELEASE_SECONDS = 2.0
+"""How long ``close`` waits until a lease that has to be renewed is given back."""
+
+
+class Guard:
+    """Thread-safe. ``lost`` is called where another process has taken the lease."""
+
+    def __init__(self, lease: Lease, lost: Callable[[], None]) -> None:
+        self._lease = lease
+        self._lost = lost
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.holds = False
+
+    def acquire(self) -> bool:
+        """Take the lease, unless it is held or was released. Raises ``Busy``."""
+        with self._lock:
+            if not self.holds and not self._released.is_set() and self._lease.take():
+                self.holds = True
+                if self._lease.lapses:
+                    self._thread = threading.Thread(target=self._renew, name="guard", daemon=True)
+                    self._thread.start()
+            return self.holds
+
+    def release(self) -> None:
+        """Let the next process serve. Waits for nothing."""
+        with self._lock:
+            self._released.set()
+            held, self.holds = self.holds, False
+            if held and self._thread is None:
+                self._lease.release()
+
+    def close(self) -> None:
+        """Release, and wait a little until that is done."""
+        self.release()
+        if self._thread is not None:
+            self._thread.join(RELEASE_SECONDS)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread is None or self._thread.is_alive() or not self.holds
+
+    def _renew(self) -> None:
+        while not self._released.wait(RENEW_SECONDS):
+            if not self._still_held():
+                logger.error("another server has taken this database: this one ends")
+                self.holds = False
+                self._lost()
+                return
+        try:
+            self._lease.release()
+        except Busy as error:
+            logger.warning("the database is not given back in time: %s", error.message)
+
+    def _still_held(self) -> bool:
+        try:
+            return self._lease.renew()
+        except Busy:
+            # Nobody can take it either; the log has said that the database is away.
+            return True
+        except Exception:
+            logger.exception("the lease of the database could not be renewed")
+            return True
