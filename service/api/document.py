@@ -4,6 +4,7 @@ An answer is in it where it follows from one of these:
 
     the envelope or the replies of the handler, and those of its guard
     400   on every address, since every one can be asked with a WebSocket handshake, or badly
+    414   everywhere, and 431, for a head that is too large
     404   where the path holds an id
     415   where a JSON body is read
     500   everywhere, and never on purpose
@@ -26,11 +27,12 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from apispec import APISpec
 from flask import Flask
+from marshmallow import Schema
 from werkzeug.routing import Rule
 
 from service import __version__
 from service.api.declared import JSON, Declaration, Envelope, Reply, declared
-from service.api.schemas.fields import PageInfo
+from service.api.schemas.fields import PageInfo, Request
 from service.api.schemas.problems import Problem
 from service.api.shapes import Converter, Shapes, constant
 from service.errors import Unauthorized
@@ -42,8 +44,7 @@ Phone calls into rooms, without a SIP trunk.
 Send your token in `Authorization`, raw or after `Bearer`. Every failure has the shape `Problem`,
 that of an unknown address (404) and of a method an address does not answer to (405) included.
 HEAD is answered wherever GET is; OPTIONS under `/v2` is a CORS pre-flight. A field that is not
-known is ignored, and named in `warnings`. What is not HTTP, or begins with a line beyond 4 KB, is
-answered by gunicorn itself, in HTML.
+known is ignored, and named in `warnings`.
 """
 
 MEANINGS = {
@@ -53,9 +54,12 @@ MEANINGS = {
     404: "There is nothing of this id.",
     409: "It does not go with what is there already.",
     410: "The reference was used, or has expired.",
+    414: "The address with its query is longer than a request line may be.",
     415: "The body is of a content type that is not read.",
     429: "Too many requests from this address have failed: come back after `Retry-After` seconds.",
+    431: "The header fields are too large.",
     500: "Something went wrong on our side.",
+    502: "Who was to be asked for this, a provider or an agent, gave no good answer.",
     503: "Full, restarting, or without its database: come back after `Retry-After` seconds.",
 }
 
@@ -67,10 +71,10 @@ HEADERS = {
 }
 """Names of header components by header and, for those of one status, by status."""
 
-HANDSHAKE = {
-    "Connection": {"const": "Upgrade"},
-    "Upgrade": {"const": "websocket"},
-    "Sec-WebSocket-Version": {"const": "13"},
+HANDSHAKE: dict[str, dict[str, Any]] = {
+    "Connection": {"enum": ["Upgrade"]},
+    "Upgrade": {"enum": ["websocket"]},
+    "Sec-WebSocket-Version": {"enum": ["13"]},
     "Sec-WebSocket-Key": {"pattern": "^[A-Za-z0-9+/]{21}[AQgw]==$"},
 }
 """What a WebSocket client sends by itself."""
@@ -144,8 +148,8 @@ class _Document:
                 **self._request(declared(view), method, [*ids, *_handshake(rule)]),
                 "responses": dict(sorted(self._responses(view, guards, bool(ids)).items())),
             }
-            if any(Unauthorized in guard.refusals for guard in guards):
-                operation["security"] = [{"token": []}, {"bearer": []}]
+            is_guarded = any(Unauthorized in guard.refusals for guard in guards)
+            operation["security"] = [{"token": []}, {"bearer": []}] if is_guarded else []
             self._spec.path(path, operations={method.lower(): operation})
 
     def _operation_id(self, blueprint: str, name: str, method: str, one_of_several: bool) -> str:
@@ -169,7 +173,7 @@ class _Document:
             parameters += self._converter.schema2parameters(declaration.query, location="query")
         if declaration.body is not None:
             request["requestBody"] = {
-                "required": any(field.required for field in declaration.body.fields.values()),
+                "required": _is_required(declaration.body),
                 "content": {JSON: {"schema": self._converter.refer(declaration.body)}},
             }
         if declaration.form:
@@ -192,7 +196,7 @@ class _Document:
             responses[str(reply.status)] = self._reply(reply)
         if not responses:
             raise LookupError(f"{view.__module__}.{view.__qualname__} declares no answer.")
-        refusals = {400, 500, 503}
+        refusals = {400, 414, 431, 500, 503}
         refusals.update(error.status for some in (own, *guards) for error in some.refusals)
         refusals.update([404] if has_id else [], [415] if own.body is not None else [])
         for status in refusals:
@@ -262,6 +266,12 @@ class _Document:
             response = _response(MEANINGS.get(status, f"{phrase}."), headers, content)
             self._spec.components.response(name, response)
         return {"$ref": f"#/components/responses/{name}"}
+
+
+def _is_required(schema: Schema) -> bool:
+    """Whether a body of this schema may not be left out."""
+    chosen = isinstance(schema, Request) and (schema.either is not None or schema.changes)
+    return chosen or any(field.required for field in schema.fields.values())
 
 
 def _description(declaration: Declaration) -> dict[str, str]:

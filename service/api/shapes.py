@@ -54,11 +54,17 @@ class Hint:
 ANYTHING = Hint(Any)
 
 
-JSON_TYPES = {NoneType: "null", bool: "boolean", int: "integer", str: "string"}
+JSON_TYPES = {bool: "boolean", int: "integer", str: "string"}
 
 
 def constant(value: object) -> dict[str, Any]:
-    """The shape of one value and no other."""
+    """The shape of one value and no other.
+
+    A member that is always null is described as text that may be missing: generators of clients
+    know no type that has null alone.
+    """
+    if value is None:
+        return {"type": ["string", "null"]}
     return {"type": JSON_TYPES[type(value)], "const": value}
 
 
@@ -79,7 +85,12 @@ class Converter(OpenAPIConverter):
     def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
         convert: Callable[[Schema], dict[str, Any]] = super().schema2jsonschema
         shape = convert(schema)
-        if not isinstance(schema, Request):
+        if isinstance(schema, Request):
+            if schema.changes:
+                shape["minProperties"] = 1
+            if schema.either is not None:
+                shape |= _one_of_two(*schema.either)
+        else:
             shape["required"] = [
                 field.data_key or name
                 for name, field in schema.dump_fields.items()
@@ -122,6 +133,18 @@ class Converter(OpenAPIConverter):
         for name in (field.attribute or field.name or "").split("."):
             hint = hint.attribute(name)
         return hint
+
+
+def _one_of_two(one: str, other: str) -> dict[str, Any]:
+    """That the other member is there where the one is missing or null.
+
+    Not as ``anyOf``, of which generators of clients make classes without members.
+    """
+    return {
+        "description": f"At least one of {one} and {other}.",
+        "if": {"properties": {one: {"type": "null"}}},
+        "then": {"properties": {other: {"type": "string"}}, "required": [other]},
+    }
 
 
 def _is_enum(annotation: Any) -> bool:

@@ -6,7 +6,8 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from service.api.schemas.fields import IDENTIFIER, Count, PhoneNumber, Request, Text
+from service.api.schemas.fields import IDENTIFIER, Count, Request, Text
+from service.api.schemas.phone_numbers import PhoneNumber
 from service.simulator.plan import CALLEE, CALLER
 
 SOUNDS = ("melody", "tone", "recording")

@@ -85,7 +85,7 @@ class Wanted:
 
 def page(database: Database, wanted: Wanted, number: int, per_page: int) -> Page[Call]:
     with database.listing() as connection:
-        if wanted.search is not None or wanted.passed is not None:
+        if wanted.search or wanted.passed is not None:
             return _sought(connection, wanted, number, per_page)
         return _listed(database, connection, wanted, number, per_page)
 
@@ -155,7 +155,7 @@ def _sought(connection: Connection, wanted: Wanted, number: int, per_page: int) 
         *wanted.during,
         *(unled(column, "") == value for column, value in wanted.equal.items()),
     )
-    if wanted.search is None and wanted.passed is not None:
+    if not wanted.search and wanted.passed is not None:
         passed = calls.c.id.in_(_passing(wanted.passed))
         lately = _lately_passed(wanted.passed)
         queries = [_found(most, *scope, *lately), _found(most, *scope, passed)]

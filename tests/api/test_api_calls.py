@@ -194,6 +194,11 @@ def test_pages_count_from_one(
         ("connectorId=cn_1", ["call-2", "call-1"]),
         ("connectorId=cn_2&type=inbound", ["call-3"]),
         ("connectorId=cn_9", []),
+        ("search=", ["call-3", "call-2", "call-1"]),
+        ("search=&status=transferred&roomId=r1", []),
+        ("search=&roomId=r1", ["call-3", "call-1"]),
+        ("search=%2B1%20(415)%20555-9876%E2%80%AC", ["call-3", "call-2", "call-1"]),
+        ("search=0014155559876", ["call-3", "call-2", "call-1"]),
     ],
 )
 def test_filters_narrow_the_list(

@@ -24,7 +24,8 @@ from service.api.requests import body, query
 from service.api.schemas.addresses import Address
 from service.api.schemas.credentials import MAX_VALUES, Credentials, read
 from service.api.schemas.dispatch import NewDispatch
-from service.api.schemas.fields import MAX_METADATA, MAX_NUMBER, PhoneNumber, ProviderName
+from service.api.schemas.fields import MAX_METADATA, MAX_NUMBER, ProviderName
+from service.api.schemas.phone_numbers import PhoneNumber
 from service.api.schemas.routing_rules import OlderRuleType
 from service.api.schemas.subscriptions import EventName
 from service.console.schemas import Credentials as SignIn

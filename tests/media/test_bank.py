@@ -35,16 +35,25 @@ class Twins:
     passes: int = 0
     """How often the bank has acted."""
 
-    def push(self, payload: bytes, at: float, order: int | None) -> None:
-        self.plain.push(payload, at, order)
+    def push(
+        self, payload: bytes, at: float, order: int | None, earliest: float | None = None
+    ) -> None:
+        self.plain.push(payload, at, order, earliest)
         if len(payload) == FRAME_SAMPLES:
             rows = np.array([self.kept.row])
             codes = np.frombuffer(payload, np.uint8).reshape(1, -1)
             orders = None if order is None else np.array([order])
-            if self.bank.push(rows, codes, np.array([at]), orders).all():
+            since = None if earliest is None else np.array([earliest])
+            if self.bank.push(rows, codes, np.array([at]), orders, since).all():
                 self.passes += 1
                 return
-        self.kept.push(payload, at, order)
+        self.kept.push(payload, at, order, earliest)
+
+    def settle(self, at: float) -> None:
+        self.plain.settle(at)
+        self.bank.settle(at)
+        if self.kept.keeper is None:
+            self.kept.settle(at)
 
     def take(self, at: float) -> tuple[Heard, Heard]:
         expected = self._heard(self.plain, self.plain.take(at))
@@ -72,6 +81,8 @@ class Twins:
                 (self.plain.chunks.passed, self.kept.chunks.passed),
                 (self.plain.chunks.lost, self.kept.chunks.lost),
                 (self.plain.chunks.late, self.kept.chunks.late),
+                (self.plain.pace.base, self.kept.pace.base),
+                (self.plain.pace.capacity, self.kept.pace.capacity),
                 (self.plain.chunks.renumbered, self.kept.chunks.renumbered),
             )
         )
@@ -79,7 +90,7 @@ class Twins:
 
 ordinary = st.just("frame")
 rare = ["lost", "twice", "late", "short", "long", "pause", "look", "clear", "burst"]
-rare += ["anew", "ahead", "still"]
+rare += ["anew", "ahead", "still"] + ["stall", "hold"] * 2
 acts = st.lists(
     st.tuples(
         st.one_of(
@@ -89,7 +100,7 @@ acts = st.lists(
         st.floats(0, 0.019),
     ),
     min_size=1,
-    max_size=160,
+    max_size=240,
 )
 
 
@@ -99,8 +110,9 @@ def test_a_buffer_in_the_bank_is_heard_like_one_on_its_own(
     happenings: list[tuple[str, float]], counted: bool
 ) -> None:
     twins, shift, is_stuck = Twins(counted, Bank()), 0, False
+    missed = stalled = 0
     for tick, (act, early) in enumerate(happenings):
-        due = START + tick * PERIOD
+        due = START + (tick + stalled) * PERIOD
         number = twins.sent
         if act == "still":
             is_stuck = not is_stuck
@@ -113,12 +125,31 @@ def test_a_buffer_in_the_bank_is_heard_like_one_on_its_own(
             payload: bytes | None = None,
             shift: int = shift,
             is_stuck: bool = is_stuck,
+            earliest: float | None = None,
         ) -> None:
             order = 7 if is_stuck else place + shift
-            twins.push(payload or frame(place), at, order if counted else None)
+            twins.push(payload or frame(place), at, order if counted else None, earliest)
 
         arrival = due - early
-        if act == "burst":
+        if act == "stall":
+            # Nothing comes for a while, and then all of it.
+            missed += 3
+        elif act == "hold":
+            # A stall of our own: ten ticks are skipped, and what came meanwhile is read late.
+            due += 10 * PERIOD
+            stalled += 10
+            twins.settle(due)
+            for _ in range(11):
+                say(twins.sent, due, earliest=due - 0.2)
+                twins.sent += 1
+        elif missed > 3:
+            for _ in range(missed + 1):
+                say(twins.sent, arrival)
+                twins.sent += 1
+            missed = 0
+        elif missed:
+            missed += 1
+        elif act == "burst":
             for _ in range(5):
                 say(twins.sent, arrival)
                 twins.sent += 1

@@ -11,6 +11,8 @@ NAME = [validate.Length(min=1, error="must not be empty"), *at_most(128)]
 
 
 class AgentChanges(Request):
+    changes = True
+
     name = Text(validate=NAME)
     url = Address()
 

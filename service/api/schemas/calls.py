@@ -16,15 +16,14 @@ from service.api.schemas.fields import (
     Moment,
     PageFilter,
     ParticipantFields,
-    PhoneNumber,
     Request,
     RoomName,
-    Sought,
     Switch,
     Text,
     at_most,
     storable,
 )
+from service.api.schemas.phone_numbers import PhoneNumber, Sought
 from service.callers import masked
 from service.model import Call, CallStatus, Direction
 

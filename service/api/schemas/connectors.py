@@ -30,6 +30,8 @@ class WebhookUrl(fields.String):
 
 
 class ConnectorChanges(Request):
+    changes = True
+
     name = Text(allow_none=True, validate=at_most(128))
     default_room_id = RoomName(data_key="defaultRoomId", allow_none=True)
     default_rule_id = Text(data_key="defaultRuleId", allow_none=True, validate=IDENTIFIER)

@@ -8,6 +8,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields
 
 from service.api.schemas.fields import OBJECT_ERRORS
+from service.providers import load
 from service.providers.base import Provider
 from service.providers.signatures import Credential
 
@@ -19,6 +20,10 @@ class Credentials(fields.Dict):
     """An object whose members depend on the provider: ``read`` knows them."""
 
     default_error_messages = OBJECT_ERRORS
+
+    def openapi(self) -> dict[str, Any]:
+        names = {each.name for provider in load().values() for each in provider.credentials}
+        return {"propertyNames": {"enum": sorted(names)}}
 
 
 class Values(fields.Field[Any]):

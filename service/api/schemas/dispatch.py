@@ -12,6 +12,8 @@ from service.api.schemas.fields import IDENTIFIER, Metadata, Request, Text, stor
 class NewDispatch(Request):
     """The room has two names, of which VideoSDK's clients send both."""
 
+    either = ("roomId", "meetingId")
+
     agent_id = Text(data_key="agentId", required=True, validate=IDENTIFIER)
     meeting_id = Text(data_key="meetingId", allow_none=True, validate=IDENTIFIER)
     room_id = Text(data_key="roomId", allow_none=True, validate=IDENTIFIER)

@@ -7,9 +7,7 @@ validators do not say all that the OpenAPI document should has the rest in its m
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import orjson
@@ -17,7 +15,6 @@ from flask import current_app
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_dump, validate
 
 from service.api.requests import public_base, switchboard
-from service.phone_numbers import UnreadableError, plain, read
 from service.rooms import is_addressable
 from service.times import iso
 from service.tokens import account_id
@@ -168,32 +165,6 @@ def _addressable(name: str) -> None:
         )
 
 
-class PhoneNumber(Text):
-    """A phone number, in the form in which calls arrive."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        try:
-            return read(super()._deserialize(value, *args, **kwargs))
-        except UnreadableError as error:
-            raise ValidationError(str(error)) from None
-
-
-class Sought(Text):
-    """What a list is searched for; a whole number may be written as people write it."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        text = super()._deserialize(value, *args, **kwargs)
-        if re.fullmatch(r"\+?[1-9][0-9]*", text):
-            return text
-        with suppress(UnreadableError):
-            return read(text)
-        with suppress(UnreadableError):
-            digits = plain(text)
-            if not text.isascii() and re.fullmatch(r"\+?[0-9]+", digits):
-                return digits
-        return text
-
-
 class ProviderName(Text):
     """One of the providers this service speaks, which is one sentence whatever is wrong."""
 
@@ -228,6 +199,15 @@ class Instant(fields.String):
 
 
 class Request(Schema):
+    """What is asked.
+
+    ``either`` are two members of which one at least has to be there. ``changes`` says that it is
+    what to change of something, so that nothing at all is refused.
+    """
+
+    either: ClassVar[tuple[str, str] | None] = None
+    changes: ClassVar[bool] = False
+
     class Meta:
         unknown = EXCLUDE
 

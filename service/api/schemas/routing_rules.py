@@ -5,7 +5,6 @@ Both spellings are loaded to the same names, those of ``rule_changes``.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_dump, post_load, validate
@@ -18,20 +17,17 @@ from service.api.schemas.fields import (
     Instant,
     Metadata,
     PageFilter,
-    PhoneNumber,
     Request,
     RoomName,
     Several,
-    Sought,
     Switch,
     Text,
     at_most,
     storable,
 )
-from service.phone_numbers import WITHHELD, UnreadableError, plain, read
+from service.api.schemas.phone_numbers import CallerPattern, PhoneNumber, Sought
 from service.rules import RoomType, RuleType
 
-PATTERN = re.compile(r"\+?[0-9*]{1,32}")
 NAME = [validate.Length(min=1, error="must not be empty"), *at_most(128)]
 PIN = validate.Regexp(r"\A[0-9]{1,16}\Z", error="must be 1 to 16 digits")
 HEADERS = validate.OneOf(
@@ -42,30 +38,6 @@ ONE_OF: dict[str, Any] = {
     "null": "must not be null",
     "unknown": "must be one of {choices}",
 }
-
-
-class CallerPattern(Text):
-    """A caller's number, with ``*`` for any digits."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        text = super()._deserialize(value, *args, **kwargs)
-        try:
-            pattern = plain(text)
-            if pattern in WITHHELD:
-                return pattern
-            if PATTERN.fullmatch(pattern):
-                return _anchored(pattern) if "*" in pattern else read(text)
-        except UnreadableError as error:
-            raise ValidationError(str(error)) from None
-        raise ValidationError("must be a phone number or a pattern such as +91*")
-
-
-def _anchored(pattern: str) -> str:
-    """A pattern that begins with a plus sign where it begins with a country's code."""
-    digits = re.sub(r"\A(\+?00|\+)(?=[0-9])", "", pattern)
-    if digits.startswith("0"):
-        raise UnreadableError("must begin with a country's code, such as +91*")
-    return f"+{digits}" if digits[0].isdigit() else digits
 
 
 class OlderRuleType(Text):
@@ -93,6 +65,8 @@ class RuleRoomFields(Request):
 
 
 class RuleChanges(Request):
+    changes = True
+
     name = Text(validate=NAME)
     type = fields.Enum(RuleType, by_value=True, error_messages=ONE_OF)
     numbers = _list(PhoneNumber(), data_key="phoneNumbers")
@@ -208,6 +182,8 @@ class OlderDispatchFields(Request):
 
 
 class OlderRuleChanges(Request):
+    changes = True
+
     gateway_id = Text(data_key="gatewayId", allow_none=True, validate=IDENTIFIER)
     name = Text(validate=NAME)
     type = OlderRuleType()

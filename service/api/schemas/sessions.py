@@ -36,6 +36,8 @@ class SessionFilter(PageFilter):
 
 
 class SessionToEnd(Request):
+    either = ("roomId", "sessionId")
+
     room_id = Text(data_key="roomId", validate=IDENTIFIER)
     session_id = Text(data_key="sessionId", validate=IDENTIFIER)
 

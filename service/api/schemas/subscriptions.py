@@ -35,8 +35,16 @@ def distinct(names: Sequence[str]) -> None:
         raise ValidationError(f"must name nothing beside {ALL}")
 
 
-def _events(**options: Any) -> fields.List[Any]:
-    return fields.List(
+class Events(fields.List[Any]):
+    """Names of events, each once; an asterisk stands alone."""
+
+    def openapi(self) -> dict[str, Any]:
+        alone = {"if": {"contains": {"const": ALL}}, "then": {"maxItems": 1}}
+        return {"uniqueItems": True, **alone}
+
+
+def _events(**options: Any) -> Events:
+    return Events(
         EventName(),
         error_messages=LIST_ERRORS,
         validate=[validate.Length(min=1, error="must name an event"), distinct],
@@ -45,6 +53,8 @@ def _events(**options: Any) -> fields.List[Any]:
 
 
 class SubscriptionChanges(Request):
+    changes = True
+
     url = Address()
     events = _events()
 
