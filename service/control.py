@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from service import call_keys, callers, routing, tokens
+from service import call_keys, callers, routing, tokens, turns
 from service.calls import Switchboard
 from service.dialling import require_allowed
 from service.errors import BadGateway, Conflict, Invalid
@@ -208,7 +208,8 @@ class Control:
                 left = deadline - self._clock.monotonic()
                 if not current.status.is_waiting or left <= 0:
                     return current
-                event.wait(left)
+                with turns.waiting():
+                    event.wait(left)
 
     def _outbound(self, rule_id: str) -> Rule:
         rule = self._rules.get(rule_id)

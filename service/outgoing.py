@@ -20,6 +20,7 @@ from urllib3.exceptions import TimeoutError as ReadTimeoutError
 from urllib3.response import HTTPResponse
 from urllib3.util import parse_url
 
+from service import turns
 from service.connections import Connections, Limit, PlainSocket, Resolve, TlsSocket
 from service.errors import BadGateway
 from service.rest import HttpRequest, HttpResponse
@@ -89,6 +90,12 @@ class Outgoing:
         ``wanted`` is how many bytes of its body are. With ``redirects`` the same request goes
         where the answer points to, body and headers included, and where that points to.
         """
+        with turns.waiting():
+            return self._send(request, seconds, redirects, wanted)
+
+    def _send(
+        self, request: HttpRequest, seconds: float, redirects: bool, wanted: int
+    ) -> HttpResponse:
         limit = Limit(self._clock, seconds)
         url = request.url
         try:

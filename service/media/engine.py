@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from service import turns
 from service.loudness import Loudness
 from service.media.figures import Figures
 from service.media.leg import LegSpec
@@ -138,6 +139,7 @@ class Engine:
 
 def _reply(replies: queue.SimpleQueue[T], seconds: float) -> T:
     try:
-        return replies.get(timeout=seconds)
+        with turns.waiting():
+            return replies.get(timeout=seconds)
     except queue.Empty:
         raise TimeoutError("The media engine does not answer.") from None

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 
+from service import turns
+
 T = TypeVar("T")
 
 INTERVAL = 0.1
@@ -25,7 +27,8 @@ class Bounded(psycopg.Connection[Any]):
 
     def wait(self, gen: PQGen[T], interval: float = INTERVAL, timeout: float | None = None) -> T:
         seconds = self.seconds if timeout is None else min(timeout, self.seconds)
-        return super().wait(self._until(gen, monotonic() + seconds), interval)
+        with turns.waiting():
+            return super().wait(self._until(gen, monotonic() + seconds), interval)
 
     def _until(self, gen: PQGen[T], deadline: float) -> PQGen[T]:
         """Run psycopg's generator, which is resumed every ``INTERVAL`` where nothing arrives."""

@@ -17,16 +17,10 @@ from pathlib import Path
 from time import monotonic
 from typing import ParamSpec
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    extract,
-    func,
-    select,
-    text,
-)
+from sqlalchemy import Connection, Engine, extract, func, select, text
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
+from service import turns
 from service.errors import Busy, Contended, Invalid
 from service.storage import engines, migrations
 from service.storage.engines import LOCK_SECONDS
@@ -255,7 +249,8 @@ class Database:
             attempt = held.enter_context(self._links[writes].watched())
             if writes and self._is_sqlite:
                 held.enter_context(self._turn_to_write())
-            connection = held.enter_context(self._engine().connect())
+            with turns.waiting():
+                connection = held.enter_context(self._engine().connect())
             connection.execution_options(sqlite_begin="BEGIN IMMEDIATE" if writes else "BEGIN")
             held.enter_context(connection.begin())
             attempt.begin()
@@ -275,7 +270,9 @@ class Database:
 
     @contextmanager
     def _turn_to_write(self) -> Iterator[None]:
-        if not self._writing.acquire(timeout=LOCK_SECONDS):
+        with turns.waiting():
+            is_ours = self._writing.acquire(timeout=LOCK_SECONDS)
+        if not is_ours:
             raise Contended(CONTENDED)
         try:
             yield

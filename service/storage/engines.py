@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError
 
+from service import turns
 from service.errors import SettingsError
 from service.storage.faults import READ_ONLY, sqlstate
 
@@ -146,5 +147,15 @@ def sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql(connection.get_execution_options()["sqlite_begin"])
+
+    # SQLite waits for its lock, and works, without the GIL.
+    @event.listens_for(engine, "before_cursor_execute")
+    def step_aside(*_: object) -> None:
+        turns.begin()
+
+    @event.listens_for(engine, "after_cursor_execute")
+    @event.listens_for(engine, "handle_error")
+    def go_on(*_: object) -> None:
+        turns.end()
 
     return engine

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, func, select, tuple_
 from sqlalchemy.exc import DBAPIError
 
+from service import turns
 from service.errors import Busy
 from service.model import Page
 
@@ -69,7 +70,9 @@ class Lists:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Raises ``Busy`` where others have all the turns."""
-        if not self._turns.acquire(timeout=TURN_SECONDS):
+        with turns.waiting():
+            is_ours = self._turns.acquire(timeout=TURN_SECONDS)
+        if not is_ours:
             raise Busy(CROWDED)
         try:
             yield
