@@ -17,53 +17,36 @@ What holds, and what every change must keep:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
 from service.media.clock import PERIOD
-from service.media.jitter import PACED_CAPACITY, SLACK, WINDOW, JitterBuffer
+from service.media.columns import Columns, Flags, Frames, Orders, Rows, Taken, Times
+from service.media.jitter import LONGEST_WINDOW, SLACK, WINDOW, JitterBuffer
 from service.media.overrun import FULL_PAUSE, FULL_SECONDS
+from service.media.pace import (
+    LEAK,
+    LONGEST_CAPACITY,
+    PACED_CAPACITY,
+    RENEWAL,
+    SETTLE,
+    SPARE,
+)
 from service.media.steady import Steady
 from service.wire import FRAME_SAMPLES
 
-SLOTS = 8
+SLOTS = LONGEST_CAPACITY + 2
 """Frames in a ring: those a paced leg may hold, one more before one is dropped, and in front of
 them the last one taken."""
 
-Rows: TypeAlias = NDArray[np.intp]
-
-Flags: TypeAlias = NDArray[np.bool_]
-
-Frames: TypeAlias = NDArray[np.uint8]
-"""A row of 160 codes for each frame."""
-
-Times: TypeAlias = NDArray[np.float64]
-
-Orders: TypeAlias = NDArray[np.int64]
+LATE = (PACED_CAPACITY - SPARE) * PERIOD
+"""Seconds up to which a late frame changes no capacity."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """``frames`` are those of the rows that were ``ordinary`` to take from.
-
-    Before those that ``follow`` a cut frames were dropped; ``cut`` has the first of each.
-    """
-
-    ordinary: Flags
-    frames: Frames
-    follow: Flags
-    cut: Frames
-
-
-class Bank:
+class Bank(Columns):
     """Of one thread, like the exchange that it belongs to."""
 
     def __init__(self) -> None:
-        self._free: list[int] = []
-        self._owners: dict[int, JitterBuffer] = {}
+        super().__init__()
         self._kept = np.zeros(1, bool)
         self._ring = np.zeros((1, SLOTS, FRAME_SAMPLES), np.uint8)
         self._arrived = np.zeros((1, SLOTS))
@@ -81,15 +64,20 @@ class Bank:
         self._window = np.zeros(1, np.intp)
         self._left = np.zeros(1, np.intp)
         self._margin = np.zeros(1)
+        self._base = np.zeros(1)
+        self._capacity = np.zeros(1, np.intp)
+        self._ceiling = np.zeros(1, np.intp)
+        self._settles = np.zeros(1)
+        self._settled = float("-inf")  # when the last row will have
         self._ordered = np.zeros(1, bool)
         self._next = np.zeros(1, np.int64)
 
     def admit(self, buffer: JitterBuffer) -> bool:
         """Keep a buffer from now on; False where it is not steady."""
         steady = buffer.steady()
-        if steady is None or len(steady.frames) > PACED_CAPACITY:
+        if steady is None or len(steady.frames) > steady.capacity:
             return False
-        if self._owners.get(buffer.row) is not buffer:
+        if not self._is_of(buffer):
             buffer.row = self._new_row(buffer)
         row = buffer.row
         count = len(steady.frames)
@@ -107,6 +95,9 @@ class Bank:
         self._jitter[row] = steady.jitter
         self._window[row], self._left[row] = steady.window, steady.left
         self._margin[row] = steady.margin
+        self._base[row], self._capacity[row] = steady.base, steady.capacity
+        self._ceiling[row], self._settles[row] = steady.settling
+        self._settled = max(self._settled, steady.settling[1])
         self._ordered[row] = steady.next_order is not None
         self._next[row] = steady.next_order or 0
         self._kept[row] = True
@@ -138,46 +129,84 @@ class Bank:
             margin=float(self._margin[row]),
             next_order=next_order,
             full=(float(self._full_since[row]), float(self._full_last[row])),
+            base=float(self._base[row]),
+            capacity=int(self._capacity[row]),
+            settling=(int(self._ceiling[row]), float(self._settles[row])),
         )
         buffer.resume(steady, int(self._taken[row]), int(self._dropped[row]))
 
     def forget(self, buffer: JitterBuffer) -> None:
         """A leg is gone: give its buffer back and its row to others."""
-        row, kept = buffer.row, buffer.keeper is self
+        row, is_of_this = buffer.row, self._is_of(buffer)
         try:
-            if kept:
+            if buffer.keeper is self:
                 self.release(buffer)
         finally:
             buffer.row, buffer.keeper = 0, None
-        # One that another bank has given says nothing here.
-        if self._owners.get(row) is buffer:
-            del self._owners[row]
-            self._free.append(row)
+        # A row of another bank says nothing here.
+        if is_of_this:
+            self._give_back(row)
 
-    def push(self, rows: Rows, frames: Frames, times: Times, orders: Orders | None) -> Flags:
+    def settle(self, at: float) -> None:
+        """``JitterBuffer.settle`` for all buffers that are kept."""
+        ceiling = np.maximum(self._count + 1, 2)
+        np.minimum(self._ceiling, ceiling, out=ceiling, where=at < self._settles)
+        self._ceiling[self._kept] = ceiling[self._kept]
+        self._settles[self._kept] = self._settled = at + SETTLE
+
+    def push(
+        self,
+        rows: Rows,
+        frames: Frames,
+        times: Times,
+        orders: Orders | None,
+        earliest: Times | None = None,
+    ) -> Flags:
         """Add one frame to each row, which all differ; which rows it was ordinary for.
 
-        ``times`` are the frames' times of arrival.
+        ``times`` are the frames' times of arrival, and ``earliest`` those where they are not known.
         """
         ordinary = self._kept[rows]
         if orders is None:
             ordinary &= ~self._ordered[rows]
         else:
             ordinary &= self._ordered[rows] & (self._next[rows] == orders)
-        count = self._count[rows]
-        full = count == PACED_CAPACITY
+        pushed, base = self._pushed[rows], self._base[rows]
+        span = pushed / FRAME_SAMPLES * PERIOD
+        if earliest is not None:
+            times = np.maximum(earliest, np.minimum(times, base + span))
+        count, transit = self._count[rows], times - span
+        late = transit - base
+        capacity = self._capacity[rows]
+        held_up = late > LATE
+        any_held_up = held_up.any()
+        if any_held_up:
+            held_up, capacity = _follow(late, capacity)
+        full = count == capacity
+        over = full
+        if (times < self._settled).any():
+            settling = times < self._settles[rows]
+            over = full | (settling & (count >= self._ceiling[rows]))
+            full = full & ~(settling & (self._ceiling[rows] < capacity))
         if full.any():
             ordinary &= ~(full & (times >= self._full_from(rows, times) + FULL_SECONDS))
         if not ordinary.all():
             rows, frames, times = rows[ordinary], frames[ordinary], times[ordinary]
-            count, full = count[ordinary], full[ordinary]
-        pushed = self._pushed[rows]
+            count, full, over = count[ordinary], full[ordinary], over[ordinary]
+            pushed, base, transit = pushed[ordinary], base[ordinary], transit[ordinary]
+            late, capacity, held_up = late[ordinary], capacity[ordinary], held_up[ordinary]
+        self._base[rows] = np.where(late > RENEWAL, transit, np.minimum(transit, base + LEAK))
+        if any_held_up:
+            self._capacity[rows] = capacity
+            longer = rows[held_up]
+            self._window[longer] = self._left[longer] = LONGEST_WINDOW
+            self._margin[longer] = np.inf
         slots = (self._head[rows] + count) % SLOTS
         self._ring[rows, slots] = frames
         self._arrived[rows, slots] = times
         self._count[rows] = count + 1
         self._next[rows] += 1
-        transit, jitter = times - pushed / FRAME_SAMPLES * PERIOD, self._jitter[rows]
+        jitter = self._jitter[rows]
         self._jitter[rows] = jitter + (np.abs(transit - self._transit[rows]) - jitter) / 16
         self._transit[rows] = transit
         self._pushed[rows] = pushed + FRAME_SAMPLES
@@ -185,7 +214,8 @@ class Bank:
             fullest, since = rows[full], times[full]
             self._full_since[fullest] = self._full_from(fullest, since)
             self._full_last[fullest] = since
-            self._drop(fullest)
+        if over.any():
+            self._drop(rows[over])
         return ordinary
 
     def take(self, rows: Rows, at: float) -> Taken:
@@ -213,6 +243,9 @@ class Bank:
             self._margin[ending] = np.inf
             spare = (count[ends] > 1) & ((margin[ends] - SLACK) / PERIOD >= 1)
             self._drop(ending[spare])
+            capacity = self._capacity[ending]
+            calmer = (capacity > PACED_CAPACITY) & (self._count[ending] < capacity)
+            self._capacity[ending[calmer]] -= 1
         return taken
 
     def gauge(self, rows: Rows) -> tuple[Flags, Times, Times]:
@@ -246,18 +279,9 @@ class Bank:
         self._count[rows] -= 1
         self._dropped[rows] += 1
 
-    def _new_row(self, buffer: JitterBuffer) -> int:
-        if not self._free:
-            self._grow()
-        row = self._free.pop()
-        self._owners[row] = buffer
-        return row
 
-    def _grow(self) -> None:
-        size = len(self._kept)
-        self._free.extend(range(2 * size + 62, size - 1, -1))
-        # Every array has a row for each leg: they grow together, and none can be forgotten.
-        for name, column in list(vars(self).items()):
-            if isinstance(column, np.ndarray):
-                more = np.zeros((size + 63, *column.shape[1:]), column.dtype)
-                setattr(self, name, np.concatenate((column, more)))
+def _follow(late: Times, capacity: Rows) -> tuple[Flags, Rows]:
+    """``Pace.note`` for many: of which the capacity follows, and the capacities then."""
+    wanted = np.minimum(np.ceil(late / PERIOD) + SPARE, LONGEST_CAPACITY).astype(np.intp)
+    held_up = (wanted > PACED_CAPACITY) & (wanted >= capacity - 1) & (late <= RENEWAL)
+    return held_up, np.where(held_up, np.maximum(capacity, wanted), capacity)

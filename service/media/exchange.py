@@ -74,12 +74,15 @@ class Exchange:
         """A leg for an adopted socket. It is in no room until its peer says that it has started."""
         return Leg(spec, line, self._faults)
 
-    def message(self, leg: Leg, message: bytes, at: float) -> None:
-        """Act on one text message. Raises ``RemoteError`` where the leg must be closed for it."""
+    def message(self, leg: Leg, message: bytes, at: float, earliest: float | None = None) -> None:
+        """Act on one text message. Raises ``RemoteError`` where the leg must be closed for it.
+
+        Where we were too late to see it arrive, ``earliest`` is when it may have.
+        """
         audio = leg.wire.audio(message)
         if audio is not None and leg.buffer is not None:
             # A pattern that was learned has heard audio before.
-            leg.buffer.push(audio[0], at, audio[1])
+            leg.buffer.push(audio[0], at, audio[1], earliest)
             return
         try:
             self._act_on(leg, message, at)
@@ -132,6 +135,10 @@ class Exchange:
             self._step(leg, LadderEvent.OVERRUN, OVERRUN)
         if leg.falls_mute(self._clock.monotonic()):
             self._step(leg, LadderEvent.NO_AUDIO, NO_AUDIO)
+
+    def settle(self, at: float) -> None:
+        """After a stall of our own, before what came meanwhile: nobody is heard later for it."""
+        self._floor.settle(at)
 
     def tick(self, at: float) -> None:
         """Mix one frame of every room and send each leg what it is to hear."""

@@ -57,6 +57,14 @@ class Floor:
         """
         return self._arranged().tick(at)
 
+    def settle(self, at: float) -> None:
+        """Keep no more audio for a stall of our own, whose ticks are skipped."""
+        self.bank.settle(at)
+        for room in self._rooms.values():
+            for leg in room.legs:
+                if leg.buffer is not None and leg.buffer.keeper is None:
+                    leg.buffer.settle(at)
+
     def audible_at(self, leg: Leg) -> float:
         """The last tick at which a leg was audible to the others in a room of three or more."""
         return self._bridge.audible_at(leg)

@@ -16,7 +16,7 @@ and looked at when a tick is due. What holds, and what every change must keep:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -69,6 +69,11 @@ class Intake:
         self._faults = faults or Faults()
         self._layers: list[defaultdict[int, list[Read]]] = []
         self._templates: dict[int, Template] = {}
+        self._earliest: dict[float, float] = {}
+
+    def allow(self, at: float, earliest: float) -> None:
+        """What is kept as of ``at`` may have come before, but not before ``earliest``."""
+        self._earliest[at] = earliest
 
     def keep(self, peer: Peer, leg: Leg, data: bytes, at: float) -> bool:
         """Keep a read; False where there is no need to, and it is to go the general way at once."""
@@ -89,6 +94,7 @@ class Intake:
     def take(self) -> Iterator[Read]:
         """Put the audio of what is kept into its legs' buffers; yield what must go another way."""
         layers, self._layers = self._layers, []
+        earliest, self._earliest = self._earliest, {}
         for number, layer in enumerate(layers):
             for key, batch in layer.items():
                 for peer, _, _, _ in batch:
@@ -100,7 +106,9 @@ class Intake:
                     yield from (read for read in batch if not read[0].connection.at_rest)
                 try:
                     template = self._template(key, ready[0]) if len(ready) >= FEW else None
-                    others = ready if template is None else template.take(ready, self._bank)
+                    others = (
+                        ready if template is None else template.take(ready, self._bank, earliest)
+                    )
                 except Exception:
                     # The general way takes them one by one, so that one peer's costs no other's.
                     self._faults.note("a batch of audio failed")
@@ -164,8 +172,13 @@ class Template:
         first, last = shape.order or (0, 0)
         self._powers = 10 ** np.arange(last - first, dtype=np.int64)[::-1]
 
-    def take(self, batch: Sequence[Read], bank: Bank) -> Sequence[Read]:
-        """Put the audio of frames that fit into their legs' buffers; return the others."""
+    def take(
+        self, batch: Sequence[Read], bank: Bank, earliest: Mapping[float, float]
+    ) -> Sequence[Read]:
+        """Put the audio of frames that fit into their legs' buffers; return the others.
+
+        ``earliest`` is of the times at which frames were read late when they may have come.
+        """
         messages, fits = self._compare([data for _, _, data, _ in batch])
         left: Sequence[Read] = ()
         if fits is not None:
@@ -182,14 +195,15 @@ class Template:
         if self._size == FRAME_SAMPLES:
             rows = np.array([leg.buffer.row if leg.buffer else 0 for _, leg, _, _ in batch])
             times = np.array([at for _, _, _, at in batch])
-            ordinary = bank.push(rows, audio, times, orders)
+            since = np.array([earliest.get(at, at) for *_, at in batch]) if earliest else None
+            ordinary = bank.push(rows, audio, times, orders, since)
             others = () if ordinary.all() else np.flatnonzero(~ordinary).tolist()
         for place in others:
             _, leg, _, at = batch[place]
             order = None if orders is None else int(orders[place])
             try:
                 if leg.buffer is not None:
-                    leg.buffer.push(audio[place].tobytes(), at, order)
+                    leg.buffer.push(audio[place].tobytes(), at, order, earliest.get(at))
             except Exception:
                 # One peer's audio must not disturb the others.
                 leg.fail()

@@ -3,15 +3,13 @@
 Pure: times are arguments, in monotonic seconds. The play-out delay adapts by itself. A frame
 that comes after its tick is played one tick later, which makes the delay a frame longer; once
 every frame of a calm window has waited at least a frame longer than it needed to, one frame is
-spliced out. So the delay is a few milliseconds where arrivals are steady, follows them up to
-``PACED_CAPACITY`` where they are not, and comes back when they calm down.
+spliced out. So the delay is a few milliseconds where arrivals are steady, follows them as far as
+``Pace`` says where they are not, and comes back when they calm down.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 
@@ -19,16 +17,14 @@ from service.errors import RemoteError
 from service.media import g711
 from service.media.chunks import ChunkQueue
 from service.media.clock import PERIOD
+from service.media.effects import Effect, JitterStats
 from service.media.overrun import REST, Overrun
+from service.media.pace import PACED_CAPACITY, Pace
 from service.media.steady import Keeper, Steady
 from service.wire import FRAME_SAMPLES, Encoding
 
 SLACK = 0.004
 """Seconds a frame should lie here before its tick, so that ordinary scheduling jitter is no gap."""
-
-PACED_CAPACITY = 6
-"""Frames kept for a peer that sends in real time: 120 ms. What is older is too late to be worth
-hearing."""
 
 BURST_CAPACITY = 3000
 """Frames kept for a peer that may send faster than real time, such as an agent: one minute."""
@@ -47,30 +43,6 @@ QUIET = 256
 MAX_MARKS = 256
 
 
-class Effect(Enum):
-    """How a frame joins what was heard before it."""
-
-    PLAIN = 0
-    RESUME = 1
-    """The first audio after silence: fade it in."""
-    CONCEAL = 2
-    """Nothing came: the frame is the last one again, to be faded out."""
-    SPLICE = 3
-    """Audio before it was dropped: cross-fade from ``spliced``, which would have come next."""
-
-
-@dataclass(slots=True)
-class JitterStats:
-    """``taken`` counts frames handed out, ``gaps`` times at which the peer's audio ran out, and
-    ``dropped`` frames thrown away to keep the delay short. ``jitter`` is in seconds, as in RFC
-    3550 section 6.4.1."""
-
-    taken: int = 0
-    gaps: int = 0
-    dropped: int = 0
-    jitter: float = 0.0
-
-
 class JitterBuffer:
     """Audio of one peer between its arrival and its tick.
 
@@ -81,22 +53,18 @@ class JitterBuffer:
 
     def __init__(self, encoding: Encoding, *, paced: bool) -> None:
         self.stats = JitterStats()
-        self.marks: deque[tuple[int, str]] = deque()
-        """Marks that wait, as positions in the audio and names."""
+        self.marks: deque[tuple[int, str]] = deque()  # positions in the audio, and names
         self.effect = Effect.PLAIN
         self.spliced: bytes | None = None
-        self.keeper: Keeper | None = None
-        """Who acts in this buffer's place, if anybody does."""
-        self.row = 0
-        """The keeper's own number for this buffer; 0 where it has none."""
-        self.alone = 0
-        """Frames since it last had a keeper."""
+        self.keeper: Keeper | None = None  # acts in this buffer's place
+        self.row = 0  # the keeper's own number for this buffer; 0 where it has none
+        self.alone = 0  # frames since it last had a keeper
         self.overrun = Overrun()
         self.chunks = ChunkQueue()
         self._encoding = encoding
         self._frame = FRAME_SAMPLES * encoding.bytes_per_sample
         self._paced = paced
-        self._capacity = (PACED_CAPACITY if paced else BURST_CAPACITY) * self._frame
+        self.pace = Pace(PACED_CAPACITY if paced else BURST_CAPACITY)
         self._playing = False
         self._last = b""
         self._cut: bytes | None = None  # what was dropped first since the last frame
@@ -119,28 +87,40 @@ class JitterBuffer:
         heard = self._pushed / self._frame * PERIOD
         return float("-inf") if self._transit is None else self._transit + heard
 
-    def push(self, payload: bytes, at: float, order: int | None = None) -> None:
-        """Add audio that arrived ``at``. Chunks with an ``order`` are put in order."""
+    def push(
+        self, payload: bytes, at: float, order: int | None = None, earliest: float | None = None
+    ) -> None:
+        """Add audio that arrived ``at``. Chunks with an ``order`` are put in order.
+
+        Where we were too late to see it arrive, ``earliest`` is when it may have.
+        """
         if self.keeper is not None:
             self.reclaim()
         length = len(payload)
+        # Audio before the last frame of this.
+        span = (self._pushed + length - self._frame) / self._frame * PERIOD
+        if earliest is not None and self._paced:
+            at = self.pace.arrival(at, span, earliest)
         if not length or not self.chunks.push(payload, at, order):
             return
-        # Whoever sends in real time in chunks longer than the buffer needs room for two of them.
-        if 2 * length > self._capacity:
-            self._capacity = 2 * length
         self._arrivals += length
         self._measure(length, at)
-        if self.chunks.size > self._capacity:
-            rest = min(self._capacity // 2, REST * self._frame)
-            kept = rest if self.overrun.full(at) else self._capacity
-            self._drop(-(-(self.chunks.size - kept) // self._frame))
+        if not self._paced:
+            self._cap(self.pace.capacity * self._frame, at)
+            return
+        frames = length / self._frame
+        if self.pace.note(at - span, frames):
+            self._window = LONGEST_WINDOW
+            self._restart_window()
+        self._cap(int(self.pace.room(frames) * self._frame), at)
+
+    def settle(self, at: float) -> None:
+        """Hear a phone no later for a stall of our own, which is over now."""
+        if self._paced:
+            self.pace.settle(at, self.chunks.size // self._frame)
 
     def take(self, at: float) -> bytes | None:
-        """The frame to mix at the tick ``at``; ``None`` for silence.
-
-        How it joins the last one is in ``effect`` and ``spliced``, until the next frame.
-        """
+        """The frame for the tick ``at``, to be joined by ``effect``; ``None`` is silence."""
         if self.keeper is not None:
             self.reclaim()
         self.alone += 1
@@ -196,8 +176,9 @@ class JitterBuffer:
         if (
             not self._playing
             or self._frame != FRAME_SAMPLES
-            or self._capacity != PACED_CAPACITY * FRAME_SAMPLES
+            or not self._paced
             or self._transit is None
+            or self.pace.base is None
             or self.marks
             or (frames := self.chunks.whole(self._frame)) is None
         ):
@@ -214,6 +195,9 @@ class JitterBuffer:
             margin=self._margin,
             next_order=self.chunks.next_order(),
             full=(self.overrun.since, self.overrun.last),
+            base=self.pace.base,
+            capacity=self.pace.capacity,
+            settling=(self.pace.ceiling, self.pace.settles),
         )
 
     def resume(self, steady: Steady, taken: int, dropped: int) -> None:
@@ -226,6 +210,8 @@ class JitterBuffer:
         self.stats.jitter = steady.jitter
         self._last, self._cut = steady.last, steady.cut
         self.overrun.since, self.overrun.last = steady.full
+        self.pace.base, self.pace.capacity = steady.base, steady.capacity
+        self.pace.ceiling, self.pace.settles = steady.settling
         self._pushed, self._transit = steady.pushed, steady.transit
         self._window, self._left, self._margin = steady.window, steady.left, steady.margin
 
@@ -256,6 +242,17 @@ class JitterBuffer:
         self.effect, self.spliced = Effect.CONCEAL, None
         return self._last
 
+    def _cap(self, capacity: int, at: float) -> None:
+        """Drop the oldest of what is too much."""
+        kept = capacity
+        if at < self.pace.settles:
+            kept = min(kept, self.pace.ceiling * self._frame)
+        if self.chunks.size <= kept:
+            return
+        if kept == capacity and self.overrun.full(at):
+            kept = min(capacity // 2, REST * self._frame)
+        self._drop(-(-(self.chunks.size - kept) // self._frame))
+
     def _drop(self, frames: int = 1) -> None:
         """Throw the next frames away, keeping the first of a run to cross-fade from."""
         frame = self.chunks.take(self._frame)
@@ -282,6 +279,8 @@ class JitterBuffer:
                 expected = self._window * self._frame
                 live = 0.8 * expected <= self._arrivals <= 1.25 * expected
                 self._trim = spare if live else 0
+        if self._paced:
+            self.pace.calm(self.chunks.size / self._frame)
         self._window = max(self._window // 2, WINDOW)
         self._restart_window()
 

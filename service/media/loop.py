@@ -17,7 +17,7 @@ from service.media.faults import MOST_FAULTS, Faults
 from service.media.figures import Tally
 from service.media.leg import Leg
 from service.media.peer import Peer
-from service.media.reader import Reader
+from service.media.reader import READ_SECONDS, Reader
 from service.media.readiness import Readiness, readiness
 from service.media.recovery import withdraw
 from service.media.reports import LegClosed, Report
@@ -39,10 +39,6 @@ from service.media.watchers import TURN_SECONDS, Watchers
 from service.times import Clock
 
 logger = logging.getLogger(__name__)
-
-READ_SECONDS = 0.005
-"""Between two reads of the sockets. Audio has time until the tick, and reading what has come for
-many calls at once costs less than waking up for each."""
 
 
 class Loop:
@@ -95,18 +91,27 @@ class Loop:
         self._answer()
         at = self._clock.monotonic()
         if self._legs:
+            if len(self._exchange) and self._ticks.stalled(at):
+                self._exchange.settle(at)
             self._reader.serve(at)
         if not len(self._exchange):
             self._reader.take()
             self._ticks.restart(at)
-        elif self._ticks.due(self._clock.monotonic()):
-            self._reader.take()
-            self._exchange.tick(self._clock.monotonic())
+        else:
+            self._tick()
         self._watchers.turn(at, self._exchange.gauges)
         if at >= self._next_check:
             self._next_check = at + 1.0
             self._check(at)
         self._attend()
+
+    def _tick(self) -> None:
+        at = self._clock.monotonic()
+        if self._ticks.stalled(at):
+            self._exchange.settle(at)
+        if self._ticks.due(at):
+            self._reader.take()
+            self._exchange.tick(self._clock.monotonic())
 
     def _patience(self) -> float | None:
         if not self._legs:
@@ -268,24 +273,20 @@ class Loop:
                 leg.fail()
 
     def _recover(self) -> None:
-        """Go on after the exception that is being handled, with as many of the calls as possible.
-
-        The first time the state is made anew; the next time each leg is tried by itself as well.
-        """
+        """Go on after the exception that is being handled, with as many calls as possible."""
         at = self._clock.monotonic()
         self._faults.note("the engine failed")
         in_a_row = self._faults.in_a_row(at)
-        if in_a_row > MOST_FAULTS:
-            self._start_over()
-            return
-        try:
-            sift_at = at if in_a_row == MOST_FAULTS else None
-            self._exchange.rebuild(list(self._legs.values()), sift_at)
-            self._reader.restart(self._exchange)
-            self._drop_failed()
-        except Exception:
-            self._faults.note("the engine failed while it recovered")
-            self._start_over()
+        if in_a_row <= MOST_FAULTS:
+            try:
+                sift_at = at if in_a_row == MOST_FAULTS else None
+                self._exchange.rebuild(list(self._legs.values()), sift_at)
+                self._reader.restart(self._exchange)
+                self._drop_failed()
+                return
+            except Exception:
+                self._faults.note("the engine failed while it recovered")
+        self._start_over()
 
     def _start_over(self) -> None:
         """Forget a state that cannot be trusted any more, and hand every call back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from service.errors import RemoteError
+from service.media.clock import PERIOD
 from service.media.exchange import Exchange
 from service.media.faults import Faults
 from service.media.intake import Intake
@@ -13,6 +14,17 @@ from service.model import EndReason
 
 GOING_AWAY = frozenset({1000, 1001, 1005})
 """Close codes with which a peer says that it is done, and not that something broke."""
+
+
+READ_SECONDS = 0.005
+"""Between two reads of the sockets. Audio has time until the tick, and reading what has come for
+many calls at once costs less than waking up for each."""
+
+LATE_SECONDS = PERIOD
+"""After so long between two looks at the sockets we were late, and not what is read then."""
+
+BACKLOG_SECONDS = 0.25
+"""How long at most it takes to read what has come meanwhile, a piece of each socket at a time."""
 
 
 class Reader:
@@ -26,6 +38,8 @@ class Reader:
         self._faults = faults
         self._seats: dict[int, tuple[Peer, Leg]] = {}  # by descriptor
         self._unread: set[int] = set()  # descriptors that may have more to read
+        self._served = float("inf")
+        self._earliest, self._late_until = 0.0, float("-inf")
         self.restart(exchange)
 
     def restart(self, exchange: Exchange) -> None:
@@ -46,6 +60,13 @@ class Reader:
 
     def serve(self, at: float) -> None:
         """Read what can be read, a bounded piece of each socket, and write what can be written."""
+        if at > self._served + LATE_SECONDS:
+            if at > self._late_until:
+                self._earliest = self._served
+            self._late_until = at + min(at - self._served, BACKLOG_SECONDS)
+        self._served = at
+        if at < self._late_until:
+            self._intake.allow(at, self._earliest)
         events = self._ready.poll()
         if self._unread:
             # Each once, or what a socket gives now could overtake what it gave just before.
@@ -91,8 +112,9 @@ class Reader:
 
     def _read(self, peer: Peer, leg: Leg, data: bytes, at: float) -> None:
         try:
+            earliest = self._earliest if at < self._late_until else None
             for message in peer.messages(data):
-                self._exchange.message(leg, message, at)
+                self._exchange.message(leg, message, at, earliest)
         except RemoteError as error:
             peer.hang_up(error.close_code, error.message, EndReason.PROTOCOL_ERROR)
         except Exception:

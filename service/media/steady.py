@@ -18,7 +18,8 @@ class Steady:
     ``frames`` wait, in order, each with its place in the peer's count (where it counts) and its
     time of arrival; ``last`` was the last to be taken, and ``cut``, if anything, was dropped after
     it. ``next_order`` is the place of the one that comes next. ``full`` are the times of the
-    buffer's ``Overrun``. The rest are the buffer's own counters.
+    buffer's ``Overrun``, and ``base``, ``capacity`` and ``settling`` what its ``Pace`` knows. The
+    rest are the buffer's own counters.
     """
 
     frames: tuple[Chunk, ...]
@@ -32,6 +33,9 @@ class Steady:
     margin: float
     next_order: int | None
     full: tuple[float, float]
+    base: float
+    capacity: int
+    settling: tuple[int, float]
 
 
 class Keeper(Protocol):

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from service.media import g711
 from service.media.bank import Bank
+from service.media.effects import Effect
 from service.media.g711 import Samples
-from service.media.jitter import Effect, JitterBuffer
+from service.media.jitter import JitterBuffer
 from service.media.leg import Leg
 from service.wire import FRAME_SAMPLES, Encoding, Marked
 

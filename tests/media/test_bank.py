@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from service.media.bank import Bank
 from service.media.clock import PERIOD
-from service.media.jitter import Effect, JitterBuffer
+from service.media.effects import Effect
+from service.media.jitter import JitterBuffer
 from service.wire import FRAME_SAMPLES, Encoding
 
 START = 1_000.0

@@ -664,6 +664,40 @@ def test_phones_that_many_others_are_heard_with_are_not_taken_for_silent(
     assert len(still.engine.stats([caller.spec.call_id for caller in callers], PATIENCE)) == MANY
 
 
+@pytest.mark.parametrize("phones", [2, MANY])
+@pytest.mark.parametrize("stall", [0.06, 0.2, 1.0])
+def test_after_a_stall_of_ours_nobody_is_heard_later_than_before(
+    still: House, clock: FakeClock, phones: int, stall: float
+) -> None:
+    callers = [twilio(f"caller{number}") for number in range(phones)]
+    clients = [still.join(caller) for caller in callers]
+
+    def talk(frames: int) -> None:
+        for _ in range(frames):
+            for client, caller in zip(clients, callers, strict=True):
+                client.send(caller.media(b"\x20" * 160))
+        still.turn()
+
+    def go_on(seconds: float) -> None:
+        for _ in range(round(seconds / PERIOD)):
+            talk(1)
+            for _ in range(4):
+                clock.advance(PERIOD / 4)
+                still.turn()
+
+    def waiting() -> float:
+        stats = still.engine.stats([caller.spec.call_id for caller in callers], PATIENCE)
+        return max(one["bufferMs"] for one in stats.values())
+
+    go_on(1.0)
+    before = waiting()
+    for _ in range(3):
+        clock.advance(stall)
+        talk(round(stall / PERIOD))
+        go_on(0.5)
+    assert waiting() <= before + 1000 * PERIOD
+
+
 def test_a_peer_that_floods_is_closed_with_1008(house: House) -> None:
     ann, bob = agent("ann"), agent("bob")
     client, other = house.join(ann), house.join(bob)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from service.media.clock import PERIOD
-from service.media.jitter import BURST_CAPACITY, PACED_CAPACITY, JitterBuffer
+from service.media.jitter import BURST_CAPACITY, JitterBuffer
 from service.media.overrun import FULL_PAUSE, FULL_SECONDS, REST, Overrun
+from service.media.pace import PACED_CAPACITY
 from service.wire import Encoding
 
 FRAME = bytes(320)

@@ -1,0 +1,94 @@
+"""Pace: how late a peer that sends in real time is, and how much of its audio is kept therefore.
+
+A peer's frames are expected at the pace of the earliest that came lately. One that comes more than
+80 ms after that has been held up on its way, and those behind it come all at once: the capacity
+follows, so that they are heard and the next such stall is bridged. It returns frame by frame,
+with every calm window. Audio that comes before its time is a burst, for which nothing grows.
+Pure: times are arguments, in monotonic seconds. ``Bank`` does the same for many at once.
+"""
+
+from __future__ import annotations
+
+import math
+
+from service.media.clock import PERIOD
+
+PACED_CAPACITY = 6
+"""Frames kept for a peer that sends in real time: 120 ms. What is older is too late to be worth
+hearing."""
+
+LONGEST_CAPACITY = 15
+"""Frames kept for one whose network stalls: 300 ms, with which a retransmission of TCP is bridged.
+"""
+
+SPARE = 2
+"""Frames of capacity beyond those that were late: what waits already, and their ordinary jitter."""
+
+LEAK = 0.01 * PERIOD
+"""Seconds by which the expected time of a frame gives way, so that it follows a slower clock."""
+
+RENEWAL = 0.5
+"""Seconds of lateness from which on nothing is bridged: what comes then is the new pace."""
+
+SETTLE = 0.5
+"""Seconds after a stall of our own in which no more is kept than before it."""
+
+
+class Pace:
+    """``base`` is the lowest transit lately: a frame's time of arrival less the audio before it."""
+
+    __slots__ = ("_is_ahead", "base", "capacity", "ceiling", "settles")
+
+    def __init__(self, capacity: int) -> None:
+        self.base: float | None = None
+        self.capacity = capacity
+        """Frames that are kept."""
+        self.ceiling = 0
+        """Frames that are kept until ``settles``."""
+        self.settles = float("-inf")
+        self._is_ahead = True
+
+    def arrival(self, at: float, span: float, earliest: float) -> float:
+        """When audio came of which is known only that it was between ``earliest`` and ``at``."""
+        if self.base is None:
+            return at
+        return max(earliest, min(at, self.base + span))
+
+    def note(self, transit: float, frames: float) -> bool:
+        """Note the transit of so many frames; whether it was so late that the capacity follows."""
+        self._is_ahead = self.base is None or transit < self.base - PERIOD
+        if self.base is None:
+            self.base = transit
+            return False
+        late = transit - self.base
+        if late > RENEWAL:
+            self.base = transit
+            return False
+        self.base = min(transit, self.base + LEAK * frames)
+        wanted = min(math.ceil(late / PERIOD) + SPARE, LONGEST_CAPACITY)
+        if wanted <= PACED_CAPACITY or wanted < self.capacity - 1:
+            return False
+        self.capacity = max(self.capacity, wanted)
+        return True
+
+    def room(self, frames: float) -> float:
+        """Frames that may wait when so many have come at once, and been noted.
+
+        A peer may send in real time in long pieces, for which there must be room.
+        """
+        if frames <= 1:
+            return self.capacity
+        if frames <= LONGEST_CAPACITY:
+            return max(self.capacity, min(2 * frames, LONGEST_CAPACITY))
+        return self.capacity if self._is_ahead else frames + PACED_CAPACITY
+
+    def calm(self, waiting: float) -> None:
+        """A calm window is over, at the end of which so many frames wait."""
+        if self.capacity > PACED_CAPACITY and waiting < self.capacity:
+            self.capacity -= 1
+
+    def settle(self, at: float, waiting: int) -> None:
+        """We ourselves have stalled, until now: what has come meanwhile is no later for it."""
+        ceiling = max(2, waiting + 1)
+        self.ceiling = min(self.ceiling, ceiling) if at < self.settles else ceiling
+        self.settles = at + SETTLE

@@ -1,0 +1,250 @@
+"""The capacity of a phone's buffer: stalls of its network, bursts, and stalls of our own."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+
+from service.media.clock import PERIOD, TickClock
+from service.media.effects import Effect
+from service.media.jitter import LONGEST_WINDOW, WINDOW, JitterBuffer
+from service.media.pace import LONGEST_CAPACITY, PACED_CAPACITY, RENEWAL
+from service.wire import Encoding
+
+START = 1000.0
+PHASES = [0.0, 0.0037, 0.01, 0.0163, 0.0199]
+RETURN = (LONGEST_WINDOW * 2 + WINDOW * LONGEST_CAPACITY) * PERIOD
+"""Seconds in which the delay comes back to what it was, after any stall."""
+
+
+class Arrival(NamedTuple):
+    at: float
+    payload: bytes
+
+
+class Heard(NamedTuple):
+    """``numbers`` are of the frames heard; ``depths`` are seconds, one for each tick."""
+
+    numbers: list[int]
+    depths: list[float]
+
+
+def numbered(number: int) -> bytes:
+    return struct.pack("<I", number) * 80
+
+
+def phone() -> JitterBuffer:
+    return JitterBuffer(Encoding.LINEAR, paced=True)
+
+
+def sent(seconds: float, phase: float) -> list[Arrival]:
+    return [
+        Arrival(START + phase + number * PERIOD, numbered(number))
+        for number in range(round(seconds / PERIOD))
+    ]
+
+
+def held_up(arrivals: Sequence[Arrival], stalls: Sequence[tuple[float, float]]) -> list[Arrival]:
+    """With nothing arriving for so long from each of these times on, and then all of it."""
+    moved = []
+    for at, payload in arrivals:
+        ends = [
+            START + begin + length for begin, length in stalls if 0 <= at - START - begin < length
+        ]
+        moved.append(Arrival(max([at, *ends]), payload))
+    return moved
+
+
+def play(buffer: JitterBuffer, arrivals: Sequence[Arrival], seconds: float) -> Heard:
+    numbers: list[int] = []
+    depths: list[float] = []
+    place = 0
+    for number in range(round(seconds / PERIOD)):
+        tick = START + number * PERIOD
+        while place < len(arrivals) and arrivals[place].at <= tick:
+            buffer.push(arrivals[place].payload, arrivals[place].at)
+            place += 1
+        frame = buffer.take(tick)
+        if frame is not None and buffer.effect is not Effect.CONCEAL:
+            numbers.append(*struct.unpack_from("<I", frame))
+        depths.append(buffer.depth)
+    return Heard(numbers, depths)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(("stall", "lost"), [(0.1, 0), (0.2, 0), (0.3, 5)])
+def test_five_stalls_of_the_network_cost_no_words(phase: float, stall: float, lost: int) -> None:
+    stalls = [(2.0 + 3 * number, stall) for number in range(5)]
+    arrivals = held_up(sent(16, phase), stalls)
+    buffer = phone()
+    heard = play(buffer, arrivals, 16)
+    assert buffer.stats.dropped <= lost
+    assert len(heard.numbers) >= arrivals.index(arrivals[-1]) - lost - LONGEST_CAPACITY
+    assert heard.numbers == sorted(heard.numbers)
+    # The second stall and those after it are not even heard, as long as they can be bridged.
+    assert buffer.stats.gaps <= (1 if lost == 0 else 5) + 1
+    assert max(heard.depths) <= LONGEST_CAPACITY * PERIOD + 1e-6
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("stall", [0.1, 0.2, 0.3])
+def test_the_delay_and_the_capacity_return_after_a_quiet_time(phase: float, stall: float) -> None:
+    seconds = 5 + RETURN
+    buffer = phone()
+    heard = play(buffer, held_up(sent(seconds, phase), [(2.0, stall)]), seconds)
+    grown = max(heard.depths)
+    assert grown >= stall - 2 * PERIOD
+    # Nothing is cut before a calm window is over, and then a frame at a time.
+    after = heard.depths[round(2.5 / PERIOD) : round(2.5 / PERIOD) + WINDOW]
+    assert min(after) >= stall - 3 * PERIOD
+    falls = [
+        before - after
+        for before, after in zip(heard.depths[150:], heard.depths[151:], strict=False)
+    ]
+    assert max(falls) <= 2 * PERIOD + 1e-6
+    assert heard.depths[-1] <= PERIOD + 1e-6
+    assert buffer.pace.capacity == PACED_CAPACITY
+
+
+def test_a_stall_that_is_too_long_to_be_bridged_makes_nobody_late() -> None:
+    heard = play(phone(), held_up(sent(10, 0.01), [(2.0, RENEWAL + 0.3)]), 10)
+    assert max(heard.depths[round(3 / PERIOD) :]) <= PACED_CAPACITY * PERIOD
+
+
+@pytest.mark.parametrize("seconds", [1.0, 5.0, 8.0])
+@pytest.mark.parametrize("at", ["first", "later"])
+def test_a_burst_in_one_message_makes_a_phone_no_later_than_the_capacity(
+    seconds: float, at: str
+) -> None:
+    buffer = phone()
+    before = 100 if at == "later" else 0
+    arrivals = sent(2.0, 0.01)[:before]
+    begin = START + 0.01 + before * PERIOD
+    count = round(seconds / PERIOD)
+    burst = b"".join(numbered(before + number) for number in range(count))
+    arrivals.append(Arrival(begin, burst))
+    for number in range(1500):
+        moment = begin + (number + 1) * PERIOD
+        arrivals.append(Arrival(moment, numbered(before + count + number)))
+    heard = play(buffer, arrivals, 32)
+    first = round((begin - START) / PERIOD)
+    assert max(heard.depths[first:]) <= PACED_CAPACITY * PERIOD + 1e-6
+    assert heard.depths[-100] <= 2 * PERIOD
+    assert buffer.pace.capacity == PACED_CAPACITY
+    # The newest of it is heard, and the rest counted.
+    assert before + count - 1 in heard.numbers
+    assert buffer.stats.dropped >= count - PACED_CAPACITY
+
+
+@pytest.mark.parametrize("frames", [5, 10, 15])
+def test_a_burst_of_single_frames_grows_nothing(frames: int) -> None:
+    buffer = phone()
+    arrivals = sent(2.0, 0.01)
+    arrivals += [Arrival(arrivals[-1].at, numbered(100 + number)) for number in range(frames)]
+    heard = play(buffer, arrivals, 3)
+    assert buffer.pace.capacity == PACED_CAPACITY
+    assert max(heard.depths) <= PACED_CAPACITY * PERIOD
+
+
+@pytest.mark.parametrize("samples", [80, 200, 240, 400, 800, 1600, 2400])
+@pytest.mark.parametrize("phase", PHASES)
+def test_pieces_of_any_length_up_to_300_ms_in_real_time_lose_nothing(
+    samples: int, phase: float
+) -> None:
+    piece = bytes([1, 0]) * samples
+    arrivals = [
+        Arrival(START + phase + number * samples / 8000, piece)
+        for number in range(20 * 8000 // samples)
+    ]
+    buffer = phone()
+    play(buffer, arrivals, 20)
+    assert buffer.stats.dropped <= 1
+    assert buffer.pace.capacity == PACED_CAPACITY
+
+
+@pytest.mark.parametrize("frames", [20, 50])
+def test_a_phone_that_sends_long_pieces_in_real_time_loses_only_of_the_first(frames: int) -> None:
+    piece = b"".join(numbered(number) for number in range(frames))
+    arrivals = [
+        Arrival(START + 0.01 + turn * frames * PERIOD, piece) for turn in range(1000 // frames)
+    ]
+    buffer = phone()
+    play(buffer, arrivals, 20)
+    assert buffer.stats.dropped == frames - PACED_CAPACITY
+
+
+def test_a_program_may_still_send_a_minute_ahead() -> None:
+    buffer = JitterBuffer(Encoding.LINEAR, paced=False)
+    for _ in range(30):
+        buffer.push(bytes(320) * 100, START)
+    assert buffer.stats.dropped == 0
+    assert buffer.depth == pytest.approx(60)
+
+
+def stalled(clock: TickClock, buffer: JitterBuffer, stalls: Sequence[tuple[float, float]]) -> Heard:
+    """A phone that sends on while we stall, on a loop that reads and ticks like the engine's."""
+    at = START
+    arrivals = sent(40, 0.0137)
+    numbers: list[int] = []
+    depths: list[float] = []
+    place = 0
+    served = at
+    lengths = dict(stalls)
+    for begin in sorted(lengths):
+        while at < START + begin:
+            at += min(0.005, max(clock.wait(at), 1e-4))
+            place = _turn(clock, buffer, arrivals, place, at, served, numbers, depths)
+            served = at
+        at += lengths[begin]
+    while at < START + 39:
+        at += min(0.005, max(clock.wait(at), 1e-4))
+        place = _turn(clock, buffer, arrivals, place, at, served, numbers, depths)
+        served = at
+    return Heard(numbers, depths)
+
+
+def _turn(
+    clock: TickClock,
+    buffer: JitterBuffer,
+    arrivals: Sequence[Arrival],
+    place: int,
+    at: float,
+    served: float,
+    numbers: list[int],
+    depths: list[float],
+) -> int:
+    if clock.stalled(at):
+        buffer.settle(at)
+    earliest = served if at > served + PERIOD else None
+    while place < len(arrivals) and arrivals[place].at <= at:
+        buffer.push(arrivals[place].payload, at, None, earliest)
+        place += 1
+    if clock.due(at):
+        frame = buffer.take(at)
+        if frame is not None:
+            numbers.append(*struct.unpack_from("<I", frame))
+        depths.append(buffer.depth)
+    return place
+
+
+@pytest.mark.parametrize("stall", [0.03, 0.05, 0.07, 0.1, 0.3, 3.0])
+def test_stalls_of_our_own_make_nobody_later(stall: float) -> None:
+    """A second apart, so that no calm window would ever be over."""
+    buffer = phone()
+    stalls = [(5.0 + number * (0.9 + stall), stall) for number in range(8)]
+    heard = stalled(TickClock(START), buffer, stalls)
+    assert buffer.pace.capacity == PACED_CAPACITY
+    last = stalls[-1][0] + stall
+    after = heard.depths[-round((39 - last - 0.3) / PERIOD) :]
+    assert max(after) <= 2 * PERIOD
+    # What is skipped is the audio of the stalls and no more.
+    assert buffer.stats.dropped <= 8 * (stall / PERIOD + 2)
+
+
+def test_a_stall_of_our_own_is_no_jitter_of_the_network() -> None:
+    buffer = phone()
+    stalled(TickClock(START), buffer, [(5.0, 0.3), (10.0, 0.3)])
+    assert buffer.stats.jitter < 0.003
