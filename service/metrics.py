@@ -28,7 +28,8 @@ from prometheus_client.registry import Collector
 from service import __version__, log_output
 from service.media.figures import Figures
 from service.media.lateness import BOUNDS
-from service.model import EndReason
+from service.model import WEBSOCKET, EndReason
+from service.providers import load
 from service.vitals import Stored, Vitals
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -37,6 +38,14 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ANSWER_BOUNDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 TRANSACTION_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+
+ANSWERS = ("answered", "refused", "failed")
+
+UNKNOWN = "unknown"
+"""The provider of a request with a key that is none: anybody can send one."""
+
+DELIVERIES = ("delivered", "refused", "unanswered", "dead")
 
 
 class Metrics:
@@ -84,6 +93,19 @@ class Metrics:
             registry=self._registry,
         )
         self._transactions = {kind: transactions.labels(kind) for kind in ("read", "write")}
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Make every label set now: of one that begins above zero no increase is ever seen."""
+        providers = sorted(load())
+        for provider in (*providers, WEBSOCKET):
+            for reason in EndReason:
+                self._ended.labels(provider, reason.value)
+        for provider in (*providers, UNKNOWN):
+            for outcome in ANSWERS:
+                self._answers.labels(provider, outcome)
+        for outcome in DELIVERIES:
+            self._deliveries.labels(outcome)
 
     def report_lost(self) -> None:
         """A report of the engine that the database refused, and that was given up."""
@@ -93,13 +115,11 @@ class Metrics:
         self._ended.labels(provider, reason.value).inc()
 
     def webhook_answered(self, provider: str, outcome: str, seconds: float) -> None:
-        """``outcome`` is ``answered``, ``refused`` or ``failed``."""
+        """``outcome`` is one of ``ANSWERS``, and ``provider`` may be ``UNKNOWN``."""
         self._answers.labels(provider, outcome).observe(seconds)
 
     def told(self, outcome: str, count: int = 1) -> None:
-        """``outcome`` of an attempt is ``delivered``, ``refused`` or ``unanswered``; of events that
-        are given up, ``dead``.
-        """
+        """``outcome`` is one of ``DELIVERIES``: of an attempt, or ``dead`` of events given up."""
         self._deliveries.labels(outcome).inc(count)
 
     def connection_failed(self) -> None:

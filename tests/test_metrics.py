@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,7 @@ from service.model import EndReason
 from service.vitals import Stored, Vitals
 
 DOCS = Path(__file__).parent.parent / "docs"
+ALERT_TESTS = Path(__file__).with_name("alerts.yml")
 
 COUNTS = tuple(range(1, len(BOUNDS) + 2))
 
@@ -63,7 +68,7 @@ def test_ends_of_calls_are_counted_by_provider_and_reason() -> None:
 def test_two_in_one_process_do_not_mix() -> None:
     one, other = Metrics(), Metrics()
     one.told("delivered")
-    assert ("patchbay_deliveries_total", "delivered") not in values(other)
+    assert values(other)["patchbay_deliveries_total", "delivered"] == 0
 
 
 def test_answers_are_timed_by_provider_and_outcome() -> None:
@@ -160,9 +165,53 @@ def test_the_dashboard_names_metrics_that_there_are() -> None:
 
 def test_the_alerts_name_metrics_that_there_are() -> None:
     (group,) = yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"]
-    assert len(group["rules"]) == 3
+    assert len(group["rules"]) == 4
     for rule in group["rules"]:
         assert set(rule) == {"alert", "expr", "for", "labels", "annotations"}
         names = named([rule["expr"]])
         assert names
         assert names - told(Metrics()) == set()
+
+
+def test_every_label_set_is_there_before_anything_has_happened() -> None:
+    """Prometheus sees no increase in a series that begins with one."""
+    found = values(Metrics())
+    for outcome in ("delivered", "refused", "unanswered", "dead"):
+        assert found["patchbay_deliveries_total", outcome] == 0
+    for provider in ("twilio", "plivo", "telnyx", "unknown"):
+        for outcome in ("answered", "refused", "failed"):
+            assert found["patchbay_webhook_answer_seconds_count", outcome, provider] == 0
+    for provider in ("twilio", "plivo", "telnyx", "websocket"):
+        for reason in EndReason:
+            assert found["patchbay_calls_ended_total", provider, reason.value] == 0
+
+
+def promtool(*arguments: str | Path) -> None:
+    beside = Path(sys.executable).with_name("promtool")
+    tool = str(beside) if beside.exists() else shutil.which("promtool")
+    if tool is None:
+        if os.environ.get("REQUIRE_PROMTOOL"):
+            pytest.fail("promtool is not installed.")
+        pytest.skip("promtool is not installed: nobody judges the alerts.")
+    judged = subprocess.run([tool, *arguments], capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def test_prometheus_reads_the_alerts() -> None:
+    promtool("check", "rules", DOCS / "alerts.yml")
+
+
+def test_alerts_fire_when_they_should_and_not_when_they_should_not() -> None:
+    promtool("test", "rules", ALERT_TESTS)
+
+
+def test_each_alert_is_seen_to_fire_and_not_to_fire() -> None:
+    (group,) = yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"]
+    cases = yaml.safe_load(ALERT_TESTS.read_text())["tests"]
+    seen = {
+        (each["alertname"], bool(each["exp_alerts"]))
+        for case in cases
+        for each in case["alert_rule_test"]
+    }
+    names = [rule["alert"] for rule in group["rules"]]
+    assert seen == {(name, fires) for name in names for fires in (True, False)}

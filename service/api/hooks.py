@@ -28,6 +28,7 @@ from service.api.trace import elapsed
 from service.call_keys import call_id_of as call_key_id
 from service.callbacks import Callbacks
 from service.errors import Busy, NotFound, RemoteError, ServiceError, TooMany
+from service.metrics import UNKNOWN
 from service.model import Connector
 from service.permissions import Need
 from service.providers.base import Markup, Webhook
@@ -105,7 +106,7 @@ def count(response: Response) -> Response:
     else:
         outcome = "refused" if response.status_code >= 400 else "answered"
     connector: Connector | None = g.get("connector")
-    provider = connector.provider if connector else "unknown"
+    provider = connector.provider if connector else UNKNOWN
     switchboard().metrics.webhook_answered(provider, outcome, elapsed())
     return response
 
