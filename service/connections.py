@@ -42,6 +42,11 @@ class Limit:
             raise TimeoutError
         return left
 
+    def at_most(self, seconds: float) -> Limit:
+        """This one, or so many seconds from now where that is earlier."""
+        sooner = Limit(self._clock, seconds)
+        return self if self._at < sooner._at else sooner
+
 
 class PlainSocket(socket.socket):
     """A socket whose ``limit`` holds for all that is read and written, and not for each piece."""

@@ -71,7 +71,8 @@ class Errands:
         control, secrets = self._controls[connector.provider], _secrets(connector)
         try:
             response = self._outgoing.send(
-                control.place(order, secrets, self._settings.api_url(connector.provider))
+                control.place(order, secrets, self._settings.api_url(connector.provider)),
+                needs_body=True,
             )
         except BadGateway as error:
             raise BadGateway(f"{control.title} could not be asked: {error.message}.") from None
@@ -102,7 +103,8 @@ class Errands:
         api = self._settings.api_url(connector.provider)
         try:
             response = self._outgoing.send(
-                control.hang_up(call.provider_call_id, _secrets(connector), api)
+                control.hang_up(call.provider_call_id, _secrets(connector), api),
+                needs_body=True,
             )
         except BadGateway as error:
             said = f"{control.title} could not be asked to hang up: {error.message}."

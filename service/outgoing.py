@@ -1,23 +1,23 @@
 """The one client of other people's HTTP: it sends a request value and returns a response value.
 
 One time-out on the whole answer, from the look-up of the name to the last byte; no retries, and no
-more of a body than is wanted. No sentence of it quotes a URL, a header or a body.
+more of a body than is wanted. A status that has come counts, whatever becomes of the body: its
+server has acted by then. No sentence of it quotes a URL, a header or a body.
 """
 
 from __future__ import annotations
 
-import logging
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPConnection as PlainConnection
 from http.client import HTTPException
+from http.client import HTTPResponse as PlainResponse
 from threading import Lock
 from urllib.parse import urljoin
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as ReadTimeoutError
-from urllib3.response import HTTPResponse
 from urllib3.util import parse_url
 
 from service import turns
@@ -27,6 +27,9 @@ from service.rest import HttpRequest, HttpResponse
 from service.times import Clock
 
 WHOLE_SECONDS = 10.0
+
+BODY_SECONDS = 1.0
+"""How long a body is waited for that nobody needs, so that its connection can be used again."""
 
 MAX_BODY = 64 * 1024
 """Bytes of an answer that are read; the rest of a longer one is not looked at."""
@@ -40,10 +43,12 @@ MOST_REDIRECTS = 3
 
 SAME_REQUEST_THERE = (301, 302, 307, 308)
 
-PORTS = {"http": 80, "https": 443}
+MOST_INTERIM = 10
+"""Interim answers (1xx) before the one that counts."""
 
-# It would log the URL of an answer whose headers it cannot read.
-logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+SWITCHING = 101
+
+PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,19 @@ class Kept:
     http: HTTPConnection
     socket: PlainSocket | TlsSocket
     since: float
+
+
+class Answer(PlainResponse):
+    """The final answer: the standard library takes a 103 for it, and what follows for the next."""
+
+    def begin(self) -> None:
+        for _ in range(MOST_INTERIM):
+            super().begin()
+            if self.status >= 200 or self.status == SWITCHING:
+                return
+            # Else there would be nothing more to begin.
+            vars(self).update(headers=None, msg=None)
+        raise HTTPException(f"more than {MOST_INTERIM} interim answers")
 
 
 class Outgoing:
@@ -84,27 +102,36 @@ class Outgoing:
         seconds: float = WHOLE_SECONDS,
         redirects: bool = False,
         wanted: int = MAX_BODY,
+        needs_body: bool = False,
     ) -> HttpResponse:
-        """Raises ``BadGateway`` where no whole answer comes in time.
+        """Raises ``BadGateway`` where no status comes in time.
 
-        ``wanted`` is how many bytes of its body are. With ``redirects`` the same request goes
-        where the answer points to, body and headers included, and where that points to.
+        ``wanted`` is how many bytes of the body are read at most. There may be fewer where the
+        connection breaks, or where the body takes long: ``BODY_SECONDS``, unless ``needs_body``.
+        With ``redirects`` the same request goes where the answer points to, body and headers
+        included, and where that points to.
         """
+        body_seconds = seconds if needs_body else BODY_SECONDS
         with turns.waiting():
-            return self._send(request, seconds, redirects, wanted)
+            return self._send(request, seconds, redirects, wanted, body_seconds)
 
     def _send(
-        self, request: HttpRequest, seconds: float, redirects: bool, wanted: int
+        self,
+        request: HttpRequest,
+        seconds: float,
+        redirects: bool,
+        wanted: int,
+        body_seconds: float,
     ) -> HttpResponse:
         limit = Limit(self._clock, seconds)
         url = request.url
         try:
             for _ in range(1 + MOST_REDIRECTS):
-                response, headers = self._ask(request, url, limit, wanted)
+                response, headers = self._ask(request, url, limit, wanted, body_seconds)
                 if not redirects or response.status not in SAME_REQUEST_THERE:
                     return response
                 url = _redirected(url, headers.get("location"))
-        except (TimeoutError, ReadTimeoutError):
+        except TimeoutError:
             raise BadGateway("no whole answer in time") from None
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             raise BadGateway(f"no answer ({type(error).__name__})") from None
@@ -117,8 +144,8 @@ class Outgoing:
             one.http.close()
 
     def _ask(
-        self, request: HttpRequest, url: str, limit: Limit, wanted: int
-    ) -> tuple[HttpResponse, Mapping[str, str]]:
+        self, request: HttpRequest, url: str, limit: Limit, wanted: int, body_seconds: float
+    ) -> tuple[HttpResponse, Message]:
         origin, target = _split(url)
         connection = self._taken(origin) or self._opened(origin, limit)
         connection.socket.limit = limit
@@ -128,11 +155,11 @@ class Outgoing:
             http.request(
                 request.method, target, request.body, request.headers, preload_content=False
             )
-            answer = http.getresponse()
-            try:
+            # The standard library's own answer: urllib3's has more reasons to fail than a body.
+            answer = PlainConnection.getresponse(http)
+            connection.socket.limit = limit.at_most(body_seconds)
+            with answer:
                 body, is_done = _body(answer, wanted)
-            finally:
-                answer.close()
         finally:
             # What is unread would be taken for the next answer. One without a socket is to be
             # closed, its server says.
@@ -146,6 +173,7 @@ class Outgoing:
         is_tls = origin.scheme == "https"
         opened = self._connections.open(origin.host, origin.port, limit, tls=is_tls)
         http = (HTTPSConnection if is_tls else HTTPConnection)(origin.host, origin.port)
+        http.response_class = Answer
         http.sock = opened
         return Kept(origin, http, opened, self._clock.monotonic())
 
@@ -190,11 +218,14 @@ def _redirected(url: str, location: str | None) -> str:
     return there
 
 
-def _body(answer: HTTPResponse, wanted: int) -> tuple[bytes, bool]:
-    """As much of it as is wanted, and whether it was read to its end."""
+def _body(answer: PlainResponse, wanted: int) -> tuple[bytes, bool]:
+    """As much of it as is wanted and comes, and whether it was read to its end."""
     body = b""
-    while piece := answer.read1(4096):
-        body += piece
-        if len(body) >= wanted:
-            return body[:wanted], False
-    return body, True
+    try:
+        while piece := answer.read1(4096):
+            body += piece
+            if len(body) >= wanted:
+                return body[:wanted], False
+    except (HTTPException, OSError, ValueError):
+        return body, False
+    return body, not answer.length

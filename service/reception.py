@@ -163,10 +163,15 @@ class Reception:
             return None
         if call.connector_id != connector.id or call.direction is not Direction.OUTBOUND:
             return None
-        if call_id is not None and not call.status.is_waiting:
+        is_unnamed = call.provider_call_id == call.id
+        if call_id is not None and not (call.status.is_waiting or is_unnamed):
             # Of another leg: the number that it was transferred to, for one.
             return None
-        return self._steering.bind(call.id, provider_call_id, firm=True)
+        bound = self._steering.bind(call.id, provider_call_id, firm=True)
+        if bound is not None and is_unnamed and not bound.status.is_live:
+            # It was ended before anybody knew what the provider calls it, and rings there still.
+            self._switchboard.errands.hang_up(bound)
+        return bound
 
     def _admit(self, visit: Visit) -> Markup:
         """Answer the first webhook of a call. Raises ``Conflict`` where it is not the first."""

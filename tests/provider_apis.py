@@ -65,8 +65,9 @@ def authorization(provider: str) -> str:
 class ProviderApi:
     """``placed`` are the fields of calls to place and ``hung_up`` ids of calls to end.
 
-    ``trouble`` is a status and a body that every good request is answered with instead. Phones are
-    made with the plans' arguments in ``plan``; without a ``plan`` nobody is called.
+    ``trouble`` is a status and a body that every good request is answered with instead, and ``cut``
+    whether half of each body is missing. Phones are made with the plans' arguments in ``plan``;
+    without a ``plan`` nobody is called.
     """
 
     def __init__(self) -> None:
@@ -77,6 +78,7 @@ class ProviderApi:
         self.phones: list[Phone] = []
         self.connections: set[object] = set()
         self.trouble: tuple[int, object] | None = None
+        self.cut = False
         self.plan: dict[str, Any] | None = None
 
     def answer(self, method: str, path: str, headers: Any, body: bytes) -> tuple[int, object]:
@@ -137,7 +139,8 @@ def provider_api() -> Iterator[ProviderApi]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
-            self.wfile.write(text)
+            self.wfile.write(text[: len(text) // 2] if api.cut else text)
+            self.close_connection = api.cut
 
         def do_DELETE(self) -> None:
             self.do_POST()

@@ -5,7 +5,9 @@ An answer is a status, or a function of the handler that does what servers shoul
 
 from __future__ import annotations
 
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -85,14 +87,67 @@ class Receiver:
         def answer(handler: BaseHTTPRequestHandler) -> None:
             with suppress(OSError):
                 handler.wfile.write(first)
+                handler.wfile.flush()
                 while not self.released.wait(0.02):
                     handler.wfile.write(b"x")
+                    handler.wfile.flush()
 
         return answer
 
 
+def says(*parts: bytes) -> Answer:
+    """Say these bytes, one part after the other, and close the connection."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        for part in parts:
+            handler.wfile.write(part)
+            handler.wfile.flush()
+
+    return answer
+
+
+def breaks_off(*parts: bytes) -> Answer:
+    """Say these bytes, and reset the connection."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        says(*parts)(handler)
+        linger = struct.pack("ii", 1, 0)
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    return answer
+
+
 def die(_handler: BaseHTTPRequestHandler) -> None:
     """Close the connection without an answer."""
+
+
+def broken_bodies(status: int, *headers: str) -> dict[str, Answer]:
+    """Answers with a good head and a body that breaks off or makes no sense."""
+    head = "\r\n".join([f"HTTP/1.1 {status} Said", *headers, "Connection: close", ""]).encode()
+    return {
+        "a length too large": says(head + b"Content-Length: 9999\r\n\r\n{}"),
+        "no body": says(head + b"Content-Length: 9999\r\n\r\n"),
+        "a chunk cut off": says(head + b"Transfer-Encoding: chunked\r\n\r\n10\r\n{}"),
+        "no last chunk": says(head + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"),
+        "no chunks": says(head + b"Transfer-Encoding: chunked\r\n\r\n{}"),
+        "a chunk of another size": says(
+            head + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n"
+        ),
+        "a length and chunks": says(
+            head + b"Content-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ),
+        "two lengths": says(head + b"Content-Length: 2\r\nContent-Length: 9\r\n\r\n{}"),
+        "two lengths in one": says(head + b"Content-Length: 2, 9\r\n\r\n{}"),
+        "a length that is none": says(head + b"Content-Length: two\r\n\r\n{}"),
+        "a length below nought": says(head + b"Content-Length: -2\r\n\r\n{}"),
+        "no length": says(head + b"\r\n{}"),
+        "compressed nonsense": says(
+            head + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"
+        ),
+        "a reset": breaks_off(head + b"Content-Length: 9999\r\n\r\n"),
+        "a reset within": breaks_off(head + b"Content-Length: 9999\r\n\r\n", b"{}" * 3000),
+        "a head without an end": says(head),
+    }
 
 
 def redirect(status: int, *location: str) -> Answer:

@@ -655,6 +655,57 @@ def test_a_call_that_the_provider_does_not_place_has_failed(
     assert "21211" in (call.steps[-1].detail or "")
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_call_whose_placing_was_answered_by_half_is_placed(
+    agency: Office, api: ProviderApi, provider: str
+) -> None:
+    """Its id comes with what the provider asks and tells next."""
+    api.cut = True
+    connector = agency.connect(keyed(provider))
+    call = place(agency, connector)
+    assert (call.status, call.provider_call_id) == (CallStatus.INITIATED, call.id)
+    name, said = ("CallUUID", "Event") if provider == "plivo" else ("CallSid", "CallbackSource")
+    params = ((name, "made-up-1"), ("CallStatus", "ringing"), (said, "Ring"))
+    agency.callbacks.status(connector, Webhook(params, marked(call.id)))
+    after = agency.calls.get(call.id)
+    assert (after.status, after.provider_call_id) == (CallStatus.RINGING, "made-up-1")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_call_that_was_ended_before_its_id_was_known_is_hung_up_when_it_rings(
+    agency: Office, api: ProviderApi, provider: str
+) -> None:
+    api.cut = True
+    connector = agency.connect(keyed(provider))
+    call = place(agency, connector)
+    agency.switchboard.end(call.id)
+    name, said = ("CallUUID", "Event") if provider == "plivo" else ("CallSid", "CallbackSource")
+    params = ((name, "made-up-1"), ("CallStatus", "ringing"), (said, "Ring"))
+    for _ in range(2):
+        agency.callbacks.status(connector, Webhook(params, marked(call.id)))
+    agency.switchboard.errands.stop()
+    assert api.hung_up == ["made-up-1"]
+    assert agency.calls.get(call.id).end_reason is EndReason.ENDED_BY_API
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_hang_up_that_was_answered_by_half_is_one(
+    agency: Office, api: ProviderApi, provider: str
+) -> None:
+    call = place(agency, agency.connect(keyed(provider)))
+    api.cut = True
+    agency.switchboard.end(call.id)
+    agency.switchboard.errands.stop()
+    assert api.hung_up == ["made-up-1"]
+    [said] = [
+        step.detail
+        for step in agency.calls.get(call.id).steps
+        if step.event is LadderEvent.PROVIDER
+    ]
+    assert said is not None
+    assert said.endswith("was told to hang up.")
+
+
 def test_wrong_credentials_are_refused_by_the_provider_and_never_shown(
     agency: Office, api: ProviderApi
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from clocks import FakeClock
 from keyrings import Keyring, a_pair, verify
 from programs import Program, agent_program
+from receivers import broken_bodies, receiving
 from records import a_connector, a_rule, an_agent
 from switchboards import BASE, Desk, ref_of
 
@@ -262,6 +263,19 @@ def test_an_agent_that_does_not_answer_is_on_the_ladder_with_the_reason(agency: 
     agency.until(call, "pending", attempts=1)
     assert agency.rungs(call)[-1].startswith("did not take the dispatch: no answer")
     assert agent.url not in str(agency.calls.get(call.id).steps)
+
+
+@pytest.mark.parametrize("broken", ["a length too large", "a chunk cut off", "a reset"])
+def test_an_agent_whose_answer_breaks_off_has_said_that_it_comes(
+    agency: Agency, broken: str
+) -> None:
+    with receiving() as receiver:
+        receiver.script(broken_bodies(202)[broken])
+        agent = an_agent(url=receiver.url)
+        agency.switchboard.agents.add(agent)
+        call = agency.phone(agent)
+        agency.until(call, "sent")
+        assert len(receiver.received) == 1
 
 
 def test_a_private_address_is_not_asked_unless_it_may_be(

@@ -14,10 +14,16 @@ import pytest
 from certificates import certificate
 from clocks import FakeClock
 from provider_apis import provider_api
-from receivers import Receiver, die, receiving, redirect
+from receivers import Receiver, broken_bodies, die, receiving, redirect, says
 
 from service.errors import BadGateway
-from service.outgoing import KEPT_SECONDS, MAX_BODY, MOST_REDIRECTS, Outgoing
+from service.outgoing import (
+    KEPT_SECONDS,
+    MAX_BODY,
+    MOST_REDIRECTS,
+    WHOLE_SECONDS,
+    Outgoing,
+)
 from service.rest import HttpRequest
 from service.times import SystemClock
 
@@ -67,10 +73,10 @@ def test_no_more_of_a_body_is_read_than_is_wanted(client: Outgoing) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"],
-    ids=["nothing", "no HTTP", "half a body"],
+    [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 two hundred\r\n\r\n", b"HTTP/1.1 103 Early\r\n\r\n" * 20],
+    ids=["nothing", "no HTTP", "no status", "nothing but hints"],
 )
-def test_what_is_no_whole_answer_is_a_bad_gateway_that_tells_no_secret(
+def test_what_is_no_answer_is_a_bad_gateway_that_tells_no_secret(
     client: Outgoing, answer: bytes
 ) -> None:
     with saying(answer) as url, pytest.raises(BadGateway) as caught:
@@ -89,8 +95,8 @@ def test_nobody_there_is_a_bad_gateway(client: Outgoing) -> None:
 
 @pytest.mark.parametrize(
     "begun",
-    [None, b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"],
-    ids=["nothing", "headers", "a body"],
+    [None, b"HTTP/1.1 200 OK\r\nX-Long: "],
+    ids=["nothing", "headers"],
 )
 def test_an_answer_that_does_not_come_to_an_end_is_given_up(begun: bytes | None) -> None:
     client = Outgoing(SystemClock())
@@ -98,6 +104,77 @@ def test_an_answer_that_does_not_come_to_an_end_is_given_up(begun: bytes | None)
         receiver.script(receiver.hang if begun is None else receiver.trickle(begun))
         with pytest.raises(BadGateway, match="no whole answer in time"):
             client.send(HttpRequest("GET", receiver.url), seconds=0.2)
+
+
+BROKEN = list(broken_bodies(200))
+
+
+@pytest.mark.parametrize("status", [200, 201, 404, 500])
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_status_counts_whatever_becomes_of_the_body(
+    client: Outgoing, status: int, broken: str
+) -> None:
+    with receiving() as receiver:
+        receiver.script(broken_bodies(status)[broken])
+        assert client.send(HttpRequest("POST", receiver.url)).status == status
+        assert client.send(HttpRequest("POST", receiver.url)).status == 200
+        assert len(receiver.received) == 2
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_redirect_is_followed_whatever_becomes_of_its_body(client: Outgoing, broken: str) -> None:
+    with receiving() as receiver:
+        receiver.script(broken_bodies(307, "Location: /there")[broken])
+        assert post(client, f"{receiver.url}/here") == 200
+        assert [request.path for request in receiver.received] == ["/here", "/there"]
+
+
+def test_what_has_come_of_a_broken_body_is_returned(client: Outgoing) -> None:
+    with saying(b'HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{"sid":"CA1"}') as url:
+        response = client.send(HttpRequest("POST", url), needs_body=True)
+    assert response.document == {"sid": "CA1"}
+
+
+@pytest.mark.parametrize("needs_body", [True, False])
+def test_a_body_that_trickles_is_read_as_long_as_there_is_time(needs_body: bool) -> None:
+    client = Outgoing(SystemClock())
+    with receiving() as receiver:
+        receiver.script(receiver.trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"))
+        request = HttpRequest("POST", receiver.url)
+        response = client.send(request, seconds=0.2, needs_body=needs_body)
+    assert (response.status, response.body.strip(b"x")) == (200, b"")
+
+
+def test_a_body_that_nobody_needs_is_not_waited_for() -> None:
+    client, left = Outgoing(SystemClock()), threading.Event()
+
+    def stalls(handler: Any) -> None:
+        says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")(handler)
+        handler.connection.settimeout(WHOLE_SECONDS / 2)
+        if not handler.connection.recv(1):
+            left.set()
+
+    with receiving() as receiver:
+        receiver.script(stalls)
+        assert client.send(HttpRequest("POST", receiver.url)).status == 200
+        assert left.wait(WHOLE_SECONDS)
+
+
+@pytest.mark.parametrize("hints", [1, 3])
+@pytest.mark.parametrize("hint", [100, 102, 103])
+def test_the_final_status_counts_and_not_the_hints_before_it(
+    client: Outgoing, hint: int, hints: int
+) -> None:
+    early = f"HTTP/1.1 {hint} Early\r\nLink: </a>\r\n\r\n".encode()
+
+    def answer(handler: Any) -> None:
+        handler.wfile.write(early * hints + b"HTTP/1.1 202 Taken\r\nContent-Length: 0\r\n\r\n")
+        handler.close_connection = False
+
+    with receiving() as receiver:
+        receiver.script(answer)
+        assert [post(client, receiver.url) for _ in range(2)] == [202, 200]
+        assert len({request.connection for request in receiver.received}) == 1
 
 
 def test_a_name_that_takes_too_long_to_look_up_is_given_up() -> None:

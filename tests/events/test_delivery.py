@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 from clocks import FakeClock
 from deliveries import DAY, a_delivery, subscribe, write
-from receivers import PATIENCE, Answer, Received, Receiver, die, receiving, redirect
+from receivers import (
+    PATIENCE,
+    Answer,
+    Received,
+    Receiver,
+    broken_bodies,
+    die,
+    receiving,
+    redirect,
+)
 
 from service import __version__
 from service.events import delivery as couriers
@@ -174,6 +183,20 @@ def test_what_does_not_arrive_is_sent_again_before_anything_later(
     again = receiver.received[1:4]
     assert {request.delivery_id for request in again} == {"dl_wh_1_2"}
     assert [request.headers["x-patchbay-attempt"] for request in again] == ["1", "2", "3"]
+
+
+def test_what_was_taken_is_not_sent_again_whatever_the_receiver_says_besides(
+    post: Post, receiver: Receiver
+) -> None:
+    answers = broken_bodies(200)
+    numbers = range(len(answers) + 1)
+    receiver.script(*answers.values())
+    post.tell(*numbers)
+    post.courier.start()
+    assert {(told.status, told.attempts, told.answer) for told in post.finished()} == {
+        (DeliveryStatus.DELIVERED, 1, 200)
+    }
+    assert receiver.bodies == [str(number) for number in numbers]
 
 
 def test_nothing_is_sent_again_before_its_time(post: Post, receiver: Receiver) -> None:
