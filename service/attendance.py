@@ -44,6 +44,9 @@ def sweep(switchboard: Switchboard) -> None:
     """End the sessions whose time is up, and the calls of those who are alone: phones, if they are
     for too long, and agents, once the call that they were sent for is over.
     """
+    if switchboard.handover.has_begun:
+        # The calls belong to the next process already.
+        return
     now = switchboard.clock.now()
     for session in switchboard.sessions.overdue(now):
         logger.info("session %s of room %s has lasted long enough", session.id, session.room_id)

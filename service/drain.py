@@ -15,11 +15,11 @@ from service.media.engine import Engine
 
 logger = logging.getLogger(__name__)
 
-ASK_SECONDS = 2.0
-"""How long the providers may take to ask, from the end of their sockets on."""
-
-LULL_SECONDS = 1.0
+LULL_SECONDS = 1.5
 """How long to wait for one more to ask: a dead line never does."""
+
+START_SECONDS = 1.0
+"""What of a hold is left at least for the next process to start in, once the last has asked."""
 
 
 def drain(
@@ -27,9 +27,9 @@ def drain(
 ) -> None:
     """Give every socket back with 1012, and wait until the providers have asked what to do.
 
-    Until before the first of them has waited for as long as it was told to, and ``DRAIN_SECONDS``
-    at most. Where ``REATTACH`` is off nobody asks: those calls end with their sockets. The calls'
-    ends are written by the ledger, which goes on meanwhile.
+    Until shortly before the first of them has waited for as long as it was told to, and
+    ``DRAIN_SECONDS`` at most. Where ``REATTACH`` is off nobody asks: those calls end with their
+    sockets. The calls' ends are written by the ledger, which goes on meanwhile.
     """
     settings, handover = switchboard.settings, switchboard.handover
     handover.begin()
@@ -40,8 +40,8 @@ def drain(
     if release is not None:
         # The next process answers from now on, if it is there already.
         release()
-    seconds = min(ASK_SECONDS, settings.hold_seconds - 1, settings.drain_seconds)
-    if left := handover.wait(seconds, LULL_SECONDS):
+    first_back = settings.hold_seconds - START_SECONDS
+    if left := handover.wait(settings.drain_seconds, LULL_SECONDS, first_back):
         logger.warning("%d calls have not asked what to do now", left)
 
 

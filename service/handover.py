@@ -49,12 +49,15 @@ class Handover:
             self._expected.discard(call_id)
             self._changed.notify_all()
 
-    def wait(self, seconds: float, lull: float | None = None) -> int:
+    def wait(
+        self, seconds: float, lull: float | None = None, after_first: float | None = None
+    ) -> int:
         """Wait until all have asked, so many seconds at most; how many have not.
 
-        Give up earlier where ``lull`` seconds have passed and no other has asked.
+        Give up earlier where ``lull`` seconds have passed and no other has asked, or where the
+        first has asked ``after_first`` seconds ago.
         """
-        deadline = monotonic() + seconds
+        deadline, has_asked = monotonic() + seconds, False
         with self._changed:
             while self._expected:
                 before, left = len(self._expected), deadline - monotonic()
@@ -64,4 +67,7 @@ class Handover:
                 )
                 if len(self._expected) == before:
                     break
+                if not has_asked and after_first is not None:
+                    deadline = min(deadline, monotonic() + after_first)
+                has_asked = True
             return len(self._expected)

@@ -31,3 +31,10 @@ def test_it_is_given_up_where_no_other_asks_for_a_while() -> None:
     for call_id in ("a", "b"):
         threading.Timer(0.01, handover.told, [call_id]).start()
     assert handover.wait(3_600, lull=0.5) == 1
+
+
+def test_it_is_given_up_before_the_first_is_back() -> None:
+    handover = Handover()
+    handover.expect(["a", "b", "c"])
+    threading.Timer(0.01, handover.told, ["a"]).start()
+    assert handover.wait(3_600, after_first=0.1) == 2
