@@ -44,7 +44,8 @@ class Timekeeper:
             now = base.began_at + up.millis
             if abs(now - self._clock.wall()) > TOLERATED_MILLIS:
                 self._clock.go_on(now)
-                logger.warning("calls go on by the time of the process before: %s", self._offset())
+                self._has_warned = True
+                logger.warning("%s: calls go on by the time of the process before", self._step())
         self._save(up)
 
     def follow(self) -> None:
@@ -52,16 +53,17 @@ class Timekeeper:
         if abs(self._clock.wall() - self._clock.now()) <= TOLERATED_MILLIS:
             self._has_warned = False
         elif not self._calls.live():
-            logger.info("the wall clock is followed again: %s", self._offset())
+            logger.info("%s, and is followed from now on", self._step())
             self._clock.go_on(self._clock.wall())
             self._save(self._measure())
         elif not self._has_warned:
             self._has_warned = True
-            logger.warning("calls go on by the time before the clock was set: %s", self._offset())
+            logger.warning("%s: calls go on by the time before", self._step())
 
     def _save(self, up: Uptime | None) -> None:
         if up is not None:
             self._bases.save(TimeBase(up.boot, self._clock.now() - up.millis))
 
-    def _offset(self) -> str:
-        return f"the wall clock is {(self._clock.wall() - self._clock.now()) / 1000:+.0f} s from it"
+    def _step(self) -> str:
+        seconds = (self._clock.wall() - self._clock.now()) / 1000
+        return f"the wall clock was set by {seconds:+.0f} s"
