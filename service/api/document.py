@@ -32,6 +32,8 @@ from werkzeug.routing import Rule
 
 from service import __version__
 from service.api.declared import JSON, Declaration, Envelope, Reply, declared
+from service.api.document_events import EVENT
+from service.api.meanings import HEADERS, MEANINGS, REQUEST_ID
 from service.api.schemas.fields import PageInfo, Request
 from service.api.schemas.problems import Problem
 from service.api.shapes import Converter, Shapes, constant
@@ -44,32 +46,8 @@ Phone calls into rooms, without a SIP trunk.
 Send your token in `Authorization`, raw or after `Bearer`. Every failure has the shape `Problem`,
 that of an unknown address (404) and of a method an address does not answer to (405) included.
 HEAD is answered wherever GET is; OPTIONS under `/v2` is a CORS pre-flight. A field that is not
-known is ignored, and named in `warnings`.
+known is ignored, and named in `warnings`. Subscriptions are sent a `CallEventMessage`.
 """
-
-MEANINGS = {
-    400: "The request is not one that can be acted on.",
-    401: "No token, or one that does not hold.",
-    403: "The token holds, and does not reach this far.",
-    404: "There is nothing of this id.",
-    409: "It does not go with what is there already.",
-    410: "The reference was used, or has expired.",
-    414: "The address with its query is longer than a request line may be.",
-    415: "The body is of a content type that is not read.",
-    429: "Too many requests from this address have failed: come back after `Retry-After` seconds.",
-    431: "The header fields are too large.",
-    500: "Something went wrong on our side.",
-    502: "Who was to be asked for this, a provider or an agent, gave no good answer.",
-    503: "Full, restarting, or without its database: come back after `Retry-After` seconds.",
-}
-
-REQUEST_ID = {"x-request-id": "RequestId"}
-HEADERS = {
-    401: {"WWW-Authenticate": "Challenge"},
-    429: {"Retry-After": "RetryAfter"},
-    503: {"Retry-After": "RetryAfter"},
-}
-"""Names of header components by header and, for those of one status, by status."""
 
 HANDSHAKE: dict[str, dict[str, Any]] = {
     "Connection": {"enum": ["Upgrade"]},
@@ -114,6 +92,7 @@ class _Document:
             blueprint, _, name = rule.endpoint.rpartition(".")
             if blueprint in self._resources:
                 self._add(rule, view, blueprint, name)
+        self._converter.refer(*EVENT)
         document: dict[str, Any] = self._spec.to_dict()
         return document
 

@@ -32,11 +32,13 @@ def read(path: Path) -> Samples:
     Raises ``Invalid`` with a sentence where the file is missing, not such a file or without sound.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise Invalid(f"{path.name} is larger than {MAX_BYTES // 1_000_000} MB.")
-        data = path.read_bytes()
+        # Not by its size, which a pipe has none of.
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise Invalid(f"{path} cannot be read: {error.strerror}.") from None
+    if len(data) > MAX_BYTES:
+        raise Invalid(f"{path.name} is larger than {MAX_BYTES // 1_000_000} MB.")
     return parse(data, path.name)
 
 

@@ -6,6 +6,7 @@ import compileall
 import importlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ from openapi_python_client import generate
 from openapi_python_client.config import Config as ClientConfig
 from openapi_python_client.config import ConfigFile as ClientConfigFile
 from openapi_python_client.config import MetaType
+from records import a_call
+
+from service.javascript import stringify
+from service.lifecycle import event_document, happenings
+from service.model import CallStatus, Transfer
 
 
 @pytest.fixture
@@ -90,6 +96,19 @@ def test_what_may_not_be_left_out_is_required(written: dict[str, Any]) -> None:
     assert not valid(written, "AgentChanges", {})
     assert not valid(written, "NewConnector", {"provider": "twilio", "credentials": {"x": "y"}})
     assert valid(written, "NewConnector", {"provider": "twilio", "credentials": {"authToken": "y"}})
+
+
+def test_an_event_is_what_the_document_says(written: dict[str, Any]) -> None:
+    schema = {"$ref": "#/components/schemas/CallEventMessage"}
+    judge = Draft202012Validator({**schema, "components": written["components"]})
+    call = a_call(session_id="s1", region="us002")
+    moved = replace(call, transfer=Transfer("+14155550177", CallStatus.TRANSFER_INITIATED))
+    for each in (call, moved, replace(call, room_id=None)):
+        for happening in happenings(None, each, each.steps):
+            data = json.loads(stringify(event_document(happening)))
+            judge.validate({"webhookType": happening.event, "data": data})
+            assert set(data) <= set(written["components"]["schemas"]["CallEventData"]["properties"])
+    assert not judge.is_valid({"webhookType": "call-started", "data": {"id": call.id}})
 
 
 def test_no_type_is_null_alone(written: dict[str, Any]) -> None:

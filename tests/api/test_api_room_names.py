@@ -79,6 +79,16 @@ ENTRANCES: dict[str, Callable[[str], tuple[str, dict[str, Any], str]]] = {
         {**RULE, "room": {"type": "static", "id": name}},
         "room.id",
     ),
+    "an agent": lambda name: (
+        "/v2/agent/dispatch",
+        {"agentId": "ag_1", "roomId": name},
+        "roomId",
+    ),
+    "an agent in a meeting": lambda name: (
+        "/v2/agent/connect",
+        {"agentId": "ag_1", "meetingId": name},
+        "meetingId",
+    ),
     "a move": lambda name: (
         "/v2/sip/call/switch-room",
         {"callId": "c1", "roomId": name},

@@ -3,6 +3,7 @@
 import io
 import struct
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -222,6 +223,11 @@ def test_a_file_may_be_as_long_as_is_said_and_no_longer():
 def test_a_file_that_breaks_off_is_read_as_far_as_it_goes(read):
     data = wav(sine(700, 0.1, 8000), 8000, 24)
     assert read(data[:-4]).size == 798
+
+
+def test_a_file_without_an_end_is_read_no_further_than_a_file_may_be_long():
+    with pytest.raises(Invalid, match=r"^zero is larger than 100 MB\.$"):
+        sound.read(Path("/dev/zero"))
 
 
 def test_a_missing_file_is_refused_with_a_sentence(tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load
 
-from service.api.schemas.fields import IDENTIFIER, Metadata, Request, Text, storable
+from service.api.schemas.fields import IDENTIFIER, Metadata, Request, RoomName, Text, storable
 
 
 class NewDispatch(Request):
@@ -15,8 +15,8 @@ class NewDispatch(Request):
     either = ("roomId", "meetingId")
 
     agent_id = Text(data_key="agentId", required=True, validate=IDENTIFIER)
-    meeting_id = Text(data_key="meetingId", allow_none=True, validate=IDENTIFIER)
-    room_id = Text(data_key="roomId", allow_none=True, validate=IDENTIFIER)
+    meeting_id = RoomName(data_key="meetingId", allow_none=True)
+    room_id = RoomName(data_key="roomId", allow_none=True)
     metadata = Metadata(allow_none=True, validate=storable)
     version_id = fields.Raw(data_key="versionId", allow_none=True)
     version_tag = fields.Raw(data_key="versionTag", allow_none=True)
