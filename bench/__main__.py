@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from bench import measure
-from bench.chapters import CHAPTERS, Bench
+from bench.chapters import CHAPTERS, HISTORY, Bench
 from bench.chart import chart
 from bench.report import document, table
 from bench.results import Results
@@ -25,6 +25,14 @@ def main() -> None:
         "--only", nargs="+", choices=CHAPTERS, default=list(CHAPTERS), help="these chapters alone"
     )
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the results")
+    parser.add_argument(
+        "--history", type=int, default=HISTORY, help="calls of the past, in the chapter history"
+    )
+    parser.add_argument(
+        "--postgres",
+        default=os.environ.get("TEST_DATABASE_URL"),
+        help="URL of a Postgres for that chapter (TEST_DATABASE_URL), where schemas can be made",
+    )
     options = parser.parse_args()
 
     # A call is a descriptor in the generator and one or two in the server.
@@ -33,7 +41,9 @@ def main() -> None:
     cores = measure.cores()
     if cores is not None:
         os.sched_setaffinity(0, {cores[1]})
-    results = Bench(cores, fine=options.fine).run(_machine(cores), options.only)
+    results = Bench(
+        cores, fine=options.fine, history=options.history, postgres=options.postgres
+    ).run(_machine(cores), options.only)
     _keep(results, options.out)
     sys.stdout.write(table(results))
 

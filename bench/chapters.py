@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from bench import webhooks
+from bench import past, webhooks
 from bench.peers import PEERS, Peer, attacking
-from bench.results import COSTS, Beside, Results, Round, Series
+from bench.results import COSTS, Beside, Past, Results, Round, Series
 from bench.runs import Reading
 from bench.search import bounded, confirmed, faults, largest, spoilers
 from bench.subjects import SUBJECTS, serving
@@ -37,6 +37,9 @@ PACES = (25.0, None)
 
 REQUESTS = {"webhook": webhooks.webhooks, "connectors": webhooks.connectors}
 
+HISTORY = 100_000
+"""Calls of the past, which take some seconds to fill in. The README's figures are of a million."""
+
 TWO = Kind()
 TEN = Kind(room_size=10)
 DIALECTS = Kind(room_size=4, dialects=("twilio", "plivo", "telnyx", "websocket"))
@@ -49,6 +52,7 @@ CHAPTERS = {
     "growth": 45,
     "requests": 90,
     "peers": 140,
+    "history": 60,
 }
 """What there is, and about how many seconds each takes where the search is not fine."""
 
@@ -56,8 +60,13 @@ CHAPTERS = {
 class Bench:
     """``cores`` are the server's and the load generator's."""
 
-    def __init__(self, cores: Cores, *, fine: bool) -> None:
+    def __init__(
+        self, cores: Cores, *, fine: bool, history: int = HISTORY, postgres: str | None = None
+    ) -> None:
+        """``history`` is how many calls there were, ``postgres`` the URL of one."""
         self._cores = cores
+        self._history = history
+        self._postgres = postgres
         # A finer search than by a tenth would find what the machine does at the time.
         self._probe, self._precision, self._duration = (5, 1.1, 1.5) if fine else (3, 1.25, 1.0)
 
@@ -66,6 +75,7 @@ class Bench:
         growth: list[Reading] = []
         rounds: list[Round] = []
         beside: list[Beside] = []
+        pasts: list[Past] = []
         chosen = [name for name in CHAPTERS if name in chapters]
         for place, name in enumerate(chosen):
             left = self._duration * sum(CHAPTERS[chapter] for chapter in chosen[place:])
@@ -89,8 +99,12 @@ class Bench:
                     rounds += self._rounds()
                 case "peers":
                     beside += [self._beside(peer) for peer in (None, *PEERS)]
+                case "history":
+                    pasts += self._pasts()
         left_out = [f"{one.name}, since {one.missing()}" for one in SUBJECTS if one.missing()]
-        return Results(machine, series, growth, rounds, beside, left_out)
+        if "history" in chosen and self._postgres is None:
+            left_out.append("history on Postgres, since --postgres names none")
+        return Results(machine, series, growth, rounds, beside, left_out, pasts)
 
     def _series(self, kind: Kind, like: Sequence[Series] = ()) -> Series:
         """The most calls, by search and a long run, and the cost at some numbers of them.
@@ -174,6 +188,20 @@ class Bench:
             f"beside {calls} calls{felt}"
         )
         return found
+
+    def _pasts(self) -> Iterator[Past]:
+        kinds = {"SQLite": None} | ({"Postgres": self._postgres} if self._postgres else {})
+        for kind, url in kinds.items():
+            began = time.monotonic()
+            found = past.measured(kind, url, self._history, self._cores)
+            slowest = max(ms for _, ms in found.lists)
+            _tell(
+                f"  {kind} with {found.calls} calls: webhook p99 {found.webhook[0]:.1f} and "
+                f"{found.webhook[1]:.1f} ms, upgrade {found.upgrade[0]:.1f} and "
+                f"{found.upgrade[1]:.1f} ms, lists {slowest:.0f} ms at most "
+                f"[{time.monotonic() - began:.0f} s]"
+            )
+            yield found
 
     def _beside(self, peer: Peer | None) -> Beside:
         began = time.monotonic()

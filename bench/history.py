@@ -118,9 +118,10 @@ FROM numbers
 
 INDEXES = {
     "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
-    "postgresql": "SELECT indexname, indexdef FROM pg_indexes JOIN pg_class ON relname = indexname "
-    "LEFT JOIN pg_constraint ON conindid = pg_class.oid "
-    "WHERE schemaname = current_schema() AND conindid IS NULL",
+    "postgresql": "SELECT relname, pg_get_indexdef(pg_class.oid) FROM pg_index "
+    "JOIN pg_class ON pg_class.oid = indexrelid "
+    "WHERE relnamespace = CAST(current_schema() AS regnamespace) "
+    "AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = indexrelid)",
 }
 
 UNCHECKED = {

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from bench.results import COSTS, Beside, Results, Round, Series
+from bench.results import COSTS, Beside, Past, Results, Round, Series
 from bench.runs import Reading
 from bench.search import faults, spoilers
 
@@ -29,6 +29,8 @@ def table(results: Results) -> str:
         parts += ["", *_rounds(results.rounds)]
     if results.beside:
         parts += ["", *_besides(results.beside)]
+    if results.past:
+        parts += ["", *_pasts(results.past)]
     if results.left_out:
         parts += ["", *(f"Left out: {reason}." for reason in results.left_out)]
     parts += ["", *_notes(results)]
@@ -131,6 +133,37 @@ def _beside(one: Beside) -> list[str]:
         f"{one.calls.heard:.2%}",
         f"{one.calls.exact:.2%}",
     ]
+
+
+SLOWEST = 5
+"""Lists that the table names."""
+
+
+def _pasts(pasts: Sequence[Past]) -> Iterator[str]:
+    yield "Calls beside those of the past: p99 in ms with an empty database, and with them."
+    head = ["database", "calls", "loaded in s", "webhook", "with", "upgrade", "with"]
+    head += ["lists", "slowest list"]
+    yield from _aligned([head, *map(_past, pasts)], left=1)
+    yield ""
+    yield "The slowest lists, in ms."
+    slowest = [(one.kind, path, ms) for one in pasts for path, ms in _slowest(one)]
+    yield from _aligned([[kind, path, f"{ms:.0f}"] for kind, path, ms in slowest], left=2)
+
+
+def _past(one: Past) -> list[str]:
+    times = (*one.webhook, *one.upgrade)
+    return [
+        one.kind,
+        f"{one.calls:,}",
+        f"{one.loaded:.0f}",
+        *(f"{each:.1f}" for each in times),
+        str(len(one.lists)),
+        f"{_slowest(one)[0][1]:.0f}" if one.lists else "–",
+    ]
+
+
+def _slowest(one: Past) -> Sequence[tuple[str, float]]:
+    return sorted(one.lists, key=lambda each: -each[1])[:SLOWEST]
 
 
 def _notes(results: Results) -> Iterator[str]:

@@ -57,6 +57,20 @@ class Beside:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What so many ``calls`` of the past cost. All times are milliseconds but ``loaded``, which is
+    seconds: p99 with an empty database and with them, and the longest that each list took.
+    """
+
+    kind: str
+    calls: int
+    loaded: float
+    webhook: tuple[float, float]
+    upgrade: tuple[float, float]
+    lists: Sequence[tuple[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """``left_out`` says what could not be run, and why."""
 
@@ -66,3 +80,4 @@ class Results:
     rounds: Sequence[Round]
     beside: Sequence[Beside]
     left_out: Sequence[str]
+    past: Sequence[Past] = ()

@@ -108,7 +108,7 @@ SUBJECTS = (
 
 
 @contextmanager
-def serving(subject: Subject, cores: tuple[int, int] | None) -> Iterator[Server]:
+def serving(subject: Subject, cores: tuple[int, int] | None, **settings: str) -> Iterator[Server]:
     """A fresh server, on one core with all its threads; no run inherits from another."""
     with (
         TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as data,
@@ -124,7 +124,7 @@ def serving(subject: Subject, cores: tuple[int, int] | None) -> Iterator[Server]
             process = subprocess.Popen(  # noqa: S603 - one of the commands above
                 start.command,
                 cwd=start.folder,
-                env={**os.environ, **start.environment},
+                env={**os.environ, **start.environment, **settings},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
