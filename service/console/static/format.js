@@ -61,6 +61,11 @@ export function counted(count, one, many = `${one}s`) {
   return `${count} ${count === 1 ? one : many}`;
 }
 
+/** How many a list has: of a long one it is only known that there are so many at least. */
+export function inAll({ total, totalIsMinimum }, one, many) {
+  return `${totalIsMinimum ? "at least " : ""}${counted(total, one, many)}`;
+}
+
 export const PROVIDERS = { twilio: "Twilio", plivo: "Plivo", telnyx: "Telnyx", websocket: "WebSocket" };
 
 export function provider(name) {

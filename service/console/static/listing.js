@@ -2,7 +2,7 @@
 
 import { ask, withQuery } from "./api.js";
 import { h, on, put, renew } from "./dom.js";
-import { counted } from "./format.js";
+import { inAll } from "./format.js";
 import { attempt, button, empty, pager, table } from "./parts.js";
 
 const PER_PAGE = 20;
@@ -50,7 +50,7 @@ export async function listing({ path, one, many = `${one}s`, filters = [], colum
     }
     history.replaceState(null, "", withQuery(location.pathname, { ...wanted, page: page > 1 ? page : "" }));
     bar.hidden = !isNarrowed() && pageInfo.total === 0;
-    put(count, isNarrowed() ? `${pageInfo.total} found` : counted(pageInfo.total, one, many));
+    put(count, isNarrowed() ? `${pageInfo.totalIsMinimum ? "at least " : ""}${pageInfo.total} found` : inAll(pageInfo, one, many));
     renew(body, data.length ? [table(`All ${many}`, columns, data), pager(pageInfo, turnTo)] : none());
   }
 

@@ -180,7 +180,7 @@ export function confirmed(title, text, verb) {
 
 /** Buttons to the page before and the next one; nothing where one page is all. */
 export function pager(pageInfo, go) {
-  const { currentPage, lastPage, total } = pageInfo;
+  const { currentPage, lastPage, total, totalIsMinimum } = pageInfo;
   if (!(lastPage > 1)) return null;
   const before = button("Newer", () => go(currentPage - 1), { kind: "small" });
   const after = button("Older", () => go(currentPage + 1), { kind: "small" });
@@ -189,7 +189,12 @@ export function pager(pageInfo, go) {
   return h(
     "nav.pager",
     { "aria-label": "Pages" },
-    h("span.soft.small", `Page ${currentPage} of ${lastPage}, ${total} in all`),
+    h(
+      "span.soft.small",
+      totalIsMinimum
+        ? `Page ${currentPage}, at least ${total} in all`
+        : `Page ${currentPage} of ${lastPage}, ${total} in all`,
+    ),
     before,
     after,
   );

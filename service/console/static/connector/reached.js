@@ -2,11 +2,15 @@
 
 import { ask, withQuery } from "../api.js";
 import { h, put } from "../dom.js";
-import { counted } from "../format.js";
+import { inAll } from "../format.js";
 import { statusState } from "../ladder.js";
 import { watchLive } from "../live.js";
 import { age, pill } from "../parts.js";
+import { spaced } from "../refresh.js";
 import { href } from "../router.js";
+
+/** Milliseconds between two questions: calls may change several times a second, and each is about all that there were. */
+const PAUSE = 2_000;
 
 /** One line, which changes with the first call, and with each that follows. */
 export async function reached({ id }, signal) {
@@ -27,20 +31,19 @@ export async function reached({ id }, signal) {
     drawn = new AbortController();
     element.classList.toggle("good", Boolean(call));
     put(news, call ? `${pageInfo.total === 1 ? "First" : "Last"} call` : "No call has reached this URL yet.");
-    put(rest, call ? about(call, pageInfo.total, AbortSignal.any([signal, drawn.signal])) : null);
+    put(rest, call ? about(call, pageInfo, AbortSignal.any([signal, drawn.signal])) : null);
   }
 
   await look();
-  // What a page could not ask now it asks at the next change.
-  watchLive(signal, { onChanged: () => look().catch(() => {}) });
+  watchLive(signal, { onChanged: spaced(look, signal, PAUSE) });
   return element;
 }
 
-function about(call, total, signal) {
+function about(call, pageInfo, signal) {
   return [
     age(call.start, signal),
     pill(call.status, statusState(call.status)),
     h("a", { href: href("calls", call.id) }, "See the call"),
-    total > 1 && h("span.soft.small", `${counted(total, "call")} in all`),
+    pageInfo.total > 1 && h("span.soft.small", `${inAll(pageInfo, "call")} in all`),
   ];
 }

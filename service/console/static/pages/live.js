@@ -6,6 +6,7 @@ import { counted } from "../format.js";
 import { COLUMNS, liveRow } from "../live-row.js";
 import { watchLive } from "../live.js";
 import { empty, heading, panel, pill, table } from "../parts.js";
+import { spaced } from "../refresh.js";
 import { trialButton } from "../trial.js";
 
 export const title = "Live";
@@ -62,7 +63,7 @@ export async function show(main, params, signal) {
   const read = spaced(async () => {
     const { data, total } = await ask("GET", "/console/api/live/calls", undefined, { signal });
     if (!signal.aborted) arrange(data, total);
-  }, signal);
+  }, signal, READ_PAUSE);
 
   const { data, total } = await ask("GET", "/console/api/live/calls", undefined, { signal });
   put(main, heading("Live", { lead: count, actions: [status] }), panel("", { flush: true }, list, none));
@@ -80,25 +81,6 @@ export async function show(main, params, signal) {
       if (state !== "open") for (const row of rows.values()) row.measure(null);
     },
   });
-}
-
-/** `act` as often as it is asked for, but never twice at a time, nor sooner than READ_PAUSE. */
-function spaced(act, signal) {
-  let isWanted = false;
-  let isBusy = false;
-  async function run() {
-    isWanted = true;
-    if (isBusy) return;
-    isBusy = true;
-    while (isWanted && !signal.aborted) {
-      isWanted = false;
-      // What fails now is read again with the next change, or once the server is back.
-      await act().catch(() => {});
-      await new Promise((resolve) => setTimeout(resolve, READ_PAUSE));
-    }
-    isBusy = false;
-  }
-  return run;
 }
 
 function nothing() {
