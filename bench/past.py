@@ -152,10 +152,10 @@ def paths(calls: int) -> Sequence[str]:
         f"roomId={ROOM}&status=switch-room-completed",
         f"connectorId={quiet}&search=0107",
         "perPage=100",
-        "page=100",
+        "page=2",
         f"page={calls // 20}",
         f"page={calls // 10}",
-        f"page={calls}",
+        f"page={calls // 10 + 1}",
         f"roomId={ROOM}&page={calls // 40}",
     )
     sessions = (

@@ -7,8 +7,9 @@ the rest. What tells of a call in another room's words (a delivery) goes with it
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
-from sqlalchemy import Connection, Delete, delete, exists, or_, select
+from sqlalchemy import Column, Connection, Select, delete, exists, or_, select
 
 from service.errors import Conflict, NotFound
 from service.model import CallStatus
@@ -52,15 +53,14 @@ class History:
             if CallStatus(row.status).is_live:
                 raise Conflict(f"The call is {row.status}; end it before it is deleted.")
             _forget(connection, [call_id])
-            # Outgoing events are read by their receivers in order, so they go last, as locks do.
-            connection.execute(
-                delete(deliveries).where(
-                    deliveries.c.created_at.between(
-                        row.started_at, (row.ended_at or row.started_at) + AFTERMATH
-                    ),
-                    deliveries.c.body.contains(call_id, autoescape=True),
-                )
+            until = (row.ended_at or row.started_at) + AFTERMATH
+            told = select(deliveries.c.seq).where(
+                deliveries.c.created_at.between(row.started_at, until),
+                deliveries.c.body.contains(call_id, autoescape=True),
             )
+            in_order = told.order_by(deliveries.c.seq).with_for_update()
+            seqs = connection.scalars(in_order).all()
+            connection.execute(delete(deliveries).where(deliveries.c.seq.in_(seqs)))
 
     def forget_calls(self, before: Millis, after: int = 0) -> int | None:
         """Delete those of the next ``PIECE`` calls that were over before a time.
@@ -85,8 +85,7 @@ class History:
     def forget_deliveries(self, before: Millis) -> bool:
         """Delete some of what was told before a time; whether there may be more."""
         old = select(deliveries.c.seq).where(FINISHED, deliveries.c.created_at < before)
-        some = old.order_by(deliveries.c.created_at).limit(ROWS)
-        return self._forget_some(delete(deliveries).where(deliveries.c.seq.in_(some)))
+        return self._forget_some(deliveries.c.seq, old.order_by(deliveries.c.created_at))
 
     def forget_refs(self, before: Millis) -> bool:
         """Delete some of the references that expired before a time, but no live call's; whether
@@ -94,12 +93,14 @@ class History:
         """
         own = exists().where(calls.c.id == refs.c.call_id, calls.c.ended_at < before)
         old = select(refs.c.digest).where(refs.c.expires_at < before, own.correlate(refs))
-        some = old.order_by(refs.c.expires_at).limit(ROWS)
-        return self._forget_some(delete(refs).where(refs.c.digest.in_(some)))
+        return self._forget_some(refs.c.digest, old.order_by(refs.c.expires_at))
 
-    def _forget_some(self, some: Delete) -> bool:
+    def _forget_some(self, key: Column[Any], old: Select[Any]) -> bool:
+        """What others are changing or deleting at the moment is left to the next time."""
         with self._database.write() as connection:
-            return connection.execute(some).rowcount == ROWS
+            some = connection.scalars(old.limit(ROWS).with_for_update(skip_locked=True)).all()
+            connection.execute(delete(key.table).where(key.in_(some)))
+        return len(some) == ROWS
 
 
 def _forget(connection: Connection, call_ids: Collection[str]) -> None:

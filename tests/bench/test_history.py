@@ -1,0 +1,35 @@
+"""The benchmark's past is one that the service understands."""
+
+from __future__ import annotations
+
+from bench.history import fill
+from bench.past import paths
+from service.model import CallStatus
+from service.storage.calls import Calls
+from service.storage.database import Database
+from service.storage.history import History
+from service.storage.loudness import LoudnessRecords
+from service.storage.sessions import Sessions
+
+
+def test_a_past_is_filled_in_and_new_calls_come_after_it(empty_url: str) -> None:
+    database = Database(empty_url)
+    database.migrate()
+    fill(empty_url, 100)
+    calls, sessions = Calls(database), Sessions(database)
+    page = calls.page(per_page=100)
+    assert (page.total, page.items[0].id) == (100, "hist-call-100")
+    assert calls.page(status=CallStatus.SWITCH_ROOM_COMPLETED).total == 2
+    assert (calls.live(), sessions.page().total) == (0, 51)
+    whole = calls.get("hist-call-50")
+    assert len(whole.steps) == 9
+    assert LoudnessRecords(database).of(whole.id)[0].leg_id == whole.leg_id
+    (attendee, *_) = sessions.get(whole.session_id or "").attendees
+    assert attendee.stays[0].left_at == whole.ended_at
+    History(database).delete(whole.id)
+    assert calls.page().total == 99
+    database.close()
+
+
+def test_pages_are_asked_for_once_each() -> None:
+    assert len(set(paths(1_000))) == len(paths(1_000))
