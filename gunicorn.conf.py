@@ -19,7 +19,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
-from service import dotenv_file, log_output, logs
+from service import descriptors, dotenv_file, log_output, logs
 from service.cli.console import new_link
 from service.cli.migrate import upgrade
 from service.cli.welcome import first_steps
@@ -96,6 +96,9 @@ def on_starting(server: Arbiter) -> None:
         raise SystemExit("Patchbay runs in a worker of its own: leave --worker-class as it is.")
     if server.cfg.is_ssl:
         raise SystemExit("TLS ends in front of Patchbay: remove --certfile and --keyfile.")
+    warning = descriptors.too_few(settings.max_calls, descriptors.raise_limit())
+    if warning is not None:
+        server.log.warning(warning)
     upgrade(settings.database_url)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from gunicorn.config import Config
@@ -121,3 +122,12 @@ class Watched:
     def __init__(self, conn: Connection, callback: Callback) -> None:
         self.conn = conn
         self.callback = callback
+
+
+def last_word(sock: socket.socket, answer: bytes) -> None:
+    """Answer and close at once, where there is no descriptor for a connection that lingers."""
+    with sock, suppress(OSError):
+        sock.setblocking(False)
+        sock.send(answer)
+        sock.shutdown(socket.SHUT_WR)
+        sock.recv(READ_BYTES)

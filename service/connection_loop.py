@@ -19,7 +19,7 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 from service import descriptors
-from service.clients import READ_BYTES, Callback, Connection, Watched
+from service.clients import READ_BYTES, Callback, Connection, Watched, last_word
 from service.refusals import Refused
 
 LINGER_SECONDS = 2.0
@@ -37,6 +37,9 @@ FAULT_SECONDS = 60.0
 ACCEPT_PAUSE = 0.1
 """Seconds without accepting where ``accept`` fails: the listener stays readable."""
 
+FEW_SECONDS = 1.0
+"""For how long connections are kept to the number at which descriptors became few."""
+
 NOTHING_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR)
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
@@ -53,6 +56,8 @@ class ConnectionLoop(ThreadWorker):
     """
 
     ppid: int
+    worker_connections: int
+    max_keepalived: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,9 +71,14 @@ class ConnectionLoop(ThreadWorker):
         """Bytes of memory that clients occupy."""
         self._next_report = 0.0
         self._accepts_again = 0.0
+        self._few = self.worker_connections
+        self._few_until = 0.0
 
     def init_process(self) -> None:
         self._spare = descriptors.Spare()
+        # Idle connections must not take the descriptors of calls.
+        self.worker_connections = min(self.worker_connections, descriptors.limit() // 2)
+        self.max_keepalived = min(self.max_keepalived, self.worker_connections - 1)
         super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
@@ -76,19 +86,29 @@ class ConnectionLoop(ThreadWorker):
             sock, address = listener.accept()
         except OSError as error:
             if error.errno in NO_DESCRIPTORS:
-                self._turn_away(listener)
+                if not self._make_room():
+                    self._turn_away(listener)
             elif error.errno not in NOTHING_THERE:
                 # Such as ENOBUFS, or an error of the network that is not the listener's.
                 self._pause_accepting()
             return
         conn = Connection(self.cfg, sock, address, listener.getsockname())
         self.nr_conns += 1
-        if descriptors.is_last(conn.sock.fileno()):
-            self._refuse(conn, FULL)
-            return
-        if self.nr_conns >= self.worker_connections:
-            self._make_room()
+        is_last = descriptors.is_last(conn.sock.fileno())
+        if self.nr_conns >= self._most(is_last) and not self._make_room() and is_last:
+            # Threads have all others and are done with some in a moment: the next ones wait.
+            self._pause_accepting()
         self.welcome(conn)
+
+    def _most(self, is_last: bool) -> int:
+        """How many connections there may be; for a while no more than when descriptors were few."""
+        now = time.monotonic()
+        if is_last:
+            self._few = min(self.nr_conns, self._few)
+            self._few_until = now + FEW_SECONDS
+        elif self._few_until <= now:
+            self._few = self.worker_connections
+        return min(self._few, self.worker_connections)
 
     def welcome(self, conn: Connection) -> None:
         """Wait for the first request of a connection that was accepted."""
@@ -232,14 +252,7 @@ class ConnectionLoop(ThreadWorker):
             except OSError:
                 self._pause_accepting()
                 return
-            with sock:
-                sock.setblocking(False)
-                try:
-                    sock.send(FULL.answer())
-                    sock.shutdown(socket.SHUT_WR)
-                    sock.recv(READ_BYTES)
-                except OSError:
-                    return
+            last_word(sock, FULL.answer())
 
     def _pause_accepting(self) -> None:
         """Stop accepting for a moment: the listener stays readable, and the loop would spin."""

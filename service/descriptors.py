@@ -10,11 +10,10 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PER_CALL = 1
-"""A call's socket."""
-
 BESIDE_CALLS = 100
-"""For the database, the log, outgoing requests and a few dozen connections."""
+"""For the database, the log, outgoing requests and some connections. A call needs one each."""
+
+SHORT = "The process has no file descriptors left for another call."
 
 MOST = 1_048_576
 """Some systems name a limit that is no number a process could use."""
@@ -41,7 +40,7 @@ def limit() -> int:
 
 def too_few(max_calls: int, allowed: int) -> str | None:
     """A sentence where the calls that are allowed do not fit, else ``None``."""
-    needed = max_calls * PER_CALL + BESIDE_CALLS + reserve(allowed)
+    needed = max_calls + BESIDE_CALLS + reserve(allowed)
     if needed <= allowed:
         return None
     return (
@@ -52,13 +51,13 @@ def too_few(max_calls: int, allowed: int) -> str | None:
 
 def reserve(allowed: int) -> int:
     """How many are kept for calls that are up: for the database, redirects and status notices."""
-    return min(64, allowed // 4)
+    return min(100, allowed * 3 // 8)
 
 
 def is_last(number: int) -> bool:
-    """Whether a new connection with this descriptor has to be turned away at once."""
+    """Whether a connection with this descriptor is one of the last for which there is room."""
     allowed = limit()
-    return number >= allowed - reserve(allowed) // 2
+    return number >= allowed - reserve(allowed) // 3
 
 
 def is_short() -> bool:

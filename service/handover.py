@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from threading import Condition
 from time import monotonic
 
+from service import descriptors
 from service.errors import Busy
 
 RESTARTING = "This server is restarting; try again in a moment."
@@ -34,6 +35,8 @@ class Handover:
         """Raise ``Busy`` where the process takes no calls."""
         if self.refusal is not None:
             raise Busy(self.refusal)
+        if descriptors.is_short():
+            raise Busy(descriptors.SHORT)
 
     def begin(self) -> None:
         self.has_begun = True

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from service import routing, tokens
+from service import descriptors, routing, tokens
 from service.calls import Switchboard
 from service.doorkeeper import Doorkeeper
 from service.errors import Busy, Conflict, NotFound
@@ -177,6 +177,8 @@ class Reception:
         """Answer the first webhook of a call. Raises ``Conflict`` where it is not the first."""
         if self._switchboard.handover.refusal:
             return visit.hold(is_new=True) or self._turn_away(visit, EndReason.BUSY, None)
+        if descriptors.is_short():
+            return self._turn_away(visit, EndReason.BUSY, None)
         caller, callee = visit.arrival.caller, visit.arrival.callee
         dialled, default = self._switchboard.rules.for_call(callee, visit.connector.default_rule_id)
         decision = routing.resolve(visit.connector, caller, dialled, default)

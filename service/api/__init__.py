@@ -18,6 +18,7 @@ from service.api import (
     deliveries,
     dispatch,
     errors,
+    handshake,
     headers,
     health,
     hooks,
@@ -83,6 +84,7 @@ def register(app: Flask) -> None:
     headers.register(app)
     cors.register(app)
     errors.register(app)
+    handshake.register(app)
     for blueprint, _ in GUARDED:
         app.register_blueprint(blueprint)
     for rule in app.url_map.iter_rules():

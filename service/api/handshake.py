@@ -13,11 +13,14 @@ import re
 import socket
 import ssl
 from collections.abc import Callable
+from functools import cache
+from typing import cast
 
-from flask import request
+from flask import Flask, g, request
 from simple_websocket import Server
 
-from service.errors import Invalid, ServiceError
+from service import descriptors
+from service.errors import Busy, Invalid, ServiceError
 
 
 class NoReader:
@@ -52,7 +55,10 @@ OFFER = "HTTP_SEC_WEBSOCKET_PROTOCOL"
 
 
 def require_handshake() -> None:
-    """A WebSocket handshake, on a socket that can be handed over. Raises ``Invalid``."""
+    """A WebSocket handshake, on a socket that can be handed over.
+
+    Raises ``Invalid``, or ``Busy`` where there is no descriptor left for the connection.
+    """
     try:
         key = binascii.a2b_base64(request.headers.get("Sec-WebSocket-Key", ""), strict_mode=True)
     except ValueError:
@@ -63,7 +69,12 @@ def require_handshake() -> None:
         raise Invalid("This is not a WebSocket handshake (RFC 6455, section 4.2.1).")
     if request.headers.get("Sec-WebSocket-Version") != "13":
         raise Invalid("Sec-WebSocket-Version must be 13.")
-    _require_plain_socket()
+    held = _plain_socket()
+    try:
+        g.connection = socket.socket(held.family, held.type, held.proto, os.dup(held.fileno()))
+    except OSError:
+        # Before the reference is used up, and before anybody is told that the socket is open.
+        raise Busy(descriptors.SHORT) from None
     # simple-websocket accepts compression whenever it is offered; it costs audio far more than it
     # saves.
     request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
@@ -80,7 +91,7 @@ def _choose_protocol() -> None:
         raise Invalid("Sec-WebSocket-Protocol must be names of subprotocols, with commas between.")
 
 
-def _require_plain_socket() -> None:
+def _plain_socket() -> socket.socket:
     environ = request.environ
     held = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     if isinstance(held, ssl.SSLSocket) or not isinstance(held, socket.socket):
@@ -88,6 +99,18 @@ def _require_plain_socket() -> None:
             "This server cannot hand its sockets over: run gunicorn with the gthread or the sync "
             "worker, or `flask run`."
         )
+    return held
+
+
+def register(app: Flask) -> None:
+    app.teardown_request(_release)
+
+
+def _release(_: BaseException | None) -> None:
+    """Close the duplicate of a connection that was not upgraded."""
+    unused = g.pop("connection", None)
+    if unused is not None:
+        unused.close()
 
 
 def detach(ws: Server) -> socket.socket:
@@ -97,13 +120,15 @@ def detach(ws: Server) -> socket.socket:
     which would end the connection for every duplicate too. So its descriptor is made to point at
     one end of a pair of sockets that is closed at the other end.
     """
-    held = ws.sock
-    # A plain one: the server's own class keeps what the kernel does not take at once.
-    own = socket.socket(held.family, held.type, held.proto, fileno=os.dup(held.fileno()))
-    dead, other = socket.socketpair()
-    os.dup2(dead.fileno(), held.fileno())
-    dead.close()
-    other.close()
+    os.dup2(_dead_socket().fileno(), ws.sock.fileno())
     # Keeps simple-websocket from sending a close frame on the way out.
     ws.connected = False
-    return own
+    return cast("socket.socket", g.pop("connection"))
+
+
+@cache
+def _dead_socket() -> socket.socket:
+    """One for all connections: to make one for each takes descriptors when there are few."""
+    dead, other = socket.socketpair()
+    other.close()
+    return dead
