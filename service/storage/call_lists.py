@@ -28,7 +28,7 @@ from sqlalchemy import (
 from service.model import Call, CallStatus, Direction, Page
 from service.storage.call_rows import fetch
 from service.storage.database import Database
-from service.storage.listing import COUNTED, Newest, Place, counted, page_of
+from service.storage.listing import COUNTED, Count, Newest, Place, counted, counted_all, page_of
 from service.storage.tables import PASSED, PHONE, calls, steps
 from service.storage.tables.base import unled
 from service.storage.tables.calls import CALLEE_END, CALLER_END, LAST_DIGITS, NEWEST, is_phone
@@ -36,6 +36,9 @@ from service.times import Millis
 
 LOOKED_THROUGH = 10_000
 """The newest calls, among which everything is found."""
+
+SAMPLES = 200
+"""Calls by which filters are compared, where each of them has more than are counted."""
 
 FOUND = 1_000
 """What is found is counted up to here."""
@@ -94,7 +97,7 @@ def _listed(
     database: Database, connection: Connection, wanted: Wanted, number: int, per_page: int
 ) -> Page[Call]:
     lead, rest = _led(connection, wanted)
-    total = _counted(connection, lead, rest)
+    count = _counted(connection, lead, rest)
     key = ("calls", frozenset(wanted.equal.items()), wanted.since, wanted.until, per_page)
 
     def read(first: int, most: int) -> Sequence[Call]:
@@ -102,19 +105,19 @@ def _listed(
         return LIST.read(database.lists, connection, (*lead, *rest), place)
 
     everything = select(calls.c.seq).where(*lead, *rest).order_by(*NEWEST_FIRST)
-    return page_of(number, per_page, total, read, lambda: counted(connection, everything, None))
+    return page_of(number, per_page, count, read, lambda: counted_all(connection, everything))
 
 
-def _counted(connection: Connection, lead: Conditions, rest: Conditions) -> int:
-    """How many there are, or more than ``COUNTED`` where more than that were to be looked at."""
+def _counted(connection: Connection, lead: Conditions, rest: Conditions) -> Count:
+    """How many there are of the newest ``COUNTED`` that the lead leads to."""
     if not rest:
         return counted(connection, select(calls.c.seq).where(*lead).order_by(*NEWEST_FIRST))
     fits = case((and_(*rest), 1), else_=0).label("fits")
     some = select(fits).where(*lead).order_by(*NEWEST_FIRST).limit(COUNTED + 1).subquery()
-    total, seen = connection.execute(
+    found, seen = connection.execute(
         select(func.coalesce(func.sum(some.c.fits), 0), func.count()).select_from(some)
     ).one()
-    return total if seen <= COUNTED else COUNTED + 1
+    return Count(found, seen <= COUNTED)
 
 
 def _led(connection: Connection, wanted: Wanted) -> tuple[Conditions, Conditions]:
@@ -122,28 +125,54 @@ def _led(connection: Connection, wanted: Wanted) -> tuple[Conditions, Conditions
     equal = [(column, column == value) for column, value in wanted.equal.items()]
     if len(equal) < 2:
         return (*wanted.during, *(condition for _, condition in equal)), ()
-    numbers = [
-        select(func.count())
-        .select_from(
-            select(calls.c.seq).where(*wanted.during, condition).limit(COUNTED + 1).subquery()
-        )
-        .scalar_subquery()
-        for _, condition in equal
-    ]
-    counts = connection.execute(select(*numbers)).one()
+    conditions = [condition for _, condition in equal]
+    counts = _numbers(connection, wanted, conditions)
+    if min(counts) > COUNTED:
+        counts = _samples(connection, conditions)
     fewest = min(range(len(equal)), key=counts.__getitem__)
-    rest = [_is_too(column, wanted) for place, (column, _) in enumerate(equal) if place != fewest]
+    is_sqlite = connection.dialect.name == "sqlite"
+    rest = [
+        _is_too(column, wanted, is_sqlite)
+        for place, (column, _) in enumerate(equal)
+        if place != fewest
+    ]
     return (*wanted.during, equal[fewest][1]), tuple(rest)
 
 
-def _is_too(column: Column[Any], wanted: Wanted) -> ColumnElement[bool]:
+def _numbers(
+    connection: Connection, wanted: Wanted, conditions: Sequence[ColumnElement[bool]]
+) -> Sequence[int]:
+    """How many calls each of the conditions leads to, up to one more than are counted."""
+    of_each = (
+        select(calls.c.seq).where(*wanted.during, condition).limit(COUNTED + 1).subquery()
+        for condition in conditions
+    )
+    numbers = (select(func.count()).select_from(some).scalar_subquery() for some in of_each)
+    return tuple(connection.execute(select(*numbers)).one())
+
+
+def _samples(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> Sequence[int]:
+    """How many of some calls, from the oldest to the newest, each of the conditions holds for."""
+    ends = select(func.min(calls.c.seq)), select(func.max(calls.c.seq))
+    oldest, newest = (connection.execute(each).scalar_one() for each in ends)
+    seqs = [oldest + (newest - oldest) * number // SAMPLES for number in range(SAMPLES + 1)]
+    numbers = (func.count().filter(condition) for condition in conditions)
+    return tuple(connection.execute(select(*numbers).where(calls.c.seq.in_(seqs))).one())
+
+
+def _is_too(column: Column[Any], wanted: Wanted, is_sqlite: bool) -> ColumnElement[bool]:
     """Whether a call is in another index as well. All are in one order, so that this reads no row,
     and Postgres goes along both at once.
     """
     other = calls.alias()
-    is_same = [other.c[each.name] == each for each in NEWEST]
-    there = is_phone(other), other.c[column.name] == wanted.equal[column], *is_same
-    return exists().where(*there).correlate(calls)
+    # SQLite would go to the row by its number where that is said to be equal.
+    is_same = (
+        other.c.seq.between(calls.c.seq, calls.c.seq) if is_sqlite else other.c.seq == calls.c.seq
+    )
+    there = is_phone(other), other.c[column.name] == wanted.equal[column]
+    return (
+        exists().where(*there, other.c.started_at == calls.c.started_at, is_same).correlate(calls)
+    )
 
 
 def _sought(connection: Connection, wanted: Wanted, number: int, per_page: int) -> Page[Call]:

@@ -29,7 +29,7 @@ from service.storage.tables import (
 )
 from service.times import Millis
 
-PIECE = 20
+PIECE = 10
 """Calls that one transaction deletes: a webhook that wants to write waits for no more than that."""
 
 ROWS = 200

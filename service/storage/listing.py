@@ -169,28 +169,44 @@ class Place:
     most: int
 
 
-def counted(connection: Connection, entries: Select[Any], most: int | None = COUNTED + 1) -> int:
-    """How many there are, up to ``most``, which tells no more than that there are too many."""
-    some = entries.limit(most).subquery()
-    return connection.execute(select(func.count()).select_from(some)).scalar_one()
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many entries a list has, or at least has where not ``is_all``."""
+
+    number: int
+    is_all: bool
+
+
+def counted(connection: Connection, entries: Select[Any]) -> Count:
+    """How many there are, up to ``COUNTED``."""
+    found = counted_all(connection, entries.limit(COUNTED + 1))
+    return Count(min(found, COUNTED), found <= COUNTED)
+
+
+def counted_all(connection: Connection, entries: Select[Any]) -> int:
+    return connection.execute(select(func.count()).select_from(entries.subquery())).scalar_one()
 
 
 def page_of(
     number: int,
     per_page: int,
-    total: int,
+    count: Count,
     read: Callable[[int, int], Sequence[T]],
     count_all: Callable[[], int],
 ) -> Page[T]:
-    """A page of a list by how many entries were counted. ``read`` returns so many entries from a
-    place on; of a list that is longer than what was counted it is asked for one more than the page
-    has, which tells whether the page is the last.
+    """A page of a list. ``read`` returns so many entries from a place on; where the list was not
+    counted to its end it is asked for one more than the page has, which tells whether there is a
+    page after it.
     """
     first = (number - 1) * per_page
-    is_exact = total <= COUNTED
-    found: Sequence[T] = ()
-    if first < (total if is_exact else BIGGEST):
-        found = read(first, per_page + (not is_exact))
-    if not is_exact:
-        total = max(COUNTED, first + len(found)) if found else count_all()
-    return Page(tuple(found[:per_page]), number, per_page, total, len(found) > per_page)
+    if count.is_all:
+        found = read(first, per_page) if first < count.number else ()
+        return Page(tuple(found), number, per_page, count.number)
+    found = read(first, per_page + 1) if first < BIGGEST else ()
+    goes_on = len(found) > per_page
+    if found or not first:
+        total = first + len(found)
+        total = max(count.number, total) if goes_on else total
+    else:
+        total = count_all()
+    return Page(tuple(found[:per_page]), number, per_page, total, goes_on)

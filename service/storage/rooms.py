@@ -27,7 +27,7 @@ from service.errors import NotFound
 from service.model import Page
 from service.rooms import AutoClose, AutoCloseType, Room
 from service.storage.database import Database
-from service.storage.listing import Newest, Place, counted, page_of
+from service.storage.listing import Newest, Place, counted, counted_all, page_of
 from service.storage.tables import rooms
 from service.times import Millis
 
@@ -105,9 +105,9 @@ class Rooms:
                 place = Place(key, number, per_page, first, most)
                 return LIST.read(self._database.lists, connection, conditions, place)
 
-            total = counted(connection, everything)
+            count = counted(connection, everything)
             return page_of(
-                number, per_page, total, read, lambda: counted(connection, everything, None)
+                number, per_page, count, read, lambda: counted_all(connection, everything)
             )
 
     def deactivate(self, room_id: str, at: Millis) -> Room:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, or_, select
 from service.model import Page
 from service.rooms import Session, SessionStatus
 from service.storage.database import Database
-from service.storage.listing import COUNTED, Newest, Place, counted, page_of
+from service.storage.listing import Count, Newest, Place, counted, counted_all, page_of
 from service.storage.tables import ONGOING, OVER, rooms, sessions
 from service.storage.tables.rooms import NEWEST
 from service.times import Millis
@@ -39,14 +39,15 @@ def page(
         conditions = _conditions(connection, wanted)
         going_on, over = ((*conditions, state) for state in (ONGOING, OVER))
 
-        def number_of(state: SessionStatus, most: int | None = COUNTED + 1) -> int:
-            if wanted.status not in (None, state):
-                return 0
-            those = going_on if state is SessionStatus.ONGOING else over
-            entries = select(sessions.c.seq).where(*those)
-            return counted(connection, entries.order_by(*(each.desc() for each in NEWEST)), most)
+        def those(state: SessionStatus) -> Select[Any]:
+            some = going_on if state is SessionStatus.ONGOING else over
+            entries = select(sessions.c.seq).where(*some)
+            return entries.order_by(*(each.desc() for each in NEWEST))
 
-        present = number_of(SessionStatus.ONGOING)
+        states = [each for each in SessionStatus if wanted.status in (None, each)]
+        counts = {each: counted(connection, those(each)) for each in states}
+        # They are in calls that are up, of which there are never more than are counted.
+        present = counts[SessionStatus.ONGOING].number if SessionStatus.ONGOING in counts else 0
 
         def read(first: int, most: int) -> Sequence[Session]:
             found: list[Session] = []
@@ -59,11 +60,17 @@ def page(
                 found += source.read(database.lists, connection, over, place)
             return found
 
-        def count_all() -> int:
-            return sum(number_of(state, None) for state in SessionStatus)
-
-        total = present + number_of(SessionStatus.ENDED)
-        return page_of(number, per_page, total, read, count_all)
+        count = Count(
+            sum(each.number for each in counts.values()),
+            all(each.is_all for each in counts.values()),
+        )
+        return page_of(
+            number,
+            per_page,
+            count,
+            read,
+            lambda: sum(counted_all(connection, those(each)) for each in states),
+        )
 
 
 def _conditions(connection: Connection, wanted: Wanted) -> tuple[ColumnElement[bool], ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from clocks import FakeClock
-from records import a_connector
+from records import a_call, a_connector
 from sqlalchemy import Engine, event
 from switchboards import Desk, a_desk, ref_of
 
@@ -25,7 +25,7 @@ from service.storage.database import Database
 from service.storage.in_progress import CallsInProgress
 from service.storage.outbox import Outbox
 
-HISTORY = "calls|steps|refs|loudness|sessions|stays|deliveries|dispatches"
+HISTORY = "calls|steps|refs|loudness|rooms|sessions|stays|deliveries|dispatches"
 
 FEW = r"ix_calls_alive|ix_sessions_ongoing|ix_stays_present\w*|ix_deliveries_pending"
 """Indexes of the rows that are not over: to go through one of them is no matter."""
@@ -187,6 +187,20 @@ def test_whoever_watches_does_not_pay_either(desk: Desk, database: Database) -> 
     with asked() as statements:
         watching(desk, database)
     assert scans(database, statements) == []
+
+
+def test_a_second_filter_is_looked_up_in_its_own_index(
+    sqlite_database: Database, clock: FakeClock
+) -> None:
+    with a_desk(sqlite_database, clock) as desk, asked() as statements:
+        desk.calls.add(a_call(connector_id="cn_1", room_id="r"))
+        desk.calls.page(connector_id="cn_1", room_id="r")
+    pages = [each for each in statements if "EXISTS" in each[0] and "participant_id" in each[0]]
+    ((text, values),) = pages
+    with sqlite_database.read() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
+    (used,) = (row[-1] for row in plan if row[-1].startswith("SEARCH calls_1"))
+    assert "_newest (" in used
 
 
 def test_lists_are_read_along_their_indexes(desk: Desk, database: Database) -> None:
