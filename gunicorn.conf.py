@@ -21,7 +21,7 @@ from gunicorn.workers.base import Worker
 
 from service import descriptors, dotenv_file, log_output, logs
 from service.cli.console import new_link
-from service.cli.migrate import upgrade
+from service.cli.migrate import require_secret, upgrade
 from service.cli.welcome import first_steps
 from service.settings import Settings
 from service.times import SystemClock
@@ -100,6 +100,7 @@ def on_starting(server: Arbiter) -> None:
     if warning is not None:
         server.log.warning(warning)
     upgrade(settings.database_url)
+    require_secret(settings)
 
 
 def when_ready(server: Arbiter) -> None:

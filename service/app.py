@@ -91,7 +91,13 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     reception = Reception(switchboard, providers)
     timekeeper = Timekeeper(clock, switchboard.calls, TimeBases(database))
     herald = Herald(engine, database.bells[Bell.CALLS])
-    signing_keys = SigningKeys(database, wall, settings.api_secret, settings.webhook_private_key)
+    signing_keys = SigningKeys(
+        database,
+        wall,
+        settings.api_secret,
+        settings.webhook_private_key,
+        settings.api_secret_previous,
+    )
     signer = Signer(signing_keys, clock)
     outbox = Outbox(database)
     outgoing = Outgoing(clock, allow_private=settings.webhook_allow_private)

@@ -39,6 +39,7 @@ from service.storage.rooms import Rooms
 from service.storage.rules import Rules
 from service.storage.sessions import Sessions
 from service.storage.steering import Steering
+from service.storage.stored_secrets import StoredSecrets
 from service.timekeeper import Timekeeper
 from service.times import Clock
 from service.waiters import Waiters
@@ -62,7 +63,7 @@ class Switchboard:
         self.settings = settings
         self.clock = clock
         self.wall = wall or clock
-        self.connectors = Connectors(database, settings.api_secret)
+        self.connectors = Connectors(database, *settings.api_secrets)
         self.agents = Agents(database)
         self.calls = Calls(database)
         self.dispatches = Dispatches(database)
@@ -71,7 +72,8 @@ class Switchboard:
         self.steering = Steering(database)
         self.pins = Pins(database)
         self.rooms = Rooms(database)
-        self.rules = Rules(database)
+        self.rules = Rules(database, *settings.api_secrets)
+        self.secrets = StoredSecrets(database, clock, *settings.api_secrets)
         self.sessions = Sessions(database)
         self.metrics = metrics or Metrics()
         self.errands = Errands(settings, clock, self.connectors, self.steering)
@@ -81,8 +83,7 @@ class Switchboard:
         self.together, self._after = database.together, database.afterwards
         self.migrate = database.migrate
         self._database = database
-        self._providers = providers
-        self._engine = engine
+        self._providers, self._engine = providers, engine
 
     def invite(
         self,
@@ -129,7 +130,7 @@ class Switchboard:
 
         Raises ``Busy`` where that would be for a call that will not be admitted.
         """
-        where = place(decision, caller, callee, self.settings.api_secret)
+        where = place(decision, caller, callee, self.secrets.of_rooms)
         name = None if isinstance(where, Fresh) else where.name
         if name is not None and (known := self.rooms.find(name)):
             return known

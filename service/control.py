@@ -161,7 +161,7 @@ class Control:
             decision = Existing(connector.default_room_id)
         else:
             raise Invalid("destinationRoomId is required: neither rule nor connector names a room.")
-        place = routing.place(decision, wish.callee, caller, self._settings.api_secret)
+        place = routing.place(decision, wish.callee, caller, self._switchboard.secrets.of_rooms)
         return Plan(connector, caller, rule, decision, place)
 
     def place(self, wish: Wish, plan: Plan, base: str) -> Call:

@@ -130,7 +130,9 @@ class Doorkeeper:
         return markup
 
     def _rule(self, call: Call) -> Rule | None:
-        return None if call.rule_id is None else self._switchboard.rules.find(call.rule_id)
+        """The rule of the call. One whose PIN cannot be read leads nowhere, as if it were gone."""
+        rule = None if call.rule_id is None else self._switchboard.rules.find(call.rule_id)
+        return None if rule is None or rule.room.is_locked else rule
 
     def _expiry(self) -> int:
         return self._clock.now() + ASK_SECONDS * 1000

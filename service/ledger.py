@@ -96,6 +96,7 @@ class Ledger:
         self._stopping.set()
         if thread is not None:
             thread.join(FINISH_SECONDS)
+            self._try("secrets could not be sealed anew", self._switchboard.secrets.finish)
 
     def _serves_at_once(self) -> bool:
         try:
@@ -112,7 +113,9 @@ class Ledger:
             self._switchboard.migrate()
             if not self._guard.acquire():
                 return False
-        self._switchboard.take_over(self._timekeeper)
+        board = self._switchboard
+        board.take_over(self._timekeeper)
+        board.secrets.begin(calls_are_up=board.calls.live() > 0)
         for follow in self._followers:
             follow()
         return True
@@ -226,16 +229,17 @@ class Ledger:
             # The calls are the next process's already.
             return
         board = self._switchboard
-        sweeps: list[Callable[[], None]] = [
-            partial(Switchboard.sweep, board),
-            partial(attendance.sweep, board),
-        ]
+        deadlines = "the deadlines could not be looked at"
         if self._timekeeper is not None:
-            sweeps.insert(0, self._timekeeper.follow)
-        for sweep in sweeps:
-            try:
-                sweep()
-            except Busy as error:
-                logger.warning("the deadlines are still to be looked at: %s", error.message)
-            except Exception:
-                logger.exception("the deadlines could not be looked at")
+            self._try(deadlines, self._timekeeper.follow)
+        self._try(deadlines, partial(Switchboard.sweep, board))
+        self._try(deadlines, partial(attendance.sweep, board))
+        self._try("secrets could not be sealed anew", board.secrets.sweep)
+
+    def _try(self, failure: str, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except Busy as error:
+            logger.warning("%s: %s", failure, error.message)
+        except Exception:
+            logger.exception("%s", failure)

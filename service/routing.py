@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -43,18 +44,19 @@ def resolve(
     """
     for rule in (dialled, default):
         if rule is not None and rule.type is RuleType.INBOUND:
-            return rule if is_allowed(caller, rule.allowed_numbers) else EndReason.NOT_ALLOWED
+            is_open = not rule.room.is_locked and is_allowed(caller, rule.allowed_numbers)
+            return rule if is_open else EndReason.NOT_ALLOWED
     if connector.default_room_id is not None:
         return Existing(connector.default_room_id)
     return EndReason.NO_ROUTE
 
 
-def place(decision: Rule | Existing, caller: str, callee: str, secret: str) -> Place:
+def place(decision: Rule | Existing, caller: str, callee: str, secret: Callable[[], str]) -> Place:
     """The room of a call. Calls share one by number only where it really is a number.
 
     Otherwise two callers who withhold theirs would meet. ``caller`` is the number outside and
     ``callee`` ours, also where the call is placed. Where a rule hides numbers, the custom id is
-    made with ``secret``, because members of the room can read it.
+    made with what ``secret`` returns, because members of the room can read it.
     """
     if isinstance(decision, Existing):
         return decision
@@ -63,7 +65,7 @@ def place(decision: Rule | Existing, caller: str, callee: str, secret: str) -> P
         return Existing(room.id)
     match room.prefix:
         case RoomPrefix.PARTICIPANT_NUMBER if is_number(caller):
-            shown = pseudonym(secret, caller) if decision.hide_phone_number else caller[1:]
+            shown = pseudonym(secret(), caller) if decision.hide_phone_number else caller[1:]
             return Named(f"participant-{shown}")
         case RoomPrefix.SIP_NUMBER if is_number(callee):
             return Named(f"number-{callee[1:]}")

@@ -41,12 +41,21 @@ class RoomPrefix(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RuleRoom:
-    """``prefix`` is set where the type is dynamic, ``id`` where it is static."""
+    """``prefix`` is set where the type is dynamic, ``id`` where it is static.
+
+    ``is_locked`` says that there is a PIN which cannot be read, so that nobody is let in.
+    """
 
     type: RoomType
     prefix: RoomPrefix | None
     id: str | None
     pin: str | None = field(repr=False)
+    is_locked: bool = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a PIN stands before it."""
+        return self.pin is not None or self.is_locked
 
 
 NEW_ROOM = RuleRoom(RoomType.DYNAMIC, RoomPrefix.BLANK, None, None)

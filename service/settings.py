@@ -32,6 +32,7 @@ class Settings:
 
     api_key: str
     api_secret: str = field(repr=False)
+    api_secret_previous: str | None = field(default=None, repr=False)
     public_url: str | None = None
     port: int = 8000
     database_url: str = field(repr=False)
@@ -58,6 +59,11 @@ class Settings:
     telnyx_api_url: str = TELNYX_API
     plivo_old_signatures: bool = False
     regions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def api_secrets(self) -> tuple[str, str | None]:
+        """The current secret and the previous one."""
+        return self.api_secret, self.api_secret_previous
 
     @property
     def local_url(self) -> str:
@@ -90,6 +96,7 @@ class Settings:
         return cls(
             api_key=_required(env, "API_KEY"),
             api_secret=_required(env, "API_SECRET"),
+            api_secret_previous=env.get("API_SECRET_PREVIOUS", "").strip() or None,
             public_url=_origin(env, "PUBLIC_URL"),
             port=_integer(env, "PORT", 8000, 1, 65_535),
             database_url=_database(env, "DATABASE_URL", data_dir),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import jwt
@@ -46,21 +47,26 @@ def issue(api_secret: str, now: Millis) -> str:
     return jwt.encode(claims, api_secret, algorithm="HS256")
 
 
-def read(value: str, api_secret: str, now: Millis) -> SignIn | None:
-    """What a cookie stands for; ``None`` where it is not ours or its time is up."""
-    try:
-        claims = jwt.decode(
-            value,
-            api_secret,
-            algorithms=["HS256"],
-            audience=AUDIENCE,
-            options={"verify_exp": False, "require": ["aud", "jti", "exp"]},
-        )
-    except jwt.InvalidTokenError:
-        return None
-    if claims["exp"] * 1000 <= now:
-        return None
-    return SignIn(pseudonym(api_secret, f"console {claims['jti']}"))
+def read(value: str, api_secrets: Iterable[str | None], now: Millis) -> SignIn | None:
+    """What a cookie stands for; ``None`` where it is not ours or its time is up.
+
+    It may be signed with any of the secrets: there are two while one is being replaced.
+    """
+    for secret in filter(None, api_secrets):
+        try:
+            claims = jwt.decode(
+                value,
+                secret,
+                algorithms=["HS256"],
+                audience=AUDIENCE,
+                options={"verify_exp": False, "require": ["aud", "jti", "exp"]},
+            )
+        except jwt.InvalidTokenError:
+            continue
+        if claims["exp"] * 1000 <= now:
+            return None
+        return SignIn(pseudonym(secret, f"console {claims['jti']}"))
+    return None
 
 
 def new_link_secret() -> str:

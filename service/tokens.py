@@ -13,6 +13,7 @@ import string
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jwt
 from jwt.types import Options
@@ -169,11 +170,12 @@ def mint(
     return jwt.encode(claims, api_secret, algorithm="HS256")
 
 
-def verify(header: str | None, api_key: str, api_secret: str) -> Grant:
+def verify(header: str | None, api_key: str, api_secret: str, previous: str | None = None) -> Grant:
     """Check an ``Authorization`` header: the raw token, or ``Bearer`` and the token.
 
     VideoSDK documents the raw form and uses both, so both are accepted. ``version`` and ``exp``
-    may be absent, as in its older generators; an ``exp`` that is there must lie ahead. Raises
+    may be absent, as in its older generators; an ``exp`` that is there must lie ahead. A token
+    may be signed with the ``previous`` secret while that is being changed. Raises
     ``Unauthorized`` where the token does not hold and ``Forbidden`` where it holds only for
     joining rooms (``roles: ["rtc"]``).
     """
@@ -182,12 +184,11 @@ def verify(header: str | None, api_key: str, api_secret: str) -> Grant:
         text = (header or "").strip()
     if not text:
         raise Unauthorized("Authorization header is missing: send your token in it.")
-    try:
-        claims = jwt.decode(
-            text, api_secret, algorithms=["HS256"], options=TOLERATED, leeway=LEEWAY_SECONDS
-        )
-    except jwt.InvalidTokenError:
-        raise Unauthorized(NOT_VALID) from None
+    claims = _claims(text, api_secret)
+    if claims is None and previous is not None:
+        claims = _claims(text, previous)
+    if claims is None:
+        raise Unauthorized(NOT_VALID)
     claimed = claims.get("apikey")
     if not isinstance(claimed, str) or not secrets.compare_digest(
         claimed.encode(errors="replace"), api_key.encode()
@@ -202,6 +203,16 @@ def verify(header: str | None, api_key: str, api_secret: str) -> Grant:
         participant_id=_text(claims.get("participantId")),
         permissions=_permissions(claims),
     )
+
+
+def _claims(text: str, secret: str) -> dict[str, Any] | None:
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            text, secret, algorithms=["HS256"], options=TOLERATED, leeway=LEEWAY_SECONDS
+        )
+    except jwt.InvalidTokenError:
+        return None
+    return claims
 
 
 def _permissions(claims: Mapping[str, object]) -> tuple[str, ...] | None:

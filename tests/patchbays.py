@@ -22,11 +22,11 @@ from service.simulator.plan import CALLER, Plan
 
 
 class Patchbay:
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, secret: str = "secret" * 8) -> None:
         self.server = server
         self.url = server.url
         now = time.time_ns() // 1_000_000
-        self.token = tokens.mint("key", "secret" * 8, now)
+        self.token = tokens.mint("key", secret, now)
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """Status and JSON of one request."""

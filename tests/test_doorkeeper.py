@@ -13,10 +13,12 @@ from races import at_once
 from records import a_connector, a_rule
 from switchboards import Desk, a_desk, events, kept, masked, ref_of, verbs
 
+from service import routing
 from service.doorkeeper import FAREWELL, PROMPT, PROMPT_AGAIN
 from service.model import CallStatus, Connector, EndReason, LadderEvent
 from service.rules import NEW_ROOM, Rule
 from service.storage.database import Database
+from service.storage.rules import Rules
 
 PIN = "4321"
 RULE = a_rule()
@@ -310,3 +312,17 @@ def test_a_caller_is_let_in_and_shown_by_the_number_however_it_is_written(desk: 
     response = desk.ring(twilio, From="+1 (415) 555-0100", To="+14155550107")
     assert "Connect" in verbs(response)
     assert desk.call(twilio).caller == "+14155550100"
+
+
+def test_a_pin_that_cannot_be_read_lets_nobody_in(desk: Desk, connector: Connector) -> None:
+    desk.ring(connector)
+    sealed_elsewhere = Rules(desk.switchboard._database, "another secret")
+    sealed_elsewhere.update(
+        RULE.id, lambda rule: replace(rule, room=replace(rule.room, pin=PIN, is_locked=False))
+    )
+    # Whoever was asked before has no answer left, and whoever calls now is not asked.
+    assert dismissed(desk.press(connector, PIN, 1))
+    assert desk.call(connector).status is CallStatus.REJECTED
+    assert dismissed(desk.press(connector, "", 1))
+    routed = routing.resolve(connector, "+14155550100", desk.switchboard.rules.get(RULE.id), None)
+    assert routed is EndReason.NOT_ALLOWED

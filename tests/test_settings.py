@@ -61,6 +61,7 @@ def test_every_variable_is_read() -> None:
         DIAL_ALLOWED="+1*, +44 ,!+1900*",
         DIAL_PER_DAY="50",
         DIAL_TIED_TOKENS="on",
+        API_SECRET_PREVIOUS=" before ",
         PLIVO_OLD_SIGNATURES="on",
         REGIONS="us002=wss://us.example.com, in002=wss://in.example.com:8443/voice/",
     )
@@ -84,6 +85,7 @@ def test_every_variable_is_read() -> None:
         dial_allowed=("+1*", "+44", "!+1900*"),
         dial_per_day=50,
         dial_tied_tokens=True,
+        api_secret_previous="before",
         plivo_old_signatures=True,
         regions={"us002": "wss://us.example.com", "in002": "wss://in.example.com:8443/voice"},
     )
@@ -110,6 +112,7 @@ OPTIONAL = (
     "DIAL_ALLOWED",
     "DIAL_PER_DAY",
     "DIAL_TIED_TOKENS",
+    "API_SECRET_PREVIOUS",
     "PLIVO_OLD_SIGNATURES",
     "REATTACH",
     "LOG_LEVEL",

@@ -106,6 +106,19 @@ def test_verify_refuses_a_token_from_a_clock_further_off(claims: dict[str, int])
         grant(signed(**{name: now + offset for name, offset in claims.items()}))
 
 
+def test_a_token_signed_with_the_previous_secret_holds_while_that_is_set() -> None:
+    previous = "f" * 64
+    token = signed(secret=previous, roomId="r1")
+    assert tokens.verify(token, KEY, SECRET, previous) == Grant(room_id="r1")
+    assert tokens.verify(signed(), KEY, SECRET, previous) == Grant()
+    for secrets in ((SECRET,), (SECRET, None), (SECRET, "e" * 64)):
+        with pytest.raises(Unauthorized):
+            tokens.verify(token, KEY, *secrets)
+    expired = signed(secret=previous, exp=LONG_AGO)
+    with pytest.raises(Unauthorized):
+        tokens.verify(expired, KEY, SECRET, previous)
+
+
 def test_verify_reads_room_and_participant() -> None:
     token = signed(roles=["crawler", "rtc"], roomId="abcd-efgh-ijkl", participantId="p1")
     assert grant(token) == Grant(("crawler", "rtc"), "abcd-efgh-ijkl", "p1")

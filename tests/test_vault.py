@@ -52,6 +52,28 @@ def test_another_secret_purpose_or_owner_opens_nothing_and_says_what_to_do(
     )
 
 
+def test_what_the_previous_secret_has_sealed_is_opened_and_sealed_anew() -> None:
+    sealed = VAULT.seal("x", OWNER)
+    turning = Vault("new" * 12, "connector credentials", SECRET)
+    assert turning.open(sealed, OWNER) == "x"
+    renewed = turning.renewed(sealed, OWNER)
+    assert renewed is not None
+    assert turning.renewed(renewed, OWNER) is None
+    assert Vault("new" * 12, "connector credentials").open(renewed, OWNER) == "x"
+    with pytest.raises(Locked):
+        VAULT.open(renewed, OWNER)
+    with pytest.raises(Locked):
+        Vault("bad" * 12, "connector credentials", "new" * 12).renewed(sealed, OWNER)
+
+
+def test_what_was_stored_in_the_clear_is_read_and_can_be_sealed() -> None:
+    assert VAULT.read("whk_abc", OWNER) == "whk_abc"
+    renewed = VAULT.renewed("whk_abc", OWNER)
+    assert renewed is not None
+    assert renewed.startswith("v1.")
+    assert VAULT.read(renewed, OWNER) == "whk_abc"
+
+
 def test_every_changed_byte_is_noticed() -> None:
     raw = urlsafe_b64decode(VAULT.seal("the auth token", OWNER).removeprefix("v1."))
     for place in range(len(raw)):

@@ -79,7 +79,7 @@ def _grant() -> Grant:
         if request.method not in HARMLESS and not found.is_proved_by(request.headers.get(PROOF)):
             raise Forbidden(f"{PROOF} header is missing or wrong: reload the page.")
         return Grant()
-    grant = verify(request.headers.get("Authorization"), settings.api_key, settings.api_secret)
+    grant = verify(request.headers.get("Authorization"), settings.api_key, *settings.api_secrets)
     try:
         for scope in filter(None, (grant.room_id, grant.participant_id)):
             IDENTIFIER(scope)
@@ -93,7 +93,7 @@ def signed_in() -> SignIn | None:
     cookie = request.cookies.get(signins.COOKIE)
     if not cookie:
         return None
-    return signins.read(cookie, switchboard().settings.api_secret, switchboard().wall.now())
+    return signins.read(cookie, switchboard().settings.api_secrets, switchboard().wall.now())
 
 
 def granted() -> Grant:

@@ -21,6 +21,7 @@ from service.permissions import Need
 from service.providers import load
 from service.providers.signatures import Use
 from service.rules import RuleType
+from service.storage.connectors import UNREADABLE
 from service.tokens import new_connector_id, new_webhook_key
 
 connectors = Blueprint("connectors", __name__, url_prefix="/v2/connectors")
@@ -116,6 +117,11 @@ def _with_warnings(connector: Connector) -> Connector:
         warn(
             f"The credentials of {connector.id} cannot be read with this API_SECRET: set them "
             "again; until then all its webhooks are refused."
+        )
+    elif connector.webhook_key == UNREADABLE:
+        warn(
+            f"The webhook key of {connector.id} cannot be read with this API_SECRET. It works as "
+            "before; rotate it to be told one."
         )
     provider = _providers[connector.provider]
     if connector.credentials and not provider.checks(connector.credentials):

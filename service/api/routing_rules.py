@@ -10,7 +10,7 @@ from flask import Blueprint
 from service.api import rule_changes
 from service.api.answers import answer
 from service.api.declared import needs, refuses
-from service.api.requests import body, query, switchboard
+from service.api.requests import body, query, switchboard, warn
 from service.api.rule_changes import OLDER, TODAY, Spelling
 from service.api.schemas.routing_rules import (
     DeletedRule,
@@ -59,7 +59,7 @@ def index(wanted: dict[str, Any]) -> Page[Rule]:
 @needs(Need.ACCOUNT)
 @answer(RuleData(), envelope=False)
 def get(rule_id: str) -> Rule:
-    return switchboard().rules.get(rule_id)
+    return _with_warning(switchboard().rules.get(rule_id))
 
 
 @rules.patch("/<id:rule_id>")
@@ -102,7 +102,7 @@ def index_older(wanted: dict[str, Any]) -> Page[Rule]:
 @needs(Need.ACCOUNT)
 @answer(OlderRuleData(), envelope=False)
 def get_older(rule_id: str) -> Rule:
-    return switchboard().rules.get(rule_id)
+    return _with_warning(switchboard().rules.get(rule_id))
 
 
 @older.put("/<id:rule_id>")
@@ -120,6 +120,16 @@ def update_older(changes: dict[str, Any], rule_id: str) -> Rule:
 @refuses(Conflict)
 def delete_older(rule_id: str) -> dict[str, str]:
     return _delete(rule_id)
+
+
+def _with_warning(rule: Rule) -> Rule:
+    """The rule, after a warning where its PIN cannot be read."""
+    if rule.room.is_locked:
+        warn(
+            f"The PIN of {rule.id} cannot be read with this API_SECRET: set it again, or to null; "
+            "until then the rule lets nobody in."
+        )
+    return rule
 
 
 def _create(fields: Mapping[str, Any], spelling: Spelling) -> Rule:

@@ -118,21 +118,21 @@ def taken(number: Taken, spelling: Spelling) -> Invalid:
 def _room(room: RuleRoom, given: Mapping[str, Any], spelling: Spelling) -> RuleRoom:
     """The room with what is given of it: a PIN stays until it is changed or taken away."""
     kind = given.get("type") or (RoomType.STATIC if given.get("id") else room.type)
-    pin = given.get("pin", room.pin)
+    pin, is_locked = given.get("pin", room.pin), room.is_locked and "pin" not in given
     if kind is RoomType.STATIC:
         room_id = given.get("id", room.id)
         if room_id is None:
             raise _wrong(f"{spelling.room}.id", "is required for a static room")
         if given.get("prefix") is not None:
             warn(f"{spelling.room}.prefix was ignored: only a dynamic room has one.")
-        return RuleRoom(kind, None, room_id, pin)
+        return RuleRoom(kind, None, room_id, pin, is_locked)
     if given.get("id") is not None:
         warn(f"{spelling.room}.id was ignored: only a static room has one.")
     prefix = given.get("prefix", room.prefix) or RoomPrefix.BLANK
     if prefix not in tuple(RoomPrefix):
         choices = ", ".join(RoomPrefix)
         raise _wrong(f"{spelling.room}.prefix", f"must be one of {choices} for a dynamic room")
-    return RuleRoom(kind, RoomPrefix(prefix), None, pin)
+    return RuleRoom(kind, RoomPrefix(prefix), None, pin, is_locked)
 
 
 def _require_fitting_headers(kind: RuleType, changes: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from flask import Flask
 from service.cli.call import call
 from service.cli.console import console
 from service.cli.doctor import doctor
+from service.cli.forget import forget
 from service.cli.migrate import migrate
 from service.cli.rotation import rotate
 from service.cli.token import token
@@ -14,5 +15,5 @@ from service.cli.token import token
 
 def register(app: Flask) -> None:
     """Add the commands to ``flask --app wsgi``."""
-    for command in (call, console, token, migrate, rotate, doctor):
+    for command in (call, console, token, migrate, rotate, forget, doctor):
         app.cli.add_command(command)

@@ -46,7 +46,7 @@ def doctor(show_keys: bool, dyno: str | None) -> None:
     connectors: Sequence[Connector] = ()
     try:
         if database.exists():
-            connectors = Connectors(database, settings.api_secret).all()
+            connectors = Connectors(database, *settings.api_secrets).all()
             problems += about_the_clock(database, switchboard.clock)
         else:
             problems.append(NO_DATABASE)

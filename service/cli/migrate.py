@@ -8,9 +8,12 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from service.errors import Locked
 from service.logs import redact
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.stored_secrets import StoredSecrets
+from service.times import SystemClock
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +35,25 @@ def upgrade(url: str) -> None:
         database.close()
 
 
+def require_secret(settings: Settings) -> None:
+    """Raise ``SystemExit`` with one sentence where ``API_SECRET`` opens nothing that is stored.
+
+    Leaves no connection open either.
+    """
+    database = Database(settings.database_url)
+    try:
+        StoredSecrets(database, SystemClock(), *settings.api_secrets).of_rooms()
+    except Locked as error:
+        raise SystemExit(error.message) from None
+    finally:
+        database.close()
+
+
 @click.command()
 @with_appcontext
 def migrate() -> None:
     """Bring the database to the current schema."""
     settings: Settings = current_app.config["SETTINGS"]
     upgrade(settings.database_url)
+    require_secret(settings)
     click.echo("The database is at the current schema.")

@@ -26,7 +26,9 @@ def rotate() -> None:
     try:
         if not database.exists():
             raise SystemExit(NO_DATABASE)
-        pair = SigningKeys(database, SystemClock(), settings.api_secret, None).rotate()
+        pair = SigningKeys(
+            database, SystemClock(), settings.api_secret, None, settings.api_secret_previous
+        ).rotate()
     except Exception as error:
         # The driver's text may hold the address: only the class is told.
         name = type(error.__cause__ or error).__name__

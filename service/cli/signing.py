@@ -30,7 +30,7 @@ def _stored(settings: Settings, webhook_url: str) -> Connector | None:
     try:
         if not database.exists():
             return None
-        return Connectors(database, settings.api_secret).by_key(provider, key)
+        return Connectors(database, *settings.api_secrets).by_key(provider, key)
     except Exception:  # noqa: BLE001 - the call can be placed all the same, if unsigned
         return None
     finally:

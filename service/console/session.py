@@ -34,7 +34,7 @@ def enter(fields: dict[str, Any]) -> Response:
         raise failed(error) from None
     settings, now = switchboard().settings, switchboard().wall.now()
     value = signins.issue(settings.api_secret, now)
-    response = _describe(cast("SignIn", signins.read(value, settings.api_secret, now)))
+    response = _describe(cast("SignIn", signins.read(value, settings.api_secrets, now)))
     response.set_cookie(
         COOKIE,
         value,
@@ -83,7 +83,7 @@ def _judge(fields: dict[str, Any]) -> None:
         if not links.use(tokens.digest(fields["link"]), switchboard().wall.now()):
             raise Unauthorized("This sign-in link was used already, or has expired.")
     elif "token" in fields:
-        grant = tokens.verify(fields["token"], settings.api_key, settings.api_secret)
+        grant = tokens.verify(fields["token"], settings.api_key, *settings.api_secrets)
         if grant.is_tied:
             raise Forbidden(TIED.format("the console needs"))
         require(Need.ACCOUNT, grant)

@@ -1,7 +1,8 @@
 """Connectors: who may send us calls, and where those go by default.
 
-Credentials are sealed on their way in. Those that cannot be opened any more leave their connector
-``locked``, and everything else of it usable.
+Webhook keys and credentials are sealed on their way in. Credentials that cannot be opened any more
+leave their connector ``locked``, and everything else of it usable. A webhook brings its key along,
+so that none is opened for it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from service.vault import Vault
 
 EDITABLE = frozenset({"name", "default_room_id", "default_rule_id", "region", "credentials"})
 
+KEYS, CREDENTIALS = "webhook keys", "connector credentials"
+"""What the vault seals here."""
+
 NOT_FOUND = "Connector not found"
+
+UNREADABLE = "whk_unreadable"
+"""What stands for a webhook key that cannot be opened. No connector has it."""
 
 BY_ID = select(connectors).where(connectors.c.id == bindparam("id"))
 BY_KEY = select(connectors).where(
@@ -47,9 +54,10 @@ OF_CALL = (
 
 
 class Connectors:
-    def __init__(self, database: Database, api_secret: str) -> None:
+    def __init__(self, database: Database, api_secret: str, previous: str | None = None) -> None:
         self._database = database
-        self._vault = Vault(api_secret, "connector credentials")
+        self._keys = Vault(api_secret, KEYS, previous)
+        self._vault = Vault(api_secret, CREDENTIALS, previous)
 
     def add(self, connector: Connector) -> None:
         with self._database.write() as connection:
@@ -58,7 +66,7 @@ class Connectors:
                     id=connector.id,
                     provider=connector.provider,
                     name=connector.name,
-                    webhook_key=connector.webhook_key,
+                    webhook_key=self._keys.seal(connector.webhook_key, owner(connector.id)),
                     webhook_key_digest=digest(connector.webhook_key),
                     default_room_id=connector.default_room_id,
                     default_rule_id=connector.default_rule_id,
@@ -83,7 +91,7 @@ class Connectors:
 
     def by_key(self, provider: str, key: str) -> Connector | None:
         """The connector of this provider whose webhook key this is."""
-        return self._one(BY_KEY, provider=provider, digest=digest(key))
+        return self._one(BY_KEY, key, provider=provider, digest=digest(key))
 
     def of_call(self, provider: str, call_id: str) -> tuple[Connector, str | None] | None:
         """The connector of a call of this provider, and the digest of the call's key.
@@ -123,8 +131,9 @@ class Connectors:
 
     def rotate(self, connector_id: str, new_key: str) -> Connector:
         """Replace the webhook key; the old one stops at once. Raises ``NotFound``."""
+        sealed = self._keys.seal(new_key, owner(connector_id))
         return self._set(
-            connector_id, {"webhook_key": new_key, "webhook_key_digest": digest(new_key)}
+            connector_id, {"webhook_key": sealed, "webhook_key_digest": digest(new_key)}
         )
 
     def delete(self, connector_id: str) -> None:
@@ -134,10 +143,10 @@ class Connectors:
             if done.rowcount == 0:
                 raise NotFound(NOT_FOUND)
 
-    def _one(self, query: Select[Any], **values: str) -> Connector | None:
+    def _one(self, query: Select[Any], key: str | None = None, **values: str) -> Connector | None:
         with self._database.read() as connection:
             row = connection.execute(query, values).mappings().one_or_none()
-            return None if row is None else self._connector(row)
+            return None if row is None else self._connector(row, key)
 
     def _set(self, connector_id: str, changes: Mapping[str, Any]) -> Connector:
         wanted = connectors.c.id == connector_id
@@ -159,14 +168,20 @@ class Connectors:
         self, connector_id: str, credentials: Mapping[str, tuple[str, ...] | None]
     ) -> str | None:
         kept = {name: credentials[name] for name in sorted(credentials) if credentials[name]}
-        return self._vault.seal(orjson.dumps(kept).decode(), _owner(connector_id)) if kept else None
+        return self._vault.seal(orjson.dumps(kept).decode(), owner(connector_id)) if kept else None
 
-    def _connector(self, row: RowMapping) -> Connector:
+    def _key(self, row: RowMapping) -> str:
+        try:
+            return self._keys.read(row["webhook_key"], owner(row["id"]))
+        except Locked:
+            return UNREADABLE
+
+    def _connector(self, row: RowMapping, key: str | None = None) -> Connector:
         credentials: Mapping[str, tuple[str, ...]] = {}
         locked = False
         if row["credentials"] is not None:
             try:
-                opened = orjson.loads(self._vault.open(row["credentials"], _owner(row["id"])))
+                opened = orjson.loads(self._vault.open(row["credentials"], owner(row["id"])))
                 credentials = {name: tuple(values) for name, values in opened.items()}
             except Locked:
                 locked = True
@@ -174,7 +189,7 @@ class Connectors:
             id=row["id"],
             provider=row["provider"],
             name=row["name"],
-            webhook_key=row["webhook_key"],
+            webhook_key=key or self._key(row),
             default_room_id=row["default_room_id"],
             default_rule_id=row["default_rule_id"],
             region=row["region"],
@@ -184,5 +199,6 @@ class Connectors:
         )
 
 
-def _owner(connector_id: str) -> str:
+def owner(connector_id: str) -> str:
+    """Whom the vault seals the secrets of a connector for."""
     return f"connector {connector_id}"

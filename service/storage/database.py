@@ -174,6 +174,10 @@ class Database:
         """SQLite's file; ``None`` on Postgres."""
         return Path(self._url.database or "") if self._is_sqlite else None
 
+    def erase(self) -> None:
+        """Let nothing of overwritten rows remain in SQLite's log."""
+        engines.checkpoint(self._engine())
+
     def exists(self) -> bool:
         """False where there is no file to read: SQLite would make one, which anybody could read."""
         return not self._is_sqlite or Path(self._url.database or "").exists()

@@ -16,7 +16,6 @@ import re2
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    RowMapping,
     Select,
     bindparam,
     delete,
@@ -28,9 +27,11 @@ from sqlalchemy import (
 from service.errors import Conflict, Invalid, NotFound
 from service.model import Page
 from service.phone_numbers import ending, spellings
-from service.rules import RoomPrefix, RoomType, Rule, RuleRoom, RuleType
+from service.rules import RoomType, Rule, RuleType
 from service.storage.database import Database
+from service.storage.rule_rows import PINS, from_row, to_row
 from service.storage.tables import INBOUND_NUMBER, connectors, routing_rules, rule_numbers
+from service.vault import Vault
 
 NUMBERS = 7_300_004
 """Advisory lock (Postgres) under which numbers are given to rules."""
@@ -83,13 +84,14 @@ OUTBOUND = Question.where(
 
 
 class Rules:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, api_secret: str, previous: str | None = None) -> None:
         self._database = database
+        self._vault = Vault(api_secret, PINS, previous)
 
     def add(self, rule: Rule) -> None:
         """Raises ``Taken``."""
         with self._database.write() as connection:
-            connection.execute(insert(routing_rules).values(_row(rule)))
+            connection.execute(insert(routing_rules).values(to_row(rule, self._vault)))
             self._write_numbers(connection, rule)
 
     def get(self, rule_id: str) -> Rule:
@@ -101,7 +103,7 @@ class Rules:
 
     def find(self, rule_id: str) -> Rule | None:
         with self._database.read() as connection:
-            return _one(connection, BY_ID, rule_id=rule_id)
+            return self._one(connection, BY_ID, rule_id=rule_id)
 
     def for_call(self, callee: str, default_rule_id: str | None) -> tuple[Rule | None, Rule | None]:
         """The inbound rule that has the dialled number, and the rule of the id.
@@ -109,15 +111,15 @@ class Rules:
         A number that came without its country's code is compared by its last digits.
         """
         with self._database.read() as connection:
-            dialled = _dialled(connection, callee)
+            dialled = self._dialled(connection, callee)
             if default_rule_id is None:
                 return dialled, None
-            return dialled, _one(connection, BY_ID, rule_id=default_rule_id)
+            return dialled, self._one(connection, BY_ID, rule_id=default_rule_id)
 
     def outbound(self, number: str) -> Rule | None:
         """The outbound rule that has the number; of several, the newest."""
         with self._database.read() as connection:
-            return _one(connection, OUTBOUND, numbers=spellings(number))
+            return self._one(connection, OUTBOUND, numbers=spellings(number))
 
     def page(
         self,
@@ -142,7 +144,7 @@ class Rules:
         if room_types:
             conditions.append(routing_rules.c.room_type.in_(room_types))
         with self._database.read() as connection:
-            found = _fetch(connection, Question.where(*conditions), {})
+            found = self._fetch(connection, Question.where(*conditions), {})
         if gateway_id is not None:
             found = [rule for rule in found if rule.extra.get("gateway_id") == gateway_id]
         if search is not None:
@@ -160,11 +162,13 @@ class Rules:
         where = routing_rules.c.id == rule_id
         with self._database.write() as connection:
             connection.execute(select(routing_rules.c.seq).where(where).with_for_update())
-            rule = _one(connection, BY_ID, rule_id=rule_id)
+            rule = self._one(connection, BY_ID, rule_id=rule_id)
             if rule is None:
                 raise NotFound(NOT_FOUND)
             changed = change(rule)
-            connection.execute(update(routing_rules).where(where).values(_row(changed)))
+            connection.execute(
+                update(routing_rules).where(where).values(to_row(changed, self._vault))
+            )
             if changed.numbers != rule.numbers:
                 connection.execute(delete(rule_numbers).where(rule_numbers.c.rule_id == rule_id))
                 self._write_numbers(connection, changed)
@@ -179,7 +183,7 @@ class Rules:
         with self._database.write() as connection:
             where = routing_rules.c.id == rule.id
             connection.execute(select(routing_rules.c.seq).where(where).with_for_update())
-            stored = _one(connection, BY_ID, rule_id=rule.id)
+            stored = self._one(connection, BY_ID, rule_id=rule.id)
             if stored is None:
                 raise NotFound(NOT_FOUND)
             if stored != rule:
@@ -213,29 +217,28 @@ class Rules:
             [{"rule_id": rule.id, "number": each, "type": rule.type} for each in rule.numbers],
         )
 
+    def _dialled(self, connection: Connection, callee: str) -> Rule | None:
+        digits = ending(callee)
+        if digits is None:
+            return self._one(connection, INBOUND, numbers=spellings(callee))
+        found = self._fetch(connection, INBOUND_ENDING, {"ending": f"%{digits}"})
+        # Of numbers that end alike, the one with a PIN: it must not be avoided by a spelling.
+        return max(found, key=lambda rule: rule.room.is_closed, default=None)
 
-def _dialled(connection: Connection, callee: str) -> Rule | None:
-    digits = ending(callee)
-    if digits is None:
-        return _one(connection, INBOUND, numbers=spellings(callee))
-    found = _fetch(connection, INBOUND_ENDING, {"ending": f"%{digits}"})
-    # Of numbers that end alike, the one with a PIN: it must not be avoided by a spelling.
-    return max(found, key=lambda rule: rule.room.pin is not None, default=None)
+    def _one(self, connection: Connection, question: Question, **values: object) -> Rule | None:
+        found = self._fetch(connection, question, values)
+        return found[0] if found else None
 
-
-def _one(connection: Connection, question: Question, **values: object) -> Rule | None:
-    found = _fetch(connection, question, values)
-    return found[0] if found else None
-
-
-def _fetch(connection: Connection, question: Question, values: Mapping[str, object]) -> list[Rule]:
-    """Rules with their numbers."""
-    rows = connection.execute(question.rules, values).mappings().all()
-    numbers: defaultdict[str, list[str]] = defaultdict(list)
-    if rows:
-        for row in connection.execute(question.numbers, values).mappings():
-            numbers[row["rule_id"]].append(row["number"])
-    return [_rule(row, numbers[row["id"]]) for row in rows]
+    def _fetch(
+        self, connection: Connection, question: Question, values: Mapping[str, object]
+    ) -> list[Rule]:
+        """Rules with their numbers."""
+        rows = connection.execute(question.rules, values).mappings().all()
+        numbers: defaultdict[str, list[str]] = defaultdict(list)
+        if rows:
+            for row in connection.execute(question.numbers, values).mappings():
+                numbers[row["rule_id"]].append(row["number"])
+        return [from_row(row, numbers[row["id"]], self._vault) for row in rows]
 
 
 def _matcher(search: str) -> Callable[[str], bool]:
@@ -252,43 +255,3 @@ def _matcher(search: str) -> Callable[[str], bool]:
     except re2.error:
         pattern = re2.compile(re2.escape(search), options)
     return lambda text: pattern.search(text) is not None
-
-
-def _row(rule: Rule) -> dict[str, object]:
-    return {
-        "id": rule.id,
-        "name": rule.name,
-        "type": rule.type,
-        "room_type": rule.room.type,
-        "room_prefix": rule.room.prefix,
-        "room_id": rule.room.id,
-        "pin": rule.room.pin,
-        "hide_phone_number": rule.hide_phone_number,
-        "dtmf": rule.dtmf,
-        "allowed_numbers": list(rule.allowed_numbers),
-        "extra": dict(rule.extra),
-        "created_at": rule.created_at,
-        "updated_at": rule.updated_at,
-    }
-
-
-def _rule(row: RowMapping, numbers: Sequence[str]) -> Rule:
-    prefix = row["room_prefix"]
-    return Rule(
-        id=row["id"],
-        name=row["name"],
-        type=RuleType(row["type"]),
-        numbers=tuple(numbers),
-        room=RuleRoom(
-            type=RoomType(row["room_type"]),
-            prefix=None if prefix is None else RoomPrefix(prefix),
-            id=row["room_id"],
-            pin=row["pin"],
-        ),
-        hide_phone_number=row["hide_phone_number"],
-        dtmf=row["dtmf"],
-        allowed_numbers=tuple(row["allowed_numbers"]),
-        extra=row["extra"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 SIGNING = 7_300_006
 """Advisory lock (Postgres) under which the key that signs is chosen."""
 
+PRIVATE_KEYS = "webhook signing keys"
+"""What the vault seals here, for the key's id."""
+
 DAY = 86_400_000
 """For how long what was signed before a rotation can be verified after it."""
 
@@ -33,11 +36,16 @@ class SigningKeys:
     """Thread-safe. ``given`` is a private key in PEM, which then signs instead of a stored one."""
 
     def __init__(
-        self, database: Database, clock: Clock, api_secret: str, given: str | None
+        self,
+        database: Database,
+        clock: Clock,
+        api_secret: str,
+        given: str | None,
+        previous: str | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._vault = Vault(api_secret, "webhook signing keys")
+        self._vault = Vault(api_secret, PRIVATE_KEYS, previous)
         self._given = None if given is None else KeyPair.read(given)
         self._lock = Lock()
         self._known: KeyPair | None = None

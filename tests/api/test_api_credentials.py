@@ -263,6 +263,12 @@ def test_a_locked_connector_is_usable_once_its_credentials_are_set_again(
 ) -> None:
     answer = client.patch(f"/v2/connectors/{locked.id}", json={"credentials": change})
     assert answer.status_code == 200
-    assert "warnings" not in answer.json
+    sentence = (
+        f"The webhook key of {locked.id} cannot be read with this API_SECRET. It works as before; "
+        "rotate it to be told one."
+    )
+    assert answer.json["warnings"] == [sentence]
     assert answer.json["data"]["credentials"] == sorted(change or {})
     assert not app.extensions["patchbay"].connectors.get(locked.id).locked
+    rotated = client.post(f"/v2/connectors/{locked.id}/rotate-key")
+    assert "warnings" not in rotated.json

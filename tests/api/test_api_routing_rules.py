@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from apps import API_SECRET
 from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
@@ -425,7 +426,7 @@ def test_a_rule_that_changes_while_it_is_deleted_is_409(
 
     rule = a_rule()
     stored.add(rule)
-    app.extensions["patchbay"].rules = Changing(sqlite_database)
+    app.extensions["patchbay"].rules = Changing(sqlite_database, API_SECRET)
     response = client.delete(f"{URL}/{rule.id}")
     assert response.status_code == Conflict.status
     assert "changed meanwhile" in response.json["message"]
@@ -603,3 +604,22 @@ def test_no_pin_is_logged(client: FlaskClient, caplog: pytest.LogCaptureFixture)
     client.post(URL, json={**MINIMAL, "room": {"pin": "9183745"}})
     client.post(URL, json={**MINIMAL, "room": {"pin": "9183745x"}})
     assert "9183745" not in caplog.text
+
+
+def test_a_rule_whose_pin_cannot_be_read_says_so_and_keeps_it(
+    client: FlaskClient, stored: Rules, sqlite_database: Database
+) -> None:
+    rule = a_rule(room=replace(NEW_ROOM, pin="4711"))
+    Rules(sqlite_database, "another secret").add(rule)
+    found = client.get(f"{URL}/{rule.id}").json
+    assert found["room"]["pin"] is None
+    sentence = (
+        f"The PIN of {rule.id} cannot be read with this API_SECRET: set it again, or to null; "
+        "until then the rule lets nobody in."
+    )
+    assert found["warnings"] == [sentence]
+    for change in ({"name": "New"}, {"room": {"type": "static", "id": "r2"}}):
+        assert client.patch(f"{URL}/{rule.id}", json=change).status_code == 200
+        assert stored.get(rule.id).room.is_locked
+    client.patch(f"{URL}/{rule.id}", json={"room": {"pin": "12"}})
+    assert stored.get(rule.id).room.pin == "12"

@@ -199,3 +199,18 @@ def test_pages_of_other_origins_may_not_read_who_is_signed_in(client: FlaskClien
     )
     assert "x-console-proof" not in preflight.headers["Access-Control-Allow-Headers"].lower()
     assert "Access-Control-Allow-Credentials" not in preflight.headers
+
+
+def test_a_sign_in_outlasts_a_change_of_the_secret(
+    client: FlaskClient, sqlite_database: Database, clock: FakeClock
+) -> None:
+    cookie = enter(client).headers["Set-Cookie"].partition(";")[0].partition("=")[2]
+    later = {"api_secret": "new" * 16}
+    during = build(sqlite_database, clock, api_secret_previous=API_SECRET, **later).test_client()
+    during.set_cookie(COOKIE, cookie)
+    # The page has its proof from before the change, and asks for it again when it is loaded anew.
+    for page in (client, during):
+        assert during.post("/v2/rooms", json={}, headers=proof(page)).status_code == 200
+    after = build(sqlite_database, clock, **later).test_client()
+    after.set_cookie(COOKIE, cookie)
+    assert after.get(SESSION).status_code == 401

@@ -293,8 +293,6 @@ def misspell(story: Story, webhooks: dict[str, str]) -> None:
     assert story.send("GET", f"/v2/sip/call?page={key}&status={story.bay.token}") == 400
     assert story.send("GET", f"/v2/connectors/{key}") == 404
     assert story.send(f"X{key}", "/v2/connectors") == 400
-    # gunicorn's own page repeats a method to whoever made it up, and to nobody else.
-    assert "<html>" in story.told.pop()
 
 
 def watch(story: Story) -> None:

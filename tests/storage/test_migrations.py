@@ -110,7 +110,7 @@ def test_numbers_of_rules_from_before_are_e164_and_keep_their_pins(empty_url: st
             ("out2", "+14155550106", "", "outbound"),
         ),
     )
-    rules = Rules(database)
+    rules = Rules(database, "secret")
     assert {rule.id: rule.numbers for rule in rules.page(per_page=100).items} == {
         "pasted": ("+14155550106",),
         "open": (),

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from service.errors import NotFound
 from service.model import Connector
 from service.storage.calls import Calls
-from service.storage.connectors import Connectors
+from service.storage.connectors import UNREADABLE, Connectors
 from service.storage.database import Database
 from service.storage.tables import connectors
 from service.tokens import new_webhook_key
@@ -167,11 +167,15 @@ def test_what_another_secret_has_sealed_is_locked_and_the_rest_is_there(
     connector = a_connector(credentials={"authToken": ("t",)})
     Connectors(database, "other").add(connector)
     locked = replace(connector, credentials={}, locked=True)
-    assert store.get(connector.id) == store.all()[0] == locked
+    unread = replace(locked, webhook_key=UNREADABLE)
+    assert store.get(connector.id) == store.all()[0] == unread
     assert store.by_key("twilio", connector.webhook_key) == locked
-    assert store.update(connector.id, {"name": "New"}) == replace(locked, name="New")
+    assert store.by_key("twilio", UNREADABLE) is None
+    assert store.update(connector.id, {"name": "New"}) == replace(unread, name="New")
     set_again = store.update(connector.id, {"credentials": {"authToken": ("u",)}})
-    assert set_again == replace(connector, name="New", credentials={"authToken": ("u",)})
+    assert set_again == replace(unread, name="New", credentials={"authToken": ("u",)}, locked=False)
+    key = new_webhook_key()
+    assert store.rotate(connector.id, key) == replace(set_again, webhook_key=key)
 
 
 def test_credentials_of_one_row_open_nothing_in_another(

@@ -23,7 +23,7 @@ NUMBER, OTHER = "+14155550199", "+919876543210"
 
 @pytest.fixture
 def store(database: Database) -> Rules:
-    return Rules(database)
+    return Rules(database, "secret")
 
 
 def named(store: Rules, *names: str, **changes: Any) -> list[Rule]:

@@ -19,7 +19,7 @@ from service.storage.tables.calls import (
     steps,
 )
 from service.storage.tables.clocks import time_base
-from service.storage.tables.console import sign_in_links
+from service.storage.tables.console import secrets, sign_in_links
 from service.storage.tables.dials import dials
 from service.storage.tables.events import FINISHED, PENDING, deliveries, signing_keys, subscriptions
 from service.storage.tables.rooms import ONGOING, OVER, PRESENT, rooms, sessions, stays
@@ -48,6 +48,7 @@ __all__ = [
     "rooms",
     "routing_rules",
     "rule_numbers",
+    "secrets",
     "serving",
     "sessions",
     "sign_in_links",

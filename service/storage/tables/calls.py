@@ -28,8 +28,10 @@ connectors = Table(
     Column("id", String, nullable=False, unique=True),
     Column("provider", String, nullable=False),
     Column("name", String),
+    # As the vault seals it; in the clear where an earlier version has stored it.
     Column("webhook_key", String, nullable=False),
-    # Keys are looked up by digest: how long an index takes then says nothing about the key.
+    # Keys are looked up by digest: how long an index takes then says nothing about the key. A key
+    # has 190 random bits, so that nobody finds it by its digest, and no secret need go into that.
     Column("webhook_key_digest", String, nullable=False, unique=True),
     Column("default_room_id", String),
     Column("default_rule_id", String),

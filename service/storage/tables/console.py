@@ -1,4 +1,4 @@
-"""What only the console has."""
+"""Sign-in links of the console, and what the process itself keeps secret."""
 
 from __future__ import annotations
 
@@ -11,4 +11,12 @@ sign_in_links = Table(
     metadata,
     Column("digest", String, primary_key=True),
     Column("expires_at", BigInteger, nullable=False),
+)
+
+# Sealed. Who can open them has the right API_SECRET.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("sealed", String, nullable=False),
 )

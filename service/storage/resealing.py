@@ -1,0 +1,97 @@
+"""Seals anew what lies under the previous ``API_SECRET``, or in the clear, as it did once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Column, select, update
+
+from service.errors import Locked
+from service.storage import connectors, rule_rows, signing_keys
+from service.storage.database import Database
+from service.storage.tables import connectors as connector_rows
+from service.storage.tables import routing_rules, secrets
+from service.storage.tables import signing_keys as key_rows
+from service.vault import Vault
+
+logger = logging.getLogger(__name__)
+
+ROOM_NAMES = "room names"
+"""The name of the secret in the names of rooms, and what the vault seals for it."""
+
+BATCH = 100
+"""Rows that are read at a time, and written in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A column of sealed texts, with the column that names each row."""
+
+    id: Column[str]
+    sealed: Column[str]
+    purpose: str
+    owner: Callable[[str], str]
+
+
+PLACES = (
+    Place(connector_rows.c.id, connector_rows.c.webhook_key, connectors.KEYS, connectors.owner),
+    Place(
+        connector_rows.c.id, connector_rows.c.credentials, connectors.CREDENTIALS, connectors.owner
+    ),
+    Place(routing_rules.c.id, routing_rules.c.pin, rule_rows.PINS, rule_rows.owner),
+    Place(key_rows.c.id, key_rows.c.private_key, signing_keys.PRIVATE_KEYS, str),
+    # Last, so that what opens it opens everything else.
+    Place(secrets.c.name, secrets.c.sealed, ROOM_NAMES, str),
+)
+
+
+def reseal(database: Database, api_secret: str, previous: str | None) -> int:
+    """Seal everything under ``api_secret``; how many texts were not. May be repeated at any time.
+
+    What neither secret opens stays as it is.
+    """
+    count = 0
+    for place in PLACES:
+        vault = Vault(api_secret, place.purpose, previous)
+        for batch in _batches(database, place):
+            renewed = [(name, old, _renewed(vault, old, place.owner(name))) for name, old in batch]
+            changes = [each for each in renewed if each[2] is not None]
+            if not changes:
+                continue
+            with database.write() as connection:
+                for name, old, new in changes:
+                    # Where somebody has set another meanwhile, that one stays.
+                    mine = (place.id == name) & (place.sealed == old)
+                    changed = update(place.id.table).where(mine).values({place.sealed: new})
+                    count += connection.execute(changed).rowcount
+    if count:
+        database.erase()
+        logger.info("%d stored secrets have been sealed under the current API_SECRET", count)
+    return count
+
+
+def _batches(database: Database, place: Place) -> Iterator[list[tuple[str, str]]]:
+    last = ""
+    while True:
+        wanted = (
+            select(place.id, place.sealed)
+            .where(place.id > last, place.sealed.is_not(None))
+            .order_by(place.id)
+            .limit(BATCH)
+        )
+        with database.read() as connection:
+            batch = [(row[0], row[1]) for row in connection.execute(wanted)]
+        if not batch:
+            return
+        last = batch[-1][0]
+        yield batch
+
+
+def _renewed(vault: Vault, sealed: str, owner: str) -> str | None:
+    try:
+        return vault.renewed(sealed, owner)
+    except Locked:
+        logger.warning("The secrets of %s cannot be read with this API_SECRET.", owner)
+        return None

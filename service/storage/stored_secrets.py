@@ -1,0 +1,140 @@
+"""Secrets in the database while ``API_SECRET`` is changed: opened, kept and sealed anew.
+
+The names of rooms are made with the ``API_SECRET`` of the first start. It stays when that is
+changed, so that callers find their rooms. It is stored sealed, and the last to be sealed anew: what
+opens it opens everything else.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.errors import Locked
+from service.storage.connectors import CREDENTIALS
+from service.storage.connectors import owner as connector_owner
+from service.storage.database import Database
+from service.storage.resealing import ROOM_NAMES, reseal
+from service.storage.signing_keys import PRIVATE_KEYS
+from service.storage.tables import connectors, secrets, signing_keys
+from service.times import Clock, Millis
+from service.vault import Vault
+
+OVERLAP_MILLIS = 30_000
+"""How long another process may take to end. It hands its calls over in much less."""
+
+WRONG = (
+    "API_SECRET is not the one that the secrets in the database were stored under: start with that "
+    "one, or set it as API_SECRET_PREVIOUS. Nothing was changed. Where it is lost, "
+    "`flask --app wsgi forget-secrets` lets the server start without them."
+)
+
+
+class StoredSecrets:
+    """Thread-safe."""
+
+    def __init__(
+        self, database: Database, clock: Clock, api_secret: str, previous: str | None = None
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._api_secret = api_secret
+        self._previous = previous
+        self._vault = Vault(api_secret, ROOM_NAMES, previous)
+        self._lock = Lock()
+        self._known: str | None = None
+        self._due_at: Millis | None = None
+
+    def begin(self, *, calls_are_up: bool) -> None:
+        """Check ``API_SECRET``, and plan to seal anew what is not sealed under it.
+
+        While calls are up, another process may still end, which knows the previous secret only, or
+        is of an earlier version and reads what is in the clear. Raises ``Locked`` like
+        ``of_rooms``.
+        """
+        self.of_rooms()
+        self._due_at = self._clock.now() + (OVERLAP_MILLIS if calls_are_up else 0)
+
+    def sweep(self) -> None:
+        """Seal anew, once it is time."""
+        if self._due_at is not None and self._clock.now() >= self._due_at:
+            self.finish()
+
+    def finish(self) -> None:
+        """Seal anew, unless it is done."""
+        if self._due_at is not None:
+            reseal(self._database, self._api_secret, self._previous)
+            self._due_at = None
+
+    def of_rooms(self) -> str:
+        """What pseudonyms in the names of rooms are made with; read once, and made where there is
+        none. Raises ``Locked`` where neither ``API_SECRET`` nor the previous one is the right one.
+        """
+        with self._lock:
+            if self._known is None:
+                with self._database.read() as connection:
+                    stored = _stored(connection)
+                if stored is None:
+                    stored = self._make()
+                try:
+                    self._known = self._vault.open(stored, ROOM_NAMES)
+                except Locked:
+                    raise Locked(WRONG) from None
+            return self._known
+
+    def begin_anew(self) -> None:
+        """Take this ``API_SECRET`` for the right one, whatever was stored under another."""
+        with self._lock, self._database.write() as connection:
+            connection.execute(delete(secrets).where(secrets.c.name == ROOM_NAMES))
+            _add(connection, self._vault.seal(self._api_secret, ROOM_NAMES))
+            self._known = None
+
+    def _make(self) -> str:
+        with self._database.write() as connection:
+            if not self._opens_something(connection):
+                raise Locked(WRONG)
+            # An earlier version has made the names of rooms with what was API_SECRET then.
+            secret = self._previous or self._api_secret
+            _add(connection, self._vault.seal(secret, ROOM_NAMES))
+            # Another process may have been quicker.
+            return str(_stored(connection))
+
+    def _opens_something(self, connection: Connection) -> bool:
+        """Whether anything that an earlier version has sealed can be opened, if there is any."""
+        sealed = [
+            (CREDENTIALS, connector_owner(row.id), row.credentials)
+            for row in connection.execute(
+                select(connectors.c.id, connectors.c.credentials).where(
+                    connectors.c.credentials.is_not(None)
+                )
+            )
+        ]
+        sealed += [
+            (PRIVATE_KEYS, row.id, row.private_key)
+            for row in connection.execute(
+                select(signing_keys.c.id, signing_keys.c.private_key).where(
+                    signing_keys.c.private_key.is_not(None)
+                )
+            )
+        ]
+        return not sealed or any(self._opens(*each) for each in sealed)
+
+    def _opens(self, purpose: str, owner: str, sealed: str) -> bool:
+        try:
+            Vault(self._api_secret, purpose, self._previous).open(sealed, owner)
+        except Locked:
+            return False
+        return True
+
+
+def _stored(connection: Connection) -> str | None:
+    sealed = select(secrets.c.sealed).where(secrets.c.name == ROOM_NAMES)
+    return connection.execute(sealed).scalar_one_or_none()
+
+
+def _add(connection: Connection, sealed: str) -> None:
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    row = insert(secrets).values(name=ROOM_NAMES, sealed=sealed)
+    connection.execute(row.on_conflict_do_nothing(index_elements=[secrets.c.name]))
