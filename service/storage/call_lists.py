@@ -7,31 +7,30 @@ or nowhere. Beyond them a number is found by its beginning or its last digits, a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     Column,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     and_,
-    case,
-    exists,
     func,
-    or_,
     select,
 )
 
-from service.model import Call, CallStatus, Direction, Page
+from service.model import Call, CallStatus, Page
+from service.storage import call_search
 from service.storage.call_rows import fetch
 from service.storage.database import Database
 from service.storage.listing import COUNTED, Count, Newest, Place, counted, counted_all, page_of
 from service.storage.tables import PASSED, PHONE, calls, steps
 from service.storage.tables.base import unled
-from service.storage.tables.calls import CALLEE_END, CALLER_END, LAST_DIGITS, NEWEST, is_phone
+from service.storage.tables.calls import NEWEST, is_phone
 from service.times import Millis
 
 LOOKED_THROUGH = 10_000
@@ -48,13 +47,8 @@ PASSES = 2_000
 
 NEWEST_FIRST = tuple(column.desc() for column in NEWEST)
 
-PUNCTUATION = re.compile(r"[\s().-]")
-"""What people write between the digits of a phone number."""
-
-NUMBER = re.compile(r"\+?[0-9]+")
-
-
 Conditions = tuple[ColumnElement[bool], ...]
+Columns = tuple[Column[Any], ...]
 
 
 def _fetch(connection: Connection, seqs: Select[Any] | Sequence[int]) -> list[Call]:
@@ -96,11 +90,21 @@ def page(database: Database, wanted: Wanted, number: int, per_page: int) -> Page
 def _listed(
     database: Database, connection: Connection, wanted: Wanted, number: int, per_page: int
 ) -> Page[Call]:
-    lead, rest = _led(connection, wanted)
-    count = _counted(connection, lead, rest)
+    lead, others = _led(connection, wanted)
+    is_sqlite = connection.dialect.name == "sqlite"
+    newest = select(*NEWEST).where(*lead).order_by(*NEWEST_FIRST)
+    some = newest.limit(COUNTED + 1).cte()
+    fit = [_is_too(column, wanted, is_sqlite, some) for column in others]
+    count = _counted(connection, newest, some, fit)
+    rest = [_is_too(column, wanted, is_sqlite) for column in others]
     key = ("calls", frozenset(wanted.equal.items()), wanted.since, wanted.until, per_page)
 
     def read(first: int, most: int) -> Sequence[Call]:
+        if fit and first + most <= count.number:
+            # The page is among those that were counted.
+            order = some.c.started_at.desc(), some.c.seq.desc()
+            seqs = select(some.c.seq).where(*fit).order_by(*order)
+            return _fetch(connection, seqs.limit(most).offset(first))
         place = Place(key, number, per_page, first, most)
         return LIST.read(database.lists, connection, (*lead, *rest), place)
 
@@ -108,35 +112,32 @@ def _listed(
     return page_of(number, per_page, count, read, lambda: counted_all(connection, everything))
 
 
-def _counted(connection: Connection, lead: Conditions, rest: Conditions) -> Count:
-    """How many there are of the newest ``COUNTED`` that the lead leads to."""
-    if not rest:
-        return counted(connection, select(calls.c.seq).where(*lead).order_by(*NEWEST_FIRST))
-    fits = case((and_(*rest), 1), else_=0).label("fits")
-    some = select(fits).where(*lead).order_by(*NEWEST_FIRST).limit(COUNTED + 1).subquery()
+def _counted(
+    connection: Connection, newest: Select[Any], some: CTE, fit: Sequence[ColumnElement[bool]]
+) -> Count:
+    """How many there are of the newest ``COUNTED``, if not all of ``some`` fit."""
+    if not fit:
+        return counted(connection, newest)
     found, seen = connection.execute(
-        select(func.coalesce(func.sum(some.c.fits), 0), func.count()).select_from(some)
+        select(
+            select(func.count()).select_from(some).where(*fit).scalar_subquery(),
+            select(func.count()).select_from(some).scalar_subquery(),
+        )
     ).one()
     return Count(found, seen <= COUNTED)
 
 
-def _led(connection: Connection, wanted: Wanted) -> tuple[Conditions, Conditions]:
-    """The conditions that lead, by an index to the fewest calls, and the rest of them."""
-    equal = [(column, column == value) for column, value in wanted.equal.items()]
-    if len(equal) < 2:
-        return (*wanted.during, *(condition for _, condition in equal)), ()
-    conditions = [condition for _, condition in equal]
+def _led(connection: Connection, wanted: Wanted) -> tuple[Conditions, Columns]:
+    """The conditions that lead, by an index to the fewest calls, and the columns of the rest."""
+    columns = tuple(wanted.equal)
+    conditions = [column == value for column, value in wanted.equal.items()]
+    if len(columns) < 2:
+        return (*wanted.during, *conditions), ()
     counts = _numbers(connection, wanted, conditions)
     if min(counts) > COUNTED:
         counts = _samples(connection, conditions)
-    fewest = min(range(len(equal)), key=counts.__getitem__)
-    is_sqlite = connection.dialect.name == "sqlite"
-    rest = [
-        _is_too(column, wanted, is_sqlite)
-        for place, (column, _) in enumerate(equal)
-        if place != fewest
-    ]
-    return (*wanted.during, equal[fewest][1]), tuple(rest)
+    fewest = min(range(len(columns)), key=counts.__getitem__)
+    return (*wanted.during, conditions[fewest]), (*columns[:fewest], *columns[fewest + 1 :])
 
 
 def _numbers(
@@ -160,26 +161,28 @@ def _samples(connection: Connection, conditions: Sequence[ColumnElement[bool]]) 
     return tuple(connection.execute(select(*numbers).where(calls.c.seq.in_(seqs))).one())
 
 
-def _is_too(column: Column[Any], wanted: Wanted, is_sqlite: bool) -> ColumnElement[bool]:
+def _is_too(
+    column: Column[Any], wanted: Wanted, is_sqlite: bool, few: FromClause | None = None
+) -> ColumnElement[bool]:
     """Whether a call is in another index as well. All are in one order, so that this reads no row,
-    and Postgres goes along both at once.
+    and Postgres goes along both at once; but of a ``few`` calls it looks each one up.
     """
+    of = calls if few is None else few
     other = calls.alias()
+    at, number = of.c.started_at, of.c.seq
     # SQLite would go to the row by its number where that is said to be equal.
-    is_same = (
-        other.c.seq.between(calls.c.seq, calls.c.seq) if is_sqlite else other.c.seq == calls.c.seq
-    )
+    is_same = other.c.seq.between(number, number) if is_sqlite else other.c.seq == number
     there = is_phone(other), other.c[column.name] == wanted.equal[column]
-    return (
-        exists().where(*there, other.c.started_at == calls.c.started_at, is_same).correlate(calls)
-    )
+    found = select(other.c.seq).where(*there, other.c.started_at == at, is_same).correlate(of)
+    return found.exists() if few is None else found.limit(1).scalar_subquery().is_not(None)
 
 
 def _sought(connection: Connection, wanted: Wanted, number: int, per_page: int) -> Page[Call]:
     """A page of what is found. The first question is about the newest, and mostly it is enough."""
     first = (number - 1) * per_page
     most = min(max(FOUND, first + per_page), COUNTED) + 1
-    lead, rest = _led(connection, wanted)
+    lead, others = _led(connection, wanted)
+    is_sqlite = connection.dialect.name == "sqlite"
     scope = (
         *wanted.during,
         *(unled(column, "") == value for column, value in wanted.equal.items()),
@@ -189,11 +192,12 @@ def _sought(connection: Connection, wanted: Wanted, number: int, per_page: int) 
         lately = _lately_passed(wanted.passed)
         queries = [_found(most, *scope, *lately), _found(most, *scope, passed)]
     else:
-        text, is_sqlite = wanted.search or "", connection.dialect.name == "sqlite"
+        text = wanted.search or ""
+        rest = [_is_too(column, wanted, is_sqlite, calls) for column in others]
         beside = () if wanted.passed is None else (_has_passed(wanted.passed),)
-        fits = (*rest, *beside, _holds(text, wanted.sees_hidden))
+        fits = (*rest, *beside, call_search.holds(text, wanted.sees_hidden))
         queries = [_among_newest(most, lead, fits)]
-        ways = _ways(text, wanted.sees_hidden, is_sqlite)
+        ways = call_search.ways(text, wanted.sees_hidden, is_sqlite)
         queries += [_found(most, *scope, *beside, *way) for way in ways]
     found: set[tuple[Millis, int]] = set()
     is_minimum = False
@@ -224,51 +228,6 @@ def _found(most: int, *conditions: ColumnElement[bool]) -> Select[Any]:
     return select(*NEWEST).where(*conditions).order_by(*order).limit(most)
 
 
-def _ways(text: str, sees_hidden: bool, is_sqlite: bool) -> list[Conditions]:
-    """Conditions with an index each, by which numbers and rooms of a text are found."""
-    plain = PUNCTUATION.sub("", text)
-    is_number = NUMBER.fullmatch(plain) is not None
-    digits = plain.removeprefix("+")
-    begins = ({f"+{digits}", plain} if is_number else {text}) if plain.isascii() else set()
-    ways: list[Conditions] = [(calls.c.room_id == text,)]
-    ends = {calls.c.caller: CALLER_END, calls.c.callee: CALLEE_END}
-    for column, end in ends.items():
-        shown = () if sees_hidden else (~_is_hidden(column),)
-        ways += [(_begins(column, each, is_sqlite), *shown) for each in sorted(begins)]
-        if is_number and len(digits) >= LAST_DIGITS and plain == digits:
-            last = end == digits[-LAST_DIGITS:]
-            ways.append((last, column.endswith(digits, autoescape=True), *shown))
-    return ways
-
-
-def _begins(column: Column[str], text: str, is_sqlite: bool) -> ColumnElement[bool]:
-    after = text[:-1] + chr(ord(text[-1]) + 1)
-    if is_sqlite:
-        return (column >= text) & (column < after)
-    # Byte by byte, whatever language the database sorts by.
-    return column.op("~>=~", is_comparison=True)(text) & column.op("~<~", is_comparison=True)(after)
-
-
-def _holds(text: str, sees_hidden: bool) -> ColumnElement[bool]:
-    """Whether a number or the room's id has the text in it."""
-    plain = PUNCTUATION.sub("", text)
-    number = plain if NUMBER.fullmatch(plain) else text
-    numbers = (
-        column if sees_hidden else case((_is_hidden(column), ""), else_=column)
-        for column in (calls.c.caller, calls.c.callee)
-    )
-    return or_(
-        *(each.icontains(number, autoescape=True) for each in numbers),
-        calls.c.room_id.icontains(text, autoescape=True),
-    )
-
-
-def _is_hidden(column: Column[str]) -> ColumnElement[bool]:
-    """Whether the number is one that only those see who see everything."""
-    of = Direction.INBOUND if column is calls.c.caller else Direction.OUTBOUND
-    return calls.c.hides_number & (calls.c.direction == of)
-
-
 def _passing(status: CallStatus) -> Select[Any]:
     return select(steps.c.call_id).where(PASSED, steps.c.status == status)
 
@@ -276,7 +235,8 @@ def _passing(status: CallStatus) -> Select[Any]:
 def _has_passed(status: CallStatus) -> ColumnElement[bool]:
     """The same of one call, by its own steps."""
     there = steps.c.call_id == calls.c.id, unled(steps.c.status, "") == status
-    return exists().where(*there).correlate(calls)
+    found = select(steps.c.seq).where(*there).correlate(calls)
+    return found.limit(1).scalar_subquery().is_not(None)
 
 
 def _lately_passed(status: CallStatus) -> Conditions:

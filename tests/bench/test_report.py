@@ -10,7 +10,7 @@ from readings import GOOD
 
 from bench.chart import chart
 from bench.report import document, table
-from bench.results import Beside, Results, Round, Series
+from bench.results import Beside, Past, Results, Round, Series
 from bench.runs import Reading
 from bench.webhooks import Answers
 
@@ -121,3 +121,13 @@ def test_more_calls_lie_further_right_and_more_cpu_lies_higher() -> None:
     across, down = zip(*corners, strict=True)
     assert list(across) == sorted(across)
     assert list(down) == sorted(down, reverse=True)
+
+
+def test_the_past_has_a_line_for_each_database_and_its_slowest_lists() -> None:
+    lists = [(f"/v2/sip/call?page={number}", 10.0 * number) for number in range(1, 9)]
+    past = Past("SQLite", 1_000_000, 31.0, (9.2, 9.9), (4.1, 4.0), lists)
+    text = table(replace(RESULTS, past=[past]))
+    first, *slowest = [line for line in text.splitlines() if line.startswith("SQLite")]
+    assert first.split() == ["SQLite", "1,000,000", "31", "9.2", "9.9", "4.1", "4.0", "8", "80"]
+    assert [line.split()[-1] for line in slowest] == ["80", "70", "60", "50", "40"]
+    assert json.loads(document(replace(RESULTS, past=[past])))["past"][0]["webhook"] == [9.2, 9.9]
