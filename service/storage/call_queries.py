@@ -89,7 +89,7 @@ class CallQueries:
             equal[calls.c.status] = status
         else:
             passed = status
-        wanted = Wanted(equal, since, until, passed, search, sees_hidden)
+        wanted = Wanted(equal, since, until, passed, search or None, sees_hidden)
         return call_lists.page(self._database, wanted, number, per_page)
 
     def has_reference(self, ref_digest: str) -> bool:

@@ -178,6 +178,12 @@ def test_whatever_is_in_a_number_is_found_among_the_newest(store: Calls) -> None
     assert store.page(search="55 598", number=2, per_page=2).items == (newest[2],)
 
 
+@pytest.mark.parametrize("search", ["", " ", "+", "()", "%", "_", "ü", "😀", "\x7f", "'", "+1%"])
+def test_no_text_is_too_odd_to_search_for(store: Calls, search: str) -> None:
+    filled(store, 2, caller="anonymous", room_id="plain-room")
+    assert store.page(search=search).total == (0 if search.strip("+") else 2)
+
+
 def test_a_hidden_number_is_not_found_by_its_ends(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
