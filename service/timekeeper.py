@@ -39,14 +39,16 @@ class Timekeeper:
 
     def begin(self) -> None:
         """Go on with the time of the process before, if calls of it are up."""
-        up, base = self._measure(), self._bases.find()
-        if up is not None and base is not None and up.boot == base.boot and self._calls.live():
+        base, has_calls = self._bases.find(), self._calls.live() > 0
+        # Only now: the database may have taken its time.
+        up = self._measure()
+        if up is not None and base is not None and up.boot == base.boot and has_calls:
             now = base.began_at + up.millis
             if abs(now - self._clock.wall()) > TOLERATED_MILLIS:
                 self._clock.go_on(now)
                 self._has_warned = True
                 logger.warning("%s: calls go on by the time of the process before", self._step())
-        self._save(up)
+        self._save()
 
     def follow(self) -> None:
         """Take the wall time where it was set and no call is up; once a second."""
@@ -55,12 +57,13 @@ class Timekeeper:
         elif not self._calls.live():
             logger.info("%s, and is followed from now on", self._step())
             self._clock.go_on(self._clock.wall())
-            self._save(self._measure())
+            self._save()
         elif not self._has_warned:
             self._has_warned = True
             logger.warning("%s: calls go on by the time before", self._step())
 
-    def _save(self, up: Uptime | None) -> None:
+    def _save(self) -> None:
+        up = self._measure()
         if up is not None:
             self._bases.save(TimeBase(up.boot, self._clock.now() - up.millis))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from clocks import FakeClock
@@ -15,7 +16,7 @@ from service.ledger import Ledger
 from service.media.reports import LegClosed
 from service.model import Call, CallStatus, EndReason
 from service.storage.database import Database
-from service.storage.time_bases import TimeBases
+from service.storage.time_bases import TimeBase, TimeBases
 from service.timekeeper import Timekeeper
 from service.times import SteadyClock, Uptime
 
@@ -37,10 +38,12 @@ def desk(database: Database, steady: SteadyClock) -> Iterator[Desk]:
 def keeper(desk: Desk, clock: FakeClock, boot: str = "boot-1") -> Timekeeper:
     """Of a process on a machine that was booted a thousand seconds before the test."""
 
-    def measure() -> Uptime:
-        return Uptime(boot, int(clock.monotonic() * 1000))
-
+    measure = partial(uptime_of, clock, boot)
     return Timekeeper(desk.clock, desk.calls, TimeBases(desk.database), measure)
+
+
+def uptime_of(clock: FakeClock, boot: str = "boot-1") -> Uptime:
+    return Uptime(boot, int(clock.monotonic() * 1000))
 
 
 def up(desk: Desk) -> Call:
@@ -163,6 +166,23 @@ def test_elsewhere_and_where_no_call_is_up_the_wall_clock_is_believed(
         if live:
             # What had not happened yet by this clock has happened now.
             assert found.answered_at == found.detached_at == clock.now()
+
+
+def test_a_database_that_takes_its_time_is_no_step(
+    desk: Desk, clock: FakeClock, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(TimeBases):
+        def find(self) -> TimeBase | None:
+            found = super().find()
+            clock.advance(3)
+            return found
+
+    up(desk)
+    for _ in range(2):
+        measure = partial(uptime_of, clock)
+        Timekeeper(desk.clock, desk.calls, Slow(database), measure).begin()
+    assert "the wall clock was set" not in caplog.text
+    assert desk.clock.now() == clock.now()
 
 
 def test_a_machine_that_tells_no_uptime_keeps_its_wall_clock(desk: Desk, clock: FakeClock) -> None:
