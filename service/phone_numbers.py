@@ -25,6 +25,9 @@ _PLUS = frozenset("+\uff0b\ufe62")
 _SCHEME = re.compile(r"\s*tel:", re.IGNORECASE)
 
 _DIGITS = re.compile(r"\+?[0-9]{7,19}")
+_EXTENSION = re.compile(r"[^\W\d_]|[,;#*%]")
+"""What may come after a number: a letter, as of "x5" or "ext.", or what keys mean to a phone."""
+_LONGEST = 19
 _NATIONAL = 10
 """Digits of a number without a plus sign that may well lack the country's code."""
 
@@ -103,15 +106,16 @@ def spellings(number: str) -> tuple[str, ...]:
 
 
 def ending(text: str) -> str | None:
-    """The digits by which a number without its country's code is known; ``None`` of all others."""
-    try:
-        digits = plain(text)
-    except UnreadableError:
+    """The digits of what was called where it is not E.164: without its country's code, say.
+
+    ``None`` of E.164, of addresses and names, and of what is too short to be a number.
+    """
+    text = _SCHEME.sub("", text)
+    if re.fullmatch(r"\+[1-9][0-9]*", text) or re.search("[@:]", text):
         return None
-    if not re.fullmatch(r"\+*[0-9]+", digits) or re.match(r"\+[1-9]", digits):
-        return None
-    significant = digits.lstrip("+0")
-    return significant if 7 <= len(significant) <= 15 else None
+    written = _EXTENSION.split(text, maxsplit=1)[0]
+    digits = "".join(str(unicodedata.decimal(each, "")) for each in written).lstrip("0")
+    return digits if 7 <= len(digits) <= _LONGEST else None
 
 
 def plain(text: str) -> str:

@@ -171,6 +171,11 @@ def test_no_country_is_guessed_where_a_provider_always_writes_the_plus_sign(
         ("04155550106", "4155550106"),
         ("++14155550106", "14155550106"),
         ("5550106", "5550106"),
+        ("01114155550106", "1114155550106"),
+        ("+14155550106x5", "14155550106"),
+        ("+14155550106,,5#", "14155550106"),
+        ("+1 415 555 0106 ext. 7", "14155550106"),
+        ("+1\u0301 415 555 0106", "14155550106"),
         ("+14155550106", None),
         ("555010", None),
         ("911", None),
@@ -178,6 +183,8 @@ def test_no_country_is_guessed_where_a_provider_always_writes_the_plus_sign(
         ("1" * 40, None),
         ("anonymous", None),
         ("sip:4155550106@example.com", None),
+        ("4155550106@example.com", None),
+        ("client:4155550106", None),
     ],
 )
 def test_a_number_without_its_country_is_known_by_its_digits(text: str, digits: str | None) -> None:

@@ -17,8 +17,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    String,
     bindparam,
     delete,
+    func,
     insert,
     select,
     update,
@@ -72,7 +74,11 @@ class Question:
 OWNERS = select(rule_numbers.c.rule_id).where(
     rule_numbers.c.number.in_(bindparam("numbers", expanding=True))
 )
-ENDING = select(rule_numbers.c.rule_id).where(rule_numbers.c.number.like(bindparam("ending")))
+# The digits of one end with those of the other: its country's code is missing, or more was dialled.
+DIGITS = bindparam("digits", type_=String)
+ENDING = select(rule_numbers.c.rule_id).where(
+    rule_numbers.c.number.endswith(DIGITS) | DIGITS.endswith(func.substr(rule_numbers.c.number, 2))
+)
 
 BY_ID = Question.where(routing_rules.c.id == bindparam("rule_id"))
 # Word for word the condition of the index, which SQLite would not use for a parameter.
@@ -221,7 +227,7 @@ class Rules:
         digits = ending(callee)
         if digits is None:
             return self._one(connection, INBOUND, numbers=spellings(callee))
-        found = self._fetch(connection, INBOUND_ENDING, {"ending": f"%{digits}"})
+        found = self._fetch(connection, INBOUND_ENDING, {"digits": digits})
         # Of numbers that end alike, the one with a PIN: it must not be avoided by a spelling.
         return max(found, key=lambda rule: rule.room.is_closed, default=None)
 

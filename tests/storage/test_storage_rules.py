@@ -230,6 +230,8 @@ def test_no_search_hangs_the_process(store: Rules, search: str) -> None:
         ("+14155550106", "4155550106"),
         ("+14155550106", "(415) 555-0106"),
         ("+442079460000", "02079460000"),
+        ("+14155550106", "01114155550106"),
+        ("+14155550106", "+14155550106x5"),
     ],
 )
 def test_a_called_number_is_found_in_every_spelling(
