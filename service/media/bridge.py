@@ -1,26 +1,31 @@
 """The bridge: one tick's way from every leg's buffer, through the mix, to every leg's line.
 
-A bridge is arranged once for a set of rooms and thrown away when somebody comes or leaves. What it
-does fifty times a second it does for all legs at once; for each leg alone it only sends a frame.
+Every leg has a row in the matrices of a tick for as long as it stays in its room. Whoever comes or
+leaves changes the rows of that room and no other. What the bridge does fifty times a second it does
+for all legs at once; for each leg alone it only sends a frame.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from service.media.bank import Bank
 from service.media.g711 import Samples
+from service.media.gate import UNGATED, Gate
 from service.media.gauges import Gauge, gauges
-from service.media.jitter import QUIET, JitterBuffer
+from service.media.jitter import QUIET
 from service.media.leg import Leg
 from service.media.levels import Levels
-from service.media.mixer import Seating
-from service.media.sheet import sheets
+from service.media.mixer import Flags, Seating
+from service.media.sheet import Sheets
 from service.media.voices import Voices
 from service.wire import FRAME_SAMPLES, Encoding
+
+SPARSE = 64
+"""Rows that may be empty, and as many again as there are legs, before the others move together."""
 
 
 class Bridge:
@@ -32,58 +37,135 @@ class Bridge:
     def __init__(
         self, rooms: Iterable[Sequence[Leg]], bank: Bank, before: Bridge | None = None
     ) -> None:
-        # By size, because the mixer takes rooms of one size together.
-        ordered = sorted(rooms, key=len)
-        self._legs = [leg for legs in ordered for leg in legs]
-        self._seating = Seating([len(legs) for legs in ordered])
         self._bank = bank
-        self._heard = np.zeros((len(self._legs), FRAME_SAMPLES), np.int16)
-        places: defaultdict[Encoding, list[tuple[int, Leg, JitterBuffer]]] = defaultdict(list)
-        for row, leg in enumerate(self._legs):
-            if leg.buffer is not None:
-                places[leg.inbound].append((row, leg, leg.buffer))
-        self._voices = [Voices(encoding, group, bank) for encoding, group in places.items()]
-        self._sheets = sheets(self._legs)
-        self._unheard = [row for row, leg in enumerate(self._legs) if not leg.heard]
-        # Rooms of one or two come first, and nobody there ever asks for a third voice.
-        self._crowd = sum(len(legs) for legs in ordered if len(legs) < 3)
-        self._rows = {leg: row for row, leg in enumerate(self._legs)}
-        self._audible = np.full(len(self._legs), -np.inf)
-        meters = [leg.meter for leg in self._legs if leg.meter is not None]
-        self._levels: Levels = Levels(meters, None if before is None else before._levels)
+        self._rows: dict[Leg, int] = {}
+        self._free: list[int] = []
+        self._heard = np.zeros((0, FRAME_SAMPLES), np.int16)
+        self._top = 0  # all rows from here on are empty
+        self._seating = Seating()
+        self._voices: dict[Encoding, Voices] = {}
+        self._sheets = Sheets()
+        self._levels = Levels()
+        self._gate = Gate()
+        self._unheard: dict[Leg, int] = {}
+        self._audible = np.zeros(0)
+        self.change((), tuple(rooms))
         if before is not None:
-            self._audible[:] = [before.audible_at(leg) for leg in self._legs]
+            self._take_over(before)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether so many rows are empty that a new bridge would be faster."""
+        return self._top > 2 * len(self._rows) + SPARSE
+
+    def change(self, before: Sequence[Sequence[Leg]], after: Sequence[Sequence[Leg]]) -> None:
+        """Some rooms were as ``before`` and are as ``after``. A leg may have moved between them."""
+        for legs in before:
+            self._seating.unseat([self._rows[leg] for leg in legs])
+        stay = {leg for legs in after for leg in legs}
+        for legs in before:
+            for leg in legs:
+                if leg not in stay:
+                    self._unseat(leg)
+        for legs in after:
+            for leg in legs:
+                if leg not in self._rows:
+                    self._seat(leg)
+            self._seating.seat([self._rows[leg] for leg in legs])
 
     def tick(self, at: float) -> list[Leg]:
         """Mix and send one frame; the legs that heard something for the first time."""
-        self._heard.fill(0)
-        for voices in self._voices:
-            voices.collect(self._heard, at)
-        if self._crowd < len(self._legs):
-            # Sound swings to both sides, so that its highest sample will do.
-            audible = self._heard[self._crowd :].max(axis=1) >= QUIET
-            self._audible[self._crowd :][audible] = at
-        mixed, clipped = self._seating.mix(self._heard)
-        self._levels.measure(self._heard, mixed)
-        for row in clipped:
-            self._legs[row].count_clipped()
+        heard = self._heard[: self._top]
+        heard.fill(0)
+        for voices in self._voices.values():
+            voices.collect(heard, at)
+        mixed, clipped = self._seating.mix(heard, self._closed(heard, at))
+        self._levels.measure(heard, mixed)
+        if clipped:
+            loud = set(clipped)
+            for leg, row in self._rows.items():
+                if row in loud:
+                    leg.count_clipped()
         for sheet in self._sheets:
             sheet.play(mixed)
         return self._first_heard(mixed) if self._unheard else []
 
     def gauges(self) -> Mapping[str, Gauge]:
         """What can be read off each leg now, by call id."""
-        return gauges(self._legs, self._levels, self._bank)
+        return gauges(self._rows, self._levels, self._bank)
 
     def audible_at(self, leg: Leg) -> float:
         """The last tick at which a leg was audible to the others in a room of three or more."""
         row = self._rows.get(leg)
         return -np.inf if row is None else float(self._audible[row])
 
+    def _closed(self, heard: Samples, at: float) -> Flags | None:
+        """Note who is audible; the rows that the gate keeps out of the mix, if any."""
+        rows, small = self._seating.crowd(UNGATED)
+        if not len(rows):
+            # Of one or two nobody ever asks for a third voice.
+            return None
+        there = heard.take(rows, axis=0)
+        # Sound swings to both sides, so that its highest sample will do.
+        highest = there.max(axis=1)
+        self._audible[rows[highest >= QUIET]] = at
+        if small == len(rows):
+            return None
+        lowest = there[small:].min(axis=1).astype(np.int32)
+        shut = self._gate.closed(rows[small:], np.maximum(highest[small:], -lowest))
+        if not shut.any():
+            return None
+        closed = np.zeros(len(heard), np.bool_)
+        closed[rows[small:]] = shut
+        return closed
+
+    def _seat(self, leg: Leg) -> None:
+        if not self._free:
+            self._grow()
+        row = self._rows[leg] = heapq.heappop(self._free)
+        self._top = max(self._top, row + 1)
+        self._audible[row] = -np.inf
+        if leg.buffer is not None:
+            voices = self._voices.get(leg.inbound)
+            if voices is None:
+                voices = self._voices[leg.inbound] = Voices(leg.inbound, self._bank)
+            voices.seat(row, leg, leg.buffer)
+        self._levels.seat(row, leg.meter)
+        self._gate.seat(row)
+        self._sheets.seat(row, leg)
+        if not leg.heard:
+            self._unheard[leg] = row
+
+    def _unseat(self, leg: Leg) -> None:
+        row = self._rows.pop(leg)
+        if leg.buffer is not None:
+            self._voices[leg.inbound].unseat(row)
+        self._levels.seat(row, None)
+        self._sheets.unseat(row)
+        self._unheard.pop(leg, None)
+        heapq.heappush(self._free, row)
+        if row + 1 == self._top:
+            self._top = max(self._rows.values(), default=-1) + 1
+
+    def _grow(self) -> None:
+        size = len(self._heard)
+        more = size + SPARSE
+        self._free.extend(range(size, size + more))
+        heapq.heapify(self._free)
+        self._heard = np.zeros((size + more, FRAME_SAMPLES), np.int16)
+        self._audible = np.concatenate((self._audible, np.full(more, -np.inf)))
+
+    def _take_over(self, before: Bridge) -> None:
+        for leg, row in self._rows.items():
+            there = before._rows.get(leg)
+            if there is not None:
+                self._audible[row] = before._audible[there]
+                self._levels.take_over(row, before._levels, there)
+                self._gate.take_over(row, before._gate, there)
+
     def _first_heard(self, mixed: Samples) -> list[Leg]:
-        first = [self._legs[row] for row in self._unheard if mixed[row].any()]
+        first = [leg for leg, row in self._unheard.items() if mixed[row].any()]
         for leg in first:
             leg.heard = True
-        if first:
-            self._unheard = [row for row in self._unheard if not self._legs[row].heard]
+            del self._unheard[leg]
         return first

@@ -20,7 +20,8 @@ class Floor:
         self._rooms: dict[str, Room] = {}
         self.bank = Bank()
         self._bridge = Bridge((), self.bank)
-        self._is_arranged = True
+        self._seated: dict[str, tuple[Leg, ...]] = {}  # as the bridge has them
+        self._changed: set[str] = set()
 
     def __getitem__(self, room_id: str) -> Room:
         return self._rooms[room_id]
@@ -35,7 +36,7 @@ class Floor:
         if room is None:
             session_id = spec.session_id or tokens.new_session_id()
             room = self._rooms[spec.room_id] = Room(spec.room_id, session_id)
-        self._is_arranged = False
+        self._changed.add(room.id)
         return room
 
     def leave(self, leg: Leg) -> None:
@@ -43,12 +44,12 @@ class Floor:
         room.leave(leg)
         if not room.legs:
             del self._rooms[room.id]
-        self._is_arranged = False
+        self._changed.add(room.id)
 
     def replace(self, old: Leg, new: Leg) -> None:
         """Give the place of a leg to another one of its call."""
         self._rooms[new.spec.room_id].replace(old, new)
-        self._is_arranged = False
+        self._changed.add(new.spec.room_id)
 
     def tick(self, at: float) -> list[Leg]:
         """Mix and send one frame of every room; the legs that heard something for the first time.
@@ -78,7 +79,8 @@ class Floor:
         withdraw(legs, self.bank)
         self.bank = Bank()
         self._bridge = Bridge((), self.bank)
-        self._is_arranged = False
+        self._seated.clear()
+        self._changed = set(self._rooms)
 
     def sift(self, at: float) -> list[Leg]:
         """Fail the legs that make ticks fail, by a tick in which each may fail alone.
@@ -88,8 +90,17 @@ class Floor:
         return sift([room.legs for room in self._rooms.values()], self.bank, at)
 
     def _arranged(self) -> Bridge:
-        if not self._is_arranged:
-            rooms = (room.legs for room in self._rooms.values())
-            self._bridge = Bridge(rooms, self.bank, self._bridge)
-            self._is_arranged = True
+        """The bridge, with what has changed in the rooms it concerns and in no other."""
+        if self._changed:
+            before = [self._seated.pop(room_id, ()) for room_id in self._changed]
+            after = {
+                room_id: tuple(self._rooms[room_id].legs)
+                for room_id in self._changed
+                if room_id in self._rooms
+            }
+            self._bridge.change(before, list(after.values()))
+            self._seated.update(after)
+            self._changed.clear()
+            if self._bridge.is_sparse:
+                self._bridge = Bridge(self._seated.values(), self.bank, self._bridge)
         return self._bridge

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -17,14 +17,15 @@ Gauge: TypeAlias = tuple[float | None, float | None, int, float, int]
 and audio waiting, both in milliseconds."""
 
 
-def gauges(legs: Sequence[Leg], levels: Levels, bank: Bank) -> Mapping[str, Gauge]:
-    """By call id. ``levels`` has a row for each of the legs, which have all started."""
+def gauges(places: Mapping[Leg, int], levels: Levels, bank: Bank) -> Mapping[str, Gauge]:
+    """By call id, of legs that have all started, with their rows in ``levels``."""
+    legs = list(places)
     buffers = [leg.buffer for leg in legs if leg.buffer is not None]
     kept, jitter, waiting = bank.gauge(np.array([buffer.row for buffer in buffers], np.intp))
     for place in np.flatnonzero(~kept).tolist():
         buffer = buffers[place]
         jitter[place], waiting[place] = buffer.stats.jitter, buffer.depth / PERIOD
-    said, heard = levels.now()
+    said, heard = levels.now(list(places.values()))
     return dict(
         zip(
             [leg.spec.call_id for leg in legs],

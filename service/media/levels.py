@@ -5,7 +5,7 @@ Pure, and for all legs of a tick at once. What a level and its code are, ``loudn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -56,52 +56,66 @@ class Meter:
 
 
 class Levels:
-    """The levels of many legs at once, by their meters; ``before`` is whom this takes over from."""
+    """The levels of many legs at once, each of which has a meter and a row.
 
-    def __init__(self, meters: Sequence[Meter], before: Levels | None = None) -> None:
-        self._meters = meters
-        self._rows = {meter: row for row, meter in enumerate(meters)}
+    ``meters`` are there from the beginning, in rows from 0 on.
+    """
+
+    def __init__(self, meters: Iterable[Meter] = ()) -> None:
+        self._meters: list[Meter | None] = []
         self._tick = 0
         # What is said in the first row, what is heard in the second.
-        self._now = np.zeros((2, len(meters)), np.uint8)
-        self._sums = np.zeros((2, len(meters)), np.float32)
-        self._measured = np.zeros(len(meters), np.intp)
-        if before is not None:
-            self._take_over(before)
+        self._now = np.zeros((2, 0), np.uint8)
+        self._sums = np.zeros((2, 0), np.float32)
+        self._measured = np.zeros(0, np.intp)
+        for row, meter in enumerate(meters):
+            self.seat(row, meter)
+
+    def seat(self, row: int, meter: Meter | None) -> None:
+        """Measure for this meter from now on; for none where it is ``None``."""
+        more = row + 1 - len(self._meters)
+        if more > 0:
+            more = max(more, len(self._meters))
+            self._meters += [None] * more
+            self._now = np.concatenate((self._now, np.zeros((2, more), np.uint8)), axis=1)
+            self._sums = np.concatenate((self._sums, np.zeros((2, more), np.float32)), axis=1)
+            self._measured = np.concatenate((self._measured, np.zeros(more, np.intp)))
+        self._meters[row] = meter
+        self._now[:, row] = self._sums[:, row] = self._measured[row] = 0
+
+    def take_over(self, row: int, before: Levels, there: int) -> None:
+        """Go on in this row with what was measured in a row of others."""
+        self._tick = before._tick
+        self._now[:, row] = before._now[:, there]
+        self._sums[:, row] = before._sums[:, there]
+        self._measured[row] = before._measured[there]
 
     def measure(self, said: Samples, heard: Samples) -> None:
-        """A tick's frames, a row for each meter."""
+        """A tick's frames, of all rows up to the last one in use."""
         turn, tick = divmod(self._tick, EVERY * EVERY)
         self._tick = (self._tick + 1) % EVERY**3
         if tick % EVERY != EVERY - 1 - turn:
             return
         power = np.stack((powers(said), powers(heard)))
-        self._now = coded(power)
-        self._sums += power
-        self._measured += 1
+        count = len(said)
+        self._now[:, :count] = coded(power)
+        self._sums[:, :count] += power
+        self._measured[:count] += 1
         full = np.flatnonzero(self._measured == PER_SECOND)
         if len(full):
             said_codes, heard_codes = coded(self._sums[:, full] / PER_SECOND).tolist()
             for row, *codes in zip(full.tolist(), said_codes, heard_codes, strict=True):
-                self._meters[row].add(*codes)
+                if (meter := self._meters[row]) is not None:
+                    meter.add(*codes)
             self._sums[:, full] = 0
             self._measured[full] = 0
 
-    def now(self) -> tuple[list[float | None], list[float | None]]:
-        """What is said and what is heard in dBFS, for each meter; ``None`` is silence."""
-        said, heard = self._now
+    def now(
+        self, rows: Sequence[int] | None = None
+    ) -> tuple[list[float | None], list[float | None]]:
+        """What is said and what is heard in dBFS in these rows, or in all; ``None`` is silence."""
+        said, heard = self._now if rows is None else self._now[:, np.array(rows, np.intp)]
         return decibels(said.tolist()), decibels(heard.tolist())
-
-    def _take_over(self, before: Levels) -> None:
-        pairs = [
-            (row, before._rows[meter]) for meter, row in self._rows.items() if meter in before._rows
-        ]
-        self._tick = before._tick
-        if pairs:
-            here, there = np.array(pairs).T
-            self._now[:, here] = before._now[:, there]
-            self._sums[:, here] = before._sums[:, there]
-            self._measured[here] = before._measured[there]
 
 
 def powers(frames: Samples) -> Powers:

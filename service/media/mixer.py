@@ -6,47 +6,110 @@ dividing by the number of voices would make everybody quieter whenever somebody 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.media.g711 import Samples
 
+Rows: TypeAlias = NDArray[np.intp]
+
+Flags: TypeAlias = NDArray[np.bool_]
+
 
 class Seating:
-    """Which rows of a tick's matrix are one room: ``sizes`` rows each, one room after another.
+    """Which rows of a tick's matrix are one room. A room comes or goes without moving another.
 
-    Rooms of one size that stand next to each other are mixed together.
+    ``sizes`` are rooms that are there from the beginning, in rows from 0 on.
     """
 
-    __slots__ = ("_blocks",)
+    def __init__(self, sizes: Iterable[int] = ()) -> None:
+        self._groups: dict[int, Rows] = {}  # by size: the rows of a room in each line
+        self._places: dict[int, int] = {}  # by a room's first row: its line in the group
+        self._sources: Rows | None = None
+        self._alone = self._crowd = np.zeros(0, np.intp)
+        self._is_crowd_known = False
+        self._small = self._first = 0
+        row = 0
+        for size in sizes:
+            self.seat(range(row, row + size))
+            row += size
 
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self._blocks: list[tuple[int, int, int]] = []
-        start = 0
-        for size, rooms in groupby(sizes):
-            stop = start + size * len(list(rooms))
-            if size:
-                self._blocks.append((start, stop, size))
-            start = stop
+    def seat(self, rows: Sequence[int]) -> None:
+        """Add a room with legs in these rows."""
+        if not rows:
+            return
+        line = np.array([rows], np.intp)
+        group = self._groups.get(len(rows))
+        self._places[rows[0]] = 0 if group is None else len(group)
+        self._groups[len(rows)] = line if group is None else np.concatenate((group, line))
+        self._sources, self._is_crowd_known = None, False
 
-    def mix(self, heard: Samples) -> tuple[Samples, Sequence[int]]:
+    def unseat(self, rows: Sequence[int]) -> None:
+        """Remove the room that was added with these rows."""
+        if not rows:
+            return
+        group = self._groups[len(rows)]
+        place = self._places.pop(rows[0])
+        if place < len(group) - 1:
+            group[place] = group[-1]
+            self._places[int(group[-1, 0])] = place
+        if len(group) > 1:
+            self._groups[len(rows)] = group[:-1]
+        else:
+            del self._groups[len(rows)]
+        self._sources, self._is_crowd_known = None, False
+
+    def crowd(self, small: int) -> tuple[Rows, int]:
+        """The rows in rooms of three or more, those in larger ones than ``small`` at the end.
+
+        With them comes how many of the rows are before those.
+        """
+        if not self._is_crowd_known or self._small != small:
+            self._is_crowd_known = True
+            rooms = sorted(size for size in self._groups if size > 2)
+            rows = [self._groups[size].ravel() for size in rooms]
+            self._crowd = np.concatenate(rows) if rows else np.zeros(0, np.intp)
+            self._first = sum(
+                len(block) for size, block in zip(rooms, rows, strict=True) if size <= small
+            )
+            self._small = small
+        return self._crowd, self._first
+
+    def mix(self, heard: Samples, closed: Flags | None = None) -> tuple[Samples, Sequence[int]]:
         """``heard`` has one row of samples per leg; so has the answer, what each is to hear.
 
-        With it come the rows in which the sum was too loud for 16 bits.
+        With it come the rows in which the sum was too loud for 16 bits. Rows that are ``closed``
+        are left out of rooms of three or more.
         """
-        mixed = np.zeros_like(heard)
+        sources = self._sources
+        if sources is None or len(sources) != len(heard):
+            sources = self._sources = self._arrange(len(heard))
+        # Of two in a room each hears the other.
+        mixed = heard.take(sources, axis=0)
+        mixed[self._alone] = 0
         clipped: list[int] = []
-        for start, stop, size in self._blocks:
-            rooms = heard[start:stop].reshape(-1, size, heard.shape[1])
-            to_hear = mixed[start:stop].reshape(rooms.shape)
-            if size == 2:
-                to_hear[:, 0], to_hear[:, 1] = rooms[:, 1], rooms[:, 0]
-            elif size > 2:
-                others = rooms.sum(axis=1, dtype=np.int32, keepdims=True) - rooms
-                to_hear[:] = within = np.clip(others, -32_768, 32_767)
-                if not np.array_equal(within, others):
-                    rows = (within != others).any(axis=2).ravel()
-                    clipped += (start + np.flatnonzero(rows)).tolist()
+        for size, rows in self._groups.items():
+            if size < 3:
+                continue
+            rooms = heard.take(rows, axis=0)
+            if closed is not None:
+                rooms[closed[rows]] = 0
+            others = rooms.sum(axis=1, dtype=np.int32, keepdims=True) - rooms
+            within = np.clip(others, -32_768, 32_767)
+            mixed[rows] = within
+            if not np.array_equal(within, others):
+                clipped += rows[(within != others).any(axis=2)].tolist()
         return mixed, clipped
+
+    def _arrange(self, count: int) -> Rows:
+        """Whom each of so many rows hears, as far as that is one row; else its own."""
+        alone = self._groups.get(1)
+        self._alone = np.zeros(0, np.intp) if alone is None else alone.ravel()
+        sources = np.arange(count)
+        pairs = self._groups.get(2)
+        if pairs is not None:
+            sources[pairs] = pairs[:, ::-1]
+        return sources

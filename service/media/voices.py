@@ -6,7 +6,7 @@ once nothing has happened to them for a while.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,19 +34,36 @@ _FADE_OUT: NDArray[np.float64] = np.linspace(1.0, 0.0, FRAME_SAMPLES)
 class Voices:
     """Legs that have started, with their rows in the matrix of what is heard."""
 
-    def __init__(
-        self, encoding: Encoding, places: Sequence[tuple[int, Leg, JitterBuffer]], bank: Bank
-    ) -> None:
+    def __init__(self, encoding: Encoding, bank: Bank) -> None:
         self._encoding = encoding
-        self._places = places
-        self._rows = np.array([row for row, _, _ in places])
         self._bank = bank
-        self._kept = np.array([buffer.row for _, _, buffer in places])
-        self._many = encoding.bytes_per_sample == 1 and len(places) >= MANY
+        self._places: list[tuple[int, Leg, JitterBuffer]] = []
+        self._at: dict[int, int] = {}  # places by row
+        self._rows = np.zeros(0, np.intp)
+        self._kept = np.zeros(0, np.intp)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def seat(self, row: int, leg: Leg, buffer: JitterBuffer) -> None:
+        self._at[row] = len(self._places)
+        self._places.append((row, leg, buffer))
+        self._rows = np.append(self._rows, row)
+        self._kept = np.append(self._kept, buffer.row)
+
+    def unseat(self, row: int) -> None:
+        """The leg in this row is gone; the last one takes its place."""
+        place, last = self._at.pop(row), self._places.pop()
+        if place < len(self._places):
+            self._places[place] = last
+            self._at[last[0]] = place
+        for column in (self._rows, self._kept):
+            column[place] = column[-1]
+        self._rows, self._kept = self._rows[:-1], self._kept[:-1]
 
     def collect(self, heard: Samples, at: float) -> None:
         """Put the next frame of each leg into its row; rows without one are left as they are."""
-        if not self._many:
+        if self._encoding.bytes_per_sample > 1 or len(self._places) < MANY:
             self._ask(range(len(self._places)), heard, at)
             return
         taken = self._bank.take(self._kept, at)
