@@ -27,7 +27,8 @@ LONGEST = 500
 EXAMINED, EXCERPT = 1000, 300
 """Bytes of a peer's message that are searched for secrets, and characters that are shown."""
 
-LONG_NUMBER = re.compile("[0-9]{7,}")
+PRIVATE = re.compile("[0-9]{7,}|[A-Za-z0-9+/]{64,}")
+"""Telephone numbers and audio."""
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Of the request that this thread answers: every line logged meanwhile has it."""
@@ -86,9 +87,9 @@ def redact(text: str) -> str:
 
 
 def excerpt(message: bytes) -> str:
-    """The beginning of a peer's message without secrets and telephone numbers, on one line."""
+    """The beginning of a peer's message without secrets, telephone numbers and audio."""
     text = redact(message[:EXAMINED].decode(errors="replace"))
-    return LONG_NUMBER.sub("***", text)[:EXCERPT]
+    return PRIVATE.sub("***", text)[:EXCERPT]
 
 
 def about(call_id: str | None, room_id: str | None = None, **more: str) -> Mapping[str, str]:

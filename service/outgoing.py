@@ -8,6 +8,7 @@ server has acted by then. No sentence of it quotes a URL, a header or a body.
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPConnection as PlainConnection
@@ -149,12 +150,15 @@ class Outgoing:
         origin, target = _split(url)
         connection = self._taken(origin) or self._opened(origin, limit)
         connection.socket.limit = limit
-        http, is_done = connection.http, False
+        http, is_sent, is_done = connection.http, False, False
         try:
             http.timeout = limit.left()
-            http.request(
-                request.method, target, request.body, request.headers, preload_content=False
-            )
+            # A server that has heard enough may answer and close before all has been sent.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                http.request(
+                    request.method, target, request.body, request.headers, preload_content=False
+                )
+                is_sent = True
             # The standard library's own answer: urllib3's has more reasons to fail than a body.
             answer = PlainConnection.getresponse(http)
             connection.socket.limit = limit.at_most(body_seconds)
@@ -163,7 +167,7 @@ class Outgoing:
         finally:
             # What is unread would be taken for the next answer. One without a socket is to be
             # closed, its server says.
-            if is_done and http.sock is not None:
+            if is_sent and is_done and http.sock is not None:
                 self._keep(connection)
             else:
                 http.close()

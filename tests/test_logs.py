@@ -242,3 +242,11 @@ def test_only_so_many_troubles_are_kept() -> None:
         logging.getLogger("service.calls").warning("number %d", number)
     assert len(troubles.last()) == logs.KEPT
     assert troubles.last()[0].message == f"number {logs.KEPT + 2}"
+
+
+def test_an_excerpt_of_a_message_shows_its_form_and_nothing_private() -> None:
+    ref, audio = "aB3" * 10 + "xY", "q6ur" * 100
+    message = f'{{"event":"media","ref":"{ref}","from":"+14155550100","payload":"{audio}"}}'
+    shown = logs.excerpt(message.encode())
+    assert shown == '{"event":"media","ref":"***","from":"+***","payload":"***"}'
+    assert len(logs.excerpt(b"{\xff" * 5000)) == logs.EXCERPT

@@ -129,6 +129,23 @@ def test_a_redirect_is_followed_whatever_becomes_of_its_body(client: Outgoing, b
         assert [request.path for request in receiver.received] == ["/here", "/there"]
 
 
+@pytest.mark.parametrize("status", [200, 413])
+def test_an_answer_before_the_request_was_read_counts(client: Outgoing, status: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(b"HTTP/1.1 %d Enough\r\nContent-Length: 0\r\n\r\n" % status)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        assert client.send(HttpRequest("POST", url, {}, b"x" * 20_000_000)).status == status
+        thread.join()
+
+
 def test_what_has_come_of_a_broken_body_is_returned(client: Outgoing) -> None:
     with saying(b'HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{"sid":"CA1"}') as url:
         response = client.send(HttpRequest("POST", url), needs_body=True)

@@ -47,7 +47,7 @@ KB = 1024
 HOLDS: dict[str, Sequence[float]] = {
     "markup without a sign of life in between": (reception.MAX_ATTEMPTS,),
     "answered call without a socket": (away.REATTACH_SECONDS,),
-    "phone that sends nothing, not even a pong": (watchdogs.SILENT_PHONE_SECONDS,),
+    "phone that sends nothing, not even a pong": (leg.MUTE_SECONDS,),
     "reference": (tokens.REF_SECONDS, retention.REF_HOURS),
     "holds in a row, while the database is away": (holds.MOST,),
     "media socket: start message": (watchdogs.START_SECONDS,),

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from service.errors import RefusedStart, RemoteError
 from service.loudness import Loudness
+from service.media import starts
 from service.media.bank import Bank
 from service.media.faults import Faults
 from service.media.floor import Floor
@@ -87,7 +88,7 @@ class Exchange:
         try:
             self._act_on(leg, message, at)
         except RefusedStart as error:
-            leg.warn_of(error, message)
+            starts.warn(leg, error, message)
             raise
 
     def move(
@@ -170,8 +171,10 @@ class Exchange:
             events = leg.wire.receive(message)
         except RemoteError as error:
             # A stream that cannot begin is over; one bad message is not.
-            if isinstance(error, RefusedStart) or leg.count_fault(error.message):
+            if isinstance(error, RefusedStart):
                 raise
+            if leg.count_fault(error.message):
+                raise error if leg.buffer else RefusedStart(starts.missing(leg)) from None
             logger.debug("malformed: %s", error.message, extra=leg.spec.fields)
             return
         for event in events:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.errors import RefusedStart, RemoteError
-from service.logs import about, excerpt
+from service.logs import about
 from service.media.faults import Faults
 from service.media.jitter import JitterBuffer
 from service.media.levels import Meter
@@ -24,7 +24,8 @@ from service.wire import Command, Encoding, Flush, MeetingLeft, Started, Wire
 logger = logging.getLogger(__name__)
 
 MUTE_SECONDS = 30.0
-"""How long a phone may send no audio before its call's ladder says so."""
+"""How long a phone may send nothing. One that sends other things but no audio may do so; its call's
+ladder says so after that time."""
 
 UNHEARD_SECONDS = 10.0
 """The same for one that has sent none at all and answers pings."""
@@ -41,6 +42,9 @@ TEXTS_AT_ONCE = 500
 
 MAX_FAULTS = 100
 """Malformed messages a peer may send on one leg before it is closed."""
+
+EARLY = "came before start."
+"""What is wrong with everything that follows a start message which was not understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class Leg:
         self.began = 0.0
         """When its stream began, in monotonic seconds."""
         self.misunderstood = ""
-        """Why the last message that was not understood was none."""
+        """Why a message was not understood: the last one that did not just come too early."""
         self.overran = False
         """Whether the peer has been found to send faster than real time for long."""
         self._is_mute = False
@@ -157,15 +161,6 @@ class Leg:
         self.inbound, self.outbound = started.inbound, started.outbound
         self.buffer = JitterBuffer(started.inbound, paced=self.wire.paces_itself)
         self.meter = Meter(self.spec.leg_id, at)
-
-    def warn_of(self, error: RefusedStart, message: bytes) -> None:
-        """Log why a start message is refused, and how it begins."""
-        logger.warning(
-            "a start message is refused: %s It begins: %s",
-            error.message,
-            excerpt(message),
-            extra=self.spec.fields,
-        )
 
     def around(self, length: int) -> tuple[bytes, bytes]:
         """What stands on the line around ``length`` bytes of base64; only after the start."""
@@ -254,7 +249,8 @@ class Leg:
         ``sentence`` is what is wrong with it.
         """
         self._malformed += 1
-        self.misunderstood = sentence
+        if not (self.misunderstood and sentence.endswith(EARLY)):
+            self.misunderstood = sentence
         return self._malformed > MAX_FAULTS
 
     def last_stats(self) -> Mapping[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from service.media.leg import Leg
+from service.media import starts
+from service.media.leg import MUTE_SECONDS, Leg
 from service.media.peer import FLOOD, Peer
 from service.model import EndReason
 
@@ -18,9 +19,6 @@ STALL_SECONDS = 5.0
 
 SILENT_SECONDS = 60.0
 """How long a peer may send no whole frame, not even a pong."""
-
-SILENT_PHONE_SECONDS = 30.0
-"""The same for a phone, whose provider sends audio or answers pings as long as all is well."""
 
 PING_SECONDS = 20.0
 """Below the 25 s at which proxies begin to think a connection idle."""
@@ -53,10 +51,12 @@ def watch(peer: Peer, leg: Leg, at: float) -> bool:
     if peer.closing is not None or peer.ended:
         return False
     if leg.buffer is None and at > peer.opened + START_SECONDS:
-        peer.hang_up(1008, _without_start(leg), None)
+        reason = starts.missing(leg)
+        logger.warning("a leg does not start: %s", reason, extra=leg.spec.fields)
+        peer.hang_up(1008, reason, None)
     elif is_phone and not _is_alive(peer, at):
         # The call itself may be well: its provider asks again, and gets another socket.
-        seconds = round(SILENT_PHONE_SECONDS)
+        seconds = round(MUTE_SECONDS)
         peer.hang_up(1000, f"Nothing came for {seconds} seconds, not even a pong.", None)
     elif is_phone and not peer.was_pinged:
         # At once, so that it is known of most lines whether they answer.
@@ -70,16 +70,6 @@ def _is_alive(peer: Peer, at: float) -> bool:
     No provider documents whether it answers pings. Of one that has never done so it counts that
     what is sent to it is acknowledged.
     """
-    return at <= peer.heard_at + SILENT_PHONE_SECONDS or (
-        not peer.answers_pings and peer.has_acknowledged(SILENT_PHONE_SECONDS)
+    return at <= peer.heard_at + MUTE_SECONDS or (
+        not peer.answers_pings and peer.has_acknowledged(MUTE_SECONDS)
     )
-
-
-def _without_start(leg: Leg) -> str:
-    """Why a leg has not started, in one sentence."""
-    if not leg.misunderstood:
-        return "No start message came."
-    logger.warning(
-        "no start message came that was understood: %s", leg.misunderstood, extra=leg.spec.fields
-    )
-    return f"No start message was understood: {leg.misunderstood}"

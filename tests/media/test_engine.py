@@ -25,8 +25,8 @@ from service.media.requests import Adopt, Ask, HangUp, Stop
 from service.media.voices import MANY
 from service.media.watchdogs import (
     CLOSE_SECONDS,
+    MUTE_SECONDS,
     PING_SECONDS,
-    SILENT_PHONE_SECONDS,
     SILENT_SECONDS,
     STALL_SECONDS,
     START_SECONDS,
@@ -617,7 +617,7 @@ def test_a_phone_that_sends_no_audio_and_answers_pings_stays(
     if speaks:
         client.send(ann.media(b"\x20" * 160, 1))
     still.turn()
-    silence(still, clock, 40 * SILENT_PHONE_SECONDS, client)
+    silence(still, clock, 40 * MUTE_SECONDS, client)
     assert set(still.engine.stats(["call-ann"], PATIENCE)) == {"call-ann"}
     assert still.steps(ann).count(LadderEvent.NO_AUDIO) == 1
 
@@ -631,7 +631,7 @@ def test_a_phone_that_stops_answering_pings_is_handed_back_to_its_provider(
     client.pong()
     clock.advance(1)
     still.turn()
-    silence(still, clock, SILENT_PHONE_SECONDS - 5, other, program)
+    silence(still, clock, MUTE_SECONDS - 5, other, program)
     assert len(still.engine.stats(["call-ann", "call-bob", "call-cid"], PATIENCE)) == 3
     silence(still, clock, 10, other, program)
     reason = "Nothing came for 30 seconds, not even a pong."
@@ -645,7 +645,7 @@ def test_a_phone_that_answers_no_pings_stays_while_it_acknowledges_what_is_sent(
     still: House, clock: FakeClock
 ) -> None:
     still.join(plivo("ann"))
-    silence(still, clock, 4 * SILENT_PHONE_SECONDS)
+    silence(still, clock, 4 * MUTE_SECONDS)
     assert set(still.engine.stats(["call-ann"], PATIENCE)) == {"call-ann"}
 
 
@@ -655,7 +655,7 @@ def test_phones_that_many_others_are_heard_with_are_not_taken_for_silent(
     """They are so many that the bank has them, which keeps no time for each."""
     callers = [twilio(f"caller{number}") for number in range(MANY)]
     clients = [still.join(caller) for caller in callers]
-    for _ in range(round(SILENT_PHONE_SECONDS / PERIOD) + 100):
+    for _ in range(round(MUTE_SECONDS / PERIOD) + 100):
         for client, caller in zip(clients, callers, strict=True):
             client.send(caller.media(b"\x20" * 160))
         still.turn()

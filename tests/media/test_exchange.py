@@ -176,6 +176,16 @@ def test_a_refused_start_is_a_warning_that_shows_the_message_without_its_secrets
     assert number not in line
 
 
+def test_audio_after_a_start_that_was_not_understood_does_not_hide_why(hall: Hall) -> None:
+    bob = hall.adopt(twilio("bob"))
+    bob.say(bob.caller.start[:-1])
+    for _ in range(MAX_FAULTS - 1):
+        bob.speak(steady(5000))
+    with pytest.raises(RefusedStart) as refused:
+        bob.speak(steady(5000))
+    assert refused.value.message == "No start message was understood: The message is not JSON."
+
+
 def test_a_leg_remembers_why_it_was_not_understood_last(hall: Hall) -> None:
     bob = hall.adopt(twilio("bob"))
     bob.say(b"{")
