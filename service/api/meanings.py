@@ -9,6 +9,7 @@ MEANINGS = {
     404: "There is nothing of this id.",
     409: "It does not go with what is there already.",
     410: "The reference was used, or has expired.",
+    413: "The body is larger than any that is read.",
     414: "The address with its query is longer than a request line may be.",
     415: "The body is of a content type that is not read.",
     429: "Too many requests from this address have failed: come back after `Retry-After` seconds.",
