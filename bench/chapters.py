@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from bench import past, webhooks
+from bench.churn import RATE, churning
 from bench.peers import PEERS, Peer, attacking
-from bench.results import COSTS, Beside, Past, Results, Round, Series
+from bench.results import COSTS, Beside, Past, Results, Round, Series, Turnover
 from bench.runs import Reading
 from bench.search import bounded, confirmed, faults, largest, spoilers
 from bench.subjects import SUBJECTS, serving
@@ -28,6 +29,9 @@ GROWTH_ROOMS = (2, 10, 50)
 
 QUIET_CALLS = 50
 """Calls beside bad peers: few enough that what those cost can be told from what the calls do."""
+
+HELD = (200, 500)
+"""Calls that are held while others come and go."""
 
 BESIDE = (0, 200)
 """Calls beside the requests."""
@@ -50,6 +54,7 @@ CHAPTERS = {
     "dialects": 170,
     "alternatives": 350,
     "growth": 45,
+    "churn": 80,
     "requests": 90,
     "peers": 140,
     "history": 60,
@@ -76,6 +81,7 @@ class Bench:
         rounds: list[Round] = []
         beside: list[Beside] = []
         pasts: list[Past] = []
+        turnovers: list[Turnover] = []
         chosen = [name for name in CHAPTERS if name in chapters]
         for place, name in enumerate(chosen):
             left = self._duration * sum(CHAPTERS[chapter] for chapter in chosen[place:])
@@ -95,6 +101,8 @@ class Bench:
                         self._trial(Kind(room_size=size), GROWTH_CALLS, SECONDS)
                         for size in GROWTH_ROOMS
                     ]
+                case "churn":
+                    turnovers += [self._turnover(calls) for calls in HELD]
                 case "requests":
                     rounds += self._rounds()
                 case "peers":
@@ -104,7 +112,7 @@ class Bench:
         left_out = [f"{one.name}, since {one.missing()}" for one in SUBJECTS if one.missing()]
         if "history" in chosen and self._postgres is None:
             left_out.append("history on Postgres, since --postgres names none")
-        return Results(machine, series, growth, rounds, beside, left_out, pasts)
+        return Results(machine, series, growth, rounds, beside, left_out, pasts, turnovers)
 
     def _series(self, kind: Kind, like: Sequence[Series] = ()) -> Series:
         """The most calls, by search and a long run, and the cost at some numbers of them.
@@ -202,6 +210,22 @@ class Bench:
                 f"[{time.monotonic() - began:.0f} s]"
             )
             yield found
+
+    def _turnover(self, calls: int) -> Turnover:
+        quiet = self._trial(TWO, calls, SECONDS)
+        with (
+            serving(TWO.subject, self._cores) as server,
+            loading(TWO, server, calls, SECONDS, self._cores) as load,
+            churning(server.port, server.token) as churn,
+        ):
+            busy = load.finish()
+        found = Turnover(quiet, busy, churn.begun, churn.failed, churn.p99)
+        _tell(
+            f"  {calls} calls held, {RATE} a second come and go: {found.ratio:.2f} times the CPU, "
+            f"{busy.heard:.2%} of frames heard, p99 lateness {busy.lateness_p99:.1f} ms, "
+            f"{churn.failed} of {churn.begun} refused"
+        )
+        return found
 
     def _beside(self, peer: Peer | None) -> Beside:
         began = time.monotonic()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from bench.results import COSTS, Beside, Past, Results, Round, Series
+from bench.results import COSTS, Beside, Past, Results, Round, Series, Turnover
 from bench.runs import Reading
 from bench.search import faults, spoilers
 
@@ -25,6 +25,8 @@ def table(results: Results) -> str:
         parts += ["", *_servers(results.series)]
     if results.growth:
         parts += ["", *_growth(results.growth)]
+    if results.turnovers:
+        parts += ["", *_turnovers(results.turnovers)]
     if results.rounds:
         parts += ["", *_rounds(results.rounds)]
     if results.beside:
@@ -92,6 +94,32 @@ def _growth(growth: Sequence[Reading]) -> Iterator[str]:
         ],
         left=0,
     )
+
+
+def _turnovers(turnovers: Sequence[Turnover]) -> Iterator[str]:
+    yield "Held calls alone, and while others come and go beside them."
+    head = ["held", "CPU", "beside", "ratio", "late p99", "beside", "p99", "beside"]
+    head += ["heard", "beside", "came", "refused", "answered p99"]
+    yield from _aligned([head, *map(_turnover, turnovers)], left=0)
+
+
+def _turnover(one: Turnover) -> list[str]:
+    quiet, busy = one.quiet, one.busy
+    return [
+        f"{quiet.calls}{_mark(quiet) or _mark(busy)}",
+        f"{quiet.server_cpu:.0%}",
+        f"{busy.server_cpu:.0%}",
+        f"{one.ratio:.2f}",
+        f"{quiet.lateness_p99:.1f}",
+        f"{busy.lateness_p99:.1f}",
+        f"{quiet.latency_p99:.0f}",
+        f"{busy.latency_p99:.0f}",
+        f"{quiet.heard:.2%}",
+        f"{busy.heard:.2%}",
+        str(one.begun),
+        str(one.failed),
+        f"{one.answer_p99:.0f}",
+    ]
 
 
 def _rounds(rounds: Sequence[Round]) -> Iterator[str]:
@@ -171,6 +199,7 @@ def _notes(results: Results) -> Iterator[str]:
     yield "the last sample; p50, p99: from the sending of a frame until its audio is heard; late:"
     yield "beyond 20 ms after the frame before; gen.: the load generator, on a core of its own."
     readings = [reading for one in results.series for reading in (one.limit, *one.readings)]
+    readings += [each for one in results.turnovers for each in (one.quiet, one.busy)]
     readings += [*results.growth, *(one.calls for one in (*results.rounds, *results.beside))]
     if any(reading is not None and spoilers(reading) for reading in readings):
         yield f"{SPOILED} Spoiled: the load generator fell behind, or others took CPU."

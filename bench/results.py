@@ -71,6 +71,26 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
+class Turnover:
+    """What held calls cost and felt alone (``quiet``), and beside others that came and went.
+
+    Of those ``begun`` came and ``failed`` were refused; ``answer_p99`` is in milliseconds, from the
+    webhook to the open socket.
+    """
+
+    quiet: Reading
+    busy: Reading
+    begun: int
+    failed: int
+    answer_p99: float
+
+    @property
+    def ratio(self) -> float:
+        """The server's CPU beside them to its CPU without."""
+        return self.busy.server_cpu / max(self.quiet.server_cpu, 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """``left_out`` says what could not be run, and why."""
 
@@ -81,3 +101,4 @@ class Results:
     beside: Sequence[Beside]
     left_out: Sequence[str]
     past: Sequence[Past] = ()
+    turnovers: Sequence[Turnover] = ()

@@ -1,20 +1,41 @@
-"""Bad peers against a real server: they are put out, and come again."""
+"""What comes beside calls, against a real server: bad peers, and calls that come and go."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from patchbays import patchbay
+import pytest
+from patchbays import Patchbay, patchbay
 
+from bench.churn import churning
 from bench.peers import PEERS, attacking
 
 
-def test_who_is_put_out_comes_again(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    folder: Path = tmp_path_factory.mktemp("peers")
+    with patchbay(folder) as bay:
+        yield bay
+
+
+def port_of(bay: Patchbay) -> int:
+    port = urlsplit(bay.url).port
+    assert port is not None
+    return port
+
+
+def test_who_is_put_out_comes_again(bay: Patchbay) -> None:
     [peer] = [peer for peer in PEERS if peer.name == "pings, 5,000 a second"]
-    with patchbay(tmp_path) as bay:
-        port = urlsplit(bay.url).port
-        assert port is not None
-        with attacking(peer, port, bay.token) as attack:
-            bay.eventually(lambda: attack.closed >= 1 and attack.opened >= 2)
-        assert attack.sent > len(peer.burst)
+    with attacking(peer, port_of(bay), bay.token) as attack:
+        bay.eventually(lambda: attack.closed >= 1 and attack.opened >= 2)
+    assert attack.sent > len(peer.burst)
+
+
+def test_calls_that_come_are_all_let_in(bay: Patchbay) -> None:
+    with churning(port_of(bay), bay.token) as churn:
+        bay.eventually(lambda: len(churn.seconds) >= 10)
+    assert churn.failed == 0
+    assert churn.begun == len(churn.seconds)
+    assert 0 < churn.p99 < float("inf")

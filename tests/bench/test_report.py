@@ -10,7 +10,7 @@ from readings import GOOD
 
 from bench.chart import chart
 from bench.report import document, table
-from bench.results import Beside, Past, Results, Round, Series
+from bench.results import Beside, Past, Results, Round, Series, Turnover
 from bench.runs import Reading
 from bench.webhooks import Answers
 
@@ -85,6 +85,14 @@ def test_what_calls_felt_beside_bad_peers_is_shown() -> None:
     cells = [cell.strip() for cell in line(table(RESULTS), "pings").split("  ") if cell]
     assert cells[:4] == ["pings", "10", "3", "7.2"]
     assert "50 calls beside peers that break the rules." in table(RESULTS)
+
+
+def test_held_calls_are_shown_alone_and_beside_those_that_come_and_go() -> None:
+    turnover = Turnover(reading(500), replace(reading(500), server_cpu=0.6), 100, 1, 12.4)
+    text = table(replace(RESULTS, turnovers=[turnover]))
+    cells = [cell for cell in line(text, " 500").split(" ") if cell]
+    assert cells[:4] == ["500", "50%", "60%", "1.20"]
+    assert cells[-3:] == ["100", "1", "12"]
 
 
 def test_requests_are_shown_with_what_the_calls_felt() -> None:
