@@ -38,7 +38,7 @@ from service.media import (
     watchers,
     websocket,
 )
-from service.storage import bounded, call_lists, database, engines, listing, outbox
+from service.storage import bounded, call_lists, database, engines, listing, outbox, sessions
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -91,6 +91,7 @@ HOLDS: dict[str, Sequence[float]] = {
         engines.MIGRATING.statement / 1000,
     ),
     "delivery of an event": (delivery.THREADS, delivery.SUSPECTS),
+    "stays told of the sessions in one answer": (sessions.STAYS,),
     "rungs of a call's ladder": (ladders.MOST, ladders.FIRST, ladders.NEWEST),
     "finished deliveries of a receiver": (outbox.KEPT,),
     "lists that are read at a time; one statement of a list": (

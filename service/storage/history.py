@@ -99,7 +99,8 @@ class History:
         """What others are changing or deleting at the moment is left to the next time."""
         with self._database.write() as connection:
             some = connection.scalars(old.limit(ROWS).with_for_update(skip_locked=True)).all()
-            connection.execute(delete(key.table).where(key.in_(some)))
+            if some:
+                connection.execute(delete(key.table).where(key.in_(some)))
         return len(some) == ROWS
 
 

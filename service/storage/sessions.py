@@ -30,6 +30,9 @@ from service.times import Millis
 BATCH = 1_000
 """Sessions or calls that a sweep is given at a time; it comes back for the rest."""
 
+STAYS = 10_000
+"""Stays that are told of sessions in one answer."""
+
 WAITING = (
     select(sessions.c.id)
     .join(stays, stays.c.session_id == sessions.c.id)
@@ -175,14 +178,29 @@ def _attendees(
     connection: Connection, session_ids: Sequence[str]
 ) -> defaultdict[str, list[Attendee]]:
     found: defaultdict[str, list[Attendee]] = defaultdict(list)
-    if session_ids:
-        query = select(stays).where(stays.c.session_id.in_(session_ids)).order_by(stays.c.seq)
-        grouped: defaultdict[tuple[str, str], list[Stay]] = defaultdict(list)
-        for row in connection.execute(query).mappings():
-            grouped[row["session_id"], row["participant_id"]].append(_stay(row))
-        for (session_id, participant_id), visits in grouped.items():
-            found[session_id].append(Attendee(participant_id, visits[-1].name, tuple(visits)))
+    grouped: defaultdict[tuple[str, str], list[Stay]] = defaultdict(list)
+    for row in _told(connection, session_ids) if session_ids else ():
+        grouped[row["session_id"], row["participant_id"]].append(_stay(row))
+    for (session_id, participant_id), visits in grouped.items():
+        found[session_id].append(Attendee(participant_id, visits[-1].name, tuple(visits)))
     return found
+
+
+def _told(connection: Connection, session_ids: Sequence[str]) -> Sequence[RowMapping]:
+    """The stays in some sessions, in the order of the joins. Of more than ``STAYS`` together, each
+    session tells those who are there and an equal share of them who left last.
+    """
+    of_all = select(stays).where(stays.c.session_id.in_(session_ids))
+    some = select(stays.c.session_id).where(stays.c.session_id.in_(session_ids)).limit(STAYS + 1)
+    counted = select(func.count()).select_from(some.subquery())
+    if connection.execute(counted).scalar_one() <= STAYS:
+        return connection.execute(of_all.order_by(stays.c.seq)).mappings().all()
+    rows = list(connection.execute(of_all.where(PRESENT)).mappings())
+    for session_id in session_ids:
+        left = select(stays).where(stays.c.session_id == session_id, stays.c.left_at.is_not(None))
+        last = left.order_by(stays.c.left_at.desc()).limit(STAYS // len(session_ids))
+        rows += connection.execute(last).mappings()
+    return sorted(rows, key=lambda row: int(row["seq"]))
 
 
 def _stay(row: RowMapping, stats: Mapping[str, Any] | None = None) -> Stay:

@@ -13,6 +13,7 @@ from service import tokens
 from service.errors import NotFound
 from service.model import WEBSOCKET, Call, CallStatus, EndReason, Participant
 from service.rooms import AutoClose, AutoCloseType, Room, SessionStatus
+from service.storage import sessions
 from service.storage.calls import Calls
 from service.storage.database import Database
 from service.storage.rooms import Rooms
@@ -234,6 +235,19 @@ def test_pages_have_those_that_go_on_first_and_then_the_newest(house: House) -> 
     assert [session.id for session in page.items] == ["s4", "s3"]
     assert page.total == 5
     assert house.sessions.page(number=2**40, per_page=100).items == ()
+
+
+def test_of_a_session_with_a_great_many_stays_the_last_are_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "STAYS", 4)
+    house.come("here", 2_000)
+    for number in range(5):
+        house.go(house.come(f"guest{number}", 3_000 + number), 4_000 + number)
+    house.come("elsewhere", 5_000, "s2")
+    assert list(house.timelog()) == ["here", "guest1", "guest2", "guest3", "guest4"]
+    both = {each.id: [who.id for who in each.attendees] for each in house.sessions.page().items}
+    assert both == {"s1": ["here", "guest3", "guest4"], "s2": ["elsewhere"]}
 
 
 @pytest.mark.parametrize(
