@@ -27,6 +27,7 @@ from service.model import (
     Refusal,
     Step,
 )
+from service.phone_numbers import is_number
 from service.providers import controls
 from service.providers.base import Arrival, Markup, Notice, Provider, Webhook
 from service.providers.control import Dial
@@ -286,7 +287,7 @@ class Reception:
         return self._controls[call.provider].dial(
             Dial(
                 number=number,
-                caller=call.ours if call.ours.startswith("+") else None,
+                caller=call.ours if is_number(call.ours) else None,
                 action=f"{visit.hook}/dial",
                 ring_seconds=DIAL_SECONDS,
                 max_seconds=max(1, limit - (at - (call.answered_at or at)) // 1000),

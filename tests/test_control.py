@@ -41,8 +41,8 @@ class Office(Desk):
         self.control = Control(self.switchboard)
         self.callbacks = Callbacks(self.switchboard, self.reception, load())
 
-    def answered(self, connector: Connector) -> Call:
-        leg = self.start(ref_of(self.ring(connector)), connector.provider)
+    def answered(self, connector: Connector, **fields: str) -> Call:
+        leg = self.start(ref_of(self.ring(connector, **fields)), connector.provider)
         call = self.call(connector)
         assert call.leg_id == leg
         return call
@@ -381,6 +381,15 @@ def test_a_transfer_is_told_to_the_provider_when_it_asks_again(
     transferring = office.call(connector)
     assert statuses(transferring, LadderEvent.TRANSFER) == ["transfer-initiated", "transferring"]
     assert kept(transferring)[-1] == masked(response, connector)
+
+
+@pytest.mark.parametrize("called", ["4155550199", "+14155550199x5", "sip:desk@example.com"])
+def test_a_transfer_shows_a_number_of_ours_or_none(office: Office, called: str) -> None:
+    connector = office.connect(a_connector())
+    call = office.answered(connector, To=called)
+    office.control.transfer(call, NUMBER)
+    office.lost(call)
+    assert office.ring(connector, CallStatus=UP)[0].get("callerId") is None
 
 
 @pytest.mark.parametrize("reason", [None, EndReason.CALLER_HUNG_UP], ids=["lost", "stop"])
