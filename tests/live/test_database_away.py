@@ -53,10 +53,17 @@ def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator
             yield
             proxy.mend()
 
+        @contextmanager
+        def silent() -> Iterator[None]:
+            """Everything is acknowledged and nothing answered, as where a route is lost."""
+            proxy.stall()
+            yield
+            proxy.resume()
+
         through = url.set(host="127.0.0.1", port=proxy.port)
         settings = {"DATABASE_URL": through.render_as_string(hide_password=False)}
         with patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on", **settings) as bay:
-            yield Place(bay, cut)
+            yield Place(bay, cut if kind == "postgres" else silent)
 
 
 @contextmanager
@@ -91,7 +98,7 @@ def is_ready(bay: Patchbay) -> bool:
     return bay.ask("GET", "/readyz")[0] == 200
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "silent postgres"])
 def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(place: Place) -> None:
     bay = place.bay
     hooks = [bay.webhook(provider, "late") for provider in PROVIDERS]
