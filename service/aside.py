@@ -18,8 +18,10 @@ RETRY_SECONDS = 1.0
 """Between two attempts, by a clock of its own: nothing is decided by it but how often one tries."""
 
 MOST_REFUSED = 3
-MOST_CONTENDED = 60
-"""Attempts after which a report is given up. A lock that somebody holds ends some time."""
+"""Attempts after which a report is given up. One that waits for a lock is not: that ends."""
+
+MOST_LOCKED = 5
+"""Locks that are waited for in one go: where a whole table is locked, the others wait as well."""
 
 
 class Outcome(Enum):
@@ -38,7 +40,6 @@ class Line:
 
     reports: deque[Report] = field(default_factory=deque)
     refused: int = 1
-    contended: int = 0
 
 
 class Aside:
@@ -74,36 +75,31 @@ class Aside:
         """Try once more where it is time; whether it was."""
         if monotonic() - self._tried_at < RETRY_SECONDS:
             return False
-        for call_id, line in list(self._lines.items()):
-            if not self._advance(line):
+        locks = 0
+        for call_id in list(self._lines):
+            line = self._lines.pop(call_id)
+            outcome = self._advance(line)
+            if line.reports:
+                # At the end: the next go begins with those that were not reached in this one.
+                self._lines[call_id] = line
+            locks += outcome is Outcome.CONTENDED
+            if outcome is Outcome.AWAY or locks == MOST_LOCKED:
                 break
-            if not line.reports:
-                del self._lines[call_id]
         self._tried_at = monotonic()
         return True
 
-    def _advance(self, line: Line) -> bool:
-        """Write the reports of one call up to one that is refused; False where the database is
-        away.
-        """
+    def _advance(self, line: Line) -> Outcome:
+        """Write the reports of one call, up to one that cannot be written; the last outcome."""
+        outcome = Outcome.WRITTEN
         while line.reports:
             outcome = self._write(line.reports[0])
-            if outcome is Outcome.AWAY:
-                return False
-            if outcome is not Outcome.WRITTEN and not self._is_spent(line, outcome):
-                return True
+            line.refused += outcome is Outcome.REFUSED
+            if outcome is not Outcome.WRITTEN and line.refused < MOST_REFUSED:
+                return outcome
+            report = line.reports.popleft()
             if outcome is not Outcome.WRITTEN:
-                report = line.reports[0]
                 name = type(report).__name__
                 logger.error("a report is given up: %s", name, extra=about(report.call_id))
                 self._lost()
-            line.reports.popleft()
-            line.refused = line.contended = 0
-        return True
-
-    def _is_spent(self, line: Line, outcome: Outcome) -> bool:
-        if outcome is Outcome.CONTENDED:
-            line.contended += 1
-        else:
-            line.refused += 1
-        return line.refused >= MOST_REFUSED or line.contended >= MOST_CONTENDED
+            line.refused = 0
+        return outcome

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from service.calls import Switchboard
-from service.deadlines import sparing
+from service.deadlines import Sparing
 from service.errors import NotFound
 from service.model import EndReason
 from service.rooms import AutoCloseType, Room, Session
@@ -70,6 +70,7 @@ def _put_out(switchboard: Switchboard, call_ids: list[str], reason: EndReason) -
 
 def _put_each_out(switchboard: Switchboard, call_ids: list[str], reason: EndReason) -> None:
     """The same for a sweep, which one call that cannot be ended does not stop."""
+    sparing = Sparing()
     for call_id in call_ids:
-        with sparing(call_id):
+        with sparing.of(call_id), switchboard.together():
             _put_out(switchboard, [call_id], reason)

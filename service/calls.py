@@ -12,7 +12,7 @@ from typing import Any
 
 from service import checks, endings, logs, tokens
 from service.agents import Assignment
-from service.deadlines import Deadlines, sparing
+from service.deadlines import Deadlines, Sparing
 from service.errands import Errands
 from service.errors import Busy
 from service.handover import Handover
@@ -244,8 +244,9 @@ class Switchboard:
 
     def sweep(self) -> None:
         """End the calls whose time is up."""
+        sparing = Sparing()
         for call, reason, provided in self.deadlines.due():
-            with sparing(call.id):
+            with sparing.of(call.id), self.together():
                 self.hang_up(call, reason, None, provided)
 
     def _part_with(self, call: Call, reason: EndReason) -> None:

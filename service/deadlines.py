@@ -18,21 +18,34 @@ from service.times import Clock, Millis
 
 logger = logging.getLogger(__name__)
 
+MOST_LOCKED = 5
+"""Calls locked by others that a sweep waits for, before it leaves the rest to the next one."""
 
-@contextmanager
-def sparing(call_id: str) -> Iterator[None]:
-    """End a call in here: where that fails, the other calls' turn comes all the same.
 
-    Raises ``Busy`` where the database is away, since theirs would fail as well.
-    """
-    try:
-        yield
-    except Contended as error:
-        logger.warning("a call is not ended yet: %s", error.message, extra=about(call_id))
-    except Busy:
-        raise
-    except Exception:
-        logger.exception("a call could not be ended", extra=about(call_id))
+class Sparing:
+    """A sweep that one call which cannot be ended does not stop."""
+
+    def __init__(self) -> None:
+        self._locks = 0
+
+    @contextmanager
+    def of(self, call_id: str) -> Iterator[None]:
+        """End one call in here.
+
+        Raises ``Busy`` where the others could not be ended either: the database is away, or so
+        many are locked that a whole table may be.
+        """
+        try:
+            yield
+        except Contended as error:
+            self._locks += 1
+            logger.warning("a call is not ended yet: %s", error.message, extra=about(call_id))
+            if self._locks == MOST_LOCKED:
+                raise
+        except Busy:
+            raise
+        except Exception:
+            logger.exception("a call could not be ended", extra=about(call_id))
 
 
 class Deadlines:
