@@ -133,7 +133,7 @@ class Ledger:
                     logger.info("the database is this server's now")
                     return True
             except Busy as error:
-                logger.warning("still waiting for the database: %s", error.message)
+                logger.debug("still waiting for the database: %s", error.message)
             except Exception:
                 logger.exception("the calls could not be taken over")
         return False

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
+from service.errors import Busy
 from service.handover import Handover
 
 
@@ -13,6 +16,17 @@ def test_nothing_is_handed_over_until_it_begins() -> None:
     handover.begin()
     assert handover.has_begun
     assert handover.wait(0) == 0
+
+
+def test_a_process_that_waits_or_ends_takes_no_calls_and_says_which() -> None:
+    handover = Handover()
+    handover.require_open()
+    handover.is_waiting = True
+    with pytest.raises(Busy, match="does not have the database yet"):
+        handover.require_open()
+    handover.begin()
+    with pytest.raises(Busy, match="is restarting"):
+        handover.require_open()
 
 
 def test_it_is_over_once_every_call_was_told_whoever_else_asks() -> None:

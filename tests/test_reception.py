@@ -162,11 +162,12 @@ def test_a_repeated_webhook_of_a_known_call_is_served_at_the_limit(
     assert streams(desk.ring(twilio))
 
 
-def test_while_draining_everybody_is_told_to_ask_again_in_a_moment(
-    desk: Desk, connector: Connector
+@pytest.mark.parametrize("state", ["has_begun", "is_waiting"])
+def test_a_process_that_ends_or_waits_tells_everybody_to_ask_again_in_a_moment(
+    desk: Desk, connector: Connector, state: str
 ) -> None:
     first = desk.ring(connector)
-    desk.switchboard.handover.begin()
+    setattr(desk.switchboard.handover, state, True)
     desk.switchboard.handover.expect([desk.call(connector).id])
     again = desk.ring(connector, CallStatus="in-progress")
     field = "CallUUID" if connector.provider == "plivo" else "CallSid"
