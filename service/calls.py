@@ -81,8 +81,7 @@ class Switchboard:
         self.handover, self.pulse = Handover(), checks.Pulse()
         self.deadlines = Deadlines(settings, clock, self.calls, engine, self.handover)
         self.together, self._after = database.together, database.afterwards
-        self.migrate = database.migrate
-        self._database = database
+        self._database, self.migrate = database, database.migrate
         self._providers, self._engine = providers, engine
 
     def invite(
