@@ -12,7 +12,12 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from service.calls import Switchboard
-from service.cli.findings import about_settings, about_the_clock, about_the_port
+from service.cli.findings import (
+    about_settings,
+    about_the_clock,
+    about_the_port,
+    about_the_secret,
+)
 from service.model import Connector
 from service.providers import load
 from service.providers.base import Provider
@@ -47,6 +52,7 @@ def doctor(show_keys: bool, dyno: str | None) -> None:
     try:
         if database.exists():
             connectors = Connectors(database, *settings.api_secrets).all()
+            problems += about_the_secret(database, settings)
             problems += about_the_clock(database, switchboard.clock)
         else:
             problems.append(NO_DATABASE)

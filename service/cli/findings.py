@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from service.settings import Settings
 from service.simulator.webhook import opener
 from service.storage.database import Database
-from service.times import Clock
+from service.storage.stored_secrets import WRONG, StoredSecrets
+from service.times import Clock, SystemClock
 
 WISE_SECRET = 32
 """Characters of ``API_SECRET``, under which tokens are signed and credentials encrypted."""
@@ -77,6 +78,12 @@ def about_the_port(settings: Settings, dyno: str | None) -> Iterator[str]:
             f"Something other than Patchbay answers at port {settings.port}: set PORT to a free "
             "one and let your proxy know."
         )
+
+
+def about_the_secret(database: Database, settings: Settings) -> Iterator[str]:
+    """Whether a server would start with this secret. Raises where the database is not there."""
+    if not StoredSecrets(database, SystemClock(), *settings.api_secrets).fits():
+        yield WRONG
 
 
 def about_the_clock(database: Database, clock: Clock) -> Iterator[str]:

@@ -84,6 +84,12 @@ class StoredSecrets:
                     raise Locked(WRONG) from None
             return self._known
 
+    def fits(self) -> bool:
+        """False where the names of rooms are made with a secret that cannot be opened."""
+        with self._database.read() as connection:
+            stored = _stored(connection)
+        return stored is None or self._opens(ROOM_NAMES, ROOM_NAMES, stored)
+
     def begin_anew(self) -> None:
         """Take this ``API_SECRET`` for the right one, whatever was stored under another."""
         with self._lock, self._database.write() as connection:

@@ -18,6 +18,7 @@ from service.cli.findings import about_the_clock
 from service.settings import Settings
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from service.storage.stored_secrets import StoredSecrets
 from service.times import SystemClock
 
 SECRET = "secret" * 8
@@ -169,6 +170,17 @@ def test_credentials_that_cannot_be_read_are_wrong(
     assert "  authToken     cannot be read\n" in result.output
     assert "  signatures    cannot be checked, so everything is refused\n" in result.output
     assert result.exit_code == 1
+
+
+def test_a_secret_that_opens_nothing_is_wrong(
+    examine: Callable[..., Result], sqlite_database: Database, clock: FakeClock
+) -> None:
+    StoredSecrets(sqlite_database, clock, SECRET).of_rooms()
+    assert problems(examine()) == []
+    other = "x" * 40
+    [problem] = problems(examine(API_SECRET=other))
+    assert problem.startswith("API_SECRET is not the one that the secrets in the database were")
+    assert problems(examine(API_SECRET=other, API_SECRET_PREVIOUS=SECRET)) == []
 
 
 def test_a_database_that_is_not_there_is_wrong_and_is_not_made(

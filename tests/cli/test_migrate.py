@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from service.app import create_app
 from service.cli.migrate import upgrade
@@ -27,6 +28,23 @@ def test_migrate_makes_an_empty_database_usable(empty_url: str) -> None:
 def test_migrate_may_be_repeated(empty_url: str) -> None:
     upgrade(empty_url)
     upgrade(empty_url)
+
+
+def test_a_wrong_secret_is_told_until_the_one_before_is_said_to_be_lost(empty_url: str) -> None:
+    def run(*args: str, secret: str, answer: str = "") -> Result:
+        env = {"API_KEY": "key", "DATABASE_URL": empty_url, "API_SECRET": secret}
+        runner = create_app(Settings.from_env(env)).test_cli_runner()
+        return runner.invoke(args=args, input=answer)
+
+    old, new = "old" * 12, "new" * 12
+    assert run("migrate", secret=old).exit_code == 0
+    refused = run("migrate", secret=new)
+    assert refused.exit_code == 1
+    assert refused.output.startswith("API_SECRET is not the one that the secrets")
+    assert run("forget-secrets", secret=new, answer="n\n").exit_code == 1
+    assert run("migrate", secret=new).exit_code == 1
+    assert run("forget-secrets", secret=new, answer="y\n").exit_code == 0
+    assert run("migrate", secret=new).exit_code == 0
 
 
 def test_upgrade_ends_in_one_sentence_where_the_file_cannot_be(tmp_path: Path) -> None:
