@@ -41,7 +41,6 @@ FEW_SECONDS = 1.0
 """For how long connections are kept to the number at which descriptors became few."""
 
 NOTHING_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR)
-NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 FULL = Refused(503, "The server has no room for another connection.", retry_after=5)
 
@@ -85,7 +84,7 @@ class ConnectionLoop(ThreadWorker):
         try:
             sock, address = listener.accept()
         except OSError as error:
-            if error.errno in NO_DESCRIPTORS:
+            if error.errno in descriptors.NONE_LEFT:
                 if not self._make_room():
                     self._turn_away(listener)
             elif error.errno not in NOTHING_THERE:

@@ -5,6 +5,7 @@ A descriptor number tells how many are in use, since the kernel gives out the lo
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ BESIDE_CALLS = 100
 """For the database, the log, outgoing requests and some connections. A call needs one each."""
 
 SHORT = "The process has no file descriptors left for another call."
+
+NONE_LEFT = (errno.EMFILE, errno.ENFILE)
 
 MOST = 1_048_576
 """Some systems name a limit that is no number a process could use."""
@@ -65,8 +68,8 @@ def is_short() -> bool:
     allowed = limit()
     try:
         lowest = os.open(os.devnull, os.O_RDONLY)
-    except OSError:
-        return True
+    except OSError as error:
+        return error.errno in NONE_LEFT
     os.close(lowest)
     return lowest >= allowed - reserve(allowed)
 
