@@ -7,7 +7,7 @@ rest through a callable. Monotonic times (``at``) are arguments; wall time comes
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from service.errors import RefusedStart, RemoteError
@@ -116,17 +116,20 @@ class Exchange:
         if has_started:
             there = self._floor[room_id].session_id
             now = self._clock.now()
-            self._report(LegMoved(*_names(leg), room_id, participant.id, there, now))
+            self._report(LegMoved(*leg.names, room_id, participant.id, there, now))
 
     def close(self, leg: Leg, reason: EndReason | None, detail: str) -> None:
         """The leg is gone: take it out of its room and report its end."""
-        if self._legs.get(leg.spec.call_id) is leg:
-            del self._legs[leg.spec.call_id]
-            self._floor.leave(leg)
         loudness, stats = leg.meter.loudness() if leg.meter else None, leg.last_stats()
-        withdraw([leg], self.bank)
-        logger.info("a leg is closed: %s", detail, extra=leg.spec.fields)
-        self._report(LegClosed(*_names(leg), reason, detail, stats, self._clock.now(), loudness))
+        try:
+            if self._legs.get(leg.spec.call_id) is leg:
+                del self._legs[leg.spec.call_id]
+                self._floor.leave(leg)
+            withdraw([leg], self.bank)
+        finally:
+            logger.info("a leg is closed: %s", detail, extra=leg.spec.fields)
+            now = self._clock.now()
+            self._report(LegClosed(*leg.names, reason, detail, stats, now, loudness))
 
     def look_after(self, leg: Leg) -> None:
         """Once a second, for a leg that is alive: allow texts; report an overrun, or no audio."""
@@ -146,16 +149,16 @@ class Exchange:
         for leg in self._floor.tick(at):
             self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
 
-    def rebuild(self, legs: Iterable[Leg], sift_at: float | None = None) -> None:
+    def rebuild(self, legs: Sequence[Leg], at: float, *, sift: bool = False) -> None:
         """Begin with clean values after a fault of ours. ``legs`` are all there are; they stay.
 
-        With ``sift_at``, now, those that make ticks fail are found and failed.
+        With ``sift``, those that make ticks fail are found and failed.
         """
-        self._floor.rebuild(legs)
-        if sift_at is not None:
-            for leg in self._floor.sift(sift_at):
+        self._floor.rebuild(legs, at)
+        if sift:
+            for leg in self._floor.sift(at):
                 self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
-            self._floor.rebuild(legs)
+            self._floor.rebuild(legs, at)
 
     def gauges(self) -> Mapping[str, Gauge]:
         """What can be read off each call now, as of the last tick."""
@@ -260,7 +263,7 @@ class Exchange:
             old.line.hang_up(1000, "The call has another socket now.", EndReason.REPLACED)
         room = self._floor[spec.room_id]
         logger.info("a leg has joined its room", extra=leg.spec.fields)
-        self._report(LegStarted(*_names(leg), room.session_id, self._clock.now()))
+        self._report(LegStarted(*leg.names, room.session_id, self._clock.now()))
 
     def _join(self, leg: Leg) -> None:
         room = self._floor.enter(leg)
@@ -292,9 +295,4 @@ class Exchange:
                 other.line.hang_up(1000, "Duplicate participant", EndReason.REPLACED)
 
     def _step(self, leg: Leg, event: LadderEvent, detail: str | None = None) -> None:
-        self._report(LegStep(*_names(leg), event, self._clock.now(), detail))
-
-
-def _names(leg: Leg) -> tuple[str, str]:
-    """What a report knows a leg by: its call first."""
-    return leg.spec.call_id, leg.spec.leg_id
+        self._report(LegStep(*leg.names, event, self._clock.now(), detail))

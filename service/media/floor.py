@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from service import tokens
 from service.media.bank import Bank
 from service.media.bridge import Bridge
 from service.media.gauges import Gauge
 from service.media.leg import Leg
-from service.media.recovery import sift, withdraw
+from service.media.recovery import probe, sift, withdraw
 from service.media.room import Room
 
 
@@ -74,8 +74,9 @@ class Floor:
         """What can be read off each leg now, by call id."""
         return self._arranged().gauges()
 
-    def rebuild(self, legs: Iterable[Leg]) -> None:
+    def rebuild(self, legs: Sequence[Leg], at: float) -> None:
         """Begin with clean values after a fault of ours. ``legs`` are all there are; they stay."""
+        probe(legs, self.bank, at)
         withdraw(legs, self.bank)
         self.bank = Bank()
         self._bridge = Bridge((), self.bank)

@@ -142,6 +142,11 @@ class Leg:
         self._ignored = 0
         self._malformed = 0
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """What a report knows this leg by: its call first."""
+        return self.spec.call_id, self.spec.leg_id
+
     def start(self, started: Started, at: Millis) -> None:
         """Raises ``RefusedStart`` where the stream belongs to another call than the reference.
 

@@ -279,8 +279,8 @@ class Loop:
         in_a_row = self._faults.in_a_row(at)
         if in_a_row <= MOST_FAULTS:
             try:
-                sift_at = at if in_a_row == MOST_FAULTS else None
-                self._exchange.rebuild(list(self._legs.values()), sift_at)
+                legs = list(self._legs.values())
+                self._exchange.rebuild(legs, at, sift=in_a_row == MOST_FAULTS)
                 self._reader.restart(self._exchange)
                 self._drop_failed()
                 return

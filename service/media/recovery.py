@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from service.media.bank import Bank
 from service.media.bridge import Bridge
 from service.media.leg import Leg
@@ -20,6 +22,28 @@ def withdraw(legs: Iterable[Leg], bank: Bank) -> None:
                 bank.forget(leg.buffer)
             except Exception:
                 leg.fail()
+
+
+def probe(legs: Sequence[Leg], bank: Bank, at: float) -> None:
+    """Fail the legs whose frame a bank cannot take, of those that are in it. The others lose one.
+
+    Out of the bank nothing may be wrong with them, and it would fail again when they come back.
+    """
+    kept = [leg for leg in legs if leg.buffer is not None and leg.buffer.keeper is bank]
+    if not kept:
+        return
+    rows = np.array([leg.buffer.row for leg in kept if leg.buffer is not None], np.intp)
+    try:
+        bank.take(rows, at)
+    except Exception:
+        if len(kept) == 1:
+            kept[0].fail()
+            return
+    else:
+        return
+    half = len(kept) // 2
+    probe(kept[:half], bank, at)
+    probe(kept[half:], bank, at)
 
 
 def sift(rooms: Sequence[Sequence[Leg]], bank: Bank, at: float) -> list[Leg]:

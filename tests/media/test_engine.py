@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from queue import SimpleQueue
 
@@ -662,6 +662,25 @@ def test_phones_that_many_others_are_heard_with_are_not_taken_for_silent(
         clock.advance(PERIOD)
         still.turn()
     assert len(still.engine.stats([caller.spec.call_id for caller in callers], PATIENCE)) == MANY
+
+
+@pytest.mark.parametrize("phone", [twilio, plivo, telnyx])
+@pytest.mark.parametrize("already", [0, 50], ids=["first", "later"])
+def test_five_seconds_in_one_message_make_no_phone_late(
+    still: House, clock: FakeClock, phone: Callable[[str], Caller], already: int
+) -> None:
+    ann = phone("ann")
+    client = still.join(ann)
+    for number in range(already + 60):
+        frames = 250 if number == already else 1
+        client.send(ann.media(b"\x20" * 160 * frames, number + 1))
+        still.turn()
+        clock.advance(PERIOD)
+        still.turn()
+    stats = still.engine.stats(["call-ann"], PATIENCE)["call-ann"]
+    assert stats["bufferMs"] <= 120
+    assert stats["dropped"] >= 250 - 6
+    assert stats["framesIn"] + stats["dropped"] + stats["bufferMs"] / 20 == already + 250 + 59
 
 
 @pytest.mark.parametrize("phones", [2, MANY])

@@ -17,10 +17,12 @@ from halls import Hall, steady
 
 from service.media.bank import Bank
 from service.media.clock import PERIOD
+from service.media.columns import Rows, Taken
 from service.media.faults import FAULT_SECONDS, MOST_FAULTS, Faults
 from service.media.jitter import JitterBuffer
 from service.media.loop import Loop
 from service.media.readiness import readiness
+from service.media.recovery import probe
 from service.media.reports import LegClosed, LegStarted, Report
 from service.media.requests import Adopt, Ask, AskLoudness, Count, HangUp, Move, Request, Stop
 from service.media.voices import CALM, MANY
@@ -293,11 +295,38 @@ def test_a_leg_whose_row_is_corrupt_fails_alone(clock: FakeClock) -> None:
     assert legs[3].buffer is not None
     assert legs[3].buffer.keeper is hall.exchange.bank
     legs[3].buffer.row = 10**6
-    hall.exchange.rebuild(legs)
+    hall.exchange.rebuild(legs, clock.monotonic())
     assert [leg for leg in legs if leg.failed] == [legs[3]]
     hall.exchange.close(legs[3], None, "failed")
     hall.tick(3)
     assert not any(leg.buffer.row for leg in legs if leg.buffer is not None)
+
+
+class Sore(Bank):
+    """A bank that fails whenever it is to take a frame of one row."""
+
+    row = 0
+
+    def take(self, rows: Rows, at: float) -> Taken:
+        if self.row in rows:
+            raise RuntimeError("a fault of ours")
+        return super().take(rows, at)
+
+
+def test_a_leg_that_is_only_faulty_in_the_bank_is_found_there(clock: FakeClock) -> None:
+    bank, hall = Sore(), crowd(clock)
+    legs = [leg for n in range(MANY + 4) if (leg := hall.exchange.leg(f"call-caller{n}"))]
+    for leg in legs:
+        assert leg.buffer is not None
+        hall.exchange.bank.forget(leg.buffer)
+        leg.buffer.push(bytes(160), clock.monotonic() - 0.01)
+        leg.buffer.push(bytes(160), clock.monotonic() - 0.01)
+        leg.buffer.take(clock.monotonic())
+        assert bank.admit(leg.buffer)
+        if leg is legs[9]:
+            bank.row = leg.buffer.row
+    probe(legs, bank, clock.monotonic())
+    assert [leg for leg in legs if leg.failed] == [legs[9]]
 
 
 def test_legs_with_which_no_tick_can_be_made_are_found_among_many(clock: FakeClock) -> None:
@@ -313,7 +342,7 @@ def test_legs_with_which_no_tick_can_be_made_are_found_among_many(clock: FakeClo
     everybody = [*legs, *rooms]
     with pytest.raises(ValueError, match="shape"):
         hall.tick()
-    hall.exchange.rebuild(everybody, clock.monotonic())
+    hall.exchange.rebuild(everybody, clock.monotonic(), sift=True)
     assert {leg for leg in everybody if leg.failed} == {legs[5], rooms[7], rooms[20]}
     for leg in (legs[5], rooms[7], rooms[20]):
         hall.exchange.close(leg, None, "failed")
