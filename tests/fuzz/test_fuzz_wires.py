@@ -45,16 +45,17 @@ WIRES: dict[str, Callable[[], Wire]] = {
 payloads = st.binary(max_size=8).map(lambda audio: b64encode(audio).decode()) | st.sampled_from(
     ["AAA=", "AAAA", "AA==", "A", "====", "AA=A", "AAAA\n", "_-_-", "é", "A" * 216]
 )
-numbers = st.integers(0, 99) | st.integers(0, 99).map(str) | wholes | wholes.map(str)
+numbers = st.floats() | st.integers(-9, 99) | st.integers(0, 99).map(str) | wholes | wholes.map(str)
 names = texts | st.sampled_from(["m1", "x" * 128, "x" * 129])
 encodings = st.sampled_from(
     [*("audio/x-mulaw", "audio/x-l16", "AUDIO/X-MULAW;rate=8000", "PCMU", "PCMA", "opus", "")]
 )
 digits = st.sampled_from([*"0159*#aD", "w", "", "12", "ß", "\u0661"]) | st.integers()
-tracks = st.sampled_from(["inbound", "inbound", "outbound", "inbound_track"])
-rates = st.sampled_from([8000, "8000", 16_000, None])
+tracks = st.sampled_from(["inbound", "inbound", "outbound", "inbound_track", "OUTBOUND", 7, []])
+rates = st.sampled_from([8000, "8000", 8000.0, "8000.0", 16_000, "16000.0", 1e300, None, [8000]])
 refs = st.one_of(
     st.sampled_from(["ref=REF", "a=1;ref=REF", "a=1,ref=", '{"ref":"REF"}', '{"ref":', "{" * 2000]),
+    st.sampled_from(["{X-PH-ref: REF}", "{X-PH-a: 1, X-PH-ref: REF}", '["ref=REF"]', 7, True, []]),
     st.just([{"name": "ref", "value": "REF"}]),
     st.builds(dict, ref=texts),
     texts,
