@@ -186,10 +186,10 @@ def sent_ref(message: Fields, start: Fields) -> str | None:
     """The reference as a start message repeats it, if it can be found there."""
     for fields in (message, start):
         for name in PARAMETERS:
-            sent = fields.document.get(name)
-            if (ref := find_ref(sent)) is not None:
+            ref, is_odd = find_ref(fields.document.get(name))
+            if ref is not None:
                 return ref
-            if sent is not None and not isinstance(sent, dict | list | str):
+            if is_odd:
                 fields.ignored.append(name)
     return None
 

@@ -24,13 +24,19 @@ AROUND = " \t\r\n\"'{}[]"
 """What may stand around a name or a value."""
 
 
-def find_ref(sent: object) -> str | None:
-    """The reference among parameters: an object, a list, or text in one of their spellings."""
+def find_ref(sent: object) -> tuple[str | None, bool]:
+    """The reference among parameters, which are an object, a list, or text in one of their
+    spellings; and whether something was sent in their or its place that could not be read.
+    """
+    is_odd = sent is not None and not isinstance(sent, Mapping | list | str)
     for name, value in _pairs(sent):
         bare = PREFIX.sub("", name.strip(AROUND), count=1)
-        if bare.lower() == NAME and isinstance(value, str) and (ref := value.strip(AROUND)):
-            return ref
-    return None
+        if bare.lower() != NAME or value is None:
+            continue
+        if isinstance(value, str) and (ref := value.strip(AROUND)):
+            return ref, False
+        is_odd |= not isinstance(value, str)
+    return None, is_odd
 
 
 def _pairs(sent: object) -> Iterator[tuple[str, object]]:
