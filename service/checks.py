@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 
 from service.handover import Handover
@@ -16,16 +16,17 @@ BEAT_SECONDS = 15.0
 class Pulse:
     """When the ledger last had everything written. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
         self._at: float | None = None
 
     def beat(self) -> None:
-        self._at = monotonic()
+        self._at = self._clock()
 
     @property
     def is_weak(self) -> bool:
         """Never before the first beat: the ledger may not have been started."""
-        return self._at is not None and monotonic() - self._at > BEAT_SECONDS
+        return self._at is not None and self._clock() - self._at > BEAT_SECONDS
 
 
 def found(

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from races import at_once
 from sqlalchemy import update
 
 from service import processes
@@ -48,6 +49,14 @@ def test_one_takes_it_and_the_other_does_not(leases: tuple[Lease, Lease]) -> Non
     one.release()
     assert other.take()
     other.release()
+
+
+def test_of_several_that_begin_at_once_one_takes_it(database: Database) -> None:
+    leases = [lease_of(database) for _ in range(6)]
+    taken = at_once(len(leases), lambda index: leases[index].take())
+    assert sorted(taken) == [False] * 5 + [True]
+    for lease in leases:
+        lease.release()
 
 
 def test_releasing_what_another_has_changes_nothing(leases: tuple[Lease, Lease]) -> None:
