@@ -123,6 +123,13 @@ class Watched:
         self.conn = conn
         self.callback = callback
 
+    def run(self, close: Callback) -> None:
+        """Call back, and ``close`` the connection where its client has broken it."""
+        try:
+            self.callback(self.conn)
+        except ConnectionError:
+            close(self.conn)
+
 
 def last_word(sock: socket.socket, answer: bytes) -> None:
     """Answer and close at once, where there is no descriptor for a connection that lingers."""

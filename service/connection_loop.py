@@ -182,7 +182,7 @@ class ConnectionLoop(ThreadWorker):
         if not isinstance(watched, Watched):
             self._contained(None, watched, key.fileobj)
         elif watched.conn.watched is watched:
-            self._contained(watched.conn, watched.callback, watched.conn)
+            self._contained(watched.conn, watched.run, self.close_conn)
 
     def _contained(
         self, conn: Connection | None, call: Callable[..., object], *arguments: Any

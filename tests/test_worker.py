@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import selectors
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
@@ -348,6 +349,18 @@ def test_a_fault_of_one_connection_is_counted_and_ends_that_connection_only(desk
     assert desk.answer(client) == b""
     other.sendall(REQUEST[-1:])
     desk.turn_until_read(1)
+
+
+def test_a_connection_that_its_client_resets_is_no_fault(desk: Desk) -> None:
+    asked = POST + b"Expect: 100-continue\r\nContent-Length: 6\r\n\r\n"
+    for number in range(20):
+        client = desk.ask(asked[: 30 + number])
+        desk.worker.wait_for_and_dispatch_events(0.01)
+        client.sendall(asked[30 + number :])
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+    desk.turn_until(lambda: desk.worker.nr_conns == 0)
+    assert desk.faults == 0
 
 
 def test_a_thread_pool_that_takes_no_more_ends_no_process(desk: Desk) -> None:
