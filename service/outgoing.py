@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPConnection as PlainConnection
-from http.client import HTTPException
+from http.client import HTTPException, HTTPMessage
 from http.client import HTTPResponse as PlainResponse
 from threading import Lock
 from urllib.parse import urljoin
@@ -70,11 +70,20 @@ class Kept:
 
 
 class Answer(PlainResponse):
-    """The final answer: the standard library takes a 103 for it, and what follows for the next."""
+    """The final answer: the standard library takes a 103 for it, and what follows for the next.
+
+    Its status counts, even where its headers are more than the standard library reads.
+    """
 
     def begin(self) -> None:
         for _ in range(MOST_INTERIM):
-            super().begin()
+            try:
+                super().begin()
+            except HTTPException:
+                if not isinstance(self.status, int) or self.status < 200:
+                    raise
+                self.headers = self.msg = HTTPMessage()
+                self.chunked, self.length, self.will_close = False, 0, True
             if self.status >= 200 or self.status == SWITCHING:
                 return
             # Else there would be nothing more to begin.

@@ -129,6 +129,22 @@ def test_a_redirect_is_followed_whatever_becomes_of_its_body(client: Outgoing, b
         assert [request.path for request in receiver.received] == ["/here", "/there"]
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 202 Taken\r\n" + b"X-More: 1\r\n" * 200,
+        b"HTTP/1.1 202 Taken\r\nX-Long: " + b"x" * 70_000 + b"\r\n",
+        b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 202 Taken\r\n" + b"X-More: 1\r\n" * 200,
+        b"HTTP/1.1 202\r\n",
+        b"HTTP/2 202 Taken\r\n",
+    ],
+    ids=["many headers", "a long header", "many after a hint", "no reason", "another version"],
+)
+def test_a_status_counts_whatever_the_headers_are(client: Outgoing, head: bytes) -> None:
+    with saying(head + b"Content-Length: 2\r\n\r\n{}") as url:
+        assert client.send(HttpRequest("POST", url)).status == 202
+
+
 @pytest.mark.parametrize("status", [200, 413])
 def test_an_answer_before_the_request_was_read_counts(client: Outgoing, status: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
