@@ -113,7 +113,8 @@ class Connection:
 
     def close(self, graceful: bool = False) -> None:
         """Close the socket. The main thread has lingered already where that was needed."""
-        self.sock.close()
+        with suppress(OSError):
+            self.sock.close()
 
 
 class Watched:

@@ -292,5 +292,7 @@ class ConnectionLoop(ThreadWorker):
         conn.held = 0
         try:
             self._release(conn)
-        finally:
-            conn.close()
+        except (KeyError, ValueError, OSError):
+            # It must not end the loop; what it means is that the queues are wrong.
+            self.on_fault()
+        conn.close()

@@ -351,6 +351,17 @@ def test_a_fault_of_one_connection_is_counted_and_ends_that_connection_only(desk
     desk.turn_until_read(1)
 
 
+def test_a_connection_that_the_poller_has_lost_ends_no_process(desk: Desk) -> None:
+    client = desk.ask(b"G")
+    desk.turn_until(lambda: len(desk.worker.pending_conns) == 1)
+    conn = desk.worker.pending_conns[0]
+    desk.worker.poller.unregister(conn.sock)
+    conn.timeout = 0
+    desk.worker.murder_pending()
+    assert (desk.worker.nr_conns, desk.faults) == (0, 1)
+    assert desk.answer(client) == b""
+
+
 def test_a_connection_that_its_client_resets_is_no_fault(desk: Desk) -> None:
     asked = POST + b"Expect: 100-continue\r\nContent-Length: 6\r\n\r\n"
     for number in range(20):
