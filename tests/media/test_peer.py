@@ -6,6 +6,7 @@ import json
 import select
 import socket
 import struct
+import sys
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 
@@ -480,3 +481,23 @@ def test_a_socket_that_was_reset_before_it_was_adopted_ends_the_peer(
     peer = Peer(client.ours, clock, attention)
     read_until_ended(peer)
     assert peer.detail.startswith("connection lost")
+
+
+def test_a_pong_is_remembered(client: Client, peer: Peer) -> None:
+    assert not peer.answers_pings
+    client.pong()
+    read(peer)
+    assert peer.answers_pings
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_what_is_sent_is_known_to_be_acknowledged_on_tcp_only(
+    client: Client, peer: Peer, clock: FakeClock, attention: set[Peer]
+) -> None:
+    peer.text(b"{}")
+    client.read()
+    assert peer.has_acknowledged(PATIENCE)
+    assert not peer.has_acknowledged(0)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert not Peer(ours, clock, attention).has_acknowledged(PATIENCE)
