@@ -7,8 +7,6 @@ check that the process is alive.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from threading import Lock
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,60 +25,73 @@ SAID = {
 }
 
 
-class Attempt:
-    """A transaction while it is watched."""
+class Watch:
+    """A transaction while it is watched. No generator: each transaction has two."""
 
-    def __init__(self, succeed: Callable[[], None]) -> None:
+    __slots__ = ("_asks", "_outage", "begun")
+
+    def __init__(self, outage: Outage) -> None:
+        self._outage = outage
+        self._asks = False
         self.begun = False
-        self._succeed = succeed
 
     def begin(self) -> None:
         """It has begun, so the database answers: nobody need wait for the rest of it."""
         self.begun = True
         self._succeed()
 
+    def __enter__(self) -> Watch:
+        self._asks = self._outage.is_on
+        if self._asks and not self._outage.asking.acquire(blocking=False):
+            raise Busy(AWAY)
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            self._succeed()
+            return
+        self._release()
+        if isinstance(error, SQLAlchemyError):
+            found = fault(error, begun=self.begun)
+            if found is Fault.CONTENDED:
+                raise Contended(CONTENDED) from error
+            if found is self._outage.kind:
+                self._outage.begin(error)
+                raise Busy(AWAY) from error
+
+    def _succeed(self) -> None:
+        if self._outage.is_on:
+            self._outage.end()
+        self._release()
+
+    def _release(self) -> None:
+        if self._asks:
+            self._asks = False
+            self._outage.asking.release()
+
 
 class Outage:
     """One kind of fault that outlasts a transaction. Thread-safe."""
 
     def __init__(self, kind: Fault = Fault.AWAY) -> None:
-        self._kind = kind
-        self._is_on = False
-        self._asking = Lock()
+        self.kind = kind
+        self.is_on = False
+        self.asking = Lock()
 
-    @contextmanager
-    def watched(self) -> Iterator[Attempt]:
+    def watched(self) -> Watch:
         """Run a transaction in here: after such a fault, the outage lasts until one succeeds.
 
         Raises ``Busy`` for the fault, or because somebody is asking already; and ``Contended``
         where this transaction alone is refused. Other errors pass.
         """
-        with ExitStack() as held:
-            if self._is_on:
-                if not self._asking.acquire(blocking=False):
-                    raise Busy(AWAY)
-                held.callback(self._asking.release)
-            attempt = Attempt(lambda: self._end(held))
-            try:
-                yield attempt
-            except SQLAlchemyError as error:
-                found = fault(error, begun=attempt.begun)
-                if found is Fault.CONTENDED:
-                    raise Contended(CONTENDED) from error
-                if found is self._kind:
-                    self._begin(error)
-                    raise Busy(AWAY) from error
-                raise
-            self._end(held)
+        return Watch(self)
 
-    def _begin(self, error: SQLAlchemyError) -> None:
-        is_news, self._is_on = not self._is_on, True
+    def begin(self, error: SQLAlchemyError) -> None:
+        is_news, self.is_on = not self.is_on, True
         if is_news:
             # No trace: to write one takes longer than a tick, and it would say no more.
-            logger.error("%s: %s", SAID[self._kind][0], str(error).partition("\n")[0])
+            logger.error("%s: %s", SAID[self.kind][0], str(error).partition("\n")[0])
 
-    def _end(self, held: ExitStack) -> None:
-        if self._is_on:
-            logger.info(SAID[self._kind][1])
-        self._is_on = False
-        held.close()
+    def end(self) -> None:
+        logger.info(SAID[self.kind][1])
+        self.is_on = False
