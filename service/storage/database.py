@@ -254,9 +254,9 @@ class Database:
             if writes and self._is_sqlite:
                 held.enter_context(self._turn_to_write())
             with turns.waiting():
-                connection = held.enter_context(self._engine().connect())
-            connection.execution_options(sqlite_begin="BEGIN IMMEDIATE" if writes else "BEGIN")
-            held.enter_context(connection.begin())
+                connection, transaction = engines.begun(self._engine(), writes=writes)
+            held.enter_context(connection)
+            held.enter_context(transaction)
             attempt.begin()
             yield connection
 

@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from sqlite3 import Connection as SQLiteConnection
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    NullPool,
+    RootTransaction,
+    create_engine,
+    event,
+    make_url,
+)
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from service import turns
 from service.errors import SettingsError
@@ -85,7 +94,6 @@ def postgres(url: URL, bounds: Bounds = SERVING, size: int = POOL_SIZE) -> Engin
         pool_size=size,
         max_overflow=0,
         pool_timeout=POOL_SECONDS,
-        pool_pre_ping=True,
         connect_args=POSTGRES_TIMEOUTS | SESSIONLESS,
     )
     from service.storage.bounded import Bounded
@@ -124,6 +132,30 @@ def _bind(engine: Engine, bounds: Bounds, connection_class: Any) -> None:
         # A session keeps the mode that it began in: after a failover only new ones can write.
         if sqlstate(context.original_exception) == READ_ONLY:
             context.is_disconnect = True
+
+
+def begun(engine: Engine, *, writes: bool) -> tuple[Connection, RootTransaction]:
+    """A connection and its transaction; on SQLite, one that ``writes`` holds the lock from here on.
+
+    A connection that was lost while it was idle is found out by that and replaced, so that none has
+    to be asked beforehand.
+    """
+    try:
+        return _begun(engine, writes=writes)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    return _begun(engine, writes=writes)
+
+
+def _begun(engine: Engine, *, writes: bool) -> tuple[Connection, RootTransaction]:
+    connection = engine.connect()
+    try:
+        connection.execution_options(sqlite_begin="BEGIN IMMEDIATE" if writes else "BEGIN")
+        return connection, connection.begin()
+    except BaseException:
+        connection.close()
+        raise
 
 
 def sqlite(url: URL) -> Engine:

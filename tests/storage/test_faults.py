@@ -124,6 +124,24 @@ def test_no_statement_is_prepared_for_a_session(migrated_postgres: Database) -> 
         assert connection.scalar(prepared) == 0
 
 
+def test_idle_connections_that_the_server_has_closed_are_replaced(
+    migrated_postgres: Database,
+) -> None:
+    database = migrated_postgres
+    database.close()
+    pid = text("SELECT pg_backend_pid()")
+    with database.read() as one, database.read() as other:
+        idle = [one.scalar(pid), other.scalar(pid)]
+    with psycopg.connect(
+        database._url.set(drivername="postgresql").render_as_string(hide_password=False)
+    ) as admin:
+        for each in idle:
+            admin.execute("SELECT pg_terminate_backend(%s, 5000)", (each,))
+    for _ in range(3):
+        with database.read() as connection:
+            assert connection.scalar(pid) not in idle
+
+
 @pytest.mark.parametrize("work", [Database.check, lambda database: name_all(database, "other")])
 def test_sessions_that_stayed_read_only_after_a_failover_are_replaced(
     migrated_postgres: Database, work: Callable[[Database], None]
