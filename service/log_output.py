@@ -27,7 +27,9 @@ EXIT_SECONDS = 1.0
 FORK_SECONDS = 0.5
 """How long a fork waits for it, since the child would inherit a half-written line."""
 
-PIECE = 64 * 1024
+TOGETHER = select.PIPE_BUF // 2
+"""Bytes after which no more lines are written at once: a pipe takes up to twice as much as a whole,
+and what others write meanwhile is not in the middle of a line."""
 
 
 class QueuedWriter(io.RawIOBase):
@@ -110,30 +112,49 @@ class QueuedWriter(io.RawIOBase):
 
     def _run(self) -> None:
         while True:
-            item = self._queue.get()
-            if item is None:
+            lines, then = self._taken()
+            if lines:
+                self._write_all(lines)
+                self._report()
+            if isinstance(then, threading.Event):
+                then.set()
+            elif then is None:
                 return
-            if isinstance(item, threading.Event):
-                item.set()
-                continue
-            self._write_all(item)
-            if self.dropped > self._reported and self._queue.qsize() < self._most // 2:
-                count, self._reported = self.dropped - self._reported, self.dropped
-                logger.warning("%d lines of the log were dropped: nobody read it", count)
 
-    def _write_all(self, line: bytes) -> None:
-        """Write a line and wait as long as it takes."""
-        rest = memoryview(line)
+    def _taken(self) -> tuple[list[bytes], threading.Event | bytes | None]:
+        """Lines to write together, and what is to be done then: ``None`` is to end.
+
+        One at a time would be too slow where other threads want the interpreter: each write gives
+        it away, and waits for it afterwards.
+        """
+        lines, size = [], 0
+        item = self._queue.get()
+        while isinstance(item, bytes):
+            lines.append(item)
+            size += len(item)
+            if size >= TOGETHER or self._queue.empty():
+                return lines, b""
+            item = self._queue.get()
+        return lines, item
+
+    def _report(self) -> None:
+        if self.dropped > self._reported and self._queue.qsize() < self._most // 2:
+            count, self._reported = self.dropped - self._reported, self.dropped
+            logger.warning("%d lines of the log were dropped: nobody read it", count)
+
+    def _write_all(self, lines: list[bytes]) -> None:
+        """Write lines and wait as long as it takes."""
+        rest = memoryview(b"".join(lines))
         while rest:
             try:
-                rest = rest[os.write(self._number, rest[:PIECE]) :]
+                rest = rest[os.write(self._number, rest) :]
             except BlockingIOError:
                 select.select([], [self._number], [])
             except OSError:
                 # The reader is gone for good.
                 with self._lock:
-                    self.dropped += 1
-                    self._reported += 1
+                    self.dropped += len(lines)
+                    self._reported += len(lines)
                 return
 
     def _write_if_possible(self, line: bytes) -> None:
