@@ -28,6 +28,7 @@ from service.console import trials
 from service.events import delivery
 from service.media import (
     clock,
+    gate,
     jitter,
     leg,
     overrun,
@@ -56,6 +57,7 @@ HOLDS: dict[str, Sequence[float]] = {
     "… published texts": (leg.TEXTS_A_SECOND, leg.TEXTS_AT_ONCE),
     "… message": (websocket.MAX_MESSAGE // KB,),
     "… malformed messages; topics; marks": (leg.MAX_FAULTS, leg.MAX_TOPICS, jitter.MAX_MARKS),
+    "room that is mixed in full": (gate.UNGATED,),
     "audio that waits to be mixed": (pace.PACED_CAPACITY * 20, pace.LONGEST_CAPACITY * 20),
     "audio that a peer has not read": (sendqueue.MAX_AUDIO,),
     "other messages that it has not read": (sendqueue.MAX_BYTES // KB,),

@@ -24,8 +24,8 @@ LONGEST_CAPACITY = 15
 SPARE = 2
 """Frames of capacity beyond those that were late: what waits already, and their ordinary jitter."""
 
-LEAK = 0.01 * PERIOD
-"""Seconds by which the expected time of a frame gives way, so that it follows a slower clock."""
+LEAK = 0.1 * PERIOD
+"""Seconds by which the expected time of a frame gives way: it follows a slower clock, or losses."""
 
 RENEWAL = 0.5
 """Seconds of lateness from which on nothing is bridged: what comes then is the new pace."""

@@ -176,6 +176,32 @@ def test_a_phone_that_sends_long_pieces_in_real_time_loses_only_of_the_first(fra
     assert buffer.stats.dropped == frames - PACED_CAPACITY
 
 
+@pytest.mark.parametrize("every", [20, 50])
+def test_chunks_that_are_lost_now_and_then_are_no_stall(every: int) -> None:
+    buffer = phone()
+    for number in range(3000):
+        at = START + 0.01 + number * PERIOD
+        if number % every:
+            buffer.push(numbered(number), at, number)
+        buffer.take(at + 0.01)
+    assert buffer.chunks.lost >= 3000 // every - 2
+    assert buffer.pace.capacity == PACED_CAPACITY
+
+
+@pytest.mark.parametrize("pause", [0.15, 0.3, 0.45, 1.0, 30.0])
+def test_a_phone_that_sends_nothing_between_words_is_not_heard_late(pause: float) -> None:
+    buffer = phone()
+    arrivals: list[Arrival] = []
+    for turn in range(10):
+        begin = START + 0.01 + turn * (1.0 + pause)
+        arrivals += [
+            Arrival(begin + number * PERIOD, numbered(50 * turn + number)) for number in range(50)
+        ]
+    heard = play(buffer, arrivals, 10 * (1.0 + pause))
+    assert max(heard.depths) <= 2 * PERIOD
+    assert heard.numbers == list(range(500))
+
+
 def test_a_program_may_still_send_a_minute_ahead() -> None:
     buffer = JitterBuffer(Encoding.LINEAR, paced=False)
     for _ in range(30):
