@@ -69,11 +69,11 @@ class Intake:
         self._faults = faults or Faults()
         self._layers: list[defaultdict[int, list[Read]]] = []
         self._templates: dict[int, Template] = {}
-        self._earliest: dict[float, float] = {}
+        self._spans: dict[float, tuple[float, float]] = {}
 
-    def allow(self, at: float, earliest: float) -> None:
-        """What is kept as of ``at`` may have come before, but not before ``earliest``."""
-        self._earliest[at] = earliest
+    def allow(self, at: float, earliest: float, latest: float) -> None:
+        """Of what is kept as of ``at`` is only known that it came between these times."""
+        self._spans[at] = earliest, latest
 
     def keep(self, peer: Peer, leg: Leg, data: bytes, at: float) -> bool:
         """Keep a read; False where there is no need to, and it is to go the general way at once."""
@@ -94,11 +94,13 @@ class Intake:
     def take(self) -> Iterator[Read]:
         """Put the audio of what is kept into its legs' buffers; yield what must go another way."""
         layers, self._layers = self._layers, []
-        earliest, self._earliest = self._earliest, {}
+        spans, self._spans = self._spans, {}
+        earliest = {latest: since for since, latest in spans.values()}
         for number, layer in enumerate(layers):
-            for key, batch in layer.items():
-                for peer, _, _, _ in batch:
+            for key, kept in layer.items():
+                for peer, _, _, _ in kept:
                     peer.kept = 0
+                batch = kept if not spans else [_until(read, spans) for read in kept]
                 ready: Sequence[Read] = batch
                 if number:
                     # Something unfinished may have come before it.
@@ -127,6 +129,12 @@ class Intake:
                     self._templates.clear()
                 template = self._templates[key] = Template(shape)
         return template
+
+
+def _until(read: Read, spans: Mapping[float, tuple[float, float]]) -> Read:
+    """A read as of the latest time at which it may have come."""
+    peer, leg, data, at = read
+    return peer, leg, data, spans.get(at, (at, at))[1]
 
 
 def _frames(data: bytes, leg: Leg) -> list[bytes]:

@@ -58,7 +58,7 @@ class Loop:
         self._exchange = Exchange(clock, reports.put, self._faults)
         self._legs: dict[Peer, Leg] = {}
         self._attention: set[Peer] = set()
-        self._reader = Reader(self._ready, self._exchange, self._attention, self._faults)
+        self._reader = Reader(clock, self._ready, self._exchange, self._attention, self._faults)
         self._watchers = Watchers(clock, self._faults)
         self._ticks = TickClock(clock.monotonic())
         self._tally = Tally(self._faults)

@@ -11,6 +11,7 @@ from service.media.leg import Leg
 from service.media.peer import READ_BYTES, Peer
 from service.media.readiness import READ, WRITE, Readiness
 from service.model import EndReason
+from service.times import Clock
 
 GOING_AWAY = frozenset({1000, 1001, 1005})
 """Close codes with which a peer says that it is done, and not that something broke."""
@@ -31,8 +32,14 @@ class Reader:
     """Of the engine's thread. ``attention`` is what peers announce themselves in."""
 
     def __init__(
-        self, ready: Readiness, exchange: Exchange, attention: set[Peer], faults: Faults
+        self,
+        clock: Clock,
+        ready: Readiness,
+        exchange: Exchange,
+        attention: set[Peer],
+        faults: Faults,
     ) -> None:
+        self._clock = clock
         self._ready = ready
         self._attention = attention
         self._faults = faults
@@ -60,13 +67,10 @@ class Reader:
 
     def serve(self, at: float) -> None:
         """Read what can be read, a bounded piece of each socket, and write what can be written."""
-        if at > self._served + LATE_SECONDS:
-            if at > self._late_until:
-                self._earliest = self._served
-            self._late_until = at + min(at - self._served, BACKLOG_SECONDS)
+        self._note(self._served, at)
         self._served = at
         if at < self._late_until:
-            self._intake.allow(at, self._earliest)
+            self._intake.allow(at, self._earliest, at)
         events = self._ready.poll()
         if self._unread:
             # Each once, or what a socket gives now could overtake what it gave just before.
@@ -94,6 +98,18 @@ class Reader:
                     peer.lose()
             except Exception:
                 leg.fail()
+        ended = self._clock.monotonic()
+        if self._note(at, ended):
+            self._intake.allow(at, self._earliest, ended)
+
+    def _note(self, since: float, at: float) -> bool:
+        """Whether we were late for what came between these times."""
+        if at <= since + LATE_SECONDS:
+            return False
+        if at > self._late_until:
+            self._earliest = since
+        self._late_until = at + min(at - since, BACKLOG_SECONDS)
+        return True
 
     def take(self) -> None:
         """Act on what the sockets gave since the last tick."""

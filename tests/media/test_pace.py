@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 import pytest
+from callers import twilio
+from clients import Client
+from clocks import FakeClock
 
 from service.media.clock import PERIOD, TickClock
 from service.media.effects import Effect
 from service.media.jitter import LONGEST_WINDOW, WINDOW, JitterBuffer
+from service.media.loop import Loop
 from service.media.pace import LONGEST_CAPACITY, PACED_CAPACITY, RENEWAL
+from service.media.readiness import readiness
+from service.media.requests import Adopt, Announce, Ask
+from service.media.voices import MANY
 from service.wire import Encoding
 
 START = 1000.0
@@ -274,3 +283,72 @@ def test_a_stall_of_our_own_is_no_jitter_of_the_network() -> None:
     buffer = phone()
     stalled(TickClock(START), buffer, [(5.0, 0.3), (10.0, 0.3)])
     assert buffer.stats.jitter < 0.003
+
+
+class Held:
+    """A readiness after which the engine is held up before it has read anything."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.holds: list[Callable[[], None]] = []
+        self._ready = readiness()
+        self._clock = clock
+
+    def poll(self) -> list[tuple[int, int]]:
+        found = self._ready.poll()
+        if self.holds and found:
+            self.holds.pop()()
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ready, name)
+
+
+@pytest.mark.parametrize("phones", [2, MANY])
+@pytest.mark.parametrize("stall", [0.04, 0.1, 0.2])
+def test_a_stall_while_the_sockets_are_read_is_no_stall_of_the_network(
+    clock: FakeClock, phones: int, stall: float
+) -> None:
+    """What came meanwhile is read as of a time before it was sent, and what follows seems late."""
+    ready = Held(clock)
+    loop = Loop(clock, SimpleQueue(), ready)
+    callers = [twilio(f"caller{number}") for number in range(phones)]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client()) for _ in callers]
+
+        def say(frames: int) -> None:
+            for client, caller in zip(clients, callers, strict=True):
+                for _ in range(frames):
+                    client.send(caller.media(b"\x20" * 160))
+
+        def hold() -> None:
+            clock.advance(stall)
+            say(round(stall / PERIOD))
+
+        def go_on(rounds: int) -> None:
+            for _ in range(rounds):
+                say(1)
+                for _ in range(4):
+                    clock.advance(PERIOD / 4)
+                    loop.submit(Announce())
+                    loop.turn()
+
+        for client, caller in zip(clients, callers, strict=True):
+            loop.submit(Adopt(client.ours.dup(), caller.spec))
+            client.send(caller.start)
+        go_on(60)
+        for _ in range(3):
+            ready.holds.append(hold)
+            go_on(40)
+        # A burst is cut to what is ordinary: no capacity has followed.
+        say(14)
+        loop.submit(Announce())
+        loop.turn()
+        clock.advance(PERIOD / 4)
+        go_on(1)
+        ask = Ask(tuple(caller.spec.call_id for caller in callers))
+        loop.submit(ask)
+        loop.turn()
+        waiting = [stats["bufferMs"] for stats in ask.reply.get(timeout=1).values()]
+        assert len(waiting) == phones
+        assert max(waiting) <= 1000 * PACED_CAPACITY * PERIOD
+    loop.close()
