@@ -10,6 +10,7 @@ import pytest
 from gunicorn.config import Config
 
 from service import (
+    aside,
     away,
     connection_loop,
     framing,
@@ -39,7 +40,7 @@ from service.media import (
     watchers,
     websocket,
 )
-from service.storage import bounded, call_lists, database, engines, listing, outbox, sessions
+from service.storage import bounded, call_lists, database, engines, lease, listing, outbox, sessions
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -88,6 +89,8 @@ HOLDS: dict[str, Sequence[float]] = {
         engines.SERVING.statement / 1000,
         bounded.Bounded.seconds,
     ),
+    "a report of the media engine that the database refuses": (aside.MOST_REFUSED,),
+    "on Postgres: a server that vanished without a word": (lease.LEASE_SECONDS,),
     "on Postgres, while migrating: a table's lock; a statement": (
         database.MIGRATION_LOCK_MILLIS / 1000,
         engines.MIGRATING.statement / 1000,
