@@ -125,7 +125,22 @@ def _bind(engine: Engine, bounds: Bounds, connection_class: Any) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(text)
+        # By the driver alone: SQLAlchemy's own way takes as long again as a small transaction.
+        driver: Any = connection.connection.driver_connection
+        try:
+            driver.execute(text)
+        except connection_class.Error as error:
+            connection.invalidate()
+            engine.dispose()
+            raise DBAPIError.instance(
+                text,
+                None,
+                error,
+                connection_class.Error,
+                hide_parameters=True,
+                connection_invalidated=True,
+                dialect=connection.dialect,
+            ) from error
 
     @event.listens_for(engine, "handle_error")
     def discard(context: ExceptionContext) -> None:
