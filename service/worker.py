@@ -116,7 +116,12 @@ class Worker(ConnectionLoop):
         """A request begins with what the socket has to give."""
         limits: dict[str, int] = getattr(self.wsgi, "extensions", {}).get("body_limits", {})
         largest = max([SMALL_BODY, *limits.values()])
-        incoming = Incoming(conn.parse, lambda path: limits.get(path, SMALL_BODY), largest)
+
+        def limit_of(path: str) -> int:
+            # The server may be mounted below a prefix.
+            return max([SMALL_BODY, *(limits[end] for end in limits if path.endswith(end))])
+
+        incoming = Incoming(conn.parse, limit_of, largest)
         self._await(conn, self.pending_conns, partial(self._read, incoming), ARRIVAL_SECONDS)
         self._read(incoming, conn)
 

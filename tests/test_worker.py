@@ -259,7 +259,7 @@ def test_a_long_body_is_read_only_where_one_is_taken(desk: Desk) -> None:
     desk.ask(POST + length)
     desk.turn_until_read(1)
     assert desk.threads.body(0) == b""
-    upload = desk.ask(POST.replace(b"POST /", b"POST " + UPLOADS.encode()) + length)
+    upload = desk.ask(POST.replace(b"POST /", b"POST /below" + UPLOADS.encode()) + length)
     desk.turn_until(lambda: len(desk.worker.upload_conns) == 1)
     upload.sendall(b"x" * (SMALL_BODY + 1))
     desk.turn_until_read(2)
