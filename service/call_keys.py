@@ -26,6 +26,11 @@ def call_id_of(key: str) -> str | None:
     return match["call_id"] if match else None
 
 
-def is_genuine(api_secret: str, key: str) -> bool:
+def is_genuine(key: str, api_secret: str, previous: str | None = None) -> bool:
+    """Whether the key was made with ``api_secret``, or with the one before it."""
     call_id = call_id_of(key)
-    return call_id is not None and hmac.compare_digest(key, key_of(api_secret, call_id))
+    return call_id is not None and any(
+        hmac.compare_digest(key, key_of(secret, call_id))
+        for secret in (api_secret, previous)
+        if secret is not None
+    )

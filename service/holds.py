@@ -58,7 +58,7 @@ class Holds:
         if (
             provider is None
             or call_id is None
-            or not call_keys.is_genuine(self._settings.api_secret, key)
+            or not call_keys.is_genuine(key, *self._settings.api_secrets)
         ):
             return None
         count = _count(hook)

@@ -63,7 +63,7 @@ class Reception:
         self.holds = Holds(switchboard, providers, self._controls)
         self._providers = providers
         self._recognition = Recognition(
-            switchboard.connectors, providers, self._settings.api_secret
+            switchboard.connectors, providers, self._settings.api_secrets
         )
         self.signatures = Signatures(
             switchboard.connectors, providers, switchboard.wall, switchboard.settings.public_url

@@ -14,11 +14,14 @@ from service.storage.connectors import Connectors
 
 class Recognition:
     def __init__(
-        self, connectors: Connectors, providers: Mapping[str, Provider], api_secret: str
+        self,
+        connectors: Connectors,
+        providers: Mapping[str, Provider],
+        api_secrets: tuple[str, str | None],
     ) -> None:
         self._connectors = connectors
         self._providers = providers
-        self._api_secret = api_secret
+        self._api_secrets = api_secrets
 
     def connector(self, provider_name: str, key: str) -> Connector:
         """The connector of a webhook, by its own key or by that of one of its calls.
@@ -43,7 +46,7 @@ class Recognition:
             return None
         connector, stored = found
         # What is stored tells of keys that were made with another API_SECRET.
-        is_the_calls = call_keys.is_genuine(self._api_secret, key) or (
+        is_the_calls = call_keys.is_genuine(key, *self._api_secrets) or (
             stored is not None and compare_digest(stored, tokens.digest(key))
         )
         return connector if is_the_calls else None

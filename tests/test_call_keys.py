@@ -17,8 +17,10 @@ KEY = key_of("secret", CALL)
 def test_a_key_names_its_call_and_is_genuine_under_its_secret_alone() -> None:
     assert re.fullmatch(r"clk_[0-9a-f]{32}_" + CALL, KEY)
     assert call_id_of(KEY) == CALL
-    assert is_genuine("secret", KEY)
-    assert not is_genuine("another", KEY)
+    assert is_genuine(KEY, "secret")
+    assert is_genuine(KEY, "new", "secret")
+    assert not is_genuine(KEY, "another")
+    assert not is_genuine(KEY, "another", "third")
     assert key_of("secret", new_call_id()) != KEY
 
 
@@ -40,7 +42,7 @@ def test_a_key_names_its_call_and_is_genuine_under_its_secret_alone() -> None:
     ],
 )
 def test_nothing_else_is_genuine(wrong: str) -> None:
-    assert not is_genuine("secret", wrong)
+    assert not is_genuine(wrong, "secret", "previous")
 
 
 def test_a_pseudonym_that_is_shown_tells_nothing_of_a_key() -> None:

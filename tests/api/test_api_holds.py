@@ -81,6 +81,14 @@ def test_the_end_of_a_transfer_is_remembered_while_its_caller_is_held(
         again = ask(provider, f"{address.path}?{address.query}")
 
 
+def test_a_caller_from_before_the_secret_was_changed_is_held(clock: FakeClock) -> None:
+    database = Database("postgresql+psycopg://someone@127.0.0.1:1/nothing")
+    client = build(database, clock, api_secret_previous="secret before").test_client()
+    own = path("twilio", key=key_of("secret before", CALL))
+    assert led_back(ask(client, own)) == f"{own}?held=1"
+    database.close()
+
+
 def test_a_new_caller_hears_busy(provider: FlaskClient) -> None:
     for key in ("whk_" + "k" * 32, key_of("another secret", CALL)):
         response = ask(provider, path("twilio", key=key))
