@@ -65,7 +65,7 @@ class Bank(Columns):
         self._left = np.zeros(1, np.intp)
         self._margin = np.zeros(1)
         self._base = np.zeros(1)
-        self._capacity = np.zeros(1, np.intp)
+        self._capacity = np.full(1, PACED_CAPACITY)
         self._ceiling = np.zeros(1, np.intp)
         self._settles = np.zeros(1)
         self._settled = float("-inf")  # when the last row will have
@@ -195,12 +195,14 @@ class Bank(Columns):
             count, full, over = count[ordinary], full[ordinary], over[ordinary]
             pushed, base, transit = pushed[ordinary], base[ordinary], transit[ordinary]
             late, capacity, held_up = late[ordinary], capacity[ordinary], held_up[ordinary]
-        self._base[rows] = np.where(late > RENEWAL, transit, np.minimum(transit, base + LEAK))
+        base = np.minimum(transit, base + LEAK)
         if any_held_up:
+            base = np.where(late > RENEWAL, transit, base)
             self._capacity[rows] = capacity
             longer = rows[held_up]
             self._window[longer] = self._left[longer] = LONGEST_WINDOW
             self._margin[longer] = np.inf
+        self._base[rows] = base
         slots = (self._head[rows] + count) % SLOTS
         self._ring[rows, slots] = frames
         self._arrived[rows, slots] = times
