@@ -19,7 +19,7 @@ from service.media.gauges import Gauge, gauges
 from service.media.jitter import QUIET
 from service.media.leg import Leg
 from service.media.levels import Levels
-from service.media.mixer import Flags, Seating
+from service.media.mixer import Seating
 from service.media.sheet import Sheets
 from service.media.voices import Voices
 from service.wire import FRAME_SAMPLES, Encoding
@@ -79,7 +79,7 @@ class Bridge:
         heard.fill(0)
         for voices in self._voices.values():
             voices.collect(heard, at)
-        mixed, clipped = self._seating.mix(heard, self._closed(heard, at))
+        mixed, clipped = self._seating.mix(heard, self._gated(heard, at))
         self._levels.measure(heard, mixed)
         if clipped:
             loud = set(clipped)
@@ -99,8 +99,8 @@ class Bridge:
         row = self._rows.get(leg)
         return -np.inf if row is None else float(self._audible[row])
 
-    def _closed(self, heard: Samples, at: float) -> Flags | None:
-        """Note who is audible; the rows that the gate keeps out of the mix, if any."""
+    def _gated(self, heard: Samples, at: float) -> Samples | None:
+        """Note who is audible; what passes the gate in rooms of three or more, if there are any."""
         rows, small = self._seating.crowd(UNGATED)
         if not len(rows):
             # Of one or two nobody ever asks for a third voice.
@@ -110,14 +110,12 @@ class Bridge:
         highest = there.max(axis=1)
         self._audible[rows[highest >= QUIET]] = at
         if small == len(rows):
-            return None
+            return there
         lowest = there[small:].min(axis=1).astype(np.int32)
         shut = self._gate.closed(rows[small:], np.maximum(highest[small:], -lowest))
-        if not shut.any():
-            return None
-        closed = np.zeros(len(heard), np.bool_)
-        closed[rows[small:]] = shut
-        return closed
+        if shut.any():
+            there[small:][shut] = 0
+        return there
 
     def _seat(self, leg: Leg) -> None:
         if not self._free:

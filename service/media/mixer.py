@@ -16,8 +16,6 @@ from service.media.g711 import Samples
 
 Rows: TypeAlias = NDArray[np.intp]
 
-Flags: TypeAlias = NDArray[np.bool_]
-
 
 class Seating:
     """Which rows of a tick's matrix are one room. A room comes or goes without moving another.
@@ -78,11 +76,11 @@ class Seating:
             self._small = small
         return self._crowd, self._first
 
-    def mix(self, heard: Samples, closed: Flags | None = None) -> tuple[Samples, Sequence[int]]:
+    def mix(self, heard: Samples, crowd: Samples | None = None) -> tuple[Samples, Sequence[int]]:
         """``heard`` has one row of samples per leg; so has the answer, what each is to hear.
 
-        With it come the rows in which the sum was too loud for 16 bits. Rows that are ``closed``
-        are left out of rooms of three or more.
+        With it come the rows in which the sum was too loud for 16 bits. ``crowd`` is what is mixed
+        instead in rooms of three or more, in the order of the rows of ``crowd()``.
         """
         sources = self._sources
         if sources is None or len(sources) != len(heard):
@@ -91,12 +89,14 @@ class Seating:
         mixed = heard.take(sources, axis=0)
         mixed[self._alone] = 0
         clipped: list[int] = []
-        for size, rows in self._groups.items():
-            if size < 3:
-                continue
-            rooms = heard.take(rows, axis=0)
-            if closed is not None:
-                rooms[closed[rows]] = 0
+        start = 0
+        for size in sorted(size for size in self._groups if size > 2):
+            rows = self._groups[size]
+            if crowd is None:
+                rooms = heard.take(rows, axis=0)
+            else:
+                rooms = crowd[start : start + rows.size].reshape(*rows.shape, -1)
+                start += rows.size
             others = rooms.sum(axis=1, dtype=np.int32, keepdims=True) - rooms
             within = np.clip(others, -32_768, 32_767)
             mixed[rows] = within
