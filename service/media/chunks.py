@@ -172,6 +172,8 @@ class ChunkQueue:
         before = self.next_order()
         if next_order is not None and before is not None:
             self._proven = min(self._proven + next_order - before, PROOF)
+            if next_order > before:
+                self._refusals.forget()
         self._chunks = deque(chunks)
         self.size = sum(len(payload) for _, payload, _ in chunks)
         self.passed += passed
