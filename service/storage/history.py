@@ -29,7 +29,7 @@ from service.storage.tables import (
 )
 from service.times import Millis
 
-PIECE = 10
+PIECE = 4
 """Calls that one transaction deletes: a webhook that wants to write waits for no more than that."""
 
 ROWS = 200

@@ -140,6 +140,21 @@ def test_a_session_keeps_who_came_and_went_and_ends_when_it_is_told_to(
     assert all(each["status"] == "ended" for each in sessions(bay, lobby))
 
 
+def test_a_call_that_is_over_is_deleted_with_its_session(
+    bay: Patchbay, lobby: str, dial: Callable[..., Phone]
+) -> None:
+    phone = dial("plivo", lobby)
+    bay.eventually(lambda: present(bay, lobby) == 1)
+    (call,) = bay.calls(roomId=lobby)
+    path = f"/v2/sip/call/{call['callId']}"
+    assert bay.ask("DELETE", path)[0] == 409
+    phone.hang_up()
+    phone.join(20)
+    bay.eventually(lambda: bay.ask("DELETE", path)[0] == 200)
+    assert bay.ask("GET", path)[0] == 404
+    assert (bay.calls(roomId=lobby), sessions(bay, lobby)) == ([], [])
+
+
 def test_removing_one_leaves_the_others_in_their_session(
     bay: Patchbay, lobby: str, dial: Callable[..., Phone]
 ) -> None:
