@@ -14,7 +14,7 @@ import numpy as np
 
 from service.media.bank import Bank
 from service.media.g711 import Samples
-from service.media.gate import UNGATED, Gate
+from service.media.gate import LOUD, UNGATED, Gate
 from service.media.gauges import Gauge, gauges
 from service.media.jitter import QUIET
 from service.media.leg import Leg
@@ -111,8 +111,13 @@ class Bridge:
         self._audible[rows[highest >= QUIET]] = at
         if small == len(rows):
             return there
-        lowest = there[small:].min(axis=1).astype(np.int32)
-        shut = self._gate.closed(rows[small:], np.maximum(highest[small:], -lowest))
+        peaks = highest[small:].astype(np.int32)
+        soft = np.flatnonzero(peaks < LOUD)
+        if len(soft):
+            # Where the highest sample has not opened the gate, the lowest may.
+            lowest = there[small + soft].min(axis=1).astype(np.int32)
+            peaks[soft] = np.maximum(peaks[soft], -lowest)
+        shut = self._gate.closed(rows[small:], peaks)
         if shut.any():
             there[small:][shut] = 0
         return there

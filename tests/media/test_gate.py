@@ -95,6 +95,17 @@ def test_no_first_word_is_cut(clock: FakeClock, begins: int, peak: int) -> None:
         room.rest(HANG + 5)
 
 
+def test_a_voice_that_begins_downwards_opens_the_gate_as_well(clock: FakeClock) -> None:
+    room = Room(clock, 20, -55)
+    room.rest(NEW + 20)
+    for value in (-700, -30_000):
+        frame = steady(0)
+        frame[-8:] = value
+        heard = room.tick({5: frame})
+        assert (heard == room.said[-1][5]).all()
+        room.rest(HANG + 5)
+
+
 def test_a_voice_is_whole_through_its_pauses(clock: FakeClock) -> None:
     room = Room(clock, 20, -55)
     room.rest(NEW + 20)
