@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from patchbays import Patchbay, patchbay
+from servers import ACTIVATED
 
 from service.simulator.phone import Phone
 from service.simulator.plan import Plan
@@ -49,6 +51,14 @@ def readiness(bay: Patchbay) -> tuple[int, str]:
     return status, answer["checks"]["database"]
 
 
+def starts(bay: Patchbay) -> list[int]:
+    """How often each call that is up has started."""
+    return [
+        [rung["event"] for rung in call["timelog"]].count("start")
+        for call in bay.calls(status="answered")
+    ]
+
+
 def at(bay: Patchbay, url: str) -> str:
     """An address of one server at another."""
     return bay.url + urlsplit(url).path
@@ -80,6 +90,25 @@ def test_a_second_server_waits_and_its_changes_reach_the_first(
         second.eventually(lambda: readiness(second) == (200, "ok"))
         with second.calling("lobby") as new:
             new.wait_for("first-audio")
+
+
+def test_of_two_servers_on_one_listener_the_second_goes_on_with_the_calls_of_the_first(
+    tmp_path: Path, settings: dict[str, str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as held:
+        shared = {"LISTENER": str(held.fileno()), "PORT": str(held.getsockname()[1])}
+        with patchbay(tmp_path, command=ACTIVATED, **settings, **shared) as first:
+            phone = Phone(Plan(webhook_url=first.webhook("twilio", "lobby"), loop=True)).start()
+            phone.wait_for("first-audio")
+            with patchbay(tmp_path, command=ACTIVATED, **settings, **shared) as second:
+                second.server.wait_for(WAITS)
+                assert first.server.stop() == 0
+                phone.wait_for("start", count=2)
+                second.eventually(lambda: readiness(second) == (200, "ok"))
+                second.eventually(lambda: starts(second) == [2])
+                phone.hang_up()
+                phone.join(30)
+    assert phone.report.ended is Ending.CALLER_HUNG_UP
 
 
 def test_a_server_that_was_killed_is_followed_at_once(
