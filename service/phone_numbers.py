@@ -27,6 +27,12 @@ _SCHEME = re.compile(r"\s*tel:", re.IGNORECASE)
 _DIGITS = re.compile(r"\+?[0-9]{7,19}")
 _EXTENSION = re.compile(r"[^\W\d_]|[,;#*%]")
 """What may come after a number: a letter, as of "x5" or "ext.", or what keys mean to a phone."""
+_ADDRESS = re.compile(
+    r"(?:.*<)?\s*(?:[a-z]+:)?(?:(\+[-0-9().]+)(?:[;@>].*)?|([-0-9().]+)(?:;[^@]*)?@.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A number in an address, as in ``sip:+14155550106@example.com`` or ``whatsapp:+14155550106``."""
+_ENCODED_PLUS = re.compile("%2b", re.IGNORECASE)
 _LONGEST = 19
 _NATIONAL = 10
 """Digits of a number without a plus sign that may well lack the country's code."""
@@ -106,14 +112,21 @@ def spellings(number: str) -> tuple[str, ...]:
 
 
 def ending(text: str) -> str | None:
-    """The digits of what was called where it is not E.164: without its country's code, say.
+    """The digits of what was called where it is not E.164: without its country's code, say, or in
+    an address.
 
-    ``None`` of E.164, of addresses and names, and of what is too short to be a number.
+    ``None`` of E.164, of names and addresses without a number, and of what is too short for one.
     """
     text = _SCHEME.sub("", text)
-    if re.fullmatch(r"\+[1-9][0-9]*", text) or re.search("[@:]", text):
+    if re.fullmatch(r"\+[1-9][0-9]*", text):
         return None
-    written = _EXTENSION.split(text, maxsplit=1)[0]
+    text = _ENCODED_PLUS.sub("+", text)
+    if address := _ADDRESS.fullmatch(text):
+        written = address[1] or address[2]
+    elif re.search("[@:]", text):
+        return None
+    else:
+        written = _EXTENSION.split(text, maxsplit=1)[0]
     digits = "".join(str(unicodedata.decimal(each, "")) for each in written).lstrip("0")
     return digits if 7 <= len(digits) <= _LONGEST else None
 

@@ -182,12 +182,24 @@ def test_no_country_is_guessed_where_a_provider_always_writes_the_plus_sign(
         ("", None),
         ("1" * 40, None),
         ("anonymous", None),
-        ("sip:4155550106@example.com", None),
-        ("4155550106@example.com", None),
+        ("%2B14155550106", "14155550106"),
+        ("sip:4155550106@example.com", "4155550106"),
+        ("4155550106@example.com", "4155550106"),
+        ("sip:+14155550106@192.0.2.1:5060;user=phone", "14155550106"),
+        ("SIPS:+1-415-555-0106;ext=7@example.com", "14155550106"),
+        ("sip:%2b14155550106@example.com", "14155550106"),
+        ('"Desk" <sip:+14155550106@example.com>', "14155550106"),
+        ("whatsapp:+14155550106", "14155550106"),
+        ("sip:100@example.com", None),
+        ("sip:desk@example.com", None),
+        ("sip:desk14155550106@example.com", None),
+        ("sip:desk@14155550106.example.com", None),
         ("client:4155550106", None),
     ],
 )
-def test_a_number_without_its_country_is_known_by_its_digits(text: str, digits: str | None) -> None:
+def test_a_called_number_in_another_spelling_is_known_by_its_digits(
+    text: str, digits: str | None
+) -> None:
     assert ending(text) == digits
 
 

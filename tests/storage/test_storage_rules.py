@@ -255,6 +255,7 @@ def test_of_numbers_that_end_alike_the_one_with_a_pin_is_called(store: Rules) ->
     for rule in (a_rule(numbers=("+494155550106",)), guarded, a_rule(numbers=("+34155550106",))):
         store.add(rule)
     assert store.for_call("4155550106", None) == (guarded, None)
+    assert store.for_call("sip:+14155550106@example.com", None) == (guarded, None)
     assert store.for_call("+14155550106", None) == (guarded, None)
 
 
