@@ -18,16 +18,26 @@ BARRED = {
 }
 
 
-ADDRESSES = re.compile(
-    r"deactivate|validate/.+|(.*/)?\.\.?(/.*)?|.+/webhook/deliveries(/.*)?", re.S
+DOTS = r"(.*/)?\.\.?(/.*)?"
+"""Clients take segments of one or two dots out of a path."""
+
+ROOM_ADDRESSES = re.compile(
+    rf"deactivate|validate(/.+)?|/.*|{DOTS}|.+/webhook/deliveries(/.*)?", re.DOTALL
 )
-"""Names whose address under ``/v2/rooms`` is that of something else, or is none: clients take
-segments of one or two dots out of a path."""
+"""Names of which an address under ``/v2/rooms`` is that of something else, or is none."""
+
+PARTICIPANT_ADDRESSES = re.compile(rf"active|{DOTS}", re.DOTALL)
+"""The same of participants, under ``/v2/sessions/<id>/participants``."""
 
 
 def is_addressable(name: str) -> bool:
-    """Whether a room of this name can be read at ``/v2/rooms/<name>``."""
-    return ADDRESSES.fullmatch(name) is None
+    """Whether a room of this name can be read at ``/v2/rooms/<name>``, and what is below that."""
+    return ROOM_ADDRESSES.fullmatch(name) is None
+
+
+def is_addressable_participant(participant_id: str) -> bool:
+    """Whether a participant of this id can be read at its address in a session."""
+    return PARTICIPANT_ADDRESSES.fullmatch(participant_id) is None
 
 
 class AutoCloseType(StrEnum):

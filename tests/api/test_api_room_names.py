@@ -1,4 +1,4 @@
-"""Names of rooms are addresses under ``/v2/rooms``, or they are refused wherever one is given."""
+"""Names of rooms and participants are parts of addresses, or they are refused."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from hypothesis import strategies as st
 from werkzeug.exceptions import HTTPException
 
 from service.api import register
-from service.rooms import is_addressable
+from service.rooms import is_addressable, is_addressable_participant
 
-REFUSED = ["deactivate", "validate/x", "validate/x/y", "x/webhook/deliveries", ".", "..", "a/../b"]
-ACCEPTED = ["validate", "validated", "deactivate/x", "a/b", "webhook/deliveries", "...", "a.b", "é"]
+REFUSED = [
+    *("deactivate", "validate", "validate/x", "validate/x/y", "x/webhook/deliveries"),
+    *(".", "..", "a/../b", "/a"),
+]
+ACCEPTED = [
+    *("validated", "validate/", "deactivate/x", "a/b", "webhook/deliveries"),
+    *("...", "a.b", "é"),
+]
 PARTS = ["deactivate", "validate", "webhook", "deliveries", "redeliver", "x", ".", "..", "...", ""]
 
 SENTENCE = "must not be a name that an address of the API has, such as deactivate."
@@ -41,6 +47,15 @@ def leads_to_the_room(routes: Any, name: str) -> bool:
     except HTTPException:
         return False
     there = {"room_id": name}
+    for path, endpoint in (
+        (f"/v2/rooms/{name}/webhook/deliveries", "room_deliveries.index_of_room"),
+        (f"/v2/rooms/validate/{name}", "rooms.validate"),
+    ):
+        try:
+            if routes.match(path, "GET") != (endpoint, there):
+                return False
+        except HTTPException:
+            return False
     return found == {"GET": ("rooms.get", there), "POST": ("rooms.update", there)}
 
 
@@ -123,3 +138,41 @@ def test_a_room_of_such_a_name_from_before_is_read_by_its_other_names(
     assert client.get(f"/v2/rooms/{room.object_id}").json["roomId"] == "deactivate"
     assert client.get("/v2/rooms").json["data"][0]["roomId"] == "deactivate"
     assert client.post("/v2/rooms/deactivate", json={"roomId": "deactivate"}).status_code == 200
+
+
+@pytest.mark.parametrize("participant_id", ["active", ".", "..", "a/../b"])
+def test_no_request_makes_a_participant_who_cannot_be_read(
+    app: Flask, client: FlaskClient, participant_id: str
+) -> None:
+    assert not is_addressable_participant(participant_id)
+    for path, body, field in (
+        (
+            "/v2/ingest/sessions",
+            {"roomId": "r", "participant": {"id": participant_id}},
+            "participant.id",
+        ),
+        (
+            "/v2/sip/call",
+            {"sipCallTo": "+14155550100", "participant": {"id": participant_id}},
+            "participant.id",
+        ),
+        (
+            "/v2/sip/call/switch-room",
+            {"callId": "c1", "roomId": "r", "participantId": participant_id},
+            "participantId",
+        ),
+    ):
+        answer = client.post(path, json=body)
+        assert (answer.status_code, answer.json["message"]) == (
+            400,
+            f"{field} must not be an id that an address of the API has, such as active.",
+        )
+
+
+@pytest.mark.parametrize("participant_id", ["actives", "active/", "a/b", "stats", "..."])
+def test_other_ids_of_participants_lead_to_them(routes: Any, participant_id: str) -> None:
+    assert is_addressable_participant(participant_id)
+    assert routes.match(f"/v2/sessions/s1/participants/{participant_id}", "GET") == (
+        "sessions.participant",
+        {"session_id": "s1", "participant_id": participant_id},
+    )

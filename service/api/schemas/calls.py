@@ -16,6 +16,7 @@ from service.api.schemas.fields import (
     Moment,
     PageFilter,
     ParticipantFields,
+    ParticipantId,
     Request,
     RoomName,
     Switch,
@@ -65,7 +66,7 @@ def _seconds(low: int, high: int, name: str) -> Count:
 
 class CallToMove(CallToEnd):
     room_id = RoomName(data_key="roomId", required=True)
-    participant_id = Text(data_key="participantId", allow_none=True, validate=IDENTIFIER)
+    participant_id = ParticipantId(data_key="participantId", allow_none=True)
     token = fields.Raw(allow_none=True)
 
 

@@ -15,7 +15,7 @@ from flask import current_app
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_dump, validate
 
 from service.api.requests import public_base, switchboard
-from service.rooms import is_addressable
+from service.rooms import is_addressable, is_addressable_participant
 from service.times import iso
 from service.tokens import account_id
 
@@ -165,6 +165,18 @@ def _addressable(name: str) -> None:
         )
 
 
+class ParticipantId(Text):
+    """The id of a participant that there may not be yet."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(validate=[IDENTIFIER, _addressable_participant], **options)
+
+
+def _addressable_participant(participant_id: str) -> None:
+    if not is_addressable_participant(participant_id):
+        raise ValidationError("must not be an id that an address of the API has, such as active")
+
+
 class ProviderName(Text):
     """One of the providers this service speaks, which is one sentence whatever is wrong."""
 
@@ -217,7 +229,7 @@ class Request(Schema):
 class ParticipantFields(Request):
     """A ``null`` is as good as nothing: browsers send it for what the form left empty."""
 
-    id = Text(allow_none=True, validate=IDENTIFIER)
+    id = ParticipantId(allow_none=True)
     name = Text(allow_none=True, validate=at_most(128))
     metadata = Metadata(allow_none=True, validate=storable)
 
