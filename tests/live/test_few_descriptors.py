@@ -59,6 +59,11 @@ def test_phones_inside_stay_when_descriptors_run_out(bay: Patchbay) -> None:
             for connection in pool.map(lambda number: call(hook, number), range(PHONES))
             if connection is not None
         ]
+        # In a rush some are refused for what others need for a moment: now one after the other.
+        for number in range(PHONES, 2 * PHONES):
+            if (connection := call(hook, number)) is None:
+                break
+            inside.append(stack.enter_context(connection))
         assert 10 <= len(inside) < 64
         # Others hold connections that they never use.
         idle = [stack.enter_context(socket.socket()) for _ in range(100)]
@@ -67,13 +72,13 @@ def test_phones_inside_stay_when_descriptors_run_out(bay: Patchbay) -> None:
         for _ in range(20):
             assert bay.server.get("/healthz") == 200
         # Let in or told that it is busy, as descriptors are just then.
-        if (late := call(hook, PHONES)) is not None:
+        if (late := call(hook, 2 * PHONES)) is not None:
             stack.enter_context(late)
         assert all(map(is_open, inside))
         # A place that is left is taken.
         for connection in inside[:10]:
             connection.close()
-        again = iter(range(PHONES + 1, 1000))
+        again = iter(range(3 * PHONES, 1000))
         bay.eventually(lambda: call(hook, next(again)) is not None)
         assert all(map(is_open, inside[10:]))
     assert bay.server.output.count("Booting worker") == 1
