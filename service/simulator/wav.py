@@ -1,13 +1,13 @@
 """WAV files as mono samples, read by libsndfile.
 
 libsndfile takes 24 bits in containers of four bytes, which ``arecord -f S24_LE`` writes, for 24
-bits in three. Their header is put right before it reads them.
+bits in three; 20 bits likewise. Their header is put right before it reads them.
 """
 
 from __future__ import annotations
 
 import struct
-from enum import Enum, auto
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
@@ -30,13 +30,18 @@ _BLOCK = 65_536
 
 _FORMAT = struct.Struct("<HHIIHH")
 _EXTENSIBLE = 0xFFFE
+_WRAPPED = range(17, 25)
+"""Bits of a sample that libsndfile looks for in three bytes."""
 
 
-class Container(Enum):
-    """Whose file has 24 bits in four bytes: ALSA's, whose header says less, or the standard's."""
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Samples of 17 to 24 bits in four bytes each: as ALSA writes them, whose header says less, or
+    as the standard has them.
+    """
 
-    ALSA = auto()
-    STANDARD = auto()
+    bits: int
+    is_standard: bool
 
 
 def parse(data: bytes, name: str, longest: float) -> tuple[Floats, int]:
@@ -83,11 +88,11 @@ def _unwrapped(data: bytes) -> tuple[bytes, Container | None]:
     tag, channels, rate, speed, block, bits = _FORMAT.unpack_from(data, at)
     if tag not in (1, _EXTENSIBLE) or block != 4 * channels:
         return data, None
-    if bits == 24:
+    if bits in _WRAPPED:
         header = _FORMAT.pack(tag, channels, rate, speed, block, 32)
-        return data[:at] + header + data[at + _FORMAT.size :], Container.ALSA
-    valid = data[at + 18 : at + 20] if tag == _EXTENSIBLE else b""
-    return data, Container.STANDARD if bits == 32 and valid == struct.pack("<H", 24) else None
+        return data[:at] + header + data[at + _FORMAT.size :], Container(bits, is_standard=False)
+    valid = int.from_bytes(data[at + 18 : at + 20], "little") if tag == _EXTENSIBLE else 0
+    return data, Container(valid, is_standard=True) if bits == 32 and valid in _WRAPPED else None
 
 
 def _format_at(data: bytes) -> int | None:
@@ -102,12 +107,13 @@ def _format_at(data: bytes) -> int | None:
 
 
 def _justified(samples: Integers, container: Container) -> Integers:
-    """Samples in the upper three bytes.
+    """Samples in the upper bits.
 
-    The fourth byte tells which it is: a sign or zero above the samples, or zero below them.
+    The other bits tell which it is: a sign or zero above the samples, or zero below them.
     """
-    top = samples >> 24
+    spare = 32 - container.bits
+    top = samples >> container.bits
     is_lower = bool(np.all((top == 0) | (top == -1)))
-    if container is Container.STANDARD:
-        is_lower = is_lower and bool(np.any(samples & 0xFF))
-    return samples << 8 if is_lower else samples
+    if container.is_standard:
+        is_lower = is_lower and bool(np.any(samples & ((1 << spare) - 1)))
+    return samples << spare if is_lower else samples

@@ -129,12 +129,15 @@ def test_a_file_without_sound_is_refused(read, data):
         read(data)
 
 
-def contained(values, rate, *, channels=1, bits=24, tag=1, valid=None, low=True, sign=True):
-    """24 bits in four bytes: in the lower three of them or the upper, with a sign or zero above."""
-    integers = np.clip(np.rint(np.asarray(values) * 2**23), -(2**23), 2**23 - 1).astype("<i4")
-    body = integers if low else integers << 8
+def contained(
+    values, rate, *, channels=1, bits=24, tag=1, valid=None, low=True, sign=True, real=24
+):
+    """``real`` bits in four bytes: the lower of them or the upper, with a sign or zero above."""
+    full = 2 ** (real - 1)
+    integers = np.clip(np.rint(np.asarray(values) * full), -full, full - 1).astype("<i4")
+    body = integers if low else integers << (32 - real)
     if low and not sign:
-        body = body & 0xFFFFFF
+        body = body & (2**real - 1)
     block = channels * 4
     header = struct.pack("<HHIIHH", tag, channels, rate, rate * block, block, bits)
     if valid is not None:
@@ -162,6 +165,22 @@ def test_24_bits_in_four_bytes_are_the_sound_that_they_are_in_three(read, form, 
     samples = read(contained(values, 16_000, channels=channels, **form))
     assert (samples == read(wav(values, 16_000, 24, channels=channels))).all()
     assert sound.level(samples) == pytest.approx(level, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"bits": 20},
+        {"bits": 20, "sign": False},
+        {"bits": 20, "low": False},
+        {"tag": 0xFFFE, "bits": 32, "valid": 20},
+        {"tag": 0xFFFE, "bits": 32, "valid": 20, "low": False},
+    ],
+    ids=["ALSA", "ALSA without sign", "ALSA above", "valid bits below", "standard"],
+)
+def test_20_bits_in_four_bytes_are_the_sound_that_they_are_in_two(read, form):
+    values = np.rint(sine(700, 0.5, 16_000) * 2**15) / 2**15
+    assert (read(contained(values, 16_000, real=20, **form)) == read(wav(values, 16_000, 16))).all()
 
 
 def test_16_bits_that_a_sound_card_has_widened_to_24_in_four_bytes_keep_their_level(read):
