@@ -73,7 +73,8 @@ def _require_own_origin() -> None:
     asking = request.headers.get("Origin", "")
     found = origin(asking)
     # A browser's request names its host, and a proxy in front may have another scheme than we see.
-    here = origin(f"{urlsplit(asking).scheme}://{request.host}") if found else None
+    host = request.headers.get("Host", "")
+    here = origin(f"{urlsplit(asking).scheme}://{host}") if found else None
     if found is None or found not in (here, origin(switchboard().settings.public_url or "")):
         raise Forbidden("Origin header must be that of this host.")
 

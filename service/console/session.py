@@ -103,4 +103,5 @@ def _same(sent: str, held: str) -> bool:
 def _is_public_over_https() -> bool:
     """Whether this request came to the public origin, whose proxy may not be trusted."""
     public = origin(switchboard().settings.public_url or "")
-    return public is not None and public == origin(f"https://{request.host}")
+    # As it was sent: Werkzeug takes a name with an underscore for no host at all.
+    return public is not None and public == origin(f"https://{request.headers.get('Host', '')}")

@@ -140,6 +140,7 @@ def test_a_page_of_another_host_gets_no_socket(client: FlaskClient, origin: str 
         ("http://localhost", "LocalHost:80"),
         ("https://front.example", "Front.Example:443"),
         ("https://xn--gre-6ka8l.example", "xn--gre-6ka8l.example."),
+        ("http://voice_1:8000", "voice_1:8000"),
         (PUBLIC_URL, "localhost"),
         ("https://VOICE.example.com:443", "localhost"),
     ],

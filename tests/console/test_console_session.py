@@ -83,6 +83,15 @@ def test_the_cookie_is_secure_at_the_public_origin_whatever_the_proxy_says(
         assert "Secure" in answer.headers["Set-Cookie"], host
 
 
+def test_the_cookie_is_secure_at_a_public_origin_with_an_underscore(
+    sqlite_database: Database, clock: FakeClock
+) -> None:
+    app = build(sqlite_database, clock, public_url="https://voice_1.example.com")
+    headers = {"Host": "voice_1.example.com"}
+    answer = app.test_client().post(SESSION, json=KEYS, headers=headers)
+    assert "Secure" in answer.headers["Set-Cookie"]
+
+
 def test_a_token_signs_in(client: FlaskClient) -> None:
     assert enter(client, token=jwt.encode({"apikey": API_KEY}, API_SECRET)).status_code == 200
 
