@@ -1,8 +1,8 @@
 """Which numbers a provider may be asked to dial, by ``DIAL_ALLOWED``. Pure.
 
 Calls cost money, and toll fraud calls what costs most: premium and foreign numbers. Without a
-setting only ordinary numbers in the country of our own number may be dialled. Providers check
-that a number to call from belongs to the account, so that nobody can claim another country.
+setting only ordinary numbers in the country of our own number may be dialled. A request may name
+any number to call from; the provider refuses one that is not the account's.
 """
 
 from __future__ import annotations
