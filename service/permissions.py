@@ -36,6 +36,11 @@ class Need(Enum):
         return self not in (Need.NOTHING, Need.OWN_KEY)
 
 
+def may_moderate(grant: Grant) -> bool:
+    """Whether the token allows more than joining."""
+    return grant.permissions is None or MODERATE in grant.permissions
+
+
 def require(need: Need, grant: Grant, *, tied_may_dial: bool = False) -> None:
     """Raise ``Forbidden`` where the token allows less than is needed."""
     if need is Need.JOIN or (need is Need.SELF and grant.participant_id is not None):

@@ -7,6 +7,7 @@ says who else may come.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint
@@ -29,7 +30,7 @@ from service.api.schemas.rooms import (
 from service.errors import Invalid, NotFound, WrongName
 from service.lifecycle import RoomEvent, matches
 from service.model import Page
-from service.permissions import Need
+from service.permissions import Need, may_moderate
 from service.rooms import AutoClose, Room
 from service.storage.rooms import NOT_FOUND
 
@@ -94,8 +95,8 @@ def index(wanted: dict[str, Any]) -> Page[Room]:
 @needs(Need.JOIN)
 @answer(RoomData(), envelope=False)
 def get(room_id: str) -> Room:
-    """A room by any of its names."""
-    return reachable_room(room_id)
+    """A room by any of its names. Who is told of it and let in, `allow_mod` is needed to see."""
+    return _seen(reachable_room(room_id))
 
 
 @rooms.route("/validate/<path:room_id>", methods=["GET", "POST"])
@@ -114,7 +115,7 @@ def validate(room_id: str) -> Room:
     room = known_room(room_id)
     if room is None:
         raise Invalid(NOT_FOUND)
-    return room
+    return _seen(room)
 
 
 @rooms.post("/deactivate")
@@ -140,6 +141,15 @@ def update(fields: dict[str, Any], room_id: str) -> Room:
     if fields["status"] == "disabled":
         return attendance.deactivate(switchboard(), room)
     return switchboard().rooms.activate(room.id, switchboard().clock.now())
+
+
+def _seen(room: Room) -> Room:
+    """What a token that only joins may know: neither a secret in the webhook's address, nor an id
+    under which others are let in.
+    """
+    if may_moderate(granted()):
+        return room
+    return replace(room, webhook=None, allowed_participant_ids=())
 
 
 def _warn_of_silence(patterns: Sequence[str]) -> None:

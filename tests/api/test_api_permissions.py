@@ -149,6 +149,19 @@ def test_a_handler_that_declares_no_need_serves_nobody(app: Flask, client: Flask
     assert client.get("/v2/agents").status_code == 500
 
 
+def test_a_token_that_only_joins_sees_neither_a_rooms_webhook_nor_who_is_let_in(
+    app: Flask, authorised: Callable[..., FlaskClient]
+) -> None:
+    webhook = {"endPoint": "https://hooks.example.com/?secret=abc", "events": ["session-*"]}
+    room = {"customRoomId": "r", "webhook": webhook, "allowedParticipantIds": ["ann"]}
+    made = authorised(app).post("/v2/rooms", json=room).json
+    for path in ("/v2/rooms/r", "/v2/rooms/validate/r"):
+        assert authorised(app, permissions=["allow_mod"]).get(path).json == made
+        for permission in ("ask_join", "allow_join"):
+            seen = authorised(app, permissions=[permission]).get(path).json
+            assert seen == {**made, "webhook": None, "allowedParticipantIds": []}
+
+
 @pytest.mark.parametrize("permissions", [["ask_join"], ["allow_join"], "allow_join"])
 def test_a_token_for_joining_only_joins(
     app: Flask, authorised: Callable[..., FlaskClient], permissions: object
