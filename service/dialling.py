@@ -11,11 +11,26 @@ import re
 from collections.abc import Sequence
 
 import phonenumbers
+from phonenumbers import PhoneNumberType
 
 from service.errors import Forbidden
+from service.phone_numbers import parsed, spellings
 
 PATTERN = re.compile(r"!?(?:\*|\+[1-9][0-9]{0,14}\*?)")
 """A prefix in E.164 with an asterisk or without; ``!`` excludes it, and ``*`` is any number."""
+
+EXTRAORDINARY = frozenset(
+    (
+        PhoneNumberType.UNKNOWN,
+        PhoneNumberType.PREMIUM_RATE,
+        PhoneNumberType.SHARED_COST,
+        PhoneNumberType.PERSONAL_NUMBER,
+        PhoneNumberType.PAGER,
+    )
+)
+"""Numbers of which the called party gets a share, such as Britain's +4470 and +4484, and what is no
+number that anybody has.
+"""
 
 
 def require_allowed(number: str, own: str, patterns: Sequence[str]) -> None:
@@ -27,7 +42,8 @@ def require_allowed(number: str, own: str, patterns: Sequence[str]) -> None:
     fitting = [
         (len(prefix), pattern.startswith("!"))
         for pattern in patterns
-        if number.startswith(prefix := pattern.strip("!*"))
+        for each in spellings(number)
+        if each.startswith(prefix := pattern.strip("!*"))
     ]
     if fitting:
         if max(fitting)[1]:
@@ -43,15 +59,17 @@ def require_allowed(number: str, own: str, patterns: Sequence[str]) -> None:
 
 
 def _is_ordinary(number: str, own: str) -> bool:
-    try:
-        there, here = phonenumbers.parse(number), phonenumbers.parse(own)
-    except phonenumbers.NumberParseException:
+    here = parsed(own)
+    country = None if here is None else phonenumbers.region_code_for_number(here)
+    # "001" is of numbers that belong to no country, such as satellites.
+    if country is None or not country.isalpha():
         return False
-    country = phonenumbers.region_code_for_number(there)
+    return any(_is_of(country, parsed(each)) for each in spellings(number))
+
+
+def _is_of(country: str, number: phonenumbers.PhoneNumber | None) -> bool:
     return (
-        # Neither a country is "001", of numbers that belong to none, such as satellites.
-        country is not None
-        and country.isalpha()
-        and country == phonenumbers.region_code_for_number(here)
-        and phonenumbers.number_type(there) != phonenumbers.PhoneNumberType.PREMIUM_RATE
+        number is not None
+        and phonenumbers.region_code_for_number(number) == country
+        and phonenumbers.number_type(number) not in EXTRAORDINARY
     )
