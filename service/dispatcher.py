@@ -16,6 +16,7 @@ from typing import Any
 
 from service import tokens
 from service.agents import Agent, Dispatch, DispatchStatus
+from service.background import BackgroundThread
 from service.calls import Switchboard
 from service.errors import BadGateway, Busy, ServiceError
 from service.invitations import ANSWER_SECONDS, JOIN_SECONDS, Invitation, Invitations
@@ -41,40 +42,21 @@ LONGEST_PAUSE = 60.0
 """Seconds between two looks at what is due, where the bell does not ring meanwhile."""
 
 
-class Dispatcher:
+class Dispatcher(BackgroundThread):
     """Thread-safe. The threads start with ``start``, so after any fork."""
 
     def __init__(self, switchboard: Switchboard, invitations: Invitations) -> None:
+        super().__init__("dispatcher", switchboard.dispatches.bell)
         self._switchboard = switchboard
         self._clock = switchboard.clock
         self._dispatches = switchboard.dispatches
         self._invitations = invitations
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="dispatcher")
         self._free = threading.Semaphore(THREADS)
-        self._stopping = threading.Event()
 
-    @property
-    def is_alive(self) -> bool:
-        """False where the thread has ended and nobody told it to."""
-        return self._thread is None or self._thread.is_alive() or self._stopping.is_set()
-
-    def start(self) -> None:
-        """Start the thread, unless it runs."""
-        if self._thread is not None:
-            return
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
-                self._thread.start()
-
-    def stop(self) -> None:
+    def stop(self, seconds: float | None = None) -> None:
         """Finish the attempts that have been begun, and no more."""
-        self._stopping.set()
-        self._dispatches.bell.set()
-        if self._thread is not None:
-            self._thread.join()
+        super().stop(seconds)
         self._pool.shutdown()
 
     def send(self, agent: Agent, room_id: str, base: str, metadata: Mapping[str, Any]) -> Dispatch:

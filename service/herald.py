@@ -1,44 +1,21 @@
-"""The herald: has those who watch told that calls have changed, a few times a second at most."""
+"""Tells pages that watch that calls have changed, a few times a second at most."""
 
 from __future__ import annotations
 
 import threading
 
+from service.background import BackgroundThread
 from service.media.engine import Engine
 
 PAUSE_SECONDS = 0.25
-"""After news. What happens meanwhile is told of at once, whatever it is."""
+"""Minimum interval between notifications. Changes within it are combined into one."""
 
 
-class Herald:
-    """Thread-safe. The thread is started once, after any fork."""
-
+class Herald(BackgroundThread):
     def __init__(self, engine: Engine, bell: threading.Event) -> None:
         self._engine = engine
+        super().__init__("herald", bell)
         self._bell = bell
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
-
-    @property
-    def is_alive(self) -> bool:
-        """False where the thread has ended and nobody told it to."""
-        return self._thread is None or self._thread.is_alive() or self._stopping.is_set()
-
-    def start(self) -> None:
-        """Start the thread, unless it runs."""
-        if self._thread is not None:
-            return
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="herald", daemon=True)
-                self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._bell.set()
-        if self._thread is not None:
-            self._thread.join()
 
     def _run(self) -> None:
         while True:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
 from service import attendance
 from service.aside import Aside, Outcome
+from service.background import BackgroundThread
 from service.calls import Switchboard
 from service.errors import Busy, Contended, NotFound
 from service.guard import Guard
@@ -46,8 +46,11 @@ FINISH_SECONDS = 5.0
 """How long ``stop`` waits for what is still to be written."""
 
 
-class Ledger:
-    """Thread-safe. The thread is started once, after any fork."""
+class Ledger(BackgroundThread):
+    """The thread starts by taking over what an earlier process has left.
+
+    Where another process has the database, it waits until that one has ended.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Ledger:
         followers: Sequence[Callable[[], object]] = (),
     ) -> None:
         """Without a ``guard`` the database is its own. ``followers`` are called once it is."""
+        super().__init__("ledger")
         self._switchboard = switchboard
         self._timekeeper = timekeeper
         self._reports = reports
@@ -65,38 +69,17 @@ class Ledger:
         self._followers = followers
         self._kept: list[Report] = []
         self._aside = Aside(self._write, switchboard.metrics.report_lost)
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
+        self._serves = False
 
-    @property
-    def is_alive(self) -> bool:
-        """False where the thread has ended and nobody told it to."""
-        return self._thread is None or self._thread.is_alive() or self._stopping.is_set()
-
-    def start(self) -> None:
-        """Take over what an earlier process has left, and start the thread, unless it runs.
-
-        Where another process has the database, the thread waits until it has ended.
-        """
-        if self._thread is not None:
-            return
-        with self._lock:
-            if self._thread is None:
-                serves = self._serves_at_once()
-                self._switchboard.handover.is_waiting = not serves
-                self._thread = threading.Thread(
-                    target=self._run, args=(serves,), name="ledger", daemon=True
-                )
-                self._thread.start()
-
-    def stop(self) -> None:
+    def stop(self, seconds: float | None = FINISH_SECONDS) -> None:
         """Write what has been reported so far, and end the thread."""
-        thread = self._thread
-        self._stopping.set()
-        if thread is not None:
-            thread.join(FINISH_SECONDS)
+        super().stop(seconds)
+        if self._thread is not None:
             self._try("secrets could not be sealed anew", self._switchboard.secrets.finish)
+
+    def _prepare(self) -> None:
+        self._serves = self._serves_at_once()
+        self._switchboard.handover.is_waiting = not self._serves
 
     def _serves_at_once(self) -> bool:
         try:
@@ -120,8 +103,8 @@ class Ledger:
             follow()
         return True
 
-    def _run(self, serves: bool) -> None:
-        if serves or self._wait_to_serve():
+    def _run(self) -> None:
+        if self._serves or self._wait_to_serve():
             self._serve()
 
     def _wait_to_serve(self) -> bool:

@@ -1,13 +1,13 @@
-"""Retention: a thread that deletes history little by little, and rests between two pieces.
+"""Retention: a thread that deletes history in small transactions, and rests between them.
 
-Whoever else wants to write meanwhile waits for one piece at most.
+Another writer waits for one of these transactions at most.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 
+from service.background import BackgroundThread
 from service.errors import Busy
 from service.storage.history import History
 from service.times import Clock, Millis
@@ -15,10 +15,10 @@ from service.times import Clock, Millis
 logger = logging.getLogger(__name__)
 
 EVERY_SECONDS = 60.0
-"""Between two looks for what is to be deleted."""
+"""Between two sweeps."""
 
 REST_SECONDS = 0.02
-"""Between two pieces."""
+"""Between two transactions."""
 
 REF_HOURS = 1
 """How long a used or expired reference is known as such; afterwards it is unknown."""
@@ -27,36 +27,13 @@ HOUR = 3_600_000
 DAY = 24 * HOUR
 
 
-class Retention:
-    """Thread-safe. The thread is started once, after any fork."""
-
+class Retention(BackgroundThread):
     def __init__(self, history: History, clock: Clock, keep_days: int) -> None:
-        """Calls are kept for so many days after their ends; for good where that is 0."""
+        """Calls are kept for ``keep_days`` after their ends; 0: for ever."""
+        super().__init__("retention")
         self._history = history
         self._clock = clock
         self._keep_days = keep_days
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
-
-    @property
-    def is_alive(self) -> bool:
-        """False where the thread has ended and nobody told it to."""
-        return self._thread is None or self._thread.is_alive() or self._stopping.is_set()
-
-    def start(self) -> None:
-        """Start the thread, unless it runs."""
-        if self._thread is not None:
-            return
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
-                self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
 
     def sweep(self) -> None:
         """Delete everything that is old enough."""

@@ -12,6 +12,7 @@ import random
 import threading
 from collections.abc import Callable
 
+from service.background import BackgroundThread
 from service.events.backoff import is_due
 from service.events.health import Health
 from service.events.turn import Outbox, Sender, Signer, Told, Turns, uncounted
@@ -32,9 +33,7 @@ FINISH_SECONDS = 5.0
 """How long ``stop`` waits for the attempts under way. What they do not finish is sent again."""
 
 
-class Courier:
-    """Thread-safe. The thread is started once, after any fork."""
-
+class Courier(BackgroundThread):
     def __init__(
         self,
         outbox: Outbox,
@@ -45,42 +44,23 @@ class Courier:
         chance: Callable[[], float] = random.random,
         told: Told = uncounted,
     ) -> None:
+        super().__init__("delivery", bell)
         self._outbox = outbox
         self._clock = clock
         self._bell = bell
         self._health = Health()
         self._turns = Turns(outbox, signer, sender, clock, self._health, chance, told)
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
         self._change = threading.Condition()
         # Receivers that have their turn, and whether they are suspect.
         self._busy: dict[str, bool] = {}
         # Where something went wrong that is no receiver's fault.
         self._troubled: set[str] = set()
 
-    @property
-    def is_alive(self) -> bool:
-        """False where the thread has ended and nobody told it to."""
-        return self._thread is None or self._thread.is_alive() or self._stopping.is_set()
-
-    def start(self) -> None:
-        """Start the thread, unless it runs."""
-        if self._thread is not None:
-            return
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
-                self._thread.start()
-
-    def stop(self) -> None:
+    def stop(self, seconds: float | None = FINISH_SECONDS) -> None:
         """Begin no more attempts, and wait a moment for those under way."""
-        self._stopping.set()
-        self._bell.set()
-        if self._thread is not None:
-            self._thread.join(FINISH_SECONDS)
+        super().stop(seconds)
         with self._change:
-            self._change.wait_for(lambda: not self._busy, FINISH_SECONDS)
+            self._change.wait_for(lambda: not self._busy, seconds)
 
     def _run(self) -> None:
         while True:
