@@ -19,13 +19,17 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
-from service import descriptors, dotenv_file, log_output, logs
+from service import descriptors, dotenv_file, log_handlers, log_output, logs
 from service.cli.console import new_link
 from service.cli.migrate import require_secret, upgrade
 from service.cli.welcome import first_steps
 from service.settings import Settings
 from service.times import SystemClock
 
+OTHER_WORKER = (
+    "--worker-class %s needs a proxy that reads whole requests: slow clients hold its threads. It "
+    "loses its calls where file descriptors run out or gunicorn's master is gone."
+)
 ONE_WORKER = "Patchbay runs in one worker, because rooms live in its memory: leave --workers at 1."
 
 dotenv_file.load(Path(__file__).with_name(".env"), os.environ)
@@ -40,10 +44,22 @@ class RedactingLogger(Logger):
 
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)
-        # The root logger has handlers of gunicorn's where --log-config and its kin give it some.
-        for log in (logging.getLogger(), self.error_log, self.access_log):
+        self._unblock()
+        for log in self._loggers():
             for handler in log.handlers:
                 handler.setFormatter(logs.formatter(settings.log_format))
+
+    def reopen_files(self) -> None:
+        super().reopen_files()
+        self._unblock()
+
+    def _unblock(self) -> None:
+        for log in self._loggers():
+            log_handlers.unblock(log)
+
+    def _loggers(self) -> tuple[logging.Logger, ...]:
+        # The root logger has handlers of gunicorn's where --log-config and its kin give it some.
+        return logging.getLogger(), self.error_log, self.access_log
 
     def atoms(self, *args: Any) -> dict[str, Any]:
         """What an access log format of the operator's own may name."""
@@ -94,6 +110,8 @@ def on_starting(server: Arbiter) -> None:
         raise SystemExit(ONE_WORKER)
     if server.cfg.worker_class_str not in (worker_class, "gthread", "sync"):
         raise SystemExit("Patchbay runs in a worker of its own: leave --worker-class as it is.")
+    if server.cfg.worker_class_str != worker_class:
+        server.log.warning(OTHER_WORKER, server.cfg.worker_class_str)
     if server.cfg.is_ssl:
         raise SystemExit("TLS ends in front of Patchbay: remove --certfile and --keyfile.")
     warning = descriptors.too_few(settings.max_calls, descriptors.raise_limit())

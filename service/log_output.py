@@ -15,7 +15,7 @@ import queue
 import select
 import sys
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,18 @@ FORK_SECONDS = 0.5
 TOGETHER = select.PIPE_BUF // 2
 """Bytes after which no more lines are written at once: a pipe takes up to twice as much as a whole,
 and what others write meanwhile is not in the middle of a line."""
+
+
+class Text(Protocol):
+    """A text stream that has a descriptor."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+    def fileno(self) -> int: ...
+
+
+class Dropping(Protocol):
+    dropped: int
 
 
 class QueuedWriter(io.RawIOBase):
@@ -166,34 +178,49 @@ class QueuedWriter(io.RawIOBase):
             return
 
 
-_writers: list[QueuedWriter] = []
+_all: list[Dropping] = []
+_kept: list[Text] = []
+"""Streams that would close their descriptors if nobody referred to them."""
 
 
 def install() -> None:
     """Put queues before the standard output and error of this process, and of those it forks."""
-    if _writers:
-        return
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         try:
-            number = stream.fileno()
+            stream.fileno()
         except (AttributeError, OSError, ValueError):
             # There is none, or a test has replaced it.
             continue
-        stream.flush()
-        writer = QueuedWriter(number)
-        _writers.append(writer)
-        text = io.TextIOWrapper(
-            writer,
-            encoding=stream.encoding,
-            errors="backslashreplace",
-            write_through=True,
-        )
-        setattr(sys, name, text)
-        atexit.register(writer.end)
-        os.register_at_fork(before=writer.before_fork, after_in_child=writer.after_fork)
+        if not is_queued(stream):
+            setattr(sys, name, queued(stream))
+
+
+def is_queued(stream: Text) -> bool:
+    return isinstance(getattr(stream, "buffer", None), QueuedWriter)
+
+
+def queued(stream: Text) -> io.TextIOWrapper:
+    """A stream that writes to the same descriptor, in a thread."""
+    stream.flush()
+    writer = QueuedWriter(stream.fileno())
+    _kept.append(stream)
+    count(writer)
+    atexit.register(writer.end)
+    os.register_at_fork(before=writer.before_fork, after_in_child=writer.after_fork)
+    return io.TextIOWrapper(
+        writer,
+        encoding=getattr(stream, "encoding", None),
+        errors="backslashreplace",
+        write_through=True,
+    )
+
+
+def count(dropping: Dropping) -> None:
+    """Have ``dropped`` count what this one drops as well."""
+    _all.append(dropping)
 
 
 def dropped() -> int:
     """How many lines this process has dropped."""
-    return sum(writer.dropped for writer in _writers)
+    return sum(each.dropped for each in _all)

@@ -102,9 +102,10 @@ def test_the_procfile_listens_to_the_world_in_one_worker(tmp_path: Path) -> None
         assert server.output.count("Booting worker") == 1
 
 
-def test_a_sync_worker_with_threads_is_a_gthread_worker(tmp_path: Path) -> None:
+def test_a_sync_worker_with_threads_is_a_gthread_worker_which_lacks_much(tmp_path: Path) -> None:
     with serving(tmp_path, "-k", "sync") as server:
         server.wait_for("Using worker: gthread")
+        assert "--worker-class gthread needs a proxy" in server.output
 
 
 def test_no_signal_adds_a_worker(tmp_path: Path) -> None:
