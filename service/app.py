@@ -157,6 +157,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         ledger.start()
 
     def finish() -> None:
+        atexit.unregister(finish)
         herald.stop()
         retention.stop()
         trials.stop()
@@ -169,6 +170,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         outgoing.close()
         database.close()
 
+    app.extensions["close"] = finish
     atexit.register(finish)
     # First of all, so that a request has its id whatever becomes of it.
     api.register(app)

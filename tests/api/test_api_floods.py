@@ -131,8 +131,7 @@ def behind_a_proxy(sqlite_url: str, clock: FakeClock, tmp_path: Path) -> Iterato
     )
     app = create_app(settings, clock)
     yield app.test_client()
-    for name in ("ledger", "dispatcher", "courier"):
-        app.extensions[name].stop()
+    app.extensions["close"]()
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,7 @@ def test_healthz_names_a_thread_that_has_died(tmp_path: Path, clock: FakeClock) 
         503,
         {"message": "Threads have ended: engine.", "statusCode": 503, "status": "dead"},
     )
-    engine.stop()
-    app.extensions["ledger"].stop()
+    app.extensions["close"]()
 
 
 def test_an_engine_that_gives_its_calls_back_is_not_dead(clock: FakeClock) -> None:

@@ -73,8 +73,7 @@ def running(url: str, clock: FakeClock, folder: Path, **settings: Any) -> Iterat
     try:
         yield app
     finally:
-        app.extensions["engine"].stop()
-        app.extensions["ledger"].stop()
+        app.extensions["close"]()
 
 
 def path_of(provider: str) -> str:

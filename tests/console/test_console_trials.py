@@ -210,8 +210,7 @@ def client(folder: Path, token: str, **settings: Any) -> Iterator[FlaskClient]:
     try:
         yield asking
     finally:
-        for each in ("ledger", "dispatcher", "courier"):
-            app.extensions[each].stop()
+        app.extensions["close"]()
 
 
 def test_calls_are_off_unless_somebody_turns_them_on(tmp_path: Path, bay: Patchbay) -> None:
