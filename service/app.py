@@ -52,10 +52,10 @@ if TYPE_CHECKING:
 
 
 class Application(Flask):
-    """Believes so many ``proxies`` in front about the client's address and scheme.
+    """Middleware: believe this many ``proxies`` about the client's address and scheme.
 
-    Accepts pasted addresses, as far as it is clear what is meant.
-    The host stays what the last of them sends as ``Host``: anybody may send ``X-Forwarded-Host``.
+    Accept pasted addresses where their meaning is clear.
+    The host is the ``Host`` of the last proxy: anybody may send ``X-Forwarded-Host``.
     """
 
     def __init__(self, proxies: int) -> None:
@@ -80,7 +80,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     Nothing is opened or started before the first request, so that it may be made before a fork.
     """
     wall = clock or SystemClock()
-    # What lasts or is waited for goes by a clock that nobody sets.
+    # Durations and deadlines use a clock that nobody sets.
     clock = SteadyClock(wall)
     troubles = logs.configure(settings.log_level, settings.log_format)
     providers = {**load(), Plivo.name: Plivo(accepts_v2=settings.plivo_old_signatures)}

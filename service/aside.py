@@ -15,13 +15,13 @@ from service.media.reports import Report
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-"""Between two attempts, by a clock of its own: nothing is decided by it but how often one tries."""
+"""Between two attempts, in monotonic time: it decides only how often a report is tried."""
 
 MOST_REFUSED = 3
-"""Attempts after which a report is given up. One that waits for a lock is not: that ends."""
+"""Attempts after which a report is given up. Waiting for a lock does not count: locks end."""
 
 MOST_LOCKED = 5
-"""Locks that are waited for in one go: where a whole table is locked, the others wait as well."""
+"""Locks waited for in one pass: where a whole table is locked, all others would wait as well."""
 
 
 class Outcome(Enum):
@@ -58,7 +58,7 @@ class Aside:
         return call_id in self._lines
 
     def add(self, report: Report) -> None:
-        """Set a report aside that was refused, or that follows one."""
+        """Set aside a refused report, or one that follows it."""
         self._lines.setdefault(report.call_id, Line()).reports.append(report)
 
     def pass_by(self, reports: Sequence[Report]) -> Sequence[Report]:
@@ -72,7 +72,7 @@ class Aside:
         return due
 
     def retry(self) -> bool:
-        """Try once more where it is time; whether it was."""
+        """Try again where it is time. Returns whether it was."""
         if monotonic() - self._tried_at < RETRY_SECONDS:
             return False
         locks = 0
@@ -80,7 +80,8 @@ class Aside:
             line = self._lines.pop(call_id)
             outcome = self._advance(line)
             if line.reports:
-                # At the end: the next go begins with those that were not reached in this one.
+                # To the end of the queue, so that the next pass begins with those not reached in
+                # this one.
                 self._lines[call_id] = line
             locks += outcome is Outcome.CONTENDED
             if outcome is Outcome.AWAY or locks == MOST_LOCKED:

@@ -1,8 +1,8 @@
 """The rule for how long a live call may be away: up without a media socket.
 
-Several things may have given the call time: the loss of its socket, a reference or a question that
-its provider was answered, a hold, the start of this process. The latest of them counts, so a call
-whose provider keeps asking lives, however long ago it lost its socket.
+The time runs from the latest of these: the loss of the socket, the last answer to the provider (a
+reference or a question), a hold, the start of this process. So a call whose provider keeps asking
+lives, however long ago it lost its socket.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ ASK_SECONDS = 10
 
 
 def seconds(hold_seconds: int) -> int:
-    """How long a call may be away without a sign, where a hold takes ``hold_seconds``."""
+    """Return how long a call may be away without a sign of life, by the length of a hold."""
     return max(REATTACH_SECONDS, hold_seconds + ASK_SECONDS)
 
 
 def ends_at(
     call: Call, allowed: Millis, *, began_at: Millis, held_at: Millis | None = None
 ) -> Millis | None:
-    """When a live call is over unless it gets a socket first; ``None`` where it waits for none.
+    """Return when a live call ends unless it gets a socket first; ``None`` where it needs none.
 
-    ``allowed`` is the time from a sign of life on. ``began_at`` is when this process began: nobody
-    could ask before. ``held_at`` is when the provider was last told to hold. The call's own
+    ``allowed`` is the time from a sign of life on. ``began_at`` is when this process began to
+    answer. ``held_at`` is when the provider was last told to hold. The call's own
     ``expires_at`` is what its last answer allowed: the expiry of the reference in it.
     """
     signs = [began_at + allowed]

@@ -1,7 +1,7 @@
-"""Call keys: the secret in the addresses that a provider asks about a call that is up.
+"""Call keys: the secret in the addresses at which a provider asks about a live call.
 
 A key names its call and proves by an HMAC under ``API_SECRET`` that it was made here, so it can be
-judged without the database. It starts no call, and says nothing once its call is over.
+judged without the database. It starts no call, and is worth nothing once its call is over.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ FORM = re.compile(r"clk_[0-9a-f]{32}_(?P<call_id>[A-Za-z0-9-]{1,64})")
 
 
 def key_of(api_secret: str, call_id: str) -> str:
-    # A key of its own for the HMAC: others are made with API_SECRET, and some of those are shown.
+    # A separate HMAC key: other values derived from API_SECRET are shown to clients.
     secret = b"call key\0" + api_secret.encode()
     proof = hmac.new(secret, call_id.encode(), hashlib.sha256).hexdigest()
     return f"clk_{proof[:32]}_{call_id}"
 
 
 def call_id_of(key: str) -> str | None:
-    """The call that a key names, genuine or not; ``None`` where it is no call key."""
+    """Return the id in a key, genuine or not; ``None`` where the text is no call key."""
     match = FORM.fullmatch(key)
     return match["call_id"] if match else None
 

@@ -56,11 +56,11 @@ class Callbacks:
     def dialled(
         self, connector: Connector, hook: Webhook, base: str, call_id: str | None = None
     ) -> Markup:
-        """What is to happen to a caller whose transfer has ended, one way or the other.
+        """Return the markup for a caller whose transfer has ended.
 
-        The call ends with a dial that was answered. Else the caller is back in the room, unless he
-        has hung up meanwhile. Raises ``RemoteError`` for a callback that names no call. ``call_id``
-        is as in ``Reception.answer``.
+        The call ends where the dial was answered. Otherwise the caller returns to the room, unless
+        they have hung up meanwhile. Raises ``RemoteError`` for a callback that names no call.
+        ``call_id`` is as in ``Reception.answer``.
         """
         provider = self._providers[connector.provider]
         control = self._controls[connector.provider]

@@ -1,7 +1,7 @@
-"""What a caller's number tells: where it belongs, what others may see of it, who is let in.
+"""Callers' numbers: their region, how they are masked, and which are let in.
 
-Numbers come in E.164 where they are numbers; what is none (a withheld caller, a SIP address) is
-kept as the provider wrote it, and nothing is concluded from it.
+Telephone numbers are in E.164. Anything else (a withheld caller, a SIP address) is kept as the
+provider wrote it and has no region.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def masked(caller: str) -> str:
 
 
 def is_allowed(caller: str, patterns: Sequence[str]) -> bool:
-    """Whether one of the patterns fits the whole of ``caller``; no patterns allow everybody.
+    """Whether one of the patterns fits the whole of ``caller``. Without patterns everybody is
+    allowed.
 
     Where the same line can be written in two ways, a pattern for either fits it.
     """

@@ -10,7 +10,7 @@ from service.media.engine import Engine
 from service.storage.database import Database
 
 BEAT_SECONDS = 15.0
-"""How long the ledger may write nothing before that is said."""
+"""How long the ledger may write nothing before readiness reports it."""
 
 
 class Pulse:

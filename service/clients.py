@@ -1,7 +1,7 @@
-"""Connections of clients, as the worker's main thread keeps them.
+"""Connections of clients, owned by the worker's main thread.
 
-No thread waits for a client. What the kernel does not take of an answer at once is kept, and the
-main thread sends it when the client has read more.
+No thread waits for a client. The part of an answer that the kernel does not take at once is kept,
+and the main thread sends it when the client has read more.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ClientSocket(socket.socket):
             del self.unsent[:sent]
 
     def received(self, wanted: int | None) -> bytes | None:
-        """Read at most ``wanted`` bytes, or look at what is there without taking it.
+        """Read at most ``wanted`` bytes, or peek at them.
 
         Empty at the end of the connection; ``None`` where nothing is there.
         """
@@ -69,8 +69,8 @@ class ClientSocket(socket.socket):
 class Connection:
     """A client's connection and the request on it.
 
-    ``queue`` and ``watched`` say for what it waits in the main thread; both are ``None`` while a
-    thread has it, and once it is closed.
+    ``queue`` and ``watched`` tell what it waits for in the main thread. Both are ``None`` while a
+    request thread has it, and once it is closed.
     """
 
     def __init__(self, cfg: Config, sock: socket.socket, client: Any, server: Any) -> None:
@@ -78,13 +78,13 @@ class Connection:
         self.sock = ClientSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
         self.client = client
         self.server = server
-        # What gunicorn's worker reads of a connection of its own.
+        # Attributes that gunicorn's worker reads.
         self.parser: Any = None
         self.initialized = True
         self.is_http2 = False
         self.data_ready = True
         self.timeout = 0.0
-        """When what it waits for must have happened, in monotonic seconds."""
+        """Deadline of the present wait, in monotonic seconds."""
         self.since = 0.0
         self.is_open = True
         self.queue: deque[Connection] | None = None
@@ -112,7 +112,7 @@ class Connection:
         """Called by gunicorn in a thread, where there is nothing left to set up."""
 
     def close(self, graceful: bool = False) -> None:
-        """Close the socket. The main thread has lingered already where that was needed."""
+        """Close the socket, without lingering."""
         with suppress(OSError):
             self.sock.close()
 

@@ -1,7 +1,7 @@
-"""The worker's main loop: connections, their deadlines, and what gives way when there is no room.
+"""The worker's main loop: connections, their deadlines, and which are closed at the limits.
 
-Nothing in it waits for a client, and no fault of one connection ends the process: the calls of
-everybody are in it.
+Nothing here waits for a client, and a fault of one connection never ends the process, which holds
+all calls.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ACCEPT_PAUSE = 0.1
 """Seconds without accepting where ``accept`` fails: the listener stays readable."""
 
 FEW_SECONDS = 1.0
-"""For how long connections are kept to the number at which descriptors became few."""
+"""For how long the number of connections stays limited after descriptors became few."""
 
 NOTHING_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR)
 
@@ -95,7 +95,7 @@ class ConnectionLoop(ThreadWorker):
         self.nr_conns += 1
         is_last = descriptors.is_last(conn.sock.fileno())
         if self.nr_conns >= self._most(is_last) and not self._make_room() and is_last:
-            # Threads have all others and are done with some in a moment: the next ones wait.
+            # Threads own all the others and soon finish some of them: new ones wait.
             self._pause_accepting()
         self.welcome(conn)
 
@@ -123,9 +123,9 @@ class ConnectionLoop(ThreadWorker):
             self.dispatch(key)
 
     def is_parent_alive(self) -> bool:
-        """True, also where it is not: without gunicorn's master, end as on SIGTERM.
+        """Return True always; where gunicorn's master is gone, send this process SIGTERM.
 
-        So live calls are handed over, and nothing ends before that.
+        So live calls are handed over before the worker ends.
         """
         parent = os.getppid()
         if parent != self.ppid:
@@ -135,9 +135,9 @@ class ConnectionLoop(ThreadWorker):
         return True
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """On the way out close the listeners, so that the next server can have the port.
+        """Close the listeners while ending, so that the next server can bind the port.
 
-        Until the last connection has ended, more would queue here whom nobody answers.
+        Connections that queued here until the last one ends would never be answered.
         """
         super().set_accept_enabled(enabled and not self._accepts_again)
         if not self.alive:
@@ -177,7 +177,7 @@ class ConnectionLoop(ThreadWorker):
         )
 
     def dispatch(self, key: SelectorKey) -> None:
-        """Run one callback. Those before it may have closed what it is about."""
+        """Run one callback, unless an earlier one has closed its connection."""
         watched = key.data
         if not isinstance(watched, Watched):
             self._contained(None, watched, key.fileobj)
@@ -210,7 +210,7 @@ class ConnectionLoop(ThreadWorker):
         self._part(conn)
 
     def _part(self, conn: Connection) -> None:
-        """Close the connection once its client has seen that nothing more is said."""
+        """Close the connection once its client has seen the end of the answer."""
         self._hold(conn, 0)
         try:
             conn.sock.shutdown(socket.SHUT_WR)
@@ -293,6 +293,6 @@ class ConnectionLoop(ThreadWorker):
         try:
             self._release(conn)
         except (KeyError, ValueError, OSError):
-            # It must not end the loop; what it means is that the queues are wrong.
+            # A sign of inconsistent queues; it must not end the loop.
             self.on_fault()
         conn.close()

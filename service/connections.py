@@ -43,7 +43,7 @@ class Limit:
         return left
 
     def at_most(self, seconds: float) -> Limit:
-        """This one, or so many seconds from now where that is earlier."""
+        """Return the earlier of this deadline and one ``seconds`` from now."""
         sooner = Limit(self._clock, seconds)
         return self if self._at < sooner._at else sooner
 

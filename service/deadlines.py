@@ -1,4 +1,4 @@
-"""The calls whose time is up: never connected, not come back, or too long."""
+"""Deadlines of calls: to connect, to come back, and to end."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from service.times import Clock, Millis
 logger = logging.getLogger(__name__)
 
 MOST_LOCKED = 5
-"""Calls locked by others that a sweep waits for, before it leaves the rest to the next one."""
+"""Locked calls that one sweep waits for; the rest is left to the next sweep."""
 
 
 class Sparing:
-    """A sweep that one call which cannot be ended does not stop."""
+    """A sweep that goes on where one call cannot be ended."""
 
     def __init__(self) -> None:
         self._locks = 0
@@ -49,7 +49,9 @@ class Sparing:
 
 
 class Deadlines:
-    """Of the calls of one process. ``due`` is the ledger's; the rest is thread-safe."""
+    """The deadlines of this process's calls. ``due`` runs in the ledger's thread; the rest is
+    thread-safe.
+    """
 
     def __init__(
         self, settings: Settings, clock: Clock, calls: Calls, engine: Engine, handover: Handover
@@ -64,13 +66,13 @@ class Deadlines:
         self._held_at: dict[str, Millis] = {}
 
     def begin(self) -> None:
-        """Count anew from now on for all calls, none of which has a socket any more."""
+        """Restart the time of all calls. None of them has a socket any more."""
         self._began_at = self._clock.now()
         if orphans := self._calls.orphaned(self._began_at):
             logger.warning("%d calls have lost their sockets to a restart", orphans)
 
     def held(self, call_id: str) -> None:
-        """The call's provider was told to ask again in a moment, and nothing of it is stored."""
+        """Note that the call's provider was told to hold. This is not stored."""
         self._held_at[call_id] = self._clock.now()
 
     def due(self) -> Iterator[tuple[Call, EndReason, Callable[[Call], bool] | None]]:
@@ -98,10 +100,11 @@ class Deadlines:
         return ends_at is not None and ends_at <= self._clock.now()
 
     def _compare(self) -> None:
-        """Compare the sockets that are here with the calls in the database, which may be wrong of
-        each other where another process has changed it, or an answer of it was lost.
+        """Compare this process's sockets with the calls in the database. They differ where another
+        process has changed the database, or where the answer to a commit was lost.
 
-        A call that is over is hung up. One that another process believed to be gone is taken back.
+        A call that is over is hung up. A call that another process marked as detached is
+        reattached.
         """
         try:
             legs = {leg.leg_id: leg.call_id for leg in self._engine.legs()}

@@ -19,11 +19,11 @@ SHORT = "The process has no file descriptors left for another call."
 NONE_LEFT = (errno.EMFILE, errno.ENFILE)
 
 MOST = 1_048_576
-"""Some systems name a limit that is no number a process could use."""
+"""Cap for systems that report an unusably large limit."""
 
 
 def raise_limit() -> int:
-    """Raise the soft limit to the hard one; how many descriptors the process may have now."""
+    """Raise the soft limit to the hard one. Returns the limit in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -42,7 +42,7 @@ def limit() -> int:
 
 
 def too_few(max_calls: int, allowed: int) -> str | None:
-    """A sentence where the calls that are allowed do not fit, else ``None``."""
+    """Return a warning where ``max_calls`` do not fit, else ``None``."""
     needed = max_calls + BESIDE_CALLS + reserve(allowed)
     if needed <= allowed:
         return None
@@ -53,7 +53,7 @@ def too_few(max_calls: int, allowed: int) -> str | None:
 
 
 def reserve(allowed: int) -> int:
-    """How many are kept for calls that are up: for the database, redirects and status notices."""
+    """Return how many are kept for live calls: the database, redirects and status notices."""
     return min(100, allowed * 3 // 8)
 
 
@@ -75,7 +75,7 @@ def is_short() -> bool:
 
 
 class Spare:
-    """A descriptor that is kept to have one when there is none left."""
+    """A spare descriptor, for when there is none left."""
 
     def __init__(self) -> None:
         self._number: int | None = None
@@ -83,7 +83,7 @@ class Spare:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Free the descriptor for what is done meanwhile."""
+        """Free the spare descriptor within the block."""
         if self._number is not None:
             os.close(self._number)
             self._number = None

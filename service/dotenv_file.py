@@ -1,7 +1,7 @@
 """The file ``.env``, read as UTF-8 with or without a byte order mark.
 
-What cannot be read so raises ``SettingsError``, which ends the start with one sentence. It quotes
-nothing of the file, since that holds secrets.
+Anything else raises ``SettingsError``, which ends the start with one sentence. It quotes nothing of
+the file, which holds secrets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The end of a process under its calls: they are handed to the one that comes after it.
+"""Drain: a process that ends hands its calls to the next one.
 
 A live call is told by its provider's own markup to wait a moment and ask again, and by then the
 next process answers. So this one still answers webhooks until every call that had a socket has
@@ -16,10 +16,10 @@ from service.media.engine import Engine
 logger = logging.getLogger(__name__)
 
 LULL_SECONDS = 1.5
-"""How long to wait for one more to ask: a dead line never does."""
+"""How long to wait for another provider to ask. Of a dead line none ever does."""
 
 START_SECONDS = 1.0
-"""What of a hold is left at least for the next process to start in, once the last has asked."""
+"""How much of the first hold is left to the next process, at least."""
 
 
 def drain(
@@ -27,7 +27,7 @@ def drain(
 ) -> None:
     """Give every socket back with 1012, and wait until the providers have asked what to do.
 
-    Until shortly before the first of them has waited for as long as it was told to, and
+    The wait ends shortly before the first hold does, and after
     ``DRAIN_SECONDS`` at most. Where ``REATTACH`` is off nobody asks: those calls end with their
     sockets. The calls' ends are written by the ledger, which goes on meanwhile.
     """
@@ -38,7 +38,7 @@ def drain(
     handover.expect(live)
     engine.give_back()
     if release is not None:
-        # The next process answers from now on, if it is there already.
+        # The next process answers from now on, if it has started.
         release()
     first_back = settings.hold_seconds - START_SECONDS
     if left := handover.wait(settings.drain_seconds, LULL_SECONDS, first_back):

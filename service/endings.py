@@ -44,7 +44,7 @@ FAREWELLS = {
 
 
 def unconnected(call: Call) -> EndReason:
-    """Why a call ends whose time without a socket is up."""
+    """Return the end reason of a call whose time without a socket is up."""
     if not call.status.is_waiting:
         return EndReason.CONNECTION_LOST
     if call.awaits_pin:

@@ -12,7 +12,7 @@ from service.storage.lease import RENEW_SECONDS, Lease
 logger = logging.getLogger(__name__)
 
 RELEASE_SECONDS = 2.0
-"""How long ``close`` waits until a lease that has to be renewed is given back."""
+"""How long ``close`` waits for the thread to give the lease back."""
 
 
 class Guard:
@@ -37,7 +37,7 @@ class Guard:
             return self.holds
 
     def release(self) -> None:
-        """Let the next process serve. Waits for nothing."""
+        """Let the next process serve, without waiting."""
         with self._lock:
             self._released.set()
             held, self.holds = self.holds, False
@@ -70,7 +70,7 @@ class Guard:
         try:
             return self._lease.renew()
         except Busy:
-            # Nobody can take it either; the log has said that the database is away.
+            # No other server can take it either, and the outage is in the log already.
             return True
         except Exception:
             logger.exception("the lease of the database could not be renewed")

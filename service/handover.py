@@ -20,7 +20,7 @@ class Handover:
         self.has_begun = False
         """Whether the process takes no new calls any more."""
         self.is_waiting = False
-        """Whether it takes none yet, because another process serves from the database."""
+        """Whether the process takes no calls yet, because another serves from the database."""
         self._changed = Condition()
         self._expected: set[str] = set()
 
@@ -55,10 +55,10 @@ class Handover:
     def wait(
         self, seconds: float, lull: float | None = None, after_first: float | None = None
     ) -> int:
-        """Wait until all have asked, so many seconds at most; how many have not.
+        """Wait until all have asked, ``seconds`` at most. Returns how many have not.
 
-        Give up earlier where ``lull`` seconds have passed and no other has asked, or where the
-        first has asked ``after_first`` seconds ago.
+        Stop earlier after ``lull`` seconds in which none has asked, and ``after_first`` seconds
+        after the first.
         """
         deadline, has_asked = monotonic() + seconds, False
         with self._changed:

@@ -1,8 +1,8 @@
-"""Answers to calls in progress that need no database: wait a moment, and ask again.
+"""Holds: answers to calls in progress that need no database: wait a moment, and ask again.
 
-The key in a call's own address proves by itself that the call is one of ours. So a caller who has
-lost the socket, or is back from a transfer, waits for a database that is away and for the next
-process, and hears no busy sign.
+The call key in the address proves by itself that the call is ours. So a caller who has lost the
+socket, or is back from a transfer, waits while the database is away or the process restarts, and
+hears no busy signal.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class Holds:
 
 
 def outcome(control: Control, hook: Webhook) -> Outcome:
-    """How a dial has ended, as it is said now or was said before a hold."""
+    """Return how a dial has ended, as the provider says now or said before a hold."""
     kept = hook.ours(OUTCOME)
     known = {each.value: each for each in Outcome}
     return known[kept] if kept in known else control.dialled(hook)
 
 
 def _count(hook: Webhook) -> int:
-    """How often the caller was told to hold before, without an answer in between."""
+    """Return how many holds in a row the caller has had."""
     said = hook.ours(HELD) or "0"
     return int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0

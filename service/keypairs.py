@@ -27,7 +27,7 @@ MIN_BITS = 2048
 
 
 class KeyFormat(StrEnum):
-    """How a public key is written, both in PEM.
+    """Formats of a public key, both in PEM.
 
     VideoSDK writes PKCS #1, with a newline before and after it; SPKI is what most libraries write.
     """
@@ -75,7 +75,7 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """The half that is for everybody, and until when it is; ``None`` while its pair signs.
+    """A public key, and until when it is published; ``None`` while its pair signs.
 
     ``public_key`` is PEM (SPKI), until it is written in another format.
     """

@@ -1,4 +1,4 @@
-"""Ladders of bounded length: of a call that is moved all day the beginning and the newest rungs.
+"""Ladders of bounded length: the first and the newest rungs stay.
 
 Pure.
 """
@@ -11,14 +11,14 @@ from service.model import LadderEvent, Step
 
 FIRST = 20
 NEWEST = 60
-"""Rungs that a shortened ladder keeps, beside one that says how many it has lost."""
+"""Rungs that a shortened ladder keeps, beside one that tells how many were left out."""
 
 MOST = 100
-"""Rungs at which a ladder is shortened: not with each, which would double the writes."""
+"""Rungs at which a ladder is shortened. To shorten it with each rung would double the writes."""
 
 
 def omitted(lost: Sequence[Step]) -> Step:
-    """The rung that stands for those that are lost, one of which may stand for others already."""
+    """Return the rung that stands for these. One of them may stand for others already."""
     earlier = sum(int(_count(step)) for step in lost if step.event is LadderEvent.OMITTED)
     count = earlier + sum(step.event is not LadderEvent.OMITTED for step in lost)
     return Step(LadderEvent.OMITTED, lost[-1].at, lost[-1].status, f"{count} rungs were left out")

@@ -40,7 +40,7 @@ BATCH = 32
 """Reports at most that are written in one transaction: whoever else wants to write waits for it."""
 
 POSTPONED = 5
-"""How often the deadlines are put off at most for the sake of reports that are set aside."""
+"""How often the deadlines are put off at most for reports that are set aside."""
 
 FINISH_SECONDS = 5.0
 """How long ``stop`` waits for what is still to be written."""
@@ -185,7 +185,7 @@ class Ledger(BackgroundThread):
         return True
 
     def _write(self, report: Report) -> Outcome:
-        """Write a report that may have been written before: its commit may not have been told."""
+        """Write a report that may be written already: a commit's answer can be lost."""
         try:
             with self._switchboard.together():
                 self._switchboard.record(report, again=True)
@@ -209,7 +209,7 @@ class Ledger(BackgroundThread):
 
     def _sweep(self) -> None:
         if self._guard is not None and not self._guard.holds:
-            # The calls are the next process's already.
+            # The calls belong to the next process already.
             return
         board = self._switchboard
         deadlines = "the deadlines could not be looked at"

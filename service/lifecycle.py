@@ -80,12 +80,12 @@ OF_STEPS = {
 
 
 def happenings(before: CallStatus | None, call: Call, new: Sequence[Step]) -> list[Happening]:
-    """What the last steps of a call tell, in their order. ``before`` is its status until then;
+    """Return the events of a call's last steps, in order. ``before`` is its status until then;
     ``None`` where it is new.
 
     Every call that has started ends with one ``call-hangup`` or ``call-missed``. A change of its
-    status is also a ``call-update``, for those who subscribe to nothing else. The end is told with
-    the call's whole ladder, everything else with what is new of it.
+    status is also a ``call-update``, for those who subscribe to nothing else. The last event has
+    the whole ladder, each other one only its new rungs.
     """
     told = []
     status = before
@@ -109,7 +109,7 @@ def happenings(before: CallStatus | None, call: Call, new: Sequence[Step]) -> li
 
 
 def _as_of(call: Call, new: Sequence[Step], status: CallStatus) -> Call:
-    """The call when these were the last rungs of its ladder."""
+    """Return the call as it was when these were the last rungs of its ladder."""
     if status.is_end:
         return call
     return replace(call, status=status, steps=tuple(new), ended_at=None, end_reason=None)

@@ -25,7 +25,7 @@ ADDRESSES = 10_000
 """How many are remembered; of more than these, the one whose last failure is longest ago is not."""
 
 UNKNOWN = "no address"
-"""The one owner of everything that is no address: it may be made up anew for each request."""
+"""The one owner of everything that is no address: a client may invent new ones."""
 
 
 @dataclass(slots=True)

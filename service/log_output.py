@@ -1,6 +1,6 @@
-"""Standard output and error that never block the process, whatever their reader does.
+"""Standard output and error that never block the process, even where nobody reads them.
 
-Each has a thread that writes what others have queued: when the reader stops, only that one waits.
+Each has a thread that writes queued lines: when the reader stops, only that thread waits.
 Beyond ``MOST_LINES`` the newest lines are dropped and counted, and a warning tells how many once
 there is room again. Threads start on first use and end before a fork.
 """
@@ -28,8 +28,8 @@ FORK_SECONDS = 0.5
 """How long a fork waits for it, since the child would inherit a half-written line."""
 
 TOGETHER = select.PIPE_BUF // 2
-"""Bytes after which no more lines are written at once: a pipe takes up to twice as much as a whole,
-and what others write meanwhile is not in the middle of a line."""
+"""Bytes after which no more lines are written together. A pipe takes up to twice as many
+atomically, so that no other writer interrupts a line."""
 
 
 class Text(Protocol):
@@ -88,7 +88,7 @@ class QueuedWriter(io.RawIOBase):
         return len(line)
 
     def drain(self, seconds: float) -> bool:
-        """Wait until all that was queued is written; whether it is."""
+        """Wait until all queued lines are written. Returns whether they are."""
         if self._thread is None or not self._thread.is_alive():
             return self._queue.empty()
         written = threading.Event()
@@ -108,7 +108,7 @@ class QueuedWriter(io.RawIOBase):
             thread.join(FORK_SECONDS)
 
     def after_fork(self) -> None:
-        """Begin anew in the child. What is queued is the parent's to write."""
+        """Reset in the child. The parent writes the queued lines."""
         self._lock = threading.RLock()
         self._queue = queue.SimpleQueue()
         self._thread = None
@@ -134,10 +134,10 @@ class QueuedWriter(io.RawIOBase):
                 return
 
     def _taken(self) -> tuple[list[bytes], threading.Event | bytes | None]:
-        """Lines to write together, and what is to be done then: ``None`` is to end.
+        """Return lines to write together, and what to do then; ``None`` is to end.
 
-        One at a time would be too slow where other threads want the interpreter: each write gives
-        it away, and waits for it afterwards.
+        Single lines would be too slow while other threads run: each write gives up the GIL, and
+        waits for it afterwards.
         """
         lines, size = [], 0
         item = self._queue.get()
@@ -184,7 +184,7 @@ _kept: list[Text] = []
 
 
 def install() -> None:
-    """Put queues before the standard output and error of this process, and of those it forks."""
+    """Queue the standard output and error of this process and of its children."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         try:
@@ -222,5 +222,5 @@ def count(dropping: Dropping) -> None:
 
 
 def dropped() -> int:
-    """How many lines this process has dropped."""
+    """Return how many lines this process has dropped."""
     return sum(each.dropped for each in _all)

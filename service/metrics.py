@@ -43,7 +43,7 @@ TRANSACTION_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1
 ANSWERS = ("answered", "refused", "failed")
 
 UNKNOWN = "unknown"
-"""The provider of a request with a key that is none: anybody can send one."""
+"""The provider label of a request whose key is unknown: anybody can send one."""
 
 DELIVERIES = ("delivered", "refused", "unanswered", "dead")
 
@@ -96,7 +96,9 @@ class Metrics:
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
-        """Make every label set now: of one that begins above zero no increase is ever seen."""
+        """Make every label set now, at zero: Prometheus sees no increase in one that begins above
+        zero.
+        """
         providers = sorted(load())
         for provider in (*providers, WEBSOCKET):
             for reason in EndReason:

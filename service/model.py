@@ -114,8 +114,8 @@ class LadderEvent(StrEnum):
     ``placed`` and ``ringing`` are an outbound call's; ``no-audio`` says that a phone's line is up
     but nothing is heard, ``overrun`` that audio came faster than real time for long; ``moved`` and
     ``transfer`` say how far by the status of their step; ``provider`` is what the provider said
-    beside its webhooks, ``agent`` how the one fares that was sent for, and ``omitted`` how many
-    rungs a long ladder has lost in this place.
+    beside its webhooks, ``agent`` the progress of an agent that was sent for, and ``omitted`` how
+    many rungs of a long ladder were left out in this place.
     """
 
     PLACED = "placed"

@@ -1,9 +1,9 @@
-"""Who may come in: one guard per blueprint, and of each handler what a token must allow for it.
+"""Authentication and permissions: one guard per blueprint, and one declared need per handler.
 
-In the place of a token stands the cookie of whoever is signed in to the console, which reaches as
-far as the account does. A guard leaves what either allows in ``flask.g.grant`` or raises
-``Unauthorized`` (no token, or one that does not hold), ``TooMany`` in its place where that happens
-too often, or ``Forbidden`` (a token that holds and does not reach this far).
+The cookie of a console session stands in for a token of the whole account. A guard leaves what
+either allows in ``flask.g.grant`` or raises ``Unauthorized`` (no token, or one that does not hold),
+``TooMany`` in its place where that happens too often, or ``Forbidden`` (a token that holds and does
+not reach this far).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def require_nothing() -> None:
 
 @refuses(Unauthorized, Forbidden, TooMany)
 def require_token() -> None:
-    """A token that allows what the handler needs.
+    """Require a token that allows what the handler needs.
 
     It may be for one room or one participant only, unless the handler needs the whole account.
     """
@@ -56,7 +56,7 @@ def require_token() -> None:
 
 
 def needed() -> Need:
-    """What the handler of this request needs. One that does not say so serves nobody."""
+    """Return what the handler of this request needs. Raises where it declares nothing."""
     view = current_app.view_functions[request.endpoint or ""]
     need = declared(view).need
     if need is None:

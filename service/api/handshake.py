@@ -36,10 +36,10 @@ class NoReader:
 
 
 class Chosen:
-    """The subprotocols that are spoken: whichever ``require_handshake`` has left of those offered.
+    """A set of all subprotocols: ``require_handshake`` leaves only the first one offered.
 
     A client that offers some drops a connection on which none is answered (RFC 6455, 4.1, and the
-    WebSocket API of browsers). What they are called makes no difference here.
+    WebSocket API of browsers). Their names make no difference here.
     """
 
     def __contains__(self, name: str) -> bool:
@@ -49,13 +49,13 @@ class Chosen:
 SOCK_SERVER_OPTIONS = {"thread_class": NoReader, "subprotocols": Chosen()}
 
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-"""What a subprotocol may be called: RFC 9110, section 5.6.2."""
+"""The grammar of a subprotocol's name: RFC 9110, section 5.6.2."""
 
 OFFER = "HTTP_SEC_WEBSOCKET_PROTOCOL"
 
 
 def require_handshake() -> None:
-    """A WebSocket handshake, on a socket that can be handed over.
+    """Require a WebSocket handshake, on a socket that can be handed over.
 
     Raises ``Invalid``, or ``Busy`` where there is no descriptor left for the connection.
     """
@@ -128,7 +128,7 @@ def detach(ws: Server) -> socket.socket:
 
 @cache
 def _dead_socket() -> socket.socket:
-    """One for all connections: to make one for each takes descriptors when there are few."""
+    """Share one between all connections: one for each would use up descriptors."""
     dead, other = socket.socketpair()
     other.close()
     return dead

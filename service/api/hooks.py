@@ -1,14 +1,14 @@
-"""``/v2/hooks/<provider>/<key>``: what providers ask and tell, answered with markup if any.
+"""``/v2/hooks/<provider>/<key>``: the providers' webhooks, answered with markup if any.
 
-``…/gather`` is where the keys go that callers press when they are asked for a PIN, ``…/dial`` is
-asked when a transfer has ended, and ``…/status`` is told how calls and their streams fare.
+``…/gather`` takes the keys that callers press when asked for a PIN, ``…/dial`` is called when a
+transfer has ended, and ``…/status`` takes the status of calls and their streams.
 
 No token: the key in the path is the secret, and the signature too where the connector has the
-credentials to check it. A webhook key starts calls. What comes back about a call comes with a key
-of its own, so that no call is lost with a webhook key that is replaced, or with its connector.
+credentials to check it. A webhook key starts calls. Later requests about a call carry
+a key of that call, so that a webhook key can be replaced, or a connector deleted, under live calls.
 
 A caller is waiting behind every request here but the last, so a failure of ours is not answered
-with a 500. Who is in a call already is told to wait a moment, and who is not hears busy.
+with a 500. A caller in progress is told to hold, and a new one hears busy.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def require_signature() -> Response | None:
     Raises ``NotFound`` for a key that is none, or ``TooMany``, and ``BadSignature``.
     """
     if switchboard().handover.has_begun and _endpoint() == answer.__name__:
-        # The next process will know; nothing is looked up here, as it may take too long.
+        # Nothing is looked up, which may take too long: the next process answers.
         markup = _hold()
         if markup is not None:
             return _respond(markup)
@@ -125,7 +125,7 @@ def _answered(work: Callable[[Connector, Webhook, str, str | None], Markup]) -> 
 
 
 def _call_id() -> str | None:
-    """The call whose own address this is."""
+    """Return the id of the call whose key is in the address."""
     return call_key_id((request.view_args or {})["key"])
 
 
@@ -145,7 +145,7 @@ def _recognise() -> None:
 
 
 def _sparing(work: Callable[[], T]) -> T | Response:
-    """What ``work`` returns; where it fails and we are to blame, a hold or busy markup."""
+    """Return the result of ``work``; where it fails on our side, a hold or busy markup."""
     try:
         return work()
     except Exception as error:
@@ -175,7 +175,7 @@ def _busy() -> Markup | None:
 
 
 def _hold() -> Markup | None:
-    """Have the caller of a call that is ours wait; ``None`` where the address is no call's own."""
+    """Return a hold for a call in progress; ``None`` where the address has no call key."""
     path, holds = request.view_args or {}, reception().holds
     hold = holds.after_dial if _endpoint() == dialled.__name__ else holds.markup
     return hold(path["provider"], path["key"], g.get("hook") or webhook(), public_base())

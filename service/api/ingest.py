@@ -27,7 +27,7 @@ ingest = Blueprint("ingest", __name__, url_prefix="/v2/ingest/sessions")
 @refuses(Busy)
 @body(NewIngestSession())
 def create(fields: dict[str, Any]) -> dict[str, Any]:
-    """Make a ticket for a custom WebSocket. To have an agent sent for, it needs `allow_mod`."""
+    """Make a ticket for a custom WebSocket. Naming an `agent` needs `allow_mod`."""
     known_room(fields["room_id"])
     participant, agent = _participant(fields.get("participant") or {}), _agent(fields.get("agent"))
     call, ref = switchboard().invite(fields["room_id"], participant, fields.get("region"), agent)
@@ -44,7 +44,7 @@ def _agent(fields: dict[str, Any] | None) -> Assignment | None:
     """The agent that is to be sent for, if there is one of this id."""
     if not fields:
         return None
-    # Whom it brings along is more than a participant of a room may decide.
+    # Bringing an agent along is more than a participant of a room may decide.
     require(Need.MODERATE, granted())
     if switchboard().agents.find(fields["id"]) is None:
         warn("agent was ignored: its id names no agent that could be sent for.")

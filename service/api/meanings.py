@@ -15,7 +15,7 @@ MEANINGS = {
     429: "Too many requests from this address have failed: come back after `Retry-After` seconds.",
     431: "The header fields are too large.",
     500: "Something went wrong on our side.",
-    502: "Who was to be asked for this, a provider or an agent, gave no good answer.",
+    502: "The provider or agent that was asked gave no valid answer.",
     503: "Full, restarting, or without its database: come back after `Retry-After` seconds.",
 }
 

@@ -1,4 +1,4 @@
-"""Addresses that people paste: what copying added to them is ignored where only one is meant.
+"""Pasted addresses: drop what copying has added, where that leaves no doubt.
 
 The path is tidied before it is routed, and nobody is redirected: a provider would lose the body of
 its POST. Signatures cover the URL as the provider called it, which the server keeps beside it.
@@ -13,7 +13,8 @@ PASTED = re.compile(r"/v2/hooks/.*|/healthz|/readyz|/metrics|/openapi\.json", re
 SLASHES = re.compile("/{2,}")
 
 INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff"
-"""Characters that come along from chats and PDF files; white space is stripped as well."""
+"""Invisible characters that are copied from chats and PDF files. White space is stripped as well.
+"""
 
 ENDS = re.compile(rf"[\s/{INVISIBLE}]+\Z")
 
@@ -22,7 +23,7 @@ def tidied(path: str) -> str:
     """Return the path that is meant by ``path``, which is in WSGI's form (bytes as Latin-1).
 
     A doubled slash counts as one. At the end, slashes, white space and invisible characters are
-    dropped. Paths that nobody pastes stay as they are.
+    dropped. Other paths stay as they are.
     """
     text = SLASHES.sub("/", path.encode("latin-1", "replace").decode("utf-8", "replace"))
     text = ENDS.sub("", text)

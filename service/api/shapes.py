@@ -136,7 +136,7 @@ class Converter(OpenAPIConverter):
 
 
 def _one_of_two(one: str, other: str) -> dict[str, Any]:
-    """That the other member is there where the one is missing or null.
+    """Describe that at least one of two members is required.
 
     Not as ``anyOf``, of which generators of clients make classes without members.
     """

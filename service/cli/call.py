@@ -117,7 +117,7 @@ def call(
 
 
 def _party(option: str, text: str) -> str:
-    """A number as people write it in E.164; what providers send in place of one, as it is.
+    """Convert a number to E.164. What providers send in place of a number stays as it is.
 
     Raises ``Invalid`` for a number with characters that belong into none.
     """

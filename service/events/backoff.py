@@ -9,8 +9,8 @@ MOST_SECONDS = 15 * 60.0
 
 
 def is_due(due_at: Millis, now: Millis) -> bool:
-    """Whether the time has come. One that is further away than any pause was set by another clock,
-    which has been put back since.
+    """Whether the time has come. A time further away than any pause was set before the clock was
+    put back, and is due as well.
     """
     return not now < due_at <= now + MOST_SECONDS * 1000
 

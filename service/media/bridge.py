@@ -1,8 +1,8 @@
 """The bridge: one tick's way from every leg's buffer, through the mix, to every leg's line.
 
-Every leg has a row in the matrices of a tick for as long as it stays in its room. Whoever comes or
-leaves changes the rows of that room and no other. What the bridge does fifty times a second it does
-for all legs at once; for each leg alone it only sends a frame.
+Every leg has a row in the matrices of a tick for as long as it stays in its room. A leg that comes
+or leaves changes the rows of that room alone. Each tick is computed for all legs at once; only the
+sending of a frame is done leg by leg.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Bridge:
         return self._top > 2 * len(self._rows) + SPARSE
 
     def change(self, before: Sequence[Sequence[Leg]], after: Sequence[Sequence[Leg]]) -> None:
-        """Some rooms were as ``before`` and are as ``after``. A leg may have moved between them."""
+        """Replace some rooms, ``before`` by ``after``. A leg may have moved between them."""
         for legs in before:
             self._seating.unseat([self._rows[leg] for leg in legs])
         stay = {leg for legs in after for leg in legs}

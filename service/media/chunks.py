@@ -3,10 +3,10 @@
 A byte queue that remembers when each byte arrived and, where the peer counts its chunks, puts
 them in order. Pure: times are arguments, in monotonic seconds.
 
-A peer's count is of use as long as it goes up. Some begin it anew in mid-stream, wrap around, or
-send the same number for ever: none of that may leave a caller unheard, so that a count which is far
-off, or refuses everything, is begun anew with the chunk that has come. One that has to be begun
-anew soon after is not listened to until it has gone up by ones for a while.
+A peer's count is useful as long as it goes up. Some peers restart it in mid-stream, wrap around, or
+repeat one number for ever, and must be heard all the same. So a count that is far off, or that
+refuses every chunk, is resynchronised with the chunk that has come. A count that needs this again
+soon after is ignored until it has gone up by ones for a while.
 """
 
 from __future__ import annotations
@@ -206,7 +206,9 @@ class ChunkQueue:
         return self._renumbered(order) if is_off else number
 
     def _renumbered(self, order: int) -> int | None:
-        """Begin the count anew with this chunk, or give it up where that was done just before."""
+        """Resynchronise the count with this chunk, or ignore the count where that was done just
+        before.
+        """
         following = self._following() or 0
         self.renumbered += 1
         self._shift = following - order

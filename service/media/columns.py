@@ -46,7 +46,7 @@ class Columns:
         self._owners: dict[int, JitterBuffer] = {}
 
     def _is_of(self, buffer: JitterBuffer) -> bool:
-        """Whether the row that a buffer says is its own is one that it was given here."""
+        """Whether the row that a buffer names was given to it here."""
         return self._owners.get(buffer.row) is buffer
 
     def _new_row(self, buffer: JitterBuffer) -> int:

@@ -1,4 +1,4 @@
-"""What a jitter buffer says of the frames that it hands out."""
+"""Values that describe the frames of a jitter buffer."""
 
 from __future__ import annotations
 

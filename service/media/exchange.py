@@ -141,7 +141,7 @@ class Exchange:
             self._step(leg, LadderEvent.NO_AUDIO, NO_AUDIO)
 
     def settle(self, at: float) -> None:
-        """After a stall of our own, before what came meanwhile: nobody is heard later for it."""
+        """Note a stall of our own, so that audio from within it makes nobody's delay longer."""
         self._floor.settle(at)
 
     def tick(self, at: float) -> None:
@@ -150,9 +150,9 @@ class Exchange:
             self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
 
     def rebuild(self, legs: Sequence[Leg], at: float, *, sift: bool = False) -> None:
-        """Begin with clean values after a fault of ours. ``legs`` are all there are; they stay.
+        """Rebuild the state after a fault of ours, with all ``legs``.
 
-        With ``sift``, those that make ticks fail are found and failed.
+        With ``sift``, the legs that make ticks fail are found and failed.
         """
         self._floor.rebuild(legs, at)
         if sift:

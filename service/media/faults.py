@@ -1,4 +1,4 @@
-"""Faults of ours in the engine: each is counted, and costs no more than the leg that carries it."""
+"""Faults of ours in the engine: each is counted, and costs one leg at most."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FAULT_SECONDS = 1.0
-"""Faults of the whole engine within this time of each other are in a row."""
+"""Faults of the whole engine that follow within this time count as consecutive."""
 
 MOST_FAULTS = 2
-"""Faults in a row that all calls are kept through. After one more they are handed back."""
+"""Consecutive faults through which all calls are kept. At the next they are handed back."""
 
 MOST_PLACES = 1000
-"""Places in the code whose faults are told apart. Far more than there are."""
+"""Places in the code that are counted apart: far more than occur."""
 
 Place: TypeAlias = tuple[str, str, int]
 """The exception's class, and the file and line that raised it."""
 
 
 class Faults:
-    """Of the engine's thread. ``legs`` failed since they were last taken from here."""
+    """For the engine's thread. ``legs`` are those that have failed and were not yet collected."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -36,7 +36,7 @@ class Faults:
         self._row, self._last = 0, float("-inf")
 
     def in_a_row(self, at: float) -> int:
-        """How many faults of the whole engine have come in a row, with one ``at`` this time."""
+        """Count a fault of the whole engine ``at`` this time. Returns how many are consecutive."""
         self._row = self._row + 1 if at < self._last + FAULT_SECONDS else 1
         self._last = at
         return self._row

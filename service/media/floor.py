@@ -59,7 +59,7 @@ class Floor:
         return self._arranged().tick(at)
 
     def settle(self, at: float) -> None:
-        """Keep no more audio for a stall of our own, whose ticks are skipped."""
+        """Note a stall of our own, whose ticks are skipped: no leg keeps more audio for it."""
         self.bank.settle(at)
         for room in self._rooms.values():
             for leg in room.legs:
@@ -71,11 +71,11 @@ class Floor:
         return self._bridge.audible_at(leg)
 
     def gauges(self) -> Mapping[str, Gauge]:
-        """What can be read off each leg now, by call id."""
+        """Return the gauges of each leg, by call id."""
         return self._arranged().gauges()
 
     def rebuild(self, legs: Sequence[Leg], at: float) -> None:
-        """Begin with clean values after a fault of ours. ``legs`` are all there are; they stay."""
+        """Rebuild the state after a fault of ours, with all ``legs``."""
         probe(legs, self.bank, at)
         withdraw(legs, self.bank)
         self.bank = Bank()

@@ -1,8 +1,8 @@
-"""The gate: in a large room, lines on which there is nothing but noise are left out of the mix.
+"""The gate: in a large room, lines that carry only noise are left out of the mix.
 
-Fifty lines with noise at -55 dBFS would sum to -38 dBFS. A line is closed once it has had no sound
-above its own noise for a while, and opens with the very frame in which there is one, so that no
-word loses its beginning. What is well above the noise of any telephone line always opens it.
+Fifty lines with noise at -55 dBFS would sum to -38 dBFS. A line closes after a while without sound
+above its own noise, and opens with the first frame that has some, so that no word loses its
+beginning. A frame well above the noise of any telephone line always opens it.
 Pure, and for all lines of a tick at once.
 """
 
@@ -23,7 +23,7 @@ ABOVE = 3.0
 """How far a peak must be above the noise to open: 9.5 dB."""
 
 LEAST = 20.0
-"""The least peak that counts as noise, -64 dBFS: on a silent line less is no sound either."""
+"""The lowest noise assumed, -64 dBFS: on a silent line a lower peak is no sound either."""
 
 RISE = 1.003
 """By how much the noise may be found to have risen in a frame: 1.3 dB in a second."""

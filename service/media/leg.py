@@ -44,7 +44,7 @@ MAX_FAULTS = 100
 """Malformed messages a peer may send on one leg before it is closed."""
 
 EARLY = "came before start."
-"""What is wrong with everything that follows a start message which was not understood."""
+"""The fault of every message that follows a start message which was not understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Leg:
         return self.line.around(*self.wire.envelope(), length)
 
     def say(self, command: Command) -> None:
-        """Send a command. Where that is impossible the leg has failed, and not who said it."""
+        """Send a command. An exception fails this leg, and not its sender."""
         try:
             for message in self.wire.send(command):
                 self.line.text(message)
@@ -190,7 +190,7 @@ class Leg:
             self.fail()
 
     def fail(self) -> None:
-        """Give the leg up for the exception that is being handled, a fault of ours.
+        """Fail the leg for the exception that is being handled, a fault of ours.
 
         It is closed by the engine, and the call goes on: its provider asks again.
         """
@@ -200,7 +200,7 @@ class Leg:
             self._faults.note("a leg failed", self.spec.fields)
 
     def falls_mute(self, at: float) -> bool:
-        """Whether the peer is a phone that has sent no audio for long; told once."""
+        """Whether the peer is a phone without audio for long. True once."""
         if self._is_mute or self.buffer is None or not self.wire.paces_itself:
             return False
         is_unheard = not self.spoke and self.line.answers_pings

@@ -8,7 +8,7 @@ from service.model import EndReason
 
 
 class Line(Protocol):
-    """The way to a leg's peer. Nothing here blocks, and nothing fails: a dead line drops it."""
+    """The way to a leg's peer. No method blocks or fails: a dead line drops what it is given."""
 
     def text(self, message: bytes) -> None: ...
 

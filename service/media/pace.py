@@ -1,9 +1,9 @@
-"""Pace: how late a peer that sends in real time is, and how much of its audio is kept therefore.
+"""Pace: how late a real-time peer's audio is, and how much of it to keep.
 
-A peer's frames are expected at the pace of the earliest that came lately. One that comes more than
-80 ms after that has been held up on its way, and those behind it come all at once: the capacity
-follows, so that they are heard and the next such stall is bridged. It returns frame by frame,
-with every calm window. Audio that comes before its time is a burst, for which nothing grows.
+A peer's frames are expected at the pace of the earliest that came lately. A frame more than
+80 ms later than that was held up by the network, and the next ones arrive all at once: the capacity
+grows, so that they are heard and the next such stall is bridged. It shrinks by a frame with every
+calm window. Audio ahead of its time is a burst, for which the capacity does not grow.
 Pure: times are arguments, in monotonic seconds. ``Bank`` does the same for many at once.
 """
 
@@ -28,7 +28,7 @@ LEAK = 0.1 * PERIOD
 """Seconds by which the expected time of a frame gives way: it follows a slower clock, or losses."""
 
 RENEWAL = 0.5
-"""Seconds of lateness from which on nothing is bridged: what comes then is the new pace."""
+"""Seconds of lateness beyond which nothing is bridged: the late frame sets the new pace."""
 
 SETTLE = 0.5
 """Seconds after a stall of our own in which no more is kept than before it."""
@@ -49,13 +49,13 @@ class Pace:
         self._is_ahead = True
 
     def arrival(self, at: float, span: float, earliest: float) -> float:
-        """When audio came of which is known only that it was between ``earliest`` and ``at``."""
+        """Estimate when audio arrived, which was between ``earliest`` and ``at``."""
         if self.base is None:
             return at
         return max(earliest, min(at, self.base + span))
 
     def note(self, transit: float, frames: float) -> bool:
-        """Note the transit of so many frames; whether it was so late that the capacity follows."""
+        """Note the transit of so many frames. Returns whether the capacity has grown for it."""
         self._is_ahead = self.base is None or transit < self.base - PERIOD
         if self.base is None:
             self.base = transit
@@ -83,12 +83,12 @@ class Pace:
         return self.capacity if self._is_ahead else frames + PACED_CAPACITY
 
     def calm(self, waiting: float) -> None:
-        """A calm window is over, at the end of which so many frames wait."""
+        """End a calm window, after which so many frames wait."""
         if self.capacity > PACED_CAPACITY and waiting < self.capacity:
             self.capacity -= 1
 
     def settle(self, at: float, waiting: int) -> None:
-        """We ourselves have stalled, until now: what has come meanwhile is no later for it."""
+        """Note a stall of our own that is over: audio from within it does not count as late."""
         ceiling = max(2, waiting + 1)
         self.ceiling = min(self.ceiling, ceiling) if at < self.settles else ceiling
         self.settles = at + SETTLE

@@ -22,10 +22,10 @@ READ_SECONDS = 0.005
 many calls at once costs less than waking up for each."""
 
 LATE_SECONDS = PERIOD
-"""After so long between two looks at the sockets we were late, and not what is read then."""
+"""Time between two reads after which we were late, and not the audio that is read then."""
 
 BACKLOG_SECONDS = 0.25
-"""How long at most it takes to read what has come meanwhile, a piece of each socket at a time."""
+"""How long it takes at most to read the backlog after that, a piece of each socket at a time."""
 
 
 class Reader:
@@ -93,7 +93,7 @@ class Reader:
                     if not keep(peer, leg, data, at):
                         self._read(peer, leg, data, at)
                 elif data is not None:
-                    # Its last words are among what is kept.
+                    # The peer's last messages are still in the backlog.
                     self.take()
                     peer.lose()
             except Exception:

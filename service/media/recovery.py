@@ -1,4 +1,4 @@
-"""Recovery from a fault of ours in a tick: clean state, and which legs cannot be part of it."""
+"""Recovery from a fault of ours in a tick: clean state, without the legs that cause the fault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.media.leg import Leg
 
 
 def withdraw(legs: Iterable[Leg], bank: Bank) -> None:
-    """Take the legs' buffers out of a bank that is not to be trusted any more.
+    """Take the legs' buffers out of a bank that cannot be trusted any more.
 
     A leg whose state does not come out whole has failed.
     """

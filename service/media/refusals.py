@@ -1,4 +1,4 @@
-"""Chunks that a queue refuses one after the other, and whether they are a count of their own.
+"""Consecutive chunks that a queue refuses, and whether they follow a new count.
 
 A chunk that is late or doubled is one among others that are in time. A peer that has begun its
 count anew, or does not count at all, has nothing else to send.
@@ -28,7 +28,7 @@ class Refusals:
         self._run = 0
 
     def add(self, order: int, payload: bytes, at: float) -> bool:
-        """A chunk was refused: whether it and those before it are a count of their own.
+        """Note a refused chunk. Returns whether it and those before it follow a new count.
 
         That goes up by ones, or stands still while the audio changes. A chunk that comes twice is
         the same twice.

@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def warn(leg: Leg, error: RefusedStart, message: bytes) -> None:
-    """Log why a leg cannot start, and how the message begins that it is about."""
+    """Log why a leg cannot start, with the beginning of the refused message."""
     logger.warning(
         "a start message is refused: %s The message begins: %s",
         error.message,
@@ -22,7 +22,7 @@ def warn(leg: Leg, error: RefusedStart, message: bytes) -> None:
 
 
 def missing(leg: Leg) -> str:
-    """Why a leg has not started, in one sentence."""
+    """Return why a leg has not started, in one sentence."""
     if not leg.misunderstood:
         return "No start message came."
     return f"No start message was understood: {leg.misunderstood}"

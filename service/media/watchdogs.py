@@ -59,7 +59,7 @@ def watch(peer: Peer, leg: Leg, at: float) -> bool:
         seconds = round(MUTE_SECONDS)
         peer.hang_up(1000, f"Nothing came for {seconds} seconds, not even a pong.", None)
     elif is_phone and not peer.was_pinged:
-        # At once, so that it is known of most lines whether they answer.
+        # At once, so that most lines show early whether they answer.
         peer.ping()
     return peer.closing is None
 
@@ -67,8 +67,8 @@ def watch(peer: Peer, leg: Leg, at: float) -> bool:
 def _is_alive(peer: Peer, at: float) -> bool:
     """Whether a phone's provider is there. It need not send audio.
 
-    No provider documents whether it answers pings. Of one that has never done so it counts that
-    what is sent to it is acknowledged.
+    No provider documents whether it answers pings. A provider that has never done so is alive
+    while it acknowledges what is sent.
     """
     return at <= peer.heard_at + MUTE_SECONDS or (
         not peer.answers_pings and peer.has_acknowledged(MUTE_SECONDS)

@@ -152,7 +152,7 @@ class Switch(fields.Boolean):
 
 
 class RoomName(Text):
-    """The name of a room that there may not be yet."""
+    """The name of a room, which need not exist yet."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(validate=[IDENTIFIER, _addressable], **options)
@@ -166,7 +166,7 @@ def _addressable(name: str) -> None:
 
 
 class ParticipantId(Text):
-    """The id of a participant that there may not be yet."""
+    """The id of a participant, who need not exist yet."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(validate=[IDENTIFIER, _addressable_participant], **options)
@@ -213,8 +213,8 @@ class Instant(fields.String):
 class Request(Schema):
     """What is asked.
 
-    ``either`` are two members of which one at least has to be there. ``changes`` says that it is
-    what to change of something, so that nothing at all is refused.
+    ``either`` are two members of which at least one is required. ``changes`` marks the body of
+    a change, which is refused where it is empty.
     """
 
     either: ClassVar[tuple[str, str] | None] = None

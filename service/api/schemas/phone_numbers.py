@@ -67,7 +67,7 @@ class CallerPattern(Text):
 
 
 def _anchored(pattern: str) -> str:
-    """A pattern that begins with a plus sign where it begins with a country's code."""
+    """Return the pattern, with a plus sign before a country's code."""
     digits = re.sub(r"\A(\+?00|\+)(?=[0-9])", "", pattern)
     if digits.startswith("0"):
         raise UnreadableError("must begin with a country's code, such as +91*")
