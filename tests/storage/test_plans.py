@@ -6,6 +6,7 @@ Whether an index leads to what is asked for is read from the databases' own plan
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -36,10 +37,15 @@ IN_ORDER = r"ix_calls_newest|ix_sessions_newest"
 
 @contextmanager
 def asked() -> Iterator[list[tuple[str, Any]]]:
-    """The statements that are executed meanwhile, with their values."""
+    """The statements that are executed meanwhile by this thread and those it starts, with their
+    values.
+    """
     found: list[tuple[str, Any]] = []
+    others = set(threading.enumerate()) - {threading.current_thread()}
 
     def note(_connection: Any, _cursor: Any, text: str, values: Any, *_: Any) -> None:
+        if threading.current_thread() in others:
+            return
         if re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT.*SELECT|WITH)\b", text, re.DOTALL):
             found.append((text, values[0] if isinstance(values, list) else values))
 
