@@ -37,7 +37,7 @@ def test_a_call_is_shown_with_its_ladder_and_its_markup(
     # The provider has asked once: a second answer would be there, alike or not.
     expect(panel.locator("time")).to_have_count(1)
     markup = panel.locator("pre").inner_text()
-    assert "whk_•••" in markup
+    assert "clk_•••" in markup
     assert "<Response>" in markup
     stored = bay.call(call_id)["connectorId"]
     status, connector = bay.ask("GET", f"/v2/connectors/{stored}")
