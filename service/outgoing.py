@@ -72,14 +72,17 @@ class Kept:
 class Answer(PlainResponse):
     """The final answer: the standard library takes a 103 for it, and what follows for the next.
 
-    Its status counts, even where its headers are more than the standard library reads.
+    Its status counts, even where its headers are more than the standard library reads, or where
+    the connection breaks within them.
     """
 
     def begin(self) -> None:
         for _ in range(MOST_INTERIM):
             try:
                 super().begin()
-            except HTTPException:
+            except TimeoutError:
+                raise
+            except (HTTPException, OSError):
                 if not isinstance(self.status, int) or self.status < 200:
                     raise
                 self.headers = self.msg = HTTPMessage()

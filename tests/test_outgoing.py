@@ -14,7 +14,7 @@ import pytest
 from certificates import certificate
 from clocks import FakeClock
 from provider_apis import provider_api
-from receivers import Receiver, broken_bodies, die, receiving, redirect, says
+from receivers import Receiver, breaks_off, broken_bodies, die, receiving, redirect, says
 
 from service.errors import BadGateway
 from service.outgoing import (
@@ -143,6 +143,27 @@ def test_a_redirect_is_followed_whatever_becomes_of_its_body(client: Outgoing, b
 def test_a_status_counts_whatever_the_headers_are(client: Outgoing, head: bytes) -> None:
     with saying(head + b"Content-Length: 2\r\n\r\n{}") as url:
         assert client.send(HttpRequest("POST", url)).status == 202
+
+
+@pytest.mark.parametrize("status", [200, 201, 413])
+def test_a_status_counts_where_the_connection_is_reset_within_the_headers(
+    client: Outgoing, status: int
+) -> None:
+    with receiving() as receiver:
+        receiver.script(breaks_off(b"HTTP/1.1 %d Said\r\nX-More: " % status))
+        assert client.send(HttpRequest("POST", receiver.url)).status == status
+        assert client.send(HttpRequest("POST", receiver.url)).status == 200
+        assert len(receiver.received) == 2
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"HTTP/1.1 2", b"HTTP/1.1 103 Early\r\nLink: </>\r\n\r\nHTTP/1.1 2"]
+)
+def test_a_reset_before_the_status_is_no_answer(client: Outgoing, begun: bytes) -> None:
+    with receiving() as receiver:
+        receiver.script(breaks_off(begun))
+        with pytest.raises(BadGateway, match="no answer"):
+            client.send(HttpRequest("POST", receiver.url))
 
 
 @pytest.mark.parametrize("status", [200, 413])
