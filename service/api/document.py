@@ -6,7 +6,7 @@ An answer is in it where it follows from one of these:
     400   on every address, since every one can be asked with a WebSocket handshake, or badly
     414   everywhere, and 431, for a head that is too large
     404   where the path holds an id
-    413   where a JSON body is read, and 415
+    413   where a body is read, and 415 where that is JSON
     500   everywhere, and never on purpose
     503   everywhere, while the database is away
     what the handler and its guard refuse (``@refuses``)
@@ -178,6 +178,7 @@ class _Document:
         refusals = {400, 414, 431, 500, 503}
         refusals.update(error.status for some in (own, *guards) for error in some.refusals)
         refusals.update([404] if has_id else [], [413, 415] if own.body is not None else [])
+        refusals.update([413] if own.form else [])
         for status in refusals:
             responses.setdefault(str(status), self._refusal(status))
         return responses

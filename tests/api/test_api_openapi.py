@@ -127,8 +127,9 @@ def test_statuses_follow_from_the_request(written: dict[str, Any]) -> None:
             assert ("429" in statuses) or not statuses & {"401", "403"}
             assert "404" in statuses or "{" not in path
             content = operation.get("requestBody", {}).get("content", {})
-            for status in ("413", "415"):
-                assert (status in statuses) == ("application/json" in content)
+            assert ("415" in statuses) == ("application/json" in content)
+            if content:
+                assert "413" in statuses
 
 
 def statuses(written: dict[str, Any], method: str, path: str) -> list[str]:
