@@ -21,7 +21,7 @@ from gunicorn.workers.base import Worker
 
 from service import descriptors, dotenv_file, log_handlers, log_output, logs
 from service.cli.console import new_link
-from service.cli.migrate import require_secret, upgrade
+from service.cli.migrate import prepare
 from service.cli.welcome import first_steps
 from service.settings import Settings
 from service.times import SystemClock
@@ -117,8 +117,11 @@ def on_starting(server: Arbiter) -> None:
     warning = descriptors.too_few(settings.max_calls, descriptors.raise_limit())
     if warning is not None:
         server.log.warning(warning)
-    upgrade(settings.database_url)
-    require_secret(settings)
+    # On a socket that systemd holds callers wait already, of whom a server can take care without
+    # its database. A new start each three seconds would leave them alone.
+    is_awaited = "LISTEN_FDS" in os.environ
+    if not prepare(settings, waits=is_awaited):
+        server.log.error("The database is away or locked: this server starts, and waits for it.")
 
 
 def when_ready(server: Arbiter) -> None:

