@@ -95,7 +95,10 @@ def index(wanted: dict[str, Any]) -> Page[Room]:
 @needs(Need.JOIN)
 @answer(RoomData(), envelope=False)
 def get(room_id: str) -> Room:
-    """A room by any of its names. Who is told of it and let in, `allow_mod` is needed to see."""
+    """A room by any of its names.
+
+    Its `webhook` and `allowedParticipantIds` are shown to tokens with `allow_mod` only.
+    """
     return _seen(reachable_room(room_id))
 
 
@@ -104,6 +107,8 @@ def get(room_id: str) -> Room:
 @answer(RoomData(), envelope=False)
 def validate(room_id: str) -> Room:
     """A room by any of its names, or 400 where there is none.
+
+    Its `webhook` and `allowedParticipantIds` are shown to tokens with `allow_mod` only.
 
     VideoSDK's own statuses differ here from those of reading a room. One of its pages says GET, and
     the index of its pages POST.
