@@ -37,12 +37,20 @@ class SignIn:
         return hmac.compare_digest((sent or "").encode(errors="replace"), self.proof.encode())
 
 
-def issue(api_secret: str, now: Millis) -> str:
-    """The value of a cookie that holds for ``SIGNED_IN_SECONDS``."""
+def seconds_until(expires_at: Millis | None, now: Millis) -> int:
+    """How long a sign-in holds, with a token that expires then: no longer than the token."""
+    if expires_at is None:
+        return SIGNED_IN_SECONDS
+    # The token may have been taken within its leeway.
+    return min(max((expires_at - now) // 1000, 1), SIGNED_IN_SECONDS)
+
+
+def issue(api_secret: str, now: Millis, seconds: int = SIGNED_IN_SECONDS) -> str:
+    """The value of a cookie that holds for so many seconds."""
     claims = {
         "aud": AUDIENCE,
         "jti": secrets.token_urlsafe(16),
-        "exp": now // 1000 + SIGNED_IN_SECONDS,
+        "exp": now // 1000 + seconds,
     }
     return jwt.encode(claims, api_secret, algorithm="HS256")
 

@@ -12,7 +12,7 @@ import secrets
 import string
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
@@ -128,7 +128,7 @@ def pseudonym(secret: str, text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a valid token allows. ``roles`` empty means both REST and rooms.
+    """What a valid token allows, and until when. ``roles`` empty means both REST and rooms.
 
     ``permissions`` are ``None`` where the token does not speak of them, which forbids nothing.
     """
@@ -137,6 +137,8 @@ class Grant:
     room_id: str | None = None
     participant_id: str | None = None
     permissions: tuple[str, ...] | None = None
+    # Two tokens may allow the same and expire at different times.
+    expires_at: Millis | None = field(default=None, compare=False)
 
     @property
     def is_tied(self) -> bool:
@@ -202,6 +204,7 @@ def verify(header: str | None, api_key: str, api_secret: str, previous: str | No
         room_id=_text(claims.get("roomId")),
         participant_id=_text(claims.get("participantId")),
         permissions=_permissions(claims),
+        expires_at=None if claims.get("exp") is None else int(claims["exp"]) * 1000,
     )
 
 

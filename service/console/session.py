@@ -17,8 +17,9 @@ from service.console.schemas import Credentials
 from service.errors import Forbidden, Unauthorized
 from service.origins import origin
 from service.permissions import TIED, Need, require
-from service.signins import COOKIE, SIGNED_IN_SECONDS, SignIn
+from service.signins import COOKIE, SignIn
 from service.storage.sign_in_links import SignInLinks
+from service.times import Millis
 
 session = Blueprint("console_session", __name__, url_prefix="/console/api/session")
 
@@ -29,16 +30,17 @@ session = Blueprint("console_session", __name__, url_prefix="/console/api/sessio
 def enter(fields: dict[str, Any]) -> Response:
     """Sign in with a token, with the API key and secret, or with a link."""
     try:
-        _judge(fields)
+        expires_at = _judge(fields)
     except Unauthorized as error:
         raise failed(error) from None
     settings, now = switchboard().settings, switchboard().wall.now()
-    value = signins.issue(settings.api_secret, now)
+    seconds = signins.seconds_until(expires_at, now)
+    value = signins.issue(settings.api_secret, now, seconds)
     response = _describe(cast("SignIn", signins.read(value, settings.api_secrets, now)))
     response.set_cookie(
         COOKIE,
         value,
-        max_age=SIGNED_IN_SECONDS,
+        max_age=seconds,
         path="/",
         httponly=True,
         samesite="Strict",
@@ -75,8 +77,11 @@ def _describe(found: SignIn) -> Response:
     return respond({"data": data}, 200)
 
 
-def _judge(fields: dict[str, Any]) -> None:
-    """Raise ``Unauthorized`` or ``Forbidden`` where what was sent does not sign anybody in."""
+def _judge(fields: dict[str, Any]) -> Millis | None:
+    """When what was sent expires, if it does.
+
+    Raises ``Unauthorized`` or ``Forbidden`` where it does not sign anybody in.
+    """
     settings = switchboard().settings
     if "link" in fields:
         links = cast("SignInLinks", current_app.extensions["sign_in_links"])
@@ -87,6 +92,7 @@ def _judge(fields: dict[str, Any]) -> None:
         if grant.is_tied:
             raise Forbidden(TIED.format("the console needs"))
         require(Need.ACCOUNT, grant)
+        return grant.expires_at
     elif not all(
         [
             _same(fields["api_key"], settings.api_key),
@@ -94,6 +100,7 @@ def _judge(fields: dict[str, Any]) -> None:
         ]
     ):
         raise Unauthorized("That is not the API key and secret of this server.")
+    return None
 
 
 def _same(sent: str, held: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Iterator
 
 import jwt
@@ -14,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from service import signins, tokens
 from service.limits import BURST
-from service.signins import COOKIE, LINK_SECONDS, SIGNED_IN_SECONDS
+from service.signins import COOKIE, LINK_SECONDS, SIGNED_IN_SECONDS, seconds_until
 from service.storage.database import Database
 from service.storage.sign_in_links import SignInLinks
 
@@ -94,6 +96,26 @@ def test_the_cookie_is_secure_at_a_public_origin_with_an_underscore(
 
 def test_a_token_signs_in(client: FlaskClient) -> None:
     assert enter(client, token=jwt.encode({"apikey": API_KEY}, API_SECRET)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("seconds", "held"),
+    [(60, 60), (-20, 1), (SIGNED_IN_SECONDS * 2, SIGNED_IN_SECONDS), (None, SIGNED_IN_SECONDS)],
+)
+def test_a_sign_in_outlives_no_token(seconds: int | None, held: int) -> None:
+    now = 1_700_000_000_000
+    assert seconds_until(None if seconds is None else now + seconds * 1000, now) == held
+
+
+def test_the_cookie_of_a_token_expires_with_it(client: FlaskClient, clock: FakeClock) -> None:
+    # Tokens go by the machine's clock, which a test does not set.
+    clock.step(time.time() - clock.now() / 1000)
+    token = jwt.encode({"apikey": API_KEY, "exp": clock.now() // 1000 + 3600}, API_SECRET)
+    answer = enter(client, token=token)
+    assert re.search("Max-Age=(3599|3600);", answer.headers["Set-Cookie"])
+    assert client.get(SESSION).status_code == 200
+    clock.advance(3601)
+    assert client.get(SESSION).status_code == 401
 
 
 def test_a_token_for_one_room_does_not(client: FlaskClient) -> None:
