@@ -152,6 +152,19 @@ class ProviderContract(SignatureContract, WireContract):
                 assert isinstance(started, Started), mutant
                 assert started.inbound is self.started.inbound
 
+    @pytest.mark.parametrize("value", [None, 0, 7, 1.5, True, [], ["x"], {}], ids=str)
+    def test_a_call_id_that_is_no_text_names_no_other_call(self, value: object) -> None:
+        [name] = [key for key, said in self.start["start"].items() if said == self.started.call_id]
+        started, *_ = self.begun(with_value(self.start, f"start.{name}", value))
+        assert started == replace(self.started, call_id=None)
+
+    @pytest.mark.parametrize(
+        "spelling", ["AUDIO/X-MULAW", "PCMU/8000", "audio/PCMU/8000/1", "audio/basic", "G711u"]
+    )
+    def test_an_encoding_may_be_written_in_any_way(self, spelling: str) -> None:
+        started, *_ = self.begun(with_value(self.start, self.format_place("encoding"), spelling))
+        assert started == self.started
+
     @pytest.mark.parametrize("start", [{"event": "start"}, {"event": "start", "start": {}}])
     def test_a_start_that_is_of_no_dialect_is_refused(self, start: Document) -> None:
         with pytest.raises(RefusedStart, match="stream"):
@@ -182,8 +195,9 @@ class ProviderContract(SignatureContract, WireContract):
         place = self.format_place("encoding")
         started, *_ = self.begun(with_value(start, place, "audio/x-mulaw;rate=8000"))
         assert started == self.started
-        with pytest.raises(RemoteError, match="8000 Hz"):
-            self.begun(with_value(start, place, "audio/x-mulaw; rate=16000"))
+        for spelling in ("audio/x-mulaw; rate=16000", "PCMU/16000"):
+            with pytest.raises(RemoteError, match="8000 Hz"):
+                self.begun(with_value(start, place, spelling))
 
     @pytest.mark.parametrize("channels", [2, 2.0, "2"])
     def test_two_channels_are_refused(self, channels: object) -> None:

@@ -63,11 +63,14 @@ SPELLINGS: Mapping[str, Encoding] = {
     "mulaw": Encoding.MULAW,
     "ulaw": Encoding.MULAW,
     "pcmu": Encoding.MULAW,
+    "g711u": Encoding.MULAW,
+    "basic": Encoding.MULAW,  # as audio/basic, in RFC 2046
     "alaw": Encoding.ALAW,
     "pcma": Encoding.ALAW,
+    "g711a": Encoding.ALAW,
     "l16": Encoding.LINEAR,
 }
-"""Encodings as providers write them, without ``audio/`` and ``x-``."""
+"""Encodings as providers write them, without ``audio/`` and ``x-`` before and a rate behind."""
 
 
 class PhoneWire(ABC):
@@ -205,8 +208,11 @@ def encoding(
     spelling = next(iter(known.values()))
     said, _, parameters = (media_format.text("encoding") or spelling).lower().partition(";")
     name = said.strip()
-    found = SPELLINGS.get(name.removeprefix("audio/").removeprefix("x-"))
-    rate = media_format.whole(rate_field) or whole(parameters.strip().removeprefix("rate="))
+    # With the rate behind a slash as in SDP, for some: PCMU/8000.
+    codec, _, clock = name.removeprefix("audio/").removeprefix("x-").partition("/")
+    found = SPELLINGS.get(codec)
+    written = clock.partition("/")[0] or parameters.strip().removeprefix("rate=")
+    rate = media_format.whole(rate_field) or whole(written)
     channels = media_format.whole("channels")
     is_ours = (rate or SAMPLE_RATE) == SAMPLE_RATE and (channels or 1) == 1
     if found is None or found not in known or not is_ours:

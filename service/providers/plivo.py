@@ -171,7 +171,7 @@ class PlivoWire(PhoneWire):
         require_one(start, message, "streamId", "callId")
         self._content_type, spoken = encoding(start.section("mediaFormat"), "sampleRate", ENCODINGS)
         self._stream_id = start.symbol("streamId") or message.symbol("streamId")
-        call_id = start.symbol("callId")
+        call_id = start.text("callId")
         return Started(spoken, spoken, call_id, sent_ref(message, start))
 
     def _event(self, name: str, document: Document) -> list[Event]:

@@ -142,7 +142,7 @@ class TelnyxWire(PhoneWire):
         start = message.section("start")
         require_one(start, message, "stream_id", "call_control_id")
         _, inbound = encoding(start.section("media_format"), "sample_rate", ENCODINGS)
-        call_id = start.symbol("call_control_id")
+        call_id = start.text("call_control_id")
         return Started(inbound, Encoding.MULAW, call_id, sent_ref(message, start))
 
     def _name(self, document: Document) -> str:

@@ -147,7 +147,7 @@ class TwilioWire(PhoneWire):
             # Nothing could be said without it.
             raise RefusedStart("streamSid must be a string that is not empty.")
         self._stream_sid = stream_sid
-        return Started(spoken, spoken, start.symbol("callSid"), sent_ref(message, start))
+        return Started(spoken, spoken, start.text("callSid"), sent_ref(message, start))
 
     def _event(self, name: str, document: Document) -> list[Event]:
         match name:

@@ -205,6 +205,8 @@ def with_start(**changes: object) -> bytes:
         ("pcma", Encoding.ALAW),
         ("audio/x-mulaw", Encoding.MULAW),
         ("audio/x-alaw", Encoding.ALAW),
+        ("audio/PCMA/8000/1", Encoding.ALAW),
+        ("G711a;rate=8000", Encoding.ALAW),
     ],
 )
 def test_the_caller_is_heard_in_the_codec_of_the_line(name: str, encoding: Encoding) -> None:
