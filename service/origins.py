@@ -15,7 +15,7 @@ PORTS = {"https": 443, "wss": 443, "http": 80, "ws": 80}
 
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
-# What cannot be put into markup as it is, or would begin a query or a fragment.
+# Characters that markup cannot hold as they are, or that begin a query or a fragment.
 _FORBIDDEN = re.compile(r"[^!-~]|[?#<>\"'\\]")
 
 
@@ -48,7 +48,7 @@ def origin(url: str) -> str | None:
 
 def _split(url: str) -> SplitResult | None:
     """The parts of a URL, its host in the one spelling."""
-    # urlsplit would drop some of these in silence.
+    # urlsplit drops some of these silently.
     if re.search(r"[\x00-\x1f\x7f]", url):
         return None
     try:
@@ -81,6 +81,6 @@ def _host(name: str, *, bracketed: bool) -> str | None:
 
 
 def _label(text: str) -> str:
-    """One part of a name, as it is looked up."""
+    """Return one label of a host name, as it is looked up."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
     return text if text.isascii() else f"xn--{text.encode('punycode').decode()}"

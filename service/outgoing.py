@@ -1,8 +1,8 @@
-"""The one client of other people's HTTP: it sends a request value and returns a response value.
+"""The only client of other servers: it sends a request value and returns a response value.
 
-One time-out on the whole answer, from the look-up of the name to the last byte; no retries, and no
-more of a body than is wanted. A status that has come counts, whatever becomes of the body: its
-server has acted by then. No sentence of it quotes a URL, a header or a body.
+One timeout covers the whole request, from the look-up of the name to the last byte. There are no
+retries, and at most ``wanted`` bytes of a body are read. A status that has come counts, even where
+the body breaks off: the server has acted by then. No message quotes a URL, a header or a body.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from service.times import Clock
 WHOLE_SECONDS = 10.0
 
 BODY_SECONDS = 1.0
-"""How long a body is waited for that nobody needs, so that its connection can be used again."""
+"""How long to wait for a body that nobody needs, so that its connection can be used again."""
 
 MAX_BODY = 64 * 1024
 """Bytes of an answer that are read; the rest of a longer one is not looked at."""
@@ -70,7 +70,7 @@ class Kept:
 
 
 class Answer(PlainResponse):
-    """The final answer: the standard library takes a 103 for it, and what follows for the next.
+    """Read the final answer. The standard library would take a 103 for it.
 
     Its status counts, even where its headers are more than the standard library reads, or where
     the connection breaks within them.
@@ -89,7 +89,7 @@ class Answer(PlainResponse):
                 self.chunked, self.length, self.will_close = False, 0, True
             if self.status >= 200 or self.status == SWITCHING:
                 return
-            # Else there would be nothing more to begin.
+            # Otherwise ``begin`` would do nothing.
             vars(self).update(headers=None, msg=None)
         raise HTTPException(f"more than {MOST_INTERIM} interim answers")
 
@@ -119,10 +119,9 @@ class Outgoing:
     ) -> HttpResponse:
         """Raises ``BadGateway`` where no status comes in time.
 
-        ``wanted`` is how many bytes of the body are read at most. There may be fewer where the
-        connection breaks, or where the body takes long: ``BODY_SECONDS``, unless ``needs_body``.
-        With ``redirects`` the same request goes where the answer points to, body and headers
-        included, and where that points to.
+        Return at most the first ``wanted`` bytes of the body: fewer where the connection breaks,
+        or, unless ``needs_body``, after ``BODY_SECONDS``. With ``redirects`` the same request, body
+        and headers included, follows each redirect.
         """
         body_seconds = seconds if needs_body else BODY_SECONDS
         with turns.waiting():
@@ -165,13 +164,13 @@ class Outgoing:
         http, is_sent, is_done = connection.http, False, False
         try:
             http.timeout = limit.left()
-            # A server that has heard enough may answer and close before all has been sent.
+            # A server may answer and close before it has read the whole request.
             with suppress(BrokenPipeError, ConnectionResetError):
                 http.request(
                     request.method, target, request.body, request.headers, preload_content=False
                 )
                 is_sent = True
-            # The standard library's own answer: urllib3's has more reasons to fail than a body.
+            # The standard library's response: urllib3's can fail for more reasons.
             answer = PlainConnection.getresponse(http)
             connection.socket.limit = limit.at_most(body_seconds)
             with answer:
@@ -235,7 +234,7 @@ def _redirected(url: str, location: str | None) -> str:
 
 
 def _body(answer: PlainResponse, wanted: int) -> tuple[bytes, bool]:
-    """As much of it as is wanted and comes, and whether it was read to its end."""
+    """Return what was read of the body, and whether it was read to its end."""
     body = b""
     try:
         while piece := answer.read1(4096):

@@ -1,7 +1,7 @@
-"""What an address needs of a token, and whether what the token allows is enough.
+"""Permissions: what each address needs of a token, and whether a token allows it.
 
-Every handler declares its need; a token without ``permissions`` may do everything that it is not
-tied away from, as the tokens of servers do.
+Every handler declares its need; a token without ``permissions``, such as a server's, may do
+everything within the room or participant that it is tied to, if any.
 """
 
 from __future__ import annotations

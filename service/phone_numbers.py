@@ -35,7 +35,7 @@ _ADDRESS = re.compile(
 _ENCODED_PLUS = re.compile("%2b", re.IGNORECASE)
 _LONGEST = 19
 _NATIONAL = 10
-"""Digits of a number without a plus sign that may well lack the country's code."""
+"""Digits up to which a number without a plus sign may lack its country's code."""
 
 # Lines that networks still write in two ways. The Mexican 1 was abolished in 2019; Argentina's 9
 # and Brazil's ninth digit of mobile numbers are lost between networks.
@@ -51,7 +51,7 @@ _OLD_MEXICAN = _ALIASES[0]
 
 
 class UnreadableError(ValueError):
-    """Why a text is no phone number, as a predicate: "must be …"."""
+    """The reason why a text is no phone number, as a predicate: "must be …"."""
 
 
 def read(text: str) -> str:
@@ -74,7 +74,7 @@ def read(text: str) -> str:
 
 
 def e164(text: str, *, plus: bool = True) -> str:
-    """What a provider has written as ``+14155550100`` where it is a number, otherwise unchanged.
+    """Convert a provider's number to E.164. Any other text stays unchanged.
 
     ``plus`` says that the provider writes a plus sign before every international number. Without
     one, ten digits or fewer are taken for national there, and no country is guessed. Withheld
@@ -85,26 +85,26 @@ def e164(text: str, *, plus: bool = True) -> str:
         written = plain(unchanged.partition(";")[0])
     except UnreadableError:
         return unchanged
-    # A form decoder has made a space of a plus sign that was not escaped.
+    # A form decoder turns a plus sign that was not escaped into a space.
     if text.startswith(" ") and written[:1].isdigit():
         written = "+" + written
     return _international(written, strict=plus) or unchanged
 
 
 def is_number(text: str) -> bool:
-    """Whether it is E.164 and could belong to somebody."""
+    """Whether the text is E.164 and a possible number."""
     return parsed(text) is not None
 
 
 def parsed(number: str) -> phonenumbers.PhoneNumber | None:
-    """The parts of a number in E.164; ``None`` of what is none."""
+    """Return the parts of a number in E.164; ``None`` of any other text."""
     if not re.fullmatch(r"\+[1-9][0-9]*", number) or number in WITHHELD:
         return None
     return _parse(number)
 
 
 def spellings(number: str) -> tuple[str, ...]:
-    """The number, and where networks write the same line in another way, that one too."""
+    """Return the number and, where networks use two spellings of one line, the other one."""
     for pattern, other in _ALIASES:
         if pattern.fullmatch(number):
             return number, pattern.sub(other, number)
@@ -112,10 +112,9 @@ def spellings(number: str) -> tuple[str, ...]:
 
 
 def ending(text: str) -> str | None:
-    """The digits of what was called where it is not E.164: without its country's code, say, or in
-    an address.
+    """Return the digits of a called number that is not E.164, such as one in an address.
 
-    ``None`` of E.164, of names and addresses without a number, and of what is too short for one.
+    ``None`` of E.164, of names and addresses without a number, and of too few digits.
     """
     text = _SCHEME.sub("", text)
     if re.fullmatch(r"\+[1-9][0-9]*", text):

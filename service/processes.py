@@ -1,4 +1,4 @@
-"""Processes of this machine: which one this is, and whether another one still runs.
+"""Identity of processes: which one this is, and whether another of this machine still runs.
 
 A process id alone is used again, and means nothing in another container: it counts together with
 the boot, the namespace of process ids and the moment at which the process began.
@@ -15,7 +15,7 @@ ENDED = frozenset("ZX")
 
 
 def machine() -> str | None:
-    """What all processes that see each other's ids have in common; ``None`` where unknown."""
+    """Return a name shared by the processes that see each other's ids; ``None`` where unknown."""
     try:
         boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink(PROC / 'self/ns/pid')}"

@@ -1,8 +1,8 @@
 """Answers the providers' webhooks: a new call is routed and admitted, a known one goes on or ends.
 
 Every streaming answer ends with a redirect to an address of the call's own. So the provider asks
-again when the socket is gone and the caller is not, and hears then whether to stream once more,
-into the same room as the same participant, or to hang up.
+again when the socket is gone and the caller is not. It is then told to stream again, into the same
+room as the same participant, or to hang up.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ DIAL_SECONDS = 30
 """How long a number rings that a call is transferred to."""
 
 PLACED = "placed"
-"""The query parameter by which addresses said which placed call they are about, before calls had
-keys. Those of calls that are up at an upgrade still do."""
+"""The query parameter that named a placed call before calls had keys. Calls that are up during an
+upgrade still use it."""
 
 
 class Reception:
@@ -170,7 +170,7 @@ class Reception:
             return None
         bound = self._steering.bind(call.id, provider_call_id, firm=True)
         if bound is not None and is_unnamed and not bound.status.is_live:
-            # It was ended before anybody knew what the provider calls it, and rings there still.
+            # It was ended before its provider's id was known, and still rings there.
             self._switchboard.errands.hang_up(bound)
         return bound
 
@@ -254,7 +254,7 @@ class Reception:
             if call.pin_tries:
                 return self._doorkeeper.dismiss(visit)
             return self._refusal(visit, call.end_reason)
-        # A call that has its socket does not end by a webhook that somebody sends again.
+        # A repeated webhook does not end a call that has its socket.
         has_socket = call.status is CallStatus.ANSWERED and call.detached_at is None
         if call.attempts >= MAX_ATTEMPTS and (call.is_transferring or not has_socket):
             detail = f"asked {MAX_ATTEMPTS} times without a sign of life in between"

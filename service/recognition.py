@@ -45,7 +45,7 @@ class Recognition:
         if found is None:
             return None
         connector, stored = found
-        # What is stored tells of keys that were made with another API_SECRET.
+        # The stored digest proves keys that were made with another API_SECRET.
         is_the_calls = call_keys.is_genuine(key, *self._api_secrets) or (
             stored is not None and compare_digest(stored, tokens.digest(key))
         )

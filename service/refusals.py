@@ -1,4 +1,4 @@
-"""Answers of the server itself, in the shape of the application's: requests that never reach it."""
+"""Answers to requests that never reach the application, in the shape of its own errors."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ DOTS = r"(.*/)?\.\.?(/.*)?"
 ROOM_ADDRESSES = re.compile(
     rf"deactivate|validate(/.+)?|/.*|{DOTS}|.+/webhook/deliveries(/.*)?", re.DOTALL
 )
-"""Names of which an address under ``/v2/rooms`` is that of something else, or is none."""
+"""Names that collide with other addresses under ``/v2/rooms``, or that no address can hold."""
 
 PARTICIPANT_ADDRESSES = re.compile(rf"active|{DOTS}", re.DOTALL)
-"""The same of participants, under ``/v2/sessions/<id>/participants``."""
+"""The same for participants, under ``/v2/sessions/<id>/participants``."""
 
 
 def is_addressable(name: str) -> bool:
-    """Whether a room of this name can be read at ``/v2/rooms/<name>``, and what is below that."""
+    """Whether a room of this name can be read at ``/v2/rooms/<name>`` and the addresses below."""
     return ROOM_ADDRESSES.fullmatch(name) is None
 
 

@@ -57,9 +57,9 @@ class Signatures:
         )
 
     def _spellings(self, hook: Webhook) -> Iterator[str]:
-        """The request's URL, and in which other spellings the provider may have been given it.
+        """Return the request's URL, and the other spellings that the provider may sign.
 
-        It signs what it was given: before ``PUBLIC_URL`` had one spelling, that was as it had been
+        A provider signs the URL that it was given. Earlier versions gave it ``PUBLIC_URL`` as
         written.
         """
         yield hook.url

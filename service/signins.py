@@ -56,7 +56,7 @@ def issue(api_secret: str, now: Millis, seconds: int = SIGNED_IN_SECONDS) -> str
 
 
 def read(value: str, api_secrets: Iterable[str | None], now: Millis) -> SignIn | None:
-    """What a cookie stands for; ``None`` where it is not ours or its time is up.
+    """Return the sign-in of a cookie; ``None`` where it is not ours or has expired.
 
     It may be signed with any of the secrets: there are two while one is being replaced.
     """

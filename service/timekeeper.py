@@ -18,7 +18,7 @@ from service.times import SteadyClock, Uptime, uptime
 logger = logging.getLogger(__name__)
 
 TOLERATED_MILLIS = 2_000
-"""Difference between steady and wall time of which nothing is made."""
+"""Difference between steady and wall time that is ignored."""
 
 
 class Timekeeper:
@@ -40,7 +40,7 @@ class Timekeeper:
     def begin(self) -> None:
         """Go on with the time of the process before, if calls of it are up."""
         base, has_calls = self._bases.find(), self._calls.live() > 0
-        # Only now: the database may have taken its time.
+        # Read only now: the database may have been slow.
         up = self._measure()
         if up is not None and base is not None and up.boot == base.boot and has_calls:
             now = base.began_at + up.millis

@@ -40,7 +40,7 @@ class SystemClock:
 class SteadyClock:
     """Wall time that does not jump: as it was, carried on by the monotonic clock.
 
-    Whatever lasts or is waited for goes by it, so that setting the machine's clock ends nothing.
+    Durations and deadlines use it, so that setting the machine's clock ends nothing.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -38,7 +38,7 @@ TOLERATED: Options = {
 NOT_VALID = "Token is invalid or expired"
 
 LEEWAY_SECONDS = 30
-"""How far the clock of whoever signed a token may be from ours, for ``nbf`` and ``exp`` alike."""
+"""Leeway between the clock of a token's signer and ours, for ``nbf`` and ``exp`` alike."""
 
 
 def _random(alphabet: str, length: int) -> str:
@@ -221,8 +221,8 @@ def _claims(text: str, secret: str) -> dict[str, Any] | None:
 def _permissions(claims: Mapping[str, object]) -> tuple[str, ...] | None:
     """The permissions of a token that names them; an empty list or null permits nothing.
 
-    ``ask_join`` is for somebody who may not even join without being asked in, so that beside
-    another permission neither can be meant. VideoSDK refuses such a token too (4008).
+    ``ask_join`` is for a participant who may only join when asked in, which contradicts the other
+    permissions. VideoSDK refuses such a token too (4008).
     """
     if "permissions" not in claims:
         return None
@@ -241,7 +241,7 @@ def _words(value: object) -> tuple[str, ...]:
 
 
 def bearer(header: str | None) -> str | None:
-    """What stands after ``Bearer`` in an ``Authorization`` header; ``None`` without that scheme.
+    """Return the credentials after ``Bearer``; ``None`` without that scheme.
 
     Schemes have no case, and blanks and tabs around credentials mean nothing (RFC 9110, 11.4).
     """

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 GRACE = 0.002
-"""Seconds. A wait that is over sooner is not worth another thread: most statements are."""
+"""Seconds. A shorter wait, as for most statements, is not worth another thread."""
 
 
 class Turn:

@@ -90,7 +90,7 @@ class Visit:
         return self.provider.answer(media_url, ref, again, f"{self.hook}/status")
 
     def hold(self, *, is_new: bool = False) -> Markup | None:
-        """Have the caller wait for the next process; ``None`` where nothing may lead to it.
+        """Return a hold until the next process answers; ``None`` where no redirect is allowed.
 
         A call that ``is_new`` has no address of its own yet.
         """
@@ -111,14 +111,14 @@ class Visit:
 
     @property
     def key(self) -> str:
-        """The secret in the addresses that are about this call."""
+        """The key in the addresses of this call."""
         return call_keys.key_of(self.settings.api_secret, self.call_id)
 
     @property
     def hook(self) -> str:
         """The address at which the provider asks what to do with this call from now on.
 
-        A webhook key that is replaced, or whose connector is deleted, takes no call with it.
+        It stays valid where the webhook key is replaced or the connector deleted.
         """
         return self._address(self.key)
 

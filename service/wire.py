@@ -124,8 +124,8 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Something that is not needed and was left out: a field that could not be read, or audio of
-    another track than the caller's. Counted, never fatal."""
+    """An optional part that was left out: a field that could not be read, or audio of another
+    track than the caller's. Counted, never fatal."""
 
     name: str
 

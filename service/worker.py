@@ -1,9 +1,9 @@
 """The gunicorn worker: the main thread reads requests and sends answers, threads compute them.
 
-gunicorn's own worker reads and writes in its threads, so as many slow clients as there are threads
-keep everybody else waiting. Here a thread is given a request whose whole body is in memory, and
-what the kernel does not take of its answer is left to the main thread. Every wait for a client has
-a deadline there, and the memory that clients occupy is bounded.
+gunicorn's own worker reads and writes in its threads, so that a few slow clients, one for each
+thread, block all others. Here a thread is given a request whose whole body is in memory, and what
+the kernel does not take of its answer is left to the main thread. Every wait for a client has a
+deadline there, and the memory that clients occupy is bounded.
 
 Of the threads only a few run at a time. Each that competes for the GIL delays the media engine,
 fifty times a second for every call. Requests that wait for something outside do not count.
@@ -41,8 +41,8 @@ AT_ONCE = 2
 """Requests that run at a time."""
 
 PATIENCE = 0.025
-"""Seconds after which a request is given a thread all the same, since those that have one wait for
-something without saying so."""
+"""Seconds after which a request is given a thread in any case: the running ones may wait without
+saying so."""
 
 LOOK_AGAIN = 0.005
 """Seconds after which the main thread looks again whether a request has begun to wait."""
@@ -51,7 +51,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Worker(ConnectionLoop):
-    """Every method but ``handle``, ``handle_request`` and ``handle_error`` is the main thread's.
+    """Every method but ``handle``, ``handle_request`` and ``handle_error`` runs in the main thread.
 
     ``whole_conns`` have sent a whole request and wait for their turn.
     """
@@ -75,7 +75,7 @@ class Worker(ConnectionLoop):
             return super().handle(conn)
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
-        # Set to blocking by gunicorn, for which a socket is something to wait for.
+        # gunicorn has made it blocking.
         conn.sock.setblocking(False)
         return super().handle_request(req, conn)
 
@@ -140,7 +140,7 @@ class Worker(ConnectionLoop):
             self._refuse(conn, refused)
             return
         if wanted is None:
-            # The rest is the next request's, or the first frames of a WebSocket.
+            # The rest belongs to the next request, or is the first frames of a WebSocket.
             conn.sock.recv(used)
         self._hold(conn, incoming.held)
         if conn.queue is None:
@@ -151,7 +151,7 @@ class Worker(ConnectionLoop):
             self._wait_for_body(conn, incoming)
 
     def _wait_for_body(self, conn: Connection, incoming: Incoming) -> None:
-        """The head has come, and not the whole body."""
+        """Handle a request whose head has come, and not yet its whole body."""
         if incoming.request._expected_100_continue:
             conn.sock.sendall(CONTINUE)
         if incoming.longest > SMALL_BODY:

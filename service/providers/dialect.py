@@ -1,12 +1,12 @@
-"""What the media streams of phone providers have in common: the state machine of one socket.
+"""The common part of the providers' media streams: the state machine of one socket.
 
 A stream begins with ``start``, which names the call, the stream and the encoding; then come
-``media`` and ``dtmf``, and perhaps ``stop``. The words around these are each provider's own.
+``media`` and ``dtmf``, and perhaps ``stop``. The details differ by provider.
 
-Of a start message only that is needed without which nothing could be heard or said: an encoding
-that is known, on Twilio the stream's id, and elsewhere one of the ids by which the dialect is told
-from another. Everything else may be missing or of another type, because providers change what they
-send: it is read where it can be, and counted where not.
+A start message needs only the fields without which nothing could be heard or said: a known
+encoding, on Twilio the stream's id, and elsewhere one of the ids that identify the dialect. Every
+other field may be missing or of another type, because providers change what they send. It is read
+where it can be, and counted where not.
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ MAX_NAME = 64
 KEYS = frozenset("0123456789*#ABCD")
 
 OURS = "outbound"
-"""The track of what is played to the caller. All other names are taken for the caller's, because
-the markup asks for that track alone: an unknown spelling must not make a caller unheard."""
+"""The name of the track that is played to the caller. Any other name is taken for the caller's
+track, which is the only one that the markup asks for: an unknown spelling must not mute a caller.
+"""
 
 PARAMETERS = ("customParameters", "custom_parameters", "extra_headers", "extraHeaders")
 """Where a start message repeats the parameters of the markup, at its top or in ``start``."""
@@ -167,7 +168,7 @@ class PhoneWire(ABC):
     def _audio(self, document: Document) -> list[Event]:
         media = section(document, "media")
         track = media.get("track")
-        # What we played ourselves would be an echo.
+        # Our own audio would come back as an echo.
         if isinstance(track, str) and track.strip().lower().startswith(OURS):
             return [Ignored("track")]
         audio = payload(media, self._sample_bytes)

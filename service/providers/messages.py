@@ -1,7 +1,7 @@
 """Typed access to the JSON messages of media sockets.
 
-What must be there raises ``RemoteError`` with a sentence that names the field, and nothing else,
-whatever the peer sent. What may be missing is read through ``Fields``, which raises nothing.
+A required field that cannot be read raises ``RemoteError``, and nothing else, with a sentence that
+names the field. Optional ones are read through ``Fields``, which raises nothing.
 Values are never quoted: they may hold secrets.
 """
 
@@ -51,7 +51,7 @@ def text(document: Document, name: str) -> str:
 
 
 def whole(value: Any) -> int | None:
-    """The whole number from 0 that ``value`` writes, as a number or a string; else ``None``.
+    """Read a whole number from 0 out of a number or a string; ``None`` where it is neither.
 
     Peers write 8000 as ``8000``, ``8000.0``, ``"8000"`` and ``"8000.0"``.
     """
@@ -63,9 +63,9 @@ def whole(value: Any) -> int | None:
 
 
 class Fields:
-    """A document's fields of which none must be there, and none must be of its type.
+    """The optional fields of a document, each of any type.
 
-    ``ignored`` are the names of those that were there and could not be read.
+    ``ignored`` are the names of fields that are present and could not be read.
     """
 
     def __init__(self, document: Document, ignored: list[str] | None = None) -> None:

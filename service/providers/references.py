@@ -1,9 +1,9 @@
 """The reference as a stream's start message repeats it, in any of the spellings that are seen.
 
-It stands in the path of the socket's URL already, so that whatever cannot be read is no reference
-and no fault. Plivo documents ``k=v;k=v`` and ``k=v,k=v`` and sends ``{X-PH-k: v, X-PH-k: v}``,
-which is not JSON: https://github.com/plivo-labs/agent-transport,
-crates/agent-transport/src/audio_stream/plivo.rs. Vobiz, which speaks its dialect, has ``X-VH-``.
+The socket's URL holds it already, so a spelling that cannot be read is ignored. Plivo documents
+``k=v;k=v`` and ``k=v,k=v`` and sends ``{X-PH-k: v, X-PH-k: v}``, which is not JSON:
+https://github.com/plivo-labs/agent-transport, crates/agent-transport/src/audio_stream/plivo.rs.
+Vobiz, which speaks its dialect, has ``X-VH-``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ AROUND = " \t\r\n\"'{}[]"
 
 
 def find_ref(sent: object) -> tuple[str | None, bool]:
-    """The reference among parameters, which are an object, a list, or text in one of their
-    spellings; and whether something was sent in their or its place that could not be read.
+    """Return the reference among parameters (an object, a list, or text), and whether
+    something was sent in its place that could not be read.
     """
     is_odd = sent is not None and not isinstance(sent, Mapping | list | str)
     for name, value in _pairs(sent):
@@ -54,7 +54,7 @@ def _pairs(sent: object) -> Iterator[tuple[str, object]]:
 
 
 def _decoded(text: str) -> object:
-    """What a text holds as JSON; the text itself where it is none."""
+    """Return the JSON value of a text, or the text itself."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -32,7 +32,7 @@ def read(path: Path) -> Samples:
     Raises ``Invalid`` with a sentence where the file is missing, not such a file or without sound.
     """
     try:
-        # Not by its size, which a pipe has none of.
+        # Not by its file size: a pipe has none.
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:

@@ -96,7 +96,7 @@ def _unwrapped(data: bytes) -> tuple[bytes, Container | None]:
 
 
 def _format_at(data: bytes) -> int | None:
-    """Where the body of a little-endian file's format begins."""
+    """Find the offset of the body of a little-endian file's format."""
     at = 12
     while data[:4] != b"RIFX" and at + 8 + _FORMAT.size <= len(data):
         kind, size = struct.unpack_from("<4sI", data, at)

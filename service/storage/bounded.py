@@ -21,7 +21,7 @@ INTERVAL = 0.1
 
 
 class Bounded(psycopg.Connection[Any]):
-    """A connection that is closed where the server does not answer within ``seconds``."""
+    """A connection that closes itself where the server does not answer within ``seconds``."""
 
     seconds = 4.0
 
@@ -41,12 +41,12 @@ class Bounded(psycopg.Connection[Any]):
         except StopIteration as done:
             result: T = done.value
             return result
-        # What the server does with the statement is unknown, so the connection is of no more use.
+        # The outcome of the statement is unknown, so the connection cannot be used again.
         self.pgconn.finish()
         raise psycopg.OperationalError("the server does not answer")
 
 
 class Patient(Bounded):
-    """The same for migrations, which may take long."""
+    """The same with the bound of migrations."""
 
     seconds = 900.0

@@ -1,8 +1,8 @@
-"""Lists of phone calls, newest first, which stay cheap however many there were.
+"""Lists of phone calls, newest first, at a cost that does not grow with history.
 
-One of the filters leads the way along its index, and the others are looked at on the way. What no
-index leads to is looked for among the newest calls: any part of a number or of a room's id, there
-or nowhere. Beyond them a number is found by its beginning or its last digits, and a room whole.
+The filter with the fewest calls is read along its index, and the others are checked for each of
+them. A search looks for any part of a number or of a room's id among the newest calls alone. Beyond
+those it finds a number by its beginning or its last digits, and a room by its whole id.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from service.storage.tables.calls import NEWEST, is_phone
 from service.times import Millis
 
 LOOKED_THROUGH = 10_000
-"""The newest calls, among which everything is found."""
+"""The newest calls, which are searched in full."""
 
 SAMPLES = 200
 """Calls by which filters are compared, where each of them has more than are counted."""
@@ -206,7 +206,7 @@ def _sought(connection: Connection, wanted: Wanted, number: int, per_page: int) 
         found.update((at, seq) for at, seq in some)
         is_minimum = is_minimum or len(some) == most
         if len(found) >= most:
-            # The newest are complete, and older ones do not come before them.
+            # The newest calls are complete, and no older call comes before them.
             break
     total = min(len(found), COUNTED)
     seqs = [seq for _, seq in sorted(found, reverse=True)[:total][first : first + per_page]]

@@ -1,4 +1,4 @@
-"""What finds a call by a text: a part of its numbers or of its room's id, and what has an index."""
+"""Conditions that find a call by a text: parts of numbers and room ids, and their indexes."""
 
 from __future__ import annotations
 

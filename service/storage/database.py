@@ -38,14 +38,15 @@ P = ParamSpec("P")
 logger = logging.getLogger(__name__)
 
 SHARED_LOCK_MILLIS = 200
-"""How long a transaction that is shared waits for a row (Postgres). Whoever changes one call waits
-in no circle; whoever changes several may, and gives way long before Postgres would choose one."""
+"""How long a shared transaction waits for a row (Postgres). Transactions that change one call
+cannot deadlock. One that changes several can, and times out well before Postgres picks a victim.
+"""
 
 MIGRATION_LOCK_MILLIS = 10_000
 """How long a revision waits for a table (Postgres)."""
 
 PROBE_SECONDS = 1.0
-"""Between two writes that only find out whether the database takes any."""
+"""Between two writes that only test whether the database can be written to."""
 
 MIGRATION = 7_300_001
 """Advisory lock (Postgres) of whoever migrates. Any number does that nobody else takes."""
@@ -79,7 +80,7 @@ class Database:
         # SQLite has one writer, and those who find it busy poll with growing pauses. Among the
         # threads of this process a lock is fairer: the worst wait of 16 falls to a sixth.
         self._writing = threading.Lock()
-        # Whatever keeps SQLite from beginning to write, it can be read.
+        # SQLite can be read where it cannot be written to.
         link = Outage()
         self._links = {True: link, False: Outage() if self._is_sqlite else link}
         self._writes = Outage(Fault.UNWRITABLE)
@@ -248,7 +249,7 @@ class Database:
     def _begun(self, *, writes: bool) -> Iterator[Connection]:
         with self._timed("write" if writes else "read"), ExitStack() as held:
             if writes:
-                # That it has begun says nothing of whether it can be committed.
+                # A transaction that has begun may still fail to commit.
                 held.enter_context(self._writes.watched()).begun = True
             attempt = held.enter_context(self._links[writes].watched())
             if writes and self._is_sqlite:

@@ -1,4 +1,4 @@
-"""Database errors by what they mean for the transaction and for those after it."""
+"""Classification of database errors: the effect on this transaction and on later ones."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Fault(Enum):
 
 
 def fault(error: SQLAlchemyError, *, begun: bool = True) -> Fault | None:
-    """The fault behind an error; ``None`` where the statement itself is to blame.
+    """Return the fault behind an error; ``None`` where the statement itself is to blame.
 
     Of a transaction that could not even begin the statement is never to blame.
     """
@@ -67,7 +67,7 @@ def fault(error: SQLAlchemyError, *, begun: bool = True) -> Fault | None:
         return _of_sqlite(error.orig)
     state = sqlstate(error.orig)
     if state is None:
-        # It was not the server that said no: the connection is lost.
+        # The error did not come from the server: the connection is lost.
         return Fault.AWAY if error.connection_invalidated else None
     if state in CONTENDED_STATES:
         return Fault.CONTENDED

@@ -1,7 +1,7 @@
-"""History that is deleted: calls that are over with all that belongs to them, a few at a time.
+"""Deletion of history: ended calls with all that belongs to them, a few at a time.
 
 A transaction takes its locks in the order that the package tells: references, then the calls, then
-the rest. What tells of a call in another room's words (a delivery) goes with it.
+the rest. Deliveries about a call go with it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from service.storage.tables import (
 from service.times import Millis
 
 PIECE = 4
-"""Calls that one transaction deletes: a webhook that wants to write waits for no more than that."""
+"""Calls that one transaction deletes: a webhook waits for one transaction at most."""
 
 ROWS = 200
 """References or deliveries that one transaction deletes."""
@@ -76,14 +76,14 @@ class History:
         if old:
             with self._database.write() as connection:
                 connection.execute(delete(refs).where(refs.c.call_id.in_(old)))
-                # Nobody adds to them meanwhile: a provider's note may come late.
+                # Locked, because a late note of a provider could add to them.
                 by_id = select(calls.c.id).where(calls.c.id.in_(old)).order_by(calls.c.id)
                 connection.execute(by_id.with_for_update())
                 _forget(connection, old)
         return rows[-1].seq if rows and rows[-1].started_at < before else None
 
     def forget_deliveries(self, before: Millis) -> bool:
-        """Delete some of what was told before a time; whether there may be more."""
+        """Delete some deliveries from before a time. Returns whether there may be more."""
         old = select(deliveries.c.seq).where(FINISHED, deliveries.c.created_at < before)
         return self._forget_some(deliveries.c.seq, old.order_by(deliveries.c.created_at))
 

@@ -1,9 +1,9 @@
 """The lease of a database: one process serves from it at a time.
 
-On Postgres a row that is renewed, and expires by the database's clock: a session's advisory lock
-does not hold behind a pooler, nor over a lost connection. A process that was killed is seen to be
-gone from the same machine, and outlives itself by ``LEASE_SECONDS`` elsewhere. On SQLite a lock on
-a file beside the database, which ends with the process.
+On Postgres the lease is a row that is renewed and expires by the database's clock: a session's
+advisory lock does not hold behind a pooler, nor over a lost connection. The lease of a killed
+process ends at once for servers of the same machine, and after ``LEASE_SECONDS`` for others. On
+SQLite it is a lock on a file beside the database, which ends with the process.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How lists are read: a few at a time, each for a bounded time, and counted up to a bound.
 
-A list may ask for a great deal of history. Whatever it asks, most of the pool is left to calls.
+However much history a list covers, most of the pool is left to calls.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SHALLOW = 1_000
 
 REMEMBERED = 1_000
 REMEMBERED_SECONDS = 60
-"""Ends of pages that are kept, and for how long: as long as a client takes from page to page."""
+"""Ends of pages that are kept, and for how long: enough for a client to ask for the next page."""
 
 BIGGEST = 2**62
 """Entries that are skipped at most: a page number may exceed the integers of a database."""

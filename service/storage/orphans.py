@@ -17,7 +17,7 @@ LONGEST_MILLIS = 600_000
 def take_over(connection: Connection, at: Millis) -> int:
     """No answered call has a socket any more. Returns how many had one.
 
-    What is stored of a time that has not come yet was stored by another clock: it is now.
+    Stored times that lie in the future come from another clock, and are set to now.
     """
     refs.settle_answered(connection)
     for column, latest in (

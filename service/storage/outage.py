@@ -36,7 +36,7 @@ class Watch:
         self.begun = False
 
     def begin(self) -> None:
-        """It has begun, so the database answers: nobody need wait for the rest of it."""
+        """Note that the transaction has begun: the database answers, so others need not wait."""
         self.begun = True
         self._succeed()
 
@@ -89,7 +89,7 @@ class Outage:
     def begin(self, error: SQLAlchemyError) -> None:
         is_news, self.is_on = not self.is_on, True
         if is_news:
-            # No trace: to write one takes longer than a tick, and it would say no more.
+            # No traceback: writing one takes longer than a tick and tells nothing more.
             logger.error("%s: %s", SAID[self.kind][0], str(error).partition("\n")[0])
 
     def end(self) -> None:

@@ -1,4 +1,6 @@
-"""Seals anew what lies under the previous ``API_SECRET``, or in the clear, as it did once."""
+"""Seals stored secrets under the current ``API_SECRET``: those under the previous one or in the
+clear.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,7 @@ PLACES = (
 
 
 def reseal(database: Database, api_secret: str, previous: str | None) -> int:
-    """Seal everything under ``api_secret``; how many texts were not. May be repeated at any time.
+    """Seal everything under ``api_secret``. Returns how many texts it changed. May be repeated.
 
     What neither secret opens stays as it is.
     """
@@ -62,7 +64,7 @@ def reseal(database: Database, api_secret: str, previous: str | None) -> int:
                 continue
             with database.write() as connection:
                 for name, old, new in changes:
-                    # Where somebody has set another meanwhile, that one stays.
+                    # A value that was set meanwhile stays.
                     mine = (place.id == name) & (place.sealed == old)
                     changed = update(place.id.table).where(mine).values({place.sealed: new})
                     count += connection.execute(changed).rowcount

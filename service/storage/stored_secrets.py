@@ -58,7 +58,7 @@ class StoredSecrets:
         self._due_at = self._clock.now() + (OVERLAP_MILLIS if calls_are_up else 0)
 
     def sweep(self) -> None:
-        """Seal anew, once it is time."""
+        """Seal anew once it is due."""
         if self._due_at is not None and self._clock.now() >= self._due_at:
             self.finish()
 
@@ -104,7 +104,7 @@ class StoredSecrets:
             # An earlier version has made the names of rooms with what was API_SECRET then.
             secret = self._previous or self._api_secret
             _add(connection, self._vault.seal(secret, ROOM_NAMES))
-            # Another process may have been quicker.
+            # Another process may have written it first.
             return str(_stored(connection))
 
     def _opens_something(self, connection: Connection) -> bool:

@@ -46,7 +46,7 @@ def partial(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool])
 
 
 def unled(column: ColumnElement[Any], otherwise: object) -> ColumnElement[Any]:
-    """The column's value in words by which no database sees that an index has it: where another
-    index is to lead, an order or a condition that this one has would tempt it.
+    """Hide a column from the planner, so that it does not pick this column's index over the one
+    that is to lead.
     """
     return func.coalesce(column, otherwise)
