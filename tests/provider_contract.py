@@ -212,7 +212,7 @@ class ProviderContract(SignatureContract, WireContract):
         assert audio.payload == FRAME
 
     @pytest.mark.parametrize("track", OUR_TRACKS)
-    def test_what_we_play_is_not_heard_and_counted(self, track: str) -> None:
+    def test_our_own_track_is_ignored_and_counted(self, track: str) -> None:
         document = json.loads(self.frame())
         assert self.heard(with_value(document, "media.track", track)) == [Ignored("track")]
 

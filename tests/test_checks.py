@@ -20,7 +20,7 @@ def engine(clock: FakeClock) -> Iterator[Engine]:
     engine.stop()
 
 
-def test_a_ledger_that_writes_nothing_for_too_long_is_told(
+def test_a_ledger_that_writes_nothing_for_too_long_is_reported(
     sqlite_database: Database, engine: Engine, clock: FakeClock
 ) -> None:
     pulse = Pulse(clock.monotonic)

@@ -63,7 +63,9 @@ def test_no_file_sets_nothing(path: Path) -> None:
     ],
     ids=["utf-16", "utf-16-be", "utf-32", "no-mark", "nul", "latin-1", "surrogate"],
 )
-def test_what_is_no_utf8_is_one_sentence(path: Path, data: bytes, complaint: str) -> None:
+def test_a_file_that_is_not_utf8_is_refused_in_one_sentence(
+    path: Path, data: bytes, complaint: str
+) -> None:
     path.write_bytes(data)
     for read in (dotenv_file.values, write):
         with pytest.raises(SettingsError) as refused:

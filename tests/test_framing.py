@@ -136,7 +136,7 @@ def test_request_is_not_complete_before_its_last_byte(request_: bytes) -> None:
 
 @pytest.mark.parametrize(("status", "request_"), REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("piece", [1, 10_000])
-def test_what_is_not_understood_is_refused(status: int, request_: bytes, piece: int) -> None:
+def test_malformed_requests_are_refused(status: int, request_: bytes, piece: int) -> None:
     one = incoming()
     with pytest.raises(Refused) as refused:
         fed(one, request_, piece)
@@ -225,7 +225,7 @@ def test_head_without_an_end_is_refused() -> None:
     assert one.held <= MAX_HEAD + 5_000
 
 
-def test_only_what_belongs_to_the_request_is_read_once_that_is_known() -> None:
+def test_no_more_is_read_than_belongs_to_the_request() -> None:
     one = incoming()
     assert one.wants(50) is None
     one.feed(HEAD + b"Content-Length: 60\r\n\r\n")

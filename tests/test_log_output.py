@@ -81,7 +81,9 @@ def test_writing_goes_on_when_nobody_reads_and_the_newest_lines_are_dropped(pipe
     assert pipe.writer.drain(10)
 
 
-def test_how_many_were_dropped_is_told_once(pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_number_of_dropped_lines_is_logged_once(
+    pipe: Pipe, caplog: pytest.LogCaptureFixture
+) -> None:
     kept = pipe.fill()
     for _ in range(41):
         pipe.writer.write(LINE)
@@ -93,7 +95,7 @@ def test_how_many_were_dropped_is_told_once(pipe: Pipe, caplog: pytest.LogCaptur
     assert caplog.records[0].levelno == logging.WARNING
 
 
-def test_a_reader_that_is_gone_for_good_stops_nobody(pipe: Pipe) -> None:
+def test_a_closed_pipe_blocks_no_writer(pipe: Pipe) -> None:
     os.close(pipe.reader)
     for _ in range(3 * MOST):
         pipe.writer.write(LINE)

@@ -67,7 +67,7 @@ def test_an_address_has_one_spelling(written: str, address: str) -> None:
         "https://" + "a" * 64 + ".example.com",
     ],
 )
-def test_what_names_no_server_is_none(text: str) -> None:
+def test_text_that_names_no_server_has_no_origin(text: str) -> None:
     assert Address.of(text) is None
 
 

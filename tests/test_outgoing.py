@@ -76,7 +76,7 @@ def test_no_more_of_a_body_is_read_than_is_wanted(client: Outgoing) -> None:
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 two hundred\r\n\r\n", b"HTTP/1.1 103 Early\r\n\r\n" * 20],
     ids=["nothing", "no HTTP", "no status", "nothing but hints"],
 )
-def test_what_is_no_answer_is_a_bad_gateway_that_tells_no_secret(
+def test_an_invalid_answer_is_a_bad_gateway_without_secrets(
     client: Outgoing, answer: bytes
 ) -> None:
     with saying(answer) as url, pytest.raises(BadGateway) as caught:
@@ -183,7 +183,7 @@ def test_an_answer_before_the_request_was_read_counts(client: Outgoing, status: 
         thread.join()
 
 
-def test_what_has_come_of_a_broken_body_is_returned(client: Outgoing) -> None:
+def test_the_received_part_of_a_broken_body_is_returned(client: Outgoing) -> None:
     with saying(b'HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{"sid":"CA1"}') as url:
         response = client.send(HttpRequest("POST", url), needs_body=True)
     assert response.document == {"sid": "CA1"}

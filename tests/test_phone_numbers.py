@@ -87,7 +87,7 @@ def test_a_written_number_is_stored_as_e164(text: str, number: str) -> None:
         ("1" * 5000, PLUS),
     ],
 )
-def test_what_is_no_number_is_refused_with_the_reason(text: str, sentence: str) -> None:
+def test_text_that_is_no_number_is_refused_with_the_reason(text: str, sentence: str) -> None:
     with pytest.raises(UnreadableError) as raised:
         read(text)
     assert str(raised.value) == sentence
@@ -141,7 +141,7 @@ def test_numbers_become_e164(text: str, number: str) -> None:
         "1" * 200,
     ],
 )
-def test_what_is_no_number_stays_as_it_is(text: str) -> None:
+def test_text_that_is_no_number_stays_as_it_is(text: str) -> None:
     assert e164(text) == text
     assert e164(text, plus=False) == text
 

@@ -156,7 +156,7 @@ def test_a_few_requests_have_their_turn_and_the_others_wait(patient_desk: Desk) 
     patient_desk.turn_until(lambda: len(given) == AT_ONCE + 3)
 
 
-def test_requests_that_block_hold_nobody_up(desk: Desk) -> None:
+def test_blocked_requests_delay_no_other(desk: Desk) -> None:
     for _ in range(AT_ONCE + 3):
         desk.ask()
     desk.turn_until(lambda: len(desk.threads.given) == AT_ONCE + 3)
@@ -227,7 +227,7 @@ def test_requests_that_come_together_are_answered_one_after_the_other(desk: Desk
     assert desk.answer(client) == b"012"
 
 
-def test_what_follows_an_upgrade_stays_in_the_socket(desk: Desk) -> None:
+def test_bytes_after_an_upgrade_stay_in_the_socket(desk: Desk) -> None:
     desk.ask(REQUEST[:-2] + b"Upgrade: websocket\r\n\r\n" + b"\x81\x80early")
     desk.turn_until_read(1)
     assert desk.threads.given[0][0].sock.recv(100) == b"\x81\x80early"

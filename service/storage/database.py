@@ -38,9 +38,8 @@ P = ParamSpec("P")
 logger = logging.getLogger(__name__)
 
 SHARED_LOCK_MILLIS = 200
-"""How long a shared transaction waits for a row (Postgres). Transactions that change one call
-cannot deadlock. One that changes several can, and times out well before Postgres picks a victim.
-"""
+"""How long a shared transaction waits for a row (Postgres). It changes several calls and so may
+deadlock, and times out well before Postgres picks a victim. One that changes one call cannot."""
 
 MIGRATION_LOCK_MILLIS = 10_000
 """How long a revision waits for a table (Postgres)."""

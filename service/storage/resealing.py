@@ -1,6 +1,4 @@
-"""Seals stored secrets under the current ``API_SECRET``: those under the previous one or in the
-clear.
-"""
+"""Seals under the current ``API_SECRET`` what is under the previous one or in the clear."""
 
 from __future__ import annotations
 

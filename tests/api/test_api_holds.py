@@ -100,7 +100,7 @@ def test_a_notice_may_be_sent_again(provider: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("held", ["nonsense", "-1", "1e3", "9" * 50, "²", ""])
-def test_a_count_that_is_none_begins_anew(provider: FlaskClient, held: str) -> None:
+def test_an_invalid_count_of_holds_begins_at_one(provider: FlaskClient, held: str) -> None:
     response = ask(provider, path("twilio", f"?held={held}"))
     assert led_back(response) == f"{path('twilio')}?held=1"
 

@@ -77,14 +77,14 @@ def valid(written: dict[str, Any], name: str, value: object) -> bool:
         ),
     ],
 )
-def test_what_may_be_sent_is_described_as_it_is_checked(
+def test_the_document_describes_values_as_they_are_checked(
     written: dict[str, Any], name: str, good: list[object], bad: list[object]
 ) -> None:
     assert [value for value in good if not valid(written, name, value)] == []
     assert [value for value in bad if valid(written, name, value)] == []
 
 
-def test_what_may_not_be_left_out_is_required(written: dict[str, Any]) -> None:
+def test_required_bodies_and_members_are_documented(written: dict[str, Any]) -> None:
     for method, path in (
         ("post", "/v2/sessions/end"),
         ("post", "/v2/agent/dispatch"),
@@ -98,7 +98,7 @@ def test_what_may_not_be_left_out_is_required(written: dict[str, Any]) -> None:
     assert valid(written, "NewConnector", {"provider": "twilio", "credentials": {"authToken": "y"}})
 
 
-def test_an_event_is_what_the_document_says(written: dict[str, Any]) -> None:
+def test_an_event_matches_its_openapi_schema(written: dict[str, Any]) -> None:
     schema = {"$ref": "#/components/schemas/CallEventMessage"}
     judge = Draft202012Validator({**schema, "components": written["components"]})
     call = a_call(session_id="s1", region="us002")

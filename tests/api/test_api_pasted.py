@@ -35,7 +35,7 @@ def wsgi(path: str) -> str:
         (HOOK, HOOK),
     ],
 )
-def test_what_copying_added_is_dropped(pasted: str, meant: str) -> None:
+def test_characters_added_by_copying_are_dropped(pasted: str, meant: str) -> None:
     assert tidied(wsgi(pasted)) == meant
 
 

@@ -144,7 +144,7 @@ def test_an_address_that_needs_a_token_has_a_guard_that_asks_for_one(app: Flask)
         assert (require_nothing in guards) is (need is Need.NOTHING), endpoint
 
 
-def test_a_handler_that_declares_no_need_serves_nobody(app: Flask, client: FlaskClient) -> None:
+def test_a_handler_without_a_declared_need_is_an_error(app: Flask, client: FlaskClient) -> None:
     app.view_functions["agents.index"] = lambda: "open"
     assert client.get("/v2/agents").status_code == 500
 

@@ -26,7 +26,7 @@ def port_of(bay: Patchbay) -> int:
     return port
 
 
-def test_who_is_put_out_comes_again(bay: Patchbay) -> None:
+def test_an_attacking_peer_that_is_cut_off_connects_again(bay: Patchbay) -> None:
     [peer] = [peer for peer in PEERS if peer.name == "pings, 5,000 a second"]
     with attacking(peer, port_of(bay), bay.token) as attack:
         bay.eventually(lambda: attack.closed >= 1 and attack.opened >= 2)

@@ -32,7 +32,7 @@ def test_migrate_may_be_repeated(empty_url: str) -> None:
     upgrade(empty_url)
 
 
-def test_a_wrong_secret_is_told_until_the_one_before_is_said_to_be_lost(empty_url: str) -> None:
+def test_a_wrong_secret_is_reported_until_it_is_declared_lost(empty_url: str) -> None:
     def run(*args: str, secret: str, answer: str = "") -> Result:
         env = {"API_KEY": "key", "DATABASE_URL": empty_url, "API_SECRET": secret}
         runner = create_app(Settings.from_env(env)).test_cli_runner()

@@ -23,9 +23,7 @@ CHANCE = st.floats(0, 1)
         (3_601_000, True),
     ],
 )
-def test_what_is_due_later_than_any_pause_was_timed_by_another_clock(
-    due_at: int, due: bool
-) -> None:
+def test_a_due_time_beyond_any_pause_counts_as_due(due_at: int, due: bool) -> None:
     assert is_due(due_at, 1_000) is due
 
 

@@ -185,9 +185,7 @@ def test_what_does_not_arrive_is_sent_again_before_anything_later(
     assert [request.headers["x-patchbay-attempt"] for request in again] == ["1", "2", "3"]
 
 
-def test_what_was_taken_is_not_sent_again_whatever_the_receiver_says_besides(
-    post: Post, receiver: Receiver
-) -> None:
+def test_an_accepted_event_is_not_sent_again(post: Post, receiver: Receiver) -> None:
     answers = broken_bodies(200)
     numbers = range(len(answers) + 1)
     receiver.script(*answers.values())

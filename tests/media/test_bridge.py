@@ -30,7 +30,7 @@ class Asked(ListLine):
         return super().around(prefix, suffix, length)
 
 
-def test_whoever_joins_or_leaves_rearranges_nobody_else(hall: Hall) -> None:
+def test_joining_or_leaving_rearranges_no_other_room(hall: Hall) -> None:
     legs = []
     for number in range(40):
         caller = twilio(f"caller{number}", room=f"room-{number // 4}")
@@ -102,7 +102,7 @@ def test_everybody_hears_exactly_the_others_however_rooms_change(
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 99)), min_size=1, max_size=40))
-def test_rooms_that_come_and_go_are_mixed_like_those_that_were_always_there(
+def test_rooms_added_later_are_mixed_like_the_first_ones(
     happenings: list[tuple[int, int]],
 ) -> None:
     seating, free, rooms = Seating(), list(range(200)), []

@@ -265,7 +265,7 @@ def test_a_count_that_was_given_up_is_trusted_again_when_it_goes_up() -> None:
     assert not queue.push(b"x", 20.0, second)
 
 
-def test_what_waits_under_the_old_count_is_played_before_the_new_one() -> None:
+def test_audio_of_the_old_count_is_played_before_that_of_the_new_one() -> None:
     queue = queue_of((MAX_JUMP + 10, b"a"))
     queue.take(1)
     for order, payload in ((MAX_JUMP + 11, b"b"), (MAX_JUMP + 12, b"c"), (1, b"d"), (2, b"e")):

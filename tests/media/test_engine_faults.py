@@ -138,7 +138,7 @@ def full_house(works: Works) -> list[tuple[Client, Caller]]:
     return pairs
 
 
-def test_one_fault_of_the_engine_is_one_and_costs_nobody_a_socket(
+def test_one_fault_of_the_engine_is_counted_once_and_closes_no_socket(
     works: Works, caplog: pytest.LogCaptureFixture
 ) -> None:
     pairs = full_house(works)
@@ -180,9 +180,7 @@ def test_faults_in_a_row_end_with_every_call_handed_back_and_not_before(
     assert works.faults() == times
 
 
-def test_faults_now_and_then_cost_nobody_a_socket(
-    works: Works, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_occasional_faults_close_no_socket(works: Works, caplog: pytest.LogCaptureFixture) -> None:
     pairs = full_house(works)
     for _ in range(9):
         works.fail(1)
@@ -349,7 +347,7 @@ def test_legs_with_which_no_tick_can_be_made_are_found_among_many(clock: FakeClo
     hall.tick(3)
 
 
-def test_a_row_of_another_bank_is_given_to_nobody() -> None:
+def test_a_bank_ignores_a_row_of_another_bank() -> None:
     """That was how one fault became a fault of every tick."""
     old, new = Bank(), Bank()
     buffer, other = (JitterBuffer(Encoding.MULAW, paced=True) for _ in range(2))

@@ -194,7 +194,7 @@ def test_a_leg_remembers_why_it_was_not_understood_last(hall: Hall) -> None:
     assert bob.leg.misunderstood == 'there is no event "Start".'
 
 
-def test_what_is_not_needed_and_left_out_is_counted(hall: Hall) -> None:
+def test_ignored_fields_are_counted(hall: Hall) -> None:
     bob = hall.adopt(plivo("bob"))
     start = json.loads(bob.caller.start)
     bob.say(compact({**start, "extra_headers": 7}))

@@ -115,7 +115,7 @@ def test_a_voice_is_whole_through_its_pauses(clock: FakeClock) -> None:
         assert (heard == room.said[-1][5]).all()
 
 
-def test_many_who_speak_at_once_are_all_heard(clock: FakeClock) -> None:
+def test_all_voices_that_speak_at_once_are_heard(clock: FakeClock) -> None:
     room = Room(clock, 20, -55)
     room.rest(NEW + 20)
     frame = word(3000, 0, 2)[1]
@@ -142,13 +142,13 @@ def test_up_to_eight_people_hear_each_other_to_the_last_bit(clock: FakeClock, pe
         assert (heard == room.said[-1].sum(axis=0)).all()
 
 
-def test_one_more_is_what_makes_the_difference(clock: FakeClock) -> None:
+def test_one_line_more_is_gated(clock: FakeClock) -> None:
     room = Room(clock, UNGATED, -62)
     room.rest(NEW + HANG)
     assert not room.tick().any()
 
 
-def test_who_speaks_softly_on_a_silent_line_is_heard(clock: FakeClock) -> None:
+def test_a_soft_voice_on_a_silent_line_is_heard(clock: FakeClock) -> None:
     gate = Gate()
     gate.seat(0)
     rows = np.array([0])
@@ -162,7 +162,7 @@ def test_who_speaks_softly_on_a_silent_line_is_heard(clock: FakeClock) -> None:
     assert not closed(64)
 
 
-def test_noise_that_grows_is_learned_and_one_that_falls_at_once() -> None:
+def test_louder_noise_is_learned_slowly_and_softer_noise_at_once() -> None:
     gate = Gate()
     gate.seat(0)
     rows = np.array([0])

@@ -491,7 +491,7 @@ def test_a_pong_is_remembered(client: Client, peer: Peer) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
-def test_what_is_sent_is_known_to_be_acknowledged_on_tcp_only(
+def test_acknowledgement_is_known_on_tcp_only(
     client: Client, peer: Peer, clock: FakeClock, attention: set[Peer]
 ) -> None:
     peer.text(b"{}")

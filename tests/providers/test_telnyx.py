@@ -257,7 +257,7 @@ def heard(chunk: object) -> list[Event]:
 @pytest.mark.parametrize(
     "error", ["too_fast", {"detail": "too_fast"}, {"title": "too_fast", "code": []}]
 )
-def test_a_complaint_is_told_as_far_as_it_can_be_read(error: object) -> None:
+def test_the_readable_part_of_a_complaint_is_noted(error: object) -> None:
     message = compact({"event": "error", "payload": error})
     assert PROVIDER.wire().receive(message) == [Complaint("error", "too_fast")]
 

@@ -56,7 +56,7 @@ def test_placed_calls_and_transfers_are_counted_together(database: Database) -> 
     assert calls.find(refused.connector_id, refused.provider_call_id) is None
 
 
-def test_what_is_not_dialled_does_not_count(database: Database) -> None:
+def test_refused_dials_do_not_count(database: Database) -> None:
     steering, calls = Steering(database), Calls(database)
     over = a_call(status=CallStatus.ENDED)
     calls.add(over)

@@ -196,7 +196,7 @@ def test_a_file_that_cannot_be_written_refuses_the_check(sqlite_database: Databa
     sqlite_database.check()
 
 
-def test_what_a_statement_does_wrong_is_no_fault_of_the_database(database: Database) -> None:
+def test_an_error_of_the_statement_is_no_fault_of_the_database(database: Database) -> None:
     with pytest.raises(DBAPIError), database.write() as connection:
         connection.execute(text("SELECT nothing FROM nowhere"))
     database.check()

@@ -103,7 +103,7 @@ def test_a_list_as_long_as_is_counted_is_exact(
     assert [(page.total, page.is_minimum) for page in all_pages(store, 4)] == [(6, False)] * 2
 
 
-def test_what_comes_meanwhile_is_not_read_twice(
+def test_calls_that_arrive_while_paging_repeat_no_entry(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "COUNTED", 5)
@@ -129,7 +129,7 @@ def test_a_page_that_was_read_says_nothing_of_another_list(
     assert list(store.page(room_id="r1", number=2, per_page=4).items) == first[4:]
 
 
-def test_filters_that_no_index_has_together_find_what_is_old(
+def test_filters_without_a_common_index_find_old_calls(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(call_lists, "COUNTED", 4)
@@ -171,7 +171,7 @@ def test_old_calls_are_found_by_the_ends_of_their_numbers(
     assert store.page(search=search).items == ((old,) if finds else ())
 
 
-def test_whatever_is_in_a_number_is_found_among_the_newest(store: Calls) -> None:
+def test_any_part_of_a_number_is_found_among_the_newest_calls(store: Calls) -> None:
     newest = filled(store, 3, caller="+14155559876")
     found = store.page(search="55 598", per_page=2)
     assert (found.items, found.total) == (tuple(newest[:2]), 3)

@@ -83,7 +83,7 @@ def test_a_move_costs_the_same_however_often_a_call_was_moved(traveller: Travell
     assert max(counts) <= counts[0] + 3
 
 
-def test_an_event_tells_what_is_new_and_the_last_one_the_whole_ladder(
+def test_events_have_new_rungs_and_the_last_one_the_whole_ladder(
     traveller: Traveller, database: Database
 ) -> None:
     names = ["switch-room-initiated", "switch-room-completed", "call-hangup"]
@@ -111,7 +111,7 @@ def test_audio_that_comes_too_fast_all_day_adds_no_more(traveller: Traveller) ->
     assert traveller.stored() <= MOST
 
 
-def test_what_a_leg_reports_loads_no_ladder(traveller: Traveller) -> None:
+def test_a_report_loads_no_ladder(traveller: Traveller) -> None:
     with said() as statements:
         assert traveller.calls.step(traveller.id, LEG, LadderEvent.FIRST_AUDIO_IN, 3_000)
     assert not [each for each in statements if each.startswith("SELECT") and "FROM steps" in each]

@@ -180,7 +180,7 @@ def lists(board: Switchboard) -> None:
 
 
 @pytest.mark.parametrize("work", [a_life, sweeps, forgetting])
-def test_calls_do_not_pay_for_those_before_them(
+def test_the_cost_of_a_call_does_not_grow_with_history(
     desk: Desk, database: Database, work: Callable[[Desk], None]
 ) -> None:
     with asked() as statements:

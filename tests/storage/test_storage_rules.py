@@ -244,7 +244,7 @@ def test_a_called_number_is_found_in_every_spelling(
 
 
 @pytest.mark.parametrize("called", ["", "911", "anonymous", "+4155550106", "+1415555010", "%"])
-def test_what_only_looks_like_a_number_finds_no_rule(store: Rules, called: str) -> None:
+def test_text_that_only_looks_like_a_number_finds_no_rule(store: Rules, called: str) -> None:
     store.add(a_rule(numbers=("+14155550106",)))
     assert store.for_call(called, None) == (None, None)
 

@@ -97,7 +97,7 @@ def test_what_an_earlier_version_stored_in_the_clear_is_read_and_sealed(
     assert found(database, clock, ids, OLD) == before
 
 
-def test_nothing_of_what_was_in_the_clear_stays_in_the_files_of_sqlite(
+def test_no_clear_text_stays_in_the_files_of_sqlite(
     sqlite_database: Database, sqlite_url: str, clock: FakeClock
 ) -> None:
     ids = fill(sqlite_database, clock, OLD)
