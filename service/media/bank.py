@@ -179,18 +179,18 @@ class Bank(Columns):
         late = transit - base
         capacity = self._capacity[rows]
         held_up = late > LATE
-        any_held_up = held_up.any()
+        any_held_up = np.count_nonzero(held_up)
         if any_held_up:
             held_up, capacity = _follow(late, capacity)
         full = count == capacity
         over = full
-        if (times < self._settled).any():
+        if np.count_nonzero(times < self._settled):
             settling = times < self._settles[rows]
             over = full | (settling & (count >= self._ceiling[rows]))
             full = full & ~(settling & (self._ceiling[rows] < capacity))
-        if full.any():
+        if np.count_nonzero(full):
             ordinary &= ~(full & (times >= self._full_from(rows, times) + FULL_SECONDS))
-        if not ordinary.all():
+        if np.count_nonzero(ordinary) < len(rows):
             rows, frames, times = rows[ordinary], frames[ordinary], times[ordinary]
             count, full, over = count[ordinary], full[ordinary], over[ordinary]
             pushed, base, transit = pushed[ordinary], base[ordinary], transit[ordinary]
@@ -212,11 +212,11 @@ class Bank(Columns):
         self._jitter[rows] = jitter + (np.abs(transit - self._transit[rows]) - jitter) / 16
         self._transit[rows] = transit
         self._pushed[rows] = pushed + FRAME_SAMPLES
-        if full.any():
+        if np.count_nonzero(full):
             fullest, since = rows[full], times[full]
             self._full_since[fullest] = self._full_from(fullest, since)
             self._full_last[fullest] = since
-        if over.any():
+        if np.count_nonzero(over):
             self._drop(rows[over])
         return ordinary
 
@@ -224,7 +224,7 @@ class Bank(Columns):
         """Take the next frame of each row where there is one."""
         count = self._count[rows]
         ordinary = self._kept[rows] & (count > 0)
-        if not ordinary.all():
+        if np.count_nonzero(ordinary) < len(rows):
             rows, count = rows[ordinary], count[ordinary]
         head = self._head[rows]
         margin = np.minimum(self._margin[rows], at - self._arrived[rows, head])
@@ -238,7 +238,7 @@ class Bank(Columns):
         self._count[rows] = count - 1
         self._taken[rows] += 1
         self._margin[rows], self._left[rows] = margin, left
-        if ends.any():
+        if np.count_nonzero(ends):
             ending = rows[ends]
             window = np.maximum(self._window[ending] // 2, WINDOW)
             self._window[ending] = self._left[ending] = window

@@ -59,7 +59,14 @@ def _linear_to_alaw() -> Codes:
     return (code ^ np.where(sample < 0, 0x55, 0xD5)).astype(np.uint8)
 
 
+def _of_pairs(decoded: Samples) -> NDArray[np.uint32]:
+    """Two samples for each two codes, all as the bit patterns of one number."""
+    pairs = np.arange(65_536, dtype=np.uint16).view(np.uint8)
+    return decoded.take(pairs).view(np.uint32)
+
+
 _DECODE = {Encoding.MULAW: _mulaw_to_linear(), Encoding.ALAW: _alaw_to_linear()}
+_DECODE_PAIRS = {encoding: _of_pairs(decoded) for encoding, decoded in _DECODE.items()}
 _ENCODE = {Encoding.MULAW: _linear_to_mulaw(), Encoding.ALAW: _linear_to_alaw()}
 
 SILENCE = {Encoding.MULAW: b"\xff", Encoding.ALAW: b"\xd5", Encoding.LINEAR: b"\0\0"}
@@ -70,12 +77,17 @@ def decode(payload: bytes | Codes, encoding: Encoding) -> Samples:
     """Samples of an encoded payload, in one dimension."""
     if encoding is Encoding.LINEAR:
         return np.frombuffer(payload, np.dtype("<i2")).astype(np.int16, copy=False)
-    return _DECODE[encoding].take(np.frombuffer(payload, np.uint8))
+    codes = np.frombuffer(payload, np.uint8)
+    if codes.size % 2:
+        return _DECODE[encoding].take(codes)
+    # To look up two codes at once takes half the time.
+    pairs = _DECODE_PAIRS[encoding].take(codes.view(np.uint16), mode="wrap")
+    return pairs.view(np.int16)
 
 
 def encode(samples: Samples, encoding: Encoding) -> bytes:
     """Samples of any shape, encoded in memory order."""
     if encoding is Encoding.LINEAR:
         return samples.astype(np.dtype("<i2"), copy=False).tobytes()
-    # take() looks up three times as fast as an index does.
-    return _ENCODE[encoding].take(samples.view(np.uint16)).tobytes()
+    # take() looks up three times as fast as an index does, and no index is out of range.
+    return _ENCODE[encoding].take(samples.view(np.uint16), mode="wrap").tobytes()

@@ -85,23 +85,23 @@ class Seating:
         sources = self._sources
         if sources is None or len(sources) != len(heard):
             sources = self._sources = self._arrange(len(heard))
-        # Of two in a room each hears the other.
-        mixed = heard.take(sources, axis=0)
-        mixed[self._alone] = 0
+        large = sorted(size for size in self._groups if size > 2)
+        if sum(self._groups[size].size for size in large) == len(heard):
+            mixed = np.empty_like(heard)
+        else:
+            # Of two in a room each hears the other.
+            mixed = heard.take(sources, axis=0)
+            mixed[self._alone] = 0
         clipped: list[int] = []
         start = 0
-        for size in sorted(size for size in self._groups if size > 2):
+        for size in large:
             rows = self._groups[size]
             if crowd is None:
                 rooms = heard.take(rows, axis=0)
             else:
                 rooms = crowd[start : start + rows.size].reshape(*rows.shape, -1)
                 start += rows.size
-            others = rooms.sum(axis=1, dtype=np.int32, keepdims=True) - rooms
-            within = np.clip(others, -32_768, 32_767)
-            mixed[rows] = within
-            if not np.array_equal(within, others):
-                clipped += rows[(within != others).any(axis=2)].tolist()
+            clipped += _mix(mixed, rows, rooms)
         return mixed, clipped
 
     def _arrange(self, count: int) -> Rows:
@@ -113,3 +113,19 @@ class Seating:
         if pairs is not None:
             sources[pairs] = pairs[:, ::-1]
         return sources
+
+
+def _mix(mixed: Samples, rows: Rows, rooms: Samples) -> Sequence[int]:
+    """Put what is heard in rooms of one size into their rows; those where it is too loud."""
+    sums: NDArray[np.int32] = rooms.sum(axis=1, dtype=np.int32, keepdims=True)
+    # In 16 bits it takes a third of the time, and is right wherever nothing is too loud.
+    mixed[rows] = sums.astype(np.int16) - rooms
+    above, below = 32_767 + int(np.min(rooms)), -32_768 + int(np.max(rooms))
+    perhaps = np.flatnonzero(((sums > above) | (sums < below)).any(axis=(1, 2)))
+    if not len(perhaps):
+        return []
+    rows, others = rows[perhaps], sums[perhaps] - rooms[perhaps]
+    within = np.clip(others, -32_768, 32_767)
+    mixed[rows] = within
+    loud: list[int] = rows[(within != others).any(axis=2)].tolist()
+    return loud

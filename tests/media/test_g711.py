@@ -160,3 +160,14 @@ def test_rows_picked_from_a_matrix_are_encoded_in_their_order(encoding: Encoding
 def test_nothing_is_encoded_as_nothing(encoding: Encoding) -> None:
     assert decode(b"", encoding).tolist() == []
     assert encode(np.zeros(0, np.int16), encoding) == b""
+
+
+@pytest.mark.parametrize("encoding", [Encoding.MULAW, Encoding.ALAW])
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize("length", [0, 1, 2, 159, 160])
+def test_codes_are_decoded_alike_however_many_there_are(
+    encoding: Encoding, start: int, length: int
+) -> None:
+    codes = bytes(range(256))[start : start + length]
+    one_by_one = [int(decode(bytes([code]), encoding)[0]) for code in codes]
+    assert decode(codes, encoding).tolist() == one_by_one

@@ -122,3 +122,20 @@ def test_the_order_of_joining_does_not_matter(order: list[int]) -> None:
         return dict(zip(voices, mixed([5], *voices), strict=True))
 
     assert heard_by(order) == heard_by(VOICES)
+
+
+@given(
+    st.integers(3, 12),
+    st.lists(
+        st.lists(st.integers(-32_768, LOUD), min_size=12, max_size=12), min_size=1, max_size=4
+    ),
+)
+def test_rooms_of_one_size_are_mixed_exactly_however_loud_some_of_them_are(
+    size: int, values: list[list[int]]
+) -> None:
+    said = np.array([one[:size] for one in values])
+    others = said.sum(axis=1, keepdims=True) - said
+    heard, clipped = Seating([size] * len(values)).mix(rows(*said.ravel().tolist()))
+    within = np.clip(others, -32_768, LOUD)
+    assert heard[:, 0].tolist() == within.ravel().tolist()
+    assert sorted(clipped) == np.flatnonzero(within != others).tolist()
