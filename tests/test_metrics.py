@@ -165,7 +165,7 @@ def test_the_dashboard_names_metrics_that_there_are() -> None:
 
 def test_the_alerts_name_metrics_that_there_are() -> None:
     (group,) = yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"]
-    assert len(group["rules"]) == 4
+    assert len(group["rules"]) == 5
     for rule in group["rules"]:
         assert set(rule) == {"alert", "expr", "for", "labels", "annotations"}
         names = named([rule["expr"]])
