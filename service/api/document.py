@@ -45,8 +45,9 @@ Phone calls into rooms, without a SIP trunk.
 
 Send your token in `Authorization`, raw or after `Bearer`. Every failure has the shape `Problem`,
 that of an unknown address (404) and of a method an address does not answer to (405) included.
-HEAD is answered wherever GET is; OPTIONS under `/v2` is a CORS pre-flight. A field that is not
-known is ignored, and named in `warnings`. Subscriptions are sent a `CallEventMessage`.
+HEAD is answered wherever GET is, except at webhooks and sockets; OPTIONS under `/v2` is a CORS
+pre-flight. A field that is not known is ignored, and named in `warnings`. Subscriptions are sent a
+`CallEventMessage`.
 """
 
 HANDSHAKE: dict[str, dict[str, Any]] = {
