@@ -22,6 +22,7 @@ _INVISIBLE = ("Cf", "Zs", "Zl", "Zp")
 _SELECTORS = frozenset(map(chr, range(0xFE00, 0xFE10)))
 """Variation selectors, which follow what was copied as an emoji."""
 _PLUS = frozenset("+\uff0b\ufe62")
+_ORDINARY = re.compile(r"\+?[0-9]+", re.ASCII)
 _SCHEME = re.compile(r"\s*tel:", re.IGNORECASE)
 
 _DIGITS = re.compile(r"\+?[0-9]{7,19}")
@@ -135,6 +136,8 @@ def plain(text: str) -> str:
 
     Raises ``UnreadableError``, which names the first character that is no part of a number.
     """
+    if _ORDINARY.fullmatch(text):
+        return text
     text = _SCHEME.sub("", text)
     kept = []
     for place, character in enumerate(text):

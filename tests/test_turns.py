@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from service import turns
 from service.errors import BadGateway
@@ -100,3 +101,18 @@ def test_a_lock_of_the_database_is_waited_for(database: Database) -> None:
         turn = stack.enter_context(acting(write))
         require_waiting(turn)
     assert turn.waiting_since is None
+
+
+def test_a_statement_on_sqlite_is_waited_for_and_then_over(sqlite_database: Database) -> None:
+    seen: list[bool] = []
+    turn = Turn()
+    with turns.taken(turn), sqlite_database.read() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.create_function("look", 0, lambda: seen.append(turn.waiting_since is not None))
+        connection.execute(text("SELECT look()"))
+        seen.append(turn.waiting_since is not None)
+        with suppress(OperationalError):
+            connection.execute(text("SELECT look(), no_such_column"))
+        seen.append(turn.waiting_since is not None)
+    assert seen == [True, False, False]
