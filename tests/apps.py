@@ -24,6 +24,8 @@ from service.logs import Troubles
 from service.loudness import Loudness
 from service.media.engine import Engine
 from service.media.figures import Figures
+from service.media.leg import LegSpec
+from service.media.requests import Request
 from service.model import EndReason, Participant
 from service.outgoing import Outgoing
 from service.providers import load
@@ -61,6 +63,9 @@ class ScriptedEngine(Engine):
             raise TimeoutError
         return {call_id: self.live[call_id] for call_id in call_ids if call_id in self.live}
 
+    def legs(self, seconds: float = 1.0) -> tuple[LegSpec, ...]:
+        return ()
+
     def loudness(self, call_id: str, seconds: float = 1.0) -> Loudness | None:
         if not self.answers:
             raise TimeoutError
@@ -83,6 +88,10 @@ class ScriptedEngine(Engine):
 
     def release(self, call_id: str, text: str) -> None:
         self.released.append(call_id)
+
+    def _submit(self, request: Request) -> None:
+        # A thread that nobody stops would be found by other tests.
+        raise AssertionError(f"This engine has no thread to act on {request}.")
 
 
 class KnownRule(Rule):
