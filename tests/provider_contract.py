@@ -152,6 +152,13 @@ class ProviderContract(SignatureContract, WireContract):
                 assert isinstance(started, Started), mutant
                 assert started.inbound is self.started.inbound
 
+    @pytest.mark.parametrize(
+        "half", ["\\ud83d", "\\uDE00", "\\ude00\\ud83d", "\\ud83dx", "\\\\\\ud83d"]
+    )
+    def test_half_a_character_in_a_field_that_nobody_needs_costs_nothing(self, half: str) -> None:
+        message = compact({**self.start, "name": "HALF"}).replace(b"HALF", half.encode())
+        assert self.provider.wire().receive(message) == [self.started]
+
     @pytest.mark.parametrize("value", [None, 0, 7, 1.5, True, [], ["x"], {}], ids=str)
     def test_a_call_id_that_is_no_text_names_no_other_call(self, value: object) -> None:
         [name] = [key for key, said in self.start["start"].items() if said == self.started.call_id]

@@ -20,6 +20,15 @@ Document: TypeAlias = dict[str, Any]
 LIMIT = 10**18
 """Whole numbers are below this: they fit into 64 bits, and so does their sum with another."""
 
+ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""An escape in JSON, both where a character has two; ``half`` is one of two without the other."""
+
+REPLACEMENT = rb"\ufffd"
+
 NUMBER = re.compile(r" *([0-9]{1,18})(?:\.0*)? *")
 
 
@@ -28,9 +37,22 @@ def decode(message: bytes) -> Document:
     try:
         document = orjson.loads(message)
     except orjson.JSONDecodeError:
-        raise RemoteError("The message is not JSON.") from None
+        document = _decode_mended(message)
     if not isinstance(document, dict):
         raise RemoteError("The message is not a JSON object.")
+    return document
+
+
+def _decode_mended(message: bytes) -> Document:
+    """A message that JavaScript has written of text with half a character, as cut names have."""
+    mended = ESCAPE.sub(lambda found: REPLACEMENT if found["half"] else found[0], message)
+    try:
+        document = orjson.loads(mended)
+    except orjson.JSONDecodeError:
+        document = None
+    # What the message is must be whole.
+    if not isinstance(document, dict) or "\ufffd" in str(document.get("event")):
+        raise RemoteError("The message is not JSON.")
     return document
 
 
