@@ -9,7 +9,7 @@ import { age, pill } from "../parts.js";
 import { spaced } from "../refresh.js";
 import { href } from "../router.js";
 
-/** Milliseconds between two questions: calls may change several times a second, and each is about all that there were. */
+/** Milliseconds between two queries: calls may change several times a second, and each query covers all calls of the connector. */
 const PAUSE = 2_000;
 
 /** One line, which changes with the first call, and with each that follows. */
