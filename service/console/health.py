@@ -82,6 +82,9 @@ def _settings(settings: Settings) -> dict[str, Any]:
     """Those that explain how calls fare, by their variables. None of them is a secret."""
     names = (
         *("public_url", "max_calls", "max_call_seconds", "alone_seconds", "drain_seconds"),
-        *("reattach", "trust_proxy", "webhook_allow_private", "log_level", "log_format"),
+        *("hold_seconds", "reattach", "dial_per_day", "dial_tied_tokens", "keep_days"),
+        *("plivo_old_signatures", "trust_proxy", "webhook_allow_private"),
+        *("log_level", "log_format"),
     )
-    return {name.upper(): getattr(settings, name) for name in names}
+    shown = {name.upper(): getattr(settings, name) for name in names}
+    return shown | {"DIAL_ALLOWED": ",".join(settings.dial_allowed) or None}
