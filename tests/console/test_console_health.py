@@ -43,7 +43,7 @@ def test_it_says_how_the_server_fares(app: Flask, clock: FakeClock) -> None:
     assert found["database"]["stored"]["calls"] == 0
     assert found["settings"]["MAX_CALLS"] == found["callLimit"] == 200
     assert found["settings"]["HOLD_SECONDS"] == 3
-    assert found["settings"]["DIAL_ALLOWED"] is None
+    assert found["settings"]["DIAL_ALLOWED"] == "*"
 
 
 def test_what_does_not_answer_is_null(app: Flask, sqlite_database: Database) -> None:
