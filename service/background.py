@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 
 
-class BackgroundThread:
+class BackgroundThread(ABC):
     """Thread-safe. The thread is started once, after any fork, and runs ``_run``.
 
     ``_run`` returns soon after ``_stopping`` is set. It may wait for ``bell``, which ``stop`` sets.
@@ -41,8 +42,9 @@ class BackgroundThread:
         if self._thread is not None:
             self._thread.join(seconds)
 
-    def _prepare(self) -> None:
-        """Do what comes before the thread starts, once."""
+    def _prepare(self) -> None:  # noqa: B027 - most threads need none
+        """Prepare the start of the thread, once."""
 
+    @abstractmethod
     def _run(self) -> None:
-        raise NotImplementedError
+        """Work until ``_stopping`` is set."""

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import time
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from selectors import EVENT_READ, SelectorKey
@@ -109,9 +110,9 @@ class ConnectionLoop(ThreadWorker):
             self._few = self.worker_connections
         return min(self._few, self.worker_connections)
 
+    @abstractmethod
     def welcome(self, conn: Connection) -> None:
         """Wait for the first request of a connection that was accepted."""
-        raise NotImplementedError
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         if self._accepts_again:
