@@ -1,4 +1,4 @@
-"""Calls that come and go beside those that are held: each join and each leave changes a room.
+"""Short calls beside long ones: each join and each leave changes a room.
 
 Each call is asked for, connected and begun as a provider does it, hears its room of two for a few
 seconds, and hangs up. They say nothing, so that the load generator, whose core this shares, has

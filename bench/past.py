@@ -1,7 +1,7 @@
-"""What the calls of the past cost those of today, and how long their lists take to read.
+"""Measure how a long history slows calls down, and how long its lists take to read.
 
 Two servers run side by side, one with an empty database and one with many calls that are over.
-Calls come to them in turn, so that whatever the machine does meanwhile is done to both.
+Calls come to them in turn, so that changes of the machine's speed affect both alike.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bench.trials import Cores
 from service.storage.database import Database
 
 ROOM = "history-room-0"
-"""Where half of the past took place."""
+"""The room of half of all past calls."""
 
 CALLS = 600
 """New calls to each server."""
@@ -36,7 +36,7 @@ UP = 50
 """Calls that are up at a time."""
 
 ASKED = 5
-"""How often each list is read."""
+"""Reads of each list."""
 
 
 class Line:

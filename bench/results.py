@@ -58,7 +58,7 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What so many ``calls`` of the past cost. All times are milliseconds but ``loaded``, which is
+    """The cost of a history of ``calls`` calls. All times are milliseconds but ``loaded``, which is
     seconds: p99 with an empty database and with them, and the longest that each list took.
     """
 
@@ -72,9 +72,9 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Turnover:
-    """What held calls cost and felt alone (``quiet``), and beside others that came and went.
+    """Cost and quality of long calls, alone (``quiet``) and beside short calls.
 
-    Of those ``begun`` came and ``failed`` were refused; ``answer_p99`` is in milliseconds, from the
+    ``begun`` short calls came and ``failed`` were refused; ``answer_p99`` is in milliseconds, from the
     webhook to the open socket.
     """
 

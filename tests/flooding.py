@@ -2,7 +2,7 @@
 
 ``python flooding.py ADDRESS TIMES HEADER PATH…`` asks as fast as it is answered, and ends by
 printing how often each status came. ``python flooding.py ADDRESS`` opens connections that never
-finish, until it is ended.
+finish, ``TURNS`` times at most.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 
 CONNECTIONS = 8
 PATIENCE = 20
@@ -45,6 +44,10 @@ SLOTS = 17
 
 STORM = 60
 """Connections that are opened at once each time, and left."""
+
+TURNS = 600
+PAUSE = 0.2
+"""Seconds between two turns, so that the rate of the attack does not depend on the machine."""
 
 
 def flood(address: str, times: int, header: str, *paths: str) -> subprocess.Popen[str]:
@@ -96,7 +99,7 @@ def _end(answer: bytes) -> int | None:
 def _besiege(address: str) -> None:
     slots: list[socket.socket | None] = [None] * (SLOTS * len(ENDLESS))
     storm: list[socket.socket] = []
-    for turn in count():
+    for turn in range(TURNS):
         for number, sock in enumerate(slots):
             try:
                 if sock is None:
@@ -111,7 +114,7 @@ def _besiege(address: str) -> None:
             for number in range(STORM)
             if (opened := _opened(address, ENDLESS[(turn + number) % len(ENDLESS)]))
         ]
-        time.sleep(0.2)
+        time.sleep(PAUSE)
 
 
 def _opened(address: str, data: bytes) -> socket.socket | None:

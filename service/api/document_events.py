@@ -1,4 +1,4 @@
-"""What subscriptions are told, as a schema of the OpenAPI document.
+"""Schemas of lifecycle events for the OpenAPI document.
 
 Not under ``webhooks``: openapi-generator makes code of those that does not compile.
 """
