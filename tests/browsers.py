@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
+from installed import installed
 from patchbays import Patchbay
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from servers import PATIENCE
@@ -36,12 +34,7 @@ def chromium() -> Iterator[Browser]:
     """The system's Chromium. Where there is none the test is skipped, or fails if
     ``REQUIRE_CHROMIUM`` is set.
     """
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        sentence = "No Chromium is installed: the console was not looked at."
-        if os.environ.get("REQUIRE_CHROMIUM"):
-            pytest.fail(sentence, pytrace=False)
-        pytest.skip(sentence)
+    path = installed(*NAMES, required_by="REQUIRE_CHROMIUM")
     expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
