@@ -42,7 +42,7 @@ PACES = (25.0, None)
 REQUESTS = {"webhook": webhooks.webhooks, "connectors": webhooks.connectors}
 
 HISTORY = 100_000
-"""Calls of the past, which take some seconds to fill in. The README's figures are of a million."""
+"""Calls of the past, filled in within seconds. The figures in docs/benchmark.md have a million."""
 
 TWO = Kind()
 TEN = Kind(room_size=10)

@@ -28,7 +28,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One value per variable of the README's table; the field is the variable in lower case."""
+    """One value per variable of docs/settings.md; the field is the variable in lower case."""
 
     api_key: str
     api_secret: str = field(repr=False)

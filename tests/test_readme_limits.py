@@ -1,4 +1,4 @@
-"""The README's table of limits, held to the constants that it tells of."""
+"""The table of docs/limits.md, compared with the constants in the code."""
 
 from __future__ import annotations
 
@@ -42,30 +42,37 @@ from service.media import (
 )
 from service.storage import bounded, call_lists, database, engines, lease, listing, outbox, sessions
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "limits.md"
 
 KB = 1024
 
 HOLDS: dict[str, Sequence[float]] = {
-    "markup without a sign of life in between": (reception.MAX_ATTEMPTS,),
+    "markup answers without a sign of life in between": (reception.MAX_ATTEMPTS,),
     "answered call without a socket": (away.REATTACH_SECONDS,),
     "phone that sends nothing, not even a pong": (leg.MUTE_SECONDS,),
-    "reference": (tokens.REF_SECONDS, retention.REF_HOURS),
-    "holds in a row, while the database is away": (holds.MOST,),
+    "media reference": (tokens.REF_SECONDS, retention.REF_HOURS),
+    "holds in a row while the database is away": (holds.MOST,),
     "media socket: start message": (watchdogs.START_SECONDS,),
-    "… no whole frame; takes nothing": (watchdogs.SILENT_SECONDS, watchdogs.STALL_SECONDS),
-    "… frames": (peer.FRAMES_A_SECOND, peer.FRAMES_AHEAD),
-    "… published texts": (leg.TEXTS_A_SECOND, leg.TEXTS_AT_ONCE),
-    "… message": (websocket.MAX_MESSAGE // KB,),
-    "… malformed messages; topics; marks": (leg.MAX_FAULTS, leg.MAX_TOPICS, jitter.MAX_MARKS),
+    "media socket: no whole frame; takes nothing": (
+        watchdogs.SILENT_SECONDS,
+        watchdogs.STALL_SECONDS,
+    ),
+    "media socket: frames": (peer.FRAMES_A_SECOND, peer.FRAMES_AHEAD),
+    "media socket: published texts": (leg.TEXTS_A_SECOND, leg.TEXTS_AT_ONCE),
+    "media socket: message": (websocket.MAX_MESSAGE // KB,),
+    "media socket: malformed messages; topics; marks": (
+        leg.MAX_FAULTS,
+        leg.MAX_TOPICS,
+        jitter.MAX_MARKS,
+    ),
     "room that is mixed in full": (gate.UNGATED,),
     "audio that waits to be mixed": (pace.PACED_CAPACITY * 20, pace.LONGEST_CAPACITY * 20),
     "audio that a peer has not read": (sendqueue.MAX_AUDIO,),
-    "other messages that it has not read": (sendqueue.MAX_BYTES // KB,),
+    "other messages that a peer has not read": (sendqueue.MAX_BYTES // KB,),
     "ticks after a stall": (clock.CATCH_UP,),
     "request body": (requests.MAX_BODY // KB, trials.MAX_BODY // KB // KB),
     "request line; header fields with it": (framing.MAX_LINE // KB, framing.MAX_HEAD // KB),
-    "a request to arrive; a recording after that; an answer to be received": (
+    "time for a request to arrive; for a recording after that; for an answer to be received": (
         worker.ARRIVAL_SECONDS,
         worker.UPLOAD_SECONDS,
         worker.ANSWER_SECONDS,
@@ -75,29 +82,29 @@ HOLDS: dict[str, Sequence[float]] = {
         connection_loop.HELD_BYTES // KB // KB,
     ),
     "requests at a time": (worker.AT_ONCE, worker.PATIENCE * 1000),
-    "outgoing request; a body that nobody needs": (
+    "outgoing request; a body that is not needed": (
         outgoing.WHOLE_SECONDS,
         outgoing.MAX_BODY // KB,
         outgoing.MOST_REDIRECTS,
         outgoing.BODY_SECONDS,
     ),
     "failures of one address": (limits.BURST, limits.ADDRESSES),
-    "lines of the log that nobody has read": (log_output.MOST_LINES,),
+    "log lines that have not been written": (log_output.MOST_LINES,),
     "wait for the database": (engines.POOL_SECONDS, engines.LOCK_SECONDS),
-    "on Postgres: a lock; a statement; no answer at all": (
+    "Postgres: a lock; a statement; no answer at all": (
         engines.SERVING.lock / 1000,
         engines.SERVING.statement / 1000,
         bounded.Bounded.seconds,
     ),
-    "a report of the media engine that the database refuses": (aside.MOST_REFUSED,),
-    "on Postgres: a server that vanished without a word": (lease.LEASE_SECONDS,),
-    "on Postgres, while migrating: a table's lock; a statement": (
+    "report of the media engine that the database refuses": (aside.MOST_REFUSED,),
+    "Postgres: lease of a server that vanished": (lease.LEASE_SECONDS,),
+    "Postgres migration: a table's lock; a statement": (
         database.MIGRATION_LOCK_MILLIS / 1000,
         engines.MIGRATING.statement / 1000,
     ),
     "delivery of an event": (delivery.THREADS, delivery.SUSPECTS),
-    "stays told of the sessions in one answer": (sessions.STAYS,),
-    "rungs of a call's ladder": (ladders.MOST, ladders.FIRST, ladders.NEWEST),
+    "participants listed with the sessions in one answer": (sessions.STAYS,),
+    "steps of a call's ladder": (ladders.MOST, ladders.FIRST, ladders.NEWEST),
     "finished deliveries of a receiver": (outbox.KEPT,),
     "lists that are read at a time; one statement of a list": (
         listing.AT_ONCE,
@@ -113,10 +120,8 @@ HOLDS: dict[str, Sequence[float]] = {
 
 @pytest.fixture(scope="module")
 def bounds() -> dict[str, str]:
-    """What stands in the table's second column, by its first."""
-    section = re.search(r"^## Limits\n(.*?)(?=^## )", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert section, "README.md has no heading called Limits"
-    return dict(re.findall(r"^\| (.+?) \| (.+?) \|", section[1], re.MULTILINE))
+    """The table's second column by its first."""
+    return dict(re.findall(r"^\| (.+?) \| (.+?) \|", PAGE.read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("what", HOLDS)
@@ -127,6 +132,6 @@ def test_the_bound_that_is_told_is_the_one_that_holds(bounds: dict[str, str], wh
 
 
 def test_a_buffer_that_stays_full_is_cut_to_what_is_told() -> None:
-    text = README.read_text()
+    text = PAGE.read_text()
     assert overrun.REST * 20 == 1000
-    assert f"full for {overrun.FULL_SECONDS:.0f} s: cut to half, a second at most" in text
+    assert f"full for {overrun.FULL_SECONDS:.0f} s: cut to half, to a second at most" in text

@@ -1,4 +1,4 @@
-"""API_SECRET is changed on a running installation, in the steps of the README."""
+"""API_SECRET is changed on a running installation, in the steps of docs/deploy.md."""
 
 from __future__ import annotations
 
