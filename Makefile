@@ -32,7 +32,7 @@ soak: .venv/test
 # Every parser, then every endpoint against /openapi.json, with as many examples for each as you
 # have patience for.
 fuzz: .venv/test
-	FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(VENV)/pytest -s tests/fuzz tests/live/test_documented_api.py
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(VENV)/pytest -s tests/fuzz tests/end_to_end/test_documented_api.py
 
 # All that is installed, against published advisories. The tool is kept apart from what it looks at.
 audit: .venv/run

@@ -19,12 +19,14 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
-from service import descriptors, dotenv_file, log_handlers, log_output, logs
+from service.cli import dotenv_file
 from service.cli.console import new_link
 from service.cli.migrate import prepare
-from service.cli.welcome import first_steps
+from service.cli.quickstart import first_steps
+from service.clock import SystemClock
+from service.process import file_descriptors
 from service.settings import Settings
-from service.times import SystemClock
+from service.telemetry import log_handlers, log_output, logs
 
 OTHER_WORKER = (
     "--worker-class %s needs a proxy that reads whole requests: slow clients hold its threads. It "
@@ -76,11 +78,11 @@ bind = f"127.0.0.1:{settings.port}"
 # Not WEB_CONCURRENCY, which Heroku sets by the size of the machine.
 workers = 1
 # A thread serves a request, the upgrade of a media socket included, and is free again.
-worker_class = "service.worker.Worker"
+worker_class = "service.server.worker.Worker"
 threads = 16
 
 # None of gunicorn's: it cannot be more than 8 KB, which a webhook by GET may exceed. The worker has
-# one of its own (service/framing.py).
+# one of its own (service/server/request_framing.py).
 limit_request_line = 0
 # Answers are sent by the worker's main thread, from memory.
 sendfile = False
@@ -114,7 +116,7 @@ def on_starting(server: Arbiter) -> None:
         server.log.warning(OTHER_WORKER, server.cfg.worker_class_str)
     if server.cfg.is_ssl:
         raise SystemExit("TLS ends in front of Patchbay: remove --certfile and --keyfile.")
-    warning = descriptors.too_few(settings.max_calls, descriptors.raise_limit())
+    warning = file_descriptors.too_few(settings.max_calls, file_descriptors.raise_limit())
     if warning is not None:
         server.log.warning(warning)
     # On a socket that systemd holds callers wait already, of whom a server can take care without

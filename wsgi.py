@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from service import dotenv_file
 from service.app import create_app
+from service.cli import dotenv_file
 from service.settings import Settings
 
 # Also where something else has read it already, which may not know of byte order marks.

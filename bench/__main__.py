@@ -9,11 +9,11 @@ import resource
 import sys
 from pathlib import Path
 
-from bench import measure
-from bench.chapters import CHAPTERS, HISTORY, Bench
-from bench.chart import chart
-from bench.report import document, table
+from bench import process_stats
+from bench.report.chart import chart
+from bench.report.table import document, table
 from bench.results import Results
+from bench.scenarios import CHAPTERS, HISTORY, Bench
 
 FOLDER = Path(__file__).parent
 
@@ -38,7 +38,7 @@ def main() -> None:
     # A call is a descriptor in the generator and one or two in the server.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    cores = measure.cores()
+    cores = process_stats.cores()
     if cores is not None:
         os.sched_setaffinity(0, {cores[1]})
     results = Bench(
@@ -55,8 +55,8 @@ def _machine(cores: tuple[int, int] | None) -> str:
         else f"server on core {cores[0]}, load generator on core {cores[1]}"
     )
     return (
-        f"{measure.processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}; {where}."
+        f"{process_stats.processor()}, {os.cpu_count()} cores, "
+        f"{platform.system()} {platform.release()}, Python {platform.python_version()}; {where}."
     )
 
 

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from bench.dial import Reception, Ticket, connect
-from bench.speakers import Phone, opening
+from bench.load.connect import Reception, Ticket, connect
+from bench.load.dialects import Phone, opening
 
 RATE = 20
 """Calls that come in a second, and go."""

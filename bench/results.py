@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.runs import Reading
-from bench.webhooks import Answers
+from bench.job import Reading
+from bench.http_load import Answers
 
 COSTS = (50, 200, 500)
 """Numbers of calls at which the cost of a call is shown."""

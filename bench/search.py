@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from bench.runs import Reading
+from bench.job import Reading
 
 ANSWERED = 0.999
 """Share of its frames that a server must have sent."""

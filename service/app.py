@@ -11,41 +11,44 @@ from typing import TYPE_CHECKING
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from service import addresses, api, cli, console, logs
-from service.api.handshake import SOCK_SERVER_OPTIONS
-from service.api.pasted import tidied
-from service.callbacks import Callbacks
-from service.calls import Switchboard
-from service.control import Control
-from service.dispatcher import Dispatcher
-from service.drain import drain
+from service import api, cli, console
+from service.agents.dispatch_request import Invitations
+from service.agents.dispatcher import Dispatcher
+from service.calls.callbacks import Callbacks
+from service.calls.drain import drain
+from service.calls.ending import Switchboard
+from service.calls.inbound import Reception
+from service.calls.lease_guard import Guard
+from service.calls.outbound import Control
+from service.calls.recorder import Ledger
+from service.calls.retention import Retention
+from service.calls.timekeeper import Timekeeper
+from service.clock import Clock, SteadyClock, SystemClock
+from service.console.change_notifier import Herald
 from service.errors import ServiceError
-from service.events.delivery import Courier
-from service.events.signing import Signer
-from service.guard import Guard
-from service.herald import Herald
-from service.invitations import Invitations
-from service.ledger import Ledger
-from service.limits import Failures
-from service.media.engine import Engine
-from service.metrics import Metrics
-from service.outgoing import Outgoing
+from service.http_client import addresses
+from service.http_client.client import Outgoing
+from service.media.engine.engine import Engine
 from service.providers import load
 from service.providers.plivo import Plivo
-from service.reception import Reception
-from service.retention import Retention
+from service.security.failure_limit import Failures
+from service.security.webhook_signing import Signer
 from service.settings import Settings
-from service.storage.database import Bell, Database
-from service.storage.in_progress import CallsInProgress
+from service.simulator.test_calls import Trials
+from service.storage.calls.in_progress import CallsInProgress
+from service.storage.change_signals import ChangeSignal
+from service.storage.database import Database
 from service.storage.lease import lease_of
-from service.storage.outbox import Outbox
 from service.storage.sign_in_links import SignInLinks
-from service.storage.signing_keys import SigningKeys
-from service.storage.subscriptions import Subscriptions
 from service.storage.time_bases import TimeBases
-from service.timekeeper import Timekeeper
-from service.times import Clock, SteadyClock, SystemClock
-from service.trials import Trials
+from service.storage.webhooks.outbox import Outbox
+from service.storage.webhooks.signing_keys import SigningKeys
+from service.storage.webhooks.subscriptions import Subscriptions
+from service.telemetry import logs
+from service.telemetry.metrics import Metrics
+from service.web.pasted_urls import tidied
+from service.web.websocket_handshake import SOCK_SERVER_OPTIONS
+from service.webhooks.delivery import Courier
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -66,9 +69,7 @@ class Application(Flask):
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # Not ProxyFix's: it takes whatever the header holds, with a port and all.
         environ["REMOTE_ADDR"] = addresses.client(
-            environ.get("REMOTE_ADDR") or "",
-            environ.get("HTTP_X_FORWARDED_FOR", ""),
-            self._proxies,
+            environ.get("REMOTE_ADDR") or "", environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies
         )
         environ["PATH_INFO"] = tidied(environ.get("PATH_INFO", ""))
         return self._behind(environ, start_response)
@@ -84,13 +85,13 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     clock = SteadyClock(wall)
     troubles = logs.configure(settings.log_level, settings.log_format)
     providers = {**load(), Plivo.name: Plivo(accepts_v2=settings.plivo_old_signatures)}
-    metrics = Metrics()
+    metrics = Metrics(providers)
     database = Database(settings.database_url, metrics.transaction)
     engine = Engine(clock)
     switchboard = Switchboard(settings, clock, database, providers, engine, metrics, wall)
     reception = Reception(switchboard, providers)
     timekeeper = Timekeeper(clock, switchboard.calls, TimeBases(database))
-    herald = Herald(engine, database.bells[Bell.CALLS])
+    herald = Herald(engine, database.signals[ChangeSignal.CALLS])
     signing_keys = SigningKeys(
         database,
         wall,
@@ -102,7 +103,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     outbox = Outbox(database)
     outgoing = Outgoing(clock, allow_private=settings.webhook_allow_private)
     courier = Courier(
-        outbox, signer, outgoing, clock, database.bells[Bell.OUTBOX], told=metrics.told
+        outbox, signer, outgoing, clock, database.signals[ChangeSignal.OUTBOX], told=metrics.told
     )
     retention = Retention(switchboard.history, clock, settings.keep_days)
     trials = Trials(settings.test_calls)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from service import dialling
+from service.domain import dialling
+from service.domain.origins import Address
 from service.errors import SettingsError
-from service.keypairs import MIN_BITS, KeyPair
-from service.origins import Address
+from service.security.key_pairs import MIN_BITS, KeyPair
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")

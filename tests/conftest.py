@@ -17,11 +17,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from clocks import FakeClock
 from hypothesis import settings
 
 from service.storage.database import Database
 from service.storage.tables import metadata
+from tests.support.clocks import FakeClock
+from tests.support.patchbays import Patchbay, patchbay
+
+pytest_plugins = ("tests.support.app_fixtures",)
 
 LOCAL_POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/test"
 
@@ -133,3 +136,10 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/new/folder/patchbay.db"
     make: Callable[[], str] = request.getfixturevalue("postgres")
     return make()
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    """One server for all tests of a module."""
+    with patchbay(tmp_path_factory.mktemp("data")) as running:
+        yield running

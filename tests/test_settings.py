@@ -6,11 +6,11 @@ from base64 import b64encode, encodebytes
 from pathlib import Path
 
 import pytest
-from keyrings import a_pair
 
 from service.errors import SettingsError
-from service.keypairs import KeyPair
+from service.security.key_pairs import KeyPair
 from service.settings import Settings
+from tests.support.keyrings import a_pair
 
 PAIR = {"API_KEY": "key", "API_SECRET": "secret"}
 

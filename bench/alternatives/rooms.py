@@ -16,8 +16,8 @@ from itertools import groupby
 
 import numpy as np
 
-from service.media import g711
-from service.wire import FRAME_SAMPLES, Encoding
+from service.domain.wire import FRAME_SAMPLES, Encoding
+from service.media.audio import g711
 
 PERIOD = 0.02
 """Seconds between two ticks."""

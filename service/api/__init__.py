@@ -11,38 +11,30 @@ from flask import Flask
 
 from service.api import (
     agents,
-    answers,
     calls,
     connectors,
-    cors,
     deliveries,
     dispatch,
-    errors,
-    handshake,
-    headers,
     health,
     hooks,
-    ingest,
-    keys,
+    ingest_sessions,
+    media_sockets,
     metrics,
     openapi,
+    public_keys,
     rooms,
     routing_rules,
     sessions,
-    sockets,
     subscriptions,
-    trace,
 )
-from service.api.auth import (
-    require_nothing,
-    require_room_token,
-    require_token,
-)
-from service.api.requests import MAX_BODY, Identifier, Name, RoomName
+from service.web import cors, errors, request_log, responses, security_headers, websocket_handshake
+from service.web.auth import require_nothing, require_room_token, require_token
+from service.web.url_converters import Identifier, Name, RoomName
+from service.web.validation import MAX_BODY
 
 GUARDED = (
     (connectors.connectors, require_token),
-    (ingest.ingest, require_token),
+    (ingest_sessions.ingest, require_token),
     (agents.agents, require_token),
     (dispatch.dispatch, require_room_token),
     (rooms.rooms, require_room_token),
@@ -53,9 +45,9 @@ GUARDED = (
     (subscriptions.subscriptions, require_token),
     (deliveries.deliveries, require_token),
     (deliveries.room_deliveries, require_room_token),
-    (keys.keys, require_nothing),
+    (public_keys.keys, require_nothing),
     (hooks.hooks, hooks.require_signature),
-    (sockets.sockets, sockets.require_reference),
+    (media_sockets.sockets, media_sockets.require_reference),
     (health.health, require_nothing),
     (metrics.metrics, metrics.require_metrics_token),
     (openapi.openapi, require_nothing),
@@ -72,7 +64,7 @@ def register(app: Flask) -> None:
     Expects what ``app`` puts into ``app.extensions``, by the names that its modules read there, and
     ``app.config["PROVIDERS"]`` (the names of the providers on offer) by the first request.
     """
-    app.json = answers.OrjsonProvider(app)
+    app.json = responses.OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.converters["id"] = Identifier
     # Else /v2//connectors would be redirected, in HTML and before any guard, to an origin that is
@@ -80,11 +72,11 @@ def register(app: Flask) -> None:
     app.url_map.merge_slashes = False
     app.url_map.converters["name"] = Name
     app.url_map.converters["room"] = RoomName
-    trace.register(app)
-    headers.register(app)
+    request_log.register(app)
+    security_headers.register(app)
     cors.register(app)
     errors.register(app)
-    handshake.register(app)
+    websocket_handshake.register(app)
     for blueprint, _ in GUARDED:
         app.register_blueprint(blueprint)
     for rule in app.url_map.iter_rules():

@@ -6,15 +6,16 @@ from typing import Any
 
 from flask import Blueprint
 
-from service.agents import Agent
-from service.api.answers import answer
-from service.api.declared import needs
-from service.api.requests import body, query, switchboard
 from service.api.schemas.agents import AgentChanges, AgentData, AgentFilter, NewAgent
+from service.domain.agents import Agent
+from service.domain.ids import new_agent_id
+from service.domain.paging import Page
 from service.errors import Invalid
-from service.model import Page
-from service.permissions import Need
-from service.tokens import new_agent_id
+from service.security.permissions import Need
+from service.web.declarations import needs
+from service.web.responses import answer
+from service.web.services import switchboard
+from service.web.validation import body, query
 
 agents = Blueprint("agents", __name__, url_prefix="/v2/agents")
 

@@ -12,10 +12,6 @@ from typing import Any, cast
 
 from flask import Blueprint, current_app
 
-from service.api.answers import answer
-from service.api.auth import granted, known_room, require_nobody, require_participant
-from service.api.declared import needs, refuses
-from service.api.requests import body, public_base, query, switchboard, warn, warn_of
 from service.api.schemas.calls import (
     CallData,
     CallFilter,
@@ -24,10 +20,17 @@ from service.api.schemas.calls import (
     CallToTransfer,
     NewCall,
 )
-from service.control import RING_SECONDS, Control, Wish
+from service.calls.outbound import RING_SECONDS, Control, Wish
+from service.domain.calls import Call
+from service.domain.paging import Page
 from service.errors import BadGateway, Busy, Conflict, Forbidden, NotFound
-from service.model import Call, Page
-from service.permissions import Need
+from service.security.permissions import Need
+from service.web.auth import granted, known_room, require_nobody, require_participant
+from service.web.declarations import needs, refuses
+from service.web.responses import answer
+from service.web.services import public_base, switchboard
+from service.web.validation import body, query
+from service.web.warnings import warn, warn_of
 
 NOT_ACTED_ON = {
     "gateway_id": "gatewayId",

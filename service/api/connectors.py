@@ -10,19 +10,21 @@ from typing import Any
 
 from flask import Blueprint
 
-from service.api.answers import answer
-from service.api.declared import needs, refuses
-from service.api.requests import body, switchboard, warn
 from service.api.schemas.connectors import ConnectorChanges, ConnectorData, NewConnector
 from service.api.schemas.credentials import read
+from service.domain.connectors import Connector
+from service.domain.ids import new_connector_id, new_webhook_key
+from service.domain.routing_rules import RuleType
 from service.errors import Conflict, Invalid
-from service.model import Connector
-from service.permissions import Need
 from service.providers import load
-from service.providers.signatures import Use
-from service.rules import RuleType
+from service.providers.base.signatures import Use
+from service.security.permissions import Need
 from service.storage.connectors import UNREADABLE
-from service.tokens import new_connector_id, new_webhook_key
+from service.web.declarations import needs, refuses
+from service.web.responses import answer
+from service.web.services import switchboard
+from service.web.validation import body
+from service.web.warnings import warn
 
 connectors = Blueprint("connectors", __name__, url_prefix="/v2/connectors")
 

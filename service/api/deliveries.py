@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from service.api.answers import answer
-from service.api.auth import reachable_room
-from service.api.declared import needs
-from service.api.requests import outbox, switchboard
-from service.api.schemas.deliveries import DeliveryData
 from service.api.subscriptions import stored
-from service.permissions import Need
-from service.subscriptions import Delivery, room_receiver
+from service.domain.webhooks import Delivery, room_receiver
+from service.security.permissions import Need
+from service.web.auth import reachable_room
+from service.web.declarations import needs
+from service.web.responses import answer
+from service.web.schemas.deliveries import DeliveryData
+from service.web.services import outbox, switchboard
 
 deliveries = Blueprint("deliveries", __name__, url_prefix="/v2/sip/webhooks")
 room_deliveries = Blueprint("room_deliveries", __name__, url_prefix="/v2/rooms")

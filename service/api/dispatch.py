@@ -6,15 +6,17 @@ from typing import Any, cast
 
 from flask import Blueprint, current_app
 
-from service.agents import Dispatch
-from service.api.answers import answer
-from service.api.auth import known_room
-from service.api.declared import needs, refuses
-from service.api.requests import body, public_base, switchboard, warn_of
+from service.agents.dispatcher import Dispatcher
 from service.api.schemas.dispatch import DispatchData, NewDispatch
-from service.dispatcher import Dispatcher
+from service.domain.agents import Dispatch
 from service.errors import BadGateway, Busy, NotFound
-from service.permissions import Need
+from service.security.permissions import Need
+from service.web.auth import known_room
+from service.web.declarations import needs, refuses
+from service.web.responses import answer
+from service.web.services import public_base, switchboard
+from service.web.validation import body
+from service.web.warnings import warn_of
 
 dispatch = Blueprint("dispatch", __name__, url_prefix="/v2/agent")
 

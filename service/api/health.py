@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 
 from flask import Blueprint, Response, current_app
 
-from service.api.answers import respond
-from service.api.declared import Reply, needs, replies
-from service.api.requests import switchboard
 from service.api.schemas.health import Alive, Dead, NotReady, Ready
-from service.permissions import Need
+from service.security.permissions import Need
+from service.web.declarations import Reply, needs, replies
+from service.web.responses import respond
+from service.web.services import switchboard
 
 health = Blueprint("health", __name__)
 

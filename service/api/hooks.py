@@ -20,18 +20,18 @@ from typing import TypeVar, cast
 from flask import Blueprint, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
-from service.api.declared import Reply, needs, refuses, replies, takes_form
-from service.api.floods import failed
-from service.api.received import reception, webhook
-from service.api.requests import public_base, switchboard
-from service.api.trace import elapsed
-from service.call_keys import call_id_of as call_key_id
-from service.callbacks import Callbacks
+from service.api.provider_requests import reception, webhook
+from service.calls.callbacks import Callbacks
+from service.domain.connectors import Connector
 from service.errors import Busy, NotFound, RemoteError, ServiceError, TooMany
-from service.metrics import UNKNOWN
-from service.model import Connector
-from service.permissions import Need
-from service.providers.base import Markup, Webhook
+from service.providers.base.provider import Markup, Webhook
+from service.security.call_keys import call_id_of as call_key_id
+from service.security.permissions import Need
+from service.telemetry.metrics import UNKNOWN
+from service.web.declarations import Reply, needs, refuses, replies, takes_form
+from service.web.request_log import elapsed
+from service.web.services import public_base, switchboard
+from service.web.throttling import failed
 
 logger = logging.getLogger(__name__)
 

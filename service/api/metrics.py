@@ -6,15 +6,14 @@ from hmac import compare_digest
 
 from flask import Blueprint, Response, request
 
-from service import vitals
-from service.api.auth import require_token
-from service.api.declared import Reply, needs, refuses, replies
-from service.api.requests import engine, outbox, switchboard
 from service.errors import Forbidden, TooMany, Unauthorized
-from service.metrics import CONTENT_TYPE
-from service.permissions import Need
-from service.tokens import bearer
-from service.vitals import Vitals
+from service.security.access_tokens import bearer
+from service.security.permissions import Need
+from service.web.auth import require_token
+from service.web.declarations import Reply, needs, refuses, replies
+from service.web.health import snapshot
+from service.web.prometheus import CONTENT_TYPE, exposition
+from service.web.services import switchboard
 
 metrics = Blueprint("metrics", __name__)
 
@@ -33,10 +32,5 @@ def require_metrics_token() -> None:
 @replies(Reply(200, "In the text format of Prometheus.", content_type=CONTENT_TYPE))
 def read() -> Response:
     """What is counted and timed."""
-    return Response(switchboard().metrics.exposition(taken()), content_type=CONTENT_TYPE)
-
-
-def taken() -> Vitals:
-    """How the process fares right now."""
-    board = switchboard()
-    return vitals.taken(board.calls, outbox(), engine(), board.clock, board.settings.max_calls)
+    text = exposition(switchboard().metrics, snapshot())
+    return Response(text, content_type=CONTENT_TYPE)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app
 
-from service.api.answers import respond
-from service.api.declared import Reply, needs, replies
-from service.api.requests import public_base
-from service.permissions import Need
+from service.security.permissions import Need
+from service.web.declarations import Reply, needs, replies
+from service.web.responses import respond
+from service.web.services import public_base
 
 openapi = Blueprint("openapi", __name__)
 
@@ -20,7 +20,8 @@ def document() -> Response:
     known = current_app.extensions
     if "openapi" not in known:
         # Importing apispec and writing the document takes time that most processes never need.
-        from service.api.document import document as write
+        from service.api.schemas.call_events import EVENT
+        from service.web.openapi.document import document as write
 
-        known["openapi"] = write(current_app)
+        known["openapi"] = write(current_app, EVENT)
     return respond({**known["openapi"], "servers": [{"url": public_base()}]}, 200)

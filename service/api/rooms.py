@@ -13,12 +13,6 @@ from typing import Any
 from flask import Blueprint
 from marshmallow import ValidationError
 
-from service import attendance, tokens
-from service.api.answers import answer
-from service.api.auth import granted, known_room, reachable_room, require_untied
-from service.api.declared import needs, refuses
-from service.api.requests import body, query, switchboard, warn
-from service.api.schemas.fields import IDENTIFIER
 from service.api.schemas.rooms import (
     ClosedRoomData,
     NewRoom,
@@ -27,12 +21,21 @@ from service.api.schemas.rooms import (
     RoomState,
     RoomToClose,
 )
+from service.calls import removals
+from service.domain import ids
+from service.domain.paging import Page
+from service.domain.rooms import AutoClose, Room
+from service.domain.webhook_events import RoomEvent, matches
 from service.errors import Invalid, NotFound, WrongName
-from service.lifecycle import RoomEvent, matches
-from service.model import Page
-from service.permissions import Need, may_moderate
-from service.rooms import AutoClose, Room
-from service.storage.rooms import NOT_FOUND
+from service.security.permissions import Need, may_moderate
+from service.storage.rooms.rooms import NOT_FOUND
+from service.web.auth import granted, known_room, reachable_room, require_untied
+from service.web.declarations import needs, refuses
+from service.web.responses import answer
+from service.web.schemas.fields import IDENTIFIER
+from service.web.services import switchboard
+from service.web.validation import body, query
+from service.web.warnings import warn
 
 rooms = Blueprint("rooms", __name__, url_prefix="/v2/rooms")
 
@@ -58,8 +61,8 @@ def create(fields: dict[str, Any]) -> Room:
         "multiComposition": fields.get("composition"),
     }
     room = Room(
-        id=tokens.new_room_id(),
-        object_id=tokens.new_object_id(),
+        id=ids.new_room_id(),
+        object_id=ids.new_object_id(),
         custom_id=fields.get("custom_id"),
         geo_fence=fields.get("geo_fence"),
         webhook=webhook
@@ -133,7 +136,7 @@ def deactivate(fields: dict[str, Any]) -> Room:
     room = reachable_room(fields["room_id"])
     if room.id != fields["room_id"]:
         raise WrongName("roomId must be the room's roomId here, not another name of it.")
-    return attendance.deactivate(switchboard(), room)
+    return removals.deactivate(switchboard(), room)
 
 
 @rooms.post("/<room:room_id>")
@@ -144,7 +147,7 @@ def update(fields: dict[str, Any], room_id: str) -> Room:
     """Deactivate or activate a room."""
     room = reachable_room(room_id)
     if fields["status"] == "disabled":
-        return attendance.deactivate(switchboard(), room)
+        return removals.deactivate(switchboard(), room)
     return switchboard().rooms.activate(room.id, switchboard().clock.now())
 
 

@@ -7,11 +7,8 @@ from typing import Any
 
 from flask import Blueprint
 
-from service.api import rule_changes
-from service.api.answers import answer
-from service.api.declared import needs, refuses
-from service.api.requests import body, query, switchboard, warn
-from service.api.rule_changes import OLDER, TODAY, Spelling
+from service.api import routing_rule_changes
+from service.api.routing_rule_changes import OLDER, TODAY, Spelling
 from service.api.schemas.routing_rules import (
     DeletedRule,
     NewOlderRule,
@@ -23,12 +20,17 @@ from service.api.schemas.routing_rules import (
     RuleData,
     RuleFilter,
 )
+from service.domain.ids import new_rule_id
+from service.domain.paging import Page
+from service.domain.routing_rules import Rule, RuleType
 from service.errors import Conflict, Invalid
-from service.model import Page
-from service.permissions import Need
-from service.rules import Rule, RuleType
-from service.storage.rules import Taken
-from service.tokens import new_rule_id
+from service.security.permissions import Need
+from service.storage.routing_rules import Taken
+from service.web.declarations import needs, refuses
+from service.web.responses import answer
+from service.web.services import switchboard
+from service.web.validation import body, query
+from service.web.warnings import warn
 
 DELETED = "Routing rule deleted successfully"
 
@@ -134,13 +136,13 @@ def _with_warning(rule: Rule) -> Rule:
 
 def _create(fields: Mapping[str, Any], spelling: Spelling) -> Rule:
     at = switchboard().clock.now()
-    blank = rule_changes.blank(new_rule_id(), fields["type"], at)
-    rule = rule_changes.apply(blank, fields, spelling, at)
+    blank = routing_rule_changes.blank(new_rule_id(), fields["type"], at)
+    rule = routing_rule_changes.apply(blank, fields, spelling, at)
     try:
         switchboard().rules.add(rule)
     except Taken as taken:
-        raise rule_changes.taken(taken, spelling) from None
-    rule_changes.look_for_agent(fields, spelling)
+        raise routing_rule_changes.taken(taken, spelling) from None
+    routing_rule_changes.look_for_agent(fields, spelling)
     return rule
 
 
@@ -150,11 +152,11 @@ def _update(rule_id: str, changes: Mapping[str, Any], spelling: Spelling) -> Rul
     at = switchboard().clock.now()
     try:
         rule = switchboard().rules.update(
-            rule_id, lambda rule: rule_changes.apply(rule, changes, spelling, at)
+            rule_id, lambda rule: routing_rule_changes.apply(rule, changes, spelling, at)
         )
     except Taken as taken:
-        raise rule_changes.taken(taken, spelling) from None
-    rule_changes.look_for_agent(changes, spelling)
+        raise routing_rule_changes.taken(taken, spelling) from None
+    routing_rule_changes.look_for_agent(changes, spelling)
     return rule
 
 

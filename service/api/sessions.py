@@ -12,18 +12,6 @@ from typing import Any
 
 from flask import Blueprint
 
-from service import attendance
-from service.api.answers import answer
-from service.api.auth import (
-    granted,
-    known_room,
-    reachable_room,
-    require_nobody,
-    require_participant,
-)
-from service.api.declared import needs, refuses
-from service.api.requests import body, query, switchboard
-from service.api.schemas.fields import PageFilter
 from service.api.schemas.sessions import (
     EndedSessionData,
     ParticipantData,
@@ -34,11 +22,24 @@ from service.api.schemas.sessions import (
     SessionStatsData,
     SessionToEnd,
 )
+from service.calls import removals
+from service.domain.ids import account_id
+from service.domain.paging import Page
+from service.domain.rooms import Attendee, Session, Stay
 from service.errors import Invalid, NotFound
-from service.model import Page
-from service.permissions import Need
-from service.rooms import Attendee, Session, Stay
-from service.tokens import account_id
+from service.security.permissions import Need
+from service.web.auth import (
+    granted,
+    known_room,
+    reachable_room,
+    require_nobody,
+    require_participant,
+)
+from service.web.declarations import needs, refuses
+from service.web.responses import answer
+from service.web.schemas.fields import PageFilter
+from service.web.services import switchboard
+from service.web.validation import body, query
 
 sessions = Blueprint("sessions", __name__, url_prefix="/v2/sessions")
 
@@ -143,7 +144,7 @@ def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
 def end(fields: dict[str, Any]) -> Session:
     """Put everybody out of a session, which ends it."""
     require_nobody()
-    return attendance.end(switchboard(), _meant(**fields))
+    return removals.end(switchboard(), _meant(**fields))
 
 
 @sessions.post("/participants/remove")
@@ -158,7 +159,7 @@ def remove(fields: dict[str, Any]) -> None:
     """
     participant_id = fields.pop("participant_id")
     require_participant(participant_id)
-    attendance.remove(switchboard(), _meant(**fields), participant_id)
+    removals.remove(switchboard(), _meant(**fields), participant_id)
 
 
 def _reachable(session_id: str) -> Session:

@@ -7,9 +7,6 @@ from typing import Any, cast
 
 from flask import Blueprint, current_app
 
-from service.api.answers import answer
-from service.api.declared import needs
-from service.api.requests import body, query, switchboard, warn
 from service.api.schemas.subscriptions import (
     ALL,
     NewSubscription,
@@ -17,13 +14,18 @@ from service.api.schemas.subscriptions import (
     SubscriptionData,
     SubscriptionFilter,
 )
+from service.domain.ids import new_subscription_id
+from service.domain.paging import Page
+from service.domain.webhook_events import CallEvent
+from service.domain.webhooks import Subscription
 from service.errors import Invalid
-from service.lifecycle import CallEvent
-from service.model import Page
-from service.permissions import Need
-from service.storage.subscriptions import Subscriptions
-from service.subscriptions import Subscription
-from service.tokens import new_subscription_id
+from service.security.permissions import Need
+from service.storage.webhooks.subscriptions import Subscriptions
+from service.web.declarations import needs
+from service.web.responses import answer
+from service.web.services import switchboard
+from service.web.validation import body, query
+from service.web.warnings import warn
 
 NEVER = (CallEvent.TRANSFER_ACCEPTED, CallEvent.TRANSFER_RINGING)
 """No provider tells of these."""

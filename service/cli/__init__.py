@@ -7,9 +7,9 @@ from flask import Flask
 from service.cli.call import call
 from service.cli.console import console
 from service.cli.doctor import doctor
-from service.cli.forget import forget
+from service.cli.forget_secrets import forget
 from service.cli.migrate import migrate
-from service.cli.rotation import rotate
+from service.cli.rotate_webhook_key import rotate
 from service.cli.token import token
 
 

@@ -18,16 +18,17 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from service import tokens
 from service.cli.signing import key_and_account
+from service.clock import SystemClock
+from service.domain.phone_numbers import UnreadableError, plain, read
 from service.errors import Invalid, ServiceError
-from service.phone_numbers import UnreadableError, plain, read
+from service.security import access_tokens
 from service.settings import Settings
-from service.simulator import sound, webhook
-from service.simulator.codec import RATE, Codec
+from service.simulator import webhook_client
+from service.simulator.audio import sound
+from service.simulator.audio.codec import RATE, Codec
 from service.simulator.phone import Phone
-from service.simulator.plan import CALLEE, CALLER, ENDINGS, Plan
-from service.times import SystemClock
+from service.simulator.scenario import CALLEE, CALLER, ENDINGS, Plan
 
 BAR_CELLS = 30
 LIST_TIMEOUT = 10.0
@@ -134,12 +135,14 @@ def _party(option: str, text: str) -> str:
 def _newest(settings: Settings) -> str:
     """The webhook URL of the newest connector. Raises ``ClickException``."""
     base = settings.public_url or settings.local_url
-    token = tokens.mint(settings.api_key, settings.api_secret, SystemClock().now(), seconds=60)
+    token = access_tokens.mint(
+        settings.api_key, settings.api_secret, SystemClock().now(), seconds=60
+    )
     request = urllib.request.Request(  # noqa: S310 - settings only allow http and https
         f"{base}/v2/connectors", headers={"Authorization": token}
     )
     try:
-        opener = webhook.opener(urlsplit(base).hostname)
+        opener = webhook_client.opener(urlsplit(base).hostname)
         with opener.open(request, timeout=LIST_TIMEOUT) as response:
             connectors = json.load(response)["data"]
         if connectors:
@@ -149,7 +152,7 @@ def _newest(settings: Settings) -> str:
         error.close()
         sentence = f"{base} answered {error.code} instead of the list of connectors."
     except urllib.error.URLError as error:
-        sentence = webhook.unreachable(base, error.reason, LIST_TIMEOUT)
+        sentence = webhook_client.unreachable(base, error.reason, LIST_TIMEOUT)
     except (OSError, ValueError, LookupError, TypeError):
         sentence = f"{base} did not answer with a list of connectors."
     raise click.ClickException(sentence)

@@ -6,12 +6,12 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from service import tokens
+from service.clock import Millis, SystemClock
+from service.domain import ids
+from service.security.console_sessions import LINK_SECONDS, link, new_link_secret
 from service.settings import Settings
-from service.signins import LINK_SECONDS, link, new_link_secret
 from service.storage.database import Database
 from service.storage.sign_in_links import SignInLinks
-from service.times import Millis, SystemClock
 
 
 def new_link(settings: Settings, base: str, now: Millis) -> str:
@@ -19,7 +19,7 @@ def new_link(settings: Settings, base: str, now: Millis) -> str:
     secret = new_link_secret()
     database = Database(settings.database_url)
     try:
-        SignInLinks(database).add(tokens.digest(secret), now, now + LINK_SECONDS * 1000)
+        SignInLinks(database).add(ids.digest(secret), now, now + LINK_SECONDS * 1000)
     finally:
         database.close()
     return link(base, secret)

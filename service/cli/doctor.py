@@ -11,17 +11,12 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from service.calls import Switchboard
-from service.cli.findings import (
-    about_settings,
-    about_the_clock,
-    about_the_port,
-    about_the_secret,
-)
-from service.model import Connector
+from service.calls.ending import Switchboard
+from service.cli.findings import about_settings, about_the_clock, about_the_port, about_the_secret
+from service.domain.connectors import Connector
 from service.providers import load
-from service.providers.base import Provider
-from service.providers.signatures import Use
+from service.providers.base.provider import Provider
+from service.providers.base.signatures import Use
 from service.settings import Settings
 from service.storage.connectors import Connectors
 from service.storage.database import Database

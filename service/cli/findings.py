@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from service.clock import Clock, SystemClock
 from service.settings import Settings
-from service.simulator.webhook import opener
+from service.simulator.webhook_client import opener
 from service.storage.database import Database
 from service.storage.stored_secrets import WRONG, StoredSecrets
-from service.times import Clock, SystemClock
 
 WISE_SECRET = 32
 """Characters of ``API_SECRET``, under which tokens are signed and credentials encrypted."""

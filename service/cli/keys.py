@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from service import dotenv_file
+from service.cli import dotenv_file
 
 NAMES = ("API_KEY", "API_SECRET")
 

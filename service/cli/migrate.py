@@ -8,13 +8,13 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from service.clock import SystemClock
 from service.errors import Busy, Locked
-from service.logs import redact
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.faults import is_contended
 from service.storage.stored_secrets import StoredSecrets
-from service.times import SystemClock
+from service.telemetry.logs import redact
 
 logger = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from service.domain.connectors import Connector
 from service.errors import Invalid
-from service.model import Connector
 from service.settings import Settings
-from service.simulator import dialects, signing
+from service.simulator.providers import registry, signing
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 
@@ -19,7 +19,7 @@ def key_and_account(
     """The key to sign with, and the account to call from. Raises ``Invalid``."""
     stored = _stored(settings, webhook_url)
     credentials = {} if stored is None else stored.credentials
-    key, account = signing.key_and_account(dialects.of(webhook_url).name, credentials)
+    key, account = signing.key_and_account(registry.of(webhook_url).name, credentials)
     return (key if key_file is None else _read(key_file)), account
 
 

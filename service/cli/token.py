@@ -6,9 +6,9 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from service import tokens
+from service.clock import SystemClock
+from service.security import access_tokens
 from service.settings import Settings
-from service.times import SystemClock
 
 TEN_YEARS = 87_600
 
@@ -36,5 +36,7 @@ def token(hours: int, roles: tuple[str, ...]) -> None:
     settings: Settings = current_app.config["SETTINGS"]
     now = SystemClock().now()
     click.echo(
-        tokens.mint(settings.api_key, settings.api_secret, now, seconds=hours * 3600, roles=roles)
+        access_tokens.mint(
+            settings.api_key, settings.api_secret, now, seconds=hours * 3600, roles=roles
+        )
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from flask import Flask
 
-from service.api.auth import require_nothing, require_token
-from service.console import calls, health, live, loudness, pages, session, trials
+from service.console import calls, health, live, loudness, pages, session, test_calls
+from service.web.auth import require_nothing, require_token
 
 GUARDED = (
     (pages.pages, require_nothing),
@@ -19,7 +19,7 @@ GUARDED = (
     (loudness.loudness, require_token),
     (live.calls, require_token),
     (live.watching, live.require_watcher),
-    (trials.trials, require_token),
+    (test_calls.trials, require_token),
     (health.health, require_token),
 )
 
@@ -34,6 +34,6 @@ def register(app: Flask) -> None:
     ``app.extensions``, beside what ``api`` does.
     """
     # The server reads no longer bodies anywhere else.
-    app.extensions["body_limits"] = {trials.trials.url_prefix: trials.MAX_BODY}
+    app.extensions["body_limits"] = {test_calls.trials.url_prefix: test_calls.MAX_BODY}
     for blueprint, _ in GUARDED:
         app.register_blueprint(blueprint)

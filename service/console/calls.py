@@ -6,15 +6,15 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from service.api.answers import respond
-from service.api.declared import needs
-from service.api.requests import outbox, switchboard
-from service.api.schemas.deliveries import DeliveryData
-from service.model import Call
-from service.permissions import Need
-from service.storage.outbox import AFTERMATH
-from service.subscriptions import Delivery
-from service.times import iso
+from service.clock import iso
+from service.domain.calls import Call
+from service.domain.webhooks import Delivery
+from service.security.permissions import Need
+from service.storage.webhooks.outbox import AFTERMATH
+from service.web.declarations import needs
+from service.web.responses import respond
+from service.web.schemas.deliveries import DeliveryData
+from service.web.services import outbox, switchboard
 
 calls = Blueprint("console_calls", __name__, url_prefix="/console/api/calls")
 

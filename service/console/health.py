@@ -8,15 +8,15 @@ from typing import Any, cast
 from flask import Blueprint, Response, current_app
 
 from service import __version__
-from service.api.answers import respond
-from service.api.declared import needs
-from service.api.metrics import taken
-from service.api.requests import switchboard
-from service.logs import Trouble, Troubles
-from service.media.figures import Figures
-from service.permissions import Need
+from service.clock import iso
+from service.media.engine.stats import Figures
+from service.security.permissions import Need
 from service.settings import Settings
-from service.times import iso
+from service.telemetry.logs import Trouble, Troubles
+from service.web.declarations import needs
+from service.web.health import snapshot
+from service.web.responses import respond
+from service.web.services import switchboard
 
 health = Blueprint("console_health", __name__, url_prefix="/console/api/health")
 
@@ -25,7 +25,7 @@ health = Blueprint("console_health", __name__, url_prefix="/console/api/health")
 @needs(Need.ACCOUNT)
 def get() -> Response:
     """Null stands where the database or the engine does not answer. Times are in milliseconds."""
-    vitals, board = taken(), switchboard()
+    vitals, board = snapshot(), switchboard()
     troubles = cast("Troubles", current_app.extensions["troubles"]).last()
     document = {
         "version": __version__,

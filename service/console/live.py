@@ -13,16 +13,17 @@ from flask import Blueprint, Response, current_app, request
 from flask_sock import Sock
 from simple_websocket import Server
 
-from service.api.answers import respond
-from service.api.auth import require_token
-from service.api.declared import needs
-from service.api.handshake import detach, require_handshake
-from service.api.requests import engine, query, switchboard
 from service.console.schemas import LiveFilter
+from service.domain.origins import origin
 from service.errors import Forbidden
-from service.origins import origin
-from service.permissions import Need
-from service.storage.in_progress import CallInProgress, CallsInProgress
+from service.security.permissions import Need
+from service.storage.calls.in_progress import CallInProgress, CallsInProgress
+from service.web.auth import require_token
+from service.web.declarations import needs
+from service.web.responses import respond
+from service.web.services import engine, switchboard
+from service.web.validation import query
+from service.web.websocket_handshake import detach, require_handshake
 
 calls = Blueprint("console_live_calls", __name__, url_prefix="/console/api/live/calls")
 watching = Blueprint("console_live", __name__)

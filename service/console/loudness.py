@@ -7,11 +7,11 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from service.api.answers import respond
-from service.api.declared import needs
-from service.api.requests import engine, switchboard
-from service.loudness import STEP_MILLIS, Loudness, decibels
-from service.permissions import Need
+from service.domain.loudness import STEP_MILLIS, Loudness, decibels
+from service.security.permissions import Need
+from service.web.declarations import needs
+from service.web.responses import respond
+from service.web.services import engine, switchboard
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request, send_from_directory
 
-from service.api.declared import needs
 from service.errors import NotFound
-from service.permissions import Need
+from service.security.permissions import Need
+from service.web.declarations import needs
 
 STATIC = Path(__file__).with_name("static")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import ValidationError, validates_schema
 
-from service.api.schemas.fields import IDENTIFIER, Request, Text, at_most
+from service.web.schemas.fields import IDENTIFIER, Request, Text, at_most
 
 WAYS = ({"token"}, {"api_key", "api_secret"}, {"link"})
 

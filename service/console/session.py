@@ -7,19 +7,22 @@ from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, request
 
-from service import __version__, signins, tokens
-from service.api.answers import respond
-from service.api.auth import signed_in
-from service.api.declared import needs
-from service.api.floods import failed
-from service.api.requests import body, switchboard
+from service import __version__
+from service.clock import Millis
 from service.console.schemas import Credentials
+from service.domain import ids
+from service.domain.origins import origin
 from service.errors import Forbidden, Unauthorized
-from service.origins import origin
-from service.permissions import TIED, Need, require
-from service.signins import COOKIE, SignIn
+from service.security import access_tokens, console_sessions
+from service.security.console_sessions import COOKIE, SignIn
+from service.security.permissions import TIED, Need, require
 from service.storage.sign_in_links import SignInLinks
-from service.times import Millis
+from service.web.auth import signed_in
+from service.web.declarations import needs
+from service.web.responses import respond
+from service.web.services import switchboard
+from service.web.throttling import failed
+from service.web.validation import body
 
 session = Blueprint("console_session", __name__, url_prefix="/console/api/session")
 
@@ -34,9 +37,9 @@ def enter(fields: dict[str, Any]) -> Response:
     except Unauthorized as error:
         raise failed(error) from None
     settings, now = switchboard().settings, switchboard().wall.now()
-    seconds = signins.seconds_until(expires_at, now)
-    value = signins.issue(settings.api_secret, now, seconds)
-    response = _describe(cast("SignIn", signins.read(value, settings.api_secrets, now)))
+    seconds = console_sessions.seconds_until(expires_at, now)
+    value = console_sessions.issue(settings.api_secret, now, seconds)
+    response = _describe(cast("SignIn", console_sessions.read(value, settings.api_secrets, now)))
     response.set_cookie(
         COOKIE,
         value,
@@ -85,10 +88,10 @@ def _judge(fields: dict[str, Any]) -> Millis | None:
     settings = switchboard().settings
     if "link" in fields:
         links = cast("SignInLinks", current_app.extensions["sign_in_links"])
-        if not links.use(tokens.digest(fields["link"]), switchboard().wall.now()):
+        if not links.use(ids.digest(fields["link"]), switchboard().wall.now()):
             raise Unauthorized("This sign-in link was used already, or has expired.")
     elif "token" in fields:
-        grant = tokens.verify(fields["token"], settings.api_key, *settings.api_secrets)
+        grant = access_tokens.verify(fields["token"], settings.api_key, *settings.api_secrets)
         if grant.is_tied:
             raise Forbidden(TIED.format("the console needs"))
         require(Need.ACCOUNT, grant)

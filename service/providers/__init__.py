@@ -13,8 +13,8 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 
-from service.providers.base import Provider
-from service.providers.control import Control
+from service.providers.base.call_control import Control
+from service.providers.base.provider import Provider
 
 
 def load() -> Mapping[str, Provider]:

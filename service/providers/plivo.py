@@ -12,12 +12,13 @@ import re
 from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
+from service.clock import Millis
+from service.domain.calls import Refusal
+from service.domain.wire import SAMPLE_RATE, Complaint, Encoding, Event, Flushed, Started
 from service.errors import BadSignature
-from service.model import Refusal
-from service.providers.base import KEY_SECONDS, Markup, Provider, Webhook
-from service.providers.dialect import PhoneWire, encoding, played, require_one, sent_ref
-from service.providers.messages import Document, Fields
-from service.providers.signatures import (
+from service.providers.base.json_fields import Document, Fields
+from service.providers.base.provider import KEY_SECONDS, Markup, Provider, Webhook
+from service.providers.base.signatures import (
     Credential,
     Secrets,
     Use,
@@ -25,8 +26,7 @@ from service.providers.signatures import (
     matches,
     with_scheme,
 )
-from service.times import Millis
-from service.wire import SAMPLE_RATE, Complaint, Encoding, Event, Flushed, Started
+from service.providers.base.stream import PhoneWire, encoding, played, require_one, sent_ref
 
 MULAW = "audio/x-mulaw"
 
@@ -190,11 +190,7 @@ class PlivoWire(PhoneWire):
 
     def _play(self) -> Document:
         # The content type goes back without the ";rate=" that the markup has.
-        media = {
-            "contentType": self._content_type,
-            "sampleRate": SAMPLE_RATE,
-            "payload": "",
-        }
+        media = {"contentType": self._content_type, "sampleRate": SAMPLE_RATE, "payload": ""}
         return self._said("playAudio", media=media)
 
     def _flush(self) -> Document:

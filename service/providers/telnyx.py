@@ -16,14 +16,14 @@ from xml.etree.ElementTree import Element, SubElement
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from service.clock import Millis
+from service.domain.calls import Refusal
+from service.domain.wire import SAMPLE_RATE, Complaint, Encoding, Event, Started
 from service.errors import BadSignature
-from service.model import Refusal
-from service.providers.base import KEY_SECONDS, Markup, Provider, Webhook
-from service.providers.dialect import PhoneWire, encoding, played, require_one, sent_ref
-from service.providers.messages import Document, Fields
-from service.providers.signatures import Credential, Secrets, Use
-from service.times import Millis
-from service.wire import SAMPLE_RATE, Complaint, Encoding, Event, Started
+from service.providers.base.json_fields import Document, Fields
+from service.providers.base.provider import KEY_SECONDS, Markup, Provider, Webhook
+from service.providers.base.signatures import Credential, Secrets, Use
+from service.providers.base.stream import PhoneWire, encoding, played, require_one, sent_ref
 
 ENCODINGS: Mapping[Encoding, str] = {Encoding.MULAW: "PCMU", Encoding.ALAW: "PCMA"}
 

@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element, SubElement
 
+from service.clock import Millis
+from service.domain.calls import Refusal
+from service.domain.wire import Encoding, Event, Started
 from service.errors import BadSignature, RefusedStart
-from service.model import Refusal
-from service.providers.base import KEY_SECONDS, Markup, Provider, Webhook
-from service.providers.dialect import PhoneWire, encoding, played, sent_ref
-from service.providers.messages import Document, Fields
-from service.providers.signatures import (
+from service.providers.base.json_fields import Document, Fields
+from service.providers.base.provider import KEY_SECONDS, Markup, Provider, Webhook
+from service.providers.base.signatures import (
     Credential,
     Secrets,
     Use,
@@ -27,8 +28,7 @@ from service.providers.signatures import (
     with_and_without_port,
     with_scheme,
 )
-from service.times import Millis
-from service.wire import Encoding, Event, Started
+from service.providers.base.stream import PhoneWire, encoding, played, sent_ref
 
 ENCODINGS: Mapping[Encoding, str] = {Encoding.MULAW: "audio/x-mulaw"}
 

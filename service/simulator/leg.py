@@ -18,17 +18,17 @@ from functools import partial
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
+from service.clock import Clock
 from service.errors import RemoteError
-from service.simulator import base
-from service.simulator.codec import FRAME, RATE, Codec
-from service.simulator.ear import Ear
-from service.simulator.faults import Faults
-from service.simulator.markup import Stream
-from service.simulator.mouth import Mouth
+from service.simulator.audio.codec import FRAME, RATE, Codec
+from service.simulator.audio.faults import Faults
+from service.simulator.audio.playback import Ear
+from service.simulator.providers import base
+from service.simulator.providers.markup import Stream
+from service.simulator.providers.signing import Signer
 from service.simulator.report import Tally
-from service.simulator.signing import Signer
+from service.simulator.speech import Mouth
 from service.simulator.timeline import Timeline
-from service.times import Clock
 
 GAP_SECONDS = 0.04
 PING_EVERY, PING_FROM = 50, 10

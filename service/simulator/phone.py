@@ -19,18 +19,20 @@ from urllib.parse import urljoin
 
 from websockets.sync.client import ClientConnection
 
+from service.clock import Clock, SystemClock
 from service.errors import RemoteError
-from service.simulator import dialects, leg, markup, sound
-from service.simulator.codec import FRAME, RATE, Samples
-from service.simulator.ear import Ear
-from service.simulator.handset import Handset
-from service.simulator.mouth import Mouth
-from service.simulator.plan import Plan
+from service.simulator import leg
+from service.simulator.audio import sound
+from service.simulator.audio.codec import FRAME, RATE, Samples
+from service.simulator.audio.playback import Ear
+from service.simulator.keypad import Handset
+from service.simulator.provider_requests import Requests
+from service.simulator.providers import markup, registry
 from service.simulator.report import Ending, Report, Tally
-from service.simulator.requests import Requests
+from service.simulator.scenario import Plan
+from service.simulator.speech import Mouth
 from service.simulator.timeline import Event, Timeline
-from service.simulator.webhook import Request
-from service.times import Clock, SystemClock
+from service.simulator.webhook_client import Request
 
 
 class Phone:
@@ -45,7 +47,7 @@ class Phone:
     def __init__(self, plan: Plan, clock: Clock | None = None) -> None:
         self.plan = plan
         self._clock = clock or SystemClock()
-        self.dialect = dialects.of(plan.webhook_url)(plan.caller, plan.callee, self._clock)
+        self.dialect = registry.of(plan.webhook_url)(plan.caller, plan.callee, self._clock)
         self.dialect.is_outbound = plan.is_outbound
         self.dialect.account = plan.account or self.dialect.account
         self._signer = plan.signer(self._clock)
@@ -155,7 +157,7 @@ class Phone:
 
     def _call(self) -> Ending:
         requests = self._requests
-        if self.plan.is_outbound and not requests.ring():
+        if self.plan.is_outbound and not requests.notify_after_commit():
             return Ending.NOT_ANSWERED
         self._timeline.record("webhook")
         verbs = requests.ask(Request(self._url, "POST", self.dialect.webhook()))

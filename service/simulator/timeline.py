@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from service.times import Clock
+from service.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

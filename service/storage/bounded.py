@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 
-from service import turns
+from service.process import turns
 
 T = TypeVar("T")
 

@@ -13,12 +13,12 @@ from typing import Any
 import orjson
 from sqlalchemy import RowMapping, Select, bindparam, delete, insert, select, update
 
+from service.domain.connectors import Connector
+from service.domain.ids import digest
 from service.errors import Locked, NotFound
-from service.model import Connector
+from service.security.encryption import Vault
 from service.storage.database import Database
 from service.storage.tables import calls, connectors, refs
-from service.tokens import digest
-from service.vault import Vault
 
 EDITABLE = frozenset({"name", "default_room_id", "default_rule_id", "region", "credentials"})
 

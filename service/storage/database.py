@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -20,15 +19,16 @@ from typing import ParamSpec
 from sqlalchemy import Connection, Engine, extract, func, select, text
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
-from service import turns
+from service.clock import Millis
 from service.errors import Busy, Contended, Invalid
-from service.storage import engines, migrations
-from service.storage.engines import LOCK_SECONDS
+from service.process import turns
+from service.storage import connections, migrations
+from service.storage.change_signals import ChangeSignal
+from service.storage.connections import LOCK_SECONDS
 from service.storage.faults import Fault, fault
 from service.storage.listing import Lists, bounded
 from service.storage.outage import AWAY, CONTENDED, Outage
 from service.storage.shared import Shared
-from service.times import Millis
 
 if sys.platform != "win32":
     import fcntl
@@ -51,19 +51,6 @@ MIGRATION = 7_300_001
 """Advisory lock (Postgres) of whoever migrates. Any number does that nobody else takes."""
 
 
-class Bell(StrEnum):
-    """What somebody waits for that others write down."""
-
-    OUTBOX = "outbox"
-    DISPATCHES = "dispatches"
-    CALLS = "calls"
-
-
-def ring(connection: Connection, bell: Bell) -> None:
-    """Have the bell rung when the transaction has been committed, and not where it is not."""
-    connection.info["bells"].add(bell)
-
-
 class Database:
     """One database by URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``."""
 
@@ -71,7 +58,7 @@ class Database:
         self, url: str, timed: Callable[[str], AbstractContextManager[object]] = nullcontext
     ) -> None:
         """``timed`` gives what is to be around each transaction that is a ``read`` or ``write``."""
-        self._url = engines.parsed(url)
+        self._url = connections.parsed(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         self._timed = timed
         self._building = threading.Lock()
@@ -86,7 +73,7 @@ class Database:
         self._probed_at = -PROBE_SECONDS
         self.lists = Lists()
         self._local = threading.local()
-        self.bells = {bell: threading.Event() for bell in Bell}
+        self.signals = {signal: threading.Event() for signal in ChangeSignal}
         """Set when there may be something new: whoever waits clears it before looking."""
 
     @contextmanager
@@ -176,7 +163,7 @@ class Database:
 
     def erase(self) -> None:
         """Let nothing of overwritten rows remain in SQLite's log."""
-        engines.checkpoint(self._engine())
+        connections.checkpoint(self._engine())
 
     def exists(self) -> bool:
         """False where there is no file to read: SQLite would make one, which anybody could read."""
@@ -223,7 +210,9 @@ class Database:
         with self._building:
             if self._built is None:
                 self._built = (
-                    engines.sqlite(self._url) if self._is_sqlite else engines.postgres(self._url)
+                    connections.sqlite(self._url)
+                    if self._is_sqlite
+                    else connections.postgres(self._url)
                 )
             return self._built
 
@@ -231,8 +220,8 @@ class Database:
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
         try:
             with self._begun(writes=writes) as connection:
-                bells: set[Bell] = set()
-                connection.info["bells"] = bells
+                signals: set[ChangeSignal] = set()
+                connection.info["signals"] = signals
                 yield connection
         except (DataError, UnicodeEncodeError):
             # Postgres stores no NUL character in text, and nobody stores half a surrogate pair.
@@ -241,8 +230,8 @@ class Database:
             if fault(error) is None:
                 raise
             raise Busy(AWAY) from error
-        for bell in bells:
-            self.bells[bell].set()
+        for signal in signals:
+            self.signals[signal].set()
 
     @contextmanager
     def _begun(self, *, writes: bool) -> Iterator[Connection]:
@@ -254,7 +243,7 @@ class Database:
             if writes and self._is_sqlite:
                 held.enter_context(self._turn_to_write())
             with turns.waiting():
-                connection, transaction = engines.begun(self._engine(), writes=writes)
+                connection, transaction = connections.begun(self._engine(), writes=writes)
             held.enter_context(connection)
             held.enter_context(transaction)
             attempt.begin()
@@ -267,7 +256,7 @@ class Database:
             with self.write() as connection:
                 yield connection
             return
-        engine = engines.migrating(self._url)
+        engine = connections.migrating(self._url)
         with self._links[True].watched() as attempt, engine.begin() as connection:
             attempt.begin()
             yield connection

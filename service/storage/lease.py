@@ -16,10 +16,11 @@ from typing import IO, Protocol
 from sqlalchemy import Connection, Row, delete, extract, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from service import processes, tokens
+from service.clock import Millis
+from service.domain import ids
+from service.process import identity
 from service.storage.database import Database
 from service.storage.tables import serving
-from service.times import Millis
 
 if sys.platform != "win32":
     import fcntl
@@ -82,7 +83,7 @@ class RowLease:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._holder = tokens.new_leg_id()
+        self._holder = ids.new_leg_id()
 
     def take(self) -> bool:
         with self._database.write() as connection:
@@ -122,9 +123,9 @@ class RowLease:
         pid = os.getpid()
         return {
             "holder": self._holder,
-            "machine": processes.machine(),
+            "machine": identity.machine(),
             "pid": pid,
-            "pid_began": processes.began(pid),
+            "pid_began": identity.began(pid),
             "expires_at": _expiry(now),
         }
 
@@ -140,5 +141,5 @@ def _expiry(now: Millis) -> Millis:
 
 def _is_gone(row: Row[tuple[object, ...]]) -> bool:
     """Whether the holder was a process of this machine that has ended."""
-    here = processes.machine()
-    return here is not None and row.machine == here and processes.began(row.pid) != row.pid_began
+    here = identity.machine()
+    return here is not None and row.machine == here and identity.began(row.pid) != row.pid_began

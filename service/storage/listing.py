@@ -15,9 +15,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, func, select, tuple_
 from sqlalchemy.exc import DBAPIError
 
-from service import turns
+from service.domain.paging import Page
 from service.errors import Busy
-from service.model import Page
+from service.process import turns
 
 
 class Entry(Protocol):

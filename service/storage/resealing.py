@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy import Column, select, update
 
 from service.errors import Locked
-from service.storage import connectors, rule_rows, signing_keys
+from service.security.encryption import Vault
+from service.storage import connectors, routing_rule_rows
 from service.storage.database import Database
 from service.storage.tables import connectors as connector_rows
 from service.storage.tables import routing_rules, secrets
 from service.storage.tables import signing_keys as key_rows
-from service.vault import Vault
+from service.storage.webhooks import signing_keys
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ PLACES = (
     Place(
         connector_rows.c.id, connector_rows.c.credentials, connectors.CREDENTIALS, connectors.owner
     ),
-    Place(routing_rules.c.id, routing_rules.c.pin, rule_rows.PINS, rule_rows.owner),
+    Place(routing_rules.c.id, routing_rules.c.pin, routing_rule_rows.PINS, routing_rule_rows.owner),
     Place(key_rows.c.id, key_rows.c.private_key, signing_keys.PRIVATE_KEYS, str),
     # Last, so that what opens it opens everything else.
     Place(secrets.c.name, secrets.c.sealed, ROOM_NAMES, str),

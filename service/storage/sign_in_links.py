@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import delete, insert
 
+from service.clock import Millis
 from service.storage.database import Database
 from service.storage.tables import sign_in_links
-from service.times import Millis
 
 
 class SignInLinks:

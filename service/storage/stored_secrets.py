@@ -12,15 +12,15 @@ from threading import Lock
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from service.clock import Clock, Millis
 from service.errors import Locked
+from service.security.encryption import Vault
 from service.storage.connectors import CREDENTIALS
 from service.storage.connectors import owner as connector_owner
 from service.storage.database import Database
 from service.storage.resealing import ROOM_NAMES, reseal
-from service.storage.signing_keys import PRIVATE_KEYS
 from service.storage.tables import connectors, secrets, signing_keys
-from service.times import Clock, Millis
-from service.vault import Vault
+from service.storage.webhooks.signing_keys import PRIVATE_KEYS
 
 OVERLAP_MILLIS = 30_000
 """How long another process may take to end. It hands its calls over in much less."""

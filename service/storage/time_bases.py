@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select, update
 
+from service.clock import Millis
 from service.storage.database import Database
 from service.storage.tables import time_base
-from service.times import Millis
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from typing import Any
 
 import orjson
 import pytest
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
+
+from tests.support.clocks import FakeClock
 
 GOOD = {"name": "Echo", "url": "https://agents.example.com/join"}
 

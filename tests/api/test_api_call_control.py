@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import signers
-from apps import build
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
-from records import a_call, a_connector
 
-from service.model import WEBSOCKET, Call, CallStatus, Connector, Direction
-from service.storage.calls import Calls
+from service.domain.calls import WEBSOCKET, Call, CallStatus, Direction
+from service.domain.connectors import Connector
+from service.storage.calls.calls import Calls
+from service.storage.calls.control import Steering
 from service.storage.database import Database
-from service.storage.steering import Steering
+from tests.support import signers
+from tests.support.apps import build
+from tests.support.clocks import FakeClock
+from tests.support.records import a_call, a_connector
 
 E164 = "must be a phone number in E.164, such as +14155550100."
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import orjson
 import pytest
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
-from records import a_call
 
-from service.model import Call, CallStatus, EndReason, LadderEvent, Participant, Step
+from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, Participant, Step
+from service.domain.ids import digest
 from service.storage import listing
-from service.storage.calls import Calls
+from service.storage.calls.calls import Calls
 from service.storage.database import Database
-from service.tokens import digest
+from tests.support.clocks import FakeClock
+from tests.support.records import a_call
 
 STATUSES = ", ".join(CallStatus)
 FROM_ONE = "must be a whole number from 1."
@@ -36,10 +36,7 @@ def arrive(calls: Calls, clock: FakeClock) -> Callable[..., Call]:
     """A function that lets a phone call arrive, and answers it when told a session."""
 
     def make(
-        number: int,
-        room_id: str = "r1",
-        session_id: str | None = None,
-        connector_id: str = "cn_1",
+        number: int, room_id: str = "r1", session_id: str | None = None, connector_id: str = "cn_1"
     ) -> Call:
         at = clock.now()
         call = Call(
@@ -237,11 +234,7 @@ def test_a_wrong_filter_is_400_and_named(
     response = client.get(f"/v2/sip/call?{query}")
     assert response.status_code == 400
     sentence = f"{name} {predicate}"
-    assert response.json == {
-        "message": sentence,
-        "statusCode": 400,
-        "errors": {name: [sentence]},
-    }
+    assert response.json == {"message": sentence, "statusCode": 400, "errors": {name: [sentence]}}
 
 
 def test_a_call_that_is_up_shows_its_live_statistics(
@@ -340,10 +333,7 @@ def test_a_total_that_is_not_counted_to_its_end_says_so(
 
 @pytest.mark.parametrize("path", ["/v2/sip/call?search=1", "/v2/sessions", "/v2/rooms"])
 def test_a_list_that_finds_no_turn_is_503_and_says_why(
-    client: FlaskClient,
-    sqlite_database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-    path: str,
+    client: FlaskClient, sqlite_database: Database, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(listing, "TURN_SECONDS", 0.01)
     with ExitStack() as lists:

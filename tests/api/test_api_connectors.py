@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import orjson
 import pytest
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
-from records import a_rule
 
-from service.rules import RuleType
+from service.domain.routing_rules import RuleType
+from tests.support.clocks import FakeClock
+from tests.support.records import a_rule
 
 SAMPLE = {
     "provider": "twilio",
@@ -276,12 +276,7 @@ def test_update_names_what_it_did_not_change(
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {},
-        {"data": b""},
-        {"json": {}},
-        {"data": b"\xff{not json", "content_type": "text/plain"},
-    ],
+    [{}, {"data": b""}, {"json": {}}, {"data": b"\xff{not json", "content_type": "text/plain"}],
 )
 def test_rotate_changes_the_url_alone_whatever_the_body(
     client: FlaskClient, connector: dict[str, str], options: dict[str, object]

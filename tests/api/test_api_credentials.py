@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from records import a_connector
 
-from service.model import Connector
+from service.domain.connectors import Connector
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from tests.support.records import a_connector
 
 ACCOUNT = "AC" + "0" * 32
 TOKEN, NEXT = "0123456789abcdef" * 2, "fedcba9876543210" * 2

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import deliveries
 import pytest
-from clocks import FakeClock
-from deliveries import a_delivery
 from flask import Flask
 from flask.testing import FlaskClient
-from records import a_subscription
 
-from service.storage.database import Bell, Database
-from service.subscriptions import DeliveryStatus, room_receiver
+from service.domain.webhooks import DeliveryStatus, room_receiver
+from service.storage.change_signals import ChangeSignal
+from service.storage.database import Database
+from tests.support import deliveries
+from tests.support.clocks import FakeClock
+from tests.support.deliveries import a_delivery
+from tests.support.records import a_subscription
 
 NUMBER = "+14155550100"
 PENDING = {
@@ -109,7 +110,7 @@ def test_a_delivery_is_sent_again_at_once(
     webhook_id: str,
 ) -> None:
     write(webhook_id, "d1", status=DeliveryStatus.DEAD, due_at=None, expires_at=None)
-    sqlite_database.bells[Bell.OUTBOX].clear()
+    sqlite_database.signals[ChangeSignal.OUTBOX].clear()
     clock.advance(1)
     address = f"/v2/sip/webhooks/{webhook_id}/deliveries"
     response = client.post(f"{address}/d1/redeliver")
@@ -118,7 +119,7 @@ def test_a_delivery_is_sent_again_at_once(
     assert (again["id"], again["status"]) == ("d1", "pending")
     assert again["nextAttemptAt"] == "2026-06-21T14:30:46.123Z"
     assert client.get(address).json["data"] == [again]
-    assert sqlite_database.bells[Bell.OUTBOX].is_set()
+    assert sqlite_database.signals[ChangeSignal.OUTBOX].is_set()
 
 
 def test_only_its_own_deliveries_are_sent_again(
@@ -176,10 +177,7 @@ def test_what_is_below_a_room_is_no_room_of_a_longer_name(
 
 
 def test_a_room_token_reaches_its_own_room_s_deliveries_only(
-    app: Flask,
-    authorised: Callable[..., FlaskClient],
-    write: Callable[..., None],
-    room_id: str,
+    app: Flask, authorised: Callable[..., FlaskClient], write: Callable[..., None], room_id: str
 ) -> None:
     write(room_receiver(room_id), "d1")
     for claims, status in (

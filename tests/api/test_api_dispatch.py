@@ -11,10 +11,10 @@ import orjson
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from programs import Program, agent_program
-from records import an_agent
 
-from service.waiters import MOST
+from service.calls.waiting import MOST
+from tests.support.programs import Program, agent_program
+from tests.support.records import an_agent
 
 URL = "/v2/agent/dispatch"
 PATIENCE = 20

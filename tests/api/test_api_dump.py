@@ -8,16 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import signers
-from apps import API_SECRET
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
-from signers import FORM
 
-from service import signins, tokens
+from service.domain import ids
+from service.security import console_sessions
 from service.storage.database import Database
 from service.storage.tables import metadata
+from tests.support import signers
+from tests.support.apps import API_SECRET
+from tests.support.clocks import FakeClock
+from tests.support.signers import FORM
 
 PIN, AUTH_TOKEN, API_KEY = "4711471147114711", "auth" * 8, "KEY" + "x" * 40
 
@@ -57,10 +58,7 @@ def secrets(
         "/v2/connectors",
         {
             "provider": "telnyx",
-            "credentials": {
-                "publicKey": signers.public_key(signers.TELNYX_KEY),
-                "apiKey": API_KEY,
-            },
+            "credentials": {"publicKey": signers.public_key(signers.TELNYX_KEY), "apiKey": API_KEY},
             "defaultRoomId": "r1",
         },
     )
@@ -68,8 +66,7 @@ def secrets(
         "/v2/connectors", {"provider": "twilio", "defaultRoomId": "r1", "credentials": {}}
     )["webhookUrl"].rpartition("/")[2]
     signed = create(
-        "/v2/connectors",
-        {"provider": "twilio", "credentials": {"authToken": AUTH_TOKEN}},
+        "/v2/connectors", {"provider": "twilio", "credentials": {"authToken": AUTH_TOKEN}}
     )
     rotated = client.post(f"/v2/connectors/{signed['id']}/rotate-key").json["data"]
     call = {"CallSid": "CA1", "From": "+14155550100", "To": "+14155550101"}
@@ -84,8 +81,8 @@ def secrets(
     refs = re.findall(r"/twilio/([A-Za-z0-9]{32})<?", markup + entered)
     assert len(refs) >= 2
     socket = create("/v2/ingest/sessions", {"roomId": "r1"})["wsUrl"]
-    link = signins.new_link_secret()
-    app.extensions["sign_in_links"].add(tokens.digest(link), clock.now(), clock.now() + 1)
+    link = console_sessions.new_link_secret()
+    app.extensions["sign_in_links"].add(ids.digest(link), clock.now(), clock.now() + 1)
     pair = app.extensions["signing_keys"].current()
     app.extensions["patchbay"].secrets.of_rooms()
     found = {

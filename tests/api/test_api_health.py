@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clocks import FakeClock
-from deaths import kill, newest
 from flask import Flask
 from sqlalchemy import text
 
 from service.app import create_app
-from service.media.engine import Engine
+from service.media.engine.engine import Engine
 from service.settings import Settings
 from service.storage.database import Database
+from tests.support.clocks import FakeClock
+from tests.support.deaths import kill, newest
 
 
 def test_healthz_is_ok_whatever_is_wrong(app: Flask, engine: Any) -> None:

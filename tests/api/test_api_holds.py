@@ -7,17 +7,17 @@ from urllib.parse import parse_qs, urlsplit
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
-import signers
-from apps import API_SECRET, PUBLIC_URL, build
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
-from records import a_connector
 
-from service.call_keys import key_of
-from service.holds import MOST
-from service.model import CallStatus
+from service.calls.holds import MOST
+from service.domain.calls import CallStatus
+from service.security.call_keys import key_of
 from service.storage.database import Database
+from tests.support import signers
+from tests.support.apps import API_SECRET, PUBLIC_URL, build
+from tests.support.clocks import FakeClock
+from tests.support.records import a_connector
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
 CALL = "0c0ffee0-1234-4abc-8def-0123456789ab"
@@ -144,9 +144,7 @@ def test_a_process_that_is_ending_holds_without_the_database(away: Flask, name: 
     assert handover.wait(0) == 1
 
 
-def test_a_calls_own_address_needs_a_signature_where_its_connector_has_a_secret(
-    app: Flask,
-) -> None:
+def test_a_calls_own_address_needs_a_signature_where_its_connector_has_a_secret(app: Flask) -> None:
     client, board = app.test_client(), app.extensions["patchbay"]
     connector = a_connector(credentials={"authToken": ("t",)})
     board.connectors.add(connector)

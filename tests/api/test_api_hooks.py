@@ -8,13 +8,13 @@ from dataclasses import replace
 from xml.etree.ElementTree import fromstring
 
 import pytest
-from bodies import Broken
 from flask import Flask
 from flask.testing import FlaskClient
-from records import a_connector, a_rule
 
-from service.model import Connector
+from service.domain.connectors import Connector
 from service.storage.database import Database
+from tests.support.bodies import Broken
+from tests.support.records import a_connector, a_rule
 
 CALL = {"CallSid": "CA1", "From": "+14155550100", "To": "+14155550199", "CallStatus": "ringing"}
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from apps import ScriptedEngine
 from flask import Flask, request
 from flask.testing import FlaskClient
 
 from service.errors import ServiceError
-from service.media.figures import Figures
+from service.media.engine.stats import Figures
 from service.storage.database import Database
+from tests.support.apps import ScriptedEngine
 
 TOKEN = "a-token-for-prometheus"
 

@@ -10,9 +10,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service.api.auth import require_nothing
-from service.api.declared import declared
-from service.permissions import Need
+from service.security.permissions import Need
+from service.web.auth import require_nothing
+from service.web.declarations import declared
 
 NEEDS = {
     "agents.create": Need.ACCOUNT,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from werkzeug.exceptions import HTTPException
 
 from service.api import register
-from service.rooms import is_addressable, is_addressable_participant
+from service.domain.rooms import is_addressable, is_addressable_participant
 
 REFUSED = [
     *("deactivate", "validate", "validate/x", "validate/x/y", "x/webhook/deliveries"),
@@ -94,21 +94,13 @@ ENTRANCES: dict[str, Callable[[str], tuple[str, dict[str, Any], str]]] = {
         {**RULE, "room": {"type": "static", "id": name}},
         "room.id",
     ),
-    "an agent": lambda name: (
-        "/v2/agent/dispatch",
-        {"agentId": "ag_1", "roomId": name},
-        "roomId",
-    ),
+    "an agent": lambda name: ("/v2/agent/dispatch", {"agentId": "ag_1", "roomId": name}, "roomId"),
     "an agent in a meeting": lambda name: (
         "/v2/agent/connect",
         {"agentId": "ag_1", "meetingId": name},
         "meetingId",
     ),
-    "a move": lambda name: (
-        "/v2/sip/call/switch-room",
-        {"callId": "c1", "roomId": name},
-        "roomId",
-    ),
+    "a move": lambda name: ("/v2/sip/call/switch-room", {"callId": "c1", "roomId": name}, "roomId"),
     "a placed call": lambda name: (
         "/v2/sip/call",
         {"sipCallTo": "+14155550100", "destinationRoomId": name},
@@ -119,9 +111,7 @@ ENTRANCES: dict[str, Callable[[str], tuple[str, dict[str, Any], str]]] = {
 
 @pytest.mark.parametrize("entrance", ENTRANCES.values(), ids=ENTRANCES.keys())
 def test_no_request_makes_a_room_that_cannot_be_read(
-    app: Flask,
-    client: FlaskClient,
-    entrance: Callable[[str], tuple[str, dict[str, Any], str]],
+    app: Flask, client: FlaskClient, entrance: Callable[[str], tuple[str, dict[str, Any], str]]
 ) -> None:
     for name in REFUSED:
         path, body, field = entrance(name)

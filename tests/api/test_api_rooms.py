@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 import pytest
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service.model import CallStatus, EndReason
+from service.domain.calls import CallStatus, EndReason
+from tests.support.clocks import FakeClock
 
 IDENTIFIER = "must be 1 to 128 characters without white space or control characters."
 DOCUMENTED = {
@@ -34,9 +34,7 @@ def create(client: FlaskClient) -> Callable[..., dict[str, Any]]:
     return make
 
 
-def test_a_room_is_answered_at_top_level_in_the_order_of_the_documents(
-    client: FlaskClient,
-) -> None:
+def test_a_room_is_answered_at_top_level_in_the_order_of_the_documents(client: FlaskClient) -> None:
     response = client.post("/v2/rooms", json=DOCUMENTED)
     assert response.status_code == 200
     room = response.json
@@ -87,9 +85,7 @@ def test_every_room_is_the_same_users(create: Callable[..., dict[str, Any]]) -> 
     assert create()["userId"] == create()["userId"]
 
 
-def test_a_custom_room_id_gives_the_same_room_again(
-    create: Callable[..., dict[str, Any]],
-) -> None:
+def test_a_custom_room_id_gives_the_same_room_again(create: Callable[..., dict[str, Any]]) -> None:
     first = create(customRoomId="c1", geoFence="us002")
     assert create(customRoomId="c1") == first
     other = create(customRoomId="c1", webhook={"endPoint": "https://e"}, geoFence="us002")
@@ -162,11 +158,7 @@ def test_a_webhook_is_kept_and_warned_of_what_it_will_not_be_told(
         ({"webhook": "https://e"}, "webhook", "must be a JSON object."),
         ({"webhook": {}}, "webhook.endPoint", "is required."),
         *[
-            (
-                {"webhook": {"endPoint": bad}},
-                "webhook.endPoint",
-                "must be an http or https URL.",
-            )
+            ({"webhook": {"endPoint": bad}}, "webhook.endPoint", "must be an http or https URL.")
             for bad in (
                 "",
                 "e/x",
@@ -226,11 +218,7 @@ def test_a_webhook_is_kept_and_warned_of_what_it_will_not_be_told(
             )
             for bad in ("60", 1.5, True, [60])
         ],
-        (
-            {"autoCloseConfig": {"duration": None}},
-            "autoCloseConfig.duration",
-            "must not be null.",
-        ),
+        ({"autoCloseConfig": {"duration": None}}, "autoCloseConfig.duration", "must not be null."),
         ({"allowedParticipantIds": "ann"}, "allowedParticipantIds", "must be a JSON array."),
         ({"allowedParticipantIds": ["a b"]}, "allowedParticipantIds.0", IDENTIFIER),
         ({"autoStartConfig": True}, "autoStartConfig", "must be a JSON object."),

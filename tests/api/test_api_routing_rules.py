@@ -8,16 +8,16 @@ from typing import Any
 
 import orjson
 import pytest
-from apps import API_SECRET
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
-from records import a_rule
 
+from service.domain.routing_rules import NEW_ROOM, Rule, RuleType
 from service.errors import Conflict
-from service.rules import NEW_ROOM, Rule, RuleType
 from service.storage.database import Database
-from service.storage.rules import Rules
+from service.storage.routing_rules import Rules
+from tests.support.apps import API_SECRET
+from tests.support.clocks import FakeClock
+from tests.support.records import a_rule
 
 URL, OLDER = "/v2/sip/routing-rule", "/v2/sip/routing-rules"
 MINIMAL = {"name": "Support", "type": "inbound", "phoneNumbers": ["+14155551234"]}

@@ -7,13 +7,13 @@ from typing import Any
 
 import orjson
 import pytest
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service.calls import Switchboard
-from service.model import Call, CallStatus, EndReason, Participant
-from service.rooms import Room
+from service.calls.ending import Switchboard
+from service.domain.calls import Call, CallStatus, EndReason, Participant
+from service.domain.rooms import Room
+from tests.support.clocks import FakeClock
 
 ROOM = "abcd-efgh-ijkl"
 SESSION = "621497578bea0d0404c35c4c"
@@ -294,11 +294,7 @@ def test_statistics_of_an_engine_that_does_not_answer_are_those_stored(
     ],
 )
 def test_ending_a_session_puts_everybody_out_and_answers_with_it(
-    client: FlaskClient,
-    engine: Any,
-    come: Callable[..., Call],
-    support: Room,
-    body: dict[str, str],
+    client: FlaskClient, engine: Any, come: Callable[..., Call], support: Room, body: dict[str, str]
 ) -> None:
     calls = [come("ann"), come("bob")]
     response = client.post("/v2/sessions/end", json=body)

@@ -12,23 +12,24 @@ from typing import Any
 from urllib.parse import unquote, urlencode
 
 import pytest
-import signers
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
-from records import a_connector
-from signers import FORM
 from werkzeug.test import TestResponse
 
 from service.app import create_app
+from service.domain.calls import Call, CallStatus
+from service.domain.connectors import Connector
+from service.domain.ids import REF_SECONDS, digest
+from service.domain.origins import Address
 from service.errors import BadSignature
-from service.model import Call, CallStatus, Connector
-from service.origins import Address
-from service.providers.base import Webhook
+from service.providers.base.provider import Webhook
 from service.settings import Settings
 from service.storage.connectors import Connectors
 from service.storage.database import Database
-from service.tokens import REF_SECONDS, digest
+from tests.support import signers
+from tests.support.clocks import FakeClock
+from tests.support.records import a_connector
+from tests.support.signers import FORM
 
 TOKEN = "0123456789abcdef" * 2
 ACCOUNT = "AC" + "1" * 32
@@ -57,11 +58,7 @@ def running(url: str, clock: FakeClock, folder: Path, **settings: Any) -> Iterat
     """The whole app, with a connector for each provider."""
     app = create_app(
         Settings(
-            api_key="key",
-            api_secret="secret" * 8,
-            database_url=url,
-            data_dir=folder,
-            **settings,
+            api_key="key", api_secret="secret" * 8, database_url=url, data_dir=folder, **settings
         ),
         clock,
     )
@@ -208,10 +205,7 @@ def provider_client(app: Flask) -> FlaskClient:
 
 @pytest.mark.parametrize("provider", CREDENTIALS)
 def test_what_is_refused_gets_an_empty_403_and_the_log_names_the_url(
-    provider: str,
-    provider_client: FlaskClient,
-    clock: FakeClock,
-    caplog: pytest.LogCaptureFixture,
+    provider: str, provider_client: FlaskClient, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = path_of(provider)
     good = sign(provider, HTTPS + path, clock)
@@ -226,7 +220,7 @@ def test_what_is_refused_gets_an_empty_403_and_the_log_names_the_url(
         )
         assert (answer.status_code, answer.data) == (403, b"")
         assert "Content-Type" not in answer.headers
-        [line] = [r for r in caplog.records if r.name == "service.api.errors"]
+        [line] = [r for r in caplog.records if r.name == "service.web.errors"]
         assert line.levelname == "WARNING"
         shown = f"Checked for cn_{provider}: POST {HTTPS}/v2/hooks/{provider}/whk_***?From"
         assert line.getMessage().endswith(shown)
@@ -340,7 +334,7 @@ def test_a_connector_whose_secret_cannot_be_read_lets_nobody_in(
             path, data=urlencode(FIELDS), content_type=FORM, headers=headers
         )
         assert (answer.status_code, answer.data) == (403, b"")
-        [line] = [r for r in caplog.records if r.name == "service.api.errors"]
+        [line] = [r for r in caplog.records if r.name == "service.web.errors"]
         assert line.levelname == "ERROR"
         assert f"The credentials of {locked.id} cannot be read" in line.getMessage()
 

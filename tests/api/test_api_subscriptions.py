@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 import pytest
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service.lifecycle import CallEvent
+from service.domain.webhook_events import CallEvent
+from tests.support.clocks import FakeClock
 
 ADDRESS = "/v2/sip/webhooks"
 URL = "https://example.com/calls"

@@ -6,12 +6,12 @@ import socket
 
 from websockets.protocol import Protocol, Side
 
-from bench import sound
-from bench.calls import Call, Slot
-from bench.dial import Ticket
-from bench.speakers import FIRST_CHUNK, Phone
+from bench.load import test_signal
+from bench.load.calls import Call, Slot
+from bench.load.connect import Ticket
+from bench.load.dialects import FIRST_CHUNK, Phone
+from service.domain.wire import Audio, Event
 from service.providers import load
-from service.wire import Audio, Event
 
 
 def events(provider: str, data: bytes) -> list[Event]:
@@ -29,13 +29,13 @@ def test_each_call_sends_the_frame_of_its_turn_in_its_own_dialect() -> None:
         call.sock, ends[provider] = socket.socketpair()
         call.begin()
         slot.add(call)
-    frame = sound.NUMBERS + 6
+    frame = test_signal.NUMBERS + 6
     assert slot.send(frame) == 0
     for seat, (provider, end) in enumerate(ends.items()):
         phone = Phone(provider)
         _, audio = events(provider, end.recv(65_536))
         assert isinstance(audio, Audio)
-        assert audio.payload == sound.say(seat, 6, phone.inbound)
+        assert audio.payload == test_signal.say(seat, 6, phone.inbound)
         assert audio.order == (FIRST_CHUNK + frame if provider == "telnyx" else None)
         end.close()
     # And when nobody is there any more:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bench.history import fill
-from bench.past import paths
-from service.model import CallStatus
-from service.storage.calls import Calls
+from bench.history_load import paths
+from service.domain.calls import CallStatus
+from service.storage.calls.calls import Calls
+from service.storage.calls.history import History
+from service.storage.calls.loudness import LoudnessRecords
 from service.storage.database import Database
-from service.storage.history import History
-from service.storage.loudness import LoudnessRecords
-from service.storage.sessions import Sessions
+from service.storage.rooms.sessions import Sessions
 
 
 def test_a_past_is_filled_in_and_new_calls_come_after_it(empty_url: str) -> None:

@@ -6,13 +6,12 @@ import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
-from readings import GOOD
-
-from bench.chart import chart
-from bench.report import document, table
+from bench.http_load import Answers
+from bench.job import Reading
+from bench.report.chart import chart
+from bench.report.table import document, table
 from bench.results import Beside, Past, Results, Round, Series, Turnover
-from bench.runs import Reading
-from bench.webhooks import Answers
+from tests.support.readings import GOOD
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-from bench import sound
 from bench.alternatives.rooms import LONGEST_QUEUE, Caller, Rooms
-from bench.speakers import heard
-from service.wire import Encoding
+from bench.load import test_signal
+from bench.load.dialects import heard
+from service.domain.wire import Encoding
 
 MULAW = Encoding.MULAW
 
@@ -19,7 +19,7 @@ def caller(rooms: Rooms, room: str) -> Caller:
 
 
 def say(who: Caller, seat: int, number: int) -> None:
-    who.hear(b64encode(sound.say(seat, number, MULAW)).decode())
+    who.hear(b64encode(test_signal.say(seat, number, MULAW)).decode())
 
 
 def tick(rooms: Rooms) -> dict[Caller, bytes]:
@@ -34,7 +34,7 @@ def test_everybody_hears_exactly_the_others_of_the_room() -> None:
         say(who, seat, 10 * (room == "b") + seat)
     mixes = tick(rooms)
     for room, seat, who in joined:
-        audio = sound.listen(mixes[who], seat, [MULAW] * 3, MULAW)
+        audio = test_signal.listen(mixes[who], seat, [MULAW] * 3, MULAW)
         expected = [10 * (room == "b") + other for other in range(3)]
         expected[seat] = -1
         assert audio.numbers[0].tolist() == expected
@@ -56,5 +56,5 @@ def test_a_backlog_does_not_become_delay() -> None:
     first, second = caller(rooms, "a"), caller(rooms, "a")
     for number in range(LONGEST_QUEUE + 5):
         say(second, 1, number)
-    audio = sound.listen(tick(rooms)[first], 0, [MULAW] * 2, MULAW)
+    audio = test_signal.listen(tick(rooms)[first], 0, [MULAW] * 2, MULAW)
     assert audio.numbers[0, 1] == 5

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from readings import GOOD
 
-from bench.runs import Reading
+from bench.job import Reading
 from bench.search import bounded, confirmed, faults, largest, spoilers
+from tests.support.readings import GOOD
 
 
 def test_a_good_run_has_no_faults() -> None:
@@ -40,11 +40,7 @@ def test_a_run_without_any_audio_is_bad() -> None:
 
 @pytest.mark.parametrize(
     ("name", "allowed", "excess"),
-    [
-        ("generator_cpu", 0.9, 0.91),
-        ("generator_lateness_p99", 5.0, 5.1),
-        ("strangers", 0.05, 0.06),
-    ],
+    [("generator_cpu", 0.9, 0.91), ("generator_lateness_p99", 5.0, 5.1), ("strangers", 0.05, 0.06)],
 )
 def test_a_run_is_spoiled_by_the_generator_and_by_strangers(
     name: str, allowed: float, excess: float

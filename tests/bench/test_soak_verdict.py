@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.soak_verdict import SETTLED, Heard, Sounding, hear, table, verdict
+from bench.soak.verdict import SETTLED, Heard, Sounding, hear, table, verdict
 
 REST = Sounding(threads=20, descriptors=40, files=12, memory=200 * 2**20, rows=0)
 LONG = [number * 0.02 for number in range(4 * SETTLED)]

@@ -4,14 +4,14 @@ import json
 import os
 import signal
 
-import counterpart
 import pytest
 from flask import Flask
 
-from service import tokens
 from service.cli.call import call
+from service.security import access_tokens
 from service.settings import Settings
-from service.simulator import sound
+from service.simulator.audio import sound
+from tests.support import counterpart
 
 STREAM = '<Response><Connect><Stream url="{media}/twilio/REF"/></Connect><Hangup/></Response>'
 
@@ -142,7 +142,7 @@ def test_without_a_url_the_newest_connector_is_called(server, run, short):
     server.connectors = (200, json.dumps({"data": [newest, oldest]}))
     result = run(*short, port=server.port)
     assert result.exit_code == 0, result.stderr
-    assert tokens.verify(server.tokens[0], "key", "s" * 32).roles == ("crawler",)
+    assert access_tokens.verify(server.tokens[0], "key", "s" * 32).roles == ("crawler",)
 
 
 def test_the_public_url_is_asked_for_connectors_where_it_is_set(server, run):

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from clocks import FakeClock
-from records import a_connector
-from servers import free_port
 
 from service.app import create_app
 from service.cli.findings import about_the_clock
+from service.clock import SystemClock
 from service.settings import Settings
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.storage.stored_secrets import StoredSecrets
-from service.times import SystemClock
+from tests.support.clocks import FakeClock
+from tests.support.records import a_connector
+from tests.support.servers import free_port
 
 SECRET = "secret" * 8
 GOOD = {

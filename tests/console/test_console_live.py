@@ -5,17 +5,17 @@ from __future__ import annotations
 import socket
 
 import pytest
-from apps import API_KEY, API_SECRET, PUBLIC_URL, ScriptedEngine, build
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
-from records import a_call
 
-from service.loudness import Loudness
-from service.model import CallStatus, EndReason
-from service.storage.calls import Calls
+from service.domain.calls import CallStatus, EndReason
+from service.domain.loudness import Loudness
+from service.storage.calls.calls import Calls
+from service.storage.calls.loudness import LoudnessRecords
 from service.storage.database import Database
-from service.storage.loudness import LoudnessRecords
+from tests.support.apps import API_KEY, API_SECRET, PUBLIC_URL, ScriptedEngine, build
+from tests.support.clocks import FakeClock
+from tests.support.records import a_call
 
 LIVE = "/console/api/live"
 HANDSHAKE = {

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from apps import build
-from clocks import FakeClock
 from flask.testing import FlaskClient
 
 from service.console.pages import STATIC, TYPES
-from service.model import EndReason, LadderEvent
+from service.domain.calls import EndReason, LadderEvent
 from service.storage.database import Database
+from tests.support.apps import build
+from tests.support.clocks import FakeClock
 
 FILES = sorted(path for path in STATIC.rglob("*") if path.is_file())
 SCRIPTS = [path for path in FILES if path.suffix == ".js"]

@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator
 
 import jwt
 import pytest
-from apps import API_KEY, API_SECRET, build
-from clocks import FakeClock
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from service import signins, tokens
-from service.limits import BURST
-from service.signins import COOKIE, LINK_SECONDS, SIGNED_IN_SECONDS, seconds_until
+from service.domain import ids
+from service.security import console_sessions
+from service.security.console_sessions import COOKIE, LINK_SECONDS, SIGNED_IN_SECONDS, seconds_until
+from service.security.failure_limit import BURST
 from service.storage.database import Database
 from service.storage.sign_in_links import SignInLinks
+from tests.support.apps import API_KEY, API_SECRET, build
+from tests.support.clocks import FakeClock
 
 SESSION = "/console/api/session"
 KEYS = {"apiKey": API_KEY, "apiSecret": API_SECRET}
@@ -39,9 +40,9 @@ def add_link(sqlite_database: Database, clock: FakeClock) -> Iterator[Callable[[
     """A function that makes a sign-in link; its secret."""
 
     def add() -> str:
-        secret = signins.new_link_secret()
+        secret = console_sessions.new_link_secret()
         expires_at = clock.now() + LINK_SECONDS * 1000
-        SignInLinks(sqlite_database).add(tokens.digest(secret), clock.now(), expires_at)
+        SignInLinks(sqlite_database).add(ids.digest(secret), clock.now(), expires_at)
         return secret
 
     return add

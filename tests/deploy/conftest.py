@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import jwt
 import pytest
-from apps import API_KEY, API_SECRET, build
-from clocks import FakeClock
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.storage.database import Database
+from tests.support.apps import API_KEY, API_SECRET, build
+from tests.support.clocks import FakeClock
 
 
 @pytest.fixture

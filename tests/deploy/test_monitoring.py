@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from installed import installed
+
+from tests.support.installed import installed
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = DEPLOY / "grafana.json"

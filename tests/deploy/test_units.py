@@ -13,11 +13,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from installed import installed
-from servers import GUNICORN, PATIENCE, ROOT, environment
 
-from service import descriptors
+from service.process import file_descriptors
 from service.settings import Settings
+from tests.support.installed import installed
+from tests.support.servers import GUNICORN, PATIENCE, ROOT, environment
 
 SERVICE = ROOT / "deploy" / "patchbay.service"
 SOCKET = ROOT / "deploy" / "patchbay.socket"
@@ -100,7 +100,7 @@ def test_environment_has_settings_that_hold(service: Unit) -> None:
 
 def test_descriptors_are_enough_for_a_hundred_times_the_default_of_max_calls(service: Unit) -> None:
     default = Settings.from_env({"API_KEY": "key", "API_SECRET": "secret"}).max_calls
-    assert descriptors.too_few(100 * default, int(service["LimitNOFILE"])) is None
+    assert file_descriptors.too_few(100 * default, int(service["LimitNOFILE"])) is None
 
 
 def test_service_runs_as_a_user_of_its_own_that_writes_to_one_folder(service: Unit) -> None:

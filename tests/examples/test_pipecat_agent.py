@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dispatches import dispatch, invitation, running
-from patchbays import Patchbay, patchbay
-from spectrum import level, stretches
 
-from service.simulator import sound
-from service.simulator.codec import RATE
+from service.simulator.audio import sound
+from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
-from service.simulator.plan import Plan
+from service.simulator.scenario import Plan
+from tests.support.dispatches import dispatch, invitation, running
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.spectrum import level, stretches
 
 pytest.importorskip("pipecat", reason="pipecat-ai is not installed: pip install '.[pipecat]'")
 

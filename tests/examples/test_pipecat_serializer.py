@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from spectrum import level
 
-from service.simulator import sound
-from service.simulator.codec import Samples
+from service.simulator.audio import sound
+from service.simulator.audio.codec import Samples
+from tests.support.spectrum import level
 
 pytest.importorskip("pipecat", reason="pipecat-ai is not installed: pip install '.[pipecat]'")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 
-from fuzzing import PART, fuzz, held, pieces, spoiled
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.errors import RemoteError
-from service.media.websocket import MAX_MESSAGE, Connection, Opcode, parse_close
+from service.media.transport.websocket_frames import MAX_MESSAGE, Connection, Opcode, parse_close
+from tests.support.fuzzing import PART, fuzz, held, pieces, spoiled
 
 MAX_FRAGMENTS = 1024
 

@@ -10,29 +10,29 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from clocks import FakeClock
 from flask import Flask
-from fuzzing import fuzz, json_values, like, spoiled, texts, wholes
 from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError, fields, validate
-from switchboards import Desk
 
 from service import api, console
-from service.api.declared import declared
-from service.api.requests import body, query
 from service.api.schemas.addresses import Address
 from service.api.schemas.credentials import MAX_VALUES, Credentials, read
 from service.api.schemas.dispatch import NewDispatch
-from service.api.schemas.fields import MAX_METADATA, MAX_NUMBER, ProviderName
-from service.api.schemas.phone_numbers import PhoneNumber
 from service.api.schemas.routing_rules import OlderRuleType
 from service.api.schemas.subscriptions import EventName
 from service.console.schemas import Credentials as SignIn
 from service.errors import Invalid
 from service.providers import load
-from service.providers.base import Provider
+from service.providers.base.provider import Provider
 from service.storage.database import Database
+from service.web.declarations import declared
+from service.web.schemas.fields import MAX_METADATA, MAX_NUMBER, ProviderName
+from service.web.schemas.phone_numbers import PhoneNumber
+from service.web.validation import body, query
+from tests.support.clocks import FakeClock
+from tests.support.fuzzing import fuzz, json_values, like, spoiled, texts, wholes
+from tests.support.switchboards import Desk
 
 PROVIDERS = load()
 

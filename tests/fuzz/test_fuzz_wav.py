@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzzing import fuzz, spoiled
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.errors import Invalid
-from service.simulator.codec import RATE, Samples
-from service.simulator.sound import MAX_SECONDS, read
+from service.simulator.audio.codec import RATE, Samples
+from service.simulator.audio.sound import MAX_SECONDS, read
+from tests.support.fuzzing import fuzz, spoiled
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

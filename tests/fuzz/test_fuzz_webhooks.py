@@ -7,16 +7,23 @@ from contextlib import suppress
 from urllib.parse import urlencode
 
 import pytest
-import signers
-from fuzzing import fuzz, json_values, texts
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.errors import BadSignature, RemoteError
+from service.http_client.messages import HttpResponse
 from service.providers import controls, load
-from service.providers.base import MAX_FIELD, Arrival, Notice, Provider, Webhook, is_call_id
-from service.providers.control import MAX_COMPLAINT, Control, News, Outcome
-from service.rest import HttpResponse
+from service.providers.base.call_control import MAX_COMPLAINT, Control, News, Outcome
+from service.providers.base.provider import (
+    MAX_FIELD,
+    Arrival,
+    Notice,
+    Provider,
+    Webhook,
+    is_call_id,
+)
+from tests.support import signers
+from tests.support.fuzzing import fuzz, json_values, texts
 
 PROVIDERS = load()
 CONTROLS = controls()

@@ -8,16 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fuzzing import PART, fuzz, held, json_values, like, spoiled, texts, wholes
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.errors import RemoteError
-from service.media.websocket import MAX_MESSAGE
-from service.providers import load
-from service.providers.lean import MAX_AROUND
-from service.providers.websocket import MAX_NAME, MAX_TEXT, WebSocketWire
-from service.wire import (
+from service.domain.wire import (
     Audio,
     Digit,
     Encoding,
@@ -34,6 +28,12 @@ from service.wire import (
     Unsubscribe,
     Wire,
 )
+from service.errors import RemoteError
+from service.media.transport.websocket_frames import MAX_MESSAGE
+from service.providers import load
+from service.providers.base.fast_path import MAX_AROUND
+from service.providers.custom import MAX_NAME, MAX_TEXT, WebSocketWire
+from tests.support.fuzzing import PART, fuzz, held, json_values, like, spoiled, texts, wholes
 
 Outline = dict[str, Any]
 
@@ -181,7 +181,7 @@ def heard(wire: Wire, message: bytes) -> list[Event] | None:
 
 
 def judge(event: Event, sample_bytes: int) -> None:
-    """Whether an event is within what ``service.wire`` documents of it."""
+    """Whether an event is within what ``service.domain.wire`` documents of it."""
     match event:
         case Started(inbound, outbound, call_id, ref):
             assert isinstance(inbound, Encoding)

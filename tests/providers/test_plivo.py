@@ -7,18 +7,10 @@ from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
-import signers
 from plivo import plivoxml
-from provider_contract import ProviderContract
-from signers import posted
-from wire_contract import compact
 
-from service.errors import RemoteError
-from service.model import Refusal
-from service.providers.base import Arrival, Notice, Webhook
-from service.providers.plivo import PROVIDER
-from service.providers.signatures import Secrets
-from service.wire import (
+from service.domain.calls import Refusal
+from service.domain.wire import (
     Audio,
     Complaint,
     Digit,
@@ -32,6 +24,14 @@ from service.wire import (
     Started,
     Stopped,
 )
+from service.errors import RemoteError
+from service.providers.base.provider import Arrival, Notice, Webhook
+from service.providers.base.signatures import Secrets
+from service.providers.plivo import PROVIDER
+from tests.support import signers
+from tests.support.provider_contract import ProviderContract
+from tests.support.signers import posted
+from tests.support.wire_contract import compact
 
 CALL = "11111111-2222-3333-4444-555555555555"
 STREAM = "87654321-4321-4321-4321-cba987654321"
@@ -68,12 +68,7 @@ MEDIA = {
     "event": "media",
     "sequenceNumber": 42,
     "streamId": STREAM,
-    "media": {
-        "track": "inbound",
-        "timestamp": "1705312200000",
-        "chunk": 41,
-        "payload": "//8=",
-    },
+    "media": {"track": "inbound", "timestamp": "1705312200000", "chunk": 41, "payload": "//8="},
     "extra_headers": "{X-PH-ref: REF}",
 }
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from provider_contract import ProviderContract
-from wire_contract import WireContract
-
 from service import providers
-from service.model import WEBSOCKET
-from service.providers.base import Markup, Webhook
+from service.domain.calls import WEBSOCKET
+from service.providers.base.provider import Markup, Webhook
+from tests.support.provider_contract import ProviderContract
+from tests.support.wire_contract import WireContract
 
 HERE = Path(__file__).parent
 
@@ -49,7 +48,7 @@ def test_every_provider_answers_to_the_contract() -> None:
 
 
 def test_the_custom_protocol_answers_to_the_contract_of_wires() -> None:
-    assert contracts(WEBSOCKET)
+    assert contracts("custom")
 
 
 def test_a_webhook_gives_the_first_value_of_a_name() -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from signers import FORM
 
 from service.errors import BadSignature
 from service.providers import load
-from service.providers.base import Webhook
+from service.providers.base.provider import Webhook
+from service.providers.base.signatures import Secrets
 from service.providers.plivo import Plivo
-from service.providers.signatures import Secrets
+from tests.support.signers import FORM
 
 VECTORS = json.loads((Path(__file__).parent / "signature_vectors.json").read_text())
 # Two of the vectors are of Plivo's V2, which is accepted where a setting says so.

@@ -10,19 +10,19 @@ from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 import pytest
-import signers
 from hypothesis import given
 from hypothesis import strategies as st
 from plivo.utils import validate_signature, validate_v3_signature
-from signers import Pairs, posted
 from telnyx.lib.webhook_verification import WebhookVerificationError, verify_webhook_signature
 from twilio.request_validator import RequestValidator
-from wire_contract import fuzz
 
 from service.errors import BadSignature
 from service.providers import load
-from service.providers.base import Webhook
+from service.providers.base.provider import Webhook
 from service.providers.plivo import Plivo
+from tests.support import signers
+from tests.support.signers import Pairs, posted
+from tests.support.wire_contract import fuzz
 
 PROVIDERS = load()
 TWILIO, PLIVO, TELNYX = (PROVIDERS[name] for name in ("twilio", "plivo", "telnyx"))
@@ -118,10 +118,7 @@ def test_twilio_shared_keys_name_their_algorithm(algorithm: str) -> None:
     form = [("CallSid", "CA1")]
     signature = RequestValidator(TOKEN).compute_signature(BASE, dict(form), algorithm)
     settings = f"key=webhooks_sharedkey_1, algorithm={algorithm}"
-    headers = {
-        "X-Twilio-Signature": signature,
-        "X-Twilio-Webhooks-Signature-Settings": settings,
-    }
+    headers = {"X-Twilio-Signature": signature, "X-Twilio-Webhooks-Signature-Settings": settings}
     assert holds(TWILIO, posted(BASE, form, headers), TOKENS)
     other = settings.replace(algorithm, "HMAC_MD5")
     headers["X-Twilio-Webhooks-Signature-Settings"] = other

@@ -7,18 +7,10 @@ from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 import pytest
-import signers
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from provider_contract import ProviderContract
-from signers import posted
-from wire_contract import compact
 
-from service.errors import RemoteError
-from service.model import Refusal
-from service.providers.base import Arrival, Notice, Webhook
-from service.providers.signatures import Secrets
-from service.providers.telnyx import PROVIDER
-from service.wire import (
+from service.domain.calls import Refusal
+from service.domain.wire import (
     Audio,
     Complaint,
     Digit,
@@ -32,6 +24,14 @@ from service.wire import (
     Started,
     Stopped,
 )
+from service.errors import RemoteError
+from service.providers.base.provider import Arrival, Notice, Webhook
+from service.providers.base.signatures import Secrets
+from service.providers.telnyx import PROVIDER
+from tests.support import signers
+from tests.support.provider_contract import ProviderContract
+from tests.support.signers import posted
+from tests.support.wire_contract import compact
 
 CALL = "v3:9X2vxPDFY2RHSJ1EdMS0RHRksMTg7ldNxdjWVVr9zBjbGjGsSe-aiQ"
 STREAM = "32de0dea-53cb-4b21-89a4-9e1819c043bc"

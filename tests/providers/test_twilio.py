@@ -6,18 +6,10 @@ from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
-import signers
-from provider_contract import ProviderContract
-from signers import posted
 from twilio.twiml.voice_response import Connect, Gather, VoiceResponse
-from wire_contract import FRAME, compact
 
-from service.errors import RefusedStart
-from service.model import Refusal
-from service.providers.base import Arrival, Notice, Webhook
-from service.providers.signatures import Secrets
-from service.providers.twilio import PROVIDER
-from service.wire import (
+from service.domain.calls import Refusal
+from service.domain.wire import (
     Audio,
     Digit,
     Encoding,
@@ -30,6 +22,14 @@ from service.wire import (
     Stopped,
     Unknown,
 )
+from service.errors import RefusedStart
+from service.providers.base.provider import Arrival, Notice, Webhook
+from service.providers.base.signatures import Secrets
+from service.providers.twilio import PROVIDER
+from tests.support import signers
+from tests.support.provider_contract import ProviderContract
+from tests.support.signers import posted
+from tests.support.wire_contract import FRAME, compact
 
 CALL = "CA00000000000000000000000000000001"
 STREAM = "MZ00000000000000000000000000000001"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from service.errors import RemoteError
-from service.simulator import sound
-from service.simulator.codec import Codec
+from service.simulator.audio import sound
+from service.simulator.audio.codec import Codec
 
 ALL = np.arange(-32768, 32768).astype(np.int16)
 

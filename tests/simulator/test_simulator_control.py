@@ -1,15 +1,16 @@
 """The simulator dials on, is called, and tells what a provider tells beside its webhooks."""
 
-import counterpart
 import pytest
-from clocks import FakeClock
 
 from service.errors import Invalid, RemoteError
-from service.simulator import markup, sound
-from service.simulator.dialects import DIALECTS
+from service.simulator.audio import sound
 from service.simulator.phone import Phone
-from service.simulator.plan import Plan
+from service.simulator.providers import markup
+from service.simulator.providers.registry import DIALECTS
 from service.simulator.report import Ending
+from service.simulator.scenario import Plan
+from tests.support import counterpart
+from tests.support.clocks import FakeClock
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
 PLUS = {"twilio": "+", "plivo": "", "telnyx": "+"}

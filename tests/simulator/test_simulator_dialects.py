@@ -4,14 +4,14 @@ import base64
 import re
 
 import pytest
-from clocks import FakeClock
 
+from service.clock import iso
 from service.errors import Invalid, RemoteError
-from service.simulator import base, dialects
-from service.simulator.codec import Codec
-from service.simulator.dialects import DIALECTS
-from service.simulator.markup import Stream
-from service.times import iso
+from service.simulator.audio.codec import Codec
+from service.simulator.providers import base, registry
+from service.simulator.providers.markup import Stream
+from service.simulator.providers.registry import DIALECTS
+from tests.support.clocks import FakeClock
 
 STREAM = Stream("wss://h.example/x/REF", {"ref": "REF"})
 VOICE = bytes(range(160))
@@ -66,12 +66,7 @@ def test_twilio_says_what_its_documentation_shows():
             "streamSid": stream,
             "dtmf": {"track": "inbound_track", "digit": "1"},
         },
-        {
-            "event": "mark",
-            "sequenceNumber": "5",
-            "streamSid": stream,
-            "mark": {"name": "m1"},
-        },
+        {"event": "mark", "sequenceNumber": "5", "streamSid": stream, "mark": {"name": "m1"}},
         {
             "event": "stop",
             "sequenceNumber": "6",
@@ -159,12 +154,7 @@ def test_telnyx_says_what_its_documentation_shows(codec, encoding):
             "occurred_at": iso(telnyx.clock.now()),
             "dtmf": {"digit": "1"},
         },
-        {
-            "event": "mark",
-            "sequence_number": "4",
-            "stream_id": stream,
-            "mark": {"name": "m1"},
-        },
+        {"event": "mark", "sequence_number": "4", "stream_id": stream, "mark": {"name": "m1"}},
         {
             "event": "stop",
             "sequence_number": "5",
@@ -350,7 +340,7 @@ def test_a_message_that_is_no_json_object_is_refused(text, sentence):
 
 @pytest.mark.parametrize("provider", DIALECTS)
 def test_the_provider_is_the_one_in_the_webhook_url(provider):
-    assert dialects.of(f"https://h.example/v2/hooks/{provider}/whk_x").name == provider
+    assert registry.of(f"https://h.example/v2/hooks/{provider}/whk_x").name == provider
 
 
 @pytest.mark.parametrize(
@@ -359,10 +349,10 @@ def test_the_provider_is_the_one_in_the_webhook_url(provider):
 )
 def test_a_url_that_cannot_be_called_is_refused(url):
     with pytest.raises(Invalid, match="The webhook URL"):
-        dialects.of(url)
+        registry.of(url)
 
 
 def test_a_webhook_of_no_known_provider_is_refused_without_its_key():
     with pytest.raises(Invalid, match="twilio, plivo, telnyx") as refusal:
-        dialects.of("https://h.example/v2/hooks/vonage/whk_secret")
+        registry.of("https://h.example/v2/hooks/vonage/whk_secret")
     assert "whk_secret" not in str(refusal.value)

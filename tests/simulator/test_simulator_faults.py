@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from service.simulator.faults import Faults
+from service.simulator.audio.faults import Faults
 
 MANY = range(1000)
 

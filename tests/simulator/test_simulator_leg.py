@@ -1,9 +1,9 @@
 """The timeline of a call; whole media sockets are in ``test_simulator_phone``."""
 
 import pytest
-from clocks import FakeClock
 
 from service.simulator.leg import MediaClock
+from tests.support.clocks import FakeClock
 
 
 def test_the_timeline_begins_with_the_first_start():

@@ -3,9 +3,9 @@
 import pytest
 
 from service.errors import RemoteError
-from service.simulator import markup
-from service.simulator.codec import Codec
-from service.simulator.dialects import DIALECTS
+from service.simulator.audio.codec import Codec
+from service.simulator.providers import markup
+from service.simulator.providers.registry import DIALECTS
 
 TWILIO_STREAM = (
     '<Connect><Stream url="wss://h.example/twilio/REF?ref=REF#x" name="n">'

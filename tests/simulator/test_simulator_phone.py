@@ -4,17 +4,17 @@ import base64
 import json
 import threading
 
-import counterpart
 import numpy as np
 import pytest
-from counterpart import echo, incoming, keep, spoken
 
-from service.simulator import sound
-from service.simulator.codec import FRAME, RATE, Codec
-from service.simulator.ear import PLAYOUT
+from service.simulator.audio import sound
+from service.simulator.audio.codec import FRAME, RATE, Codec
+from service.simulator.audio.playback import PLAYOUT
 from service.simulator.phone import Phone
-from service.simulator.plan import Plan
 from service.simulator.report import Ending
+from service.simulator.scenario import Plan
+from tests.support import counterpart
+from tests.support.counterpart import echo, incoming, keep, spoken
 
 STREAMS = {
     "twilio": (

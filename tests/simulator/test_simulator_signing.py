@@ -6,8 +6,6 @@ from base64 import b64encode
 from urllib.parse import urlencode
 
 import pytest
-import signers
-from clocks import FakeClock
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -20,11 +18,13 @@ from hypothesis import strategies as st
 from plivo.utils import validate_v3_signature
 from telnyx.lib.webhook_verification import verify_webhook_signature
 from twilio.request_validator import RequestValidator
-from wire_contract import fuzz
 
+from service.clock import SystemClock
 from service.errors import Invalid
-from service.simulator.signing import SIGNERS, Plivo, Telnyx, Twilio, key_and_account
-from service.times import SystemClock
+from service.simulator.providers.signing import SIGNERS, Plivo, Telnyx, Twilio, key_and_account
+from tests.support import signers
+from tests.support.clocks import FakeClock
+from tests.support.wire_contract import fuzz
 
 TOKEN = "0123456789abcdef" * 2
 URL = "https://voice.example.com/v2/hooks/x/whk_KEY"

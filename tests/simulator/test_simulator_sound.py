@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from service.errors import Invalid
-from service.simulator import sound
-from service.simulator.codec import RATE
+from service.simulator.audio import sound
+from service.simulator.audio.codec import RATE
 
 
 def wav(values, rate, bits, *, channels=1, tag=1):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from records import a_call
 from sqlalchemy import event
 
-from service.errors import NotFound
-from service.model import (
+from service.domain.calls import (
     LIVE,
     WAITING,
     WEBSOCKET,
@@ -16,14 +14,16 @@ from service.model import (
     Direction,
     EndReason,
     LadderEvent,
-    Page,
     Participant,
     Step,
 )
-from service.storage import call_queries
-from service.storage.calls import Calls
+from service.domain.paging import Page
+from service.errors import NotFound
+from service.storage.calls import queries
+from service.storage.calls.calls import Calls
+from service.storage.calls.control import Steering
 from service.storage.database import Database
-from service.storage.steering import Steering
+from tests.support.records import a_call
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_a_call_whose_provider_dials_on_is_not_lost(database: Database, store: C
 def test_a_sweep_gets_the_oldest_calls_of_a_bounded_number(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(call_queries, "BATCH", 2)
+    monkeypatch.setattr(queries, "BATCH", 2)
     waiting = [a_call(expires_at=at) for at in (3, 2, 1)]
     for call in waiting:
         store.add(call)

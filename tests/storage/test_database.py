@@ -14,16 +14,17 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from races import at_once
-from records import a_connector
 from sqlalchemy import Connection, func, insert, inspect, make_url, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from service.errors import Busy, Invalid, ServiceError, SettingsError
 from service.storage import migrations
+from service.storage.change_signals import ChangeSignal, notify_after_commit
 from service.storage.connectors import Connectors
-from service.storage.database import Bell, Database, ring
+from service.storage.database import Database
 from service.storage.tables import connectors, metadata
+from tests.support.races import at_once
+from tests.support.records import a_connector
 
 ROOT = Path(__file__).parents[2]
 LOCKS = Path("/proc/locks")
@@ -65,7 +66,8 @@ def test_a_database_made_before_a_fork_is_used_after_it(sqlite_url: str) -> None
     script = """
 import os, sys
 from service.storage.connectors import Connectors
-from service.storage.database import Bell, Database, ring
+from service.storage.change_signals import ChangeSignal, notify_after_commit
+from service.storage.database import Database
 database = Database(sys.argv[1])
 child = os.fork()
 found = Connectors(database, "secret").all()
@@ -95,7 +97,8 @@ def test_migrate_again_keeps_what_is_stored(database: Database) -> None:
 def test_migrate_leaves_alembic_alone_when_there_is_nothing_to_do(sqlite_url: str) -> None:
     script = """
 import sys
-from service.storage.database import Bell, Database, ring
+from service.storage.change_signals import ChangeSignal, notify_after_commit
+from service.storage.database import Database
 Database(sys.argv[1]).migrate()
 print("alembic" in sys.modules)
 """
@@ -105,7 +108,8 @@ print("alembic" in sys.modules)
 def test_processes_that_migrate_at_once_all_succeed(empty_url: str) -> None:
     script = """
 import sys
-from service.storage.database import Bell, Database, ring
+from service.storage.change_signals import ChangeSignal, notify_after_commit
+from service.storage.database import Database
 database = Database(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -129,7 +133,8 @@ def test_migrate_waits_for_whoever_holds_the_lock_file(tmp_path: Path) -> None:
     path = tmp_path / "patchbay.db"
     script = """
 import sys
-from service.storage.database import Bell, Database, ring
+from service.storage.change_signals import ChangeSignal, notify_after_commit
+from service.storage.database import Database
 Database(sys.argv[1]).migrate()
 """
     with Path(f"{path}.lock").open("w") as lock:
@@ -312,25 +317,25 @@ def test_half_a_surrogate_pair_is_invalid_on_sqlite_too(sqlite_database: Databas
 
 
 def test_a_bell_rings_when_what_was_written_is_there_and_not_before(database: Database) -> None:
-    bell, other = database.bells[Bell.OUTBOX], database.bells[Bell.DISPATCHES]
-    bell.clear()
+    signal, other = database.signals[ChangeSignal.OUTBOX], database.signals[ChangeSignal.DISPATCHES]
+    signal.clear()
     other.clear()
     with database.write() as connection:
-        ring(connection, Bell.OUTBOX)
-        assert not bell.is_set()
-    assert bell.is_set()
+        notify_after_commit(connection, ChangeSignal.OUTBOX)
+        assert not signal.is_set()
+    assert signal.is_set()
     assert not other.is_set()
 
 
 def test_no_bell_rings_for_what_was_rolled_back(database: Database) -> None:
     def begin_and_fail() -> None:
         with database.write() as connection:
-            ring(connection, Bell.OUTBOX)
+            notify_after_commit(connection, ChangeSignal.OUTBOX)
             raise LookupError
 
-    database.bells[Bell.OUTBOX].clear()
+    database.signals[ChangeSignal.OUTBOX].clear()
     with pytest.raises(LookupError):
         begin_and_fail()
     with database.write():
         pass
-    assert not database.bells[Bell.OUTBOX].is_set()
+    assert not database.signals[ChangeSignal.OUTBOX].is_set()

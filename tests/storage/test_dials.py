@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from races import at_once
-from records import a_call
 from sqlalchemy import select
 
+from service.domain.calls import Call, CallStatus, Direction
 from service.errors import Conflict, Forbidden
-from service.model import Call, CallStatus, Direction
-from service.storage import dials
-from service.storage.calls import Calls
+from service.storage.calls import dials
+from service.storage.calls.calls import Calls
+from service.storage.calls.control import Steering
+from service.storage.calls.dials import DAY
 from service.storage.database import Database
-from service.storage.dials import DAY
-from service.storage.steering import Steering
 from service.storage.tables import dials as table
+from tests.support.races import at_once
+from tests.support.records import a_call
 
 
 def placed(at: int) -> Call:

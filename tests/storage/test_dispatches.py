@@ -6,19 +6,20 @@ import json
 from typing import Any
 
 import pytest
-from races import at_once
-from records import a_call
 from sqlalchemy import select
 
-from service.agents import Assignment, Dispatch, DispatchStatus
-from service.model import WEBSOCKET, Call, CallStatus, EndReason, LadderEvent
-from service.rooms import Room
-from service.storage.calls import Calls
-from service.storage.database import Bell, Database
-from service.storage.dispatches import Dispatches
-from service.storage.rooms import Rooms
+from service.domain.agents import Assignment, Dispatch, DispatchStatus
+from service.domain.calls import WEBSOCKET, Call, CallStatus, EndReason, LadderEvent
+from service.domain.ids import new_call_id
+from service.domain.rooms import Room
+from service.storage.agents.dispatches import Dispatches
+from service.storage.calls.calls import Calls
+from service.storage.change_signals import ChangeSignal
+from service.storage.database import Database
+from service.storage.rooms.rooms import Rooms
 from service.storage.tables import deliveries
-from service.tokens import new_call_id
+from tests.support.races import at_once
+from tests.support.records import a_call
 
 BASE = "https://voice.example.com"
 AGENT = Assignment("agent_1", BASE, {"team": "support"})
@@ -102,9 +103,9 @@ def house(database: Database) -> House:
 
 
 def test_the_agent_is_sent_for_when_its_call_is_answered_and_not_before(house: House) -> None:
-    bell = house.database.bells[Bell.DISPATCHES]
+    signal = house.database.signals[ChangeSignal.DISPATCHES]
     call = house.admit(agent=AGENT)
-    bell.clear()
+    signal.clear()
     assert house.dispatches.of_call(call.id) == ()
     house.answer(call, 5_000)
     dispatch = house.of(call)
@@ -120,7 +121,7 @@ def test_the_agent_is_sent_for_when_its_call_is_answered_and_not_before(house: H
         due_at=5_000,
         created_at=5_000,
     )
-    assert bell.is_set()
+    assert signal.is_set()
     (rung,) = (s for s in house.calls.get(call.id).steps if s.event is LadderEvent.AGENT)
     assert (rung.at, rung.status, rung.detail) == (
         5_000,
@@ -270,10 +271,10 @@ def test_a_ticket_that_ends_before_its_agent_has_joined_is_overdue_at_once(house
     _, dispatch = house.phone()
     dispatch, ticket = house.attempt(dispatch)
     assert house.dispatches.sent(dispatch, 20_000)
-    house.database.bells[Bell.DISPATCHES].clear()
+    house.database.signals[ChangeSignal.DISPATCHES].clear()
     house.end(ticket, 9_000)
     assert [each.id for each in house.dispatches.overdue(9_000)] == [dispatch.id]
-    assert house.database.bells[Bell.DISPATCHES].is_set()
+    assert house.database.signals[ChangeSignal.DISPATCHES].is_set()
 
 
 @pytest.mark.parametrize("joined", [True, False])

@@ -10,16 +10,16 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 import sqlalchemy as sa
-from proxies import Proxy, proxied
-from records import a_connector
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from service.errors import Busy, Contended
-from service.storage import engines
+from service.storage import connections
 from service.storage.bounded import Bounded
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from tests.support.proxies import Proxy, proxied
+from tests.support.records import a_connector
 
 
 def name_all(database: Database, name: str) -> None:
@@ -86,9 +86,7 @@ def test_a_connection_that_was_given_up_is_closed(silent: tuple[Proxy, str]) -> 
     assert hasty.closed
 
 
-def test_a_statement_waits_for_a_lock_no_longer_than_its_bound(
-    migrated_postgres: Database,
-) -> None:
+def test_a_statement_waits_for_a_lock_no_longer_than_its_bound(migrated_postgres: Database) -> None:
     with migrated_postgres.write() as connection:
         connection.execute(text("LOCK TABLE connectors IN SHARE MODE"))
         with pytest.raises(Contended):
@@ -100,9 +98,9 @@ def test_a_statement_waits_for_a_lock_no_longer_than_its_bound(
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("lock_timeout", engines.SERVING.lock),
-        ("statement_timeout", engines.SERVING.statement),
-        ("idle_in_transaction_session_timeout", engines.SERVING.idle),
+        ("lock_timeout", connections.SERVING.lock),
+        ("statement_timeout", connections.SERVING.statement),
+        ("idle_in_transaction_session_timeout", connections.SERVING.idle),
     ],
 )
 def test_the_bounds_are_the_transactions_and_not_the_sessions(
@@ -205,4 +203,4 @@ def test_an_error_of_the_statement_is_no_fault_of_the_database(database: Databas
 def test_a_migration_has_bounds_of_its_own(migrated_postgres: Database) -> None:
     with migrated_postgres._migrating() as connection:
         found = connection.scalar(text("SHOW statement_timeout"))
-    assert found == f"{engines.MIGRATING.statement // 60_000}min"
+    assert found == f"{connections.MIGRATING.statement // 60_000}min"

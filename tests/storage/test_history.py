@@ -6,20 +6,18 @@ import json
 from collections.abc import Iterable
 
 import pytest
-from records import a_call
 from sqlalchemy import func, insert, select
 
-from service.agents import Dispatch, DispatchStatus
+from service.domain.agents import Dispatch, DispatchStatus
+from service.domain.calls import LIVE, WEBSOCKET, Call, CallStatus, EndReason
+from service.domain.loudness import Loudness
 from service.errors import Conflict, Gone, NotFound
-from service.loudness import Loudness
-from service.model import LIVE, WEBSOCKET, Call, CallStatus, EndReason
-from service.storage import history
-from service.storage.calls import Calls
+from service.storage.agents.dispatches import Dispatches
+from service.storage.calls import history
+from service.storage.calls.calls import Calls
+from service.storage.calls.history import History
+from service.storage.calls.loudness import LoudnessRecords
 from service.storage.database import Database
-from service.storage.dispatches import Dispatches
-from service.storage.history import History
-from service.storage.loudness import LoudnessRecords
-from service.storage.outbox import Outbox
 from service.storage.tables import (
     calls,
     deliveries,
@@ -30,6 +28,8 @@ from service.storage.tables import (
     stays,
     steps,
 )
+from service.storage.webhooks.outbox import Outbox
+from tests.support.records import a_call
 
 EVERYTHING = (calls, steps, refs, loudness, stays, sessions, dispatches, deliveries)
 

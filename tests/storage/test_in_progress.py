@@ -1,18 +1,16 @@
-"""The list of calls in progress, and the bell that says that it may have changed."""
+"""The list of calls in progress, and the signal that says that it may have changed."""
 
 from __future__ import annotations
 
-from records import a_call
+from service.domain.calls import WEBSOCKET, CallStatus, EndReason, LadderEvent
+from service.storage.calls.calls import Calls
+from service.storage.calls.in_progress import CallsInProgress
+from service.storage.change_signals import ChangeSignal
+from service.storage.database import Database
+from tests.support.records import a_call
 
-from service.model import WEBSOCKET, CallStatus, EndReason, LadderEvent
-from service.storage.calls import Calls
-from service.storage.database import Bell, Database
-from service.storage.in_progress import CallsInProgress
 
-
-def test_live_calls_are_listed_newest_first_whatever_they_come_through(
-    database: Database,
-) -> None:
+def test_live_calls_are_listed_newest_first_whatever_they_come_through(database: Database) -> None:
     calls = Calls(database)
     calls.admit(a_call(id="c1", provider_call_id="1"), None, 10)
     calls.admit(a_call(id="c2", provider=WEBSOCKET, provider_call_id="2"), None, 10)
@@ -53,17 +51,17 @@ def test_of_a_room_those_who_are_in_it_are_known_by_when_they_joined(database: D
 
 
 def test_the_bell_rings_once_a_change_is_committed(database: Database) -> None:
-    calls, bell = Calls(database), database.bells[Bell.CALLS]
-    bell.clear()
+    calls, signal = Calls(database), database.signals[ChangeSignal.CALLS]
+    signal.clear()
     with database.write() as connection:
         connection.exec_driver_sql("SELECT 1")
     calls.live()
-    assert not bell.is_set()
+    assert not signal.is_set()
     calls.admit(a_call(id="c1", leg_id="leg-1"), None, 10)
-    assert bell.is_set()
-    bell.clear()
+    assert signal.is_set()
+    signal.clear()
     calls.step("c1", "leg-1", LadderEvent.FIRST_AUDIO_IN, 2)
-    assert bell.is_set()
-    bell.clear()
+    assert signal.is_set()
+    signal.clear()
     calls.end("c1", CallStatus.ENDED, EndReason.ENDED_BY_API, 3)
-    assert bell.is_set()
+    assert signal.is_set()

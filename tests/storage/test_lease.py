@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from races import at_once
 from sqlalchemy import update
 
-from service import processes
+from service.process import identity
 from service.storage.database import Database
 from service.storage.lease import Lease, RowLease, lease_of
 from service.storage.tables import serving
+from tests.support.races import at_once
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,7 +67,7 @@ def test_releasing_what_another_has_changes_nothing(leases: tuple[Lease, Lease])
     one.release()
 
 
-@pytest.mark.skipif(processes.machine() is None, reason="only Linux tells which processes run")
+@pytest.mark.skipif(identity.machine() is None, reason="only Linux tells which processes run")
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_a_process_that_was_killed_has_it_no_more(
     kind: str, request: pytest.FixtureRequest
@@ -95,11 +95,7 @@ def test_a_process_that_was_killed_has_it_no_more(
 
 
 @pytest.mark.parametrize(
-    "values",
-    [
-        {"machine": "another boot", "pid_began": "1"},
-        {"machine": None, "pid_began": None},
-    ],
+    "values", [{"machine": "another boot", "pid_began": "1"}, {"machine": None, "pid_began": None}]
 )
 def test_of_a_process_elsewhere_the_lease_has_to_expire(
     migrated_postgres: Database, values: dict[str, object]

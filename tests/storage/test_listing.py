@@ -7,17 +7,19 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from records import a_call
 from sqlalchemy import text
 
+from service.domain.calls import WEBSOCKET, Call, CallStatus, Direction, LadderEvent, Step
+from service.domain.paging import Page
+from service.domain.rooms import Room
 from service.errors import Busy
-from service.model import WEBSOCKET, Call, CallStatus, Direction, LadderEvent, Page, Step
-from service.rooms import Room
-from service.storage import call_lists, listing
-from service.storage.calls import Calls
+from service.storage import listing
+from service.storage.calls import pages
+from service.storage.calls.calls import Calls
 from service.storage.database import Database
 from service.storage.listing import AT_ONCE
-from service.storage.rooms import Rooms
+from service.storage.rooms.rooms import Rooms
+from tests.support.records import a_call
 
 ENDLESS = {
     "sqlite": "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) "
@@ -132,7 +134,7 @@ def test_a_page_that_was_read_says_nothing_of_another_list(
 def test_filters_without_a_common_index_find_old_calls(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(call_lists, "COUNTED", 4)
+    monkeypatch.setattr(pages, "COUNTED", 4)
     monkeypatch.setattr(listing, "COUNTED", 4)
     old = a_call(started_at=1, room_id="r1", connector_id="cn_2")
     store.add(old)
@@ -164,7 +166,7 @@ def test_filters_without_a_common_index_find_old_calls(
 def test_old_calls_are_found_by_the_ends_of_their_numbers(
     store: Calls, monkeypatch: pytest.MonkeyPatch, search: str, finds: bool
 ) -> None:
-    monkeypatch.setattr(call_lists, "LOOKED_THROUGH", 3)
+    monkeypatch.setattr(pages, "LOOKED_THROUGH", 3)
     old = a_call(caller="+14155559876", callee="+442071234567", room_id="old-room")
     store.add(old)
     filled(store, 3, caller="anonymous", callee="+49301234567", room_id="new")
@@ -187,7 +189,7 @@ def test_no_text_is_too_odd_to_search_for(store: Calls, search: str) -> None:
 def test_a_hidden_number_is_not_found_by_its_ends(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(call_lists, "LOOKED_THROUGH", 1)
+    monkeypatch.setattr(pages, "LOOKED_THROUGH", 1)
     inbound = a_call(hides_number=True, caller="+14155559876")
     outbound = a_call(
         hides_number=True, caller="+49", callee="+14155559876", direction=Direction.OUTBOUND
@@ -202,7 +204,7 @@ def test_a_hidden_number_is_not_found_by_its_ends(
 def test_calls_are_found_by_what_they_passed_through(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(call_lists, "PASSES", 2)
+    monkeypatch.setattr(pages, "PASSES", 2)
     passed = CallStatus.TRANSFER_FAILED
     steps = tuple(Step(LadderEvent.TRANSFER, 5_000, passed) for _ in range(2))
     those = filled(store, 5, steps=steps, status=CallStatus.ENDED)

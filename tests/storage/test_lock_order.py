@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from races import at_once
-from records import a_call, a_subscription
-
-from service.agents import Assignment
+from service.domain.agents import Assignment
+from service.domain.calls import WEBSOCKET, Call, CallStatus, EndReason, Participant
+from service.domain.ids import new_call_id
+from service.domain.webhooks import Subscription
 from service.errors import Conflict
-from service.model import WEBSOCKET, Call, CallStatus, EndReason, Participant
-from service.storage import call_rows
-from service.storage.calls import Calls
+from service.storage.agents.dispatches import Dispatches
+from service.storage.calls import rows
+from service.storage.calls.calls import Calls
+from service.storage.calls.control import Steering
 from service.storage.database import Database
-from service.storage.dispatches import Dispatches
-from service.storage.outbox import Outbox
-from service.storage.rooms import Rooms
-from service.storage.steering import Steering
-from service.storage.subscriptions import Subscriptions
-from service.subscriptions import Subscription
-from service.tokens import new_call_id
+from service.storage.rooms.rooms import Rooms
+from service.storage.webhooks.outbox import Outbox
+from service.storage.webhooks.subscriptions import Subscriptions
+from tests.support.races import at_once
+from tests.support.records import a_call, a_subscription
 
 ROUNDS = 12
 
@@ -62,7 +61,7 @@ def test_an_agent_joins_beside_a_transaction_that_holds_its_phone(
     crowd = Crowd(migrated_postgres)
     leg_id = crowd.claimed(crowd.agent)
     with migrated_postgres.write() as connection:
-        assert call_rows.live(connection, crowd.phone.id)
+        assert rows.live(connection, crowd.phone.id)
         (joined,) = at_once(1, lambda _: crowd.calls.answered(crowd.agent.id, leg_id, "s1", 6_000))
     assert isinstance(joined, Call)
     assert joined.status is CallStatus.ANSWERED

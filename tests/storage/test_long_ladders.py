@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from records import a_call
 from sqlalchemy import func, insert, select
-from statements import said
 
-from service.ladders import FIRST, MOST, NEWEST
-from service.model import CallStatus, EndReason, LadderEvent
-from service.storage.calls import Calls
+from service.domain.calls import CallStatus, EndReason, LadderEvent
+from service.domain.ladders import FIRST, MOST, NEWEST
+from service.storage.calls.calls import Calls
+from service.storage.calls.control import MAX_NOTES, Steering
 from service.storage.database import Database
-from service.storage.steering import MAX_NOTES, Steering
 from service.storage.tables import deliveries, steps, subscriptions
+from tests.support.records import a_call
+from tests.support.statements import said
 
 LEG = "leg"
 

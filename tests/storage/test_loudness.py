@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from records import a_call
 
-from service.loudness import Loudness
-from service.storage.calls import Calls
+from service.domain.loudness import Loudness
+from service.storage.calls.calls import Calls
+from service.storage.calls.loudness import LoudnessRecords
 from service.storage.database import Database
-from service.storage.loudness import LoudnessRecords
+from tests.support.records import a_call
 
 
 @pytest.fixture

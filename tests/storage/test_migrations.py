@@ -8,12 +8,12 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from service.model import Direction, LadderEvent
+from service.domain.calls import Direction, LadderEvent
 from service.storage import migrations
-from service.storage.calls import Calls
+from service.storage.calls.calls import Calls
+from service.storage.calls.control import Steering
 from service.storage.database import Database
-from service.storage.rules import Rules
-from service.storage.steering import Steering
+from service.storage.routing_rules import Rules
 
 CALL = """
 INSERT INTO calls (id, provider, provider_call_id, caller, callee, status, participant_id,
@@ -52,9 +52,7 @@ def test_a_call_from_before_there_were_rules_hides_nothing_and_tells_of_keys(
     database.close()
 
 
-def test_a_call_from_before_calls_were_placed_is_inbound_and_can_be_steered(
-    empty_url: str,
-) -> None:
+def test_a_call_from_before_calls_were_placed_is_inbound_and_can_be_steered(empty_url: str) -> None:
     database = earlier(empty_url, "0004", CALL_OF_A_RULE)
     call = Calls(database).get("c1")
     assert (call.direction, call.metadata, call.max_seconds) == (Direction.INBOUND, {}, None)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from deliveries import DAY, a_delivery, subscribe, write
 from sqlalchemy import event
 
+from service.domain.rooms import Room
+from service.domain.webhooks import DeliveryStatus, room_receiver
 from service.errors import NotFound
-from service.rooms import Room
-from service.storage.database import Bell, Database
-from service.storage.outbox import KEPT, PIECE, SURPLUS, Outbox, Waiting
-from service.storage.rooms import Rooms
-from service.subscriptions import DeliveryStatus, room_receiver
+from service.storage.change_signals import ChangeSignal
+from service.storage.database import Database
+from service.storage.rooms.rooms import Rooms
+from service.storage.webhooks.outbox import KEPT, PIECE, SURPLUS, Outbox, Waiting
+from tests.support.deliveries import DAY, a_delivery, subscribe, write
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def test_a_delivery_is_delivered_again_on_request(database: Database, outbox: Ou
     first = a_delivery(1)
     write(database, first, a_delivery(2))
     outbox.failed(first.id, 1_500, 500, "It answered 500.", None)
-    database.bells[Bell.OUTBOX].clear()
+    database.signals[ChangeSignal.OUTBOX].clear()
     again = outbox.redeliver("wh_1", first.id, 7_000)
     assert again == replace(
         first,
@@ -179,7 +180,7 @@ def test_a_delivery_is_delivered_again_on_request(database: Database, outbox: Ou
         error="It answered 500.",
     )
     assert outbox.pending("wh_1", 1) == (again,)
-    assert database.bells[Bell.OUTBOX].is_set()
+    assert database.signals[ChangeSignal.OUTBOX].is_set()
 
 
 def test_only_what_there_is_of_a_receiver_is_delivered_again(
@@ -215,9 +216,7 @@ def test_a_few_more_are_not_worth_a_transaction(database: Database, outbox: Outb
     assert outbox.prune("wh_1") == 0
 
 
-def test_everything_in_the_outbox_is_found_in_an_index(
-    sqlite_database: Database,
-) -> None:
+def test_everything_in_the_outbox_is_found_in_an_index(sqlite_database: Database) -> None:
     """By what SQLite says of its plans, which is one word."""
     outbox = Outbox(sqlite_database)
     write(sqlite_database, a_delivery(1))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from races import at_once
-from records import a_call
 
-from service.model import Call, CallStatus, EndReason, LadderEvent, Step
-from service.storage.calls import Calls
+from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, Step
+from service.storage.calls.calls import Calls
+from service.storage.calls.pins import Pins
 from service.storage.database import Database
-from service.storage.pins import Pins
+from tests.support.races import at_once
+from tests.support.records import a_call
 
 STEP = Step(LadderEvent.PIN, 2_000, CallStatus.INCOMING, "wrong PIN")
 VERIFIED = Step(LadderEvent.VERIFIED, 2_000, CallStatus.VERIFIED)

@@ -12,19 +12,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from clocks import FakeClock
-from records import a_call, a_connector
 from sqlalchemy import Engine, event
-from switchboards import Desk, a_desk, ref_of
 
-from service import attendance
-from service.calls import Switchboard
-from service.media.reports import LegClosed, LegMoved, LegStarted, LegStep
-from service.model import CallStatus, Direction, EndReason, LadderEvent
-from service.rooms import SessionStatus
+from service.calls import removals
+from service.calls.ending import Switchboard
+from service.domain.calls import CallStatus, Direction, EndReason, LadderEvent
+from service.domain.rooms import SessionStatus
+from service.media.rooms.reports import LegClosed, LegMoved, LegStarted, LegStep
+from service.storage.calls.in_progress import CallsInProgress
 from service.storage.database import Database
-from service.storage.in_progress import CallsInProgress
-from service.storage.outbox import Outbox
+from service.storage.webhooks.outbox import Outbox
+from tests.support.clocks import FakeClock
+from tests.support.records import a_call, a_connector
+from tests.support.switchboards import Desk, a_desk, ref_of
 
 HISTORY = "calls|steps|refs|loudness|rooms|sessions|stays|deliveries|dispatches"
 
@@ -94,7 +94,7 @@ def desk(database: Database, clock: FakeClock) -> Iterator[Desk]:
 def a_life(desk: Desk) -> None:
     """A call that comes, is moved, loses its socket, comes back and goes."""
     connector, board, at = desk.connect(a_connector()), desk.switchboard, desk.clock.now()
-    spec = board.claim("twilio", ref_of(desk.ring(connector)))
+    spec = board.claim("twilio", ref_of(desk.notify_after_commit(connector)))
     board.record(LegStarted(spec.call_id, spec.leg_id, "s1", at))
     board.record(LegStep(spec.call_id, spec.leg_id, LadderEvent.FIRST_AUDIO_IN, at))
     call = desk.calls.get(spec.call_id)
@@ -102,7 +102,7 @@ def a_life(desk: Desk) -> None:
     moved = ("other", call.participant.id, "s2")
     board.record(LegMoved(spec.call_id, spec.leg_id, *moved, at))
     board.record(LegClosed(spec.call_id, spec.leg_id, None, "lost", {}, at))
-    again = board.claim("twilio", ref_of(desk.ring(connector)))
+    again = board.claim("twilio", ref_of(desk.notify_after_commit(connector)))
     board.record(LegStarted(again.call_id, again.leg_id, "s2", at))
     board.record(LegClosed(again.call_id, again.leg_id, EndReason.CALLER_HUNG_UP, "bye", {}, at))
     board.history.delete(call.id)
@@ -110,7 +110,7 @@ def a_life(desk: Desk) -> None:
 
 def sweeps(desk: Desk) -> None:
     desk.switchboard.sweep()
-    attendance.sweep(desk.switchboard)
+    removals.sweep(desk.switchboard)
     desk.calls.orphaned(1)
     desk.calls.detached_legs()
     desk.calls.in_room("room")

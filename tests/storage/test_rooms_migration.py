@@ -10,8 +10,8 @@ from sqlalchemy import make_url, text
 
 from service.storage import migrations
 from service.storage.database import Database
-from service.storage.rooms import Rooms
-from service.storage.sessions import Sessions
+from service.storage.rooms.rooms import Rooms
+from service.storage.rooms.sessions import Sessions
 
 CALL = (
     "INSERT INTO calls (id, provider, provider_call_id, room_id, session_id, caller, callee,"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from clocks import FakeClock
-from keyrings import a_pair
-from races import at_once
 from sqlalchemy import select
 
-from service.keypairs import KeyPair
+from service.security.key_pairs import KeyPair
 from service.storage.database import Database
-from service.storage.signing_keys import DAY, SigningKeys
 from service.storage.tables import signing_keys
+from service.storage.webhooks.signing_keys import DAY, SigningKeys
+from tests.support.clocks import FakeClock
+from tests.support.keyrings import a_pair
+from tests.support.races import at_once
 
 SECRET = "secret" * 8
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from records import an_agent
 
 from service.errors import NotFound
-from service.storage.agents import Agents
+from service.storage.agents.agents import Agents
 from service.storage.database import Database
+from tests.support.records import an_agent
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from races import at_once
-from records import a_call
 
-from service.agents import Assignment
+from service.domain.agents import Assignment
+from service.domain.calls import WEBSOCKET, Call, CallStatus, EndReason, LadderEvent, Step
 from service.errors import Conflict, NotFound
-from service.model import WEBSOCKET, Call, CallStatus, EndReason, LadderEvent, Step
-from service.storage.calls import Calls
+from service.storage.calls.calls import Calls
 from service.storage.database import Database
+from tests.support.races import at_once
+from tests.support.records import a_call
 
 
 @pytest.fixture
@@ -254,17 +254,7 @@ def ended(store: Calls) -> Call:
     return over
 
 
-STATES = (
-    incoming,
-    claimed,
-    claimed_twice,
-    answered,
-    lost,
-    reclaimed,
-    contested,
-    back,
-    ended,
-)
+STATES = (incoming, claimed, claimed_twice, answered, lost, reclaimed, contested, back, ended)
 
 NOW = 5_000
 ANSWERED = {
@@ -308,12 +298,7 @@ REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[s
         ("start", None),
         {
             claimed_twice: ANSWERED,
-            reclaimed: {
-                "leg_id": "B",
-                "session_id": "s2",
-                "detached_at": None,
-                "expires_at": None,
-            },
+            reclaimed: {"leg_id": "B", "session_id": "s2", "detached_at": None, "expires_at": None},
             contested: {"leg_id": "B", "session_id": "s2", "expires_at": None},
         },
     ),
@@ -415,19 +400,11 @@ REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[s
         None,
         {ended: {"stats": STATS}},
     ),
-    "final statistics of leg B": (
-        lambda store: store.save_stats("c1", "B", STATS),
-        None,
-        {},
-    ),
+    "final statistics of leg B": (lambda store: store.save_stats("c1", "B", STATS), None, {}),
 }
 
 # A start that is told again is still true, or its leg would be hung up.
-REPEATED = {
-    ("leg A starts", answered),
-    ("leg A starts", contested),
-    ("leg B starts", back),
-}
+REPEATED = {("leg A starts", answered), ("leg A starts", contested), ("leg B starts", back)}
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: str(state.__name__))

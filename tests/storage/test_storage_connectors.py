@@ -7,17 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from races import at_once
-from records import a_call, a_connector
 from sqlalchemy import select, update
 
+from service.domain.connectors import Connector
+from service.domain.ids import new_webhook_key
 from service.errors import NotFound
-from service.model import Connector
-from service.storage.calls import Calls
+from service.storage.calls.calls import Calls
 from service.storage.connectors import UNREADABLE, Connectors
 from service.storage.database import Database
 from service.storage.tables import connectors
-from service.tokens import new_webhook_key
+from tests.support.races import at_once
+from tests.support.records import a_call, a_connector
 
 
 @pytest.fixture

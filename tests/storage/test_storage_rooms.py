@@ -6,19 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from races import at_once
 
-from service import tokens
+from service.domain import ids
+from service.domain.rooms import AutoClose, AutoCloseType, Room
 from service.errors import NotFound
-from service.rooms import AutoClose, AutoCloseType, Room
 from service.storage.database import Database
-from service.storage.rooms import Rooms
+from service.storage.rooms.rooms import Rooms
+from tests.support.races import at_once
 
 
 def a_room(**changes: Any) -> Room:
-    room = Room(
-        id=tokens.new_room_id(), object_id=tokens.new_object_id(), created_at=1, updated_at=1
-    )
+    room = Room(id=ids.new_room_id(), object_id=ids.new_object_id(), created_at=1, updated_at=1)
     return replace(room, **changes)
 
 

@@ -6,19 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from races import at_once
-from records import a_call
 
-from service import tokens
+from service.domain import ids
+from service.domain.calls import WEBSOCKET, Call, CallStatus, EndReason, Participant
+from service.domain.rooms import AutoClose, AutoCloseType, Room, SessionStatus
 from service.errors import NotFound
-from service.model import WEBSOCKET, Call, CallStatus, EndReason, Participant
-from service.rooms import AutoClose, AutoCloseType, Room, SessionStatus
-from service.storage import sessions
-from service.storage.calls import Calls
+from service.storage.calls.calls import Calls
+from service.storage.calls.control import Steering
 from service.storage.database import Database
-from service.storage.rooms import Rooms
-from service.storage.sessions import Sessions
-from service.storage.steering import Steering
+from service.storage.rooms import sessions
+from service.storage.rooms.rooms import Rooms
+from service.storage.rooms.sessions import Sessions
+from tests.support.races import at_once
+from tests.support.records import a_call
 
 ROOM = "abcd-efgh-ijkl"
 
@@ -43,7 +43,7 @@ class House:
         return call
 
     def come_back(self, call: Call, at: int, session_id: str) -> None:
-        ref, leg_id = tokens.new_ref(), tokens.new_leg_id()
+        ref, leg_id = ids.new_ref(), ids.new_leg_id()
         assert self.calls.reissue(call.id, ref, at + 90_000, ())
         self.calls.claim(ref, call.provider, leg_id, at)
         assert self.calls.answered(call.id, leg_id, session_id, at)

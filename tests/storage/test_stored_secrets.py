@@ -6,20 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clocks import FakeClock
-from races import at_once
-from records import a_connector, a_rule
 from sqlalchemy import select, text, update
 
+from service.domain.routing_rules import RoomType, RuleRoom
 from service.errors import Locked
-from service.rules import RoomType, RuleRoom
 from service.storage.connectors import UNREADABLE, Connectors
 from service.storage.database import Database
 from service.storage.resealing import BATCH, reseal
-from service.storage.rules import Rules
-from service.storage.signing_keys import SigningKeys
+from service.storage.routing_rules import Rules
 from service.storage.stored_secrets import OVERLAP_MILLIS, StoredSecrets
 from service.storage.tables import connectors, routing_rules, secrets, signing_keys
+from service.storage.webhooks.signing_keys import SigningKeys
+from tests.support.clocks import FakeClock
+from tests.support.races import at_once
+from tests.support.records import a_connector, a_rule
 
 OLD, NEW, WRONG = "old" * 12, "new" * 12, "bad" * 12
 SEALED = (

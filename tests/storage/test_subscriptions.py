@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from deliveries import a_delivery, write
-from records import a_subscription
 
+from service.domain.webhook_events import CallEvent
+from service.domain.webhooks import DeliveryStatus, Subscription
 from service.errors import NotFound
-from service.lifecycle import CallEvent
 from service.storage.database import Database
-from service.storage.outbox import Outbox
-from service.storage.subscriptions import Subscriptions
-from service.subscriptions import DeliveryStatus, Subscription
+from service.storage.webhooks.outbox import Outbox
+from service.storage.webhooks.subscriptions import Subscriptions
+from tests.support.deliveries import a_delivery, write
+from tests.support.records import a_subscription
 
 
 @pytest.fixture
@@ -101,9 +101,6 @@ def test_deleting_leaves_nothing_of_its_own_waiting(
     store.delete(one.id, 5_000)
     dead = replace(waiting, status=DeliveryStatus.DEAD, due_at=None, expires_at=None)
     outbox = Outbox(database)
-    assert outbox.recent(one.id) == (
-        delivered,
-        replace(dead, error="The webhook was deleted."),
-    )
+    assert outbox.recent(one.id) == (delivered, replace(dead, error="The webhook was deleted."))
     assert outbox.recent(other.id) == (another,)
     assert [each.receiver for each in outbox.waiting()] == [other.id]

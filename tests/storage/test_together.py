@@ -7,16 +7,17 @@ from collections.abc import Callable
 from threading import Event
 
 import pytest
-from races import at_once
-from records import a_call, a_connector
 from sqlalchemy.exc import DBAPIError
 
+from service.domain.calls import CallStatus, EndReason
 from service.errors import Conflict, Contended, Invalid
-from service.model import CallStatus, EndReason
-from service.storage.call_rows import live
-from service.storage.calls import Calls
+from service.storage.calls.calls import Calls
+from service.storage.calls.rows import live
+from service.storage.change_signals import ChangeSignal, notify_after_commit
 from service.storage.connectors import Connectors
-from service.storage.database import Bell, Database, ring
+from service.storage.database import Database
+from tests.support.races import at_once
+from tests.support.records import a_call, a_connector
 
 LOCK_NOT_AVAILABLE = "55P03"
 """Of Postgres. It would be another word where Postgres had chosen who gives way."""
@@ -93,24 +94,24 @@ def test_what_cannot_be_stored_is_invalid_together_with_anything(database: Datab
 
 
 def test_bells_ring_once_everything_is_there_and_not_before(database: Database) -> None:
-    bell = database.bells[Bell.OUTBOX]
-    bell.clear()
+    signal = database.signals[ChangeSignal.OUTBOX]
+    signal.clear()
     with database.together():
         with database.write() as connection:
-            ring(connection, Bell.OUTBOX)
-        assert not bell.is_set()
-    assert bell.is_set()
+            notify_after_commit(connection, ChangeSignal.OUTBOX)
+        assert not signal.is_set()
+    assert signal.is_set()
 
 
 def test_no_bell_rings_for_what_was_undone(database: Database) -> None:
     def begin() -> None:
         with database.write() as connection:
-            ring(connection, Bell.OUTBOX)
+            notify_after_commit(connection, ChangeSignal.OUTBOX)
 
-    database.bells[Bell.OUTBOX].clear()
+    database.signals[ChangeSignal.OUTBOX].clear()
     with pytest.raises(ZeroDivisionError):
         fail_together(database, begin)
-    assert not database.bells[Bell.OUTBOX].is_set()
+    assert not database.signals[ChangeSignal.OUTBOX].is_set()
 
 
 def test_what_follows_waits_for_the_commit_and_keeps_its_order(

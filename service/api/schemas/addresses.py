@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from marshmallow import ValidationError
 
-from service.addresses import is_public
-from service.api.requests import switchboard
-from service.api.schemas.fields import PLAIN, Text
+from service.http_client.addresses import is_public
+from service.web.schemas.fields import PLAIN, Text
+from service.web.services import switchboard
 
 MAX_LENGTH = 512
 

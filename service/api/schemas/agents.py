@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 from service.api.schemas.addresses import Address
-from service.api.schemas.fields import Instant, PageFilter, Request, Text, at_most
+from service.web.schemas.fields import Instant, PageFilter, Request, Text, at_most
 
 NAME = [validate.Length(min=1, error="must not be empty"), *at_most(128)]
 

@@ -6,8 +6,10 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_dump, validate
 
-from service.api.auth import granted
-from service.api.schemas.fields import (
+from service.domain.callers import masked
+from service.domain.calls import Call, CallStatus, Direction
+from service.web.auth import granted
+from service.web.schemas.fields import (
     IDENTIFIER,
     Count,
     DayOf,
@@ -24,9 +26,7 @@ from service.api.schemas.fields import (
     at_most,
     storable,
 )
-from service.api.schemas.phone_numbers import PhoneNumber, Sought
-from service.callers import masked
-from service.model import Call, CallStatus, Direction
+from service.web.schemas.phone_numbers import PhoneNumber, Sought
 
 
 class CallFilter(PageFilter):

@@ -6,9 +6,8 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from service.api.requests import public_base
 from service.api.schemas.credentials import Credentials
-from service.api.schemas.fields import (
+from service.web.schemas.fields import (
     IDENTIFIER,
     Instant,
     ProviderName,
@@ -17,6 +16,7 @@ from service.api.schemas.fields import (
     Text,
     at_most,
 )
+from service.web.services import public_base
 
 
 class WebhookUrl(fields.String):

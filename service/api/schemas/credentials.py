@@ -7,10 +7,10 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from service.api.schemas.fields import OBJECT_ERRORS
 from service.providers import load
-from service.providers.base import Provider
-from service.providers.signatures import Credential
+from service.providers.base.provider import Provider
+from service.providers.base.signatures import Credential
+from service.web.schemas.fields import OBJECT_ERRORS
 
 MAX_VALUES = 2
 """The current one, and the one before or after it."""

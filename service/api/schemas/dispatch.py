@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load
 
-from service.api.schemas.fields import IDENTIFIER, Metadata, Request, RoomName, Text, storable
+from service.web.schemas.fields import IDENTIFIER, Metadata, Request, RoomName, Text, storable
 
 
 class NewDispatch(Request):

@@ -6,9 +6,9 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from service.api.requests import public_base
 from service.api.schemas.addresses import Address
-from service.api.schemas.fields import (
+from service.domain.rooms import AutoCloseType
+from service.web.schemas.fields import (
     IDENTIFIER,
     AccountId,
     Count,
@@ -23,7 +23,7 @@ from service.api.schemas.fields import (
     at_most,
     storable,
 )
-from service.rooms import AutoCloseType
+from service.web.services import public_base
 
 ARRAY_ERRORS: dict[str, Any] = {"invalid": "must be a JSON array"}
 
@@ -99,10 +99,7 @@ class RoomToClose(Request):
 
 
 class RoomState(Request):
-    status = Text(
-        required=True,
-        validate=validate.OneOf(("enabled", "disabled"), error=UNKNOWN),
-    )
+    status = Text(required=True, validate=validate.OneOf(("enabled", "disabled"), error=UNKNOWN))
 
 
 class SessionsLink(fields.String):
@@ -143,9 +140,7 @@ class RoomData(Schema):
     updated_at = Instant(data_key="updatedAt")
     links = Part(RoomLinks())
     auto_start = fields.Dict(
-        attribute="options.autoStartConfig",
-        data_key="autoStartConfig",
-        metadata={"optional": True},
+        attribute="options.autoStartConfig", data_key="autoStartConfig", metadata={"optional": True}
     )
     composition = fields.Dict(
         attribute="options.multiComposition",

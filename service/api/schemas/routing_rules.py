@@ -9,8 +9,8 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_dump, post_load, validate
 
-from service.api.requests import switchboard
-from service.api.schemas.fields import (
+from service.domain.routing_rules import RoomType, RuleType
+from service.web.schemas.fields import (
     IDENTIFIER,
     LIST_ERRORS,
     OBJECT_ERRORS,
@@ -25,8 +25,8 @@ from service.api.schemas.fields import (
     at_most,
     storable,
 )
-from service.api.schemas.phone_numbers import CallerPattern, PhoneNumber, Sought
-from service.rules import RoomType, RuleType
+from service.web.schemas.phone_numbers import CallerPattern, PhoneNumber, Sought
+from service.web.services import switchboard
 
 NAME = [validate.Length(min=1, error="must not be empty"), *at_most(128)]
 PIN = validate.Regexp(r"\A[0-9]{1,16}\Z", error="must be 1 to 16 digits")

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from marshmallow import Schema, fields
 
-from service.api.requests import public_base
-from service.api.schemas.fields import (
+from service.domain.rooms import SessionStatus
+from service.web.schemas.fields import (
     IDENTIFIER,
     AccountId,
     DayOf,
@@ -20,7 +20,7 @@ from service.api.schemas.fields import (
     RoomLink,
     Text,
 )
-from service.rooms import SessionStatus
+from service.web.services import public_base
 
 
 class SessionFilter(PageFilter):

@@ -8,8 +8,8 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from service.api.schemas.addresses import Address
-from service.api.schemas.fields import LIST_ERRORS, Instant, PageFilter, Request, Text, at_most
-from service.lifecycle import CallEvent
+from service.domain.webhook_events import CallEvent
+from service.web.schemas.fields import LIST_ERRORS, Instant, PageFilter, Request, Text, at_most
 
 ALL = "*"
 NAMES = (ALL, *CallEvent)

@@ -21,10 +21,16 @@ from service.storage.tables.calls import (
 from service.storage.tables.clocks import time_base
 from service.storage.tables.console import secrets, sign_in_links
 from service.storage.tables.dials import dials
-from service.storage.tables.events import FINISHED, PENDING, deliveries, signing_keys, subscriptions
 from service.storage.tables.rooms import ONGOING, OVER, PRESENT, rooms, sessions, stays
-from service.storage.tables.rules import INBOUND_NUMBER, routing_rules, rule_numbers
+from service.storage.tables.routing_rules import INBOUND_NUMBER, routing_rules, rule_numbers
 from service.storage.tables.serving import serving
+from service.storage.tables.webhooks import (
+    FINISHED,
+    PENDING,
+    deliveries,
+    signing_keys,
+    subscriptions,
+)
 
 __all__ = [
     "FINISHED",

@@ -18,7 +18,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-from service.model import ENDS, LIVE, WEBSOCKET, CallStatus
+from service.domain.calls import ENDS, LIVE, WEBSOCKET, CallStatus
 from service.storage.tables.base import Document, RowNumber, among, metadata, partial
 
 connectors = Table(

@@ -1,0 +1,211 @@
+"""Measure how a long history slows calls down, and how long its lists take to read.
+
+Two servers run side by side, one with an empty database and one with many calls that are over.
+Calls come to them in turn, so that changes of the machine's speed affect both alike.
+"""
+
+from __future__ import annotations
+
+import http.client
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.schema import CreateSchema, DropSchema
+
+from bench.history import EVERY, FIRST, fill
+from bench.load.connect import HOST, PATIENCE, Reception, Ticket, connect
+from bench.load.dialects import Phone
+from bench.results import Past
+from bench.servers import PATCHBAY, Server, serving
+from bench.trial import Cores
+from service.storage.database import Database
+
+ROOM = "history-room-0"
+"""The room of half of all past calls."""
+
+CALLS = 600
+"""New calls to each server."""
+
+UP = 50
+"""Calls that are up at a time."""
+
+ASKED = 5
+"""Reads of each list."""
+
+
+class Line:
+    """New calls to one server, and how many seconds they took."""
+
+    def __init__(self, server: Server) -> None:
+        self._port = server.port
+        self._reception = Reception(server.port, server.token)
+        self._path = self._reception.webhook("twilio", ROOM)
+        self._sockets: list[socket.socket] = []
+        self.webhooks: list[float] = []
+        self.upgrades: list[float] = []
+
+    def call(self) -> None:
+        phone = Phone("twilio")
+        began = time.perf_counter()
+        stream = self._reception.stream(self._path, phone)
+        asked = time.perf_counter()
+        path = stream.url.partition("://")[2].partition("/")[2]
+        sock, _ = connect(self._port, Ticket(f"/{path}", phone, 0))
+        self.webhooks.append(asked - began)
+        self.upgrades.append(time.perf_counter() - asked)
+        self._sockets.append(sock)
+        if len(self._sockets) > UP:
+            self._sockets.pop(0).close()
+
+    def close(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+
+
+def measured(kind: str, url: str | None, calls: int, cores: Cores) -> Past:
+    """``url`` is where a Postgres is; without one it is SQLite."""
+    with ExitStack() as stack:
+        empty, full = (stack.enter_context(_database(url)) for _ in range(2))
+        began = time.monotonic()
+        for each in (empty, full):
+            database = Database(each)
+            database.migrate()
+            database.close()
+        fill(full, calls)
+        loaded = time.monotonic() - began
+        servers = [
+            stack.enter_context(serving(PATCHBAY, cores, DATABASE_URL=each))
+            for each in (empty, full)
+        ]
+        lines = [Line(server) for server in servers]
+        for line in lines:
+            stack.callback(line.close)
+        for _ in range(CALLS):
+            for line in lines:
+                line.call()
+        before, after = lines
+        return Past(
+            kind=kind,
+            calls=calls,
+            loaded=loaded,
+            webhook=(_p99(before.webhooks), _p99(after.webhooks)),
+            upgrade=(_p99(before.upgrades), _p99(after.upgrades)),
+            lists=list(_lists(servers[1], calls)),
+        )
+
+
+def _lists(server: Server, calls: int) -> Iterator[tuple[str, float]]:
+    """Each list and the longest that it took, in milliseconds."""
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=PATIENCE)
+    for path in paths(calls):
+        longest = 0.0
+        for _ in range(ASKED):
+            began = time.perf_counter()
+            connection.request("GET", path, headers={"Authorization": server.token})
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise ConnectionError(f"The server answered {answer.status} to {path}.")
+            longest = max(longest, time.perf_counter() - began)
+        yield path, 1000 * longest
+    connection.close()
+
+
+def paths(calls: int) -> Sequence[str]:
+    """Every list, by every filter and some together, from its first page to its last."""
+    middle = FIRST + EVERY * calls // 2
+    busy, other, quiet = (f"cn_history0000000{number}" for number in (0, 1, 5))
+    wanted = (
+        "",
+        f"connectorId={busy}",
+        f"connectorId={quiet}",
+        f"roomId={ROOM}",
+        "roomId=history-room-7",
+        "ruleId=rr_hist01",
+        "sessionId=hist-session-7",
+        "type=inbound",
+        "type=outbound",
+        "status=ended",
+        "status=answered",
+        "status=missed",
+        "status=switch-room-completed",
+        "status=transferred",
+        f"startDate={middle}&endDate={middle}",
+        f"endDate={middle}",
+        "search=%2B1415",
+        "search=2000007",
+        "search=0107",
+        "search=555-01",
+        "search=history-room-7",
+        "search=nobody",
+        f"connectorId={busy}&type=inbound&perPage=1",
+        f"connectorId={busy}&status=rejected",
+        f"connectorId={quiet}&status=failed&type=outbound",
+        f"connectorId={other}&roomId={ROOM}",
+        f"roomId={ROOM}&ruleId=rr_hist01&endDate={middle}",
+        f"roomId={ROOM}&status=switch-room-completed",
+        f"connectorId={quiet}&search=0107",
+        "perPage=100",
+        "page=2",
+        f"page={calls // 20}",
+        f"page={calls // 10}",
+        f"page={calls // 10 + 1}",
+        f"roomId={ROOM}&page={calls // 40}",
+    )
+    sessions = (
+        "",
+        "status=ongoing",
+        "status=ended",
+        f"roomId={ROOM}",
+        f"roomId={ROOM}&status=ongoing&perPage=1",
+        "customRoomId=history-custom-1",
+        f"startDate={middle}&endDate={middle}",
+        f"page={calls // 80}",
+    )
+    others = (
+        "/v2/sessions/hist-session-7/participants",
+        "/v2/rooms",
+        "/v2/rooms?page=20",
+        "/v2/rooms/history-room-9/webhook/deliveries",
+        f"/v2/sip/call/hist-call-{calls // 2}",
+        f"/console/api/calls/hist-call-{calls // 2}",
+        "/console/api/live/calls",
+        "/console/api/live/calls/by-room",
+        "/metrics",
+    )
+    return (
+        *(f"/v2/sip/call?{each}" for each in wanted),
+        *(f"/v2/sessions?{each}" for each in sessions),
+        *others,
+    )
+
+
+@contextmanager
+def _database(url: str | None) -> Iterator[str]:
+    """The URL of a new database, or of a schema of its own in the one at ``url``."""
+    if url is None:
+        with TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
+            yield f"sqlite:///{Path(folder) / 'patchbay.db'}"
+        return
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    name = f"bench_{secrets.token_hex(6)}"
+    with engine.begin() as connection:
+        connection.execute(CreateSchema(name))
+    own = engine.url.update_query_dict({"options": f"-csearch_path={name}"})
+    try:
+        yield own.render_as_string(hide_password=False)
+    finally:
+        with engine.begin() as connection:
+            connection.execute(DropSchema(name, cascade=True))
+        engine.dispose()
+
+
+def _p99(seconds: Sequence[float]) -> float:
+    ordered = sorted(seconds)
+    return 1000 * ordered[int(0.99 * (len(ordered) - 1))]

@@ -1,0 +1,170 @@
+"""The servers under test: how each is started, and how it is called."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+
+from bench import process_stats
+from service.security import access_tokens
+from service.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+ALTERNATIVES = Path(__file__).parent / "alternatives"
+
+API_KEY = "bench"
+API_SECRET = "s" * 32
+MAX_CALLS = 5000
+PATIENCE = 30
+"""Seconds in which a server must be up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How to start a server that listens on ``port``."""
+
+    command: list[str]
+    folder: Path
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """``asks`` says that calls get in by webhook and reference, as only Patchbay's do.
+
+    ``missing`` is why it cannot be started here, or nothing.
+    """
+
+    name: str
+    start: Callable[[int, Path], Start]
+    asks: bool = False
+    missing: Callable[[], str] = lambda: ""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    port: int
+    pids: list[int]
+    token: str
+
+
+def _patchbay(port: int, data: Path) -> Start:
+    settings = {field.name.upper(): "" for field in fields(Settings)}
+    own = {
+        "API_KEY": API_KEY,
+        "API_SECRET": API_SECRET,
+        "DATA_DIR": str(data),
+        "LOG_LEVEL": "warning",
+        "MAX_CALLS": str(MAX_CALLS),
+        "PORT": str(port),
+    }
+    return Start([sys.executable, "-m", "gunicorn"], ROOT, settings | own)
+
+
+def _flask_sock(port: int, data: Path) -> Start:
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
+    command += ["--worker-class", "gthread", "--threads", str(MAX_CALLS)]
+    command += ["--worker-connections", str(2 * MAX_CALLS), "--no-control-socket"]
+    return Start([*command, "flask_sock_app:app"], ALTERNATIVES, {"PYTHONPATH": str(ROOT)})
+
+
+def _asyncio(port: int, data: Path) -> Start:
+    command = [sys.executable, "asyncio_server.py", str(port)]
+    return Start(command, ALTERNATIVES, {"PYTHONPATH": str(ROOT)})
+
+
+def _node(port: int, data: Path) -> Start:
+    return Start(["node", "node_server.js", str(port)], ALTERNATIVES, {})
+
+
+def _node_missing() -> str:
+    if shutil.which("node") is None:
+        return "node is not installed"
+    if not (ALTERNATIVES / "node_modules" / "ws").is_dir():
+        return "its ws package is not installed (`make bench` does that where npm is)"
+    return ""
+
+
+PATCHBAY = Subject("Patchbay", _patchbay, asks=True)
+
+SUBJECTS = (
+    PATCHBAY,
+    Subject("flask-sock, a thread per socket", _flask_sock),
+    Subject("asyncio websockets", _asyncio),
+    Subject("Node ws", _node, missing=_node_missing),
+)
+
+
+@contextmanager
+def serving(subject: Subject, cores: tuple[int, int] | None, **settings: str) -> Iterator[Server]:
+    """A fresh server, on one core with all its threads; no run inherits from another."""
+    with (
+        TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as data,
+        TemporaryFile("w+") as log,
+    ):
+        port = _free_port()
+        start = subject.start(port, Path(data))
+        own = os.sched_getaffinity(0)
+        if cores is not None:
+            # A process begins on its parent's cores.
+            os.sched_setaffinity(0, {cores[0]})
+        try:
+            process = subprocess.Popen(  # noqa: S603 - one of the commands above
+                start.command,
+                cwd=start.folder,
+                env={**os.environ, **start.environment, **settings},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        finally:
+            os.sched_setaffinity(0, own)
+        try:
+            _await_answer(port, process)
+            now = time.time_ns() // 1_000_000
+            token = access_tokens.mint(API_KEY, API_SECRET, now) if subject.asks else ""
+            yield Server(port, process_stats.family(process.pid), token)
+        except Exception:
+            log.seek(0)
+            sys.stderr.write(log.read()[-4000:])
+            raise
+        finally:
+            # Nothing is to be kept, and to end thousands of calls properly takes a while.
+            for pid in process_stats.family(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.wait()
+
+
+def _await_answer(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return once it answers HTTP, whatever it says."""
+    deadline = time.monotonic() + PATIENCE
+    pause = threading.Event()
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1) as probe:
+                probe.sendall(b"GET /healthz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+                if probe.recv(1):
+                    return
+        except OSError:
+            pass
+        pause.wait(0.05)
+    raise RuntimeError("The server under test did not start.")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,1 @@
+"""Soak test: calls come and go, and resources must return to their start."""

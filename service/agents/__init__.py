@@ -1,0 +1,1 @@
+"""Dispatch of agents: programs that are asked to join a room."""

@@ -1,0 +1,84 @@
+"""Asks agents to come: one signed POST that says where an agent is wanted, and what it answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.domain import callers
+from service.domain.agents import Agent, Dispatch
+from service.domain.calls import Call
+from service.errors import BadGateway
+from service.http_client.client import Outgoing
+from service.http_client.messages import HttpRequest
+from service.providers.custom import socket_url
+from service.security.canonical_json import stringify
+from service.security.webhook_signing import Signer
+from service.settings import Settings
+
+ANSWER_SECONDS = 5
+"""How long an agent may take to say that it comes."""
+
+JOIN_SECONDS = 10
+"""How long it may then take to join the room."""
+
+DISPATCH_ID = "x-patchbay-dispatch"
+"""The header by which an agent that is asked twice knows that it is about the same dispatch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """``call`` is the one that the agent is sent for, if there is one, and ``session_id`` the
+    session that goes on in the room. ``ticket`` is the call of the agent's own that ``ref`` opens.
+    """
+
+    agent: Agent
+    dispatch: Dispatch
+    call: Call | None
+    session_id: str | None
+    ticket: Call
+    ref: str = field(repr=False)
+
+    def document(self, settings: Settings) -> dict[str, Any]:
+        call, dispatch = self.call, self.dispatch
+        base = settings.media_base(self.ticket.region, settings.public_url or dispatch.base)
+        return {
+            "agentId": self.agent.id,
+            "callId": dispatch.call_id,
+            "roomId": self.ticket.room_id,
+            "sessionId": self.session_id,
+            "wsUrl": socket_url(base, self.ref),
+            "expiresIn": JOIN_SECONDS,
+            "from": None if call is None else _shown(call, call.caller),
+            "to": None if call is None else _shown(call, call.callee),
+            "metadata": dict(dispatch.metadata),
+        }
+
+
+class Invitations:
+    """Thread-safe."""
+
+    def __init__(self, settings: Settings, signer: Signer, outgoing: Outgoing) -> None:
+        self._settings = settings
+        self._signer = signer
+        self._outgoing = outgoing
+
+    def send(self, invitation: Invitation) -> str | None:
+        """Ask an agent to come. Why it does not, in a few words, if so."""
+        body = stringify(invitation.document(self._settings)).encode()
+        headers = {
+            "Content-Type": "application/json",
+            DISPATCH_ID: invitation.dispatch.id,
+            **self._signer.headers(body),
+        }
+        try:
+            request = HttpRequest("POST", invitation.agent.url, headers, body)
+            response = self._outgoing.send(request, seconds=ANSWER_SECONDS)
+        except BadGateway as error:
+            return error.message
+        return None if 200 <= response.status < 300 else f"answered {response.status}"
+
+
+def _shown(call: Call, number: str) -> str:
+    """A number of the call as those in the room may see it."""
+    return callers.masked(number) if call.hides_number and number == call.remote else number

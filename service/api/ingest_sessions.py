@@ -1,0 +1,64 @@
+"""``/v2/ingest/sessions``: the ticket for a custom WebSocket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+
+from service.api.schemas.ingest_sessions import IngestSessionData, NewIngestSession
+from service.domain.agents import Assignment
+from service.domain.calls import Participant
+from service.domain.ids import REF_SECONDS, new_participant_id
+from service.errors import Busy
+from service.providers.custom import socket_url
+from service.security.permissions import Need, require
+from service.web.auth import granted, known_room, require_participant
+from service.web.declarations import needs, refuses
+from service.web.responses import answer
+from service.web.services import public_base, switchboard
+from service.web.validation import body
+from service.web.warnings import warn
+
+ingest = Blueprint("ingest", __name__, url_prefix="/v2/ingest/sessions")
+
+
+@ingest.post("")
+@needs(Need.JOIN)
+@answer(IngestSessionData(), status=201, message="Ingest session created")
+@refuses(Busy)
+@body(NewIngestSession())
+def create(fields: dict[str, Any]) -> dict[str, Any]:
+    """Make a ticket for a custom WebSocket. Naming an `agent` needs `allow_mod`."""
+    known_room(fields["room_id"])
+    participant, agent = _participant(fields.get("participant") or {}), _agent(fields.get("agent"))
+    call, ref = switchboard().invite(fields["room_id"], participant, fields.get("region"), agent)
+    media = switchboard().settings.media_base(call.region, public_base())
+    return {
+        "ws_url": socket_url(media, ref),
+        "call_id": call.id,
+        "room_id": call.room_id,
+        "expires_in": REF_SECONDS,
+    }
+
+
+def _agent(fields: dict[str, Any] | None) -> Assignment | None:
+    """The agent that is to be sent for, if there is one of this id."""
+    if not fields:
+        return None
+    # Bringing an agent along is more than a participant of a room may decide.
+    require(Need.MODERATE, granted())
+    if switchboard().agents.find(fields["id"]) is None:
+        warn("agent was ignored: its id names no agent that could be sent for.")
+        return None
+    return Assignment(fields["id"], public_base(), fields.get("metadata") or {})
+
+
+def _participant(fields: dict[str, Any]) -> Participant:
+    participant = Participant(
+        id=fields.get("id") or granted().participant_id or new_participant_id(),
+        name=fields.get("name") or "Socket Participant",
+        metadata=fields.get("metadata") or {},
+    )
+    require_participant(participant.id)
+    return participant

@@ -1,0 +1,73 @@
+"""A provider's request as the provider sees it: the public URL, and everything else as it came."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import orjson
+from flask import current_app, request
+
+from service.calls.inbound import Reception
+from service.providers.base.provider import Webhook
+from service.web.services import public_base
+from service.web.validation import reading
+
+
+def reception() -> Reception:
+    return cast("Reception", current_app.extensions["reception"])
+
+
+def webhook() -> Webhook:
+    """This request, with its body read. Raises ``Invalid`` where that breaks off."""
+    with reading():
+        body = request.get_data()
+        # Werkzeug cuts a chunked body off at the limit in silence, and complains on reading on.
+        request.stream.read(1)
+        form = tuple(request.form.items(multi=True))
+    return Webhook(
+        form=_members(body) if request.is_json else form,
+        url=public_base() + _target(),
+        method=request.method,
+        headers=dict(request.headers),
+        body=body,
+    )
+
+
+def upgrade() -> Webhook:
+    """This request, which asks for a WebSocket."""
+    return Webhook(
+        url=f"ws{public_base().removeprefix('http')}{_target()}",
+        method=request.method,
+        headers=dict(request.headers),
+    )
+
+
+def _target() -> str:
+    """Path and query as they came, below the prefix that the server mounts us at.
+
+    A signature covers each percent-encoded character, and Flask decodes the path.
+    """
+    raw: str = request.environ.get("RAW_URI") or request.environ["REQUEST_URI"]
+    if not raw.startswith("/"):  # the absolute form, as to a proxy (RFC 9112, 3.2.2)
+        raw = "/" + raw.partition("://")[2].partition("/")[2]
+    path = raw.partition("?")[0].partition("#")[0]
+    prefix = request.root_path.rstrip("/")
+    if path.startswith(f"{prefix}/"):
+        path = path.removeprefix(prefix)
+    query: str = request.environ.get("QUERY_STRING", "")
+    return f"{path}?{query}" if query else path
+
+
+def _members(body: bytes) -> tuple[tuple[str, str], ...]:
+    """The plain members of a JSON object as the fields of a form."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ()
+    if not isinstance(document, dict):
+        return ()
+    return tuple(
+        (name, str(value))
+        for name, value in document.items()
+        if isinstance(value, str | int | float)
+    )

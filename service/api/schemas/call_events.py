@@ -1,0 +1,30 @@
+"""Schemas of lifecycle events for the OpenAPI document.
+
+Not under ``webhooks``: openapi-generator makes code of those that does not compile.
+"""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields
+
+from service.api.schemas.calls import CallData
+from service.domain.webhook_events import Happening
+from service.web.schemas.fields import Instant
+
+
+class CallEventData(CallData):
+    """A call as its events tell it; what writes them is ``lifecycle.event_document``."""
+
+    meeting_id = fields.String(attribute="room_id", data_key="meetingId", dump_only=True)
+    timestamp = Instant(attribute="started_at", dump_only=True)
+    transfer_to = fields.String(data_key="transferTo", metadata={"optional": True})
+
+
+class CallEventMessage(Schema):
+    """The body of the POST to a subscription, whose ``event`` is one of ``Happening``."""
+
+    event = fields.String(data_key="webhookType")
+    call = fields.Nested(CallEventData(), data_key="data")
+
+
+EVENT = (CallEventMessage(), Happening)

@@ -1,9 +1,0 @@
-"""What a WebSocket handshake is asked for."""
-
-from __future__ import annotations
-
-from service.api.schemas.fields import Request, Text
-
-
-class Reference(Request):
-    ref = Text(required=True)

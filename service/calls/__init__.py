@@ -1,0 +1,1 @@
+"""Use cases of a call, in the order of its life."""

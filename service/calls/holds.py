@@ -1,0 +1,83 @@
+"""Holds: answers to calls in progress that need no database: wait a moment, and ask again.
+
+The call key in the address proves by itself that the call is ours. So a caller who has lost the
+socket, or is back from a transfer, waits while the database is away or the process restarts, and
+hears no busy signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from service.calls.ending import Switchboard
+from service.providers.base.call_control import Control, Outcome
+from service.providers.base.provider import Markup, Provider, Webhook
+from service.security import call_keys
+
+MOST = 200
+"""Holds in a row: ten minutes of three seconds each."""
+
+HELD = "held"
+"""The query parameter that counts them."""
+
+OUTCOME = "outcome"
+"""The query parameter that keeps how a dial has ended: the provider tells it once."""
+
+
+class Holds:
+    def __init__(
+        self,
+        switchboard: Switchboard,
+        providers: Mapping[str, Provider],
+        controls: Mapping[str, Control],
+    ) -> None:
+        self._switchboard = switchboard
+        self._settings = switchboard.settings
+        self._providers = providers
+        self._controls = controls
+
+    def markup(self, provider_name: str, key: str, hook: Webhook, base: str) -> Markup | None:
+        """A hold that leads back to the call; ``None`` where the key is no genuine call key."""
+        return self._hold(provider_name, key, hook, f"{base}/v2/hooks/{provider_name}/{key}", {})
+
+    def after_dial(self, provider_name: str, key: str, hook: Webhook, base: str) -> Markup | None:
+        """The same for a caller whose transfer has ended."""
+        control = self._controls.get(provider_name)
+        if control is None:
+            return None
+        address = f"{base}/v2/hooks/{provider_name}/{key}/dial"
+        kept = {OUTCOME: outcome(control, hook).value}
+        return self._hold(provider_name, key, hook, address, kept)
+
+    def _hold(
+        self, provider_name: str, key: str, hook: Webhook, address: str, query: Mapping[str, str]
+    ) -> Markup | None:
+        provider = self._providers.get(provider_name)
+        call_id = call_keys.call_id_of(key)
+        if (
+            provider is None
+            or call_id is None
+            or not call_keys.is_genuine(key, *self._settings.api_secrets)
+        ):
+            return None
+        count = _count(hook)
+        if count >= MOST or not self._settings.reattach:
+            return provider.hang_up()
+        self._switchboard.deadlines.held(call_id)
+        self._switchboard.handover.told(call_id)
+        again = f"{address}?{urlencode({**query, HELD: count + 1})}"
+        return provider.hold(self._settings.hold_seconds, again)
+
+
+def outcome(control: Control, hook: Webhook) -> Outcome:
+    """Return how a dial has ended, as the provider says now or said before a hold."""
+    kept = hook.ours(OUTCOME)
+    known = {each.value: each for each in Outcome}
+    return known[kept] if kept in known else control.dialled(hook)
+
+
+def _count(hook: Webhook) -> int:
+    """Return how many holds in a row the caller has had."""
+    said = hook.ours(HELD) or "0"
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0

@@ -1,0 +1,94 @@
+"""Lets in what a connector's provider has signed, and says which URL it was checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from urllib.parse import parse_qsl
+
+from service.clock import Clock
+from service.domain.connectors import Connector
+from service.domain.ids import digest
+from service.domain.origins import Address, origin
+from service.errors import BadSignature, Unverifiable
+from service.providers.base.provider import Provider, Webhook
+from service.providers.base.signatures import with_scheme
+from service.storage.connectors import Connectors
+from service.telemetry.logs import redact
+
+MAX_SHOWN = 300
+"""Characters of a URL that are told; it is as long as whoever sent it liked."""
+
+
+class Signatures:
+    def __init__(
+        self,
+        connectors: Connectors,
+        providers: Mapping[str, Provider],
+        clock: Clock,
+        public_url: str | None,
+    ) -> None:
+        self._connectors = connectors
+        self._providers = providers
+        self._clock = clock
+        self._public_url = public_url
+
+    def check(self, connector: Connector, hook: Webhook) -> None:
+        """Raise ``BadSignature`` unless the request is signed as the credentials demand.
+
+        Credentials that cannot be read are not the same as none: then nobody is let in.
+        """
+        if connector.locked:
+            raise Unverifiable(
+                f"The credentials of {connector.id} cannot be read with this API_SECRET, so that "
+                "no signature can be checked: set them again."
+            )
+        provider = self._providers[connector.provider]
+        failures = []
+        for url in self._spellings(hook):
+            try:
+                provider.verify(replace(hook, url=url), connector.credentials, self._clock.now())
+            except BadSignature as error:
+                failures.append(error.message)
+            else:
+                return
+        raise BadSignature(
+            f"{failures[0]} Checked for {connector.id}: {hook.method} {shown(hook.url)}"
+        )
+
+    def _spellings(self, hook: Webhook) -> Iterator[str]:
+        """Return the request's URL, and the other spellings that the provider may sign.
+
+        A provider signs the URL that it was given. Earlier versions gave it ``PUBLIC_URL`` as
+        written.
+        """
+        yield hook.url
+        if self._public_url is None:
+            return
+        public = with_scheme(self._public_url, hook.url.partition(":")[0])
+        if isinstance(self._public_url, Address) and hook.url.startswith(public):
+            written = with_scheme(self._public_url.written, public.partition(":")[0])
+            if written != public:
+                yield written + hook.url.removeprefix(public)
+        sent = f"{public.partition(':')[0]}://{hook.header('Host')}"
+        if not public.startswith(sent) and origin(sent) == origin(public):
+            yield sent + hook.url.removeprefix(origin(public) or "")
+
+    def check_upgrade(self, provider_name: str, ref: str, hook: Webhook) -> None:
+        """The same for the request that opens a media socket, where the provider signs it.
+
+        A reference whose connector is gone, or of another provider, is left to whoever claims it.
+        """
+        provider = self._providers.get(provider_name)
+        if provider is None or not provider.signs_upgrades:
+            return
+        connector = self._connectors.by_reference(digest(ref))
+        if connector is not None and connector.provider == provider_name:
+            self.check(connector, hook)
+
+
+def shown(url: str) -> str:
+    """``url`` as a log may hold it: no secret of its path, and of its query the names alone."""
+    address, mark, query = url.partition("?")
+    names = "&".join(name for name, _ in parse_qsl(query, keep_blank_values=True))
+    return (redact(address) + mark + names)[:MAX_SHOWN]

@@ -1,0 +1,120 @@
+"""A visit: one webhook of one call, the call that the first one makes, and its caller's markup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from service.clock import Millis
+from service.domain import callers, ids
+from service.domain.calls import Call, CallStatus, LadderEvent, Participant, Refusal, Step
+from service.domain.connectors import Connector
+from service.domain.routing_rules import Rule
+from service.providers.base.provider import Arrival, Markup, Provider
+from service.security import call_keys
+from service.settings import Settings
+
+PHONE_METADATA = {"sipUser": True, "callType": "inbound"}
+"""What VideoSDK's agents recognise a phone by."""
+
+MASKED_KEY = "clk_•••"
+MASKED_REF = "•••"
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """``base`` is the public origin without a trailing slash.
+
+    ``call_id`` is the id of the call, or the one that it gets where it is not known yet.
+    """
+
+    call_id: str
+    provider: Provider
+    connector: Connector
+    arrival: Arrival
+    settings: Settings
+    base: str
+    at: Millis
+
+    def call(self, status: CallStatus, rule: Rule | None) -> Call:
+        """The call as its first webhook makes it, without a room yet.
+
+        Without a rule nothing is hidden, and the room hears of keys.
+        """
+        caller = self.arrival.caller
+        hides_number = rule is not None and rule.hide_phone_number
+        name = callers.masked(caller) if hides_number else caller
+        return Call(
+            id=self.call_id,
+            key_digest=ids.digest(self.key),
+            provider=self.provider.name,
+            provider_call_id=self.arrival.call_id,
+            connector_id=self.connector.id,
+            room_id=None,
+            rule_id=None if rule is None else rule.id,
+            session_id=None,
+            caller=caller,
+            callee=self.arrival.callee,
+            status=status,
+            participant=Participant(ids.new_participant_id(), name, PHONE_METADATA),
+            region=self.connector.region or callers.region(caller),
+            started_at=self.at,
+            hides_number=hides_number,
+            dtmf=rule is None or rule.dtmf,
+            agent=None if rule is None else rule.assignment(self.base),
+        )
+
+    def step(
+        self,
+        event: LadderEvent,
+        at: Millis,
+        detail: str | None = None,
+        status: CallStatus = CallStatus.INCOMING,
+    ) -> Step:
+        return Step(event, at, status, detail)
+
+    def answered(self, step: Step, markup: Markup, ref: str | None = None) -> Step:
+        """The step with the markup it answers, from which nobody learns what lets calls in."""
+        text = markup.text.replace(self.key, MASKED_KEY)
+        return replace(step, markup=text if ref is None else text.replace(ref, MASKED_REF))
+
+    def stream(self, ref: str, region: str | None) -> Markup:
+        media = self.settings.media_base(region, self.base)
+        media_url = f"{media}/{self.provider.name}/{ref}"
+        again = self.hook if self.settings.reattach else None
+        return self.provider.answer(media_url, ref, again, f"{self.hook}/status")
+
+    def hold(self, *, is_new: bool = False) -> Markup | None:
+        """Return a hold until the next process answers; ``None`` where no redirect is allowed.
+
+        A call that ``is_new`` has no address of its own yet.
+        """
+        if not self.settings.reattach:
+            return None
+        again = self._address(self.connector.webhook_key) if is_new else self.hook
+        return self.provider.hold(self.settings.hold_seconds, again)
+
+    def ask(self, prompt: str, digits: int, tries: int) -> Markup:
+        """Ask for digits. The number of the try comes back with them, so that none counts twice."""
+        return self.provider.ask(prompt, digits, f"{self.hook}/gather?try={tries}")
+
+    def refuse(self, refusal: Refusal) -> Markup:
+        """Turn the caller away: a call that is up already can only be hung up."""
+        if self.arrival.in_progress:
+            return self.provider.hang_up()
+        return self.provider.refuse(refusal)
+
+    @property
+    def key(self) -> str:
+        """The key in the addresses of this call."""
+        return call_keys.key_of(self.settings.api_secret, self.call_id)
+
+    @property
+    def hook(self) -> str:
+        """The address at which the provider asks what to do with this call from now on.
+
+        It stays valid where the webhook key is replaced or the connector deleted.
+        """
+        return self._address(self.key)
+
+    def _address(self, key: str) -> str:
+        return f"{self.base}/v2/hooks/{self.provider.name}/{key}"

@@ -1,0 +1,27 @@
+"""Tells pages that watch that calls have changed, a few times a second at most."""
+
+from __future__ import annotations
+
+import threading
+
+from service.media.engine.engine import Engine
+from service.process.background import BackgroundThread
+
+PAUSE_SECONDS = 0.25
+"""Minimum interval between notifications. Changes within it are combined into one."""
+
+
+class Herald(BackgroundThread):
+    def __init__(self, engine: Engine, signal: threading.Event) -> None:
+        self._engine = engine
+        super().__init__("herald", signal)
+        self._signal = signal
+
+    def _run(self) -> None:
+        while True:
+            self._signal.wait()
+            if self._stopping.is_set():
+                return
+            self._signal.clear()
+            self._engine.announce()
+            self._stopping.wait(PAUSE_SECONDS)

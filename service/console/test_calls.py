@@ -1,0 +1,129 @@
+"""``/console/api/trials``: place test calls to this server's own connectors, and watch them.
+
+The call goes to ``PUBLIC_URL``, as a provider's would, or else to where this machine itself reaches
+the service: a ``Host`` header has no say in where this server sends requests.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, cast
+
+import numpy as np
+from flask import Blueprint, Response, current_app
+
+from service.console.test_call_schemas import NewTrial, TrialData
+from service.domain.connectors import Connector
+from service.errors import Conflict, Invalid
+from service.providers import load
+from service.security.permissions import Need
+from service.simulator.audio import sound
+from service.simulator.audio.codec import RATE, Samples
+from service.simulator.providers import signing
+from service.simulator.scenario import Plan
+from service.simulator.test_calls import Trial, Trials
+from service.web.declarations import needs
+from service.web.responses import respond
+from service.web.services import switchboard
+from service.web.validation import body
+
+MAX_BODY = 4 * 1024 * 1024
+"""Bytes: a little more than the longest recording at 48 kHz in base64."""
+
+LONGEST_RECORDING = 30.0
+"""Seconds."""
+
+PAUSE = RATE
+"""Samples of silence before a recording is said again."""
+
+TONE_HERTZ = 440
+
+trials = Blueprint("console_trials", __name__, url_prefix="/console/api/trials")
+
+_providers = load()
+
+
+@trials.post("")
+@needs(Need.ACCOUNT)
+@body(NewTrial(), limit=MAX_BODY)
+def place(fields: dict[str, Any]) -> Response:
+    """Call, and do not wait for anything of it."""
+    _all().require_on()
+    connector = switchboard().connectors.get(fields["connector_id"])
+    key, account = signing.key_and_account(connector.provider, connector.credentials)
+    if key is None:
+        _require_unsigned(connector)
+    settings = switchboard().settings
+    base = settings.public_url or settings.local_url
+    plan = Plan(
+        webhook_url=f"{base}/v2/hooks/{connector.provider}/{connector.webhook_key}",
+        caller=fields["caller"],
+        callee=fields["callee"],
+        sample=_sample(fields),
+        loop=True,
+        seconds=fields["seconds"],
+        digits=fields["digits"],
+        pins=(fields["pin"],) if fields["pin"] else (),
+        signing_key=key,
+        account=account,
+    )
+    return respond({"data": _describe(_all().place(connector.id, plan))}, 202)
+
+
+@trials.get("")
+@needs(Need.ACCOUNT)
+def index() -> Response:
+    return respond({"data": [_describe(trial) for trial in _all().all()]}, 200)
+
+
+@trials.get("/<id:trial_id>")
+@needs(Need.ACCOUNT)
+def get(trial_id: str) -> Response:
+    return respond({"data": _describe(_all().get(trial_id))}, 200)
+
+
+@trials.delete("/<id:trial_id>")
+@needs(Need.ACCOUNT)
+def hang_up(trial_id: str) -> Response:
+    return respond({"data": _describe(_all().hang_up(trial_id))}, 200)
+
+
+def _all() -> Trials:
+    return cast("Trials", current_app.extensions["trials"])
+
+
+def _sample(fields: dict[str, Any]) -> Samples:
+    """What the caller is to say, again and again. Raises ``Invalid``."""
+    match fields["sound"]:
+        case "melody":
+            return sound.melody()
+        case "tone":
+            return sound.tone(TONE_HERTZ, 1.0)
+    try:
+        data = base64.b64decode(fields["recording"], validate=True)
+    except ValueError:
+        raise Invalid("recording must be base64.") from None
+    return np.pad(sound.parse(data, "recording", LONGEST_RECORDING), (0, PAUSE))
+
+
+def _require_unsigned(connector: Connector) -> None:
+    """Raise ``Conflict`` where a call to this connector has to be signed."""
+    if connector.locked:
+        raise Conflict(
+            "The connector's credentials cannot be read with this API_SECRET: set them again."
+        )
+    if _providers[connector.provider].checks(connector.credentials):
+        raise Conflict(
+            "Only the provider can sign calls to this connector: place the test call to one "
+            "without a publicKey."
+        )
+
+
+def _describe(trial: Trial) -> dict[str, Any]:
+    call = switchboard().calls.find(trial.connector_id, trial.provider_call_id)
+    data: dict[str, Any] = TrialData().dump(trial)
+    return {
+        **data,
+        "callId": None if call is None else call.id,
+        "roomId": None if call is None else call.room_id,
+    }

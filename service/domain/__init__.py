@@ -1,0 +1,1 @@
+"""Values and rules of the product. No I/O, no clock."""

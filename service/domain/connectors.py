@@ -1,0 +1,29 @@
+"""Connectors: stored configuration of a phone provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from service.clock import Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """Stored configuration for one provider; owns a secret webhook key.
+
+    ``credentials`` are the values of each by name, the current one first: a second one is still
+    accepted while it is being replaced. ``locked`` says that some are stored which this server's
+    ``API_SECRET`` does not open, so that there is nothing to check a signature with.
+    """
+
+    id: str
+    provider: str
+    name: str | None
+    webhook_key: str = field(repr=False)
+    default_room_id: str | None
+    default_rule_id: str | None
+    region: str | None
+    created_at: Millis
+    credentials: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    locked: bool = False

@@ -1,0 +1,138 @@
+"""Rooms and their sessions as values: who may join, and who was there from when to when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from service.clock import Millis
+from service.domain.calls import EndReason
+from service.errors import Forbidden
+
+BARRED = {
+    EndReason.ROOM_DEACTIVATED: "This room is deactivated: nobody can join it.",
+    EndReason.PARTICIPANT_NOT_ALLOWED: "This room does not allow a participant of this id.",
+}
+
+
+DOTS = r"(.*/)?\.\.?(/.*)?"
+"""Clients take segments of one or two dots out of a path."""
+
+ROOM_ADDRESSES = re.compile(
+    rf"deactivate|validate(/.+)?|/.*|{DOTS}|.+/webhook/deliveries(/.*)?", re.DOTALL
+)
+"""Names that collide with other addresses under ``/v2/rooms``, or that no address can hold."""
+
+PARTICIPANT_ADDRESSES = re.compile(rf"active|{DOTS}", re.DOTALL)
+"""The same for participants, under ``/v2/sessions/<id>/participants``."""
+
+
+def is_addressable(name: str) -> bool:
+    """Whether a room of this name can be read at ``/v2/rooms/<name>`` and the addresses below."""
+    return ROOM_ADDRESSES.fullmatch(name) is None
+
+
+def is_addressable_participant(participant_id: str) -> bool:
+    """Whether a participant of this id can be read at its address in a session."""
+    return PARTICIPANT_ADDRESSES.fullmatch(participant_id) is None
+
+
+class AutoCloseType(StrEnum):
+    """What becomes of a room whose session has lasted too long."""
+
+    SESSION_ENDS = "session-ends"
+    DEACTIVATE = "session-end-and-deactivate"
+
+
+@dataclass(frozen=True, slots=True)
+class AutoClose:
+    """How long a session of the room may last, and whether the room has only one."""
+
+    type: AutoCloseType
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A durable id that hosts sessions, one after another.
+
+    ``id`` is what VideoSDK calls roomId and meetingId, ``object_id`` its ``id``. An empty
+    ``allowed_participant_ids`` lets everybody in. ``options`` are those that are kept and
+    repeated, and nothing else.
+    """
+
+    id: str
+    object_id: str
+    created_at: Millis
+    updated_at: Millis
+    custom_id: str | None = None
+    geo_fence: str | None = None
+    disabled: bool = False
+    webhook: Mapping[str, Any] | None = None
+    auto_close: AutoClose | None = None
+    allowed_participant_ids: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def require(self, participant_id: str) -> None:
+        """Raise ``Forbidden`` where this participant may not join."""
+        barred = self.bars(participant_id)
+        if barred:
+            raise Forbidden(BARRED[barred])
+
+    def bars(self, participant_id: str) -> EndReason | None:
+        """Why this participant may not join; ``None`` where it may."""
+        if self.disabled:
+            return EndReason.ROOM_DEACTIVATED
+        if self.allowed_participant_ids and participant_id not in self.allowed_participant_ids:
+            return EndReason.PARTICIPANT_NOT_ALLOWED
+        return None
+
+
+class SessionStatus(StrEnum):
+    ONGOING = "ongoing"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """From a join to a leave: one call in one session. ``stats`` are its call's."""
+
+    call_id: str
+    participant_id: str
+    name: str
+    joined_at: Millis
+    left_at: Millis | None
+    stats: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attendee:
+    """A participant of a session and all its stays, the first one first."""
+
+    id: str
+    name: str
+    stays: tuple[Stay, ...]
+
+    @property
+    def is_present(self) -> bool:
+        return any(stay.left_at is None for stay in self.stays)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One occupancy of a room, from the first join to the last leave."""
+
+    id: str
+    room_id: str
+    custom_room_id: str | None
+    region: str | None
+    started_at: Millis
+    ended_at: Millis | None
+    attendees: tuple[Attendee, ...] = ()
+
+    @property
+    def status(self) -> SessionStatus:
+        return SessionStatus.ONGOING if self.ended_at is None else SessionStatus.ENDED

@@ -1,0 +1,231 @@
+"""Lifecycle webhooks as words and documents: which events there are, and what each one tells.
+
+Pure. The names and members are VideoSDK's; an event's document is the ``data`` of its webhook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from service.clock import Millis, iso
+from service.domain.agents import Dispatch
+from service.domain.calls import Call, CallStatus, EndReason, Step
+
+
+class CallEvent(StrEnum):
+    """What happens to a call. No provider tells us of ``accepted`` and ``ringing`` of a transfer,
+    so that these two can be subscribed to and do not occur.
+    """
+
+    STARTED = "call-started"
+    RINGING = "call-ringing"
+    ANSWERED = "call-answered"
+    HANGUP = "call-hangup"
+    MISSED = "call-missed"
+    UPDATE = "call-update"
+    TRANSFER_INITIATED = "call-transfer-initiated"
+    TRANSFER_ACCEPTED = "call-transfer-accepted"
+    TRANSFERRING = "call-transferring"
+    TRANSFER_RINGING = "call-transfer-ringing"
+    TRANSFERRED = "call-transferred"
+    TRANSFER_FAILED = "call-transfer-failed"
+    SWITCH_ROOM_INITIATED = "switch-room-initiated"
+    SWITCH_ROOM_COMPLETED = "switch-room-completed"
+    SWITCH_ROOM_FAILED = "switch-room-failed"
+
+
+class RoomEvent(StrEnum):
+    """What happens in a room."""
+
+    SESSION_STARTED = "session-started"
+    SESSION_ENDED = "session-ended"
+    PARTICIPANT_JOINED = "participant-joined"
+    PARTICIPANT_LEFT = "participant-left"
+    AGENT_STARTING = "agent-session-starting"
+    AGENT_STARTED = "agent-session-started"
+    AGENT_STOPPED = "agent-session-stopped"
+    AGENT_FAILED = "agent-session-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event, the call as it was then, and when that was."""
+
+    event: CallEvent
+    call: Call
+    at: Millis
+
+
+OF_STEPS = {
+    CallStatus.RINGING: CallEvent.RINGING,
+    CallStatus.ANSWERED: CallEvent.ANSWERED,
+    CallStatus.MISSED: CallEvent.MISSED,
+    CallStatus.NOT_ANSWERED: CallEvent.MISSED,
+    CallStatus.ENDED: CallEvent.HANGUP,
+    CallStatus.REJECTED: CallEvent.HANGUP,
+    CallStatus.ABANDONED: CallEvent.HANGUP,
+    CallStatus.FAILED: CallEvent.HANGUP,
+    CallStatus.TRANSFER_INITIATED: CallEvent.TRANSFER_INITIATED,
+    CallStatus.TRANSFERRING: CallEvent.TRANSFERRING,
+    CallStatus.TRANSFERRED: CallEvent.TRANSFERRED,
+    CallStatus.TRANSFER_FAILED: CallEvent.TRANSFER_FAILED,
+    CallStatus.SWITCH_ROOM_INITIATED: CallEvent.SWITCH_ROOM_INITIATED,
+    CallStatus.SWITCH_ROOM_COMPLETED: CallEvent.SWITCH_ROOM_COMPLETED,
+    CallStatus.SWITCH_ROOM_FAILED: CallEvent.SWITCH_ROOM_FAILED,
+}
+"""What a status is told as when a call reaches it. ``verified`` is an update and no more."""
+
+
+def happenings(before: CallStatus | None, call: Call, new: Sequence[Step]) -> list[Happening]:
+    """Return the events of a call's last steps, in order. ``before`` is its status until then;
+    ``None`` where it is new.
+
+    Every call that has started ends with one ``call-hangup`` or ``call-missed``. A change of its
+    status is also a ``call-update``, for those who subscribe to nothing else. The last event has
+    the whole ladder, each other one only its new rungs.
+    """
+    told = []
+    status = before
+    if status is None:
+        # A ticket for a custom WebSocket has no rung yet.
+        status = new[0].status if new else call.status
+        began = new[0].at if new else call.started_at
+        told.append(Happening(CallEvent.STARTED, _as_of(call, new[:1], status), began))
+    for number, step in enumerate(new, 1):
+        is_own = step.status.is_live or step.status.is_end
+        if is_own and step.status is status:
+            continue
+        status = step.status if is_own else status
+        then = _as_of(call, new[:number], status)
+        event = OF_STEPS.get(step.status)
+        if event is not None:
+            told.append(Happening(event, then, step.at))
+        if is_own:
+            told.append(Happening(CallEvent.UPDATE, then, step.at))
+    return told
+
+
+def _as_of(call: Call, new: Sequence[Step], status: CallStatus) -> Call:
+    """Return the call as it was when these were the last rungs of its ladder."""
+    if status.is_end:
+        return call
+    return replace(call, status=status, steps=tuple(new), ended_at=None, end_reason=None)
+
+
+def call_document(call: Call) -> dict[str, Any]:
+    """A call as the API answers it to whoever may see everything."""
+    transfer = call.transfer
+    return {
+        "id": call.id,
+        "callId": call.id,
+        "type": call.direction,
+        "provider": call.provider,
+        "transport": "websocket",
+        "gatewayId": None,
+        "ruleId": call.rule_id,
+        "roomId": call.room_id,
+        "sessionId": call.session_id,
+        "to": call.callee,
+        "from": call.caller,
+        "sipCallTo": call.callee,
+        "sipCallFrom": call.caller,
+        "status": call.status,
+        "metadata": call.metadata,
+        "start": iso(call.started_at),
+        "end": None if call.ended_at is None else iso(call.ended_at),
+        "timelog": [_rung(step) for step in call.steps],
+        "region": call.region,
+        "additionalDetails": None,
+        "endReason": call.end_reason,
+        "stats": call.stats,
+        "participantId": call.participant.id,
+        "connectorId": call.connector_id,
+        "transfer": transfer and {"to": transfer.number, "status": transfer.status},
+    }
+
+
+def event_document(happening: Happening) -> dict[str, Any]:
+    """The ``data`` of an event of a call: the call, and what receivers of VideoSDK's events read.
+
+    ``transferTo`` is there once the call is to be handed on to a number.
+    """
+    call = happening.call
+    document = {**call_document(call), "meetingId": call.room_id, "timestamp": iso(happening.at)}
+    return {**document, "transferTo": call.transfer.number} if call.transfer else document
+
+
+def _rung(step: Step) -> dict[str, Any]:
+    rung = {"status": step.status, "timestamp": iso(step.at), "event": step.event}
+    return rung if step.detail is None else {**rung, "detail": step.detail}
+
+
+def session_document(
+    room_id: str, session_id: str, start: Millis, end: Millis | None = None
+) -> dict[str, Any]:
+    """The ``data`` of ``session-started`` and, with an end, of ``session-ended``."""
+    document: dict[str, Any] = {
+        "sessionId": session_id,
+        "meetingId": room_id,
+        "start": _offset(start),
+    }
+    if end is not None:
+        document |= {"end": _offset(end), "error": None, "reason": "Meeting Ended."}
+    return document
+
+
+def participant_document(
+    room_id: str, session_id: str, participant_id: str, name: str, call_id: str
+) -> dict[str, Any]:
+    """The ``data`` of ``participant-joined``. ``callId`` is ours."""
+    return {
+        "meetingId": room_id,
+        "sessionId": session_id,
+        "participantId": participant_id,
+        "participantName": name,
+        "callId": call_id,
+    }
+
+
+def agent_document(
+    dispatch: Dispatch, session_id: str | None, **more: str | None
+) -> dict[str, Any]:
+    """The ``data`` of the ``agent-session`` events, of which VideoSDK tells the names only.
+
+    ``more`` is who the agent is in the room, once it is there, or why it is not.
+    """
+    return {
+        "meetingId": dispatch.room_id,
+        "sessionId": session_id,
+        "agentId": dispatch.agent_id,
+        "jobId": dispatch.id,
+        "callId": dispatch.call_id,
+        **more,
+    }
+
+
+def left_reason(reason: EndReason | None) -> str:
+    """Why a participant left, in VideoSDK's words; ``None`` where it went to another room."""
+    if reason in (None, EndReason.CALLER_HUNG_UP):
+        return "user-left"
+    if reason in (EndReason.CONNECTION_LOST, EndReason.PROTOCOL_ERROR):
+        return "connection-error"
+    return "UNKNOWN"
+
+
+def _offset(at: Millis) -> str:
+    """As VideoSDK's room webhooks write times: with ``+00:00`` where its API has a ``Z``."""
+    return f"{iso(at)[:-1]}+00:00"
+
+
+def matches(patterns: Sequence[str], event: str) -> bool:
+    """Whether one of ``patterns`` is the event's name, or its beginning and an asterisk.
+
+    An asterisk anywhere else stands for itself, so that no name of an event has it.
+    """
+    return any(
+        event.startswith(pattern[:-1]) if pattern.endswith("*") else event == pattern
+        for pattern in patterns
+    )

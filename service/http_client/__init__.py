@@ -1,0 +1,1 @@
+"""The HTTP client: requests to providers, receivers of webhooks and agents."""

@@ -1,0 +1,1 @@
+"""Samples: codecs, mixing and levels."""

@@ -1,0 +1,131 @@
+"""Mix minus self: every leg hears the sum of the others in its room.
+
+One vectorised pass over all rooms of a size. Sums are ``int32`` and saturate once, at the end:
+dividing by the number of voices would make everybody quieter whenever somebody joins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.media.audio.g711 import Samples
+
+Rows: TypeAlias = NDArray[np.intp]
+
+
+class Seating:
+    """Which rows of a tick's matrix are one room. A room comes or goes without moving another.
+
+    ``sizes`` are rooms that are there from the beginning, in rows from 0 on.
+    """
+
+    def __init__(self, sizes: Iterable[int] = ()) -> None:
+        self._groups: dict[int, Rows] = {}  # by size: the rows of a room in each line
+        self._places: dict[int, int] = {}  # by a room's first row: its line in the group
+        self._sources: Rows | None = None
+        self._alone = self._crowd = np.zeros(0, np.intp)
+        self._is_crowd_known = False
+        self._small = self._first = 0
+        row = 0
+        for size in sizes:
+            self.seat(range(row, row + size))
+            row += size
+
+    def seat(self, rows: Sequence[int]) -> None:
+        """Add a room with legs in these rows."""
+        if not rows:
+            return
+        line = np.array([rows], np.intp)
+        group = self._groups.get(len(rows))
+        self._places[rows[0]] = 0 if group is None else len(group)
+        self._groups[len(rows)] = line if group is None else np.concatenate((group, line))
+        self._sources, self._is_crowd_known = None, False
+
+    def unseat(self, rows: Sequence[int]) -> None:
+        """Remove the room that was added with these rows."""
+        if not rows:
+            return
+        group = self._groups[len(rows)]
+        place = self._places.pop(rows[0])
+        if place < len(group) - 1:
+            group[place] = group[-1]
+            self._places[int(group[-1, 0])] = place
+        if len(group) > 1:
+            self._groups[len(rows)] = group[:-1]
+        else:
+            del self._groups[len(rows)]
+        self._sources, self._is_crowd_known = None, False
+
+    def crowd(self, small: int) -> tuple[Rows, int]:
+        """The rows in rooms of three or more, those in larger ones than ``small`` at the end.
+
+        With them comes how many of the rows are before those.
+        """
+        if not self._is_crowd_known or self._small != small:
+            self._is_crowd_known = True
+            rooms = sorted(size for size in self._groups if size > 2)
+            rows = [self._groups[size].ravel() for size in rooms]
+            self._crowd = np.concatenate(rows) if rows else np.zeros(0, np.intp)
+            self._first = sum(
+                len(block) for size, block in zip(rooms, rows, strict=True) if size <= small
+            )
+            self._small = small
+        return self._crowd, self._first
+
+    def mix(self, heard: Samples, crowd: Samples | None = None) -> tuple[Samples, Sequence[int]]:
+        """``heard`` has one row of samples per leg; so has the answer, what each is to hear.
+
+        With it come the rows in which the sum was too loud for 16 bits. ``crowd`` is what is mixed
+        instead in rooms of three or more, in the order of the rows of ``crowd()``.
+        """
+        sources = self._sources
+        if sources is None or len(sources) != len(heard):
+            sources = self._sources = self._arrange(len(heard))
+        large = sorted(size for size in self._groups if size > 2)
+        if sum(self._groups[size].size for size in large) == len(heard):
+            mixed = np.empty_like(heard)
+        else:
+            # Of two in a room each hears the other.
+            mixed = heard.take(sources, axis=0)
+            mixed[self._alone] = 0
+        clipped: list[int] = []
+        start = 0
+        for size in large:
+            rows = self._groups[size]
+            if crowd is None:
+                rooms = heard.take(rows, axis=0)
+            else:
+                rooms = crowd[start : start + rows.size].reshape(*rows.shape, -1)
+                start += rows.size
+            clipped += _mix(mixed, rows, rooms)
+        return mixed, clipped
+
+    def _arrange(self, count: int) -> Rows:
+        """Whom each of so many rows hears, as far as that is one row; else its own."""
+        alone = self._groups.get(1)
+        self._alone = np.zeros(0, np.intp) if alone is None else alone.ravel()
+        sources = np.arange(count)
+        pairs = self._groups.get(2)
+        if pairs is not None:
+            sources[pairs] = pairs[:, ::-1]
+        return sources
+
+
+def _mix(mixed: Samples, rows: Rows, rooms: Samples) -> Sequence[int]:
+    """Put what is heard in rooms of one size into their rows; those where it is too loud."""
+    sums: NDArray[np.int32] = rooms.sum(axis=1, dtype=np.int32, keepdims=True)
+    # In 16 bits it takes a third of the time, and is right wherever nothing is too loud.
+    mixed[rows] = sums.astype(np.int16) - rooms
+    above, below = 32_767 + int(np.min(rooms)), -32_768 + int(np.max(rooms))
+    perhaps = np.flatnonzero(((sums > above) | (sums < below)).any(axis=(1, 2)))
+    if not len(perhaps):
+        return []
+    rows, others = rows[perhaps], sums[perhaps] - rooms[perhaps]
+    within = np.clip(others, -32_768, 32_767)
+    mixed[rows] = within
+    loud: list[int] = rows[(within != others).any(axis=2)].tolist()
+    return loud

@@ -1,0 +1,58 @@
+"""The 20 ms grid: when the next tick is due, and what to do after falling behind.
+
+Ticks lie on a fixed monotonic grid, so lateness never adds up to drift. Pure: the time is an
+argument.
+"""
+
+from __future__ import annotations
+
+from service.domain.wire import PERIOD
+from service.media.engine.lateness import Lateness
+
+CATCH_UP = 3
+"""Ticks that are made up for after a short delay, while providers still have audio to play.
+
+After a longer one their buffers have run dry, and every frame made up for would stay in the
+caller's ear as delay for the rest of the call: all missed ticks are skipped and counted.
+"""
+
+
+class TickClock:
+    """Ticks at ``start + n * PERIOD``; while catching up, at twice that rate, never in a burst."""
+
+    __slots__ = ("_earliest", "_next", "lateness", "skipped")
+
+    def __init__(self, start: float) -> None:
+        self.skipped = 0
+        self.lateness = Lateness()
+        self.restart(start)
+
+    def restart(self, at: float) -> None:
+        """Begin a new grid, after an idle time that nobody was there to hear."""
+        self._next = at + PERIOD
+        self._earliest = at
+
+    def wait(self, at: float) -> float:
+        """Seconds until the next tick is due; 0 when it is."""
+        return max(0.0, max(self._next, self._earliest) - at)
+
+    def stalled(self, at: float) -> bool:
+        """Whether so many ticks were missed that the next one will skip them."""
+        return self._behind(at) > CATCH_UP
+
+    def due(self, at: float) -> bool:
+        """Whether to tick now; answering yes counts as having ticked."""
+        if self.wait(at) > 0.0:
+            return False
+        self.lateness.note(at - self._next)
+        behind = self._behind(at)
+        if behind > CATCH_UP:
+            self.skipped += behind
+            self._next += behind * PERIOD
+        self._next += PERIOD
+        self._earliest = at + PERIOD / 2
+        return True
+
+    def _behind(self, at: float) -> int:
+        """Ticks that should have come since the one that is due."""
+        return int((at - self._next) / PERIOD)

@@ -1,0 +1,1 @@
+"""Jitter buffers: audio of any chunking in, one frame per tick out."""

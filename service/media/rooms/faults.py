@@ -1,0 +1,70 @@
+"""Faults of ours in the engine: each is counted, and costs one leg at most."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from service.media.rooms.leg import Leg
+
+logger = logging.getLogger(__name__)
+
+FAULT_SECONDS = 1.0
+"""Faults of the whole engine that follow within this time count as consecutive."""
+
+MOST_FAULTS = 2
+"""Consecutive faults through which all calls are kept. At the next they are handed back."""
+
+MOST_PLACES = 1000
+"""Places in the code that are counted apart: far more than occur."""
+
+Place: TypeAlias = tuple[str, str, int]
+"""The exception's class, and the file and line that raised it."""
+
+
+class Faults:
+    """For the engine's thread. ``legs`` are those that have failed and were not yet collected."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.legs: list[Leg] = []
+        self._places: Counter[Place] = Counter()
+        self._row, self._last = 0, float("-inf")
+
+    def in_a_row(self, at: float) -> int:
+        """Count a fault of the whole engine ``at`` this time. Returns how many are consecutive."""
+        self._row = self._row + 1 if at < self._last + FAULT_SECONDS else 1
+        self._last = at
+        return self._row
+
+    def note(self, what: str, fields: Mapping[str, str] | None = None) -> None:
+        """Count the exception that is being handled, and log it.
+
+        Only the first at a place in the code has a traceback. Of the others the second, fourth,
+        eighth and so on are a line each, so that a fault of every tick does not fill the disk.
+        """
+        self.count += 1
+        place = _place()
+        if place not in self._places and len(self._places) >= MOST_PLACES:
+            self._places.clear()
+        self._places[place] += 1
+        times = self._places[place]
+        if times == 1:
+            logger.exception(what, extra=fields)
+        elif not times & (times - 1):
+            logger.error(  # The traceback is in the log already.
+                "%s: %s at %s:%d, %d times so far", what, *place, times, extra=fields
+            )
+
+
+def _place() -> Place:
+    kind, _, trace = sys.exc_info()
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if kind is None or trace is None:
+        return "", "", 0
+    return kind.__name__, trace.tb_frame.f_code.co_filename, trace.tb_lineno

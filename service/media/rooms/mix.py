@@ -1,0 +1,174 @@
+"""The bridge: one tick's way from every leg's buffer, through the mix, to every leg's line.
+
+Every leg has a row in the matrices of a tick for as long as it stays in its room. A leg that comes
+or leaves changes the rows of that room alone. Each tick is computed for all legs at once; only the
+sending of a frame is done leg by leg.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from service.domain.wire import FRAME_SAMPLES, Encoding
+from service.media.audio.g711 import Samples
+from service.media.audio.levels import Levels
+from service.media.audio.mixer import Seating
+from service.media.jitter.batch import Bank
+from service.media.jitter.buffer import QUIET
+from service.media.rooms.decode import Voices
+from service.media.rooms.encode import Sheets
+from service.media.rooms.gate import LOUD, UNGATED, Gate
+from service.media.rooms.leg import Leg
+from service.media.rooms.live_levels import Gauge, gauges
+
+SPARSE = 64
+"""Rows that may be empty, and as many again as there are legs, before the others move together."""
+
+
+class Bridge:
+    """Rooms as sequences of legs, all of which have started.
+
+    ``before`` is the bridge that this one takes over from.
+    """
+
+    def __init__(
+        self, rooms: Iterable[Sequence[Leg]], bank: Bank, before: Bridge | None = None
+    ) -> None:
+        self._bank = bank
+        self._rows: dict[Leg, int] = {}
+        self._free: list[int] = []
+        self._heard = np.zeros((0, FRAME_SAMPLES), np.int16)
+        self._top = 0  # all rows from here on are empty
+        self._seating = Seating()
+        self._voices: dict[Encoding, Voices] = {}
+        self._sheets = Sheets()
+        self._levels = Levels()
+        self._gate = Gate()
+        self._unheard: dict[Leg, int] = {}
+        self._audible = np.zeros(0)
+        self.change((), tuple(rooms))
+        if before is not None:
+            self._take_over(before)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether so many rows are empty that a new bridge would be faster."""
+        return self._top > 2 * len(self._rows) + SPARSE
+
+    def change(self, before: Sequence[Sequence[Leg]], after: Sequence[Sequence[Leg]]) -> None:
+        """Replace some rooms, ``before`` by ``after``. A leg may have moved between them."""
+        for legs in before:
+            self._seating.unseat([self._rows[leg] for leg in legs])
+        stay = {leg for legs in after for leg in legs}
+        for legs in before:
+            for leg in legs:
+                if leg not in stay:
+                    self._unseat(leg)
+        for legs in after:
+            for leg in legs:
+                if leg not in self._rows:
+                    self._seat(leg)
+            self._seating.seat([self._rows[leg] for leg in legs])
+
+    def tick(self, at: float) -> list[Leg]:
+        """Mix and send one frame; the legs that heard something for the first time."""
+        heard = self._heard[: self._top]
+        heard.fill(0)
+        for voices in self._voices.values():
+            voices.collect(heard, at)
+        mixed, clipped = self._seating.mix(heard, self._gated(heard, at))
+        self._levels.measure(heard, mixed)
+        if clipped:
+            loud = set(clipped)
+            for leg, row in self._rows.items():
+                if row in loud:
+                    leg.count_clipped()
+        for sheet in self._sheets:
+            sheet.play(mixed)
+        return self._first_heard(mixed) if self._unheard else []
+
+    def gauges(self) -> Mapping[str, Gauge]:
+        """What can be read off each leg now, by call id."""
+        return gauges(self._rows, self._levels, self._bank)
+
+    def audible_at(self, leg: Leg) -> float:
+        """The last tick at which a leg was audible to the others in a room of three or more."""
+        row = self._rows.get(leg)
+        return -np.inf if row is None else float(self._audible[row])
+
+    def _gated(self, heard: Samples, at: float) -> Samples | None:
+        """Note who is audible; what passes the gate in rooms of three or more, if there are any."""
+        rows, small = self._seating.crowd(UNGATED)
+        if not len(rows):
+            # Of one or two nobody ever asks for a third voice.
+            return None
+        there = heard.take(rows, axis=0)
+        # Sound swings to both sides, so that its highest sample will do.
+        highest = there.max(axis=1)
+        self._audible[rows[highest >= QUIET]] = at
+        if small == len(rows):
+            return there
+        peaks = highest[small:].astype(np.int32)
+        soft = np.flatnonzero(peaks < LOUD)
+        if len(soft):
+            # Where the highest sample has not opened the gate, the lowest may.
+            lowest = there[small + soft].min(axis=1).astype(np.int32)
+            peaks[soft] = np.maximum(peaks[soft], -lowest)
+        shut = self._gate.closed(rows[small:], peaks)
+        if shut.any():
+            there[small:][shut] = 0
+        return there
+
+    def _seat(self, leg: Leg) -> None:
+        if not self._free:
+            self._grow()
+        row = self._rows[leg] = heapq.heappop(self._free)
+        self._top = max(self._top, row + 1)
+        self._audible[row] = -np.inf
+        if leg.buffer is not None:
+            voices = self._voices.get(leg.inbound)
+            if voices is None:
+                voices = self._voices[leg.inbound] = Voices(leg.inbound, self._bank)
+            voices.seat(row, leg, leg.buffer)
+        self._levels.seat(row, leg.meter)
+        self._gate.seat(row)
+        self._sheets.seat(row, leg)
+        if not leg.heard:
+            self._unheard[leg] = row
+
+    def _unseat(self, leg: Leg) -> None:
+        row = self._rows.pop(leg)
+        if leg.buffer is not None:
+            self._voices[leg.inbound].unseat(row)
+        self._levels.seat(row, None)
+        self._sheets.unseat(row)
+        self._unheard.pop(leg, None)
+        heapq.heappush(self._free, row)
+        if row + 1 == self._top:
+            self._top = max(self._rows.values(), default=-1) + 1
+
+    def _grow(self) -> None:
+        size = len(self._heard)
+        more = size + SPARSE
+        self._free.extend(range(size, size + more))
+        heapq.heapify(self._free)
+        self._heard = np.zeros((size + more, FRAME_SAMPLES), np.int16)
+        self._audible = np.concatenate((self._audible, np.full(more, -np.inf)))
+
+    def _take_over(self, before: Bridge) -> None:
+        for leg, row in self._rows.items():
+            there = before._rows.get(leg)
+            if there is not None:
+                self._audible[row] = before._audible[there]
+                self._levels.take_over(row, before._levels, there)
+                self._gate.take_over(row, before._gate, there)
+
+    def _first_heard(self, mixed: Samples) -> list[Leg]:
+        first = [leg for leg, row in self._unheard.items() if mixed[row].any()]
+        for leg in first:
+            leg.heard = True
+            del self._unheard[leg]
+        return first

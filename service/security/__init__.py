@@ -1,0 +1,1 @@
+"""Tokens, keys, signatures, encryption and permissions."""

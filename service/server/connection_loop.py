@@ -1,0 +1,299 @@
+"""The worker's main loop: connections, their deadlines, and which are closed at the limits.
+
+Nothing here waits for a client, and a fault of one connection never ends the process, which holds
+all calls.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from selectors import EVENT_READ, SelectorKey
+from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker
+
+from service.process import file_descriptors
+from service.server.clients import READ_BYTES, Callback, Connection, Watched, last_word
+from service.server.refusals import Refused
+
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 1024 * 1024
+"""Lingering close: unread input is drained for this long and this many bytes, because closing with
+unread data sends RST and loses the answer."""
+
+HELD_BYTES = 32 * 1024 * 1024
+"""Memory for requests that arrive or wait and for answers that are not received yet. Beyond it the
+connection that has waited the longest is closed."""
+
+FAULT_SECONDS = 60.0
+"""At most one fault is logged in this time; each is counted."""
+
+ACCEPT_PAUSE = 0.1
+"""Seconds without accepting where ``accept`` fails: the listener stays readable."""
+
+FEW_SECONDS = 1.0
+"""For how long the number of connections stays limited after descriptors became few."""
+
+NOTHING_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR)
+
+FULL = Refused(503, "The server has no room for another connection.", retry_after=5)
+
+
+class ConnectionLoop(ThreadWorker):
+    """gunicorn's loop, with queues of its own. All of it runs in the main thread.
+
+    A connection that waits for its client is in one of these queues, each in the order of
+    deadlines: ``keepalived_conns`` have sent nothing of a request, ``pending_conns`` and
+    ``upload_conns`` a part of one; ``answering_conns`` have not received their whole answer, and
+    ``lingering_conns`` are about to be closed.
+    """
+
+    ppid: int
+    worker_connections: int
+    max_keepalived: int
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.upload_conns: deque[Connection] = deque()
+        self.answering_conns: deque[Connection] = deque()
+        self.lingering_conns: deque[Connection] = deque()
+        self.on_fault: Callable[[], object] = lambda: None
+        """Called for every fault, to count it."""
+        self.memory = HELD_BYTES
+        self.held = 0
+        """Bytes of memory that clients occupy."""
+        self._next_report = 0.0
+        self._accepts_again = 0.0
+        self._few = self.worker_connections
+        self._few_until = 0.0
+
+    def init_process(self) -> None:
+        self._spare = file_descriptors.Spare()
+        # Idle connections must not take the descriptors of calls.
+        self.worker_connections = min(self.worker_connections, file_descriptors.limit() // 2)
+        self.max_keepalived = min(self.max_keepalived, self.worker_connections - 1)
+        super().init_process()
+
+    def accept(self, listener: socket.socket) -> None:
+        try:
+            sock, address = listener.accept()
+        except OSError as error:
+            if error.errno in file_descriptors.NONE_LEFT:
+                if not self._make_room():
+                    self._turn_away(listener)
+            elif error.errno not in NOTHING_THERE:
+                # Such as ENOBUFS, or an error of the network that is not the listener's.
+                self._pause_accepting()
+            return
+        conn = Connection(self.cfg, sock, address, listener.getsockname())
+        self.nr_conns += 1
+        is_last = file_descriptors.is_last(conn.sock.fileno())
+        if self.nr_conns >= self._most(is_last) and not self._make_room() and is_last:
+            # Threads own all the others and soon finish some of them: new ones wait.
+            self._pause_accepting()
+        self.welcome(conn)
+
+    def _most(self, is_last: bool) -> int:
+        """How many connections there may be; for a while no more than when descriptors were few."""
+        now = time.monotonic()
+        if is_last:
+            self._few = min(self.nr_conns, self._few)
+            self._few_until = now + FEW_SECONDS
+        elif self._few_until <= now:
+            self._few = self.worker_connections
+        return min(self._few, self.worker_connections)
+
+    @abstractmethod
+    def welcome(self, conn: Connection) -> None:
+        """Wait for the first request of a connection that was accepted."""
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        if self._accepts_again:
+            timeout = min(timeout, ACCEPT_PAUSE)
+            if self._accepts_again <= time.monotonic():
+                self._accepts_again = 0.0
+                self.set_accept_enabled(self.alive)
+        for key, _ in self.poller.select(timeout):
+            self.dispatch(key)
+
+    def is_parent_alive(self) -> bool:
+        """Return True always; where gunicorn's master is gone, send this process SIGTERM.
+
+        So live calls are handed over before the worker ends.
+        """
+        parent = os.getppid()
+        if parent != self.ppid:
+            self.log.warning("The master is gone: the worker ends.")
+            self.ppid = parent
+            os.kill(os.getpid(), signal.SIGTERM)
+        return True
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Close the listeners while ending, so that the next server can bind the port.
+
+        Connections that queued here until the last one ends would never be answered.
+        """
+        super().set_accept_enabled(enabled and not self._accepts_again)
+        if not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        self._close_overdue(self.keepalived_conns, force)
+
+    def murder_pending(self) -> None:
+        for queue in (
+            self.pending_conns,
+            self.upload_conns,
+            self.answering_conns,
+            self.lingering_conns,
+        ):
+            self._close_overdue(queue)
+
+    def _close_overdue(self, queue: deque[Connection], force: bool = False) -> None:
+        now = time.monotonic()
+        while queue and (force or queue[0].timeout <= now):
+            self.close_conn(queue[0])
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        for queue in self._queues():
+            for conn in queue:
+                conn.timeout = min(conn.timeout, deadline)
+
+    def _queues(self) -> tuple[deque[Connection], ...]:
+        """Those whose connections wait for their client."""
+        return (
+            self.lingering_conns,
+            self.pending_conns,
+            self.upload_conns,
+            self.answering_conns,
+            self.keepalived_conns,
+        )
+
+    def dispatch(self, key: SelectorKey) -> None:
+        """Run one callback, unless an earlier one has closed its connection."""
+        watched = key.data
+        if not isinstance(watched, Watched):
+            self._contained(None, watched, key.fileobj)
+        elif watched.conn.watched is watched:
+            self._contained(watched.conn, watched.run, self.close_conn)
+
+    def _contained(
+        self, conn: Connection | None, call: Callable[..., object], *arguments: Any
+    ) -> None:
+        """Call, and let no exception of one connection end the process with all its calls."""
+        try:
+            call(*arguments)
+        except Exception:
+            self.on_fault()
+            now = time.monotonic()
+            if now >= self._next_report:
+                self._next_report = now + FAULT_SECONDS
+                self.log.exception("A connection failed and was closed.")
+            if conn is not None:
+                self.close_conn(conn)
+            else:
+                self._pause_accepting()
+
+    def _refuse(self, conn: Connection, refused: Refused) -> None:
+        try:
+            conn.sock.sendall(refused.answer())
+        except OSError:
+            self.close_conn(conn)
+            return
+        self._part(conn)
+
+    def _part(self, conn: Connection) -> None:
+        """Close the connection once its client has seen the end of the answer."""
+        self._hold(conn, 0)
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close_conn(conn)
+            return
+        self._await(conn, self.lingering_conns, self._drain, LINGER_SECONDS)
+        self._drain(conn)
+
+    def _drain(self, conn: Connection) -> None:
+        data = conn.sock.received(READ_BYTES)
+        if data is None:
+            return
+        conn.drained += len(data)
+        if not data or conn.drained > LINGER_BYTES:
+            self.close_conn(conn)
+
+    def _make_room(self) -> bool:
+        """Close the connection that has waited for its client the longest, if there is one."""
+        waiting = [queue[0] for queue in self._queues() if queue]
+        if not waiting:
+            return False
+        self.close_conn(min(waiting, key=lambda conn: conn.since))
+        return True
+
+    def _hold(self, conn: Connection, size: int) -> None:
+        """Count what is kept in memory for a connection, and make room where it is too much."""
+        self.held += size - conn.held
+        conn.held = size
+        while self.held > self.memory and self._make_room():
+            pass
+
+    def _turn_away(self, listener: socket.socket) -> None:
+        """Refuse the newest connection where there is no descriptor left for it."""
+        with self._spare.lent():
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                self._pause_accepting()
+                return
+            last_word(sock, FULL.answer())
+
+    def _pause_accepting(self) -> None:
+        """Stop accepting for a moment: the listener stays readable, and the loop would spin."""
+        self._accepts_again = time.monotonic() + ACCEPT_PAUSE
+        self.set_accept_enabled(False)
+
+    def _await(
+        self,
+        conn: Connection,
+        queue: deque[Connection],
+        callback: Callback,
+        seconds: float,
+        event: int = EVENT_READ,
+    ) -> None:
+        self._release(conn)
+        conn.since = time.monotonic()
+        conn.timeout = conn.since + seconds
+        conn.queue = queue
+        queue.append(conn)
+        watched = Watched(conn, callback)
+        self.poller.register(conn.sock, event, watched)
+        conn.watched = watched
+
+    def _release(self, conn: Connection) -> None:
+        if conn.queue is not None:
+            conn.queue.remove(conn)
+            conn.queue = None
+        if conn.watched is not None:
+            conn.watched = None
+            self.poller.unregister(conn.sock)
+
+    def close_conn(self, conn: Connection) -> None:
+        if not conn.is_open:
+            return
+        conn.is_open = False
+        self.nr_conns -= 1
+        self.held -= conn.held
+        conn.held = 0
+        try:
+            self._release(conn)
+        except (KeyError, ValueError, OSError):
+            # A sign of inconsistent queues; it must not end the loop.
+            self.on_fault()
+        conn.close()

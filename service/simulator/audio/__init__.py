@@ -1,0 +1,1 @@
+"""Audio of simulated calls: WAV files, codecs, faults."""

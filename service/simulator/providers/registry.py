@@ -1,0 +1,28 @@
+"""The simulated providers by name, and which of them a webhook URL belongs to."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from service.errors import Invalid
+from service.simulator.providers.base import Dialect
+from service.simulator.providers.plivo import Plivo
+from service.simulator.providers.telnyx import Telnyx
+from service.simulator.providers.twilio import Twilio
+
+DIALECTS: dict[str, type[Dialect]] = {kind.name: kind for kind in (Twilio, Plivo, Telnyx)}
+
+
+def of(webhook_url: str) -> type[Dialect]:
+    """The dialect that a webhook URL names in its path. Raises ``Invalid``."""
+    try:
+        parts = urlsplit(webhook_url)
+        port = parts.port
+    except ValueError:
+        raise Invalid("The webhook URL is not a URL.") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise Invalid("The webhook URL must begin with http:// or https://.")
+    for part in parts.path.split("/"):
+        if part in DIALECTS:
+            return DIALECTS[part]
+    raise Invalid(f"The webhook URL must name its provider in the path: {', '.join(DIALECTS)}.")

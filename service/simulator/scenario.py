@@ -1,0 +1,106 @@
+"""What a simulated caller is to do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from service.clock import Clock, SystemClock
+from service.errors import Invalid
+from service.simulator.audio import sound
+from service.simulator.audio.codec import Codec, Samples
+from service.simulator.audio.faults import Faults
+from service.simulator.providers import registry
+from service.simulator.providers.base import Message
+from service.simulator.providers.signing import SIGNERS, Signer
+
+ENDINGS = ("completed", "busy", "no-answer", "failed")
+"""How dialling a number can end."""
+
+CALLER, CALLEE = "+14155550100", "+14155550199"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """One call. ``seconds`` of ``None`` hangs up ``tail`` seconds after the sample's end.
+
+    ``pins`` are the keys pressed each time the markup asks for some, the last of them again and
+    again; without any the caller stays silent. ``codec`` is what the provider sends; ``None`` is
+    what the markup asks for. ``loop`` plays the sample again and again. Faults on the way to the
+    server: each frame is delayed by up to ``jitter_ms``, in order; ``drop_percent`` of the frames
+    never arrive; ``shuffle`` lets frames overtake each other, which only Telnyx does. ``seed``
+    repeats the same faults. ``patience`` is for how many seconds a redirect is asked again while
+    nothing listens, as behind a router that holds requests while a server restarts. ``signing_key``
+    is what the provider signs its requests with, which without one are unsigned, and ``account``
+    the account that they come from.
+
+    ``dialled`` is how it ends when the markup dials on, after ``dial_seconds``. A call that
+    ``is_outbound`` was placed through the provider: ``fares`` is what becomes of it, and
+    ``status_url`` hears about that.
+
+    Raises ``Invalid`` with one sentence where no such call can be placed.
+    """
+
+    webhook_url: str = field(repr=False)
+    caller: str = CALLER
+    callee: str = CALLEE
+    sample: Samples = field(default_factory=sound.melody)
+    loop: bool = False
+    seconds: float | None = None
+    tail: float = 0.5
+    digits: str = ""
+    pins: tuple[str, ...] = ()
+    codec: Codec | None = None
+    jitter_ms: float = 0.0
+    drop_percent: float = 0.0
+    shuffle: bool = False
+    seed: int | None = None
+    max_redirects: int = 10
+    dialled: str = "completed"
+    dial_seconds: float = 0.5
+    is_outbound: bool = False
+    fares: str = "answered"
+    status_url: str | None = field(default=None, repr=False)
+    webhook_timeout: float = 15.0
+    patience: float = 0.0
+    signing_key: str | None = field(default=None, repr=False)
+    account: str | None = None
+
+    def __post_init__(self) -> None:
+        dialect = registry.of(self.webhook_url)
+        self.signer(SystemClock())
+        if self.codec is not None and self.codec not in dialect.codecs:
+            allowed = " or ".join(dialect.codecs)
+            raise Invalid(f"codec must be {allowed} on {dialect.name}, not {self.codec}.")
+        if self.shuffle and dialect.name != "telnyx":
+            raise Invalid("shuffle is only for telnyx: the others keep frames in order.")
+        if not re.fullmatch("[0-9*#A-D]*", self.digits):
+            raise Invalid("digits may only hold 0 to 9, *, # and A to D.")
+        if not all(re.fullmatch("[0-9*#]*", pin) for pin in self.pins):
+            raise Invalid("pins may only hold 0 to 9, * and #.")
+        if not 0 <= self.drop_percent <= 100:
+            raise Invalid("drop_percent must lie between 0 and 100.")
+        if not 0 <= self.jitter_ms <= 10_000:
+            raise Invalid("jitter_ms must lie between 0 and 10000.")
+        if self.dialled not in ENDINGS:
+            raise Invalid(f"dialled must be one of {', '.join(ENDINGS)}.")
+        if self.fares not in ("answered", *ENDINGS[1:]):
+            raise Invalid(f"fares must be one of answered, {', '.join(ENDINGS[1:])}.")
+        if not 0 <= self.dial_seconds <= 86_400:
+            raise Invalid("dial_seconds must lie between 0 and 86400.")
+        if self.seconds is not None and not 0 < self.seconds <= 86_400:
+            raise Invalid("seconds must lie above 0 and not above 86400.")
+
+    def signer(self, clock: Clock) -> Signer | None:
+        if self.signing_key is None:
+            return None
+        return SIGNERS[registry.of(self.webhook_url).name](self.signing_key, clock)
+
+    def faults(self) -> Faults[Message]:
+        """What the network does to the frames of one socket."""
+        return Faults(
+            jitter=self.jitter_ms / 1000,
+            drop=self.drop_percent / 100,
+            shuffle=self.shuffle,
+            seed=self.seed,
+        )

@@ -1,0 +1,1 @@
+"""Calls: rows, queries and changes."""

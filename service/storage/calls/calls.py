@@ -1,0 +1,289 @@
+"""Calls: how they begin, move forward and end.
+
+Each method is one transaction, which locks the call's row, decides by what it finds, and writes the
+change together with its step. What comes late, twice, or from a leg that no longer holds the call
+changes nothing, and the method says so in what it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from service.clock import Millis
+from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, Step
+from service.errors import Conflict, Gone
+from service.storage.agents import dispatch_rows
+from service.storage.calls import endings, media_references, orphans
+from service.storage.calls.media_references import Used
+from service.storage.calls.queries import CallQueries, count_live
+from service.storage.calls.rows import advance, insert_call, is_known, live, locked, locked_row
+from service.storage.rooms import presence
+
+__all__ = ["Calls", "Used"]
+
+ADMISSION = 7_300_002
+"""Advisory lock (Postgres) under which calls are counted and admitted."""
+
+START_MILLIS = 15_000
+"""How long a claimed call may take to start before it counts as never connected."""
+
+KNOWN = "This call is known already"
+
+SIGNS_OF_LIFE = (LadderEvent.FIRST_AUDIO_IN, LadderEvent.NO_AUDIO)
+
+REPEATED = (LadderEvent.OVERRUN, LadderEvent.NO_AUDIO)
+"""What one leg may report again and again."""
+
+SOCKET_EVENTS = (LadderEvent.SOCKET, LadderEvent.SOCKET_LOST)
+
+
+class Calls(CallQueries):
+    def admit(self, call: Call, ref_digest: str | None, limit: int) -> bool:
+        """Add a call that waits for its socket, with its ladder and its reference, if it has one.
+
+        False, and nothing is written, where ``limit`` calls are live. The reference expires with
+        ``call.expires_at``. Raises ``Conflict`` where the connector has a call of this provider id.
+        """
+        if call.expires_at is None:
+            raise ValueError("a call that waits for its socket needs expires_at")
+        with self._database.write() as connection:
+            self._database.take_turns(connection, ADMISSION)
+            if count_live(connection) >= limit:
+                if is_known(connection, call):
+                    raise Conflict(KNOWN)
+                return False
+            _insert(connection, call)
+            if ref_digest is not None:
+                media_references.issue(connection, ref_digest, call.id, call.expires_at)
+            return True
+
+    def add(self, call: Call) -> None:
+        """Add a call that is over already, with its ladder. Raises ``Conflict`` like ``admit``."""
+        with self._database.write() as connection:
+            _insert(connection, call)
+
+    def reissue(
+        self, call_id: str, ref_digest: str, expires_at: Millis, steps: Sequence[Step]
+    ) -> Call | None:
+        """Another answer for a live call whose provider asked again, with another reference.
+
+        Counts as an attempt. The call may be without a socket for as long as the reference holds.
+        The steps get the status that the call has. ``None`` where the call is not live.
+        """
+        with self._database.write() as connection:
+            call = live(connection, call_id)
+            if call is None:
+                return None
+            media_references.issue(connection, ref_digest, call_id, expires_at)
+            return advance(
+                connection,
+                call,
+                [replace(step, status=call.status) for step in steps],
+                attempts=call.attempts + 1,
+                expires_at=expires_at,
+            )
+
+    def claim(
+        self, ref_digest: str, provider: str, leg_id: str, at: Millis, *, redial: bool = False
+    ) -> Call:
+        """Let a leg start the call. With ``redial``, by a reference that was used before, unless
+        the leg that used it is about to start.
+
+        The leg has ``START_MILLIS`` to start. A call that waits belongs to it from here on. An
+        answered call stays with the leg that had it until this one has started: whatever becomes
+        of the new socket, a leg that still streams goes on.
+
+        Raises ``NotFound`` for a reference that this provider was never given, ``Used``, or
+        ``Gone`` where it has expired or its call is over.
+        """
+        with self._database.write() as connection:
+            call_id = media_references.claim(
+                connection, ref_digest, provider, leg_id, at, again=redial
+            )
+            call = live(connection, call_id)
+            if call is None:
+                raise Gone(media_references.OVER)
+            waiting = call.status.is_waiting
+            if redial and waiting and _last_socket_event(call) is LadderEvent.SOCKET:
+                raise Used(call_id)
+            return advance(
+                connection,
+                call,
+                [Step(LadderEvent.SOCKET, at, call.status)],
+                leg_id=leg_id if waiting else call.leg_id,
+                expires_at=at + START_MILLIS,
+            )
+
+    def answered(self, call_id: str, leg_id: str, session_id: str, at: Millis) -> Call | None:
+        """The leg's stream has started: the caller is in the room, for the first time or again.
+
+        From here on the call is this leg's, whichever had it: the media plane has replaced that one
+        already. Said again, it changes nothing. The call as it is now; ``None`` where the leg may
+        not stream: the call is over, or the leg has claimed no reference of it, lost its socket or
+        been replaced.
+        """
+        with self._database.write() as connection:
+            is_due = media_references.settle(connection, call_id, leg_id)
+            call = live(connection, call_id)
+            if call is None:
+                return None
+            if not is_due:
+                return call if call.leg_id == leg_id and _is_attached(call) else None
+            if not call.is_moving:
+                # Else it may be in either room: its arrival in the new one will tell.
+                presence.join(connection, call, session_id, at)
+            return advance(
+                connection,
+                call,
+                [
+                    Step(LadderEvent.START, at, CallStatus.ANSWERED),
+                    *dispatch_rows.answered(connection, call, session_id, at),
+                ],
+                status=CallStatus.ANSWERED,
+                leg_id=leg_id,
+                session_id=None if call.is_moving else session_id,
+                answered_at=at if call.answered_at is None else call.answered_at,
+                detached_at=None,
+                expires_at=None,
+            )
+
+    def step(
+        self,
+        call_id: str,
+        leg_id: str,
+        event: LadderEvent,
+        at: Millis,
+        detail: str | None = None,
+        *,
+        again: bool = False,
+    ) -> bool:
+        """One more rung from the leg that holds the call, but none said ``again``."""
+        with self._database.write() as connection:
+            # A ladder that is loaded is kept short.
+            load = locked if again or event in REPEATED else locked_row
+            call = load(connection, call_id)
+            if call is None or not call.status.is_live or call.leg_id != leg_id:
+                return False
+            step = Step(event, at, call.status, detail)
+            if again and step in call.steps:
+                return False
+            # A line that is alive ends the attempts, whether or not the caller is heard on it.
+            changes = {"attempts": 0} if event in SIGNS_OF_LIFE and call.attempts else {}
+            advance(connection, call, [step], **changes)
+            return True
+
+    def detached(
+        self,
+        call_id: str,
+        leg_id: str,
+        at: Millis,
+        detail: str | None,
+        stats: Mapping[str, Any] | None,
+    ) -> bool:
+        """The leg has lost its socket, and the call may come back on another.
+
+        False where the leg does not hold the call; it will not start any more either way.
+        """
+        with self._database.write() as connection:
+            was_due = media_references.settle(connection, call_id, leg_id)
+            call = _held(connection, call_id, leg_id)
+            if call is None or not (was_due or _is_attached(call)):
+                return False
+            if call.is_moving:
+                # It is on its way out of the room in which it was heard last.
+                presence.leave(connection, call_id, at)
+            advance(
+                connection,
+                call,
+                [Step(LadderEvent.SOCKET_LOST, at, call.status, detail)],
+                detached_at=at if call.status is CallStatus.ANSWERED else None,
+                stats=call.stats if stats is None else dict(stats),
+            )
+            return True
+
+    def orphaned(self, at: Millis) -> int:
+        """At start-up: no answered call has a socket any more. Returns how many had one."""
+        with self._database.write() as connection:
+            return orphans.take_over(connection, at)
+
+    def reattached(self, call_id: str, leg_id: str) -> bool:
+        """The leg's socket is there, whatever another process has taken it for."""
+        with self._database.write() as connection:
+            call = _held(connection, call_id, leg_id)
+            if call is None or call.status is not CallStatus.ANSWERED or call.detached_at is None:
+                return False
+            advance(connection, call, [], detached_at=None)
+            return True
+
+    def end(
+        self,
+        call_id: str,
+        status: CallStatus,
+        reason: EndReason,
+        at: Millis,
+        *,
+        leg_id: str | None = None,
+        detail: str | None = None,
+        stats: Mapping[str, Any] | None = None,
+        provided: Callable[[Call], bool] | None = None,
+    ) -> Call | None:
+        """End a live call; with ``leg_id``, only if that leg holds it, and ``provided`` that this
+        is true of the locked call. ``None``: no change.
+        """
+        if not status.is_end:
+            raise ValueError(f"{status} is not an end")
+        with self._database.write() as connection:
+            call = live(connection, call_id)
+            if call is None or leg_id not in (None, call.leg_id):
+                return None
+            if provided is not None and not provided(call):
+                return None
+            dispatch_rows.ended(connection, call, at)
+            presence.leave(connection, call_id, endings.last_seen(call, at), reason)
+            end = Step(LadderEvent.END, at, status, reason.value if detail is None else detail)
+            return advance(
+                connection,
+                call,
+                [*endings.steps(call, reason, at), end],
+                status=status,
+                ended_at=at,
+                end_reason=reason,
+                detached_at=None,
+                transfer=endings.transfer(call, reason),
+                stats=call.stats if stats is None else dict(stats),
+            )
+
+    def save_stats(self, call_id: str, leg_id: str, stats: Mapping[str, Any]) -> bool:
+        """The final statistics of the leg that held the call to its end."""
+        with self._database.write() as connection:
+            call = locked_row(connection, call_id)
+            if call is None or call.status.is_live or call.leg_id != leg_id:
+                return False
+            advance(connection, call, [], stats=dict(stats))
+            return True
+
+
+def _insert(connection: Connection, call: Call) -> None:
+    try:
+        insert_call(connection, call)
+    except IntegrityError:
+        raise Conflict(KNOWN) from None
+
+
+def _held(connection: Connection, call_id: str, leg_id: str) -> Call | None:
+    call = live(connection, call_id)
+    return call if call is not None and call.leg_id == leg_id else None
+
+
+def _is_attached(call: Call) -> bool:
+    """Whether the leg that holds the call has started and not lost its socket since."""
+    return call.status is CallStatus.ANSWERED and call.detached_at is None
+
+
+def _last_socket_event(call: Call) -> LadderEvent | None:
+    return next((step.event for step in reversed(call.steps) if step.event in SOCKET_EVENTS), None)

@@ -1,0 +1,36 @@
+"""How many numbers providers have been asked to dial on a day of UTC, whatever became of it.
+
+One row per day, apart from the calls, whose history may be deleted.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.clock import Millis
+from service.errors import Forbidden
+from service.storage.tables import dials
+
+DAY = 86_400_000
+
+
+def count(connection: Connection, at: Millis, limit: int) -> None:
+    """Count one more. Raises ``Forbidden`` where ``limit`` have been dialled on this day.
+
+    The day's row is locked until the transaction ends, so that of two the second sees the first.
+    """
+    day = at // DAY
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    begun = connection.execute(
+        insert(dials).values(day=day, count=0).on_conflict_do_nothing(index_elements=[dials.c.day])
+    )
+    if begun.rowcount:
+        connection.execute(delete(dials).where(dials.c.day < day))
+    counted = connection.execute(
+        update(dials)
+        .where(dials.c.day == day, dials.c.count < limit)
+        .values(count=dials.c.count + 1)
+    )
+    if not counted.rowcount:
+        raise Forbidden(f"DIAL_PER_DAY is {limit}, and as many numbers have been dialled today.")

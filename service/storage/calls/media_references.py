@@ -1,0 +1,105 @@
+"""References: the single-use secrets in media URLs, stored as digests.
+
+A reference remembers the leg that it let in until that leg has started or is gone: so long the leg
+is about to start, and nobody else is let in. The functions work inside the caller's transaction,
+which locks references before calls, or two of them could wait for each other.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
+
+from service.clock import Millis
+from service.domain.calls import LIVE, CallStatus
+from service.errors import Gone, NotFound, ServiceError
+from service.storage.tables import alive, calls, refs
+
+OVER = "The call of this media reference is over"
+
+LET_IN = (
+    update(refs)
+    .where(
+        refs.c.digest == bindparam("ref"),
+        exists()
+        .where(
+            calls.c.id == refs.c.call_id,
+            calls.c.provider == bindparam("provider"),
+            calls.c.status.in_(LIVE),
+        )
+        .correlate(refs),
+    )
+    .values(claimed_at=bindparam("at"), leg_id=bindparam("leg"))
+    .returning(refs.c.call_id)
+)
+FIRST = LET_IN.where(refs.c.claimed_at.is_(None), refs.c.expires_at > bindparam("at"))
+AGAIN = LET_IN.where(refs.c.claimed_at.is_not(None), refs.c.leg_id.is_(None))
+SETTLED = (
+    update(refs)
+    .where(refs.c.call_id == bindparam("call"), refs.c.leg_id == bindparam("leg"))
+    .values(leg_id=None)
+)
+
+
+class Used(Gone):
+    """The reference has let somebody in already; ``call_id`` is its call's."""
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__("This media reference was used already")
+        self.call_id = call_id
+
+
+def issue(connection: Connection, ref_digest: str, call_id: str, expires_at: Millis) -> None:
+    connection.execute(
+        insert(refs), {"digest": ref_digest, "call_id": call_id, "expires_at": expires_at}
+    )
+
+
+def claim(
+    connection: Connection, ref_digest: str, provider: str, leg_id: str, at: Millis, *, again: bool
+) -> str:
+    """Let the leg in and return the call's id: one conditional UPDATE, so one caller wins.
+
+    ``again`` is for a reference that was used before, by a leg that is not about to start; its
+    expiry no longer matters then. Raises ``NotFound``, ``Used`` or ``Gone``.
+    """
+    call_id: str | None = connection.scalar(
+        AGAIN if again else FIRST,
+        {"ref": ref_digest, "provider": provider, "leg": leg_id, "at": at},
+    )
+    if call_id is None:
+        raise _refusal(connection, ref_digest, provider, at, again=again)
+    return call_id
+
+
+def settle(connection: Connection, call_id: str, leg_id: str) -> bool:
+    """The leg has started or is gone. False where it was not about to start: it is settled once."""
+    return connection.execute(SETTLED, {"call": call_id, "leg": leg_id}).rowcount > 0
+
+
+def settle_answered(connection: Connection) -> None:
+    """No leg of an answered call is about to start: the process they belonged to is gone."""
+    answered = select(calls.c.id).where(alive(), calls.c.status == CallStatus.ANSWERED)
+    connection.execute(
+        update(refs)
+        .where(refs.c.leg_id.is_not(None), refs.c.call_id.in_(answered))
+        .values(leg_id=None)
+    )
+
+
+def _refusal(
+    connection: Connection, ref_digest: str, provider: str, at: Millis, *, again: bool
+) -> ServiceError:
+    row = connection.execute(
+        select(refs.c.call_id, refs.c.claimed_at, refs.c.expires_at, calls.c.status)
+        .join(calls, calls.c.id == refs.c.call_id)
+        .where(refs.c.digest == ref_digest, calls.c.provider == provider)
+    ).one_or_none()
+    if row is None:
+        return NotFound("Unknown media reference")
+    if again and row.claimed_at is None:
+        return Gone("This media reference has not been used yet")
+    if row.claimed_at is not None and (not again or row.status in LIVE):
+        return Used(row.call_id)
+    if not again and row.expires_at <= at:
+        return Gone("This media reference has expired")
+    return Gone(OVER)

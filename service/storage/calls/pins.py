@@ -1,0 +1,105 @@
+"""What becomes of a caller who is asked for a PIN.
+
+Each method is one transaction around one conditional UPDATE: it holds only for the try that the
+caller was asked for last, so that of several answers to one try the first counts. Whatever else
+comes changes nothing, and the method returns false.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from service.clock import Millis
+from service.domain.calls import CallStatus, EndReason, LadderEvent, Step
+from service.storage.calls import media_references
+from service.storage.calls.rows import fetch, insert_steps
+from service.storage.database import Database
+from service.storage.tables import calls
+from service.storage.webhooks.events import announce_call
+
+
+class Pins:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def verified(
+        self,
+        call_id: str,
+        tries: int,
+        room_id: str,
+        ref_digest: str,
+        expires_at: Millis,
+        steps: Sequence[Step],
+    ) -> bool:
+        """The caller knew the PIN: the call has a room now, and waits for its socket."""
+        with self._database.write() as connection:
+            if not _advance(
+                connection,
+                call_id,
+                tries,
+                status=CallStatus.VERIFIED,
+                room_id=room_id,
+                expires_at=expires_at,
+                attempts=1,
+            ):
+                return False
+            media_references.issue(connection, ref_digest, call_id, expires_at)
+            _climb(connection, call_id, steps)
+            return True
+
+    def repeated(self, call_id: str, tries: int, expires_at: Millis, steps: Sequence[Step]) -> bool:
+        """The caller is asked the same once more. Counts as an attempt."""
+        with self._database.write() as connection:
+            if not _advance(
+                connection, call_id, tries, expires_at=expires_at, attempts=calls.c.attempts + 1
+            ):
+                return False
+            insert_steps(connection, [call_id], steps)
+            return True
+
+    def asked(self, call_id: str, tries: int, expires_at: Millis, step: Step) -> bool:
+        """The caller did not know it, and is asked once more."""
+        with self._database.write() as connection:
+            if not _advance(
+                connection, call_id, tries, pin_tries=tries + 1, expires_at=expires_at, attempts=1
+            ):
+                return False
+            insert_steps(connection, [call_id], [step])
+            return True
+
+    def rejected(self, call_id: str, tries: int, reason: EndReason, at: Millis, step: Step) -> bool:
+        """The caller did not know it, and has no try left."""
+        with self._database.write() as connection:
+            if not _advance(
+                connection,
+                call_id,
+                tries,
+                status=CallStatus.REJECTED,
+                ended_at=at,
+                end_reason=reason,
+            ):
+                return False
+            end = Step(LadderEvent.END, at, CallStatus.REJECTED, reason)
+            _climb(connection, call_id, [step, end])
+            return True
+
+
+def _advance(connection: Connection, call_id: str, tries: int, **changes: Any) -> bool:
+    changed = connection.execute(
+        update(calls)
+        .where(
+            calls.c.id == call_id, calls.c.status == CallStatus.INCOMING, calls.c.pin_tries == tries
+        )
+        .values(**changes)
+    )
+    return changed.rowcount > 0
+
+
+def _climb(connection: Connection, call_id: str, steps: Sequence[Step]) -> None:
+    """The last steps of a caller who was asked, who is not waiting to be let in any more."""
+    insert_steps(connection, [call_id], steps)
+    (call,) = fetch(connection, select(calls).where(calls.c.id == call_id))
+    announce_call(connection, CallStatus.INCOMING, call, steps)

@@ -1,0 +1,164 @@
+"""Questions about calls. Whatever they return comes with its ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, or_, select
+
+from service.clock import Millis
+from service.domain.calls import LIVE, WAITING, WEBSOCKET, Call, CallStatus, Direction, EndReason
+from service.domain.paging import Page
+from service.errors import NotFound
+from service.storage.calls import pages
+from service.storage.calls.pages import Wanted
+from service.storage.calls.rows import CALL, fetch
+from service.storage.database import Database
+from service.storage.tables import alive, calls, refs
+from service.storage.tables.base import unled
+
+BATCH = 1_000
+"""Calls that a sweep is given at a time; it comes back for the rest."""
+
+OF_PROVIDER = select(calls).where(
+    calls.c.connector_id == bindparam("connector_id"),
+    calls.c.provider_call_id == bindparam("provider_call_id"),
+)
+OVER = select(calls.c.id, calls.c.end_reason).where(
+    calls.c.id.in_(bindparam("call_ids", expanding=True)), calls.c.status.not_in(LIVE)
+)
+HOW_MANY_LIVE = select(func.count()).select_from(calls).where(alive())
+
+
+class CallQueries:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, call_id: str) -> Call:
+        """Raises ``NotFound``."""
+        with self._database.read() as connection:
+            found = fetch(connection, CALL, call_id=call_id)
+        if not found:
+            raise NotFound("Call not found")
+        return found[0]
+
+    def find(self, connector_id: str, provider_call_id: str) -> Call | None:
+        """The call that the provider knows by this id, if it came through this connector."""
+        with self._database.read() as connection:
+            found = fetch(
+                connection,
+                OF_PROVIDER,
+                connector_id=connector_id,
+                provider_call_id=provider_call_id,
+            )
+        return found[0] if found else None
+
+    def page(
+        self,
+        *,
+        call_id: str | None = None,
+        room_id: str | None = None,
+        session_id: str | None = None,
+        connector_id: str | None = None,
+        rule_id: str | None = None,
+        direction: Direction | None = None,
+        status: CallStatus | None = None,
+        search: str | None = None,
+        since: Millis | None = None,
+        until: Millis | None = None,
+        sees_hidden: bool = True,
+        number: int = 1,
+        per_page: int = 10,
+    ) -> Page[Call]:
+        """Phone calls, newest first; a page past the last is empty.
+
+        A ``status`` that only steps have finds the calls that have been through it. ``search`` is
+        what ``call_lists`` finds; of hidden numbers, only where they may be seen. ``since`` and
+        ``until`` limit when they began, the second excluded.
+        """
+        filters = {
+            calls.c.id: call_id,
+            calls.c.room_id: room_id,
+            calls.c.session_id: session_id,
+            calls.c.connector_id: connector_id,
+            calls.c.rule_id: rule_id,
+            calls.c.direction: direction,
+        }
+        equal = {column: value for column, value in filters.items() if value is not None}
+        passed = None
+        if status is not None and (status.is_live or status.is_end):
+            equal[calls.c.status] = status
+        else:
+            passed = status
+        wanted = Wanted(equal, since, until, passed, search or None, sees_hidden)
+        return pages.page(self._database, wanted, number, per_page)
+
+    def has_reference(self, ref_digest: str) -> bool:
+        """Whether this media reference was ever issued."""
+        with self._database.read() as connection:
+            found = connection.scalar(select(refs.c.call_id).where(refs.c.digest == ref_digest))
+        return found is not None
+
+    def over(self, call_ids: Iterable[str]) -> dict[str, EndReason]:
+        """Those of the calls that are over, and why."""
+        found: dict[str, EndReason] = {}
+        ids = list(call_ids)
+        with self._database.read() as connection:
+            for first in range(0, len(ids), BATCH):
+                some = {"call_ids": ids[first : first + BATCH]}
+                for row in connection.execute(OVER, some):
+                    found[row.id] = EndReason(row.end_reason or EndReason.ENDED_BY_API)
+        return found
+
+    def live(self) -> int:
+        """How many calls are incoming or answered."""
+        with self._database.read() as connection:
+            return count_live(connection)
+
+    def in_room(self, room_id: str) -> list[Call]:
+        """The calls that are in a room or on their way into it; the oldest ``BATCH``."""
+        return self._where(calls.c.room_id == room_id)
+
+    def detached_legs(self) -> dict[str, str | None]:
+        """The answered calls that have no socket, with the leg that held each last."""
+        query = select(calls.c.id, calls.c.leg_id).where(
+            alive(), calls.c.status == CallStatus.ANSWERED, calls.c.detached_at.is_not(None)
+        )
+        with self._database.read() as connection:
+            return {row.id: row.leg_id for row in connection.execute(query)}
+
+    def unclaimed(self, now: Millis) -> list[Call]:
+        """Waiting calls whose last answer has expired; the oldest ``BATCH``."""
+        return self._where(calls.c.status.in_(WAITING), calls.c.expires_at <= now)
+
+    def lost(self, before: Millis) -> list[Call]:
+        """Answered calls without a stream since ``before`` or earlier; the oldest ``BATCH``.
+
+        A call whose provider dials on for it needs none. A custom WebSocket that is lost does not
+        come back.
+        """
+        dialling = calls.c.transfer_status.is_not_distinct_from(CallStatus.TRANSFERRING)
+        return self._where(
+            calls.c.status == CallStatus.ANSWERED,
+            or_(
+                calls.c.detached_at <= before,
+                calls.c.detached_at.is_not(None) & (calls.c.provider == WEBSOCKET),
+            ),
+            ~dialling,
+        )
+
+    def overlong(self, now: Millis, seconds: int) -> list[Call]:
+        """Calls that are up for ``seconds``, or as long as they may be; the oldest ``BATCH``."""
+        allowed = func.coalesce(calls.c.max_seconds, seconds)
+        last = calls.c.answered_at + 1000 * case((allowed < seconds, allowed), else_=seconds)
+        return self._where(calls.c.status == CallStatus.ANSWERED, last <= now)
+
+    def _where(self, *conditions: ColumnElement[bool]) -> list[Call]:
+        """Live calls."""
+        with self._database.read() as connection:
+            oldest = select(calls).where(alive(), *conditions).order_by(unled(calls.c.seq, 0))
+            return fetch(connection, oldest.limit(BATCH))
+
+
+def count_live(connection: Connection) -> int:
+    return connection.execute(HOW_MANY_LIVE).scalar_one()

@@ -1,0 +1,169 @@
+"""Who is in which session, written in the transactions that move calls.
+
+A participant stays from the moment its call is answered until the call ends. A socket that is lost
+and comes back changes nothing here, so that a restart of the process does not either. The caller
+has locked the call; sessions are locked after it, by their ids where there are two, then the room.
+The order of all locks is in ``service/storage/__init__.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, String, bindparam, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from service.clock import Millis
+from service.domain.calls import Call, EndReason
+from service.domain.rooms import AutoCloseType
+from service.domain.webhook_events import (
+    RoomEvent,
+    left_reason,
+    participant_document,
+    session_document,
+)
+from service.storage.tables import rooms, sessions, stays
+from service.storage.webhooks.events import announce_room
+
+Told: TypeAlias = tuple[RoomEvent, Mapping[str, Any]]
+
+GO_ON = update(sessions).where(sessions.c.id == bindparam("session")).values(ended_at=None)
+BEGIN = insert(sessions).values(
+    region=func.coalesce(
+        select(rooms.c.geo_fence).where(rooms.c.id == bindparam("room")).scalar_subquery(),
+        bindparam("nearest", type_=String),
+    )
+)
+LOCK = (
+    select(sessions.c.room_id, sessions.c.started_at)
+    .where(sessions.c.id == bindparam("session"))
+    .with_for_update(key_share=True)
+)
+LEFT = (
+    update(stays)
+    .where(stays.c.call_id == bindparam("call"), stays.c.left_at.is_(None))
+    .values(left_at=bindparam("at"))
+    .returning(stays.c.session_id, stays.c.participant_id, stays.c.participant_name)
+)
+STILL_THERE = (
+    select(stays.c.seq)
+    .where(stays.c.session_id == bindparam("session"), stays.c.left_at.is_(None))
+    .limit(1)
+)
+END = (
+    update(sessions)
+    .where(sessions.c.id == bindparam("session"))
+    .values(
+        ended_at=select(func.max(stays.c.left_at))
+        .where(stays.c.session_id == bindparam("session"))
+        .scalar_subquery()
+    )
+    .returning(sessions.c.ended_at)
+)
+CLOSE = (
+    update(rooms)
+    .where(
+        rooms.c.id == bindparam("room"),
+        rooms.c.auto_close_type == AutoCloseType.DEACTIVATE,
+        rooms.c.disabled.is_(False),
+    )
+    .values(disabled=True, updated_at=bindparam("at"))
+)
+
+
+def join(connection: Connection, call: Call, session_id: str, at: Millis) -> None:
+    """The call is in this session, and in no other one, from now on.
+
+    A session that has ended goes on: the media plane has let somebody in who was told its id
+    before it ended, and nobody is told another one in the middle.
+    """
+    present = (stays.c.call_id == call.id, stays.c.left_at.is_(None))
+    before = participant_id = None
+    # Whoever was never answered was in no session yet, which is what most who join are.
+    if call.answered_at is not None:
+        stay = select(stays.c.session_id, stays.c.participant_id).where(*present)
+        before, participant_id = connection.execute(stay).one_or_none() or (None, None)
+    if (before, participant_id) == (session_id, call.participant.id):
+        return
+    if before is not None:
+        for locked in sorted({before, session_id}):
+            connection.execute(LOCK, {"session": locked})
+        # The session outlives the same call under another participant id.
+        leave(connection, call.id, at, goes_on=before == session_id)
+    is_new = _open(connection, call, session_id, at)
+    connection.execute(
+        insert(stays),
+        {
+            "session_id": session_id,
+            "call_id": call.id,
+            "participant_id": call.participant.id,
+            "participant_name": call.participant.name,
+            "joined_at": at,
+        },
+    )
+    room_id, who = call.room_id or "", call.participant
+    came = participant_document(room_id, session_id, who.id, who.name, call.id)
+    told: list[Told] = [(RoomEvent.PARTICIPANT_JOINED, came)]
+    if is_new:
+        started = session_document(room_id, session_id, at)
+        told.insert(0, (RoomEvent.SESSION_STARTED, started))
+    announce_room(connection, room_id, at, told)
+
+
+def leave(
+    connection: Connection,
+    call_id: str,
+    at: Millis,
+    reason: EndReason | None = None,
+    *,
+    goes_on: bool = False,
+) -> None:
+    """The call is in no session any more. The last one to leave ends the session, unless it
+    ``goes_on``. ``reason`` is why the call ended, where it did.
+    """
+    left = connection.execute(LEFT, {"call": call_id, "at": at}).one_or_none()
+    if left is None:
+        return
+    session_id = left.session_id
+    # Two that leave at once would each see the other one still there.
+    room_id, started_at = _lock(connection, session_id)
+    went = participant_document(
+        room_id, session_id, left.participant_id, left.participant_name, call_id
+    )
+    told: list[Told] = [(RoomEvent.PARTICIPANT_LEFT, {**went, "reason": left_reason(reason)})]
+    if not goes_on and connection.execute(STILL_THERE, {"session": session_id}).first() is None:
+        ended_at = _end(connection, session_id, room_id, at)
+        document = session_document(room_id, session_id, started_at, ended_at)
+        told.append((RoomEvent.SESSION_ENDED, document))
+    announce_room(connection, room_id, at, told)
+
+
+def _open(connection: Connection, call: Call, session_id: str, at: Millis) -> bool:
+    """Let the session go on, or begin it, and lock it either way. Whether it is new."""
+    if connection.execute(GO_ON, {"session": session_id}).rowcount:
+        return False
+    room_id = call.room_id or ""
+    begun = {"id": session_id, "room_id": room_id, "started_at": at}
+    try:
+        with connection.begin_nested():
+            connection.execute(BEGIN, {**begun, "room": room_id, "nearest": call.region})
+    except IntegrityError:
+        # Somebody else has begun it meanwhile.
+        connection.execute(GO_ON, {"session": session_id})
+        return False
+    return True
+
+
+def _end(connection: Connection, session_id: str, room_id: str, at: Millis) -> Millis:
+    """When the session ended: when the last one left it, who may have been seen before ``at``."""
+    ended_at: Millis = connection.execute(END, {"session": session_id}).scalar_one()
+    # Such a room has had its one session.
+    connection.execute(CLOSE, {"room": room_id, "at": at})
+    return ended_at
+
+
+def _lock(connection: Connection, session_id: str) -> tuple[str, Millis]:
+    """The session's room and when it began; nobody else changes it until the transaction ends."""
+    room_id, started_at = connection.execute(LOCK, {"session": session_id}).one()
+    return room_id, started_at

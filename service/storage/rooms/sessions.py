@@ -1,0 +1,219 @@
+"""Questions about sessions and who was in them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, func, select
+
+from service.clock import Millis
+from service.domain.calls import WEBSOCKET, CallStatus
+from service.domain.paging import Page
+from service.domain.rooms import Attendee, Session, SessionStatus, Stay
+from service.errors import NotFound
+from service.storage.database import Database
+from service.storage.rooms import session_lists
+from service.storage.rooms.session_lists import Wanted
+from service.storage.tables import ONGOING, PRESENT, calls, rooms, sessions, stays
+from service.storage.tables.base import unled
+from service.storage.tables.rooms import NEWEST
+
+BATCH = 1_000
+"""Sessions or calls that a sweep is given at a time; it comes back for the rest."""
+
+STAYS = 10_000
+"""Stays that are told of sessions in one answer."""
+
+WAITING = (
+    select(sessions.c.id)
+    .join(stays, stays.c.session_id == sessions.c.id)
+    .join(calls, calls.c.id == stays.c.call_id)
+    .where(
+        sessions.c.room_id == bindparam("room_id"),
+        ONGOING,
+        PRESENT,
+        calls.c.detached_at.is_not(None),
+    )
+    .order_by(sessions.c.seq.desc())
+    .limit(1)
+)
+
+BESIDE_ROOMS = sessions.outerjoin(rooms, rooms.c.id == sessions.c.room_id)
+
+
+class Sessions:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, session_id: str) -> Session:
+        """With everybody who was in it. Raises ``NotFound``."""
+        found = self._where(sessions.c.id == session_id)
+        if not found:
+            raise NotFound("Session not found.")
+        return found[0]
+
+    def ongoing(self, room_id: str) -> Session | None:
+        """The session in which the room's people are now."""
+        found = self._where(sessions.c.room_id == room_id, ONGOING)
+        return found[-1] if found else None
+
+    def page(
+        self,
+        *,
+        room_id: str | None = None,
+        custom_room_id: str | None = None,
+        query: str | None = None,
+        since: Millis | None = None,
+        until: Millis | None = None,
+        status: SessionStatus | None = None,
+        number: int = 1,
+        per_page: int = 20,
+    ) -> Page[Session]:
+        """Those that go on first, then newest first.
+
+        ``query`` is a room's whole id or customRoomId. ``since`` and ``until`` (which itself no
+        longer counts) are about the start.
+        """
+        wanted = Wanted(room_id, custom_room_id, query, since, until, status)
+        return session_lists.page(self._database, wanted, _by_seq, number, per_page)
+
+    def stays(self, session_id: str) -> tuple[Stay, ...]:
+        """Every stay in a session in the order of the joins, with its call's statistics."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(stays, calls.c.stats)
+                .join(calls, calls.c.id == stays.c.call_id)
+                .where(stays.c.session_id == session_id)
+                .order_by(stays.c.seq)
+            ).mappings()
+            return tuple(_stay(row, row["stats"]) for row in rows)
+
+    def present(self, session_id: str, participant_id: str | None = None) -> list[str]:
+        """The ids of the calls that are in a session, or of one participant's, as they joined."""
+        conditions = [stays.c.session_id == session_id, PRESENT]
+        if participant_id is not None:
+            conditions.append(stays.c.participant_id == participant_id)
+        with self._database.read() as connection:
+            query = select(stays.c.call_id).where(*conditions).order_by(stays.c.seq)
+            return list(connection.scalars(query))
+
+    def waiting(self, room_id: str) -> str | None:
+        """The session of a room in which a call without a socket waits to be taken up again.
+
+        The media plane may have forgotten the session; whoever comes first brings it back.
+        """
+        with self._database.read() as connection:
+            found: str | None = connection.scalar(WAITING, {"room_id": room_id})
+            return found
+
+    def overdue(self, now: Millis) -> list[Session]:
+        """Sessions that have lasted as long as their room allows; the oldest ``BATCH``."""
+        allowed = rooms.c.auto_close_minutes * 60_000
+        return self._where(ONGOING, sessions.c.started_at + allowed <= now)
+
+    def lonely(self, before: Millis) -> list[str]:
+        """Phone calls that have had nobody else in their room since ``before`` or earlier.
+
+        A call that has no socket at the moment has deadlines of its own.
+        """
+        alone = (
+            select(func.max(stays.c.call_id).label("call_id"))
+            .join(sessions, sessions.c.id == stays.c.session_id)
+            .where(ONGOING, PRESENT)
+            .group_by(stays.c.session_id)
+            .having(func.count() == 1)
+            .subquery()
+        )
+        others = stays.alias()
+        last = select(func.max(others.c.left_at)).where(others.c.session_id == stays.c.session_id)
+        with self._database.read() as connection:
+            return list(
+                connection.scalars(
+                    select(calls.c.id)
+                    .join(alone, alone.c.call_id == calls.c.id)
+                    .join(stays, (stays.c.call_id == calls.c.id) & PRESENT)
+                    .where(
+                        calls.c.provider != WEBSOCKET,
+                        calls.c.status == CallStatus.ANSWERED,
+                        calls.c.detached_at.is_(None),
+                        stays.c.joined_at <= before,
+                        func.coalesce(last.scalar_subquery(), 0) <= before,
+                    )
+                    .limit(BATCH)
+                )
+            )
+
+    def _where(self, *conditions: ColumnElement[bool]) -> list[Session]:
+        with self._database.read() as connection:
+            oldest = _sessions().where(*conditions).order_by(unled(sessions.c.seq, 0))
+            return _fetch(connection, oldest.limit(BATCH))
+
+
+def _sessions() -> Select[Any]:
+    return select(*sessions.c, rooms.c.custom_id).select_from(BESIDE_ROOMS)
+
+
+def _by_seq(connection: Connection, seqs: Select[Any]) -> list[Session]:
+    """Those that go on are asked for apart from the others."""
+    those = _sessions().where(sessions.c.seq.in_(seqs))
+    return _fetch(connection, those.order_by(*(column.desc() for column in NEWEST)))
+
+
+def _fetch(connection: Connection, query: Select[Any]) -> list[Session]:
+    rows = connection.execute(query).mappings().all()
+    known = _attendees(connection, [row["id"] for row in rows])
+    return [_session(row, known[row["id"]]) for row in rows]
+
+
+def _attendees(
+    connection: Connection, session_ids: Sequence[str]
+) -> defaultdict[str, list[Attendee]]:
+    found: defaultdict[str, list[Attendee]] = defaultdict(list)
+    grouped: defaultdict[tuple[str, str], list[Stay]] = defaultdict(list)
+    for row in _told(connection, session_ids) if session_ids else ():
+        grouped[row["session_id"], row["participant_id"]].append(_stay(row))
+    for (session_id, participant_id), visits in grouped.items():
+        found[session_id].append(Attendee(participant_id, visits[-1].name, tuple(visits)))
+    return found
+
+
+def _told(connection: Connection, session_ids: Sequence[str]) -> Sequence[RowMapping]:
+    """The stays in some sessions, in the order of the joins. Of more than ``STAYS`` together, each
+    session tells those who are there and an equal share of them who left last.
+    """
+    of_all = select(stays).where(stays.c.session_id.in_(session_ids))
+    some = select(stays.c.session_id).where(stays.c.session_id.in_(session_ids)).limit(STAYS + 1)
+    counted = select(func.count()).select_from(some.subquery())
+    if connection.execute(counted).scalar_one() <= STAYS:
+        return connection.execute(of_all.order_by(stays.c.seq)).mappings().all()
+    rows = list(connection.execute(of_all.where(PRESENT)).mappings())
+    for session_id in session_ids:
+        left = select(stays).where(stays.c.session_id == session_id, stays.c.left_at.is_not(None))
+        last = left.order_by(stays.c.left_at.desc()).limit(STAYS // len(session_ids))
+        rows += connection.execute(last).mappings()
+    return sorted(rows, key=lambda row: int(row["seq"]))
+
+
+def _stay(row: RowMapping, stats: Mapping[str, Any] | None = None) -> Stay:
+    return Stay(
+        call_id=row["call_id"],
+        participant_id=row["participant_id"],
+        name=row["participant_name"],
+        joined_at=row["joined_at"],
+        left_at=row["left_at"],
+        stats=stats,
+    )
+
+
+def _session(row: RowMapping, attendees: Iterable[Attendee]) -> Session:
+    return Session(
+        id=row["id"],
+        room_id=row["room_id"],
+        custom_room_id=row["custom_id"],
+        region=row["region"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        attendees=tuple(attendees),
+    )

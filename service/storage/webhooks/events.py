@@ -1,0 +1,90 @@
+"""Lifecycle events, written into the outbox in the transactions that make them happen.
+
+Whoever comes in here is about to commit the change that an event tells of: so an event is there
+exactly where its change is, whatever becomes of the process. Where nobody wants to know of it,
+nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select
+
+from service.clock import Millis
+from service.domain import ids
+from service.domain.calls import Call, CallStatus, Step
+from service.domain.webhook_events import RoomEvent, event_document, happenings, matches
+from service.domain.webhooks import DELIVERY_SECONDS, DeliveryStatus, room_receiver
+from service.security.canonical_json import stringify
+from service.storage.change_signals import ChangeSignal, notify_after_commit
+from service.storage.tables import deliveries, rooms, subscriptions
+
+SUBSCRIBED = select(subscriptions.c.id, subscriptions.c.events).where(
+    subscriptions.c.deleted_at.is_(None)
+)
+WEBHOOK = select(rooms.c.webhook).where(rooms.c.id == bindparam("room"))
+
+
+def announce_call(
+    connection: Connection, before: CallStatus | None, call: Call, new: Sequence[Step]
+) -> None:
+    """Tell the subscriptions what the new steps of a call mean; ``before`` as in ``happenings``.
+
+    Whoever waits for calls to change at all is told in any case.
+    """
+    notify_after_commit(connection, ChangeSignal.CALLS)
+    told = happenings(before, call, new)
+    if not told:
+        return
+    wanted = [
+        (subscription_id, happening)
+        for subscription_id, events in connection.execute(SUBSCRIBED)
+        for happening in told
+        if happening.event in events
+    ]
+    at = new[-1].at if new else call.started_at
+    _write(
+        connection, at, ((receiver, each.event, event_document(each)) for receiver, each in wanted)
+    )
+
+
+def announce_room(
+    connection: Connection,
+    room_id: str,
+    at: Millis,
+    told: Sequence[tuple[RoomEvent, Mapping[str, Any]]],
+) -> None:
+    """Tell the room's own webhook, where it has one that wants to know."""
+    webhook = connection.scalar(WEBHOOK, {"room": room_id})
+    if webhook is None:
+        return
+    receiver, patterns = room_receiver(room_id), webhook["events"]
+    _write(
+        connection,
+        at,
+        ((receiver, event, data) for event, data in told if matches(patterns, event)),
+    )
+
+
+def _write(
+    connection: Connection, at: Millis, told: Iterable[tuple[str, str, Mapping[str, Any]]]
+) -> None:
+    rows = [
+        {
+            "id": ids.new_delivery_id(),
+            "receiver": receiver,
+            "event": event,
+            "body": stringify({"webhookType": event, "data": data}),
+            "created_at": at,
+            "status": DeliveryStatus.PENDING,
+            "attempts": 0,
+            "due_at": at,
+            "expires_at": at + DELIVERY_SECONDS * 1000,
+        }
+        for receiver, event, data in told
+    ]
+    if rows:
+        connection.execute(insert(deliveries), rows)
+        notify_after_commit(connection, ChangeSignal.OUTBOX)

@@ -1,0 +1,278 @@
+"""The outbox: what receivers are to be told, in order, and how far each telling has come.
+
+Rows are written in the transaction of the change that they tell of. What is pending is kept until
+it is delivered or dead; of what is finished, each receiver keeps the newest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, TextClause, delete, func, select, update
+
+from service.clock import Millis
+from service.domain.webhooks import DELIVERY_SECONDS, Delivery, DeliveryStatus, room_receiver
+from service.errors import NotFound
+from service.storage.change_signals import ChangeSignal, notify_after_commit
+from service.storage.database import Database
+from service.storage.tables import FINISHED, PENDING, deliveries, rooms, subscriptions
+
+KEPT = 100
+"""Finished deliveries that a receiver keeps."""
+
+SURPLUS = 50
+"""How many more there may be: to delete each as it comes would double the writes."""
+
+AFTERMATH = 3_600_000
+"""How long after a call's end something may still be told of it."""
+
+PIECE = 500
+"""Rows that one transaction changes at most: others want to write as well."""
+
+
+def _waiting() -> Select[tuple[str, Millis]]:
+    """The receivers with something pending, and when the oldest of it is due.
+
+    One step along the index per receiver: one of them may have a day's events pending.
+    """
+    first = select(func.min(deliveries.c.receiver).label("receiver")).where(PENDING)
+    receivers = first.cte("receivers", recursive=True)
+    later = select(func.min(deliveries.c.receiver)).where(
+        PENDING, deliveries.c.receiver > receivers.c.receiver
+    )
+    receivers = receivers.union_all(
+        select(later.scalar_subquery()).where(receivers.c.receiver.is_not(None))
+    )
+    oldest = (
+        select(deliveries.c.due_at)
+        .where(PENDING, deliveries.c.receiver == receivers.c.receiver)
+        .order_by(deliveries.c.seq)
+        .limit(1)
+    )
+    return select(receivers.c.receiver, oldest.scalar_subquery().label("due_at")).where(
+        receivers.c.receiver.is_not(None)
+    )
+
+
+WAITING = _waiting()
+"""Made once, which takes longer than to execute it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A receiver with something pending, and when the oldest of it is due."""
+
+    receiver: str
+    due_at: Millis
+
+
+class Outbox:
+    """Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """Everybody for whom something is pending."""
+        with self._database.read() as connection:
+            rows = connection.execute(WAITING).all()
+        return tuple(Waiting(row.receiver, row.due_at) for row in rows)
+
+    def count(self) -> int:
+        """How many events are pending, for all receivers together."""
+        with self._database.read() as connection:
+            pending = select(func.count()).select_from(deliveries).where(PENDING)
+            return connection.execute(pending).scalar_one()
+
+    def pending(self, receiver: str, limit: int) -> tuple[Delivery, ...]:
+        """Oldest first."""
+        oldest = (
+            select(deliveries)
+            .where(PENDING, deliveries.c.receiver == receiver)
+            .order_by(deliveries.c.seq)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return tuple(_delivery(row) for row in connection.execute(oldest).mappings())
+
+    def address(self, receiver: str) -> str | None:
+        """Where the receiver is; ``None`` where it is not there any more."""
+        room_id = receiver.removeprefix(room_receiver(""))
+        with self._database.read() as connection:
+            if room_id != receiver:
+                wanted = select(rooms.c.webhook).where(rooms.c.id == room_id)
+                webhook = connection.scalar(wanted)
+                return None if webhook is None else webhook["endPoint"]
+            url: str | None = connection.scalar(
+                select(subscriptions.c.url).where(
+                    subscriptions.c.id == receiver, subscriptions.c.deleted_at.is_(None)
+                )
+            )
+            return url
+
+    def delivered(self, delivery_id: str, at: Millis, answer: int) -> None:
+        done = {"status": DeliveryStatus.DELIVERED, "due_at": None, "expires_at": None}
+        self._tried(delivery_id, at, answer, error=None, **done)
+
+    def failed(
+        self, delivery_id: str, at: Millis, answer: int | None, error: str, due_at: Millis | None
+    ) -> None:
+        """It is tried again at ``due_at``, or is dead; so it stays where it has died meanwhile."""
+        changes = _dead() if due_at is None else {"due_at": due_at}
+        self._tried(delivery_id, at, answer, PENDING, error=error, **changes)
+
+    def bury(self, receiver: str, at: Millis, error: str) -> int:
+        """Everything pending of a receiver that is gone becomes dead; how much that was."""
+        return self._give_up(receiver, error, tried_at=at)
+
+    def lapse(self, receiver: str, at: Millis, error: str, due_at: Millis) -> int:
+        """What has expired becomes dead, and what is then the oldest is tried at ``due_at``."""
+        lost = self._give_up(receiver, error, expired_at=at)
+        oldest = select(func.min(deliveries.c.seq)).where(
+            PENDING, deliveries.c.receiver == receiver
+        )
+        with self._database.write() as connection:
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.seq == oldest.scalar_subquery())
+                .values(due_at=due_at)
+            )
+        return lost
+
+    def recent(self, receiver: str, limit: int = KEPT) -> tuple[Delivery, ...]:
+        """Newest first, finished or not."""
+        with self._database.read() as connection:
+            rows = [
+                row
+                for some in (PENDING, FINISHED)
+                for row in _newest(connection, receiver, some, limit)
+            ]
+        rows.sort(key=lambda row: row["seq"], reverse=True)
+        return tuple(_delivery(row) for row in rows[:limit])
+
+    def of_call(
+        self, call_id: str, since: Millis, until: Millis | None = None, limit: int = KEPT
+    ) -> tuple[Delivery, ...]:
+        """What told of a call that began ``since`` and ended before ``until``, to any receiver, in
+        its order.
+        """
+        told = [
+            deliveries.c.created_at >= since,
+            deliveries.c.body.contains(call_id, autoescape=True),
+        ]
+        if until is not None:
+            told.append(deliveries.c.created_at < until)
+        in_order = deliveries.c.created_at, deliveries.c.seq
+        with self._database.listing() as connection:
+            wanted = select(deliveries).where(*told).order_by(*in_order).limit(limit)
+            return tuple(map(_delivery, connection.execute(wanted).mappings()))
+
+    def redeliver(self, receiver: str, delivery_id: str, at: Millis) -> Delivery:
+        """As if it had never been tried. Raises ``NotFound``."""
+        with self._database.write() as connection:
+            row = (
+                connection.execute(
+                    update(deliveries)
+                    .where(deliveries.c.id == delivery_id, deliveries.c.receiver == receiver)
+                    .values(
+                        status=DeliveryStatus.PENDING,
+                        attempts=0,
+                        due_at=at,
+                        expires_at=at + DELIVERY_SECONDS * 1000,
+                    )
+                    .returning(*deliveries.c)
+                )
+                .mappings()
+                .one_or_none()
+            )
+            if row is None:
+                raise NotFound("Delivery not found")
+            notify_after_commit(connection, ChangeSignal.OUTBOX)
+            return _delivery(row)
+
+    def prune(self, receiver: str) -> int:
+        """Forget all but the newest of what is finished; how much that was."""
+        finished = select(deliveries.c.seq).where(FINISHED, deliveries.c.receiver == receiver)
+        newest = finished.order_by(deliveries.c.seq.desc())
+        with self._database.read() as connection:
+            if connection.scalar(newest.offset(KEPT + SURPLUS).limit(1)) is None:
+                return 0
+            last = connection.scalar(newest.offset(KEPT).limit(1))
+        old = finished.where(deliveries.c.seq <= last).order_by(deliveries.c.seq).limit(PIECE)
+        old = old.with_for_update()
+        forgotten = 0
+        while True:
+            with self._database.write() as connection:
+                count = connection.execute(
+                    delete(deliveries).where(deliveries.c.seq.in_(old))
+                ).rowcount
+            forgotten += count
+            if count < PIECE:
+                return forgotten
+
+    def _tried(
+        self,
+        delivery_id: str,
+        at: Millis,
+        answer: int | None,
+        *conditions: TextClause,
+        **changes: Any,
+    ) -> None:
+        with self._database.write() as connection:
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id == delivery_id, *conditions)
+                .values(attempts=deliveries.c.attempts + 1, tried_at=at, answer=answer, **changes)
+            )
+
+    def _give_up(
+        self, receiver: str, error: str, *, expired_at: Millis | None = None, **changes: Any
+    ) -> int:
+        oldest = (
+            select(deliveries.c.seq)
+            .where(PENDING, deliveries.c.receiver == receiver)
+            .order_by(deliveries.c.seq)
+            .limit(PIECE)
+            .with_for_update()
+        )
+        lost = update(deliveries).where(deliveries.c.seq.in_(oldest))
+        if expired_at is not None:
+            lost = lost.where(deliveries.c.expires_at <= expired_at)
+        lost = lost.values(error=error, **_dead(), **changes)
+        total = 0
+        while True:
+            with self._database.write() as connection:
+                count = connection.execute(lost).rowcount
+            total += count
+            if count < PIECE:
+                return total
+
+
+def _dead() -> dict[str, Any]:
+    return {"status": DeliveryStatus.DEAD, "due_at": None, "expires_at": None}
+
+
+def _newest(
+    connection: Connection, receiver: str, some: TextClause, limit: int
+) -> list[RowMapping]:
+    wanted = select(deliveries).where(some, deliveries.c.receiver == receiver)
+    newest = wanted.order_by(deliveries.c.seq.desc()).limit(limit)
+    return list(connection.execute(newest).mappings())
+
+
+def _delivery(row: RowMapping) -> Delivery:
+    return Delivery(
+        id=row["id"],
+        receiver=row["receiver"],
+        event=row["event"],
+        body=row["body"],
+        created_at=row["created_at"],
+        status=DeliveryStatus(row["status"]),
+        attempts=row["attempts"],
+        due_at=row["due_at"],
+        expires_at=row["expires_at"],
+        tried_at=row["tried_at"],
+        answer=row["answer"],
+        error=row["error"],
+    )

@@ -1,0 +1,112 @@
+"""What is counted and timed, and how Prometheus is told of it.
+
+No label has a value that somebody outside can make up, and none is a secret. What is counted where
+it happens is in a registry of this object's own, so that several services in one process do not
+mix. The rest is read when somebody asks. The names follow
+https://prometheus.io/docs/practices/naming/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
+
+from service import __version__
+from service.domain.calls import WEBSOCKET, EndReason
+
+ANSWER_BOUNDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+TRANSACTION_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+
+ANSWERS = ("answered", "refused", "failed")
+
+UNKNOWN = "unknown"
+"""The provider label of a request whose key is unknown: anybody can send one."""
+
+DELIVERIES = ("delivered", "refused", "unanswered", "dead")
+
+
+class Metrics:
+    """Thread-safe."""
+
+    def __init__(self, providers: Iterable[str]) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        build = Info("patchbay_build", "The version that runs.", registry=self.registry)
+        build.info({"version": __version__})
+        self._ended = Counter(
+            "patchbay_calls_ended_total",
+            "Calls and WebSocket sessions that are over, by why.",
+            ("provider", "reason"),
+            registry=self.registry,
+        )
+        self._answers = Histogram(
+            "patchbay_webhook_answer_seconds",
+            "From a provider's webhook to its answer; refused is 4xx, failed is our fault.",
+            ("provider", "outcome"),
+            buckets=ANSWER_BOUNDS,
+            registry=self.registry,
+        )
+        self._deliveries = Counter(
+            "patchbay_deliveries_total",
+            "Attempts to deliver a lifecycle webhook by outcome, and events given up (dead).",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self._faults = Counter(
+            "patchbay_connection_faults_total",
+            "Connections that were closed because of a fault in the server's main loop.",
+            registry=self.registry,
+        )
+        self._lost = Counter(
+            "patchbay_reports_lost_total",
+            "Reports of the media engine that the database refused, and that were given up.",
+            registry=self.registry,
+        )
+        transactions = Histogram(
+            "patchbay_database_transaction_seconds",
+            "Database transactions, the wait for a connection or for the lock included.",
+            ("kind",),
+            buckets=TRANSACTION_BOUNDS,
+            registry=self.registry,
+        )
+        self._transactions = {kind: transactions.labels(kind) for kind in ("read", "write")}
+        self._begin_at_zero(sorted(providers))
+
+    def _begin_at_zero(self, providers: Sequence[str]) -> None:
+        """Make every label set now, at zero: Prometheus sees no increase in one that begins above
+        zero.
+        """
+        for provider in (*providers, WEBSOCKET):
+            for reason in EndReason:
+                self._ended.labels(provider, reason.value)
+        for provider in (*providers, UNKNOWN):
+            for outcome in ANSWERS:
+                self._answers.labels(provider, outcome)
+        for outcome in DELIVERIES:
+            self._deliveries.labels(outcome)
+
+    def report_lost(self) -> None:
+        """A report of the engine that the database refused, and that was given up."""
+        self._lost.inc()
+
+    def call_ended(self, provider: str, reason: EndReason) -> None:
+        self._ended.labels(provider, reason.value).inc()
+
+    def webhook_answered(self, provider: str, outcome: str, seconds: float) -> None:
+        """``outcome`` is one of ``ANSWERS``, and ``provider`` may be ``UNKNOWN``."""
+        self._answers.labels(provider, outcome).observe(seconds)
+
+    def told(self, outcome: str, count: int = 1) -> None:
+        """``outcome`` is one of ``DELIVERIES``: of an attempt, or ``dead`` of events given up."""
+        self._deliveries.labels(outcome).inc(count)
+
+    def connection_failed(self) -> None:
+        self._faults.inc()
+
+    def transaction(self, kind: str) -> AbstractContextManager[object]:
+        """Around a transaction that is a ``read`` or a ``write``."""
+        return self._transactions[kind].time()

@@ -1,0 +1,1 @@
+"""Parts that the API and the console share."""

@@ -1,0 +1,139 @@
+"""Authentication and permissions: one guard per blueprint, and one declared need per handler.
+
+The cookie of a console session stands in for a token of the whole account. A guard leaves what
+either allows in ``flask.g.grant`` or raises ``Unauthorized`` (no token, or one that does not hold),
+``TooMany`` in its place where that happens too often, or ``Forbidden`` (a token that holds and does
+not reach this far).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from flask import current_app, g, request
+from marshmallow import ValidationError
+
+from service.domain.rooms import Room
+from service.errors import Forbidden, NotFound, TooMany, Unauthorized
+from service.security import console_sessions, permissions
+from service.security.access_tokens import NOT_VALID, Grant, verify
+from service.security.console_sessions import SignIn
+from service.security.permissions import TIED, Need
+from service.storage.rooms.rooms import NOT_FOUND
+from service.web.declarations import declared, refuses
+from service.web.schemas.fields import IDENTIFIER
+from service.web.services import switchboard
+from service.web.throttling import failed
+
+PROOF = "X-Console-Proof"
+"""The header in which the console's page shows that it is the one that asks. Pages of other origins
+do not know what to send, and a browser asks before it lets them send it."""
+
+HARMLESS = ("GET", "HEAD", "OPTIONS")
+
+
+def require_nothing() -> None:
+    """Open to anyone."""
+
+
+@refuses(Unauthorized, Forbidden, TooMany)
+def require_token() -> None:
+    """Require a token that allows what the handler needs.
+
+    It may be for one room or one participant only, unless the handler needs the whole account.
+    """
+    try:
+        grant = _grant()
+    except Unauthorized as error:
+        raise failed(error) from None
+    if grant.room_id is not None:
+        # It may be tied to a room by its customRoomId.
+        room = switchboard().rooms.find(grant.room_id)
+        grant = replace(grant, room_id=room.id if room else grant.room_id)
+    g.grant = grant
+    permissions.require(needed(), grant, tied_may_dial=switchboard().settings.dial_tied_tokens)
+
+
+def needed() -> Need:
+    """Return what the handler of this request needs. Raises where it declares nothing."""
+    view = current_app.view_functions[request.endpoint or ""]
+    need = declared(view).need
+    if need is None:
+        raise LookupError(f"{request.endpoint} does not declare what it needs.")
+    return need
+
+
+@refuses(Unauthorized, Forbidden, TooMany)
+def require_room_token() -> None:
+    """A token that is tied to no participant, and perhaps to a room."""
+    require_token()
+    require_nobody()
+
+
+def _grant() -> Grant:
+    """What the token of this request allows. Raises ``Unauthorized`` or ``Forbidden``."""
+    settings = switchboard().settings
+    found = None if "Authorization" in request.headers else signed_in()
+    if found is not None:
+        if request.method not in HARMLESS and not found.is_proved_by(request.headers.get(PROOF)):
+            raise Forbidden(f"{PROOF} header is missing or wrong: reload the page.")
+        return Grant()
+    grant = verify(request.headers.get("Authorization"), settings.api_key, *settings.api_secrets)
+    try:
+        for scope in filter(None, (grant.room_id, grant.participant_id)):
+            IDENTIFIER(scope)
+    except ValidationError:
+        raise Unauthorized(NOT_VALID) from None
+    return grant
+
+
+def signed_in() -> SignIn | None:
+    """Who is signed in to the console in the browser that sent this request."""
+    cookie = request.cookies.get(console_sessions.COOKIE)
+    if not cookie:
+        return None
+    return console_sessions.read(
+        cookie, switchboard().settings.api_secrets, switchboard().wall.now()
+    )
+
+
+def granted() -> Grant:
+    """What the token of this request allows."""
+    return cast("Grant", g.grant)
+
+
+def require_participant(participant_id: str) -> None:
+    """Raise ``Forbidden`` where the token is tied to another participant."""
+    if granted().participant_id not in (None, participant_id):
+        raise Forbidden("This token is only valid for another participant.")
+
+
+def require_nobody() -> None:
+    """Raise ``Forbidden`` where the token is tied to a participant: this is about everybody."""
+    if granted().participant_id is not None:
+        raise Forbidden("This token is only valid for one participant and cannot do this.")
+
+
+def require_untied(what: str) -> None:
+    """Raise ``Forbidden`` where the token is tied to a room or a participant."""
+    if granted().is_tied:
+        raise Forbidden(TIED.format(what))
+
+
+def known_room(name: str) -> Room | None:
+    """The room of this name, if there is one. Raises ``Forbidden`` where the token is for another.
+
+    So it tells nobody whether a room exists that is none of their business.
+    """
+    room = switchboard().rooms.find(name)
+    granted().require_room(room.id if room else name)
+    return room
+
+
+def reachable_room(name: str) -> Room:
+    """Like ``known_room``. Raises ``NotFound`` where there is none."""
+    room = known_room(name)
+    if room is None:
+        raise NotFound(NOT_FOUND)
+    return room

@@ -1,0 +1,59 @@
+"""A request id on every answer, and one log line for every request.
+
+The line names the route's pattern and never the path itself, which holds webhook keys and refs.
+Whoever is told to stop (429) goes on by the thousand, so those lines are for debugging only.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from typing import cast
+
+from flask import Flask, Response, g, request
+
+from service.telemetry.logs import REQUEST_ID
+from service.web.services import switchboard
+
+logger = logging.getLogger(__name__)
+
+ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def register(app: Flask) -> None:
+    app.before_request(_begin)
+    app.after_request(_finish)
+    app.teardown_request(_forget)
+
+
+def elapsed() -> float:
+    """Seconds since this request began."""
+    return switchboard().clock.monotonic() - cast("float", g.started)
+
+
+def _begin() -> None:
+    g.started = switchboard().clock.monotonic()
+    # The caller's own where it is harmless.
+    sent = request.headers.get("x-request-id", "")
+    g.request_id = sent if ACCEPTABLE.fullmatch(sent) else uuid.uuid4().hex
+    REQUEST_ID.set(g.request_id)
+
+
+def _forget(_: BaseException | None) -> None:
+    REQUEST_ID.set(None)
+
+
+def _finish(response: Response) -> Response:
+    response.headers["x-request-id"] = g.request_id
+    # flask-sock answers 200 once the handler is done with a socket that was upgraded long before.
+    upgraded = request.url_rule is not None and request.url_rule.websocket
+    status = 101 if upgraded and response.status_code == 200 else response.status_code
+    line = {
+        "method": request.method,
+        "path": request.url_rule.rule if request.url_rule else "unknown",
+        "status": status,
+        "ms": round(elapsed() * 1000, 1),
+    }
+    logger.log(logging.DEBUG if status == 429 else logging.INFO, "request", extra=line)
+    return response

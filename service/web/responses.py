@@ -1,0 +1,87 @@
+"""How an answer is written: VideoSDK's envelope around what a handler returns, as JSON.
+
+The members come in the order of the documented samples: ``message``, ``statusCode``,
+``pageInfo``, ``data``; our own ``warnings`` follow, and only when there are any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import orjson
+from flask import Response, current_app, g
+from flask.json.provider import JSONProvider
+from marshmallow import Schema
+
+from service.domain.paging import Page
+from service.web.declarations import JSON, Envelope, declare
+from service.web.schemas.fields import PageInfo
+
+P = ParamSpec("P")
+
+_page_info = PageInfo()
+
+
+class OrjsonProvider(JSONProvider):
+    """Flask's JSON through orjson: compact UTF-8, members in the order they were given."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return orjson.dumps(obj).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return orjson.loads(s)
+
+
+def answer(
+    schema: Schema | None,
+    *,
+    status: int = 200,
+    message: str | None = None,
+    status_code: bool = False,
+    envelope: bool = True,
+    single: bool = False,
+) -> Callable[[Callable[P, object]], Callable[P, Response]]:
+    """Answer with what the handler returns, dumped by ``schema``; without one there is no ``data``.
+
+    A ``Page`` or a tuple is dumped item by item; with ``single``, the one item of a page is the
+    ``data`` itself. ``status_code`` repeats the status in the body, as VideoSDK does in its calls
+    API and nowhere else. Without ``envelope`` what is dumped is the whole document, beside the
+    warnings; where there is no schema, the message is, as a JSON string.
+    """
+
+    def decorate(handler: Callable[P, object]) -> Callable[P, Response]:
+        @wraps(handler)
+        def answered(*args: P.args, **kwargs: P.kwargs) -> Response:
+            result = handler(*args, **kwargs)
+            if not envelope and schema is None:
+                return respond(message, status)
+            document: dict[str, Any] = {}
+            if message is not None:
+                document["message"] = message
+            if status_code:
+                document["statusCode"] = status
+            if isinstance(result, Page):
+                document["pageInfo"] = _page_info.dump(result)
+                result = result.items[0] if single else result.items
+            if schema is not None:
+                dumped = schema.dump(result, many=isinstance(result, tuple))
+                document.update({"data": dumped} if envelope else dumped)
+            if warnings := g.get("warnings"):
+                document["warnings"] = warnings
+            return respond(document, status)
+
+        return declare(
+            answered,
+            envelope=Envelope(
+                schema, status, message, status_code, bare=not envelope, single=single
+            ),
+        )
+
+    return decorate
+
+
+def respond(document: object, status: int) -> Response:
+    """``document`` as a JSON answer."""
+    return Response(current_app.json.dumps(document), status=status, mimetype=JSON)

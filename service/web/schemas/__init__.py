@@ -1,0 +1,1 @@
+"""Marshmallow fields and schemas that the API and the console share."""

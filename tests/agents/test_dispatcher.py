@@ -1,0 +1,458 @@
+"""Agents are asked to come, once more where they do not, and leave with their call."""
+
+from __future__ import annotations
+
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from service.agents.dispatch_request import Invitations
+from service.agents.dispatcher import Dispatcher
+from service.calls import removals
+from service.calls.waiting import MOST
+from service.domain.agents import Agent, Assignment, Dispatch
+from service.domain.calls import Call, EndReason, LadderEvent, Participant
+from service.errors import BadGateway, Busy, Forbidden, Gone
+from service.http_client.client import Outgoing
+from service.http_client.messages import HttpRequest, HttpResponse
+from service.security.webhook_signing import Signer
+from service.storage.database import Database
+from tests.support.clocks import FakeClock
+from tests.support.keyrings import Keyring, a_pair, verify
+from tests.support.programs import Program, agent_program
+from tests.support.receivers import broken_bodies, receiving
+from tests.support.records import a_connector, a_rule, an_agent
+from tests.support.switchboards import BASE, Desk, ref_of
+
+PATIENCE = 20
+
+
+class Watched(Outgoing):
+    """The real thing, which remembers for how long it was to wait."""
+
+    def __init__(self, clock: FakeClock, *, allow_private: bool) -> None:
+        super().__init__(clock, allow_private=allow_private)
+        self.waits: list[float | None] = []
+
+    def send(self, request: HttpRequest, **options: Any) -> HttpResponse:
+        self.waits.append(options.get("seconds"))
+        return super().send(request, **options)
+
+
+class Agency(Desk):
+    """A desk that sends for agents."""
+
+    def __init__(self, database: Database, clock: FakeClock, **changes: Any) -> None:
+        super().__init__(database, clock, **{"webhook_allow_private": True, **changes})
+        settings = self.switchboard.settings
+        self.outgoing = Watched(clock, allow_private=settings.webhook_allow_private)
+        signer = Signer(Keyring(a_pair()), clock)
+        invitations = Invitations(settings, signer, self.outgoing)
+        self.dispatcher = Dispatcher(self.switchboard, invitations)
+        self.dispatcher.start()
+
+    def stop(self) -> None:
+        self.dispatcher.stop()
+        self.outgoing.close()
+        self.engine.stop()
+
+    def employ(self, program: Program) -> Agent:
+        agent = an_agent(url=program.url)
+        self.switchboard.agents.add(agent)
+        return agent
+
+    def phone(self, agent: Agent, metadata: Mapping[str, Any] | None = None, **rule: Any) -> Call:
+        """A phone that is in its room, and whose rule names the agent."""
+        extra = {"agent_id": agent.id, "agent_metadata": metadata}
+        self.switchboard.rules.add(a_rule(extra=extra, **rule))
+        connector = self.connect(a_connector())
+        self.start(ref_of(self.notify_after_commit(connector)), connector.provider)
+        call: Call = self.call(connector)
+        return call
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.switchboard.dispatches.signal.set()
+
+    def of(self, call: Call) -> Dispatch:
+        return self.switchboard.dispatches.of_call(call.id)[-1]
+
+    def until(self, call: Call, status: str, attempts: int = 0) -> Dispatch:
+        """The dispatch of a call, once that has come about."""
+        eventually(lambda: (self.of(call).status, self.of(call).attempts) == (status, attempts))
+        return self.of(call)
+
+    def refuses(self, ref: str) -> None:
+        """Return once all calls but that of the phone are over, and make sure of this ticket."""
+        eventually(lambda: self.calls.live() == 1)
+        with pytest.raises(Gone):
+            self.switchboard.claim("websocket", ref)
+
+    def rungs(self, call: Call) -> list[str]:
+        """What the ladder says of the agent, without its id."""
+        steps = self.calls.get(call.id).steps
+        texts = [step.detail or "" for step in steps if step.event is LadderEvent.AGENT]
+        return [text.split(" ", 2)[2] for text in texts]
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline, pause = time.monotonic() + PATIENCE, threading.Event()
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about"
+        pause.wait(0.01)
+
+
+@pytest.fixture
+def agency(database: Database, clock: FakeClock) -> Iterator[Agency]:
+    agency = Agency(database, clock)
+    yield agency
+    agency.stop()
+
+
+def test_an_agent_is_told_of_the_call_and_joins_with_its_ticket(agency: Agency) -> None:
+    with agent_program() as program:
+        agent = agency.employ(program)
+        call = agency.phone(agent, {"team": "support"})
+        asked = program.wait_for(1)
+        dispatch = agency.until(call, "sent")
+        ticket = agency.calls.get(dispatch.ticket_id or "")
+        assert asked.document == {
+            "agentId": agent.id,
+            "callId": call.id,
+            "roomId": "rule-room-0001",
+            "sessionId": "s1",
+            "wsUrl": f"wss://voice.example.com/videosdk?ref={asked.ref}",
+            "expiresIn": 10,
+            "from": "+14155550100",
+            "to": "+14155550199",
+            "metadata": {"team": "support"},
+        }
+        assert asked.headers["content-type"] == "application/json"
+        assert asked.headers["x-patchbay-dispatch"] == dispatch.id
+        assert asked.headers["x-patchbay-key"] == a_pair().id
+        signature = b64decode(asked.headers["videosdk-signature"])
+        verify(a_pair().public_key, signature, asked.body)
+        assert ticket.participant == Participant(
+            ticket.participant.id, "Echo", {"agent": True, "agentId": agent.id}
+        )
+        agency.start(asked.ref, "websocket")
+        assert agency.of(call).status == "joined"
+        agency.advance(60)
+    assert agency.rungs(call) == ["was sent for", "joined"]
+    assert len(program.asked) == 1
+    assert agency.outgoing.waits == [5]
+
+
+def test_a_hidden_number_is_masked_for_the_agent_as_for_the_room(agency: Agency) -> None:
+    with agent_program() as program:
+        agency.phone(agency.employ(program), hide_phone_number=True)
+        document = program.wait_for(1).document
+    assert (document["from"], document["to"]) == ("***00", "+14155550199")
+
+
+def test_public_url_and_the_address_of_the_region_come_before_where_the_call_came_to(
+    database: Database, clock: FakeClock
+) -> None:
+    for settings, base in (
+        ({"public_url": "https://other.example.com"}, "wss://other.example.com"),
+        ({"regions": {"us002": "wss://us.example.com"}}, "wss://us.example.com"),
+    ):
+        agency = Agency(database, clock, **settings)
+        with agent_program() as program:
+            switchboard = agency.switchboard
+            agent = agency.employ(program)
+            ticket = Assignment(agent.id, BASE)
+            _, ref = switchboard.invite("r1", Participant("p", "P"), "us002", ticket)
+            agency.start(ref, "websocket")
+            document = program.wait_for(1).document
+        agency.stop()
+        assert document["wsUrl"].startswith(f"{base}/videosdk?ref=vs_")
+
+
+def test_the_agent_of_a_ticket_is_sent_for_like_that_of_a_phone(agency: Agency) -> None:
+    with agent_program() as program:
+        agent = agency.employ(program)
+        call, ref = agency.switchboard.invite(
+            "r1", Participant("ann", "Ann"), None, Assignment(agent.id, BASE, {"a": 1})
+        )
+        agency.start(ref, "websocket")
+        document = program.wait_for(1).document
+        agency.until(call, "sent")
+    assert (document["callId"], document["roomId"]) == (call.id, "r1")
+    assert (document["from"], document["to"], document["metadata"]) == ("ann", "r1", {"a": 1})
+
+
+def test_an_agent_that_refuses_is_asked_once_more_with_another_ticket(agency: Agency) -> None:
+    with agent_program(500, 503) as program:
+        call = agency.phone(agency.employ(program))
+        agency.until(call, "pending", attempts=1)
+        agency.advance(1)
+        first, second = program.wait_for(1), program.wait_for(2)
+        failed = agency.until(call, "failed", attempts=2)
+        agency.advance(60)
+    assert (failed.due_at, failed.ticket_id) == (None, None)
+    assert first.ref != second.ref
+    assert first.headers["x-patchbay-dispatch"] == second.headers["x-patchbay-dispatch"]
+    for asked in (first, second):
+        agency.refuses(asked.ref)
+    assert len(program.asked) == 2
+    assert agency.rungs(call) == [
+        "was sent for",
+        "did not take the dispatch: answered 500, and is sent for again",
+        "did not take the dispatch: answered 503",
+    ]
+
+
+def test_an_agent_that_comes_the_second_time_has_come(agency: Agency) -> None:
+    with agent_program(500, 202) as program:
+        call = agency.phone(agency.employ(program))
+        agency.until(call, "pending", attempts=1)
+        agency.advance(1)
+        asked = program.wait_for(2)
+        agency.until(call, "sent", attempts=1)
+        agency.start(asked.ref, "websocket")
+    assert agency.of(call).status == "joined"
+    assert agency.rungs(call)[-1] == "joined"
+
+
+def test_an_agent_that_takes_it_and_does_not_join_is_asked_once_more(agency: Agency) -> None:
+    with agent_program() as program:
+        call = agency.phone(agency.employ(program))
+        agency.until(call, "sent")
+        agency.advance(9.999)
+        assert agency.of(call).attempts == 0
+        agency.advance(0.001)
+        agency.until(call, "pending", attempts=1)
+        agency.refuses(program.wait_for(1).ref)
+        agency.advance(1)
+        agency.until(call, "sent", attempts=1)
+        agency.advance(10)
+        agency.until(call, "failed", attempts=2)
+        agency.refuses(program.wait_for(2).ref)
+    assert agency.rungs(call) == [
+        "was sent for",
+        "did not join within 10 s, and is sent for again",
+        "did not join within 10 s",
+    ]
+
+
+def test_an_agent_that_joins_before_it_answers_has_joined_whatever_it_answers(
+    agency: Agency,
+) -> None:
+    with agent_program(500, upon=lambda asked: agency.start(asked.ref, "websocket") and None) as it:
+        call = agency.phone(agency.employ(it))
+        agency.until(call, "joined")
+        agency.advance(60)
+    assert agency.rungs(call) == ["was sent for", "joined"]
+
+
+def test_an_agent_that_nobody_knows_any_more_is_not_sent_for(agency: Agency) -> None:
+    call = agency.phone(an_agent())
+    agency.until(call, "failed", attempts=1)
+    assert agency.rungs(call) == ["was sent for", "is not known here"]
+
+
+def test_an_agent_that_does_not_answer_is_on_the_ladder_with_the_reason(agency: Agency) -> None:
+    with agent_program() as program:
+        agent = agency.employ(program)
+    call = agency.phone(agent)
+    agency.until(call, "pending", attempts=1)
+    assert agency.rungs(call)[-1].startswith("did not take the dispatch: no answer")
+    assert agent.url not in str(agency.calls.get(call.id).steps)
+
+
+@pytest.mark.parametrize("broken", ["a length too large", "a chunk cut off", "a reset"])
+def test_an_agent_whose_answer_breaks_off_has_said_that_it_comes(
+    agency: Agency, broken: str
+) -> None:
+    with receiving() as receiver:
+        receiver.script(broken_bodies(202)[broken])
+        agent = an_agent(url=receiver.url)
+        agency.switchboard.agents.add(agent)
+        call = agency.phone(agent)
+        agency.until(call, "sent")
+        assert len(receiver.received) == 1
+
+
+def test_a_private_address_is_not_asked_unless_it_may_be(
+    sqlite_database: Database, clock: FakeClock
+) -> None:
+    agency = Agency(sqlite_database, clock, webhook_allow_private=False)
+    with agent_program() as program:
+        call = agency.phone(agency.employ(program))
+        agency.until(call, "pending", attempts=1)
+        agency.stop()
+    assert "WEBHOOK_ALLOW_PRIVATE" in agency.rungs(call)[-1]
+    assert program.asked == []
+
+
+def test_an_agent_is_not_asked_where_there_is_no_place_for_it(
+    sqlite_database: Database, clock: FakeClock
+) -> None:
+    agency = Agency(sqlite_database, clock, max_calls=1)
+    with agent_program() as program:
+        call = agency.phone(agency.employ(program))
+        agency.until(call, "pending", attempts=1)
+        agency.stop()
+    assert agency.rungs(call)[-1] == (
+        "was not asked (All 1 calls are taken.), and is sent for again"
+    )
+    assert program.asked == []
+
+
+def test_nobody_is_sent_for_once_the_call_is_over(agency: Agency) -> None:
+    with agent_program(500) as program:
+        call = agency.phone(agency.employ(program))
+        agency.until(call, "pending", attempts=1)
+        agency.switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, None)
+        agency.advance(1)
+        agency.until(call, "failed", attempts=2)
+    assert len(program.asked) == 1
+
+
+def test_nobody_is_sent_for_while_the_process_ends(agency: Agency) -> None:
+    with agent_program() as program:
+        agent = agency.employ(program)
+        extra = {"agent_id": agent.id}
+        agency.switchboard.rules.add(a_rule(extra=extra))
+        connector = agency.connect(a_connector())
+        spec = agency.switchboard.claim("twilio", ref_of(agency.notify_after_commit(connector)))
+        agency.switchboard.handover.begin()
+        now = agency.clock.now()
+        assert agency.calls.answered(spec.call_id, spec.leg_id, "s1", now)
+        call = agency.call(connector)
+        agency.advance(5)
+        assert agency.of(call).status == "pending"
+        agency.switchboard.handover.has_begun = False
+        agency.advance(0)
+        agency.until(call, "sent")
+
+
+def test_a_slow_agent_keeps_no_other_waiting(agency: Agency) -> None:
+    wait = threading.Event()
+    with agent_program(upon=lambda _: wait.wait(PATIENCE) and None) as slow:
+        with agent_program() as quick:
+            first = agency.phone(agency.employ(slow), numbers=("+14155550199",))
+            slow.wait_for(1)
+            agent = agency.employ(quick)
+            second, ref = agency.switchboard.invite(
+                "r2", Participant("ann", "Ann"), None, Assignment(agent.id, BASE)
+            )
+            agency.start(ref, "websocket")
+            agency.until(second, "sent")
+            assert agency.of(first).status == "pending"
+        wait.set()
+        agency.until(first, "sent")
+
+
+def test_an_attempt_that_was_cut_off_is_made_again_by_the_next_process(
+    database: Database, clock: FakeClock
+) -> None:
+    before = Agency(database, clock)
+    before.dispatcher.stop()
+    with agent_program() as program:
+        call = before.phone(before.employ(program))
+        taken = before.switchboard.dispatches.take(clock.now(), clock.now() + 10_000)
+        assert taken is not None
+        ticket, ref = before.switchboard.invite("rule-room-0001", Participant("a", "A"), None)
+        assert before.switchboard.dispatches.ticketed(taken, ticket.id)
+        before.stop()
+        after = Agency(database, clock)
+        after.advance(10)
+        after.until(call, "sent")
+        with pytest.raises(Gone):
+            after.switchboard.claim("websocket", ref)
+        after.stop()
+
+
+def test_an_agent_leaves_with_its_call(agency: Agency) -> None:
+    with agent_program() as program:
+        call = agency.phone(agency.employ(program))
+        asked = program.wait_for(1)
+        dispatch = agency.until(call, "sent")
+        agency.start(asked.ref, "websocket")
+        removals.sweep(agency.switchboard)
+        assert agency.of(call).status == "joined"
+        agency.switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, None)
+        removals.sweep(agency.switchboard)
+        assert agency.of(call).status == "left"
+    assert agency.calls.get(dispatch.ticket_id or "").end_reason is EndReason.ALONE
+
+
+def test_an_agent_is_sent_into_a_room_without_a_call(agency: Agency) -> None:
+    with agent_program() as program:
+        agent = agency.employ(program)
+        _, ref = agency.switchboard.invite("r1", Participant("ann", "Ann"), None)
+        agency.start(ref, "websocket", "s7")
+        dispatch = agency.dispatcher.send(agent, "r1", BASE, {"a": 1})
+        asked = program.wait_for(1)
+        assert asked.document == {
+            "agentId": agent.id,
+            "callId": None,
+            "roomId": "r1",
+            "sessionId": "s7",
+            "wsUrl": f"wss://voice.example.com/videosdk?ref={asked.ref}",
+            "expiresIn": 10,
+            "from": None,
+            "to": None,
+            "metadata": {"a": 1},
+        }
+        agency.start(asked.ref, "websocket", "s7")
+        assert agency.switchboard.dispatches.get(dispatch.id).status == "joined"
+
+
+def test_one_that_says_it_comes_and_does_not_is_asked_again_without_a_call_too(
+    agency: Agency,
+) -> None:
+    with agent_program() as program:
+        dispatch = agency.dispatcher.send(agency.employ(program), "r1", BASE, {})
+        agency.advance(10)
+        find = agency.switchboard.dispatches.get
+        eventually(lambda: find(dispatch.id).attempts == 1)
+        agency.advance(1)
+        program.wait_for(2)
+        eventually(lambda: find(dispatch.id).status == "sent")
+        agency.advance(10)
+        eventually(lambda: find(dispatch.id).status == "failed")
+
+
+def test_one_that_refuses_is_told_to_whoever_asked_and_not_asked_again(agency: Agency) -> None:
+    with agent_program(500) as program:
+        agent = agency.employ(program)
+        with pytest.raises(BadGateway, match="The agent did not take the dispatch: answered 500"):
+            agency.dispatcher.send(agent, "r1", BASE, {})
+        agency.advance(60)
+        assert agency.calls.live() == 0
+        assert agency.switchboard.dispatches.next_due() is None
+    assert len(program.asked) == 1
+
+
+def test_a_closed_room_sends_for_nobody(agency: Agency) -> None:
+    with agent_program() as program:
+        agency.switchboard.rooms.ensure("r1", 1)
+        agency.switchboard.rooms.deactivate("r1", 1)
+        with pytest.raises(Forbidden):
+            agency.dispatcher.send(agency.employ(program), "r1", BASE, {})
+    assert program.asked == []
+
+
+def test_only_a_few_requests_wait_for_agents_at_a_time(agency: Agency) -> None:
+    wait = threading.Event()
+    with agent_program(upon=lambda _: wait.wait(PATIENCE) and None) as program:
+        agent = agency.employ(program)
+        threads = [
+            threading.Thread(target=agency.dispatcher.send, args=(agent, "r1", BASE, {}))
+            for _ in range(MOST)
+        ]
+        for thread in threads:
+            thread.start()
+        program.wait_for(MOST)
+        with pytest.raises(Busy):
+            agency.dispatcher.send(agent, "r1", BASE, {})
+        wait.set()
+        for thread in threads:
+            thread.join(PATIENCE)

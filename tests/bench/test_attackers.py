@@ -1,0 +1,41 @@
+"""What comes beside calls, against a real server: bad peers, and calls that come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from bench.attackers import PEERS, attacking
+from bench.churn import churning
+from tests.support.patchbays import Patchbay, patchbay
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    folder: Path = tmp_path_factory.mktemp("peers")
+    with patchbay(folder) as bay:
+        yield bay
+
+
+def port_of(bay: Patchbay) -> int:
+    port = urlsplit(bay.url).port
+    assert port is not None
+    return port
+
+
+def test_an_attacking_peer_that_is_cut_off_connects_again(bay: Patchbay) -> None:
+    [peer] = [peer for peer in PEERS if peer.name == "pings, 5,000 a second"]
+    with attacking(peer, port_of(bay), bay.token) as attack:
+        bay.eventually(lambda: attack.closed >= 1 and attack.opened >= 2)
+    assert attack.sent > len(peer.burst)
+
+
+def test_calls_that_come_are_all_let_in(bay: Patchbay) -> None:
+    with churning(port_of(bay), bay.token) as churn:
+        bay.eventually(lambda: len(churn.seconds) >= 10)
+    assert churn.failed == 0
+    assert churn.begun == len(churn.seconds)
+    assert 0 < churn.p99 < float("inf")

@@ -1,0 +1,24 @@
+"""The console in a real Chromium, in front of a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.support.browsers import chromium, signed_in
+from tests.support.patchbays import Patchbay
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def console_page(browser: Browser, bay: Patchbay) -> Iterator[Page]:
+    """A page of the console with somebody signed in; it has not gone anywhere yet."""
+    with signed_in(browser, bay) as page:
+        yield page

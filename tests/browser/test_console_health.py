@@ -1,0 +1,75 @@
+"""The page of the server's health, and what it is made from."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import jwt
+import pytest
+from flask import Flask
+from playwright.sync_api import Page, expect
+
+from service.media.engine.stats import Figures, Frames
+from service.storage.database import Database
+from tests.support.apps import API_KEY, API_SECRET, build
+from tests.support.clocks import FakeClock
+from tests.support.patchbays import Patchbay
+
+
+@pytest.fixture
+def app(sqlite_database: Database, clock: FakeClock) -> Flask:
+    return build(sqlite_database, clock)
+
+
+def health(app: Flask) -> Any:
+    token = jwt.encode({"apikey": API_KEY}, API_SECRET, algorithm="HS256")
+    answer = app.test_client().get("/console/api/health", headers={"Authorization": token})
+    assert answer.status_code == 200
+    assert API_SECRET not in answer.text
+    assert answer.json is not None
+    return answer.json["data"]
+
+
+def test_it_says_how_the_server_fares(app: Flask, clock: FakeClock) -> None:
+    engine = app.extensions["engine"]
+    recent = tuple(number / 1000 for number in range(101))
+    engine.counted = Figures(recent=recent, frames=Frames(received=10, dropped=1), sockets=2)
+    clock.advance(90)
+    found = health(app)
+    assert found["upMs"] == 90_000
+    assert found["engine"]["lateMs"] == {"p50": 50.0, "p99": 99.0}
+    assert found["engine"]["frames"]["dropped"] == 1
+    assert found["database"]["stored"]["calls"] == 0
+    assert found["settings"]["MAX_CALLS"] == found["callLimit"] == 200
+    assert found["settings"]["HOLD_SECONDS"] == 3
+    assert found["settings"]["DIAL_ALLOWED"] == "*"
+
+
+def test_what_does_not_answer_is_null(app: Flask, sqlite_database: Database) -> None:
+    app.extensions["engine"].answers = False
+    with sqlite_database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE calls RENAME TO elsewhere")
+    found = health(app)
+    assert (found["engine"], found["database"]["stored"]) == (None, None)
+
+
+def test_the_last_troubles_are_told_newest_first(app: Flask) -> None:
+    troubles = app.extensions["troubles"]
+    for message in ("first", "last"):
+        troubles.handle(logging.makeLogRecord({"levelname": "WARNING", "msg": message}))
+    assert [one["message"] for one in health(app)["troubles"]] == ["last", "first"]
+
+
+def test_it_is_only_for_whoever_is_signed_in(app: Flask) -> None:
+    assert app.test_client().get("/console/api/health").status_code == 401
+
+
+def test_the_page_shows_it(bay: Patchbay, console_page: Page) -> None:
+    bay.webhook("twilio", "some-room-0001")
+    console_page.goto("/console/health")
+    main = console_page.locator("main")
+    expect(main).to_contain_text("of 200 at most")
+    expect(main).to_contain_text("to count the calls in SQLite")
+    expect(main).to_contain_text("nothing to measure yet")
+    expect(main).to_contain_text("MAX_CALL_SECONDS")

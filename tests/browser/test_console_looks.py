@@ -1,0 +1,156 @@
+"""Every page on a wide and on a narrow screen: nothing is cut off, and axe finds nothing wrong.
+
+Screenshots are written into the folder that ``SCREENSHOTS`` names, or into a temporary one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from service.simulator.audio import sound
+from service.simulator.phone import Phone
+from service.simulator.scenario import Plan
+from tests.support.browsers import NARROW, WIDE, signed_in
+from tests.support.patchbays import Patchbay
+
+ROOM = "demo-room-0001"
+
+BETWEEN = (1200, 1024, 800)
+"""Widths of screens at which a page is not looked at, and nothing is to be cut off either."""
+
+PAGES: dict[str, str] = {
+    "live": "/console/",
+    "calls": "/console/calls",
+    "call": "/console/calls/{call}",
+    "rooms": "/console/rooms",
+    "room": "/console/rooms/{room}",
+    "connectors": "/console/connectors",
+    "connector": "/console/connectors/{connector}",
+    "rules": "/console/rules",
+    "webhooks": "/console/webhooks",
+    "webhook": "/console/webhooks/{webhook}",
+    "agents": "/console/agents",
+    "health": "/console/health",
+    "nowhere": "/console/nowhere",
+}
+
+
+@pytest.fixture(scope="module")
+def names(bay: Patchbay) -> dict[str, str]:
+    """One of each thing; the ids by which pages find them."""
+    url = bay.webhook("twilio", ROOM)
+    Phone(Plan(webhook_url=url, sample=sound.melody(), loop=True, seconds=1)).start().join()
+    call = bay.calls()[0]
+    hook = {"url": "https://example.com/hook", "events": ["call-started", "call-hangup"]}
+    agent = {"name": "Echo", "url": "https://example.com/agent"}
+    rule = {
+        "name": "Main number",
+        "type": "inbound",
+        "phoneNumbers": ["+14155550123"],
+        "room": {"type": "static", "id": ROOM, "pin": "4321"},
+    }
+    made = {
+        path: bay.ask("POST", path, body)
+        for path, body in (
+            ("/v2/sip/webhooks", hook),
+            ("/v2/agents", agent),
+            ("/v2/sip/routing-rule", rule),
+        )
+    }
+    assert {status for status, _ in made.values()} <= {200, 201}, made
+    return {
+        "call": call["callId"],
+        "connector": call["connectorId"],
+        "room": call["roomId"],
+        "webhook": made["/v2/sip/webhooks"][1]["id"],
+    }
+
+
+@pytest.fixture(scope="module")
+def keep(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Page, str], None]:
+    """A function that keeps a screenshot of a page under a name."""
+    wanted = os.environ.get("SCREENSHOTS")
+    folder = Path(wanted) if wanted else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def shoot(page: Page, name: str) -> None:
+        page.screenshot(path=folder / f"{name}.png", full_page=True)
+
+    return shoot
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide", "narrow"]
+)
+def test_every_page_is_whole_and_accessible(
+    browser: Browser,
+    bay: Patchbay,
+    names: dict[str, str],
+    keep: Callable[[Page, str], None],
+    size: tuple[int, int],
+    scheme: str,
+) -> None:
+    faults: list[str] = []
+    with signed_in(browser, bay, size, scheme) as page, bay.calling(ROOM, sample=sound.melody()):
+        for name, path in PAGES.items():
+            page.goto(path.format(**names))
+            expect(page.locator("main h1")).to_be_visible()
+            page.wait_for_load_state("networkidle" if name not in ("live", "health") else "load")
+            keep(page, f"{name}-{size[0]}")
+            faults += [f"{name}: {fault}" for fault in _faults(page)]
+            for width in BETWEEN if size == WIDE else ():
+                page.set_viewport_size({"width": width, "height": 900})
+                faults += [f"{name} at {width} px: {fault}" for fault in _cut_off(page)]
+            page.set_viewport_size({"width": size[0], "height": size[1]})
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(WIDE, "dark"), (NARROW, "light")], ids=["wide", "narrow"]
+)
+def test_signing_in_is_whole_and_accessible(
+    browser: Browser,
+    bay: Patchbay,
+    keep: Callable[[Page, str], None],
+    size: tuple[int, int],
+    scheme: str,
+) -> None:
+    with signed_in(browser, bay, size, scheme) as page:
+        page.context.clear_cookies()
+        page.goto("/console/calls")
+        expect(page.locator("main h1")).to_have_text("Sign in to Patchbay")
+        keep(page, f"sign-in-{size[0]}")
+        assert _faults(page) == []
+        page.get_by_label("API key", exact=True).fill("key")
+        page.get_by_label("API secret", exact=True).fill("wrong")
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        expect(page.get_by_role("alert").filter(has_text="That is not")).to_be_visible()
+        page.get_by_label("API secret", exact=True).fill("secret" * 8)
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        expect(page.locator("main h1")).to_have_text("Calls")
+
+
+def _faults(page: Page) -> list[str]:
+    """What axe finds, and what is cut off."""
+    found = Axe().run(page).response["violations"]
+    faults = [
+        f"{each['id']}: {', '.join(str(node['target']) for node in each['nodes'])}"
+        for each in found
+    ]
+    return faults + _cut_off(page)
+
+
+def _cut_off(page: Page) -> list[str]:
+    """What is wider than the screen, or than its panel."""
+    found: list[str] = page.evaluate(
+        """() => [document.documentElement, ...document.querySelectorAll(".panel")]
+          .filter((each) => each.scrollWidth > each.clientWidth)
+          .map((each) => `${each.querySelector("h2, h1").innerText}: ${each.scrollWidth} px`)"""
+    )
+    return found

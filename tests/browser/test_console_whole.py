@@ -1,0 +1,110 @@
+"""The whole story in a real Chromium: from the link in the terminal to the ladder of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.browsers import WIDE
+from tests.support.patchbays import Patchbay, patchbay
+
+TONE = -20
+"""Less than this, in dBFS, is not the caller's tone."""
+
+BEEP = -35
+"""Less than this, in dBFS, is not the beep of the browser's microphone: 20 ms, twice a second."""
+
+BEEPS = -50
+"""The same of a second that has its beeps in it, and is silent but for them."""
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    data = tmp_path_factory.mktemp("data")
+    with patchbay(data, "--env", "FIRST_STEPS=1", TEST_CALLS="1") as running:
+        yield running
+
+
+def level(page: Page, name: str) -> float:
+    """What a meter shows, in dBFS."""
+    return float(page.get_by_role("meter", name=name).get_attribute("aria-valuenow") or "-60")
+
+
+def loudest(bay: Patchbay, call_id: str, direction: str) -> float:
+    """Of what the server has mixed, the loudest second in that direction, in dBFS."""
+    status, answer = bay.ask("GET", f"/console/api/calls/{call_id}/loudness")
+    assert status == 200
+    levels = [level for record in answer["data"] for level in record[direction]]
+    return max((level for level in levels if level is not None), default=-99.0)
+
+
+@pytest.mark.parametrize("provider", ["Twilio", "Plivo", "Telnyx"])
+def test_from_the_first_link_to_a_call_that_is_over(
+    browser: Browser, bay: Patchbay, provider: str
+) -> None:
+    context = browser.new_context(
+        base_url=bay.url, viewport={"width": WIDE[0], "height": WIDE[1]}, permissions=["microphone"]
+    )
+    page = context.new_page()
+    if provider == "Twilio":
+        bay.server.wait_for("export TOKEN=")
+        link = next(word for word in bay.server.output.split() if "/console/sign-in#" in word)
+        page.goto(link)
+    else:
+        page.goto("/console/")
+        page.get_by_label("Token", exact=True).fill(bay.token)
+        page.get_by_role("button", name="Sign in with the token").click()
+    expect(page.locator("main h1")).to_have_text("Live")
+    assert "#" not in page.url
+
+    page.get_by_role("link", name="Connectors", exact=True).click()
+    page.get_by_role("button", name="New connector").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label(provider).check()
+    dialog.get_by_label("Name", exact=True).fill(f"{provider} line")
+    dialog.get_by_label("Room", exact=True).fill(f"whole-{provider.lower()}")
+    dialog.get_by_role("button", name="Create connector").click()
+    expect(page.locator("main h1")).to_have_text(f"{provider} line")
+    expect(page.locator(".reached")).to_have_text("No call has reached this URL yet.")
+
+    page.get_by_role("button", name="Place a test call").click()
+    dialog.get_by_label("Tone").check()
+    dialog.get_by_label("Seconds").fill("120")
+    dialog.get_by_role("button", name="Place the call").click()
+    expect(dialog.get_by_text("In the room", exact=True)).to_be_visible()
+    dialog.get_by_role("link", name="Hear it in the room").click()
+
+    page.get_by_role("button", name="Join", exact=True).click()
+    expect(page.get_by_text("You are in the room.")).to_be_visible()
+    bay.eventually(lambda: len(bay.calls(status="answered")) == 1)
+    call_id = bay.calls(status="answered")[0]["callId"]
+    bay.eventually(lambda: level(page, "Microphone") > BEEP)
+    bay.eventually(lambda: level(page, "Room") > TONE)
+    bay.eventually(lambda: loudest(bay, call_id, "said") > TONE)
+    bay.eventually(lambda: loudest(bay, call_id, "heard") > BEEPS)
+    page.get_by_role("button", name="Leave").click()
+    expect(page.get_by_text("You have left the room.")).to_be_visible()
+
+    page.get_by_role("link", name="Live", exact=True).click()
+    page.locator(f'a[href="/console/calls/{call_id}"]').first.click()
+    page.get_by_role("button", name="End call").click()
+    page.get_by_role("dialog").get_by_role("button", name="End call").click()
+    bay.eventually(lambda: bay.call(call_id)["status"] == "ended")
+    page.get_by_role("button", name="Refresh").click()
+    for rung in (
+        "asked what to do",
+        "opened the media socket",
+        "First audio from",
+        "First audio to",
+    ):
+        expect(page.locator(".ladder")).to_contain_text(rung)
+    expect(page.locator(".ladder")).to_contain_text("It was ended here, or through the API.")
+    expect(page.get_by_role("img", name="Heard by the caller")).to_be_visible()
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("main h1")).to_have_text("Sign in to Patchbay")
+    page.goto(f"/console/calls/{call_id}")
+    expect(page.locator("main h1")).to_have_text("Sign in to Patchbay")
+    context.close()

@@ -1,0 +1,85 @@
+"""Old history goes by itself, where it is told to, and in pieces."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import pytest
+
+from service.calls import retention
+from service.calls.retention import Retention
+from service.domain.calls import CallStatus, EndReason
+from service.storage.calls import history
+from service.storage.calls.calls import Calls
+from service.storage.calls.history import History
+from service.storage.database import Database
+from tests.support.clocks import FakeClock
+from tests.support.records import a_call
+
+DAY = 86_400_000
+
+
+def an_old_call(calls: Calls, clock: FakeClock, days: int) -> str:
+    at = clock.now() - days * DAY
+    call = a_call(started_at=at, expires_at=at + 90_000)
+    assert calls.admit(call, f"ref-{call.id}", 100)
+    assert calls.end(call.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, at)
+    return call.id
+
+
+@pytest.mark.parametrize(("keep_days", "kept"), [(0, 3), (31, 3), (30, 2), (3, 1), (1, 0)])
+def test_calls_are_kept_for_so_many_days(
+    database: Database, clock: FakeClock, keep_days: int, kept: int
+) -> None:
+    calls = Calls(database)
+    for days in (30, 10, 2):
+        an_old_call(calls, clock, days)
+    clock.advance(1)
+    Retention(History(database), clock, keep_days).sweep()
+    assert calls.page().total == kept
+
+
+def test_references_go_whether_calls_are_kept_or_not(database: Database, clock: FakeClock) -> None:
+    calls = Calls(database)
+    old, new = (f"ref-{an_old_call(calls, clock, days)}" for days in (1, 0))
+    Retention(History(database), clock, 0).sweep()
+    assert [calls.has_reference(each) for each in (old, new)] == [False, True]
+
+
+def test_all_goes_however_small_the_pieces_are(
+    database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "PIECE", 1)
+    monkeypatch.setattr(history, "ROWS", 1)
+    calls = Calls(database)
+    refs = [f"ref-{an_old_call(calls, clock, 9)}" for _ in range(3)]
+    Retention(History(database), clock, 5).sweep()
+    assert calls.page().total == 0
+    assert not any(map(calls.has_reference, refs))
+
+
+def test_the_thread_sweeps_again_and_again_and_ends_when_told_to(
+    database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "EVERY_SECONDS", 0.001)
+    # Applications of other tests have threads of that name as well.
+    others = threading.enumerate()
+    swept: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()
+
+    class Failing(History):
+        def forget_refs(self, before: int) -> bool:
+            swept.put(threading.current_thread())
+            raise RuntimeError("the thread goes on")
+
+    sweeper = Retention(Failing(database), clock, 0)
+    sweeper.stop()
+    sweeper = Retention(Failing(database), clock, 0)
+    sweeper.start()
+    sweeper.start()
+    threads = {swept.get(timeout=20) for _ in range(3)}
+    assert len(threads) == 1
+    assert sweeper.is_alive
+    sweeper.stop()
+    named = [each for each in threading.enumerate() if each.name == "retention"]
+    assert [each for each in named if each not in others] == []

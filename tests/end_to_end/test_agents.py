@@ -1,0 +1,154 @@
+"""The custom WebSocket on a real server: who is there, messages, keys pressed, marks."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.simulator.audio import sound
+from service.simulator.phone import Phone
+from service.simulator.scenario import Plan
+from tests.support.agents import Agent
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.spectrum import level
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    data: Path = tmp_path_factory.mktemp("data")
+    with patchbay(data) as bay:
+        yield bay
+
+
+def invited(bay: Patchbay, room: str, name: str) -> str:
+    participant = {"id": name, "name": name.title(), "metadata": {"shoe": 43}}
+    return str(bay.invite(room, participant=participant)["wsUrl"])
+
+
+def test_agents_are_told_who_is_there_and_what_they_say(bay: Patchbay) -> None:
+    with Agent(invited(bay, "talk", "ann")) as ann:
+        joined = ann.wait_for("meeting-joined")
+        assert joined["roomId"] == "talk"
+        ann.send(event="subscribe", topic="CHAT")
+        with Agent(invited(bay, "talk", "bob")) as bob:
+            card = {"id": "bob", "name": "Bob", "metadata": {"shoe": 43}}
+            assert ann.wait_for("participant-joined")["participant"] == card
+            assert bob.wait_for("meeting-joined")["sessionId"] == joined["sessionId"]
+            assert bob.wait_for("participant-joined")["participant"]["id"] == "ann"
+            bob.send(event="subscribe", topic="CHAT")
+            bob.send(event="message", topic="CHAT", data="hello")
+            for agent in (ann, bob):
+                message = agent.wait_for("message")
+                assert message["topic"] == "CHAT"
+                assert message["data"]["message"] == "hello"
+                assert message["data"]["senderId"] == "bob"
+                assert message["data"]["senderName"] == "Bob"
+            ann.send(event="unsubscribe", topic="CHAT")
+            ann.send(event="message", topic="CHAT", data="bye")
+            assert bob.wait_for("message", count=2)["data"]["message"] == "bye"
+            bob.send(event="stop")
+            assert ann.wait_for("participant-left")["participant"]["id"] == "bob"
+        assert [event["event"] for event in ann.events].count("message") == 1
+
+
+def test_keys_a_caller_presses_reach_the_room_as_dtmf_events(bay: Patchbay) -> None:
+    with Agent(invited(bay, "keys", "ann")) as ann:
+        ann.send(event="subscribe", topic="DTMF_EVENT")
+        for provider in ("twilio", "plivo", "telnyx"):
+            phone = Phone(Plan(webhook_url=bay.webhook(provider, "keys"), digits="150*#")).start()
+            phone.wait_for("digit", count=5)
+            ann.wait_for("message", count=5)
+            phone.hang_up()
+            phone.join(20)
+            numbers = [
+                event["data"]["payload"]["number"] for event in ann.events if "data" in event
+            ]
+            assert numbers == [1, 5, "0", "*", "#"]
+            ann.events.clear()
+
+
+@pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
+def test_an_agent_that_speaks_when_a_phone_has_joined_is_heard_from_its_first_word(
+    bay: Patchbay, provider: str
+) -> None:
+    room = f"ready-{provider}"
+    with Agent(invited(bay, room, "ann")) as ann:
+        phone = Phone(Plan(webhook_url=bay.webhook(provider, room), seconds=20)).start()
+        joined = ann.wait_for("participant-joined")["participant"]
+        assert joined["metadata"] == {"sipUser": True, "callType": "inbound"}
+        payload = sound.tone(1010, 1.0).astype("<i2").tobytes()
+        ann.send(event="media", payload=base64.b64encode(payload).decode())
+        # The first few milliseconds are faded in, and a sine has its zeros.
+        bay.eventually(lambda: int(np.count_nonzero(phone.heard)) > 7_900)
+        phone.hang_up()
+        phone.join(20)
+
+
+def test_a_burst_is_played_in_real_time_and_its_mark_comes_back_when_it_was_mixed(
+    bay: Patchbay,
+) -> None:
+    with Agent(invited(bay, "burst", "ann")) as ann, Agent(invited(bay, "burst", "bob")) as bob:
+        bob.wait_for("participant-joined")
+        payload = sound.tone(1010, 1.0).astype("<i2").tobytes()
+        ann.send(event="media", payload=base64.b64encode(payload).decode())
+        ann.send(event="mark", name="said")
+        assert ann.wait_for("mark")["name"] == "said"
+        bay.eventually(lambda: int(np.count_nonzero(bob.heard)) > 7_800)
+        spoken = bob.heard[np.flatnonzero(bob.heard)[0] :][:8_000]
+        assert level(spoken, 1010) == pytest.approx(-12, abs=0.5)
+
+
+def test_clear_takes_back_what_is_not_yet_mixed(bay: Patchbay) -> None:
+    with Agent(invited(bay, "clear", "ann")) as ann, Agent(invited(bay, "clear", "bob")) as bob:
+        bob.wait_for("participant-joined")
+        payload = sound.tone(1010, 1.0).astype("<i2").tobytes()
+        for _ in range(2):
+            ann.send(event="media", payload=base64.b64encode(payload).decode())
+        ann.send(event="mark", name="one")
+        ann.send(event="clear")
+        ann.wait_for("mark")
+        ann.send(event="media", payload=base64.b64encode(payload[:3200]).decode())
+        ann.send(event="mark", name="two")
+        ann.wait_for("mark", count=2)
+        bay.eventually(lambda: int(np.count_nonzero(bob.heard)) > 1_500)
+        assert np.count_nonzero(bob.heard) < 8_000
+
+
+@pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
+def test_clear_takes_back_what_a_phone_has_not_played_yet(bay: Patchbay, provider: str) -> None:
+    room = f"clear-{provider}"
+    with Agent(invited(bay, room, "ann")) as ann:
+        phone = Phone(Plan(webhook_url=bay.webhook(provider, room), seconds=20)).start()
+        ann.wait_for("participant-joined")
+        payload = sound.tone(1010, 5.0).astype("<i2").tobytes()
+        ann.send(event="media", payload=base64.b64encode(payload[:48_000]).decode())
+        ann.send(event="media", payload=base64.b64encode(payload[48_000:]).decode())
+        bay.eventually(lambda: np.count_nonzero(phone.heard) > 4_000)
+        ann.send(event="clear")
+        phone.wait_for("clear")
+        streamed = phone.streamed
+        bay.eventually(lambda: phone.streamed > streamed + 2_400)
+        phone.hang_up()
+        phone.join(20)
+    assert phone.report.clears == 1
+    assert phone.report.problems == ()
+    heard = np.flatnonzero(phone.heard)
+    assert len(heard) < 20_000
+    # What was buffered is missing before the last frame, which the engine sends fading.
+    assert np.diff(heard)[-160:].max() > 160
+
+
+def test_ending_an_agents_session_tells_it_and_closes_its_socket(bay: Patchbay) -> None:
+    session = bay.invite("shut", participant={"id": "ann"})
+    with Agent(session["wsUrl"]) as ann:
+        ann.wait_for("meeting-joined")
+        assert bay.ask("POST", "/v2/sip/call/end", {"callId": session["callId"]})[0] == 200
+        assert ann.wait_for("meeting-left")["message"] == "The meeting has been closed"
+        ann.leave()
+        assert ann.close_code == 1000
+    assert bay.call(session["callId"])["endReason"] == "ended-by-api"
+    assert bay.calls(roomId="shut") == []

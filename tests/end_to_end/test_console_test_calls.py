@@ -1,0 +1,234 @@
+"""Test calls through the console's API: a real server calls its own connectors."""
+
+from __future__ import annotations
+
+import base64
+import io
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from service.app import create_app
+from service.settings import Settings
+from tests.support import signers
+from tests.support.agents import Agent
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.spectrum import level
+
+TRIALS = "/console/api/trials"
+LIMIT = 3
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    with patchbay(tmp_path_factory.mktemp("data"), TEST_CALLS=str(LIMIT)) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(bay: Patchbay) -> Iterator[None]:
+    yield
+    for trial in bay.ask("GET", TRIALS)[1]["data"]:
+        over(bay, bay.ask("DELETE", f"{TRIALS}/{trial['id']}")[1]["data"])
+
+
+def connect(bay: Patchbay, provider: str = "twilio", **fields: Any) -> str:
+    """A new connector's id."""
+    status, answer = bay.ask(
+        "POST", "/v2/connectors", {"provider": provider, "defaultRoomId": "trials", **fields}
+    )
+    assert status == 201
+    return str(answer["data"]["id"])
+
+
+def place(bay: Patchbay, connector: str, **fields: Any) -> tuple[int, dict[str, Any]]:
+    status, answer = bay.ask("POST", TRIALS, {"connectorId": connector, "seconds": 60, **fields})
+    return status, answer.get("data", answer)
+
+
+def reached(bay: Patchbay, trial: dict[str, Any], rung: str) -> dict[str, Any]:
+    """The trial once its ladder has this rung."""
+    news = trial
+
+    def is_there() -> bool:
+        nonlocal news
+        news = bay.ask("GET", f"{TRIALS}/{trial['id']}")[1]["data"]
+        return rung in [each["name"] for each in news["ladder"]]
+
+    bay.eventually(is_there)
+    return news
+
+
+def over(bay: Patchbay, trial: dict[str, Any]) -> dict[str, Any]:
+    bay.eventually(lambda: reached(bay, trial, "end")["report"] is not None)
+    return reached(bay, trial, "end")
+
+
+def recording(hertz: float, seconds: float, rate: int = 16_000) -> str:
+    time = np.arange(round(seconds * rate)) / rate
+    file = io.BytesIO()
+    with wave.open(file, "wb") as target:
+        target.setnchannels(1)
+        target.setsampwidth(2)
+        target.setframerate(rate)
+        target.writeframes((8000 * np.sin(2 * np.pi * hertz * time)).astype("<i2").tobytes())
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
+def test_a_call_is_up_until_it_is_hung_up(bay: Patchbay, provider: str) -> None:
+    status, placed = place(bay, connect(bay, provider), caller="+4930123456", sound="tone")
+    assert (status, placed["planned"], placed["report"]) == (202, 60, None)
+    up = reached(bay, placed, "first-audio")
+    bay.eventually(lambda: bay.call(up["callId"])["status"] == "answered")
+    call = bay.call(up["callId"])
+    assert (call["roomId"], call["from"]) == (up["roomId"], "+4930123456")
+    bay.eventually(lambda: reached(bay, placed, "first-audio")["seconds"] > 0.5)
+    assert bay.ask("DELETE", f"{TRIALS}/{placed['id']}")[0] == 200
+    report = over(bay, placed)["report"]
+    assert (report["ended"], report["trouble"]) == ("caller-hung-up", None)
+    bay.eventually(lambda: bay.call(up["callId"])["status"] == "ended")
+
+
+def test_what_was_recorded_is_heard_in_the_room(bay: Patchbay) -> None:
+    connector = connect(bay, defaultRoomId="hearing")
+    with Agent(bay.invite("hearing")["wsUrl"]) as agent:
+        status, placed = place(bay, connector, sound="recording", recording=recording(700, 1.0))
+        assert status == 202
+        reached(bay, placed, "first-audio")
+        bay.eventually(lambda: level(agent.heard[-4000:], 700.0) > -30)
+        assert level(agent.heard[-4000:], 440.0) < -40
+
+
+def test_a_call_ends_by_itself_when_its_time_is_over(bay: Patchbay) -> None:
+    ended = over(bay, place(bay, connect(bay), seconds=1, digits="12#")[1])
+    assert ended["report"]["ended"] == "caller-hung-up"
+    assert ended["seconds"] >= 1
+
+
+def test_no_more_are_up_than_the_setting_says(bay: Patchbay) -> None:
+    connector = connect(bay)
+    assert [place(bay, connector)[0] for _ in range(LIMIT)] == [202] * LIMIT
+    status, refusal = place(bay, connector)
+    assert status == 409
+    assert refusal["message"] == "3 test calls are up, and no more may be: hang one up first."
+
+
+def test_a_connector_with_credentials_is_called_with_a_signature(bay: Patchbay) -> None:
+    credentials = {"accountSid": "AC" + "7" * 32, "authToken": "0123456789abcdef" * 2}
+    placed = place(bay, connect(bay, credentials=credentials))[1]
+    reached(bay, placed, "first-audio")
+
+
+def test_what_only_telnyx_can_sign_is_refused_in_a_sentence(bay: Patchbay) -> None:
+    credentials = {"publicKey": signers.public_key(signers.TELNYX_KEY)}
+    status, refusal = place(bay, connect(bay, "telnyx", credentials=credentials))
+    assert status == 409
+    assert refusal["message"].startswith("Only the provider can sign calls to this connector: ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"sound": "drum"}, "sound must be one of melody, tone, recording."),
+        ({"seconds": 301}, "seconds must be a whole number from 1 to 300."),
+        ({"seconds": 0}, "seconds must be a whole number from 1 to 300."),
+        ({"caller": "me"}, "caller must be a phone number in E.164, such as +14155550100."),
+        ({"digits": "call"}, "digits must be at most 32 of 0 to 9, * and #."),
+        ({"pin": "12#"}, "pin must be at most 16 digits."),
+        (
+            {"sound": "recording"},
+            "recording is for the sound recording, which is nothing without it.",
+        ),
+        (
+            {"recording": "UklGRg=="},
+            "recording is for the sound recording, which is nothing without it.",
+        ),
+        ({"sound": "recording", "recording": "RIFF?"}, "recording must be base64."),
+        ({"sound": "recording", "recording": "UklGRg=="}, "recording is not a WAV file."),
+        ({"sound": "recording", "recording": recording(1, 0)}, "recording holds no sound."),
+        (
+            {"sound": "recording", "recording": recording(1, 30.1)},
+            "recording is longer than 30 seconds.",
+        ),
+    ],
+)
+def test_what_is_not_good_is_refused_in_a_sentence(
+    bay: Patchbay, connector: str, fields: dict[str, Any], sentence: str
+) -> None:
+    status, refusal = place(bay, connector, **fields)
+    assert (status, refusal["message"]) == (400, sentence)
+
+
+@pytest.fixture(scope="module")
+def connector(bay: Patchbay) -> str:
+    return connect(bay)
+
+
+def test_the_longest_recording_at_the_highest_rate_is_taken(bay: Patchbay, connector: str) -> None:
+    status, _ = place(bay, connector, sound="recording", recording=recording(700, 30, 48_000))
+    assert status == 202
+
+
+def test_an_unknown_connector_or_call_is_not_found(bay: Patchbay) -> None:
+    assert place(bay, "cn_unknown")[0] == 404
+    assert bay.ask("GET", f"{TRIALS}/trial_unknown")[0] == 404
+    assert bay.ask("DELETE", f"{TRIALS}/trial_unknown")[0] == 404
+
+
+def test_nobody_calls_without_a_token(bay: Patchbay, connector: str) -> None:
+    bay.token, kept = "nothing", bay.token
+    try:
+        assert place(bay, connector)[0] == 401
+    finally:
+        bay.token = kept
+
+
+@contextmanager
+def client(folder: Path, token: str, **settings: Any) -> Iterator[FlaskClient]:
+    """A client of the app itself."""
+    app = create_app(
+        Settings(
+            api_key="key",
+            api_secret="secret" * 8,
+            database_url=f"sqlite:///{folder}/patchbay.db",
+            data_dir=folder,
+            **settings,
+        )
+    )
+    asking = app.test_client()
+    asking.environ_base["HTTP_AUTHORIZATION"] = token
+    try:
+        yield asking
+    finally:
+        app.extensions["close"]()
+
+
+def test_calls_are_off_unless_somebody_turns_them_on(tmp_path: Path, bay: Patchbay) -> None:
+    with client(tmp_path, bay.token) as asking:
+        answer = asking.post(TRIALS, json={"connectorId": "cn_1"})
+        assert answer.status_code == 409
+        assert answer.json["message"].startswith("Test calls are off: set TEST_CALLS ")
+        entered = asking.post("/console/api/session", json={"token": bay.token})
+        assert entered.json["data"]["testCalls"] == 0
+
+
+def test_a_recording_beyond_all_bounds_is_not_read(tmp_path: Path, bay: Patchbay) -> None:
+    with client(tmp_path, bay.token, test_calls=1) as asking:
+        fields = {"connectorId": "cn_1", "sound": "recording", "recording": "A" * 4 * 1024 * 1024}
+        answer = asking.post(TRIALS, json=fields)
+        assert answer.status_code == 400
+        assert answer.json["message"] == "Request body is larger than 4096 KB."
+
+
+def test_a_server_that_ends_waits_for_no_test_call(tmp_path: Path) -> None:
+    with patchbay(tmp_path, TEST_CALLS="1") as bay:
+        reached(bay, place(bay, connect(bay))[1], "first-audio")
+        assert bay.server.stop() == 0
+    assert "the process is ending: 0 calls are handed over" in bay.server.output

@@ -1,0 +1,158 @@
+"""A database that is away for ten seconds is noticed by new callers alone, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from service.simulator.audio import sound
+from service.simulator.audio.codec import RATE
+from service.simulator.phone import Phone
+from service.simulator.report import Ending
+from service.simulator.scenario import Plan
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.proxies import proxied
+from tests.support.receivers import Receiver, receiving
+from tests.support.spectrum import level
+
+PROVIDERS = ("twilio", "plivo", "telnyx")
+AWAY_SECONDS = 10
+FRAMES = 50
+"""In a second."""
+CALLERS = 32
+"""Twice as many as the server has threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A running server and what takes its database away."""
+
+    bay: Patchbay
+    away: Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
+    if kind == "sqlite":
+        with patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as bay:
+            yield Place(bay, lambda: locked(tmp_path / "patchbay.db"))
+        return
+    url = sa.make_url(request.getfixturevalue("postgres")())
+    with proxied(url.host or "127.0.0.1", url.port or 5432) as proxy:
+
+        @contextmanager
+        def cut() -> Iterator[None]:
+            proxy.cut()
+            yield
+            proxy.mend()
+
+        @contextmanager
+        def silent() -> Iterator[None]:
+            """Everything is acknowledged and nothing answered, as where a route is lost."""
+            proxy.stall()
+            yield
+            proxy.resume()
+
+        through = url.set(host="127.0.0.1", port=proxy.port)
+        settings = {"DATABASE_URL": through.render_as_string(hide_password=False)}
+        with patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on", **settings) as bay:
+            yield Place(bay, cut if kind == "postgres" else silent)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another process writes, and does not come to an end."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+def talk(bay: Patchbay, room: str) -> list[Phone]:
+    """Two in a room who hear each other."""
+    phones = [
+        Phone(
+            Plan(webhook_url=bay.webhook(provider, room), sample=sound.tone(tone, 1.0), loop=True)
+        ).start()
+        for provider, tone in (("twilio", 500.0), ("telnyx", 900.0))
+    ]
+    for phone in phones:
+        phone.wait_for("first-audio")
+    return phones
+
+
+def told(receiver: Receiver, event: str) -> list[str]:
+    """The calls of which the receiver was told this."""
+    documents = [json.loads(body) for body in receiver.bodies]
+    return [each["data"]["callId"] for each in documents if each["webhookType"] == event]
+
+
+def is_ready(bay: Patchbay) -> bool:
+    return bay.ask("GET", "/readyz")[0] == 200
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "silent postgres"])
+def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(place: Place) -> None:
+    bay = place.bay
+    hooks = [bay.webhook(provider, "late") for provider in PROVIDERS]
+    with receiving() as receiver:
+        wanted = {"url": receiver.url, "events": ["call-hangup"]}
+        assert bay.ask("POST", "/v2/sip/webhooks", wanted)[0] == 201
+        staying, leaving = talk(bay, "staying"), talk(bay, "leaving")
+        straying = Phone(Plan(webhook_url=bay.webhook("plivo", "straying"), loop=True)).start()
+        straying.wait_for("first-audio")
+        bay.eventually(lambda: len(bay.calls(status="answered")) == 5)
+        left = {call["callId"] for call in bay.calls(roomId="leaving")}
+
+        with place.away():
+            silence = sound.tone(0.0, 0.02)
+            heard = [phone.report.frames_heard for phone in staying]
+            late = [
+                Phone(Plan(webhook_url=hooks[number % 3], sample=silence)).start()
+                for number in range(CALLERS)
+            ]
+            for phone in leaving:
+                phone.hang_up()
+            # Who loses the socket meanwhile is told to wait.
+            straying.drop()
+            assert bay.ask("GET", "/healthz")[0] == 200
+            status, answer = bay.ask("GET", "/readyz")
+            assert (status, answer["message"]) == (503, "Not ready: database.")
+            for phone in [*leaving, *late]:
+                phone.join(30)
+            # A phone gives up on a webhook after 15 s, as Twilio does, and has failed then.
+            assert {phone.report.ended for phone in late} == {Ending.BUSY}
+            # It stays away until both have heard that much. Whoever waited for it never would.
+            for phone, before in zip(staying, heard, strict=True):
+                bay.eventually(
+                    lambda phone=phone, before=before: (
+                        phone.report.frames_heard - before >= AWAY_SECONDS * FRAMES
+                    )
+                )
+
+        bay.eventually(lambda: is_ready(bay))
+        straying.wait_for("start", count=2, timeout=30)
+        bay.eventually(lambda: len(bay.calls(status="answered")) == 3)
+        calls = {call["callId"]: call for call in bay.calls()}
+        assert {calls[each]["endReason"] for each in left} == {"caller-hung-up"}
+        assert {calls[each]["timelog"][-1]["event"] for each in left} == {"end"}
+        bay.eventually(lambda: set(told(receiver, "call-hangup")) >= left)
+
+        new = Phone(Plan(webhook_url=hooks[0], loop=True)).start()
+        new.wait_for("first-audio")
+        for phone, tone in zip(staying, (900.0, 500.0), strict=True):
+            assert level(phone.heard[-RATE * 3 // 10 :], tone) > -30
+        for phone in [new, straying, *staying]:
+            phone.hang_up()
+            phone.join(30)
+
+    for phone in staying:
+        report = phone.report
+        assert (report.ended, report.redirects) == (Ending.CALLER_HUNG_UP, 0)

@@ -1,0 +1,247 @@
+"""A new version under live calls: they wait a moment and are back in their rooms."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pytest
+
+from service.simulator.audio import sound
+from service.simulator.audio.codec import RATE
+from service.simulator.phone import Phone
+from service.simulator.report import Ending
+from service.simulator.scenario import Plan
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.servers import ACTIVATED, free_port
+from tests.support.spectrum import level
+
+PROVIDERS = ("twilio", "plivo", "telnyx")
+CALLS, ROOMS = 50, 10
+
+GIVEN_UP = "CA00000000000000000000000000000009"
+"""The provider's id of a call whose caller hung up before its socket was opened."""
+
+WITHOUT_A_SERVER = 18_000
+"""Milliseconds by which the next process is made to find that it is late."""
+
+
+class House:
+    """Calls in rooms of five, each room with a tone of its own."""
+
+    def __init__(self, bay: Patchbay) -> None:
+        hooks = {
+            (provider, room): bay.webhook(provider, f"room-{room}")
+            for provider in PROVIDERS
+            for room in range(ROOMS)
+        }
+        self.phones = [
+            Phone(
+                Plan(
+                    webhook_url=hooks[PROVIDERS[number % 3], number % ROOMS],
+                    caller=f"+1415555{number:04}",
+                    sample=sound.tone(self.tone(number), 1.0),
+                    loop=True,
+                )
+            ).start()
+            for number in range(CALLS)
+        ]
+        for phone in self.phones:
+            phone.wait_for("first-audio", timeout=30)
+        bay.eventually(lambda: len(bay.calls(status="answered")) == CALLS)
+
+    @staticmethod
+    def tone(number: int) -> float:
+        """The last to come into a room sings another tone than the others."""
+        return 1000.0 + 100 * (number % ROOMS) if number >= CALLS - ROOMS else 400.0
+
+    def are_together(self, bay: Patchbay) -> None:
+        """Everybody but the last of each room hears the one who sings its tone."""
+        for number, phone in enumerate(self.phones[:ROOMS]):
+            tone = 1000.0 + 100 * number
+            bay.eventually(lambda: level(phone.heard[-RATE * 3 // 10 :], tone) > -30)  # noqa: B023
+
+    def leave(self) -> None:
+        for phone in self.phones:
+            phone.hang_up()
+        for phone in self.phones:
+            phone.join(30)
+
+
+@pytest.fixture
+def listener() -> Iterator[dict[str, str]]:
+    """The settings of servers that follow each other on one socket, which is always open."""
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as held:
+        yield {"LISTENER": str(held.fileno()), "PORT": str(held.getsockname()[1])}
+
+
+def serving(data: Path, listener: dict[str, str]) -> AbstractContextManager[Patchbay]:
+    return patchbay(data, command=ACTIVATED, DRAIN_SECONDS="20", **listener)
+
+
+def dead_lines(bay: Patchbay) -> None:
+    """One caller who gave up between webhook and socket, and one whose provider never asks."""
+    form = {"CallSid": GIVEN_UP, "From": "+14155550100", "To": "+14155550199"}
+    with urlopen(bay.webhook("twilio", "room-1"), urlencode(form).encode(), timeout=30) as answer:
+        assert b"<Stream" in answer.read()
+    line = Phone(Plan(webhook_url=bay.webhook("twilio", "room-1"), loop=True, max_redirects=0))
+    line.start().wait_for("first-audio")
+
+
+def make_late(data: Path) -> None:
+    """Let all that is stored of time be longer ago than it is."""
+    with sqlite3.connect(data / "patchbay.db") as database:
+        for table, column in (
+            ("calls", "detached_at"),
+            ("calls", "expires_at"),
+            ("refs", "expires_at"),
+        ):
+            database.execute(f"UPDATE {table} SET {column} = {column} - {WITHOUT_A_SERVER}")
+    database.close()
+
+
+def listed(bay: Patchbay, **filters: str) -> dict[str, dict]:
+    return {call["callId"]: call for call in bay.calls(**filters)}
+
+
+def ended_call(bay: Patchbay) -> str:
+    """A call that is over before anything else happens; its id."""
+    phone = Phone(Plan(webhook_url=bay.webhook("twilio", "room-0"), seconds=0.3)).start()
+    phone.join(20)
+    bay.eventually(lambda: bay.calls()[0]["status"] == "ended")
+    return str(bay.calls()[0]["callId"])
+
+
+def starts(call: dict) -> int:
+    return [rung["event"] for rung in call["timelog"]].count("start")
+
+
+def require_the_same_calls(bay: Patchbay, before: dict[str, dict], over: str) -> None:
+    back = [2] * CALLS + [1]
+    bay.eventually(
+        lambda: [starts(call) for call in bay.calls() if call["callId"] in before] == back
+    )
+    after = {call_id: call for call_id, call in listed(bay).items() if call_id in before}
+    assert after.keys() == before.keys()
+    assert after[over]["status"] == "ended"
+    assert after[over]["timelog"] == before[over]["timelog"]
+    for call_id, call in after.items():
+        for same in ("participantId", "roomId", "from", "to", "start"):
+            assert call[same] == before[call_id][same]
+
+
+@pytest.fixture
+def house_and_server(
+    tmp_path: Path, listener: dict[str, str]
+) -> Iterator[tuple[Patchbay, House, str]]:
+    with serving(tmp_path, listener) as bay:
+        over = ended_call(bay)
+        house = House(bay)
+        try:
+            yield bay, house, over
+        finally:
+            house.leave()
+
+
+def test_a_deploy_brings_every_call_back_into_its_room(
+    house_and_server: tuple[Patchbay, House, str], tmp_path: Path, listener: dict[str, str]
+) -> None:
+    bay, house, over = house_and_server
+    house.are_together(bay)
+    before = listed(bay)
+    assert len(before) == CALLS + 1
+    dead_lines(bay)
+
+    assert bay.server.stop() == 0
+    # The dead line has a socket, and the caller who gave up has none.
+    assert f"{CALLS + 1} calls are handed over" in bay.server.output
+    make_late(tmp_path)
+    with serving(tmp_path, listener) as successor:
+        for phone in house.phones:
+            phone.wait_for("start", count=2, timeout=30)
+        house.are_together(successor)
+        require_the_same_calls(successor, before, over)
+        house.leave()
+        successor.eventually(lambda: listed(successor, status="answered").keys().isdisjoint(before))
+    assert {phone.report.ended for phone in house.phones} == {Ending.CALLER_HUNG_UP}
+
+
+def test_a_killed_worker_is_replaced_and_every_call_comes_back(
+    house_and_server: tuple[Patchbay, House, str],
+) -> None:
+    bay, house, over = house_and_server
+    before = listed(bay)
+    worker = re.search(r"Booting worker with pid: (\d+)", bay.server.output)
+    os.kill(int(worker[1]), signal.SIGKILL)
+    for phone in house.phones:
+        phone.wait_for("start", count=2, timeout=30)
+    house.are_together(bay)
+    require_the_same_calls(bay, before, over)
+
+
+def test_without_its_master_a_worker_hands_every_call_to_the_next_server_on_its_port(
+    tmp_path: Path,
+) -> None:
+    settings = {"PORT": str(free_port()), "HOLD_SECONDS": "6", "DRAIN_SECONDS": "20"}
+    with patchbay(tmp_path, **settings) as bay:
+        over = ended_call(bay)
+        house = House(bay)
+        before = listed(bay)
+        dead_lines(bay)
+        bay.server.send(signal.SIGKILL)
+        with patchbay(tmp_path, **settings) as successor:
+            for phone in house.phones:
+                phone.wait_for("start", count=2, timeout=30)
+            require_the_same_calls(successor, before, over)
+            house.leave()
+    assert {phone.report.ended for phone in house.phones} == {Ending.CALLER_HUNG_UP}
+
+
+def test_who_calls_while_the_process_ends_gets_through_to_the_next(
+    tmp_path: Path, listener: dict[str, str]
+) -> None:
+    with serving(tmp_path, listener) as bay:
+        hook = bay.webhook("twilio", "room-1")
+        # A caller who has been told to wait keeps the process up until he has asked.
+        waiting = Phone(Plan(webhook_url=hook, loop=True)).start()
+        waiting.wait_for("first-audio")
+        bay.server.send(signal.SIGTERM)
+        late = Phone(Plan(webhook_url=hook, seconds=5.0)).start()
+        # Whom this process does not answer any more, the next one does: the listener stays.
+        late.wait_for("webhook")
+        assert bay.server.stop() == 0
+    with serving(tmp_path, listener):
+        late.wait_for("first-audio", timeout=30)
+        waiting.wait_for("start", count=2, timeout=30)
+        waiting.hang_up()
+        late.join(30)
+        waiting.join(30)
+    assert late.report.ended is Ending.CALLER_HUNG_UP
+
+
+def test_a_server_that_starts_while_its_database_is_locked_holds_the_calls(
+    tmp_path: Path, listener: dict[str, str]
+) -> None:
+    with serving(tmp_path, listener) as bay:
+        phone = Phone(Plan(webhook_url=bay.webhook("twilio", "room-1"), loop=True)).start()
+        phone.wait_for("first-audio")
+        assert bay.server.stop() == 0
+    with closing(sqlite3.connect(tmp_path / "patchbay.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with serving(tmp_path, listener) as successor:
+            # It was told to wait by the first server, and by this one then.
+            phone.wait_for("redirect", count=3, timeout=30)
+            other.execute("ROLLBACK")
+            phone.wait_for("start", count=2, timeout=30)
+            successor.eventually(lambda: len(successor.calls(status="answered")) == 1)
+            phone.hang_up()
+            phone.join(30)
+    assert phone.report.ended is Ending.CALLER_HUNG_UP

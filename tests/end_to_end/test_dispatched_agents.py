@@ -1,0 +1,224 @@
+"""Agents that are sent for come into the room, are heard in it, and leave with the call."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.simulator.audio import sound
+from service.simulator.audio.codec import RATE, Samples
+from service.simulator.phone import Phone
+from service.simulator.scenario import Plan
+from tests.support.agents import Agent
+from tests.support.keyrings import verify
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.programs import Asked, Program, agent_program
+from tests.support.spectrum import level
+
+NUMBERS = {"twilio": "+14155550171", "plivo": "+14155550172", "telnyx": "+14155550173"}
+CALLER = "+14155550142"
+CALLER_TONE, AGENT_TONE = 400.0, 1300.0
+PATIENCE = 30
+
+
+class Worker:
+    """An agent program that joins whenever it is sent for, and says a tone over and over."""
+
+    def __init__(self) -> None:
+        self.agent_id = ""
+        self.program: Program
+        self._news = threading.Condition()
+        self._sessions: list[Agent] = []
+
+    def come(self, asked: Asked) -> None:
+        """Join in a thread of its own: the answer need not wait for it."""
+        threading.Thread(target=self._join, args=(asked.document["wsUrl"],)).start()
+
+    def session(self, count: int = 1) -> Agent:
+        """The ``count``-th time that it has joined."""
+        with self._news:
+            assert self._news.wait_for(lambda: len(self._sessions) >= count, PATIENCE)
+            return self._sessions[count - 1]
+
+    def leave(self) -> None:
+        for session in self._sessions:
+            session.leave()
+
+    def _join(self, url: str) -> None:
+        session = Agent(url, sound.tone(AGENT_TONE, 1.0))
+        with self._news:
+            self._sessions.append(session)
+            self._news.notify_all()
+
+
+def employ(bay: Patchbay, program: Program) -> str:
+    status, answer = bay.ask("POST", "/v2/agents", {"name": "Echo", "url": program.url})
+    assert status == 201
+    return str(answer["data"]["agentId"])
+
+
+@contextmanager
+def working(bay: Patchbay) -> Iterator[Worker]:
+    worker = Worker()
+    with agent_program(upon=worker.come) as worker.program:
+        worker.agent_id = employ(bay, worker.program)
+        try:
+            yield worker
+        finally:
+            worker.leave()
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    data: Path = tmp_path_factory.mktemp("data")
+    with patchbay(data, WEBHOOK_ALLOW_PRIVATE="on") as bay:
+        yield bay
+
+
+def dial(bay: Patchbay, provider: str, room: str, agent_id: str, **rule: Any) -> Phone:
+    """A phone that calls a number whose rule names the agent, and says a tone over and over."""
+    number = NUMBERS[provider]
+    body = {
+        "name": room,
+        "type": "inbound",
+        "phoneNumbers": [number],
+        "room": {"type": "static", "id": room},
+        "agentId": agent_id,
+        **rule,
+    }
+    status, made = bay.ask("POST", "/v2/sip/routing-rule", body)
+    assert status == 201
+    assert "warnings" not in made
+    plan = Plan(
+        webhook_url=bay.webhook(provider, None),
+        caller=CALLER,
+        callee=number,
+        sample=sound.tone(CALLER_TONE, 1.0),
+        loop=True,
+    )
+    phone = Phone(plan).start()
+    phone.wait_for("start")
+    # The number is free for the next test.
+    assert bay.ask("DELETE", f"/v2/sip/routing-rule/{made['id']}")[0] == 200
+    return phone
+
+
+def last(samples: Samples) -> Samples:
+    """The last 300 ms."""
+    return samples[-RATE * 3 // 10 :]
+
+
+def rungs(bay: Patchbay, room: str) -> list[str]:
+    """What the ladder of the room's phone says of its agent, without the agent's id."""
+    (call,) = bay.calls(roomId=room)
+    found = [rung for rung in call["timelog"] if rung["event"] == "agent"]
+    assert all(rung["status"] == "answered" for rung in found)
+    return [rung["detail"].split(" ", 2)[2] for rung in found]
+
+
+@pytest.mark.parametrize("provider", NUMBERS)
+def test_the_agent_of_a_rule_and_its_caller_hear_each_other(bay: Patchbay, provider: str) -> None:
+    room = f"hears-{provider}"
+    with working(bay) as worker:
+        phone = dial(bay, provider, room, worker.agent_id, agentMetadata={"team": "support"})
+        agent = worker.session()
+        asked = worker.program.wait_for(1)
+        published = bay.ask("GET", "/v2/public/rsa-public-key")[1]["publicKey"]
+        verify(published, b64decode(asked.headers["videosdk-signature"]), asked.body)
+        document = asked.document
+        (call,) = bay.calls(roomId=room)
+        assert (document["callId"], document["sessionId"]) == (call["callId"], call["sessionId"])
+        assert (document["from"], document["to"]) == (CALLER, NUMBERS[provider])
+        assert document["metadata"] == {"team": "support"}
+
+        joined = agent.wait_for("participant-joined")["participant"]
+        assert joined["id"] == call["participantId"]
+        assert joined["metadata"] == {"sipUser": True, "callType": "inbound"}
+        bay.eventually(lambda: level(last(phone.heard), AGENT_TONE) > -20)
+        bay.eventually(lambda: level(last(agent.heard), CALLER_TONE) > -20)
+        assert level(last(phone.heard), CALLER_TONE) < -50
+
+        phone.hang_up()
+        phone.join(20)
+        assert agent.wait_for("meeting-left")
+        bay.eventually(lambda: agent.close_code == 1000)
+        bay.eventually(lambda: bay.calls(roomId=room)[0]["status"] == "ended")
+    assert rungs(bay, room) == ["was sent for", "joined"]
+
+
+def test_the_agent_of_an_ingest_session_hears_it(bay: Patchbay) -> None:
+    with working(bay) as worker:
+        ticket = bay.invite("ingest", agent={"id": worker.agent_id, "metadata": {"a": 1}})
+        with Agent(ticket["wsUrl"], sound.tone(CALLER_TONE, 1.0)) as guest:
+            agent = worker.session()
+            document = worker.program.wait_for(1).document
+            assert document["callId"] == ticket["callId"]
+            assert document["metadata"] == {"a": 1}
+            participant = guest.wait_for("participant-joined")["participant"]
+            assert participant["metadata"] == {"agent": True, "agentId": worker.agent_id}
+            bay.eventually(lambda: level(last(guest.heard), AGENT_TONE) > -20)
+            bay.eventually(lambda: level(last(agent.heard), CALLER_TONE) > -20)
+        agent.wait_for("meeting-left")
+
+
+def test_an_agent_is_sent_into_a_room_and_stays_when_others_leave(bay: Patchbay) -> None:
+    room = "sent-for"
+    with working(bay) as worker, Agent(bay.invite(room)["wsUrl"]) as guest:
+        guest.wait_for("meeting-joined")
+        body = {"agentId": worker.agent_id, "meetingId": room, "roomId": room}
+        status, answer = bay.ask("POST", "/v2/agent/dispatch", body)
+        assert (status, answer["data"]["status"]) == (200, "assigned")
+        agent = worker.session()
+        bay.eventually(lambda: level(last(guest.heard), AGENT_TONE) > -20)
+        guest.leave()
+        agent.wait_for("participant-left")
+        assert agent.close_code is None
+
+
+def test_an_agent_that_refuses_twice_is_on_the_ladder(bay: Patchbay) -> None:
+    with agent_program(500) as program:
+        phone = dial(bay, "twilio", "refused", employ(bay, program))
+        refused = "did not take the dispatch: answered 500"
+        expected = ["was sent for", f"{refused}, and is sent for again", refused]
+        bay.eventually(lambda: rungs(bay, "refused") == expected)
+        phone.hang_up()
+        phone.join(20)
+    assert len(program.asked) == 2
+
+
+def test_an_agent_that_never_joins_is_on_the_ladder(bay: Patchbay) -> None:
+    with agent_program() as program:
+        phone = dial(bay, "twilio", "silent", employ(bay, program))
+        missed = "did not join within 10 s"
+        expected = ["was sent for", f"{missed}, and is sent for again", missed]
+        bay.eventually(lambda: rungs(bay, "silent") == expected)
+        phone.hang_up()
+        phone.join(20)
+    assert len({asked.ref for asked in program.asked}) == 2
+
+
+def test_a_call_that_comes_back_after_a_crash_gets_its_agent_again(tmp_path: Path) -> None:
+    with patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as bay, working(bay) as worker:
+        phone = dial(bay, "twilio", "crashed", worker.agent_id)
+        worker.session()
+        bay.eventually(lambda: level(last(phone.heard), AGENT_TONE) > -20)
+
+        process = re.search(r"Booting worker with pid: (\d+)", bay.server.output)
+        assert process
+        os.kill(int(process[1]), signal.SIGKILL)
+        phone.wait_for("start", count=2, timeout=20)
+        agent = worker.session(2)
+        bay.eventually(lambda: level(last(phone.heard), AGENT_TONE) > -20)
+        bay.eventually(lambda: level(last(agent.heard), CALLER_TONE) > -20)
+        assert rungs(bay, "crashed") == ["was sent for", "joined", "left", "was sent for", "joined"]
+        phone.hang_up()
+        phone.join(20)

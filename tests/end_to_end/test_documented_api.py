@@ -1,0 +1,57 @@
+"""schemathesis holds a real server to its own OpenAPI document.
+
+``make fuzz`` does the same with more examples, and other ones every time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from service.providers import load
+from service.security import access_tokens
+from tests.support.fuzzing import EXAMPLES
+from tests.support.patchbays import patchbay
+from tests.support.servers import ROOT
+
+# The document cannot say everything: what metadata may weigh, or that a webhook has to name a call.
+EXCLUDED = "positive_data_acceptance"
+
+# Agents are made up, and so are their addresses: they do not take what they are sent.
+CONFIG = """
+[[operations]]
+include-path-regex = "^/v2/agent/(dispatch|connect)$"
+checks.not_a_server_error.expected-statuses = ["2xx", "4xx", "502"]
+"""
+
+
+def test_no_endpoint_breaks_or_answers_what_is_not_documented(tmp_path: Path) -> None:
+    with patchbay(tmp_path, MAX_CALLS="100000", TRUST_PROXY="1") as bay:
+        webhooks = [bay.webhook(provider, "room-1") for provider in load()]
+        (tmp_path / "schemathesis.toml").write_text(CONFIG)
+        token = access_tokens.mint("key", "secret" * 8, time.time_ns() // 1_000_000)
+        run = subprocess.run(
+            [
+                *(Path(sys.executable).with_name("schemathesis"), "--no-color", "run"),
+                *("--header", f"Authorization: {token}"),
+                *("--max-examples", EXAMPLES or "15", *(() if EXAMPLES else ("--seed", "1"))),
+                *("--exclude-checks", EXCLUDED, "--continue-on-failure", "--warnings", "off"),
+                f"{bay.url}/openapi.json",
+            ],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT / "tests"),
+                "SCHEMATHESIS_HOOKS": "phoning",
+                "WEBHOOKS": json.dumps(webhooks),
+            },
+            check=False,
+        )
+        assert run.returncode == 0
+        assert bay.calls(), "no webhook was a call"
+        bay.server.stop()
+    assert " ERROR " not in bay.server.output

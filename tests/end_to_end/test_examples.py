@@ -1,0 +1,126 @@
+"""The examples as they are run by hand, in a room with a phone on a real server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from service.simulator.audio import sound
+from service.simulator.audio.codec import RATE, Samples
+from service.simulator.phone import Phone
+from service.simulator.scenario import Plan
+from tests.support.dispatches import dispatch, invitation, running
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.servers import ROOT
+from tests.support.spectrum import level, stretches
+
+DIGITS = ROOT / "examples" / "digits"
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    data: Path = tmp_path_factory.mktemp("data")
+    with patchbay(data) as bay:
+        yield bay
+
+
+def likeness(heard: Samples, sound: Samples) -> float:
+    """How like a sound the stretch is that is most like it: 1 where it is the same."""
+    long, short = heard.astype(float), sound.astype(float)
+    products = np.correlate(long, short, "valid")
+    energy = np.convolve(long**2, np.ones(len(short)), "valid") * np.sum(short**2)
+    return float((products / np.sqrt(energy + 1)).max())
+
+
+def spoken(key: str) -> Samples:
+    return sound.read(DIGITS / f"{key}.wav")
+
+
+@pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
+def test_the_digits_agent_says_each_key_and_stops_for_the_next_one(
+    bay: Patchbay, provider: str
+) -> None:
+    room = f"digits-{provider}"
+    silence = np.zeros(160, np.int16)
+    plan = Plan(webhook_url=bay.webhook(provider, room), sample=silence, seconds=60)
+    with running("digits_agent") as url:
+        call_id, body = invitation(bay, room)
+        assert dispatch(url, body) == 204
+        bay.eventually(lambda: bay.call(call_id)["status"] == "answered")
+        phone = Phone(plan).start()
+        phone.wait_for("first-audio")
+        phone.press("3")
+        bay.eventually(lambda: np.count_nonzero(phone.heard) > 800)
+        phone.press("#")
+        phone.wait_for("clear")
+        streamed = phone.streamed
+        bay.eventually(lambda: phone.streamed > streamed + RATE)
+        phone.hang_up()
+        phone.join(20)
+    assert likeness(phone.heard, spoken("pound")) > 0.95
+    three = spoken("3")
+    assert likeness(phone.heard, three[:800]) > 0.95
+    assert likeness(phone.heard, three[-2000:]) < 0.8
+    assert phone.report.clears == 1
+
+
+class PublicKey(BaseHTTPRequestHandler):
+    key: RSAPrivateKey
+
+    def do_GET(self) -> None:
+        pem = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1)
+        body = json.dumps({"publicKey": f"\n{pem.decode()}"}).encode()
+        self.send_response(200 if self.path == "/v2/public/rsa-public-key" else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def publishing(key: RSAPrivateKey) -> Iterator[str]:
+    """The base URL of a server that publishes this key's public half."""
+    handler = type("Handler", (PublicKey,), {"key": key})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_the_echo_agent_takes_what_is_signed_and_says_back_what_it_hears(bay: Patchbay) -> None:
+    room = "echo"
+    key = generate_private_key(65_537, 2048)
+    said = sound.tone(700, 1.0, -18)
+    plan = Plan(webhook_url=bay.webhook("telnyx", room), sample=said, loop=True)
+    with publishing(key) as publisher, running("echo_agent", "--patchbay", publisher) as url:
+        phone = Phone(plan).start()
+        phone.wait_for("first-audio")
+        _, body = invitation(bay, room)
+        signature = key.sign(body, PKCS1v15(), SHA256())
+        assert dispatch(url, body) == 403
+        assert dispatch(url, body, key.sign(b"another", PKCS1v15(), SHA256())) == 403
+        assert dispatch(url, body, signature) == 204
+        bay.eventually(lambda: np.count_nonzero(phone.heard) > 2 * RATE)
+        phone.hang_up()
+        phone.join(20)
+    loud = [level(stretch, 700) for stretch in stretches(phone.heard, 0.5)]
+    assert max(loud) == pytest.approx(-18, abs=1)
+    assert phone.report.problems == ()

@@ -1,0 +1,87 @@
+"""A server with 64 descriptors and 100 phones: those inside stay, the others are told to go."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from urllib.parse import urlencode
+from urllib.request import urlopen
+from xml.etree.ElementTree import fromstring
+
+import pytest
+
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.servers import GUNICORN
+from tests.support.upgrades import upgrade
+
+PHONES = 100
+FEW = ("sh", "-c", 'ulimit -n 64 && exec "$0" "$@"', *GUNICORN)
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    with patchbay(tmp_path_factory.mktemp("data"), command=FEW) as bay:
+        yield bay
+
+
+def call(hook: str, number: int) -> socket.socket | None:
+    """The media socket of a call, or ``None`` where the caller hears busy."""
+    fields = {"CallSid": f"CA{number}", "From": "+14155550100", "To": "+14155550199"}
+    with urlopen(hook, urlencode(fields).encode(), timeout=20) as answer:
+        markup = fromstring(answer.read())
+    stream = next(markup.iter("Stream"), None)
+    if stream is None:
+        assert next(markup.iter("Reject")).get("reason") == "busy"
+        return None
+    status, head, connection = upgrade(str(stream.get("url")))
+    if status == 101:
+        return connection
+    with connection:
+        assert status == 503
+        assert b"application/json" in head
+    return None
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Whether the server has not closed the connection."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+
+
+def test_phones_inside_stay_when_descriptors_run_out(bay: Patchbay) -> None:
+    hook = bay.webhook("twilio", "room-1")
+    with ExitStack() as stack, ThreadPoolExecutor(10) as pool:
+        inside = [
+            stack.enter_context(connection)
+            for connection in pool.map(lambda number: call(hook, number), range(PHONES))
+            if connection is not None
+        ]
+        # In a rush some are refused for what others need for a moment: now one after the other.
+        for number in range(PHONES, 2 * PHONES):
+            if (connection := call(hook, number)) is None:
+                break
+            inside.append(stack.enter_context(connection))
+        assert 10 <= len(inside) < 64
+        # Others hold connections that they never use.
+        idle = [stack.enter_context(socket.socket()) for _ in range(100)]
+        for each in idle:
+            each.connect_ex(inside[0].getpeername())
+        for _ in range(20):
+            assert bay.server.get("/healthz") == 200
+        # Let in or told that it is busy, as descriptors are just then.
+        if (late := call(hook, 2 * PHONES)) is not None:
+            stack.enter_context(late)
+        assert all(map(is_open, inside))
+        # A place that is left is taken.
+        for connection in inside[:10]:
+            connection.close()
+        again = iter(range(3 * PHONES, 1000))
+        bay.eventually(lambda: call(hook, next(again)) is not None)
+        assert all(map(is_open, inside[10:]))
+    assert bay.server.output.count("Booting worker") == 1
+    assert "MAX_CALLS=200 needs " in bay.server.output
+    assert "Traceback" not in bay.server.output

@@ -1,0 +1,96 @@
+"""The main job: callers of three providers and an agent, in one room on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from service.simulator.audio import sound
+from service.simulator.audio.codec import RATE, Samples
+from service.simulator.phone import Phone
+from service.simulator.scenario import Plan
+from tests.support.agents import Agent
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.spectrum import level, stretches
+
+TONES = {"twilio": 400.0, "plivo": 700.0, "telnyx": 1000.0, "agent": 1300.0}
+LEVEL = -18.0
+LADDER = ["webhook", "markup", "socket", "start", "first-audio-in", "first-audio-out"]
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    data: Path = tmp_path_factory.mktemp("data")
+    with patchbay(data) as bay:
+        yield bay
+
+
+def levels(samples: Samples, first: float, last: float) -> dict[str, list[float]]:
+    """How loud each one's tone is in each half second between two moments, in dBFS."""
+    pieces = stretches(samples[round(first * RATE) : round(last * RATE)], 0.5)
+    return {name: [level(piece, tone) for piece in pieces] for name, tone in TONES.items()}
+
+
+def test_everyone_hears_exactly_the_others(bay: Patchbay) -> None:
+    room = "four-of-them"
+    phones = {
+        name: Phone(
+            Plan(
+                webhook_url=bay.webhook(name, room),
+                sample=sound.tone(TONES[name], 1.0, LEVEL),
+                loop=True,
+            )
+        )
+        for name in ("twilio", "plivo", "telnyx")
+    }
+    url = bay.invite(room, participant={"id": "agent", "name": "Agent"})["wsUrl"]
+    with Agent(url, sound.tone(TONES["agent"], 1.0, LEVEL)) as agent:
+        for phone in phones.values():
+            phone.start()
+        for phone in phones.values():
+            phone.wait_for("first-audio")
+        together = {name: phone.streamed / RATE for name, phone in phones.items()}
+        together["agent"] = len(agent.heard) / RATE
+        bay.eventually(lambda: phones["plivo"].streamed / RATE > together["plivo"] + 5.5)
+
+        phones["plivo"].hang_up()
+        phones["plivo"].join(10)
+        fewer = {name: phone.streamed / RATE for name, phone in phones.items()}
+        fewer["agent"] = len(agent.heard) / RATE
+        bay.eventually(lambda: phones["twilio"].streamed / RATE > fewer["twilio"] + 2.0)
+        for name in ("twilio", "telnyx"):
+            phones[name].hang_up()
+            phones[name].join(10)
+
+    heard = {name: phone.heard for name, phone in phones.items()} | {"agent": agent.heard}
+    for name, samples in heard.items():
+        loud = levels(samples, together[name] + 0.3, together[name] + 5)
+        assert max(loud.pop(name)) < -50
+        for other, found in loud.items():
+            # A machine that is shared stalls now and then, and what it misses then is skipped.
+            assert median(found) == pytest.approx(LEVEL, abs=1.5), (name, other)
+    for name in ("twilio", "telnyx", "agent"):
+        loud = levels(heard[name], fewer[name] + 0.3, fewer[name] + 1.8)
+        assert max(*loud.pop(name), *loud.pop("plivo")) < -50
+        for other, found in loud.items():
+            assert median(found) == pytest.approx(LEVEL, abs=1.5), (name, other)
+    for phone in phones.values():
+        assert phone.report.frames_missing <= phone.report.frames_heard // 10
+
+    bay.eventually(lambda: all(call["status"] == "ended" for call in bay.calls(roomId=room)))
+    calls = {call["provider"]: call for call in bay.calls(roomId=room)}
+    assert set(calls) == {"twilio", "plivo", "telnyx"}
+    assert len({call["sessionId"] for call in calls.values()}) == 1
+    for call in calls.values():
+        events = [rung["event"] for rung in call["timelog"]]
+        # Whoever joins where others speak may hear them before saying anything.
+        if events[4:6] == ["first-audio-out", "first-audio-in"]:
+            events[4:6] = reversed(events[4:6])
+        assert events == [*LADDER, "end"]
+        assert call["endReason"] == "caller-hung-up"
+        assert call["stats"]["framesOut"] >= 250
+        stamps = [rung["timestamp"] for rung in call["timelog"]]
+        assert stamps == sorted(stamps)

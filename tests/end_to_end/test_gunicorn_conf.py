@@ -1,0 +1,189 @@
+"""gunicorn with our configuration: what it refuses, what it forgives, what it never prints."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from service.security import access_tokens
+from tests.support.servers import ROOT, refused, serving
+
+KEY = "whk_q7Rk2mZx9LwB4nVc8TfJ1sHd6PgY3aEu"
+REF = "Nf5tQ8wLz2XcR7vKb4MjH9pGs6DyA3eU"
+INGEST_REF = "vs_k3x9m2p7q4w8z1r6t5b0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"API_KEY": ""}, "API_KEY is not set; `make run` writes a development pair into .env."),
+        ({"PORT": "http"}, "PORT must be a whole number from 1 to 65535, not 'http'."),
+    ],
+)
+def test_a_bad_setting_ends_the_start_with_its_sentence_and_nothing_else(
+    changes: dict[str, str], sentence: str, tmp_path: Path
+) -> None:
+    ended = refused(tmp_path, **changes)
+    assert ended.returncode == 1
+    assert (ended.stdout, ended.stderr) == ("", sentence + "\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["-w", "2"], "--workers"),
+        (["-k", "gunicorn.workers.base.Worker"], "--worker-class"),
+        (["--certfile", "tls.pem"], "--certfile"),
+        (["--keyfile", "tls.pem"], "--keyfile"),
+    ],
+)
+def test_what_would_break_rooms_is_refused_in_one_sentence(
+    arguments: list[str], word: str, tmp_path: Path
+) -> None:
+    ended = refused(tmp_path, *arguments)
+    assert ended.returncode == 1
+    starting, sentence = ended.stderr.splitlines()
+    assert "Starting gunicorn" in starting
+    assert word in sentence
+    assert sentence.endswith(".")
+
+
+def test_gevent_does_not_start_whether_installed_or_not(tmp_path: Path) -> None:
+    ended = refused(tmp_path, "-k", "gevent")
+    assert ended.returncode == 1
+    assert "Listening" not in ended.stderr
+
+
+def test_a_database_that_does_not_answer_is_refused_without_its_password(tmp_path: Path) -> None:
+    ended = refused(tmp_path, DATABASE_URL="postgres://user:pa55word@127.0.0.1:1/name")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("The database cannot be migrated: ")
+    assert "pa55word" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_it_serves_on_loopback_with_a_migrated_database_and_ends_with_zero(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        assert f"Listening at: {server.url} " in server.output
+        assert server.get("/healthz") == 200
+        assert server.get("/readyz") == 200
+        assert server.stop() == 0
+    assert (tmp_path / "data" / "patchbay.db").exists()
+
+
+def test_what_forbids_much_to_browsers_is_on_the_wire(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, PUBLIC_URL="https://voice.example.com") as server,
+        urlopen(f"{server.url}/healthz", timeout=20) as answer,
+    ):
+        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_procfile_listens_to_the_world_in_one_worker(tmp_path: Path) -> None:
+    web = next(
+        line.removeprefix("web: ")
+        for line in (ROOT / "Procfile").read_text().splitlines()
+        if line.startswith("web: ")
+    )
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = ["sh", "-c", f"exec {web}"]
+    with serving(tmp_path, command=command, PATH=path, WEB_CONCURRENCY="4") as server:
+        assert "Listening at: http://0.0.0.0:" in server.output
+        assert server.get("/healthz") == 200
+        server.stop()
+        assert server.output.count("Booting worker") == 1
+
+
+def test_a_sync_worker_with_threads_is_a_gthread_worker_which_lacks_much(tmp_path: Path) -> None:
+    with serving(tmp_path, "-k", "sync") as server:
+        server.wait_for("Using worker: gthread")
+        assert "--worker-class gthread needs a proxy" in server.output
+
+
+def test_no_signal_adds_a_worker(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        assert server.get("/healthz") == 200
+        server.send(signal.SIGTTIN)
+        server.wait_for("Patchbay runs in one worker")
+        assert server.stop() == 0
+        assert server.output.count("Booting worker") == 1
+
+
+def test_no_signal_starts_a_second_server(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        server.send(signal.SIGUSR2)
+        server.wait_for("Patchbay does not upgrade in place")
+        assert server.get("/healthz") == 200
+        assert server.stop() == 0
+        assert server.output.count("Starting gunicorn") == 1
+
+
+@pytest.mark.parametrize("fmt", ["text", "json"])
+def test_no_log_shows_a_secret_the_access_log_included(fmt: str, tmp_path: Path) -> None:
+    token = access_tokens.mint("key", "secret" * 8, 1_782_052_245_123)
+    arguments = [
+        *("--access-logfile", "-", "--log-level", "debug"),
+        *("--access-logformat", '%(r)s %(q)s "%(f)s" %({authorization}i)s %({raw_uri}e)s'),
+    ]
+    with serving(tmp_path, *arguments, LOG_LEVEL="debug", LOG_FORMAT=fmt) as server:
+        for path in (
+            f"/v2/hooks/twilio/{KEY}",
+            f"/twilio/{REF}",
+            f"/nobody/{REF}?ref={REF}",
+            f"/videosdk?ref={INGEST_REF}",
+        ):
+            with suppress(HTTPError):
+                server.get(path, {"Authorization": token, "Referer": f"http://x/plivo/{REF}"})
+        server.stop()
+    assert server.output.count("GET /videosdk?ref=*** HTTP/1.1") >= 1
+    assert "GET /v2/hooks/twilio/whk_*** HTTP/1.1" in server.output
+    for secret in (KEY, REF, INGEST_REF, token, "secret" * 8):
+        assert secret not in server.output
+
+
+def test_a_log_configuration_of_the_operators_own_shows_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "log.json").write_text('{"version": 1}')
+    with serving(tmp_path, "--log-config-json", str(tmp_path / "log.json")) as server:
+        with suppress(HTTPError):
+            server.get(f"/twilio/{REF}")
+        server.stop()
+    assert "GET /twilio/*** HTTP/1.1" in server.output
+    assert REF not in server.output
+
+
+def test_the_access_log_leaves_out_the_numbers_of_a_webhook_by_get(tmp_path: Path) -> None:
+    with serving(tmp_path, "--access-logfile", "-") as server:
+        with suppress(HTTPError):
+            server.get(f"/v2/hooks/telnyx/{KEY}?CallSid=v3:1&From=%2B14155550100&To=x")
+        server.stop()
+    assert "GET /v2/hooks/telnyx/whk_*** HTTP/1.1" in server.output
+    assert "14155550100" not in server.output
+
+
+def test_there_is_no_access_log_unless_asked_for(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        server.get("/healthz")
+        server.stop()
+    assert "HTTP/1.1" not in server.output
+
+
+def test_the_first_steps_are_printed_when_asked_for_and_hold_a_token(tmp_path: Path) -> None:
+    with serving(tmp_path, "--env", "FIRST_STEPS=1") as server:
+        server.wait_for("--app wsgi call")
+        token = server.output.partition("export TOKEN=")[2].split()[0]
+        assert server.get("/v2/connectors", {"Authorization": token}) == 200
+
+
+def test_the_first_steps_are_not_printed_elsewhere(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        assert server.get("/healthz") == 200
+        server.stop()
+    assert "TOKEN" not in server.output

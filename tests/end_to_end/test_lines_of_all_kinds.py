@@ -1,0 +1,57 @@
+"""Callers on other codecs and on bad lines are heard as they speak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.simulator.audio import sound
+from service.simulator.audio.codec import RATE, Codec
+from service.simulator.phone import Phone
+from service.simulator.scenario import Plan
+from tests.support.agents import Agent
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.spectrum import level
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    data: Path = tmp_path_factory.mktemp("data")
+    with patchbay(data) as bay:
+        yield bay
+
+
+@pytest.mark.parametrize(
+    ("provider", "line"),
+    [
+        ("telnyx", {"codec": Codec.ALAW}),
+        ("telnyx", {"shuffle": True, "jitter_ms": 30.0, "seed": 1}),
+        ("plivo", {"codec": Codec.L16}),
+        ("twilio", {"jitter_ms": 60.0, "seed": 1}),
+        ("twilio", {"drop_percent": 2.0, "seed": 1}),
+    ],
+    ids=["telnyx-alaw", "telnyx-shuffled", "plivo-l16", "twilio-jitter", "twilio-loss"],
+)
+def test_a_caller_is_heard_at_the_right_pitch_and_level(
+    bay: Patchbay, provider: str, line: dict[str, object]
+) -> None:
+    # One room each: a caller of the last case may not have left yet.
+    room = f"{provider}-{'-'.join(line)}"
+    with Agent(bay.invite(room)["wsUrl"], sound.tone(1300, 1.0)) as agent:
+        plan = Plan(
+            webhook_url=bay.webhook(provider, room), sample=sound.tone(700, 1.0), loop=True, **line
+        )
+        phone = Phone(plan).start()
+        try:
+            bay.eventually(
+                lambda: level(agent.heard[-RATE // 4 :], 700) == pytest.approx(-12, abs=0.5)
+            )
+            bay.eventually(
+                lambda: level(phone.heard[-RATE // 4 :], 1300) == pytest.approx(-12, abs=0.5)
+            )
+        finally:
+            phone.hang_up()
+            phone.join(20)
+    assert level(agent.heard, 1300) < -60

@@ -1,0 +1,145 @@
+"""The live socket on a real server: who is let in, and what they see of a call."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from service.media.engine.live_feed import MOST
+from service.simulator.audio import sound
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.servers import PATIENCE
+from tests.support.upgrades import upgrade
+
+LIVE = "/console/api/live"
+TONE_LEVEL = -12
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    data: Path = tmp_path_factory.mktemp("data")
+    with patchbay(data) as bay:
+        yield bay
+
+
+@pytest.fixture(scope="module")
+def cookie(bay: Patchbay) -> str:
+    return cookie_of(bay)
+
+
+def cookie_of(bay: Patchbay) -> str:
+    request = Request(
+        f"{bay.url}/console/api/session",
+        method="POST",
+        data=json.dumps({"token": bay.token}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urlopen(request, timeout=PATIENCE) as answer:
+        return str(answer.headers["Set-Cookie"]).partition(";")[0]
+
+
+def watch(bay: Patchbay, cookie: str) -> ClientConnection:
+    return connect(
+        bay.url.replace("http", "ws") + LIVE,
+        origin=bay.url,
+        additional_headers={"Cookie": cookie},
+        open_timeout=PATIENCE,
+    )
+
+
+def until(page: ClientConnection, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The first message for which it holds."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        news: dict[str, Any] = json.loads(page.recv(timeout=PATIENCE))
+        if holds(news):
+            return news
+    raise AssertionError("no such message came")
+
+
+def test_a_call_is_seen_to_come_to_speak_and_to_go(bay: Patchbay, cookie: str) -> None:
+    with watch(bay, cookie) as page:
+        until(page, lambda news: news["event"] == "changed")
+        assert until(page, lambda news: news["event"] == "levels")["calls"] == {}
+        with bay.calling("watched", sample=sound.tone(700, 1.0)):
+            until(page, lambda news: news["event"] == "changed")
+            news = until(page, lambda news: news.get("calls") and speaks(news))
+            [(call_id, (_, hears, lost, jitter, waiting))] = news["calls"].items()
+            assert (hears, lost) == (None, 0)
+            assert jitter >= 0
+            assert waiting >= 0
+            assert bay.calls()[0]["callId"] == call_id
+            bay.eventually(lambda: len(loudness(bay, call_id)) == 1)
+            bay.eventually(lambda: TONE_LEVEL in map(rounded, loudness(bay, call_id)[0]["said"]))
+        until(page, lambda news: news["event"] == "changed")
+        until(page, lambda news: news.get("calls") == {})
+    bay.eventually(lambda: bay.call(call_id)["status"] == "ended")
+    [record] = loudness(bay, call_id)
+    assert record["step"] == 1000
+    assert TONE_LEVEL in map(rounded, record["said"])
+    assert set(record["heard"]) == {None}
+
+
+def speaks(news: dict[str, Any]) -> bool:
+    return all(rounded(gauge[0]) == TONE_LEVEL for gauge in news["calls"].values())
+
+
+def rounded(level: float | None) -> float | None:
+    return None if level is None else round(level)
+
+
+def loudness(bay: Patchbay, call_id: str) -> list[dict[str, Any]]:
+    status, answer = bay.ask("GET", f"/console/api/calls/{call_id}/loudness")
+    assert status == 200
+    records: list[dict[str, Any]] = answer["data"]
+    return records
+
+
+@pytest.mark.parametrize(
+    ("origin", "sends_cookie", "status"),
+    [("https://evil.example", True, 403), (None, True, 403), ("", False, 401), ("", True, 101)],
+    ids=["another-page", "no-page", "nobody", "own-page"],
+)
+def test_who_is_let_in_is_decided_before_the_upgrade(
+    bay: Patchbay, cookie: str, origin: str | None, sends_cookie: bool, status: int
+) -> None:
+    found, _, connection = upgrade(
+        bay.url + LIVE,
+        Origin=bay.url if origin == "" else origin,
+        Cookie=cookie if sends_cookie else None,
+    )
+    connection.close()
+    assert found == status
+
+
+def test_pages_hold_no_thread_and_only_so_many_may_watch(bay: Patchbay, cookie: str) -> None:
+    with ExitStack() as pages:
+        for _ in range(MOST):
+            status, _, page = upgrade(bay.url + LIVE, Origin=bay.url, Cookie=cookie)
+            pages.enter_context(page)
+            assert status == 101
+            assert page.recv(4096)
+        assert bay.server.get("/readyz") == 200
+        with watch(bay, cookie) as late, pytest.raises(ConnectionClosed) as closed:
+            until(late, lambda news: False)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1013
+
+
+def test_the_end_of_the_process_is_told(tmp_path: Path) -> None:
+    with patchbay(tmp_path) as bay, watch(bay, cookie_of(bay)) as page:
+        until(page, lambda news: news["event"] == "levels")
+        bay.server.stop()
+        with pytest.raises(ConnectionClosed) as closed:
+            until(page, lambda news: False)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012

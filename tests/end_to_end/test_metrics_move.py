@@ -1,0 +1,59 @@
+"""The metrics and the log of a real server, with a call under way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+from service.simulator.audio import sound
+from service.simulator.phone import Phone
+from service.simulator.scenario import Plan
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.servers import PATIENCE
+
+TOKEN = "a-token-for-prometheus"
+ENDED = 'patchbay_calls_ended_total{provider="twilio",reason="caller-hung-up"}'
+FRAMES = 'patchbay_frames_total{direction="in"}'
+
+
+def figures(bay: Patchbay) -> dict[str, float]:
+    request = Request(f"{bay.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    with urlopen(request, timeout=PATIENCE) as answer:
+        lines = answer.read().decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in pairs}
+
+
+def test_figures_move_with_a_call_and_the_log_says_which(tmp_path: Path) -> None:
+    settings = {"METRICS_TOKEN": TOKEN, "LOG_FORMAT": "json"}
+    with patchbay(tmp_path, **settings) as bay:
+        hook = bay.webhook("twilio", "counted-room-0001")
+        before = figures(bay)
+        assert (before["patchbay_calls"], before["patchbay_sockets"]) == (0, 0)
+        plan = Plan(webhook_url=hook, sample=sound.melody(), loop=True, seconds=60)
+        phone = Phone(plan).start()
+        bay.eventually(lambda: figures(bay)[FRAMES] >= 10)
+        during = figures(bay)
+        assert (during["patchbay_calls"], during["patchbay_legs"]) == (1, 1)
+        assert during["patchbay_tick_lateness_seconds_count"] >= 10
+        answers = 'patchbay_webhook_answer_seconds_count{outcome="answered",provider="twilio"}'
+        assert during[answers] >= 1
+        phone.hang_up()
+        phone.join()
+        bay.eventually(lambda: figures(bay).get(ENDED) == 1)
+        after = figures(bay)
+        assert (after["patchbay_calls"], after["patchbay_sockets"]) == (0, 0)
+        assert after[FRAMES] >= during[FRAMES]
+        assert after['patchbay_database_transaction_seconds_count{kind="write"}'] > 0
+        call_id = bay.calls()[0]["callId"]
+    lines = [json.loads(line) for line in bay.server.output.splitlines() if line.startswith("{")]
+    told = [line["message"] for line in lines if line.get("call_id") == call_id]
+    assert [message.partition(":")[0] for message in told] == [
+        "a call of twilio is let in",
+        "a leg has joined its room",
+        "a leg is closed",
+    ]
+    assert all(line["room_id"] for line in lines if line.get("call_id") == call_id)
+    assert all("request_id" in line for line in lines if line["message"] == told[0])
+    assert TOKEN not in bay.server.output

@@ -1,0 +1,53 @@
+"""The door works under every server that is supported: gunicorn's workers and ``flask run``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from service.simulator.audio import sound
+from service.simulator.audio.codec import RATE
+from service.simulator.phone import Phone
+from service.simulator.scenario import Plan
+from tests.support.agents import Agent
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.servers import Server, environment, free_port
+from tests.support.spectrum import level
+
+
+@contextmanager
+def flask_run(data: Path) -> Iterator[Patchbay]:
+    port = str(free_port())
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--port", port]
+    server = Server(command, environment(data, {"PORT": port}))
+    try:
+        server.wait_for("Running on")
+        yield Patchbay(server)
+    finally:
+        server.stop()
+
+
+@contextmanager
+def sync_worker(data: Path) -> Iterator[Patchbay]:
+    with patchbay(data, "--worker-class", "sync", "--threads", "1") as bay:
+        bay.server.wait_for("Using worker: sync")
+        yield bay
+
+
+@pytest.mark.parametrize("serve", [flask_run, sync_worker])
+def test_a_caller_and_an_agent_hear_each_other(serve: object, tmp_path: Path) -> None:
+    with serve(tmp_path) as bay:
+        plan = Plan(webhook_url=bay.webhook("telnyx", "r"), sample=sound.tone(700, 1.0), loop=True)
+        phone = Phone(plan).start()
+        with Agent(bay.invite("r")["wsUrl"], sound.tone(1300, 1.0)) as agent:
+            bay.eventually(lambda: level(phone.heard[-RATE // 2 :], 1300) > -20)
+            bay.eventually(lambda: level(agent.heard[-RATE // 2 :], 700) > -20)
+            assert bay.server.get("/healthz") == 200
+        phone.hang_up()
+        phone.join(20)
+        bay.eventually(lambda: bay.calls()[0]["endReason"] == "caller-hung-up")
+    assert "Traceback" not in bay.server.output

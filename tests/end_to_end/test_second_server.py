@@ -1,0 +1,125 @@
+"""Two servers on one database: the second waits, and takes over when the first has ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from service.simulator.phone import Phone
+from service.simulator.report import Ending
+from service.simulator.scenario import Plan
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.servers import ACTIVATED
+
+WAITS = "another server has this database"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What servers on one database have in common."""
+    if request.param == "sqlite":
+        return {}
+    return {"DATABASE_URL": request.getfixturevalue("postgres")()}
+
+
+@pytest.fixture
+def first(tmp_path: Path, settings: dict[str, str]) -> Iterator[Patchbay]:
+    with patchbay(tmp_path, **settings) as bay:
+        yield bay
+
+
+@pytest.fixture
+def phone(first: Patchbay) -> Iterator[Phone]:
+    """In a room of the first server."""
+    phone = Phone(Plan(webhook_url=first.webhook("twilio", "lobby"), loop=True)).start()
+    phone.wait_for("first-audio")
+    first.eventually(lambda: len(first.calls(status="answered")) == 1)
+    yield phone
+    phone.hang_up()
+    phone.join(30)
+
+
+def readiness(bay: Patchbay) -> tuple[int, str]:
+    status, answer = bay.ask("GET", "/readyz")
+    return status, answer["checks"]["database"]
+
+
+def starts(bay: Patchbay) -> list[int]:
+    """How often each call that is up has started."""
+    return [
+        [rung["event"] for rung in call["timelog"]].count("start")
+        for call in bay.calls(status="answered")
+    ]
+
+
+def at(bay: Patchbay, url: str) -> str:
+    """An address of one server at another."""
+    return bay.url + urlsplit(url).path
+
+
+def test_a_second_server_waits_and_its_changes_reach_the_first(
+    first: Patchbay, phone: Phone, tmp_path: Path, settings: dict[str, str]
+) -> None:
+    with patchbay(tmp_path, **settings) as second:
+        second.server.wait_for(WAITS)
+        assert readiness(second) == (503, "another server has it")
+        assert readiness(first) == (200, "ok")
+        # It has taken no call for its own, and takes no new one.
+        (call,) = first.calls(status="answered")
+        assert [rung["event"] for rung in call["timelog"]].count("socket-lost") == 0
+        asked = Phone(Plan(webhook_url=at(second, first.webhook("twilio", "lobby")), seconds=1))
+        asked.start().wait_for("webhook")
+        asked.hang_up()
+        asked.join(30)
+        assert len(first.calls()) == 1
+
+        # The socket is the first server's, which compares its sockets with the database.
+        status, _ = second.ask("POST", "/v2/sip/call/end", {"callId": call["callId"]})
+        assert status == 200
+        phone.join(30)
+        assert phone.report.ended is Ending.SERVER_HUNG_UP
+
+        first.server.stop()
+        second.eventually(lambda: readiness(second) == (200, "ok"))
+        with second.calling("lobby") as new:
+            new.wait_for("first-audio")
+
+
+def test_of_two_servers_on_one_listener_the_second_goes_on_with_the_calls_of_the_first(
+    tmp_path: Path, settings: dict[str, str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as held:
+        shared = {"LISTENER": str(held.fileno()), "PORT": str(held.getsockname()[1])}
+        with patchbay(tmp_path, command=ACTIVATED, **settings, **shared) as first:
+            phone = Phone(Plan(webhook_url=first.webhook("twilio", "lobby"), loop=True)).start()
+            phone.wait_for("first-audio")
+            with patchbay(tmp_path, command=ACTIVATED, **settings, **shared) as second:
+                second.server.wait_for(WAITS)
+                assert first.server.stop() == 0
+                phone.wait_for("start", count=2)
+                second.eventually(lambda: readiness(second) == (200, "ok"))
+                second.eventually(lambda: starts(second) == [2])
+                phone.hang_up()
+                phone.join(30)
+    assert phone.report.ended is Ending.CALLER_HUNG_UP
+
+
+def test_a_server_that_was_killed_is_followed_at_once(
+    first: Patchbay, phone: Phone, tmp_path: Path, settings: dict[str, str]
+) -> None:
+    worker = re.search(r"Booting worker with pid: (\d+)", first.server.output)
+    assert worker
+    first.server.send(signal.SIGKILL)
+    os.kill(int(worker[1]), signal.SIGKILL)
+    phone.join(30)
+    with patchbay(tmp_path, **settings) as second:
+        assert readiness(second) == (200, "ok")
+        assert WAITS not in second.server.output
+        assert len(second.calls(status="answered")) == 1

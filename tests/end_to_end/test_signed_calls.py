@@ -1,0 +1,233 @@
+"""Calls on connectors with credentials: signed ones go through, and nothing else gets in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import Request, urlopen
+from xml.etree.ElementTree import fromstring
+
+import pytest
+
+from service.clock import SystemClock
+from service.simulator.phone import Phone
+from service.simulator.scenario import Plan
+from tests.support import signers
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.servers import ROOT, environment
+from tests.support.signers import FORM
+from tests.support.upgrades import upgrade
+
+TOKEN, OTHER = "0123456789abcdef" * 2, "fedcba9876543210" * 2
+ACCOUNT = "AC" + "7" * 32
+CREDENTIALS: dict[str, dict[str, object]] = {
+    "twilio": {"accountSid": ACCOUNT, "authToken": TOKEN},
+    "plivo": {"authId": "MA0123456789ABCDEFGH", "authToken": [OTHER, TOKEN]},
+    "telnyx": {"publicKey": signers.public_key(signers.TELNYX_KEY)},
+}
+KEYS = {"twilio": TOKEN, "plivo": TOKEN, "telnyx": b64encode(bytes(range(32))).decode()}
+WRONG = {"twilio": OTHER, "plivo": "another", "telnyx": b64encode(bytes(32)).decode()}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def bay(data: Path) -> Iterator[Patchbay]:
+    with patchbay(data) as bay:
+        yield bay
+
+
+def connect(bay: Patchbay, provider: str) -> str:
+    """A connector with credentials; its webhook URL."""
+    fields = {"provider": provider, "defaultRoomId": "signed"}
+    status, answer = bay.ask(
+        "POST", "/v2/connectors", {**fields, "credentials": CREDENTIALS[provider]}
+    )
+    assert (status, answer["data"]["credentials"]) == (201, sorted(CREDENTIALS[provider]))
+    return str(answer["data"]["webhookUrl"])
+
+
+def plan(webhook_url: str, provider: str, key: str | None) -> Plan:
+    account = ACCOUNT if provider == "twilio" else None
+    return Plan(webhook_url=webhook_url, seconds=60, loop=True, signing_key=key, account=account)
+
+
+def send(url: str, fields: signers.Pairs, headers: dict[str, str]) -> tuple[int, bytes]:
+    request = Request(
+        url, urlencode(fields).encode(), {"Content-Type": FORM, **headers}, method="POST"
+    )
+    try:
+        with urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+@pytest.mark.parametrize("provider", CREDENTIALS)
+def test_a_signed_call_is_in_the_room_and_comes_back_to_it(bay: Patchbay, provider: str) -> None:
+    phone = Phone(plan(connect(bay, provider), provider, KEYS[provider])).start()
+    try:
+        phone.wait_for("first-audio")
+        if provider != "plivo":  # whose socket, once closed, ends the call
+            phone.drop()
+            phone.wait_for("start", count=2)
+    finally:
+        phone.hang_up()
+        phone.join(20)
+    assert phone.report.ended == "caller-hung-up", phone.report
+    assert phone.report.problems == ()
+    assert phone.report.redirects == (0 if provider == "plivo" else 1)
+
+
+@pytest.mark.parametrize("keys", [WRONG, dict.fromkeys(KEYS)], ids=["wrong", "none"])
+@pytest.mark.parametrize("provider", CREDENTIALS)
+def test_a_call_that_another_key_has_signed_is_refused(
+    bay: Patchbay, provider: str, keys: dict[str, str | None]
+) -> None:
+    before = len(bay.calls())
+    phone = Phone(plan(connect(bay, provider), provider, keys[provider])).start()
+    phone.join(20)
+    assert phone.report.failure == (
+        f"{bay.url} answered the webhook with 403; is it signed with the connector's credentials?"
+    )
+    assert len(bay.calls()) == before
+
+
+@pytest.mark.parametrize("provider", CREDENTIALS)
+def test_a_request_that_was_tampered_with_is_refused_with_an_empty_403(
+    bay: Patchbay, provider: str
+) -> None:
+    url = connect(bay, provider)
+    fields = [
+        ("AccountSid", ACCOUNT),
+        ("CallSid", f"CA-{provider}"),
+        ("CallUUID", "u-1"),
+        ("From", "+14155550100"),
+        ("To", "+14155550199"),
+    ]
+    good = signed(provider, url, fields)
+    assert send(url, [*fields[:-1], ("To", "+14155550198")], good) == (403, b"")
+    assert send(url, fields, {}) == (403, b"")
+    assert send(url, fields, good)[0] == 200
+    key = urlsplit(url).path.rpartition("/")[2]
+    shown = f"POST {bay.url}/v2/hooks/{provider}/whk_***"
+    bay.server.wait_for(shown)
+    for secret in (key, TOKEN, OTHER):
+        assert secret not in bay.server.output
+
+
+def signed(provider: str, url: str, fields: signers.Pairs) -> dict[str, str]:
+    if provider == "twilio":
+        return signers.twilio(TOKEN, url, fields)
+    if provider == "plivo":
+        return signers.plivo_v3(TOKEN, "POST", url, fields)
+    return signers.telnyx(
+        signers.TELNYX_KEY, urlencode(fields).encode(), SystemClock().now() // 1000
+    )
+
+
+def media_url(bay: Patchbay, provider: str) -> str:
+    url = connect(bay, provider)
+    fields = [("AccountSid", ACCOUNT), ("CallSid", f"CA-{url[-9:]}"), ("CallUUID", url[-9:])]
+    status, markup = send(url, fields, signed(provider, url, fields))
+    assert status == 200
+    stream = next(fromstring(markup).iter("Stream"))
+    return stream.get("url") or stream.text or ""
+
+
+@pytest.mark.parametrize("provider", ["twilio", "plivo"])
+def test_an_unsigned_upgrade_is_refused_and_leaves_the_reference_usable(
+    bay: Patchbay, provider: str
+) -> None:
+    url = media_url(bay, provider)
+    good = (
+        signers.twilio(TOKEN, url)
+        if provider == "twilio"
+        else signers.plivo_v3(TOKEN, "GET", f"http{url.removeprefix('ws')}")
+    )
+    wrong = dict.fromkeys(good, "AAAA")
+    for headers in ({}, wrong):
+        status, head, connection = upgrade(url, **headers)
+        connection.close()
+        assert status == 403
+        assert b"Content-Length: 0" in head
+    status, _, connection = upgrade(url, **good)
+    connection.close()
+    assert status == 101
+    shown = f"GET ws{bay.url.removeprefix('http')}/{provider}/***"
+    bay.server.wait_for(shown)
+    assert url.rpartition("/")[2] not in bay.server.output
+
+
+def test_telnyx_signs_no_upgrade(bay: Patchbay) -> None:
+    status, _, connection = upgrade(media_url(bay, "telnyx"))
+    connection.close()
+    assert status == 101
+
+
+def test_an_upgrade_is_not_checked_once_its_connector_is_gone(bay: Patchbay) -> None:
+    url = media_url(bay, "twilio")
+    connector = bay.ask("GET", "/v2/connectors")[1]["data"][0]
+    assert bay.ask("DELETE", f"/v2/connectors/{connector['id']}")[0] == 200
+    status, _, connection = upgrade(url)
+    connection.close()
+    assert status == 101
+
+
+@pytest.mark.parametrize("provider", ["twilio", "plivo"])
+def test_flask_call_signs_with_what_its_own_server_has_stored(
+    bay: Patchbay, data: Path, provider: str
+) -> None:
+    result = flask_call(bay, data, connect(bay, provider))
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["ok"] is True
+
+
+def test_flask_call_signs_with_a_key_file(bay: Patchbay, data: Path, tmp_path: Path) -> None:
+    url = connect(bay, "telnyx")
+    assert "answered the webhook with 403" in flask_call(bay, data, url).stderr
+    file = tmp_path / "telnyx.key"
+    file.write_text(KEYS["telnyx"] + "\n")
+    result = flask_call(bay, data, url, "--signing-key", str(file))
+    assert result.returncode == 0, result.stderr
+    result = flask_call(bay, data, url, "--signing-key", str(tmp_path))
+    assert result.stderr == f"Error: {tmp_path} cannot be read as a signing key.\n"
+
+
+def flask_call(
+    bay: Patchbay, data: Path, url: str, *options: str
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "call", url, "--json"]
+    return subprocess.run(
+        [*command, "--seconds", "0.5", *options],
+        cwd=ROOT,
+        env=environment(data, {"PORT": str(urlsplit(bay.url).port)}),
+        text=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_signatures_hold_below_a_prefix(tmp_path: Path) -> None:
+    with patchbay(tmp_path, SCRIPT_NAME="/pb") as bay:
+        bay.url += "/pb"
+        for provider in CREDENTIALS:
+            url = connect(bay, provider)
+            assert url.startswith(f"{bay.url}/v2/hooks/")
+            phone = Phone(plan(url, provider, KEYS[provider])).start()
+            phone.wait_for("first-audio")
+            phone.hang_up()
+            phone.join(20)
+            assert phone.report.ended == "caller-hung-up", phone.report

@@ -1,0 +1,272 @@
+"""Media sockets on a real server: who is let in, who is not, and what that costs the others."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import urlopen
+from xml.etree.ElementTree import fromstring
+
+import pytest
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+from service.clock import SystemClock
+from service.simulator.providers import markup, registry
+from service.simulator.scenario import CALLEE, CALLER
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.upgrades import text_frame, upgrade
+
+START = text_frame(b'{"event":"start"}')
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    data: Path = tmp_path_factory.mktemp("data")
+    with patchbay(data) as bay:
+        yield bay
+
+
+def answered(url: str, call_id: str) -> str:
+    """The media URL in a Twilio webhook's answer."""
+    fields = {"CallSid": call_id, "From": "+14155550100", "To": "+14155550199"}
+    with urlopen(url, urlencode(fields).encode(), timeout=20) as answer:
+        assert answer.headers["Content-Type"] == "text/xml; charset=utf-8"
+        stream = next(fromstring(answer.read()).iter("Stream"))
+        return str(stream.get("url"))
+
+
+def phone_url(bay: Patchbay, provider: str) -> str:
+    """The media URL in the answer to a first call."""
+    webhook = bay.webhook(provider, "room-1")
+    call = registry.of(webhook)(CALLER, CALLEE, SystemClock())
+    with urlopen(webhook, urlencode(call.webhook()).encode(), timeout=20) as answer:
+        verbs = markup.parse(answer.read(), call.readers)
+    return next(verb.url for verb in verbs if isinstance(verb, markup.Stream))
+
+
+def test_a_reference_opens_one_socket_and_a_second_one_is_refused_before_the_upgrade(
+    bay: Patchbay,
+) -> None:
+    url = bay.invite("room-1")["wsUrl"]
+    status, _, first = upgrade(url)
+    with first:
+        assert status == 101
+        again, head, second = upgrade(url)
+        with second:
+            assert again == 410
+            assert b"application/json" in head
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/videosdk?ref=vs_00000000000000000000", 404),
+        ("/videosdk", 404),
+        ("/twilio/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 404),
+        ("/plivo/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 404),
+        ("/vonage/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 404),
+    ],
+)
+def test_an_unknown_reference_is_refused_before_the_upgrade(
+    bay: Patchbay, path: str, status: int
+) -> None:
+    found, _, connection = upgrade(bay.url + path)
+    connection.close()
+    assert found == status
+
+
+def test_a_reference_of_another_provider_is_unknown(bay: Patchbay) -> None:
+    url = answered(bay.webhook("twilio", "room-1"), "CA-other")
+    status, _, connection = upgrade(url.replace("/twilio/", "/telnyx/"))
+    connection.close()
+    assert status == 404
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Sec_WebSocket_Key": None},
+        {"Sec_WebSocket_Key": "short"},
+        {"Sec_WebSocket_Version": "8"},
+        {"Connection": "close"},
+    ],
+)
+def test_a_bad_handshake_does_not_use_the_reference_up(
+    bay: Patchbay, change: dict[str, str | None]
+) -> None:
+    url = bay.invite("room-1")["wsUrl"]
+    status, _, connection = upgrade(url, **change)
+    connection.close()
+    assert status == 400
+    status, _, connection = upgrade(url)
+    connection.close()
+    assert status == 101
+
+
+@pytest.mark.parametrize(
+    ("offer", "answer"),
+    [
+        ("chat", "chat"),
+        ("chat, superchat", "chat"),
+        ("chat,superchat", "chat"),
+        (" \t chat\t, superchat ", "chat"),
+        (",, chat,", "chat"),
+        ("chat\r\nSec-WebSocket-Protocol: superchat", "chat"),
+        ("\r\nSec-WebSocket-Protocol: superchat", "superchat"),
+        ("no name, chat", "chat"),
+        ("\"chat\", 'chat'", "'chat'"),
+        ("v1.x-y_z!#$%&'*+^`|~", "v1.x-y_z!#$%&'*+^`|~"),
+        ("access_token, eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "access_token"),
+        ("x" * 5000, "x" * 5000),
+        ("", None),
+        (" , ,", None),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_the_first_subprotocol_that_is_offered_is_answered(
+    bay: Patchbay, offer: str, answer: str | None
+) -> None:
+    url = bay.invite("room-1")["wsUrl"]
+    status, head, connection = upgrade(url, Sec_WebSocket_Protocol=offer)
+    connection.close()
+    assert status == 101
+    found = re.findall(r"sec-websocket-protocol: ([^\r]*)\r", head.decode().lower())
+    assert found == ([] if answer is None else [answer.lower()])
+
+
+@pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
+def test_a_provider_that_offers_a_subprotocol_is_answered(bay: Patchbay, provider: str) -> None:
+    url = phone_url(bay, provider)
+    status, head, connection = upgrade(url, Sec_WebSocket_Protocol="audio, media")
+    connection.close()
+    assert status == 101
+    assert b"sec-websocket-protocol: audio\r\n" in head.lower()
+
+
+@pytest.mark.parametrize("offer", ["no name", "chät", "a/b", "(chat)", "chat;v=1", "\x7f"])
+def test_an_offer_of_no_subprotocol_is_refused_and_does_not_use_the_reference_up(
+    bay: Patchbay, offer: str
+) -> None:
+    url = bay.invite("room-1")["wsUrl"]
+    status, _, connection = upgrade(url, Sec_WebSocket_Protocol=offer)
+    connection.close()
+    assert status == 400
+    status, _, connection = upgrade(url)
+    connection.close()
+    assert status == 101
+
+
+def test_a_client_that_offers_subprotocols_is_let_in(bay: Patchbay) -> None:
+    url = bay.invite("offers")["wsUrl"]
+    with connect(url, subprotocols=[Subprotocol("v2.chat"), Subprotocol("chat")]) as client:
+        assert client.subprotocol == "v2.chat"
+        client.send('{"event":"start"}')
+        assert json.loads(client.recv(20))["event"] == "meeting-joined"
+
+
+def test_compression_is_declined(bay: Patchbay) -> None:
+    url = bay.invite("room-1")["wsUrl"]
+    status, head, connection = upgrade(url, Sec_WebSocket_Extensions="permessage-deflate")
+    connection.close()
+    assert status == 101
+    assert b"sec-websocket-extensions" not in head.lower()
+
+
+def test_a_hundred_open_sockets_leave_all_request_threads_free(bay: Patchbay) -> None:
+    webhook = bay.webhook("twilio", "crowded")
+    with ExitStack() as sockets:
+        for number in range(100):
+            url = bay.invite("crowded", participant={"id": f"p{number}"})["wsUrl"]
+            status, _, connection = upgrade(url)
+            sockets.enter_context(connection)
+            assert status == 101
+            connection.sendall(START)
+        assert bay.server.get("/healthz") == 200
+        assert bay.server.get("/readyz") == 200
+        assert answered(webhook, "CA-crowded").startswith("ws://")
+        # One more than there are threads, all at once: none of them waits for a socket.
+        with ExitStack() as requests:
+            waiting = [
+                requests.enter_context(socket.create_connection(_address(bay), 20))
+                for _ in range(17)
+            ]
+            for connection in waiting:
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            for connection in waiting:
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def _address(bay: Patchbay) -> tuple[str, int]:
+    host, _, port = bay.url.removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+def test_calls_over_the_limit_hear_busy_and_agents_get_503(tmp_path: Path) -> None:
+    with patchbay(tmp_path, MAX_CALLS="1") as bay:
+        webhook = bay.webhook("plivo", "room-1")
+        bay.invite("room-1")
+        status, answer = bay.ask("POST", "/v2/ingest/sessions", {"roomId": "room-1"})
+        assert (status, answer["statusCode"]) == (503, 503)
+        fields = urlencode({"CallUUID": "u-1", "From": "14155550100", "To": "14155550199"})
+        with urlopen(webhook, fields.encode(), timeout=20) as busy:
+            assert b'<Hangup reason="busy" />' in busy.read()
+        call = bay.calls()[0]
+        assert (call["status"], call["endReason"]) == ("rejected", "busy")
+
+
+def test_no_log_line_holds_a_webhook_key_or_a_reference(tmp_path: Path) -> None:
+    with patchbay(tmp_path, LOG_LEVEL="debug") as bay:
+        webhook = bay.webhook("twilio", "room-1")
+        media = answered(webhook, "CA-1")
+        invited = bay.invite("room-1")["wsUrl"]
+        for url in (media, invited, invited):
+            _, _, connection = upgrade(url)
+            connection.close()
+        bay.server.stop()
+        for url in (webhook, media):
+            assert url.rpartition("/")[2] not in bay.server.output
+        assert invited.rpartition("=")[2] not in bay.server.output
+
+
+def test_no_method_but_get_uses_a_reference_up(bay: Patchbay) -> None:
+    url = bay.invite("room-1")["wsUrl"]
+    for method in ("HEAD", "POST", "OPTIONS"):
+        status, _, connection = upgrade(url, method=method)
+        connection.close()
+        assert status in (400, 405)
+    status, _, connection = upgrade(url)
+    connection.close()
+    assert status == 101
+
+
+@pytest.mark.parametrize("ending", ["/", "//", "%20", "%09/", "%E2%80%8B", "/?a=1"])
+def test_a_webhook_is_answered_at_its_pasted_address(bay: Patchbay, ending: str) -> None:
+    hook = bay.webhook("twilio", "room-1").replace("/v2/hooks/", "//v2//hooks/")
+    assert "/twilio/" in answered(hook + ending, f"CA-pasted-{ending}")
+
+
+def test_a_webhook_by_get_may_be_long(bay: Patchbay) -> None:
+    call = urlencode({"CallSid": "CA-long", "From": "+14155550100", "To": "+14155550199"})
+    address = f"{bay.webhook('twilio', 'room-1')}?{call}&SipHeader_X="
+    with urlopen(address + 30_000 * "x", timeout=20) as answer:
+        assert b"<Stream" in answer.read()
+    with pytest.raises(HTTPError) as refused, urlopen(address + 40_000 * "x", timeout=20):
+        pass
+    with refused.value as error:
+        assert json.load(error) == {"message": "The request line is too long.", "statusCode": 414}
+
+
+def test_frames_that_come_right_behind_the_handshake_are_heard(bay: Patchbay) -> None:
+    url = bay.invite("room-early")["wsUrl"]
+    status, _, connection = upgrade(url, early=START)
+    with connection:
+        assert status == 101
+        # What answers the start message.
+        assert b"room-early" in connection.recv(4096)

@@ -1,0 +1,203 @@
+"""Clients that stop half-way, before any socket is a call's: nobody waits for them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+from urllib.request import urlopen
+
+import pytest
+
+from tests.support.patchbays import Patchbay, patchbay
+
+MANY = 40
+"""More than twice the threads there are."""
+
+PATIENCE = 20
+
+calls = itertools.count()
+
+POST = b"POST /v2/connectors HTTP/1.1\r\nHost: x\r\n"
+HOOK = b"POST HOOK HTTP/1.1\r\nHost: x\r\n"
+
+STALLED = {
+    "nothing": b"",
+    "half a header": POST + b"Content-Le",
+    "half a body": POST + b"Content-Length: 90\r\n\r\n{",
+    "half a webhook's body": HOOK + b"Content-Length: 90\r\n\r\nCallSid=",
+    "half a chunk": HOOK + b"Transfer-Encoding: chunked\r\n\r\n5a\r\nCallSid=",
+    "half a large body": HOOK + b"Content-Length: 900000\r\n\r\nCallSid=",
+    "no body after Expect": POST + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+    "half a handshake": b"GET /videosdk?ref=vs_1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n",
+    "no end of what is over": b"GET /healthz HTTP/1.0\r\n\r\n",
+    "half of a second request": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HT",
+}
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    data: Path = tmp_path_factory.mktemp("data")
+    with patchbay(data) as bay:
+        yield bay
+
+
+@pytest.fixture(scope="module")
+def hook(bay: Patchbay) -> str:
+    return bay.webhook("twilio", "room-1")
+
+
+def connect(bay: Patchbay) -> socket.socket:
+    parts = urlsplit(bay.url)
+    return socket.create_connection((parts.hostname, parts.port), PATIENCE)
+
+
+@contextmanager
+def stalled(bay: Patchbay, data: bytes) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(connect(bay)) for _ in range(MANY)]
+        for each in sockets:
+            each.sendall(data)
+        yield sockets
+
+
+def assert_served(bay: Patchbay, hook: str) -> None:
+    assert bay.server.get("/healthz") == 200
+    call = {"CallSid": f"CA{next(calls)}", "From": "+14155550100", "To": "+14155550199"}
+    fields = urlencode(call)
+    with urlopen(hook, fields.encode(), timeout=5) as answer:
+        assert b"<Stream" in answer.read()
+
+
+@pytest.mark.parametrize("data", STALLED.values(), ids=STALLED)
+def test_calls_are_answered_beside_clients_that_stall(
+    bay: Patchbay, hook: str, data: bytes
+) -> None:
+    path = urlsplit(hook).path.encode()
+    with stalled(bay, data.replace(b"HOOK", path)):
+        for _ in range(3):
+            assert_served(bay, hook)
+    assert "ERROR" not in bay.server.output
+    assert "Traceback" not in bay.server.output
+
+
+def test_whoever_takes_too_long_is_disconnected(bay: Patchbay, hook: str) -> None:
+    with stalled(bay, STALLED["half a header"]) as sockets:
+        for each in sockets:
+            assert each.recv(1) == b""
+    assert_served(bay, hook)
+    assert "ERROR" not in bay.server.output
+
+
+def test_whoever_never_reads_an_answer_holds_no_thread(bay: Patchbay, hook: str) -> None:
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100
+    with ExitStack() as stack:
+        for _ in range(MANY):
+            deaf = stack.enter_context(socket.socket())
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            parts = urlsplit(bay.url)
+            deaf.connect((parts.hostname, parts.port))
+            deaf.sendall(asked)
+        bay.eventually(lambda: served(bay, hook))
+    assert "ERROR" not in bay.server.output
+
+
+def served(bay: Patchbay, hook: str) -> bool:
+    assert_served(bay, hook)
+    return True
+
+
+def test_more_connections_than_there_may_be_close_those_that_do_nothing(tmp_path: Path) -> None:
+    with patchbay(tmp_path, "--worker-connections", "50") as bay, ExitStack() as stack:
+        hook = bay.webhook("twilio", "room-1")
+        for data in (b"", STALLED["half a header"]):
+            for _ in range(60):
+                stack.enter_context(connect(bay)).sendall(data)
+            assert_served(bay, hook)
+
+
+def everything(sock: socket.socket) -> bytes:
+    got = b""
+    while piece := sock.recv(65_536):
+        got += piece
+    return got
+
+
+def test_requests_that_come_together_are_answered_in_their_order(bay: Patchbay) -> None:
+    paths = ["/healthz", "/nowhere", "/readyz", "/v2/connectors", "/healthz"]
+    together = b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode() for path in paths)
+    for cut in (1, 20, len(together) // 2, len(together)):
+        with connect(bay) as sock:
+            sock.sendall(together[:cut])
+            bay.server.get("/healthz")
+            sock.sendall(together[cut:])
+            sock.shutdown(socket.SHUT_WR)
+            got = everything(sock)
+        statuses = [int(answer[:3]) for answer in got.split(b"HTTP/1.1 ")[1:]]
+        assert statuses == [200, 404, 200, 401, 200]
+
+
+@pytest.mark.parametrize("size", [10, 60_000, 70_000, 700_000])
+def test_a_body_in_pieces_is_read_or_refused_as_a_whole(bay: Patchbay, size: int) -> None:
+    body = json.dumps({"provider": "twilio", "name": "x" * size}).encode()
+    status, answer = bay.ask("POST", "/v2/connectors", json.loads(body))
+    with connect(bay) as sock:
+        head = f"POST /v2/connectors HTTP/1.1\r\nHost: x\r\nAuthorization: {bay.token}\r\n"
+        sock.sendall(f"{head}Content-Type: application/json\r\n".encode())
+        sock.sendall(b"Content-Length: %d\r\n\r\n" % len(body))
+        for start in range(0, len(body), 9_000):
+            sock.sendall(body[start : start + 9_000])
+        sock.shutdown(socket.SHUT_WR)
+        got = everything(sock)
+        assert int(got.split()[1]) == status
+        assert answer["message"].encode() in got
+
+
+def test_whoever_waits_to_be_asked_for_a_body_is_asked(bay: Patchbay) -> None:
+    with connect(bay) as sock:
+        sock.sendall(
+            f"POST /v2/connectors HTTP/1.1\r\nHost: x\r\nAuthorization: {bay.token}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 22\r\n"
+            "Expect: 100-continue\r\n\r\n".encode()
+        )
+        assert sock.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(b'{"provider": "twilio"}')
+        assert sock.recv(65_536).startswith(b"HTTP/1.1 201 ")
+
+
+def test_a_head_without_an_end_is_refused(bay: Patchbay) -> None:
+    with connect(bay) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\n")
+        for _ in range(70):
+            sock.sendall(b"X: " + b"x" * 1000 + b"\r\n")
+        assert sock.recv(65_536).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_connection_is_kept_for_the_next_request(bay: Patchbay) -> None:
+    parts = urlsplit(bay.url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
+    try:
+        connection.connect()
+        first = connection.sock.getsockname()
+        for _ in range(3):
+            connection.request("POST", "/v2/connectors", b"{}", {"Authorization": bay.token})
+            with connection.getresponse() as answer:
+                answer.read()
+                assert answer.status == 400
+        assert connection.sock.getsockname() == first
+    finally:
+        connection.close()
+
+
+def test_a_stalled_client_does_not_keep_a_server_from_ending(tmp_path: Path) -> None:
+    with (
+        patchbay(tmp_path, "--graceful-timeout", "600") as bay,
+        stalled(bay, STALLED["half a header"]),
+    ):
+        bay.server.get("/healthz")
+        assert bay.server.stop() == 0

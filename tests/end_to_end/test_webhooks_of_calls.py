@@ -1,0 +1,106 @@
+"""Five hundred calls, and a receiver that does all that receivers do: it is told everything."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from service.simulator.phone import Phone
+from service.simulator.report import Ending
+from service.simulator.scenario import Plan
+from tests.support.nodes import verified
+from tests.support.patchbays import Patchbay, patchbay
+from tests.support.receivers import Answer, Received, Receiver, die, receiving, redirect
+
+CALLS = 500
+AT_ONCE = 20
+PROVIDERS = ("twilio", "plivo", "telnyx")
+EVENTS = ["call-started", "call-answered", "call-hangup"]
+
+
+class Moody:
+    """What a receiver answers: it hangs once, fails and dies a few times, moves and dawdles often.
+
+    ``taken`` are the requests that it has acknowledged.
+    """
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.taken: list[Received] = []
+        self._receiver = receiver
+        self._chance = random.Random(11)
+        self._lock = threading.Lock()
+        self._pause = threading.Event()
+        self._moods: list[Answer] = [receiver.hang, 500, die, 503, die, 404]
+
+    def answer(self, request: Received) -> Answer:
+        with self._lock:
+            luck = self._chance.random()
+            if self._moods and luck < 0.02:
+                return self._moods.pop()
+            if luck > 0.95 and request.path != "/moved":
+                return redirect(307, "/moved")
+            self.taken.append(request)
+        if luck > 0.8:
+            self._pause.wait(0.02)
+        return 200
+
+    def has_heard_all(self) -> bool:
+        with self._lock:
+            return len({each.delivery_id for each in self.taken}) >= CALLS * len(EVENTS)
+
+
+@pytest.fixture
+def bay(tmp_path: Path) -> Iterator[Patchbay]:
+    with patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as bay:
+        yield bay
+
+
+def test_every_event_of_five_hundred_calls_arrives_and_is_signed(bay: Patchbay) -> None:
+    hooks = [bay.webhook(name, f"room-{n}") for n, name in enumerate(PROVIDERS)]
+
+    def call(number: int) -> Ending:
+        plan = Plan(webhook_url=hooks[number % 3], caller=f"+1415{number:07}", seconds=0.1)
+        phone = Phone(plan).start()
+        phone.join(60)
+        return phone.report.ended
+
+    with receiving() as receiver:
+        moody = Moody(receiver)
+        receiver.answer = moody.answer
+        wanted = {"url": receiver.url, "events": EVENTS}
+        status, subscription = bay.ask("POST", "/v2/sip/webhooks", wanted)
+        assert status == 201
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            endings = list(pool.map(call, range(CALLS)))
+        assert endings == [Ending.CALLER_HUNG_UP] * CALLS
+        for _ in range(10):  # Each waits half a minute: a time-out and the pauses after failures.
+            try:
+                bay.eventually(moody.has_heard_all)
+                break
+            except AssertionError:
+                continue
+        assert moody.has_heard_all()
+
+    _, key = bay.ask("GET", "/v2/public/rsa-public-key")
+    signed = [(each.headers["videosdk-signature"], each.body.decode()) for each in moody.taken]
+    assert verified(key["publicKey"], signed) == [[True, True]] * len(signed)
+
+    first: dict[str, Received] = {}
+    for each in moody.taken:
+        assert first.setdefault(each.delivery_id, each).body == each.body
+    told = defaultdict(list)
+    for each in first.values():
+        document = json.loads(each.body)
+        told[document["data"]["from"]].append(document["webhookType"])
+    assert told == {f"+1415{number:07}": EVENTS for number in range(CALLS)}
+
+    path = f"/v2/sip/webhooks/{subscription['id']}/deliveries"
+    _, listed = bay.ask("GET", path)
+    assert {each["status"] for each in listed["data"]} == {"delivered"}

@@ -1,0 +1,120 @@
+"""Events survive the death of the server: each of them arrives, in order, whatever receivers do."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.clock import SystemClock
+from service.domain.webhooks import DeliveryStatus
+from service.storage.database import Database
+from service.storage.webhooks.outbox import Outbox
+from tests.support.deliveries import a_delivery, subscribe, write
+from tests.support.receivers import PATIENCE, Answer, Received, die, receiving, redirect
+from tests.support.servers import Server, serving
+
+RECEIVERS = 20
+EVENTS = 50
+MIDDLE = RECEIVERS * EVENTS * 2 // 5
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """The server's own, before it is started for the first time."""
+    database = Database(f"sqlite:///{tmp_path}/patchbay.db")
+    database.migrate()
+    yield database
+    database.close()
+
+
+def kill(server: Server) -> None:
+    """Both of its processes, at once."""
+    (worker,) = re.findall(r"Booting worker with pid: (\d+)", server.output)
+    server.send(signal.SIGKILL)
+    os.kill(int(worker), signal.SIGKILL)
+
+
+def nothing_waits(outbox: Outbox) -> None:
+    """Return once nobody is to be told anything."""
+    moment = threading.Event()
+    for _ in range(PATIENCE * 20):
+        if not outbox.waiting():
+            return
+        moment.wait(0.05)
+    raise AssertionError(outbox.waiting())
+
+
+def test_every_event_arrives_though_receivers_fail_and_the_server_is_killed(
+    database: Database, tmp_path: Path
+) -> None:
+    now = SystemClock().now()
+    with receiving() as receiver:
+        chance = random.Random(7)
+        lock = threading.Lock()
+        taken: list[Received] = []
+
+        def answer(request: Received) -> Answer:
+            with lock:
+                luck = chance.random()
+                if luck < 0.01:
+                    return 500
+                if luck < 0.02:
+                    return die
+                if luck < 0.12 and "moved" not in request.path:
+                    return redirect(307, f"/moved{request.path}")
+                taken.append(request)
+            if luck > 0.9:
+                pause.wait(0.05)
+            return 200
+
+        pause = threading.Event()
+        receiver.answer = answer
+        for number in range(RECEIVERS):
+            subscribe(database, f"wh_{number}", f"{receiver.url}/{number}")
+            events = (a_delivery(event, f"wh_{number}", now) for event in range(EVENTS))
+            write(database, *events)
+        with serving(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as server:
+            receiver.wait_for(MIDDLE)
+            kill(server)
+        outbox = Outbox(database)
+        assert outbox.waiting()
+        with serving(tmp_path, WEBHOOK_ALLOW_PRIVATE="on"):
+            nothing_waits(outbox)
+
+    by_path: dict[str, list[Received]] = defaultdict(list)
+    for request in taken:
+        by_path[request.path.rpartition("/")[2]].append(request)
+    for number in range(RECEIVERS):
+        bodies = [int(request.body) for request in by_path[str(number)]]
+        assert set(bodies) == set(range(EVENTS))
+        assert bodies == sorted(bodies)
+        for request in by_path[str(number)]:
+            assert request.delivery_id == f"dl_wh_{number}_{int(request.body)}"
+        told = outbox.recent(f"wh_{number}")
+        assert {delivery.status for delivery in told} == {DeliveryStatus.DELIVERED}
+    # What is sent twice was under way when the server died: one for each receiver at most.
+    assert len(taken) <= RECEIVERS * (EVENTS + 1)
+
+
+def test_a_receiver_that_hangs_delays_no_other(database: Database, tmp_path: Path) -> None:
+    now = SystemClock().now()
+    with receiving() as receiver, receiving() as hanging:
+        hanging.answer = lambda _: hanging.hang
+        subscribe(database, "wh_hanging", f"{hanging.url}/hook")
+        subscribe(database, "wh_1", receiver.url)
+        for receiver_id in ("wh_hanging", "wh_1"):
+            write(database, *(a_delivery(event, receiver_id, now) for event in range(100)))
+        with serving(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as server:
+            hanging.wait_for(1)
+            receiver.wait_for(100)
+            assert [request.body for request in hanging.received] == [b"0"]
+            hanging.released.set()
+    assert "/hook" not in server.output

@@ -1,0 +1,528 @@
+"""The HTTP client against servers that do what servers do."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.clock import SystemClock
+from service.errors import BadGateway
+from service.http_client.client import (
+    KEPT_SECONDS,
+    MAX_BODY,
+    MOST_REDIRECTS,
+    WHOLE_SECONDS,
+    Outgoing,
+)
+from service.http_client.messages import HttpRequest
+from tests.support.certificates import certificate
+from tests.support.clocks import FakeClock
+from tests.support.provider_apis import provider_api
+from tests.support.receivers import (
+    Receiver,
+    breaks_off,
+    broken_bodies,
+    die,
+    receiving,
+    redirect,
+    says,
+)
+
+
+@contextmanager
+def saying(*answers: bytes) -> Iterator[str]:
+    """A server that says these bytes to one connection each, and closes it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for answer in answers:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/secret?token=1"
+        thread.join()
+
+
+@pytest.fixture
+def client(clock: FakeClock) -> Iterator[Outgoing]:
+    client = Outgoing(clock)
+    yield client
+    client.close()
+
+
+def test_an_answer_is_returned_whatever_its_status(client: Outgoing) -> None:
+    with saying(b"HTTP/1.1 418 Teapot\r\nContent-Length: 2\r\n\r\n{}") as url:
+        response = client.send(HttpRequest("POST", url, {"A": "b"}, b"body"))
+    assert (response.status, response.body, response.document) == (418, b"{}", {})
+
+
+def test_a_redirect_is_not_followed(client: Outgoing) -> None:
+    answer = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+    with saying(answer) as url:
+        assert client.send(HttpRequest("GET", url)).status == 302
+
+
+def test_no_more_of_a_body_is_read_than_is_wanted(client: Outgoing) -> None:
+    answer = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (MAX_BODY + 4096)
+    with saying(answer) as url:
+        assert len(client.send(HttpRequest("GET", url)).body) == MAX_BODY
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 two hundred\r\n\r\n", b"HTTP/1.1 103 Early\r\n\r\n" * 20],
+    ids=["nothing", "no HTTP", "no status", "nothing but hints"],
+)
+def test_an_invalid_answer_is_a_bad_gateway_without_secrets(
+    client: Outgoing, answer: bytes
+) -> None:
+    with saying(answer) as url, pytest.raises(BadGateway) as caught:
+        client.send(HttpRequest("GET", url))
+    assert "secret" not in str(caught.value)
+    assert "token" not in str(caught.value)
+
+
+def test_nobody_there_is_a_bad_gateway(client: Outgoing) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/"
+        with pytest.raises(BadGateway, match="no answer"):
+            client.send(HttpRequest("GET", url))
+
+
+@pytest.mark.parametrize(
+    "begun", [None, b"HTTP/1.1 200 OK\r\nX-Long: "], ids=["nothing", "headers"]
+)
+def test_an_answer_that_does_not_come_to_an_end_is_given_up(begun: bytes | None) -> None:
+    client = Outgoing(SystemClock())
+    with receiving() as receiver:
+        receiver.script(receiver.hang if begun is None else receiver.trickle(begun))
+        with pytest.raises(BadGateway, match="no whole answer in time"):
+            client.send(HttpRequest("GET", receiver.url), seconds=0.2)
+
+
+BROKEN = list(broken_bodies(200))
+
+
+@pytest.mark.parametrize("status", [200, 201, 404, 500])
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_status_counts_whatever_becomes_of_the_body(
+    client: Outgoing, status: int, broken: str
+) -> None:
+    with receiving() as receiver:
+        receiver.script(broken_bodies(status)[broken])
+        assert client.send(HttpRequest("POST", receiver.url)).status == status
+        assert client.send(HttpRequest("POST", receiver.url)).status == 200
+        assert len(receiver.received) == 2
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_redirect_is_followed_whatever_becomes_of_its_body(client: Outgoing, broken: str) -> None:
+    with receiving() as receiver:
+        receiver.script(broken_bodies(307, "Location: /there")[broken])
+        assert post(client, f"{receiver.url}/here") == 200
+        assert [request.path for request in receiver.received] == ["/here", "/there"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 202 Taken\r\n" + b"X-More: 1\r\n" * 200,
+        b"HTTP/1.1 202 Taken\r\nX-Long: " + b"x" * 70_000 + b"\r\n",
+        b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 202 Taken\r\n" + b"X-More: 1\r\n" * 200,
+        b"HTTP/1.1 202\r\n",
+        b"HTTP/2 202 Taken\r\n",
+    ],
+    ids=["many headers", "a long header", "many after a hint", "no reason", "another version"],
+)
+def test_a_status_counts_whatever_the_headers_are(client: Outgoing, head: bytes) -> None:
+    with saying(head + b"Content-Length: 2\r\n\r\n{}") as url:
+        assert client.send(HttpRequest("POST", url)).status == 202
+
+
+@pytest.mark.parametrize("status", [200, 201, 413])
+def test_a_status_counts_where_the_connection_is_reset_within_the_headers(
+    client: Outgoing, status: int
+) -> None:
+    with receiving() as receiver:
+        receiver.script(breaks_off(b"HTTP/1.1 %d Said\r\nX-More: " % status))
+        assert client.send(HttpRequest("POST", receiver.url)).status == status
+        assert client.send(HttpRequest("POST", receiver.url)).status == 200
+        assert len(receiver.received) == 2
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"HTTP/1.1 2", b"HTTP/1.1 103 Early\r\nLink: </>\r\n\r\nHTTP/1.1 2"]
+)
+def test_a_reset_before_the_status_is_no_answer(client: Outgoing, begun: bytes) -> None:
+    with receiving() as receiver:
+        receiver.script(breaks_off(begun))
+        with pytest.raises(BadGateway, match="no answer"):
+            client.send(HttpRequest("POST", receiver.url))
+
+
+@pytest.mark.parametrize("status", [200, 413])
+def test_an_answer_before_the_request_was_read_counts(client: Outgoing, status: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(b"HTTP/1.1 %d Enough\r\nContent-Length: 0\r\n\r\n" % status)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        assert client.send(HttpRequest("POST", url, {}, b"x" * 20_000_000)).status == status
+        thread.join()
+
+
+def test_the_received_part_of_a_broken_body_is_returned(client: Outgoing) -> None:
+    with saying(b'HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{"sid":"CA1"}') as url:
+        response = client.send(HttpRequest("POST", url), needs_body=True)
+    assert response.document == {"sid": "CA1"}
+
+
+@pytest.mark.parametrize("needs_body", [True, False])
+def test_a_body_that_trickles_is_read_as_long_as_there_is_time(needs_body: bool) -> None:
+    client = Outgoing(SystemClock())
+    with receiving() as receiver:
+        receiver.script(receiver.trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"))
+        request = HttpRequest("POST", receiver.url)
+        response = client.send(request, seconds=0.2, needs_body=needs_body)
+    assert (response.status, response.body.strip(b"x")) == (200, b"")
+
+
+def test_a_body_that_nobody_needs_is_not_waited_for() -> None:
+    client, left = Outgoing(SystemClock()), threading.Event()
+
+    def stalls(handler: Any) -> None:
+        says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")(handler)
+        handler.connection.settimeout(WHOLE_SECONDS / 2)
+        if not handler.connection.recv(1):
+            left.set()
+
+    with receiving() as receiver:
+        receiver.script(stalls)
+        assert client.send(HttpRequest("POST", receiver.url)).status == 200
+        assert left.wait(WHOLE_SECONDS)
+
+
+@pytest.mark.parametrize("hints", [1, 3])
+@pytest.mark.parametrize("hint", [100, 102, 103])
+def test_the_final_status_counts_and_not_the_hints_before_it(
+    client: Outgoing, hint: int, hints: int
+) -> None:
+    early = f"HTTP/1.1 {hint} Early\r\nLink: </a>\r\n\r\n".encode()
+
+    def answer(handler: Any) -> None:
+        handler.wfile.write(early * hints + b"HTTP/1.1 202 Taken\r\nContent-Length: 0\r\n\r\n")
+        handler.close_connection = False
+
+    with receiving() as receiver:
+        receiver.script(answer)
+        assert [post(client, receiver.url) for _ in range(2)] == [202, 200]
+        assert len({request.connection for request in receiver.received}) == 1
+
+
+def test_a_name_that_takes_too_long_to_look_up_is_given_up() -> None:
+    found = threading.Event()
+
+    def resolve(*_: object, **__: object) -> list[Any]:
+        found.wait(30)
+        return []
+
+    client = Outgoing(SystemClock(), resolve=resolve)
+    with pytest.raises(BadGateway, match="no whole answer in time"):
+        client.send(HttpRequest("GET", "http://receiver.example/"), seconds=0.1)
+    found.set()
+
+
+def test_time_that_has_run_out_while_the_name_was_looked_up_is_not_given_to_the_answer(
+    clock: FakeClock,
+) -> None:
+    def resolve(*arguments: Any, **more: Any) -> list[Any]:
+        clock.advance(11)
+        return socket.getaddrinfo(*arguments, **more)
+
+    with receiving() as receiver:
+        with pytest.raises(BadGateway, match="no whole answer in time"):
+            Outgoing(clock, resolve=resolve).send(HttpRequest("GET", receiver.url))
+        assert receiver.received == ()
+
+
+def test_connections_are_used_again(client: Outgoing) -> None:
+    with provider_api() as api:
+        for _ in range(3):
+            url = f"{api.url}/v1/Account/MAXXX/Call/"
+            assert client.send(HttpRequest("GET", url, {"Authorization": "x"})).status == 401
+        assert len(api.connections) == 1
+
+
+def post(client: Outgoing, url: str) -> int:
+    request = HttpRequest("POST", url, {"X-Signature": "abc"}, b"body")
+    return client.send(request, redirects=True).status
+
+
+def test_a_connection_that_was_idle_for_too_long_is_not_used_again(
+    client: Outgoing, clock: FakeClock
+) -> None:
+    with receiving() as receiver:
+        for pause in (0, KEPT_SECONDS - 1, KEPT_SECONDS):
+            clock.advance(pause)
+            client.send(HttpRequest("POST", receiver.url))
+        first, second, third = (request.connection for request in receiver.received)
+    assert first == second != third
+
+
+def test_a_connection_that_its_server_has_closed_is_not_used_again(client: Outgoing) -> None:
+    with receiving() as receiver:
+        receiver.script(200, die)
+        client.send(HttpRequest("POST", receiver.url))
+        with pytest.raises(BadGateway, match="no answer"):
+            client.send(HttpRequest("POST", receiver.url))
+        assert client.send(HttpRequest("POST", receiver.url)).status == 200
+
+
+def test_a_connection_with_something_unread_on_it_is_not_used_again(client: Outgoing) -> None:
+    def wordy(handler: Any) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"x" * 9000)
+        handler.close_connection = False
+
+    with receiving() as receiver:
+        receiver.script(wordy)
+        assert len(client.send(HttpRequest("POST", receiver.url), wanted=5).body) == 5
+        assert client.send(HttpRequest("POST", receiver.url)).body == b""
+        assert len({request.connection for request in receiver.received}) == 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_followed_with_the_same_request_when_asked_for(
+    client: Outgoing, status: int
+) -> None:
+    with receiving() as first, receiving() as second:
+        first.script(redirect(status, f"{second.url}/there?a=b"))
+        assert post(client, f"{first.url}/here") == 200
+        (there,) = second.received
+    assert (there.method, there.path, there.body) == ("POST", "/there?a=b", b"body")
+    assert there.headers["x-signature"] == "abc"
+    assert there.headers["host"] == second.url.removeprefix("http://")
+
+
+def test_a_redirect_may_be_relative(client: Outgoing) -> None:
+    with receiving() as receiver:
+        receiver.script(redirect(307, "../b"))
+        assert post(client, f"{receiver.url}/a/a") == 200
+        assert [request.path for request in receiver.received] == ["/a/a", "/b"]
+
+
+def test_an_invitation_to_read_something_else_is_no_redirect(client: Outgoing) -> None:
+    with receiving() as receiver:
+        receiver.script(redirect(303, "/else"))
+        assert post(client, receiver.url) == 303
+        assert len(receiver.received) == 1
+
+
+def test_redirects_come_to_an_end(client: Outgoing) -> None:
+    with receiving() as receiver:
+        receiver.answer = lambda _: redirect(308, "/again")
+        with pytest.raises(BadGateway, match="it redirects more than 3 times"):
+            post(client, receiver.url)
+        assert len(receiver.received) == 1 + MOST_REDIRECTS
+
+
+@pytest.mark.parametrize("location", [(), ("",)])
+def test_a_redirect_to_nowhere_is_a_bad_gateway(
+    client: Outgoing, location: tuple[str, ...]
+) -> None:
+    with receiving() as receiver:
+        receiver.script(redirect(302, *location))
+        with pytest.raises(BadGateway, match="it redirects without saying where"):
+            post(client, receiver.url)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd", "//127.0.0.1", "http:"])
+def test_only_http_is_spoken(client: Outgoing, url: str) -> None:
+    with pytest.raises(BadGateway, match="does not begin with http:// or https://"):
+        post(client, url)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd"])
+def test_a_redirect_to_something_else_is_not_followed(client: Outgoing, url: str) -> None:
+    with receiving() as receiver:
+        receiver.script(redirect(302, url))
+        with pytest.raises(BadGateway, match="does not begin with http:// or https://"):
+            post(client, receiver.url)
+
+
+class Names:
+    """A resolver of a test's own, which keeps what it was asked for."""
+
+    def __init__(self, **addresses: tuple[str, ...]) -> None:
+        self.addresses = {name.replace("_", "."): found for name, found in addresses.items()}
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, port: int, **more: Any) -> list[Any]:
+        self.asked.append(host)
+        found = [
+            entry
+            for address in self.addresses.get(host, ())
+            for entry in socket.getaddrinfo(address, port, **more)
+        ]
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return found
+
+
+def named(receiver: Receiver, name: str) -> str:
+    return receiver.url.replace("127.0.0.1", name) + "/secret"
+
+
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A certificate for receiver.example that clients made from now on believe."""
+    path = certificate(tmp_path, "receiver.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    return path
+
+
+def test_a_name_is_looked_up_once_for_a_connection_and_sent_along(clock: FakeClock) -> None:
+    names = Names(receiver_example=("127.0.0.1",))
+    client = Outgoing(clock, resolve=names)
+    with receiving() as receiver:
+        for _ in range(2):
+            assert post(client, named(receiver, "receiver.example")) == 200
+        host = receiver.received[0].headers["host"]
+        assert host == named(receiver, "receiver.example")[len("http://") : -len("/secret")]
+    assert names.asked == ["receiver.example"]
+
+
+def test_where_nobody_answers_at_one_address_the_next_one_is_tried(clock: FakeClock) -> None:
+    client = Outgoing(clock, resolve=Names(receiver_example=("::1", "127.0.0.1")))
+    with receiving() as receiver:
+        assert post(client, named(receiver, "receiver.example")) == 200
+
+
+@pytest.mark.parametrize("name", ["unknown.example", "a" * 64 + ".example"])
+def test_a_name_that_nobody_has_is_a_bad_gateway(clock: FakeClock, name: str) -> None:
+    client = Outgoing(clock, resolve=Names())
+    with pytest.raises(BadGateway, match="the name does not resolve"):
+        post(client, f"http://{name}/")
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [("127.0.0.1",), ("1.1.1.1", "127.0.0.1"), ("127.0.0.1", "1.1.1.1"), ("::ffff:127.0.0.1",)],
+)
+def test_a_guarded_client_goes_to_no_name_that_has_a_private_address(
+    clock: FakeClock, addresses: tuple[str, ...]
+) -> None:
+    guarded = Outgoing(clock, allow_private=False, resolve=Names(inside_example=addresses))
+    with receiving() as receiver:
+        with pytest.raises(BadGateway, match="set WEBHOOK_ALLOW_PRIVATE=on") as caught:
+            post(guarded, named(receiver, "inside.example"))
+        assert receiver.received == ()
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0x7f000001", "2130706433", "localhost",
+                                  "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "0"])  # fmt: skip
+def test_a_guarded_client_goes_to_no_private_address_however_it_is_written(
+    clock: FakeClock, host: str
+) -> None:
+    guarded = Outgoing(clock, allow_private=False)
+    with receiving() as receiver, pytest.raises(BadGateway, match="the address is private"):
+        post(guarded, named(receiver, host))
+
+
+def test_a_redirect_leads_a_guarded_client_to_no_private_address(clock: FakeClock) -> None:
+    """The first server is taken for a public one by its address, which only the guard sees."""
+
+    class Address(str):
+        """Loopback, and public to whoever reads it."""
+
+        def __str__(self) -> str:
+            return "1.1.1.1"
+
+    def resolve(host: str, port: int, **more: Any) -> list[Any]:
+        (entry,) = socket.getaddrinfo("127.0.0.1", port, **more)
+        if host != "outside.example":
+            return [entry]
+        return [(*entry[:4], (Address("127.0.0.1"), port))]
+
+    guarded = Outgoing(clock, allow_private=False, resolve=resolve)
+    with receiving() as outside, receiving() as inside:
+        outside.script(redirect(307, named(inside, "inside.example")))
+        with pytest.raises(BadGateway, match="the address is private"):
+            post(guarded, named(outside, "outside.example"))
+        assert (len(outside.received), len(inside.received)) == (1, 0)
+
+
+def test_tls_is_spoken_with_the_name_and_not_with_the_address(
+    clock: FakeClock, trusted: Path
+) -> None:
+    client = Outgoing(clock, resolve=Names(receiver_example=("127.0.0.1",)))
+    with receiving(trusted) as receiver:
+        for _ in range(2):
+            assert post(client, named(receiver, "receiver.example")) == 200
+        assert receiver.names == ["receiver.example"]
+        host = receiver.received[1].headers["host"]
+        assert host == named(receiver, "receiver.example")[len("https://") : -len("/secret")]
+
+
+@pytest.mark.parametrize("name", ["other.example", "127.0.0.1"])
+def test_a_certificate_for_another_name_is_not_believed(
+    clock: FakeClock, trusted: Path, name: str
+) -> None:
+    client = Outgoing(clock, resolve=Names(**{name.replace(".", "_"): ("127.0.0.1",)}))
+    with receiving(trusted) as receiver:
+        with pytest.raises(BadGateway, match="SSLCertVerificationError"):
+            post(client, named(receiver, name))
+        assert receiver.received == ()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_believed(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    client = Outgoing(clock, resolve=Names(receiver_example=("127.0.0.1",)))
+    unknown = certificate(tmp_path, "receiver.example")
+    with receiving(unknown) as receiver, pytest.raises(BadGateway, match="SSLCertVerification"):
+        post(client, named(receiver, "receiver.example"))
+
+
+def test_an_https_address_redirects_to_no_other_scheme(clock: FakeClock, trusted: Path) -> None:
+    client = Outgoing(clock, resolve=Names(receiver_example=("127.0.0.1",)))
+    with receiving(trusted) as secure, receiving() as plain:
+        secure.script(redirect(307, plain.url))
+        with pytest.raises(BadGateway, match="it redirects from https to something else"):
+            post(client, named(secure, "receiver.example"))
+        assert plain.received == ()
+
+
+def test_a_tls_answer_that_trickles_is_given_up(trusted: Path) -> None:
+    client = Outgoing(SystemClock(), resolve=Names(receiver_example=("127.0.0.1",)))
+    with receiving(trusted) as receiver:
+        receiver.script(receiver.trickle(b"HTTP/1.1 200 OK\r\nX-Long: "))
+        with pytest.raises(BadGateway, match="no whole answer in time"):
+            client.send(HttpRequest("POST", named(receiver, "receiver.example")), seconds=0.3)
+
+
+def test_headers_that_cannot_be_read_put_no_url_into_the_log(
+    client: Outgoing, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nno header\r\nContent-Length: 0\r\n\r\n"
+    with saying(answer) as url, caplog.at_level(logging.DEBUG):
+        client.send(HttpRequest("GET", url))
+    assert "secret" not in caplog.text

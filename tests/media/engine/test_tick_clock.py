@@ -1,0 +1,167 @@
+"""The 20 ms grid: no drift, no bursts, and stalls that are skipped and counted."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from service.domain.wire import PERIOD
+from service.media.engine.clock import CATCH_UP, TickClock
+
+START = 1000.0
+ROUNDING = 1e-6
+
+
+def test_the_first_tick_is_due_one_period_after_the_start() -> None:
+    clock = TickClock(START)
+    assert clock.wait(START) == pytest.approx(PERIOD)
+    assert not clock.due(START)
+    assert not clock.due(START + PERIOD - 0.001)
+    assert clock.due(START + PERIOD + ROUNDING)
+
+
+def test_a_tick_is_due_once() -> None:
+    clock = TickClock(START)
+    at = START + PERIOD + ROUNDING
+    assert clock.due(at)
+    assert not clock.due(at)
+    assert clock.wait(at) == pytest.approx(PERIOD, abs=2 * ROUNDING)
+
+
+def test_asking_how_long_to_wait_changes_nothing() -> None:
+    clock = TickClock(START)
+    at = START + PERIOD + ROUNDING
+    assert clock.wait(at) == clock.wait(at) == 0.0
+    assert clock.due(at)
+
+
+def test_random_lateness_for_an_hour_adds_up_to_no_drift() -> None:
+    random = Random(1)
+    clock = TickClock(START)
+    at = START
+    ticks = 0
+    while at < START + 3600:
+        at += clock.wait(at) + ROUNDING
+        due = at
+        at += random.expovariate(1000) if random.random() < 0.99 else random.uniform(0, 0.05)
+        assert clock.due(at)
+        ticks += 1
+        # Every tick was due at its own place on the grid, or later only where it had to catch up.
+        assert due >= START + ticks * PERIOD - ROUNDING
+    assert clock.skipped == 0
+    assert abs(ticks - (at - START) / PERIOD) <= CATCH_UP + 1
+
+
+@pytest.mark.parametrize("lateness", [0.021, 0.04, 0.059])
+def test_a_short_delay_is_made_up_for_at_twice_the_rate(lateness: float) -> None:
+    clock = TickClock(START)
+    at = START + PERIOD + lateness
+    ticks = []
+    while at < START + 0.3:
+        assert clock.due(at)
+        ticks.append(at)
+        at += clock.wait(at) + ROUNDING
+    gaps = [after - before for before, after in pairwise(ticks)]
+    assert min(gaps) >= PERIOD / 2
+    assert gaps[0] == pytest.approx(PERIOD / 2, abs=2 * ROUNDING)
+    assert gaps[-1] == pytest.approx(PERIOD, abs=2 * ROUNDING)
+    assert clock.skipped == 0
+    assert len(ticks) == int((ticks[-1] - START + ROUNDING) / PERIOD)
+
+
+def test_two_ticks_are_never_closer_than_half_a_period() -> None:
+    random = Random(2)
+    clock = TickClock(START)
+    at = START
+    last = START - PERIOD
+    for _ in range(20_000):
+        at += random.choice((0.0005, 0.003, 0.01, 0.07, 0.3))
+        if clock.due(at):
+            assert at - last >= PERIOD / 2 - ROUNDING
+            last = at
+
+
+def test_a_stall_of_a_second_is_skipped_and_counted() -> None:
+    clock = TickClock(START)
+    at = START + PERIOD + 1.0 + ROUNDING
+    ticks = 0
+    while at < START + 2.0:
+        if clock.due(at):
+            ticks += 1
+        at += max(clock.wait(at), ROUNDING)
+    assert clock.skipped == 50
+    assert ticks + clock.skipped == pytest.approx(2.0 / PERIOD, abs=1.5)
+
+
+@pytest.mark.parametrize("stall", [0.081, 0.1, 0.5, 3.0, 3600.0])
+def test_no_tick_of_a_stall_beyond_the_catch_up_is_made_up_for(stall: float) -> None:
+    """A provider that plays all it gets would hear each of them as delay from then on."""
+    clock = TickClock(START)
+    at = START + PERIOD + stall + ROUNDING
+    assert clock.stalled(at)
+    ticks = []
+    while len(ticks) < 20:
+        if clock.due(at):
+            ticks.append(at)
+        assert not clock.stalled(at)
+        at += max(clock.wait(at), ROUNDING)
+    # The next tick is the next one of the grid, which may be near.
+    assert ticks[1] - ticks[0] >= PERIOD / 2 - ROUNDING
+    assert min(after - before for before, after in pairwise(ticks[1:])) > PERIOD - 3 * ROUNDING
+    assert clock.skipped == int((stall + ROUNDING) / PERIOD)
+
+
+@pytest.mark.parametrize("stall", [0.021, 0.04, 0.079])
+def test_a_delay_within_the_catch_up_is_no_stall(stall: float) -> None:
+    clock = TickClock(START)
+    at = START + PERIOD + stall
+    assert not clock.stalled(at)
+    assert clock.due(at)
+    assert clock.skipped == 0
+
+
+def test_after_a_stall_ticks_lie_on_the_old_grid() -> None:
+    clock = TickClock(START)
+    at = START + 1.0 + 0.013
+    for _ in range(20):
+        at += clock.wait(at) + ROUNDING
+        assert clock.due(at)
+    off = (at - START) % PERIOD
+    assert min(off, PERIOD - off) < 1e-4
+
+
+def test_a_restart_begins_a_new_grid_without_ticks_for_the_idle_time() -> None:
+    clock = TickClock(START)
+    clock.restart(START + 500.013)
+    assert clock.wait(START + 500.013) == pytest.approx(PERIOD)
+    assert clock.due(START + 500.0331)
+    assert clock.wait(START + 500.0331) == pytest.approx(PERIOD, abs=2e-4)
+    assert clock.skipped == 0
+
+
+def test_what_was_skipped_is_still_counted_after_a_restart() -> None:
+    clock = TickClock(START)
+    clock.due(START + 10)
+    skipped = clock.skipped
+    assert skipped > 0
+    clock.restart(START + 20)
+    assert clock.skipped == skipped
+
+
+def test_a_tick_is_noted_with_how_late_it_was() -> None:
+    clock = TickClock(START)
+    assert clock.due(START + PERIOD + 0.001)
+    assert not clock.due(START + PERIOD + 0.002)
+    assert clock.due(START + 2 * PERIOD + 0.012)
+    assert list(clock.lateness.recent) == pytest.approx([0.001, 0.012])
+    assert clock.lateness.late == 1
+
+
+def test_of_a_stall_only_the_first_tick_has_all_its_lateness() -> None:
+    clock = TickClock(START)
+    at = START + PERIOD + 2.0 + ROUNDING
+    assert clock.due(at)
+    assert clock.due(at + PERIOD)
+    assert list(clock.lateness.recent) == pytest.approx([2.0, 0.0], abs=2 * ROUNDING)

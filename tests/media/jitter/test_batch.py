@@ -1,0 +1,299 @@
+"""The bank against its definition: a buffer in it is heard like one that is on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain.wire import FRAME_SAMPLES, PERIOD, Encoding
+from service.media.jitter.batch import Bank
+from service.media.jitter.buffer import JitterBuffer
+from service.media.jitter.effects import Effect
+
+START = 1_000.0
+
+Heard = tuple[bytes, Effect, bytes | None] | None
+
+
+def frame(number: int) -> bytes:
+    return bytes((number % 251, number // 251)) * (FRAME_SAMPLES // 2)
+
+
+@dataclass
+class Twins:
+    """Two buffers that are given the same: one on its own, one in a bank whenever it can be."""
+
+    counted: bool
+    bank: Bank
+    plain: JitterBuffer = field(default_factory=lambda: JitterBuffer(Encoding.MULAW, paced=True))
+    kept: JitterBuffer = field(default_factory=lambda: JitterBuffer(Encoding.MULAW, paced=True))
+    sent: int = 0
+    passes: int = 0
+    """How often the bank has acted."""
+
+    def push(
+        self, payload: bytes, at: float, order: int | None, earliest: float | None = None
+    ) -> None:
+        self.plain.push(payload, at, order, earliest)
+        if len(payload) == FRAME_SAMPLES:
+            rows = np.array([self.kept.row])
+            codes = np.frombuffer(payload, np.uint8).reshape(1, -1)
+            orders = None if order is None else np.array([order])
+            since = None if earliest is None else np.array([earliest])
+            if self.bank.push(rows, codes, np.array([at]), orders, since).all():
+                self.passes += 1
+                return
+        self.kept.push(payload, at, order, earliest)
+
+    def settle(self, at: float) -> None:
+        self.plain.settle(at)
+        self.bank.settle(at)
+        if self.kept.keeper is None:
+            self.kept.settle(at)
+
+    def take(self, at: float) -> tuple[Heard, Heard]:
+        expected = self._heard(self.plain, self.plain.take(at))
+        taken = self.bank.take(np.array([self.kept.row]), at)
+        if taken.ordinary.all():
+            self.passes += 1
+            cut = taken.cut[0].tobytes() if taken.follow[0] else None
+            effect = Effect.SPLICE if taken.follow[0] else Effect.PLAIN
+            return expected, (taken.frames[0].tobytes(), effect, cut)
+        found = self._heard(self.kept, self.kept.take(at))
+        self.bank.admit(self.kept)
+        return expected, found
+
+    @staticmethod
+    def _heard(buffer: JitterBuffer, taken: bytes | None) -> Heard:
+        return None if taken is None else (taken, buffer.effect, buffer.spliced)
+
+    def same(self) -> bool:
+        self.kept.reclaim()
+        return all(
+            one == other
+            for one, other in (
+                (self.plain.stats, self.kept.stats),
+                (self.plain.depth, self.kept.depth),
+                (self.plain.chunks.passed, self.kept.chunks.passed),
+                (self.plain.chunks.lost, self.kept.chunks.lost),
+                (self.plain.chunks.late, self.kept.chunks.late),
+                (self.plain.pace.base, self.kept.pace.base),
+                (self.plain.pace.capacity, self.kept.pace.capacity),
+                (self.plain.chunks.renumbered, self.kept.chunks.renumbered),
+            )
+        )
+
+
+ordinary = st.just("frame")
+rare = ["lost", "twice", "late", "short", "long", "pause", "look", "clear", "burst"]
+rare += ["anew", "ahead", "still"] + ["stall", "hold"] * 2
+acts = st.lists(
+    st.tuples(st.one_of(*([ordinary] * 12), st.sampled_from(rare)), st.floats(0, 0.019)),
+    min_size=1,
+    max_size=240,
+)
+
+
+@settings(max_examples=250)
+@given(acts, st.booleans())
+def test_a_buffer_in_the_bank_is_heard_like_one_on_its_own(
+    happenings: list[tuple[str, float]], counted: bool
+) -> None:
+    twins, shift, is_stuck = Twins(counted, Bank()), 0, False
+    missed = stalled = 0
+    for tick, (act, early) in enumerate(happenings):
+        due = START + (tick + stalled) * PERIOD
+        number = twins.sent
+        if act == "still":
+            is_stuck = not is_stuck
+        elif act in ("anew", "ahead"):
+            shift = 10_000 if act == "ahead" else -number
+
+        def say(
+            place: int,
+            at: float,
+            payload: bytes | None = None,
+            shift: int = shift,
+            is_stuck: bool = is_stuck,
+            earliest: float | None = None,
+        ) -> None:
+            order = 7 if is_stuck else place + shift
+            twins.push(payload or frame(place), at, order if counted else None, earliest)
+
+        arrival = due - early
+        if act == "stall":
+            # Nothing comes for a while, and then all of it.
+            missed += 3
+        elif act == "hold":
+            # A stall of our own: ten ticks are skipped, and what came meanwhile is read late.
+            due += 10 * PERIOD
+            stalled += 10
+            twins.settle(due)
+            for _ in range(11):
+                say(twins.sent, due, earliest=due - 0.2)
+                twins.sent += 1
+        elif missed > 3:
+            for _ in range(missed + 1):
+                say(twins.sent, arrival)
+                twins.sent += 1
+            missed = 0
+        elif missed:
+            missed += 1
+        elif act == "burst":
+            for _ in range(5):
+                say(twins.sent, arrival)
+                twins.sent += 1
+        elif act == "late":
+            twins.sent += 2
+            say(number + 1, arrival)
+            say(number, arrival)
+        elif act == "short":
+            say(number, arrival, frame(number)[:70])
+            twins.sent += 1
+        elif act == "long":
+            say(number, arrival, frame(number) * 3)
+            twins.sent += 1
+        elif act == "pause":
+            pass
+        else:
+            if act != "lost":
+                say(number, arrival)
+            if act == "twice":
+                say(number, arrival)
+            twins.sent += 1
+        if act == "clear":
+            twins.plain.clear()
+            twins.kept.clear()
+        if act == "look":
+            assert twins.same()
+        expected, found = twins.take(due)
+        assert found == expected
+    assert twins.same()
+
+
+def test_a_steady_leg_is_the_banks_from_its_second_frame_on() -> None:
+    """Through many calm windows, each of which may end in a cut: a frame early, all along."""
+    twins = Twins(counted=True, bank=Bank())
+    for number in range(1000):
+        twins.push(frame(number), START + number * PERIOD - 0.001, number)
+        expected, found = twins.take(START + number * PERIOD)
+        assert found == expected
+    assert twins.same()
+    assert twins.passes > 1900
+
+
+def test_calm_windows_grow_and_shrink_alike() -> None:
+    """After gaps a leg must be calm for longer, until it has been calm for long."""
+    twins = Twins(counted=False, bank=Bank())
+    tick = 0
+    for gaps, calm in ((1, 330), (4, 900), (2, 500), (3, 1200)):
+        for _ in range(gaps):
+            tick += 1
+            assert len(set(twins.take(START + tick * PERIOD))) == 1
+            # What had been missing comes all at once, so that there is something to cut.
+            for _ in range(3):
+                twins.push(frame(tick), START + tick * PERIOD, None)
+            tick += 1
+            assert len(set(twins.take(START + tick * PERIOD))) == 1
+        for _ in range(calm):
+            tick += 1
+            twins.push(frame(tick), START + tick * PERIOD - 0.015, None)
+            assert len(set(twins.take(START + tick * PERIOD))) == 1
+        assert twins.same()
+    assert twins.plain.stats.dropped > 3
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_what_is_too_much_is_dropped_alike(counted: bool) -> None:
+    """Twice as much as can be heard, for so long that at last the buffer is emptied."""
+    twins = Twins(counted, Bank())
+    for tick in range(800):
+        for number in (2 * tick, 2 * tick + 1):
+            twins.push(frame(number), START + tick * PERIOD - 0.005, number if counted else None)
+        expected, found = twins.take(START + tick * PERIOD)
+        assert found == expected
+    assert twins.plain.overrun.count == twins.kept.overrun.count == 1
+    assert twins.same()
+    assert twins.plain.stats.dropped > 700
+    # All but the frame that began it, and what came with the two times when it was emptied.
+    assert twins.passes > 2390
+
+
+def test_of_many_legs_those_with_too_much_drop_their_own() -> None:
+    bank = Bank()
+    buffers = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(100)]
+    twins = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(100)]
+    for number, (buffer, twin) in enumerate(zip(buffers, twins, strict=True)):
+        for each in (buffer, twin):
+            each.push(frame(number), START)
+            each.push(frame(number + 1), START)
+            assert each.take(START + PERIOD) == frame(number)
+        assert bank.admit(buffer)
+    rows = np.array([buffer.row for buffer in buffers])
+    for turn in range(12):
+        # Each leg is sent more than the one before it.
+        some = [number for number in range(100) if number % 12 >= turn]
+        codes = np.array([list(frame(number + turn)) for number in some], np.uint8)
+        times = np.full(len(some), START + 2 * PERIOD)
+        assert bank.push(rows[some], codes, times, None).all()
+        for number in some:
+            twins[number].push(frame(number + turn), START + 2 * PERIOD)
+    for ahead in range(3, 6):
+        at = START + ahead * PERIOD
+        taken = bank.take(rows, at)
+        expected = [twin.take(at) for twin in twins]
+        frames = iter(taken.frames)
+        found = [next(frames).tobytes() if there else None for there in taken.ordinary]
+        assert [each for each, there in zip(expected, taken.ordinary, strict=True) if there] == [
+            each for each in found if each
+        ]
+        spliced = [twin.spliced for twin in twins if twin.effect is Effect.SPLICE]
+        assert [cut.tobytes() for cut in taken.cut] == spliced
+    assert bank.dropped == sum(twin.stats.dropped for twin in twins)
+
+
+def test_rows_of_the_forgotten_are_given_to_others() -> None:
+    bank = Bank()
+    rows = set()
+    for _ in range(500):
+        buffer = JitterBuffer(Encoding.MULAW, paced=True)
+        buffer.push(frame(1), START)
+        buffer.push(frame(2), START)
+        assert buffer.take(START + PERIOD) == frame(1)
+        assert bank.admit(buffer)
+        rows.add(buffer.row)
+        bank.forget(buffer)
+        assert buffer.keeper is None
+        assert buffer.take(START + 2 * PERIOD) == frame(2)
+    assert len(rows) == 1
+
+
+def test_a_row_that_is_nobodys_has_nothing_to_give_and_takes_nothing() -> None:
+    bank = Bank()
+    nobody = np.zeros(1, np.intp)
+    codes = np.zeros((1, FRAME_SAMPLES), np.uint8)
+    assert not bank.push(nobody, codes, np.array([START]), None).any()
+    assert not bank.take(nobody, START).ordinary.any()
+
+
+def test_many_legs_are_kept_apart() -> None:
+    bank = Bank()
+    buffers = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(300)]
+    for number, buffer in enumerate(buffers):
+        buffer.push(frame(number), START)
+        buffer.push(frame(number + 1), START)
+        assert buffer.take(START + PERIOD) == frame(number)
+        assert bank.admit(buffer)
+    rows = np.array([buffer.row for buffer in buffers])
+    assert len(set(rows.tolist())) == 300
+    codes = np.array([list(frame(number + 2)) for number in range(300)], np.uint8)
+    assert bank.push(rows, codes, np.full(300, START + PERIOD), None).all()
+    for ahead in (1, 2):
+        taken = bank.take(rows, START + (1 + ahead) * PERIOD)
+        assert taken.ordinary.all()
+        assert not taken.follow.any()
+        assert [row.tobytes() for row in taken.frames] == [frame(n + ahead) for n in range(300)]

@@ -1,0 +1,60 @@
+"""Call keys: they name a call, prove that they were made here, and cannot be guessed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from service.domain.ids import new_call_id, new_webhook_key, pseudonym
+from service.security.call_keys import call_id_of, is_genuine, key_of
+from service.telemetry.logs import redact
+
+CALL = "0c0ffee0-1234-4abc-8def-0123456789ab"
+KEY = key_of("secret", CALL)
+
+
+def test_a_key_names_its_call_and_is_genuine_under_its_secret_alone() -> None:
+    assert re.fullmatch(r"clk_[0-9a-f]{32}_" + CALL, KEY)
+    assert call_id_of(KEY) == CALL
+    assert is_genuine(KEY, "secret")
+    assert is_genuine(KEY, "new", "secret")
+    assert not is_genuine(KEY, "another")
+    assert not is_genuine(KEY, "another", "third")
+    assert key_of("secret", new_call_id()) != KEY
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        key_of("secret", CALL.upper()).replace(CALL.upper(), CALL),
+        KEY.replace(CALL, new_call_id()),
+        KEY[:-1],
+        KEY.upper(),
+        KEY + "0",
+        f"clk_{'0' * 32}_{CALL}",
+        f"clk__{CALL}",
+        f"clk_{CALL}",
+        KEY.replace("clk_", "whk_"),
+        new_webhook_key(),
+        "",
+        f"{KEY}\n",
+    ],
+)
+def test_nothing_else_is_genuine(wrong: str) -> None:
+    assert not is_genuine(wrong, "secret", "previous")
+
+
+def test_a_pseudonym_that_is_shown_tells_nothing_of_a_key() -> None:
+    for text in (CALL, f"call key {CALL}", f"call key\0{CALL}"):
+        assert pseudonym("secret", text)[:8] not in KEY
+
+
+@pytest.mark.parametrize("form", ["{}", "/v2/hooks/twilio/{}/dial?a=1", '{{"url": "x/{}"}}'])
+def test_the_log_shows_whose_key_it_is_and_not_the_secret(form: str) -> None:
+    assert redact(form.format(KEY)) == form.format(f"clk_***_{CALL}")
+
+
+def test_the_log_shows_no_key_that_is_percent_encoded() -> None:
+    assert KEY[4:36] not in redact(f"/v2/hooks/twilio/{KEY.replace('_', '%5F')}")
+    assert "***" in redact(f"/v2/hooks/twilio/{KEY.replace('c', '%63', 1)}")

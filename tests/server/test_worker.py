@@ -1,0 +1,396 @@
+"""The worker's main loop, turned by hand: who is read, who is given a thread, who is closed."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+
+from service.process import turns
+from service.server.clients import Connection
+from service.server.worker import AT_ONCE, SMALL_BODY, Worker
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
+TURNS = 1000
+UPLOADS = "/uploads"
+LARGEST = 1024 * 1024
+
+
+class Threads:
+    """In the place of the pool: ``given`` is what it has been told to do, in order."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Connection, Future[bool]]] = []
+
+    def submit(self, handle: object, conn: Connection) -> Future[bool]:
+        self.given.append((conn, Future()))
+        return self.given[-1][1]
+
+    def finish(self, place: int, answer: bytes = b"", reusable: bool = False) -> None:
+        conn, future = self.given[place]
+        if answer:
+            conn.sock.sendall(answer)
+        future.set_result(reusable)
+
+    def body(self, place: int) -> bytes:
+        body: bytes = next(self.given[place][0].parser).body.read()
+        return body
+
+
+class Desk:
+    """A worker whose main loop a test turns by hand, and its clients."""
+
+    def __init__(self, listener: socket.socket, connections: int) -> None:
+        cfg = Config()
+        cfg.set("limit_request_line", 0)
+        cfg.set("worker_connections", connections)
+        self.threads = Threads()
+        self.faults = 0
+        self.worker = Worker(0, 0, [listener], None, 30, cfg, Logger(cfg))
+        self.worker.on_fault = self._count
+        self.worker.wsgi = SimpleNamespace(extensions={"body_limits": {UPLOADS: LARGEST}})
+        self.worker.tpool = self.threads
+        self.worker.poller = selectors.DefaultSelector()
+        self.worker.method_queue.init()
+        queue = self.worker.method_queue
+        self.worker.poller.register(queue.fileno(), selectors.EVENT_READ, queue.run_callbacks)
+        self.worker.set_accept_enabled(True)
+        self._address = listener.getsockname()
+        self._clients: list[socket.socket] = []
+
+    def _count(self) -> None:
+        self.faults += 1
+
+    def ask(self, data: bytes = REQUEST) -> socket.socket:
+        self._clients.append(socket.create_connection(self._address, 10))
+        self._clients[-1].sendall(data)
+        return self._clients[-1]
+
+    def turn_until(self, holds: Callable[[], bool]) -> None:
+        for _ in range(TURNS):
+            if holds():
+                return
+            self.worker.wait_for_and_dispatch_events(0.01)
+        raise AssertionError("it did not come about")
+
+    def turn_until_read(self, count: int) -> None:
+        """Until that many requests are there as a whole, whether a thread has them or not."""
+        self.turn_until(lambda: len(self.threads.given) + len(self.worker.whole_conns) == count)
+
+    def answer(self, client: socket.socket) -> bytes:
+        """All that the client gets until the connection is closed."""
+        client.setblocking(False)
+        got = bytearray()
+
+        def is_over() -> bool:
+            try:
+                while piece := client.recv(65_536):
+                    got.extend(piece)
+            except BlockingIOError:
+                return False
+            except ConnectionError:
+                return True
+            return True
+
+        self.turn_until(is_over)
+        return bytes(got)
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        self.worker.poller.close()
+        self.worker.method_queue.close()
+
+
+@contextmanager
+def at_work(connections: int = 1000) -> Iterator[Desk]:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=100) as listener,
+        closing(Desk(listener, connections)) as desk,
+    ):
+        yield desk
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    with at_work() as desk:
+        yield desk
+
+
+@pytest.fixture
+def patient_desk(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> Desk:
+    """One that waits for those that have their turn for as long as they take."""
+    monkeypatch.setattr("service.server.worker.PATIENCE", 1000.0)
+    return desk
+
+
+def refusal(answer: bytes) -> tuple[int, Any]:
+    """Status and JSON of an answer."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"\r\nContent-Type: application/json\r\n" in head
+    assert b"\r\nConnection: close\r\n" in head
+    return int(head.split()[1]), json.loads(body)
+
+
+def test_a_few_requests_have_their_turn_and_the_others_wait(patient_desk: Desk) -> None:
+    for _ in range(AT_ONCE + 3):
+        patient_desk.ask()
+    patient_desk.turn_until_read(AT_ONCE + 3)
+    given = patient_desk.threads.given
+    assert len(given) == AT_ONCE
+    patient_desk.threads.finish(0)
+    patient_desk.turn_until(lambda: len(given) == AT_ONCE + 1)
+    patient_desk.threads.finish(1)
+    patient_desk.threads.finish(2)
+    patient_desk.turn_until(lambda: len(given) == AT_ONCE + 3)
+
+
+def test_blocked_requests_delay_no_other(desk: Desk) -> None:
+    for _ in range(AT_ONCE + 3):
+        desk.ask()
+    desk.turn_until(lambda: len(desk.threads.given) == AT_ONCE + 3)
+
+
+def test_a_request_that_waits_outside_gives_its_turn_away(patient_desk: Desk) -> None:
+    for _ in range(AT_ONCE + 2):
+        patient_desk.ask()
+    patient_desk.turn_until_read(AT_ONCE + 2)
+    given = patient_desk.threads.given
+    assert len(given) == AT_ONCE
+    with turns.taken(given[0][0].turn), turns.waiting():
+        patient_desk.turn_until(lambda: len(given) == AT_ONCE + 1)
+    patient_desk.threads.finish(1)
+    patient_desk.worker.wait_for_and_dispatch_events(0.01)
+    assert len(given) == AT_ONCE + 1, "the first one runs again"
+    patient_desk.threads.finish(0)
+    patient_desk.turn_until(lambda: len(given) == AT_ONCE + 2)
+
+
+def test_part_of_a_request_has_no_turn(desk: Desk) -> None:
+    client = desk.ask(REQUEST[:-1])
+    desk.ask()
+    desk.turn_until_read(1)
+    client.sendall(REQUEST[-1:])
+    desk.turn_until_read(2)
+    first, second = (conn.client for conn, _ in desk.threads.given)
+    assert second == client.getsockname()
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 60000\r\n\r\n",
+        b"Content-Length: 60000\r\nExpect: 100-continue\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n00000000003\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n000000000ea60;x=y\r\n",
+    ],
+)
+def test_no_thread_waits_for_a_body(desk: Desk, head: bytes) -> None:
+    for _ in range(20):
+        desk.ask(POST + head + b"x")
+    desk.ask()
+    desk.turn_until(lambda: len(desk.worker.pending_conns) == 20)
+    desk.turn_until_read(1)
+
+
+def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_once(desk: Desk) -> None:
+    client = desk.ask(POST + b"Expect: 100-continue\r\nContent-Length: 6\r\n\r\n")
+    desk.turn_until(lambda: len(desk.worker.pending_conns) == 1)
+    client.sendall(b"abc")
+    desk.turn_until(lambda: desk.worker.held >= 3)
+    client.sendall(b"def")
+    desk.turn_until_read(1)
+    assert desk.threads.body(0) == b"abcdef"
+    desk.threads.finish(0, b"answer")
+    assert desk.answer(client) == b"HTTP/1.1 100 Continue\r\n\r\nanswer"
+
+
+def test_requests_that_come_together_are_answered_one_after_the_other(desk: Desk) -> None:
+    first = POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+    client = desk.ask(first + POST + b"Content-Length: 1\r\n\r\nb" + REQUEST)
+    for place, body in enumerate((b"a", b"b", b"")):
+        desk.turn_until_read(place + 1)
+        assert desk.threads.body(place) == body
+        desk.threads.finish(place, b"%d" % place, reusable=place < 2)
+    assert desk.answer(client) == b"012"
+
+
+def test_bytes_after_an_upgrade_stay_in_the_socket(desk: Desk) -> None:
+    desk.ask(REQUEST[:-2] + b"Upgrade: websocket\r\n\r\n" + b"\x81\x80early")
+    desk.turn_until_read(1)
+    assert desk.threads.given[0][0].sock.recv(100) == b"\x81\x80early"
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nno header\r\n\r\n", 400),
+        (b"GET /" + b"x" * 40_000, 414),
+        (b"GET / HTTP/1.1\r\n" + b"X: yyyyyyyy\r\n" * 6000, 431),
+        (POST + b"Content-Length: 99999999\r\n\r\n" + b"x" * 100_000, 413),
+        (POST + b"Transfer-Encoding: gzip, br\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+    ],
+)
+def test_a_bad_request_is_refused_in_json_without_a_thread(
+    desk: Desk, data: bytes, status: int
+) -> None:
+    client = desk.ask(data)
+    got, document = refusal(desk.answer(client))
+    assert (got, document["statusCode"]) == (status, status)
+    assert document["message"].endswith(".")
+    assert not desk.threads.given
+
+
+def test_a_long_body_is_read_only_where_one_is_taken(desk: Desk) -> None:
+    length = b"Content-Length: %d\r\n\r\n" % (SMALL_BODY + 1)
+    desk.ask(POST + length)
+    desk.turn_until_read(1)
+    assert desk.threads.body(0) == b""
+    upload = desk.ask(POST.replace(b"POST /", b"POST /below" + UPLOADS.encode()) + length)
+    desk.turn_until(lambda: len(desk.worker.upload_conns) == 1)
+    upload.sendall(b"x" * (SMALL_BODY + 1))
+    desk.turn_until_read(2)
+    assert len(desk.threads.body(1)) == SMALL_BODY + 1
+
+
+def test_a_client_that_reads_nothing_of_its_answer_holds_no_thread(desk: Desk) -> None:
+    answer = b"x" * 8_000_000
+    client = desk.ask()
+    desk.turn_until_read(1)
+    desk.threads.finish(0, answer)
+    desk.turn_until(lambda: len(desk.worker.answering_conns) == 1)
+    assert 0 < desk.worker.held < len(answer)
+    assert desk.answer(client) == answer
+    assert desk.worker.held == 0
+
+
+def test_memory_of_clients_is_bounded(desk: Desk) -> None:
+    desk.worker.memory = 100_000
+    deaf = [desk.ask(POST + b"Content-Length: 60000\r\n\r\n" + b"x" * 40_000) for _ in range(5)]
+    desk.turn_until(lambda: desk.worker.nr_conns == 2)
+    assert desk.worker.held <= 100_000
+    for client in deaf[:3]:
+        assert desk.answer(client) == b""
+    served = desk.ask()
+    desk.turn_until_read(1)
+    desk.threads.finish(0, b"answer")
+    assert desk.answer(served) == b"answer"
+
+
+def test_a_connection_that_was_closed_in_the_same_turn_is_not_called(desk: Desk) -> None:
+    victim, killer = desk.ask(b"G"), desk.ask(b"G")
+    desk.turn_until(lambda: len(desk.worker.pending_conns) == 2)
+    for client in (killer, victim):
+        client.sendall(b"E")
+    keys = [key for key, _ in desk.worker.poller.select(5)]
+    assert len(keys) == 2
+    for conn in tuple(desk.worker.pending_conns):
+        desk.worker.close_conn(conn)
+    # Another connection may have got the same descriptor meanwhile.
+    desk.ask(b"G")
+    desk.turn_until(lambda: len(desk.worker.pending_conns) == 1)
+    for key in keys:
+        desk.worker.dispatch(key)
+    assert len(desk.worker.pending_conns) == 1
+    assert desk.faults == 0
+
+
+def test_more_connections_than_allowed_close_the_oldest_and_never_the_process() -> None:
+    with at_work(connections=10) as desk:
+        for round_ in range(30):
+            old = [desk.ask(b"G") for _ in range(12)]
+            for client in old:
+                client.sendall(b"E")
+            desk.worker.wait_for_and_dispatch_events(0.01)
+            asked = desk.ask()
+            desk.turn_until_read(round_ + 1)
+            desk.threads.finish(round_, b"answer")
+            assert desk.answer(asked) == b"answer"
+        assert desk.worker.nr_conns <= 10
+        assert desk.faults == 0
+
+
+def test_idle_connections_give_way_before_a_newer_request(desk: Desk) -> None:
+    desk.worker.worker_connections = 5
+    for _ in range(4):
+        desk.ask(b"")
+    desk.turn_until(lambda: desk.worker.nr_conns == 4)
+    begun = desk.ask(POST + b"Content-Length: 1\r\n\r\n")
+    desk.turn_until(lambda: len(desk.worker.pending_conns) == 1)
+    desk.ask(b"")
+    desk.turn_until(lambda: desk.worker.nr_conns == 4)
+    begun.sendall(b"x")
+    desk.turn_until_read(1)
+
+
+def test_a_fault_of_one_connection_is_counted_and_ends_that_connection_only(desk: Desk) -> None:
+    def broken(conn: Connection) -> None:
+        raise ValueError("deque.remove(x): x not in deque")
+
+    client, other = desk.ask(b"G"), desk.ask(REQUEST[:-1])
+    desk.turn_until(lambda: len(desk.worker.pending_conns) == 2)
+    desk.worker.pending_conns[0].watched.callback = broken
+    client.sendall(b"E")
+    desk.turn_until(lambda: desk.faults == 1)
+    assert desk.worker.nr_conns == 1
+    assert desk.answer(client) == b""
+    other.sendall(REQUEST[-1:])
+    desk.turn_until_read(1)
+
+
+def test_a_connection_that_the_poller_has_lost_ends_no_process(desk: Desk) -> None:
+    client = desk.ask(b"G")
+    desk.turn_until(lambda: len(desk.worker.pending_conns) == 1)
+    conn = desk.worker.pending_conns[0]
+    desk.worker.poller.unregister(conn.sock)
+    conn.timeout = 0
+    desk.worker.murder_pending()
+    assert (desk.worker.nr_conns, desk.faults) == (0, 1)
+    assert desk.answer(client) == b""
+
+
+def test_a_connection_that_its_client_resets_is_no_fault(desk: Desk) -> None:
+    asked = POST + b"Expect: 100-continue\r\nContent-Length: 6\r\n\r\n"
+    for number in range(20):
+        client = desk.ask(asked[: 30 + number])
+        desk.worker.wait_for_and_dispatch_events(0.01)
+        client.sendall(asked[30 + number :])
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+    desk.turn_until(lambda: desk.worker.nr_conns == 0)
+    assert desk.faults == 0
+
+
+def test_a_thread_pool_that_takes_no_more_ends_no_process(desk: Desk) -> None:
+    def submit(handle: object, conn: Connection) -> Future[bool]:
+        raise RuntimeError("can't start new thread")
+
+    desk.worker.tpool = SimpleNamespace(submit=submit)
+    client = desk.ask()
+    assert desk.answer(client) == b""
+    assert desk.faults == 1
+    desk.worker.tpool = desk.threads
+    desk.ask()
+    desk.turn_until_read(1)
+
+
+def test_a_request_that_fails_in_its_thread_is_over(desk: Desk) -> None:
+    client = desk.ask()
+    desk.turn_until_read(1)
+    desk.threads.given[0][1].set_exception(MemoryError())
+    assert desk.answer(client) == b""
+    client.close()
+    desk.turn_until(lambda: desk.worker.nr_conns == 0)

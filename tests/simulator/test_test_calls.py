@@ -1,0 +1,91 @@
+"""Test calls against a small real server: how many there may be, and what is kept of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service.errors import Conflict, NotFound
+from service.simulator.scenario import Plan
+from service.simulator.test_calls import KEPT, Trial, Trials
+from tests.support import counterpart
+from tests.support.counterpart import Counterpart
+
+STREAM = '<Response><Connect><Stream url="{media}/twilio/REF"/></Connect><Hangup/></Response>'
+REJECT = "<Response><Reject/></Response>"
+PATIENCE = 20
+
+
+@pytest.fixture
+def server() -> Iterator[Counterpart]:
+    with counterpart.running(STREAM) as running:
+        running.talks = [counterpart.echo]
+        yield running
+
+
+@pytest.fixture
+def two() -> Iterator[Trials]:
+    trials = Trials(2)
+    yield trials
+    trials.stop()
+
+
+def plan(server: Counterpart) -> Plan:
+    return Plan(webhook_url=server.url("twilio"), loop=True, seconds=60)
+
+
+def over(trials: Trials, trial_id: str) -> Trial:
+    """The trial once it is over."""
+    deadline, pause = time.monotonic() + PATIENCE, threading.Event()
+    while (trial := trials.get(trial_id)).report is None:
+        assert time.monotonic() < deadline, "it is not over"
+        pause.wait(0.01)
+    return trial
+
+
+def test_without_a_number_there_are_none(server: Counterpart) -> None:
+    with pytest.raises(Conflict, match=r"^Test calls are off: set TEST_CALLS"):
+        Trials(0).place("cn_1", plan(server))
+    assert server.requests == []
+
+
+def test_no_more_are_up_than_there_may_be(server: Counterpart, two: Trials) -> None:
+    first, second = two.place("cn_1", plan(server)), two.place("cn_2", plan(server))
+    with pytest.raises(Conflict, match=r"^2 test calls are up, and no more may be"):
+        two.place("cn_1", plan(server))
+    assert [trial.id for trial in two.all()] == [second.id, first.id]
+
+
+def test_hanging_one_up_makes_room_for_another(server: Counterpart, two: Trials) -> None:
+    first = two.place("cn_1", plan(server))
+    two.place("cn_1", plan(server))
+    two.hang_up(first.id)
+    assert over(two, first.id).report.ended == "caller-hung-up"
+    assert two.place("cn_1", plan(server)).report is None
+
+
+def test_a_trial_that_is_over_keeps_its_ladder_and_report(server: Counterpart, two: Trials) -> None:
+    server.answers = [REJECT]
+    ended = over(two, two.place("cn_1", plan(server)).id)
+    assert [rung.name for rung in ended.ladder] == ["webhook", "markup", "end"]
+    assert ended.report.trouble == "The call was turned away (rejected)."
+    assert two.hang_up(ended.id) == ended
+
+
+def test_the_oldest_are_forgotten(server: Counterpart, two: Trials) -> None:
+    server.answers = [REJECT]
+    ids = [over(two, two.place("cn_1", plan(server)).id).id for _ in range(KEPT + 2)]
+    assert [trial.id for trial in two.all()] == ids[:1:-1]
+    with pytest.raises(NotFound, match=r"^Test call not found\.$"):
+        two.get(ids[0])
+
+
+def test_stopping_ends_them_and_takes_no_more(server: Counterpart, two: Trials) -> None:
+    placed = two.place("cn_1", plan(server))
+    two.stop()
+    assert two.get(placed.id).report.ended == "caller-hung-up"
+    with pytest.raises(Conflict, match="is ending"):
+        two.place("cn_1", plan(server))

@@ -1,0 +1,100 @@
+"""How often a call asks the database: counts of work, which say what no run of a clock can.
+
+The bounds are what it takes. Whoever must raise one has made every call dearer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from service.domain.calls import EndReason, LadderEvent
+from service.domain.connectors import Connector
+from service.media.rooms.leg import LegSpec
+from service.media.rooms.reports import LegClosed, LegStarted, LegStep, Report
+from service.storage.database import Database
+from tests.support.clocks import FakeClock
+from tests.support.records import a_connector
+from tests.support.statements import said
+from tests.support.switchboards import Desk, a_desk, ref_of
+
+WEBHOOK, CLAIM, STARTED, HEARD, SPOKEN_TO, CLOSED = 20, 10, 17, 6, 5, 17
+"""Each with the ``BEGIN`` and ``COMMIT`` of its transactions."""
+
+START_OF_A_CALL = 20
+"""Of one call more whose start and first audio, both ways, are written with others."""
+
+END_OF_A_CALL = 13
+
+
+@pytest.fixture
+def desk(database: Database, clock: FakeClock) -> Iterator[Desk]:
+    with a_desk(database, clock) as desk:
+        yield desk
+
+
+@pytest.fixture
+def connector(desk: Desk) -> Connector:
+    """Its room is there already, as it is for every call but the first."""
+    connector = desk.connect(a_connector())
+    desk.notify_after_commit(connector, CallSid="CA-first")
+    return connector
+
+
+def asked(work: Callable[[], object]) -> int:
+    with said() as statements:
+        work()
+    return len(statements)
+
+
+def a_leg(desk: Desk, connector: Connector, number: int) -> LegSpec:
+    return desk.switchboard.claim(
+        "twilio", ref_of(desk.notify_after_commit(connector, CallSid=f"CA{number}"))
+    )
+
+
+def started(spec: LegSpec) -> LegStarted:
+    return LegStarted(spec.call_id, spec.leg_id, f"session-{spec.call_id}", 2_000)
+
+
+def heard(spec: LegSpec) -> LegStep:
+    return LegStep(spec.call_id, spec.leg_id, LadderEvent.FIRST_AUDIO_IN, 2_001)
+
+
+def spoken_to(spec: LegSpec) -> LegStep:
+    return LegStep(spec.call_id, spec.leg_id, LadderEvent.FIRST_AUDIO_OUT, 2_002)
+
+
+def closed(spec: LegSpec) -> LegClosed:
+    return LegClosed(spec.call_id, spec.leg_id, EndReason.CALLER_HUNG_UP, "stop", {}, 3_000)
+
+
+def test_a_call_asks_no_more_than_it_must(desk: Desk, connector: Connector) -> None:
+    record = desk.switchboard.record
+    assert asked(lambda: desk.notify_after_commit(connector, CallSid="CA0")) <= WEBHOOK
+    ref = ref_of(desk.notify_after_commit(connector, CallSid="CA1"))
+    specs: list[LegSpec] = []
+    assert asked(lambda: specs.append(desk.switchboard.claim("twilio", ref))) <= CLAIM
+    (spec,) = specs
+    assert asked(lambda: record(started(spec))) <= STARTED
+    assert asked(lambda: record(heard(spec))) <= HEARD
+    assert asked(lambda: record(spoken_to(spec))) <= SPOKEN_TO
+    assert asked(lambda: record(closed(spec))) <= CLOSED
+
+
+def test_calls_that_are_written_together_ask_less_each(desk: Desk, connector: Connector) -> None:
+    specs = [a_leg(desk, connector, number) for number in range(4)]
+
+    def together(reports: Sequence[Report]) -> int:
+        with said() as statements, desk.switchboard.together():
+            for report in reports:
+                desk.switchboard.record(report)
+        return len(statements)
+
+    def more_of_three_than_of_one(*kinds: Callable[[LegSpec], Report]) -> int:
+        one = together([kind(specs[0]) for kind in kinds])
+        return together([kind(spec) for kind in kinds for spec in specs[1:]]) - one
+
+    assert more_of_three_than_of_one(started, heard, spoken_to) <= 2 * START_OF_A_CALL
+    assert more_of_three_than_of_one(closed) <= 2 * END_OF_A_CALL

@@ -1,0 +1,72 @@
+"""A real Chromium with a fake microphone, and in it the console as who is signed in sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.support.installed import installed
+from tests.support.patchbays import Patchbay
+from tests.support.servers import PATIENCE
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+WIDE = (1280, 900)
+NARROW = (360, 740)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium. Where there is none the test is skipped, or fails if
+    ``REQUIRE_CHROMIUM`` is set.
+    """
+    path = installed(*NAMES, required_by="REQUIRE_CHROMIUM")
+    expect.set_options(timeout=PATIENCE * 1000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def signed_in(
+    browser: Browser, bay: Patchbay, size: tuple[int, int] = WIDE, scheme: str = "light"
+) -> Iterator[Page]:
+    """A page of the console, signed in with a token. Whatever its scripts complain of fails."""
+    context = browser.new_context(
+        base_url=bay.url,
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    context.set_default_timeout(PATIENCE * 1000)
+    answer = context.request.post("/console/api/session", data={"token": bay.token})
+    assert answer.ok
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: _note(message, complaints))
+    yield page
+    assert complaints == [], complaints
+    context.close()
+
+
+def _note(message: ConsoleMessage, complaints: list[str]) -> None:
+    # What a request is refused with is for the page to show; the browser says so here as well.
+    told = ("Failed to load resource", "WebSocket connection to")
+    if message.type == "error" and not any(words in message.text for words in told):
+        complaints.append(message.text)

@@ -1,0 +1,45 @@
+"""The examples in processes of their own, and what Patchbay tells them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from tests.support.patchbays import Patchbay
+from tests.support.servers import PATIENCE, Server, free_port
+
+
+@contextmanager
+def running(name: str, *arguments: str) -> Iterator[str]:
+    """An example in a process of its own; the URL at which it listens."""
+    env = {**os.environ, "PORT": str(free_port())}
+    command = [sys.executable, f"examples/{name}.py", "--port", env["PORT"], *arguments]
+    example = Server(command, env)
+    try:
+        example.wait_for("Listening at ")
+        yield example.url
+    finally:
+        example.stop()
+
+
+def dispatch(url: str, body: bytes, signature: bytes = b"") -> int:
+    """Tell an example of a room as Patchbay does; the status of its answer."""
+    headers = {"videosdk-signature": base64.b64encode(signature).decode(), "x-patchbay-key": "1"}
+    try:
+        with urlopen(Request(url, body, headers), timeout=PATIENCE) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        with error:
+            return error.code
+
+
+def invitation(bay: Patchbay, room: str) -> tuple[str, bytes]:
+    """The agent's own call, and of what Patchbay tells it of the room the part that it uses."""
+    session = bay.invite(room)
+    return session["callId"], json.dumps({"roomId": room, "wsUrl": session["wsUrl"]}).encode()

@@ -1,0 +1,99 @@
+"""The OpenAPI document as a judge: whatever an app answers, the document must have said so."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
+
+from service.api import register
+from service.api.schemas.call_events import EVENT
+from service.providers import load
+from service.web.openapi.document import VARIABLE, document
+
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+
+class Undocumented(AssertionError):
+    """An answer that the document does not have."""
+
+
+class JudgedClient(FlaskClient):
+    """A test client that accepts documented answers only."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        response = super().open(*args, **kwargs)
+        judge(self.application, response)
+        return response
+
+
+def judge(app: Flask, response: TestResponse) -> None:
+    """Raise ``Undocumented`` where the document knows no such answer to the request."""
+    request = response.request
+    if request.method == "OPTIONS":
+        return
+    method = "GET" if request.method == "HEAD" else request.method
+    try:
+        rule, _ = app.url_map.bind("").match(request.path, method, return_rule=True)
+    except HTTPException as error:
+        # No endpoint's answer: what the document says of all failures holds.
+        _require(response.status_code == error.code, response, "has another status")
+        _judge_body(response, {"content": {"application/json": {"schema": PROBLEM}}})
+        return
+    if "." in rule.endpoint and not rule.rule.startswith("/console") and rule.rule != "/":
+        _judge_operation(response, _operation(rule, method))
+
+
+def _judge_operation(response: TestResponse, operation: dict[str, Any]) -> None:
+    documented = operation["responses"].get(str(response.status_code))
+    _require(documented is not None, response, f"is none of {', '.join(operation['responses'])}")
+    if "$ref" in documented:
+        name = documented["$ref"].rpartition("/")[2]
+        documented = _document()["components"]["responses"][name]
+    for header in documented.get("headers", ()):
+        _require(header in response.headers, response, f"lacks {header}")
+    _judge_body(response, documented)
+
+
+def _judge_body(response: TestResponse, documented: dict[str, Any]) -> None:
+    content = documented.get("content", {})
+    if not content:
+        _require(not response.data, response, "has a body")
+        return
+    _require(response.mimetype in content, response, f"is {response.mimetype}")
+    if response.is_json and response.request.method != "HEAD":
+        schema = {**content[response.mimetype]["schema"], "components": _document()["components"]}
+        for error in Draft202012Validator(schema).iter_errors(response.json):
+            _require(False, response, f"is wrong at {error.json_path}: {error.message}")
+
+
+@cache
+def _document() -> dict[str, Any]:
+    """Written once: what blueprints serve is the same in every app."""
+    app = Flask("judge")
+    app.config["PROVIDERS"] = tuple(load())
+    register(app)
+    with app.app_context():
+        return document(app, EVENT)
+
+
+def _operation(rule: Rule, method: str) -> dict[str, Any]:
+    pattern = VARIABLE.sub("{}", rule.rule)
+    (path,) = [path for path in _document()["paths"] if re.sub(r"{\w+}", "{}", path) == pattern]
+    operation: dict[str, Any] = _document()["paths"][path][method.lower()]
+    return operation
+
+
+def _require(holds: bool, response: TestResponse, complaint: str) -> None:
+    if not holds:
+        request = response.request
+        raise Undocumented(
+            f"The {response.status_code} of {request.method} {request.path} {complaint}."
+        )

@@ -1,0 +1,106 @@
+"""A running Patchbay as its users see it: a URL, a token and JSON."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from service.security import access_tokens
+from service.simulator.audio import sound
+from service.simulator.audio.codec import Samples
+from service.simulator.phone import Phone
+from service.simulator.scenario import CALLER, Plan
+from tests.support.servers import GUNICORN, PATIENCE, Server, serving
+
+
+class Patchbay:
+    def __init__(self, server: Server, secret: str = "secret" * 8) -> None:
+        self.server = server
+        self.url = server.url
+        now = time.time_ns() // 1_000_000
+        self.token = access_tokens.mint("key", secret, now)
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Status and JSON of one request."""
+        request = Request(
+            self.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": self.token, "Content-Type": "application/json"},
+        )
+        try:
+            with urlopen(request, timeout=PATIENCE) as answer:
+                return answer.status, json.load(answer)
+        except HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def webhook(self, provider: str, room: str | None) -> str:
+        """Create a connector; its webhook URL."""
+        status, answer = self.ask(
+            "POST", "/v2/connectors", {"provider": provider, "defaultRoomId": room}
+        )
+        assert status == 201
+        return str(answer["data"]["webhookUrl"])
+
+    def invite(self, room: str, **fields: object) -> dict[str, Any]:
+        """Create an ingest session; its ``data``."""
+        status, answer = self.ask("POST", "/v2/ingest/sessions", {"roomId": room, **fields})
+        assert status == 201
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    @contextmanager
+    def calling(
+        self, room: str, *, caller: str = CALLER, sample: Samples | None = None, digits: str = ""
+    ) -> Iterator[Phone]:
+        """A simulated call into a room, whose caller says ``sample`` again and again."""
+        plan = Plan(
+            webhook_url=self.webhook("twilio", room),
+            caller=caller,
+            sample=sound.melody() if sample is None else sample,
+            loop=True,
+            digits=digits,
+        )
+        phone = Phone(plan).start()
+        try:
+            yield phone
+        finally:
+            phone.hang_up()
+            phone.join(PATIENCE)
+
+    def calls(self, **filters: str) -> list[dict[str, Any]]:
+        query = "&".join(f"{name}={value}" for name, value in filters.items())
+        status, answer = self.ask("GET", f"/v2/sip/call?perPage=100&{query}")
+        assert status == 200
+        calls: list[dict[str, Any]] = answer["data"]
+        return calls
+
+    def call(self, call_id: str) -> dict[str, Any]:
+        status, answer = self.ask("GET", f"/v2/sip/call/{call_id}")
+        assert status == 200
+        call: dict[str, Any] = answer["data"]
+        return call
+
+    def eventually(self, holds: Callable[[], bool]) -> None:
+        """Ask until it holds: what is reported of a socket is written a moment later."""
+        deadline = time.monotonic() + PATIENCE
+        pause = threading.Event()
+        while not holds():
+            assert time.monotonic() < deadline, "it did not come about"
+            pause.wait(0.02)
+
+
+@contextmanager
+def patchbay(
+    data: Path, *arguments: str, command: Sequence[str] = GUNICORN, **settings: str
+) -> Iterator[Patchbay]:
+    with serving(data, *arguments, command=command, **settings) as server:
+        yield Patchbay(server)

@@ -1,0 +1,147 @@
+"""A real gunicorn on loopback, as a subprocess that tests talk to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+GUNICORN = (sys.executable, "-m", "gunicorn")
+ACTIVATED = (
+    sys.executable,
+    "-c",
+    """
+import os, sys
+os.dup2(int(os.environ["LISTENER"]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.executable, [sys.executable, "-m", "gunicorn"])
+""",
+)
+"""gunicorn on a socket that somebody else holds open, as systemd does for it."""
+PATIENCE = 30
+"""Seconds after which a server that does not do what a test waits for has failed."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(data: Path, changes: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which every setting is the test's own, whatever ``.env`` says."""
+    unset = {field.name.upper(): "" for field in fields(Settings)}
+    own = {"API_KEY": "key", "API_SECRET": "secret" * 8, "DATA_DIR": str(data)}
+    # Nobody waits for calls that a test has left behind.
+    own["DRAIN_SECONDS"] = "1"
+    own["DIAL_ALLOWED"] = "*"
+    # Where nothing listens: no test speaks to a provider.
+    own |= {f"{name}_API_URL": "http://127.0.0.1:9" for name in ("TWILIO", "PLIVO", "TELNYX")}
+    return {**os.environ, **unset, **own, "PYTHONUNBUFFERED": "1", **changes}
+
+
+class Server:
+    """One gunicorn that listens. ``output`` is complete once it has ended."""
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        self.url = f"http://127.0.0.1:{env['PORT']}"
+        self._lines: list[str] = []
+        self._news = threading.Condition()
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[int(env["LISTENER"])] if "LISTENER" in env else (),
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        with self._news:
+            return "".join(self._lines)
+
+    def wait_for(self, text: str) -> None:
+        """Return once ``text`` was printed; fail where the server ends or never prints it."""
+        with self._news:
+            self._news.wait_for(
+                lambda: text in "".join(self._lines) or not self._reader.is_alive(), PATIENCE
+            )
+            assert text in "".join(self._lines), "".join(self._lines)
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> int:
+        """Status of a GET; ``urllib.error.HTTPError`` where it is not a good one."""
+        request = Request(self.url + path, headers=dict(headers or {}))
+        with urlopen(request, timeout=PATIENCE) as answer:
+            status: int = answer.status
+            return status
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        """End it the polite way; its exit code."""
+        self._process.terminate()
+        try:
+            return self._process.wait(PATIENCE)
+        finally:
+            self._process.kill()
+            self._reader.join(PATIENCE)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                with self._news:
+                    self._lines.append(line)
+                    self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+
+@contextmanager
+def serving(
+    data: Path, *arguments: str, command: Sequence[str] = GUNICORN, **changes: str
+) -> Iterator[Server]:
+    """A server that listens, with settings and gunicorn arguments of the test's choice."""
+    server = Server(
+        [*command, *arguments], environment(data, {"PORT": str(free_port()), **changes})
+    )
+    try:
+        server.wait_for("Listening at: ")
+        yield server
+    finally:
+        server.stop()
+
+
+def refused(data: Path, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """What a server printed that is expected not to start."""
+    return subprocess.run(
+        [*GUNICORN, *arguments],
+        cwd=ROOT,
+        env=environment(data, {"PORT": str(free_port()), **changes}),
+        text=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=PATIENCE,
+        check=False,
+    )

@@ -1,0 +1,151 @@
+"""What is counted, as Prometheus reads it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.domain.calls import EndReason
+from service.media.engine.lateness import BOUNDS
+from service.media.engine.stats import Figures, Frames
+from service.providers import load
+from service.telemetry.metrics import Metrics
+from service.web.health import Stored, Vitals
+from service.web.prometheus import exposition
+
+COUNTS = tuple(range(1, len(BOUNDS) + 2))
+
+FIGURES = Figures(
+    lateness=COUNTS,
+    late_seconds=1.5,
+    late=7,
+    skipped=3,
+    frames=Frames(received=100, sent=200, late=1, lost=2, dropped=3, unsent=4),
+    sockets=6,
+    joined=5,
+    requests=9,
+    faults=2,
+)
+WELL = Vitals(200, 8, Stored(calls=4, pending=11, seconds=0.001), FIGURES)
+UNWELL = Vitals(200, 8, None, None)
+
+
+def families(metrics: Metrics, vitals: Vitals = WELL) -> dict[str, Metric]:
+    text = exposition(metrics, vitals).decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def values(metrics: Metrics, vitals: Vitals = WELL) -> dict[tuple[str, ...], float]:
+    """By name and labels' values, in the order of the labels' names."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in families(metrics, vitals).values()
+        for sample in family.samples
+    }
+
+
+def test_ends_of_calls_are_counted_by_provider_and_reason() -> None:
+    metrics = Metrics(load())
+    for _ in range(2):
+        metrics.call_ended("twilio", EndReason.CALLER_HUNG_UP)
+    metrics.call_ended("websocket", EndReason.REPLACED)
+    found = values(metrics)
+    assert found["patchbay_calls_ended_total", "twilio", "caller-hung-up"] == 2
+    assert found["patchbay_calls_ended_total", "websocket", "replaced"] == 1
+
+
+def test_two_in_one_process_do_not_mix() -> None:
+    one, other = Metrics(load()), Metrics(load())
+    one.told("delivered")
+    assert values(other)["patchbay_deliveries_total", "delivered"] == 0
+
+
+def test_answers_are_timed_by_provider_and_outcome() -> None:
+    metrics = Metrics(load())
+    metrics.webhook_answered("plivo", "answered", 0.03)
+    found = values(metrics)
+    name = "patchbay_webhook_answer_seconds"
+    assert found[f"{name}_sum", "answered", "plivo"] == pytest.approx(0.03)
+    assert found[f"{name}_bucket", "0.02", "answered", "plivo"] == 0
+    assert found[f"{name}_bucket", "0.05", "answered", "plivo"] == 1
+
+
+def test_events_that_are_given_up_are_counted_together() -> None:
+    metrics = Metrics(load())
+    metrics.told("refused")
+    metrics.told("dead", 12)
+    found = values(metrics)
+    assert found["patchbay_deliveries_total", "refused"] == 1
+    assert found["patchbay_deliveries_total", "dead"] == 12
+
+
+def test_a_transaction_is_timed_also_where_it_fails() -> None:
+    metrics = Metrics(load())
+    with metrics.transaction("read"):
+        pass
+    with pytest.raises(LookupError), metrics.transaction("write"):
+        raise LookupError
+    found = values(metrics)
+    assert found["patchbay_database_transaction_seconds_count", "read"] == 1
+    assert found["patchbay_database_transaction_seconds_count", "write"] == 1
+
+
+def test_the_lateness_of_ticks_is_a_histogram() -> None:
+    found = values(Metrics(load()))
+    name = "patchbay_tick_lateness_seconds"
+    assert found[f"{name}_bucket", "0.0005"] == 1
+    assert found[f"{name}_bucket", "0.001"] == 3
+    assert found[f"{name}_bucket", "+Inf"] == found[f"{name}_count",] == sum(COUNTS)
+    assert found[f"{name}_sum",] == 1.5
+
+
+def test_the_engine_and_the_queues_are_read_when_asked() -> None:
+    found = values(Metrics(load()))
+    assert found["patchbay_frames_total", "in"] == 100
+    assert found["patchbay_frames_total", "out"] == 200
+    drops = [
+        found["patchbay_audio_drops_total", cause]
+        for cause in ("late", "lost", "dropped", "unsent")
+    ]
+    assert drops == [1, 2, 3, 4]
+    lengths = [found["patchbay_queue_length", queue] for queue in ("outbox", "reports", "requests")]
+    assert lengths == [11, 8, 9]
+    assert (found["patchbay_calls",], found["patchbay_calls_limit",]) == (4, 200)
+    assert (found["patchbay_sockets",], found["patchbay_legs",]) == (6, 5)
+    assert (found["patchbay_ticks_late_total",], found["patchbay_ticks_skipped_total",]) == (7, 3)
+    assert found["patchbay_engine_faults_total",] == 2
+
+
+def test_what_does_not_answer_is_down_and_has_no_figures() -> None:
+    found = values(Metrics(load()), UNWELL)
+    assert (found["patchbay_database_up",], found["patchbay_engine_up",]) == (0, 0)
+    assert ("patchbay_calls",) not in found
+    assert "patchbay_ticks_late_total" not in str(list(found))
+    assert found["patchbay_queue_length", "reports"] == 8
+
+
+def test_names_begin_with_ours_and_end_in_their_unit() -> None:
+    ours = [name for name in families(Metrics(load())) if not name.startswith("process_")]
+    assert ours
+    assert [name for name in ours if not re.fullmatch("patchbay_[a-z_]+", name)] == []
+    # prometheus_client's parser calls a counter without its _total.
+    plain = {
+        family.name for family in families(Metrics(load())).values() if family.type == "histogram"
+    }
+    assert [name for name in plain if not name.endswith("_seconds")] == []
+
+
+def test_every_label_set_is_there_before_anything_has_happened() -> None:
+    """Prometheus sees no increase in a series that begins with one."""
+    found = values(Metrics(load()))
+    for outcome in ("delivered", "refused", "unanswered", "dead"):
+        assert found["patchbay_deliveries_total", outcome] == 0
+    for provider in ("twilio", "plivo", "telnyx", "unknown"):
+        for outcome in ("answered", "refused", "failed"):
+            assert found["patchbay_webhook_answer_seconds_count", outcome, provider] == 0
+    for provider in ("twilio", "plivo", "telnyx", "websocket"):
+        for reason in EndReason:
+            assert found["patchbay_calls_ended_total", provider, reason.value] == 0
