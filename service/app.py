@@ -12,29 +12,29 @@ from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import api, cli, console
-from service.agents.dispatch_request import Invitations
+from service.agents.dispatch_request import DispatchRequests
 from service.agents.dispatcher import Dispatcher
 from service.calls.callbacks import Callbacks
 from service.calls.drain import drain
 from service.calls.ending import Switchboard
-from service.calls.inbound import Reception
-from service.calls.lease_guard import Guard
-from service.calls.outbound import Control
-from service.calls.recorder import Ledger
+from service.calls.inbound import InboundCalls
+from service.calls.lease_guard import LeaseGuard
+from service.calls.outbound import OutboundCalls
+from service.calls.recorder import CallRecorder
 from service.calls.retention import Retention
 from service.calls.timekeeper import Timekeeper
 from service.clock import Clock, SteadyClock, SystemClock
-from service.console.change_notifier import Herald
+from service.console.change_notifier import ChangeNotifier
 from service.errors import ServiceError
 from service.http_client import addresses
-from service.http_client.client import Outgoing
+from service.http_client.client import HttpClient
 from service.media.engine.engine import Engine
 from service.providers import load
 from service.providers.plivo import Plivo
-from service.security.failure_limit import Failures
+from service.security.failure_limit import FailureLimit
 from service.security.webhook_signing import Signer
 from service.settings import Settings
-from service.simulator.test_calls import Trials
+from service.simulator.test_calls import TestCalls
 from service.storage.calls.in_progress import CallsInProgress
 from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
@@ -48,7 +48,7 @@ from service.telemetry import logs
 from service.telemetry.metrics import Metrics
 from service.web.pasted_urls import tidied
 from service.web.websocket_handshake import SOCK_SERVER_OPTIONS
-from service.webhooks.delivery import Courier
+from service.webhooks.delivery import DeliveryScheduler
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -89,9 +89,9 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     database = Database(settings.database_url, metrics.transaction)
     engine = Engine(clock)
     switchboard = Switchboard(settings, clock, database, providers, engine, metrics, wall)
-    reception = Reception(switchboard, providers)
+    reception = InboundCalls(switchboard, providers)
     timekeeper = Timekeeper(clock, switchboard.calls, TimeBases(database))
-    herald = Herald(engine, database.signals[ChangeSignal.CALLS])
+    herald = ChangeNotifier(engine, database.signals[ChangeSignal.CALLS])
     signing_keys = SigningKeys(
         database,
         wall,
@@ -101,17 +101,17 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     )
     signer = Signer(signing_keys, clock)
     outbox = Outbox(database)
-    outgoing = Outgoing(clock, allow_private=settings.webhook_allow_private)
-    courier = Courier(
+    outgoing = HttpClient(clock, allow_private=settings.webhook_allow_private)
+    courier = DeliveryScheduler(
         outbox, signer, outgoing, clock, database.signals[ChangeSignal.OUTBOX], told=metrics.told
     )
     retention = Retention(switchboard.history, clock, settings.keep_days)
-    trials = Trials(settings.test_calls)
-    dispatcher = Dispatcher(switchboard, Invitations(settings, signer, outgoing))
+    trials = TestCalls(settings.test_calls)
+    dispatcher = Dispatcher(switchboard, DispatchRequests(settings, signer, outgoing))
 
-    guard = Guard(lease_of(database), lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    guard = LeaseGuard(lease_of(database), lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
     followers = (herald.start, dispatcher.start, courier.start, retention.start)
-    ledger = Ledger(switchboard, engine.reports, timekeeper, guard, followers)
+    ledger = CallRecorder(switchboard, engine.reports, timekeeper, guard, followers)
 
     def leave() -> None:
         # Their callers are in this process, and will not ask the next one.
@@ -126,7 +126,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         patchbay=switchboard,
         reception=reception,
         callbacks=Callbacks(switchboard, reception, providers),
-        control=Control(switchboard),
+        control=OutboundCalls(switchboard),
         drain=leave,
         engine=engine,
         ledger=ledger,
@@ -135,7 +135,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
         outbox=outbox,
         courier=courier,
         subscriptions=Subscriptions(database),
-        failures=Failures(clock),
+        failures=FailureLimit(clock),
         sign_in_links=SignInLinks(database),
         calls_in_progress=CallsInProgress(database),
         trials=trials,

@@ -9,7 +9,7 @@ from service.domain import callers
 from service.domain.agents import Agent, Dispatch
 from service.domain.calls import Call
 from service.errors import BadGateway
-from service.http_client.client import Outgoing
+from service.http_client.client import HttpClient
 from service.http_client.messages import HttpRequest
 from service.providers.custom import socket_url
 from service.security.canonical_json import stringify
@@ -27,7 +27,7 @@ DISPATCH_ID = "x-patchbay-dispatch"
 
 
 @dataclass(frozen=True, slots=True)
-class Invitation:
+class DispatchRequest:
     """``call`` is the one that the agent is sent for, if there is one, and ``session_id`` the
     session that goes on in the room. ``ticket`` is the call of the agent's own that ``ref`` opens.
     """
@@ -55,15 +55,15 @@ class Invitation:
         }
 
 
-class Invitations:
+class DispatchRequests:
     """Thread-safe."""
 
-    def __init__(self, settings: Settings, signer: Signer, outgoing: Outgoing) -> None:
+    def __init__(self, settings: Settings, signer: Signer, outgoing: HttpClient) -> None:
         self._settings = settings
         self._signer = signer
         self._outgoing = outgoing
 
-    def send(self, invitation: Invitation) -> str | None:
+    def send(self, invitation: DispatchRequest) -> str | None:
         """Ask an agent to come. Why it does not, in a few words, if so."""
         body = stringify(invitation.document(self._settings)).encode()
         headers = {

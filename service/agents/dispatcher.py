@@ -14,7 +14,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from service.agents.dispatch_request import ANSWER_SECONDS, JOIN_SECONDS, Invitation, Invitations
+from service.agents.dispatch_request import (
+    ANSWER_SECONDS,
+    JOIN_SECONDS,
+    DispatchRequest,
+    DispatchRequests,
+)
 from service.calls.ending import Switchboard
 from service.clock import Millis
 from service.domain import ids
@@ -45,7 +50,7 @@ LONGEST_PAUSE = 60.0
 class Dispatcher(BackgroundThread):
     """Thread-safe. The threads start with ``start``, so after any fork."""
 
-    def __init__(self, switchboard: Switchboard, invitations: Invitations) -> None:
+    def __init__(self, switchboard: Switchboard, invitations: DispatchRequests) -> None:
         super().__init__("dispatcher", switchboard.dispatches.signal)
         self._switchboard = switchboard
         self._clock = switchboard.clock
@@ -170,7 +175,9 @@ class Dispatcher(BackgroundThread):
         """Why the agent does not come, if it says so or says nothing."""
         going_on = self._switchboard.sessions.ongoing(dispatch.room_id)
         session_id = None if going_on is None else going_on.id
-        refusal = self._invitations.send(Invitation(agent, dispatch, call, session_id, ticket, ref))
+        refusal = self._invitations.send(
+            DispatchRequest(agent, dispatch, call, session_id, ticket, ref)
+        )
         if refusal is not None:
             return f"did not take the dispatch: {refusal}"
         logger.info("agent %s is on its way", agent.id, extra=_about(dispatch))

@@ -20,7 +20,7 @@ from service.api.schemas.calls import (
     CallToTransfer,
     NewCall,
 )
-from service.calls.outbound import RING_SECONDS, Control, Wish
+from service.calls.outbound import RING_SECONDS, CallRequest, OutboundCalls
 from service.domain.calls import Call
 from service.domain.paging import Page
 from service.errors import BadGateway, Busy, Conflict, Forbidden, NotFound
@@ -135,7 +135,7 @@ def place(fields: dict[str, Any]) -> Call:
     """Have a provider dial a number, and bring whoever answers into a room."""
     require_nobody()
     participant = fields.get("participant") or {}
-    wish = Wish(
+    wish = CallRequest(
         callee=fields["callee"],
         caller=fields.get("caller"),
         connector_id=fields.get("connector_id"),
@@ -163,8 +163,8 @@ def place(fields: dict[str, Any]) -> Call:
     return answered or call
 
 
-def control() -> Control:
-    return cast("Control", current_app.extensions["control"])
+def control() -> OutboundCalls:
+    return cast("OutboundCalls", current_app.extensions["control"])
 
 
 def _room_hears_keys(dtmf: object) -> bool | None:

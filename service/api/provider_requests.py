@@ -7,14 +7,14 @@ from typing import cast
 import orjson
 from flask import current_app, request
 
-from service.calls.inbound import Reception
+from service.calls.inbound import InboundCalls
 from service.providers.base.provider import Webhook
 from service.web.services import public_base
 from service.web.validation import reading
 
 
-def reception() -> Reception:
-    return cast("Reception", current_app.extensions["reception"])
+def reception() -> InboundCalls:
+    return cast("InboundCalls", current_app.extensions["reception"])
 
 
 def webhook() -> Webhook:

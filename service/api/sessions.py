@@ -25,7 +25,7 @@ from service.api.schemas.sessions import (
 from service.calls import removals
 from service.domain.ids import account_id
 from service.domain.paging import Page
-from service.domain.rooms import Attendee, Session, Stay
+from service.domain.rooms import Presence, Session, SessionParticipant
 from service.errors import Invalid, NotFound
 from service.security.permissions import Need
 from service.web.auth import (
@@ -101,7 +101,7 @@ def active(wanted: dict[str, int], session_id: str) -> Page[Session]:
 @sessions.get("/<id:session_id>/participants/<name:participant_id>")
 @needs(Need.SELF)
 @answer(ParticipantData(), envelope=False)
-def participant(session_id: str, participant_id: str) -> Attendee:
+def participant(session_id: str, participant_id: str) -> SessionParticipant:
     """When a participant was in a session."""
     require_participant(participant_id)
     return _attendee(_reachable(session_id), participant_id)
@@ -185,7 +185,7 @@ def _meant(room_id: str | None = None, session_id: str | None = None) -> Session
     return ongoing
 
 
-def _attendee(session: Session, participant_id: str) -> Attendee:
+def _attendee(session: Session, participant_id: str) -> SessionParticipant:
     for attendee in session.attendees:
         if attendee.id == participant_id:
             return attendee
@@ -193,7 +193,10 @@ def _attendee(session: Session, participant_id: str) -> Attendee:
 
 
 def _paged(
-    session: Session, attendees: Iterable[Attendee], number: int = 1, per_page: int = PER_PAGE
+    session: Session,
+    attendees: Iterable[SessionParticipant],
+    number: int = 1,
+    per_page: int = PER_PAGE,
 ) -> Page[Session]:
     """A page of participants is their session, with as many of them as the page has."""
     found = tuple(attendees)
@@ -201,7 +204,7 @@ def _paged(
     return Page(items=(shown,), number=number, per_page=per_page, total=len(found))
 
 
-def _readings(stays: Iterable[Stay]) -> list[dict[str, Any]]:
+def _readings(stays: Iterable[Presence]) -> list[dict[str, Any]]:
     """What is measured now of those who are there, and what was stored of the others."""
     found = list(stays)
     now = switchboard().clock.now()

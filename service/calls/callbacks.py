@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from service.calls.ending import Switchboard
 from service.calls.holds import outcome
-from service.calls.inbound import Reception
+from service.calls.inbound import InboundCalls
 from service.domain.calls import Call, CallStatus, Direction, EndReason
 from service.domain.connectors import Connector
 from service.providers import controls
@@ -27,7 +27,7 @@ UNANSWERED: Mapping[Outcome, EndReason] = {
 
 class Callbacks:
     def __init__(
-        self, switchboard: Switchboard, reception: Reception, providers: Mapping[str, Provider]
+        self, switchboard: Switchboard, reception: InboundCalls, providers: Mapping[str, Provider]
     ) -> None:
         self._switchboard = switchboard
         self._reception = reception
@@ -37,7 +37,7 @@ class Callbacks:
     def status(self, connector: Connector, hook: Webhook, call_id: str | None = None) -> None:
         """Take note of a status callback. Raises ``RemoteError`` for one that names no call.
 
-        ``call_id`` is as in ``Reception.answer``.
+        ``call_id`` is as in ``InboundCalls.answer``.
         """
         news = self._controls[connector.provider].news(hook)
         if news == News(news.call_id, cause=news.cause):
@@ -61,7 +61,7 @@ class Callbacks:
 
         The call ends where the dial was answered. Otherwise the caller returns to the room, unless
         they have hung up meanwhile. Raises ``RemoteError`` for a callback that names no call.
-        ``call_id`` is as in ``Reception.answer``.
+        ``call_id`` is as in ``InboundCalls.answer``.
         """
         provider = self._providers[connector.provider]
         control = self._controls[connector.provider]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from time import monotonic
 
-from service.calls.handover import Handover
+from service.calls.handover import Drain
 from service.media.engine.engine import Engine
 from service.storage.database import Database
 
@@ -30,7 +30,7 @@ class Pulse:
 
 
 def found(
-    database: Database, engine: Engine, handover: Handover, pulse: Pulse
+    database: Database, engine: Engine, handover: Drain, pulse: Pulse
 ) -> Mapping[str, str | None]:
     return {
         "database": _database(database, handover, pulse),
@@ -39,7 +39,7 @@ def found(
     }
 
 
-def _database(database: Database, handover: Handover, pulse: Pulse) -> str | None:
+def _database(database: Database, handover: Drain, pulse: Pulse) -> str | None:
     try:
         database.check()
     except Exception as error:  # noqa: BLE001 - whatever the driver raises, it is not there

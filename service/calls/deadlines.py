@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from service.calls import end_reasons
-from service.calls.handover import Handover
+from service.calls.handover import Drain
 from service.clock import Clock, Millis
 from service.domain import reconnection
 from service.domain.calls import Call, EndReason
@@ -55,7 +55,7 @@ class Deadlines:
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock, calls: Calls, engine: Engine, handover: Handover
+        self, settings: Settings, clock: Clock, calls: Calls, engine: Engine, handover: Drain
     ) -> None:
         self._settings = settings
         self._clock = clock

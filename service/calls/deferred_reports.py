@@ -35,20 +35,20 @@ class Outcome(Enum):
 
 
 @dataclass(slots=True)
-class Line:
+class DeferredCall:
     """The reports of one call, and how often the first of them was tried."""
 
     reports: deque[Report] = field(default_factory=deque)
     refused: int = 1
 
 
-class Aside:
+class DeferredReports:
     """For one thread. ``lost`` is called for each report that is given up."""
 
     def __init__(self, write: Callable[[Report], Outcome], lost: Callable[[], object]) -> None:
         self._write = write
         self._lost = lost
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, DeferredCall] = {}
         self._tried_at = monotonic()
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Aside:
 
     def add(self, report: Report) -> None:
         """Set aside a refused report, or one that follows it."""
-        self._lines.setdefault(report.call_id, Line()).reports.append(report)
+        self._lines.setdefault(report.call_id, DeferredCall()).reports.append(report)
 
     def pass_by(self, reports: Sequence[Report]) -> Sequence[Report]:
         """The reports to write now; those of a call that waits are set aside."""
@@ -89,7 +89,7 @@ class Aside:
         self._tried_at = monotonic()
         return True
 
-    def _advance(self, line: Line) -> Outcome:
+    def _advance(self, line: DeferredCall) -> Outcome:
         """Write the reports of one call, up to one that cannot be written; the last outcome."""
         outcome = Outcome.WRITTEN
         while line.reports:

@@ -11,8 +11,8 @@ from typing import Any
 
 from service.calls import checks, end_reasons
 from service.calls.deadlines import Deadlines, Sparing
-from service.calls.handover import Handover
-from service.calls.provider_api import Errands
+from service.calls.handover import Drain
+from service.calls.provider_api import ProviderApi
 from service.calls.timekeeper import Timekeeper
 from service.calls.waiting import Waiters
 from service.clock import Clock
@@ -75,9 +75,9 @@ class Switchboard:
         self.secrets = StoredSecrets(database, clock, *settings.api_secrets)
         self.sessions = Sessions(database)
         self.metrics = metrics or Metrics(providers)
-        self.errands = Errands(settings, clock, self.connectors, self.steering)
+        self.errands = ProviderApi(settings, clock, self.connectors, self.steering)
         self.waiters = Waiters()
-        self.handover, self.pulse = Handover(), checks.Pulse()
+        self.handover, self.pulse = Drain(), checks.Pulse()
         self.deadlines = Deadlines(settings, clock, self.calls, engine, self.handover)
         self.together, self._after = database.together, database.afterwards
         self._database, self.migrate = database, database.migrate

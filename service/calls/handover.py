@@ -13,7 +13,7 @@ RESTARTING = "This server is restarting; try again in a moment."
 WAITING = "This server does not have the database yet; try again in a moment."
 
 
-class Handover:
+class Drain:
     """Thread-safe. ``begin`` takes no lock, so that a signal handler may call it."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from service.calls.ending import Switchboard
-from service.providers.base.call_control import Control, Outcome
+from service.providers.base.call_control import CallControl, Outcome
 from service.providers.base.provider import Markup, Provider, Webhook
 from service.security import call_keys
 
@@ -30,7 +30,7 @@ class Holds:
         self,
         switchboard: Switchboard,
         providers: Mapping[str, Provider],
-        controls: Mapping[str, Control],
+        controls: Mapping[str, CallControl],
     ) -> None:
         self._switchboard = switchboard
         self._settings = switchboard.settings
@@ -70,7 +70,7 @@ class Holds:
         return provider.hold(self._settings.hold_seconds, again)
 
 
-def outcome(control: Control, hook: Webhook) -> Outcome:
+def outcome(control: CallControl, hook: Webhook) -> Outcome:
     """Return how a dial has ended, as the provider says now or said before a hold."""
     kept = hook.ours(OUTCOME)
     known = {each.value: each for each in Outcome}

@@ -14,12 +14,20 @@ from dataclasses import replace
 from service.calls.connector_lookup import Recognition
 from service.calls.ending import Switchboard
 from service.calls.holds import Holds
-from service.calls.pin_prompt import Doorkeeper
+from service.calls.pin_prompt import PinPrompt
 from service.calls.signatures import Signatures
-from service.calls.voice_webhook import Visit
+from service.calls.voice_webhook import VoiceRequest
 from service.clock import Millis
 from service.domain import ids, routing
-from service.domain.calls import Call, CallStatus, Direction, EndReason, LadderEvent, Refusal, Step
+from service.domain.calls import (
+    Call,
+    CallStatus,
+    Direction,
+    EndReason,
+    LadderEvent,
+    LadderStep,
+    Refusal,
+)
 from service.domain.connectors import Connector
 from service.domain.phone_numbers import is_number
 from service.domain.routing import Existing
@@ -44,7 +52,7 @@ PLACED = "placed"
 upgrade still use it."""
 
 
-class Reception:
+class InboundCalls:
     def __init__(self, switchboard: Switchboard, providers: Mapping[str, Provider]) -> None:
         self._switchboard = switchboard
         self._settings = switchboard.settings
@@ -52,7 +60,7 @@ class Reception:
         self._calls = switchboard.calls
         self._steering = switchboard.steering
         self._controls = controls()
-        self._doorkeeper = Doorkeeper(switchboard)
+        self._doorkeeper = PinPrompt(switchboard)
         self.holds = Holds(switchboard, providers, self._controls)
         self._providers = providers
         self._recognition = Recognition(
@@ -111,7 +119,7 @@ class Reception:
 
     def _receive(
         self, connector: Connector, hook: Webhook, base: str, call_id: str | None
-    ) -> Markup | tuple[Visit, Call | None]:
+    ) -> Markup | tuple[VoiceRequest, Call | None]:
         """What is asked of us and for which known call; the answer where it was only news."""
         at = self._clock.now()
         provider = self._providers[connector.provider]
@@ -122,7 +130,7 @@ class Reception:
                 self._switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, news.detail)
             return provider.nothing()
         own = ids.new_call_id() if call is None else call.id
-        return Visit(own, provider, connector, news, self._settings, base, at), call
+        return VoiceRequest(own, provider, connector, news, self._settings, base, at), call
 
     def resume(self, connector: Connector, call: Call, base: str) -> Markup:
         """Markup for a call that is known and up, as if its provider had asked again."""
@@ -130,7 +138,7 @@ class Reception:
         arrival = Arrival(call.provider_call_id, call.caller, call.callee, in_progress=True)
         now = self._clock.now()
         return self._answer_again(
-            Visit(call.id, provider, connector, arrival, self._settings, base, now), call
+            VoiceRequest(call.id, provider, connector, arrival, self._settings, base, now), call
         )
 
     def call_of(
@@ -163,7 +171,7 @@ class Reception:
             self._switchboard.errands.hang_up(bound)
         return bound
 
-    def _admit(self, visit: Visit) -> Markup:
+    def _admit(self, visit: VoiceRequest) -> Markup:
         """Answer the first webhook of a call. Raises ``Conflict`` where it is not the first."""
         if self._switchboard.handover.refusal:
             return visit.hold(is_new=True) or self._turn_away(visit, EndReason.BUSY, None)
@@ -184,7 +192,7 @@ class Reception:
             markup = self._let_in(visit, call, decision)
         return markup or self._turn_away(visit, EndReason.BUSY, rule)
 
-    def _let_in(self, visit: Visit, call: Call, decision: Rule | Existing) -> Markup | None:
+    def _let_in(self, visit: VoiceRequest, call: Call, decision: Rule | Existing) -> Markup | None:
         """Admit a new call to its room, if that lets it in.
 
         ``None`` where there is no room for more calls.
@@ -206,18 +214,18 @@ class Reception:
         return markup
 
     def _stream(
-        self, visit: Visit, call: Call, ref: str, at: Millis
-    ) -> tuple[Markup, tuple[Step, Step]]:
+        self, visit: VoiceRequest, call: Call, ref: str, at: Millis
+    ) -> tuple[Markup, tuple[LadderStep, LadderStep]]:
         markup = visit.stream(ref, call.region)
         answered = visit.answered(visit.step(LadderEvent.MARKUP, at), markup, ref)
         return markup, (visit.step(LadderEvent.WEBHOOK, visit.at), answered)
 
     def _turn_away(
-        self, visit: Visit, reason: EndReason, rule: Rule | None, room_id: str | None = None
+        self, visit: VoiceRequest, reason: EndReason, rule: Rule | None, room_id: str | None = None
     ) -> Markup:
         now = self._clock.now()
         markup = self._refusal(visit, reason)
-        end = visit.answered(Step(LadderEvent.END, now, CallStatus.REJECTED, reason), markup)
+        end = visit.answered(LadderStep(LadderEvent.END, now, CallStatus.REJECTED, reason), markup)
         call = replace(
             visit.call(CallStatus.REJECTED, rule),
             room_id=room_id,
@@ -230,11 +238,11 @@ class Reception:
         logger.warning("a call is refused: %s", reason, extra=about(call.id, room_id))
         return markup
 
-    def _refusal(self, visit: Visit, reason: EndReason | None) -> Markup:
+    def _refusal(self, visit: VoiceRequest, reason: EndReason | None) -> Markup:
         busy = reason is EndReason.BUSY
         return visit.refuse(Refusal.BUSY if busy else Refusal.REJECTED)
 
-    def _answer_again(self, visit: Visit, call: Call) -> Markup:
+    def _answer_again(self, visit: VoiceRequest, call: Call) -> Markup:
         """The provider asks again: a first answer got lost, or the socket is gone."""
         visit = replace(visit, call_id=call.id)
         if call.status is CallStatus.REJECTED:
@@ -254,7 +262,7 @@ class Reception:
         now = self._clock.now()
         if call.transfer and call.is_transferring:
             dial = self._dial(visit, call, call.transfer.number, now)
-            transferring = Step(LadderEvent.TRANSFER, now, CallStatus.TRANSFERRING)
+            transferring = LadderStep(LadderEvent.TRANSFER, now, CallStatus.TRANSFERRING)
             step = visit.answered(transferring, dial)
             if self._steering.dialling(call.id, call.transfer.number, step):
                 return dial
@@ -268,7 +276,7 @@ class Reception:
             return visit.provider.hang_up()
         return markup
 
-    def _dial(self, visit: Visit, call: Call, number: str, at: Millis) -> Markup:
+    def _dial(self, visit: VoiceRequest, call: Call, number: str, at: Millis) -> Markup:
         """Connect the caller with a number, for as long as the call may last."""
         limit = self._settings.call_seconds(call.max_seconds)
         return self._controls[call.provider].dial(

@@ -15,7 +15,7 @@ RELEASE_SECONDS = 2.0
 """How long ``close`` waits for the thread to give the lease back."""
 
 
-class Guard:
+class LeaseGuard:
     """Thread-safe. ``lost`` is called where another process has taken the lease."""
 
     def __init__(self, lease: Lease, lost: Callable[[], None]) -> None:

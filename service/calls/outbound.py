@@ -20,8 +20,8 @@ from service.domain.calls import (
     Direction,
     EndReason,
     LadderEvent,
+    LadderStep,
     Participant,
-    Step,
 )
 from service.domain.connectors import Connector
 from service.domain.dialling import require_allowed
@@ -52,7 +52,7 @@ PHONE_METADATA = {"sipUser": True, "callType": "outbound"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class CallRequest:
     """A call that somebody wants placed. Numbers are E.164.
 
     ``hides_number`` and ``dtmf`` are the rule's where they are ``None``.
@@ -74,7 +74,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class OutboundPlan:
     """A wish with everything found that it needs. ``decision`` is what decides about the room, and
     ``place`` what comes of it."""
 
@@ -94,7 +94,7 @@ class Plan:
                 return ""
 
 
-class Control:
+class OutboundCalls:
     def __init__(self, switchboard: Switchboard) -> None:
         self._switchboard = switchboard
         self._settings = switchboard.settings
@@ -139,7 +139,7 @@ class Control:
         self._switchboard.release(handed_on, "The call is being transferred")
         return handed_on
 
-    def plan(self, wish: Wish) -> Plan:
+    def plan(self, wish: CallRequest) -> OutboundPlan:
         """Find what a wish needs.
 
         Raises ``Invalid`` or ``NotFound`` where something is missing, ``Conflict`` where the
@@ -164,9 +164,9 @@ class Control:
         else:
             raise Invalid("destinationRoomId is required: neither rule nor connector names a room.")
         place = routing.place(decision, wish.callee, caller, self._switchboard.secrets.of_rooms)
-        return Plan(connector, caller, rule, decision, place)
+        return OutboundPlan(connector, caller, rule, decision, place)
 
-    def place(self, wish: Wish, plan: Plan, base: str) -> Call:
+    def place(self, wish: CallRequest, plan: OutboundPlan, base: str) -> Call:
         """Have the provider dial; the call as it is then. ``base`` is the public origin.
 
         Raises ``Busy``, ``Forbidden`` where the room does not let the participant in, or
@@ -219,7 +219,7 @@ class Control:
             raise Invalid("routingRuleId must name an outbound rule.")
         return rule
 
-    def _connector(self, wish: Wish, caller: str | None) -> Connector:
+    def _connector(self, wish: CallRequest, caller: str | None) -> Connector:
         """The connector to call through.
 
         The one that is named; else the one whose routing rule has the number to call from; else the
@@ -259,7 +259,7 @@ class Control:
                 f"{', '.join(lacking)}."
             )
 
-    def _new_call(self, wish: Wish, plan: Plan, room: Room, base: str) -> Call:
+    def _new_call(self, wish: CallRequest, plan: OutboundPlan, room: Room, base: str) -> Call:
         call_id, at, rule = ids.new_call_id(), self._clock.now(), plan.rule
         hides_number, dtmf = wish.hides_number, wish.dtmf
         if hides_number is None:
@@ -294,5 +294,5 @@ class Control:
             dtmf=dtmf,
             agent=None if rule is None else rule.assignment(base),
             key_digest=ids.digest(call_keys.key_of(self._settings.api_secret, call_id)),
-            steps=(Step(LadderEvent.PLACED, at, CallStatus.INITIATED),),
+            steps=(LadderStep(LadderEvent.PLACED, at, CallStatus.INITIATED),),
         )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from secrets import compare_digest
 
 from service.calls.ending import Switchboard
-from service.calls.voice_webhook import Visit
+from service.calls.voice_webhook import VoiceRequest
 from service.domain import ids
 from service.domain.calls import Call, CallStatus, EndReason, LadderEvent
 from service.domain.routing_rules import Rule
@@ -32,14 +32,14 @@ PROMPT_AGAIN = "That PIN is not right. Please enter your PIN."
 FAREWELL = "Sorry, you cannot be connected. Goodbye."
 
 
-class Doorkeeper:
+class PinPrompt:
     def __init__(self, switchboard: Switchboard) -> None:
         self._switchboard = switchboard
         self._settings = switchboard.settings
         self._clock = switchboard.clock
         self._pins = switchboard.pins
 
-    def ask(self, visit: Visit, call: Call, pin: str) -> Markup | None:
+    def ask(self, visit: VoiceRequest, call: Call, pin: str) -> Markup | None:
         """Admit a new call and ask its caller. ``None`` where there is no room for more calls.
 
         Raises ``Conflict`` where the call is known already.
@@ -57,7 +57,7 @@ class Doorkeeper:
         logger.info("a call of %s is asked for a PIN", call.provider, extra=about(call.id))
         return markup
 
-    def hear(self, visit: Visit, call: Call, hook: Webhook) -> Markup | None:
+    def hear(self, visit: VoiceRequest, call: Call, hook: Webhook) -> Markup | None:
         """Judge what was pressed. ``None`` where it is no answer to the question that is open."""
         if not call.awaits_pin or hook.ours("try") != str(call.pin_tries):
             return None
@@ -78,7 +78,7 @@ class Doorkeeper:
             return None
         return markup
 
-    def repeat(self, visit: Visit, call: Call) -> Markup | None:
+    def repeat(self, visit: VoiceRequest, call: Call) -> Markup | None:
         """The question that is open, once more: an answer of ours got lost on its way."""
         rule = self._rule(call)
         if rule is None or rule.room.pin is None:
@@ -90,17 +90,17 @@ class Doorkeeper:
             return None
         return markup
 
-    def dismiss(self, visit: Visit) -> Markup:
+    def dismiss(self, visit: VoiceRequest) -> Markup:
         """The end for a caller who was asked: that one has been answered, and hears a sentence."""
         return visit.provider.dismiss(FAREWELL)
 
-    def _settle(self, visit: Visit, call: Call, rule: Rule | None) -> Markup | None:
+    def _settle(self, visit: VoiceRequest, call: Call, rule: Rule | None) -> Markup | None:
         """The rule has changed since the caller was asked: it is gone, or wants no PIN any more."""
         if rule is None:
             return self._close(visit, call, EndReason.NO_ROUTE, "the routing rule is gone")
         return self._let_in(visit, call, rule)
 
-    def _let_in(self, visit: Visit, call: Call, rule: Rule) -> Markup | None:
+    def _let_in(self, visit: VoiceRequest, call: Call, rule: Rule) -> Markup | None:
         room = self._switchboard.room(rule, call.caller, call.callee, is_admitted=True)
         barred = room.bars(call.participant.id)
         if barred:
@@ -120,7 +120,9 @@ class Doorkeeper:
         logger.info("a call of %s is let in", call.provider, extra=about(call.id, room.id))
         return markup
 
-    def _close(self, visit: Visit, call: Call, reason: EndReason, detail: str) -> Markup | None:
+    def _close(
+        self, visit: VoiceRequest, call: Call, reason: EndReason, detail: str
+    ) -> Markup | None:
         now, markup = self._clock.now(), self.dismiss(visit)
         step = visit.answered(visit.step(LadderEvent.PIN, now, detail), markup)
         if not self._pins.rejected(call.id, call.pin_tries, reason, now, step):

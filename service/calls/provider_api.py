@@ -16,9 +16,9 @@ from service.clock import Clock
 from service.domain.calls import Call
 from service.domain.connectors import Connector
 from service.errors import BadGateway, NotFound, ServiceError
-from service.http_client.client import Outgoing
+from service.http_client.client import HttpClient
 from service.providers import controls
-from service.providers.base.call_control import Control, Order
+from service.providers.base.call_control import CallControl, Order
 from service.settings import Settings
 from service.storage.calls.control import Steering
 from service.storage.connectors import Connectors
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 THREADS = 2
 
 
-class Errands:
+class ProviderApi:
     """Thread-safe. The threads start with the first errand, so after any fork."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Errands:
         self._connectors = connectors
         self._steering = steering
         self._controls = controls()
-        self._outgoing = Outgoing(clock)
+        self._outgoing = HttpClient(clock)
         self._lock = Lock()
         self._pool: ThreadPoolExecutor | None = None
 
@@ -99,7 +99,7 @@ class Errands:
         except Exception:
             logger.exception("not ended through the provider", extra=about(call.id))
 
-    def _ask_to_hang_up(self, control: Control, connector: Connector, call: Call) -> str:
+    def _ask_to_hang_up(self, control: CallControl, connector: Connector, call: Call) -> str:
         """What came of it, in one sentence."""
         api = self._settings.api_url(connector.provider)
         try:

@@ -16,9 +16,9 @@ from contextlib import suppress
 from functools import partial
 
 from service.calls import removals
-from service.calls.deferred_reports import Aside, Outcome
+from service.calls.deferred_reports import DeferredReports, Outcome
 from service.calls.ending import Switchboard
-from service.calls.lease_guard import Guard
+from service.calls.lease_guard import LeaseGuard
 from service.calls.timekeeper import Timekeeper
 from service.errors import Busy, Contended, NotFound
 from service.media.rooms.reports import Report
@@ -46,7 +46,7 @@ FINISH_SECONDS = 5.0
 """How long ``stop`` waits for what is still to be written."""
 
 
-class Ledger(BackgroundThread):
+class CallRecorder(BackgroundThread):
     """The thread starts by taking over what an earlier process has left.
 
     Where another process has the database, it waits until that one has ended.
@@ -57,7 +57,7 @@ class Ledger(BackgroundThread):
         switchboard: Switchboard,
         reports: queue.SimpleQueue[Report],
         timekeeper: Timekeeper | None = None,
-        guard: Guard | None = None,
+        guard: LeaseGuard | None = None,
         followers: Sequence[Callable[[], object]] = (),
     ) -> None:
         """Without a ``guard`` the database is its own. ``followers`` are called once it is."""
@@ -68,7 +68,7 @@ class Ledger(BackgroundThread):
         self._guard = guard
         self._followers = followers
         self._kept: list[Report] = []
-        self._aside = Aside(self._write, switchboard.metrics.report_lost)
+        self._aside = DeferredReports(self._write, switchboard.metrics.report_lost)
         self._serves = False
 
     def stop(self, seconds: float | None = FINISH_SECONDS) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from service.clock import Millis
 from service.domain import callers, ids
-from service.domain.calls import Call, CallStatus, LadderEvent, Participant, Refusal, Step
+from service.domain.calls import Call, CallStatus, LadderEvent, LadderStep, Participant, Refusal
 from service.domain.connectors import Connector
 from service.domain.routing_rules import Rule
 from service.providers.base.provider import Arrival, Markup, Provider
@@ -21,7 +21,7 @@ MASKED_REF = "•••"
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class VoiceRequest:
     """``base`` is the public origin without a trailing slash.
 
     ``call_id`` is the id of the call, or the one that it gets where it is not known yet.
@@ -69,10 +69,10 @@ class Visit:
         at: Millis,
         detail: str | None = None,
         status: CallStatus = CallStatus.INCOMING,
-    ) -> Step:
-        return Step(event, at, status, detail)
+    ) -> LadderStep:
+        return LadderStep(event, at, status, detail)
 
-    def answered(self, step: Step, markup: Markup, ref: str | None = None) -> Step:
+    def answered(self, step: LadderStep, markup: Markup, ref: str | None = None) -> LadderStep:
         """The step with the markup it answers, from which nobody learns what lets calls in."""
         text = markup.text.replace(self.key, MASKED_KEY)
         return replace(step, markup=text if ref is None else text.replace(ref, MASKED_REF))

@@ -28,7 +28,7 @@ from service.simulator import webhook_client
 from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE, Codec
 from service.simulator.phone import Phone
-from service.simulator.scenario import CALLEE, CALLER, ENDINGS, Plan
+from service.simulator.scenario import CALLEE, CALLER, ENDINGS, Scenario
 
 BAR_CELLS = 30
 LIST_TIMEOUT = 10.0
@@ -86,7 +86,7 @@ def call(
     try:
         url = webhook_url or _newest(settings)
         key, account = key_and_account(settings, url, signing_key)
-        plan = Plan(
+        plan = Scenario(
             webhook_url=url,
             caller=_party("--from", caller),
             callee=_party("--to", callee),

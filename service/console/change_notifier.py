@@ -11,7 +11,7 @@ PAUSE_SECONDS = 0.25
 """Minimum interval between notifications. Changes within it are combined into one."""
 
 
-class Herald(BackgroundThread):
+class ChangeNotifier(BackgroundThread):
     def __init__(self, engine: Engine, signal: threading.Event) -> None:
         self._engine = engine
         super().__init__("herald", signal)

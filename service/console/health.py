@@ -9,7 +9,7 @@ from flask import Blueprint, Response, current_app
 
 from service import __version__
 from service.clock import iso
-from service.media.engine.stats import Figures
+from service.media.engine.stats import EngineStats
 from service.security.permissions import Need
 from service.settings import Settings
 from service.telemetry.logs import Trouble, Troubles
@@ -49,7 +49,7 @@ def get() -> Response:
     return respond({"data": document}, 200)
 
 
-def _engine(figures: Figures) -> dict[str, Any]:
+def _engine(figures: EngineStats) -> dict[str, Any]:
     recent = sorted(figures.recent)
     return {
         "sockets": figures.sockets,

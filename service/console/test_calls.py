@@ -20,8 +20,8 @@ from service.security.permissions import Need
 from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE, Samples
 from service.simulator.providers import signing
-from service.simulator.scenario import Plan
-from service.simulator.test_calls import Trial, Trials
+from service.simulator.scenario import Scenario
+from service.simulator.test_calls import TestCall, TestCalls
 from service.web.declarations import needs
 from service.web.responses import respond
 from service.web.services import switchboard
@@ -55,7 +55,7 @@ def place(fields: dict[str, Any]) -> Response:
         _require_unsigned(connector)
     settings = switchboard().settings
     base = settings.public_url or settings.local_url
-    plan = Plan(
+    plan = Scenario(
         webhook_url=f"{base}/v2/hooks/{connector.provider}/{connector.webhook_key}",
         caller=fields["caller"],
         callee=fields["callee"],
@@ -88,8 +88,8 @@ def hang_up(trial_id: str) -> Response:
     return respond({"data": _describe(_all().hang_up(trial_id))}, 200)
 
 
-def _all() -> Trials:
-    return cast("Trials", current_app.extensions["trials"])
+def _all() -> TestCalls:
+    return cast("TestCalls", current_app.extensions["trials"])
 
 
 def _sample(fields: dict[str, Any]) -> Samples:
@@ -119,7 +119,7 @@ def _require_unsigned(connector: Connector) -> None:
         )
 
 
-def _describe(trial: Trial) -> dict[str, Any]:
+def _describe(trial: TestCall) -> dict[str, Any]:
     call = switchboard().calls.find(trial.connector_id, trial.provider_call_id)
     data: dict[str, Any] = TrialData().dump(trial)
     return {

@@ -147,7 +147,7 @@ class Participant:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LadderStep:
     """One rung of a ladder: what happened, when, and the status the call then had.
 
     ``markup`` is what the provider was answered on it, with the secrets masked.
@@ -215,7 +215,7 @@ class Call:
     transfer: Transfer | None = None
     agent: Assignment | None = None
     key_digest: str | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[LadderStep, ...] = ()
 
     @property
     def remote(self) -> str:

@@ -97,7 +97,7 @@ class SessionStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
+class Presence:
     """From a join to a leave: one call in one session. ``stats`` are its call's."""
 
     call_id: str
@@ -109,12 +109,12 @@ class Stay:
 
 
 @dataclass(frozen=True, slots=True)
-class Attendee:
+class SessionParticipant:
     """A participant of a session and all its stays, the first one first."""
 
     id: str
     name: str
-    stays: tuple[Stay, ...]
+    stays: tuple[Presence, ...]
 
     @property
     def is_present(self) -> bool:
@@ -131,7 +131,7 @@ class Session:
     region: str | None
     started_at: Millis
     ended_at: Millis | None
-    attendees: tuple[Attendee, ...] = ()
+    attendees: tuple[SessionParticipant, ...] = ()
 
     @property
     def status(self) -> SessionStatus:

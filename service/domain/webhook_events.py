@@ -12,7 +12,7 @@ from typing import Any
 
 from service.clock import Millis, iso
 from service.domain.agents import Dispatch
-from service.domain.calls import Call, CallStatus, EndReason, Step
+from service.domain.calls import Call, CallStatus, EndReason, LadderStep
 
 
 class CallEvent(StrEnum):
@@ -79,7 +79,7 @@ OF_STEPS = {
 """What a status is told as when a call reaches it. ``verified`` is an update and no more."""
 
 
-def happenings(before: CallStatus | None, call: Call, new: Sequence[Step]) -> list[Happening]:
+def happenings(before: CallStatus | None, call: Call, new: Sequence[LadderStep]) -> list[Happening]:
     """Return the events of a call's last steps, in order. ``before`` is its status until then;
     ``None`` where it is new.
 
@@ -108,7 +108,7 @@ def happenings(before: CallStatus | None, call: Call, new: Sequence[Step]) -> li
     return told
 
 
-def _as_of(call: Call, new: Sequence[Step], status: CallStatus) -> Call:
+def _as_of(call: Call, new: Sequence[LadderStep], status: CallStatus) -> Call:
     """Return the call as it was when these were the last rungs of its ladder."""
     if status.is_end:
         return call
@@ -157,7 +157,7 @@ def event_document(happening: Happening) -> dict[str, Any]:
     return {**document, "transferTo": call.transfer.number} if call.transfer else document
 
 
-def _rung(step: Step) -> dict[str, Any]:
+def _rung(step: LadderStep) -> dict[str, Any]:
     rung = {"status": step.status, "timestamp": iso(step.at), "event": step.event}
     return rung if step.detail is None else {**rung, "detail": step.detail}
 

@@ -228,7 +228,7 @@ Span: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class MessageTemplate:
     """What ordinary audio messages of one length have in common, by the example of one of them.
 
     A message says the same as ``sample`` with other values where it is equal to it but for what
@@ -277,7 +277,7 @@ class Wire(Protocol):
         """
         ...
 
-    def shape(self, message: bytes) -> Shape | None:
+    def shape(self, message: bytes) -> MessageTemplate | None:
         """The shape of a message that ``audio`` understands; ``None`` for any other."""
         ...
 

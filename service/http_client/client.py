@@ -94,7 +94,7 @@ class Answer(PlainResponse):
         raise HTTPException(f"more than {MOST_INTERIM} interim answers")
 
 
-class Outgoing:
+class HttpClient:
     """Thread-safe. Connections are kept for a moment and used again.
 
     Without ``allow_private``, addresses that are not of the public internet are refused.

@@ -13,7 +13,7 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 
-from service.providers.base.call_control import Control
+from service.providers.base.call_control import CallControl
 from service.providers.base.provider import Provider
 
 
@@ -23,10 +23,10 @@ def load() -> Mapping[str, Provider]:
     return {each.name: each for each in found if isinstance(each, Provider)}
 
 
-def controls() -> Mapping[str, Control]:
+def controls() -> Mapping[str, CallControl]:
     """What each provider can be asked beside its webhooks, by the provider's name."""
     found = (getattr(module, "CONTROL", None) for module in _modules())
-    return {each.provider.name: each for each in found if isinstance(each, Control)}
+    return {each.provider.name: each for each in found if isinstance(each, CallControl)}
 
 
 def _modules() -> Iterator[ModuleType]:

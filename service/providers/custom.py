@@ -33,7 +33,7 @@ from service.domain.wire import (
     Unsubscribe,
 )
 from service.errors import RemoteError
-from service.providers.base.fast_path import Lean
+from service.providers.base.fast_path import FastPath
 from service.providers.base.json_fields import Document, decode, envelope, payload, section, text
 
 ENCODING = Encoding.LINEAR
@@ -61,7 +61,7 @@ class WebSocketWire:
 
     def __init__(self) -> None:
         self._started = False
-        self._lean = Lean()
+        self._lean = FastPath()
         self.audio = self._lean.audio
         self.kind = self._lean.kind
         self.shape = self._lean.shape

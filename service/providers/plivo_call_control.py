@@ -11,7 +11,7 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from service.http_client.messages import HttpRequest, HttpResponse, basic, document
-from service.providers.base.call_control import Control, Order, Outcome, Secrets
+from service.providers.base.call_control import CallControl, Order, Outcome, Secrets
 from service.providers.base.provider import Webhook, is_call_id
 from service.providers.plivo import PROVIDER
 
@@ -19,7 +19,7 @@ FAILED_STREAM = frozenset({"failed", "droppedstream", "degradedstream"})
 """Plivo documents two sets of names for the events of a stream, in different spellings."""
 
 
-class PlivoControl(Control):
+class PlivoControl(CallControl):
     provider = PROVIDER
     title = "Plivo"
     hang_up_needs = place_needs = ("authId", "authToken")

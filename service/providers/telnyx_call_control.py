@@ -11,7 +11,7 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from service.http_client.messages import HttpRequest, HttpResponse, document, form
-from service.providers.base.call_control import Control, Order, Secrets
+from service.providers.base.call_control import CallControl, Order, Secrets
 from service.providers.base.provider import Webhook, is_call_id
 from service.providers.telnyx import PROVIDER
 
@@ -21,7 +21,7 @@ EVENTS = "initiated ringing answered completed"
 ENDED_ALREADY = "90018"
 
 
-class TelnyxControl(Control):
+class TelnyxControl(CallControl):
     """A TeXML call is placed for an account by an application, so both must be known.
 
     Hanging up needs neither: where they are missing, the call is ended as Call Control does it,

@@ -12,7 +12,7 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from service.http_client.messages import HttpRequest, HttpResponse, basic, form
-from service.providers.base.call_control import Control, Order, Secrets
+from service.providers.base.call_control import CallControl, Order, Secrets
 from service.providers.base.provider import Webhook, is_call_id
 from service.providers.twilio import PROVIDER
 
@@ -22,7 +22,7 @@ CODE = re.compile(r"\b(?:1[12]\d{3}|319\d{2})\b")
 """An error code in the text of a stream error, which has no field of its own for it."""
 
 
-class TwilioControl(Control):
+class TwilioControl(CallControl):
     provider = PROVIDER
     title = "Twilio"
     hang_up_needs = place_needs = ("accountSid", "authToken")

@@ -35,7 +35,7 @@ class _Record:
     limited: bool = False
 
 
-class Failures:
+class FailureLimit:
     """Thread-safe."""
 
     def __init__(self, clock: Clock) -> None:

@@ -25,7 +25,7 @@ READ_BYTES = 64 * 1024
 MAX_UNSENT = 16 * 1024 * 1024
 """Bytes of one answer that are kept. No answer is that long."""
 
-Callback = Callable[["Connection"], None]
+Callback = Callable[["ClientConnection"], None]
 
 
 class ClientSocket(socket.socket):
@@ -66,7 +66,7 @@ class ClientSocket(socket.socket):
             return b""
 
 
-class Connection:
+class ClientConnection:
     """A client's connection and the request on it.
 
     ``queue`` and ``watched`` tell what it waits for in the main thread. Both are ``None`` while a
@@ -87,7 +87,7 @@ class Connection:
         """Deadline of the present wait, in monotonic seconds."""
         self.since = 0.0
         self.is_open = True
-        self.queue: deque[Connection] | None = None
+        self.queue: deque[ClientConnection] | None = None
         self.watched: Watched | None = None
         self.turn = Turn()
         self.requests = 0
@@ -120,7 +120,7 @@ class Connection:
 class Watched:
     """One registration with the poller: valid as long as the connection still has it."""
 
-    def __init__(self, conn: Connection, callback: Callback) -> None:
+    def __init__(self, conn: ClientConnection, callback: Callback) -> None:
         self.conn = conn
         self.callback = callback
 

@@ -20,7 +20,7 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 from service.process import file_descriptors
-from service.server.clients import READ_BYTES, Callback, Connection, Watched, last_word
+from service.server.clients import READ_BYTES, Callback, ClientConnection, Watched, last_word
 from service.server.refusals import Refused
 
 LINGER_SECONDS = 2.0
@@ -61,9 +61,9 @@ class ConnectionLoop(ThreadWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.upload_conns: deque[Connection] = deque()
-        self.answering_conns: deque[Connection] = deque()
-        self.lingering_conns: deque[Connection] = deque()
+        self.upload_conns: deque[ClientConnection] = deque()
+        self.answering_conns: deque[ClientConnection] = deque()
+        self.lingering_conns: deque[ClientConnection] = deque()
         self.on_fault: Callable[[], object] = lambda: None
         """Called for every fault, to count it."""
         self.memory = HELD_BYTES
@@ -92,7 +92,7 @@ class ConnectionLoop(ThreadWorker):
                 # Such as ENOBUFS, or an error of the network that is not the listener's.
                 self._pause_accepting()
             return
-        conn = Connection(self.cfg, sock, address, listener.getsockname())
+        conn = ClientConnection(self.cfg, sock, address, listener.getsockname())
         self.nr_conns += 1
         is_last = file_descriptors.is_last(conn.sock.fileno())
         if self.nr_conns >= self._most(is_last) and not self._make_room() and is_last:
@@ -111,7 +111,7 @@ class ConnectionLoop(ThreadWorker):
         return min(self._few, self.worker_connections)
 
     @abstractmethod
-    def welcome(self, conn: Connection) -> None:
+    def welcome(self, conn: ClientConnection) -> None:
         """Wait for the first request of a connection that was accepted."""
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
@@ -157,7 +157,7 @@ class ConnectionLoop(ThreadWorker):
         ):
             self._close_overdue(queue)
 
-    def _close_overdue(self, queue: deque[Connection], force: bool = False) -> None:
+    def _close_overdue(self, queue: deque[ClientConnection], force: bool = False) -> None:
         now = time.monotonic()
         while queue and (force or queue[0].timeout <= now):
             self.close_conn(queue[0])
@@ -167,7 +167,7 @@ class ConnectionLoop(ThreadWorker):
             for conn in queue:
                 conn.timeout = min(conn.timeout, deadline)
 
-    def _queues(self) -> tuple[deque[Connection], ...]:
+    def _queues(self) -> tuple[deque[ClientConnection], ...]:
         """Those whose connections wait for their client."""
         return (
             self.lingering_conns,
@@ -186,7 +186,7 @@ class ConnectionLoop(ThreadWorker):
             self._contained(watched.conn, watched.run, self.close_conn)
 
     def _contained(
-        self, conn: Connection | None, call: Callable[..., object], *arguments: Any
+        self, conn: ClientConnection | None, call: Callable[..., object], *arguments: Any
     ) -> None:
         """Call, and let no exception of one connection end the process with all its calls."""
         try:
@@ -202,7 +202,7 @@ class ConnectionLoop(ThreadWorker):
             else:
                 self._pause_accepting()
 
-    def _refuse(self, conn: Connection, refused: Refused) -> None:
+    def _refuse(self, conn: ClientConnection, refused: Refused) -> None:
         try:
             conn.sock.sendall(refused.answer())
         except OSError:
@@ -210,7 +210,7 @@ class ConnectionLoop(ThreadWorker):
             return
         self._part(conn)
 
-    def _part(self, conn: Connection) -> None:
+    def _part(self, conn: ClientConnection) -> None:
         """Close the connection once its client has seen the end of the answer."""
         self._hold(conn, 0)
         try:
@@ -221,7 +221,7 @@ class ConnectionLoop(ThreadWorker):
         self._await(conn, self.lingering_conns, self._drain, LINGER_SECONDS)
         self._drain(conn)
 
-    def _drain(self, conn: Connection) -> None:
+    def _drain(self, conn: ClientConnection) -> None:
         data = conn.sock.received(READ_BYTES)
         if data is None:
             return
@@ -237,7 +237,7 @@ class ConnectionLoop(ThreadWorker):
         self.close_conn(min(waiting, key=lambda conn: conn.since))
         return True
 
-    def _hold(self, conn: Connection, size: int) -> None:
+    def _hold(self, conn: ClientConnection, size: int) -> None:
         """Count what is kept in memory for a connection, and make room where it is too much."""
         self.held += size - conn.held
         conn.held = size
@@ -261,8 +261,8 @@ class ConnectionLoop(ThreadWorker):
 
     def _await(
         self,
-        conn: Connection,
-        queue: deque[Connection],
+        conn: ClientConnection,
+        queue: deque[ClientConnection],
         callback: Callback,
         seconds: float,
         event: int = EVENT_READ,
@@ -276,7 +276,7 @@ class ConnectionLoop(ThreadWorker):
         self.poller.register(conn.sock, event, watched)
         conn.watched = watched
 
-    def _release(self, conn: Connection) -> None:
+    def _release(self, conn: ClientConnection) -> None:
         if conn.queue is not None:
             conn.queue.remove(conn)
             conn.queue = None
@@ -284,7 +284,7 @@ class ConnectionLoop(ThreadWorker):
             conn.watched = None
             self.poller.unregister(conn.sock)
 
-    def close_conn(self, conn: Connection) -> None:
+    def close_conn(self, conn: ClientConnection) -> None:
         if not conn.is_open:
             return
         conn.is_open = False

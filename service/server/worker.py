@@ -21,7 +21,7 @@ from selectors import EVENT_WRITE
 from typing import Any
 
 from service.process import turns
-from service.server.clients import READ_BYTES, Connection
+from service.server.clients import READ_BYTES, ClientConnection
 from service.server.connection_loop import LINGER_SECONDS, ConnectionLoop
 from service.server.refusals import Refused
 from service.server.request_framing import Incoming
@@ -58,10 +58,10 @@ class Worker(ConnectionLoop):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.whole_conns: deque[Connection] = deque()
-        self._in_threads: set[Connection] = set()
+        self.whole_conns: deque[ClientConnection] = deque()
+        self._in_threads: set[ClientConnection] = set()
 
-    def welcome(self, conn: Connection) -> None:
+    def welcome(self, conn: ClientConnection) -> None:
         self._rest(conn)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
@@ -70,11 +70,11 @@ class Worker(ConnectionLoop):
         )
         self._give_turns()
 
-    def handle(self, conn: Connection) -> Any:
+    def handle(self, conn: ClientConnection) -> Any:
         with turns.taken(conn.turn):
             return super().handle(conn)
 
-    def handle_request(self, req: Any, conn: Connection) -> Any:
+    def handle_request(self, req: Any, conn: ClientConnection) -> Any:
         # gunicorn has made it blocking.
         conn.sock.setblocking(False)
         return super().handle_request(req, conn)
@@ -84,12 +84,12 @@ class Worker(ConnectionLoop):
         self.log.error("A request failed outside the application.", exc_info=exc)
         client.sendall(Refused(500, "Something went wrong on our side.").answer())
 
-    def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
+    def finish_request(self, conn: ClientConnection, fs: Future[Any]) -> None:
         self._in_threads.discard(conn)
         self._contained(conn, self._answered, conn, fs)
         self._give_turns()
 
-    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+    def _keepalive_after(self, conn: ClientConnection, keepalive: bool) -> bool:
         return keepalive
 
     def _give_turns(self) -> None:
@@ -103,16 +103,16 @@ class Worker(ConnectionLoop):
             conn.queue = None
             self._contained(conn, self._submit, conn)
 
-    def _submit(self, conn: Connection) -> None:
+    def _submit(self, conn: ClientConnection) -> None:
         super().enqueue_req(conn)
         self._in_threads.add(conn)
 
-    def _rest(self, conn: Connection) -> None:
+    def _rest(self, conn: ClientConnection) -> None:
         """Wait for the next request."""
         seconds = self.cfg.keepalive if self.alive else LINGER_SECONDS
         self._await(conn, self.keepalived_conns, self._begin, seconds)
 
-    def _begin(self, conn: Connection) -> None:
+    def _begin(self, conn: ClientConnection) -> None:
         """A request begins with what the socket has to give."""
         limits: dict[str, int] = getattr(self.wsgi, "extensions", {}).get("body_limits", {})
         largest = max([SMALL_BODY, *limits.values()])
@@ -125,7 +125,7 @@ class Worker(ConnectionLoop):
         self._await(conn, self.pending_conns, partial(self._read, incoming), ARRIVAL_SECONDS)
         self._read(incoming, conn)
 
-    def _read(self, incoming: Incoming, conn: Connection) -> None:
+    def _read(self, incoming: Incoming, conn: ClientConnection) -> None:
         was_read, wanted = incoming.request is not None, incoming.wants(READ_BYTES)
         data = conn.sock.received(wanted)
         if data is None:
@@ -150,14 +150,14 @@ class Worker(ConnectionLoop):
         elif not was_read and incoming.request is not None:
             self._wait_for_body(conn, incoming)
 
-    def _wait_for_body(self, conn: Connection, incoming: Incoming) -> None:
+    def _wait_for_body(self, conn: ClientConnection, incoming: Incoming) -> None:
         """Handle a request whose head has come, and not yet its whole body."""
         if incoming.request._expected_100_continue:
             conn.sock.sendall(CONTINUE)
         if incoming.longest > SMALL_BODY:
             self._await(conn, self.upload_conns, partial(self._read, incoming), UPLOAD_SECONDS)
 
-    def _complete(self, conn: Connection, incoming: Incoming) -> None:
+    def _complete(self, conn: ClientConnection, incoming: Incoming) -> None:
         """Have a thread answer the request when it is its turn."""
         self._release(conn)
         request = incoming.request
@@ -171,7 +171,7 @@ class Worker(ConnectionLoop):
         self.whole_conns.append(conn)
         self._give_turns()
 
-    def _answered(self, conn: Connection, fs: Future[Any]) -> None:
+    def _answered(self, conn: ClientConnection, fs: Future[Any]) -> None:
         """A thread has computed the answer; send what is left of it."""
         conn.parser = None
         conn.is_reusable = bool(not fs.cancelled() and not fs.exception() and fs.result())
@@ -181,7 +181,7 @@ class Worker(ConnectionLoop):
         else:
             self._go_on(conn)
 
-    def _send(self, conn: Connection) -> None:
+    def _send(self, conn: ClientConnection) -> None:
         try:
             conn.sock.flush()
         except OSError:
@@ -191,7 +191,7 @@ class Worker(ConnectionLoop):
         if not conn.sock.unsent:
             self._go_on(conn)
 
-    def _go_on(self, conn: Connection) -> None:
+    def _go_on(self, conn: ClientConnection) -> None:
         """The whole answer is sent."""
         if conn.is_reusable:
             self._rest(conn)

@@ -29,7 +29,7 @@ from service.simulator.keypad import Handset
 from service.simulator.provider_requests import Requests
 from service.simulator.providers import markup, registry
 from service.simulator.report import Ending, Report, Tally
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from service.simulator.speech import Mouth
 from service.simulator.timeline import Event, Timeline
 from service.simulator.webhook_client import Request
@@ -44,7 +44,7 @@ class Phone:
     ``say``, ``play``, ``status`` and ``problem``.
     """
 
-    def __init__(self, plan: Plan, clock: Clock | None = None) -> None:
+    def __init__(self, plan: Scenario, clock: Clock | None = None) -> None:
         self.plan = plan
         self._clock = clock or SystemClock()
         self.dialect = registry.of(plan.webhook_url)(plan.caller, plan.callee, self._clock)

@@ -17,7 +17,7 @@ from service.simulator.providers import markup
 from service.simulator.providers.base import Dialect
 from service.simulator.providers.signing import Signer
 from service.simulator.report import Tally
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from service.simulator.timeline import Timeline
 from service.simulator.webhook_client import Request
 
@@ -29,7 +29,7 @@ class Requests:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Scenario,
         dialect: Dialect,
         signer: Signer | None,
         *,

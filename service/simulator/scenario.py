@@ -21,7 +21,7 @@ CALLER, CALLEE = "+14155550100", "+14155550199"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Plan:
+class Scenario:
     """One call. ``seconds`` of ``None`` hangs up ``tail`` seconds after the sample's end.
 
     ``pins`` are the keys pressed each time the markup asks for some, the last of them again and

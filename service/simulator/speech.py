@@ -11,14 +11,14 @@ from collections import deque
 import numpy as np
 
 from service.simulator.audio.codec import FRAME, RATE, Samples
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 
 KEYS_FROM, KEYS_EVERY = 25, 12
 """Keys are pressed half a second into the call, then at the pace of a quick human."""
 
 
 class Mouth:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Scenario) -> None:
         missing = -plan.sample.size % FRAME
         self._frames = np.pad(plan.sample, (0, missing)).reshape(-1, FRAME)
         self._loop = plan.loop and self._frames.size > 0

@@ -14,11 +14,11 @@ from service.errors import Conflict, NotFound
 from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
 from service.simulator.report import Report
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from service.simulator.timeline import Event
 
 KEPT = 20
-"""Trials that are over and can still be asked for."""
+"""Test calls that are over and can still be asked for."""
 
 STOP_SECONDS = 4.0
 
@@ -26,7 +26,7 @@ OFF = "Test calls are off: set TEST_CALLS to how many may be up at a time."
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class TestCall:
     """``seconds`` have been streamed of ``planned``. ``report`` is there once the call is over."""
 
     id: str
@@ -44,11 +44,11 @@ class _Placed:
     connector_id: str
     phone: Phone
 
-    def look(self) -> Trial:
+    def look(self) -> TestCall:
         # Asked first, so that nothing that happens meanwhile is missing where it is over.
         is_over = self.phone.is_over
         planned = self.phone.planned
-        return Trial(
+        return TestCall(
             id=self.id,
             connector_id=self.connector_id,
             provider_call_id=self.phone.call_id,
@@ -59,14 +59,14 @@ class _Placed:
         )
 
 
-class Trials:
+class TestCalls:
     """At most ``limit`` test calls at a time. Thread-safe."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._lock = threading.Lock()
         self._up: dict[str, _Placed] = {}
-        self._over: dict[str, Trial] = {}
+        self._over: dict[str, TestCall] = {}
         self._has_stopped = False
 
     def require_on(self) -> None:
@@ -74,7 +74,7 @@ class Trials:
         if not self.limit:
             raise Conflict(OFF)
 
-    def place(self, connector_id: str, plan: Plan) -> Trial:
+    def place(self, connector_id: str, plan: Scenario) -> TestCall:
         """Call. Raises ``Conflict`` where test calls are off, or as many are up as may be."""
         self.require_on()
         with self._lock:
@@ -90,20 +90,20 @@ class Trials:
             placed.phone.start()
             return placed.look()
 
-    def all(self) -> tuple[Trial, ...]:
+    def all(self) -> tuple[TestCall, ...]:
         """Those that are up and the last that are over, newest first."""
         with self._lock:
             self._sweep()
             known = [*self._over.values(), *(each.look() for each in self._up.values())]
         return tuple(reversed(known))
 
-    def get(self, trial_id: str) -> Trial:
+    def get(self, trial_id: str) -> TestCall:
         """Raises ``NotFound``, also where it has been over for long."""
         with self._lock:
             self._sweep()
             return self._over.get(trial_id) or self._placed(trial_id).look()
 
-    def hang_up(self, trial_id: str) -> Trial:
+    def hang_up(self, trial_id: str) -> TestCall:
         """Hang up as the caller does; of no effect where the call is over. Raises ``NotFound``."""
         with self._lock:
             if trial_id not in self._over:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from service.clock import Clock
-from service.media.engine.stats import Figures
+from service.media.engine.stats import EngineStats
 from service.storage.calls.calls import Calls
 from service.storage.webhooks.outbox import Outbox
 from service.web.services import engine, outbox, switchboard
@@ -27,7 +27,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class HealthSnapshot:
     """``stored`` and ``figures`` are ``None`` where database or engine do not answer.
 
     ``reports`` of the engine wait for the ledger.
@@ -36,10 +36,10 @@ class Vitals:
     call_limit: int
     reports: int
     stored: Stored | None
-    figures: Figures | None
+    figures: EngineStats | None
 
 
-def snapshot() -> Vitals:
+def snapshot() -> HealthSnapshot:
     """Read the process's state. Raises nothing: it is read because something may be wrong."""
     board, media = switchboard(), engine()
     try:
@@ -47,7 +47,7 @@ def snapshot() -> Vitals:
     except TimeoutError:
         figures = None
     stored = _stored(board.calls, outbox(), board.clock)
-    return Vitals(board.settings.max_calls, media.reports.qsize(), stored, figures)
+    return HealthSnapshot(board.settings.max_calls, media.reports.qsize(), stored, figures)
 
 
 def _stored(calls: Calls, outbox: Outbox, clock: Clock) -> Stored | None:

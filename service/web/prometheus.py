@@ -12,22 +12,22 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from service.media.engine.lateness import BOUNDS
-from service.media.engine.stats import Figures
+from service.media.engine.stats import EngineStats
 from service.telemetry import log_output
 from service.telemetry.metrics import Metrics
-from service.web.health import Stored, Vitals
+from service.web.health import HealthSnapshot, Stored
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The text format that every Prometheus reads."""
 
 
-def exposition(metrics: Metrics, vitals: Vitals) -> bytes:
+def exposition(metrics: Metrics, vitals: HealthSnapshot) -> bytes:
     """Return the counters of ``metrics`` and the values of ``vitals`` in the text format."""
     return generate_latest(_Exposed(metrics.registry, vitals))
 
 
 class _Exposed(Collector):
-    def __init__(self, registry: CollectorRegistry, vitals: Vitals) -> None:
+    def __init__(self, registry: CollectorRegistry, vitals: HealthSnapshot) -> None:
         self._registry = registry
         self._vitals = vitals
 
@@ -66,7 +66,7 @@ def _of_database(stored: Stored | None) -> Iterator[Metric]:
         yield _gauge("patchbay_calls", "Calls and WebSocket sessions that are up.", stored.calls)
 
 
-def _of_engine(figures: Figures | None) -> Iterator[Metric]:
+def _of_engine(figures: EngineStats | None) -> Iterator[Metric]:
     yield _gauge("patchbay_engine_up", "Whether the media engine answers.", figures is not None)
     if figures is None:
         return

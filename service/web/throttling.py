@@ -20,7 +20,7 @@ from flask import current_app, request
 
 from service.domain.ids import digest
 from service.errors import ServiceError, TooMany
-from service.security.failure_limit import Failures
+from service.security.failure_limit import FailureLimit
 from service.web.services import switchboard
 
 
@@ -47,5 +47,5 @@ def _address() -> str:
     return request.remote_addr or ""
 
 
-def _failures() -> Failures:
-    return cast("Failures", current_app.extensions["failures"])
+def _failures() -> FailureLimit:
+    return cast("FailureLimit", current_app.extensions["failures"])

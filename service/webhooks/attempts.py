@@ -16,7 +16,7 @@ from service.domain.webhooks import Delivery
 from service.errors import BadGateway
 from service.http_client.messages import HttpRequest, HttpResponse
 from service.webhooks.backoff import is_due, pause
-from service.webhooks.receiver_health import Health
+from service.webhooks.receiver_health import ReceiverHealth
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def uncounted(outcome: str, count: int = 1) -> None:
     """Nobody counts."""
 
 
-class Turns:
+class DeliveryAttempts:
     """Thread-safe, for one thread of each receiver."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Turns:
         signer: Signer,
         sender: Sender,
         clock: Clock,
-        health: Health,
+        health: ReceiverHealth,
         chance: Callable[[], float],
         told: Told,
     ) -> None:

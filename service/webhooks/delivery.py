@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 from service.clock import Clock
 from service.process.background import BackgroundThread
-from service.webhooks.attempts import Outbox, Sender, Signer, Told, Turns, uncounted
+from service.webhooks.attempts import DeliveryAttempts, Outbox, Sender, Signer, Told, uncounted
 from service.webhooks.backoff import is_due
-from service.webhooks.receiver_health import Health
+from service.webhooks.receiver_health import ReceiverHealth
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ FINISH_SECONDS = 5.0
 """How long ``stop`` waits for the attempts under way. What they do not finish is sent again."""
 
 
-class Courier(BackgroundThread):
+class DeliveryScheduler(BackgroundThread):
     def __init__(
         self,
         outbox: Outbox,
@@ -48,8 +48,8 @@ class Courier(BackgroundThread):
         self._outbox = outbox
         self._clock = clock
         self._signal = signal
-        self._health = Health()
-        self._turns = Turns(outbox, signer, sender, clock, self._health, chance, told)
+        self._health = ReceiverHealth()
+        self._turns = DeliveryAttempts(outbox, signer, sender, clock, self._health, chance, told)
         self._change = threading.Condition()
         # Receivers that have their turn, and whether they are suspect.
         self._busy: dict[str, bool] = {}

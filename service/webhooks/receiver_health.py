@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 SLOW_SECONDS = 1.0
 
 
-class Health:
+class ReceiverHealth:
     """Thread-safe. It begins anew with the process, and everybody is well then."""
 
     def __init__(self) -> None:

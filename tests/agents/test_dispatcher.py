@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from service.agents.dispatch_request import Invitations
+from service.agents.dispatch_request import DispatchRequests
 from service.agents.dispatcher import Dispatcher
 from service.calls import removals
 from service.calls.waiting import MOST
 from service.domain.agents import Agent, Assignment, Dispatch
 from service.domain.calls import Call, EndReason, LadderEvent, Participant
 from service.errors import BadGateway, Busy, Forbidden, Gone
-from service.http_client.client import Outgoing
+from service.http_client.client import HttpClient
 from service.http_client.messages import HttpRequest, HttpResponse
 from service.security.webhook_signing import Signer
 from service.storage.database import Database
@@ -31,7 +31,7 @@ from tests.support.switchboards import BASE, Desk, ref_of
 PATIENCE = 20
 
 
-class Watched(Outgoing):
+class Watched(HttpClient):
     """The real thing, which remembers for how long it was to wait."""
 
     def __init__(self, clock: FakeClock, *, allow_private: bool) -> None:
@@ -51,7 +51,7 @@ class Agency(Desk):
         settings = self.switchboard.settings
         self.outgoing = Watched(clock, allow_private=settings.webhook_allow_private)
         signer = Signer(Keyring(a_pair()), clock)
-        invitations = Invitations(settings, signer, self.outgoing)
+        invitations = DispatchRequests(settings, signer, self.outgoing)
         self.dispatcher = Dispatcher(self.switchboard, invitations)
         self.dispatcher.start()
 

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, Participant, Step
+from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, LadderStep, Participant
 from service.domain.ids import digest
 from service.storage import listing
 from service.storage.calls.calls import Calls
@@ -54,7 +54,7 @@ def arrive(calls: Calls, clock: FakeClock) -> Callable[..., Call]:
             region="us002",
             started_at=at,
             expires_at=at + 90_000,
-            steps=(Step(LadderEvent.WEBHOOK, at, CallStatus.INCOMING, "from twilio"),),
+            steps=(LadderStep(LadderEvent.WEBHOOK, at, CallStatus.INCOMING, "from twilio"),),
         )
         assert calls.admit(call, digest(f"ref-{number}"), 100)
         clock.advance(0.878)

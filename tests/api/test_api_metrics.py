@@ -11,7 +11,7 @@ from flask import Flask, request
 from flask.testing import FlaskClient
 
 from service.errors import ServiceError
-from service.media.engine.stats import Figures
+from service.media.engine.stats import EngineStats
 from service.storage.database import Database
 from tests.support.apps import ScriptedEngine
 
@@ -129,7 +129,7 @@ def test_calls_are_counted_when_they_are_turned_away_or_ended(client: FlaskClien
 def test_an_engine_that_does_not_answer_hides_nothing_else(
     client: FlaskClient, engine: ScriptedEngine
 ) -> None:
-    engine.counted = Figures(sockets=12)
+    engine.counted = EngineStats(sockets=12)
     assert "patchbay_sockets 12.0\n" in client.get("/metrics").text
     engine.answers = False
     text = client.get("/metrics").text

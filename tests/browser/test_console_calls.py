@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from service.simulator.audio import sound
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from service.storage.database import Database
 from tests.support.apps import build
 from tests.support.clocks import FakeClock
@@ -17,7 +17,7 @@ from tests.support.patchbays import Patchbay
 def a_call(bay: Patchbay, provider: str, room: str | None) -> str:
     """Make a call that lasts a moment; its id."""
     url = bay.webhook(provider, room)
-    plan = Plan(webhook_url=url, sample=sound.melody(), loop=True, seconds=1)
+    plan = Scenario(webhook_url=url, sample=sound.melody(), loop=True, seconds=1)
     Phone(plan).start().join()
     bay.eventually(lambda: bay.calls()[0]["status"] in ("ended", "rejected"))
     return str(bay.calls()[0]["callId"])

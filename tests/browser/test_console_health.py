@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from playwright.sync_api import Page, expect
 
-from service.media.engine.stats import Figures, Frames
+from service.media.engine.stats import EngineStats, Frames
 from service.storage.database import Database
 from tests.support.apps import API_KEY, API_SECRET, build
 from tests.support.clocks import FakeClock
@@ -34,7 +34,7 @@ def health(app: Flask) -> Any:
 def test_it_says_how_the_server_fares(app: Flask, clock: FakeClock) -> None:
     engine = app.extensions["engine"]
     recent = tuple(number / 1000 for number in range(101))
-    engine.counted = Figures(recent=recent, frames=Frames(received=10, dropped=1), sockets=2)
+    engine.counted = EngineStats(recent=recent, frames=Frames(received=10, dropped=1), sockets=2)
     clock.advance(90)
     found = health(app)
     assert found["upMs"] == 90_000

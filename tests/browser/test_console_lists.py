@@ -17,7 +17,7 @@ from service.providers import load
 from service.providers.base.provider import Provider
 from service.simulator.audio import sound
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.receivers import Receiver, receiving
 
@@ -66,7 +66,7 @@ def confirm(page: Page, button: str, verb: str) -> None:
 
 def call(url: str) -> None:
     """A phone call of a moment."""
-    Phone(Plan(webhook_url=url, sample=sound.melody(), loop=True, seconds=0.2)).start().join()
+    Phone(Scenario(webhook_url=url, sample=sound.melody(), loop=True, seconds=0.2)).start().join()
 
 
 def look_again(page: Page) -> None:

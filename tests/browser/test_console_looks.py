@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from service.simulator.audio import sound
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.browsers import NARROW, WIDE, signed_in
 from tests.support.patchbays import Patchbay
 
@@ -45,7 +45,7 @@ PAGES: dict[str, str] = {
 def names(bay: Patchbay) -> dict[str, str]:
     """One of each thing; the ids by which pages find them."""
     url = bay.webhook("twilio", ROOM)
-    Phone(Plan(webhook_url=url, sample=sound.melody(), loop=True, seconds=1)).start().join()
+    Phone(Scenario(webhook_url=url, sample=sound.melody(), loop=True, seconds=1)).start().join()
     call = bay.calls()[0]
     hook = {"url": "https://example.com/hook", "events": ["call-started", "call-hangup"]}
     agent = {"name": "Echo", "url": "https://example.com/agent"}

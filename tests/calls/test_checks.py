@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.calls.checks import BEAT_SECONDS, Pulse, found
-from service.calls.handover import Handover
+from service.calls.handover import Drain
 from service.media.engine.engine import Engine
 from service.storage.database import Database
 from tests.support.clocks import FakeClock
@@ -26,7 +26,7 @@ def test_a_ledger_that_writes_nothing_for_too_long_is_reported(
     pulse = Pulse(clock.monotonic)
 
     def problem() -> str | None:
-        return found(sqlite_database, engine, Handover(), pulse)["database"]
+        return found(sqlite_database, engine, Drain(), pulse)["database"]
 
     clock.advance(BEAT_SECONDS + 1)
     # It has never begun, as in a process that only serves the API.
@@ -43,6 +43,6 @@ def test_a_ledger_that_writes_nothing_for_too_long_is_reported(
 def test_a_server_that_waits_for_another_is_not_ready(
     sqlite_database: Database, engine: Engine
 ) -> None:
-    handover = Handover()
+    handover = Drain()
     handover.is_waiting = True
     assert found(sqlite_database, engine, handover, Pulse())["database"] == "another server has it"

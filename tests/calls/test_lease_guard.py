@@ -6,14 +6,14 @@ import threading
 
 from sqlalchemy import update
 
-from service.calls.lease_guard import Guard
+from service.calls.lease_guard import LeaseGuard
 from service.storage.database import Database
 from service.storage.lease import lease_of
 from service.storage.tables import serving
 
 
-def a_guard(database: Database, lost: threading.Event | None = None) -> Guard:
-    return Guard(lease_of(database), (lost or threading.Event()).set)
+def a_guard(database: Database, lost: threading.Event | None = None) -> LeaseGuard:
+    return LeaseGuard(lease_of(database), (lost or threading.Event()).set)
 
 
 def test_the_second_holds_nothing_until_the_first_is_released(database: Database) -> None:

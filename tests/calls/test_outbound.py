@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from service.calls.callbacks import Callbacks
-from service.calls.outbound import Control, Wish
+from service.calls.outbound import CallRequest, OutboundCalls
 from service.domain.agents import Assignment
 from service.domain.calls import Call, CallStatus, Direction, EndReason, LadderEvent
 from service.domain.connectors import Connector
@@ -39,7 +39,7 @@ class Office(Desk):
 
     def __init__(self, database: Database, clock: FakeClock, **settings: object) -> None:
         super().__init__(database, clock, **settings)
-        self.control = Control(self.switchboard)
+        self.control = OutboundCalls(self.switchboard)
         self.callbacks = Callbacks(self.switchboard, self.reception, load())
 
     def answered(self, connector: Connector, **fields: str) -> Call:
@@ -562,7 +562,7 @@ def test_a_callback_of_an_unknown_call_is_nobodys(office: Office) -> None:
 
 
 def place(office: Office, connector: Connector, **wishes: object) -> Call:
-    wish = Wish(callee=NUMBER, caller="+14155550199", connector_id=connector.id, **wishes)
+    wish = CallRequest(callee=NUMBER, caller="+14155550199", connector_id=connector.id, **wishes)
     return office.control.place(wish, office.control.plan(wish), BASE)
 
 
@@ -762,7 +762,7 @@ def test_a_connector_without_credentials_places_no_calls(office: Office) -> None
     with pytest.raises(Invalid, match="it lacks the credentials accountSid, applicationId"):
         place(office, half)
     with pytest.raises(NotFound):
-        office.control.plan(Wish(callee=NUMBER, connector_id="cn_none"))
+        office.control.plan(CallRequest(callee=NUMBER, connector_id="cn_none"))
 
 
 OURS = "+14155550111"
@@ -777,15 +777,18 @@ def outbound(office: Office, **changes: object) -> Rule:
 def test_an_outbound_rule_has_the_number_and_the_room(office: Office) -> None:
     connector = office.connect(keyed("twilio"))
     outbound(office)
-    for wish in (Wish(callee=NUMBER, rule_id="rr_out"), Wish(callee=NUMBER, caller=OURS)):
+    for wish in (
+        CallRequest(callee=NUMBER, rule_id="rr_out"),
+        CallRequest(callee=NUMBER, caller=OURS),
+    ):
         plan = office.control.plan(wish)
         assert (plan.connector.id, plan.caller) == (connector.id, OURS)
         assert plan.rule is not None
         assert (plan.room_name, plan.rule.id) == ("rule-room-0001", "rr_out")
-    there = office.control.plan(Wish(callee=NUMBER, rule_id="rr_out", room_id="r9"))
+    there = office.control.plan(CallRequest(callee=NUMBER, rule_id="rr_out", room_id="r9"))
     assert there.room_name == "r9"
     assert there.rule is not None
-    other = office.control.plan(Wish(callee=NUMBER, caller="+14155550112"))
+    other = office.control.plan(CallRequest(callee=NUMBER, caller="+14155550112"))
     assert (other.rule, other.room_name) == (None, connector.default_room_id)
 
 
@@ -793,25 +796,25 @@ def test_of_two_outbound_rules_for_a_number_the_newest_decides(office: Office) -
     office.connect(keyed("twilio"))
     outbound(office)
     outbound(office, id="rr_new", room=RuleRoom(RoomType.STATIC, None, "newer-room", None))
-    assert office.control.plan(Wish(callee=NUMBER, caller=OURS)).room_name == "newer-room"
+    assert office.control.plan(CallRequest(callee=NUMBER, caller=OURS)).room_name == "newer-room"
 
 
 def test_only_an_outbound_rule_places_calls(office: Office) -> None:
     office.connect(keyed("twilio"))
     office.switchboard.rules.add(a_rule(id="rr_in"))
     with pytest.raises(Invalid, match="routingRuleId must name an outbound rule"):
-        office.control.plan(Wish(callee=NUMBER, rule_id="rr_in"))
+        office.control.plan(CallRequest(callee=NUMBER, rule_id="rr_in"))
     with pytest.raises(NotFound):
-        office.control.plan(Wish(callee=NUMBER, rule_id="rr_none"))
+        office.control.plan(CallRequest(callee=NUMBER, rule_id="rr_none"))
 
 
 def test_the_connector_of_a_number_is_the_one_whose_rule_has_it(office: Office) -> None:
     office.switchboard.rules.add(a_rule(id="rr_in", numbers=(OURS, "+14155550112")))
     office.connect(keyed("plivo"))
     ours = office.connect(keyed("twilio", default_rule_id="rr_in"))
-    plan = office.control.plan(Wish(callee=NUMBER, caller="+14155550112"))
+    plan = office.control.plan(CallRequest(callee=NUMBER, caller="+14155550112"))
     assert plan.connector.id == ours.id
-    named = office.control.plan(Wish(callee=NUMBER, connector_id=ours.id))
+    named = office.control.plan(CallRequest(callee=NUMBER, connector_id=ours.id))
     assert (named.caller, named.room_name) == (OURS, ours.default_room_id)
 
 
@@ -828,7 +831,7 @@ def test_the_dynamic_room_of_a_placed_call_is_named_after_the_number_outside(
 ) -> None:
     connector = agency.connect(keyed("twilio"))
     outbound(agency, room=RuleRoom(RoomType.DYNAMIC, prefix, None, None))
-    wish = Wish(callee=NUMBER, caller=OURS, connector_id=connector.id)
+    wish = CallRequest(callee=NUMBER, caller=OURS, connector_id=connector.id)
     plan = agency.control.plan(wish)
     assert plan.room_name == name
     call = agency.control.place(wish, plan, BASE)
@@ -843,7 +846,7 @@ def test_a_rule_says_what_the_room_learns_of_a_placed_call(agency: Office) -> No
         ({"hides_number": False, "dtmf": True}, (False, True, NUMBER)),
         ({"participant_name": "Zoe"}, (True, False, "Zoe")),
     ):
-        wish = Wish(callee=NUMBER, caller=OURS, connector_id=connector.id, **wishes)
+        wish = CallRequest(callee=NUMBER, caller=OURS, connector_id=connector.id, **wishes)
         call = agency.control.place(wish, agency.control.plan(wish), BASE)
         assert (call.hides_number, call.dtmf, call.participant.name) == expected
         assert (call.remote, call.rule_id) == (NUMBER, "rr_out")
@@ -852,14 +855,14 @@ def test_a_rule_says_what_the_room_learns_of_a_placed_call(agency: Office) -> No
 def test_the_agent_of_an_outbound_rule_is_the_placed_calls(agency: Office) -> None:
     connector = agency.connect(keyed("twilio"))
     outbound(agency, extra={"agent_id": "agent_1"})
-    wish = Wish(callee=NUMBER, caller=OURS, connector_id=connector.id)
+    wish = CallRequest(callee=NUMBER, caller=OURS, connector_id=connector.id)
     call = agency.control.place(wish, agency.control.plan(wish), BASE)
     assert agency.calls.get(call.id).agent == Assignment("agent_1", BASE)
 
 
 def test_a_placed_call_has_the_region_of_whom_it_calls(agency: Office) -> None:
     connector = agency.connect(keyed("twilio"))
-    there = Wish(callee="+919876543210", caller=OURS, connector_id=connector.id)
+    there = CallRequest(callee="+919876543210", caller=OURS, connector_id=connector.id)
     assert agency.control.place(there, agency.control.plan(there), BASE).region == "in002"
     assert place(agency, connector).region == "us002"
     assert place(agency, agency.connect(keyed("plivo", region="eu1"))).region == "eu1"
@@ -872,7 +875,7 @@ def test_a_connector_that_cannot_be_read_places_no_calls(office: Office) -> None
     with pytest.raises(Conflict, match="cannot be read with this API_SECRET; set them again"):
         place(office, connector)
     with pytest.raises(Invalid, match="0 connectors can place calls"):
-        office.control.plan(Wish(callee=NUMBER, caller=OURS))
+        office.control.plan(CallRequest(callee=NUMBER, caller=OURS))
 
 
 def test_a_room_that_bars_the_participant_is_not_called_into(
@@ -887,14 +890,14 @@ def test_a_room_that_bars_the_participant_is_not_called_into(
 
 
 def test_the_only_connector_that_can_is_called_through(office: Office) -> None:
-    wish = Wish(callee=NUMBER, caller="+14155550199")
+    wish = CallRequest(callee=NUMBER, caller="+14155550199")
     office.connect(a_connector())
     with pytest.raises(Invalid, match="0 connectors can place calls"):
         office.control.plan(wish)
     able = office.connect(keyed("telnyx"))
     assert office.control.plan(wish).connector.id == able.id
     with pytest.raises(Invalid, match="sipCallFrom is required"):
-        office.control.plan(Wish(callee=NUMBER))
+        office.control.plan(CallRequest(callee=NUMBER))
     office.connect(keyed("plivo"))
     with pytest.raises(Invalid, match="2 connectors can place calls"):
         office.control.plan(wish)

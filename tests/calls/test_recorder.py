@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.calls.recorder import BATCH, Ledger
+from service.calls.recorder import BATCH, CallRecorder
 from service.domain.calls import CallStatus, EndReason, LadderEvent
 from service.domain.loudness import Loudness
 from service.domain.reconnection import REATTACH_SECONDS
@@ -21,7 +21,7 @@ from service.media.rooms.reports import LegClosed, LegStarted, LegStep, Report
 from service.storage.calls.calls import START_MILLIS
 from service.storage.calls.rows import locked
 from service.storage.database import Database
-from service.web.health import Vitals
+from service.web.health import HealthSnapshot
 from service.web.prometheus import exposition
 from tests.support.clocks import FakeClock
 from tests.support.deaths import kill
@@ -60,17 +60,17 @@ def closed(spec: LegSpec) -> LegClosed:
     return LegClosed(spec.call_id, spec.leg_id, EndReason.CALLER_HUNG_UP, "stop", {}, 3_000)
 
 
-def ledger_of(desk: Desk, *reports: Report) -> Ledger:
+def ledger_of(desk: Desk, *reports: Report) -> CallRecorder:
     """A ledger with everything that is to be written waiting for it."""
     waiting: queue.SimpleQueue[Report] = queue.SimpleQueue()
     for report in reports:
         waiting.put(report)
-    return Ledger(desk.switchboard, waiting)
+    return CallRecorder(desk.switchboard, waiting)
 
 
 def lost(desk: Desk) -> float:
     """The reports that have been given up."""
-    vitals = Vitals(200, 0, None, None)
+    vitals = HealthSnapshot(200, 0, None, None)
     text = exposition(desk.switchboard.metrics, vitals).decode()
     return float(re.search(r"^patchbay_reports_lost_total (\S+)$", text, re.MULTILINE)[1])
 
@@ -116,7 +116,7 @@ def test_everything_reported_before_the_stop_is_written(desk: Desk) -> None:
     connector = desk.connect(a_connector())
     spec = desk.switchboard.claim("twilio", ref_of(desk.notify_after_commit(connector)))
     reports: queue.SimpleQueue = queue.SimpleQueue()
-    ledger = Ledger(desk.switchboard, reports)
+    ledger = CallRecorder(desk.switchboard, reports)
     ledger.start()
     reports.put(LegStarted(spec.call_id, spec.leg_id, "s1", 2_000))
     for at in range(10):
@@ -130,13 +130,13 @@ def test_everything_reported_before_the_stop_is_written(desk: Desk) -> None:
 def test_starting_takes_over_calls_and_gives_each_its_full_time_anew(desk: Desk) -> None:
     connector = desk.connect(a_connector())
     desk.start(ref_of(desk.notify_after_commit(connector)))
-    ledger = Ledger(desk.switchboard, queue.SimpleQueue())
+    ledger = CallRecorder(desk.switchboard, queue.SimpleQueue())
     ledger.start()
     ledger.stop()
     assert desk.call(connector).detached_at is not None
 
     desk.clock.advance(60)
-    later = Ledger(desk.switchboard, queue.SimpleQueue())
+    later = CallRecorder(desk.switchboard, queue.SimpleQueue())
     later.start()
     later.stop()
     assert desk.call(connector).status is CallStatus.ANSWERED
@@ -157,7 +157,7 @@ def test_how_loud_a_leg_was_is_written_with_its_close(desk: Desk, specs: list[Le
 
 
 def test_a_second_start_starts_nothing(desk: Desk) -> None:
-    ledger = Ledger(desk.switchboard, queue.SimpleQueue())
+    ledger = CallRecorder(desk.switchboard, queue.SimpleQueue())
     ledger.start()
     threads = threading.active_count()
     ledger.start()
@@ -169,7 +169,7 @@ def test_a_report_of_a_call_that_is_not_stored_holds_nothing_up(desk: Desk) -> N
     connector = desk.connect(a_connector())
     spec = desk.switchboard.claim("twilio", ref_of(desk.notify_after_commit(connector)))
     reports: queue.SimpleQueue = queue.SimpleQueue()
-    ledger = Ledger(desk.switchboard, reports)
+    ledger = CallRecorder(desk.switchboard, reports)
     ledger.start()
     reports.put(LegStarted("no-such-call", "no-such-leg", "s1", 2_000))
     reports.put(LegStarted(spec.call_id, spec.leg_id, "s1", 2_000))
@@ -233,7 +233,7 @@ def test_deadlines_wait_for_what_could_not_be_written_in_time(
     first, later, _ = specs
     reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
     reports.put(started(first))
-    ledger = Ledger(desk.switchboard, reports)
+    ledger = CallRecorder(desk.switchboard, reports)
     ledger.start()
     assert failed.wait(30)
     reports.put(replace(started(later), at=desk.clock.now()))
@@ -253,7 +253,7 @@ def test_a_report_that_can_never_be_written_is_given_up_and_counted_and_the_dead
     first, other, later = specs
     reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
     reports.put(started(first))
-    ledger = Ledger(desk.switchboard, reports)
+    ledger = CallRecorder(desk.switchboard, reports)
     ledger.start()
     assert failed.wait(30)
     # No other call waits for it, and what its own call reports next is written after it.
@@ -280,7 +280,7 @@ def test_deadlines_are_kept_however_many_reports_are_refused(
 ) -> None:
     first, _, later = specs
     reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-    ledger = Ledger(desk.switchboard, reports)
+    ledger = CallRecorder(desk.switchboard, reports)
     ledger.start()
     desk.clock.advance(START_MILLIS // 1000 + 1)
     with desk.switchboard.waiters.seat(later.call_id) as over:
@@ -327,13 +327,13 @@ def test_a_step_that_was_committed_without_our_knowing_is_no_second_rung(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_has_died_is_not_alive(desk: Desk) -> None:
-    ledger = Ledger(desk.switchboard, queue.SimpleQueue())
+    ledger = CallRecorder(desk.switchboard, queue.SimpleQueue())
     assert ledger.is_alive
     ledger.start()
     assert ledger.is_alive
     kill("ledger")
     assert not ledger.is_alive
-    stopped = Ledger(desk.switchboard, queue.SimpleQueue())
+    stopped = CallRecorder(desk.switchboard, queue.SimpleQueue())
     stopped.start()
     stopped.stop()
     assert stopped.is_alive

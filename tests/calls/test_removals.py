@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.calls import removals
-from service.calls.recorder import Ledger
+from service.calls.recorder import CallRecorder
 from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, Participant
 from service.domain.rooms import AutoClose, AutoCloseType, Room, Session
 from service.errors import Forbidden, NotFound
@@ -76,7 +76,7 @@ def ends(desk: Desk, *calls: Call) -> list[tuple[CallStatus, EndReason | None]]:
 
 def sweep(desk: Desk) -> None:
     """One turn of the ledger, deadlines included."""
-    ledger = Ledger(desk.switchboard, queue.SimpleQueue())
+    ledger = CallRecorder(desk.switchboard, queue.SimpleQueue())
     ledger.start()
     ledger.stop()
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from service.calls.recorder import Ledger
+from service.calls.recorder import CallRecorder
 from service.calls.timekeeper import Timekeeper
 from service.clock import SteadyClock, Uptime
 from service.domain.calls import Call, CallStatus, EndReason
@@ -194,7 +194,7 @@ def test_a_machine_that_tells_no_uptime_keeps_its_wall_clock(desk: Desk, clock: 
 
 def test_the_ledger_keeps_the_time(desk: Desk, clock: FakeClock) -> None:
     kept = keeper(desk, clock)
-    ledger = Ledger(desk.switchboard, queue.SimpleQueue(), kept)
+    ledger = CallRecorder(desk.switchboard, queue.SimpleQueue(), kept)
     clock.step(HOUR)
     ledger.start()
     ledger.stop()

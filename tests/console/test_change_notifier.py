@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from service.console.change_notifier import Herald
+from service.console.change_notifier import ChangeNotifier
 from service.media.engine.engine import Engine
 from tests.support.clocks import FakeClock
 
@@ -27,7 +27,7 @@ class Crowd(Engine):
 def test_each_ring_is_told_of_and_many_at_once_are_one() -> None:
     others = set(threading.enumerate())
     crowd, signal = Crowd(), threading.Event()
-    herald = Herald(crowd, signal)
+    herald = ChangeNotifier(crowd, signal)
     for _ in range(5):
         signal.set()
     herald.start()
@@ -42,4 +42,4 @@ def test_each_ring_is_told_of_and_many_at_once_are_one() -> None:
 
 
 def test_a_herald_that_was_never_started_can_be_stopped() -> None:
-    Herald(Crowd(), threading.Event()).stop()
+    ChangeNotifier(Crowd(), threading.Event()).stop()

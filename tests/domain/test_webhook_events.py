@@ -14,7 +14,7 @@ from service.domain.calls import (
     Direction,
     EndReason,
     LadderEvent,
-    Step,
+    LadderStep,
     Transfer,
 )
 from service.domain.webhook_events import (
@@ -38,11 +38,11 @@ ENDS = {
 }
 
 
-def climbed(call: Call, *steps: Step, **changes: object) -> Call:
+def climbed(call: Call, *steps: LadderStep, **changes: object) -> Call:
     return replace(call, steps=(*call.steps, *steps), **changes)
 
 
-def told(before: CallStatus | None, call: Call, *new: Step) -> list[str]:
+def told(before: CallStatus | None, call: Call, *new: LadderStep) -> list[str]:
     return [each.event.value for each in happenings(before, call, new)]
 
 
@@ -61,7 +61,7 @@ def test_a_ticket_for_a_custom_websocket_has_started_too() -> None:
 
 
 def test_a_call_that_is_refused_at_once_has_started_and_is_over() -> None:
-    end = Step(LadderEvent.END, 1_002, CallStatus.REJECTED, "no-route")
+    end = LadderStep(LadderEvent.END, 1_002, CallStatus.REJECTED, "no-route")
     call = climbed(
         a_call(status=CallStatus.INCOMING),
         end,
@@ -81,7 +81,7 @@ def test_a_call_that_is_refused_at_once_has_started_and_is_over() -> None:
 
 
 def test_an_answer_is_told_once_and_coming_back_on_another_socket_is_not() -> None:
-    start = Step(LadderEvent.START, 2_000, CallStatus.ANSWERED)
+    start = LadderStep(LadderEvent.START, 2_000, CallStatus.ANSWERED)
     call = climbed(a_call(), start, status=CallStatus.ANSWERED)
     assert told(CallStatus.INCOMING, call, start) == ["call-answered", "call-update"]
     assert told(CallStatus.ANSWERED, climbed(call, start), start) == []
@@ -89,7 +89,7 @@ def test_an_answer_is_told_once_and_coming_back_on_another_socket_is_not() -> No
 
 @pytest.mark.parametrize(("status", "event"), ENDS.items())
 def test_every_end_is_one_of_two_events(status: CallStatus, event: CallEvent) -> None:
-    end = Step(LadderEvent.END, 3_000, status, "detail")
+    end = LadderStep(LadderEvent.END, 3_000, status, "detail")
     call = climbed(a_call(), end, status=status, ended_at=3_000)
     assert told(CallStatus.ANSWERED, call, end) == [event.value, "call-update"]
 
@@ -98,7 +98,7 @@ def test_every_end_is_one_of_two_events(status: CallStatus, event: CallEvent) ->
     "status", [status for status in CallStatus if not status.is_live and not status.is_end]
 )
 def test_what_is_said_of_steps_is_an_event_of_its_name_and_no_change(status: CallStatus) -> None:
-    step = Step(LadderEvent.TRANSFER, 3_000, status)
+    step = LadderStep(LadderEvent.TRANSFER, 3_000, status)
     call = climbed(a_call(status=CallStatus.ANSWERED), step)
     names = {
         "transfer-initiated": ["call-transfer-initiated"],
@@ -116,18 +116,18 @@ def test_what_is_said_of_steps_is_an_event_of_its_name_and_no_change(status: Cal
 
 
 def test_a_verified_caller_is_an_update_and_ringing_is_both() -> None:
-    verified = Step(LadderEvent.VERIFIED, 2_000, CallStatus.VERIFIED)
-    markup = Step(LadderEvent.MARKUP, 2_000, CallStatus.VERIFIED)
+    verified = LadderStep(LadderEvent.VERIFIED, 2_000, CallStatus.VERIFIED)
+    markup = LadderStep(LadderEvent.MARKUP, 2_000, CallStatus.VERIFIED)
     call = climbed(a_call(), verified, markup, status=CallStatus.VERIFIED)
     assert told(CallStatus.INCOMING, call, verified, markup) == ["call-update"]
-    ringing = Step(LadderEvent.RINGING, 2_000, CallStatus.RINGING)
+    ringing = LadderStep(LadderEvent.RINGING, 2_000, CallStatus.RINGING)
     call = climbed(a_call(status=CallStatus.INITIATED), ringing, status=CallStatus.RINGING)
     assert told(CallStatus.INITIATED, call, ringing) == ["call-ringing", "call-update"]
 
 
 def test_audio_and_lost_sockets_are_nobodys_business() -> None:
     steps = [
-        Step(event, 2_000, CallStatus.ANSWERED)
+        LadderStep(event, 2_000, CallStatus.ANSWERED)
         for event in (LadderEvent.FIRST_AUDIO_IN, LadderEvent.SOCKET_LOST, LadderEvent.SOCKET)
     ]
     assert told(CallStatus.ANSWERED, climbed(a_call(), *steps), *steps) == []
@@ -147,8 +147,8 @@ def test_a_call_is_told_as_the_api_answers_it() -> None:
         stats={"framesIn": 3},
         transfer=Transfer("+14155550177", CallStatus.TRANSFERRED),
         steps=(
-            Step(LadderEvent.PLACED, 1_000, CallStatus.INITIATED),
-            Step(LadderEvent.END, 3_000, CallStatus.ENDED, "transferred"),
+            LadderStep(LadderEvent.PLACED, 1_000, CallStatus.INITIATED),
+            LadderStep(LadderEvent.END, 3_000, CallStatus.ENDED, "transferred"),
         ),
     )
     plain = a_call()
@@ -160,7 +160,7 @@ def test_a_call_is_told_as_the_api_answers_it() -> None:
 
 
 def test_an_event_has_what_receivers_of_videosdk_s_events_read() -> None:
-    answer = Step(LadderEvent.START, 2_000, CallStatus.ANSWERED)
+    answer = LadderStep(LadderEvent.START, 2_000, CallStatus.ANSWERED)
     call = climbed(a_call(), answer, status=CallStatus.ANSWERED)
     for happening in happenings(CallStatus.INCOMING, call, [answer]):
         data = event_document(happening)
@@ -168,7 +168,7 @@ def test_an_event_has_what_receivers_of_videosdk_s_events_read() -> None:
         assert data["timestamp"] == "1970-01-01T00:00:02.000Z"
         assert "transferTo" not in data
 
-    begun = Step(LadderEvent.TRANSFER, 3_000, CallStatus.TRANSFER_INITIATED)
+    begun = LadderStep(LadderEvent.TRANSFER, 3_000, CallStatus.TRANSFER_INITIATED)
     transfer = Transfer("+14155550177", CallStatus.TRANSFER_INITIATED)
     call = climbed(call, begun, transfer=transfer)
     (initiated,) = happenings(CallStatus.ANSWERED, call, [begun])

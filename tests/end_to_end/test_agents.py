@@ -11,7 +11,7 @@ import pytest
 
 from service.simulator.audio import sound
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.spectrum import level
@@ -59,7 +59,9 @@ def test_keys_a_caller_presses_reach_the_room_as_dtmf_events(bay: Patchbay) -> N
     with Agent(invited(bay, "keys", "ann")) as ann:
         ann.send(event="subscribe", topic="DTMF_EVENT")
         for provider in ("twilio", "plivo", "telnyx"):
-            phone = Phone(Plan(webhook_url=bay.webhook(provider, "keys"), digits="150*#")).start()
+            phone = Phone(
+                Scenario(webhook_url=bay.webhook(provider, "keys"), digits="150*#")
+            ).start()
             phone.wait_for("digit", count=5)
             ann.wait_for("message", count=5)
             phone.hang_up()
@@ -77,7 +79,7 @@ def test_an_agent_that_speaks_when_a_phone_has_joined_is_heard_from_its_first_wo
 ) -> None:
     room = f"ready-{provider}"
     with Agent(invited(bay, room, "ann")) as ann:
-        phone = Phone(Plan(webhook_url=bay.webhook(provider, room), seconds=20)).start()
+        phone = Phone(Scenario(webhook_url=bay.webhook(provider, room), seconds=20)).start()
         joined = ann.wait_for("participant-joined")["participant"]
         assert joined["metadata"] == {"sipUser": True, "callType": "inbound"}
         payload = sound.tone(1010, 1.0).astype("<i2").tobytes()
@@ -122,7 +124,7 @@ def test_clear_takes_back_what_is_not_yet_mixed(bay: Patchbay) -> None:
 def test_clear_takes_back_what_a_phone_has_not_played_yet(bay: Patchbay, provider: str) -> None:
     room = f"clear-{provider}"
     with Agent(invited(bay, room, "ann")) as ann:
-        phone = Phone(Plan(webhook_url=bay.webhook(provider, room), seconds=20)).start()
+        phone = Phone(Scenario(webhook_url=bay.webhook(provider, room), seconds=20)).start()
         ann.wait_for("participant-joined")
         payload = sound.tone(1010, 5.0).astype("<i2").tobytes()
         ann.send(event="media", payload=base64.b64encode(payload[:48_000]).decode())

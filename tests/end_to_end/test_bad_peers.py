@@ -23,7 +23,7 @@ from service.media.transport.connection import FLOOD, FRAMES_A_SECOND, FRAMES_AH
 from service.simulator.phone import Phone
 from service.simulator.providers import markup, registry
 from service.simulator.providers.base import Dialect
-from service.simulator.scenario import CALLEE, CALLER, Plan
+from service.simulator.scenario import CALLEE, CALLER, Scenario
 from tests.support.clients import FarEnd
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.upgrades import upgrade
@@ -46,7 +46,7 @@ def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
 def beside(bay: Patchbay) -> Iterator[list[Phone]]:
     """Two calls in a room that go on beside everything that happens here."""
     webhook = bay.webhook("twilio", "beside")
-    phones = [Phone(Plan(webhook_url=webhook, loop=True)).start() for _ in range(2)]
+    phones = [Phone(Scenario(webhook_url=webhook, loop=True)).start() for _ in range(2)]
     for phone in phones:
         phone.wait_for("first-audio")
     with ExitStack() as sockets:

@@ -11,7 +11,7 @@ from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.spectrum import level
@@ -42,7 +42,7 @@ def dial(bay: Patchbay) -> Iterator[Callable[..., Phone]]:
 def call(bay: Patchbay, provider: str, room: str, frequency: float, **plan: object) -> Phone:
     url = bay.webhook(provider, room)
     sample = sound.tone(frequency, 1.0)
-    return Phone(Plan(webhook_url=url, sample=sample, loop=True, **plan)).start()
+    return Phone(Scenario(webhook_url=url, sample=sample, loop=True, **plan)).start()
 
 
 def hears(bay: Patchbay, phone: Phone, frequency: float) -> None:

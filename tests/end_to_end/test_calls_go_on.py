@@ -18,7 +18,7 @@ from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.spectrum import level
@@ -49,7 +49,7 @@ def dial() -> Iterator[Callable[..., Phone]]:
     phones: list[Phone] = []
 
     def dial(bay: Patchbay, provider: str, room: str | None, frequency: float = 440.0) -> Phone:
-        plan = Plan(
+        plan = Scenario(
             webhook_url=bay.webhook(provider, room), sample=sound.tone(frequency, 1.0), loop=True
         )
         phones.append(Phone(plan).start())
@@ -181,7 +181,7 @@ def test_a_call_without_a_room_is_refused_in_the_providers_words(
 
 def test_without_reattach_a_lost_socket_ends_the_call(tmp_path: Path) -> None:
     with patchbay(tmp_path, REATTACH="off") as bay:
-        phone = Phone(Plan(webhook_url=bay.webhook("twilio", "room-1"), loop=True)).start()
+        phone = Phone(Scenario(webhook_url=bay.webhook("twilio", "room-1"), loop=True)).start()
         phone.wait_for("first-audio")
         phone.drop()
         phone.join(20)

@@ -16,7 +16,7 @@ from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.proxies import proxied
 from tests.support.receivers import Receiver, receiving
@@ -79,7 +79,9 @@ def talk(bay: Patchbay, room: str) -> list[Phone]:
     """Two in a room who hear each other."""
     phones = [
         Phone(
-            Plan(webhook_url=bay.webhook(provider, room), sample=sound.tone(tone, 1.0), loop=True)
+            Scenario(
+                webhook_url=bay.webhook(provider, room), sample=sound.tone(tone, 1.0), loop=True
+            )
         ).start()
         for provider, tone in (("twilio", 500.0), ("telnyx", 900.0))
     ]
@@ -106,7 +108,7 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(pla
         wanted = {"url": receiver.url, "events": ["call-hangup"]}
         assert bay.ask("POST", "/v2/sip/webhooks", wanted)[0] == 201
         staying, leaving = talk(bay, "staying"), talk(bay, "leaving")
-        straying = Phone(Plan(webhook_url=bay.webhook("plivo", "straying"), loop=True)).start()
+        straying = Phone(Scenario(webhook_url=bay.webhook("plivo", "straying"), loop=True)).start()
         straying.wait_for("first-audio")
         bay.eventually(lambda: len(bay.calls(status="answered")) == 5)
         left = {call["callId"] for call in bay.calls(roomId="leaving")}
@@ -115,7 +117,7 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(pla
             silence = sound.tone(0.0, 0.02)
             heard = [phone.report.frames_heard for phone in staying]
             late = [
-                Phone(Plan(webhook_url=hooks[number % 3], sample=silence)).start()
+                Phone(Scenario(webhook_url=hooks[number % 3], sample=silence)).start()
                 for number in range(CALLERS)
             ]
             for phone in leaving:
@@ -145,7 +147,7 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(pla
         assert {calls[each]["timelog"][-1]["event"] for each in left} == {"end"}
         bay.eventually(lambda: set(told(receiver, "call-hangup")) >= left)
 
-        new = Phone(Plan(webhook_url=hooks[0], loop=True)).start()
+        new = Phone(Scenario(webhook_url=hooks[0], loop=True)).start()
         new.wait_for("first-audio")
         for phone, tone in zip(staying, (900.0, 500.0), strict=True):
             assert level(phone.heard[-RATE * 3 // 10 :], tone) > -30

@@ -19,7 +19,7 @@ from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.servers import ACTIVATED, free_port
 from tests.support.spectrum import level
@@ -45,7 +45,7 @@ class House:
         }
         self.phones = [
             Phone(
-                Plan(
+                Scenario(
                     webhook_url=hooks[PROVIDERS[number % 3], number % ROOMS],
                     caller=f"+1415555{number:04}",
                     sample=sound.tone(self.tone(number), 1.0),
@@ -92,7 +92,7 @@ def dead_lines(bay: Patchbay) -> None:
     form = {"CallSid": GIVEN_UP, "From": "+14155550100", "To": "+14155550199"}
     with urlopen(bay.webhook("twilio", "room-1"), urlencode(form).encode(), timeout=30) as answer:
         assert b"<Stream" in answer.read()
-    line = Phone(Plan(webhook_url=bay.webhook("twilio", "room-1"), loop=True, max_redirects=0))
+    line = Phone(Scenario(webhook_url=bay.webhook("twilio", "room-1"), loop=True, max_redirects=0))
     line.start().wait_for("first-audio")
 
 
@@ -114,7 +114,7 @@ def listed(bay: Patchbay, **filters: str) -> dict[str, dict]:
 
 def ended_call(bay: Patchbay) -> str:
     """A call that is over before anything else happens; its id."""
-    phone = Phone(Plan(webhook_url=bay.webhook("twilio", "room-0"), seconds=0.3)).start()
+    phone = Phone(Scenario(webhook_url=bay.webhook("twilio", "room-0"), seconds=0.3)).start()
     phone.join(20)
     bay.eventually(lambda: bay.calls()[0]["status"] == "ended")
     return str(bay.calls()[0]["callId"])
@@ -211,10 +211,10 @@ def test_who_calls_while_the_process_ends_gets_through_to_the_next(
     with serving(tmp_path, listener) as bay:
         hook = bay.webhook("twilio", "room-1")
         # A caller who has been told to wait keeps the process up until he has asked.
-        waiting = Phone(Plan(webhook_url=hook, loop=True)).start()
+        waiting = Phone(Scenario(webhook_url=hook, loop=True)).start()
         waiting.wait_for("first-audio")
         bay.server.send(signal.SIGTERM)
-        late = Phone(Plan(webhook_url=hook, seconds=5.0)).start()
+        late = Phone(Scenario(webhook_url=hook, seconds=5.0)).start()
         # Whom this process does not answer any more, the next one does: the listener stays.
         late.wait_for("webhook")
         assert bay.server.stop() == 0
@@ -231,7 +231,7 @@ def test_a_server_that_starts_while_its_database_is_locked_holds_the_calls(
     tmp_path: Path, listener: dict[str, str]
 ) -> None:
     with serving(tmp_path, listener) as bay:
-        phone = Phone(Plan(webhook_url=bay.webhook("twilio", "room-1"), loop=True)).start()
+        phone = Phone(Scenario(webhook_url=bay.webhook("twilio", "room-1"), loop=True)).start()
         phone.wait_for("first-audio")
         assert bay.server.stop() == 0
     with closing(sqlite3.connect(tmp_path / "patchbay.db", isolation_level=None)) as other:

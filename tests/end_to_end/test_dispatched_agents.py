@@ -17,7 +17,7 @@ import pytest
 from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE, Samples
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.keyrings import verify
 from tests.support.patchbays import Patchbay, patchbay
@@ -98,7 +98,7 @@ def dial(bay: Patchbay, provider: str, room: str, agent_id: str, **rule: Any) ->
     status, made = bay.ask("POST", "/v2/sip/routing-rule", body)
     assert status == 201
     assert "warnings" not in made
-    plan = Plan(
+    plan = Scenario(
         webhook_url=bay.webhook(provider, None),
         caller=CALLER,
         callee=number,

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE, Samples
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.dispatches import dispatch, invitation, running
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.servers import ROOT
@@ -53,7 +53,7 @@ def test_the_digits_agent_says_each_key_and_stops_for_the_next_one(
 ) -> None:
     room = f"digits-{provider}"
     silence = np.zeros(160, np.int16)
-    plan = Plan(webhook_url=bay.webhook(provider, room), sample=silence, seconds=60)
+    plan = Scenario(webhook_url=bay.webhook(provider, room), sample=silence, seconds=60)
     with running("digits_agent") as url:
         call_id, body = invitation(bay, room)
         assert dispatch(url, body) == 204
@@ -109,7 +109,7 @@ def test_the_echo_agent_takes_what_is_signed_and_says_back_what_it_hears(bay: Pa
     room = "echo"
     key = generate_private_key(65_537, 2048)
     said = sound.tone(700, 1.0, -18)
-    plan = Plan(webhook_url=bay.webhook("telnyx", room), sample=said, loop=True)
+    plan = Scenario(webhook_url=bay.webhook("telnyx", room), sample=said, loop=True)
     with publishing(key) as publisher, running("echo_agent", "--patchbay", publisher) as url:
         phone = Phone(plan).start()
         phone.wait_for("first-audio")

@@ -13,7 +13,7 @@ from bench.trial import Kind, Load, loading
 from service.security import access_tokens
 from service.security.failure_limit import BURST
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.flooding import besieged, flood, outcome
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.servers import PATIENCE
@@ -69,7 +69,7 @@ def require_heard(load: Load, record_property: Callable[[str, object], None]) ->
 
 def late_caller(bay: Patchbay) -> Phone:
     """A call that begins meanwhile."""
-    return Phone(Plan(webhook_url=bay.webhook("telnyx", "late"), loop=True)).start()
+    return Phone(Scenario(webhook_url=bay.webhook("telnyx", "late"), loop=True)).start()
 
 
 @pytest.fixture

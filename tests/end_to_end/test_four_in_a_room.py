@@ -11,7 +11,7 @@ import pytest
 from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE, Samples
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.spectrum import level, stretches
@@ -38,7 +38,7 @@ def test_everyone_hears_exactly_the_others(bay: Patchbay) -> None:
     room = "four-of-them"
     phones = {
         name: Phone(
-            Plan(
+            Scenario(
                 webhook_url=bay.webhook(name, room),
                 sample=sound.tone(TONES[name], 1.0, LEVEL),
                 loop=True,

@@ -10,7 +10,7 @@ import pytest
 from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE, Codec
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.spectrum import level
@@ -40,7 +40,7 @@ def test_a_caller_is_heard_at_the_right_pitch_and_level(
     # One room each: a caller of the last case may not have left yet.
     room = f"{provider}-{'-'.join(line)}"
     with Agent(bay.invite(room)["wsUrl"], sound.tone(1300, 1.0)) as agent:
-        plan = Plan(
+        plan = Scenario(
             webhook_url=bay.webhook(provider, room), sample=sound.tone(700, 1.0), loop=True, **line
         )
         phone = Phone(plan).start()

@@ -16,7 +16,7 @@ import pytest
 
 from service.security import access_tokens
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.flooding import flood, outcome
 from tests.support.servers import GUNICORN, PATIENCE, ROOT, environment, free_port
 
@@ -87,7 +87,7 @@ def test_a_log_that_nobody_reads_stops_nothing(server: Unread) -> None:
     hook = re.search(r'"webhookUrl":"([^"]+)"', made)
     assert hook
     assert server.flood() == {200: MANY}
-    phone = Phone(Plan(webhook_url=hook[1], loop=True)).start()
+    phone = Phone(Scenario(webhook_url=hook[1], loop=True)).start()
     phone.wait_for("first-audio")
     phone.hang_up()
     phone.join(PATIENCE)

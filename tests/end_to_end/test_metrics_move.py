@@ -8,7 +8,7 @@ from urllib.request import Request, urlopen
 
 from service.simulator.audio import sound
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.servers import PATIENCE
 
@@ -31,7 +31,7 @@ def test_figures_move_with_a_call_and_the_log_says_which(tmp_path: Path) -> None
         hook = bay.webhook("twilio", "counted-room-0001")
         before = figures(bay)
         assert (before["patchbay_calls"], before["patchbay_sockets"]) == (0, 0)
-        plan = Plan(webhook_url=hook, sample=sound.melody(), loop=True, seconds=60)
+        plan = Scenario(webhook_url=hook, sample=sound.melody(), loop=True, seconds=60)
         phone = Phone(plan).start()
         bay.eventually(lambda: figures(bay)[FRAMES] >= 10)
         during = figures(bay)

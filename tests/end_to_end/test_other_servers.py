@@ -12,7 +12,7 @@ import pytest
 from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.servers import Server, environment, free_port
@@ -41,7 +41,9 @@ def sync_worker(data: Path) -> Iterator[Patchbay]:
 @pytest.mark.parametrize("serve", [flask_run, sync_worker])
 def test_a_caller_and_an_agent_hear_each_other(serve: object, tmp_path: Path) -> None:
     with serve(tmp_path) as bay:
-        plan = Plan(webhook_url=bay.webhook("telnyx", "r"), sample=sound.tone(700, 1.0), loop=True)
+        plan = Scenario(
+            webhook_url=bay.webhook("telnyx", "r"), sample=sound.tone(700, 1.0), loop=True
+        )
         phone = Phone(plan).start()
         with Agent(bay.invite("r")["wsUrl"], sound.tone(1300, 1.0)) as agent:
             bay.eventually(lambda: level(phone.heard[-RATE // 2 :], 1300) > -20)

@@ -11,7 +11,7 @@ import pytest
 
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, patchbay
 
@@ -35,7 +35,7 @@ def dial(bay: Patchbay) -> Iterator[Callable[..., Phone]]:
     phones: list[Phone] = []
 
     def dial(provider: str, room: str) -> Phone:
-        plan = Plan(webhook_url=bay.webhook(provider, room), loop=True)
+        plan = Scenario(webhook_url=bay.webhook(provider, room), loop=True)
         phones.append(Phone(plan).start())
         phones[-1].wait_for("start")
         return phones[-1]
@@ -92,7 +92,7 @@ def test_deactivating_a_room_closes_everybody_in_it(
     assert reasons(bay, room_id) == {"room-deactivated"}
     (session,) = sessions(bay, room_id)
     assert session["status"] == "ended"
-    late = Phone(Plan(webhook_url=bay.webhook("plivo", room_id))).start()
+    late = Phone(Scenario(webhook_url=bay.webhook("plivo", room_id))).start()
     late.join(20)
     assert late.report.ended is Ending.REJECTED
     status, refused = bay.ask("POST", "/v2/ingest/sessions", {"roomId": room_id})
@@ -204,6 +204,6 @@ def test_a_call_that_comes_back_is_in_one_session_with_whoever_came_meanwhile(
 
 def test_a_caller_alone_is_hung_up_where_that_is_wanted(tmp_path: Path) -> None:
     with patchbay(tmp_path, ALONE_SECONDS="1") as bay:
-        phone = Phone(Plan(webhook_url=bay.webhook("twilio", "lobby"), loop=True)).start()
+        phone = Phone(Scenario(webhook_url=bay.webhook("twilio", "lobby"), loop=True)).start()
         hung_up(phone)
         assert reasons(bay, "lobby") == {"alone"}

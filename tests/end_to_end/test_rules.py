@@ -11,7 +11,7 @@ import pytest
 
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, patchbay
 
@@ -43,7 +43,7 @@ def add_rule(bay: Patchbay, number: str, **fields: Any) -> dict[str, Any]:
 
 
 def notify_after_commit(webhook: str, number: str, **options: Any) -> Phone:
-    plan = Plan(webhook_url=webhook, caller=CALLER, callee=number, **options)
+    plan = Scenario(webhook_url=webhook, caller=CALLER, callee=number, **options)
     return Phone(plan).start()
 
 

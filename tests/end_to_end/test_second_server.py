@@ -14,7 +14,7 @@ import pytest
 
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.servers import ACTIVATED
 
@@ -38,7 +38,7 @@ def first(tmp_path: Path, settings: dict[str, str]) -> Iterator[Patchbay]:
 @pytest.fixture
 def phone(first: Patchbay) -> Iterator[Phone]:
     """In a room of the first server."""
-    phone = Phone(Plan(webhook_url=first.webhook("twilio", "lobby"), loop=True)).start()
+    phone = Phone(Scenario(webhook_url=first.webhook("twilio", "lobby"), loop=True)).start()
     phone.wait_for("first-audio")
     first.eventually(lambda: len(first.calls(status="answered")) == 1)
     yield phone
@@ -74,7 +74,7 @@ def test_a_second_server_waits_and_its_changes_reach_the_first(
         # It has taken no call for its own, and takes no new one.
         (call,) = first.calls(status="answered")
         assert [rung["event"] for rung in call["timelog"]].count("socket-lost") == 0
-        asked = Phone(Plan(webhook_url=at(second, first.webhook("twilio", "lobby")), seconds=1))
+        asked = Phone(Scenario(webhook_url=at(second, first.webhook("twilio", "lobby")), seconds=1))
         asked.start().wait_for("webhook")
         asked.hang_up()
         asked.join(30)
@@ -98,7 +98,7 @@ def test_of_two_servers_on_one_listener_the_second_goes_on_with_the_calls_of_the
     with socket.create_server(("127.0.0.1", 0), backlog=200) as held:
         shared = {"LISTENER": str(held.fileno()), "PORT": str(held.getsockname()[1])}
         with patchbay(tmp_path, command=ACTIVATED, **settings, **shared) as first:
-            phone = Phone(Plan(webhook_url=first.webhook("twilio", "lobby"), loop=True)).start()
+            phone = Phone(Scenario(webhook_url=first.webhook("twilio", "lobby"), loop=True)).start()
             phone.wait_for("first-audio")
             with patchbay(tmp_path, command=ACTIVATED, **settings, **shared) as second:
                 second.server.wait_for(WAITS)

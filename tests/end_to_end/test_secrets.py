@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from service.domain import ids
 from service.security import access_tokens
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.provider_apis import (
@@ -188,7 +188,7 @@ def call(story: Story, webhooks: dict[str, str]) -> list[Phone]:
         rule = {"name": name, "type": "inbound", "phoneNumbers": [NUMBERS[name]], "room": room}
         assert story.send("POST", "/v2/sip/routing-rule", rule) == 201
         account = CREDENTIALS[name].get("accountSid") or CREDENTIALS[name].get("authId")
-        plan = Plan(
+        plan = Scenario(
             webhook_url=webhook,
             callee=NUMBERS[name],
             pins=(WRONG_PIN, f"{PIN}#"),

@@ -17,7 +17,7 @@ import pytest
 
 from service.clock import SystemClock
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support import signers
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.servers import ROOT, environment
@@ -56,9 +56,11 @@ def connect(bay: Patchbay, provider: str) -> str:
     return str(answer["data"]["webhookUrl"])
 
 
-def plan(webhook_url: str, provider: str, key: str | None) -> Plan:
+def plan(webhook_url: str, provider: str, key: str | None) -> Scenario:
     account = ACCOUNT if provider == "twilio" else None
-    return Plan(webhook_url=webhook_url, seconds=60, loop=True, signing_key=key, account=account)
+    return Scenario(
+        webhook_url=webhook_url, seconds=60, loop=True, signing_key=key, account=account
+    )
 
 
 def send(url: str, fields: signers.Pairs, headers: dict[str, str]) -> tuple[int, bytes]:

@@ -14,7 +14,7 @@ import pytest
 
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.nodes import verified
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.receivers import Answer, Received, Receiver, die, receiving, redirect
@@ -66,7 +66,7 @@ def test_every_event_of_five_hundred_calls_arrives_and_is_signed(bay: Patchbay) 
     hooks = [bay.webhook(name, f"room-{n}") for n, name in enumerate(PROVIDERS)]
 
     def call(number: int) -> Ending:
-        plan = Plan(webhook_url=hooks[number % 3], caller=f"+1415{number:07}", seconds=0.1)
+        plan = Scenario(webhook_url=hooks[number % 3], caller=f"+1415{number:07}", seconds=0.1)
         phone = Phone(plan).start()
         phone.join(60)
         return phone.report.ended

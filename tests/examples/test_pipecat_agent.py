@@ -11,7 +11,7 @@ import pytest
 from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.dispatches import dispatch, invitation, running
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.spectrum import level, stretches
@@ -29,7 +29,7 @@ def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
 def test_a_parrot_hears_a_caller_speaks_and_is_interrupted(bay: Patchbay, provider: str) -> None:
     said = sound.tone(700, 1.0, -18)
-    plan = Plan(webhook_url=bay.webhook(provider, provider), sample=said, loop=True)
+    plan = Scenario(webhook_url=bay.webhook(provider, provider), sample=said, loop=True)
     with running("pipecat_agent") as url:
         phone = Phone(plan).start()
         phone.wait_for("first-audio")

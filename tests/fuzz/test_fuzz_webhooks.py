@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from service.errors import BadSignature, RemoteError
 from service.http_client.messages import HttpResponse
 from service.providers import controls, load
-from service.providers.base.call_control import MAX_COMPLAINT, Control, News, Outcome
+from service.providers.base.call_control import MAX_COMPLAINT, CallControl, News, Outcome
 from service.providers.base.provider import (
     MAX_FIELD,
     Arrival,
@@ -133,7 +133,7 @@ def test_a_made_up_signature_is_a_bad_one(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
-def test_a_callback_is_news_or_names_no_call(control: Control) -> None:
+def test_a_callback_is_news_or_names_no_call(control: CallControl) -> None:
     name = control.provider.call_id_field
 
     @fuzz(150)
@@ -160,7 +160,9 @@ ANSWERS = ["sid", "call_sid", "call_control_id", "request_uuid", "code", "messag
 
 
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
-def test_an_answer_of_the_provider_names_a_call_or_a_reason_or_nothing(control: Control) -> None:
+def test_an_answer_of_the_provider_names_a_call_or_a_reason_or_nothing(
+    control: CallControl,
+) -> None:
     documents = st.dictionaries(st.sampled_from([*ANSWERS, "data", "errors"]), json_values)
     nested = st.dictionaries(st.sampled_from(ANSWERS), json_values)
 

@@ -19,7 +19,7 @@ from service.http_client.client import (
     MAX_BODY,
     MOST_REDIRECTS,
     WHOLE_SECONDS,
-    Outgoing,
+    HttpClient,
 )
 from service.http_client.messages import HttpRequest
 from tests.support.certificates import certificate
@@ -55,25 +55,25 @@ def saying(*answers: bytes) -> Iterator[str]:
 
 
 @pytest.fixture
-def client(clock: FakeClock) -> Iterator[Outgoing]:
-    client = Outgoing(clock)
+def client(clock: FakeClock) -> Iterator[HttpClient]:
+    client = HttpClient(clock)
     yield client
     client.close()
 
 
-def test_an_answer_is_returned_whatever_its_status(client: Outgoing) -> None:
+def test_an_answer_is_returned_whatever_its_status(client: HttpClient) -> None:
     with saying(b"HTTP/1.1 418 Teapot\r\nContent-Length: 2\r\n\r\n{}") as url:
         response = client.send(HttpRequest("POST", url, {"A": "b"}, b"body"))
     assert (response.status, response.body, response.document) == (418, b"{}", {})
 
 
-def test_a_redirect_is_not_followed(client: Outgoing) -> None:
+def test_a_redirect_is_not_followed(client: HttpClient) -> None:
     answer = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
     with saying(answer) as url:
         assert client.send(HttpRequest("GET", url)).status == 302
 
 
-def test_no_more_of_a_body_is_read_than_is_wanted(client: Outgoing) -> None:
+def test_no_more_of_a_body_is_read_than_is_wanted(client: HttpClient) -> None:
     answer = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (MAX_BODY + 4096)
     with saying(answer) as url:
         assert len(client.send(HttpRequest("GET", url)).body) == MAX_BODY
@@ -85,7 +85,7 @@ def test_no_more_of_a_body_is_read_than_is_wanted(client: Outgoing) -> None:
     ids=["nothing", "no HTTP", "no status", "nothing but hints"],
 )
 def test_an_invalid_answer_is_a_bad_gateway_without_secrets(
-    client: Outgoing, answer: bytes
+    client: HttpClient, answer: bytes
 ) -> None:
     with saying(answer) as url, pytest.raises(BadGateway) as caught:
         client.send(HttpRequest("GET", url))
@@ -93,7 +93,7 @@ def test_an_invalid_answer_is_a_bad_gateway_without_secrets(
     assert "token" not in str(caught.value)
 
 
-def test_nobody_there_is_a_bad_gateway(client: Outgoing) -> None:
+def test_nobody_there_is_a_bad_gateway(client: HttpClient) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/"
@@ -105,7 +105,7 @@ def test_nobody_there_is_a_bad_gateway(client: Outgoing) -> None:
     "begun", [None, b"HTTP/1.1 200 OK\r\nX-Long: "], ids=["nothing", "headers"]
 )
 def test_an_answer_that_does_not_come_to_an_end_is_given_up(begun: bytes | None) -> None:
-    client = Outgoing(SystemClock())
+    client = HttpClient(SystemClock())
     with receiving() as receiver:
         receiver.script(receiver.hang if begun is None else receiver.trickle(begun))
         with pytest.raises(BadGateway, match="no whole answer in time"):
@@ -118,7 +118,7 @@ BROKEN = list(broken_bodies(200))
 @pytest.mark.parametrize("status", [200, 201, 404, 500])
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_status_counts_whatever_becomes_of_the_body(
-    client: Outgoing, status: int, broken: str
+    client: HttpClient, status: int, broken: str
 ) -> None:
     with receiving() as receiver:
         receiver.script(broken_bodies(status)[broken])
@@ -128,7 +128,9 @@ def test_a_status_counts_whatever_becomes_of_the_body(
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_a_redirect_is_followed_whatever_becomes_of_its_body(client: Outgoing, broken: str) -> None:
+def test_a_redirect_is_followed_whatever_becomes_of_its_body(
+    client: HttpClient, broken: str
+) -> None:
     with receiving() as receiver:
         receiver.script(broken_bodies(307, "Location: /there")[broken])
         assert post(client, f"{receiver.url}/here") == 200
@@ -146,14 +148,14 @@ def test_a_redirect_is_followed_whatever_becomes_of_its_body(client: Outgoing, b
     ],
     ids=["many headers", "a long header", "many after a hint", "no reason", "another version"],
 )
-def test_a_status_counts_whatever_the_headers_are(client: Outgoing, head: bytes) -> None:
+def test_a_status_counts_whatever_the_headers_are(client: HttpClient, head: bytes) -> None:
     with saying(head + b"Content-Length: 2\r\n\r\n{}") as url:
         assert client.send(HttpRequest("POST", url)).status == 202
 
 
 @pytest.mark.parametrize("status", [200, 201, 413])
 def test_a_status_counts_where_the_connection_is_reset_within_the_headers(
-    client: Outgoing, status: int
+    client: HttpClient, status: int
 ) -> None:
     with receiving() as receiver:
         receiver.script(breaks_off(b"HTTP/1.1 %d Said\r\nX-More: " % status))
@@ -165,7 +167,7 @@ def test_a_status_counts_where_the_connection_is_reset_within_the_headers(
 @pytest.mark.parametrize(
     "begun", [b"", b"HTTP/1.1 2", b"HTTP/1.1 103 Early\r\nLink: </>\r\n\r\nHTTP/1.1 2"]
 )
-def test_a_reset_before_the_status_is_no_answer(client: Outgoing, begun: bytes) -> None:
+def test_a_reset_before_the_status_is_no_answer(client: HttpClient, begun: bytes) -> None:
     with receiving() as receiver:
         receiver.script(breaks_off(begun))
         with pytest.raises(BadGateway, match="no answer"):
@@ -173,7 +175,7 @@ def test_a_reset_before_the_status_is_no_answer(client: Outgoing, begun: bytes) 
 
 
 @pytest.mark.parametrize("status", [200, 413])
-def test_an_answer_before_the_request_was_read_counts(client: Outgoing, status: int) -> None:
+def test_an_answer_before_the_request_was_read_counts(client: HttpClient, status: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -189,7 +191,7 @@ def test_an_answer_before_the_request_was_read_counts(client: Outgoing, status: 
         thread.join()
 
 
-def test_the_received_part_of_a_broken_body_is_returned(client: Outgoing) -> None:
+def test_the_received_part_of_a_broken_body_is_returned(client: HttpClient) -> None:
     with saying(b'HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{"sid":"CA1"}') as url:
         response = client.send(HttpRequest("POST", url), needs_body=True)
     assert response.document == {"sid": "CA1"}
@@ -197,7 +199,7 @@ def test_the_received_part_of_a_broken_body_is_returned(client: Outgoing) -> Non
 
 @pytest.mark.parametrize("needs_body", [True, False])
 def test_a_body_that_trickles_is_read_as_long_as_there_is_time(needs_body: bool) -> None:
-    client = Outgoing(SystemClock())
+    client = HttpClient(SystemClock())
     with receiving() as receiver:
         receiver.script(receiver.trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"))
         request = HttpRequest("POST", receiver.url)
@@ -206,7 +208,7 @@ def test_a_body_that_trickles_is_read_as_long_as_there_is_time(needs_body: bool)
 
 
 def test_a_body_that_nobody_needs_is_not_waited_for() -> None:
-    client, left = Outgoing(SystemClock()), threading.Event()
+    client, left = HttpClient(SystemClock()), threading.Event()
 
     def stalls(handler: Any) -> None:
         says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")(handler)
@@ -223,7 +225,7 @@ def test_a_body_that_nobody_needs_is_not_waited_for() -> None:
 @pytest.mark.parametrize("hints", [1, 3])
 @pytest.mark.parametrize("hint", [100, 102, 103])
 def test_the_final_status_counts_and_not_the_hints_before_it(
-    client: Outgoing, hint: int, hints: int
+    client: HttpClient, hint: int, hints: int
 ) -> None:
     early = f"HTTP/1.1 {hint} Early\r\nLink: </a>\r\n\r\n".encode()
 
@@ -244,7 +246,7 @@ def test_a_name_that_takes_too_long_to_look_up_is_given_up() -> None:
         found.wait(30)
         return []
 
-    client = Outgoing(SystemClock(), resolve=resolve)
+    client = HttpClient(SystemClock(), resolve=resolve)
     with pytest.raises(BadGateway, match="no whole answer in time"):
         client.send(HttpRequest("GET", "http://receiver.example/"), seconds=0.1)
     found.set()
@@ -259,11 +261,11 @@ def test_time_that_has_run_out_while_the_name_was_looked_up_is_not_given_to_the_
 
     with receiving() as receiver:
         with pytest.raises(BadGateway, match="no whole answer in time"):
-            Outgoing(clock, resolve=resolve).send(HttpRequest("GET", receiver.url))
+            HttpClient(clock, resolve=resolve).send(HttpRequest("GET", receiver.url))
         assert receiver.received == ()
 
 
-def test_connections_are_used_again(client: Outgoing) -> None:
+def test_connections_are_used_again(client: HttpClient) -> None:
     with provider_api() as api:
         for _ in range(3):
             url = f"{api.url}/v1/Account/MAXXX/Call/"
@@ -271,13 +273,13 @@ def test_connections_are_used_again(client: Outgoing) -> None:
         assert len(api.connections) == 1
 
 
-def post(client: Outgoing, url: str) -> int:
+def post(client: HttpClient, url: str) -> int:
     request = HttpRequest("POST", url, {"X-Signature": "abc"}, b"body")
     return client.send(request, redirects=True).status
 
 
 def test_a_connection_that_was_idle_for_too_long_is_not_used_again(
-    client: Outgoing, clock: FakeClock
+    client: HttpClient, clock: FakeClock
 ) -> None:
     with receiving() as receiver:
         for pause in (0, KEPT_SECONDS - 1, KEPT_SECONDS):
@@ -287,7 +289,7 @@ def test_a_connection_that_was_idle_for_too_long_is_not_used_again(
     assert first == second != third
 
 
-def test_a_connection_that_its_server_has_closed_is_not_used_again(client: Outgoing) -> None:
+def test_a_connection_that_its_server_has_closed_is_not_used_again(client: HttpClient) -> None:
     with receiving() as receiver:
         receiver.script(200, die)
         client.send(HttpRequest("POST", receiver.url))
@@ -296,7 +298,7 @@ def test_a_connection_that_its_server_has_closed_is_not_used_again(client: Outgo
         assert client.send(HttpRequest("POST", receiver.url)).status == 200
 
 
-def test_a_connection_with_something_unread_on_it_is_not_used_again(client: Outgoing) -> None:
+def test_a_connection_with_something_unread_on_it_is_not_used_again(client: HttpClient) -> None:
     def wordy(handler: Any) -> None:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"x" * 9000)
         handler.close_connection = False
@@ -310,7 +312,7 @@ def test_a_connection_with_something_unread_on_it_is_not_used_again(client: Outg
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_is_followed_with_the_same_request_when_asked_for(
-    client: Outgoing, status: int
+    client: HttpClient, status: int
 ) -> None:
     with receiving() as first, receiving() as second:
         first.script(redirect(status, f"{second.url}/there?a=b"))
@@ -321,21 +323,21 @@ def test_a_redirect_is_followed_with_the_same_request_when_asked_for(
     assert there.headers["host"] == second.url.removeprefix("http://")
 
 
-def test_a_redirect_may_be_relative(client: Outgoing) -> None:
+def test_a_redirect_may_be_relative(client: HttpClient) -> None:
     with receiving() as receiver:
         receiver.script(redirect(307, "../b"))
         assert post(client, f"{receiver.url}/a/a") == 200
         assert [request.path for request in receiver.received] == ["/a/a", "/b"]
 
 
-def test_an_invitation_to_read_something_else_is_no_redirect(client: Outgoing) -> None:
+def test_an_invitation_to_read_something_else_is_no_redirect(client: HttpClient) -> None:
     with receiving() as receiver:
         receiver.script(redirect(303, "/else"))
         assert post(client, receiver.url) == 303
         assert len(receiver.received) == 1
 
 
-def test_redirects_come_to_an_end(client: Outgoing) -> None:
+def test_redirects_come_to_an_end(client: HttpClient) -> None:
     with receiving() as receiver:
         receiver.answer = lambda _: redirect(308, "/again")
         with pytest.raises(BadGateway, match="it redirects more than 3 times"):
@@ -345,7 +347,7 @@ def test_redirects_come_to_an_end(client: Outgoing) -> None:
 
 @pytest.mark.parametrize("location", [(), ("",)])
 def test_a_redirect_to_nowhere_is_a_bad_gateway(
-    client: Outgoing, location: tuple[str, ...]
+    client: HttpClient, location: tuple[str, ...]
 ) -> None:
     with receiving() as receiver:
         receiver.script(redirect(302, *location))
@@ -354,13 +356,13 @@ def test_a_redirect_to_nowhere_is_a_bad_gateway(
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd", "//127.0.0.1", "http:"])
-def test_only_http_is_spoken(client: Outgoing, url: str) -> None:
+def test_only_http_is_spoken(client: HttpClient, url: str) -> None:
     with pytest.raises(BadGateway, match="does not begin with http:// or https://"):
         post(client, url)
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd"])
-def test_a_redirect_to_something_else_is_not_followed(client: Outgoing, url: str) -> None:
+def test_a_redirect_to_something_else_is_not_followed(client: HttpClient, url: str) -> None:
     with receiving() as receiver:
         receiver.script(redirect(302, url))
         with pytest.raises(BadGateway, match="does not begin with http:// or https://"):
@@ -400,7 +402,7 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_name_is_looked_up_once_for_a_connection_and_sent_along(clock: FakeClock) -> None:
     names = Names(receiver_example=("127.0.0.1",))
-    client = Outgoing(clock, resolve=names)
+    client = HttpClient(clock, resolve=names)
     with receiving() as receiver:
         for _ in range(2):
             assert post(client, named(receiver, "receiver.example")) == 200
@@ -410,14 +412,14 @@ def test_a_name_is_looked_up_once_for_a_connection_and_sent_along(clock: FakeClo
 
 
 def test_where_nobody_answers_at_one_address_the_next_one_is_tried(clock: FakeClock) -> None:
-    client = Outgoing(clock, resolve=Names(receiver_example=("::1", "127.0.0.1")))
+    client = HttpClient(clock, resolve=Names(receiver_example=("::1", "127.0.0.1")))
     with receiving() as receiver:
         assert post(client, named(receiver, "receiver.example")) == 200
 
 
 @pytest.mark.parametrize("name", ["unknown.example", "a" * 64 + ".example"])
 def test_a_name_that_nobody_has_is_a_bad_gateway(clock: FakeClock, name: str) -> None:
-    client = Outgoing(clock, resolve=Names())
+    client = HttpClient(clock, resolve=Names())
     with pytest.raises(BadGateway, match="the name does not resolve"):
         post(client, f"http://{name}/")
 
@@ -429,7 +431,7 @@ def test_a_name_that_nobody_has_is_a_bad_gateway(clock: FakeClock, name: str) ->
 def test_a_guarded_client_goes_to_no_name_that_has_a_private_address(
     clock: FakeClock, addresses: tuple[str, ...]
 ) -> None:
-    guarded = Outgoing(clock, allow_private=False, resolve=Names(inside_example=addresses))
+    guarded = HttpClient(clock, allow_private=False, resolve=Names(inside_example=addresses))
     with receiving() as receiver:
         with pytest.raises(BadGateway, match="set WEBHOOK_ALLOW_PRIVATE=on") as caught:
             post(guarded, named(receiver, "inside.example"))
@@ -442,7 +444,7 @@ def test_a_guarded_client_goes_to_no_name_that_has_a_private_address(
 def test_a_guarded_client_goes_to_no_private_address_however_it_is_written(
     clock: FakeClock, host: str
 ) -> None:
-    guarded = Outgoing(clock, allow_private=False)
+    guarded = HttpClient(clock, allow_private=False)
     with receiving() as receiver, pytest.raises(BadGateway, match="the address is private"):
         post(guarded, named(receiver, host))
 
@@ -462,7 +464,7 @@ def test_a_redirect_leads_a_guarded_client_to_no_private_address(clock: FakeCloc
             return [entry]
         return [(*entry[:4], (Address("127.0.0.1"), port))]
 
-    guarded = Outgoing(clock, allow_private=False, resolve=resolve)
+    guarded = HttpClient(clock, allow_private=False, resolve=resolve)
     with receiving() as outside, receiving() as inside:
         outside.script(redirect(307, named(inside, "inside.example")))
         with pytest.raises(BadGateway, match="the address is private"):
@@ -473,7 +475,7 @@ def test_a_redirect_leads_a_guarded_client_to_no_private_address(clock: FakeCloc
 def test_tls_is_spoken_with_the_name_and_not_with_the_address(
     clock: FakeClock, trusted: Path
 ) -> None:
-    client = Outgoing(clock, resolve=Names(receiver_example=("127.0.0.1",)))
+    client = HttpClient(clock, resolve=Names(receiver_example=("127.0.0.1",)))
     with receiving(trusted) as receiver:
         for _ in range(2):
             assert post(client, named(receiver, "receiver.example")) == 200
@@ -486,7 +488,7 @@ def test_tls_is_spoken_with_the_name_and_not_with_the_address(
 def test_a_certificate_for_another_name_is_not_believed(
     clock: FakeClock, trusted: Path, name: str
 ) -> None:
-    client = Outgoing(clock, resolve=Names(**{name.replace(".", "_"): ("127.0.0.1",)}))
+    client = HttpClient(clock, resolve=Names(**{name.replace(".", "_"): ("127.0.0.1",)}))
     with receiving(trusted) as receiver:
         with pytest.raises(BadGateway, match="SSLCertVerificationError"):
             post(client, named(receiver, name))
@@ -496,14 +498,14 @@ def test_a_certificate_for_another_name_is_not_believed(
 def test_a_certificate_that_nobody_vouches_for_is_not_believed(
     clock: FakeClock, tmp_path: Path
 ) -> None:
-    client = Outgoing(clock, resolve=Names(receiver_example=("127.0.0.1",)))
+    client = HttpClient(clock, resolve=Names(receiver_example=("127.0.0.1",)))
     unknown = certificate(tmp_path, "receiver.example")
     with receiving(unknown) as receiver, pytest.raises(BadGateway, match="SSLCertVerification"):
         post(client, named(receiver, "receiver.example"))
 
 
 def test_an_https_address_redirects_to_no_other_scheme(clock: FakeClock, trusted: Path) -> None:
-    client = Outgoing(clock, resolve=Names(receiver_example=("127.0.0.1",)))
+    client = HttpClient(clock, resolve=Names(receiver_example=("127.0.0.1",)))
     with receiving(trusted) as secure, receiving() as plain:
         secure.script(redirect(307, plain.url))
         with pytest.raises(BadGateway, match="it redirects from https to something else"):
@@ -512,7 +514,7 @@ def test_an_https_address_redirects_to_no_other_scheme(clock: FakeClock, trusted
 
 
 def test_a_tls_answer_that_trickles_is_given_up(trusted: Path) -> None:
-    client = Outgoing(SystemClock(), resolve=Names(receiver_example=("127.0.0.1",)))
+    client = HttpClient(SystemClock(), resolve=Names(receiver_example=("127.0.0.1",)))
     with receiving(trusted) as receiver:
         receiver.script(receiver.trickle(b"HTTP/1.1 200 OK\r\nX-Long: "))
         with pytest.raises(BadGateway, match="no whole answer in time"):
@@ -520,7 +522,7 @@ def test_a_tls_answer_that_trickles_is_given_up(trusted: Path) -> None:
 
 
 def test_headers_that_cannot_be_read_put_no_url_into_the_log(
-    client: Outgoing, caplog: pytest.LogCaptureFixture
+    client: HttpClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = b"HTTP/1.1 200 OK\r\nno header\r\nContent-Length: 0\r\n\r\n"
     with saying(answer) as url, caplog.at_level(logging.DEBUG):

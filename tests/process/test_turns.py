@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from service.clock import SystemClock
 from service.errors import BadGateway
-from service.http_client.client import Outgoing
+from service.http_client.client import HttpClient
 from service.http_client.messages import HttpRequest
 from service.process import turns
 from service.process.turns import GRACE, Turn
@@ -88,7 +88,7 @@ def test_a_server_that_is_asked_is_waited_for() -> None:
 
 def ask(url: str) -> None:
     with suppress(BadGateway):
-        Outgoing(SystemClock()).send(HttpRequest("GET", url))
+        HttpClient(SystemClock()).send(HttpRequest("GET", url))
 
 
 def test_a_lock_of_the_database_is_waited_for(database: Database) -> None:

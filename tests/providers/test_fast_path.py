@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.providers.base.fast_path import MAX_AROUND, Lean
+from service.providers.base.fast_path import MAX_AROUND, FastPath
 
 HEAD, TAIL = b'{"event":"media","payload":', b',"note":"'
 
@@ -15,14 +15,14 @@ def test_a_message_is_a_pattern_only_where_little_stands_around_its_payload(
 ) -> None:
     note = b"x" * (around - len(HEAD + TAIL + b'"}'))
     message = HEAD + b'"AAAA"' + TAIL + note + b'"}'
-    lean = Lean()
+    lean = FastPath()
     lean.learn(message, "AAAA")
     assert (lean.audio(message) is not None) is fits
 
 
 def test_all_streams_of_one_shape_share_a_pattern() -> None:
     """Making one takes a millisecond, which a server that takes up a thousand calls has not."""
-    first, second = Lean(b"chunk"), Lean(b"chunk")
+    first, second = FastPath(b"chunk"), FastPath(b"chunk")
     message = (
         b'{"event":"media","media":{"track":"inbound","chunk":"2","payload":"AAAA"},"id":"%s"}'
     )
@@ -51,7 +51,7 @@ def test_whatever_could_mean_something_else_is_left_to_the_general_path(
     changed: tuple[bytes, bytes],
 ) -> None:
     message = b'{"event":"media","id":"x","media":{"track":"inbound","chunk":"2","payload":"AAAA"}}'
-    lean = Lean(b"chunk")
+    lean = FastPath(b"chunk")
     lean.learn(message, "AAAA")
     assert lean.audio(message) == (bytes(3), 2)
     assert lean.audio(message.replace(*changed)) is None

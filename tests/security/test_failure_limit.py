@@ -8,29 +8,31 @@ import threading
 import pytest
 
 from service.security import failure_limit
-from service.security.failure_limit import BURST, Failures
+from service.security.failure_limit import BURST, FailureLimit
 from tests.support.clocks import FakeClock
 
 HERE = "192.0.2.1"
 
 
 @pytest.fixture
-def failures(clock: FakeClock) -> Failures:
-    return Failures(clock)
+def failures(clock: FakeClock) -> FailureLimit:
+    return FailureLimit(clock)
 
 
-def exhaust(failures: Failures, address: str) -> None:
+def exhaust(failures: FailureLimit, address: str) -> None:
     for _ in range(BURST):
         assert failures.count(address) == 0
 
 
-def test_an_address_may_fail_so_often_and_then_hears_when_to_come_back(failures: Failures) -> None:
+def test_an_address_may_fail_so_often_and_then_hears_when_to_come_back(
+    failures: FailureLimit,
+) -> None:
     exhaust(failures, HERE)
     assert failures.count(HERE) == 1
     assert failures.count("192.0.2.2") == 0
 
 
-def test_failures_are_forgiven_one_at_a_time(failures: Failures, clock: FakeClock) -> None:
+def test_failures_are_forgiven_one_at_a_time(failures: FailureLimit, clock: FakeClock) -> None:
     exhaust(failures, HERE)
     clock.advance(0.4)
     assert failures.count(HERE) == 1
@@ -42,7 +44,7 @@ def test_failures_are_forgiven_one_at_a_time(failures: Failures, clock: FakeCloc
 
 
 def test_what_is_refused_is_not_counted_so_that_a_flood_is_forgiven_as_soon_as_it_ends(
-    failures: Failures, clock: FakeClock
+    failures: FailureLimit, clock: FakeClock
 ) -> None:
     for _ in range(10_000):
         failures.count(HERE)
@@ -50,14 +52,14 @@ def test_what_is_refused_is_not_counted_so_that_a_flood_is_forgiven_as_soon_as_i
     exhaust(failures, HERE)
 
 
-def test_nobody_saves_up_more_than_a_burst(failures: Failures, clock: FakeClock) -> None:
+def test_nobody_saves_up_more_than_a_burst(failures: FailureLimit, clock: FakeClock) -> None:
     failures.count(HERE)
     clock.advance(100_000)
     exhaust(failures, HERE)
     assert failures.count(HERE) == 1
 
 
-def test_to_ask_is_not_to_fail(failures: Failures) -> None:
+def test_to_ask_is_not_to_fail(failures: FailureLimit) -> None:
     for _ in range(BURST):
         assert failures.wait(HERE) == 0
         assert failures.count(HERE) == 0
@@ -78,7 +80,7 @@ def test_to_ask_is_not_to_fail(failures: Failures) -> None:
         ("203.0.113.7:1:1", "203.0.113.7:1:2"),
     ],
 )
-def test_these_are_one_and_the_same(failures: Failures, one: str, other: str) -> None:
+def test_these_are_one_and_the_same(failures: FailureLimit, one: str, other: str) -> None:
     exhaust(failures, one)
     assert failures.wait(other) == 1
 
@@ -93,13 +95,13 @@ def test_these_are_one_and_the_same(failures: Failures, one: str, other: str) ->
         ("203.0.113.7:52341", "203.0.113.8:52341"),
     ],
 )
-def test_these_are_two(failures: Failures, one: str, other: str) -> None:
+def test_these_are_two(failures: FailureLimit, one: str, other: str) -> None:
     exhaust(failures, one)
     assert failures.wait(other) == 0
 
 
 def test_of_too_many_addresses_the_one_that_failed_longest_ago_is_forgotten(
-    failures: Failures, monkeypatch: pytest.MonkeyPatch
+    failures: FailureLimit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(failure_limit, "ADDRESSES", 3)
     a, b, c, d = (f"192.0.2.{number}" for number in range(4))
@@ -111,7 +113,7 @@ def test_of_too_many_addresses_the_one_that_failed_longest_ago_is_forgotten(
 
 
 def test_one_line_says_that_an_address_is_limited(
-    failures: Failures, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    failures: FailureLimit, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "service.security.failure_limit")
     for _ in range(3):
@@ -126,7 +128,7 @@ def test_one_line_says_that_an_address_is_limited(
     assert len(caplog.records) == 2
 
 
-def test_threads_share_one_count(failures: Failures) -> None:
+def test_threads_share_one_count(failures: FailureLimit) -> None:
     found: list[int] = []
 
     def fail() -> None:

@@ -17,7 +17,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from service.process import turns
-from service.server.clients import Connection
+from service.server.clients import ClientConnection
 from service.server.worker import AT_ONCE, SMALL_BODY, Worker
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -31,9 +31,9 @@ class Threads:
     """In the place of the pool: ``given`` is what it has been told to do, in order."""
 
     def __init__(self) -> None:
-        self.given: list[tuple[Connection, Future[bool]]] = []
+        self.given: list[tuple[ClientConnection, Future[bool]]] = []
 
-    def submit(self, handle: object, conn: Connection) -> Future[bool]:
+    def submit(self, handle: object, conn: ClientConnection) -> Future[bool]:
         self.given.append((conn, Future()))
         return self.given[-1][1]
 
@@ -337,7 +337,7 @@ def test_idle_connections_give_way_before_a_newer_request(desk: Desk) -> None:
 
 
 def test_a_fault_of_one_connection_is_counted_and_ends_that_connection_only(desk: Desk) -> None:
-    def broken(conn: Connection) -> None:
+    def broken(conn: ClientConnection) -> None:
         raise ValueError("deque.remove(x): x not in deque")
 
     client, other = desk.ask(b"G"), desk.ask(REQUEST[:-1])
@@ -375,7 +375,7 @@ def test_a_connection_that_its_client_resets_is_no_fault(desk: Desk) -> None:
 
 
 def test_a_thread_pool_that_takes_no_more_ends_no_process(desk: Desk) -> None:
-    def submit(handle: object, conn: Connection) -> Future[bool]:
+    def submit(handle: object, conn: ClientConnection) -> Future[bool]:
         raise RuntimeError("can't start new thread")
 
     desk.worker.tpool = SimpleNamespace(submit=submit)

@@ -8,7 +8,7 @@ from service.simulator.phone import Phone
 from service.simulator.providers import markup
 from service.simulator.providers.registry import DIALECTS
 from service.simulator.report import Ending
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support import counterpart
 from tests.support.clocks import FakeClock
 
@@ -52,7 +52,7 @@ def stream(provider, status_url):
 
 def phone(server, provider, **options):
     options = {"sample": sound.tone(440, 0.2), "tail": 0.1} | options
-    return Phone(Plan(webhook_url=server.url(provider), **options)).start()
+    return Phone(Scenario(webhook_url=server.url(provider), **options)).start()
 
 
 @pytest.mark.parametrize("outcome", ["completed", "busy", "no-answer", "failed"])
@@ -162,7 +162,7 @@ def test_a_status_that_nobody_takes_is_a_problem(server):
 )
 def test_what_cannot_become_of_a_call_is_named(options, sentence):
     with pytest.raises(Invalid, match=sentence):
-        Plan(webhook_url="http://h/v2/hooks/twilio/whk", **options)
+        Scenario(webhook_url="http://h/v2/hooks/twilio/whk", **options)
 
 
 def test_placed_calls_are_counted_by_their_callbacks():

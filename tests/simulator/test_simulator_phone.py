@@ -12,7 +12,7 @@ from service.simulator.audio.codec import FRAME, RATE, Codec
 from service.simulator.audio.playback import PLAYOUT
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support import counterpart
 from tests.support.counterpart import echo, incoming, keep, spoken
 
@@ -50,7 +50,7 @@ def streaming(provider, *after):
 
 def call(server, provider="twilio", **options):
     options = {"sample": sound.tone(440, 0.4), "tail": 0.2} | options
-    return Phone(Plan(webhook_url=server.url(provider), **options)).start()
+    return Phone(Scenario(webhook_url=server.url(provider), **options)).start()
 
 
 def finish(phone):
@@ -361,14 +361,14 @@ def test_an_answer_that_is_no_markup_fails_the_call_without_showing_the_key(
 
 def test_a_webhook_at_which_nothing_listens_fails_the_call():
     url = f"http://127.0.0.1:{counterpart.free_port()}/v2/hooks/twilio/whk_secret"
-    report = finish(Phone(Plan(webhook_url=url)).start())
+    report = finish(Phone(Scenario(webhook_url=url)).start())
     assert "connection refused" in report.failure
     assert "whk_secret" not in report.failure
 
 
 def test_a_failing_webhook_shows_no_password_in_its_url():
     url = f"http://user:secret@127.0.0.1:{counterpart.free_port()}/v2/hooks/twilio/whk_x"
-    report = finish(Phone(Plan(webhook_url=url)).start())
+    report = finish(Phone(Scenario(webhook_url=url)).start())
     assert report.ended is Ending.FAILED
     assert "secret" not in report.failure
 
@@ -386,7 +386,7 @@ def test_a_webhook_that_does_not_answer_in_time_fails_the_call():
     # A listening socket that nobody accepts from takes the request and stays silent.
     with counterpart.silent_port() as port:
         url = f"http://127.0.0.1:{port}/v2/hooks/twilio/whk_secret"
-        report = finish(Phone(Plan(webhook_url=url, webhook_timeout=0.05)).start())
+        report = finish(Phone(Scenario(webhook_url=url, webhook_timeout=0.05)).start())
     assert "did not answer within 0.05 seconds" in report.failure
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from service.errors import Invalid
 from service.simulator.audio.codec import FRAME, Codec
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from service.simulator.speech import KEYS_EVERY, KEYS_FROM, Mouth
 
 TWILIO = "http://127.0.0.1:8000/v2/hooks/twilio/whk_secret"
@@ -13,7 +13,7 @@ PLIVO, TELNYX = TWILIO.replace("twilio", "plivo"), TWILIO.replace("twilio", "tel
 
 
 def plan(url=TWILIO, **options):
-    return Plan(webhook_url=url, **options)
+    return Scenario(webhook_url=url, **options)
 
 
 @pytest.mark.parametrize(

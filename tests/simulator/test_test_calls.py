@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from service.errors import Conflict, NotFound
-from service.simulator.scenario import Plan
-from service.simulator.test_calls import KEPT, Trial, Trials
+from service.simulator import test_calls
+from service.simulator.scenario import Scenario
 from tests.support import counterpart
 from tests.support.counterpart import Counterpart
 
@@ -27,17 +27,17 @@ def server() -> Iterator[Counterpart]:
 
 
 @pytest.fixture
-def two() -> Iterator[Trials]:
-    trials = Trials(2)
+def two() -> Iterator[test_calls.TestCalls]:
+    trials = test_calls.TestCalls(2)
     yield trials
     trials.stop()
 
 
-def plan(server: Counterpart) -> Plan:
-    return Plan(webhook_url=server.url("twilio"), loop=True, seconds=60)
+def plan(server: Counterpart) -> Scenario:
+    return Scenario(webhook_url=server.url("twilio"), loop=True, seconds=60)
 
 
-def over(trials: Trials, trial_id: str) -> Trial:
+def over(trials: test_calls.TestCalls, trial_id: str) -> test_calls.TestCall:
     """The trial once it is over."""
     deadline, pause = time.monotonic() + PATIENCE, threading.Event()
     while (trial := trials.get(trial_id)).report is None:
@@ -48,18 +48,20 @@ def over(trials: Trials, trial_id: str) -> Trial:
 
 def test_without_a_number_there_are_none(server: Counterpart) -> None:
     with pytest.raises(Conflict, match=r"^Test calls are off: set TEST_CALLS"):
-        Trials(0).place("cn_1", plan(server))
+        test_calls.TestCalls(0).place("cn_1", plan(server))
     assert server.requests == []
 
 
-def test_no_more_are_up_than_there_may_be(server: Counterpart, two: Trials) -> None:
+def test_no_more_are_up_than_there_may_be(server: Counterpart, two: test_calls.TestCalls) -> None:
     first, second = two.place("cn_1", plan(server)), two.place("cn_2", plan(server))
     with pytest.raises(Conflict, match=r"^2 test calls are up, and no more may be"):
         two.place("cn_1", plan(server))
     assert [trial.id for trial in two.all()] == [second.id, first.id]
 
 
-def test_hanging_one_up_makes_room_for_another(server: Counterpart, two: Trials) -> None:
+def test_hanging_one_up_makes_room_for_another(
+    server: Counterpart, two: test_calls.TestCalls
+) -> None:
     first = two.place("cn_1", plan(server))
     two.place("cn_1", plan(server))
     two.hang_up(first.id)
@@ -67,7 +69,9 @@ def test_hanging_one_up_makes_room_for_another(server: Counterpart, two: Trials)
     assert two.place("cn_1", plan(server)).report is None
 
 
-def test_a_trial_that_is_over_keeps_its_ladder_and_report(server: Counterpart, two: Trials) -> None:
+def test_a_trial_that_is_over_keeps_its_ladder_and_report(
+    server: Counterpart, two: test_calls.TestCalls
+) -> None:
     server.answers = [REJECT]
     ended = over(two, two.place("cn_1", plan(server)).id)
     assert [rung.name for rung in ended.ladder] == ["webhook", "markup", "end"]
@@ -75,15 +79,17 @@ def test_a_trial_that_is_over_keeps_its_ladder_and_report(server: Counterpart, t
     assert two.hang_up(ended.id) == ended
 
 
-def test_the_oldest_are_forgotten(server: Counterpart, two: Trials) -> None:
+def test_the_oldest_are_forgotten(server: Counterpart, two: test_calls.TestCalls) -> None:
     server.answers = [REJECT]
-    ids = [over(two, two.place("cn_1", plan(server)).id).id for _ in range(KEPT + 2)]
+    ids = [over(two, two.place("cn_1", plan(server)).id).id for _ in range(test_calls.KEPT + 2)]
     assert [trial.id for trial in two.all()] == ids[:1:-1]
     with pytest.raises(NotFound, match=r"^Test call not found\.$"):
         two.get(ids[0])
 
 
-def test_stopping_ends_them_and_takes_no_more(server: Counterpart, two: Trials) -> None:
+def test_stopping_ends_them_and_takes_no_more(
+    server: Counterpart, two: test_calls.TestCalls
+) -> None:
     placed = two.place("cn_1", plan(server))
     two.stop()
     assert two.get(placed.id).report.ended == "caller-hung-up"

@@ -14,8 +14,8 @@ from service.domain.calls import (
     Direction,
     EndReason,
     LadderEvent,
+    LadderStep,
     Participant,
-    Step,
 )
 from service.domain.paging import Page
 from service.errors import NotFound
@@ -62,8 +62,8 @@ def test_every_field_of_a_call_comes_back_as_it_was_stored(store: Calls) -> None
         metadata={"order": 7},
         max_seconds=60,
         steps=(
-            Step(LadderEvent.WEBHOOK, 1, CallStatus.INCOMING),
-            Step(LadderEvent.END, 5, CallStatus.ENDED, "why"),
+            LadderStep(LadderEvent.WEBHOOK, 1, CallStatus.INCOMING),
+            LadderStep(LadderEvent.END, 5, CallStatus.ENDED, "why"),
         ),
     )
     store.add(call)
@@ -215,7 +215,7 @@ def test_a_call_whose_provider_dials_on_is_not_lost(database: Database, store: C
     steering = Steering(database)
     steering.hand_on(call.id, "+14155550123", 60, 10)
     assert ids(store.lost(100)) == [call.id]
-    step = Step(LadderEvent.TRANSFER, 70, CallStatus.TRANSFERRING)
+    step = LadderStep(LadderEvent.TRANSFER, 70, CallStatus.TRANSFERRING)
     assert steering.dialling(call.id, "+14155550123", step)
     assert store.lost(100) == []
     steering.transfer_failed(call.id, "busy", 90)

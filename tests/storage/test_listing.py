@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from service.domain.calls import WEBSOCKET, Call, CallStatus, Direction, LadderEvent, Step
+from service.domain.calls import WEBSOCKET, Call, CallStatus, Direction, LadderEvent, LadderStep
 from service.domain.paging import Page
 from service.domain.rooms import Room
 from service.errors import Busy
@@ -206,7 +206,7 @@ def test_calls_are_found_by_what_they_passed_through(
 ) -> None:
     monkeypatch.setattr(pages, "PASSES", 2)
     passed = CallStatus.TRANSFER_FAILED
-    steps = tuple(Step(LadderEvent.TRANSFER, 5_000, passed) for _ in range(2))
+    steps = tuple(LadderStep(LadderEvent.TRANSFER, 5_000, passed) for _ in range(2))
     those = filled(store, 5, steps=steps, status=CallStatus.ENDED)
     filled(store, 5, status=CallStatus.ENDED)
     store.add(a_call(provider=WEBSOCKET, connector_id=None, steps=steps))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, Step
+from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, LadderStep
 from service.errors import Gone, NotFound, ServiceError
 from service.storage.calls.calls import START_MILLIS, Calls, Used
 from service.storage.database import Database
@@ -40,7 +40,7 @@ def test_a_claim_gives_the_call_to_the_leg(store: Calls, call: Call) -> None:
     assert claimed.status is CallStatus.INCOMING
     assert claimed.steps == (
         *call.steps,
-        Step(LadderEvent.SOCKET, EXPIRES - 1, CallStatus.INCOMING),
+        LadderStep(LadderEvent.SOCKET, EXPIRES - 1, CallStatus.INCOMING),
     )
 
 
@@ -152,7 +152,7 @@ def test_a_claim_leaves_an_answered_call_to_the_leg_that_streams(store: Calls, c
     found = store.get(call.id)
     assert (found.leg_id, found.detached_at) == ("first", None)
     assert found.expires_at == 4_000 + START_MILLIS
-    assert found.steps[-1] == Step(LadderEvent.SOCKET, 4_000, CallStatus.ANSWERED)
+    assert found.steps[-1] == LadderStep(LadderEvent.SOCKET, 4_000, CallStatus.ANSWERED)
     assert store.lost(999_000) == store.unclaimed(999_000) == []
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, Step
+from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, LadderStep
 from service.storage.calls.calls import Calls
 from service.storage.calls.pins import Pins
 from service.storage.database import Database
 from tests.support.races import at_once
 from tests.support.records import a_call
 
-STEP = Step(LadderEvent.PIN, 2_000, CallStatus.INCOMING, "wrong PIN")
-VERIFIED = Step(LadderEvent.VERIFIED, 2_000, CallStatus.VERIFIED)
+STEP = LadderStep(LadderEvent.PIN, 2_000, CallStatus.INCOMING, "wrong PIN")
+VERIFIED = LadderStep(LadderEvent.VERIFIED, 2_000, CallStatus.VERIFIED)
 
 
 @pytest.fixture
@@ -70,7 +70,10 @@ def test_the_last_wrong_pin_rejects(calls: Calls, pins: Pins, call: Call) -> Non
     stored = calls.get(call.id)
     assert (stored.status, stored.end_reason) == (CallStatus.REJECTED, EndReason.NO_PIN)
     assert stored.ended_at == 2_000
-    assert stored.steps[-2:] == (STEP, Step(LadderEvent.END, 2_000, CallStatus.REJECTED, "no-pin"))
+    assert stored.steps[-2:] == (
+        STEP,
+        LadderStep(LadderEvent.END, 2_000, CallStatus.REJECTED, "no-pin"),
+    )
 
 
 @pytest.mark.parametrize("tries", [1, 3])

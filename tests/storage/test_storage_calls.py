@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from service.domain.agents import Assignment
-from service.domain.calls import WEBSOCKET, Call, CallStatus, EndReason, LadderEvent, Step
+from service.domain.calls import WEBSOCKET, Call, CallStatus, EndReason, LadderEvent, LadderStep
 from service.errors import Conflict, NotFound
 from service.storage.calls.calls import Calls
 from service.storage.database import Database
@@ -147,17 +147,17 @@ def test_a_loss_reported_by_many_at_once_is_one_rung(store: Calls) -> None:
 def test_what_end_and_reissue_return_is_what_is_stored(store: Calls) -> None:
     call = a_call()
     assert store.admit(call, "ref", 1)
-    again = store.reissue(call.id, "ref2", 95_000, [Step(LadderEvent.MARKUP, 5, call.status)])
+    again = store.reissue(call.id, "ref2", 95_000, [LadderStep(LadderEvent.MARKUP, 5, call.status)])
     assert again == store.get(call.id)
     ended = store.end(call.id, CallStatus.ENDED, EndReason.ENDED_BY_API, 9, detail="by Ann")
     assert ended == store.get(call.id)
     assert ended is not None
-    assert ended.steps[-1] == Step(LadderEvent.END, 9, CallStatus.ENDED, "by Ann")
+    assert ended.steps[-1] == LadderStep(LadderEvent.END, 9, CallStatus.ENDED, "by Ann")
 
 
 def test_a_rung_of_a_reissue_has_the_status_of_the_call_by_then(store: Calls) -> None:
     call = answered(store)
-    asked_again = Step(LadderEvent.WEBHOOK, 5_000, CallStatus.INCOMING)
+    asked_again = LadderStep(LadderEvent.WEBHOOK, 5_000, CallStatus.INCOMING)
     again = store.reissue(call.id, "ref9", 95_000, [asked_again])
     assert again is not None
     assert again.steps[-1].status is CallStatus.ANSWERED
@@ -189,7 +189,7 @@ def test_a_restart_detaches_every_answered_call_that_had_a_socket(store: Calls) 
     assert store.admit(a_call(), "ref9", 10)
     assert store.orphaned(5_000) == 2
     assert [call.detached_at for call in store.lost(9_999)] == [5_000, 5_000, 2_500]
-    assert store.get(attached[0]).steps[-1] == Step(
+    assert store.get(attached[0]).steps[-1] == LadderStep(
         LadderEvent.SOCKET_LOST, 5_000, CallStatus.ANSWERED, "the process restarted"
     )
     assert store.orphaned(6_000) == 0
@@ -280,7 +280,7 @@ def played(store: Calls, leg: str) -> bool:
 
 
 def markup(store: Calls) -> Call | None:
-    rung = Step(LadderEvent.MARKUP, NOW, CallStatus.INCOMING)
+    rung = LadderStep(LadderEvent.MARKUP, NOW, CallStatus.INCOMING)
     return store.reissue("c1", "ref9", 99_000, [rung])
 
 
@@ -428,7 +428,7 @@ def test_a_report_changes_the_call_where_it_applies_and_nothing_elsewhere(
         if field.name != "steps" and getattr(after, field.name) != getattr(before, field.name)
     }
     assert changed == applies[state]
-    added = [] if rung is None else [Step(LadderEvent(rung[0]), NOW, after.status, rung[1])]
+    added = [] if rung is None else [LadderStep(LadderEvent(rung[0]), NOW, after.status, rung[1])]
     assert after.steps == (*before.steps, *added)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.domain.calls import Call, CallStatus, Direction, EndReason, LadderEvent, Step
+from service.domain.calls import Call, CallStatus, Direction, EndReason, LadderEvent, LadderStep
 from service.errors import Conflict, NotFound
 from service.storage.calls.calls import Calls
 from service.storage.calls.control import MAX_NOTES, Steering
@@ -38,7 +38,7 @@ def to_place(**changes: object) -> Call:
     return replace(call, provider_call_id=call.id)
 
 
-DIALLING = Step(LadderEvent.TRANSFER, 70, CallStatus.TRANSFERRING, markup="<Response/>")
+DIALLING = LadderStep(LadderEvent.TRANSFER, 70, CallStatus.TRANSFERRING, markup="<Response/>")
 
 
 def test_unknown_calls_cannot_be_steered(steering: Steering) -> None:

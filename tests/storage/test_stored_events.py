@@ -14,8 +14,8 @@ from service.domain.calls import (
     CallStatus,
     EndReason,
     LadderEvent,
+    LadderStep,
     Participant,
-    Step,
 )
 from service.domain.rooms import Room
 from service.storage.calls.calls import Calls
@@ -180,9 +180,9 @@ def test_a_caller_with_a_pin_is_told_of_like_the_others(database: Database) -> N
     first, second = (a_call(room_id=None, pin_tries=1) for _ in range(2))
     for call in (first, second):
         assert calls.admit(call, None, 100)
-    step = Step(LadderEvent.PIN, 2_000, CallStatus.INCOMING, "wrong PIN")
+    step = LadderStep(LadderEvent.PIN, 2_000, CallStatus.INCOMING, "wrong PIN")
     assert pins.rejected(first.id, 1, EndReason.NO_PIN, 2_000, step)
-    verified = Step(LadderEvent.VERIFIED, 2_000, CallStatus.VERIFIED)
+    verified = LadderStep(LadderEvent.VERIFIED, 2_000, CallStatus.VERIFIED)
     assert pins.verified(second.id, 1, ROOM, "ref", 90_000, [verified])
     assert names(database, "wh_all") == [
         "call-started",

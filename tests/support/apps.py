@@ -10,21 +10,21 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from service import api, console
-from service.agents.dispatch_request import Invitations
+from service.agents.dispatch_request import DispatchRequests
 from service.agents.dispatcher import Dispatcher
 from service.calls.callbacks import Callbacks
 from service.calls.ending import Switchboard
-from service.calls.inbound import Reception
-from service.calls.outbound import Control
+from service.calls.inbound import InboundCalls
+from service.calls.outbound import OutboundCalls
 from service.domain.calls import EndReason, Participant
 from service.domain.loudness import Loudness
-from service.http_client.client import Outgoing
+from service.http_client.client import HttpClient
 from service.media.engine.commands import Request
 from service.media.engine.engine import Engine
-from service.media.engine.stats import Figures
+from service.media.engine.stats import EngineStats
 from service.media.rooms.leg import LegSpec
 from service.providers import load
-from service.security.failure_limit import Failures
+from service.security.failure_limit import FailureLimit
 from service.security.webhook_signing import Signer
 from service.settings import Settings
 from service.storage.calls.in_progress import CallsInProgress
@@ -50,7 +50,7 @@ class ScriptedEngine(Engine):
         super().__init__(clock)
         self.live: dict[str, Mapping[str, Any]] = {}
         self.loud: dict[str, Loudness] = {}
-        self.counted = Figures()
+        self.counted = EngineStats()
         self.answers = True
         self.hung_up: list[tuple[str, EndReason]] = []
         self.moved: list[tuple[str, str, str]] = []
@@ -71,7 +71,7 @@ class ScriptedEngine(Engine):
             raise TimeoutError
         return self.loud.get(call_id)
 
-    def figures(self, seconds: float = 1.0) -> Figures:
+    def figures(self, seconds: float = 1.0) -> EngineStats:
         if not self.answers:
             raise TimeoutError
         return self.counted
@@ -136,20 +136,20 @@ def build(
     engine = ScriptedEngine(clock)
     switchboard = Switchboard(settings, clock, database, providers, engine)
     signer = Signer(Keyring(a_pair()), clock)
-    invitations = Invitations(settings, signer, Outgoing(clock))
+    invitations = DispatchRequests(settings, signer, HttpClient(clock))
     app = App("patchbay", static_folder=None)
-    reception = Reception(switchboard, providers)
+    reception = InboundCalls(switchboard, providers)
     app.extensions.update(
         patchbay=switchboard,
         reception=reception,
         callbacks=Callbacks(switchboard, reception, providers),
-        control=Control(switchboard),
+        control=OutboundCalls(switchboard),
         dispatcher=Dispatcher(switchboard, invitations),
         engine=engine,
         outbox=Outbox(database),
         signing_keys=SigningKeys(database, clock, API_SECRET, None),
         subscriptions=Subscriptions(database),
-        failures=Failures(clock),
+        failures=FailureLimit(clock),
         sign_in_links=SignInLinks(database),
         calls_in_progress=CallsInProgress(database),
         troubles=Troubles(),

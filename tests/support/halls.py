@@ -12,7 +12,7 @@ from service.domain.calls import EndReason
 from service.domain.wire import FRAME_SAMPLES
 from service.media.audio import g711
 from service.media.rooms.leg import Leg
-from service.media.rooms.live_rooms import Exchange
+from service.media.rooms.live_rooms import LiveRooms
 from service.media.rooms.reports import Report
 from tests.support.callers import Caller
 from tests.support.clocks import FakeClock
@@ -64,7 +64,7 @@ class Hall:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-        self.exchange = Exchange(clock, self.reports.put)
+        self.exchange = LiveRooms(clock, self.reports.put)
 
     def adopt(self, caller: Caller) -> Party:
         return Party(self, caller)

@@ -16,7 +16,7 @@ from service.security import access_tokens
 from service.simulator.audio import sound
 from service.simulator.audio.codec import Samples
 from service.simulator.phone import Phone
-from service.simulator.scenario import CALLER, Plan
+from service.simulator.scenario import CALLER, Scenario
 from tests.support.servers import GUNICORN, PATIENCE, Server, serving
 
 
@@ -62,7 +62,7 @@ class Patchbay:
         self, room: str, *, caller: str = CALLER, sample: Samples | None = None, digits: str = ""
     ) -> Iterator[Phone]:
         """A simulated call into a room, whose caller says ``sample`` again and again."""
-        plan = Plan(
+        plan = Scenario(
             webhook_url=self.webhook("twilio", room),
             caller=caller,
             sample=sound.melody() if sample is None else sample,

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from service.simulator.audio import sound
 from service.simulator.phone import Phone
-from service.simulator.scenario import Plan
+from service.simulator.scenario import Scenario
 from tests.support.signers import TELNYX_KEY, public_key
 
 CREDENTIALS = {
@@ -105,7 +105,7 @@ class ProviderApi:
     def _call(self, provider: str, fields: dict[str, Any]) -> str:
         if self.plan is None:
             return f"made-up-{len(self.placed)}"
-        plan = Plan(
+        plan = Scenario(
             webhook_url=fields.get("url") or fields["answer_url"],
             status_url=fields.get("statuscallback") or fields["hangup_url"],
             caller="+" + fields["from"].removeprefix("+"),

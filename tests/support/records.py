@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from service.domain.agents import Agent
-from service.domain.calls import Call, CallStatus, LadderEvent, Participant, Step
+from service.domain.calls import Call, CallStatus, LadderEvent, LadderStep, Participant
 from service.domain.connectors import Connector
 from service.domain.ids import (
     new_agent_id,
@@ -95,6 +95,9 @@ def a_call(**changes: Any) -> Call:
         started_at=1_000,
         expires_at=91_000,
         attempts=1,
-        steps=(Step(LadderEvent.WEBHOOK, 1_000, status), Step(LadderEvent.MARKUP, 1_001, status)),
+        steps=(
+            LadderStep(LadderEvent.WEBHOOK, 1_000, status),
+            LadderStep(LadderEvent.MARKUP, 1_001, status),
+        ),
     )
     return replace(call, **changes)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from xml.etree.ElementTree import Element, fromstring, tostring
 
 from service.calls.ending import Switchboard
-from service.calls.inbound import Reception
+from service.calls.inbound import InboundCalls
 from service.clock import SteadyClock
 from service.domain.calls import LadderEvent
 from service.domain.connectors import Connector
@@ -55,7 +55,7 @@ class Desk:
             self.engine,
         )
         self.calls = self.switchboard.calls
-        self.reception = Reception(self.switchboard, providers)
+        self.reception = InboundCalls(self.switchboard, providers)
 
     def connect(self, connector: Connector) -> Connector:
         self.switchboard.connectors.add(connector)

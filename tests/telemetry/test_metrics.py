@@ -10,15 +10,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.domain.calls import EndReason
 from service.media.engine.lateness import BOUNDS
-from service.media.engine.stats import Figures, Frames
+from service.media.engine.stats import EngineStats, Frames
 from service.providers import load
 from service.telemetry.metrics import Metrics
-from service.web.health import Stored, Vitals
+from service.web.health import HealthSnapshot, Stored
 from service.web.prometheus import exposition
 
 COUNTS = tuple(range(1, len(BOUNDS) + 2))
 
-FIGURES = Figures(
+FIGURES = EngineStats(
     lateness=COUNTS,
     late_seconds=1.5,
     late=7,
@@ -29,16 +29,16 @@ FIGURES = Figures(
     requests=9,
     faults=2,
 )
-WELL = Vitals(200, 8, Stored(calls=4, pending=11, seconds=0.001), FIGURES)
-UNWELL = Vitals(200, 8, None, None)
+WELL = HealthSnapshot(200, 8, Stored(calls=4, pending=11, seconds=0.001), FIGURES)
+UNWELL = HealthSnapshot(200, 8, None, None)
 
 
-def families(metrics: Metrics, vitals: Vitals = WELL) -> dict[str, Metric]:
+def families(metrics: Metrics, vitals: HealthSnapshot = WELL) -> dict[str, Metric]:
     text = exposition(metrics, vitals).decode()
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
-def values(metrics: Metrics, vitals: Vitals = WELL) -> dict[tuple[str, ...], float]:
+def values(metrics: Metrics, vitals: HealthSnapshot = WELL) -> dict[tuple[str, ...], float]:
     """By name and labels' values, in the order of the labels' names."""
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value

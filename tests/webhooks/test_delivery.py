@@ -12,13 +12,13 @@ import pytest
 
 from service import __version__
 from service.domain.webhooks import Delivery, DeliveryStatus
-from service.http_client.client import Outgoing
+from service.http_client.client import HttpClient
 from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
 from service.storage.webhooks.outbox import KEPT, SURPLUS, Outbox
 from service.webhooks import delivery as couriers
 from service.webhooks.attempts import EXPIRED, GONE, MOST
-from service.webhooks.delivery import SUSPECTS, THREADS, Courier
+from service.webhooks.delivery import SUSPECTS, THREADS, DeliveryScheduler
 from tests.support.clocks import FakeClock
 from tests.support.deliveries import DAY, a_delivery, subscribe, write
 from tests.support.receivers import (
@@ -49,12 +49,12 @@ class Post:
         self.database = database
         self.clock = clock
         self.outbox = Outbox(database)
-        self.outgoing = Outgoing(clock, allow_private=allow_private)
+        self.outgoing = HttpClient(clock, allow_private=allow_private)
         self.courier = self.another()
 
-    def another(self) -> Courier:
+    def another(self) -> DeliveryScheduler:
         """A courier that knows nothing of the one before."""
-        return Courier(
+        return DeliveryScheduler(
             self.outbox, Initials(), self.outgoing, self.clock, self.signal, chance=lambda: 0.5
         )
 
@@ -411,8 +411,8 @@ def test_a_database_that_was_away_for_a_while_loses_nothing(
 
     receiver.answer = answer
     subscribe(sqlite_database, "wh_1", receiver.url + "/?secret=1")
-    courier = Courier(
-        outbox, Initials(), Outgoing(clock), clock, sqlite_database.signals[ChangeSignal.OUTBOX]
+    courier = DeliveryScheduler(
+        outbox, Initials(), HttpClient(clock), clock, sqlite_database.signals[ChangeSignal.OUTBOX]
     )
     outbox.is_away = when == "before"
     write(sqlite_database, a_delivery(1), a_delivery(2))

@@ -17,7 +17,7 @@ from service.media.audio.g711 import Samples
 Rows: TypeAlias = NDArray[np.intp]
 
 
-class Seating:
+class MixLayout:
     """Which rows of a tick's matrix are one room. A room comes or goes without moving another.
 
     ``sizes`` are rooms that are there from the beginning, in rows from 0 on.

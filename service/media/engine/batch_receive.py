@@ -23,11 +23,11 @@ import numpy as np
 import pybase64
 from numpy.typing import NDArray
 
-from service.domain.wire import FRAME_SAMPLES, Shape
-from service.media.jitter.batch import Bank
+from service.domain.wire import FRAME_SAMPLES, MessageTemplate
+from service.media.jitter.batch import BatchJitterBuffer
 from service.media.rooms.faults import Faults
 from service.media.rooms.leg import Leg
-from service.media.transport.connection import Peer
+from service.media.transport.connection import MediaSocket
 
 FEW = 6
 """Messages of one kind and length for which arrays cost more than they save."""
@@ -44,7 +44,7 @@ MASKED_16_BITS = 0xFE
 MAX_TEMPLATES = 1024
 """Templates that are remembered: one for each length that a provider's messages have."""
 
-Read: TypeAlias = tuple[Peer, Leg, bytes, float]
+Read: TypeAlias = tuple[MediaSocket, Leg, bytes, float]
 """What one socket gave, a whole frame or anything else, and when."""
 
 Messages: TypeAlias = NDArray[np.uint8]
@@ -61,10 +61,10 @@ _ALLOWED: NDArray[np.bool_] = np.array(
 _DIGIT, _FIRST, _TEXT = 0, 256, 512
 
 
-class Intake:
+class BatchReceiver:
     """Keeps what sockets gave, sorted by kind and length, until it is taken."""
 
-    def __init__(self, bank: Bank, faults: Faults | None = None) -> None:
+    def __init__(self, bank: BatchJitterBuffer, faults: Faults | None = None) -> None:
         self._bank = bank
         self._faults = faults or Faults()
         self._layers: list[defaultdict[int, list[Read]]] = []
@@ -75,7 +75,7 @@ class Intake:
         """Of what is kept as of ``at`` is only known that it came between these times."""
         self._spans[at] = earliest, latest
 
-    def keep(self, peer: Peer, leg: Leg, data: bytes, at: float) -> bool:
+    def keep(self, peer: MediaSocket, leg: Leg, data: bytes, at: float) -> bool:
         """Keep a read; False where there is no need to, and it is to go the general way at once."""
         kind, size = leg.kind, len(data)
         if not peer.kept and not (
@@ -154,7 +154,7 @@ def _frames(data: bytes, leg: Leg) -> list[bytes]:
 class Template:
     """A shape made ready to be compared with many frames at once."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: MessageTemplate) -> None:
         length = len(shape.sample)
         start, stop = shape.payload
         encoded = shape.sample[start:stop]
@@ -181,7 +181,7 @@ class Template:
         self._powers = 10 ** np.arange(last - first, dtype=np.int64)[::-1]
 
     def take(
-        self, batch: Sequence[Read], bank: Bank, earliest: Mapping[float, float]
+        self, batch: Sequence[Read], bank: BatchJitterBuffer, earliest: Mapping[float, float]
     ) -> Sequence[Read]:
         """Put the audio of frames that fit into their legs' buffers; return the others.
 

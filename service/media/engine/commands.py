@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from service.domain.calls import EndReason, Participant
 from service.domain.loudness import Loudness
-from service.media.engine.stats import Figures
+from service.media.engine.stats import EngineStats
 from service.media.rooms.leg import LegSpec
 
 
@@ -57,7 +57,7 @@ class Ask:
 class Count:
     """How the engine fares as a whole."""
 
-    reply: queue.SimpleQueue[Figures] = field(default_factory=queue.SimpleQueue)
+    reply: queue.SimpleQueue[EngineStats] = field(default_factory=queue.SimpleQueue)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from service.media.engine.commands import (
     Watch,
 )
 from service.media.engine.loop import Loop
-from service.media.engine.stats import Figures
+from service.media.engine.stats import EngineStats
 from service.media.engine.timeouts import CLOSE_SECONDS
 from service.media.rooms.leg import LegSpec
 from service.media.rooms.reports import Report
@@ -90,7 +90,7 @@ class Engine:
         self._submit(ask)
         return _reply(ask.reply, seconds)
 
-    def figures(self, seconds: float = 1.0) -> Figures:
+    def figures(self, seconds: float = 1.0) -> EngineStats:
         """How the engine fares as a whole. Raises ``TimeoutError``."""
         count = Count()
         self._submit(count)

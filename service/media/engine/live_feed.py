@@ -16,7 +16,7 @@ from service.errors import RemoteError
 from service.media.engine.timeouts import PING_SECONDS, watch_peer
 from service.media.rooms.faults import Faults
 from service.media.rooms.live_levels import Gauge
-from service.media.transport.connection import Peer
+from service.media.transport.connection import MediaSocket
 
 MOST = 20
 
@@ -38,14 +38,14 @@ READS = 8
 CHANGED = orjson.dumps({"event": "changed"})
 
 
-class Watchers:
+class LiveFeed:
     """Of the engine's thread. ``at`` is in monotonic seconds."""
 
     def __init__(self, clock: Clock, faults: Faults | None = None) -> None:
         self._clock = clock
         self._faults = faults or Faults()
-        self._peers: set[Peer] = set()
-        self._behind: set[Peer] = set()  # those who have not been told of a change
+        self._peers: set[MediaSocket] = set()
+        self._behind: set[MediaSocket] = set()  # those who have not been told of a change
         self._next_turn = self._next_levels = self._next_changed = 0.0
         self._next_check = self._next_ping = 0.0
 
@@ -56,7 +56,7 @@ class Watchers:
         """One more watcher, who is told at once that things have changed; beyond ``MOST`` none."""
         try:
             # Each is looked at in every turn, so that none needs to ask for attention.
-            peer = Peer(sock, self._clock, set())
+            peer = MediaSocket(sock, self._clock, set())
         except OSError:
             sock.close()
             return
@@ -129,7 +129,7 @@ class Watchers:
                 peer.text(message)
 
 
-def _read(peer: Peer) -> None:
+def _read(peer: MediaSocket) -> None:
     """Take what has come. A watcher has nothing to say but pongs and that it is leaving."""
     try:
         for _ in range(READS):

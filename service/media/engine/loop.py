@@ -26,17 +26,17 @@ from service.media.engine.commands import (
     Stop,
     Watch,
 )
-from service.media.engine.live_feed import TURN_SECONDS, Watchers
+from service.media.engine.live_feed import TURN_SECONDS, LiveFeed
 from service.media.engine.reader import READ_SECONDS, Reader
-from service.media.engine.stats import Tally
+from service.media.engine.stats import StatsCollector
 from service.media.engine.timeouts import CLOSE_SECONDS, PING_SECONDS, watch
 from service.media.rooms.faults import MOST_FAULTS, Faults
 from service.media.rooms.leg import Leg
-from service.media.rooms.live_rooms import Exchange
+from service.media.rooms.live_rooms import LiveRooms
 from service.media.rooms.recovery import withdraw
 from service.media.rooms.reports import LegClosed, Report
-from service.media.transport.connection import Peer
-from service.media.transport.poller import Readiness, readiness
+from service.media.transport.connection import MediaSocket
+from service.media.transport.poller import Poller, readiness
 
 logger = logging.getLogger(__name__)
 
@@ -45,20 +45,20 @@ class Loop:
     """One engine's state. ``run`` is its thread; ``submit`` is for the others."""
 
     def __init__(
-        self, clock: Clock, reports: queue.SimpleQueue[Report], ready: Readiness | None = None
+        self, clock: Clock, reports: queue.SimpleQueue[Report], ready: Poller | None = None
     ) -> None:
         self._clock = clock
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._reports = reports
         self._ready = ready or readiness()
         self._faults = Faults()
-        self._exchange = Exchange(clock, reports.put, self._faults)
-        self._legs: dict[Peer, Leg] = {}
-        self._attention: set[Peer] = set()
+        self._exchange = LiveRooms(clock, reports.put, self._faults)
+        self._legs: dict[MediaSocket, Leg] = {}
+        self._attention: set[MediaSocket] = set()
         self._reader = Reader(clock, self._ready, self._exchange, self._attention, self._faults)
-        self._watchers = Watchers(clock, self._faults)
+        self._watchers = LiveFeed(clock, self._faults)
         self._ticks = TickClock(clock.monotonic())
-        self._tally = Tally(self._faults)
+        self._tally = StatsCollector(self._faults)
         self._next_check = self._next_ping = 0.0
         self._stopping: float | None = None
 
@@ -171,7 +171,7 @@ class Loop:
     def _adopt(self, request: Adopt) -> None:
         spec = request.spec
         try:
-            peer = Peer(request.sock, self._clock, self._attention)
+            peer = MediaSocket(request.sock, self._clock, self._attention)
             self._ready.add(request.sock.fileno())
         except Exception as error:
             # A descriptor that is no good must not cost the other calls theirs.
@@ -237,11 +237,11 @@ class Loop:
             for peer in [peer for peer, leg in self._legs.items() if leg is failed]:
                 self._drop(peer)
 
-    def _drop(self, peer: Peer) -> None:
+    def _drop(self, peer: MediaSocket) -> None:
         peer.hang_up(1011, "", None)
         self._forget(peer)
 
-    def _forget(self, peer: Peer) -> None:
+    def _forget(self, peer: MediaSocket) -> None:
         leg = self._legs.pop(peer)
         try:
             self._reader.remove(peer)
@@ -289,7 +289,7 @@ class Loop:
         """Forget a state that cannot be trusted any more, and hand every call back."""
         logger.error("the engine starts over; every call is handed back to its provider")
         withdraw(self._legs.values(), self._exchange.bank)
-        self._exchange = Exchange(self._clock, self._reports.put, self._faults)
+        self._exchange = LiveRooms(self._clock, self._reports.put, self._faults)
         self._reader.restart(self._exchange)
         for peer in list(self._legs):
             self._drop(peer)

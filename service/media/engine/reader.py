@@ -6,12 +6,12 @@ from service.clock import Clock
 from service.domain.calls import EndReason
 from service.domain.wire import PERIOD
 from service.errors import RemoteError
-from service.media.engine.batch_receive import Intake
+from service.media.engine.batch_receive import BatchReceiver
 from service.media.rooms.faults import Faults
 from service.media.rooms.leg import Leg
-from service.media.rooms.live_rooms import Exchange
-from service.media.transport.connection import READ_BYTES, Peer
-from service.media.transport.poller import READ, WRITE, Readiness
+from service.media.rooms.live_rooms import LiveRooms
+from service.media.transport.connection import READ_BYTES, MediaSocket
+from service.media.transport.poller import READ, WRITE, Poller
 
 GOING_AWAY = frozenset({1000, 1001, 1005})
 """Close codes with which a peer says that it is done, and not that something broke."""
@@ -34,32 +34,32 @@ class Reader:
     def __init__(
         self,
         clock: Clock,
-        ready: Readiness,
-        exchange: Exchange,
-        attention: set[Peer],
+        ready: Poller,
+        exchange: LiveRooms,
+        attention: set[MediaSocket],
         faults: Faults,
     ) -> None:
         self._clock = clock
         self._ready = ready
         self._attention = attention
         self._faults = faults
-        self._seats: dict[int, tuple[Peer, Leg]] = {}  # by descriptor
+        self._seats: dict[int, tuple[MediaSocket, Leg]] = {}  # by descriptor
         self._unread: set[int] = set()  # descriptors that may have more to read
         self._served = float("inf")
         self._earliest, self._late_until = 0.0, float("-inf")
         self.restart(exchange)
 
-    def restart(self, exchange: Exchange) -> None:
+    def restart(self, exchange: LiveRooms) -> None:
         """Go on with this exchange. What was read and not yet acted on is lost."""
         self._exchange = exchange
-        self._intake = Intake(exchange.bank, self._faults)
+        self._intake = BatchReceiver(exchange.bank, self._faults)
         for peer, _ in self._seats.values():
             peer.kept = 0
 
-    def admit(self, peer: Peer, leg: Leg) -> None:
+    def admit(self, peer: MediaSocket, leg: Leg) -> None:
         self._seats[peer.sock.fileno()] = peer, leg
 
-    def remove(self, peer: Peer) -> None:
+    def remove(self, peer: MediaSocket) -> None:
         """To be called before the socket is closed."""
         fd = peer.sock.fileno()
         self._seats.pop(fd, None)
@@ -116,7 +116,7 @@ class Reader:
         for peer, leg, data, at in self._intake.take():
             self._read(peer, leg, data, at)
 
-    def _more_than_read(self, peer: Peer, fd: int, what: int) -> bool:
+    def _more_than_read(self, peer: MediaSocket, fd: int, what: int) -> bool:
         """Act on the rarer things that happen to a socket; whether it is to be read as well."""
         if what & WRITE:
             peer.write()
@@ -126,7 +126,7 @@ class Reader:
             self._unread.add(fd)
         return what != WRITE
 
-    def _read(self, peer: Peer, leg: Leg, data: bytes, at: float) -> None:
+    def _read(self, peer: MediaSocket, leg: Leg, data: bytes, at: float) -> None:
         try:
             earliest = self._earliest if at < self._late_until else None
             for message in peer.messages(data):

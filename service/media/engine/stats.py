@@ -9,7 +9,7 @@ from service.media.engine.clock import TickClock
 from service.media.engine.lateness import BOUNDS
 from service.media.rooms.faults import Faults
 from service.media.rooms.leg import Leg
-from service.media.rooms.live_rooms import Exchange
+from service.media.rooms.live_rooms import LiveRooms
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Frames:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class EngineStats:
     """Since the engine's thread began, but for ``sockets``, ``joined`` and ``requests``.
 
     ``lateness`` counts ticks by ``lateness.BOUNDS``, ``late_seconds`` is their sum, and ``recent``
@@ -51,7 +51,7 @@ class Figures:
     faults: int = 0
 
 
-class Tally:
+class StatsCollector:
     """Of the engine's thread: what legs have counted that are gone."""
 
     def __init__(self, faults: Faults) -> None:
@@ -63,11 +63,11 @@ class Tally:
         self._gone += _frames([leg])
 
     def figures(
-        self, legs: Collection[Leg], exchange: Exchange, ticks: TickClock, requests: int
-    ) -> Figures:
+        self, legs: Collection[Leg], exchange: LiveRooms, ticks: TickClock, requests: int
+    ) -> EngineStats:
         """With the legs that are up: their buffers stay where they are."""
         lateness, bank = ticks.lateness, exchange.bank
-        return Figures(
+        return EngineStats(
             lateness=tuple(lateness.counts),
             late_seconds=lateness.total,
             late=lateness.late,

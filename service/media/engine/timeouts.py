@@ -7,7 +7,7 @@ import logging
 from service.domain.calls import EndReason
 from service.media.rooms import starts
 from service.media.rooms.leg import MUTE_SECONDS, Leg
-from service.media.transport.connection import FLOOD, Peer
+from service.media.transport.connection import FLOOD, MediaSocket
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ CLOSE_SECONDS = 2.0
 """How long a close handshake may take."""
 
 
-def watch_peer(peer: Peer, at: float, patience: float = SILENT_SECONDS) -> None:
+def watch_peer(peer: MediaSocket, at: float, patience: float = SILENT_SECONDS) -> None:
     """Close a connection that has kept us waiting for too long, or floods us. Once a second."""
     peer.take_stock(at)
     if peer.closing is not None:
@@ -41,7 +41,7 @@ def watch_peer(peer: Peer, at: float, patience: float = SILENT_SECONDS) -> None:
         peer.hang_up(1008, FLOOD, EndReason.PROTOCOL_ERROR)
 
 
-def watch(peer: Peer, leg: Leg, at: float) -> bool:
+def watch(peer: MediaSocket, leg: Leg, at: float) -> bool:
     """The same for the connection of a leg, which has more to do than to be there.
 
     False where the connection is over.
@@ -64,7 +64,7 @@ def watch(peer: Peer, leg: Leg, at: float) -> bool:
     return peer.closing is None
 
 
-def _is_alive(peer: Peer, at: float) -> bool:
+def _is_alive(peer: MediaSocket, at: float) -> bool:
     """Whether a phone's provider is there. It need not send audio.
 
     No provider documents whether it answers pings. A provider that has never done so is alive

@@ -24,7 +24,7 @@ from service.media.jitter.buffer import LONGEST_WINDOW, SLACK, WINDOW, JitterBuf
 from service.media.jitter.columns import Columns, Flags, Frames, Orders, Rows, Taken, Times
 from service.media.jitter.overrun import FULL_PAUSE, FULL_SECONDS
 from service.media.jitter.pace import LEAK, LONGEST_CAPACITY, PACED_CAPACITY, RENEWAL, SETTLE, SPARE
-from service.media.jitter.state import Steady
+from service.media.jitter.state import BufferState
 
 SLOTS = LONGEST_CAPACITY + 2
 """Frames in a ring: those a paced leg may hold, one more before one is dropped, and in front of
@@ -34,7 +34,7 @@ LATE = (PACED_CAPACITY - SPARE) * PERIOD
 """Seconds up to which a late frame changes no capacity."""
 
 
-class Bank(Columns):
+class BatchJitterBuffer(Columns):
     """Of one thread, like the exchange that it belongs to."""
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class Bank(Columns):
             slot = (head + place) % SLOTS
             order = None if next_order is None else next_order - count + place
             frames.append((order, ring[slot].tobytes(), float(self._arrived[row, slot])))
-        steady = Steady(
+        steady = BufferState(
             frames=tuple(frames),
             last=ring[head - 1].tobytes(),
             cut=self._cut[row].tobytes() if self._has_cut[row] else None,

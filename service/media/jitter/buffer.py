@@ -20,7 +20,7 @@ from service.media.jitter.chunk_queue import ChunkQueue
 from service.media.jitter.effects import Effect, JitterStats
 from service.media.jitter.overrun import REST, Overrun
 from service.media.jitter.pace import PACED_CAPACITY, Pace
-from service.media.jitter.state import Keeper, Steady
+from service.media.jitter.state import BatchOwner, BufferState
 
 SLACK = 0.004
 """Seconds a frame should lie here before its tick, so that ordinary scheduling jitter is no gap."""
@@ -55,7 +55,7 @@ class JitterBuffer:
         self.marks: deque[tuple[int, str]] = deque()  # positions in the audio, and names
         self.effect = Effect.PLAIN
         self.spliced: bytes | None = None
-        self.keeper: Keeper | None = None  # acts in this buffer's place
+        self.keeper: BatchOwner | None = None  # acts in this buffer's place
         self.row = 0  # the keeper's own number for this buffer; 0 where it has none
         self.alone = 0  # frames since it last had a keeper
         self.overrun = Overrun()
@@ -170,7 +170,7 @@ class JitterBuffer:
         if self.keeper is not None:
             self.keeper.release(self)
 
-    def steady(self) -> Steady | None:
+    def steady(self) -> BufferState | None:
         """The state of this buffer where it is steady: of a phone that is heard without a hitch."""
         if (
             not self._playing
@@ -182,7 +182,7 @@ class JitterBuffer:
             or (frames := self.chunks.whole(self._frame)) is None
         ):
             return None
-        return Steady(
+        return BufferState(
             frames=frames,
             last=self._last,
             cut=self._cut,
@@ -199,7 +199,7 @@ class JitterBuffer:
             settling=(self.pace.ceiling, self.pace.settles),
         )
 
-    def resume(self, steady: Steady, taken: int, dropped: int) -> None:
+    def resume(self, steady: BufferState, taken: int, dropped: int) -> None:
         """Go on from what a keeper has made of this buffer: it took and dropped so many frames."""
         self.alone = 0
         self.effect, self.spliced = Effect.PLAIN, None

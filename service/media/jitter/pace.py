@@ -4,7 +4,7 @@ A peer's frames are expected at the pace of the earliest that came lately. A fra
 80 ms later than that was held up by the network, and the next ones arrive all at once: the capacity
 grows, so that they are heard and the next such stall is bridged. It shrinks by a frame with every
 calm window. Audio ahead of its time is a burst, for which the capacity does not grow.
-Pure: times are arguments, in monotonic seconds. ``Bank`` does the same for many at once.
+Pure: times are arguments, in monotonic seconds. ``BatchJitterBuffer`` does the same for many legs.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Steady:
+class BufferState:
     """The state of a buffer that only counts and passes frames on.
 
     ``frames`` wait, in order, each with its place in the peer's count (where it counts) and its
@@ -38,7 +38,7 @@ class Steady:
     settling: tuple[int, float]
 
 
-class Keeper(Protocol):
+class BatchOwner(Protocol):
     """Whoever acts in a steady buffer's place."""
 
     def release(self, buffer: JitterBuffer) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service.domain.wire import FRAME_SAMPLES, Encoding, Marked
 from service.media.audio import g711
 from service.media.audio.g711 import Samples
-from service.media.jitter.batch import Bank
+from service.media.jitter.batch import BatchJitterBuffer
 from service.media.jitter.buffer import JitterBuffer
 from service.media.jitter.effects import Effect
 from service.media.rooms.leg import Leg
@@ -31,10 +31,10 @@ _FADE_IN: NDArray[np.float64] = np.minimum(np.arange(FRAME_SAMPLES) / 40, 1.0)
 _FADE_OUT: NDArray[np.float64] = np.linspace(1.0, 0.0, FRAME_SAMPLES)
 
 
-class Voices:
+class InputGroup:
     """Legs that have started, with their rows in the matrix of what is heard."""
 
-    def __init__(self, encoding: Encoding, bank: Bank) -> None:
+    def __init__(self, encoding: Encoding, bank: BatchJitterBuffer) -> None:
         self._encoding = encoding
         self._bank = bank
         self._places: list[tuple[int, Leg, JitterBuffer]] = []

@@ -30,10 +30,10 @@ class Sheets:
     """Sheets for all legs, each of which has a row of its own in what is mixed."""
 
     def __init__(self) -> None:
-        self._sheets: dict[tuple[Encoding, int, int], Sheet] = {}
+        self._sheets: dict[tuple[Encoding, int, int], OutputGroup] = {}
         self._of: dict[int, tuple[Encoding, int, int]] = {}  # by row
 
-    def __iter__(self) -> Iterator[Sheet]:
+    def __iter__(self) -> Iterator[OutputGroup]:
         return iter(self._sheets.values())
 
     def seat(self, row: int, leg: Leg) -> None:
@@ -46,7 +46,7 @@ class Sheets:
         key = self._of[row] = leg.outbound, len(head), len(tail)
         sheet = self._sheets.get(key)
         if sheet is None:
-            sheet = self._sheets[key] = Sheet(*key)
+            sheet = self._sheets[key] = OutputGroup(*key)
         sheet.seat(row, leg, (head, tail))
 
     def unseat(self, row: int) -> None:
@@ -58,7 +58,7 @@ class Sheets:
                 del self._sheets[key]
 
 
-def sheets(legs: Sequence[Leg]) -> list[Sheet]:
+def sheets(legs: Sequence[Leg]) -> list[OutputGroup]:
     """Sheets for all of the legs, which are in the order of their rows in what is mixed."""
     made = Sheets()
     for row, leg in enumerate(legs):
@@ -66,7 +66,7 @@ def sheets(legs: Sequence[Leg]) -> list[Sheet]:
     return list(made)
 
 
-class Sheet:
+class OutputGroup:
     """Legs whose frames have one length, and what stands around their audio."""
 
     def __init__(self, encoding: Encoding, head: int, tail: int) -> None:

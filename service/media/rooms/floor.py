@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from service.domain import ids
-from service.media.jitter.batch import Bank
+from service.media.jitter.batch import BatchJitterBuffer
 from service.media.rooms.leg import Leg
 from service.media.rooms.live_levels import Gauge
-from service.media.rooms.mix import Bridge
+from service.media.rooms.mix import MixPlan
 from service.media.rooms.recovery import probe, sift, withdraw
 from service.media.rooms.room import Room
 
@@ -18,8 +18,8 @@ class Floor:
 
     def __init__(self) -> None:
         self._rooms: dict[str, Room] = {}
-        self.bank = Bank()
-        self._bridge = Bridge((), self.bank)
+        self.bank = BatchJitterBuffer()
+        self._bridge = MixPlan((), self.bank)
         self._seated: dict[str, tuple[Leg, ...]] = {}  # as the bridge has them
         self._changed: set[str] = set()
 
@@ -78,8 +78,8 @@ class Floor:
         """Rebuild the state after a fault of ours, with all ``legs``."""
         probe(legs, self.bank, at)
         withdraw(legs, self.bank)
-        self.bank = Bank()
-        self._bridge = Bridge((), self.bank)
+        self.bank = BatchJitterBuffer()
+        self._bridge = MixPlan((), self.bank)
         self._seated.clear()
         self._changed = set(self._rooms)
 
@@ -90,7 +90,7 @@ class Floor:
         """
         return sift([room.legs for room in self._rooms.values()], self.bank, at)
 
-    def _arranged(self) -> Bridge:
+    def _arranged(self) -> MixPlan:
         """The bridge, with what has changed in the rooms it concerns and in no other."""
         if self._changed:
             before = [self._seated.pop(room_id, ()) for room_id in self._changed]
@@ -103,5 +103,5 @@ class Floor:
             self._seated.update(after)
             self._changed.clear()
             if self._bridge.is_sparse:
-                self._bridge = Bridge(self._seated.values(), self.bank, self._bridge)
+                self._bridge = MixPlan(self._seated.values(), self.bank, self._bridge)
         return self._bridge

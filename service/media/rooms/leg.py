@@ -1,7 +1,7 @@
 """A leg: a participant's live media connection, without its socket.
 
 It holds the wire, the jitter buffer and the counters of one connection, and says things to its
-peer through a ``Line``, which the engine implements on a socket and tests implement as a list.
+peer through a ``Transport``, which the engine implements on a socket and tests implement as a list.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from service.errors import RefusedStart, RemoteError
 from service.media.audio.levels import Meter
 from service.media.jitter.buffer import JitterBuffer
 from service.media.rooms.faults import Faults
-from service.media.rooms.transport import Line
+from service.media.rooms.transport import Transport
 from service.telemetry.logs import about
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class Leg:
         "wire",
     )
 
-    def __init__(self, spec: LegSpec, line: Line, faults: Faults | None = None) -> None:
+    def __init__(self, spec: LegSpec, line: Transport, faults: Faults | None = None) -> None:
         self.spec = spec
         self.line = line
         self.wire = spec.wire

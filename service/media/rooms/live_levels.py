@@ -9,7 +9,7 @@ import numpy as np
 
 from service.domain.wire import PERIOD
 from service.media.audio.levels import Levels
-from service.media.jitter.batch import Bank
+from service.media.jitter.batch import BatchJitterBuffer
 from service.media.rooms.leg import Leg
 
 Gauge: TypeAlias = tuple[float | None, float | None, int, float, int]
@@ -17,7 +17,9 @@ Gauge: TypeAlias = tuple[float | None, float | None, int, float, int]
 and audio waiting, both in milliseconds."""
 
 
-def gauges(places: Mapping[Leg, int], levels: Levels, bank: Bank) -> Mapping[str, Gauge]:
+def gauges(
+    places: Mapping[Leg, int], levels: Levels, bank: BatchJitterBuffer
+) -> Mapping[str, Gauge]:
     """By call id, of legs that have all started, with their rows in ``levels``."""
     legs = list(places)
     buffers = [leg.buffer for leg in legs if leg.buffer is not None]

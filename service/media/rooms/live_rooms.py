@@ -1,7 +1,7 @@
-"""The exchange: rooms, legs and the tick that mixes them. It has no socket and no thread.
+"""Rooms, their legs and the tick that mixes them, without sockets and threads.
 
-The engine feeds it messages and ticks; it answers through each leg's ``Line`` and reports to the
-rest through a callable. Monotonic times (``at``) are arguments; wall time comes from the clock.
+The engine passes messages and ticks in. Output goes to each leg's ``Transport``, and reports go to
+a callable. Monotonic times (``at``) are arguments; wall time comes from the clock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from service.domain.wire import (
     Unsubscribe,
 )
 from service.errors import RefusedStart, RemoteError
-from service.media.jitter.batch import Bank
+from service.media.jitter.batch import BatchJitterBuffer
 from service.media.jitter.overrun import OVERRUN
 from service.media.rooms import starts
 from service.media.rooms.faults import Faults
@@ -39,7 +39,7 @@ from service.media.rooms.live_levels import Gauge
 from service.media.rooms.recovery import withdraw
 from service.media.rooms.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
 from service.media.rooms.room import Room
-from service.media.rooms.transport import Line
+from service.media.rooms.transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ LINGER = 0.2
 a "t" or between two syllables, are shorter; and about as much audio waits at a provider."""
 
 
-class Exchange:
+class LiveRooms:
     """All rooms of the process. Not thread-safe: the engine's thread owns it."""
 
     def __init__(
@@ -65,13 +65,13 @@ class Exchange:
         return len(self._legs)
 
     @property
-    def bank(self) -> Bank:
+    def bank(self) -> BatchJitterBuffer:
         return self._floor.bank
 
     def leg(self, call_id: str) -> Leg | None:
         return self._legs.get(call_id)
 
-    def open(self, spec: LegSpec, line: Line) -> Leg:
+    def open(self, spec: LegSpec, line: Transport) -> Leg:
         """A leg for an adopted socket. It is in no room until its peer says that it has started."""
         return Leg(spec, line, self._faults)
 

@@ -15,10 +15,10 @@ import numpy as np
 from service.domain.wire import FRAME_SAMPLES, Encoding
 from service.media.audio.g711 import Samples
 from service.media.audio.levels import Levels
-from service.media.audio.mixer import Seating
-from service.media.jitter.batch import Bank
+from service.media.audio.mixer import MixLayout
+from service.media.jitter.batch import BatchJitterBuffer
 from service.media.jitter.buffer import QUIET
-from service.media.rooms.decode import Voices
+from service.media.rooms.decode import InputGroup
 from service.media.rooms.encode import Sheets
 from service.media.rooms.gate import LOUD, UNGATED, Gate
 from service.media.rooms.leg import Leg
@@ -28,22 +28,22 @@ SPARSE = 64
 """Rows that may be empty, and as many again as there are legs, before the others move together."""
 
 
-class Bridge:
+class MixPlan:
     """Rooms as sequences of legs, all of which have started.
 
     ``before`` is the bridge that this one takes over from.
     """
 
     def __init__(
-        self, rooms: Iterable[Sequence[Leg]], bank: Bank, before: Bridge | None = None
+        self, rooms: Iterable[Sequence[Leg]], bank: BatchJitterBuffer, before: MixPlan | None = None
     ) -> None:
         self._bank = bank
         self._rows: dict[Leg, int] = {}
         self._free: list[int] = []
         self._heard = np.zeros((0, FRAME_SAMPLES), np.int16)
         self._top = 0  # all rows from here on are empty
-        self._seating = Seating()
-        self._voices: dict[Encoding, Voices] = {}
+        self._seating = MixLayout()
+        self._voices: dict[Encoding, InputGroup] = {}
         self._sheets = Sheets()
         self._levels = Levels()
         self._gate = Gate()
@@ -131,7 +131,7 @@ class Bridge:
         if leg.buffer is not None:
             voices = self._voices.get(leg.inbound)
             if voices is None:
-                voices = self._voices[leg.inbound] = Voices(leg.inbound, self._bank)
+                voices = self._voices[leg.inbound] = InputGroup(leg.inbound, self._bank)
             voices.seat(row, leg, leg.buffer)
         self._levels.seat(row, leg.meter)
         self._gate.seat(row)
@@ -158,7 +158,7 @@ class Bridge:
         self._heard = np.zeros((size + more, FRAME_SAMPLES), np.int16)
         self._audible = np.concatenate((self._audible, np.full(more, -np.inf)))
 
-    def _take_over(self, before: Bridge) -> None:
+    def _take_over(self, before: MixPlan) -> None:
         for leg, row in self._rows.items():
             there = before._rows.get(leg)
             if there is not None:

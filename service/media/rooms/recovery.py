@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from service.media.jitter.batch import Bank
+from service.media.jitter.batch import BatchJitterBuffer
 from service.media.rooms.leg import Leg
-from service.media.rooms.mix import Bridge
+from service.media.rooms.mix import MixPlan
 
 
-def withdraw(legs: Iterable[Leg], bank: Bank) -> None:
+def withdraw(legs: Iterable[Leg], bank: BatchJitterBuffer) -> None:
     """Take the legs' buffers out of a bank that cannot be trusted any more.
 
     A leg whose state does not come out whole has failed.
@@ -24,7 +24,7 @@ def withdraw(legs: Iterable[Leg], bank: Bank) -> None:
                 leg.fail()
 
 
-def probe(legs: Sequence[Leg], bank: Bank, at: float) -> None:
+def probe(legs: Sequence[Leg], bank: BatchJitterBuffer, at: float) -> None:
     """Fail the legs whose frame a bank cannot take, of those that are in it. The others lose one.
 
     Out of the bank nothing may be wrong with them, and it would fail again when they come back.
@@ -46,16 +46,16 @@ def probe(legs: Sequence[Leg], bank: Bank, at: float) -> None:
     probe(kept[half:], bank, at)
 
 
-def sift(rooms: Sequence[Sequence[Leg]], bank: Bank, at: float) -> list[Leg]:
+def sift(rooms: Sequence[Sequence[Leg]], bank: BatchJitterBuffer, at: float) -> list[Leg]:
     """Tick the rooms apart from each other, and fail the legs with which that cannot be done.
 
     Halves that cannot be ticked are halved again, so that the others lose as little as possible.
-    The answer is like that of ``Bridge.tick``.
+    The answer is like that of ``MixPlan.tick``.
     """
     if not rooms:
         return []
     try:
-        return Bridge(rooms, bank).tick(at)
+        return MixPlan(rooms, bank).tick(at)
     except Exception:
         if len(rooms) == 1:
             _sift_room(rooms[0], bank, at)
@@ -64,11 +64,11 @@ def sift(rooms: Sequence[Sequence[Leg]], bank: Bank, at: float) -> list[Leg]:
     return [*sift(rooms[:half], bank, at), *sift(rooms[half:], bank, at)]
 
 
-def _sift_room(legs: Sequence[Leg], bank: Bank, at: float) -> None:
+def _sift_room(legs: Sequence[Leg], bank: BatchJitterBuffer, at: float) -> None:
     """Fail the legs that cannot be ticked alone; all of them, where it is the room that cannot."""
     for leg in legs:
         try:
-            Bridge([[leg]], bank).tick(at)
+            MixPlan([[leg]], bank).tick(at)
         except Exception:
             leg.fail()
     if not any(leg.failed for leg in legs):

@@ -7,7 +7,7 @@ from typing import Protocol
 from service.domain.calls import EndReason
 
 
-class Line(Protocol):
+class Transport(Protocol):
     """The way to a leg's peer. No method blocks or fails: a dead line drops what it is given."""
 
     def text(self, message: bytes) -> None: ...

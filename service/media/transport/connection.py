@@ -38,10 +38,10 @@ LAST_ACK = struct.Struct("=56xI")
 """Where Linux's ``tcp_info`` has the milliseconds since the other side acknowledged something."""
 
 
-class Peer:
+class MediaSocket:
     """The ``Line`` of a leg. Times are monotonic seconds."""
 
-    def __init__(self, sock: socket.socket, clock: Clock, attention: set[Peer]) -> None:
+    def __init__(self, sock: socket.socket, clock: Clock, attention: set[MediaSocket]) -> None:
         sock.setblocking(False)
         with contextlib.suppress(OSError):
             # A Unix socket has no Nagle to turn off, and one that was reset takes no options.

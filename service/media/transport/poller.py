@@ -24,7 +24,7 @@ MOST = 4096
 """Sockets told of at a time; the rest are told of the next time."""
 
 
-class Readiness(Protocol):
+class Poller(Protocol):
     def add(self, fd: int) -> None:
         """Look at a socket from now on. Raises ``OSError`` or ``ValueError`` for what is none."""
         ...
@@ -40,7 +40,7 @@ class Readiness(Protocol):
     def close(self) -> None: ...
 
 
-def readiness() -> Readiness:
+def readiness() -> Poller:
     """What suits this system best."""
     return EpollReadiness() if sys.platform == "linux" else SelectorReadiness()
 

@@ -70,7 +70,7 @@ class News:
     trouble: str | None = None
 
 
-class Control(ABC):
+class CallControl(ABC):
     """One vendor. ``hang_up_needs`` and ``place_needs`` are names of credentials.
 
     ``shortest_call`` and ``longest_call`` are the limits, in seconds, that it can be told.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 
-from service.domain.wire import Shape, Span
+from service.domain.wire import MessageTemplate, Span
 
 TEXT = rb"[ !#-\[\]-~]*"
 """What a string may hold that needs no escapes and no second byte."""
@@ -44,7 +44,7 @@ class Pattern:
     match: re.Pattern[bytes]
 
 
-class Lean:
+class FastPath:
     """``order_field`` names the number that counts the chunks, where a dialect needs it."""
 
     __slots__ = ("_order_field", "_pattern", "_wait")
@@ -80,14 +80,14 @@ class Lean:
         self._wait = PATIENCE
         self._pattern = self._generalised(message, encoded.encode())
 
-    def shape(self, message: bytes) -> Shape | None:
+    def shape(self, message: bytes) -> MessageTemplate | None:
         """What fits this fits the pattern, because each value in it is of the same sort."""
         found = self._pattern.match.fullmatch(message) if self._pattern else None
         if found is None:
             return None
         start, stop = found.span("payload")
         values = [*_values(message, 0, start - 1), *_values(message, stop + 1, len(message))]
-        return Shape(
+        return MessageTemplate(
             sample=message,
             payload=(start, stop),
             order=found.span("order") if self._order_field else None,

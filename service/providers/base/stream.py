@@ -34,7 +34,7 @@ from service.domain.wire import (
     Unknown,
 )
 from service.errors import RefusedStart, RemoteError
-from service.providers.base.fast_path import Lean
+from service.providers.base.fast_path import FastPath
 from service.providers.base.json_fields import (
     Document,
     Fields,
@@ -84,7 +84,7 @@ class PhoneWire(ABC):
     """The number that counts chunks, where chunks can overtake each other."""
 
     def __init__(self) -> None:
-        self._lean = Lean(self.order_field)
+        self._lean = FastPath(self.order_field)
         self.audio = self._lean.audio
         self.kind = self._lean.kind
         self.shape = self._lean.shape

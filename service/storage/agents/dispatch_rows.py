@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, Update, insert, literal, select, 
 from service.clock import Millis
 from service.domain import ids
 from service.domain.agents import Dispatch, DispatchStatus
-from service.domain.calls import LIVE, WEBSOCKET, Call, CallStatus, LadderEvent, Step
+from service.domain.calls import LIVE, WEBSOCKET, Call, CallStatus, LadderEvent, LadderStep
 from service.domain.webhook_events import RoomEvent, agent_document
 from service.storage.change_signals import ChangeSignal, notify_after_commit
 from service.storage.tables import calls, dispatches, steps
@@ -22,7 +22,7 @@ COMING = (DispatchStatus.PENDING, DispatchStatus.SENT)
 UNDER_WAY = (*COMING, DispatchStatus.JOINED)
 
 
-def answered(connection: Connection, call: Call, session_id: str, at: Millis) -> list[Step]:
+def answered(connection: Connection, call: Call, session_id: str, at: Millis) -> list[LadderStep]:
     """A call is in its room: its agent is sent for, and has joined where the call is its own.
 
     Returns the rung of the call's own ladder. An agent that is under way already, or there, is not
@@ -55,7 +55,7 @@ def answered(connection: Connection, call: Call, session_id: str, at: Millis) ->
         session_id,
     )
     detail = f"agent {agent.agent_id} was sent for"
-    return [Step(LadderEvent.AGENT, at, CallStatus.ANSWERED, detail)]
+    return [LadderStep(LadderEvent.AGENT, at, CallStatus.ANSWERED, detail)]
 
 
 def ended(connection: Connection, ticket: Call, at: Millis) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from service.clock import Millis
-from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, Step
+from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, LadderStep
 from service.errors import Conflict, Gone
 from service.storage.agents import dispatch_rows
 from service.storage.calls import endings, media_references, orphans
@@ -68,7 +68,7 @@ class Calls(CallQueries):
             _insert(connection, call)
 
     def reissue(
-        self, call_id: str, ref_digest: str, expires_at: Millis, steps: Sequence[Step]
+        self, call_id: str, ref_digest: str, expires_at: Millis, steps: Sequence[LadderStep]
     ) -> Call | None:
         """Another answer for a live call whose provider asked again, with another reference.
 
@@ -114,7 +114,7 @@ class Calls(CallQueries):
             return advance(
                 connection,
                 call,
-                [Step(LadderEvent.SOCKET, at, call.status)],
+                [LadderStep(LadderEvent.SOCKET, at, call.status)],
                 leg_id=leg_id if waiting else call.leg_id,
                 expires_at=at + START_MILLIS,
             )
@@ -141,7 +141,7 @@ class Calls(CallQueries):
                 connection,
                 call,
                 [
-                    Step(LadderEvent.START, at, CallStatus.ANSWERED),
+                    LadderStep(LadderEvent.START, at, CallStatus.ANSWERED),
                     *dispatch_rows.answered(connection, call, session_id, at),
                 ],
                 status=CallStatus.ANSWERED,
@@ -169,7 +169,7 @@ class Calls(CallQueries):
             call = load(connection, call_id)
             if call is None or not call.status.is_live or call.leg_id != leg_id:
                 return False
-            step = Step(event, at, call.status, detail)
+            step = LadderStep(event, at, call.status, detail)
             if again and step in call.steps:
                 return False
             # A line that is alive ends the attempts, whether or not the caller is heard on it.
@@ -200,7 +200,7 @@ class Calls(CallQueries):
             advance(
                 connection,
                 call,
-                [Step(LadderEvent.SOCKET_LOST, at, call.status, detail)],
+                [LadderStep(LadderEvent.SOCKET_LOST, at, call.status, detail)],
                 detached_at=at if call.status is CallStatus.ANSWERED else None,
                 stats=call.stats if stats is None else dict(stats),
             )
@@ -245,7 +245,9 @@ class Calls(CallQueries):
                 return None
             dispatch_rows.ended(connection, call, at)
             presence.leave(connection, call_id, endings.last_seen(call, at), reason)
-            end = Step(LadderEvent.END, at, status, reason.value if detail is None else detail)
+            end = LadderStep(
+                LadderEvent.END, at, status, reason.value if detail is None else detail
+            )
             return advance(
                 connection,
                 call,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from service.clock import Millis
-from service.domain.calls import Call, CallStatus, LadderEvent, Participant, Step, Transfer
+from service.domain.calls import Call, CallStatus, LadderEvent, LadderStep, Participant, Transfer
 from service.errors import Conflict, NotFound
 from service.storage.calls import dials
 from service.storage.calls.calls import ADMISSION
@@ -44,7 +44,7 @@ class Steering:
             call = _steerable(connection, call_id)
             if (call.room_id, call.participant) == (room_id, participant):
                 return call
-            step = Step(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_INITIATED, room_id)
+            step = LadderStep(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_INITIATED, room_id)
             if call.detached_at is not None:
                 # Without a socket it is in no room until it comes back; else it leaves on arrival.
                 presence.leave(connection, call_id, at)
@@ -74,7 +74,7 @@ class Steering:
             if not call.is_moving:
                 return call
             presence.join(connection, call, session_id, at)
-            step = Step(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_COMPLETED, room_id)
+            step = LadderStep(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_COMPLETED, room_id)
             return advance(connection, call, [step], session_id=session_id)
 
     def hand_on(self, call_id: str, number: str, at: Millis, per_day: int) -> Call:
@@ -87,10 +87,10 @@ class Steering:
             call = _steerable(connection, call_id)
             dials.count(connection, at, per_day)
             transfer = Transfer(number, CallStatus.TRANSFER_INITIATED)
-            step = Step(LadderEvent.TRANSFER, at, transfer.status)
+            step = LadderStep(LadderEvent.TRANSFER, at, transfer.status)
             return advance(connection, call, [step], transfer=transfer, attempts=0)
 
-    def dialling(self, call_id: str, number: str, step: Step) -> bool:
+    def dialling(self, call_id: str, number: str, step: LadderStep) -> bool:
         """The provider is told to dial, once more where it asks again; it counts as an attempt.
 
         False where the call is not being transferred to that number.
@@ -117,7 +117,7 @@ class Steering:
             if call is None or call.transfer is None or not call.is_transferring:
                 return None
             transfer = replace(call.transfer, status=CallStatus.TRANSFER_FAILED)
-            step = Step(LadderEvent.TRANSFER, at, transfer.status, detail)
+            step = LadderStep(LadderEvent.TRANSFER, at, transfer.status, detail)
             return advance(connection, call, [step], transfer=transfer, detached_at=at, attempts=0)
 
     def place(self, call: Call, limit: int, per_day: int) -> bool:
@@ -156,7 +156,7 @@ class Steering:
             call = live(connection, call_id)
             if call is None or call.status is not CallStatus.INITIATED:
                 return False
-            step = Step(LadderEvent.RINGING, at, CallStatus.RINGING)
+            step = LadderStep(LadderEvent.RINGING, at, CallStatus.RINGING)
             advance(connection, call, [step], status=CallStatus.RINGING)
             return True
 
@@ -169,7 +169,7 @@ class Steering:
             said = connection.scalars(NOTES, {"call_id": call_id}).all()
             if detail in said or len(said) >= MAX_NOTES:
                 return False
-            advance(connection, call, [Step(LadderEvent.PROVIDER, at, call.status, detail)])
+            advance(connection, call, [LadderStep(LadderEvent.PROVIDER, at, call.status, detail)])
             return True
 
 

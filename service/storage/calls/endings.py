@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from service.clock import Millis
-from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, Step, Transfer
+from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, LadderStep, Transfer
 
 
 def last_seen(call: Call, at: Millis) -> Millis:
@@ -28,13 +28,15 @@ def transfer(call: Call, reason: EndReason) -> Transfer | None:
     return replace(call.transfer, status=status)
 
 
-def steps(call: Call, reason: EndReason, at: Millis) -> list[Step]:
+def steps(call: Call, reason: EndReason, at: Millis) -> list[LadderStep]:
     """The last rungs of what was still going on when the call ended."""
     last = []
     if call.is_moving:
-        last.append(Step(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_FAILED, "the call ended"))
+        last.append(
+            LadderStep(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_FAILED, "the call ended")
+        )
     ended = transfer(call, reason)
     if ended is not None and ended != call.transfer:
         detail = None if ended.status is CallStatus.TRANSFERRED else "the call ended"
-        last.append(Step(LadderEvent.TRANSFER, at, ended.status, detail))
+        last.append(LadderStep(LadderEvent.TRANSFER, at, ended.status, detail))
     return last

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, update
 
 from service.clock import Millis
-from service.domain.calls import CallStatus, LadderEvent, Step
+from service.domain.calls import CallStatus, LadderEvent, LadderStep
 from service.storage.calls import media_references
 from service.storage.calls.rows import insert_steps
 from service.storage.tables import alive, calls
@@ -33,6 +33,6 @@ def take_over(connection: Connection, at: Millis) -> int:
         .returning(calls.c.id)
     )
     call_ids = rows.scalars().all()
-    lost = Step(LadderEvent.SOCKET_LOST, at, CallStatus.ANSWERED, "the process restarted")
+    lost = LadderStep(LadderEvent.SOCKET_LOST, at, CallStatus.ANSWERED, "the process restarted")
     insert_steps(connection, call_ids, [lost])
     return len(call_ids)

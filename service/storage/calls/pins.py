@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from service.clock import Millis
-from service.domain.calls import CallStatus, EndReason, LadderEvent, Step
+from service.domain.calls import CallStatus, EndReason, LadderEvent, LadderStep
 from service.storage.calls import media_references
 from service.storage.calls.rows import fetch, insert_steps
 from service.storage.database import Database
@@ -32,7 +32,7 @@ class Pins:
         room_id: str,
         ref_digest: str,
         expires_at: Millis,
-        steps: Sequence[Step],
+        steps: Sequence[LadderStep],
     ) -> bool:
         """The caller knew the PIN: the call has a room now, and waits for its socket."""
         with self._database.write() as connection:
@@ -50,7 +50,9 @@ class Pins:
             _climb(connection, call_id, steps)
             return True
 
-    def repeated(self, call_id: str, tries: int, expires_at: Millis, steps: Sequence[Step]) -> bool:
+    def repeated(
+        self, call_id: str, tries: int, expires_at: Millis, steps: Sequence[LadderStep]
+    ) -> bool:
         """The caller is asked the same once more. Counts as an attempt."""
         with self._database.write() as connection:
             if not _advance(
@@ -60,7 +62,7 @@ class Pins:
             insert_steps(connection, [call_id], steps)
             return True
 
-    def asked(self, call_id: str, tries: int, expires_at: Millis, step: Step) -> bool:
+    def asked(self, call_id: str, tries: int, expires_at: Millis, step: LadderStep) -> bool:
         """The caller did not know it, and is asked once more."""
         with self._database.write() as connection:
             if not _advance(
@@ -70,7 +72,9 @@ class Pins:
             insert_steps(connection, [call_id], [step])
             return True
 
-    def rejected(self, call_id: str, tries: int, reason: EndReason, at: Millis, step: Step) -> bool:
+    def rejected(
+        self, call_id: str, tries: int, reason: EndReason, at: Millis, step: LadderStep
+    ) -> bool:
         """The caller did not know it, and has no try left."""
         with self._database.write() as connection:
             if not _advance(
@@ -82,7 +86,7 @@ class Pins:
                 end_reason=reason,
             ):
                 return False
-            end = Step(LadderEvent.END, at, CallStatus.REJECTED, reason)
+            end = LadderStep(LadderEvent.END, at, CallStatus.REJECTED, reason)
             _climb(connection, call_id, [step, end])
             return True
 
@@ -98,7 +102,7 @@ def _advance(connection: Connection, call_id: str, tries: int, **changes: Any) -
     return changed.rowcount > 0
 
 
-def _climb(connection: Connection, call_id: str, steps: Sequence[Step]) -> None:
+def _climb(connection: Connection, call_id: str, steps: Sequence[LadderStep]) -> None:
     """The last steps of a caller who was asked, who is not waiting to be let in any more."""
     insert_steps(connection, [call_id], steps)
     (call,) = fetch(connection, select(calls).where(calls.c.id == call_id))

@@ -17,8 +17,8 @@ from service.domain.calls import (
     Direction,
     EndReason,
     LadderEvent,
+    LadderStep,
     Participant,
-    Step,
     Transfer,
 )
 from service.storage.tables import calls, steps
@@ -92,14 +92,16 @@ def is_known(connection: Connection, call: Call) -> bool:
     return connection.execute(query).first() is not None
 
 
-def insert_steps(connection: Connection, call_ids: Iterable[str], new: Sequence[Step]) -> None:
+def insert_steps(
+    connection: Connection, call_ids: Iterable[str], new: Sequence[LadderStep]
+) -> None:
     """The same steps for each call."""
     rows = [{"call_id": call_id, **_columns_of(step)} for call_id in call_ids for step in new]
     if rows:
         connection.execute(insert(steps), rows)
 
 
-def _columns_of(step: Step) -> dict[str, Any]:
+def _columns_of(step: LadderStep) -> dict[str, Any]:
     return {
         "event": step.event,
         "at": step.at,
@@ -127,7 +129,7 @@ def live(connection: Connection, call_id: str) -> Call | None:
     return call if call is not None and call.status.is_live else None
 
 
-def advance(connection: Connection, call: Call, new: Sequence[Step], **changes: Any) -> Call:
+def advance(connection: Connection, call: Call, new: Sequence[LadderStep], **changes: Any) -> Call:
     """Write the changes, the steps and what they tell the world; the call as it is now."""
     if changes:
         connection.execute(CHANGED, {"call_id": call.id, **_columns(changes)})
@@ -140,7 +142,9 @@ def advance(connection: Connection, call: Call, new: Sequence[Step], **changes: 
     return now
 
 
-def _shortened(connection: Connection, call_id: str, ladder: Sequence[Step]) -> tuple[Step, ...]:
+def _shortened(
+    connection: Connection, call_id: str, ladder: Sequence[LadderStep]
+) -> tuple[LadderStep, ...]:
     """Leave out the middle of a ladder: one rung there comes to stand for all of them."""
     numbers = connection.scalars(
         select(steps.c.seq).where(steps.c.call_id == call_id).order_by(steps.c.seq)
@@ -186,12 +190,12 @@ def _transfer(row: RowMapping) -> Transfer | None:
     return Transfer(row["transfer_number"], CallStatus(row["transfer_status"]))
 
 
-def _ladders(connection: Connection, call_ids: Sequence[str]) -> defaultdict[str, list[Step]]:
-    ladders: defaultdict[str, list[Step]] = defaultdict(list)
+def _ladders(connection: Connection, call_ids: Sequence[str]) -> defaultdict[str, list[LadderStep]]:
+    ladders: defaultdict[str, list[LadderStep]] = defaultdict(list)
     if call_ids:
         for row in connection.execute(LADDERS, {"call_ids": call_ids}).mappings():
             ladders[row["call_id"]].append(
-                Step(
+                LadderStep(
                     event=LadderEvent(row["event"]),
                     at=row["at"],
                     status=CallStatus(row["status"]),
@@ -202,7 +206,7 @@ def _ladders(connection: Connection, call_ids: Sequence[str]) -> defaultdict[str
     return ladders
 
 
-def _call(row: RowMapping, ladder: Iterable[Step]) -> Call:
+def _call(row: RowMapping, ladder: Iterable[LadderStep]) -> Call:
     return Call(
         id=row["id"],
         provider=row["provider"],

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam,
 from service.clock import Millis
 from service.domain.calls import WEBSOCKET, CallStatus
 from service.domain.paging import Page
-from service.domain.rooms import Attendee, Session, SessionStatus, Stay
+from service.domain.rooms import Presence, Session, SessionParticipant, SessionStatus
 from service.errors import NotFound
 from service.storage.database import Database
 from service.storage.rooms import session_lists
@@ -79,7 +79,7 @@ class Sessions:
         wanted = Wanted(room_id, custom_room_id, query, since, until, status)
         return session_lists.page(self._database, wanted, _by_seq, number, per_page)
 
-    def stays(self, session_id: str) -> tuple[Stay, ...]:
+    def stays(self, session_id: str) -> tuple[Presence, ...]:
         """Every stay in a session in the order of the joins, with its call's statistics."""
         with self._database.read() as connection:
             rows = connection.execute(
@@ -169,13 +169,13 @@ def _fetch(connection: Connection, query: Select[Any]) -> list[Session]:
 
 def _attendees(
     connection: Connection, session_ids: Sequence[str]
-) -> defaultdict[str, list[Attendee]]:
-    found: defaultdict[str, list[Attendee]] = defaultdict(list)
-    grouped: defaultdict[tuple[str, str], list[Stay]] = defaultdict(list)
+) -> defaultdict[str, list[SessionParticipant]]:
+    found: defaultdict[str, list[SessionParticipant]] = defaultdict(list)
+    grouped: defaultdict[tuple[str, str], list[Presence]] = defaultdict(list)
     for row in _told(connection, session_ids) if session_ids else ():
         grouped[row["session_id"], row["participant_id"]].append(_stay(row))
     for (session_id, participant_id), visits in grouped.items():
-        found[session_id].append(Attendee(participant_id, visits[-1].name, tuple(visits)))
+        found[session_id].append(SessionParticipant(participant_id, visits[-1].name, tuple(visits)))
     return found
 
 
@@ -196,8 +196,8 @@ def _told(connection: Connection, session_ids: Sequence[str]) -> Sequence[RowMap
     return sorted(rows, key=lambda row: int(row["seq"]))
 
 
-def _stay(row: RowMapping, stats: Mapping[str, Any] | None = None) -> Stay:
-    return Stay(
+def _stay(row: RowMapping, stats: Mapping[str, Any] | None = None) -> Presence:
+    return Presence(
         call_id=row["call_id"],
         participant_id=row["participant_id"],
         name=row["participant_name"],
@@ -207,7 +207,7 @@ def _stay(row: RowMapping, stats: Mapping[str, Any] | None = None) -> Stay:
     )
 
 
-def _session(row: RowMapping, attendees: Iterable[Attendee]) -> Session:
+def _session(row: RowMapping, attendees: Iterable[SessionParticipant]) -> Session:
     return Session(
         id=row["id"],
         room_id=row["room_id"],

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from service.clock import Millis
 from service.domain import ids
-from service.domain.calls import Call, CallStatus, Step
+from service.domain.calls import Call, CallStatus, LadderStep
 from service.domain.webhook_events import RoomEvent, event_document, happenings, matches
 from service.domain.webhooks import DELIVERY_SECONDS, DeliveryStatus, room_receiver
 from service.security.canonical_json import stringify
@@ -28,7 +28,7 @@ WEBHOOK = select(rooms.c.webhook).where(rooms.c.id == bindparam("room"))
 
 
 def announce_call(
-    connection: Connection, before: CallStatus | None, call: Call, new: Sequence[Step]
+    connection: Connection, before: CallStatus | None, call: Call, new: Sequence[LadderStep]
 ) -> None:
     """Tell the subscriptions what the new steps of a call mean; ``before`` as in ``happenings``.
 

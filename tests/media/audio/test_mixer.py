@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.domain.wire import FRAME_SAMPLES
-from service.media.audio.mixer import Seating
+from service.media.audio.mixer import MixLayout
 
 LOUD = 32_767
 
@@ -23,7 +23,7 @@ def rows(*values: int) -> NDArray[np.int16]:
 
 def mixed(sizes: list[int], *values: int) -> list[int]:
     """What each leg hears, where it hears the same in every sample."""
-    heard, _ = Seating(sizes).mix(rows(*values))
+    heard, _ = MixLayout(sizes).mix(rows(*values))
     assert heard.shape == (len(values), FRAME_SAMPLES)
     assert heard.dtype == np.int16
     assert (heard == heard[:, :1]).all()
@@ -50,7 +50,7 @@ def test_each_of_three_hears_the_other_two() -> None:
 
 def test_every_sample_is_mixed_on_its_own() -> None:
     ramp = np.arange(FRAME_SAMPLES, dtype=np.int16)
-    heard, _ = Seating([3]).mix(np.stack([ramp, ramp[::-1], ramp * 0]))
+    heard, _ = MixLayout([3]).mix(np.stack([ramp, ramp[::-1], ramp * 0]))
     assert (heard[0] == ramp[::-1]).all()
     assert (heard[1] == ramp).all()
     assert (heard[2] == FRAME_SAMPLES - 1).all()
@@ -75,14 +75,14 @@ def test_rooms_do_not_hear_each_other() -> None:
 
 
 def test_nobody_is_there_to_hear() -> None:
-    mixed, clipped = Seating([]).mix(np.zeros((0, FRAME_SAMPLES), np.int16))
+    mixed, clipped = MixLayout([]).mix(np.zeros((0, FRAME_SAMPLES), np.int16))
     assert mixed.shape == (0, FRAME_SAMPLES)
     assert clipped == []
 
 
 def test_what_was_heard_is_not_changed_by_mixing() -> None:
     heard = rows(1, 2, 3)
-    Seating([3]).mix(heard)
+    MixLayout([3]).mix(heard)
     assert (heard == rows(1, 2, 3)).all()
 
 
@@ -92,7 +92,7 @@ houses = st.lists(
 
 
 def clipped(sizes: list[int], *values: int) -> list[int]:
-    return list(Seating(sizes).mix(rows(*values))[1])
+    return list(MixLayout(sizes).mix(rows(*values))[1])
 
 
 def test_who_hears_a_clipped_sum_is_told() -> None:
@@ -104,7 +104,7 @@ def test_who_hears_a_clipped_sum_is_told() -> None:
 def test_one_clipped_sample_is_enough() -> None:
     heard = rows(LOUD, 0, 0)
     heard[1, 7] = 1
-    assert list(Seating([3]).mix(heard)[1]) == [2]
+    assert list(MixLayout([3]).mix(heard)[1]) == [2]
 
 
 @given(houses)
@@ -135,7 +135,7 @@ def test_rooms_of_one_size_are_mixed_exactly_however_loud_some_of_them_are(
 ) -> None:
     said = np.array([one[:size] for one in values])
     others = said.sum(axis=1, keepdims=True) - said
-    heard, clipped = Seating([size] * len(values)).mix(rows(*said.ravel().tolist()))
+    heard, clipped = MixLayout([size] * len(values)).mix(rows(*said.ravel().tolist()))
     within = np.clip(others, -32_768, LOUD)
     assert heard[:, 0].tolist() == within.ravel().tolist()
     assert sorted(clipped) == np.flatnonzero(within != others).tolist()

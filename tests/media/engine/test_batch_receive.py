@@ -17,11 +17,11 @@ from websockets.utils import apply_mask
 from service.domain.calls import EndReason
 from service.domain.wire import Event
 from service.errors import RemoteError
-from service.media.engine.batch_receive import FEW, Intake, Read
+from service.media.engine.batch_receive import FEW, BatchReceiver, Read
 from service.media.jitter.buffer import JitterBuffer
 from service.media.rooms.leg import Leg
-from service.media.rooms.live_rooms import Exchange
-from service.media.transport.connection import Peer
+from service.media.rooms.live_rooms import LiveRooms
+from service.media.transport.connection import MediaSocket
 from service.providers.twilio import TwilioWire
 from tests.support.callers import Caller, agent, compact, plivo, telnyx, twilio
 from tests.support.clocks import FakeClock
@@ -79,10 +79,10 @@ def media(provider: str, stream: int, number: int, payload: str) -> bytes:
 class Side:
     """The same callers on an exchange of their own, which nobody ticks."""
 
-    exchange: Exchange
-    intake: Intake
+    exchange: LiveRooms
+    intake: BatchReceiver
     legs: list[Leg]
-    peers: list[Peer]
+    peers: list[MediaSocket]
     faults: list[str]
 
     def hear(self, place: int, data: bytes, at: float, *, fast: bool) -> None:
@@ -126,7 +126,7 @@ def sides(clock: FakeClock) -> Iterator[Callable[[Callable[[str], Caller]], tupl
     with ExitStack() as sockets:
 
         def side(make: Callable[[str], Caller]) -> Side:
-            exchange = Exchange(clock, lambda report: None)
+            exchange = LiveRooms(clock, lambda report: None)
             legs, peers = [], []
             for number in range(CALLS):
                 caller = make(f"caller{number}")
@@ -136,8 +136,8 @@ def sides(clock: FakeClock) -> Iterator[Callable[[Callable[[str], Caller]], tupl
                 sockets.enter_context(ours)
                 sockets.enter_context(theirs)
                 legs.append(leg)
-                peers.append(Peer(ours, clock, set()))
-            return Side(exchange, Intake(exchange.bank), legs, peers, [])
+                peers.append(MediaSocket(ours, clock, set()))
+            return Side(exchange, BatchReceiver(exchange.bank), legs, peers, [])
 
         def sides(make: Callable[[str], Caller]) -> tuple[Side, Side]:
             sockets.close()  # Those of the example before.
@@ -301,10 +301,10 @@ class CountingWire(TwilioWire):
 
 def test_no_ordinary_message_is_parsed_nor_put_into_a_buffer_alone(clock: FakeClock) -> None:
     """Of a thousand frames of each of twenty calls, a handful is looked at one by one."""
-    exchange = Exchange(clock, lambda report: None)
-    intake = Intake(exchange.bank)
+    exchange = LiveRooms(clock, lambda report: None)
+    intake = BatchReceiver(exchange.bank)
     wires, pushed = [], 0
-    seats: list[tuple[Peer, Leg]] = []
+    seats: list[tuple[MediaSocket, Leg]] = []
     with ExitStack() as sockets:
         for number in range(20):
             caller = twilio(f"caller{number}")
@@ -317,7 +317,7 @@ def test_no_ordinary_message_is_parsed_nor_put_into_a_buffer_alone(clock: FakeCl
             ours, theirs = socket.socketpair()
             sockets.enter_context(ours)
             sockets.enter_context(theirs)
-            seats.append((Peer(ours, clock, set()), leg))
+            seats.append((MediaSocket(ours, clock, set()), leg))
         for number in range(1000):
             for place, (peer, leg) in enumerate(seats):
                 data = masked(media("twilio", place, 1000 + number, audio("twilio", number)))

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from service.domain.calls import EndReason, Participant
-from service.domain.wire import PERIOD, Command, Encoding, MeetingLeft, ParticipantJoined, Shape
+from service.domain.wire import (
+    PERIOD,
+    Command,
+    Encoding,
+    MeetingLeft,
+    MessageTemplate,
+    ParticipantJoined,
+)
 from service.media.engine.commands import (
     Adopt,
     Ask,
@@ -24,7 +31,7 @@ from service.media.engine.commands import (
     Stop,
 )
 from service.media.engine.loop import Loop
-from service.media.jitter.batch import Bank
+from service.media.jitter.batch import BatchJitterBuffer
 from service.media.jitter.buffer import JitterBuffer
 from service.media.jitter.columns import Rows, Taken
 from service.media.rooms.decode import CALM, MANY
@@ -257,8 +264,8 @@ class Misshapen:
     def __init__(self) -> None:
         self._wire = TwilioWire()
 
-    def shape(self, message: bytes) -> Shape | None:
-        return Shape(message, (0, 10**6), (3, 10**6), ((0, 10**6),), (), ())
+    def shape(self, message: bytes) -> MessageTemplate | None:
+        return MessageTemplate(message, (0, 10**6), (3, 10**6), ((0, 10**6),), (), ())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wire, name)
@@ -308,7 +315,7 @@ def test_a_leg_whose_row_is_corrupt_fails_alone(clock: FakeClock) -> None:
     assert not any(leg.buffer.row for leg in legs if leg.buffer is not None)
 
 
-class Sore(Bank):
+class Sore(BatchJitterBuffer):
     """A bank that fails whenever it is to take a frame of one row."""
 
     row = 0
@@ -357,7 +364,7 @@ def test_legs_with_which_no_tick_can_be_made_are_found_among_many(clock: FakeClo
 
 def test_a_bank_ignores_a_row_of_another_bank() -> None:
     """That was how one fault became a fault of every tick."""
-    old, new = Bank(), Bank()
+    old, new = BatchJitterBuffer(), BatchJitterBuffer()
     buffer, other = (JitterBuffer(Encoding.MULAW, paced=True) for _ in range(2))
     for each in (buffer, other):
         for number in range(2):

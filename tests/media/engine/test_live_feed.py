@@ -18,7 +18,7 @@ from service.media.engine.live_feed import (
     LONGEST_SECONDS,
     MOST,
     TURN_SECONDS,
-    Watchers,
+    LiveFeed,
 )
 from service.media.engine.timeouts import CLOSE_SECONDS, PING_SECONDS, SILENT_SECONDS, STALL_SECONDS
 from service.media.rooms.live_levels import Gauge
@@ -33,7 +33,7 @@ class Gallery:
 
     def __init__(self, clock: FakeClock, stack: ExitStack) -> None:
         self.clock = clock
-        self.watchers = Watchers(clock)
+        self.watchers = LiveFeed(clock)
         self.gauges = GAUGES
         self.asked = 0
         self._stack = stack

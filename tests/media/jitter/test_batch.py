@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.wire import FRAME_SAMPLES, PERIOD, Encoding
-from service.media.jitter.batch import Bank
+from service.media.jitter.batch import BatchJitterBuffer
 from service.media.jitter.buffer import JitterBuffer
 from service.media.jitter.effects import Effect
 
@@ -28,7 +28,7 @@ class Twins:
     """Two buffers that are given the same: one on its own, one in a bank whenever it can be."""
 
     counted: bool
-    bank: Bank
+    bank: BatchJitterBuffer
     plain: JitterBuffer = field(default_factory=lambda: JitterBuffer(Encoding.MULAW, paced=True))
     kept: JitterBuffer = field(default_factory=lambda: JitterBuffer(Encoding.MULAW, paced=True))
     sent: int = 0
@@ -103,7 +103,7 @@ acts = st.lists(
 def test_a_buffer_in_the_bank_is_heard_like_one_on_its_own(
     happenings: list[tuple[str, float]], counted: bool
 ) -> None:
-    twins, shift, is_stuck = Twins(counted, Bank()), 0, False
+    twins, shift, is_stuck = Twins(counted, BatchJitterBuffer()), 0, False
     missed = stalled = 0
     for tick, (act, early) in enumerate(happenings):
         due = START + (tick + stalled) * PERIOD
@@ -177,7 +177,7 @@ def test_a_buffer_in_the_bank_is_heard_like_one_on_its_own(
 
 def test_a_steady_leg_is_the_banks_from_its_second_frame_on() -> None:
     """Through many calm windows, each of which may end in a cut: a frame early, all along."""
-    twins = Twins(counted=True, bank=Bank())
+    twins = Twins(counted=True, bank=BatchJitterBuffer())
     for number in range(1000):
         twins.push(frame(number), START + number * PERIOD - 0.001, number)
         expected, found = twins.take(START + number * PERIOD)
@@ -188,7 +188,7 @@ def test_a_steady_leg_is_the_banks_from_its_second_frame_on() -> None:
 
 def test_calm_windows_grow_and_shrink_alike() -> None:
     """After gaps a leg must be calm for longer, until it has been calm for long."""
-    twins = Twins(counted=False, bank=Bank())
+    twins = Twins(counted=False, bank=BatchJitterBuffer())
     tick = 0
     for gaps, calm in ((1, 330), (4, 900), (2, 500), (3, 1200)):
         for _ in range(gaps):
@@ -210,7 +210,7 @@ def test_calm_windows_grow_and_shrink_alike() -> None:
 @pytest.mark.parametrize("counted", [True, False])
 def test_what_is_too_much_is_dropped_alike(counted: bool) -> None:
     """Twice as much as can be heard, for so long that at last the buffer is emptied."""
-    twins = Twins(counted, Bank())
+    twins = Twins(counted, BatchJitterBuffer())
     for tick in range(800):
         for number in (2 * tick, 2 * tick + 1):
             twins.push(frame(number), START + tick * PERIOD - 0.005, number if counted else None)
@@ -224,7 +224,7 @@ def test_what_is_too_much_is_dropped_alike(counted: bool) -> None:
 
 
 def test_of_many_legs_those_with_too_much_drop_their_own() -> None:
-    bank = Bank()
+    bank = BatchJitterBuffer()
     buffers = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(100)]
     twins = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(100)]
     for number, (buffer, twin) in enumerate(zip(buffers, twins, strict=True)):
@@ -257,7 +257,7 @@ def test_of_many_legs_those_with_too_much_drop_their_own() -> None:
 
 
 def test_rows_of_the_forgotten_are_given_to_others() -> None:
-    bank = Bank()
+    bank = BatchJitterBuffer()
     rows = set()
     for _ in range(500):
         buffer = JitterBuffer(Encoding.MULAW, paced=True)
@@ -273,7 +273,7 @@ def test_rows_of_the_forgotten_are_given_to_others() -> None:
 
 
 def test_a_row_that_is_nobodys_has_nothing_to_give_and_takes_nothing() -> None:
-    bank = Bank()
+    bank = BatchJitterBuffer()
     nobody = np.zeros(1, np.intp)
     codes = np.zeros((1, FRAME_SAMPLES), np.uint8)
     assert not bank.push(nobody, codes, np.array([START]), None).any()
@@ -281,7 +281,7 @@ def test_a_row_that_is_nobodys_has_nothing_to_give_and_takes_nothing() -> None:
 
 
 def test_many_legs_are_kept_apart() -> None:
-    bank = Bank()
+    bank = BatchJitterBuffer()
     buffers = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(300)]
     for number, buffer in enumerate(buffers):
         buffer.push(frame(number), START)

@@ -9,9 +9,9 @@ from service.domain.wire import FRAME_SAMPLES, Play, Started
 from service.media.audio import g711
 from service.media.rooms.encode import sheets
 from service.media.rooms.leg import Leg
-from service.media.rooms.live_rooms import Exchange
+from service.media.rooms.live_rooms import LiveRooms
 from service.media.transport import websocket_frames
-from service.media.transport.connection import Peer
+from service.media.transport.connection import MediaSocket
 from service.media.transport.websocket_frames import Opcode
 from tests.support.callers import Caller, agent, plivo, telnyx, twilio
 from tests.support.clocks import FakeClock
@@ -21,7 +21,7 @@ class FrameLine:
     """Keeps frames as they would go to a socket."""
 
     dropped = 0
-    around = Peer.around
+    around = MediaSocket.around
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
@@ -56,7 +56,7 @@ def party() -> list[Caller]:
 
 
 def test_each_leg_is_sent_what_its_wire_says(clock: FakeClock) -> None:
-    exchange = Exchange(clock, lambda report: None)
+    exchange = LiveRooms(clock, lambda report: None)
     lines = [FrameLine() for _ in party()]
     legs: list[Leg] = []
     for caller, line in zip(party(), lines, strict=True):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.domain.calls import Participant
 from service.domain.wire import FRAME_SAMPLES
-from service.media.audio.mixer import Seating
+from service.media.audio.mixer import MixLayout
 from tests.support.callers import agent, twilio
 from tests.support.clocks import FakeClock
 from tests.support.halls import Hall, Party, steady
@@ -103,7 +103,7 @@ def test_everybody_hears_exactly_the_others_however_rooms_change(
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 99)), min_size=1, max_size=40))
 def test_rooms_added_later_are_mixed_like_the_first_ones(happenings: list[tuple[int, int]]) -> None:
-    seating, free, rooms = Seating(), list(range(200)), []
+    seating, free, rooms = MixLayout(), list(range(200)), []
     heard = np.zeros((200, FRAME_SAMPLES), np.int16)
     for size, pick in happenings:
         if pick % 3 == 0 and rooms:

@@ -12,7 +12,7 @@ from service.domain.calls import Participant
 from service.domain.wire import FRAME_SAMPLES
 from service.media.audio import g711
 from service.media.rooms.leg import Leg
-from service.media.rooms.live_rooms import Exchange
+from service.media.rooms.live_rooms import LiveRooms
 from service.media.rooms.reports import LegMoved, LegStarted, Report
 from tests.support.callers import ROOM, Caller, agent, compact, twilio
 from tests.support.clocks import FakeClock
@@ -27,7 +27,7 @@ class Hall:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-        self.exchange = Exchange(self.clock, self.reports.put)
+        self.exchange = LiveRooms(self.clock, self.reports.put)
         self.ears: dict[str, ListLine] = {}
         self.callers: dict[str, Caller] = {}
 

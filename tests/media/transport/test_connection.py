@@ -15,7 +15,7 @@ from websockets.frames import Opcode
 
 from service.domain.calls import EndReason
 from service.errors import RemoteError
-from service.media.transport.connection import FRAMES_A_SECOND, FRAMES_AHEAD, Peer
+from service.media.transport.connection import FRAMES_A_SECOND, FRAMES_AHEAD, MediaSocket
 from service.media.transport.send_queue import MAX_AUDIO, MAX_BYTES
 from tests.support.clients import PATIENCE, Client
 from tests.support.clocks import FakeClock
@@ -37,21 +37,21 @@ def slow() -> Iterator[Client]:
 
 
 @pytest.fixture
-def attention() -> set[Peer]:
+def attention() -> set[MediaSocket]:
     return set()
 
 
 @pytest.fixture
-def peer(client: Client, clock: FakeClock, attention: set[Peer]) -> Peer:
-    return Peer(client.ours, clock, attention)
+def peer(client: Client, clock: FakeClock, attention: set[MediaSocket]) -> MediaSocket:
+    return MediaSocket(client.ours, clock, attention)
 
 
 @pytest.fixture
-def slow_peer(slow: Client, clock: FakeClock, attention: set[Peer]) -> Peer:
-    return Peer(slow.ours, clock, attention)
+def slow_peer(slow: Client, clock: FakeClock, attention: set[MediaSocket]) -> MediaSocket:
+    return MediaSocket(slow.ours, clock, attention)
 
 
-def read(peer: Peer) -> list[bytes]:
+def read(peer: MediaSocket) -> list[bytes]:
     """Wait for something to come, and read it once."""
     readable, _, _ = select.select([peer.sock], [], [], PATIENCE)
     assert readable
@@ -61,23 +61,23 @@ def read(peer: Peer) -> list[bytes]:
     return list(peer.messages(data or b""))
 
 
-def read_until_ended(peer: Peer) -> None:
+def read_until_ended(peer: MediaSocket) -> None:
     while not peer.ended:
         assert read(peer) == []
 
 
-def framed(peer: Peer, payload: bytes) -> bytes:
+def framed(peer: MediaSocket, payload: bytes) -> bytes:
     """An audio message as the peer sends it."""
     audio = b64encode(payload)
     before, after = peer.around(PREFIX, SUFFIX, len(audio))
     return before + audio + after
 
 
-def is_blocked(peer: Peer) -> bool:
+def is_blocked(peer: MediaSocket) -> bool:
     return peer.blocked is not None
 
 
-def flood(peer: Peer) -> None:
+def flood(peer: MediaSocket) -> None:
     """Send until the kernel takes no more."""
     for number in range(10_000):
         if peer.wants_write:
@@ -86,7 +86,7 @@ def flood(peer: Peer) -> None:
     pytest.fail("The kernel takes everything.")
 
 
-def test_messages_are_read_as_they_came(peer: Peer, client: Client) -> None:
+def test_messages_are_read_as_they_came(peer: MediaSocket, client: Client) -> None:
     client.send(b"one")
     client.send("zwölf".encode())
     client.send_fragments(b"th", b"r", b"ee")
@@ -96,12 +96,12 @@ def test_messages_are_read_as_they_came(peer: Peer, client: Client) -> None:
     assert messages == [b"one", "zwölf".encode(), b"three"]
 
 
-def test_reading_where_nothing_has_come_is_no_end(peer: Peer) -> None:
+def test_reading_where_nothing_has_come_is_no_end(peer: MediaSocket) -> None:
     assert peer.receive() is None
     assert not peer.ended
 
 
-def test_the_time_of_the_last_sign_of_life_is_kept(peer: Peer, client: Client) -> None:
+def test_the_time_of_the_last_sign_of_life_is_kept(peer: MediaSocket, client: Client) -> None:
     assert (peer.opened, peer.heard_at) == (1000.0, 1000.0)
     client.pong()
     assert read(peer) == []
@@ -111,7 +111,7 @@ def test_the_time_of_the_last_sign_of_life_is_kept(peer: Peer, client: Client) -
     assert peer.heard_at == 1007.5
 
 
-def test_bytes_that_make_no_frame_are_no_sign_of_life(peer: Peer, client: Client) -> None:
+def test_bytes_that_make_no_frame_are_no_sign_of_life(peer: MediaSocket, client: Client) -> None:
     for number, byte in enumerate(b"\x81\xfe\xff\xff" + bytes(20)):
         client.send_raw(bytes((byte,)))
         assert read(peer) == []
@@ -119,7 +119,7 @@ def test_bytes_that_make_no_frame_are_no_sign_of_life(peer: Peer, client: Client
     assert peer.heard_at == 1000.0
 
 
-def is_refused(peer: Peer, client: Client, pings: int) -> bool:
+def is_refused(peer: MediaSocket, client: Client, pings: int) -> bool:
     """Whether one of so many pings is refused; those before it are answered."""
     for _ in range(pings):
         client.send_raw(b"\x89\x80\0\0\0\0")
@@ -131,14 +131,16 @@ def is_refused(peer: Peer, client: Client, pings: int) -> bool:
     return False
 
 
-def test_a_minute_of_audio_may_come_at_once_and_no_more(peer: Peer, client: Client) -> None:
+def test_a_minute_of_audio_may_come_at_once_and_no_more(peer: MediaSocket, client: Client) -> None:
     assert not is_refused(peer, client, FRAMES_AHEAD)
     assert not peer.is_flooding
     assert is_refused(peer, client, 1)
     assert peer.is_flooding
 
 
-def test_frames_are_allowed_by_the_second_and_do_not_pile_up(peer: Peer, client: Client) -> None:
+def test_frames_are_allowed_by_the_second_and_do_not_pile_up(
+    peer: MediaSocket, client: Client
+) -> None:
     for second in range(20):
         peer.take_stock(1001.0 + second)
     assert not is_refused(peer, client, FRAMES_AHEAD)
@@ -147,7 +149,7 @@ def test_frames_are_allowed_by_the_second_and_do_not_pile_up(peer: Peer, client:
     assert is_refused(peer, client, 1)
 
 
-def test_a_ping_is_answered_with_its_payload(peer: Peer, client: Client) -> None:
+def test_a_ping_is_answered_with_its_payload(peer: MediaSocket, client: Client) -> None:
     client.ping(b"\x00\xff ping")
     assert read(peer) == []
     answer = client.read()
@@ -155,7 +157,7 @@ def test_a_ping_is_answered_with_its_payload(peer: Peer, client: Client) -> None
     assert (answer.opcode, answer.data) == (Opcode.PONG, b"\x00\xff ping")
 
 
-def test_pings_between_fragments_are_answered(peer: Peer, client: Client) -> None:
+def test_pings_between_fragments_are_answered(peer: MediaSocket, client: Client) -> None:
     client.send_fragments(b"a", b"b", b"c")
     messages: list[bytes] = []
     while not messages:
@@ -178,7 +180,7 @@ def test_pings_between_fragments_are_answered(peer: Peer, client: Client) -> Non
     ids=["unmasked", "binary", "oversize", "not UTF-8"],
 )
 def test_a_broken_protocol_is_an_error_with_its_close_code(
-    peer: Peer, client: Client, data: bytes, code: int
+    peer: MediaSocket, client: Client, data: bytes, code: int
 ) -> None:
     client.send_raw(data)
     with pytest.raises(RemoteError) as refused:
@@ -186,7 +188,7 @@ def test_a_broken_protocol_is_an_error_with_its_close_code(
     assert refused.value.close_code == code
 
 
-def test_messages_before_a_broken_one_are_read(peer: Peer, client: Client) -> None:
+def test_messages_before_a_broken_one_are_read(peer: MediaSocket, client: Client) -> None:
     client.send(b"good")
     client.send_binary(b"bad")
     messages: list[bytes] = []
@@ -202,7 +204,7 @@ def test_messages_before_a_broken_one_are_read(peer: Peer, client: Client) -> No
 
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 4000])
 def test_a_close_of_the_peer_is_answered_with_its_code(
-    peer: Peer, client: Client, attention: set[Peer], code: int
+    peer: MediaSocket, client: Client, attention: set[MediaSocket], code: int
 ) -> None:
     client.send_close(code, "bye")
     read_until_ended(peer)
@@ -213,7 +215,7 @@ def test_a_close_of_the_peer_is_answered_with_its_code(
     assert client.read_close() == (code, "")
 
 
-def test_a_close_without_a_code_is_answered_without_one(peer: Peer, client: Client) -> None:
+def test_a_close_without_a_code_is_answered_without_one(peer: MediaSocket, client: Client) -> None:
     client.send_close()
     read_until_ended(peer)
     assert peer.peer_code == 1005
@@ -222,7 +224,7 @@ def test_a_close_without_a_code_is_answered_without_one(peer: Peer, client: Clie
 
 
 def test_hanging_up_is_over_when_the_peer_has_answered(
-    peer: Peer, client: Client, clock: FakeClock
+    peer: MediaSocket, client: Client, clock: FakeClock
 ) -> None:
     clock.advance(5)
     peer.hang_up(1008, "No start message came.", EndReason.PROTOCOL_ERROR)
@@ -246,13 +248,13 @@ def test_hanging_up_is_over_when_the_peer_has_answered(
     ],
 )
 def test_the_detail_of_a_hang_up_is_the_best_there_is(
-    peer: Peer, text: str, reason: EndReason | None, detail: str
+    peer: MediaSocket, text: str, reason: EndReason | None, detail: str
 ) -> None:
     peer.hang_up(1000, text, reason)
     assert (peer.detail, peer.reason) == (detail, reason)
 
 
-def test_only_the_first_hang_up_counts(peer: Peer, client: Client) -> None:
+def test_only_the_first_hang_up_counts(peer: MediaSocket, client: Client) -> None:
     peer.hang_up(1000, "first", EndReason.ENDED_BY_API)
     peer.hang_up(1011, "second", None)
     assert (peer.detail, peer.reason) == ("first", EndReason.ENDED_BY_API)
@@ -260,7 +262,7 @@ def test_only_the_first_hang_up_counts(peer: Peer, client: Client) -> None:
     assert client.read_close() == (1000, "first")
 
 
-def test_what_comes_after_our_close_frame_is_not_for_us(peer: Peer, client: Client) -> None:
+def test_what_comes_after_our_close_frame_is_not_for_us(peer: MediaSocket, client: Client) -> None:
     client.send(b"before")
     assert read(peer) == [b"before"]
     client.send(b"after")
@@ -274,7 +276,7 @@ def test_what_comes_after_our_close_frame_is_not_for_us(peer: Peer, client: Clie
     read_until_ended(peer)
 
 
-def test_nothing_is_sent_after_our_close_frame(peer: Peer, client: Client) -> None:
+def test_nothing_is_sent_after_our_close_frame(peer: MediaSocket, client: Client) -> None:
     peer.text(b"before")
     peer.hang_up(1000, "", None)
     peer.text(b"after")
@@ -286,7 +288,7 @@ def test_nothing_is_sent_after_our_close_frame(peer: Peer, client: Client) -> No
 
 
 def test_messages_that_are_read_together_end_where_the_line_is_hung_up(
-    peer: Peer, client: Client
+    peer: MediaSocket, client: Client
 ) -> None:
     client.send_raw(b"".join(b"\x81\x81\0\0\0\0" + letter for letter in (b"a", b"b", b"c")))
     select.select([peer.sock], [], [], PATIENCE)
@@ -297,7 +299,9 @@ def test_messages_that_are_read_together_end_where_the_line_is_hung_up(
     assert messages == [b"a"]
 
 
-def test_a_lost_connection_ends_the_peer(peer: Peer, client: Client, attention: set[Peer]) -> None:
+def test_a_lost_connection_ends_the_peer(
+    peer: MediaSocket, client: Client, attention: set[MediaSocket]
+) -> None:
     client.sock.close()
     read_until_ended(peer)
     assert peer in attention
@@ -310,14 +314,14 @@ def reset(client: Client) -> None:
     client.sock.close()
 
 
-def test_a_reset_while_reading_ends_the_peer(peer: Peer, client: Client) -> None:
+def test_a_reset_while_reading_ends_the_peer(peer: MediaSocket, client: Client) -> None:
     reset(client)
     read_until_ended(peer)
     assert peer.detail == "connection lost: Connection reset by peer"
 
 
 def test_a_reset_while_sending_ends_the_peer_and_raises_nothing(
-    peer: Peer, client: Client, attention: set[Peer]
+    peer: MediaSocket, client: Client, attention: set[MediaSocket]
 ) -> None:
     reset(client)
     select.select([peer.sock], [], [], PATIENCE)
@@ -331,7 +335,7 @@ def test_a_reset_while_sending_ends_the_peer_and_raises_nothing(
 
 
 def test_a_connection_that_is_lost_while_closing_keeps_what_it_was_closed_for(
-    peer: Peer, client: Client
+    peer: MediaSocket, client: Client
 ) -> None:
     peer.hang_up(1000, "the end", EndReason.ENDED_BY_API)
     reset(client)
@@ -339,7 +343,7 @@ def test_a_connection_that_is_lost_while_closing_keeps_what_it_was_closed_for(
     assert (peer.reason, peer.detail) == (EndReason.ENDED_BY_API, "the end")
 
 
-def test_aborting_resets_the_connection(peer: Peer, client: Client) -> None:
+def test_aborting_resets_the_connection(peer: MediaSocket, client: Client) -> None:
     peer.abort("the peer has gone silent")
     assert (peer.ended, peer.detail) == (True, "the peer has gone silent")
     peer.sock.close()
@@ -349,7 +353,7 @@ def test_aborting_resets_the_connection(peer: Peer, client: Client) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 95, 96, 216, 428, 4000])
 def test_what_stands_around_audio_makes_it_a_message(
-    peer: Peer, client: Client, length: int
+    peer: MediaSocket, client: Client, length: int
 ) -> None:
     """At 96 characters the header of the frame grows."""
     before, after = peer.around(PREFIX, SUFFIX, length)
@@ -359,7 +363,7 @@ def test_what_stands_around_audio_makes_it_a_message(
     assert client.read_text() == b"next"
 
 
-def test_a_ping_has_nothing_to_say(peer: Peer, client: Client) -> None:
+def test_a_ping_has_nothing_to_say(peer: MediaSocket, client: Client) -> None:
     peer.ping()
     frame = client.read()
     assert frame is not None
@@ -367,7 +371,7 @@ def test_a_ping_has_nothing_to_say(peer: Peer, client: Client) -> None:
 
 
 def test_what_the_kernel_does_not_take_is_written_later_in_order(
-    slow_peer: Peer, slow: Client, attention: set[Peer], clock: FakeClock
+    slow_peer: MediaSocket, slow: Client, attention: set[MediaSocket], clock: FakeClock
 ) -> None:
     flood(slow_peer)
     assert slow_peer in attention
@@ -388,7 +392,7 @@ def test_what_the_kernel_does_not_take_is_written_later_in_order(
 
 
 def test_a_peer_that_takes_nothing_is_blocked_since_it_last_took_something(
-    slow_peer: Peer, slow: Client, clock: FakeClock
+    slow_peer: MediaSocket, slow: Client, clock: FakeClock
 ) -> None:
     flood(slow_peer)
     for _ in range(200):
@@ -406,7 +410,7 @@ def test_a_peer_that_takes_nothing_is_blocked_since_it_last_took_something(
 
 
 def test_audio_for_a_peer_that_does_not_read_is_dropped_oldest_first(
-    slow_peer: Peer, slow: Client
+    slow_peer: MediaSocket, slow: Client
 ) -> None:
     flood(slow_peer)
     for number in range(100):
@@ -422,7 +426,7 @@ def test_audio_for_a_peer_that_does_not_read_is_dropped_oldest_first(
 
 
 def test_audio_that_is_forgotten_does_not_keep_the_next_words_waiting(
-    slow_peer: Peer, slow: Client
+    slow_peer: MediaSocket, slow: Client
 ) -> None:
     flood(slow_peer)
     slow_peer.audio(framed(slow_peer, b"before" * 50))
@@ -438,7 +442,7 @@ def test_audio_that_is_forgotten_does_not_keep_the_next_words_waiting(
 
 
 def test_a_peer_that_leaves_too_much_unread_is_given_up(
-    slow_peer: Peer, attention: set[Peer]
+    slow_peer: MediaSocket, attention: set[MediaSocket]
 ) -> None:
     flood(slow_peer)
     for _ in range(MAX_BYTES // 1000 + 1):
@@ -448,7 +452,7 @@ def test_a_peer_that_leaves_too_much_unread_is_given_up(
     assert slow_peer.detail == "the peer has stopped reading"
 
 
-def test_the_close_frame_comes_after_what_was_queued(slow_peer: Peer, slow: Client) -> None:
+def test_the_close_frame_comes_after_what_was_queued(slow_peer: MediaSocket, slow: Client) -> None:
     flood(slow_peer)
     slow_peer.text(b"goodbye")
     slow_peer.hang_up(1000, "the end", EndReason.ENDED_BY_API)
@@ -463,10 +467,10 @@ def test_the_close_frame_comes_after_what_was_queued(slow_peer: Peer, slow: Clie
     assert texts[-1] == b"goodbye"
 
 
-def test_a_unix_socket_can_be_adopted_too(clock: FakeClock, attention: set[Peer]) -> None:
+def test_a_unix_socket_can_be_adopted_too(clock: FakeClock, attention: set[MediaSocket]) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        peer = Peer(ours, clock, attention)
+        peer = MediaSocket(ours, clock, attention)
         theirs.sendall(b"\x81\x82\0\0\0\0ok")
         assert read(peer) == [b"ok"]
         peer.text(b"ok")
@@ -474,16 +478,16 @@ def test_a_unix_socket_can_be_adopted_too(clock: FakeClock, attention: set[Peer]
 
 
 def test_a_socket_that_was_reset_before_it_was_adopted_ends_the_peer(
-    client: Client, clock: FakeClock, attention: set[Peer]
+    client: Client, clock: FakeClock, attention: set[MediaSocket]
 ) -> None:
     reset(client)
     select.select([client.ours], [], [], PATIENCE)
-    peer = Peer(client.ours, clock, attention)
+    peer = MediaSocket(client.ours, clock, attention)
     read_until_ended(peer)
     assert peer.detail.startswith("connection lost")
 
 
-def test_a_pong_is_remembered(client: Client, peer: Peer) -> None:
+def test_a_pong_is_remembered(client: Client, peer: MediaSocket) -> None:
     assert not peer.answers_pings
     client.pong()
     read(peer)
@@ -492,7 +496,7 @@ def test_a_pong_is_remembered(client: Client, peer: Peer) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 def test_acknowledgement_is_known_on_tcp_only(
-    client: Client, peer: Peer, clock: FakeClock, attention: set[Peer]
+    client: Client, peer: MediaSocket, clock: FakeClock, attention: set[MediaSocket]
 ) -> None:
     peer.text(b"{}")
     client.read()
@@ -500,4 +504,4 @@ def test_acknowledgement_is_known_on_tcp_only(
     assert not peer.has_acknowledged(0)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert not Peer(ours, clock, attention).has_acknowledged(PATIENCE)
+        assert not MediaSocket(ours, clock, attention).has_acknowledged(PATIENCE)

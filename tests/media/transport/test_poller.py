@@ -14,18 +14,18 @@ import pytest
 from service.media.engine.commands import Adopt
 from service.media.engine.loop import Loop
 from service.media.rooms.reports import LegClosed, LegStarted, Report
-from service.media.transport.poller import READ, WRITE, Readiness, SelectorReadiness, readiness
+from service.media.transport.poller import READ, WRITE, Poller, SelectorReadiness, readiness
 from tests.support.callers import agent, compact
 from tests.support.clients import Client, connection
 from tests.support.clocks import FakeClock
 
-KINDS: list[Callable[[], Readiness]] = [SelectorReadiness]
+KINDS: list[Callable[[], Poller]] = [SelectorReadiness]
 if sys.platform == "linux":
     KINDS.append(readiness)
 
 
 @pytest.fixture(params=KINDS)
-def ready(request: pytest.FixtureRequest) -> Iterator[Readiness]:
+def ready(request: pytest.FixtureRequest) -> Iterator[Poller]:
     with closing(request.param()) as ready:
         yield ready
 
@@ -39,7 +39,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def test_nothing_is_told_where_nothing_has_happened(
-    ready: Readiness, pair: tuple[socket.socket, socket.socket]
+    ready: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     assert list(ready.poll()) == []
     ready.add(pair[0].fileno())
@@ -47,7 +47,7 @@ def test_nothing_is_told_where_nothing_has_happened(
 
 
 def test_what_has_come_is_told_and_once_read_not_again(
-    ready: Readiness, pair: tuple[socket.socket, socket.socket]
+    ready: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     ready.add(ours.fileno())
@@ -59,7 +59,7 @@ def test_what_has_come_is_told_and_once_read_not_again(
 
 
 def test_what_came_before_is_told_too(
-    ready: Readiness, pair: tuple[socket.socket, socket.socket]
+    ready: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     theirs.sendall(b"early")
@@ -68,7 +68,7 @@ def test_what_came_before_is_told_too(
 
 
 def test_an_end_is_told_as_something_to_read(
-    ready: Readiness, pair: tuple[socket.socket, socket.socket]
+    ready: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     ready.add(ours.fileno())
@@ -81,7 +81,7 @@ def test_an_end_is_told_as_something_to_read(
 
 
 def test_writing_is_told_of_where_it_is_wanted(
-    ready: Readiness, pair: tuple[socket.socket, socket.socket]
+    ready: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     ready.add(ours.fileno())
@@ -96,7 +96,7 @@ def test_writing_is_told_of_where_it_is_wanted(
 
 
 def test_a_removed_socket_is_not_told_of(
-    ready: Readiness, pair: tuple[socket.socket, socket.socket]
+    ready: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     ready.add(ours.fileno())
@@ -105,7 +105,7 @@ def test_a_removed_socket_is_not_told_of(
     assert list(ready.poll()) == []
 
 
-def test_what_is_no_socket_is_refused(ready: Readiness) -> None:
+def test_what_is_no_socket_is_refused(ready: Poller) -> None:
     ours, theirs = connection()
     with theirs:
         fd = ours.fileno()
@@ -115,9 +115,7 @@ def test_what_is_no_socket_is_refused(ready: Readiness) -> None:
                 ready.add(bad)
 
 
-def test_a_call_goes_its_way_whatever_tells_of_its_socket(
-    ready: Readiness, clock: FakeClock
-) -> None:
+def test_a_call_goes_its_way_whatever_tells_of_its_socket(ready: Poller, clock: FakeClock) -> None:
     """Joined, heard in more than one read, and gone with its last words."""
     reports: SimpleQueue[Report] = SimpleQueue()
     loop = Loop(clock, reports, ready)
