@@ -17,6 +17,7 @@ from service.storage.database import Database
 from tests.support import signers
 from tests.support.apps import build
 from tests.support.clocks import FakeClock
+from tests.support.missing_tables import missing_table
 from tests.support.records import a_call, a_connector
 
 E164 = "must be a phone number in E.164, such as +14155550100."
@@ -463,9 +464,9 @@ def test_every_hook_is_checked_where_the_connector_has_the_secret(
 def test_a_failure_of_ours_is_not_one_of_the_provider(
     app: Flask, open_connector: Connector, sqlite_database: Database
 ) -> None:
-    with sqlite_database.write() as connection:
-        connection.exec_driver_sql("ALTER TABLE calls RENAME TO elsewhere")
-    answer = hook(app, open_connector, "dial", data={"CallSid": "CA1", "CallStatus": "completed"})
+    over = {"CallSid": "CA1", "CallStatus": "completed"}
+    with missing_table(sqlite_database, "calls"):
+        answer = hook(app, open_connector, "dial", data=over)
     assert answer.status_code == 200
     assert "<Reject" in answer.text
 
@@ -473,11 +474,10 @@ def test_a_failure_of_ours_is_not_one_of_the_provider(
 def test_a_callback_with_nothing_to_say_has_no_call_looked_up(
     app: Flask, open_connector: Connector, sqlite_database: Database
 ) -> None:
-    with sqlite_database.write() as connection:
-        connection.exec_driver_sql("ALTER TABLE calls RENAME TO elsewhere")
-    for fields in ({"CallStatus": "in-progress"}, {"StreamEvent": "stream-started"}):
-        answer = hook(app, open_connector, "status", data={"CallSid": "CA1", **fields})
-        assert answer.status_code == 204
+    with missing_table(sqlite_database, "calls"):
+        for fields in ({"CallStatus": "in-progress"}, {"StreamEvent": "stream-started"}):
+            answer = hook(app, open_connector, "status", data={"CallSid": "CA1", **fields})
+            assert answer.status_code == 204
 
 
 def test_a_placed_call_may_say_what_the_room_learns(

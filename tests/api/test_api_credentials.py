@@ -13,6 +13,8 @@ from flask.testing import FlaskClient
 from service.domain.connectors import Connector
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from tests.support.apps import build
+from tests.support.clocks import FakeClock
 from tests.support.records import a_connector
 
 ACCOUNT = "AC" + "0" * 32
@@ -198,17 +200,19 @@ def test_credentials_that_check_nothing_are_warned_of(
 
 
 def test_the_database_and_the_log_hold_no_secret(
-    app: Flask,
-    create: Callable[..., dict[str, Any]],
-    sqlite_database: Database,
+    own_sqlite: Database,
+    authorised: Callable[..., FlaskClient],
+    clock: FakeClock,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("DEBUG")
-    create(credentials=GOOD[0][1])
+    app = build(own_sqlite, clock)
+    body = {"provider": "twilio", "credentials": GOOD[0][1]}
+    assert authorised(app).post("/v2/connectors", json=body).status_code == 201
     for connector in app.extensions["patchbay"].connectors.all():
         assert TOKEN not in repr(connector)
-    sqlite_database.close()
+    own_sqlite.close()
     files = list(tmp_path.glob("patchbay.db*"))
     assert files
     for path in files:

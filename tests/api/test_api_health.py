@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
 
 from service.app import create_app
 from service.media.engine.engine import Engine
@@ -15,6 +14,7 @@ from service.settings import Settings
 from service.storage.database import Database
 from tests.support.clocks import FakeClock
 from tests.support.deaths import kill, newest
+from tests.support.missing_tables import missing_table
 
 
 def test_healthz_is_ok_whatever_is_wrong(app: Flask, engine: Any) -> None:
@@ -50,9 +50,8 @@ def test_readyz_is_503_and_says_what_is_wrong(app: Flask, engine: Any) -> None:
 
 
 def test_readyz_notices_a_database_without_a_schema(app: Flask, sqlite_database: Database) -> None:
-    with sqlite_database.write() as connection:
-        connection.execute(text("DROP TABLE alembic_version"))
-    response = app.test_client().get("/readyz")
+    with missing_table(sqlite_database, "alembic_version"):
+        response = app.test_client().get("/readyz")
     assert (response.status_code, response.json["message"]) == (503, "Not ready: database.")
     assert response.json["checks"]["database"] != "ok"
 

@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from service.domain.connectors import Connector
 from service.storage.database import Database
 from tests.support.bodies import Broken
+from tests.support.missing_tables import missing_table
 from tests.support.records import a_connector, a_rule
 
 CALL = {"CallSid": "CA1", "From": "+14155550100", "To": "+14155550199", "CallStatus": "ringing"}
@@ -103,9 +104,8 @@ def test_a_caller_hears_busy_when_we_fail(
     sqlite_database: Database,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with sqlite_database.write() as connection:
-        connection.exec_driver_sql("ALTER TABLE calls RENAME TO elsewhere")
-    answer = caller.post(hook(connector), data=CALL)
+    with missing_table(sqlite_database, "calls"):
+        answer = caller.post(hook(connector), data=CALL)
     assert answer.status_code == 200
     assert fromstring(answer.text).find("Reject").get("reason") == "busy"
     assert "a webhook failed" in caplog.text
@@ -114,9 +114,8 @@ def test_a_caller_hears_busy_when_we_fail(
 def test_a_notice_that_cannot_be_noted_is_not_acknowledged(
     caller: FlaskClient, connector: Connector, sqlite_database: Database
 ) -> None:
-    with sqlite_database.write() as connection:
-        connection.exec_driver_sql("ALTER TABLE calls RENAME TO elsewhere")
-    answer = caller.post(f"{hook(connector)}/status", data={**CALL, "CallStatus": "completed"})
+    with missing_table(sqlite_database, "calls"):
+        answer = caller.post(f"{hook(connector)}/status", data={**CALL, "CallStatus": "completed"})
     assert answer.status_code == 500
 
 

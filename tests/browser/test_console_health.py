@@ -14,6 +14,7 @@ from service.media.engine.stats import EngineStats, Frames
 from service.storage.database import Database
 from tests.support.apps import API_KEY, API_SECRET, build
 from tests.support.clocks import FakeClock
+from tests.support.missing_tables import missing_table
 from tests.support.patchbays import Patchbay
 
 
@@ -48,9 +49,8 @@ def test_it_says_how_the_server_fares(app: Flask, clock: FakeClock) -> None:
 
 def test_what_does_not_answer_is_null(app: Flask, sqlite_database: Database) -> None:
     app.extensions["engine"].answers = False
-    with sqlite_database.write() as connection:
-        connection.exec_driver_sql("ALTER TABLE calls RENAME TO elsewhere")
-    found = health(app)
+    with missing_table(sqlite_database, "calls"):
+        found = health(app)
     assert (found["engine"], found["database"]["stored"]) == (None, None)
 
 

@@ -487,6 +487,8 @@ def test_one_call_that_cannot_be_ended_stops_no_other(desk: Desk, connector: Con
         )
     desk.clock.advance(600)
     desk.switchboard.sweep()
+    with desk.database.write() as connection:
+        connection.exec_driver_sql("DROP TRIGGER stubborn")
     ended = {call.id for call in desk.calls.page().items if call.status.is_end}
     assert len(ended) == 2
     assert first.id not in ended

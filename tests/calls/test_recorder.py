@@ -25,6 +25,7 @@ from service.web.health import HealthSnapshot
 from service.web.prometheus import exposition
 from tests.support.clocks import FakeClock
 from tests.support.deaths import kill
+from tests.support.missing_tables import missing_table
 from tests.support.records import a_connector
 from tests.support.statements import said
 from tests.support.switchboards import Desk, a_desk, events, ref_of
@@ -101,14 +102,8 @@ def failed() -> Iterator[threading.Event]:
 @pytest.fixture
 def mend(database: Database, specs: list[LegSpec]) -> Iterator[Callable[[], None]]:
     """The sockets that are there can end, and none can start, until this is called."""
-
-    def rename(table: str, name: str) -> None:
-        with database.write() as connection:
-            connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")
-
     with ExitStack() as stack:
-        rename("sessions", "elsewhere")
-        stack.callback(rename, "elsewhere", "sessions")
+        stack.enter_context(missing_table(database, "sessions"))
         yield stack.close
 
 

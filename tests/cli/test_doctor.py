@@ -45,8 +45,8 @@ def examine(sqlite_url: str) -> Callable[..., Result]:
 
 
 @pytest.fixture
-def store(sqlite_database: Database) -> Connectors:
-    return Connectors(sqlite_database, SECRET)
+def store(own_sqlite: Database) -> Connectors:
+    return Connectors(own_sqlite, SECRET)
 
 
 def problems(result: Result) -> list[str]:
@@ -160,10 +160,10 @@ def test_a_file_on_a_dyno_is_wrong(examine: Callable[..., Result]) -> None:
 
 
 def test_credentials_that_cannot_be_read_are_wrong(
-    examine: Callable[..., Result], sqlite_database: Database
+    examine: Callable[..., Result], own_sqlite: Database
 ) -> None:
     locked = a_connector(credentials={"authToken": ("t",)})
-    Connectors(sqlite_database, "another").add(locked)
+    Connectors(own_sqlite, "another").add(locked)
     result = examine()
     [problem] = problems(result)
     assert problem.startswith(f"The credentials of {locked.id} cannot be read with this API_SECRET")
@@ -173,9 +173,9 @@ def test_credentials_that_cannot_be_read_are_wrong(
 
 
 def test_a_secret_that_opens_nothing_is_wrong(
-    examine: Callable[..., Result], sqlite_database: Database, clock: FakeClock
+    examine: Callable[..., Result], own_sqlite: Database, clock: FakeClock
 ) -> None:
-    StoredSecrets(sqlite_database, clock, SECRET).of_rooms()
+    StoredSecrets(own_sqlite, clock, SECRET).of_rooms()
     assert problems(examine()) == []
     other = "x" * 40
     [problem] = problems(examine(API_SECRET=other))
@@ -242,5 +242,5 @@ def test_a_clock_that_is_not_the_databases_is_wrong(migrated_postgres: Database)
     assert "the database's, and Telnyx's signatures are refused from 300 s on" in problem
 
 
-def test_sqlite_has_no_clock_to_compare(sqlite_database: Database) -> None:
-    assert list(about_the_clock(sqlite_database, FakeClock())) == []
+def test_sqlite_has_no_clock_to_compare(own_sqlite: Database) -> None:
+    assert list(about_the_clock(own_sqlite, FakeClock())) == []

@@ -26,9 +26,9 @@ def run(**env: str) -> tuple[int, str]:
 
 
 def test_a_server_signs_with_the_new_key_within_seconds(
-    sqlite_url: str, sqlite_database: Database, clock: FakeClock
+    sqlite_url: str, own_sqlite: Database, clock: FakeClock
 ) -> None:
-    keys = SigningKeys(sqlite_database, clock, PAIR["API_SECRET"], None)
+    keys = SigningKeys(own_sqlite, clock, PAIR["API_SECRET"], None)
     signer = Signer(keys, clock)
     before = signer.headers(b"{}")["x-patchbay-key"]
     code, output = run(DATABASE_URL=sqlite_url)

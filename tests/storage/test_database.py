@@ -222,10 +222,10 @@ def test_transactions_that_take_turns_see_what_the_one_before_wrote(database: Da
 
 
 def test_writers_of_several_processes_queue_on_sqlite(
-    sqlite_database: Database, sqlite_url: str
+    own_sqlite: Database, sqlite_url: str
 ) -> None:
     """A ``Database`` each shares no lock with the others, as if in processes of their own."""
-    with sqlite_database.write() as connection:
+    with own_sqlite.write() as connection:
         add(connection, "cn_1")
 
     def increment(_: int) -> None:
@@ -237,18 +237,18 @@ def test_writers_of_several_processes_queue_on_sqlite(
         own.close()
 
     assert at_once(8, increment) == [None] * 8
-    with sqlite_database.read() as connection:
+    with own_sqlite.read() as connection:
         assert connection.execute(select(connectors.c.created_at)).scalar_one() == 81
 
 
 def test_a_write_holds_the_lock_of_sqlite_before_it_writes(
-    sqlite_database: Database, sqlite_url: str
+    own_sqlite: Database, sqlite_url: str
 ) -> None:
     impatient = sqlite3.connect(str(make_url(sqlite_url).database), timeout=0)
-    with sqlite_database.read():
+    with own_sqlite.read():
         impatient.execute("BEGIN IMMEDIATE").connection.rollback()
     with (
-        sqlite_database.write(),
+        own_sqlite.write(),
         pytest.raises(sqlite3.OperationalError, match="database is locked"),
     ):
         impatient.execute("BEGIN IMMEDIATE")

@@ -158,9 +158,9 @@ def test_sessions_that_stayed_read_only_after_a_failover_are_replaced(
 
 
 def test_a_full_disk_refuses_what_is_written_and_is_over_by_itself(
-    sqlite_database: Database, caplog: pytest.LogCaptureFixture
+    own_sqlite: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = sqlite_database
+    database = own_sqlite
     Connectors(database, "secret").add(a_connector(name="first"))
     with full():
         for work in (lambda: name_all(database, "second"), database.check):
@@ -174,8 +174,8 @@ def test_a_full_disk_refuses_what_is_written_and_is_over_by_itself(
     assert names(database) == ["third"]
 
 
-def test_a_page_that_cannot_be_had_refuses_the_insert(sqlite_database: Database) -> None:
-    database = sqlite_database
+def test_a_page_that_cannot_be_had_refuses_the_insert(own_sqlite: Database) -> None:
+    database = own_sqlite
     with database.read() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
@@ -184,14 +184,14 @@ def test_a_page_that_cannot_be_had_refuses_the_insert(sqlite_database: Database)
     Connectors(database, "secret").add(a_connector(name="short"))
 
 
-def test_a_file_that_cannot_be_written_refuses_the_check(sqlite_database: Database) -> None:
-    with sqlite_database.read() as connection:
+def test_a_file_that_cannot_be_written_refuses_the_check(own_sqlite: Database) -> None:
+    with own_sqlite.read() as connection:
         connection.exec_driver_sql("PRAGMA query_only = on")
     with pytest.raises(Busy):
-        sqlite_database.check()
-    with sqlite_database.read() as connection:
+        own_sqlite.check()
+    with own_sqlite.read() as connection:
         connection.exec_driver_sql("PRAGMA query_only = off")
-    sqlite_database.check()
+    own_sqlite.check()
 
 
 def test_an_error_of_the_statement_is_no_fault_of_the_database(database: Database) -> None:

@@ -285,6 +285,7 @@ def markup(store: Calls) -> Call | None:
 
 
 Report = Callable[[Calls], object]
+State = Callable[[Calls], Call]
 
 # A report, the rung it adds (event, detail), and what it changes in the states where it applies.
 REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[str, Any]]]] = {
@@ -409,14 +410,36 @@ REPEATED = {("leg A starts", answered), ("leg A starts", contested), ("leg B sta
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: str(state.__name__))
 @pytest.mark.parametrize("report", REPORTS)
-def test_a_report_changes_the_call_where_it_applies_and_nothing_elsewhere(
-    store: Calls, report: str, state: Callable[[Calls], Call]
+def test_a_report_changes_its_call_where_it_applies_and_nothing_else(
+    sqlite_database: Database, report: str, state: State
 ) -> None:
+    assert_changes(Calls(sqlite_database), report, state)
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_a_report_does_the_same_on_postgres(postgres_database: Database, report: str) -> None:
+    """The statements are those of SQLite: a state in which each applies and one without it."""
+    applies = REPORTS[report][2]
+    assert_changes(Calls(postgres_database), report, next(iter(applies), incoming))
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_a_report_that_comes_late_changes_nothing_on_postgres(
+    postgres_database: Database, report: str
+) -> None:
+    late = answered if report.startswith("final") else ended
+    assert_changes(Calls(postgres_database), report, late)
+
+
+def assert_changes(store: Calls, report: str, state: State) -> None:
     say, rung, applies = REPORTS[report]
+    # A restart is news of every call.
+    others = [] if report == "the process restarts" else [bystander(store)]
     state(store)
     before = store.get("c1")
     said = say(store)
     after = store.get("c1")
+    assert [store.get(other.id) for other in others] == others
     if state not in applies:
         assert bool(said) is ((report, state) in REPEATED)
         assert after == before
@@ -432,27 +455,19 @@ def test_a_report_changes_the_call_where_it_applies_and_nothing_elsewhere(
     assert after.steps == (*before.steps, *added)
 
 
-@pytest.mark.parametrize("report", REPORTS)
-def test_a_report_on_an_unknown_call_changes_nothing(store: Calls, report: str) -> None:
-    bystander = a_call(id="c2")
-    assert store.admit(bystander, "ref", 10)
-    assert not REPORTS[report][0](store)
-    assert store.get("c2") == bystander
-
-
-@pytest.mark.parametrize("state", STATES, ids=lambda state: str(state.__name__))
-@pytest.mark.parametrize("report", [name for name in REPORTS if name != "the process restarts"])
-def test_a_report_on_one_call_leaves_the_others_alone(
-    store: Calls, report: str, state: Callable[[Calls], Call]
-) -> None:
-    bystander = a_call(id="c2")
-    assert store.admit(bystander, "ref", 10)
+def bystander(store: Calls) -> Call:
+    """Another call, answered by a leg of the same name."""
+    assert store.admit(a_call(id="c2"), "ref", 10)
     assert store.claim("ref", "twilio", "A", 2_000)
     assert store.answered("c2", "A", "s1", 2_100)
-    unchanged = store.get("c2")
-    state(store)
-    REPORTS[report][0](store)
-    assert store.get("c2") == unchanged
+    return store.get("c2")
+
+
+def test_reports_on_an_unknown_call_change_nothing(store: Calls) -> None:
+    other = a_call(id="c2")
+    assert store.admit(other, "ref", 10)
+    assert not [report for report, (say, _, _) in REPORTS.items() if say(store)]
+    assert store.get("c2") == other
 
 
 # What happens to a call that leg A has answered, while leg B claims it by another reference: which

@@ -98,18 +98,18 @@ def test_what_an_earlier_version_stored_in_the_clear_is_read_and_sealed(
 
 
 def test_no_clear_text_stays_in_the_files_of_sqlite(
-    sqlite_database: Database, sqlite_url: str, clock: FakeClock
+    own_sqlite: Database, sqlite_url: str, clock: FakeClock
 ) -> None:
-    ids = fill(sqlite_database, clock, OLD)
+    ids = fill(own_sqlite, clock, OLD)
     key, pin = "whk_" + "K" * 32, "0815081508150815"
-    in_the_clear(sqlite_database, ids[0], ids[1], key, pin)
+    in_the_clear(own_sqlite, ids[0], ids[1], key, pin)
 
     def there() -> bytes:
         file = Path(sqlite_url.removeprefix("sqlite:///"))
         return b"".join(path.read_bytes() for path in sorted(file.parent.glob(file.name + "*")))
 
     assert key.encode() in there()
-    reseal(sqlite_database, OLD, None)
+    reseal(own_sqlite, OLD, None)
     assert key.encode() not in there()
     assert pin.encode() not in there()
 
