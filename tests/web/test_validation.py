@@ -16,8 +16,9 @@ from tests.support.bodies import Broken
 FORM = "application/x-www-form-urlencoded"
 UNKNOWN_CONNECTOR = "/v2/connectors/cn_0000000000000000"
 
+CREATE = ("POST", "/v2/connectors")
 WITH_BODY = [
-    ("POST", "/v2/connectors"),
+    CREATE,
     ("PATCH", UNKNOWN_CONNECTOR),
     ("POST", "/v2/ingest/sessions"),
     ("POST", "/v2/sip/call/end"),
@@ -41,6 +42,22 @@ NOT_JSON: list[bytes] = [
 
 NOT_AN_OBJECT = [b"null", b"true", b"7", b'"text"', b"[]", b'[{"provider":"twilio"}]']
 
+OTHER_TYPES = [
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "application/jsonp",
+    "application/json,application/json",
+    "nonsense",
+]
+
+
+def everywhere(values: list[Any]) -> list[tuple[str, str, Any]]:
+    """Each value at one endpoint and one of them at every other: one decorator reads them all."""
+    others = [(method, path, values[0]) for method, path in WITH_BODY if (method, path) != CREATE]
+    return [*((*CREATE, value) for value in values), *others]
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -58,8 +75,9 @@ bodies = st.dictionaries(
 )
 
 
-@pytest.mark.parametrize("raw", NOT_JSON, ids=lambda raw: repr(raw[:20]))
-@pytest.mark.parametrize(("method", "path"), WITH_BODY)
+@pytest.mark.parametrize(
+    ("method", "path", "raw"), everywhere(NOT_JSON), ids=lambda value: repr(value[:20])
+)
 def test_a_body_that_is_not_json_is_400(
     client: FlaskClient, method: str, path: str, raw: bytes
 ) -> None:
@@ -69,8 +87,7 @@ def test_a_body_that_is_not_json_is_400(
     assert response.json["message"].startswith("Request body is not valid JSON: ")
 
 
-@pytest.mark.parametrize("raw", NOT_AN_OBJECT)
-@pytest.mark.parametrize(("method", "path"), WITH_BODY)
+@pytest.mark.parametrize(("method", "path", "raw"), everywhere(NOT_AN_OBJECT))
 def test_a_body_that_is_not_an_object_is_400(
     client: FlaskClient, method: str, path: str, raw: bytes
 ) -> None:
@@ -79,18 +96,7 @@ def test_a_body_that_is_not_an_object_is_400(
     assert response.json["message"] == "Request body must be a JSON object."
 
 
-@pytest.mark.parametrize(
-    "content_type",
-    [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-        "application/jsonp",
-        "application/json,application/json",
-        "nonsense",
-    ],
-)
-@pytest.mark.parametrize(("method", "path"), WITH_BODY)
+@pytest.mark.parametrize(("method", "path", "content_type"), everywhere(OTHER_TYPES))
 def test_a_body_declared_as_something_else_is_415(
     client: FlaskClient, method: str, path: str, content_type: str
 ) -> None:
