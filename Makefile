@@ -3,7 +3,13 @@
 VENV := .venv/bin
 PIP := $(VENV)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test bench soak fuzz audit lint format clean
+# Tests of real time mostly wait: one process more than there are cores. A file stays in one process,
+# which starts its server once, and the longest files begin first.
+PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile --no-loadscope-reorder
+# Everything that starts a server or a browser.
+STARTS := end_to_end browser deploy examples
+
+.PHONY: run check test bench soak fuzz audit lint format clean
 
 # Whoever develops on a laptop has the receivers of webhooks there too, and wants to hear a call. A
 # value in the environment or in .env wins.
@@ -14,8 +20,12 @@ run: .venv/run
 	LC_ALL=C grep -q '^[^A-Za-z#]*TEST_CALLS=' .env || export TEST_CALLS="$${TEST_CALLS:-3}"; \
 	exec $(VENV)/gunicorn --env FIRST_STEPS=1
 
+# What to run before each commit: within a minute.
+check: lint
+	$(VENV)/pytest $(PARALLEL) $(STARTS:%=--ignore=tests/%)
+
 test: lint
-	$(VENV)/pytest
+	$(VENV)/pytest $(PARALLEL)
 
 # About twenty minutes, and half as long again with OPTIONS=--fine; Node is compared where npm is.
 bench: .venv/test

@@ -34,6 +34,17 @@ settings.register_profile("patchbay", deadline=None)
 settings.load_profile("patchbay")
 
 
+REAL_TIME = ("end_to_end", "browser", "deploy")
+LONGEST = ("test_documented_api.py", "test_deploys.py", "test_database_away.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no process is left alone with it in the end."""
+    items.sort(
+        key=lambda item: (item.path.name not in LONGEST, item.path.parent.name not in REAL_TIME)
+    )
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()

@@ -11,7 +11,7 @@ from tests.support.browsers import chromium, signed_in
 from tests.support.patchbays import Patchbay
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with chromium() as opened:
         yield opened

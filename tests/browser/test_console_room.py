@@ -15,7 +15,7 @@ from service.simulator.phone import Phone
 from tests.support.agents import Agent
 from tests.support.browsers import signed_in
 from tests.support.patchbays import Patchbay, patchbay
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 SILENCE = -60.0
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from service.simulator.audio import sound
 from tests.support.browsers import signed_in
 from tests.support.patchbays import Patchbay, patchbay
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 ROWS = ".calls-live tbody tr"
 ROOM = "live-room-0001"

@@ -12,6 +12,7 @@ from service.security import access_tokens
 from service.settings import Settings
 from service.simulator.audio import sound
 from tests.support import counterpart
+from tests.support.ports import free_port
 
 STREAM = '<Response><Connect><Stream url="{media}/twilio/REF"/></Connect><Hangup/></Response>'
 
@@ -172,7 +173,7 @@ def test_a_list_without_a_connector_is_one_sentence(server, run, answer, sentenc
 
 
 def test_a_server_that_is_not_running_is_one_sentence(run):
-    result = run(port=counterpart.free_port())
+    result = run(port=free_port())
     assert result.exit_code == 1
     assert "connection refused" in result.stderr
     assert result.stdout == ""

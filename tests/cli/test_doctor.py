@@ -18,8 +18,8 @@ from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.storage.stored_secrets import StoredSecrets
 from tests.support.clocks import FakeClock
+from tests.support.ports import free_port
 from tests.support.records import a_connector
-from tests.support.servers import free_port
 
 SECRET = "secret" * 8
 GOOD = {

@@ -21,7 +21,8 @@ from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.patchbays import Patchbay, patchbay
-from tests.support.servers import ACTIVATED, free_port
+from tests.support.ports import free_port
+from tests.support.servers import ACTIVATED
 from tests.support.spectrum import level
 
 PROVIDERS = ("twilio", "plivo", "telnyx")

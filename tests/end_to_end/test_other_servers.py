@@ -15,7 +15,8 @@ from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, patchbay
-from tests.support.servers import Server, environment, free_port
+from tests.support.ports import free_port
+from tests.support.servers import Server, environment
 from tests.support.spectrum import level
 
 

@@ -7,8 +7,6 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-import pytest
-
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +16,8 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 OURS = [*SERVICE, *TESTS, *EXAMPLES, ROOT / "wsgi.py", ROOT / "gunicorn.conf.py"]
 
 MAX_LINES = 300
+AGENT_LINES = 80
+SENTENCE = re.compile(r"\S.*[.:]")
 SHAPELESS = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
 
 
@@ -25,22 +25,27 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", SERVICE, ids=name)
-def test_a_module_is_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= MAX_LINES
+def lines(path: Path) -> int:
+    return len(path.read_text().splitlines())
 
 
-@pytest.mark.parametrize("path", [path for path in EXAMPLES if "agent" in path.name], ids=name)
-def test_an_agent_among_the_examples_is_shorter_still(path: Path) -> None:
-    assert len(path.read_text().splitlines()) < 80
+def test_modules_are_short() -> None:
+    assert [name(path) for path in SERVICE if lines(path) > MAX_LINES] == []
 
 
-@pytest.mark.parametrize("path", OURS, ids=name)
-def test_a_module_begins_with_one_sentence_about_itself(path: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(path.read_text()))
-    assert docstring, "no docstring"
-    first = docstring.splitlines()[0]
-    assert re.fullmatch(r"\S.*[.:]", first), first
+def test_agents_among_the_examples_are_shorter_still() -> None:
+    agents = [path for path in EXAMPLES if "agent" in path.name]
+    assert agents
+    assert [name(path) for path in agents if lines(path) >= AGENT_LINES] == []
+
+
+def test_modules_begin_with_one_sentence_about_themselves() -> None:
+    first_lines = {
+        name(path): (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+        for path in OURS
+    }
+    wrong = {path: line for path, line in first_lines.items() if not SENTENCE.fullmatch(line)}
+    assert wrong == {}
 
 
 def test_no_module_is_called_something_that_says_nothing() -> None:

@@ -15,6 +15,7 @@ from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support import counterpart
 from tests.support.counterpart import echo, incoming, keep, spoken
+from tests.support.ports import free_port
 
 STREAMS = {
     "twilio": (
@@ -264,7 +265,7 @@ def test_redirects_without_end_are_given_up(server):
 
 
 def test_a_patient_provider_asks_again_until_the_server_is_back(server):
-    port = counterpart.free_port()
+    port = free_port()
     server.answers = [response(f"<Redirect>http://127.0.0.1:{port}/v2/hooks/twilio/k</Redirect>")]
     phone = call(server, patience=WAIT)
     phone.wait_for("redirect")
@@ -273,7 +274,7 @@ def test_a_patient_provider_asks_again_until_the_server_is_back(server):
 
 
 def test_a_caller_may_hang_up_while_the_provider_is_patient(server):
-    port = counterpart.free_port()
+    port = free_port()
     server.answers = [response(f"<Redirect>http://127.0.0.1:{port}/v2/hooks/twilio/k</Redirect>")]
     phone = call(server, patience=600)
     phone.wait_for("redirect")
@@ -282,7 +283,7 @@ def test_a_caller_may_hang_up_while_the_provider_is_patient(server):
 
 
 def test_a_redirect_to_where_nothing_listens_fails_the_call(server):
-    port = counterpart.free_port()
+    port = free_port()
     server.answers = [response(f"<Redirect>http://127.0.0.1:{port}/v2/hooks/twilio/k</Redirect>")]
     assert "connection refused" in finish(call(server)).failure
 
@@ -360,14 +361,14 @@ def test_an_answer_that_is_no_markup_fails_the_call_without_showing_the_key(
 
 
 def test_a_webhook_at_which_nothing_listens_fails_the_call():
-    url = f"http://127.0.0.1:{counterpart.free_port()}/v2/hooks/twilio/whk_secret"
+    url = f"http://127.0.0.1:{free_port()}/v2/hooks/twilio/whk_secret"
     report = finish(Phone(Scenario(webhook_url=url)).start())
     assert "connection refused" in report.failure
     assert "whk_secret" not in report.failure
 
 
 def test_a_failing_webhook_shows_no_password_in_its_url():
-    url = f"http://user:secret@127.0.0.1:{counterpart.free_port()}/v2/hooks/twilio/whk_x"
+    url = f"http://user:secret@127.0.0.1:{free_port()}/v2/hooks/twilio/whk_x"
     report = finish(Phone(Scenario(webhook_url=url)).start())
     assert report.ended is Ending.FAILED
     assert "secret" not in report.failure
@@ -375,7 +376,7 @@ def test_a_failing_webhook_shows_no_password_in_its_url():
 
 def test_a_proxy_is_not_asked_for_this_machine(server, monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{counterpart.free_port()}")
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     server.answers, server.talks = [streaming("twilio")], [echo]
@@ -402,7 +403,7 @@ def test_a_refused_media_socket_is_reported_and_the_markup_goes_on(provider, att
 
 
 def test_a_media_socket_that_leads_nowhere_is_reported_without_its_secret(server):
-    server.media = f"ws://127.0.0.1:{counterpart.free_port()}"
+    server.media = f"ws://127.0.0.1:{free_port()}"
     server.answers = [streaming("twilio")]
     report = finish(call(server))
     assert "could not be opened (Connection refused)" in report.problems[0]

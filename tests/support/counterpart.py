@@ -179,13 +179,6 @@ def running(*answers: str, refuse: int | None = None, port: int = 0) -> Iterator
             thread.join()
 
 
-def free_port() -> int:
-    """A port at which nothing listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
 @contextmanager
 def silent_port() -> Iterator[int]:
     """A port that takes connections and never answers."""

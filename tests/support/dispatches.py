@@ -12,7 +12,8 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from tests.support.patchbays import Patchbay
-from tests.support.servers import PATIENCE, Server, free_port
+from tests.support.ports import free_port
+from tests.support.servers import PATIENCE, Server
 
 
 @contextmanager

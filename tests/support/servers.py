@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 from service.settings import Settings
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 GUNICORN = (sys.executable, "-m", "gunicorn")
@@ -31,12 +31,6 @@ os.execv(sys.executable, [sys.executable, "-m", "gunicorn"])
 """gunicorn on a socket that somebody else holds open, as systemd does for it."""
 PATIENCE = 30
 """Seconds after which a server that does not do what a test waits for has failed."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def environment(data: Path, changes: Mapping[str, str]) -> dict[str, str]:
