@@ -64,8 +64,8 @@ _DIGIT, _FIRST, _TEXT = 0, 256, 512
 class BatchReceiver:
     """Keeps what sockets gave, sorted by kind and length, until it is taken."""
 
-    def __init__(self, bank: BatchJitterBuffer, faults: Faults | None = None) -> None:
-        self._bank = bank
+    def __init__(self, buffers: BatchJitterBuffer, faults: Faults | None = None) -> None:
+        self._buffers = buffers
         self._faults = faults or Faults()
         self._layers: list[defaultdict[int, list[Read]]] = []
         self._templates: dict[int, Template] = {}
@@ -109,7 +109,7 @@ class BatchReceiver:
                 try:
                     template = self._template(key, ready[0]) if len(ready) >= FEW else None
                     others = (
-                        ready if template is None else template.take(ready, self._bank, earliest)
+                        ready if template is None else template.take(ready, self._buffers, earliest)
                     )
                 except Exception:
                     # The general way takes them one by one, so that one peer's costs no other's.
@@ -181,7 +181,7 @@ class Template:
         self._powers = 10 ** np.arange(last - first, dtype=np.int64)[::-1]
 
     def take(
-        self, batch: Sequence[Read], bank: BatchJitterBuffer, earliest: Mapping[float, float]
+        self, batch: Sequence[Read], buffers: BatchJitterBuffer, earliest: Mapping[float, float]
     ) -> Sequence[Read]:
         """Put the audio of frames that fit into their legs' buffers; return the others.
 
@@ -204,7 +204,7 @@ class Template:
             rows = np.array([leg.buffer.row if leg.buffer else 0 for _, leg, _, _ in batch])
             times = np.array([at for _, _, _, at in batch])
             since = np.array([earliest.get(at, at) for *_, at in batch]) if earliest else None
-            ordinary = bank.push(rows, audio, times, orders, since)
+            ordinary = buffers.push(rows, audio, times, orders, since)
             others = () if ordinary.all() else np.flatnonzero(~ordinary).tolist()
         for place in others:
             _, leg, _, at = batch[place]

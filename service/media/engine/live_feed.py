@@ -15,7 +15,7 @@ from service.clock import Clock
 from service.errors import RemoteError
 from service.media.engine.timeouts import PING_SECONDS, watch_peer
 from service.media.rooms.faults import Faults
-from service.media.rooms.live_levels import Gauge
+from service.media.rooms.live_levels import LiveLevels
 from service.media.transport.connection import MediaSocket
 
 MOST = 20
@@ -80,14 +80,14 @@ class LiveFeed:
         self._peers.clear()
         self._behind.clear()
 
-    def turn(self, at: float, gauges: Callable[[], Mapping[str, Gauge]]) -> None:
+    def turn(self, at: float, live_levels: Callable[[], Mapping[str, LiveLevels]]) -> None:
         """Do what is due."""
         if not self._peers or at < self._next_turn:
             return
         self._next_turn = at + TURN_SECONDS
         try:
             self._look_after(at)
-            self._tell(at, gauges)
+            self._tell(at, live_levels)
         except Exception:
             self._faults.note("the watchers failed; all of them are dropped")
             self.close()
@@ -113,7 +113,7 @@ class LiveFeed:
                 self._peers.discard(peer)
                 self._behind.discard(peer)
 
-    def _tell(self, at: float, gauges: Callable[[], Mapping[str, Gauge]]) -> None:
+    def _tell(self, at: float, live_levels: Callable[[], Mapping[str, LiveLevels]]) -> None:
         """News for those who have read what came before; the others hear the next."""
         free = [peer for peer in self._peers if not peer.wants_write]
         if at >= self._next_changed:
@@ -123,7 +123,7 @@ class LiveFeed:
                 self._behind.discard(peer)
         if at >= self._next_levels and free:
             self._next_levels = at + LEVELS_SECONDS
-            news = {"event": "levels", "at": self._clock.now(), "calls": gauges()}
+            news = {"event": "levels", "at": self._clock.now(), "calls": live_levels()}
             message = orjson.dumps(news)
             for peer in free:
                 peer.text(message)

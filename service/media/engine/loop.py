@@ -96,7 +96,7 @@ class Loop:
             self._ticks.restart(at)
         else:
             self._tick()
-        self._watchers.turn(at, self._exchange.gauges)
+        self._watchers.turn(at, self._exchange.live_levels)
         if at >= self._next_check:
             self._next_check = at + 1.0
             self._check(at)
@@ -288,7 +288,7 @@ class Loop:
     def _start_over(self) -> None:
         """Forget a state that cannot be trusted any more, and hand every call back."""
         logger.error("the engine starts over; every call is handed back to its provider")
-        withdraw(self._legs.values(), self._exchange.bank)
+        withdraw(self._legs.values(), self._exchange.buffers)
         self._exchange = LiveRooms(self._clock, self._reports.put, self._faults)
         self._reader.restart(self._exchange)
         for peer in list(self._legs):

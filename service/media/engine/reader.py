@@ -52,7 +52,7 @@ class Reader:
     def restart(self, exchange: LiveRooms) -> None:
         """Go on with this exchange. What was read and not yet acted on is lost."""
         self._exchange = exchange
-        self._intake = BatchReceiver(exchange.bank, self._faults)
+        self._intake = BatchReceiver(exchange.buffers, self._faults)
         for peer, _ in self._seats.values():
             peer.kept = 0
 

@@ -66,14 +66,16 @@ class StatsCollector:
         self, legs: Collection[Leg], exchange: LiveRooms, ticks: TickClock, requests: int
     ) -> EngineStats:
         """With the legs that are up: their buffers stay where they are."""
-        lateness, bank = ticks.lateness, exchange.bank
+        lateness, buffers = ticks.lateness, exchange.buffers
         return EngineStats(
             lateness=tuple(lateness.counts),
             late_seconds=lateness.total,
             late=lateness.late,
             skipped=ticks.skipped,
             recent=tuple(lateness.recent),
-            frames=self._gone + _frames(legs) + Frames(received=bank.taken, dropped=bank.dropped),
+            frames=self._gone
+            + _frames(legs)
+            + Frames(received=buffers.taken, dropped=buffers.dropped),
             sockets=len(legs),
             joined=len(exchange),
             requests=requests,

@@ -1,18 +1,16 @@
-"""The bank: the jitter buffers of steady legs as arrays, so that one pass serves all of them.
+"""Jitter buffers of steady legs as arrays, so that one pass serves all of them.
 
-A leg is steady while it sends one frame after another, in order and in time. Then its
-``JitterBuffer`` only counts, passes frames on and drops one now and then, and the bank does that
-for all such legs together. Dropping belongs to it because after a stall of the engine it is every
-leg that has too much: one by one they would take so long that the next stall followed, for ever.
-What holds, and what every change must keep:
+A leg is steady while it sends one frame after another, in order and in time. Its ``JitterBuffer``
+then only counts frames, passes them on, and drops one now and then. The batch does that for all
+such legs at once. It drops frames too, because after a stall of the engine every leg has a backlog,
+and cutting them one by one would take so long that the next stall followed. Invariants:
 
-1. What the bank does for a leg is to the last bit what its ``JitterBuffer`` would have done. That
-   object is the definition, and what the bank is tested against.
-2. The bank does what is ordinary and nothing else. Before anything else happens to a leg (a gap, a
-   frame of another length or out of order, too much for too long, any call of the object), its
-   state goes back into the object, and the object acts.
-3. A leg's state is in one place: in the bank while ``JitterBuffer.keeper`` is the bank, else in the
-   object. Its row stays its own until it is forgotten; row 0 is nobody's and never in use.
+1. The batch's result for a leg is bit for bit that of its ``JitterBuffer``, which is the definition
+   that tests compare the batch with.
+2. The batch handles the ordinary case only. Before anything else (a gap, a frame of another length
+   or out of order, a long overrun, any call of the buffer object) the state returns to the object.
+3. A leg's state is in one place: in the batch while ``JitterBuffer.owner`` is the batch, else in
+   the object. A leg keeps its row until it is forgotten. Row 0 is never in use.
 """
 
 from __future__ import annotations
@@ -27,19 +25,18 @@ from service.media.jitter.pace import LEAK, LONGEST_CAPACITY, PACED_CAPACITY, RE
 from service.media.jitter.state import BufferState
 
 SLOTS = LONGEST_CAPACITY + 2
-"""Frames in a ring: those a paced leg may hold, one more before one is dropped, and in front of
-them the last one taken."""
+"""Frames in a ring: the capacity of a paced leg, one more before a drop, and the last one taken."""
 
 LATE = (PACED_CAPACITY - SPARE) * PERIOD
 """Seconds up to which a late frame changes no capacity."""
 
 
 class BatchJitterBuffer(Columns):
-    """Of one thread, like the exchange that it belongs to."""
+    """Used by the engine's thread only."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._kept = np.zeros(1, bool)
+        self._owned = np.zeros(1, bool)
         self._ring = np.zeros((1, SLOTS, FRAME_SAMPLES), np.uint8)
         self._arrived = np.zeros((1, SLOTS))
         self._head = np.zeros(1, np.intp)
@@ -60,13 +57,13 @@ class BatchJitterBuffer(Columns):
         self._capacity = np.full(1, PACED_CAPACITY)
         self._ceiling = np.zeros(1, np.intp)
         self._settles = np.zeros(1)
-        self._settled = float("-inf")  # when the last row will have
+        self._settled = float("-inf")  # latest time in _settles
         self._ordered = np.zeros(1, bool)
         self._next = np.zeros(1, np.int64)
 
     def admit(self, buffer: JitterBuffer) -> bool:
-        """Keep a buffer from now on; False where it is not steady."""
-        steady = buffer.steady()
+        """Take over a buffer's state. Returns false if the buffer is not steady."""
+        steady = buffer.steady_state()
         if steady is None or len(steady.frames) > steady.capacity:
             return False
         if not self._is_of(buffer):
@@ -92,15 +89,15 @@ class BatchJitterBuffer(Columns):
         self._settled = max(self._settled, steady.settling[1])
         self._ordered[row] = steady.next_order is not None
         self._next[row] = steady.next_order or 0
-        self._kept[row] = True
-        buffer.keeper = self
+        self._owned[row] = True
+        buffer.owner = self
         return True
 
     def release(self, buffer: JitterBuffer) -> None:
-        """Give a buffer its state back; it acts for itself from now on."""
+        """Return a buffer's state to it."""
         row = buffer.row
-        self._kept[row] = False
-        buffer.keeper = None
+        self._owned[row] = False
+        buffer.owner = None
         ring, head = self._ring[row], int(self._head[row])
         next_order = int(self._next[row]) if self._ordered[row] else None
         count = int(self._count[row])
@@ -128,23 +125,23 @@ class BatchJitterBuffer(Columns):
         buffer.resume(steady, int(self._taken[row]), int(self._dropped[row]))
 
     def forget(self, buffer: JitterBuffer) -> None:
-        """A leg is gone: give its buffer back and its row to others."""
+        """Release the buffer of a leg that has left, and free its row."""
         row, is_of_this = buffer.row, self._is_of(buffer)
         try:
-            if buffer.keeper is self:
+            if buffer.owner is self:
                 self.release(buffer)
         finally:
-            buffer.row, buffer.keeper = 0, None
-        # A row of another bank says nothing here.
+            buffer.row, buffer.owner = 0, None
+        # The row may be one of another batch.
         if is_of_this:
             self._give_back(row)
 
     def settle(self, at: float) -> None:
-        """``JitterBuffer.settle`` for all buffers that are kept."""
+        """Apply ``JitterBuffer.settle`` to all owned buffers."""
         ceiling = np.maximum(self._count + 1, 2)
         np.minimum(self._ceiling, ceiling, out=ceiling, where=at < self._settles)
-        self._ceiling[self._kept] = ceiling[self._kept]
-        self._settles[self._kept] = self._settled = at + SETTLE
+        self._ceiling[self._owned] = ceiling[self._owned]
+        self._settles[self._owned] = self._settled = at + SETTLE
 
     def push(
         self,
@@ -154,11 +151,12 @@ class BatchJitterBuffer(Columns):
         orders: Orders | None,
         earliest: Times | None = None,
     ) -> Flags:
-        """Add one frame to each row, which all differ; which rows it was ordinary for.
+        """Add one frame to each of these distinct rows. Returns for which rows that was ordinary.
 
-        ``times`` are the frames' times of arrival, and ``earliest`` those where they are not known.
+        ``times`` are the times of arrival. ``earliest`` are their lower bounds if the frames were
+        read late.
         """
-        ordinary = self._kept[rows]
+        ordinary = self._owned[rows]
         if orders is None:
             ordinary &= ~self._ordered[rows]
         else:
@@ -213,9 +211,9 @@ class BatchJitterBuffer(Columns):
         return ordinary
 
     def take(self, rows: Rows, at: float) -> Taken:
-        """Take the next frame of each row where there is one."""
+        """Take the next frame of each row that has one."""
         count = self._count[rows]
-        ordinary = self._kept[rows] & (count > 0)
+        ordinary = self._owned[rows] & (count > 0)
         if np.count_nonzero(ordinary) < len(rows):
             rows, count = rows[ordinary], count[ordinary]
         head = self._head[rows]
@@ -242,32 +240,32 @@ class BatchJitterBuffer(Columns):
             self._capacity[ending[calmer]] -= 1
         return taken
 
-    def gauge(self, rows: Rows) -> tuple[Flags, Times, Times]:
-        """Which rows are kept, and of those the jitter in seconds and the frames that wait."""
-        return self._kept[rows], self._jitter[rows], self._count[rows].astype(np.float64)
+    def live(self, rows: Rows) -> tuple[Flags, Times, Times]:
+        """Return which rows are owned, and each row's jitter in seconds and waiting frames."""
+        return self._owned[rows], self._jitter[rows], self._count[rows].astype(np.float64)
 
     @property
     def taken(self) -> int:
-        """Frames taken of the buffers that are kept now, since each was admitted."""
-        return int(self._taken[self._kept].sum())
+        """Frames taken from the owned buffers since each was admitted."""
+        return int(self._taken[self._owned].sum())
 
     @property
     def dropped(self) -> int:
-        """The same for frames dropped."""
-        return int(self._dropped[self._kept].sum())
+        """Frames dropped from the owned buffers since each was admitted."""
+        return int(self._dropped[self._owned].sum())
 
     def _full_from(self, rows: Rows, times: Times) -> Times:
-        """Since when rows that are full at these times have been so."""
+        """Return since when rows that are full at these times have been full."""
         anew = times > self._full_last[rows] + FULL_PAUSE
         return np.where(anew, times, self._full_since[rows])
 
     def _drop(self, rows: Rows) -> None:
-        """Throw the next frame of each row away, and keep the first of a run."""
+        """Drop the next frame of each row, and keep the first of a run."""
         head = self._head[rows]
         first = ~self._has_cut[rows]
         self._cut[rows[first]] = self._ring[rows[first], head[first]]
         self._has_cut[rows] = True
-        # The last frame taken stays in front of what waits.
+        # The slot before the head must hold the last frame taken.
         self._ring[rows, head] = self._ring[rows, head - 1]
         self._head[rows] = (head + 1) % SLOTS
         self._count[rows] -= 1
@@ -275,7 +273,7 @@ class BatchJitterBuffer(Columns):
 
 
 def _follow(late: Times, capacity: Rows) -> tuple[Flags, Rows]:
-    """``Pace.note`` for many: of which the capacity follows, and the capacities then."""
+    """``Pace.note`` for many rows: which capacities grow, and the capacities afterwards."""
     wanted = np.minimum(np.ceil(late / PERIOD) + SPARE, LONGEST_CAPACITY).astype(np.intp)
     held_up = (wanted > PACED_CAPACITY) & (wanted >= capacity - 1) & (late <= RENEWAL)
     return held_up, np.where(held_up, np.maximum(capacity, wanted), capacity)

@@ -1,10 +1,9 @@
-"""The jitter buffer of one leg: encoded audio of any chunking in, one frame per tick out.
+"""Jitter buffer of one leg: encoded audio of any chunking in, one frame per tick out.
 
-Pure: times are arguments, in monotonic seconds. The play-out delay adapts by itself. A frame
-that comes after its tick is played one tick later, which makes the delay a frame longer; once
-every frame of a calm window has waited at least a frame longer than it needed to, one frame is
-spliced out. So the delay is a few milliseconds where arrivals are steady, follows them as far as
-``Pace`` says where they are not, and comes back when they calm down.
+Pure: times are arguments, in monotonic seconds. The play-out delay adapts. A frame that misses its
+tick is played one tick later, which lengthens the delay by a frame. When every frame of a calm
+window has waited at least a frame longer than necessary, one frame is spliced out. With steady
+arrivals the delay is a few milliseconds; with jitter it grows up to the limit of ``Pace``.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from service.media.jitter.pace import PACED_CAPACITY, Pace
 from service.media.jitter.state import BatchOwner, BufferState
 
 SLACK = 0.004
-"""Seconds a frame should lie here before its tick, so that ordinary scheduling jitter is no gap."""
+"""Seconds a frame should wait before its tick, so that scheduling jitter causes no gap."""
 
 BURST_CAPACITY = 3000
 """Frames kept for a peer that may send faster than real time, such as an agent: one minute."""
 
 WINDOW = 50
-"""Frames in one calm window: a second. It doubles with every gap, up to ``LONGEST_WINDOW``."""
+"""Frames in one calm window: a second. Every gap doubles it, up to ``LONGEST_WINDOW``."""
 
 LONGEST_WINDOW = 400
 
 STALE = 3 * PERIOD
-"""Seconds after which an unfinished frame is filled up with silence and played."""
+"""Seconds after which an incomplete frame is padded with silence and played."""
 
 QUIET = 256
-"""Peak below which a frame may be cut out of a burst unheard: -42 dB."""
+"""Peak below which a frame may be cut from a burst inaudibly: -42 dB."""
 
 MAX_MARKS = 256
 
@@ -45,9 +44,9 @@ MAX_MARKS = 256
 class JitterBuffer:
     """Audio of one peer between its arrival and its tick.
 
-    ``paced`` says that the peer sends in real time: its backlog is lateness and is cut. Otherwise
-    the backlog is an agent's speech waiting to be played, and only quiet frames are cut, while
-    the peer is seen to be sending in real time after all, as a browser's microphone does.
+    ``paced`` means that the peer sends in real time, so a backlog is delay and is cut. The backlog
+    of any other peer is speech that waits to be played. Of that only quiet frames are cut, and only
+    while the peer sends at the rate of real time, as a browser's microphone does.
     """
 
     def __init__(self, encoding: Encoding, *, paced: bool) -> None:
@@ -55,9 +54,9 @@ class JitterBuffer:
         self.marks: deque[tuple[int, str]] = deque()  # positions in the audio, and names
         self.effect = Effect.PLAIN
         self.spliced: bytes | None = None
-        self.keeper: BatchOwner | None = None  # acts in this buffer's place
-        self.row = 0  # the keeper's own number for this buffer; 0 where it has none
-        self.alone = 0  # frames since it last had a keeper
+        self.owner: BatchOwner | None = None  # holds this buffer's state, and acts for it
+        self.row = 0  # the owner's row for this buffer; 0 for none
+        self.alone = 0  # frames since it last had an owner
         self.overrun = Overrun()
         self.chunks = ChunkQueue()
         self._encoding = encoding
@@ -66,7 +65,7 @@ class JitterBuffer:
         self.pace = Pace(PACED_CAPACITY if paced else BURST_CAPACITY)
         self._playing = False
         self._last = b""
-        self._cut: bytes | None = None  # what was dropped first since the last frame
+        self._cut: bytes | None = None  # the first frame dropped since the last one played
         self._pushed = 0
         self._transit: float | None = None
         self._window = self._left = WINDOW
@@ -80,8 +79,8 @@ class JitterBuffer:
         return self.chunks.size / self._frame * PERIOD
 
     def heard_at(self, at: float) -> float:
-        """When audio came last, to within its own length: ``at``, now, while there is a keeper."""
-        if self.keeper is not None:
+        """Return when audio arrived last; ``at`` (now) while the buffer has an owner."""
+        if self.owner is not None:
             return at
         heard = self._pushed / self._frame * PERIOD
         return float("-inf") if self._transit is None else self._transit + heard
@@ -89,14 +88,14 @@ class JitterBuffer:
     def push(
         self, payload: bytes, at: float, order: int | None = None, earliest: float | None = None
     ) -> None:
-        """Add audio that arrived ``at``. Chunks with an ``order`` are put in order.
+        """Add audio that arrived ``at``. Chunks with an ``order`` are sorted by it.
 
-        Where we were too late to see it arrive, ``earliest`` is when it may have.
+        ``earliest`` is given if this process read the audio late: it arrived between the two times.
         """
-        if self.keeper is not None:
+        if self.owner is not None:
             self.reclaim()
         length = len(payload)
-        # Audio before the last frame of this.
+        # Seconds of audio before the last frame of this chunk.
         span = (self._pushed + length - self._frame) / self._frame * PERIOD
         if earliest is not None and self._paced:
             at = self.pace.arrival(at, span, earliest)
@@ -114,26 +113,26 @@ class JitterBuffer:
         self._cap(int(self.pace.room(frames) * self._frame), at)
 
     def settle(self, at: float) -> None:
-        """Hear a phone no later for a stall of our own, which is over now."""
+        """End a stall of this process, so that it adds no delay to a paced peer."""
         if self._paced:
             self.pace.settle(at, self.chunks.size // self._frame)
 
     def take(self, at: float) -> bytes | None:
-        """The frame for the tick ``at``, to be joined by ``effect``; ``None`` is silence."""
-        if self.keeper is not None:
+        """Return the frame for the tick ``at``, to join by ``effect``; ``None`` means silence."""
+        if self.owner is not None:
             self.reclaim()
         self.alone += 1
         chunks = self.chunks
         if chunks.size < self._frame and not self._complete(at):
             return self._miss()
         if chunks.counted and self._playing and chunks.overtaken():
-            # The missing chunk's turn: it may still come, and if not, its time has been kept.
+            # Leave this tick to the missing chunk, which may still arrive.
             return self._miss()
         age = at - chunks.arrived(self._frame)
         if self._playing:
             self.effect = Effect.PLAIN if self._cut is None else Effect.SPLICE
         elif age < SLACK and chunks.size < 2 * self._frame:
-            return None  # So fresh that the next one would likely miss its tick.
+            return None  # The next frame would likely miss its tick.
         else:
             self.effect = Effect.RESUME
             self._playing = True
@@ -144,34 +143,34 @@ class JitterBuffer:
         return frame
 
     def mark(self, name: str) -> None:
-        """Ask to be told, by ``reached``, when everything pushed so far has been taken."""
+        """Set a mark, which ``reached`` returns once everything pushed before it has been taken."""
         self.reclaim()
         if len(self.marks) >= MAX_MARKS:
             raise RemoteError(f"More than {MAX_MARKS} marks are waiting.", close_code=1008)
         self.marks.append((self.chunks.passed + self.chunks.size, name))
 
     def reached(self) -> list[str]:
-        """Names of marks whose audio is gone since the last call; they are told once."""
+        """Return the names of marks reached since the last call."""
         names = []
         while self.marks and self.marks[0][0] <= self.chunks.passed:
             names.append(self.marks.popleft()[1])
         return names
 
     def clear(self) -> None:
-        """Drop everything that waits. Marks in it count as reached, so nobody waits for ever."""
+        """Drop all waiting audio. Its marks count as reached, so that no peer waits for ever."""
         self.reclaim()
         if self._cut is None and self.chunks.size >= self._frame:
-            self._cut = self.chunks.take(self._frame)  # To cross-fade from if more comes now.
+            self._cut = self.chunks.take(self._frame)  # To cross-fade from if more audio follows.
         self.chunks.clear()
         self._trim = 0
 
     def reclaim(self) -> None:
-        """Have this buffer's state back from whoever keeps it."""
-        if self.keeper is not None:
-            self.keeper.release(self)
+        """Take this buffer's state back from its owner."""
+        if self.owner is not None:
+            self.owner.release(self)
 
-    def steady(self) -> BufferState | None:
-        """The state of this buffer where it is steady: of a phone that is heard without a hitch."""
+    def steady_state(self) -> BufferState | None:
+        """Return the state of a steady buffer: a paced one that plays without gaps or marks."""
         if (
             not self._playing
             or self._frame != FRAME_SAMPLES
@@ -200,7 +199,7 @@ class JitterBuffer:
         )
 
     def resume(self, steady: BufferState, taken: int, dropped: int) -> None:
-        """Go on from what a keeper has made of this buffer: it took and dropped so many frames."""
+        """Continue from the state of an owner, which has taken and dropped so many frames."""
         self.alone = 0
         self.effect, self.spliced = Effect.PLAIN, None
         self.chunks.resume(steady.frames, (taken + dropped) * self._frame, steady.next_order)
@@ -222,7 +221,7 @@ class JitterBuffer:
         self._transit = transit
 
     def _complete(self, at: float) -> bool:
-        """Fill an unfinished frame up with silence once nothing has come to finish it."""
+        """Pad an incomplete frame with silence if the rest is overdue. Returns whether it did."""
         if not self.chunks.size or at - self.chunks.last_arrived() < STALE:
             return False
         silence = g711.SILENCE[self._encoding]
@@ -230,7 +229,7 @@ class JitterBuffer:
         return True
 
     def _miss(self) -> bytes | None:
-        """Nothing to play: conceal the first missing frame, then be silent until audio comes."""
+        """Conceal the first missing frame, then return silence until audio arrives."""
         if not self._playing:
             return None
         self._playing = False
@@ -242,7 +241,7 @@ class JitterBuffer:
         return self._last
 
     def _cap(self, capacity: int, at: float) -> None:
-        """Drop the oldest of what is too much."""
+        """Drop the oldest audio beyond ``capacity`` bytes."""
         kept = capacity
         if at < self.pace.settles:
             kept = min(kept, self.pace.ceiling * self._frame)
@@ -253,7 +252,7 @@ class JitterBuffer:
         self._drop(-(-(self.chunks.size - kept) // self._frame))
 
     def _drop(self, frames: int = 1) -> None:
-        """Throw the next frames away, keeping the first of a run to cross-fade from."""
+        """Drop the next frames, and keep the first of a run to cross-fade from."""
         frame = self.chunks.take(self._frame)
         if frames > 1:
             self.chunks.take((frames - 1) * self._frame)
@@ -262,7 +261,7 @@ class JitterBuffer:
             self._cut = frame
 
     def _watch(self, age: float) -> None:
-        """Shorten the delay after a window in which every frame waited longer than it had to."""
+        """Shorten the delay after a window in which every frame waited longer than necessary."""
         if self._trim:
             self._trim_quiet()
         if age < self._margin:
@@ -289,7 +288,7 @@ class JitterBuffer:
         self._arrivals = 0
 
     def _trim_quiet(self) -> None:
-        """Drop the next frame of a burst if it can be cut out unheard."""
+        """Drop the next frame of a burst if the cut is inaudible."""
         upcoming = self.chunks.peek(self._frame) if self.chunks.size >= self._frame else b""
         if len(upcoming) == self._frame:
             samples = g711.decode(upcoming, self._encoding).astype(np.int32)

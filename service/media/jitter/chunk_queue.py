@@ -1,12 +1,12 @@
-"""Audio of one peer in the order in which it is to be played, whatever its chunking.
+"""Queue of one peer's audio in playing order, for chunks of any length.
 
-A byte queue that remembers when each byte arrived and, where the peer counts its chunks, puts
-them in order. Pure: times are arguments, in monotonic seconds.
+A byte queue that keeps the time of arrival of each byte, and sorts chunks that the peer numbers.
+Pure: times are arguments, in monotonic seconds.
 
-A peer's count is useful as long as it goes up. Some peers restart it in mid-stream, wrap around, or
-repeat one number for ever, and must be heard all the same. So a count that is far off, or that
-refuses every chunk, is resynchronised with the chunk that has come. A count that needs this again
-soon after is ignored until it has gone up by ones for a while.
+Some peers restart their numbers in mid-stream, wrap around, or repeat one number for ever, and must
+be heard all the same. Numbers that are far off, or by which every chunk would be refused, are
+resynchronised with the current chunk. Numbers that need this again soon after are ignored until
+they have gone up by ones for a while.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MAX_JUMP = 500
 """Chunks a peer may be ahead of or behind its count: ten seconds of frames."""
 
 PROOF = 50
-"""Chunks that a count must get right before it is trusted again: a second of frames."""
+"""Chunks numbered by ones before the numbers are trusted again: a second of frames."""
 
 
 Chunk: TypeAlias = tuple[int | None, bytes, float]
-"""Order, payload and time of arrival: a plain tuple, which is made twice as fast as a named one."""
+"""Number, payload and time of arrival. A plain tuple is made twice as fast as a named one."""
 
 
 class ChunkQueue:
@@ -55,23 +55,23 @@ class ChunkQueue:
         self.counted = False
         """Whether the peer counts its chunks."""
         self.late = 0
-        """Chunks refused because their turn was over, or because they came twice."""
+        """Chunks refused because they came late or twice."""
         self.lost = 0
-        """Chunks that had not come when their turn was over."""
+        """Chunks that had not arrived in time."""
         self.renumbered = 0
-        """Times at which the peer's count was begun anew."""
-        self._chunks: deque[Chunk] = deque()  # with orders that go on where the peer's do not
-        self._head = 0  # bytes of the first chunk that are gone already
+        """Resynchronisations of the peer's numbers."""
+        self._chunks: deque[Chunk] = deque()  # with numbers that continue where the peer's do not
+        self._head = 0  # bytes of the first chunk that were taken
         self._expected: int | None = None
         self._counts_by_one = False
-        self._shift = 0  # from the peer's count to the orders here
+        self._shift = 0  # from the peer's numbers to those here
         self._last: int | None = None  # the peer's number of the last chunk
         self._refusals = Refusals()
-        self._proven = PROOF  # chunks that the count got right since it was begun anew
+        self._proven = PROOF  # chunks numbered by ones since the last resynchronisation
         self._is_trusted = True
 
     def push(self, payload: bytes, at: float, order: int | None) -> bool:
-        """Add a chunk; False where it came too late."""
+        """Add a chunk. Returns whether it came in time."""
         number = None if order is None else self._numbered(order)
         if number is None or number >= (self._following() or 0):
             self._append(number, payload, at)
@@ -86,7 +86,7 @@ class ChunkQueue:
         return True
 
     def take(self, count: int) -> bytes:
-        """The next ``count`` bytes, of which there must be that many."""
+        """Take ``count`` bytes; at least that many must be waiting."""
         self.size -= count
         self.passed += count
         payload = self._chunks[0][1]
@@ -105,17 +105,17 @@ class ChunkQueue:
         return b"".join(parts)
 
     def peek(self, count: int) -> bytes:
-        """The next ``count`` bytes, or fewer where the first chunk ends before."""
+        """Return the next ``count`` bytes, or fewer if the first chunk is shorter."""
         return self._chunks[0][1][self._head : self._head + count]
 
     def fill(self, silence: bytes) -> None:
-        """Lengthen the last chunk, as if it had come that long."""
+        """Append silence to the last chunk."""
         order, payload, arrived = self._chunks[-1]
         self._chunks[-1] = (order, payload + silence, arrived)
         self.size += len(silence)
 
     def arrived(self, count: int) -> float:
-        """When the last of the next ``count`` bytes arrived."""
+        """Return when the last of the next ``count`` bytes arrived."""
         _, payload, arrived = self._chunks[0]
         needed = count + self._head
         if len(payload) >= needed:
@@ -130,9 +130,9 @@ class ChunkQueue:
         return self._chunks[-1][2]
 
     def overtaken(self) -> bool:
-        """Whether the next chunk got here before one that should precede it.
+        """Whether the next chunk arrived before one that precedes it.
 
-        Only said of a peer that has been seen to count its chunks one by one.
+        Always false for a peer that has not numbered its chunks by ones so far.
         """
         order = self._chunks[0][0]
         return (
@@ -149,7 +149,7 @@ class ChunkQueue:
         self._chunks.clear()
 
     def whole(self, length: int) -> tuple[Chunk, ...] | None:
-        """What waits, where that is whole chunks of this length, one after the other in order."""
+        """Return the waiting chunks if all have this length and none is missing; else ``None``."""
         if self._head or any(len(payload) != length for _, payload, _ in self._chunks):
             return None
         if not self.counted:
@@ -163,12 +163,12 @@ class ChunkQueue:
         return tuple((order - self._shift, payload, at) for order, (_, payload, at) in waiting)
 
     def next_order(self) -> int | None:
-        """What the peer's next chunk should be counted as, where what waits is ``whole``."""
+        """Return the number expected of the peer's next chunk, if the queue is ``whole``."""
         following = self._following()
         return None if following is None else following - self._shift
 
     def resume(self, chunks: Sequence[Chunk], passed: int, next_order: int | None) -> None:
-        """Go on with ``chunks``, which are ``whole``, after ``passed`` more bytes were taken."""
+        """Continue with ``chunks``, which are ``whole``, after ``passed`` more bytes were taken."""
         before = self.next_order()
         if next_order is not None and before is not None:
             self._proven = min(self._proven + next_order - before, PROOF)
@@ -181,14 +181,14 @@ class ChunkQueue:
         self._shift = 0
 
     def _following(self) -> int | None:
-        """The number of a chunk that follows all that has come; ``None`` where none was counted."""
+        """Return the number after the last chunk; ``None`` if none was numbered."""
         last = self._chunks[-1][0] if self._chunks else None
         return self._expected if last is None else last + 1
 
     def _numbered(self, order: int) -> int | None:
-        """The place of a chunk in the count here, which goes on where the peer's does not.
+        """Return the number of a chunk in this queue's continuous numbering.
 
-        ``None`` where it belongs after all that has come, because the peer's count is of no use.
+        ``None`` if the peer's numbers are not trusted; the chunk then goes to the end.
         """
         self.counted = True
         following = self._following()
@@ -206,9 +206,7 @@ class ChunkQueue:
         return self._renumbered(order) if is_off else number
 
     def _renumbered(self, order: int) -> int | None:
-        """Resynchronise the count with this chunk, or ignore the count where that was done just
-        before.
-        """
+        """Resynchronise the numbers with this chunk; ignore them if that was needed just before."""
         following = self._following() or 0
         self.renumbered += 1
         self._shift = following - order
@@ -223,7 +221,7 @@ class ChunkQueue:
             self._proven = min(self._proven + 1, PROOF)
 
     def _insert(self, chunk: Chunk, number: int) -> bool:
-        """Put a chunk that was overtaken in its place; False where that has passed or is taken."""
+        """Insert a late chunk by its number. Returns false if its turn has passed or is taken."""
         place = len(self._chunks)
         while place and (other := self._chunks[place - 1][0]) is not None and other >= number:
             if other == number:

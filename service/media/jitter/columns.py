@@ -1,4 +1,4 @@
-"""Arrays with a row for each of many buffers, which grow together."""
+"""Arrays with one row for each buffer, which grow together."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ Orders: TypeAlias = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """``frames`` are those of the rows that were ``ordinary`` to take from.
+    """Frames taken from many rows.
 
-    Before those that ``follow`` a cut frames were dropped; ``cut`` has the first of each.
+    ``ordinary`` says which of the rows ``frames`` come from. ``follow`` says which of the frames
+    come after a drop, and ``cut`` has the first dropped frame of each.
     """
 
     ordinary: Flags
@@ -38,7 +39,7 @@ class Taken:
 
 
 class Columns:
-    """Every attribute of a subclass that is an array has the same rows. Row 0 is nobody's."""
+    """Base class: all arrays of a subclass have the same rows. Row 0 is not used."""
 
     def __init__(self) -> None:
         self._size = 1
@@ -46,7 +47,7 @@ class Columns:
         self._owners: dict[int, JitterBuffer] = {}
 
     def _is_of(self, buffer: JitterBuffer) -> bool:
-        """Whether the row that a buffer names was given to it here."""
+        """Whether the buffer's row is one of this object."""
         return self._owners.get(buffer.row) is buffer
 
     def _new_row(self, buffer: JitterBuffer) -> int:
@@ -64,7 +65,7 @@ class Columns:
         more = self._size + 63
         self._free.extend(range(self._size + more - 1, self._size - 1, -1))
         self._size += more
-        # None can be forgotten.
+        # Found by type, so that no new column is forgotten.
         for name, column in list(vars(self).items()):
             if isinstance(column, np.ndarray):
                 rows = np.zeros((more, *column.shape[1:]), column.dtype)

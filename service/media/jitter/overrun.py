@@ -1,36 +1,36 @@
-"""Overruns: a buffer that is full not once, after a stall, but all the time.
+"""Overruns: buffers that are full all the time, not only after a stall.
 
-Its peer sends faster than real time, and would be heard as late as the buffer is long for ever.
+The peer sends faster than real time, and would stay delayed by the buffer's whole length.
 Pure: times are arguments, in monotonic seconds.
 """
 
 from __future__ import annotations
 
 FULL_SECONDS = 10.0
-"""How long a buffer may be full."""
+"""Seconds for which a buffer may be full."""
 
 FULL_PAUSE = 2.0
 """Seconds for which a buffer still counts as full after it was."""
 
 REST = 50
-"""Frames at most that are kept then: a second."""
+"""Frames kept after an overrun, at most: a second."""
 
 OVERRUN = "audio came faster than it can be heard, and most of what waited was dropped"
-"""What the ladder says of it."""
+"""Detail of the ladder's step."""
 
 
 class Overrun:
-    """``since`` is when it began to be full, and ``last`` when it was found so last."""
+    """``since`` is when the buffer became full, and ``last`` when it was last seen full."""
 
     __slots__ = ("count", "last", "since")
 
     def __init__(self) -> None:
         self.count = 0
-        """Times at which the buffer had been full for too long."""
+        """Overruns so far."""
         self.since = self.last = float("-inf")
 
     def full(self, at: float) -> bool:
-        """The buffer is full: whether it has been for too long, and is to be emptied."""
+        """Record a full buffer. Returns whether it was full for too long and must be emptied."""
         if at > self.last + FULL_PAUSE:
             self.since = at
         self.last = at

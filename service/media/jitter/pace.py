@@ -1,9 +1,9 @@
-"""Pace: how late a real-time peer's audio is, and how much of it to keep.
+"""Delay of a real-time peer's audio, and the capacity that its buffer needs for it.
 
-A peer's frames are expected at the pace of the earliest that came lately. A frame more than
-80 ms later than that was held up by the network, and the next ones arrive all at once: the capacity
-grows, so that they are heard and the next such stall is bridged. It shrinks by a frame with every
-calm window. Audio ahead of its time is a burst, for which the capacity does not grow.
+Frames are expected at the rate of the earliest recent ones. A frame more than 80 ms later was held
+up by the network, and the next ones arrive all at once. The capacity then grows, so that they are
+heard and the next such stall is bridged. It shrinks by a frame with every calm window. For audio
+that is ahead of its time, a burst, the capacity does not grow.
 Pure: times are arguments, in monotonic seconds. ``BatchJitterBuffer`` does the same for many legs.
 """
 
@@ -14,28 +14,26 @@ import math
 from service.domain.wire import PERIOD
 
 PACED_CAPACITY = 6
-"""Frames kept for a peer that sends in real time: 120 ms. What is older is too late to be worth
-hearing."""
+"""Frames kept for a peer that sends in real time: 120 ms. Older audio is dropped."""
 
 LONGEST_CAPACITY = 15
-"""Frames kept for one whose network stalls: 300 ms, with which a retransmission of TCP is bridged.
-"""
+"""Frames kept for a peer whose network stalls: 300 ms, which bridges a TCP retransmission."""
 
 SPARE = 2
-"""Frames of capacity beyond those that were late: what waits already, and their ordinary jitter."""
+"""Frames of capacity beyond the late ones: the frames that wait already, and ordinary jitter."""
 
 LEAK = 0.1 * PERIOD
-"""Seconds by which the expected time of a frame gives way: it follows a slower clock, or losses."""
+"""Seconds by which the expected time moves per frame, to follow a slower clock or losses."""
 
 RENEWAL = 0.5
-"""Seconds of lateness beyond which nothing is bridged: the late frame sets the new pace."""
+"""Seconds of lateness beyond which no stall is bridged: the late frame sets a new base."""
 
 SETTLE = 0.5
-"""Seconds after a stall of our own in which no more is kept than before it."""
+"""Seconds after a stall of this process in which the buffer may not grow."""
 
 
 class Pace:
-    """``base`` is the lowest transit lately: a frame's time of arrival less the audio before it."""
+    """``base`` is the lowest recent transit: time of arrival minus the audio before the frame."""
 
     __slots__ = ("_is_ahead", "base", "capacity", "ceiling", "settles")
 
@@ -49,13 +47,13 @@ class Pace:
         self._is_ahead = True
 
     def arrival(self, at: float, span: float, earliest: float) -> float:
-        """Estimate when audio arrived, which was between ``earliest`` and ``at``."""
+        """Estimate when audio arrived, between ``earliest`` and ``at``."""
         if self.base is None:
             return at
         return max(earliest, min(at, self.base + span))
 
     def note(self, transit: float, frames: float) -> bool:
-        """Note the transit of so many frames. Returns whether the capacity has grown for it."""
+        """Record the transit of so many frames. Returns whether the capacity has grown."""
         self._is_ahead = self.base is None or transit < self.base - PERIOD
         if self.base is None:
             self.base = transit
@@ -72,9 +70,9 @@ class Pace:
         return True
 
     def room(self, frames: float) -> float:
-        """Frames that may wait when so many have come at once, and been noted.
+        """Return how many frames may wait after so many have arrived at once, and been noted.
 
-        A peer may send in real time in long pieces, for which there must be room.
+        A peer may send in real time in long chunks, which must fit.
         """
         if frames <= 1:
             return self.capacity
@@ -83,12 +81,12 @@ class Pace:
         return self.capacity if self._is_ahead else frames + PACED_CAPACITY
 
     def calm(self, waiting: float) -> None:
-        """End a calm window, after which so many frames wait."""
+        """End a calm window, with so many frames waiting."""
         if self.capacity > PACED_CAPACITY and waiting < self.capacity:
             self.capacity -= 1
 
     def settle(self, at: float, waiting: int) -> None:
-        """Note a stall of our own that is over: audio from within it does not count as late."""
+        """End a stall of this process: audio that arrived during it does not count as late."""
         ceiling = max(2, waiting + 1)
         self.ceiling = min(self.ceiling, ceiling) if at < self.settles else ceiling
         self.settles = at + SETTLE

@@ -1,16 +1,16 @@
-"""Consecutive chunks that a queue refuses, and whether they follow a new count.
+"""Detection of restarted chunk numbers among the chunks that a queue refuses.
 
-A chunk that is late or doubled is one among others that are in time. A peer that has begun its
-count anew, or does not count at all, has nothing else to send.
+A late or repeated chunk is one among others that are in time. If a peer has restarted its numbers,
+or does not count, every chunk is refused.
 """
 
 from __future__ import annotations
 
 MOST = 5
-"""Chunks of another count that are refused before it is taken for one: 80 ms are not heard."""
+"""Refused chunks in a row that establish new numbers: 80 ms are not heard."""
 
 SECONDS = 2.0
-"""How long chunks may be refused that follow no count at all."""
+"""Longest run of refused chunks, in seconds, if they follow no numbering."""
 
 
 class Refusals:
@@ -22,16 +22,16 @@ class Refusals:
         self.forget()
 
     def forget(self) -> None:
-        """A chunk was in time."""
+        """Reset, because a chunk was in time."""
         self._begun: float | None = None
         self._last: tuple[int, bytes] | None = None
         self._run = 0
 
     def add(self, order: int, payload: bytes, at: float) -> bool:
-        """Note a refused chunk. Returns whether it and those before it follow a new count.
+        """Record a refused chunk. Returns whether it and those before it have new numbers.
 
-        That goes up by ones, or stands still while the audio changes. A chunk that comes twice is
-        the same twice.
+        New numbers go up by ones, or stand still while the audio changes. A chunk that is sent
+        twice has the same audio twice.
         """
         last, before = self._last or (None, b"")
         if last is None:

@@ -1,4 +1,4 @@
-"""What a jitter buffer hands over while it is steady, and to whom."""
+"""State that a steady jitter buffer hands over to the owner of a batch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BufferState:
-    """The state of a buffer that only counts and passes frames on.
+    """State of a buffer that only counts frames and passes them on.
 
-    ``frames`` wait, in order, each with its place in the peer's count (where it counts) and its
-    time of arrival; ``last`` was the last to be taken, and ``cut``, if anything, was dropped after
-    it. ``next_order`` is the place of the one that comes next. ``full`` are the times of the
-    buffer's ``Overrun``, and ``base``, ``capacity`` and ``settling`` what its ``Pace`` knows. The
-    rest are the buffer's own counters.
+    ``frames`` are the waiting frames in order, each with its number if the peer counts them, and
+    its time of arrival. ``last`` is the last frame taken, and ``cut`` the first dropped after it.
+    ``next_order`` is the number of the next frame to arrive. ``full`` has the times of the buffer's
+    ``Overrun``; ``base``, ``capacity`` and ``settling`` are those of its ``Pace``. The other fields
+    are the buffer's counters.
     """
 
     frames: tuple[Chunk, ...]
@@ -39,8 +39,8 @@ class BufferState:
 
 
 class BatchOwner(Protocol):
-    """Whoever acts in a steady buffer's place."""
+    """Holder of the state of steady buffers, which acts for them."""
 
     def release(self, buffer: JitterBuffer) -> None:
-        """Give the buffer its state back."""
+        """Return the buffer's state to it."""
         ...

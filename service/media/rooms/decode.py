@@ -1,6 +1,6 @@
 """What the legs of one encoding have to say at a tick: a frame from each one's jitter buffer.
 
-The bank passes over those that are steady. The others are asked one by one, and go to the bank
+The batch passes over those that are steady. The others are asked one by one, and go to the batch
 once nothing has happened to them for a while.
 """
 
@@ -20,10 +20,10 @@ from service.media.jitter.effects import Effect
 from service.media.rooms.leg import Leg
 
 MANY = 16
-"""Legs from which on the bank is faster than one after the other."""
+"""Legs from which on the batch is faster than one after the other."""
 
 CALM = 25
-"""Frames for which a leg must have been on its own before it goes to the bank."""
+"""Frames for which a leg must have been on its own before it goes to the batch."""
 
 _FADE_IN: NDArray[np.float64] = np.minimum(np.arange(FRAME_SAMPLES) / 40, 1.0)
 """5 ms up, then flat."""
@@ -34,9 +34,9 @@ _FADE_OUT: NDArray[np.float64] = np.linspace(1.0, 0.0, FRAME_SAMPLES)
 class InputGroup:
     """Legs that have started, with their rows in the matrix of what is heard."""
 
-    def __init__(self, encoding: Encoding, bank: BatchJitterBuffer) -> None:
+    def __init__(self, encoding: Encoding, buffers: BatchJitterBuffer) -> None:
         self._encoding = encoding
-        self._bank = bank
+        self._buffers = buffers
         self._places: list[tuple[int, Leg, JitterBuffer]] = []
         self._at: dict[int, int] = {}  # places by row
         self._rows = np.zeros(0, np.intp)
@@ -66,7 +66,7 @@ class InputGroup:
         if self._encoding.bytes_per_sample > 1 or len(self._places) < MANY:
             self._ask(range(len(self._places)), heard, at)
             return
-        taken = self._bank.take(self._kept, at)
+        taken = self._buffers.take(self._kept, at)
         samples = g711.decode(taken.frames, self._encoding).reshape(-1, FRAME_SAMPLES)
         if len(taken.cut):
             before = g711.decode(taken.cut, self._encoding).reshape(-1, FRAME_SAMPLES)
@@ -82,7 +82,7 @@ class InputGroup:
             _, leg, buffer = self._places[place]
             if buffer.alone >= CALM and not leg.failed:
                 try:
-                    if self._bank.admit(buffer):
+                    if self._buffers.admit(buffer):
                         self._kept[place] = buffer.row
                 except Exception:
                     leg.fail()

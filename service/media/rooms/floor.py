@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from service.domain import ids
 from service.media.jitter.batch import BatchJitterBuffer
 from service.media.rooms.leg import Leg
-from service.media.rooms.live_levels import Gauge
+from service.media.rooms.live_levels import LiveLevels
 from service.media.rooms.mix import MixPlan
 from service.media.rooms.recovery import probe, sift, withdraw
 from service.media.rooms.room import Room
@@ -18,8 +18,8 @@ class Floor:
 
     def __init__(self) -> None:
         self._rooms: dict[str, Room] = {}
-        self.bank = BatchJitterBuffer()
-        self._bridge = MixPlan((), self.bank)
+        self.buffers = BatchJitterBuffer()
+        self._bridge = MixPlan((), self.buffers)
         self._seated: dict[str, tuple[Leg, ...]] = {}  # as the bridge has them
         self._changed: set[str] = set()
 
@@ -60,26 +60,26 @@ class Floor:
 
     def settle(self, at: float) -> None:
         """Note a stall of our own, whose ticks are skipped: no leg keeps more audio for it."""
-        self.bank.settle(at)
+        self.buffers.settle(at)
         for room in self._rooms.values():
             for leg in room.legs:
-                if leg.buffer is not None and leg.buffer.keeper is None:
+                if leg.buffer is not None and leg.buffer.owner is None:
                     leg.buffer.settle(at)
 
     def audible_at(self, leg: Leg) -> float:
         """The last tick at which a leg was audible to the others in a room of three or more."""
         return self._bridge.audible_at(leg)
 
-    def gauges(self) -> Mapping[str, Gauge]:
-        """Return the gauges of each leg, by call id."""
-        return self._arranged().gauges()
+    def live_levels(self) -> Mapping[str, LiveLevels]:
+        """Return the live_levels of each leg, by call id."""
+        return self._arranged().live_levels()
 
     def rebuild(self, legs: Sequence[Leg], at: float) -> None:
         """Rebuild the state after a fault of ours, with all ``legs``."""
-        probe(legs, self.bank, at)
-        withdraw(legs, self.bank)
-        self.bank = BatchJitterBuffer()
-        self._bridge = MixPlan((), self.bank)
+        probe(legs, self.buffers, at)
+        withdraw(legs, self.buffers)
+        self.buffers = BatchJitterBuffer()
+        self._bridge = MixPlan((), self.buffers)
         self._seated.clear()
         self._changed = set(self._rooms)
 
@@ -88,7 +88,7 @@ class Floor:
 
         To be called after ``rebuild``, and before another one.
         """
-        return sift([room.legs for room in self._rooms.values()], self.bank, at)
+        return sift([room.legs for room in self._rooms.values()], self.buffers, at)
 
     def _arranged(self) -> MixPlan:
         """The bridge, with what has changed in the rooms it concerns and in no other."""
@@ -103,5 +103,5 @@ class Floor:
             self._seated.update(after)
             self._changed.clear()
             if self._bridge.is_sparse:
-                self._bridge = MixPlan(self._seated.values(), self.bank, self._bridge)
+                self._bridge = MixPlan(self._seated.values(), self.buffers, self._bridge)
         return self._bridge

@@ -1,4 +1,4 @@
-"""What can be read off every leg at once while calls go on, without stopping anything for it."""
+"""Live levels and buffer statistics of all legs, read in one pass during calls."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from service.media.audio.levels import Levels
 from service.media.jitter.batch import BatchJitterBuffer
 from service.media.rooms.leg import Leg
 
-Gauge: TypeAlias = tuple[float | None, float | None, int, float, int]
-"""The levels of what is said and heard in dBFS (``None`` is silence), chunks of audio lost, jitter
-and audio waiting, both in milliseconds."""
+LiveLevels: TypeAlias = tuple[float | None, float | None, int, float, int]
+"""Levels spoken and heard in dBFS (``None``: silence), lost chunks, jitter and waiting audio, both
+in milliseconds."""
 
 
-def gauges(
-    places: Mapping[Leg, int], levels: Levels, bank: BatchJitterBuffer
-) -> Mapping[str, Gauge]:
-    """By call id, of legs that have all started, with their rows in ``levels``."""
-    legs = list(places)
+def live_levels(
+    rows: Mapping[Leg, int], levels: Levels, batch: BatchJitterBuffer
+) -> Mapping[str, LiveLevels]:
+    """Return each leg's values by call id. ``rows`` has each started leg's row in ``levels``."""
+    legs = list(rows)
     buffers = [leg.buffer for leg in legs if leg.buffer is not None]
-    kept, jitter, waiting = bank.gauge(np.array([buffer.row for buffer in buffers], np.intp))
-    for place in np.flatnonzero(~kept).tolist():
-        buffer = buffers[place]
-        jitter[place], waiting[place] = buffer.stats.jitter, buffer.depth / PERIOD
-    said, heard = levels.now(list(places.values()))
+    owned, jitter, waiting = batch.live(np.array([buffer.row for buffer in buffers], np.intp))
+    for index in np.flatnonzero(~owned).tolist():
+        buffer = buffers[index]
+        jitter[index], waiting[index] = buffer.stats.jitter, buffer.depth / PERIOD
+    said, heard = levels.now(list(rows.values()))
     return dict(
         zip(
             [leg.spec.call_id for leg in legs],

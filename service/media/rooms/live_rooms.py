@@ -35,7 +35,7 @@ from service.media.rooms import starts
 from service.media.rooms.faults import Faults
 from service.media.rooms.floor import Floor
 from service.media.rooms.leg import NO_AUDIO, Leg, LegSpec
-from service.media.rooms.live_levels import Gauge
+from service.media.rooms.live_levels import LiveLevels
 from service.media.rooms.recovery import withdraw
 from service.media.rooms.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
 from service.media.rooms.room import Room
@@ -65,8 +65,8 @@ class LiveRooms:
         return len(self._legs)
 
     @property
-    def bank(self) -> BatchJitterBuffer:
-        return self._floor.bank
+    def buffers(self) -> BatchJitterBuffer:
+        return self._floor.buffers
 
     def leg(self, call_id: str) -> Leg | None:
         return self._legs.get(call_id)
@@ -125,7 +125,7 @@ class LiveRooms:
             if self._legs.get(leg.spec.call_id) is leg:
                 del self._legs[leg.spec.call_id]
                 self._floor.leave(leg)
-            withdraw([leg], self.bank)
+            withdraw([leg], self.buffers)
         finally:
             logger.info("a leg is closed: %s", detail, extra=leg.spec.fields)
             now = self._clock.now()
@@ -160,9 +160,9 @@ class LiveRooms:
                 self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
             self._floor.rebuild(legs, at)
 
-    def gauges(self) -> Mapping[str, Gauge]:
+    def live_levels(self) -> Mapping[str, LiveLevels]:
         """What can be read off each call now, as of the last tick."""
-        return self._floor.gauges()
+        return self._floor.live_levels()
 
     def loudness(self, call_id: str) -> Loudness | None:
         """How loud a call has been on the leg that it is on."""

@@ -22,7 +22,7 @@ from service.media.rooms.decode import InputGroup
 from service.media.rooms.encode import Sheets
 from service.media.rooms.gate import LOUD, UNGATED, Gate
 from service.media.rooms.leg import Leg
-from service.media.rooms.live_levels import Gauge, gauges
+from service.media.rooms.live_levels import LiveLevels, live_levels
 
 SPARSE = 64
 """Rows that may be empty, and as many again as there are legs, before the others move together."""
@@ -35,9 +35,12 @@ class MixPlan:
     """
 
     def __init__(
-        self, rooms: Iterable[Sequence[Leg]], bank: BatchJitterBuffer, before: MixPlan | None = None
+        self,
+        rooms: Iterable[Sequence[Leg]],
+        buffers: BatchJitterBuffer,
+        before: MixPlan | None = None,
     ) -> None:
-        self._bank = bank
+        self._buffers = buffers
         self._rows: dict[Leg, int] = {}
         self._free: list[int] = []
         self._heard = np.zeros((0, FRAME_SAMPLES), np.int16)
@@ -90,9 +93,9 @@ class MixPlan:
             sheet.play(mixed)
         return self._first_heard(mixed) if self._unheard else []
 
-    def gauges(self) -> Mapping[str, Gauge]:
+    def live_levels(self) -> Mapping[str, LiveLevels]:
         """What can be read off each leg now, by call id."""
-        return gauges(self._rows, self._levels, self._bank)
+        return live_levels(self._rows, self._levels, self._buffers)
 
     def audible_at(self, leg: Leg) -> float:
         """The last tick at which a leg was audible to the others in a room of three or more."""
@@ -131,7 +134,7 @@ class MixPlan:
         if leg.buffer is not None:
             voices = self._voices.get(leg.inbound)
             if voices is None:
-                voices = self._voices[leg.inbound] = InputGroup(leg.inbound, self._bank)
+                voices = self._voices[leg.inbound] = InputGroup(leg.inbound, self._buffers)
             voices.seat(row, leg, leg.buffer)
         self._levels.seat(row, leg.meter)
         self._gate.seat(row)

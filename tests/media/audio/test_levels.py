@@ -113,15 +113,15 @@ def test_what_one_says_is_what_the_other_hears(clock: FakeClock) -> None:
     for _ in range(SECOND + 5):
         ann.speak(sine(-12))
         hall.tick()
-    gauges = hall.exchange.gauges()
-    assert gauges["call-ann"][:2] == (-12.0, None)
-    assert gauges["call-bob"][:2] == (None, -12.0)
+    live_levels = hall.exchange.live_levels()
+    assert live_levels["call-ann"][:2] == (-12.0, None)
+    assert live_levels["call-bob"][:2] == (None, -12.0)
     bob.leave()
     [loudness] = [report.loudness for report in hall.told() if isinstance(report, LegClosed)]
     assert loudness is not None
     assert decibels(loudness.heard) == [-12.0]
     assert hall.exchange.loudness("call-bob") is None
-    assert list(hall.exchange.gauges()) == ["call-ann"]
+    assert list(hall.exchange.live_levels()) == ["call-ann"]
 
 
 def test_a_leg_that_never_started_has_no_loudness(clock: FakeClock) -> None:

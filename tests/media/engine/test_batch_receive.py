@@ -137,7 +137,7 @@ def sides(clock: FakeClock) -> Iterator[Callable[[Callable[[str], Caller]], tupl
                 sockets.enter_context(theirs)
                 legs.append(leg)
                 peers.append(MediaSocket(ours, clock, set()))
-            return Side(exchange, BatchReceiver(exchange.bank), legs, peers, [])
+            return Side(exchange, BatchReceiver(exchange.buffers), legs, peers, [])
 
         def sides(make: Callable[[str], Caller]) -> tuple[Side, Side]:
             sockets.close()  # Those of the example before.
@@ -302,7 +302,7 @@ class CountingWire(TwilioWire):
 def test_no_ordinary_message_is_parsed_nor_put_into_a_buffer_alone(clock: FakeClock) -> None:
     """Of a thousand frames of each of twenty calls, a handful is looked at one by one."""
     exchange = LiveRooms(clock, lambda report: None)
-    intake = BatchReceiver(exchange.bank)
+    intake = BatchReceiver(exchange.buffers)
     wires, pushed = [], 0
     seats: list[tuple[MediaSocket, Leg]] = []
     with ExitStack() as sockets:
@@ -331,9 +331,9 @@ def test_no_ordinary_message_is_parsed_nor_put_into_a_buffer_alone(clock: FakeCl
                     exchange.message(leg, message, at)
             exchange.tick(clock.monotonic())
             clock.advance(0.015)
-        kept = [isinstance(leg.buffer, JitterBuffer) and leg.buffer.keeper for _, leg in seats]
+        kept = [isinstance(leg.buffer, JitterBuffer) and leg.buffer.owner for _, leg in seats]
         taken = [leg.stats()["framesIn"] for _, leg in seats]
     assert [wire.parsed for wire in wires] == [2] * 20, "the start and the first audio"
     assert pushed == 0
-    assert kept == [exchange.bank] * 20
+    assert kept == [exchange.buffers] * 20
     assert min(taken) >= 999

@@ -648,7 +648,7 @@ def test_a_phone_that_answers_no_pings_stays_while_it_acknowledges_what_is_sent(
 def test_phones_that_many_others_are_heard_with_are_not_taken_for_silent(
     still: House, clock: FakeClock
 ) -> None:
-    """They are so many that the bank has them, which keeps no time for each."""
+    """They are so many that the batch has them, which keeps no time for each."""
     callers = [twilio(f"caller{number}") for number in range(MANY)]
     clients = [still.join(caller) for caller in callers]
     for _ in range(round(MUTE_SECONDS / PERIOD) + 100):

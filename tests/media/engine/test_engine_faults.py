@@ -47,7 +47,7 @@ from tests.support.clocks import FakeClock
 from tests.support.halls import Hall, steady
 
 ROUNDS = CALM + 30
-"""Frames after which the bank has the phones of a full house."""
+"""Frames after which the batch has the phones of a full house."""
 
 
 class Shaky:
@@ -146,7 +146,7 @@ def works() -> Iterator[Works]:
 
 
 def full_house(works: Works) -> list[tuple[Client, Caller]]:
-    """So many phones that the bank has them."""
+    """So many phones that the batch has them."""
     callers = [twilio(f"caller{number}") for number in range(MANY + 4)]
     pairs = [(works.join(caller), caller) for caller in callers]
     works.talk(pairs, ROUNDS)
@@ -295,7 +295,7 @@ def crowd(clock: FakeClock) -> Hall:
     hall = Hall(clock)
     parties = [hall.join(twilio(f"caller{number}")) for number in range(MANY + 4)]
     buffer = parties[3].leg.buffer
-    while buffer is not None and buffer.keeper is None:
+    while buffer is not None and buffer.owner is None:
         for party in parties:
             party.speak(steady(1000))
         hall.tick()
@@ -306,7 +306,7 @@ def test_a_leg_whose_row_is_corrupt_fails_alone(clock: FakeClock) -> None:
     hall = crowd(clock)
     legs = [leg for n in range(MANY + 4) if (leg := hall.exchange.leg(f"call-caller{n}"))]
     assert legs[3].buffer is not None
-    assert legs[3].buffer.keeper is hall.exchange.bank
+    assert legs[3].buffer.owner is hall.exchange.buffers
     legs[3].buffer.row = 10**6
     hall.exchange.rebuild(legs, clock.monotonic())
     assert [leg for leg in legs if leg.failed] == [legs[3]]
@@ -316,7 +316,7 @@ def test_a_leg_whose_row_is_corrupt_fails_alone(clock: FakeClock) -> None:
 
 
 class Sore(BatchJitterBuffer):
-    """A bank that fails whenever it is to take a frame of one row."""
+    """A batch that fails whenever it is to take a frame of one row."""
 
     row = 0
 
@@ -326,19 +326,19 @@ class Sore(BatchJitterBuffer):
         return super().take(rows, at)
 
 
-def test_a_leg_that_is_only_faulty_in_the_bank_is_found_there(clock: FakeClock) -> None:
-    bank, hall = Sore(), crowd(clock)
+def test_a_leg_faulty_only_in_the_batch_is_found(clock: FakeClock) -> None:
+    buffers, hall = Sore(), crowd(clock)
     legs = [leg for n in range(MANY + 4) if (leg := hall.exchange.leg(f"call-caller{n}"))]
     for leg in legs:
         assert leg.buffer is not None
-        hall.exchange.bank.forget(leg.buffer)
+        hall.exchange.buffers.forget(leg.buffer)
         leg.buffer.push(bytes(160), clock.monotonic() - 0.01)
         leg.buffer.push(bytes(160), clock.monotonic() - 0.01)
         leg.buffer.take(clock.monotonic())
-        assert bank.admit(leg.buffer)
+        assert buffers.admit(leg.buffer)
         if leg is legs[9]:
-            bank.row = leg.buffer.row
-    probe(legs, bank, clock.monotonic())
+            buffers.row = leg.buffer.row
+    probe(legs, buffers, clock.monotonic())
     assert [leg for leg in legs if leg.failed] == [legs[9]]
 
 
@@ -362,7 +362,7 @@ def test_legs_with_which_no_tick_can_be_made_are_found_among_many(clock: FakeClo
     hall.tick(3)
 
 
-def test_a_bank_ignores_a_row_of_another_bank() -> None:
+def test_a_batch_ignores_a_row_of_another_batch() -> None:
     """That was how one fault became a fault of every tick."""
     old, new = BatchJitterBuffer(), BatchJitterBuffer()
     buffer, other = (JitterBuffer(Encoding.MULAW, paced=True) for _ in range(2))

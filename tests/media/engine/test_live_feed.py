@@ -21,11 +21,11 @@ from service.media.engine.live_feed import (
     LiveFeed,
 )
 from service.media.engine.timeouts import CLOSE_SECONDS, PING_SECONDS, SILENT_SECONDS, STALL_SECONDS
-from service.media.rooms.live_levels import Gauge
+from service.media.rooms.live_levels import LiveLevels
 from tests.support.clients import PATIENCE, Client
 from tests.support.clocks import FakeClock
 
-GAUGES: Mapping[str, Gauge] = {"call-1": (-12.0, None, 3, 1.5, 40)}
+GAUGES: Mapping[str, LiveLevels] = {"call-1": (-12.0, None, 3, 1.5, 40)}
 
 
 class Gallery:
@@ -34,7 +34,7 @@ class Gallery:
     def __init__(self, clock: FakeClock, stack: ExitStack) -> None:
         self.clock = clock
         self.watchers = LiveFeed(clock)
-        self.gauges = GAUGES
+        self.live_levels = GAUGES
         self.asked = 0
         self._stack = stack
 
@@ -56,9 +56,9 @@ class Gallery:
             assert time.monotonic() < deadline, "They are still there."
             self.pass_time(TURN_SECONDS)
 
-    def _read(self) -> Mapping[str, Gauge]:
+    def _read(self) -> Mapping[str, LiveLevels]:
         self.asked += 1
-        return self.gauges
+        return self.live_levels
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_only_so_many_may_watch(gallery: Gallery) -> None:
 def test_a_page_that_stops_reading_misses_levels_and_is_dropped(gallery: Gallery) -> None:
     # Nobody reads at the other end, whose window is small: what is sent piles up.
     gallery.open(receive_buffer=4096)
-    gallery.gauges = {f"call-{number}": GAUGES["call-1"] for number in range(3_000)}
+    gallery.live_levels = {f"call-{number}": GAUGES["call-1"] for number in range(3_000)}
     gallery.pass_time(STALL_SECONDS - 1)
     assert gallery.asked <= 3
     assert len(gallery.watchers) == 1
@@ -205,8 +205,8 @@ def test_a_page_that_does_not_answer_a_close_frame_is_not_waited_for(gallery: Ga
 def test_a_fault_drops_the_watchers_and_nothing_else(
     gallery: Gallery, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken() -> Mapping[str, Gauge]:
-        raise RuntimeError("no gauges")
+    def broken() -> Mapping[str, LiveLevels]:
+        raise RuntimeError("no live_levels")
 
     gallery.open()
     gallery.watchers.turn(gallery.clock.monotonic(), broken)

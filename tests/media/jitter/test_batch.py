@@ -1,4 +1,4 @@
-"""The bank against its definition: a buffer in it is heard like one that is on its own."""
+"""The batch against its definition: a buffer in it is heard like one that is on its own."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def frame(number: int) -> bytes:
 
 @dataclass
 class Twins:
-    """Two buffers that are given the same: one on its own, one in a bank whenever it can be."""
+    """Two buffers that are given the same: one on its own, one in a batch whenever it can be."""
 
     counted: bool
-    bank: BatchJitterBuffer
+    batch: BatchJitterBuffer
     plain: JitterBuffer = field(default_factory=lambda: JitterBuffer(Encoding.MULAW, paced=True))
     kept: JitterBuffer = field(default_factory=lambda: JitterBuffer(Encoding.MULAW, paced=True))
     sent: int = 0
     passes: int = 0
-    """How often the bank has acted."""
+    """How often the batch has acted."""
 
     def push(
         self, payload: bytes, at: float, order: int | None, earliest: float | None = None
@@ -44,27 +44,27 @@ class Twins:
             codes = np.frombuffer(payload, np.uint8).reshape(1, -1)
             orders = None if order is None else np.array([order])
             since = None if earliest is None else np.array([earliest])
-            if self.bank.push(rows, codes, np.array([at]), orders, since).all():
+            if self.batch.push(rows, codes, np.array([at]), orders, since).all():
                 self.passes += 1
                 return
         self.kept.push(payload, at, order, earliest)
 
     def settle(self, at: float) -> None:
         self.plain.settle(at)
-        self.bank.settle(at)
-        if self.kept.keeper is None:
+        self.batch.settle(at)
+        if self.kept.owner is None:
             self.kept.settle(at)
 
     def take(self, at: float) -> tuple[Heard, Heard]:
         expected = self._heard(self.plain, self.plain.take(at))
-        taken = self.bank.take(np.array([self.kept.row]), at)
+        taken = self.batch.take(np.array([self.kept.row]), at)
         if taken.ordinary.all():
             self.passes += 1
             cut = taken.cut[0].tobytes() if taken.follow[0] else None
             effect = Effect.SPLICE if taken.follow[0] else Effect.PLAIN
             return expected, (taken.frames[0].tobytes(), effect, cut)
         found = self._heard(self.kept, self.kept.take(at))
-        self.bank.admit(self.kept)
+        self.batch.admit(self.kept)
         return expected, found
 
     @staticmethod
@@ -100,7 +100,7 @@ acts = st.lists(
 
 @settings(max_examples=250)
 @given(acts, st.booleans())
-def test_a_buffer_in_the_bank_is_heard_like_one_on_its_own(
+def test_batched_buffer_plays_like_a_single_one(
     happenings: list[tuple[str, float]], counted: bool
 ) -> None:
     twins, shift, is_stuck = Twins(counted, BatchJitterBuffer()), 0, False
@@ -175,9 +175,9 @@ def test_a_buffer_in_the_bank_is_heard_like_one_on_its_own(
     assert twins.same()
 
 
-def test_a_steady_leg_is_the_banks_from_its_second_frame_on() -> None:
+def test_a_steady_leg_is_batched_from_its_second_frame() -> None:
     """Through many calm windows, each of which may end in a cut: a frame early, all along."""
-    twins = Twins(counted=True, bank=BatchJitterBuffer())
+    twins = Twins(counted=True, batch=BatchJitterBuffer())
     for number in range(1000):
         twins.push(frame(number), START + number * PERIOD - 0.001, number)
         expected, found = twins.take(START + number * PERIOD)
@@ -188,7 +188,7 @@ def test_a_steady_leg_is_the_banks_from_its_second_frame_on() -> None:
 
 def test_calm_windows_grow_and_shrink_alike() -> None:
     """After gaps a leg must be calm for longer, until it has been calm for long."""
-    twins = Twins(counted=False, bank=BatchJitterBuffer())
+    twins = Twins(counted=False, batch=BatchJitterBuffer())
     tick = 0
     for gaps, calm in ((1, 330), (4, 900), (2, 500), (3, 1200)):
         for _ in range(gaps):
@@ -224,7 +224,7 @@ def test_what_is_too_much_is_dropped_alike(counted: bool) -> None:
 
 
 def test_of_many_legs_those_with_too_much_drop_their_own() -> None:
-    bank = BatchJitterBuffer()
+    batch = BatchJitterBuffer()
     buffers = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(100)]
     twins = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(100)]
     for number, (buffer, twin) in enumerate(zip(buffers, twins, strict=True)):
@@ -232,19 +232,19 @@ def test_of_many_legs_those_with_too_much_drop_their_own() -> None:
             each.push(frame(number), START)
             each.push(frame(number + 1), START)
             assert each.take(START + PERIOD) == frame(number)
-        assert bank.admit(buffer)
+        assert batch.admit(buffer)
     rows = np.array([buffer.row for buffer in buffers])
     for turn in range(12):
         # Each leg is sent more than the one before it.
         some = [number for number in range(100) if number % 12 >= turn]
         codes = np.array([list(frame(number + turn)) for number in some], np.uint8)
         times = np.full(len(some), START + 2 * PERIOD)
-        assert bank.push(rows[some], codes, times, None).all()
+        assert batch.push(rows[some], codes, times, None).all()
         for number in some:
             twins[number].push(frame(number + turn), START + 2 * PERIOD)
     for ahead in range(3, 6):
         at = START + ahead * PERIOD
-        taken = bank.take(rows, at)
+        taken = batch.take(rows, at)
         expected = [twin.take(at) for twin in twins]
         frames = iter(taken.frames)
         found = [next(frames).tobytes() if there else None for there in taken.ordinary]
@@ -253,47 +253,47 @@ def test_of_many_legs_those_with_too_much_drop_their_own() -> None:
         ]
         spliced = [twin.spliced for twin in twins if twin.effect is Effect.SPLICE]
         assert [cut.tobytes() for cut in taken.cut] == spliced
-    assert bank.dropped == sum(twin.stats.dropped for twin in twins)
+    assert batch.dropped == sum(twin.stats.dropped for twin in twins)
 
 
 def test_rows_of_the_forgotten_are_given_to_others() -> None:
-    bank = BatchJitterBuffer()
+    batch = BatchJitterBuffer()
     rows = set()
     for _ in range(500):
         buffer = JitterBuffer(Encoding.MULAW, paced=True)
         buffer.push(frame(1), START)
         buffer.push(frame(2), START)
         assert buffer.take(START + PERIOD) == frame(1)
-        assert bank.admit(buffer)
+        assert batch.admit(buffer)
         rows.add(buffer.row)
-        bank.forget(buffer)
-        assert buffer.keeper is None
+        batch.forget(buffer)
+        assert buffer.owner is None
         assert buffer.take(START + 2 * PERIOD) == frame(2)
     assert len(rows) == 1
 
 
 def test_a_row_that_is_nobodys_has_nothing_to_give_and_takes_nothing() -> None:
-    bank = BatchJitterBuffer()
+    batch = BatchJitterBuffer()
     nobody = np.zeros(1, np.intp)
     codes = np.zeros((1, FRAME_SAMPLES), np.uint8)
-    assert not bank.push(nobody, codes, np.array([START]), None).any()
-    assert not bank.take(nobody, START).ordinary.any()
+    assert not batch.push(nobody, codes, np.array([START]), None).any()
+    assert not batch.take(nobody, START).ordinary.any()
 
 
 def test_many_legs_are_kept_apart() -> None:
-    bank = BatchJitterBuffer()
+    batch = BatchJitterBuffer()
     buffers = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(300)]
     for number, buffer in enumerate(buffers):
         buffer.push(frame(number), START)
         buffer.push(frame(number + 1), START)
         assert buffer.take(START + PERIOD) == frame(number)
-        assert bank.admit(buffer)
+        assert batch.admit(buffer)
     rows = np.array([buffer.row for buffer in buffers])
     assert len(set(rows.tolist())) == 300
     codes = np.array([list(frame(number + 2)) for number in range(300)], np.uint8)
-    assert bank.push(rows, codes, np.full(300, START + PERIOD), None).all()
+    assert batch.push(rows, codes, np.full(300, START + PERIOD), None).all()
     for ahead in (1, 2):
-        taken = bank.take(rows, START + (1 + ahead) * PERIOD)
+        taken = batch.take(rows, START + (1 + ahead) * PERIOD)
         assert taken.ordinary.all()
         assert not taken.follow.any()
         assert [row.tobytes() for row in taken.frames] == [frame(n + ahead) for n in range(300)]

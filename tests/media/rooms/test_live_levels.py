@@ -8,7 +8,7 @@ from tests.support.clocks import FakeClock
 from tests.support.halls import Hall, steady
 
 
-def test_gauges_say_what_statistics_say_and_leave_steady_legs_to_the_bank(clock: FakeClock) -> None:
+def test_live_levels_match_statistics_and_leave_steady_legs_batched(clock: FakeClock) -> None:
     hall = Hall(clock)
     parties = [hall.join(telnyx(f"p{number}", room=f"room-{number}")) for number in range(MANY)]
     for turn in range(100):
@@ -22,17 +22,17 @@ def test_gauges_say_what_statistics_say_and_leave_steady_legs_to_the_bank(clock:
                 party.skip()
         clock.advance(early)
         hall.tick()
-    gauges = hall.exchange.gauges()
-    kept = [party for party in parties if party.leg.buffer and party.leg.buffer.keeper]
+    live_levels = hall.exchange.live_levels()
+    kept = [party for party in parties if party.leg.buffer and party.leg.buffer.owner]
     assert kept
     for party in parties:
-        _, _, lost, jitter, waiting = gauges[party.leg.spec.call_id]
+        _, _, lost, jitter, waiting = live_levels[party.leg.spec.call_id]
         stats = party.leg.stats()
         assert (lost, jitter, waiting) == (stats["lost"], stats["jitterMs"], stats["bufferMs"])
-    assert gauges["call-p0"][2] == 1
+    assert live_levels["call-p0"][2] == 1
 
 
 def test_an_empty_exchange_has_no_gauges(clock: FakeClock) -> None:
     hall = Hall(clock)
     hall.join(agent("ann")).leave()
-    assert hall.exchange.gauges() == {}
+    assert hall.exchange.live_levels() == {}

@@ -140,7 +140,7 @@ def test_a_house_that_has_emptied_goes_on_in_few_rows(hall: Hall, left: int) -> 
         party.speak(steady(700))
     hall.tick()
     assert all(set(party.listened().tolist()) == {700} for party in rest)
-    assert len(hall.exchange.gauges()) == 2 * left
+    assert len(hall.exchange.live_levels()) == 2 * left
 
 
 @pytest.fixture
