@@ -51,8 +51,8 @@ def test_figures_move_with_a_call_and_the_log_says_which(tmp_path: Path) -> None
     told = [line["message"] for line in lines if line.get("call_id") == call_id]
     assert [message.partition(":")[0] for message in told] == [
         "a call of twilio is let in",
-        "a leg has joined its room",
-        "a leg is closed",
+        "leg joined its room",
+        "leg closed",
     ]
     assert all(line["room_id"] for line in lines if line.get("call_id") == call_id)
     assert all("request_id" in line for line in lines if line["message"] == told[0])

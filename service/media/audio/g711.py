@@ -1,7 +1,7 @@
-"""mu-law and A-law (ITU-T G.711) as tables, and 16-bit linear PCM beside them.
+"""Codecs: mu-law and A-law (ITU-T G.711) as tables, and 16-bit linear PCM.
 
-Arrays in and out, so that one look-up serves all legs of a tick. Samples are ``int16``; codes
-are ``uint8``. Linear PCM on the wire is little endian.
+Input and output are arrays, so that one look-up serves all legs of a tick.
+Samples are ``int16``; codes are ``uint8``. Linear PCM on the wire is little endian.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _log2(magnitude: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _every_sample() -> NDArray[np.int32]:
-    """All 65,536 samples, in the order of their bit patterns."""
+    """Return all 65,536 samples in the order of their bit patterns."""
     return np.arange(65_536, dtype=np.uint16).view(np.int16).astype(np.int32)
 
 
@@ -60,7 +60,7 @@ def _linear_to_alaw() -> Codes:
 
 
 def _of_pairs(decoded: Samples) -> NDArray[np.uint32]:
-    """Two samples for each two codes, all as the bit patterns of one number."""
+    """Return the two samples of each pair of codes, as the bit pattern of one number."""
     pairs = np.arange(65_536, dtype=np.uint16).view(np.uint8)
     return decoded.take(pairs).view(np.uint32)
 
@@ -74,19 +74,19 @@ SILENCE = {Encoding.MULAW: b"\xff", Encoding.ALAW: b"\xd5", Encoding.LINEAR: b"\
 
 
 def decode(payload: bytes | Codes, encoding: Encoding) -> Samples:
-    """Samples of an encoded payload, in one dimension."""
+    """Decode a payload to samples in one dimension."""
     if encoding is Encoding.LINEAR:
         return np.frombuffer(payload, np.dtype("<i2")).astype(np.int16, copy=False)
     codes = np.frombuffer(payload, np.uint8)
     if codes.size % 2:
         return _DECODE[encoding].take(codes)
-    # To look up two codes at once takes half the time.
+    # Looking up two codes at once takes half the time.
     pairs = _DECODE_PAIRS[encoding].take(codes.view(np.uint16), mode="wrap")
     return pairs.view(np.int16)
 
 
 def encode(samples: Samples, encoding: Encoding) -> bytes:
-    """Samples of any shape, encoded in memory order."""
+    """Encode samples of any shape in memory order."""
     if encoding is Encoding.LINEAR:
         return samples.astype(np.dtype("<i2"), copy=False).tobytes()
     # take() looks up three times as fast as an index does, and no index is out of range.

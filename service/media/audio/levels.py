@@ -1,6 +1,6 @@
-"""How loud it is on each leg: what its peer says and what it hears, now and by the second.
+"""Levels of each leg in both directions, current and by the second.
 
-Pure, and for all legs of a tick at once. What a level and its code are, ``loudness`` says.
+Pure, and for all legs of a tick at once. ``domain/loudness.py`` defines levels and their codes.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from service.domain.loudness import Loudness, decibels
 from service.media.audio.g711 import Codes, Samples
 
 EVERY = 5
-"""Of so many frames one is measured: ten of a second's fifty tell how loud it was.
+"""One frame in this many is measured: ten of a second's fifty suffice.
 
-Another of the five each half second, or a sound that comes again and again in step with this, such
-as a beep twice a second, would be measured always or never.
+Each half second another one of the five is measured. Otherwise a periodic sound, such as a beep
+twice a second, could be measured always or never.
 """
 
 PER_SECOND = 10
 """Frames measured in a second."""
 
 LONGEST = 4 * 3600
-"""Seconds of one leg that are recorded. Of a longer one the rest is not."""
+"""Seconds of one leg that are recorded, at most."""
 
 FULL_SINE = 2.0**29
-"""The mean square of a sine of full scale."""
+"""Mean square of a sine at full scale."""
 
 Powers: TypeAlias = NDArray[np.float32]
 
 
 class Meter:
-    """The loudness of one leg by the second, since it started."""
+    """Loudness of one leg by the second, since its start."""
 
     __slots__ = ("_heard", "_leg_id", "_said", "_started_at")
 
@@ -46,7 +46,7 @@ class Meter:
         self._heard = bytearray()
 
     def add(self, said: int, heard: int) -> None:
-        """One more second, as codes."""
+        """Add a second, as codes."""
         if len(self._said) < LONGEST:
             self._said.append(said)
             self._heard.append(heard)
@@ -56,15 +56,15 @@ class Meter:
 
 
 class Levels:
-    """The levels of many legs at once, each of which has a meter and a row.
+    """Levels of many legs, each with a meter and a row.
 
-    ``meters`` are there from the beginning, in rows from 0 on.
+    ``meters`` are the initial ones, in rows from 0 on.
     """
 
     def __init__(self, meters: Iterable[Meter] = ()) -> None:
         self._meters: list[Meter | None] = []
         self._tick = 0
-        # What is said in the first row, what is heard in the second.
+        # Spoken levels in the first row, heard ones in the second.
         self._now = np.zeros((2, 0), np.uint8)
         self._sums = np.zeros((2, 0), np.float32)
         self._measured = np.zeros(0, np.intp)
@@ -72,7 +72,7 @@ class Levels:
             self.seat(row, meter)
 
     def seat(self, row: int, meter: Meter | None) -> None:
-        """Measure for this meter from now on; for none where it is ``None``."""
+        """Measure this row for a meter; ``None`` stops that."""
         more = row + 1 - len(self._meters)
         if more > 0:
             more = max(more, len(self._meters))
@@ -84,14 +84,14 @@ class Levels:
         self._now[:, row] = self._sums[:, row] = self._measured[row] = 0
 
     def take_over(self, row: int, before: Levels, there: int) -> None:
-        """Go on in this row with what was measured in a row of others."""
+        """Continue in this row with the state of a row of another object."""
         self._tick = before._tick
         self._now[:, row] = before._now[:, there]
         self._sums[:, row] = before._sums[:, there]
         self._measured[row] = before._measured[there]
 
     def measure(self, said: Samples, heard: Samples) -> None:
-        """A tick's frames, of all rows up to the last one in use."""
+        """Measure a tick's frames of all rows up to the last one in use."""
         turn, tick = divmod(self._tick, EVERY * EVERY)
         self._tick = (self._tick + 1) % EVERY**3
         if tick % EVERY != EVERY - 1 - turn:
@@ -113,20 +113,20 @@ class Levels:
     def now(
         self, rows: Sequence[int] | None = None
     ) -> tuple[list[float | None], list[float | None]]:
-        """What is said and what is heard in dBFS in these rows, or in all; ``None`` is silence."""
+        """Return spoken and heard levels in dBFS of these rows, or of all; ``None`` is silence."""
         said, heard = self._now if rows is None else self._now[:, np.array(rows, np.intp)]
         return decibels(said.tolist()), decibels(heard.tolist())
 
 
 def powers(frames: Samples) -> Powers:
-    """The power of each row, of which a sine of full scale has 1."""
+    """Return the power of each row; a sine at full scale has 1."""
     wide = frames.astype(np.float32)
     power: Powers = np.einsum("ij,ij->i", wide, wide) / np.float32(frames.shape[1] * FULL_SINE)
     return power
 
 
 def coded(power: NDArray[np.floating]) -> Codes:
-    """The codes of powers as ``powers`` gives them."""
+    """Return the codes of powers."""
     with np.errstate(divide="ignore"):
         steps = 20 * np.log10(power)
     codes: Codes = np.clip(np.rint(steps) + 255, 0, 255).astype(np.uint8)

@@ -1,7 +1,7 @@
 """Mix minus self: every leg hears the sum of the others in its room.
 
-One vectorised pass over all rooms of a size. Sums are ``int32`` and saturate once, at the end:
-dividing by the number of voices would make everybody quieter whenever somebody joins.
+All rooms of one size are mixed in one vectorised pass. Sums are ``int32`` and saturate once, at the
+end: dividing by the number of voices would make everybody quieter whenever somebody joins.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Rows: TypeAlias = NDArray[np.intp]
 
 
 class MixLayout:
-    """Which rows of a tick's matrix are one room. A room comes or goes without moving another.
+    """Rows of each room in a tick's matrix. Adding or removing a room moves no other room.
 
-    ``sizes`` are rooms that are there from the beginning, in rows from 0 on.
+    ``sizes`` are the sizes of initial rooms, in rows from 0 on.
     """
 
     def __init__(self, sizes: Iterable[int] = ()) -> None:
@@ -61,9 +61,9 @@ class MixLayout:
         self._sources, self._is_crowd_known = None, False
 
     def crowd(self, small: int) -> tuple[Rows, int]:
-        """The rows in rooms of three or more, those in larger ones than ``small`` at the end.
+        """Return the rows in rooms of three or more, ordered by size of room.
 
-        With them comes how many of the rows are before those.
+        The second value is how many of them are in rooms of at most ``small`` legs.
         """
         if not self._is_crowd_known or self._small != small:
             self._is_crowd_known = True
@@ -77,10 +77,10 @@ class MixLayout:
         return self._crowd, self._first
 
     def mix(self, heard: Samples, crowd: Samples | None = None) -> tuple[Samples, Sequence[int]]:
-        """``heard`` has one row of samples per leg; so has the answer, what each is to hear.
+        """Mix ``heard``, which has one row of samples per leg, into a matrix of the same shape.
 
-        With it come the rows in which the sum was too loud for 16 bits. ``crowd`` is what is mixed
-        instead in rooms of three or more, in the order of the rows of ``crowd()``.
+        The second value are the rows whose sum was clipped. ``crowd`` replaces ``heard`` in rooms
+        of three or more, in the order of the rows of ``crowd()``.
         """
         sources = self._sources
         if sources is None or len(sources) != len(heard):
@@ -89,7 +89,7 @@ class MixLayout:
         if sum(self._groups[size].size for size in large) == len(heard):
             mixed = np.empty_like(heard)
         else:
-            # Of two in a room each hears the other.
+            # In a room of two each leg hears the other.
             mixed = heard.take(sources, axis=0)
             mixed[self._alone] = 0
         clipped: list[int] = []
@@ -105,7 +105,7 @@ class MixLayout:
         return mixed, clipped
 
     def _arrange(self, count: int) -> Rows:
-        """Whom each of so many rows hears, as far as that is one row; else its own."""
+        """Return for each row the other row of a room of two, or else the row itself."""
         alone = self._groups.get(1)
         self._alone = np.zeros(0, np.intp) if alone is None else alone.ravel()
         sources = np.arange(count)
@@ -116,9 +116,9 @@ class MixLayout:
 
 
 def _mix(mixed: Samples, rows: Rows, rooms: Samples) -> Sequence[int]:
-    """Put what is heard in rooms of one size into their rows; those where it is too loud."""
+    """Mix rooms of one size into their rows. Returns the rows that were clipped."""
     sums: NDArray[np.int32] = rooms.sum(axis=1, dtype=np.int32, keepdims=True)
-    # In 16 bits it takes a third of the time, and is right wherever nothing is too loud.
+    # 16 bits take a third of the time, and are exact unless the sum is clipped.
     mixed[rows] = sums.astype(np.int16) - rooms
     above, below = 32_767 + int(np.min(rooms)), -32_768 + int(np.max(rooms))
     perhaps = np.flatnonzero(((sums > above) | (sums < below)).any(axis=(1, 2)))

@@ -1,7 +1,7 @@
-"""What the legs of one encoding have to say at a tick: a frame from each one's jitter buffer.
+"""Input of a tick: one decoded frame from the jitter buffer of each leg with one encoding.
 
-The batch passes over those that are steady. The others are asked one by one, and go to the batch
-once nothing has happened to them for a while.
+The batch serves steady legs in one pass. The others are served one by one, and join the batch once
+they have been steady for a while.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from service.media.jitter.effects import Effect
 from service.media.rooms.leg import Leg
 
 MANY = 16
-"""Legs from which on the batch is faster than one after the other."""
+"""Number of legs from which the batch is faster than one leg after another."""
 
 CALM = 25
-"""Frames for which a leg must have been on its own before it goes to the batch."""
+"""Frames for which a leg is served alone before it joins the batch."""
 
 _FADE_IN: NDArray[np.float64] = np.minimum(np.arange(FRAME_SAMPLES) / 40, 1.0)
 """5 ms up, then flat."""
@@ -32,7 +32,7 @@ _FADE_OUT: NDArray[np.float64] = np.linspace(1.0, 0.0, FRAME_SAMPLES)
 
 
 class InputGroup:
-    """Legs that have started, with their rows in the matrix of what is heard."""
+    """Started legs of one encoding, with their rows in the tick's matrix of samples."""
 
     def __init__(self, encoding: Encoding, buffers: BatchJitterBuffer) -> None:
         self._encoding = encoding
@@ -40,7 +40,7 @@ class InputGroup:
         self._places: list[tuple[int, Leg, JitterBuffer]] = []
         self._at: dict[int, int] = {}  # places by row
         self._rows = np.zeros(0, np.intp)
-        self._kept = np.zeros(0, np.intp)
+        self._buffer_rows = np.zeros(0, np.intp)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -49,24 +49,24 @@ class InputGroup:
         self._at[row] = len(self._places)
         self._places.append((row, leg, buffer))
         self._rows = np.append(self._rows, row)
-        self._kept = np.append(self._kept, buffer.row)
+        self._buffer_rows = np.append(self._buffer_rows, buffer.row)
 
     def unseat(self, row: int) -> None:
-        """The leg in this row is gone; the last one takes its place."""
+        """Remove the leg in this row; the last one takes its place."""
         place, last = self._at.pop(row), self._places.pop()
         if place < len(self._places):
             self._places[place] = last
             self._at[last[0]] = place
-        for column in (self._rows, self._kept):
+        for column in (self._rows, self._buffer_rows):
             column[place] = column[-1]
-        self._rows, self._kept = self._rows[:-1], self._kept[:-1]
+        self._rows, self._buffer_rows = self._rows[:-1], self._buffer_rows[:-1]
 
     def collect(self, heard: Samples, at: float) -> None:
-        """Put the next frame of each leg into its row; rows without one are left as they are."""
+        """Write the next frame of each leg into its row. Rows without a frame stay unchanged."""
         if self._encoding.bytes_per_sample > 1 or len(self._places) < MANY:
-            self._ask(range(len(self._places)), heard, at)
+            self._take_each(range(len(self._places)), heard, at)
             return
-        taken = self._buffers.take(self._kept, at)
+        taken = self._buffers.take(self._buffer_rows, at)
         samples = g711.decode(taken.frames, self._encoding).reshape(-1, FRAME_SAMPLES)
         if len(taken.cut):
             before = g711.decode(taken.cut, self._encoding).reshape(-1, FRAME_SAMPLES)
@@ -77,18 +77,18 @@ class InputGroup:
             return
         heard[self._rows[taken.ordinary]] = samples
         others: list[int] = np.flatnonzero(~taken.ordinary).tolist()
-        self._ask(others, heard, at)
+        self._take_each(others, heard, at)
         for place in others:
             _, leg, buffer = self._places[place]
             if buffer.alone >= CALM and not leg.failed:
                 try:
                     if self._buffers.admit(buffer):
-                        self._kept[place] = buffer.row
+                        self._buffer_rows[place] = buffer.row
                 except Exception:
                     leg.fail()
 
-    def _ask(self, places: Iterable[int], heard: Samples, at: float) -> None:
-        """Ask legs one by one."""
+    def _take_each(self, places: Iterable[int], heard: Samples, at: float) -> None:
+        """Take the next frame of these legs one by one."""
         plain = Effect.PLAIN
         rows: list[int] = []
         payloads: list[bytes] = []
@@ -116,9 +116,9 @@ class InputGroup:
 
 
 def _blend(samples: Samples, buffer: JitterBuffer, encoding: Encoding) -> Samples:
-    """The buffer's last frame with its effect, so that a gap or a cut is faded and not clicked."""
+    """Apply the buffer's effect to its last frame, so that a gap or a cut makes no click."""
     if buffer.effect is Effect.CONCEAL:
-        # The last frame backwards goes on from the very sample on which the audio stopped.
+        # The last frame reversed starts with the sample on which the audio stopped.
         return (samples[::-1] * _FADE_OUT).astype(np.int16)
     if buffer.effect is Effect.SPLICE and buffer.spliced is not None:
         return _cross_fade(g711.decode(buffer.spliced, encoding), samples)
@@ -126,5 +126,5 @@ def _blend(samples: Samples, buffer: JitterBuffer, encoding: Encoding) -> Sample
 
 
 def _cross_fade(before: Samples, samples: Samples) -> Samples:
-    """From what would have come next to what does: one frame each, or a row for each of many."""
+    """Cross-fade from the dropped audio to ``samples``: one frame each, or one row per leg."""
     return (before * _FADE_OUT + samples * (1.0 - _FADE_OUT)).astype(np.int16)

@@ -1,9 +1,9 @@
-"""The fast path out: one frame of audio for each of many legs, written at once.
+"""Output of a tick: one frame of audio for each leg, encoded and framed in one pass.
 
-The frames of legs with one encoding and envelopes of one length lie below each other in a matrix.
-Everything but the audio is written into it when it is made; a tick writes the audio of all legs,
-and gives each leg's line its row. What a row holds is what the wire says of the same audio, in a
-frame of its own: that is what it is tested against.
+The WebSocket frames of legs with one encoding and envelopes of one length are the rows of a matrix.
+Everything but the audio is written into it once. A tick writes the audio of all legs, and hands
+each leg's transport its row. A row equals the message that the leg's wire would make of the same
+audio; tests compare the two.
 """
 
 from __future__ import annotations
@@ -20,66 +20,66 @@ from service.media.audio.g711 import Samples
 from service.media.rooms.leg import Leg
 
 FEWEST = 16
-"""Lines that a sheet has room for from the beginning."""
+"""Initial number of rows of a group."""
 
 Around: TypeAlias = tuple[bytes, bytes]
-"""What stands before and after the base64 of a frame, from its WebSocket header on."""
+"""Bytes before and after the base64 of a frame, from the WebSocket header on."""
 
 
-class Sheets:
-    """Sheets for all legs, each of which has a row of its own in what is mixed."""
+class OutputGroups:
+    """Output groups of all legs, each of which has a row in the mixed samples."""
 
     def __init__(self) -> None:
-        self._sheets: dict[tuple[Encoding, int, int], OutputGroup] = {}
+        self._groups: dict[tuple[Encoding, int, int], OutputGroup] = {}
         self._of: dict[int, tuple[Encoding, int, int]] = {}  # by row
 
     def __iter__(self) -> Iterator[OutputGroup]:
-        return iter(self._sheets.values())
+        return iter(self._groups.values())
 
     def seat(self, row: int, leg: Leg) -> None:
-        """Add a leg. One that no frame can be made for has failed."""
+        """Add a leg. It fails if its wire cannot frame audio."""
         try:
             head, tail = leg.around(base64_length(leg.outbound))
         except Exception:
             leg.fail()
             return
         key = self._of[row] = leg.outbound, len(head), len(tail)
-        sheet = self._sheets.get(key)
-        if sheet is None:
-            sheet = self._sheets[key] = OutputGroup(*key)
-        sheet.seat(row, leg, (head, tail))
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = OutputGroup(*key)
+        group.seat(row, leg, (head, tail))
 
     def unseat(self, row: int) -> None:
-        """The leg in this row is gone."""
+        """Remove the leg in this row."""
         key = self._of.pop(row, None)
         if key is not None:
-            self._sheets[key].unseat(row)
-            if not len(self._sheets[key]):
-                del self._sheets[key]
+            self._groups[key].unseat(row)
+            if not len(self._groups[key]):
+                del self._groups[key]
 
 
-def sheets(legs: Sequence[Leg]) -> list[OutputGroup]:
-    """Sheets for all of the legs, which are in the order of their rows in what is mixed."""
-    made = Sheets()
+def output_groups(legs: Sequence[Leg]) -> list[OutputGroup]:
+    """Return the output groups of legs given in the order of their rows."""
+    groups = OutputGroups()
     for row, leg in enumerate(legs):
-        made.seat(row, leg)
-    return list(made)
+        groups.seat(row, leg)
+    return list(groups)
 
 
 class OutputGroup:
-    """Legs whose frames have one length, and what stands around their audio."""
+    """Legs whose frames have one length and one layout."""
 
     def __init__(self, encoding: Encoding, head: int, tail: int) -> None:
         self._encoding = encoding
         self._legs: list[Leg] = []
-        self._at: dict[int, int] = {}  # lines by row
+        self._at: dict[int, int] = {}  # index by row
         self._rows = np.zeros(0, np.intp)
         size = FRAME_SAMPLES * encoding.bytes_per_sample
         padding = -size % 3
         self._size = size
         blank = base64_length(encoding)
         self._blank = b"=" * blank
-        # Base64 of whole triplets is made for all rows together; the padding is there already.
+        # Whole triplets of all rows are encoded together; the padding is written once.
         self._codes = np.zeros((FEWEST, size + padding), np.uint8)
         self._frames = np.zeros((FEWEST, head + blank + tail), np.uint8)
         self._start, self._stop = head, head + blank - padding
@@ -97,7 +97,7 @@ class OutputGroup:
         self._rows = np.append(self._rows, row)
 
     def unseat(self, row: int) -> None:
-        """The leg in this row is gone; the last one takes its line."""
+        """Remove the leg in this row; the last one takes its place."""
         line, last = self._at.pop(row), len(self._legs) - 1
         leg = self._legs.pop()
         if line < last:
@@ -108,7 +108,7 @@ class OutputGroup:
         self._rows = self._rows[:last]
 
     def play(self, mixed: Samples) -> None:
-        """Encode what each leg is to hear and send it."""
+        """Encode each leg's mixed samples and send them."""
         count = len(self._legs)
         audible = mixed.take(self._rows, axis=0)
         all_codes, all_frames = self._codes[:count], self._frames[:count]
@@ -128,5 +128,5 @@ class OutputGroup:
 
 
 def base64_length(encoding: Encoding) -> int:
-    """Characters of one frame in base64, padding included."""
+    """Return the characters of one frame in base64, padding included."""
     return -(-FRAME_SAMPLES * encoding.bytes_per_sample // 3) * 4

@@ -1,4 +1,4 @@
-"""Faults of ours in the engine: each is counted, and costs one leg at most."""
+"""Unexpected exceptions in the engine: each is counted, and costs one leg at most."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FAULT_SECONDS = 1.0
-"""Faults of the whole engine that follow within this time count as consecutive."""
+"""Faults of the whole engine within this time of each other count as consecutive."""
 
 MOST_FAULTS = 2
-"""Consecutive faults through which all calls are kept. At the next they are handed back."""
+"""Consecutive faults after which all calls are kept. The next one hands them back."""
 
 MOST_PLACES = 1000
-"""Places in the code that are counted apart: far more than occur."""
+"""Places in the code that are counted separately: far more than occur."""
 
 Place: TypeAlias = tuple[str, str, int]
 """The exception's class, and the file and line that raised it."""
 
 
 class Faults:
-    """For the engine's thread. ``legs`` are those that have failed and were not yet collected."""
+    """For the engine's thread. ``legs`` have failed and were not collected yet."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -36,16 +36,17 @@ class Faults:
         self._row, self._last = 0, float("-inf")
 
     def in_a_row(self, at: float) -> int:
-        """Count a fault of the whole engine ``at`` this time. Returns how many are consecutive."""
+        """Count a fault of the whole engine at this time. Returns how many are consecutive."""
         self._row = self._row + 1 if at < self._last + FAULT_SECONDS else 1
         self._last = at
         return self._row
 
     def note(self, what: str, fields: Mapping[str, str] | None = None) -> None:
-        """Count the exception that is being handled, and log it.
+        """Count the exception being handled, and log it.
 
-        Only the first at a place in the code has a traceback. Of the others the second, fourth,
-        eighth and so on are a line each, so that a fault of every tick does not fill the disk.
+        The first one at a place in the code is logged with its traceback. Of the others the second,
+        fourth, eighth and so on get one line each, so that a fault of every tick does not fill the
+        disk.
         """
         self.count += 1
         place = _place()

@@ -1,4 +1,4 @@
-"""The floor: all rooms of the process, and the bridge on which they are mixed."""
+"""All rooms of the process by id, and the plan by which they are mixed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from service.media.rooms.room import Room
 
 
 class Floor:
-    """Of one thread, like the exchange that it belongs to. Rooms are known by their ids."""
+    """Used by the engine's thread only."""
 
     def __init__(self) -> None:
         self._rooms: dict[str, Room] = {}
         self.buffers = BatchJitterBuffer()
-        self._bridge = MixPlan((), self.buffers)
-        self._seated: dict[str, tuple[Leg, ...]] = {}  # as the bridge has them
+        self._plan = MixPlan((), self.buffers)
+        self._seated: dict[str, tuple[Leg, ...]] = {}  # by room id, as in the plan
         self._changed: set[str] = set()
 
     def __getitem__(self, room_id: str) -> Room:
@@ -30,7 +30,7 @@ class Floor:
         return self._rooms.get(room_id)
 
     def enter(self, leg: Leg) -> Room:
-        """The room of the leg's spec, whose session begins with the first to come."""
+        """Return the leg's room. The first leg begins the room's session."""
         spec = leg.spec
         room = self._rooms.get(spec.room_id)
         if room is None:
@@ -47,19 +47,19 @@ class Floor:
         self._changed.add(room.id)
 
     def replace(self, old: Leg, new: Leg) -> None:
-        """Give the place of a leg to another one of its call."""
+        """Replace a leg by another one of the same call."""
         self._rooms[new.spec.room_id].replace(old, new)
         self._changed.add(new.spec.room_id)
 
     def tick(self, at: float) -> list[Leg]:
-        """Mix and send one frame of every room; the legs that heard something for the first time.
+        """Mix and send one frame of every room. Returns the legs sent audio for the first time.
 
-        Raises whatever goes wrong with it. ``rebuild`` is the way to go on.
+        After any exception ``rebuild`` must be called.
         """
         return self._arranged().tick(at)
 
     def settle(self, at: float) -> None:
-        """Note a stall of our own, whose ticks are skipped: no leg keeps more audio for it."""
+        """End a stall of this process: no leg keeps the audio of the skipped ticks."""
         self.buffers.settle(at)
         for room in self._rooms.values():
             for leg in room.legs:
@@ -67,31 +67,31 @@ class Floor:
                     leg.buffer.settle(at)
 
     def audible_at(self, leg: Leg) -> float:
-        """The last tick at which a leg was audible to the others in a room of three or more."""
-        return self._bridge.audible_at(leg)
+        """Return the last tick at which a leg was audible, if its room has three legs or more."""
+        return self._plan.audible_at(leg)
 
     def live_levels(self) -> Mapping[str, LiveLevels]:
-        """Return the live_levels of each leg, by call id."""
+        """Return each leg's levels and buffer statistics by call id."""
         return self._arranged().live_levels()
 
     def rebuild(self, legs: Sequence[Leg], at: float) -> None:
-        """Rebuild the state after a fault of ours, with all ``legs``."""
+        """Rebuild the state of all ``legs`` after an exception in a tick."""
         probe(legs, self.buffers, at)
         withdraw(legs, self.buffers)
         self.buffers = BatchJitterBuffer()
-        self._bridge = MixPlan((), self.buffers)
+        self._plan = MixPlan((), self.buffers)
         self._seated.clear()
         self._changed = set(self._rooms)
 
     def sift(self, at: float) -> list[Leg]:
-        """Fail the legs that make ticks fail, by a tick in which each may fail alone.
+        """Find the legs that make ticks fail, by ticking them apart, and fail them.
 
-        To be called after ``rebuild``, and before another one.
+        Call it after ``rebuild``, and ``rebuild`` again after it.
         """
         return sift([room.legs for room in self._rooms.values()], self.buffers, at)
 
     def _arranged(self) -> MixPlan:
-        """The bridge, with what has changed in the rooms it concerns and in no other."""
+        """Return the plan, updated for the rooms that have changed."""
         if self._changed:
             before = [self._seated.pop(room_id, ()) for room_id in self._changed]
             after = {
@@ -99,9 +99,9 @@ class Floor:
                 for room_id in self._changed
                 if room_id in self._rooms
             }
-            self._bridge.change(before, list(after.values()))
+            self._plan.change(before, list(after.values()))
             self._seated.update(after)
             self._changed.clear()
-            if self._bridge.is_sparse:
-                self._bridge = MixPlan(self._seated.values(), self.buffers, self._bridge)
-        return self._bridge
+            if self._plan.is_sparse:
+                self._plan = MixPlan(self._seated.values(), self.buffers, self._plan)
+        return self._plan

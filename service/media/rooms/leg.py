@@ -1,7 +1,7 @@
 """A leg: a participant's live media connection, without its socket.
 
-It holds the wire, the jitter buffer and the counters of one connection, and says things to its
-peer through a ``Transport``, which the engine implements on a socket and tests implement as a list.
+It holds the wire, the jitter buffer and the counters of one connection. It sends to its peer
+through a ``Transport``, which is a socket in the engine and a list in tests.
 """
 
 from __future__ import annotations
@@ -24,37 +24,36 @@ from service.telemetry.logs import about
 logger = logging.getLogger(__name__)
 
 MUTE_SECONDS = 30.0
-"""How long a phone may send nothing. One that sends other things but no audio may do so; its call's
-ladder says so after that time."""
+"""Seconds without audio after which a phone counts as mute, and its call's ladder says so."""
 
 UNHEARD_SECONDS = 10.0
-"""The same for one that has sent none at all and answers pings."""
+"""The same for a phone that has never sent audio but answers pings."""
 
 NO_AUDIO = "no audio comes, though the socket is alive"
 
 MAX_TOPICS = 64
 
 TEXTS_A_SECOND = 100
-"""Texts that a peer may publish for long. Each is sent to all who have subscribed."""
+"""Sustained rate of texts that a peer may publish. Each is sent to all subscribers."""
 
 TEXTS_AT_ONCE = 500
-"""Texts that it may publish at once."""
+"""Texts that a peer may publish in a burst."""
 
 MAX_FAULTS = 100
 """Malformed messages a peer may send on one leg before it is closed."""
 
 EARLY = "came before start."
-"""The fault of every message that follows a start message which was not understood."""
+"""End of the error for every message after a start message that was not understood."""
 
 
 @dataclass(frozen=True, slots=True)
 class LegSpec:
-    """What the engine needs to know of a claimed call before its socket speaks.
+    """A claimed call as the engine needs it before the socket's first message.
 
-    ``session_id`` is the session the call was in before its socket was lost, if it was in one, or
-    else one of its room that waits for those who have lost theirs.
-    ``ref`` and ``provider_call_id`` are what a phone's start message is compared with. ``dtmf``
-    says whether the room is told of keys.
+    ``session_id`` is the session that the call was in before its socket was lost. Otherwise it is a
+    session of the room that waits for participants without sockets, if there is one. ``ref`` and
+    ``provider_call_id`` are compared with a phone's start message. ``dtmf`` says whether pressed
+    keys are sent to the room.
     """
 
     leg_id: str
@@ -69,12 +68,12 @@ class LegSpec:
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The ``extra`` of a line in the log about this leg."""
+        """Fields of a log line about this leg, for ``extra``."""
         return about(self.call_id, self.room_id, leg_id=self.leg_id)
 
 
 class Leg:
-    """The state of one leg. ``buffer`` and ``meter`` exist from the peer's start message on."""
+    """State of one leg. ``buffer`` and ``meter`` exist from the peer's start message on."""
 
     __slots__ = (
         "_clipped",
@@ -113,27 +112,27 @@ class Leg:
         self.buffer: JitterBuffer | None = None
         self.meter: Meter | None = None
         self.kind = 0
-        """The kind of the wire's ordinary audio messages, once one of them was heard."""
+        """Kind of the wire's ordinary audio messages, known after the first one."""
         self.frame_size = 0
-        """Bytes of the WebSocket frame in which audio came last."""
+        """Bytes of the last WebSocket frame with audio."""
         self.topics: set[str] = set()
         self.spoke = False
-        """Whether audio has come from the peer."""
+        """Whether the peer has sent audio."""
         self.heard = False
-        """Whether anything but silence has been sent to the peer."""
+        """Whether audio other than silence was sent to the peer."""
         self.left = False
-        """Whether the peer has been told to go."""
+        """Whether the peer was told to leave."""
         self.taken_back = 0
-        """Frames of this leg that had been mixed when its peer last took something back."""
+        """Frames of this leg mixed so far when its peer last cleared its audio."""
         self.began = 0.0
         """When its stream began, in monotonic seconds."""
         self.misunderstood = ""
-        """Why a message was not understood: the last one that did not just come too early."""
+        """Why the last message was not understood, apart from messages that came before start."""
         self.overran = False
-        """Whether the peer has been found to send faster than real time for long."""
+        """Whether an overrun of this leg was reported."""
         self._is_mute = False
         self.failed = False
-        """Whether a fault of ours has made this leg unusable."""
+        """Whether an exception has made this leg unusable."""
         self._faults = faults or Faults()
         self._texts = 0
         self.frames_out = 0
@@ -144,15 +143,15 @@ class Leg:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What a report knows this leg by: its call first."""
+        """Call id and leg id, as in reports."""
         return self.spec.call_id, self.spec.leg_id
 
     def start(self, started: Started, at: Millis) -> None:
-        """Raises ``RefusedStart`` where the stream belongs to another call than the reference.
+        """Start the leg. Raises ``RefusedStart`` if the stream belongs to another call.
 
-        The reference in the URL has let the peer in. What the message says besides is compared
-        where it can be read, and a call id counts for more than a repeated reference: by itself,
-        another reference is only warned of.
+        The reference in the URL has admitted the peer. The call id and the repeated reference in
+        the message are compared if they can be read. A different reference with the right call id
+        only causes a warning.
         """
         same_call = started.call_id in (None, self.spec.provider_call_id or started.call_id)
         same_ref = started.ref in (None, self.spec.ref or started.ref)
@@ -160,7 +159,7 @@ class Leg:
             raise RefusedStart("The stream belongs to another call.", close_code=1008)
         if not same_ref:
             logger.warning(
-                "the start message repeats another reference than its URL, which counts",
+                "the start message has another reference than the URL; the URL is used",
                 extra=self.spec.fields,
             )
         self.inbound, self.outbound = started.inbound, started.outbound
@@ -168,11 +167,11 @@ class Leg:
         self.meter = Meter(self.spec.leg_id, at)
 
     def around(self, length: int) -> tuple[bytes, bytes]:
-        """What stands on the line around ``length`` bytes of base64; only after the start."""
+        """Return the bytes sent around ``length`` bytes of base64; only after the start."""
         return self.line.around(*self.wire.envelope(), length)
 
     def say(self, command: Command) -> None:
-        """Send a command. An exception fails this leg, and not its sender."""
+        """Send a command. An exception fails this leg only, not the leg that caused the command."""
         try:
             for message in self.wire.send(command):
                 self.line.text(message)
@@ -180,27 +179,27 @@ class Leg:
             self.fail()
 
     def flush(self) -> None:
-        """Have the peer drop what it has not played, where its dialect has a word for that."""
+        """Make the peer drop audio that it has not played, if its dialect can say so."""
         try:
             for message in self.wire.send(Flush()):
-                # The peer would drop this as well, and it would only keep the word waiting.
+                # The peer would drop this audio too, and it would delay the message.
                 self.line.forget_audio()
                 self.line.text(message)
         except Exception:
             self.fail()
 
     def fail(self) -> None:
-        """Fail the leg for the exception that is being handled, a fault of ours.
+        """Fail the leg for the exception being handled.
 
-        It is closed by the engine, and the call goes on: its provider asks again.
+        The engine closes the leg. The call goes on, because its provider asks again.
         """
         if not self.failed:
             self.failed = True
             self._faults.legs.append(self)
-            self._faults.note("a leg failed", self.spec.fields)
+            self._faults.note("leg failed", self.spec.fields)
 
     def falls_mute(self, at: float) -> bool:
-        """Whether the peer is a phone without audio for long. True once."""
+        """Whether the peer is a phone that has become mute. Returns true once."""
         if self._is_mute or self.buffer is None or not self.wire.paces_itself:
             return False
         is_unheard = not self.spoke and self.line.answers_pings
@@ -209,13 +208,13 @@ class Leg:
         return self._is_mute
 
     def leave(self, text: str) -> None:
-        """Tell a peer that is in a room that it no longer is."""
+        """Tell the peer that it has left its room."""
         self.left = True
         if self.buffer is not None:
             self.say(MeetingLeft(text))
 
     def play(self, frame: bytes) -> None:
-        """Send one audio message, with what is ``around`` its audio."""
+        """Send one audio message, complete with the bytes ``around`` its audio."""
         self.frames_out += 1
         self.line.audio(frame)
 
@@ -225,7 +224,7 @@ class Leg:
         self.topics.add(topic)
 
     def count_text(self) -> None:
-        """Count a published text. Raises ``RemoteError`` where there are too many."""
+        """Count a published text. Raises ``RemoteError`` if there are too many."""
         self._texts += 1
         if self._texts > TEXTS_AT_ONCE:
             raise RemoteError(
@@ -234,11 +233,11 @@ class Leg:
             )
 
     def allow_texts(self) -> None:
-        """To be called once a second."""
+        """Renew the allowance of texts; once a second."""
         self._texts = max(0, self._texts - TEXTS_A_SECOND)
 
     def count_clipped(self) -> None:
-        """Count a frame for this leg in which the others together were too loud."""
+        """Count a frame for this leg in which the sum of the others was clipped."""
         self._clipped += 1
 
     def count_unknown(self, name: str) -> None:
@@ -249,9 +248,9 @@ class Leg:
         self._ignored += 1
 
     def count_fault(self, sentence: str) -> bool:
-        """Count a malformed message; True when the peer has sent too many to go on.
+        """Count a malformed message. Returns whether the peer has sent too many.
 
-        ``sentence`` is what is wrong with it.
+        ``sentence`` is the error.
         """
         self._malformed += 1
         if not (self.misunderstood and sentence.endswith(EARLY)):
@@ -259,7 +258,7 @@ class Leg:
         return self._malformed > MAX_FAULTS
 
     def last_stats(self) -> Mapping[str, Any]:
-        """``stats``, or nothing where a fault has made them unreadable."""
+        """Return ``stats``, or nothing if that raises."""
         try:
             return self.stats()
         except Exception:
@@ -267,7 +266,7 @@ class Leg:
             return {}
 
     def stats(self) -> Mapping[str, Any]:
-        """Counters since this leg began. Frames are 20 ms; durations are in milliseconds."""
+        """Return counters since the leg began. Frames are 20 ms; durations are in milliseconds."""
         buffer = self.buffer
         if buffer is not None:
             buffer.reclaim()

@@ -44,12 +44,12 @@ from service.media.rooms.transport import Transport
 logger = logging.getLogger(__name__)
 
 LINGER = 0.2
-"""Seconds for which a voice still counts as audible after a sound. The pauses within speech, before
-a "t" or between two syllables, are shorter; and about as much audio waits at a provider."""
+"""Seconds for which a voice counts as audible after a sound. Pauses within speech, before a "t" or
+between two syllables, are shorter. About as much audio waits at a provider."""
 
 
 class LiveRooms:
-    """All rooms of the process. Not thread-safe: the engine's thread owns it."""
+    """All rooms of the process. Used by the engine's thread only."""
 
     def __init__(
         self, clock: Clock, report: Callable[[Report], None], faults: Faults | None = None
@@ -61,7 +61,7 @@ class LiveRooms:
         self._floor = Floor()
 
     def __len__(self) -> int:
-        """Legs that are in a room."""
+        """Return the number of legs in rooms."""
         return len(self._legs)
 
     @property
@@ -72,17 +72,17 @@ class LiveRooms:
         return self._legs.get(call_id)
 
     def open(self, spec: LegSpec, line: Transport) -> Leg:
-        """A leg for an adopted socket. It is in no room until its peer says that it has started."""
+        """Return a leg for an adopted socket. It joins its room with the peer's start message."""
         return Leg(spec, line, self._faults)
 
     def message(self, leg: Leg, message: bytes, at: float, earliest: float | None = None) -> None:
-        """Act on one text message. Raises ``RemoteError`` where the leg must be closed for it.
+        """Act on one text message. Raises ``RemoteError`` if the leg must be closed for it.
 
-        Where we were too late to see it arrive, ``earliest`` is when it may have.
+        ``earliest`` is given if the message was read late: it arrived between that time and ``at``.
         """
         audio = leg.wire.audio(message)
         if audio is not None and leg.buffer is not None:
-            # A pattern that was learned has heard audio before.
+            # The wire recognises only messages like an audio message that it has parsed before.
             leg.buffer.push(audio[0], at, audio[1], earliest)
             return
         try:
@@ -94,10 +94,9 @@ class LiveRooms:
     def move(
         self, leg: Leg, room_id: str, participant: Participant, session_id: str | None = None
     ) -> None:
-        """Take a leg to another room, on the socket it has and without a gap in its audio.
+        """Move a leg to another room on the same socket, without a gap in its audio.
 
-        One that has not started yet will start there. ``session_id`` is that of a room which
-        nobody is in here.
+        A leg that has not started will start there. ``session_id`` is used if the room is empty.
         """
         before = leg.spec
         has_started = self._legs.get(before.call_id) is leg
@@ -112,14 +111,14 @@ class LiveRooms:
             )
             if has_started:
                 self._join(leg)
-                logger.info("a leg has moved", extra=leg.spec.fields)
+                logger.info("leg moved", extra=leg.spec.fields)
         if has_started:
             there = self._floor[room_id].session_id
             now = self._clock.now()
             self._report(LegMoved(*leg.names, room_id, participant.id, there, now))
 
     def close(self, leg: Leg, reason: EndReason | None, detail: str) -> None:
-        """The leg is gone: take it out of its room and report its end."""
+        """Remove a leg from its room and report its end."""
         loudness, stats = leg.meter.loudness() if leg.meter else None, leg.last_stats()
         try:
             if self._legs.get(leg.spec.call_id) is leg:
@@ -127,12 +126,12 @@ class LiveRooms:
                 self._floor.leave(leg)
             withdraw([leg], self.buffers)
         finally:
-            logger.info("a leg is closed: %s", detail, extra=leg.spec.fields)
+            logger.info("leg closed: %s", detail, extra=leg.spec.fields)
             now = self._clock.now()
             self._report(LegClosed(*leg.names, reason, detail, stats, now, loudness))
 
     def look_after(self, leg: Leg) -> None:
-        """Once a second, for a leg that is alive: allow texts; report an overrun, or no audio."""
+        """Renew the allowance of texts; report an overrun or missing audio. Once a second."""
         leg.allow_texts()
         if leg.buffer is not None and leg.buffer.overrun.count and not leg.overran:
             leg.overran = True
@@ -141,18 +140,18 @@ class LiveRooms:
             self._step(leg, LadderEvent.NO_AUDIO, NO_AUDIO)
 
     def settle(self, at: float) -> None:
-        """Note a stall of our own, so that audio from within it makes nobody's delay longer."""
+        """End a stall of this process, so that audio that arrived during it adds no delay."""
         self._floor.settle(at)
 
     def tick(self, at: float) -> None:
-        """Mix one frame of every room and send each leg what it is to hear."""
+        """Mix one frame of every room and send each leg its own."""
         for leg in self._floor.tick(at):
             self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
 
     def rebuild(self, legs: Sequence[Leg], at: float, *, sift: bool = False) -> None:
-        """Rebuild the state after a fault of ours, with all ``legs``.
+        """Rebuild the state of all ``legs`` after an exception in a tick.
 
-        With ``sift``, the legs that make ticks fail are found and failed.
+        With ``sift``, find the legs that make ticks fail, and fail them.
         """
         self._floor.rebuild(legs, at)
         if sift:
@@ -161,11 +160,11 @@ class LiveRooms:
             self._floor.rebuild(legs, at)
 
     def live_levels(self) -> Mapping[str, LiveLevels]:
-        """What can be read off each call now, as of the last tick."""
+        """Return each call's levels and buffer statistics as of the last tick, by call id."""
         return self._floor.live_levels()
 
     def loudness(self, call_id: str) -> Loudness | None:
-        """How loud a call has been on the leg that it is on."""
+        """Return the loudness of a call on its current leg."""
         leg = self._legs.get(call_id)
         return leg.meter.loudness() if leg is not None and leg.meter is not None else None
 
@@ -173,7 +172,7 @@ class LiveRooms:
         try:
             events = leg.wire.receive(message)
         except RemoteError as error:
-            # A stream that cannot begin is over; one bad message is not.
+            # A refused start ends the leg; one malformed message does not.
             if isinstance(error, RefusedStart):
                 raise
             if leg.count_fault(error.message):
@@ -206,7 +205,7 @@ class LiveRooms:
                     self._converse(leg, room, event, at)
 
     def _converse(self, leg: Leg, room: Room, event: Event, at: float) -> None:
-        """Events that mean something only inside a room."""
+        """Act on an event that only has a meaning inside a room."""
         match event:
             case Digit() if leg.spec.dtmf:
                 room.digit(leg, event.digit, self._clock.now())
@@ -224,12 +223,13 @@ class LiveRooms:
                 self._take_back(leg, leg.buffer.stats.taken, room, at)
 
     def _take_back(self, leg: Leg, mixed: int, room: Room, at: float) -> None:
-        """Have the others drop what they have not played of a leg, ``mixed`` frames of it so far.
+        """Make the others drop the audio of a leg that they have not played yet.
 
-        A provider has all voices in one buffer, which is left alone for the sake of the others.
+        ``mixed`` is the number of its frames mixed so far. A provider has all voices in one buffer,
+        which is kept if any other voice is in it.
         """
         if mixed == leg.taken_back:
-            return  # Nothing has come of it since the last time.
+            return  # None of its audio was mixed since the last time.
         leg.taken_back = mixed
         others = [other for other in room.legs if other is not leg]
         audible = [other for other in others if self._floor.audible_at(other) >= at - LINGER]
@@ -262,7 +262,7 @@ class LiveRooms:
         if old is not None:
             old.line.hang_up(1000, "The call has another socket now.", EndReason.REPLACED)
         room = self._floor[spec.room_id]
-        logger.info("a leg has joined its room", extra=leg.spec.fields)
+        logger.info("leg joined its room", extra=leg.spec.fields)
         self._report(LegStarted(*leg.names, room.session_id, self._clock.now()))
 
     def _join(self, leg: Leg) -> None:
@@ -271,9 +271,9 @@ class LiveRooms:
         room.join(leg)
 
     def _vacate(self, room_id: str) -> None:
-        """Forget a room of which all have been told to go: whoever comes begins a new session.
+        """Discard a room whose legs have all been told to leave; the next leg begins a new session.
 
-        The old one is over, though the last sockets may take a moment to close.
+        The last sockets may take a moment to close.
         """
         room = self._floor.get(room_id)
         if room is not None and all(other.left for other in room.legs):
@@ -282,10 +282,10 @@ class LiveRooms:
                 self._floor.leave(other)
 
     def _expel_namesake(self, room: Room, leg: Leg) -> None:
-        """A participant id names one voice: whoever has it already makes way for the newcomer.
+        """Expel a leg with the same participant id, because an id names one voice.
 
-        At once, and not when its socket has closed, or the others would be told last that the
-        participant has left.
+        This is done before its socket closes. Otherwise the last message to the others would be
+        that the participant has left.
         """
         for other in list(room.legs):
             if other.spec.participant.id == leg.spec.participant.id:

@@ -1,8 +1,8 @@
-"""The bridge: one tick's way from every leg's buffer, through the mix, to every leg's line.
+"""One tick: from every leg's buffer, through the mix, to every leg's transport.
 
-Every leg has a row in the matrices of a tick for as long as it stays in its room. A leg that comes
-or leaves changes the rows of that room alone. Each tick is computed for all legs at once; only the
-sending of a frame is done leg by leg.
+Every leg has a row in the matrices of a tick for as long as it stays in its room. A leg that joins
+or leaves changes the rows of that room only. Each tick is computed for all legs at once; only
+sending a frame is done leg by leg.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from service.media.audio.mixer import MixLayout
 from service.media.jitter.batch import BatchJitterBuffer
 from service.media.jitter.buffer import QUIET
 from service.media.rooms.decode import InputGroup
-from service.media.rooms.encode import Sheets
+from service.media.rooms.encode import OutputGroups
 from service.media.rooms.gate import LOUD, UNGATED, Gate
 from service.media.rooms.leg import Leg
 from service.media.rooms.live_levels import LiveLevels, live_levels
 
 SPARSE = 64
-"""Rows that may be empty, and as many again as there are legs, before the others move together."""
+"""Empty rows allowed, beside as many as there are legs, before the rows are compacted."""
 
 
 class MixPlan:
-    """Rooms as sequences of legs, all of which have started.
+    """Rows of all legs for a tick. ``rooms`` are sequences of started legs.
 
-    ``before`` is the bridge that this one takes over from.
+    ``before`` is the plan that this one replaces.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class MixPlan:
         self._free: list[int] = []
         self._heard = np.zeros((0, FRAME_SAMPLES), np.int16)
         self._top = 0  # all rows from here on are empty
-        self._seating = MixLayout()
-        self._voices: dict[Encoding, InputGroup] = {}
-        self._sheets = Sheets()
+        self._layout = MixLayout()
+        self._inputs: dict[Encoding, InputGroup] = {}
+        self._outputs = OutputGroups()
         self._levels = Levels()
         self._gate = Gate()
         self._unheard: dict[Leg, int] = {}
@@ -58,13 +58,13 @@ class MixPlan:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether so many rows are empty that a new bridge would be faster."""
+        """Whether so many rows are empty that a new plan would be faster."""
         return self._top > 2 * len(self._rows) + SPARSE
 
     def change(self, before: Sequence[Sequence[Leg]], after: Sequence[Sequence[Leg]]) -> None:
         """Replace some rooms, ``before`` by ``after``. A leg may have moved between them."""
         for legs in before:
-            self._seating.unseat([self._rows[leg] for leg in legs])
+            self._layout.unseat([self._rows[leg] for leg in legs])
         stay = {leg for legs in after for leg in legs}
         for legs in before:
             for leg in legs:
@@ -74,42 +74,42 @@ class MixPlan:
             for leg in legs:
                 if leg not in self._rows:
                     self._seat(leg)
-            self._seating.seat([self._rows[leg] for leg in legs])
+            self._layout.seat([self._rows[leg] for leg in legs])
 
     def tick(self, at: float) -> list[Leg]:
-        """Mix and send one frame; the legs that heard something for the first time."""
+        """Mix and send one frame. Returns the legs that were sent audio for the first time."""
         heard = self._heard[: self._top]
         heard.fill(0)
-        for voices in self._voices.values():
-            voices.collect(heard, at)
-        mixed, clipped = self._seating.mix(heard, self._gated(heard, at))
+        for group in self._inputs.values():
+            group.collect(heard, at)
+        mixed, clipped = self._layout.mix(heard, self._gated(heard, at))
         self._levels.measure(heard, mixed)
         if clipped:
             loud = set(clipped)
             for leg, row in self._rows.items():
                 if row in loud:
                     leg.count_clipped()
-        for sheet in self._sheets:
-            sheet.play(mixed)
+        for output in self._outputs:
+            output.play(mixed)
         return self._first_heard(mixed) if self._unheard else []
 
     def live_levels(self) -> Mapping[str, LiveLevels]:
-        """What can be read off each leg now, by call id."""
+        """Return each leg's levels and buffer statistics by call id."""
         return live_levels(self._rows, self._levels, self._buffers)
 
     def audible_at(self, leg: Leg) -> float:
-        """The last tick at which a leg was audible to the others in a room of three or more."""
+        """Return the last tick at which a leg was audible, if its room has three legs or more."""
         row = self._rows.get(leg)
         return -np.inf if row is None else float(self._audible[row])
 
     def _gated(self, heard: Samples, at: float) -> Samples | None:
-        """Note who is audible; what passes the gate in rooms of three or more, if there are any."""
-        rows, small = self._seating.crowd(UNGATED)
+        """Record which legs are audible. Returns the gated samples of rooms of three or more."""
+        rows, small = self._layout.crowd(UNGATED)
         if not len(rows):
-            # Of one or two nobody ever asks for a third voice.
+            # In smaller rooms nothing asks which other voices are audible.
             return None
         there = heard.take(rows, axis=0)
-        # Sound swings to both sides, so that its highest sample will do.
+        # Sound swings to both sides, so the highest sample suffices.
         highest = there.max(axis=1)
         self._audible[rows[highest >= QUIET]] = at
         if small == len(rows):
@@ -117,7 +117,7 @@ class MixPlan:
         peaks = highest[small:].astype(np.int32)
         soft = np.flatnonzero(peaks < LOUD)
         if len(soft):
-            # Where the highest sample has not opened the gate, the lowest may.
+            # If the highest sample has not opened the gate, the lowest may.
             lowest = there[small + soft].min(axis=1).astype(np.int32)
             peaks[soft] = np.maximum(peaks[soft], -lowest)
         shut = self._gate.closed(rows[small:], peaks)
@@ -132,22 +132,22 @@ class MixPlan:
         self._top = max(self._top, row + 1)
         self._audible[row] = -np.inf
         if leg.buffer is not None:
-            voices = self._voices.get(leg.inbound)
-            if voices is None:
-                voices = self._voices[leg.inbound] = InputGroup(leg.inbound, self._buffers)
-            voices.seat(row, leg, leg.buffer)
+            group = self._inputs.get(leg.inbound)
+            if group is None:
+                group = self._inputs[leg.inbound] = InputGroup(leg.inbound, self._buffers)
+            group.seat(row, leg, leg.buffer)
         self._levels.seat(row, leg.meter)
         self._gate.seat(row)
-        self._sheets.seat(row, leg)
+        self._outputs.seat(row, leg)
         if not leg.heard:
             self._unheard[leg] = row
 
     def _unseat(self, leg: Leg) -> None:
         row = self._rows.pop(leg)
         if leg.buffer is not None:
-            self._voices[leg.inbound].unseat(row)
+            self._inputs[leg.inbound].unseat(row)
         self._levels.seat(row, None)
-        self._sheets.unseat(row)
+        self._outputs.unseat(row)
         self._unheard.pop(leg, None)
         heapq.heappush(self._free, row)
         if row + 1 == self._top:

@@ -1,4 +1,4 @@
-"""Recovery from a fault of ours in a tick: clean state, without the legs that cause the fault."""
+"""Recovery from an exception in a tick: find the legs that cause it, and restore clean state."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from service.media.rooms.mix import MixPlan
 
 
 def withdraw(legs: Iterable[Leg], buffers: BatchJitterBuffer) -> None:
-    """Take the legs' buffers out of a batch that cannot be trusted any more.
+    """Take the legs' buffers out of a batch that may be inconsistent.
 
-    A leg whose state does not come out whole has failed.
+    A leg fails if its state cannot be taken out.
     """
     for leg in legs:
         if leg.buffer is not None:
@@ -25,32 +25,32 @@ def withdraw(legs: Iterable[Leg], buffers: BatchJitterBuffer) -> None:
 
 
 def probe(legs: Sequence[Leg], buffers: BatchJitterBuffer, at: float) -> None:
-    """Fail the legs whose frame a batch cannot take, of those that are in it. The others lose one.
+    """Fail the legs in a batch whose frame cannot be taken. The others lose one frame.
 
-    Out of the batch nothing may be wrong with them, and it would fail again when they come back.
+    Such a leg may work outside the batch, and would make it fail again on its return.
     """
-    kept = [leg for leg in legs if leg.buffer is not None and leg.buffer.owner is buffers]
-    if not kept:
+    owned = [leg for leg in legs if leg.buffer is not None and leg.buffer.owner is buffers]
+    if not owned:
         return
-    rows = np.array([leg.buffer.row for leg in kept if leg.buffer is not None], np.intp)
+    rows = np.array([leg.buffer.row for leg in owned if leg.buffer is not None], np.intp)
     try:
         buffers.take(rows, at)
     except Exception:
-        if len(kept) == 1:
-            kept[0].fail()
+        if len(owned) == 1:
+            owned[0].fail()
             return
     else:
         return
-    half = len(kept) // 2
-    probe(kept[:half], buffers, at)
-    probe(kept[half:], buffers, at)
+    half = len(owned) // 2
+    probe(owned[:half], buffers, at)
+    probe(owned[half:], buffers, at)
 
 
 def sift(rooms: Sequence[Sequence[Leg]], buffers: BatchJitterBuffer, at: float) -> list[Leg]:
-    """Tick the rooms apart from each other, and fail the legs with which that cannot be done.
+    """Tick the rooms separately, and fail the legs with which a tick fails.
 
-    Halves that cannot be ticked are halved again, so that the others lose as little as possible.
-    The answer is like that of ``MixPlan.tick``.
+    A half that fails is halved again, so that the others lose as little as possible.
+    Returns what ``MixPlan.tick`` returns.
     """
     if not rooms:
         return []
@@ -65,7 +65,7 @@ def sift(rooms: Sequence[Sequence[Leg]], buffers: BatchJitterBuffer, at: float) 
 
 
 def _sift_room(legs: Sequence[Leg], buffers: BatchJitterBuffer, at: float) -> None:
-    """Fail the legs that cannot be ticked alone; all of them, where it is the room that cannot."""
+    """Fail the legs that fail alone, or all of them if none does."""
     for leg in legs:
         try:
             MixPlan([[leg]], buffers).tick(at)

@@ -1,4 +1,4 @@
-"""What the media plane tells the rest, through a queue: the only way back from the engine."""
+"""Reports of the media plane, sent through a queue: the only way out of the engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LegStarted:
 
 @dataclass(frozen=True, slots=True)
 class LegMoved:
-    """The leg was told to move and is in this room now."""
+    """The leg was told to move, and is in this room."""
 
     call_id: str
     leg_id: str
@@ -35,7 +35,7 @@ class LegMoved:
 
 @dataclass(frozen=True, slots=True)
 class LegStep:
-    """The leg climbed one rung of its call's ladder."""
+    """A step of the call's ladder."""
 
     call_id: str
     leg_id: str
@@ -46,7 +46,7 @@ class LegStep:
 
 @dataclass(frozen=True, slots=True)
 class LegClosed:
-    """The leg is gone. ``reason`` is ``None`` where its socket was lost and the call may go on.
+    """The leg has ended. ``reason`` is ``None`` if its socket was lost and the call may go on.
 
     A leg that has not started has no ``loudness``.
     """

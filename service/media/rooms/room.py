@@ -1,4 +1,4 @@
-"""A room while somebody is in it: its session, its legs, and who is told what."""
+"""A room in use: its session, its legs, and the messages between them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DTMF_TOPIC = "DTMF_EVENT"
 
 
 class Room:
-    """Legs in the order in which they joined. A room with none is over and thrown away."""
+    """Legs in the order in which they joined. A room without legs is discarded."""
 
     __slots__ = ("id", "legs", "session_id")
 
@@ -25,7 +25,7 @@ class Room:
         self.legs: list[Leg] = []
 
     def join(self, leg: Leg) -> None:
-        """Tell the newcomer who is there, and the others of the newcomer."""
+        """Send the new leg the participants in the room, and send them the new participant."""
         leg.say(MeetingJoined(self.id, self.session_id))
         for other in self.legs:
             leg.say(ParticipantJoined(other.spec.participant))
@@ -38,7 +38,7 @@ class Room:
             other.say(ParticipantLeft(leg.spec.participant))
 
     def replace(self, old: Leg, new: Leg) -> None:
-        """The same participant on another socket: nobody else is told, for nobody came or left."""
+        """Put the same participant on another socket. The other legs are sent nothing."""
         self.legs[self.legs.index(old)] = new
         new.say(MeetingJoined(self.id, self.session_id))
         for other in self.legs:
@@ -46,14 +46,14 @@ class Room:
                 new.say(ParticipantJoined(other.spec.participant))
 
     def publish(self, sender: Leg, topic: str, text: str, at: Millis) -> None:
-        """Text to everybody who has subscribed to the topic, its sender included."""
+        """Send a text to every leg that has subscribed to the topic, its sender included."""
         message = Message(topic, _envelope(sender, topic, text, None, at))
         for leg in self.legs:
             if topic in leg.topics:
                 leg.say(message)
 
     def digit(self, sender: Leg, digit: str, at: Millis) -> None:
-        """A key pressed by one caller, to those who have subscribed to ``DTMF_EVENT``.
+        """Send a pressed key to the other legs that have subscribed to ``DTMF_EVENT``.
 
         VideoSDK's agents drop a falsy number, so 0 travels as a string, like ``*`` and ``#``.
         """
@@ -69,7 +69,7 @@ class Room:
 def _envelope(
     sender: Leg, topic: str, text: str, payload: Mapping[str, Any] | None, at: Millis
 ) -> Mapping[str, Any]:
-    """The members VideoSDK's room pub/sub messages have."""
+    """Return a message in the shape of VideoSDK's room pub/sub."""
     participant = sender.spec.participant
     return {
         "id": "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(11)),

@@ -1,4 +1,4 @@
-"""Start messages that are refused or never come, and what the log and the ladder say of them."""
+"""Log line and ladder detail for start messages that are refused or missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def warn(leg: Leg, error: RefusedStart, message: bytes) -> None:
-    """Log why a leg cannot start, with the beginning of the refused message."""
+    """Log the reason for a refused start, with the beginning of the message."""
     logger.warning(
         "a start message is refused: %s The message begins: %s",
         error.message,

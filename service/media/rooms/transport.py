@@ -1,4 +1,4 @@
-"""The way to a leg's peer, as the media plane sees it."""
+"""Interface of the connection to a leg's peer."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from service.domain.calls import EndReason
 
 
 class Transport(Protocol):
-    """The way to a leg's peer. No method blocks or fails: a dead line drops what it is given."""
+    """Connection to a leg's peer. No method blocks or raises: a dead connection drops its input."""
 
     def text(self, message: bytes) -> None: ...
 
     def around(self, prefix: bytes, suffix: bytes, length: int) -> tuple[bytes, bytes]:
-        """What stands on the line before and after ``length`` bytes of audio in a message.
+        """Return the bytes sent before and after ``length`` bytes of audio.
 
-        In the message itself, that is ``prefix`` and ``suffix``.
+        ``prefix`` and ``suffix`` surround the audio within the message itself.
         """
         ...
 
     def audio(self, frame: bytes) -> None:
-        """Send one audio message, ``around`` it included.
+        """Send one audio message, complete with the bytes of ``around``.
 
-        It may be dropped where the peer does not keep up.
+        It may be dropped if the peer does not keep up.
         """
         ...
 
     def forget_audio(self) -> None:
-        """Drop the audio that waits for the peer to keep up."""
+        """Drop the audio that waits to be sent."""
         ...
 
     def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
-        """Close with a WebSocket close code; ``reason`` is what the end is reported with."""
+        """Close with a WebSocket close code; the end is reported with ``reason``."""
         ...
 
     @property
     def answers_pings(self) -> bool:
-        """Whether a pong has ever come."""
+        """Whether a pong has arrived."""
         ...
 
     @property
     def dropped(self) -> int:
-        """Audio messages dropped because the peer did not keep up."""
+        """Number of audio messages dropped because the peer did not keep up."""
         ...

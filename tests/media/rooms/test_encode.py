@@ -7,7 +7,7 @@ import numpy as np
 from service.domain.calls import EndReason
 from service.domain.wire import FRAME_SAMPLES, Play, Started
 from service.media.audio import g711
-from service.media.rooms.encode import sheets
+from service.media.rooms.encode import output_groups
 from service.media.rooms.leg import Leg
 from service.media.rooms.live_rooms import LiveRooms
 from service.media.transport import websocket_frames
@@ -65,7 +65,7 @@ def test_each_leg_is_sent_what_its_wire_says(clock: FakeClock) -> None:
         assert isinstance(started, Started)
         leg.start(started, 0)
         legs.append(leg)
-    arranged = sheets(legs)
+    arranged = output_groups(legs)
     rng = np.random.default_rng(4)
     for tick in range(3):
         mixed = rng.integers(-32_768, 32_768, (len(legs), FRAME_SAMPLES)).astype(np.int16)
@@ -81,4 +81,4 @@ def test_each_leg_is_sent_what_its_wire_says(clock: FakeClock) -> None:
 
 
 def test_nobody_is_there_to_be_sent_anything() -> None:
-    assert sheets([]) == []
+    assert output_groups([]) == []

@@ -151,7 +151,7 @@ def test_another_reference_of_the_same_call_is_warned_of_and_not_told(
     hall: Hall, caplog: pytest.LogCaptureFixture
 ) -> None:
     hall.join(twilio("bob", ref="ref-eve"))
-    assert "repeats another reference" in caplog.text
+    assert "has another reference" in caplog.text
     assert "ref-eve" not in caplog.text
 
 
