@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.domain import callers
+from service.domain import phone_numbers
 from service.domain.agents import Agent, Dispatch
 from service.domain.calls import Call
 from service.errors import BadGateway
@@ -81,4 +81,4 @@ class DispatchRequests:
 
 def _shown(call: Call, number: str) -> str:
     """A number of the call as those in the room may see it."""
-    return callers.masked(number) if call.hides_number and number == call.remote else number
+    return phone_numbers.masked(number) if call.hides_number and number == call.remote else number

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.calls.ending import Switchboard
-from service.domain import callers, ids, routing
+from service.domain import ids, phone_numbers, routing
 from service.domain.calls import (
     WEBSOCKET,
     Call,
@@ -266,7 +266,7 @@ class OutboundCalls:
             hides_number = rule is not None and rule.hide_phone_number
         if dtmf is None:
             dtmf = rule is None or rule.dtmf
-        shown = callers.masked(wish.callee) if hides_number else wish.callee
+        shown = phone_numbers.masked(wish.callee) if hides_number else wish.callee
         return Call(
             id=call_id,
             provider=plan.connector.provider,
@@ -284,7 +284,7 @@ class OutboundCalls:
                 wish.participant_name or shown,
                 {**wish.participant_metadata, **PHONE_METADATA},
             ),
-            region=plan.connector.region or callers.region(wish.callee),
+            region=plan.connector.region or phone_numbers.region(wish.callee),
             started_at=at,
             expires_at=at + (wish.ring_seconds + GRACE_SECONDS) * 1000,
             direction=Direction.OUTBOUND,

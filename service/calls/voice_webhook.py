@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from service.clock import Millis
-from service.domain import callers, ids
+from service.domain import ids, phone_numbers
 from service.domain.calls import Call, CallStatus, LadderEvent, LadderStep, Participant, Refusal
 from service.domain.connectors import Connector
 from service.domain.routing_rules import Rule
@@ -42,7 +42,7 @@ class VoiceRequest:
         """
         caller = self.arrival.caller
         hides_number = rule is not None and rule.hide_phone_number
-        name = callers.masked(caller) if hides_number else caller
+        name = phone_numbers.masked(caller) if hides_number else caller
         return Call(
             id=self.call_id,
             key_digest=ids.digest(self.key),
@@ -56,7 +56,7 @@ class VoiceRequest:
             callee=self.arrival.callee,
             status=status,
             participant=Participant(ids.new_participant_id(), name, PHONE_METADATA),
-            region=self.connector.region or callers.region(caller),
+            region=self.connector.region or phone_numbers.region(caller),
             started_at=self.at,
             hides_number=hides_number,
             dtmf=rule is None or rule.dtmf,

@@ -1,12 +1,16 @@
-"""Phone numbers: one reader for people, providers and stored rules, whose result is E.164.
+"""Phone numbers in E.164: reading, spellings, regions, masking and patterns.
 
-What is stored, compared and sent out is the reader's result, never the text that it has read.
+People, providers and stored rules share one reader. Its result is stored, compared and sent, never
+the text that it read. A caller without a number (withheld, or a SIP address) is kept as the
+provider wrote it.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
 
 import phonenumbers
@@ -14,6 +18,13 @@ import phonenumbers
 # What Twilio sends in place of a withheld number: words, spelled on a keypad (ANONYMOUS,
 # RESTRICTED, BLOCKED, UNKNOWN, UNAVAILABLE). Some of them could be numbers.
 WITHHELD = frozenset(("+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"))
+
+REGIONS = {91: "in002"}
+"""The region of a country, by its calling code. VideoSDK has two regions for telephony."""
+
+DEFAULT_REGION = "us002"
+
+HIDDEN = "***"
 
 SENTENCE = "must be a phone number in E.164, such as +14155550100"
 
@@ -110,6 +121,28 @@ def spellings(number: str) -> tuple[str, ...]:
         if pattern.fullmatch(number):
             return number, pattern.sub(other, number)
     return (number,)
+
+
+def region(caller: str) -> str:
+    """Return the region of the caller's country, or the default region."""
+    number = parsed(caller)
+    code = None if number is None else number.country_code
+    return REGIONS.get(code or 0, DEFAULT_REGION)
+
+
+def masked(caller: str) -> str:
+    """Return the last two digits of a number after a mask, and the mask alone for other text."""
+    return HIDDEN + caller[-2:] if is_number(caller) else HIDDEN
+
+
+def is_allowed(caller: str, patterns: Sequence[str]) -> bool:
+    """Whether a pattern matches the whole of ``caller``. Without patterns every caller is allowed.
+
+    Patterns consist of ``+``, digits and ``*`` (the API accepts nothing else). A pattern for either
+    of two spellings of one line matches it.
+    """
+    written = spellings(caller)
+    return not patterns or any(fnmatchcase(each, some) for some in patterns for each in written)
 
 
 def ending(text: str) -> str | None:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from service.domain.callers import is_allowed
 from service.domain.calls import EndReason
 from service.domain.connectors import Connector
 from service.domain.ids import pseudonym
-from service.domain.phone_numbers import is_number
+from service.domain.phone_numbers import is_allowed, is_number
 from service.domain.routing_rules import RoomPrefix, Rule, RuleType
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from service.domain.callers import is_allowed, masked, region
 from service.domain.phone_numbers import (
     SENTENCE,
     UnreadableError,
     e164,
     ending,
+    is_allowed,
     is_number,
+    masked,
     read,
+    region,
     spellings,
 )
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_dump, validate
 
-from service.domain.callers import masked
 from service.domain.calls import Call, CallStatus, Direction
+from service.domain.phone_numbers import masked
 from service.web.auth import granted
 from service.web.schemas.fields import (
     IDENTIFIER,
