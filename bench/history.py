@@ -24,32 +24,37 @@ EVERY = 30_000
 
 SHARE = "CASE WHEN n % 2 = 0 THEN 0 WHEN n % 4 = 1 THEN 1 ELSE (n / 4)"
 
-# Half of the calls are one connector's and one room's, and a quarter another one's.
+MOVED = 192
+"""The bits of ``switch-room-initiated`` and ``switch-room-completed``."""
+
+# Half of the calls are one connector's and one room's, and a quarter another one's. In every other
+# column too these two kinds have nothing in common, so that any two filters may exclude each other.
 CALLS = """
 INSERT INTO calls (seq, id, provider, provider_call_id, connector_id, room_id, rule_id, session_id,
     caller, callee, status, participant_id, participant_name, participant_metadata, region,
     started_at, answered_at, ended_at, end_reason, leg_id, attempts, pin_tries, hides_number, dtmf,
-    stats, direction, metadata)
+    stats, direction, metadata, passed)
 {numbers}
 SELECT n, 'hist-call-' || n, CASE n % 3 WHEN 0 THEN 'twilio' WHEN 1 THEN 'plivo' ELSE 'telnyx' END,
     'CA-history-' || n,
     'cn_history0000000' || {share} % 8 + 2 END,
     'history-room-' || {share} % 498 + 2 END,
-    CASE WHEN n % 5 = 0 THEN 'rr_hist0' || (n % 3) END,
+    CASE WHEN n % 2 = 0 THEN 'rr_hist00' WHEN n % 4 = 1 THEN 'rr_hist01' END,
     'hist-session-' || (n / 2),
-    CASE WHEN n % 50 = 0 THEN 'anonymous' ELSE '+1415' || (2000000 + n % 7000000) END,
-    '+1415555' || (1000 + n % 100),
-    CASE WHEN n % 10 < 8 THEN 'ended' WHEN n % 10 = 8 THEN 'rejected'
-        WHEN n % 100 = 9 THEN 'failed' WHEN n % 100 = 19 THEN 'missed' ELSE 'abandoned' END,
+    CASE WHEN n % 50 = 0 THEN 'anonymous' WHEN n % 4 = 1 THEN '+4420' || (10000000 + n % 7000000)
+        ELSE '+1415' || (2000000 + n % 7000000) END,
+    CASE WHEN n % 4 = 1 THEN '+493012345678' ELSE '+1415555' || (1000 + n % 100) END,
+    CASE WHEN n % 4 = 1 THEN 'rejected' WHEN n % 2 = 0 OR n % 10 < 8 THEN 'ended'
+        WHEN n % 100 = 19 THEN 'failed' WHEN n % 100 = 39 THEN 'missed' ELSE 'abandoned' END,
     'pt-' || n, '+14155550100', '{{"sipUser": true, "callType": "inbound"}}', 'us002',
     {first} + n * {every}, {first} + n * {every} + 900, {first} + n * {every} + 61000,
     'caller-hung-up', 'leg-' || n, 0, 0, n % 100 = 0, true,
     '{{"received": 3000, "sent": 3000, "late": 0, "lost": 1}}',
-    CASE WHEN n % 13 = 0 THEN 'outbound' ELSE 'inbound' END, '{{}}'
+    CASE WHEN n % 4 = 1 THEN 'outbound' ELSE 'inbound' END, '{{}}',
+    CASE WHEN n % 4 = 1 THEN {moved} ELSE 0 END
 FROM numbers
 """
 
-# One in fifty has been moved as well.
 STEPS = """
 INSERT INTO steps (call_id, event, at, status, detail, markup)
 SELECT id, event, started_at + later, said, detail,
@@ -68,7 +73,7 @@ FROM calls CROSS JOIN (
     UNION ALL SELECT 'moved', 9040, 'switch-room-completed', 'history-room-2'
     UNION ALL SELECT 'end', 61000, 'ended', 'caller-hung-up'
 ) AS rungs
-WHERE calls.id LIKE 'hist-call-%' AND (event <> 'moved' OR calls.seq % 50 = 0)
+WHERE calls.id LIKE 'hist-call-%' AND (event <> 'moved' OR calls.passed <> 0)
 ORDER BY calls.seq, later
 """
 
@@ -139,6 +144,7 @@ def fill(url: str, count: int) -> None:
         "first": FIRST,
         "every": EVERY,
         "share": SHARE,
+        "moved": MOVED,
         "blob": "zeroblob(60)" if kind == "sqlite" else "decode(repeat('00', 60), 'hex')",
     }
     with engine.begin() as connection:

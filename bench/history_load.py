@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,6 +38,18 @@ UP = 50
 
 ASKED = 5
 """Reads of each list."""
+
+EXCLUSIVE = (
+    ("connectorId", "cn_history00000000", "cn_history00000001"),
+    ("roomId", ROOM, "history-room-1"),
+    ("ruleId", "rr_hist00", "rr_hist01"),
+    ("type", "inbound", "outbound"),
+    ("status", "ended", "rejected"),
+    ("status", "", "switch-room-completed"),
+    ("search", "%2B1415", "%2B44"),
+    ("search", "", "493012345678"),
+)
+"""Filters, each with what half of the calls have (or more) and what another quarter has."""
 
 
 class Line:
@@ -120,7 +133,7 @@ def _lists(server: Server, calls: int) -> Iterator[tuple[str, float]]:
 def paths(calls: int) -> Sequence[str]:
     """Every list, by every filter and some together, from its first page to its last."""
     middle = FIRST + EVERY * calls // 2
-    busy, other, quiet = (f"cn_history0000000{number}" for number in (0, 1, 5))
+    busy, quiet = (f"cn_history0000000{number}" for number in (0, 5))
     wanted = (
         "",
         f"connectorId={busy}",
@@ -139,17 +152,15 @@ def paths(calls: int) -> Sequence[str]:
         f"startDate={middle}&endDate={middle}",
         f"endDate={middle}",
         "search=%2B1415",
+        "search=%2B44",
         "search=2000007",
         "search=0107",
         "search=555-01",
         "search=history-room-7",
         "search=nobody",
         f"connectorId={busy}&type=inbound&perPage=1",
-        f"connectorId={busy}&status=rejected",
         f"connectorId={quiet}&status=failed&type=outbound",
-        f"connectorId={other}&roomId={ROOM}",
-        f"roomId={ROOM}&ruleId=rr_hist01&endDate={middle}",
-        f"roomId={ROOM}&status=switch-room-completed",
+        f"roomId={ROOM}&ruleId=rr_hist00&endDate={middle}",
         f"connectorId={quiet}&search=0107",
         "perPage=100",
         "page=2",
@@ -180,10 +191,17 @@ def paths(calls: int) -> Sequence[str]:
         "/metrics",
     )
     return (
-        *(f"/v2/sip/call?{each}" for each in wanted),
+        *(f"/v2/sip/call?{each}" for each in (*wanted, *_exclusive())),
         *(f"/v2/sessions?{each}" for each in sessions),
         *others,
     )
+
+
+def _exclusive() -> Iterator[str]:
+    """Every two filters with nothing in common, of half of the calls and a quarter."""
+    for (name, half, _), (other, _, quarter) in permutations(EXCLUSIVE, 2):
+        if half and quarter and name != other:
+            yield f"{name}={half}&{other}={quarter}"
 
 
 @contextmanager

@@ -19,12 +19,12 @@ def test_a_past_is_filled_in_and_new_calls_come_after_it(empty_url: str) -> None
     calls, sessions = Calls(database), Sessions(database)
     page = calls.page(per_page=100)
     assert (page.total, page.items[0].id) == (100, "hist-call-100")
-    assert calls.page(status=CallStatus.SWITCH_ROOM_COMPLETED).total == 2
+    assert calls.page(status=CallStatus.SWITCH_ROOM_COMPLETED).total == 25
     assert (calls.live(), sessions.page().total) == (0, 51)
-    whole = calls.get("hist-call-50")
+    whole = calls.get("hist-call-49")
     assert len(whole.steps) == 9
     assert LoudnessRecords(database).of(whole.id)[0].leg_id == whole.leg_id
-    (attendee, *_) = sessions.get(whole.session_id or "").attendees
+    (*_, attendee) = sessions.get(whole.session_id or "").attendees
     assert attendee.stays[0].left_at == whole.ended_at
     History(database).delete(whole.id)
     assert calls.page().total == 99

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from service.domain.paging import Page
 from service.domain.rooms import Room
 from service.errors import Busy
 from service.storage import listing
-from service.storage.calls import pages
+from service.storage.calls import filters, pages, text_search
 from service.storage.calls.calls import Calls
 from service.storage.database import Database
 from service.storage.listing import AT_ONCE
@@ -131,11 +132,27 @@ def test_a_page_that_was_read_says_nothing_of_another_list(
     assert list(store.page(room_id="r1", number=2, per_page=4).items) == first[4:]
 
 
+def test_a_page_of_one_passed_status_says_nothing_of_another(
+    store: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "COUNTED", 3)
+    monkeypatch.setattr(listing, "SHALLOW", 1)
+    statuses = (CallStatus.TRANSFERRED, CallStatus.TRANSFER_FAILED)
+    lists = []
+    for status in statuses:
+        steps = (LadderStep(LadderEvent.TRANSFER, 5_000, status),)
+        lists.append(filled(store, 6, steps=steps, status=CallStatus.ENDED))
+    # Page by page, one list beside the other.
+    beside = list(zip(*(all_pages(store, 2, status=each) for each in statuses), strict=True))
+    for number, added in enumerate(lists):
+        assert [call for pages in beside for call in pages[number].items] == added
+
+
 def test_filters_without_a_common_index_find_old_calls(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "COUNTED", 4)
-    monkeypatch.setattr(listing, "COUNTED", 4)
+    for module in (filters, pages, listing):
+        monkeypatch.setattr(module, "COUNTED", 4)
     old = a_call(started_at=1, room_id="r1", connector_id="cn_2")
     store.add(old)
     filled(store, 9, room_id="r1", connector_id="cn_1")
@@ -144,6 +161,43 @@ def test_filters_without_a_common_index_find_old_calls(
     assert store.page(room_id="r2", connector_id="cn_1").items == ()
     both = store.page(room_id="r1", connector_id="cn_1", per_page=4)
     assert (len(both.items), both.is_minimum) == (4, True)
+
+
+FILTERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"connector_id": "cn_2"}, {}),
+    ({"room_id": "r1"}, {}),
+    ({"rule_id": "rr_1"}, {}),
+    ({"session_id": "s1"}, {}),
+    ({"direction": Direction.OUTBOUND}, {}),
+    ({"status": CallStatus.REJECTED}, {}),
+    (
+        {"status": CallStatus.TRANSFER_FAILED},
+        {
+            "status": CallStatus.ENDED,
+            "steps": (LadderStep(LadderEvent.TRANSFER, 5_000, CallStatus.TRANSFER_FAILED),),
+        },
+    ),
+    ({"search": "+4930"}, {"caller": "+49301234567"}),
+]
+"""Filters, with what a call is like that only these find, where that has other names."""
+
+
+@pytest.mark.parametrize("is_counted_short", [False, True])
+def test_any_two_filters_find_the_calls_that_both_hold_for(
+    store: Calls, monkeypatch: pytest.MonkeyPatch, is_counted_short: bool
+) -> None:
+    if is_counted_short:
+        for module in (filters, pages, listing):
+            monkeypatch.setattr(module, "COUNTED", 2)
+    likes = [(wanted, like or wanted) for wanted, like in FILTERS]
+    for _, like in likes:
+        filled(store, 4, **like)
+    for (wanted, like), (other, other_like) in combinations(likes, 2):
+        if wanted.keys() & other.keys() or like.keys() & other_like.keys():
+            continue
+        both = a_call(started_at=1, **like, **other_like)
+        store.add(both)
+        assert store.page(**wanted, **other).items == (both,)
 
 
 @pytest.mark.parametrize(
@@ -166,11 +220,46 @@ def test_filters_without_a_common_index_find_old_calls(
 def test_old_calls_are_found_by_the_ends_of_their_numbers(
     store: Calls, monkeypatch: pytest.MonkeyPatch, search: str, finds: bool
 ) -> None:
-    monkeypatch.setattr(pages, "LOOKED_THROUGH", 3)
+    monkeypatch.setattr(text_search, "LOOKED_THROUGH", 3)
     old = a_call(caller="+14155559876", callee="+442071234567", room_id="old-room")
     store.add(old)
     filled(store, 3, caller="anonymous", callee="+49301234567", room_id="new")
     assert store.page(search=search).items == ((old,) if finds else ())
+
+
+@pytest.mark.parametrize("search", ["+1415", "9876", "old-room"])
+def test_old_calls_are_found_only_where_the_other_filters_hold(
+    store: Calls, monkeypatch: pytest.MonkeyPatch, search: str
+) -> None:
+    monkeypatch.setattr(text_search, "LOOKED_THROUGH", 3)
+    old = a_call(caller="+14155559876", callee="+442071234567", room_id="old-room")
+    store.add(old)
+    for connector_id in ("cn_1", "cn_2"):
+        numbers = {"caller": "anonymous", "callee": "+49301234567"}
+        filled(store, 4, connector_id=connector_id, **numbers, room_id="new")
+    assert store.page(search=search, connector_id="cn_1").items == (old,)
+    assert store.page(search=search, connector_id="cn_2").items == ()
+
+
+@pytest.mark.parametrize("search", ["+1415", "9876"])
+def test_old_calls_with_too_many_like_them_are_given_up(
+    store: Calls, monkeypatch: pytest.MonkeyPatch, search: str
+) -> None:
+    monkeypatch.setattr(text_search, "LOOKED_THROUGH", 3)
+    numbers = {"caller": "+14155559876", "callee": "+49301234567"}
+    for number in range(4):
+        store.add(a_call(started_at=number, room_id="old", **numbers))
+    filled(store, 3, caller="anonymous", callee="+49301234567", room_id="new")
+    for bound, finds in ((3, 0), (4, 4)):
+        monkeypatch.setattr(text_search, "ALIKE", bound)
+        monkeypatch.setattr(text_search, "ALIKE_IN_INDEX", bound)
+        page = store.page(search=search)
+        assert (page.total, page.is_minimum) == (finds, not finds)
+    # Where the other filters leave few calls, all of them are searched in full.
+    monkeypatch.setattr(text_search, "ALIKE", 0)
+    monkeypatch.setattr(text_search, "LOOKED_THROUGH", 5)
+    page = store.page(search=search, room_id="old")
+    assert (page.total, page.is_minimum) == (4, False)
 
 
 def test_any_part_of_a_number_is_found_among_the_newest_calls(store: Calls) -> None:
@@ -189,7 +278,7 @@ def test_no_text_is_too_odd_to_search_for(store: Calls, search: str) -> None:
 def test_a_hidden_number_is_not_found_by_its_ends(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "LOOKED_THROUGH", 1)
+    monkeypatch.setattr(text_search, "LOOKED_THROUGH", 1)
     inbound = a_call(hides_number=True, caller="+14155559876")
     outbound = a_call(
         hides_number=True, caller="+49", callee="+14155559876", direction=Direction.OUTBOUND
@@ -201,10 +290,7 @@ def test_a_hidden_number_is_not_found_by_its_ends(
         assert store.page(search=search).items == (outbound, inbound)
 
 
-def test_calls_are_found_by_what_they_passed_through(
-    store: Calls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pages, "PASSES", 2)
+def test_calls_are_found_by_what_they_passed_through(store: Calls) -> None:
     passed = CallStatus.TRANSFER_FAILED
     steps = tuple(LadderStep(LadderEvent.TRANSFER, 5_000, passed) for _ in range(2))
     those = filled(store, 5, steps=steps, status=CallStatus.ENDED)

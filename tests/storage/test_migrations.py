@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from service.domain.calls import Direction, LadderEvent
+from service.domain.calls import CallStatus, Direction, LadderEvent
 from service.storage import migrations
 from service.storage.calls.calls import Calls
 from service.storage.calls.control import Steering
@@ -68,6 +68,32 @@ def test_a_step_from_before_answers_were_kept_has_none(empty_url: str) -> None:
     database = earlier(empty_url, "0008", CALL_OF_A_RULE, step)
     (kept,) = Calls(database).get("c1").steps
     assert (kept.event, kept.markup) == (LadderEvent.MARKUP, None)
+    database.close()
+
+
+def test_calls_from_before_are_found_by_what_they_passed_through(empty_url: str) -> None:
+    step = "INSERT INTO steps (call_id, event, at, status) VALUES ('{}', 'transfer', 1, '{}')"
+    calls = [CALL_OF_A_RULE, *(CALL_OF_A_RULE.replace("1'", f"{n}'") for n in (2, 3))]
+    said = [
+        ("c1", "transfer-initiated"),
+        ("c1", "transfer-failed"),
+        ("c1", "transfer-failed"),
+        ("c2", "transferred"),
+        ("c2", "answered"),
+        ("c3", "answered"),
+    ]
+    database = earlier(empty_url, "0016", *calls, *(step.format(*each) for each in said))
+    store = Calls(database)
+    found = {
+        status: {call.id for call in store.page(status=status).items}
+        for status in CallStatus
+        if not (status.is_live or status.is_end)
+    }
+    assert {status: ids for status, ids in found.items() if ids} == {
+        CallStatus.TRANSFER_INITIATED: {"c1"},
+        CallStatus.TRANSFER_FAILED: {"c1"},
+        CallStatus.TRANSFERRED: {"c2"},
+    }
     database.close()
 
 

@@ -158,6 +158,7 @@ CALL_FILTERS: list[dict[str, Any]] = [
     {"search": "+1415"},
     {"search": "0100", "sees_hidden": False, "room_id": "r"},
     {"search": "support", "status": CallStatus.TRANSFERRED},
+    {"status": CallStatus.TRANSFERRED, "direction": Direction.OUTBOUND},
 ]
 
 SESSION_FILTERS: list[dict[str, Any]] = [
@@ -195,18 +196,52 @@ def test_whoever_watches_does_not_pay_either(desk: Desk, database: Database) -> 
     assert scans(database, statements) == []
 
 
-def test_a_second_filter_is_looked_up_in_its_own_index(
-    sqlite_database: Database, clock: FakeClock
+PAIRS = [
+    {"room_id": "r", "connector_id": "cn_1"},
+    {"room_id": "r", "rule_id": "rr_1"},
+    {"room_id": "r", "session_id": "s"},
+    {"connector_id": "cn_1", "direction": Direction.OUTBOUND},
+    {"rule_id": "rr_1", "status": CallStatus.REJECTED},
+    {"status": CallStatus.SWITCH_ROOM_COMPLETED},
+    {"direction": Direction.INBOUND, "status": CallStatus.SWITCH_ROOM_COMPLETED},
+]
+
+
+@pytest.mark.parametrize("wanted", PAIRS, ids=lambda wanted: "-".join(wanted))
+@pytest.mark.parametrize("number", [1, 2])
+def test_several_filters_are_answered_by_one_index_and_no_rows(
+    sqlite_database: Database, clock: FakeClock, wanted: dict[str, Any], number: int
 ) -> None:
     with a_desk(sqlite_database, clock) as desk, asked() as statements:
-        desk.calls.add(a_call(connector_id="cn_1", room_id="r"))
-        desk.calls.page(connector_id="cn_1", room_id="r")
-    pages = [each for each in statements if "EXISTS" in each[0] and "participant_id" in each[0]]
-    ((text, values),) = pages
+        desk.calls.add(a_call())
+        desk.calls.page(**wanted, number=number)
+    walks = [each for each in statements if "ORDER BY calls.started_at" in each[0]]
+    assert walks
+    for text, values in walks:
+        with sqlite_database.read() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
+        used = [row[-1] for row in plan if re.match(r"(SCAN|SEARCH) calls\b", row[-1])]
+        assert used
+        for step in used:
+            assert re.search(r"USING COVERING INDEX ix_calls_\w+_newest \((\w+|<expr>)=\?", step)
+
+
+@pytest.mark.parametrize("few", ["connector_id", "room_id"])
+def test_the_filter_with_the_fewest_calls_leads(
+    sqlite_database: Database, clock: FakeClock, few: str
+) -> None:
+    wanted = {"connector_id": "cn_9", "room_id": "r"}
+    many = {name: value for name, value in wanted.items() if name != few}
+    with a_desk(sqlite_database, clock) as desk, asked() as statements:
+        for _ in range(3):
+            desk.calls.add(a_call(**many))
+        desk.calls.add(a_call(**wanted))
+        desk.calls.page(**wanted)
+    walks = [each for each in statements if "ORDER BY calls.started_at" in each[0]]
+    *_, (text, values) = walks
     with sqlite_database.read() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
-    (used,) = (row[-1] for row in plan if row[-1].startswith("SEARCH calls_1"))
-    assert "_newest (" in used
+    assert any(f"ix_calls_{few}_newest" in row[-1] for row in plan)
 
 
 def test_lists_are_read_along_their_indexes(desk: Desk, database: Database) -> None:

@@ -11,7 +11,7 @@ from service.domain.calls import LIVE, WAITING, WEBSOCKET, Call, CallStatus, Dir
 from service.domain.paging import Page
 from service.errors import NotFound
 from service.storage.calls import pages
-from service.storage.calls.pages import Wanted
+from service.storage.calls.filters import Wanted
 from service.storage.calls.rows import CALL, fetch
 from service.storage.database import Database
 from service.storage.tables import alive, calls, refs
@@ -73,7 +73,7 @@ class CallQueries:
         """Phone calls, newest first; a page past the last is empty.
 
         A ``status`` that only steps have finds the calls that have been through it. ``search`` is
-        what ``call_lists`` finds; of hidden numbers, only where they may be seen. ``since`` and
+        what ``text_search`` finds; of hidden numbers, only where they may be seen. ``since`` and
         ``until`` limit when they began, the second excluded.
         """
         filters = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, update
@@ -22,6 +24,7 @@ from service.domain.calls import (
     Transfer,
 )
 from service.storage.tables import calls, steps
+from service.storage.tables.calls import passed_bit
 from service.storage.webhooks.events import announce_call
 
 # Built once, here and wherever calls begin: that takes several times as long as executing them.
@@ -96,9 +99,14 @@ def insert_steps(
     connection: Connection, call_ids: Iterable[str], new: Sequence[LadderStep]
 ) -> None:
     """The same steps for each call."""
-    rows = [{"call_id": call_id, **_columns_of(step)} for call_id in call_ids for step in new]
+    ids = list(call_ids)
+    rows = [{"call_id": call_id, **_columns_of(step)} for call_id in ids for step in new]
     if rows:
         connection.execute(insert(steps), rows)
+    bits = reduce(or_, (passed_bit(step.status) for step in new), 0)
+    if bits:
+        passed = calls.c.passed.bitwise_or(bits)
+        connection.execute(update(calls).where(calls.c.id.in_(ids)).values(passed=passed))
 
 
 def _columns_of(step: LadderStep) -> dict[str, Any]:

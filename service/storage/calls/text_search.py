@@ -1,16 +1,43 @@
-"""Conditions that find a call by a text: parts of numbers and room ids, and their indexes."""
+"""Search among calls: parts of numbers and of room ids.
+
+Among the newest calls a text is found anywhere. Among older ones it is found by an index: at the
+beginning or the end of a number, or as a whole room id.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Column, ColumnElement, case, or_
+from sqlalchemy import Column, ColumnElement, Connection, Select, case, func, or_, select, true
 
+from service.clock import Millis
 from service.domain.calls import Direction
-from service.storage.tables import calls
-from service.storage.tables.calls import CALLEE_END, CALLER_END, LAST_DIGITS
+from service.storage.calls.filters import Conditions, Wanted, led
+from service.storage.listing import COUNTED, counted_all
+from service.storage.tables import PHONE, calls
+from service.storage.tables.base import unled
+from service.storage.tables.calls import (
+    CALLEE_END,
+    CALLER_END,
+    LAST_DIGITS,
+    NEWEST,
+    NEWEST_FIRST,
+)
 
-Conditions = tuple[ColumnElement[bool], ...]
+LOOKED_THROUGH = 10_000
+"""The newest calls, which are searched in full."""
+
+FOUND = 1_000
+"""What is found is counted up to here."""
+
+ALIKE = 20_000
+"""Older calls whose numbers begin or end alike are looked at where there are no more of them."""
+
+ALIKE_IN_INDEX = 200_000
+"""The same where the index alone tells."""
 
 PUNCTUATION = re.compile(r"[\s().-]")
 """What people write between the digits of a phone number."""
@@ -18,21 +45,99 @@ PUNCTUATION = re.compile(r"[\s().-]")
 NUMBER = re.compile(r"\+?[0-9]+")
 
 
-def ways(text: str, sees_hidden: bool, is_sqlite: bool) -> list[Conditions]:
-    """Conditions with an index each, by which numbers and rooms of a text are found."""
+Entry = tuple[Millis, int]
+"""What a call is ordered by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Calls by ``seq``, newest first. There may be more where ``is_minimum``."""
+
+    seqs: Sequence[int]
+    is_minimum: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """An index that leads to calls with numbers like a text, and what is then checked of each."""
+
+    index: ColumnElement[bool]
+    checks: Conditions = ()
+
+
+def found(connection: Connection, wanted: Wanted, last: int) -> Found:
+    """The calls that a search finds, complete up to the ``last`` one that is asked for or to
+    ``FOUND``. The first question is about the newest, and mostly it is enough.
+    """
+    most = min(max(FOUND, last), COUNTED) + 1
+    text = wanted.search or ""
+    entries, is_all = _among_newest(connection, wanted, text, most)
+    is_minimum = len(entries) == most
+    if not is_all and not is_minimum:
+        for older in _older(connection, wanted, text, most):
+            is_minimum = is_minimum or older is None or len(older) == most
+            entries |= older or set()
+            if len(entries) >= most:
+                break
+    newest = sorted(entries, reverse=True)[:COUNTED]
+    return Found([seq for _, seq in newest], is_minimum)
+
+
+def _among_newest(
+    connection: Connection, wanted: Wanted, text: str, most: int
+) -> tuple[set[Entry], bool]:
+    """What is found among the newest calls that the other filters leave, and whether these are all
+    of them. Each row is looked up by its number: a join may go through all.
+    """
+    lead, rest = led(connection, wanted)
+    newest = select(*NEWEST).where(*lead, *rest).order_by(*NEWEST_FIRST)
+    some = newest.limit(LOOKED_THROUGH).cte()
+    holds = select(_holds(text, wanted.sees_hidden)).where(calls.c.seq == some.c.seq)
+    fit = select(some.c.started_at, some.c.seq).where(holds.correlate(some).scalar_subquery())
+    those = fit.limit(most).subquery()
+    seen = select(func.count().label("number")).select_from(some).subquery()
+    both = seen.outerjoin(those, true())
+    rows = connection.execute(
+        select(seen.c.number, those.c.started_at, those.c.seq).select_from(both)
+    ).all()
+    found = {(at, seq) for _, at, seq in rows if seq is not None}
+    return found, rows[0].number < LOOKED_THROUGH
+
+
+def _entries(connection: Connection, query: Select[Any]) -> set[Entry]:
+    return {(at, seq) for at, seq in connection.execute(query)}
+
+
+def _older(
+    connection: Connection, wanted: Wanted, text: str, most: int
+) -> Iterator[set[Entry] | None]:
+    """What each index finds; ``None`` where it leads to too many calls to look at."""
+    in_room = select(*NEWEST).where(*wanted.during, calls.c.room_id == text, *wanted.fits)
+    yield _entries(connection, in_room.order_by(*NEWEST_FIRST).limit(most))
+    # An order that an index has would tempt a database to go along that one.
+    order = (unled(calls.c.started_at, 0).desc(), calls.c.seq.desc())
+    for way in _ways(text, wanted.sees_hidden, connection.dialect.name == "sqlite"):
+        bound = ALIKE if way.checks or wanted.fits else ALIKE_IN_INDEX
+        alike = select(calls.c.seq).where(PHONE, way.index).limit(bound + 1)
+        if counted_all(connection, alike) > bound:
+            yield None
+            continue
+        conditions = (*wanted.during, way.index, *way.checks, *wanted.fits)
+        yield _entries(connection, select(*NEWEST).where(*conditions).order_by(*order).limit(most))
+
+
+def _ways(text: str, sees_hidden: bool, is_sqlite: bool) -> Iterator[Way]:
     plain = PUNCTUATION.sub("", text)
     is_number = NUMBER.fullmatch(plain) is not None
     digits = plain.removeprefix("+")
     begins = ({f"+{digits}", plain} if is_number else {text}) if plain.isascii() else set()
-    found: list[Conditions] = [(calls.c.room_id == text,)]
-    ends = {calls.c.caller: CALLER_END, calls.c.callee: CALLEE_END}
-    for column, end in ends.items():
+    for column, end in ((calls.c.caller, CALLER_END), (calls.c.callee, CALLEE_END)):
         shown = () if sees_hidden else (~_is_hidden(column),)
-        found += [(_begins(column, each, is_sqlite), *shown) for each in sorted(begins)]
+        for each in sorted(begins):
+            yield Way(_begins(column, each, is_sqlite), shown)
         if is_number and len(digits) >= LAST_DIGITS and plain == digits:
             last = end == digits[-LAST_DIGITS:]
-            found.append((last, column.endswith(digits, autoescape=True), *shown))
-    return found
+            yield Way(last, (column.endswith(digits, autoescape=True), *shown))
 
 
 def _begins(column: Column[str], text: str, is_sqlite: bool) -> ColumnElement[bool]:
@@ -43,7 +148,7 @@ def _begins(column: Column[str], text: str, is_sqlite: bool) -> ColumnElement[bo
     return column.op("~>=~", is_comparison=True)(text) & column.op("~<~", is_comparison=True)(after)
 
 
-def holds(text: str, sees_hidden: bool) -> ColumnElement[bool]:
+def _holds(text: str, sees_hidden: bool) -> ColumnElement[bool]:
     """Whether a number or the room's id has the text in it."""
     plain = PUNCTUATION.sub("", text)
     number = plain if NUMBER.fullmatch(plain) else text

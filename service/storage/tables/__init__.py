@@ -9,7 +9,6 @@ from __future__ import annotations
 from service.storage.tables.agents import agents, dispatches
 from service.storage.tables.base import metadata
 from service.storage.tables.calls import (
-    PASSED,
     PHONE,
     alive,
     calls,
@@ -37,7 +36,6 @@ __all__ = [
     "INBOUND_NUMBER",
     "ONGOING",
     "OVER",
-    "PASSED",
     "PENDING",
     "PHONE",
     "PRESENT",

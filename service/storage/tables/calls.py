@@ -18,7 +18,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-from service.domain.calls import ENDS, LIVE, WEBSOCKET, CallStatus
+from service.domain.calls import LIVE, WEBSOCKET, CallStatus
 from service.storage.tables.base import Document, RowNumber, among, metadata, partial
 
 connectors = Table(
@@ -77,6 +77,8 @@ calls = Table(
     Column("max_seconds", Integer),
     Column("transfer_number", String),
     Column("transfer_status", String),
+    # Bits of the statuses that only steps have, of those it has been through: see PASSING.
+    Column("passed", Integer, nullable=False, server_default="0"),
     # Of the key in the addresses that the provider asks about this call.
     Column("key_digest", String),
     # The agent that is to be sent into the room once this call is in it.
@@ -92,14 +94,36 @@ def alive(table: FromClause = calls) -> ColumnElement[bool]:
     return among(table.c.status, LIVE)
 
 
-def is_phone(table: FromClause = calls) -> ColumnElement[bool]:
-    """Whether a call is in lists."""
-    return table.c.provider != literal_column(f"'{WEBSOCKET}'")
+PHONE = calls.c.provider != literal_column(f"'{WEBSOCKET}'")
+"""Whether a call is in lists."""
+
+PASSED = calls.c.passed != literal_column("0")
+
+# The same as an equality, which has SQLite go along the index that begins with it.
+HAS_PASSED = literal_column("sign(passed)", Integer)
+
+# Their order is stored: append new ones.
+PASSING = (
+    CallStatus.TRANSFER_INITIATED,
+    CallStatus.TRANSFER_ACCEPTED,
+    CallStatus.TRANSFERRING,
+    CallStatus.TRANSFER_RINGING,
+    CallStatus.TRANSFERRED,
+    CallStatus.TRANSFER_FAILED,
+    CallStatus.SWITCH_ROOM_INITIATED,
+    CallStatus.SWITCH_ROOM_COMPLETED,
+    CallStatus.SWITCH_ROOM_FAILED,
+)
+"""Statuses that only steps have."""
 
 
-PHONE = is_phone()
+def passed_bit(status: CallStatus) -> int:
+    """The bit of ``calls.passed`` that stands for the status, or 0 if it is not a passing one."""
+    return 1 << PASSING.index(status) if status in PASSING else 0
+
 
 NEWEST = (calls.c.started_at, calls.c.seq)
+NEWEST_FIRST = tuple(column.desc() for column in NEWEST)
 
 LAST_DIGITS = 4
 
@@ -111,8 +135,26 @@ CALLER_END, CALLEE_END = (
 
 partial("ix_calls_alive", calls.c.room_id, where=alive())
 partial("ix_calls_newest", *NEWEST, where=PHONE)
-for column in ("connector_id", "room_id", "rule_id", "session_id", "status", "direction"):
-    partial(f"ix_calls_{column}_newest", calls.c[column], *NEWEST, where=PHONE)
+
+CARRIED = (
+    calls.c.connector_id,
+    calls.c.room_id,
+    calls.c.rule_id,
+    calls.c.direction,
+    calls.c.status,
+    calls.c.passed,
+)
+"""Columns of filters that the index of every other filter carries as well: several filters are
+answered along the index of one, without a look at rows or other indexes.
+"""
+
+for column in (calls.c.session_id, *CARRIED[:-1]):
+    carried = [each for each in CARRIED if each is not column]
+    # SQLite reads the row where the index does not carry the columns of its own condition.
+    covering = (column, *NEWEST, *carried, calls.c.provider)
+    partial(f"ix_calls_{column.name}_newest", *covering, where=PHONE)
+has_passed = (HAS_PASSED, *NEWEST, *CARRIED, calls.c.provider)
+partial("ix_calls_passed_newest", *has_passed, where=PHONE & PASSED)
 for name, end in (("caller", CALLER_END), ("callee", CALLEE_END)):
     # Where sorting is by a language's rules, Postgres finds a beginning only by this class.
     Index(
@@ -148,13 +190,6 @@ steps = Table(
     Column("detail", String),
     Column("markup", String),
 )
-
-PASSED = among(
-    steps.c.status, [each for each in CallStatus if each not in LIVE and each not in ENDS]
-)
-"""Whether a step says what calls only pass through."""
-
-partial("ix_steps_passed", steps.c.status, steps.c.seq, steps.c.call_id, steps.c.at, where=PASSED)
 
 # Of each leg that has started and is gone: a code for each second.
 loudness = Table(
