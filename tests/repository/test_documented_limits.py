@@ -20,7 +20,7 @@ from service.media.transport import connection, send_queue, websocket_frames
 from service.security import failure_limit
 from service.server import connection_loop, request_framing, worker
 from service.storage import bounded, connections, database, lease, listing
-from service.storage.calls import pages
+from service.storage.calls import text_search
 from service.storage.rooms import sessions
 from service.storage.webhooks import outbox
 from service.telemetry import log_output
@@ -98,7 +98,14 @@ HOLDS: dict[str, Sequence[float]] = {
         listing.AT_ONCE,
         listing.STATEMENT_SECONDS,
     ),
-    "entries of a list that are counted; what a search finds": (listing.COUNTED, pages.FOUND),
+    "entries of a list that are counted; what a search finds": (
+        listing.COUNTED,
+        text_search.FOUND,
+    ),
+    "older calls that a search looks at by one index": (
+        text_search.ALIKE,
+        text_search.ALIKE_IN_INDEX,
+    ),
     "console: pages that watch; test calls": (live_feed.MOST, live_feed.LONGEST_SECONDS / 60),
 }
 

@@ -47,46 +47,40 @@ class Wanted:
 
     @property
     def fits(self) -> Conditions:
-        """All filters, hidden from the planner."""
-        return tuple(each for one in _filters(self) for each in (*one.hidden, *one.rest))
+        """All filters, without an index that a planner could choose."""
+        return tuple(each.check for each in _filters(self))
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """``leads`` is what its index is found by, ``hidden`` the same without leading there, and
-    ``rest`` what remains to be checked in either case.
+    """``index`` is the condition that an index is found by, and ``check`` the whole filter in a
+    form that leads to no index. The index of an ``is_exact`` filter has no other calls.
     """
 
-    leads: ColumnElement[bool]
-    hidden: Conditions
-    rest: Conditions = ()
+    index: ColumnElement[bool]
+    check: ColumnElement[bool]
+    is_exact: bool = True
     is_carried: bool = True
 
 
 def _filters(wanted: Wanted) -> Iterator[Filter]:
+    carried = set(CARRIED)
     for column, value in wanted.equal.items():
-        yield Filter(
-            column == value, (unled(column, "") == value,), is_carried=column in set(CARRIED)
-        )
+        check = unled(column, "") == value
+        yield Filter(column == value, check, is_carried=column in carried)
     if wanted.passed is not None:
-        yield Filter(
-            PASSED & (HAS_PASSED == 1),
-            (),
-            (calls.c.passed.bitwise_and(passed_bit(wanted.passed)) != 0,),
-        )
+        check = calls.c.passed.bitwise_and(passed_bit(wanted.passed)) != 0
+        yield Filter(PASSED & (HAS_PASSED == 1), check, is_exact=False)
 
 
 def led(connection: Connection, wanted: Wanted) -> tuple[Conditions, Conditions]:
-    """The conditions that lead, by an index to the fewest calls, and the rest."""
+    """Conditions that lead to the fewest calls by an index, and those to check of each of them."""
     filters = tuple(_filters(wanted))
     if not filters:
         return wanted.during, ()
     lead = _lead(connection, wanted, filters)
-    rest = [*lead.rest]
-    for each in filters:
-        if each is not lead:
-            rest += [*each.hidden, *each.rest]
-    return (*wanted.during, lead.leads), tuple(rest)
+    rest = (each.check for each in filters if each is not lead or not each.is_exact)
+    return (*wanted.during, lead.index), tuple(rest)
 
 
 def _lead(connection: Connection, wanted: Wanted, filters: Sequence[Filter]) -> Filter:
@@ -94,7 +88,7 @@ def _lead(connection: Connection, wanted: Wanted, filters: Sequence[Filter]) -> 
         return filters[0]
     for each in filters:
         if not each.is_carried:
-            # One call, or one session's: the other indexes could not tell.
+            # The id of a call or session: no other index carries it.
             return each
     counts = _numbers(connection, wanted, filters)
     if min(counts) > COUNTED:
@@ -106,7 +100,7 @@ def _numbers(connection: Connection, wanted: Wanted, filters: Sequence[Filter]) 
     """How many calls each of the filters leads to, up to one more than are counted."""
     of_each = (
         select(calls.c.seq)
-        .where(*wanted.during, each.leads)
+        .where(*wanted.during, each.index)
         .order_by(*NEWEST_FIRST)
         .limit(COUNTED + 1)
         .subquery()
@@ -121,5 +115,5 @@ def _samples(connection: Connection, filters: Sequence[Filter]) -> Sequence[int]
     ends = select(func.min(calls.c.seq)), select(func.max(calls.c.seq))
     oldest, newest = (connection.execute(each).scalar_one() for each in ends)
     seqs = [oldest + (newest - oldest) * number // SAMPLES for number in range(SAMPLES + 1)]
-    numbers = (func.count().filter(each.leads) for each in filters)
+    numbers = (func.count().filter(each.index) for each in filters)
     return tuple(connection.execute(select(*numbers).where(calls.c.seq.in_(seqs))).one())
