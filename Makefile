@@ -7,13 +7,17 @@ PIP := $(VENV)/python -m pip --disable-pip-version-check --quiet
 # which starts its server once, and the longest files begin first.
 PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile --no-loadscope-reorder
 # Everything that starts a server or a browser.
-STARTS := end_to_end browser deploy examples
+STARTS := end_to_end browser examples
 
-.PHONY: run check test bench soak fuzz audit lint format clean
+.DEFAULT_GOAL := help
+.PHONY: help run check test bench soak fuzz audit lint format hooks clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Whoever develops on a laptop has the receivers of webhooks there too, and wants to hear a call. A
 # value in the environment or in .env wins.
-run: .venv/run
+run: .venv/run ## Start Patchbay, with keys for development in .env
 	@$(VENV)/python -m service.cli.keys .env
 	@LC_ALL=C grep -q '^[^A-Za-z#]*WEBHOOK_ALLOW_PRIVATE=' .env || \
 	  export WEBHOOK_ALLOW_PRIVATE="$${WEBHOOK_ALLOW_PRIVATE:-on}"; \
@@ -21,14 +25,14 @@ run: .venv/run
 	exec $(VENV)/gunicorn --env FIRST_STEPS=1
 
 # What to run before each commit: within a minute.
-check: lint
+check: lint ## Lint, and run the tests that start no server and no browser
 	$(VENV)/pytest $(PARALLEL) $(STARTS:%=--ignore=tests/%)
 
-test: lint
+test: lint ## Lint, and run all tests
 	$(VENV)/pytest $(PARALLEL)
 
 # About twenty minutes, and half as long again with OPTIONS=--fine; Node is compared where npm is.
-bench: .venv/test
+bench: .venv/test ## Measure how many calls a core carries (OPTIONS=--fine)
 	@if command -v npm >/dev/null; then \
 	  npm install --prefix bench/alternatives --no-audit --no-fund --no-package-lock --silent || \
 	    echo "npm could not install ws: the benchmark goes on without Node." >&2; \
@@ -36,33 +40,37 @@ bench: .venv/test
 	@$(VENV)/python -m bench $(OPTIONS)
 
 # Calls come and go for so many minutes, and everything must be back where it was.
-soak: .venv/test
+soak: .venv/test ## Let calls come and go, and look for leaks (MINUTES=30)
 	@$(VENV)/python -m bench.soak --minutes $(or $(MINUTES),30)
 
 # Every parser, then every endpoint against /openapi.json, with as many examples for each as you
 # have patience for.
-fuzz: .venv/test
+fuzz: .venv/test ## Feed parsers and endpoints wrong input (EXAMPLES=1000)
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(VENV)/pytest -s tests/fuzz tests/end_to_end/test_documented_api.py
 
 # All that is installed, against published advisories. The tool is kept apart from what it looks at.
-audit: .venv/run
+audit: .venv/run ## Compare the installed packages with published advisories
 	@test -x .venv/audit/bin/pip-audit || { $(VENV)/python -m venv .venv/audit && \
 	  .venv/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit; }
 	@$(PIP) freeze --exclude-editable > .venv/audit/installed.txt
 	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .venv/audit/installed.txt
 
-lint: .venv/test
+lint: .venv/test ## Run ruff, mypy and import-linter
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
 	$(VENV)/lint-imports
 
-format: .venv/test
+format: .venv/test ## Format the code
 	$(VENV)/ruff check --fix .
 	$(VENV)/ruff format .
 
-# Neither .env nor data: they are not ours to remove.
-clean:
+# The hooks of .pre-commit-config.yaml run this environment's own tools.
+hooks: .venv/test ## Let git run the linters before each commit
+	@test -x $(VENV)/pre-commit || $(PIP) install pre-commit
+	$(VENV)/pre-commit install
+
+clean: ## Remove the virtual environment and caches, but neither .env nor data
 	rm -rf .venv bench/alternatives/node_modules build dist *.egg-info .*_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

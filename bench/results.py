@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.job import Reading
 from bench.http_load import Answers
+from bench.job import Reading
 
 COSTS = (50, 200, 500)
 """Numbers of calls at which the cost of a call is shown."""
@@ -74,8 +74,8 @@ class Past:
 class Turnover:
     """Cost and quality of long calls, alone (``quiet``) and beside short calls.
 
-    ``begun`` short calls came and ``failed`` were refused; ``answer_p99`` is in milliseconds, from the
-    webhook to the open socket.
+    ``begun`` short calls came and ``failed`` were refused; ``answer_p99`` is in milliseconds, from
+    the webhook to the open socket.
     """
 
     quiet: Reading

@@ -34,7 +34,7 @@ settings.register_profile("patchbay", deadline=None)
 settings.load_profile("patchbay")
 
 
-REAL_TIME = ("end_to_end", "browser", "deploy")
+REAL_TIME = ("end_to_end", "browser")
 LONGEST = ("test_documented_api.py", "test_deploys.py", "test_database_away.py")
 
 
