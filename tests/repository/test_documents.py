@@ -19,7 +19,8 @@ LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 # A path with a placeholder (<name>, …, *) stands for several files.
 NAMED = re.compile(
-    r"(?<![\w./-])(?:service|tests|docs|deploy|bench|examples)/[\w./-]*[\w/](?![\w…<*{/-])"
+    r"(?<![\w./-])(?:service|tests|docs|deploy|bench|examples|\.ci|\.github)"
+    r"/[\w./-]*[\w/](?![\w…<*{/-])"
 )
 
 
