@@ -12,7 +12,7 @@ from bench.load.frames import Numbered, masked
 from service.clock import SystemClock
 from service.domain.wire import Encoding
 from service.simulator.audio.codec import Codec
-from service.simulator.providers.base import Message
+from service.simulator.providers.dialect import Message
 from service.simulator.providers.markup import Stream
 from service.simulator.providers.registry import DIALECTS
 

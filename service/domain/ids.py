@@ -79,7 +79,7 @@ def new_dispatch_id() -> str:
     return "dispatch_" + _random(LOWER, 16)
 
 
-def new_trial_id() -> str:
+def new_test_call_id() -> str:
     return "trial_" + _random(LOWER, 16)
 
 

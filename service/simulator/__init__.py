@@ -1,5 +1,5 @@
-"""The phone simulator: a provider and a caller, seen from the server's side of the webhook.
+"""The phone simulator: a provider and a caller, for tests and test calls.
 
-It uses the public HTTP and WebSocket surface and nothing else of the service, so that it can
-judge the service: what it says and expects comes from the providers' documentation alone.
+It uses only the service's public HTTP and WebSocket interface. Its messages and checks follow the
+providers' documentation and share no code with the service, so that it can judge the service.
 """

@@ -1,12 +1,12 @@
-"""A phone that places one call: asks the webhook, does what the markup says, talks and listens.
+"""A phone that places one call: it fetches markup, follows it, and streams audio.
 
-    phone = Phone(Plan(webhook_url=...)).start()
+    phone = Phone(Scenario(webhook_url=...)).start()
     phone.wait_for("first-audio")
     phone.hang_up()
     phone.join()
     phone.report, phone.heard
 
-The call runs in a thread of its own; every method may be called from any thread.
+The call runs in a thread of its own. Every method may be called from any thread.
 """
 
 from __future__ import annotations
@@ -24,54 +24,55 @@ from service.errors import RemoteError
 from service.simulator import leg
 from service.simulator.audio import sound
 from service.simulator.audio.codec import FRAME, RATE, Samples
-from service.simulator.audio.playback import Ear
-from service.simulator.keypad import Handset
-from service.simulator.provider_requests import Requests
+from service.simulator.audio.playback import Playback
+from service.simulator.keypad import Keypad
 from service.simulator.providers import markup, registry
-from service.simulator.report import Ending, Report, Tally
+from service.simulator.report import CallCounters, CallReport, Ending
 from service.simulator.scenario import Scenario
-from service.simulator.speech import Mouth
+from service.simulator.speech import Speech
 from service.simulator.timeline import Event, Timeline
-from service.simulator.webhook_client import Request
+from service.simulator.webhook_client import MarkupRequest, WebhookClient
 
 
 class Phone:
-    """One call. ``start`` it once.
+    """One call, to ``start`` once.
 
-    Events, in the order of a good call: ``webhook``, ``markup``, ``connecting``, ``connected``,
-    ``start``, ``first-audio``, ``closed``, ``notice``, ``end``. Where they happen: ``refused``,
+    The events of a good call, in order: ``webhook``, ``markup``, ``connecting``, ``connected``,
+    ``start``, ``first-audio``, ``closed``, ``notice``, ``end``. Optional events: ``refused``,
     ``digit``, ``mark``, ``clear``, ``cut``, ``redirect``, ``gather``, ``dial``, ``dialled``,
     ``say``, ``play``, ``status`` and ``problem``.
     """
 
-    def __init__(self, plan: Scenario, clock: Clock | None = None) -> None:
-        self.plan = plan
+    def __init__(self, scenario: Scenario, clock: Clock | None = None) -> None:
+        self.scenario = scenario
         self._clock = clock or SystemClock()
-        self.dialect = registry.of(plan.webhook_url)(plan.caller, plan.callee, self._clock)
-        self.dialect.is_outbound = plan.is_outbound
-        self.dialect.account = plan.account or self.dialect.account
-        self._signer = plan.signer(self._clock)
+        self.dialect = registry.of(scenario.webhook_url)(
+            scenario.caller, scenario.callee, self._clock
+        )
+        self.dialect.is_outbound = scenario.is_outbound
+        self.dialect.account = scenario.account or self.dialect.account
+        self._signer = scenario.signer(self._clock)
         self._timeline = Timeline(self._clock)
-        self._tally = Tally()
-        self._mouth = Mouth(plan)
-        self._ear = Ear(self.dialect.buffer_seconds)
+        self._counters = CallCounters()
+        self._speech = Speech(scenario)
+        self._playback = Playback(self.dialect.buffer_seconds)
         self._media_clock = leg.MediaClock(self._clock)
         self._streamed = 0
-        self._leg: leg.Leg | None = None
+        self._leg: leg.PhoneLeg | None = None
         self._leg_lock = threading.Lock()
         self._hung_up = threading.Event()
-        self._handset = Handset(plan.pins, self._hung_up, self._timeline, self._tally)
+        self._keypad = Keypad(scenario.pins, self._hung_up, self._timeline, self._counters)
         self._over = threading.Event()
         self._ending: Ending | None = None
         self._failure: str | None = None
-        self._url = plan.webhook_url
-        self._requests = Requests(
-            plan,
+        self._url = scenario.webhook_url
+        self._webhook = WebhookClient(
+            scenario,
             self.dialect,
             self._signer,
             clock=self._clock,
             timeline=self._timeline,
-            tally=self._tally,
+            counters=self._counters,
             hung_up=self._hung_up,
         )
         self._thread = threading.Thread(target=self._run, name="simulator-phone", daemon=True)
@@ -81,8 +82,8 @@ class Phone:
         return self
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for the end of the call. Raises ``TimeoutError`` where it does not come."""
-        # Not the thread's own join: interrupted by Ctrl-C, Python 3.11 takes the thread for ended.
+        """Wait for the end of the call. Raises ``TimeoutError``."""
+        # Not Thread.join: after Ctrl-C interrupts it, Python 3.11 considers the thread ended.
         if not self._over.wait(timeout):
             seen = ", ".join(event.name for event in self.events)
             raise TimeoutError(f"The call is not over after {timeout} seconds; there was: {seen}.")
@@ -92,24 +93,24 @@ class Phone:
         return self._over.is_set()
 
     def hang_up(self) -> None:
-        """End the call as the caller does."""
+        """Hang up as the caller."""
         self._hung_up.set()
         with self._leg_lock:
             if self._leg is not None:
                 self._leg.hang_up()
 
     def drop(self) -> None:
-        """Cut the media socket without a word; the provider goes on with the markup."""
+        """Cut the media socket without a stop message. The provider continues with the markup."""
         with self._leg_lock:
             if self._leg is not None:
                 self._leg.drop()
 
     def press(self, digits: str) -> None:
-        self._mouth.press(digits)
+        self._speech.press(digits)
 
     @property
     def call_id(self) -> str:
-        """The provider's id of this call."""
+        """The provider's id of the call."""
         return self.dialect.call_id
 
     @property
@@ -130,19 +131,19 @@ class Phone:
 
     @property
     def planned(self) -> int | None:
-        """Samples after which the caller hangs up; ``None`` where he waits for ``hang_up``."""
-        frames = self._mouth.frames_planned
+        """Samples after which the caller hangs up; ``None`` if only ``hang_up`` ends the call."""
+        frames = self._speech.frames_planned
         return None if frames is None else frames * FRAME
 
     @property
     def heard(self) -> Samples:
-        """What the caller has heard: silence where nothing came, ``streamed`` samples long."""
-        return self._ear.recording(self.streamed)
+        """The audio that the caller heard, with silence in gaps, ``streamed`` samples long."""
+        return self._playback.recording(self.streamed)
 
     @property
     def sent(self) -> Samples:
-        """What the caller has said over the same time, whatever the network did to it."""
-        return self._mouth.recording(self.streamed)
+        """The audio that the caller said in the same time, before any network faults."""
+        return self._speech.recording(self.streamed)
 
     def _run(self) -> None:
         try:
@@ -151,29 +152,32 @@ class Phone:
             self._failure = error.message
             self._ending = Ending.FAILED
         finally:
-            self._requests.close()
+            self._webhook.close()
             self._timeline.record("end", self._ending)
             self._over.set()
 
     def _call(self) -> Ending:
-        requests = self._requests
-        if self.plan.is_outbound and not requests.notify_after_commit():
+        webhook = self._webhook
+        if self.scenario.is_outbound and not webhook.notify_of_dialing():
             return Ending.NOT_ANSWERED
         self._timeline.record("webhook")
-        verbs = requests.ask(Request(self._url, "POST", self.dialect.webhook()))
+        verbs = webhook.fetch(MarkupRequest(self._url, "POST", self.dialect.webhook()))
         try:
-            while isinstance(outcome := self._follow(verbs), Request):
-                if self._tally.redirects + self._tally.questions > self.plan.max_redirects:
+            while isinstance(outcome := self._follow(verbs), MarkupRequest):
+                if (
+                    self._counters.redirects + self._counters.questions
+                    > self.scenario.max_redirects
+                ):
                     raise RemoteError(
-                        f"The markup redirected more than {self.plan.max_redirects} times."
+                        f"The markup redirected more than {self.scenario.max_redirects} times."
                     )
                 self._url = urljoin(self._url, outcome.url)
-                verbs = requests.ask_again(replace(outcome, url=self._url))
+                verbs = webhook.fetch_with_retries(replace(outcome, url=self._url))
         finally:
-            requests.say_goodbye()
+            webhook.notify_of_end()
         return outcome
 
-    def _follow(self, verbs: Sequence[markup.Verb]) -> Ending | Request:
+    def _follow(self, verbs: Sequence[markup.Verb]) -> Ending | MarkupRequest:
         for verb in verbs:
             if self._hung_up.is_set():
                 return Ending.CALLER_HUNG_UP
@@ -182,23 +186,25 @@ class Phone:
                     if self._stream(verb):
                         return Ending.CALLER_HUNG_UP
                 case markup.Redirect(url, method):
-                    self._tally.redirects += 1
+                    self._counters.redirects += 1
                     self._timeline.record("redirect")
-                    return Request(url, method, self.dialect.redirected())
+                    return MarkupRequest(url, method, self.dialect.redirected())
                 case markup.Gather():
-                    keys = self._handset.press(verb)
+                    keys = self._keypad.press(verb)
                     if keys or verb.answers_silence:
-                        return Request(verb.url, verb.method, self.dialect.gathered(keys))
+                        return MarkupRequest(verb.url, verb.method, self.dialect.gathered(keys))
                 case markup.Dial():
-                    over = self._handset.dial(verb, self.plan.dialled, self.plan.dial_seconds)
-                    fields = self.dialect.dialled(self.plan.dialled, over=over)
-                    return Request(verb.action, verb.method, fields)
+                    over = self._keypad.dial(
+                        verb, self.scenario.dialled, self.scenario.dial_seconds
+                    )
+                    fields = self.dialect.dial_ended(self.scenario.dialled, over=over)
+                    return MarkupRequest(verb.action, verb.method, fields)
                 case markup.Hangup():
                     return Ending.SERVER_HUNG_UP
                 case markup.Reject(reason):
                     return Ending(reason)
                 case markup.Say() | markup.Play() | markup.Pause():
-                    self._handset.hear(verb)
+                    self._keypad.hear(verb)
                 case markup.Unknown(name):
                     self._unknown(name)
         return Ending.CALLER_HUNG_UP if self._hung_up.is_set() else Ending.SERVER_HUNG_UP
@@ -207,42 +213,42 @@ class Phone:
         sentence = f"{self.dialect.name} does not know <{name}> here."
         if not self.dialect.skips_unknown_verbs:
             raise RemoteError(sentence)
-        if self._tally.complain(sentence):
+        if self._counters.add_problem(sentence):
             self._timeline.record("problem", sentence)
 
     def _stream(self, stream: markup.Stream) -> bool:
-        """Whether the caller hung up while streaming."""
+        """Open a stream, and return whether the caller hung up while streaming."""
         self._timeline.record("connecting", stream.origin)
         try:
             dialled = leg.dial(stream, self.dialect.handshakes, self._signer)
         except RemoteError as error:
-            self._tally.complain(error.message)
+            self._counters.add_problem(error.message)
             self._timeline.record("refused", error.message)
-            failed = self.dialect.streamed("failed", error.message)
-            self._requests.tell("status", stream.status_url, failed)
+            failed = self.dialect.stream_status("failed", error.message)
+            self._webhook.notify("status", stream.status_url, failed)
             return False
         with dialled as connection:
             self._timeline.record("connected")
-            started = self.dialect.streamed("started")
-            self._requests.tell("status", stream.status_url, started)
+            started = self.dialect.stream_status("started")
+            self._webhook.notify("status", stream.status_url, started)
             try:
                 return self._talk(connection, stream)
             finally:
-                stopped = self.dialect.streamed("stopped")
-                self._requests.tell("status", stream.status_url, stopped)
+                stopped = self.dialect.stream_status("stopped")
+                self._webhook.notify("status", stream.status_url, stopped)
 
     def _talk(self, connection: ClientConnection, stream: markup.Stream) -> bool:
-        current = leg.Leg(
+        current = leg.PhoneLeg(
             connection,
             self.dialect,
             stream,
-            self.plan.codec or stream.inbound,
-            mouth=self._mouth,
-            ear=self._ear,
-            faults=self.plan.faults(),
+            self.scenario.codec or stream.inbound,
+            speech=self._speech,
+            playback=self._playback,
+            faults=self.scenario.faults(),
             clock=self._media_clock,
             timeline=self._timeline,
-            tally=self._tally,
+            counters=self._counters,
         )
         with self._leg_lock:
             self._leg = current
@@ -256,9 +262,9 @@ class Phone:
                 self._streamed = self._media_clock.position()
 
     @property
-    def report(self) -> Report:
-        tally, trips = self._tally, self._tally.round_trips
-        return Report(
+    def report(self) -> CallReport:
+        counters, trips = self._counters, self._counters.round_trips
+        return CallReport(
             provider=self.dialect.name,
             ended=self._ending,
             failure=self._failure,
@@ -266,23 +272,23 @@ class Phone:
             connected_ms=self._at("connected"),
             first_audio_ms=self._at("first-audio"),
             seconds=round(self.streamed / RATE, 3),
-            frames_sent=tally.frames_sent,
-            frames_heard=self._ear.heard_samples // FRAME,
-            frames_missing=self._ear.missing_samples // FRAME,
-            frames_discarded=self._ear.discarded_samples // FRAME,
-            gaps=tally.gaps,
-            longest_gap_ms=round(tally.longest_gap * 1000, 1),
+            frames_sent=counters.frames_sent,
+            frames_heard=self._playback.heard_samples // FRAME,
+            frames_missing=self._playback.missing_samples // FRAME,
+            frames_discarded=self._playback.discarded_samples // FRAME,
+            gaps=counters.gaps,
+            longest_gap_ms=round(counters.longest_gap * 1000, 1),
             rtt_min_ms=round(min(trips) * 1000, 2) if trips else None,
             rtt_median_ms=round(statistics.median(trips) * 1000, 2) if trips else None,
             level_dbfs=sound.level(self.heard),
-            digits_sent=tally.digits,
-            digits_heard=tally.digits_heard,
-            marks_returned=tally.marks,
-            clears=tally.clears,
-            redirects=tally.redirects,
-            questions=tally.questions,
-            said=tuple(tally.said),
-            problems=tuple(tally.problems),
+            digits_sent=counters.digits,
+            digits_heard=counters.digits_heard,
+            marks_returned=counters.marks,
+            clears=counters.clears,
+            redirects=counters.redirects,
+            questions=counters.questions,
+            said=tuple(counters.said),
+            problems=tuple(counters.problems),
         )
 
     def _at(self, name: str) -> float | None:

@@ -1,4 +1,4 @@
-"""What a simulated call showed, as text for people and as JSON for programs."""
+"""The report of a simulated call, as text for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Ending(StrEnum):
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counted while the call is up. Each field is written by one thread at a time."""
+class CallCounters:
+    """Counters of a call in progress. Each field is written by one thread at a time."""
 
     frames_sent: int = 0
     audio_messages: int = 0
@@ -37,8 +37,8 @@ class Tally:
     said: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def complain(self, sentence: str) -> bool:
-        """Keep a sentence; false where there are enough already."""
+    def add_problem(self, sentence: str) -> bool:
+        """Keep a sentence, and return whether there was room for it."""
         if len(self.problems) == MAX_PROBLEMS:
             return False
         self.problems.append(sentence)
@@ -46,13 +46,14 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """``answered_ms``, ``connected_ms`` and ``first_audio_ms`` count from the webhook request.
+class CallReport:
+    """The measurements of one call.
 
-    ``gaps`` are the moments of more than 40 ms without an audio message; ``frames_missing`` is
-    the silence that the caller heard between frames, ``frames_discarded`` what the server sent
-    beyond the provider's buffer. ``level_dbfs`` is ``None`` for silence. ``problems`` are
-    sentences about everything that a real provider would not have accepted.
+    ``answered_ms``, ``connected_ms`` and ``first_audio_ms`` count from the webhook request.
+    ``gaps`` counts intervals of more than 40 ms without an audio message. ``frames_missing`` is
+    the silence that the caller heard between frames, ``frames_discarded`` the audio that exceeded
+    the provider's buffer. ``level_dbfs`` is ``None`` for silence. ``problems`` are sentences about
+    everything that a real provider would reject.
     """
 
     provider: str
@@ -82,7 +83,7 @@ class Report:
 
     @property
     def trouble(self) -> str | None:
-        """Why the call did not get audio through, in one sentence; ``None`` where it did."""
+        """Why no audio came through, in one sentence, or ``None`` if it did."""
         if self.failure is not None:
             return self.failure
         if self.problems:

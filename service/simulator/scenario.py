@@ -1,4 +1,4 @@
-"""What a simulated caller is to do."""
+"""The scenario of a simulated call."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from service.simulator.audio import sound
 from service.simulator.audio.codec import Codec, Samples
 from service.simulator.audio.faults import Faults
 from service.simulator.providers import registry
-from service.simulator.providers.base import Message
-from service.simulator.providers.signing import SIGNERS, Signer
+from service.simulator.providers.dialect import Message
+from service.simulator.providers.signing import SIGNERS, RequestSigner
 
 ENDINGS = ("completed", "busy", "no-answer", "failed")
-"""How dialling a number can end."""
+"""Outcomes of dialling a number."""
 
 CALLER, CALLEE = "+14155550100", "+14155550199"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scenario:
-    """One call. ``seconds`` of ``None`` hangs up ``tail`` seconds after the sample's end.
+    """One simulated call. Raises ``Invalid`` with one sentence if it cannot be placed.
 
-    ``pins`` are the keys pressed each time the markup asks for some, the last of them again and
-    again; without any the caller stays silent. ``codec`` is what the provider sends; ``None`` is
-    what the markup asks for. ``loop`` plays the sample again and again. Faults on the way to the
-    server: each frame is delayed by up to ``jitter_ms``, in order; ``drop_percent`` of the frames
-    never arrive; ``shuffle`` lets frames overtake each other, which only Telnyx does. ``seed``
-    repeats the same faults. ``patience`` is for how many seconds a redirect is asked again while
-    nothing listens, as behind a router that holds requests while a server restarts. ``signing_key``
-    is what the provider signs its requests with, which without one are unsigned, and ``account``
-    the account that they come from.
+    The caller hangs up after ``seconds``. If that is ``None``, the caller hangs up ``tail`` seconds
+    after the end of the sample, or never if ``loop`` repeats the sample. ``pins`` holds the keys
+    for each prompt of the markup; the last entry is repeated. Without pins the caller presses
+    nothing. ``codec`` is the provider's codec; ``None`` means the one that the markup requests.
 
-    ``dialled`` is how it ends when the markup dials on, after ``dial_seconds``. A call that
-    ``is_outbound`` was placed through the provider: ``fares`` is what becomes of it, and
-    ``status_url`` hears about that.
+    Faults on the way to the server: each frame is delayed by up to ``jitter_ms`` in order,
+    ``drop_percent`` of the frames are lost, and ``shuffle`` reorders frames, which only Telnyx
+    does. ``seed`` makes the faults repeatable.
 
-    Raises ``Invalid`` with one sentence where no such call can be placed.
+    ``retry_seconds`` is how long a redirect is retried while nothing listens, like a router that
+    holds requests during a restart. ``signing_key`` signs the requests; without it they are
+    unsigned. ``account`` is the provider account in the requests.
+
+    When the markup dials a number, the dialled call ends with ``dialled`` after ``dial_seconds``.
+    A call with ``is_outbound`` was placed through the provider, ends in ``outcome``, and reports
+    its statuses to ``status_url``.
     """
 
     webhook_url: str = field(repr=False)
@@ -59,10 +60,10 @@ class Scenario:
     dialled: str = "completed"
     dial_seconds: float = 0.5
     is_outbound: bool = False
-    fares: str = "answered"
+    outcome: str = "answered"
     status_url: str | None = field(default=None, repr=False)
     webhook_timeout: float = 15.0
-    patience: float = 0.0
+    retry_seconds: float = 0.0
     signing_key: str | None = field(default=None, repr=False)
     account: str | None = None
 
@@ -84,20 +85,20 @@ class Scenario:
             raise Invalid("jitter_ms must lie between 0 and 10000.")
         if self.dialled not in ENDINGS:
             raise Invalid(f"dialled must be one of {', '.join(ENDINGS)}.")
-        if self.fares not in ("answered", *ENDINGS[1:]):
-            raise Invalid(f"fares must be one of answered, {', '.join(ENDINGS[1:])}.")
+        if self.outcome not in ("answered", *ENDINGS[1:]):
+            raise Invalid(f"outcome must be one of answered, {', '.join(ENDINGS[1:])}.")
         if not 0 <= self.dial_seconds <= 86_400:
             raise Invalid("dial_seconds must lie between 0 and 86400.")
         if self.seconds is not None and not 0 < self.seconds <= 86_400:
             raise Invalid("seconds must lie above 0 and not above 86400.")
 
-    def signer(self, clock: Clock) -> Signer | None:
+    def signer(self, clock: Clock) -> RequestSigner | None:
         if self.signing_key is None:
             return None
         return SIGNERS[registry.of(self.webhook_url).name](self.signing_key, clock)
 
     def faults(self) -> Faults[Message]:
-        """What the network does to the frames of one socket."""
+        """Create the network faults of one socket."""
         return Faults(
             jitter=self.jitter_ms / 1000,
             drop=self.drop_percent / 100,

@@ -1,7 +1,7 @@
-"""What the caller says: frames of the sample, then silence, and keys pressed in between.
+"""The caller's side of the audio: frames of the sample, then silence, and key presses.
 
-Everything is counted in 20 ms frames on the timeline of the call, so that the caller talks on
-while the provider opens another socket.
+Positions are 20 ms frames on the timeline of the call, so the caller goes on talking while the
+provider opens another socket.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from service.simulator.audio.codec import FRAME, RATE, Samples
 from service.simulator.scenario import Scenario
 
 KEYS_FROM, KEYS_EVERY = 25, 12
-"""Keys are pressed half a second into the call, then at the pace of a quick human."""
+"""In frames: the first key comes half a second into the call, the next ones at a quick pace."""
 
 
-class Mouth:
-    def __init__(self, plan: Scenario) -> None:
-        missing = -plan.sample.size % FRAME
-        self._frames = np.pad(plan.sample, (0, missing)).reshape(-1, FRAME)
-        self._loop = plan.loop and self._frames.size > 0
+class Speech:
+    def __init__(self, scenario: Scenario) -> None:
+        missing = -scenario.sample.size % FRAME
+        self._frames = np.pad(scenario.sample, (0, missing)).reshape(-1, FRAME)
+        self._loop = scenario.loop and self._frames.size > 0
         self._silence = np.zeros(FRAME, np.int16)
-        self._keys = deque(plan.digits)
+        self._keys = deque(scenario.digits)
         self._next_key = KEYS_FROM
         self.frames_planned: int | None = None
-        """After how many frames the caller hangs up by himself."""
-        if plan.seconds is not None:
-            self.frames_planned = round(plan.seconds * RATE / FRAME)
+        """Frames after which the caller hangs up, or ``None``."""
+        if scenario.seconds is not None:
+            self.frames_planned = round(scenario.seconds * RATE / FRAME)
         elif not self._loop:
-            self.frames_planned = len(self._frames) + round(plan.tail * RATE / FRAME)
+            self.frames_planned = len(self._frames) + round(scenario.tail * RATE / FRAME)
 
     def press(self, digits: str) -> None:
         self._keys.extend(digits)
@@ -43,12 +43,12 @@ class Mouth:
         return frame
 
     def recording(self, length: int) -> Samples:
-        """Everything that was said in the first ``length`` samples."""
+        """Return what the caller said in the first ``length`` samples."""
         frames = [self.frame(number) for number in range(-(-length // FRAME))]
         return np.concatenate([self._silence, *frames])[FRAME : FRAME + length]
 
     def key(self, number: int) -> str | None:
-        """The key that is pressed in this frame, if any."""
+        """Return the key that is pressed in this frame, or ``None``."""
         if not self._keys or number < self._next_key:
             return None
         self._next_key = number + KEYS_EVERY

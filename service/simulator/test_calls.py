@@ -1,6 +1,6 @@
-"""Test calls: the phone simulator calls a connector of this very server, a few times at once.
+"""Test calls: the phone simulator calls connectors of this server.
 
-A trial is one such call. What is kept of it lives in this process only.
+Test calls are kept in the memory of this process only.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from service.domain import ids
 from service.errors import Conflict, NotFound
 from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
-from service.simulator.report import Report
+from service.simulator.report import CallReport
 from service.simulator.scenario import Scenario
 from service.simulator.timeline import Event
 
 KEPT = 20
-"""Test calls that are over and can still be asked for."""
+"""Ended test calls that are kept."""
 
 STOP_SECONDS = 4.0
 
@@ -27,7 +27,7 @@ OFF = "Test calls are off: set TEST_CALLS to how many may be up at a time."
 
 @dataclass(frozen=True, slots=True)
 class TestCall:
-    """``seconds`` have been streamed of ``planned``. ``report`` is there once the call is over."""
+    """A snapshot: ``seconds`` of ``planned`` were streamed. An ended call has a ``report``."""
 
     id: str
     connector_id: str
@@ -35,7 +35,7 @@ class TestCall:
     seconds: float
     planned: float | None
     ladder: tuple[Event, ...]
-    report: Report | None
+    report: CallReport | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class _Placed:
     connector_id: str
     phone: Phone
 
-    def look(self) -> TestCall:
-        # Asked first, so that nothing that happens meanwhile is missing where it is over.
+    def snapshot(self) -> TestCall:
+        # Read first, so that the snapshot of an ended call is complete.
         is_over = self.phone.is_over
         planned = self.phone.planned
         return TestCall(
@@ -70,12 +70,12 @@ class TestCalls:
         self._has_stopped = False
 
     def require_on(self) -> None:
-        """Raise ``Conflict`` where test calls are off."""
+        """Raise ``Conflict`` if test calls are off."""
         if not self.limit:
             raise Conflict(OFF)
 
-    def place(self, connector_id: str, plan: Scenario) -> TestCall:
-        """Call. Raises ``Conflict`` where test calls are off, or as many are up as may be."""
+    def place(self, connector_id: str, scenario: Scenario) -> TestCall:
+        """Place a call. Raises ``Conflict`` if test calls are off or the limit is reached."""
         self.require_on()
         with self._lock:
             self._sweep()
@@ -85,33 +85,33 @@ class TestCalls:
                 raise Conflict(
                     f"{self.limit} test calls are up, and no more may be: hang one up first."
                 )
-            placed = _Placed(ids.new_trial_id(), connector_id, Phone(plan))
+            placed = _Placed(ids.new_test_call_id(), connector_id, Phone(scenario))
             self._up[placed.id] = placed
             placed.phone.start()
-            return placed.look()
+            return placed.snapshot()
 
     def all(self) -> tuple[TestCall, ...]:
-        """Those that are up and the last that are over, newest first."""
+        """Return the calls in progress and the latest ended calls, newest first."""
         with self._lock:
             self._sweep()
-            known = [*self._over.values(), *(each.look() for each in self._up.values())]
+            known = [*self._over.values(), *(each.snapshot() for each in self._up.values())]
         return tuple(reversed(known))
 
-    def get(self, trial_id: str) -> TestCall:
-        """Raises ``NotFound``, also where it has been over for long."""
+    def get(self, test_call_id: str) -> TestCall:
+        """Return a call. Raises ``NotFound`` if it does not exist or is no longer kept."""
         with self._lock:
             self._sweep()
-            return self._over.get(trial_id) or self._placed(trial_id).look()
+            return self._over.get(test_call_id) or self._placed(test_call_id).snapshot()
 
-    def hang_up(self, trial_id: str) -> TestCall:
-        """Hang up as the caller does; of no effect where the call is over. Raises ``NotFound``."""
+    def hang_up(self, test_call_id: str) -> TestCall:
+        """Hang up as the caller. Has no effect on an ended call. Raises ``NotFound``."""
         with self._lock:
-            if trial_id not in self._over:
-                self._placed(trial_id).phone.hang_up()
-        return self.get(trial_id)
+            if test_call_id not in self._over:
+                self._placed(test_call_id).phone.hang_up()
+        return self.get(test_call_id)
 
     def stop(self) -> None:
-        """Hang up all of them and wait until they are over, for a moment; place no more."""
+        """Accept no more calls, hang up every call, and wait briefly for them to end."""
         with self._lock:
             self._has_stopped = True
             phones = [each.phone for each in self._up.values()]
@@ -121,18 +121,18 @@ class TestCalls:
             for phone in phones:
                 phone.join(STOP_SECONDS)
 
-    def _placed(self, trial_id: str) -> _Placed:
-        if trial_id not in self._up:
+    def _placed(self, test_call_id: str) -> _Placed:
+        if test_call_id not in self._up:
             raise NotFound("Test call not found.")
-        return self._up[trial_id]
+        return self._up[test_call_id]
 
     def _sweep(self) -> None:
-        """Keep of those that are over what they showed, and forget the oldest.
+        """Replace ended phones by snapshots, and drop the oldest snapshots.
 
-        A phone holds all that it has heard, and its report takes long to make.
+        A phone holds all the audio that it received, and its report takes long to compute.
         """
         for each in [each for each in self._up.values() if each.phone.is_over]:
             del self._up[each.id]
-            self._over[each.id] = each.look()
-        for trial_id in list(self._over)[:-KEPT]:
-            del self._over[trial_id]
+            self._over[each.id] = each.snapshot()
+        for test_call_id in list(self._over)[:-KEPT]:
+            del self._over[test_call_id]

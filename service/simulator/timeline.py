@@ -1,4 +1,4 @@
-"""What happened during a call, and when; safe to read and wait on from any thread."""
+"""The events of a call with their times. Thread-safe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``at`` is in seconds since the first event."""
+    """An event ``at`` some seconds after the first one."""
 
     at: float
     name: str
@@ -20,16 +20,16 @@ class Event:
 class Timeline:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._began: float | None = None
+        self._started_at: float | None = None
         self._changed = threading.Condition()
         self._events: list[Event] = []
 
     def record(self, name: str, detail: str | None = None) -> None:
         with self._changed:
             now = self._clock.monotonic()
-            if self._began is None:
-                self._began = now
-            self._events.append(Event(now - self._began, name, detail))
+            if self._started_at is None:
+                self._started_at = now
+            self._events.append(Event(now - self._started_at, name, detail))
             self._changed.notify_all()
 
     @property
@@ -41,7 +41,7 @@ class Timeline:
         return next((event for event in self.events if event.name == name), None)
 
     def wait_for(self, name: str, count: int, timeout: float) -> Event:
-        """The event of this name for the ``count``-th time. Raises ``TimeoutError``."""
+        """Wait for the ``count``-th event of this name. Raises ``TimeoutError``."""
 
         def found() -> Event | None:
             named = [event for event in self._events if event.name == name]

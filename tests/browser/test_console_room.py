@@ -49,7 +49,7 @@ def test_caller_and_browser_hear_each_other(bay: Patchbay, console_page: Page) -
         bay.eventually(lambda: heard_level(phone, 2.0) > -35)
         bay.eventually(lambda: abs(shown_level(page, "Room") + 12) <= 2)
         bay.eventually(lambda: shown_level(page, "Microphone") > -35)
-        said = f"What {phone.plan.caller} says"
+        said = f"What {phone.scenario.caller} says"
         bay.eventually(lambda: abs(shown_level(page, said) + 12) <= 2)
 
         page.get_by_role("button", name="Mute").click()
@@ -133,7 +133,7 @@ def test_messages_and_keys_appear_as_they_come(bay: Patchbay, console_page: Page
 
         with bay.calling(room, digits="10#") as phone:
             keys = page.get_by_role("list", name="Keys").get_by_role("listitem")
-            expect(keys.filter(has_text=phone.plan.caller).locator("kbd")).to_have_text(
+            expect(keys.filter(has_text=phone.scenario.caller).locator("kbd")).to_have_text(
                 ["1", "0", "#"]
             )
             assert Axe().run(page).response["violations"] == []

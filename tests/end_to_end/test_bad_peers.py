@@ -22,7 +22,7 @@ from service.media.rooms.leg import MAX_FAULTS, MAX_TOPICS
 from service.media.transport.connection import FLOOD, FRAMES_A_SECOND, FRAMES_AHEAD
 from service.simulator.phone import Phone
 from service.simulator.providers import markup, registry
-from service.simulator.providers.base import Dialect
+from service.simulator.providers.dialect import Dialect
 from service.simulator.scenario import CALLEE, CALLER, Scenario
 from tests.support.clients import FarEnd
 from tests.support.patchbays import Patchbay, patchbay

@@ -85,7 +85,7 @@ def test_whoever_is_called_is_in_the_room_with_the_others(
 def test_a_request_that_waits_hears_that_nobody_has_answered(
     bay: Patchbay, api: ProviderApi, provider: str
 ) -> None:
-    api.plan = {"fares": "busy"}
+    api.plan = {"outcome": "busy"}
     body = order(bay, provider, f"busy-{provider}", waitUntilAnswered=True, ringingTimeout=30)
     status, answer = bay.ask("POST", "/v2/sip/call", body)
     assert status == 200

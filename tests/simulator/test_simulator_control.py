@@ -135,14 +135,16 @@ def test_whoever_is_called_answers_and_tells_how_the_call_fares(server, other, p
     assert told == (["ringing", "completed"] if provider == "plivo" else progress)
 
 
-@pytest.mark.parametrize("fares", ["busy", "no-answer", "failed"])
+@pytest.mark.parametrize("outcome", ["busy", "no-answer", "failed"])
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_whoever_does_not_answer_asks_for_no_markup(server, other, provider, fares):
-    call = phone(server, provider, is_outbound=True, status_url=other.url(provider), fares=fares)
+def test_whoever_does_not_answer_asks_for_no_markup(server, other, provider, outcome):
+    call = phone(
+        server, provider, is_outbound=True, status_url=other.url(provider), outcome=outcome
+    )
     call.join(WAIT)
     assert call.report.ended is Ending.NOT_ANSWERED
     assert server.requests == []
-    assert other.requests[-1]["CallStatus"] == fares
+    assert other.requests[-1]["CallStatus"] == outcome
 
 
 def test_a_status_that_nobody_takes_is_a_problem(server):
@@ -156,7 +158,7 @@ def test_a_status_that_nobody_takes_is_a_problem(server):
     ("options", "sentence"),
     [
         ({"dialled": "maybe"}, "dialled must be one of completed, busy"),
-        ({"fares": "completed"}, "fares must be one of answered, busy"),
+        ({"outcome": "completed"}, "outcome must be one of answered, busy"),
         ({"dial_seconds": -1}, "dial_seconds must lie"),
     ],
 )
@@ -167,4 +169,7 @@ def test_what_cannot_become_of_a_call_is_named(options, sentence):
 
 def test_placed_calls_are_counted_by_their_callbacks():
     twilio = DIALECTS["twilio"]("+1", "+2", FakeClock())
-    assert [twilio.fares(each)["SequenceNumber"] for each in ("ringing", "busy")] == ["0", "1"]
+    assert [twilio.call_status(each)["SequenceNumber"] for each in ("ringing", "busy")] == [
+        "0",
+        "1",
+    ]

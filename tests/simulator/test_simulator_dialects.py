@@ -8,7 +8,8 @@ import pytest
 from service.clock import iso
 from service.errors import Invalid, RemoteError
 from service.simulator.audio.codec import Codec
-from service.simulator.providers import base, registry
+from service.simulator.providers import dialect as dialects
+from service.simulator.providers import registry
 from service.simulator.providers.markup import Stream
 from service.simulator.providers.registry import DIALECTS
 from tests.support.clocks import FakeClock
@@ -123,7 +124,7 @@ def test_telnyx_says_what_its_documentation_shows(codec, encoding):
     stream, user = telnyx.stream_id, "6a9a7976-012e-45d2-9258-6f5dc68d861e"
     assert telnyx.call_id.startswith("v3:")
     messages = [*opening, telnyx.media(VOICE), telnyx.digit("1"), telnyx.played("m1")]
-    messages += [telnyx.stop(), telnyx.complaint(base.InvalidMedia("Not base64."))]
+    messages += [telnyx.stop(), telnyx.error_message(dialects.InvalidMedia("Not base64."))]
     assert messages == [
         {"event": "connected", "version": "1.0.0"},
         {
@@ -167,7 +168,7 @@ def test_telnyx_says_what_its_documentation_shows(codec, encoding):
             "payload": {"code": 100004, "title": "invalid_media", "detail": "Not base64."},
         },
     ]
-    malformed = telnyx.complaint(RemoteError("No."))
+    malformed = telnyx.error_message(RemoteError("No."))
     assert malformed["payload"]["code"] == 100003
 
 
@@ -244,16 +245,16 @@ def test_only_plivo_tells_the_webhook_of_the_end():
 @pytest.mark.parametrize(
     ("provider", "message", "said"),
     [
-        ("twilio", {"event": "media", "media": {"payload": PAYLOAD}}, base.Audio(VOICE)),
-        ("twilio", {"event": "mark", "mark": {"name": "m1"}}, base.Mark("m1")),
-        ("twilio", {"event": "clear"}, base.Clear()),
+        ("twilio", {"event": "media", "media": {"payload": PAYLOAD}}, dialects.Audio(VOICE)),
+        ("twilio", {"event": "mark", "mark": {"name": "m1"}}, dialects.Mark("m1")),
+        ("twilio", {"event": "clear"}, dialects.Clear()),
         (
             "plivo",
             {
                 "event": "playAudio",
                 "media": {"contentType": "audio/x-mulaw", "sampleRate": 8000, "payload": PAYLOAD},
             },
-            base.Audio(VOICE),
+            dialects.Audio(VOICE),
         ),
         (
             "plivo",
@@ -261,14 +262,14 @@ def test_only_plivo_tells_the_webhook_of_the_end():
                 "event": "playAudio",
                 "media": {"contentType": "audio/x-mulaw", "sampleRate": "8000", "payload": PAYLOAD},
             },
-            base.Audio(VOICE),
+            dialects.Audio(VOICE),
         ),
-        ("plivo", {"event": "checkpoint", "name": "c"}, base.Mark("c")),
-        ("plivo", {"event": "clearAudio"}, base.Clear()),
-        ("plivo", {"event": "sendDTMF", "dtmf": "12#"}, base.Digits("12#")),
-        ("telnyx", {"event": "media", "media": {"payload": PAYLOAD}}, base.Audio(VOICE)),
-        ("telnyx", {"event": "mark", "mark": {"name": "m1"}}, base.Mark("m1")),
-        ("telnyx", {"event": "clear"}, base.Clear()),
+        ("plivo", {"event": "checkpoint", "name": "c"}, dialects.Mark("c")),
+        ("plivo", {"event": "clearAudio"}, dialects.Clear()),
+        ("plivo", {"event": "sendDTMF", "dtmf": "12#"}, dialects.Digits("12#")),
+        ("telnyx", {"event": "media", "media": {"payload": PAYLOAD}}, dialects.Audio(VOICE)),
+        ("telnyx", {"event": "mark", "mark": {"name": "m1"}}, dialects.Mark("m1")),
+        ("telnyx", {"event": "clear"}, dialects.Clear()),
     ],
 )
 def test_what_the_server_may_say_is_understood(provider, message, said):
@@ -276,7 +277,7 @@ def test_what_the_server_may_say_is_understood(provider, message, said):
     ids = {"twilio": "streamSid", "plivo": "streamId"}
     if provider in ids:
         message = message | {ids[provider]: dialect.stream_id}
-    assert dialect.understand(message) == said
+    assert dialect.parse(message) == said
 
 
 @pytest.mark.parametrize(
@@ -314,14 +315,14 @@ def test_what_the_server_may_say_is_understood(provider, message, said):
 def test_what_the_server_may_not_say_is_refused(provider, message, sentence):
     dialect, _ = opened(provider)
     with pytest.raises(RemoteError, match=sentence):
-        dialect.understand(message)
+        dialect.parse(message)
 
 
 def test_twilio_marks_need_their_object():
     twilio, _ = opened("twilio")
     message = {"event": "mark", "streamSid": twilio.stream_id, "name": "m1"}
     with pytest.raises(RemoteError, match="lacks the object 'mark'"):
-        twilio.understand(message)
+        twilio.parse(message)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +336,7 @@ def test_twilio_marks_need_their_object():
 )
 def test_a_message_that_is_no_json_object_is_refused(text, sentence):
     with pytest.raises(RemoteError, match=sentence):
-        base.load(text)
+        dialects.load(text)
 
 
 @pytest.mark.parametrize("provider", DIALECTS)

@@ -267,7 +267,7 @@ def test_redirects_without_end_are_given_up(server):
 def test_a_patient_provider_asks_again_until_the_server_is_back(server):
     port = free_port()
     server.answers = [response(f"<Redirect>http://127.0.0.1:{port}/v2/hooks/twilio/k</Redirect>")]
-    phone = call(server, patience=WAIT)
+    phone = call(server, retry_seconds=WAIT)
     phone.wait_for("redirect")
     with counterpart.running(response("<Say>Welcome back.</Say>"), port=port):
         assert finish(phone).said == ("Welcome back.",)
@@ -276,7 +276,7 @@ def test_a_patient_provider_asks_again_until_the_server_is_back(server):
 def test_a_caller_may_hang_up_while_the_provider_is_patient(server):
     port = free_port()
     server.answers = [response(f"<Redirect>http://127.0.0.1:{port}/v2/hooks/twilio/k</Redirect>")]
-    phone = call(server, patience=600)
+    phone = call(server, retry_seconds=600)
     phone.wait_for("redirect")
     phone.hang_up()
     assert finish(phone).ended is Ending.CALLER_HUNG_UP

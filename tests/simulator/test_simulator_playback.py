@@ -3,96 +3,96 @@
 import numpy as np
 import pytest
 
-from service.simulator.audio.playback import PLAYOUT, Ear
+from service.simulator.audio.playback import PLAYOUT, Playback
 
 
 @pytest.fixture
-def ear():
-    return Ear(buffer_seconds=1.0)
+def playback():
+    return Playback(buffer_seconds=1.0)
 
 
 def tone(value, size=160):
     return np.full(size, value, np.int16)
 
 
-def test_audio_is_heard_after_a_short_hold_and_in_order(ear):
-    ear.play(tone(1), 1000)
-    ear.play(tone(2), 1010)
+def test_audio_is_heard_after_a_short_hold_and_in_order(playback):
+    playback.play(tone(1), 1000)
+    playback.play(tone(2), 1010)
     start = 1000 + PLAYOUT
-    heard = ear.recording(3000)
+    heard = playback.recording(3000)
     assert heard[:start].max() == 0
     assert (heard[start : start + 160] == 1).all()
     assert (heard[start + 160 : start + 320] == 2).all()
     assert heard[start + 320 :].max() == 0
 
 
-def test_frames_that_come_a_little_late_are_heard_without_a_gap(ear):
+def test_frames_that_come_a_little_late_are_heard_without_a_gap(playback):
     for number, late in enumerate([0, 100, 250, 0, 300]):
-        ear.play(tone(7), number * 160 + late)
-    assert (ear.recording(PLAYOUT + 800)[PLAYOUT:] == 7).all()
-    assert ear.missing_samples == 0
+        playback.play(tone(7), number * 160 + late)
+    assert (playback.recording(PLAYOUT + 800)[PLAYOUT:] == 7).all()
+    assert playback.missing_samples == 0
 
 
-def test_a_frame_that_comes_too_late_leaves_silence_that_is_counted(ear):
-    ear.play(tone(1), 0)
+def test_a_frame_that_comes_too_late_leaves_silence_that_is_counted(playback):
+    playback.play(tone(1), 0)
     late = PLAYOUT + 160 + 500
-    ear.play(tone(2), late)
-    heard = ear.recording(late + PLAYOUT + 160)
+    playback.play(tone(2), late)
+    heard = playback.recording(late + PLAYOUT + 160)
     assert (heard[PLAYOUT + 160 : late + PLAYOUT] == 0).all()
     assert (heard[late + PLAYOUT :] == 2).all()
-    assert ear.missing_samples == 500 + PLAYOUT
+    assert playback.missing_samples == 500 + PLAYOUT
 
 
-def test_a_mark_is_reached_when_the_audio_before_it_has_been_heard(ear):
-    ear.play(tone(1), 0)
-    ear.mark("m", 10)
+def test_a_mark_is_reached_when_the_audio_before_it_has_been_heard(playback):
+    playback.play(tone(1), 0)
+    playback.mark("m", 10)
     end = PLAYOUT + 160
-    assert ear.due(end - 1) == []
-    assert ear.due(end) == ["m"]
-    assert ear.due(end + 1000) == []
+    assert playback.due(end - 1) == []
+    assert playback.due(end) == ["m"]
+    assert playback.due(end + 1000) == []
 
 
-def test_a_mark_with_nothing_before_it_is_reached_at_once(ear):
-    ear.mark("m", 50)
-    assert ear.due(50) == ["m"]
+def test_a_mark_with_nothing_before_it_is_reached_at_once(playback):
+    playback.mark("m", 50)
+    assert playback.due(50) == ["m"]
 
 
-def test_a_clear_drops_what_is_not_heard_yet_and_returns_the_marks_it_overtakes(ear):
-    ear.play(tone(1, 1600), 0)
-    ear.mark("a", 0)
-    ear.mark("b", 0)
+def test_a_clear_drops_what_is_not_heard_yet_and_returns_the_marks_it_overtakes(playback):
+    playback.play(tone(1, 1600), 0)
+    playback.mark("a", 0)
+    playback.mark("b", 0)
     now = PLAYOUT + 100
-    assert ear.clear(now) == ["a", "b"]
-    heard = ear.recording(3000)
+    assert playback.clear(now) == ["a", "b"]
+    heard = playback.recording(3000)
     assert (heard[PLAYOUT:now] == 1).all()
     assert heard[now:].max() == 0
-    assert ear.heard_samples == 100
-    assert ear.due(5000) == []
+    assert playback.heard_samples == 100
+    assert playback.due(5000) == []
 
 
-def test_silence_after_a_clear_is_not_missing_audio(ear):
-    ear.play(tone(1), 0)
-    ear.clear(PLAYOUT)
-    ear.play(tone(2), 4000)
-    assert ear.missing_samples == 0
-    assert (ear.recording(6000)[4000 + PLAYOUT :][:160] == 2).all()
+def test_silence_after_a_clear_is_not_missing_audio(playback):
+    playback.play(tone(1), 0)
+    playback.clear(PLAYOUT)
+    playback.play(tone(2), 4000)
+    assert playback.missing_samples == 0
+    assert (playback.recording(6000)[4000 + PLAYOUT :][:160] == 2).all()
 
 
-def test_audio_after_a_clear_does_not_wait_for_what_was_cleared(ear):
-    ear.play(tone(1, 4000), 0)
-    ear.clear(500)
-    ear.play(tone(2), 600)
-    assert (ear.recording(6000)[600 + PLAYOUT :][:160] == 2).all()
+def test_audio_after_a_clear_does_not_wait_for_what_was_cleared(playback):
+    playback.play(tone(1, 4000), 0)
+    playback.clear(500)
+    playback.play(tone(2), 600)
+    assert (playback.recording(6000)[600 + PLAYOUT :][:160] == 2).all()
 
 
-def test_more_than_the_buffer_holds_is_discarded_and_counted(ear):
-    ear.play(tone(1, 7000), 0)
-    ear.play(tone(2, 4000), 0)
-    assert ear.discarded_samples == 4000
-    assert ear.recording(12_000).max() == 1
+def test_more_than_the_buffer_holds_is_discarded_and_counted(playback):
+    playback.play(tone(1, 7000), 0)
+    playback.play(tone(2, 4000), 0)
+    assert playback.discarded_samples == 4000
+    assert playback.recording(12_000).max() == 1
 
 
-def test_a_recording_is_as_long_as_asked_for_and_cuts_what_is_still_to_come(ear):
-    ear.play(tone(1), 0)
-    assert ear.recording(PLAYOUT + 60).tolist() == [0] * PLAYOUT + [1] * 60
-    assert ear.recording(0).size == 0
+def test_a_recording_is_as_long_as_asked_for_and_cuts_what_is_still_to_come(playback):
+    playback.play(tone(1), 0)
+    assert playback.recording(PLAYOUT + 60).tolist() == [0] * PLAYOUT + [1] * 60
+    assert playback.recording(0).size == 0

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from service.simulator.report import MAX_PROBLEMS, Ending, Report, Tally
+from service.simulator.report import MAX_PROBLEMS, CallCounters, CallReport, Ending
 
 GOOD = {
     "provider": "twilio",
@@ -35,7 +35,7 @@ GOOD = {
 
 
 def report(**changes):
-    return Report(**(GOOD | changes))
+    return CallReport(**(GOOD | changes))
 
 
 def test_a_good_call_as_text():
@@ -87,6 +87,6 @@ def test_the_trouble_with_a_call_is_one_sentence(changes, trouble):
 
 
 def test_only_so_many_problems_are_kept():
-    tally = Tally()
-    kept = [tally.complain(f"Problem {number}.") for number in range(MAX_PROBLEMS + 5)]
-    assert kept.count(True) == len(tally.problems) == MAX_PROBLEMS
+    counters = CallCounters()
+    kept = [counters.add_problem(f"Problem {number}.") for number in range(MAX_PROBLEMS + 5)]
+    assert kept.count(True) == len(counters.problems) == MAX_PROBLEMS

@@ -6,13 +6,13 @@ import pytest
 from service.errors import Invalid
 from service.simulator.audio.codec import FRAME, Codec
 from service.simulator.scenario import Scenario
-from service.simulator.speech import KEYS_EVERY, KEYS_FROM, Mouth
+from service.simulator.speech import KEYS_EVERY, KEYS_FROM, Speech
 
 TWILIO = "http://127.0.0.1:8000/v2/hooks/twilio/whk_secret"
 PLIVO, TELNYX = TWILIO.replace("twilio", "plivo"), TWILIO.replace("twilio", "telnyx")
 
 
-def plan(url=TWILIO, **options):
+def scenario(url=TWILIO, **options):
     return Scenario(webhook_url=url, **options)
 
 
@@ -35,16 +35,16 @@ def plan(url=TWILIO, **options):
 )
 def test_a_call_that_cannot_be_placed_is_refused(url, options, sentence):
     with pytest.raises(Invalid, match=sentence):
-        plan(url, **options)
+        scenario(url, **options)
 
 
 @pytest.mark.parametrize(("url", "codec"), [(PLIVO, Codec.L16), (TELNYX, Codec.ALAW)])
 def test_a_codec_that_the_provider_has_is_allowed(url, codec):
-    assert plan(url, codec=codec).codec is codec
+    assert scenario(url, codec=codec).codec is codec
 
 
 def test_a_plan_does_not_show_its_key():
-    assert "whk_secret" not in repr(plan())
+    assert "whk_secret" not in repr(scenario())
 
 
 def ramp(frames):
@@ -52,45 +52,45 @@ def ramp(frames):
 
 
 def test_the_sample_is_said_in_frames_and_silence_after_it():
-    mouth = Mouth(plan(sample=ramp(1.5)))
-    assert mouth.frame(0).tolist() == list(range(160))
-    assert mouth.frame(1).tolist() == [*range(160, 240), *[0] * 80]
-    assert mouth.frame(2).tolist() == [0] * 160
+    speech = Speech(scenario(sample=ramp(1.5)))
+    assert speech.frame(0).tolist() == list(range(160))
+    assert speech.frame(1).tolist() == [*range(160, 240), *[0] * 80]
+    assert speech.frame(2).tolist() == [0] * 160
 
 
 def test_a_caller_leaves_after_the_sample_and_its_tail():
-    assert Mouth(plan(sample=ramp(10), tail=0.1)).frames_planned == 15
+    assert Speech(scenario(sample=ramp(10), tail=0.1)).frames_planned == 15
 
 
 def test_a_caller_leaves_after_the_seconds_planned():
-    assert Mouth(plan(sample=ramp(10), seconds=2.0)).frames_planned == 100
+    assert Speech(scenario(sample=ramp(10), seconds=2.0)).frames_planned == 100
 
 
 def test_a_caller_who_repeats_himself_does_not_leave():
-    mouth = Mouth(plan(sample=ramp(2), loop=True))
-    assert mouth.frames_planned is None
-    assert mouth.frame(7).tolist() == mouth.frame(1).tolist()
+    speech = Speech(scenario(sample=ramp(2), loop=True))
+    assert speech.frames_planned is None
+    assert speech.frame(7).tolist() == speech.frame(1).tolist()
 
 
 def test_a_caller_with_nothing_to_say_is_silent():
-    mouth = Mouth(plan(sample=ramp(0), loop=True, seconds=1.0))
-    assert mouth.frame(3).tolist() == [0] * 160
+    speech = Speech(scenario(sample=ramp(0), loop=True, seconds=1.0))
+    assert speech.frame(3).tolist() == [0] * 160
 
 
 def test_keys_are_pressed_one_after_the_other():
-    mouth = Mouth(plan(digits="1#"))
-    pressed = [(number, key) for number in range(100) if (key := mouth.key(number))]
+    speech = Speech(scenario(digits="1#"))
+    pressed = [(number, key) for number in range(100) if (key := speech.key(number))]
     assert pressed == [(KEYS_FROM, "1"), (KEYS_FROM + KEYS_EVERY, "#")]
 
 
 def test_keys_can_be_pressed_later():
-    mouth = Mouth(plan())
-    assert mouth.key(500) is None
-    mouth.press("5")
-    assert mouth.key(501) == "5"
+    speech = Speech(scenario())
+    assert speech.key(500) is None
+    speech.press("5")
+    assert speech.key(501) == "5"
 
 
 def test_a_recording_of_the_caller_is_cut_to_its_length():
-    mouth = Mouth(plan(sample=ramp(2)))
-    assert mouth.recording(200).tolist() == list(range(200))
-    assert mouth.recording(0).size == 0
+    speech = Speech(scenario(sample=ramp(2)))
+    assert speech.recording(200).tolist() == list(range(200))
+    assert speech.recording(0).size == 0

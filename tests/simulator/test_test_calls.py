@@ -28,52 +28,52 @@ def server() -> Iterator[Counterpart]:
 
 @pytest.fixture
 def two() -> Iterator[test_calls.TestCalls]:
-    trials = test_calls.TestCalls(2)
-    yield trials
-    trials.stop()
+    calls = test_calls.TestCalls(2)
+    yield calls
+    calls.stop()
 
 
-def plan(server: Counterpart) -> Scenario:
+def scenario(server: Counterpart) -> Scenario:
     return Scenario(webhook_url=server.url("twilio"), loop=True, seconds=60)
 
 
-def over(trials: test_calls.TestCalls, trial_id: str) -> test_calls.TestCall:
-    """The trial once it is over."""
+def over(calls: test_calls.TestCalls, call_id: str) -> test_calls.TestCall:
+    """The call once it is over."""
     deadline, pause = time.monotonic() + PATIENCE, threading.Event()
-    while (trial := trials.get(trial_id)).report is None:
+    while (call := calls.get(call_id)).report is None:
         assert time.monotonic() < deadline, "it is not over"
         pause.wait(0.01)
-    return trial
+    return call
 
 
 def test_without_a_number_there_are_none(server: Counterpart) -> None:
     with pytest.raises(Conflict, match=r"^Test calls are off: set TEST_CALLS"):
-        test_calls.TestCalls(0).place("cn_1", plan(server))
+        test_calls.TestCalls(0).place("cn_1", scenario(server))
     assert server.requests == []
 
 
 def test_no_more_are_up_than_there_may_be(server: Counterpart, two: test_calls.TestCalls) -> None:
-    first, second = two.place("cn_1", plan(server)), two.place("cn_2", plan(server))
+    first, second = two.place("cn_1", scenario(server)), two.place("cn_2", scenario(server))
     with pytest.raises(Conflict, match=r"^2 test calls are up, and no more may be"):
-        two.place("cn_1", plan(server))
-    assert [trial.id for trial in two.all()] == [second.id, first.id]
+        two.place("cn_1", scenario(server))
+    assert [call.id for call in two.all()] == [second.id, first.id]
 
 
 def test_hanging_one_up_makes_room_for_another(
     server: Counterpart, two: test_calls.TestCalls
 ) -> None:
-    first = two.place("cn_1", plan(server))
-    two.place("cn_1", plan(server))
+    first = two.place("cn_1", scenario(server))
+    two.place("cn_1", scenario(server))
     two.hang_up(first.id)
     assert over(two, first.id).report.ended == "caller-hung-up"
-    assert two.place("cn_1", plan(server)).report is None
+    assert two.place("cn_1", scenario(server)).report is None
 
 
 def test_a_trial_that_is_over_keeps_its_ladder_and_report(
     server: Counterpart, two: test_calls.TestCalls
 ) -> None:
     server.answers = [REJECT]
-    ended = over(two, two.place("cn_1", plan(server)).id)
+    ended = over(two, two.place("cn_1", scenario(server)).id)
     assert [rung.name for rung in ended.ladder] == ["webhook", "markup", "end"]
     assert ended.report.trouble == "The call was turned away (rejected)."
     assert two.hang_up(ended.id) == ended
@@ -81,8 +81,8 @@ def test_a_trial_that_is_over_keeps_its_ladder_and_report(
 
 def test_the_oldest_are_forgotten(server: Counterpart, two: test_calls.TestCalls) -> None:
     server.answers = [REJECT]
-    ids = [over(two, two.place("cn_1", plan(server)).id).id for _ in range(test_calls.KEPT + 2)]
-    assert [trial.id for trial in two.all()] == ids[:1:-1]
+    ids = [over(two, two.place("cn_1", scenario(server)).id).id for _ in range(test_calls.KEPT + 2)]
+    assert [call.id for call in two.all()] == ids[:1:-1]
     with pytest.raises(NotFound, match=r"^Test call not found\.$"):
         two.get(ids[0])
 
@@ -90,8 +90,8 @@ def test_the_oldest_are_forgotten(server: Counterpart, two: test_calls.TestCalls
 def test_stopping_ends_them_and_takes_no_more(
     server: Counterpart, two: test_calls.TestCalls
 ) -> None:
-    placed = two.place("cn_1", plan(server))
+    placed = two.place("cn_1", scenario(server))
     two.stop()
     assert two.get(placed.id).report.ended == "caller-hung-up"
     with pytest.raises(Conflict, match="is ending"):
-        two.place("cn_1", plan(server))
+        two.place("cn_1", scenario(server))

@@ -1,7 +1,7 @@
-"""G.711 and linear PCM: samples to the bytes on the line and back.
+"""G.711 and linear PCM: conversion between samples and bytes.
 
-The G.711 tables are built from the decoding rules of ITU-T G.711; a sample is encoded as the
-code that decodes nearest to it.
+The G.711 tables are built from the decoding rules of ITU-T G.711. A sample is encoded as the code
+that decodes nearest to it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Codec(StrEnum):
     MULAW = "mulaw"
     ALAW = "alaw"
     L16 = "l16"
-    """Little endian. Plivo's documentation is silent; its own agent transport reads and writes
-    little endian (plivo-labs/agent-transport, audio_stream/protocol.rs)."""
+    """Little-endian. Plivo does not document the byte order; its own agent transport uses little
+    endian (plivo-labs/agent-transport, audio_stream/protocol.rs)."""
 
     @property
     def sample_bytes(self) -> int:
@@ -39,7 +39,7 @@ class Codec(StrEnum):
         return _ENCODE[self][samples.view(np.uint16)].tobytes()
 
     def unpack(self, payload: bytes) -> Samples:
-        """Raises ``RemoteError`` where ``payload`` is not whole samples."""
+        """Decode a payload. Raises ``RemoteError`` if it is not whole samples."""
         if len(payload) % self.sample_bytes:
             raise RemoteError(f"An audio payload of {len(payload)} bytes is not whole samples.")
         if self is Codec.L16:
@@ -62,13 +62,13 @@ def _alaw() -> Samples:
 
 
 def _nearest(decoded: Samples) -> npt.NDArray[np.uint8]:
-    """The code for every 16-bit pattern, indexed by the pattern read as an unsigned number."""
-    # From 255 down, so that of mu-law's two zeros the positive one, 0xFF, is the code of silence.
+    """Return the code of every 16-bit pattern, indexed by the pattern as an unsigned number."""
+    # From 255 down, so that silence becomes 0xFF, the positive one of mu-law's two zeros.
     codes = np.arange(255, -1, -1)
     levels, first = np.unique(decoded[codes].astype(np.int32), return_index=True)
     thresholds = (levels[1:] + levels[:-1]) / 2
     samples = np.arange(65536, dtype=np.uint16).view(np.int16)
-    # To the right: A-law has no zero, and silence is its smallest positive value, 0xD5.
+    # To the right, because A-law has no zero: silence is its smallest positive value, 0xD5.
     return codes[first][np.searchsorted(thresholds, samples, side="right")].astype(np.uint8)
 
 

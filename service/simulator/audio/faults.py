@@ -1,4 +1,4 @@
-"""What a bad network does to the caller's frames on their way to the server."""
+"""Network faults that affect the caller's frames on their way to the server."""
 
 from __future__ import annotations
 
@@ -8,35 +8,34 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 OVERTAKEN = 0.2
-"""The share of frames that arrive after their successor when frames are shuffled."""
+"""Share of frames that arrive after their successor when frames are shuffled."""
 
 
 class Faults(Generic[T]):
-    """Delays, drops and reorders messages. Pure but for its own random numbers."""
+    """Delays, drops and reorders messages, with its own random numbers."""
 
     def __init__(
         self, *, jitter: float = 0.0, drop: float = 0.0, shuffle: bool = False, seed: int | None
     ) -> None:
-        """``jitter`` in seconds; ``drop`` between 0 and 1."""
+        """``jitter`` is in seconds, ``drop`` between 0 and 1."""
         self._jitter = jitter
         self._drop = drop
         self._shuffle = shuffle
-        # Reproducible rather than unpredictable: nothing here is a secret.
+        # Reproducible, not cryptographic: nothing here is a secret.
         self._random = random.Random(seed)  # noqa: S311
         self._held: list[T] = []
         self._late = 0.0
 
     def delay(self, interval: float) -> float:
-        """Seconds by which the next message is late, ``interval`` seconds after the last one.
+        """Return the delay of the next message, ``interval`` seconds after the last one.
 
-        On one TCP stream jitter lets no message overtake another: lateness shrinks by no more
-        than the interval.
+        Messages of one TCP stream stay in order, so the delay shrinks by at most the interval.
         """
         self._late = max(self._random.uniform(0, self._jitter), self._late - interval)
         return self._late
 
     def deliver(self, message: T) -> list[T]:
-        """What arrives once ``message`` has been sent."""
+        """Return the messages that arrive once ``message`` has been sent."""
         arriving = [] if self._random.random() < self._drop else [message]
         if self._held:
             arriving += self._held

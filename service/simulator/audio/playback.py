@@ -1,6 +1,6 @@
-"""What the caller hears: audio that arrives early waits, audio that arrives late leaves a gap.
+"""Playback to the caller: audio that arrives early waits, and late audio leaves a gap.
 
-Pure: every moment is an argument, a position in samples on the timeline of the call.
+Times are arguments: positions in samples on the timeline of the call.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import numpy as np
 from service.simulator.audio.codec import RATE, Samples
 
 PLAYOUT = RATE * 40 // 1000
-"""How long a provider holds audio back when nothing is buffered, so that jitter is not heard."""
+"""Delay of a provider's playback with an empty buffer, which hides jitter."""
 
 
-class Ear:
-    """One caller's ear, over all sockets of the call."""
+class Playback:
+    """The playback of one call, across its sockets."""
 
     def __init__(self, buffer_seconds: float) -> None:
         self.heard_samples = 0
@@ -29,7 +29,7 @@ class Ear:
         self._marks: deque[tuple[int, str]] = deque()
 
     def play(self, samples: Samples, now: int) -> None:
-        """Audio has arrived: it is heard after what is buffered."""
+        """Add audio after what is buffered."""
         start = self._end
         if start <= now:
             start = now + PLAYOUT
@@ -47,14 +47,14 @@ class Ear:
         self._marks.append((max(self._end, now), name))
 
     def due(self, now: int) -> list[str]:
-        """The marks that have been reached since the last question."""
+        """Return the marks that have been reached since the last call."""
         names = []
         while self._marks and self._marks[0][0] <= now:
             names.append(self._marks.popleft()[1])
         return names
 
     def clear(self, now: int) -> list[str]:
-        """Drop what has not been heard yet, and return the marks that had not been reached."""
+        """Drop the audio not played yet, and return the marks not reached yet."""
         while self._pieces and self._pieces[-1][0] + self._pieces[-1][1].size > now:
             start, samples = self._pieces.pop()
             kept = samples[: max(0, now - start)]
@@ -68,7 +68,7 @@ class Ear:
         return names
 
     def recording(self, length: int) -> Samples:
-        """The first ``length`` samples, with silence where nothing came."""
+        """Return the first ``length`` samples, with silence in gaps."""
         recording = np.zeros(length, np.int16)
         for start, samples in list(self._pieces):
             piece = samples[: max(0, length - start)]

@@ -1,4 +1,4 @@
-"""Sound files and sounds: WAV in and out, a built-in melody, tones and levels.
+"""Reading and writing of WAV files, a built-in melody, tones and levels.
 
 Levels are in dBFS, where a full-scale sine is 0.
 """
@@ -17,22 +17,22 @@ from service.simulator.audio.codec import RATE, Samples
 from service.simulator.audio.wav import Floats
 
 MAX_BYTES = 100_000_000
-"""Resampling works on the whole sound at once: about nine minutes of a CD."""
+"""Resampling needs the whole sound in memory. The limit is about nine minutes of CD audio."""
 
 MAX_SECONDS = 600
-"""At a low rate few bytes are a long sound."""
+"""At a low rate, a small file is a long sound."""
 
 _EDGE_SECONDS = 0.05
 _PASS_HERTZ = 3600.0
 
 
 def read(path: Path) -> Samples:
-    """A WAV file as mono at 8 kHz: PCM, floats, µ-law or A-law, any rate and channels.
+    """Read a WAV file as mono at 8 kHz: PCM, floats, µ-law or A-law, with any rate and channels.
 
-    Raises ``Invalid`` with a sentence where the file is missing, not such a file or without sound.
+    Raises ``Invalid`` with a sentence if the file is missing, of another kind or empty.
     """
     try:
-        # Not by its file size: a pipe has none.
+        # The file size is not used, because a pipe has none.
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -43,7 +43,7 @@ def read(path: Path) -> Samples:
 
 
 def parse(data: bytes, name: str, longest: float = MAX_SECONDS) -> Samples:
-    """What ``read`` returns, of a WAV file of at most ``longest`` seconds. Raises ``Invalid``."""
+    """Parse a WAV file of at most ``longest`` seconds like ``read``. Raises ``Invalid``."""
     mixed, rate = wav.parse(data, name, longest)
     sound = _integers(32767 * _resampled(mixed, rate))
     if not sound.size:
@@ -52,7 +52,7 @@ def parse(data: bytes, name: str, longest: float = MAX_SECONDS) -> Samples:
 
 
 def write(path: Path, samples: Samples) -> None:
-    """Write a 16-bit mono WAV file of 8 kHz. Raises ``Invalid`` where it cannot be written."""
+    """Write a 16-bit mono WAV file of 8 kHz. Raises ``Invalid`` if it cannot be written."""
     try:
         with path.open("wb") as file:
             soundfile.write(file, samples, RATE, format="WAV", subtype="PCM_16")
@@ -61,19 +61,19 @@ def write(path: Path, samples: Samples) -> None:
 
 
 def tone(frequency: float, seconds: float, level: float = -12.0) -> Samples:
-    """A sine of ``frequency`` hertz at ``level`` dBFS."""
+    """Return a sine of ``frequency`` hertz at ``level`` dBFS."""
     time = np.arange(round(seconds * RATE)) / RATE
     return _integers(32767 * 10 ** (level / 20) * np.sin(2 * np.pi * frequency * time))
 
 
 def melody() -> Samples:
-    """Four seconds of plucked notes, for callers who bring no file."""
+    """Return four seconds of plucked notes, the default sample of a caller."""
     beat, ring = RATE // 4, RATE
     # A rising and falling D major pentatonic figure, in semitones from D4.
     figure = (0, 4, 7, 9, 12, 9, 7, 4, 2, 7, 9, 14, 12)
     song = np.zeros(beat * (len(figure) - 1) + ring)
     time = np.arange(ring) / RATE
-    # A pluck: quick attack, decay, and a release that ends at zero so that no note clicks.
+    # A pluck: quick attack, decay, and a release to zero, which avoids clicks.
     envelope = np.minimum(time / 0.01, 1) * np.exp(-4 * time) * np.cos(np.pi / 2 * time) ** 2
     for index, semitones in enumerate(figure):
         pitch = 293.66 * 2 ** (semitones / 12)
@@ -86,7 +86,7 @@ def melody() -> Samples:
 
 
 def level(samples: Samples) -> float | None:
-    """The level of ``samples`` in dBFS; ``None`` for silence."""
+    """Return the level of ``samples`` in dBFS, or ``None`` for silence."""
     power = float(np.mean(samples.astype(np.float64) ** 2)) if samples.size else 0.0
     if power == 0.0:
         return None
@@ -94,12 +94,12 @@ def level(samples: Samples) -> float | None:
 
 
 def _resampled(sound: Floats, rate: int) -> Floats:
-    """``sound`` at 8 kHz, through its spectrum, band-limited with a soft edge."""
+    """Resample to 8 kHz through the spectrum, band-limited with a soft edge."""
     if rate == RATE or not sound.size:
         return sound
     length = round(sound.size * RATE / rate)
-    # The transform takes its input for one turn of a loop: silence at both ends keeps the end of
-    # the sound out of its beginning. Whole multiples of the two rates' ratio keep pitch exact.
+    # The transform treats its input as periodic, so silence at both ends keeps the end of the
+    # sound out of its beginning. Whole multiples of the ratio of both rates keep the pitch exact.
     common = math.gcd(rate, RATE)
     unit_in, unit_out = rate // common, RATE // common
     edge = math.ceil(_EDGE_SECONDS * rate / unit_in)
@@ -112,7 +112,7 @@ def _resampled(sound: Floats, rate: int) -> Floats:
     shared = min(kept.size, spectrum.size)
     top = min(rate, RATE) / 2
     hertz = np.arange(shared) * RATE / size
-    # A brick wall would ring around every transient.
+    # A hard cutoff would ring around every transient.
     roll = np.clip((hertz - _PASS_HERTZ * top / 4000) / (top * (1 - _PASS_HERTZ / 4000)), 0, 1)
     kept[:shared] = spectrum[:shared] * np.cos(np.pi / 2 * roll) ** 2
     resampled = np.fft.irfft(kept, size) * (size / padded.size)

@@ -1,7 +1,7 @@
 """WAV files as mono samples, read by libsndfile.
 
-libsndfile takes 24 bits in containers of four bytes, which ``arecord -f S24_LE`` writes, for 24
-bits in three; 20 bits likewise. Their header is put right before it reads them.
+libsndfile reads 24-bit samples in four-byte containers, which ``arecord -f S24_LE`` writes, as if
+they had three bytes, and 20-bit samples likewise. This module corrects the header first.
 """
 
 from __future__ import annotations
@@ -26,28 +26,26 @@ MIN_RATE, MAX_RATE = 1000, 384_000
 
 _MAGIC = (b"RIFF", b"RIFX", b"RF64")
 _BLOCK = 65_536
-"""Frames that are read at a time: channels are mixed before the next ones come."""
+"""Frames to read at a time. Their channels are mixed before the next block is read."""
 
 _FORMAT = struct.Struct("<HHIIHH")
 _EXTENSIBLE = 0xFFFE
 _WRAPPED = range(17, 25)
-"""Bits of a sample that libsndfile looks for in three bytes."""
+"""Sample sizes in bits that libsndfile expects in three bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """Samples of 17 to 24 bits in four bytes each: as ALSA writes them, whose header says less, or
-    as the standard has them.
-    """
+    """Samples of 17 to 24 bits in four bytes each, in ALSA's layout or in the standard one."""
 
     bits: int
     is_standard: bool
 
 
 def parse(data: bytes, name: str, longest: float) -> tuple[Floats, int]:
-    """The mean of all channels, between -1 and 1, and the rate, of at most ``longest`` seconds.
+    """Return the mean of all channels, between -1 and 1, and the rate.
 
-    Raises ``Invalid`` with a sentence where it is not such a file or holds no sound.
+    Raises ``Invalid`` with a sentence if the file is of another kind, empty or too long.
     """
     if data[:4] not in _MAGIC or data[8:12] != b"WAVE":
         raise Invalid(f"{name} is not a WAV file.")
@@ -63,8 +61,8 @@ def parse(data: bytes, name: str, longest: float) -> tuple[Floats, int]:
                 mixed = np.concatenate([block.mean(axis=1) for block in blocks])
             return np.nan_to_num(mixed, posinf=1.0, neginf=-1.0), file.samplerate
     except soundfile.LibsndfileError as error:
-        why = error.error_string.strip().rstrip(".")
-        raise Invalid(f"{name} is not a WAV file that can be played: {why}.") from None
+        reason = error.error_string.strip().rstrip(".")
+        raise Invalid(f"{name} is not a WAV file that can be played: {reason}.") from None
 
 
 def _require_playable(file: soundfile.SoundFile, name: str, longest: float) -> None:
@@ -81,7 +79,7 @@ def _require_playable(file: soundfile.SoundFile, name: str, longest: float) -> N
 
 
 def _unwrapped(data: bytes) -> tuple[bytes, Container | None]:
-    """The file with an honest header, and whose containers of four bytes hold its 24 bits."""
+    """Return the file with a corrected header, and its container if samples have four bytes."""
     at = _format_at(data)
     if at is None:
         return data, None
@@ -107,9 +105,9 @@ def _format_at(data: bytes) -> int | None:
 
 
 def _justified(samples: Integers, container: Container) -> Integers:
-    """Samples in the upper bits.
+    """Shift the samples to the upper bits.
 
-    The other bits tell which it is: a sign or zero above the samples, or zero below them.
+    The unused bits show the layout: sign or zero above the samples, or zero below them.
     """
     spare = 32 - container.bits
     top = samples >> container.bits

@@ -1,7 +1,7 @@
-"""The markup a server answers with, as the verbs a provider would carry out.
+"""The server's markup, parsed into the verbs that a provider carries out.
 
-Reading is strict where the provider is known to be, because markup that only a lenient reader
-understands fails on a real call. Every complaint is a ``RemoteError`` with one sentence.
+Parsing is as strict as the provider's own, because markup that only a lenient parser accepts fails
+on a real call. Every error is a ``RemoteError`` with one sentence.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from service.errors import RemoteError
 from service.simulator.audio.codec import Codec
 
 MAX_BYTES = 100_000
-"""Plivo's limit for an answer: https://www.plivo.com/docs/voice/xml/response/."""
+"""Plivo's limit for a response: https://www.plivo.com/docs/voice/xml/response/."""
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -38,14 +38,14 @@ class Stream:
 
     @property
     def origin(self) -> str:
-        """Where the socket leads, without the path, which holds a secret."""
+        """The socket's URL without its path, which holds a secret."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Turn the caller away before answering: ``rejected`` or ``busy``."""
+    """Reject the call before answering; the reason is ``rejected`` or ``busy``."""
 
     reason: str
 
@@ -72,7 +72,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Ask again at ``url``, which may be relative to the URL that answered."""
+    """Fetch markup from ``url``, which may be relative to the current URL."""
 
     url: str = field(repr=False)
     method: str = "POST"
@@ -80,7 +80,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Connect the caller with ``number``, and ask ``action`` for markup afterwards."""
+    """Connect the caller to ``number``, and fetch markup from ``action`` afterwards."""
 
     number: str
     action: str = field(repr=False)
@@ -89,10 +89,10 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """Collect keys while ``prompt`` is said, and ask for more at ``url`` with what was pressed.
+    """Collect keys while ``prompt`` plays, and fetch markup from ``url`` with the pressed keys.
 
-    ``seconds`` is the wait for the first key; it passes in simulated time. Without any key the
-    markup goes on, except where ``answers_silence``.
+    ``seconds`` is the timeout of the first key, in simulated time. Without any key the markup
+    continues, unless ``answers_silence`` is set.
     """
 
     url: str = field(repr=False)
@@ -104,18 +104,18 @@ class Gather:
     answers_silence: bool = False
 
     def collect(self, keys: str) -> str:
-        """What of the keys is sent: those before the finishing one, and no more than asked for."""
-        for place, key in enumerate(keys):
+        """Return the keys to send: those before the finishing key, and at most ``max_keys``."""
+        for position, key in enumerate(keys):
             if key in self.finish_on:
-                return keys[:place]
-            if place + 1 == self.max_keys:
-                return keys[: place + 1]
+                return keys[:position]
+            if position + 1 == self.max_keys:
+                return keys[: position + 1]
         return keys
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A verb this provider does not have, or that the simulator does not carry out."""
+    """A verb that this provider does not have, or that the simulator does not support."""
 
     name: str
 
@@ -125,10 +125,10 @@ Reader: TypeAlias = Callable[[ET.Element], Verb]
 
 
 def parse(body: bytes, readers: Mapping[str, Reader]) -> tuple[Verb, ...]:
-    """The verbs of ``body`` in order. ``readers`` are a provider's elements by name."""
+    """Parse ``body`` into verbs. ``readers`` are those of the provider's elements by name."""
     if len(body) > MAX_BYTES:
         raise RemoteError(f"The markup is longer than {MAX_BYTES} bytes.")
-    # Entities could make a small answer grow without end, and markup has no use for a DTD.
+    # Entities could expand a small response without limit, and markup needs no DTD.
     if b"<!DOCTYPE" in body:
         raise RemoteError("The markup holds a document type, which providers do not read.")
     try:
@@ -178,7 +178,7 @@ def redirect(element: ET.Element) -> Verb:
 
 
 def dial(number: str, shortest: int = 1) -> Reader:
-    """A reader of ``<Dial>`` where numbers look like ``number`` and calls last ``shortest`` s."""
+    """Create a reader of ``<Dial>`` for a pattern of numbers and a minimum time limit."""
 
     def read(element: ET.Element) -> Verb:
         children = list(element)
@@ -200,13 +200,13 @@ def dial(number: str, shortest: int = 1) -> Reader:
 
 
 SPOKEN: Mapping[str, Reader] = {"Pause": pause, "Play": play, "Say": say}
-"""What Twilio and Telnyx say, alone and inside a question."""
+"""Readers of the prompts of Twilio and Telnyx, alone and inside ``<Gather>``."""
 
 
 def gather(
     element: ET.Element, readers: Mapping[str, Reader], *, answers_silence: bool = False
 ) -> Gather:
-    """``readers`` are those of what may be said inside."""
+    """Parse a ``<Gather>``. ``readers`` are those of its prompts."""
     action, method = element.get("action", ""), element.get("method", "POST")
     if element.get("input", "dtmf") != "dtmf":
         raise RemoteError(f"The simulator presses keys only: <{element.tag}> needs the input dtmf.")
@@ -243,7 +243,7 @@ def text(element: ET.Element) -> str:
 
 
 def parameters(element: ET.Element) -> dict[str, str]:
-    """The ``<Parameter>`` children of a stream."""
+    """Return the ``<Parameter>`` children of a stream."""
     found = {}
     for child in element:
         name, value = child.get("name"), child.get("value")
@@ -254,13 +254,13 @@ def parameters(element: ET.Element) -> dict[str, str]:
 
 
 def only_stream(element: ET.Element) -> ET.Element | None:
-    """The ``<Stream>`` in a ``<Connect>``; ``None`` where it connects to something else."""
+    """Return the ``<Stream>`` in a ``<Connect>``, or ``None`` for anything else."""
     children = list(element)
     return children[0] if len(children) == 1 and children[0].tag == "Stream" else None
 
 
 def stream_url(url: str) -> str:
-    """``url`` if a provider would dial it: encrypted, except on this machine."""
+    """Return ``url`` if a provider would open it: encrypted, except on this machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname

@@ -16,8 +16,8 @@ from typing import ClassVar
 from service.clock import Clock, iso
 from service.errors import RemoteError
 from service.simulator.audio.codec import Codec
-from service.simulator.providers import base, markup
-from service.simulator.providers.base import Message, Said
+from service.simulator.providers import dialect, markup
+from service.simulator.providers.dialect import Message, ServerCommand
 
 ACCOUNT = "MAXXXXXXXXXXXXXXXXXX"
 CONTENT_TYPES = {Codec.MULAW: "audio/x-mulaw", Codec.L16: "audio/x-l16"}
@@ -33,7 +33,7 @@ def _stream(element: ET.Element) -> markup.Verb:
     kind, _, rate = element.get("contentType", "").partition(";rate=")
     codecs = [codec for codec, name in CONTENT_TYPES.items() if name == kind and rate == "8000"]
     if not codecs:
-        # Plivo's pages disagree about the default, so that leaving it out is a gamble.
+        # Plivo's pages disagree about the default, so the attribute is required here.
         raise RemoteError("<Stream> needs the contentType audio/x-mulaw;rate=8000 (or x-l16).")
     return markup.Stream(
         markup.stream_url(markup.text(element)),
@@ -45,7 +45,7 @@ def _stream(element: ET.Element) -> markup.Verb:
 
 
 def _hangup(element: ET.Element) -> markup.Verb:
-    # With a reason, as the first element, it is how Plivo turns a caller away.
+    # Plivo rejects a call with a <Hangup> that has a reason and is the first element.
     return markup.Hangup() if element.get("reason") is None else markup.reject(element)
 
 
@@ -67,7 +67,7 @@ def _digits(element: ET.Element) -> markup.Verb:
     if not element.get("action", "").startswith(("http://", "https://")):
         raise RemoteError("<GetDigits> needs an absolute action: Plivo does not resolve others.")
     gathered = markup.gather(element, SPOKEN)
-    # Without a key the prompt is repeated, and each time the wait begins again.
+    # Without a key, the prompt is repeated and the timeout starts again.
     retries = markup.whole(element, "retries", 1)
     return replace(gathered, seconds=gathered.seconds * retries, prompt=gathered.prompt * retries)
 
@@ -79,7 +79,7 @@ SPOKEN: Mapping[str, markup.Reader] = {
 }
 
 
-class Plivo(base.Dialect):
+class Plivo(dialect.Dialect):
     name = "plivo"
     account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
@@ -93,7 +93,7 @@ class Plivo(base.Dialect):
     codecs = (Codec.MULAW, Codec.L16)
     # "Plivo retries twice, then drops the stream."
     handshakes = 3
-    # An element it does not have is "Invalid Answer XML", hangup code 8011.
+    # An unknown element is "Invalid Answer XML", hangup code 8011.
     skips_unknown_verbs = False
     marks_outlive_clear = False
     buffer_seconds = 60.0
@@ -110,7 +110,7 @@ class Plivo(base.Dialect):
         return self._fields("Redirect", "in-progress")
 
     def hung_up(self) -> dict[str, str]:
-        # Without a hangup_url of its own, the application's answer URL is told.
+        # An application without a hangup_url sends the hangup to its answer URL.
         return self._fields("Hangup", "completed") | {
             "HangupCause": "NORMAL_CLEARING",
             "HangupCauseName": "Normal Hangup",
@@ -118,7 +118,7 @@ class Plivo(base.Dialect):
             "HangupSource": "Caller",
         }
 
-    def dialled(self, status: str, *, over: bool) -> dict[str, str]:
+    def dial_ended(self, status: str, *, over: bool) -> dict[str, str]:
         fields = self._fields("Redirect", "completed" if over else "in-progress")
         return fields | {
             "DialStatus": status,
@@ -128,7 +128,7 @@ class Plivo(base.Dialect):
             "DialBLegUUID": self.new_call_id() if status == "completed" else "",
         }
 
-    def streamed(self, event: str, error: str | None = None) -> dict[str, str]:
+    def stream_status(self, event: str, error: str | None = None) -> dict[str, str]:
         names = {"started": "StartStream", "stopped": "StopStream", "failed": "DroppedStream"}
         fields = {
             "CallUUID": self.call_id,
@@ -138,7 +138,7 @@ class Plivo(base.Dialect):
         }
         return fields if error is None else {**fields, "StatusReason": "connection_failed"}
 
-    def fares(self, status: str) -> dict[str, str] | None:
+    def call_status(self, status: str) -> dict[str, str] | None:
         if status == "ringing":
             return self._fields("Ring", "ringing")
         if status in ("initiated", "answered"):
@@ -154,7 +154,7 @@ class Plivo(base.Dialect):
             "CallerName": self.caller,
             "Direction": "outbound" if self.is_outbound else "inbound",
             "Event": event,
-            # Numbers come without their plus sign.
+            # Plivo sends numbers without their plus sign.
             "From": self.caller.removeprefix("+"),
             "To": self.callee.removeprefix("+"),
         }
@@ -167,7 +167,7 @@ class Plivo(base.Dialect):
 
     def opening(self, stream: markup.Stream, inbound: Codec) -> list[Message]:
         self.codec = inbound
-        # Real calls have neither of the spellings that are documented, and no JSON:
+        # Real calls use neither of the documented spellings, and no JSON:
         # https://github.com/plivo-labs/agent-transport, crates/agent-transport/src/audio_stream.
         headers = (f"X-PH-{name}: {value}" for name, value in stream.parameters.items())
         self.extra_headers = f"{{{', '.join(headers)}}}"
@@ -189,7 +189,7 @@ class Plivo(base.Dialect):
         ]
 
     def answer_codec(self, stream: markup.Stream, inbound: Codec) -> Codec:
-        # playAudio must repeat what the start message has announced.
+        # playAudio must repeat the format of the start message.
         return inbound
 
     def voice(self, payload: str) -> Message:
@@ -215,27 +215,29 @@ class Plivo(base.Dialect):
         numbered = {"event": event, "sequenceNumber": self.next_sequence()}
         return {**numbered, "streamId": self.stream_id, **body}
 
-    def understand(self, message: Message) -> Said:
+    def parse(self, message: Message) -> ServerCommand:
         match message.get("event"):
             case "playAudio":
-                return self._play(base.member(message, "media"))
+                return self._play(dialect.member(message, "media"))
             case "checkpoint":
-                self._own(message)
-                return base.Mark(base.string(message, "name"))
+                self._require_own_stream(message)
+                return dialect.Mark(dialect.string(message, "name"))
             case "clearAudio":
-                self._own(message)
-                return base.Clear()
+                self._require_own_stream(message)
+                return dialect.Clear()
             case "sendDTMF":
-                return base.Digits(base.string(message, "dtmf"))
+                return dialect.Digits(dialect.string(message, "dtmf"))
             case _:
-                raise base.unknown("Plivo", message)
+                raise dialect.unknown("Plivo", message)
 
-    def _play(self, media: Message) -> Said:
+    def _play(self, media: Message) -> ServerCommand:
         expected = CONTENT_TYPES[self.codec]
         if media.get("contentType") != expected or str(media.get("sampleRate")) != "8000":
             raise RemoteError(f"playAudio must name contentType {expected} and sampleRate 8000.")
-        return base.audio(media)
+        return dialect.audio(media)
 
-    def _own(self, message: Message) -> None:
+    def _require_own_stream(self, message: Message) -> None:
         if message.get("streamId") != self.stream_id:
-            raise RemoteError(f"The server's {base.event(message)} message has another streamId.")
+            raise RemoteError(
+                f"The server's {dialect.event(message)} message has another streamId."
+            )

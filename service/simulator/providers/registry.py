@@ -1,11 +1,11 @@
-"""The simulated providers by name, and which of them a webhook URL belongs to."""
+"""The simulated providers by name and by webhook URL."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
 from service.errors import Invalid
-from service.simulator.providers.base import Dialect
+from service.simulator.providers.dialect import Dialect
 from service.simulator.providers.plivo import Plivo
 from service.simulator.providers.telnyx import Telnyx
 from service.simulator.providers.twilio import Twilio
@@ -14,7 +14,7 @@ DIALECTS: dict[str, type[Dialect]] = {kind.name: kind for kind in (Twilio, Plivo
 
 
 def of(webhook_url: str) -> type[Dialect]:
-    """The dialect that a webhook URL names in its path. Raises ``Invalid``."""
+    """Return the dialect of the provider in a webhook URL's path. Raises ``Invalid``."""
     try:
         parts = urlsplit(webhook_url)
         port = parts.port

@@ -1,7 +1,7 @@
-"""How the providers sign their requests, and the upgrade to a media socket where they do.
+"""Signatures of the providers' requests and media socket upgrades.
 
-This is the simulator's own reading of their documents, and shares no code with the check that it
-tests. https://www.twilio.com/docs/usage/webhooks/webhooks-security,
+The code follows the providers' documents, and shares nothing with the service's signature check.
+https://www.twilio.com/docs/usage/webhooks/webhooks-security,
 https://plivo.com/docs/voice/concepts/signature-validation,
 https://developers.telnyx.com/development/api-fundamentals/webhooks/receiving-webhooks
 """
@@ -25,11 +25,11 @@ from service.errors import Invalid
 Headers = dict[str, str]
 
 
-class Signer(ABC):
-    """Signs as one provider. ``key`` is its secret; no error quotes it.
+class RequestSigner(ABC):
+    """Signs the requests of one provider. No error quotes ``key``.
 
-    ``credential`` names the connector's credential that holds the key, where one does, and
-    ``account`` the one that the provider's requests are to name.
+    ``credential`` names the connector's credential that holds the key, if there is one.
+    ``account`` names the credential that holds the account id in the provider's requests.
     """
 
     credential: ClassVar[str | None] = "authToken"
@@ -41,10 +41,10 @@ class Signer(ABC):
 
     @abstractmethod
     def request(self, method: str, url: str, fields: Mapping[str, str], body: bytes) -> Headers:
-        """Headers of a request with these form fields; ``body`` is their encoded form."""
+        """Return the headers of a request with form fields; ``body`` is their encoded form."""
 
     def upgrade(self, url: str) -> Headers:
-        """Headers of the request for a WebSocket."""
+        """Return the headers of a WebSocket upgrade."""
         return {}
 
     def hmac(self, text: str, algorithm: str) -> str:
@@ -52,7 +52,7 @@ class Signer(ABC):
         return base64.b64encode(digest).decode()
 
 
-class Twilio(Signer):
+class Twilio(RequestSigner):
     account = "accountSid"
 
     def request(self, method: str, url: str, fields: Mapping[str, str], body: bytes) -> Headers:
@@ -64,7 +64,7 @@ class Twilio(Signer):
         return self.request("GET", url, {}, b"")
 
 
-class Plivo(Signer):
+class Plivo(RequestSigner):
     account = "authId"
 
     def request(self, method: str, url: str, fields: Mapping[str, str], body: bytes) -> Headers:
@@ -83,12 +83,12 @@ class Plivo(Signer):
         }
 
     def upgrade(self, url: str) -> Headers:
-        # On live calls only the form with http was seen to match.
+        # On real calls, only the signature over the http form matched.
         return self.request("GET", f"http://{url.partition('://')[2]}", {}, b"")
 
 
-class Telnyx(Signer):
-    """``key`` is an Ed25519 private key, in PEM or as its 32 bytes in base64."""
+class Telnyx(RequestSigner):
+    """The key is an Ed25519 private key, as PEM or as its 32 bytes in base64."""
 
     credential = None
 
@@ -105,15 +105,15 @@ class Telnyx(Signer):
         }
 
 
-SIGNERS: Mapping[str, type[Signer]] = {"twilio": Twilio, "plivo": Plivo, "telnyx": Telnyx}
+SIGNERS: Mapping[str, type[RequestSigner]] = {"twilio": Twilio, "plivo": Plivo, "telnyx": Telnyx}
 
 
 def key_and_account(
     provider: str, credentials: Mapping[str, Sequence[str]]
 ) -> tuple[str | None, str | None]:
-    """The key to sign with and the account to call from, where a connector's credentials hold them.
+    """Find the signing key and the account in a connector's credentials.
 
-    There is no key of Telnyx's to be found: it keeps the private half of the pair.
+    There is no key for Telnyx, because Telnyx keeps its private key.
     """
     signer = SIGNERS[provider]
     key = next(iter(credentials.get(signer.credential or "", ())), None)
@@ -128,6 +128,6 @@ def _private(text: str) -> Ed25519PrivateKey:
         key = load_pem_private_key(text.encode(), None)
         if isinstance(key, Ed25519PrivateKey):
             return key
-    except (TypeError, ValueError):  # the first where it asks for a password
+    except (TypeError, ValueError):  # TypeError: the key needs a password
         pass
     raise Invalid("The signing key must be an Ed25519 private key without a password, as PEM.")

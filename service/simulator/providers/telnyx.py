@@ -15,8 +15,8 @@ from typing import ClassVar
 from service.clock import Clock, iso
 from service.errors import RemoteError
 from service.simulator.audio.codec import Codec
-from service.simulator.providers import base, markup
-from service.simulator.providers.base import Message, Said
+from service.simulator.providers import dialect, markup
+from service.simulator.providers.dialect import Message, ServerCommand
 
 ACCOUNT = "6a9a7976-012e-45d2-9258-6f5dc68d861e"
 CONNECTION = "1494404757140276705"
@@ -46,7 +46,7 @@ def _connect(element: ET.Element) -> markup.Verb:
     return markup.Stream(
         markup.stream_url(stream.get("url", "")),
         markup.parameters(stream),
-        # "default" is whatever the phone line has; in the United States that is PCMU.
+        # "default" is the codec of the phone line; in the United States that is PCMU.
         inbound=CODECS.get(wanted, Codec.MULAW),
         outbound=CODECS[answer],
         status_url=stream.get("statusCallback"),
@@ -56,11 +56,11 @@ def _connect(element: ET.Element) -> markup.Verb:
 def _gather(element: ET.Element) -> markup.Verb:
     if element.get("method") is not None:
         raise RemoteError("Telnyx's <Gather> has no method: the application's is used.")
-    # What happens without a key is not documented; its other verbs behave as Twilio's do.
+    # The case without a key is not documented. The other verbs behave like Twilio's.
     return markup.gather(element, markup.SPOKEN)
 
 
-class Telnyx(base.Dialect):
+class Telnyx(dialect.Dialect):
     name = "telnyx"
     account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
@@ -79,8 +79,8 @@ class Telnyx(base.Dialect):
         self.session_id = str(uuid.uuid4())
 
     def webhook(self) -> dict[str, str]:
-        # The call is up before the instructions are fetched, and says so: CallStatus is the same
-        # on the first request and after a redirect.
+        # Telnyx answers the call before it fetches the instructions, so CallStatus is the same on
+        # the first request and after a redirect.
         return {
             "AccountSid": self.account,
             "CallSid": self.call_id,
@@ -98,11 +98,11 @@ class Telnyx(base.Dialect):
     def redirected(self) -> dict[str, str]:
         return self.webhook()
 
-    def dialled(self, status: str, *, over: bool) -> dict[str, str]:
+    def dial_ended(self, status: str, *, over: bool) -> dict[str, str]:
         fields = self.webhook() | {"DialCallStatus": status}
         return fields | {"CallStatus": "completed"} if over else fields
 
-    def streamed(self, event: str, error: str | None = None) -> dict[str, str]:
+    def stream_status(self, event: str, error: str | None = None) -> dict[str, str]:
         fields = {
             "AccountSid": self.account,
             "CallSid": self.call_id,
@@ -114,12 +114,12 @@ class Telnyx(base.Dialect):
         }
         return fields if error is None else {**fields, "StreamError": "connection_failed"}
 
-    def fares(self, status: str) -> dict[str, str]:
-        self.told += 1
+    def call_status(self, status: str) -> dict[str, str]:
+        self.statuses_sent += 1
         return self.webhook() | {
             "CallStatus": "in-progress" if status == "answered" else status,
             "CallbackSource": "call-progress-events",
-            "SequenceNumber": str(self.told - 1),
+            "SequenceNumber": str(self.statuses_sent - 1),
         }
 
     def new_call_id(self) -> str:
@@ -162,9 +162,9 @@ class Telnyx(base.Dialect):
             "stop", stop={"user_id": self.account, "call_control_id": self.call_id}
         )
 
-    def complaint(self, error: RemoteError) -> Message:
+    def error_message(self, error: RemoteError) -> Message:
         code, title = MALFORMED_FRAME
-        if isinstance(error, base.InvalidMedia):
+        if isinstance(error, dialect.InvalidMedia):
             code, title = INVALID_MEDIA
         payload = {"code": code, "title": title, "detail": error.message}
         return {"event": "error", "stream_id": self.stream_id, "payload": payload}
@@ -173,16 +173,16 @@ class Telnyx(base.Dialect):
         numbered = {"event": event, "sequence_number": str(self.next_sequence())}
         return {**numbered, "stream_id": self.stream_id, **body}
 
-    def understand(self, message: Message) -> Said:
+    def parse(self, message: Message) -> ServerCommand:
         match message.get("event"):
             case "media":
-                heard = base.audio(base.member(message, "media"))
+                heard = dialect.audio(dialect.member(message, "media"))
                 if not 160 <= len(heard.payload) <= LONGEST_PAYLOAD:
-                    raise base.InvalidMedia("An audio payload must last from 20 ms to 30 s.")
+                    raise dialect.InvalidMedia("An audio payload must last from 20 ms to 30 s.")
                 return heard
             case "mark":
-                return base.Mark(base.string(base.member(message, "mark"), "name"))
+                return dialect.Mark(dialect.string(dialect.member(message, "mark"), "name"))
             case "clear":
-                return base.Clear()
+                return dialect.Clear()
             case _:
-                raise base.unknown("Telnyx", message)
+                raise dialect.unknown("Telnyx", message)

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from service.clock import iso
 from service.errors import RemoteError
 from service.simulator.audio.codec import Codec
-from service.simulator.providers import base, markup
-from service.simulator.providers.base import Message, Said
+from service.simulator.providers import dialect, markup
+from service.simulator.providers.dialect import Message, ServerCommand
 
 ACCOUNT = "AC00000000000000000000000000000001"
 
@@ -28,7 +28,7 @@ def _connect(element: ET.Element) -> markup.Verb:
     if stream.get("track", "inbound_track") != "inbound_track":
         raise RemoteError("Twilio's two-way streams only carry the inbound_track.")
     url = markup.stream_url(stream.get("url", ""))
-    # Twilio drops the query ("does not support query string parameters"), and says nothing.
+    # Twilio silently drops the query ("does not support query string parameters").
     url = urlsplit(url)._replace(query="", fragment="").geturl()
     return markup.Stream(url, markup.parameters(stream), status_url=stream.get("statusCallback"))
 
@@ -38,7 +38,7 @@ def _gather(element: ET.Element) -> markup.Verb:
     return markup.gather(element, markup.SPOKEN, answers_silence=answers_silence)
 
 
-class Twilio(base.Dialect):
+class Twilio(dialect.Dialect):
     name = "twilio"
     account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
@@ -60,13 +60,13 @@ class Twilio(base.Dialect):
     def redirected(self) -> dict[str, str]:
         return self._fields("in-progress")
 
-    def dialled(self, status: str, *, over: bool) -> dict[str, str]:
+    def dial_ended(self, status: str, *, over: bool) -> dict[str, str]:
         fields = self._fields("completed" if over else "in-progress") | {"DialCallStatus": status}
         if status == "completed":
             fields |= {"DialCallSid": self.new_call_id(), "DialCallDuration": "7"}
         return fields
 
-    def streamed(self, event: str, error: str | None = None) -> dict[str, str]:
+    def stream_status(self, event: str, error: str | None = None) -> dict[str, str]:
         name = "stream-error" if event == "failed" else f"stream-{event}"
         fields = {
             "AccountSid": self.account,
@@ -78,12 +78,12 @@ class Twilio(base.Dialect):
         }
         return fields if error is None else {**fields, "StreamError": f"31920: {error}"}
 
-    def fares(self, status: str) -> dict[str, str]:
-        self.told += 1
+    def call_status(self, status: str) -> dict[str, str]:
+        self.statuses_sent += 1
         word = "in-progress" if status == "answered" else status
         return self._fields(word) | {
             "CallbackSource": "call-progress-events",
-            "SequenceNumber": str(self.told - 1),
+            "SequenceNumber": str(self.statuses_sent - 1),
         }
 
     def _fields(self, status: str) -> dict[str, str]:
@@ -100,7 +100,7 @@ class Twilio(base.Dialect):
             "Caller": self.caller,
             "Called": self.callee,
         }
-        # The geographical fields come twice, under today's names and those of earlier versions.
+        # The geographical fields come twice, under current names and those of earlier versions.
         for side in ("From", "To", "Caller", "Called"):
             fields |= {side + part: value for part, value in place.items()}
         return fields
@@ -144,15 +144,17 @@ class Twilio(base.Dialect):
         numbered = {"event": event, "sequenceNumber": str(self.next_sequence())}
         return {**numbered, "streamSid": self.stream_id, **body}
 
-    def understand(self, message: Message) -> Said:
+    def parse(self, message: Message) -> ServerCommand:
         if message.get("event") not in ("media", "mark", "clear"):
-            raise base.unknown("Twilio", message)
+            raise dialect.unknown("Twilio", message)
         if message.get("streamSid") != self.stream_id:
-            raise RemoteError(f"The server's {base.event(message)} message has another streamSid.")
+            raise RemoteError(
+                f"The server's {dialect.event(message)} message has another streamSid."
+            )
         match message["event"]:
             case "media":
-                return base.audio(base.member(message, "media"))
+                return dialect.audio(dialect.member(message, "media"))
             case "mark":
-                return base.Mark(base.string(base.member(message, "mark"), "name"))
+                return dialect.Mark(dialect.string(dialect.member(message, "mark"), "name"))
             case _:
-                return base.Clear()
+                return dialect.Clear()

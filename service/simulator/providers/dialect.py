@@ -1,8 +1,8 @@
-"""What every simulated provider has: the shape of a dialect and how a server's messages are read.
+"""The interface of a simulated provider, and helpers that parse the server's messages.
 
-A dialect is one call's conversation: it holds the ids and counters that its messages carry, and
-does no I/O. What it says are JSON objects, what it understands are the values below; a message
-that the real provider would not accept is a ``RemoteError`` with one sentence.
+A dialect holds the ids and counters of one call's messages, and does no I/O. It builds messages as
+JSON objects, and parses the server's messages into the values below. A message that the real
+provider would reject raises ``RemoteError`` with one sentence.
 """
 
 from __future__ import annotations
@@ -24,54 +24,54 @@ Message: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Play this to the caller, after what is buffered."""
+    """Play audio to the caller, after what is buffered."""
 
     payload: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Say so when everything up to here has been played."""
+    """Send the mark back once all earlier audio has been played."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Drop what is buffered."""
+    """Drop the buffered audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """Play these keys to the caller."""
+    """Play key tones to the caller."""
 
     digits: str
 
 
-Said: TypeAlias = Audio | Mark | Clear | Digits
+ServerCommand: TypeAlias = Audio | Mark | Clear | Digits
 
 
 class InvalidMedia(RemoteError):
-    """The message is sound, but its audio is not."""
+    """The message is well-formed, but its audio is not."""
 
 
 class Dialect(ABC):
-    """One call on one provider. ``caller`` and ``callee`` are E.164 or whatever stands for it."""
+    """One call on one provider. ``caller`` and ``callee`` are E.164 numbers or substitutes."""
 
     name: ClassVar[str]
     readers: ClassVar[Mapping[str, Reader]]
-    """The markup's elements."""
+    """Readers of the markup's elements by name."""
     codecs: ClassVar[tuple[Codec, ...]] = (Codec.MULAW,)
-    """What this provider may be made to send, whatever the markup asks for."""
+    """Codecs that a scenario may set, whatever the markup requests."""
     handshakes: ClassVar[int] = 1
-    """How often one stream's URL is dialled before giving up."""
+    """Attempts to open a stream's URL."""
     skips_unknown_verbs: ClassVar[bool] = True
     marks_outlive_clear: ClassVar[bool] = True
-    """Whether marks that a clear has overtaken are returned, or forgotten."""
+    """Whether a clear returns the pending marks, instead of dropping them."""
     buffer_seconds: ClassVar[float] = 600.0
-    """How much audio may wait to be played; more is discarded."""
+    """Size of the playback buffer; further audio is discarded."""
     account: str
-    """The account that the number belongs to."""
+    """The account that owns the number."""
 
     def __init__(self, caller: str, callee: str, clock: Clock) -> None:
         self.caller = caller
@@ -80,7 +80,7 @@ class Dialect(ABC):
         self.call_id = self.new_call_id()
         self.is_outbound = False
         """Whether the call was placed through the provider's REST API."""
-        self.told = 0
+        self.statuses_sent = 0
         self.stream_id = ""
         self.sequence = 0
         self.chunk = 0
@@ -90,49 +90,52 @@ class Dialect(ABC):
         return self.sequence
 
     def open(self, stream: Stream, inbound: Codec) -> list[Message]:
-        """The first messages of a new socket, on which ``inbound`` is what the provider sends."""
+        """Return the first messages of a new socket, on which the provider sends ``inbound``."""
         self.stream_id = self.new_stream_id()
         self.sequence = 0
         self.chunk = 0
         return self.opening(stream, inbound)
 
     def answer_codec(self, stream: Stream, inbound: Codec) -> Codec:
-        """What the server's audio is in, where the provider sends ``inbound``."""
+        """Return the codec of the server's audio if the provider sends ``inbound``."""
         return stream.outbound
 
     def media(self, payload: bytes) -> Message:
-        """The next 20 ms of the caller's voice."""
+        """Return a message with the next 20 ms of the caller's audio."""
         self.chunk += 1
         return self.voice(base64.b64encode(payload).decode())
 
     @abstractmethod
     def webhook(self) -> dict[str, str]:
-        """Form fields of the request that a ringing phone makes."""
+        """Return the form fields of the first request for markup."""
 
     @abstractmethod
     def redirected(self) -> dict[str, str]:
-        """Form fields of the request that a ``<Redirect>`` makes."""
+        """Return the form fields of the request after a ``<Redirect>``."""
 
     def gathered(self, keys: str) -> dict[str, str]:
-        """Form fields of the request that a caller's keys make."""
+        """Return the form fields of the request after the caller pressed keys."""
         return {**self.redirected(), "Digits": keys}
 
     def hung_up(self) -> dict[str, str] | None:
-        """Form fields that tell the webhook of the end of the call, where this provider does."""
+        """Return the form fields of the webhook for the end of the call, if there is one."""
         return None
 
     @abstractmethod
-    def dialled(self, status: str, *, over: bool) -> dict[str, str]:
-        """Form fields of the request after a dial: how it ended, and whether the call is over."""
+    def dial_ended(self, status: str, *, over: bool) -> dict[str, str]:
+        """Return the form fields of the request after a dial; ``over`` if the call ended too."""
 
     @abstractmethod
-    def streamed(self, event: str, error: str | None = None) -> dict[str, str]:
-        """Form fields that tell that the stream has ``started``, ``stopped`` or ``failed``."""
+    def stream_status(self, event: str, error: str | None = None) -> dict[str, str]:
+        """Return the form fields of a stream's status: ``started``, ``stopped`` or ``failed``."""
 
     @abstractmethod
-    def fares(self, status: str) -> dict[str, str] | None:
-        """Form fields that tell how a placed call fares: ``initiated``, ``ringing``, ``answered``,
-        ``completed``, ``busy``, ``no-answer`` or ``failed``. ``None`` where this is not told."""
+    def call_status(self, status: str) -> dict[str, str] | None:
+        """Return the form fields of a placed call's status, or ``None`` if it is not reported.
+
+        The statuses are ``initiated``, ``ringing``, ``answered``, ``completed``, ``busy``,
+        ``no-answer`` and ``failed``.
+        """
 
     @abstractmethod
     def new_call_id(self) -> str: ...
@@ -148,31 +151,31 @@ class Dialect(ABC):
 
     @abstractmethod
     def digit(self, digit: str) -> Message:
-        """The caller pressed a key."""
+        """Return the message for a key that the caller pressed."""
 
     @abstractmethod
     def played(self, name: str) -> Message:
-        """Everything up to the mark has been played."""
+        """Return the message for a mark that playback has reached."""
 
     def cleared(self) -> Message | None:
-        """The answer to a clear, where there is one."""
+        """Return the reply to a clear, if there is one."""
         return None
 
     def stop(self) -> Message | None:
-        """The last message when the caller hangs up, where there is one."""
+        """Return the last message when the caller hangs up, if there is one."""
         return None
 
-    def complaint(self, error: RemoteError) -> Message | None:
-        """What this provider says about a message it does not accept, where it says anything."""
+    def error_message(self, error: RemoteError) -> Message | None:
+        """Return the message that reports a rejected message, if there is one."""
         return None
 
     @abstractmethod
-    def understand(self, message: Message) -> Said:
-        """What the server wants. Raises ``RemoteError``."""
+    def parse(self, message: Message) -> ServerCommand:
+        """Parse a message of the server. Raises ``RemoteError``."""
 
 
 def load(text: str | bytes) -> Message:
-    """The JSON object in a message. Raises ``RemoteError`` where it holds none."""
+    """Parse the JSON object in a message. Raises ``RemoteError``."""
     if isinstance(text, bytes):
         raise RemoteError("The server sent a binary message; providers only read text.")
     try:
