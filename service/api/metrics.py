@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from hmac import compare_digest
-
 from flask import Blueprint, Response, request
 
 from service.errors import Forbidden, TooMany, Unauthorized
+from service.security import constant_time
 from service.security.access_tokens import bearer
 from service.security.permissions import Need
 from service.web.auth import require_token
@@ -23,7 +22,7 @@ def require_metrics_token() -> None:
     """``METRICS_TOKEN`` after ``Bearer``, or a token of the whole account."""
     wanted = switchboard().settings.metrics_token
     given = bearer(request.headers.get("Authorization")) or ""
-    if wanted is None or not compare_digest(given.encode(), wanted.encode()):
+    if wanted is None or not constant_time.equal(given, wanted):
         require_token()
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from secrets import compare_digest
 from typing import Any
 
 from service.clock import Millis
 from service.domain.routing_rules import NEW_ROOM, RoomPrefix, RoomType, Rule, RuleRoom, RuleType
 from service.errors import Invalid
+from service.security import constant_time
 from service.storage.routing_rules import Taken
 from service.web.services import switchboard
 from service.web.warnings import warn
@@ -81,9 +81,7 @@ def apply(rule: Rule, changes: Mapping[str, Any], spelling: Spelling, at: Millis
     if changes.get("type", rule.type) is not rule.type:
         raise _wrong("type", "is fixed once the rule exists")
     api_key = changes.get("api_key")
-    if api_key is not None and not compare_digest(
-        api_key.encode(errors="replace"), switchboard().settings.api_key.encode()
-    ):
+    if api_key is not None and not constant_time.equal(api_key, switchboard().settings.api_key):
         raise Invalid("Invalid API Key")
     _require_fitting_headers(rule.type, changes)
     extra = {**rule.extra, **{name: changes[name] for name in EXTRA if name in changes}}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from secrets import compare_digest
 
 from service.domain import ids
 from service.domain.connectors import Connector
 from service.errors import NotFound
 from service.providers.base.provider import Provider
-from service.security import call_keys
+from service.security import call_keys, constant_time
 from service.storage.connectors import Connectors
 
 
@@ -48,6 +47,6 @@ class Recognition:
         connector, stored = found
         # The stored digest proves keys that were made with another API_SECRET.
         is_the_calls = call_keys.is_genuine(key, *self._api_secrets) or (
-            stored is not None and compare_digest(stored, ids.digest(key))
+            stored is not None and constant_time.equal(ids.digest(key), stored)
         )
         return connector if is_the_calls else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from secrets import compare_digest
 
 from service.calls.ending import Switchboard
 from service.calls.voice_webhook import VoiceRequest
@@ -17,6 +16,7 @@ from service.domain import ids
 from service.domain.calls import Call, CallStatus, EndReason, LadderEvent
 from service.domain.routing_rules import Rule
 from service.providers.base.provider import Markup, Webhook
+from service.security import constant_time
 from service.telemetry.logs import about
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class PinPrompt:
         if rule is None or rule.room.pin is None:
             return self._settle(visit, call, rule)
         digits, pin = visit.provider.digits(hook), rule.room.pin
-        if compare_digest(digits.encode(errors="replace"), pin.encode()):
+        if constant_time.equal(digits, pin):
             return self._let_in(visit, call, rule)
         missed = "wrong PIN" if digits else "no PIN"
         if call.pin_tries >= MAX_TRIES:

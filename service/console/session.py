@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, request
@@ -13,7 +12,7 @@ from service.console.schemas import Credentials
 from service.domain import ids
 from service.domain.origins import origin
 from service.errors import Forbidden, Unauthorized
-from service.security import access_tokens, console_sessions
+from service.security import access_tokens, console_sessions, constant_time
 from service.security.console_sessions import COOKIE, SignIn
 from service.security.permissions import TIED, Need, require
 from service.storage.sign_in_links import SignInLinks
@@ -98,16 +97,12 @@ def _judge(fields: dict[str, Any]) -> Millis | None:
         return grant.expires_at
     elif not all(
         [
-            _same(fields["api_key"], settings.api_key),
-            _same(fields["api_secret"], settings.api_secret),
+            constant_time.equal(fields["api_key"], settings.api_key),
+            constant_time.equal(fields["api_secret"], settings.api_secret),
         ]
     ):
         raise Unauthorized("That is not the API key and secret of this server.")
     return None
-
-
-def _same(sent: str, held: str) -> bool:
-    return hmac.compare_digest(sent.encode(errors="replace"), held.encode())
 
 
 def _is_public_over_https() -> bool:

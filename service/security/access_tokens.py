@@ -6,7 +6,6 @@ API. Everything random comes from ``secrets``.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from jwt.types import Options
 
 from service.clock import Millis
 from service.errors import Forbidden, Unauthorized
+from service.security import constant_time
 
 TOLERATED: Options = {
     "verify_iat": False,
@@ -97,9 +97,7 @@ def verify(header: str | None, api_key: str, api_secret: str, previous: str | No
     if claims is None:
         raise Unauthorized(NOT_VALID)
     claimed = claims.get("apikey")
-    if not isinstance(claimed, str) or not secrets.compare_digest(
-        claimed.encode(errors="replace"), api_key.encode()
-    ):
+    if not isinstance(claimed, str) or not constant_time.equal(claimed, api_key):
         raise Unauthorized(NOT_VALID)
     roles = _words(claims.get("roles"))
     if roles and "crawler" not in roles:

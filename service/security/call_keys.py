@@ -9,6 +9,8 @@ from __future__ import annotations
 import hmac
 import re
 
+from service.security import constant_time
+
 FORM = re.compile(r"clk_[0-9a-f]{32}_(?P<call_id>[A-Za-z0-9-]{1,64})")
 
 
@@ -29,7 +31,7 @@ def is_genuine(key: str, api_secret: str, previous: str | None = None) -> bool:
     """Whether the key was made with ``api_secret``, or with the one before it."""
     call_id = call_id_of(key)
     return call_id is not None and any(
-        hmac.compare_digest(key, key_of(secret, call_id))
+        constant_time.equal(key, key_of(secret, call_id))
         for secret in (api_secret, previous)
         if secret is not None
     )

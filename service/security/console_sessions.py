@@ -7,7 +7,6 @@ sends the cookie for, follows from the cookie, and is told to our pages alone.
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import jwt
 
 from service.clock import Millis
 from service.domain.ids import pseudonym
+from service.security import constant_time
 
 SIGNED_IN_SECONDS = 12 * 3600
 
@@ -34,7 +34,7 @@ class SignIn:
     proof: str
 
     def is_proved_by(self, sent: str | None) -> bool:
-        return hmac.compare_digest((sent or "").encode(errors="replace"), self.proof.encode())
+        return constant_time.equal(sent or "", self.proof)
 
 
 def seconds_until(expires_at: Millis | None, now: Millis) -> int:

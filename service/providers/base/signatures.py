@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from service.security import constant_time
+
 Secrets: TypeAlias = Mapping[str, tuple[str, ...]]
 """The values that are stored of each credential, the current one first."""
 
@@ -54,11 +56,9 @@ def sha256(body: bytes) -> str:
 
 
 def matches(sent: Iterable[str], expected: Iterable[str]) -> bool:
-    """Whether one of the signatures that came is one of those that would be right."""
-    right = [each.encode() for each in expected]
-    return any(
-        hmac.compare_digest(each.encode(errors="replace"), good) for each in sent for good in right
-    )
+    """Whether one of the received signatures is one of the expected ones."""
+    right = list(expected)
+    return any(constant_time.equal(each, good) for each in sent for good in right)
 
 
 def with_and_without_port(url: str) -> tuple[str, ...]:
