@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from service.calls.ending import Switchboard
+from service.domain.connectors import webhook_url
 from service.providers.base.call_control import CallControl, Outcome
 from service.providers.base.provider import Markup, Provider, Webhook
 from service.security import call_keys
@@ -39,14 +40,14 @@ class Holds:
 
     def markup(self, provider_name: str, key: str, hook: Webhook, base: str) -> Markup | None:
         """A hold that leads back to the call; ``None`` where the key is no genuine call key."""
-        return self._hold(provider_name, key, hook, f"{base}/v2/hooks/{provider_name}/{key}", {})
+        return self._hold(provider_name, key, hook, webhook_url(base, provider_name, key), {})
 
     def after_dial(self, provider_name: str, key: str, hook: Webhook, base: str) -> Markup | None:
         """The same for a caller whose transfer has ended."""
         control = self._controls.get(provider_name)
         if control is None:
             return None
-        address = f"{base}/v2/hooks/{provider_name}/{key}/dial"
+        address = f"{webhook_url(base, provider_name, key)}/dial"
         kept = {OUTCOME: outcome(control, hook).value}
         return self._hold(provider_name, key, hook, address, kept)
 

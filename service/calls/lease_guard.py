@@ -1,4 +1,4 @@
-"""The guard: this process serves from the database, or waits until the one that does has ended."""
+"""The lease guard: at most one process serves from the database at a time."""
 
 from __future__ import annotations
 

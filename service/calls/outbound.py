@@ -22,8 +22,9 @@ from service.domain.calls import (
     LadderEvent,
     LadderStep,
     Participant,
+    phone_metadata,
 )
-from service.domain.connectors import Connector
+from service.domain.connectors import Connector, webhook_url
 from service.domain.dialling import require_allowed
 from service.domain.phone_numbers import spellings
 from service.domain.rooms import Room
@@ -46,9 +47,6 @@ GRACE_SECONDS = 15
 
 WAIT_SECONDS = 90
 """The longest that a request waits for its call to be answered."""
-
-PHONE_METADATA = {"sipUser": True, "callType": "outbound"}
-"""What VideoSDK's agents recognise a phone, and a call that was placed, by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +177,7 @@ class OutboundCalls:
         if not self._steering.place(call, self._settings.max_calls, self._settings.dial_per_day):
             raise self._switchboard.full()
         key = call_keys.key_of(self._settings.api_secret, call.id)
-        hook = f"{base}/v2/hooks/{plan.connector.provider}/{key}"
+        hook = webhook_url(base, plan.connector.provider, key)
         order = Order(
             caller=plan.caller,
             callee=wish.callee,
@@ -282,7 +280,7 @@ class OutboundCalls:
             participant=Participant(
                 wish.participant_id or ids.new_participant_id(),
                 wish.participant_name or shown,
-                {**wish.participant_metadata, **PHONE_METADATA},
+                {**wish.participant_metadata, **phone_metadata(Direction.OUTBOUND)},
             ),
             region=plan.connector.region or phone_numbers.region(wish.callee),
             started_at=at,

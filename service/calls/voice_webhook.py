@@ -6,15 +6,21 @@ from dataclasses import dataclass, replace
 
 from service.clock import Millis
 from service.domain import ids, phone_numbers
-from service.domain.calls import Call, CallStatus, LadderEvent, LadderStep, Participant, Refusal
-from service.domain.connectors import Connector
+from service.domain.calls import (
+    Call,
+    CallStatus,
+    Direction,
+    LadderEvent,
+    LadderStep,
+    Participant,
+    Refusal,
+    phone_metadata,
+)
+from service.domain.connectors import Connector, webhook_url
 from service.domain.routing_rules import Rule
 from service.providers.base.provider import Arrival, Markup, Provider
 from service.security import call_keys
 from service.settings import Settings
-
-PHONE_METADATA = {"sipUser": True, "callType": "inbound"}
-"""What VideoSDK's agents recognise a phone by."""
 
 MASKED_KEY = "clk_•••"
 MASKED_REF = "•••"
@@ -55,7 +61,9 @@ class VoiceRequest:
             caller=caller,
             callee=self.arrival.callee,
             status=status,
-            participant=Participant(ids.new_participant_id(), name, PHONE_METADATA),
+            participant=Participant(
+                ids.new_participant_id(), name, phone_metadata(Direction.INBOUND)
+            ),
             region=self.connector.region or phone_numbers.region(caller),
             started_at=self.at,
             hides_number=hides_number,
@@ -117,4 +125,4 @@ class VoiceRequest:
         return self._address(self.key)
 
     def _address(self, key: str) -> str:
-        return f"{self.base}/v2/hooks/{self.provider.name}/{key}"
+        return webhook_url(self.base, self.provider.name, key)

@@ -13,7 +13,7 @@ from flask.cli import with_appcontext
 
 from service.calls.ending import Switchboard
 from service.cli.findings import about_settings, about_the_clock, about_the_port, about_the_secret
-from service.domain.connectors import Connector
+from service.domain.connectors import Connector, webhook_url
 from service.providers import load
 from service.providers.base.provider import Provider
 from service.providers.base.signatures import Use
@@ -80,7 +80,7 @@ def _described(connector: Connector, base: str, show_keys: bool) -> Iterator[str
     name = f", {connector.name}" if connector.name else ""
     key = connector.webhook_key if show_keys else "whk_***"
     yield f"{connector.id} ({connector.provider}{name})"
-    yield _line("webhook", f"{base}/v2/hooks/{connector.provider}/{key}")
+    yield _line("webhook", webhook_url(base, connector.provider, key))
     if provider.signs_upgrades:
         socket = f"ws{base.removeprefix('http')}" if base != ANY_ORIGIN else "ws(s)://<Host header>"
         yield _line("media socket", f"{socket}/{connector.provider}/<reference>")

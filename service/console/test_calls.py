@@ -13,7 +13,7 @@ import numpy as np
 from flask import Blueprint, Response, current_app
 
 from service.console.test_call_schemas import NewTrial, TrialData
-from service.domain.connectors import Connector
+from service.domain.connectors import Connector, webhook_url
 from service.errors import Conflict, Invalid
 from service.providers import load
 from service.security.permissions import Need
@@ -56,7 +56,7 @@ def place(fields: dict[str, Any]) -> Response:
     settings = switchboard().settings
     base = settings.public_url or settings.local_url
     plan = Scenario(
-        webhook_url=f"{base}/v2/hooks/{connector.provider}/{connector.webhook_key}",
+        webhook_url=webhook_url(base, connector.provider, connector.webhook_key),
         caller=fields["caller"],
         callee=fields["callee"],
         sample=_sample(fields),

@@ -146,6 +146,11 @@ class Participant:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+def phone_metadata(direction: Direction) -> dict[str, Any]:
+    """Return the metadata by which VideoSDK's agents recognise a phone and its direction."""
+    return {"sipUser": True, "callType": direction.value}
+
+
 @dataclass(frozen=True, slots=True)
 class LadderStep:
     """One rung of a ladder: what happened, when, and the status the call then had.

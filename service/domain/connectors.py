@@ -27,3 +27,8 @@ class Connector:
     created_at: Millis
     credentials: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     locked: bool = False
+
+
+def webhook_url(base: str, provider: str, key: str) -> str:
+    """Return the URL of a provider's webhooks. ``key`` is a connector's or a call's."""
+    return f"{base}/v2/hooks/{provider}/{key}"

@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from service.api.schemas.credentials import Credentials
+from service.domain.connectors import webhook_url
 from service.web.schemas.fields import (
     IDENTIFIER,
     Instant,
@@ -23,7 +24,7 @@ class WebhookUrl(fields.String):
     """The address to paste into the provider's console, made from the connector's key."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
-        return f"{public_base()}/v2/hooks/{obj.provider}/{value}"
+        return webhook_url(public_base(), obj.provider, value)
 
     def openapi(self) -> dict[str, Any]:
         return {"format": "uri"}
