@@ -1,34 +1,12 @@
-"""What follows from why a call ends: what has become of it, and who must be told what."""
+"""What a provider and a media socket are told for each reason why a call ends."""
 
 from __future__ import annotations
 
-from service.domain.calls import WEBSOCKET, Call, CallStatus, Direction, EndReason
+from service.domain.call_transitions import TABLE, Actor
+from service.domain.calls import WEBSOCKET, Call, Direction, EndReason
 
-UNANSWERED = {
-    EndReason.RING_TIMEOUT: CallStatus.MISSED,
-    EndReason.NO_ANSWER: CallStatus.NOT_ANSWERED,
-    EndReason.CALLEE_BUSY: CallStatus.REJECTED,
-    EndReason.PROVIDER_FAILED: CallStatus.FAILED,
-    EndReason.PROTOCOL_ERROR: CallStatus.FAILED,
-}
-"""What has become of a call that ends before anybody was in a room through it."""
-
-TOLD_BY_PROVIDER = frozenset(
-    {
-        EndReason.CALLER_HUNG_UP,
-        EndReason.NO_ANSWER,
-        EndReason.CALLEE_BUSY,
-        EndReason.CANCELED,
-        EndReason.PROVIDER_FAILED,
-        EndReason.TRANSFERRED,
-    }
-)
+TOLD_BY_PROVIDER = frozenset(reason for reason in EndReason if Actor.PROVIDER in TABLE[reason].by)
 """Ends after which the provider need not be told to hang up."""
-
-BY_US = frozenset(
-    {EndReason.ENDED_BY_API, EndReason.ROOM_DEACTIVATED, EndReason.SESSION_ENDED, EndReason.REMOVED}
-)
-"""Ends that are decided here: a call that had not connected yet was not abandoned either."""
 
 FAREWELLS = {
     EndReason.SESSION_ENDED: "Meeting Ended.",
@@ -47,13 +25,6 @@ def unconnected(call: Call) -> EndReason:
     if call.direction is Direction.OUTBOUND and not call.attempts:
         return EndReason.RING_TIMEOUT
     return EndReason.NO_SOCKET
-
-
-def status(call: Call, reason: EndReason) -> CallStatus:
-    """What has become of a call that is up and ends now."""
-    if call.status.is_waiting and reason not in BY_US:
-        return UNANSWERED.get(reason, CallStatus.ABANDONED)
-    return CallStatus.ENDED
 
 
 def goes_on(call: Call, reason: EndReason | None) -> bool:

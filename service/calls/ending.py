@@ -185,8 +185,8 @@ class Switchboard:
         provided: Callable[[Call], bool] | None = None,
     ) -> None:
         """End a call in storage first, so that the provider's next question finds it ended."""
-        status, at = end_reasons.status(call, reason), self.clock.now()
-        ended = self.calls.end(call.id, status, reason, at, detail=detail, provided=provided)
+        at = self.clock.now()
+        ended = self.calls.end(call.id, reason, at, detail=detail, provided=provided)
         if ended is not None:
             self._after(self._part_with, ended, reason)
 
@@ -284,7 +284,6 @@ class Switchboard:
             reason = report.reason or EndReason.CONNECTION_LOST
             ended = self.calls.end(
                 report.call_id,
-                end_reasons.status(call, reason),
                 reason,
                 report.at,
                 leg_id=report.leg_id,

@@ -13,6 +13,8 @@ from typing import Any
 
 from service.calls.ending import Switchboard
 from service.domain import ids, phone_numbers, routing
+from service.domain.call_states import require
+from service.domain.call_transitions import Trigger
 from service.domain.calls import (
     WEBSOCKET,
     Call,
@@ -34,7 +36,6 @@ from service.errors import BadGateway, Conflict, Invalid
 from service.process import turns
 from service.providers.base.call_control import Order
 from service.security import call_keys
-from service.storage.calls.control import require_steerable
 from service.telemetry.logs import about
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class OutboundCalls:
         Raises ``Conflict`` where the call cannot go anywhere, and ``Forbidden`` where the room does
         not let it in.
         """
-        require_steerable(call)
+        require(call, Trigger.MOVE_REQUESTED)
         at = self._clock.now()
         room = self._switchboard.rooms.ensure(room_id, at)
         participant = replace(call.participant, id=participant_id or call.participant.id)

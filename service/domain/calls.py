@@ -233,14 +233,24 @@ class Call:
         return self.callee if self.direction is Direction.INBOUND else self.caller
 
     @property
+    def is_attached(self) -> bool:
+        """Whether the leg that holds the call has started and not lost its socket since."""
+        return self.status is CallStatus.ANSWERED and self.detached_at is None
+
+    @property
     def is_transferring(self) -> bool:
         return self.transfer is not None and self.transfer.is_pending
 
     @property
+    def switch(self) -> CallStatus | None:
+        """The last of the ``switch-room`` words on the ladder."""
+        moved = (step.status for step in reversed(self.steps) if step.event is LadderEvent.MOVED)
+        return next(moved, None)
+
+    @property
     def is_moving(self) -> bool:
         """Whether the call was told to go to another room and has not arrived there yet."""
-        moved = (step.status for step in reversed(self.steps) if step.event is LadderEvent.MOVED)
-        return next(moved, None) is CallStatus.SWITCH_ROOM_INITIATED
+        return self.switch is CallStatus.SWITCH_ROOM_INITIATED
 
     @property
     def awaits_pin(self) -> bool:

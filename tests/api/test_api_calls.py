@@ -256,9 +256,7 @@ def test_a_call_that_is_over_shows_its_stored_statistics_and_why(
 ) -> None:
     arrive(1, "r1", "s1")
     clock.advance(10)
-    calls.end(
-        "call-1", CallStatus.ENDED, EndReason.CALLER_HUNG_UP, clock.now(), stats={"framesIn": 500}
-    )
+    calls.end("call-1", EndReason.CALLER_HUNG_UP, clock.now(), stats={"framesIn": 500})
     data = client.get("/v2/sip/call/call-1").json["data"]
     assert data["status"] == "ended"
     assert data["end"] == "2026-06-21T14:30:56.001Z"

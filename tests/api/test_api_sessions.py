@@ -47,7 +47,7 @@ def go(house: Switchboard, clock: FakeClock) -> Callable[..., None]:
     def make(call: Call, **changes: Any) -> None:
         clock.advance(1)
         reason = EndReason.CALLER_HUNG_UP
-        assert house.calls.end(call.id, CallStatus.ENDED, reason, clock.now(), **changes)
+        assert house.calls.end(call.id, reason, clock.now(), **changes)
 
     return make
 

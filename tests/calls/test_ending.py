@@ -467,7 +467,7 @@ def test_a_socket_whose_call_is_over_in_the_database_is_closed(
     spec, there = connected(each_desk)
     with there:
         # What another process writes is not told to this one's engine.
-        ended = (CallStatus.ENDED, EndReason.CONNECTION_LOST, 3_000)
+        ended = (EndReason.CONNECTION_LOST, 3_000)
         assert each_desk.calls.end(spec.call_id, *ended)
         notice(each_desk, spec.call_id)
         received = b""

@@ -9,7 +9,7 @@ import pytest
 
 from service.calls import retention
 from service.calls.retention import Retention
-from service.domain.calls import CallStatus, EndReason
+from service.domain.calls import EndReason
 from service.storage.calls import history
 from service.storage.calls.calls import Calls
 from service.storage.calls.history import History
@@ -24,7 +24,7 @@ def an_old_call(calls: Calls, clock: FakeClock, days: int) -> str:
     at = clock.now() - days * DAY
     call = a_call(started_at=at, expires_at=at + 90_000)
     assert calls.admit(call, f"ref-{call.id}", 100)
-    assert calls.end(call.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, at)
+    assert calls.end(call.id, EndReason.CALLER_HUNG_UP, at)
     return call.id
 
 

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service.domain.calls import CallStatus, EndReason
+from service.domain.calls import EndReason
 from service.domain.loudness import Loudness
 from service.storage.calls.calls import Calls
 from service.storage.calls.loudness import LoudnessRecords
@@ -106,7 +106,7 @@ def test_of_a_call_that_is_over_the_engine_is_not_asked(
 ) -> None:
     engine: ScriptedEngine = app.extensions["engine"]
     engine.loud["c1"] = Loudness("leg-2", 5_000, b"\x01", b"\x00")
-    calls.end("c1", CallStatus.ENDED, EndReason.ENDED_BY_API, 3)
+    calls.end("c1", EndReason.ENDED_BY_API, 3)
     assert client.get("/console/api/calls/c1/loudness").json["data"] == []
 
 

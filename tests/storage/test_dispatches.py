@@ -73,7 +73,7 @@ class House:
         return ticketed, ticket
 
     def end(self, call: Call, at: int = 9_000) -> None:
-        assert self.calls.end(call.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, at)
+        assert self.calls.end(call.id, EndReason.CALLER_HUNG_UP, at)
 
     def watch(self, *patterns: str) -> None:
         """Give the room a webhook that wants to know these events."""

@@ -62,7 +62,7 @@ class Past:
     def ended(self, at: int = 2_000, session_id: str | None = None, **changes: object) -> Call:
         call = self.call(at, session_id, **changes)
         reason = EndReason.CALLER_HUNG_UP
-        assert self.calls.end(call.id, CallStatus.ENDED, reason, at + 1_000)
+        assert self.calls.end(call.id, reason, at + 1_000)
         return call
 
     def rows(self) -> list[int]:
@@ -147,7 +147,7 @@ def test_calls_that_ended_before_a_time_are_forgotten(past: Past) -> None:
     forget(past, 2_001)
     assert ids(past.calls.page().items) == [young.id, lives.id]
     assert past.calls.get(lives.id).status is CallStatus.ANSWERED
-    past.calls.end(lives.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 3_000)
+    past.calls.end(lives.id, EndReason.CALLER_HUNG_UP, 3_000)
     forget(past, 20_000)
     assert past.rows() == [0] * len(EVERYTHING)
 

@@ -44,8 +44,8 @@ def test_of_a_room_those_who_are_in_it_are_known_by_when_they_joined(database: D
     assert [(call.id, call.joined_at) for call in found] == [("c3", None), ("c1", 11), ("c0", 10)]
     assert total == 3
     assert listed.by_room() == {"here": 2, "there": 1}
-    calls.end("c2", CallStatus.ENDED, EndReason.ENDED_BY_API, 20)
-    calls.end("c1", CallStatus.ENDED, EndReason.ENDED_BY_API, 20)
+    calls.end("c2", EndReason.ENDED_BY_API, 20)
+    calls.end("c1", EndReason.ENDED_BY_API, 20)
     assert listed.by_room() == {"here": 1}
     assert [call.id for call in listed.newest("here")[0]] == ["c3", "c0"]
 
@@ -63,5 +63,5 @@ def test_the_bell_rings_once_a_change_is_committed(database: Database) -> None:
     calls.step("c1", "leg-1", LadderEvent.FIRST_AUDIO_IN, 2)
     assert signal.is_set()
     signal.clear()
-    calls.end("c1", CallStatus.ENDED, EndReason.ENDED_BY_API, 3)
+    calls.end("c1", EndReason.ENDED_BY_API, 3)
     assert signal.is_set()

@@ -46,7 +46,7 @@ class Crowd:
         return leg_id
 
     def end(self, call: Call) -> Call | None:
-        return self.calls.end(call.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 9_000)
+        return self.calls.end(call.id, EndReason.CALLER_HUNG_UP, 9_000)
 
     def _answered(self, call: Call) -> Call:
         assert self.calls.admit(call, new_call_id(), 10_000)
@@ -61,7 +61,7 @@ def test_an_agent_joins_beside_a_transaction_that_holds_its_phone(
     crowd = Crowd(migrated_postgres)
     leg_id = crowd.claimed(crowd.agent)
     with migrated_postgres.write() as connection:
-        assert rows.live(connection, crowd.phone.id)
+        assert rows.locked(connection, crowd.phone.id)
         (joined,) = at_once(1, lambda _: crowd.calls.answered(crowd.agent.id, leg_id, "s1", 6_000))
     assert isinstance(joined, Call)
     assert joined.status is CallStatus.ANSWERED

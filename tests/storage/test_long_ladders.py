@@ -7,7 +7,7 @@ import json
 import pytest
 from sqlalchemy import func, insert, select
 
-from service.domain.calls import CallStatus, EndReason, LadderEvent
+from service.domain.calls import EndReason, LadderEvent
 from service.domain.ladders import FIRST, MOST, NEWEST
 from service.storage.calls.calls import Calls
 from service.storage.calls.control import MAX_NOTES, Steering
@@ -95,7 +95,7 @@ def test_events_have_new_rungs_and_the_last_one_the_whole_ladder(
         )
     for number in range(1, 61):
         traveller.move(number)
-    traveller.calls.end(traveller.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 90_000)
+    traveller.calls.end(traveller.id, EndReason.CALLER_HUNG_UP, 90_000)
     with database.read() as connection:
         bodies = connection.scalars(select(deliveries.c.body).order_by(deliveries.c.seq)).all()
     told = [json.loads(body)["data"]["timelog"] for body in bodies]

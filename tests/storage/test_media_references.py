@@ -51,7 +51,7 @@ def test_a_claimed_call_has_its_own_time_to_start_in(store: Calls, call: Call) -
 
 
 def end(store: Calls, call: Call) -> None:
-    assert store.end(call.id, CallStatus.ABANDONED, EndReason.NO_SOCKET, 3_000)
+    assert store.end(call.id, EndReason.NO_SOCKET, 3_000)
 
 
 def use(store: Calls, _call: Call) -> None:
@@ -277,7 +277,7 @@ def test_no_claim_succeeds_after_the_end_however_close(store: Calls) -> None:
         def claim_or_end(index: int, call: Call = call, ref: str = f"ref{number}") -> Call | None:
             if index:
                 return store.claim(ref, "twilio", "leg", 2_000)
-            return store.end(call.id, CallStatus.ENDED, EndReason.ENDED_BY_API, 2_000)
+            return store.end(call.id, EndReason.ENDED_BY_API, 2_000)
 
         ended, claimed = at_once(2, claim_or_end)
         found = store.get(call.id)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.domain import ids
-from service.domain.calls import WEBSOCKET, Call, CallStatus, EndReason, Participant
+from service.domain.calls import WEBSOCKET, Call, EndReason, Participant
 from service.domain.rooms import AutoClose, AutoCloseType, Room, SessionStatus
 from service.errors import NotFound
 from service.storage.calls.calls import Calls
@@ -53,7 +53,7 @@ class House:
 
     def go(self, call: Call, at: int, **changes: Any) -> None:
         reason = EndReason.CALLER_HUNG_UP
-        assert self.calls.end(call.id, CallStatus.ENDED, reason, at, **changes)
+        assert self.calls.end(call.id, reason, at, **changes)
 
     def timelog(self, session_id: str = "s1") -> dict[str, list[tuple[int, int | None]]]:
         return {
@@ -84,7 +84,7 @@ def test_a_session_lasts_from_the_first_join_to_the_last_leave(house: House) -> 
 def test_a_call_that_never_got_in_leaves_no_trace(house: House) -> None:
     call = a_call()
     house.calls.admit(call, "ref", 10)
-    house.calls.end(call.id, CallStatus.ABANDONED, EndReason.NO_SOCKET, 9_000)
+    house.calls.end(call.id, EndReason.NO_SOCKET, 9_000)
     assert house.sessions.page().total == 0
 
 

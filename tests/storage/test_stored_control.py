@@ -135,7 +135,7 @@ def test_only_an_initiated_call_begins_to_ring(store: Calls, steering: Steering)
     assert steering.ringing(call.id, 5)
     assert not steering.ringing(call.id, 6)
     assert store.get(call.id).status is CallStatus.RINGING
-    store.end(call.id, CallStatus.REJECTED, EndReason.CALLEE_BUSY, 7)
+    store.end(call.id, EndReason.CALLEE_BUSY, 7)
     assert not steering.ringing(call.id, 8)
     assert not steering.ringing(up(store).id, 9)
 
@@ -159,7 +159,7 @@ def test_the_end_of_a_call_that_is_dialled_on_is_the_end_of_that_too(
     ):
         call = up(store)
         steering.hand_on(call.id, "+14155550123", 5, 10)
-        ended = store.end(call.id, CallStatus.ENDED, reason, 6)
+        ended = store.end(call.id, reason, 6)
         assert ended == store.get(call.id)
         assert ended is not None
         assert ended.transfer is not None

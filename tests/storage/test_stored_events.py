@@ -93,7 +93,7 @@ def test_a_call_tells_its_life_to_those_who_want_to_know(database: Database) -> 
     assert database.signals[ChangeSignal.OUTBOX].is_set()
     calls = Calls(database)
     calls.step(call.id, "leg-" + call.id, LadderEvent.FIRST_AUDIO_IN, 2_020)
-    calls.end(call.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 3_000, stats={"framesIn": 9})
+    calls.end(call.id, EndReason.CALLER_HUNG_UP, 3_000, stats={"framesIn": 9})
     assert names(database, "wh_all") == [
         "call-started",
         "call-answered",
@@ -129,7 +129,7 @@ def test_a_custom_websocket_is_told_of_from_its_ticket_on(database: Database) ->
     subscribe(database, "wh_all", "call-started", "call-answered", "call-hangup")
     ticket = a_call(provider=WEBSOCKET, connector_id=None, steps=())
     answered(database, ticket)
-    Calls(database).end(ticket.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 3_000)
+    Calls(database).end(ticket.id, EndReason.CALLER_HUNG_UP, 3_000)
     assert names(database, "wh_all") == ["call-started", "call-answered", "call-hangup"]
 
 
@@ -138,9 +138,9 @@ def test_what_changes_nothing_tells_nothing(database: Database) -> None:
     call = a_call()
     answered(database, call)
     calls = Calls(database)
-    calls.end(call.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 3_000)
+    calls.end(call.id, EndReason.CALLER_HUNG_UP, 3_000)
     before = names(database, "wh_all")
-    assert calls.end(call.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 3_001) is None
+    assert calls.end(call.id, EndReason.CALLER_HUNG_UP, 3_001) is None
     assert calls.answered(call.id, "leg-" + call.id, "s1", 3_002) is None
     assert names(database, "wh_all") == before
 
@@ -150,7 +150,7 @@ def test_of_two_ends_at_once_one_is_told(database: Database) -> None:
     call = a_call()
     answered(database, call)
     reasons = [EndReason.CALLER_HUNG_UP, EndReason.ENDED_BY_API]
-    at_once(2, lambda n: Calls(database).end(call.id, CallStatus.ENDED, reasons[n], 3_000))
+    at_once(2, lambda n: Calls(database).end(call.id, reasons[n], 3_000))
     assert names(database, "wh_end") == ["call-hangup"]
 
 
@@ -204,8 +204,8 @@ def test_a_room_tells_its_own_webhook_who_comes_and_goes(database: Database) -> 
     answered(database, first)
     answered(database, second, at=2_500)
     calls = Calls(database)
-    calls.end(first.id, CallStatus.ENDED, EndReason.CONNECTION_LOST, 3_000)
-    calls.end(second.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 4_000)
+    calls.end(first.id, EndReason.CONNECTION_LOST, 3_000)
+    calls.end(second.id, EndReason.CALLER_HUNG_UP, 4_000)
     heard = told(database, "room:" + ROOM)
     assert [(each["webhookType"], each["data"].get("participantId")) for each in heard] == [
         ("participant-joined", "ann"),
@@ -267,5 +267,5 @@ def test_a_room_without_a_webhook_or_with_other_wishes_is_left_alone(database: D
     room(database, "recording-*")
     call = a_call()
     answered(database, call)
-    Calls(database).end(call.id, CallStatus.ENDED, EndReason.CALLER_HUNG_UP, 3_000)
+    Calls(database).end(call.id, EndReason.CALLER_HUNG_UP, 3_000)
     assert told(database, "room:" + ROOM) == []

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from service.domain.calls import CallStatus, EndReason
 from service.errors import Conflict, Contended, Invalid
 from service.storage.calls.calls import Calls
-from service.storage.calls.rows import live
+from service.storage.calls.rows import locked
 from service.storage.change_signals import ChangeSignal, notify_after_commit
 from service.storage.connectors import Connectors
 from service.storage.database import Database
@@ -170,17 +170,17 @@ def test_of_two_that_wait_for_each_other_the_one_that_does_several_things_gives_
 
     def several() -> None:
         with migrated_postgres.together():
-            store.end(one.id, CallStatus.ENDED, EndReason.REMOVED, 2_000)
+            store.end(one.id, EndReason.REMOVED, 2_000)
             holds_one.set()
             assert holds_other.wait(30)
-            store.end(other.id, CallStatus.ENDED, EndReason.REMOVED, 3_000)
+            store.end(other.id, EndReason.REMOVED, 3_000)
 
     def alone() -> None:
         with migrated_postgres.write() as connection:
-            assert live(connection, other.id)
+            assert locked(connection, other.id)
             holds_other.set()
             assert holds_one.wait(30)
-            assert live(connection, one.id)
+            assert locked(connection, one.id)
 
     gave_way, went_on = at_once(2, lambda index: (several, alone)[index]())
     assert isinstance(gave_way, Contended)

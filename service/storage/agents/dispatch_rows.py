@@ -12,10 +12,10 @@ from sqlalchemy import Connection, RowMapping, Update, insert, literal, select, 
 from service.clock import Millis
 from service.domain import ids
 from service.domain.agents import Dispatch, DispatchStatus
-from service.domain.calls import LIVE, WEBSOCKET, Call, CallStatus, LadderEvent, LadderStep
+from service.domain.calls import WEBSOCKET, Call, CallStatus, LadderEvent, LadderStep
 from service.domain.webhook_events import RoomEvent, agent_document
 from service.storage.change_signals import ChangeSignal, notify_after_commit
-from service.storage.tables import calls, dispatches, steps
+from service.storage.tables import alive, calls, dispatches, steps
 from service.storage.webhooks.events import announce_room
 
 COMING = (DispatchStatus.PENDING, DispatchStatus.SENT)
@@ -141,7 +141,7 @@ def climb(connection: Connection, dispatch: Dispatch, at: Millis, what: str) -> 
         steps.c.status: calls.c.status,
         steps.c.detail: literal(detail),
     }
-    own = select(*rung.values()).where(calls.c.id == dispatch.call_id, calls.c.status.in_(LIVE))
+    own = select(*rung.values()).where(calls.c.id == dispatch.call_id, alive())
     connection.execute(insert(steps).from_select([*rung], own))
 
 

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, Update, exists, func, select
 
 from service.clock import Millis
 from service.domain.agents import Dispatch, DispatchStatus
-from service.domain.calls import LIVE
 from service.domain.webhook_events import RoomEvent
 from service.storage.agents.dispatch_rows import (
     COMING,
@@ -142,7 +141,7 @@ class Dispatches:
                 .where(
                     dispatches.c.status.in_(UNDER_WAY),
                     alive(),
-                    own.c.status.not_in(LIVE),
+                    ~alive(own),
                     ~company.correlate(calls),
                 )
             )

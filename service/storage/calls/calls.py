@@ -15,13 +15,22 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from service.clock import Millis
-from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, LadderStep
+from service.domain.call_transitions import Phase, Trigger
+from service.domain.calls import Call, EndReason, LadderEvent, LadderStep
 from service.errors import Conflict, Gone
 from service.storage.agents import dispatch_rows
 from service.storage.calls import endings, media_references, orphans
 from service.storage.calls.media_references import Used
 from service.storage.calls.queries import CallQueries, count_live
-from service.storage.calls.rows import advance, insert_call, is_known, live, locked, locked_row
+from service.storage.calls.rows import (
+    advance,
+    insert_call,
+    is_known,
+    locked,
+    locked_row,
+    permitted,
+    transfer_in,
+)
 from service.storage.rooms import presence
 
 __all__ = ["Calls", "Used"]
@@ -76,14 +85,15 @@ class Calls(CallQueries):
         The steps get the status that the call has. ``None`` where the call is not live.
         """
         with self._database.write() as connection:
-            call = live(connection, call_id)
-            if call is None:
+            found = permitted(connection, call_id, Trigger.REFERENCE_ISSUED)
+            if found is None:
                 return None
+            call, state = found
             media_references.issue(connection, ref_digest, call_id, expires_at)
             return advance(
                 connection,
                 call,
-                [replace(step, status=call.status) for step in steps],
+                [replace(step, status=state.status) for step in steps],
                 attempts=call.attempts + 1,
                 expires_at=expires_at,
             )
@@ -105,16 +115,17 @@ class Calls(CallQueries):
             call_id = media_references.claim(
                 connection, ref_digest, provider, leg_id, at, again=redial
             )
-            call = live(connection, call_id)
-            if call is None:
+            found = permitted(connection, call_id, Trigger.SOCKET_LET_IN)
+            if found is None:
                 raise Gone(media_references.OVER)
+            call, state = found
             waiting = call.status.is_waiting
             if redial and waiting and _last_socket_event(call) is LadderEvent.SOCKET:
                 raise Used(call_id)
             return advance(
                 connection,
                 call,
-                [LadderStep(LadderEvent.SOCKET, at, call.status)],
+                [state.step(LadderEvent.SOCKET, at)],
                 leg_id=leg_id if waiting else call.leg_id,
                 expires_at=at + START_MILLIS,
             )
@@ -129,11 +140,12 @@ class Calls(CallQueries):
         """
         with self._database.write() as connection:
             is_due = media_references.settle(connection, call_id, leg_id)
-            call = live(connection, call_id)
-            if call is None:
+            found = permitted(connection, call_id, Trigger.STREAM_STARTED)
+            if found is None:
                 return None
+            call, state = found
             if not is_due:
-                return call if call.leg_id == leg_id and _is_attached(call) else None
+                return call if call.leg_id == leg_id and call.is_attached else None
             if not call.is_moving:
                 # Else it may be in either room: its arrival in the new one will tell.
                 presence.join(connection, call, session_id, at)
@@ -141,10 +153,10 @@ class Calls(CallQueries):
                 connection,
                 call,
                 [
-                    LadderStep(LadderEvent.START, at, CallStatus.ANSWERED),
+                    state.step(LadderEvent.START, at),
                     *dispatch_rows.answered(connection, call, session_id, at),
                 ],
-                status=CallStatus.ANSWERED,
+                status=state.status,
                 leg_id=leg_id,
                 session_id=None if call.is_moving else session_id,
                 answered_at=at if call.answered_at is None else call.answered_at,
@@ -166,10 +178,11 @@ class Calls(CallQueries):
         with self._database.write() as connection:
             # A ladder that is loaded is kept short.
             load = locked if again or event in REPEATED else locked_row
-            call = load(connection, call_id)
-            if call is None or not call.status.is_live or call.leg_id != leg_id:
+            found = permitted(connection, call_id, Trigger.STREAM_PROGRESS, leg_id, load=load)
+            if found is None:
                 return False
-            step = LadderStep(event, at, call.status, detail)
+            call, state = found
+            step = state.step(event, at, detail)
             if again and step in call.steps:
                 return False
             # A line that is alive ends the attempts, whether or not the caller is heard on it.
@@ -191,17 +204,18 @@ class Calls(CallQueries):
         """
         with self._database.write() as connection:
             was_due = media_references.settle(connection, call_id, leg_id)
-            call = _held(connection, call_id, leg_id)
-            if call is None or not (was_due or _is_attached(call)):
+            found = permitted(connection, call_id, Trigger.SOCKET_LOST, leg_id)
+            if found is None or not (was_due or found[0].is_attached):
                 return False
+            call, state = found
             if call.is_moving:
                 # It is on its way out of the room in which it was heard last.
                 presence.leave(connection, call_id, at)
             advance(
                 connection,
                 call,
-                [LadderStep(LadderEvent.SOCKET_LOST, at, call.status, detail)],
-                detached_at=at if call.status is CallStatus.ANSWERED else None,
+                [state.step(LadderEvent.SOCKET_LOST, at, detail)],
+                detached_at=at if state.phase is Phase.DETACHED else None,
                 stats=call.stats if stats is None else dict(stats),
             )
             return True
@@ -214,16 +228,15 @@ class Calls(CallQueries):
     def reattached(self, call_id: str, leg_id: str) -> bool:
         """The leg's socket is there, whatever another process has taken it for."""
         with self._database.write() as connection:
-            call = _held(connection, call_id, leg_id)
-            if call is None or call.status is not CallStatus.ANSWERED or call.detached_at is None:
+            found = permitted(connection, call_id, Trigger.SOCKET_FOUND, leg_id)
+            if found is None:
                 return False
-            advance(connection, call, [], detached_at=None)
+            advance(connection, found[0], [], detached_at=None)
             return True
 
     def end(
         self,
         call_id: str,
-        status: CallStatus,
         reason: EndReason,
         at: Millis,
         *,
@@ -235,28 +248,25 @@ class Calls(CallQueries):
         """End a live call; with ``leg_id``, only if that leg holds it, and ``provided`` that this
         is true of the locked call. ``None``: no change.
         """
-        if not status.is_end:
-            raise ValueError(f"{status} is not an end")
         with self._database.write() as connection:
-            call = live(connection, call_id)
-            if call is None or leg_id not in (None, call.leg_id):
+            found = permitted(connection, call_id, reason, leg_id)
+            if found is None:
                 return None
+            call, state = found
             if provided is not None and not provided(call):
                 return None
             dispatch_rows.ended(connection, call, at)
             presence.leave(connection, call_id, endings.last_seen(call, at), reason)
-            end = LadderStep(
-                LadderEvent.END, at, status, reason.value if detail is None else detail
-            )
+            end = state.step(LadderEvent.END, at, reason.value if detail is None else detail)
             return advance(
                 connection,
                 call,
-                [*endings.steps(call, reason, at), end],
-                status=status,
+                [*endings.steps(call, state, at), end],
+                status=state.status,
                 ended_at=at,
                 end_reason=reason,
                 detached_at=None,
-                transfer=endings.transfer(call, reason),
+                transfer=transfer_in(call, state),
                 stats=call.stats if stats is None else dict(stats),
             )
 
@@ -275,16 +285,6 @@ def _insert(connection: Connection, call: Call) -> None:
         insert_call(connection, call)
     except IntegrityError:
         raise Conflict(KNOWN) from None
-
-
-def _held(connection: Connection, call_id: str, leg_id: str) -> Call | None:
-    call = live(connection, call_id)
-    return call if call is not None and call.leg_id == leg_id else None
-
-
-def _is_attached(call: Call) -> bool:
-    """Whether the leg that holds the call has started and not lost its socket since."""
-    return call.status is CallStatus.ANSWERED and call.detached_at is None
 
 
 def _last_socket_event(call: Call) -> LadderEvent | None:

@@ -6,18 +6,25 @@ twice changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from service.clock import Millis
-from service.domain.calls import Call, CallStatus, LadderEvent, LadderStep, Participant, Transfer
-from service.errors import Conflict, NotFound
+from service.domain.call_states import CallState, require, state_of
+from service.domain.call_transitions import Trigger
+from service.domain.calls import Call, LadderEvent, LadderStep, Participant, Transfer
+from service.errors import NotFound
 from service.storage.calls import dials
 from service.storage.calls.calls import ADMISSION
 from service.storage.calls.queries import count_live
-from service.storage.calls.rows import advance, insert_call, live, locked, locked_row
+from service.storage.calls.rows import (
+    advance,
+    insert_call,
+    locked,
+    locked_row,
+    permitted,
+    transfer_in,
+)
 from service.storage.database import Database
 from service.storage.rooms import presence
 from service.storage.tables import steps
@@ -41,10 +48,10 @@ class Steering:
         already is left alone. Raises ``NotFound``, or ``Conflict`` where it cannot be moved.
         """
         with self._database.write() as connection:
-            call = _steerable(connection, call_id)
+            call, state = _steerable(connection, call_id, Trigger.MOVE_REQUESTED)
             if (call.room_id, call.participant) == (room_id, participant):
                 return call
-            step = LadderStep(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_INITIATED, room_id)
+            step = state.step(LadderEvent.MOVED, at, room_id)
             if call.detached_at is not None:
                 # Without a socket it is in no room until it comes back; else it leaves on arrival.
                 presence.leave(connection, call_id, at)
@@ -66,15 +73,14 @@ class Steering:
         Where the call has been sent elsewhere since, nothing is written.
         """
         with self._database.write() as connection:
-            call = live(connection, call_id)
-            if call is None or call.leg_id != leg_id:
+            call = locked(connection, call_id)
+            if call is None or not call.status.is_live or call.leg_id != leg_id:
                 return None
-            if (call.room_id, call.participant.id) != (room_id, participant_id):
-                return call
-            if not call.is_moving:
+            state = state_of(call).after(Trigger.ARRIVED)
+            if state is None or (call.room_id, call.participant.id) != (room_id, participant_id):
                 return call
             presence.join(connection, call, session_id, at)
-            step = LadderStep(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_COMPLETED, room_id)
+            step = state.step(LadderEvent.MOVED, at, room_id)
             return advance(connection, call, [step], session_id=session_id)
 
     def hand_on(self, call_id: str, number: str, at: Millis, per_day: int) -> Call:
@@ -84,10 +90,10 @@ class Steering:
         where ``per_day`` numbers have been dialled.
         """
         with self._database.write() as connection:
-            call = _steerable(connection, call_id)
+            call, state = _steerable(connection, call_id, Trigger.TRANSFER_REQUESTED)
             dials.count(connection, at, per_day)
-            transfer = Transfer(number, CallStatus.TRANSFER_INITIATED)
-            step = LadderStep(LadderEvent.TRANSFER, at, transfer.status)
+            step = state.step(LadderEvent.TRANSFER, at)
+            transfer = Transfer(number, step.status)
             return advance(connection, call, [step], transfer=transfer, attempts=0)
 
     def dialling(self, call_id: str, number: str, step: LadderStep) -> bool:
@@ -96,15 +102,15 @@ class Steering:
         False where the call is not being transferred to that number.
         """
         with self._database.write() as connection:
-            call = live(connection, call_id)
-            if call is None or call.transfer is None or not call.is_transferring:
+            found = permitted(connection, call_id, Trigger.DIALLED)
+            if found is None:
                 return False
-            if call.transfer.number != number:
+            call, state = found
+            transfer = transfer_in(call, state)
+            if transfer is None or transfer.number != number:
                 return False
-            repeated = call.transfer.status is CallStatus.TRANSFERRING
-            transfer = replace(call.transfer, status=CallStatus.TRANSFERRING)
-            rungs = [] if repeated else [step]
-            advance(connection, call, rungs, transfer=transfer, attempts=call.attempts + 1)
+            new = [] if transfer == call.transfer else [step]
+            advance(connection, call, new, transfer=transfer, attempts=call.attempts + 1)
             return True
 
     def transfer_failed(self, call_id: str, detail: str, at: Millis) -> Call | None:
@@ -113,11 +119,12 @@ class Steering:
         ``None`` where the call was not being transferred.
         """
         with self._database.write() as connection:
-            call = live(connection, call_id)
-            if call is None or call.transfer is None or not call.is_transferring:
+            found = permitted(connection, call_id, Trigger.DIAL_FAILED)
+            if found is None:
                 return None
-            transfer = replace(call.transfer, status=CallStatus.TRANSFER_FAILED)
-            step = LadderStep(LadderEvent.TRANSFER, at, transfer.status, detail)
+            call, state = found
+            transfer = transfer_in(call, state)
+            step = state.step(LadderEvent.TRANSFER, at, detail)
             return advance(connection, call, [step], transfer=transfer, detached_at=at, attempts=0)
 
     def place(self, call: Call, limit: int, per_day: int) -> bool:
@@ -153,11 +160,12 @@ class Steering:
 
     def ringing(self, call_id: str, at: Millis) -> bool:
         with self._database.write() as connection:
-            call = live(connection, call_id)
-            if call is None or call.status is not CallStatus.INITIATED:
+            found = permitted(connection, call_id, Trigger.RINGING)
+            if found is None:
                 return False
-            step = LadderStep(LadderEvent.RINGING, at, CallStatus.RINGING)
-            advance(connection, call, [step], status=CallStatus.RINGING)
+            call, state = found
+            step = state.step(LadderEvent.RINGING, at)
+            advance(connection, call, [step], status=state.status)
             return True
 
     def note(self, call_id: str, detail: str, at: Millis) -> bool:
@@ -173,20 +181,11 @@ class Steering:
             return True
 
 
-def _steerable(connection: Connection, call_id: str) -> Call:
-    """The call, locked. Raises ``NotFound``, or ``Conflict`` like ``require_steerable``."""
+def _steerable(connection: Connection, call_id: str, event: Trigger) -> tuple[Call, CallState]:
+    """Lock the call, and return it with the state that follows. Raises ``NotFound``, or
+    ``Conflict`` where the event is not allowed.
+    """
     call = locked(connection, call_id)
     if call is None:
         raise NotFound("Call not found")
-    require_steerable(call)
-    return call
-
-
-def require_steerable(call: Call) -> None:
-    """Raise ``Conflict`` where the call is in no room that it could be taken from."""
-    if not call.status.is_live:
-        raise Conflict(f"The call is over: it is {call.status}.")
-    if call.status.is_waiting:
-        raise Conflict(f"The call has not been answered yet: it is {call.status}.")
-    if call.is_transferring:
-        raise Conflict("The call is being transferred.")
+    return call, require(call, event)

@@ -1,11 +1,10 @@
-"""What was still going on when a call ended: it is moving, or being transferred."""
+"""Close what is still under way when a call ends: a switch of rooms, a transfer."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from service.clock import Millis
-from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, LadderStep, Transfer
+from service.domain.call_states import CallState, state_of
+from service.domain.calls import Call, CallStatus, LadderEvent, LadderStep
 
 
 def last_seen(call: Call, at: Millis) -> Millis:
@@ -19,24 +18,12 @@ def last_seen(call: Call, at: Millis) -> Millis:
     return next(dialled, at)
 
 
-def transfer(call: Call, reason: EndReason) -> Transfer | None:
-    """What becomes of a transfer when its call ends."""
-    if call.transfer is None or not call.is_transferring:
-        return call.transfer
-    done = reason is EndReason.TRANSFERRED
-    status = CallStatus.TRANSFERRED if done else CallStatus.TRANSFER_FAILED
-    return replace(call.transfer, status=status)
-
-
-def steps(call: Call, reason: EndReason, at: Millis) -> list[LadderStep]:
-    """The last rungs of what was still going on when the call ended."""
-    last = []
-    if call.is_moving:
-        last.append(
-            LadderStep(LadderEvent.MOVED, at, CallStatus.SWITCH_ROOM_FAILED, "the call ended")
-        )
-    ended = transfer(call, reason)
-    if ended is not None and ended != call.transfer:
-        detail = None if ended.status is CallStatus.TRANSFERRED else "the call ended"
-        last.append(LadderStep(LadderEvent.TRANSFER, at, ended.status, detail))
+def steps(call: Call, after: CallState, at: Millis) -> list[LadderStep]:
+    """Return the last steps of a switch of rooms, and of a transfer, that the end cuts off."""
+    before, last = state_of(call), []
+    if after.switch is not before.switch:
+        last.append(after.step(LadderEvent.MOVED, at, "the call ended"))
+    if after.transfer is not before.transfer:
+        is_done = after.transfer is CallStatus.TRANSFERRED
+        last.append(after.step(LadderEvent.TRANSFER, at, None if is_done else "the call ended"))
     return last

@@ -10,8 +10,10 @@ from __future__ import annotations
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from service.clock import Millis
-from service.domain.calls import LIVE, CallStatus
+from service.domain.call_transitions import Trigger
+from service.domain.calls import CallStatus
 from service.errors import Gone, NotFound, ServiceError
+from service.storage.calls.phases import permits
 from service.storage.tables import alive, calls, refs
 
 OVER = "The call of this media reference is over"
@@ -24,7 +26,7 @@ LET_IN = (
         .where(
             calls.c.id == refs.c.call_id,
             calls.c.provider == bindparam("provider"),
-            calls.c.status.in_(LIVE),
+            permits(Trigger.SOCKET_LET_IN),
         )
         .correlate(refs),
     )
@@ -98,7 +100,7 @@ def _refusal(
         return NotFound("Unknown media reference")
     if again and row.claimed_at is None:
         return Gone("This media reference has not been used yet")
-    if row.claimed_at is not None and (not again or row.status in LIVE):
+    if row.claimed_at is not None and (not again or CallStatus(row.status).is_live):
         return Used(row.call_id)
     if not again and row.expires_at <= at:
         return Gone("This media reference has expired")

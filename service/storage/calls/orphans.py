@@ -5,8 +5,10 @@ from __future__ import annotations
 from sqlalchemy import Connection, update
 
 from service.clock import Millis
+from service.domain.call_transitions import Trigger
 from service.domain.calls import CallStatus, LadderEvent, LadderStep
 from service.storage.calls import media_references
+from service.storage.calls.phases import permits
 from service.storage.calls.rows import insert_steps
 from service.storage.tables import alive, calls
 
@@ -28,7 +30,7 @@ def take_over(connection: Connection, at: Millis) -> int:
         connection.execute(update(calls).where(alive(), column > latest).values({column: latest}))
     rows = connection.execute(
         update(calls)
-        .where(alive(), calls.c.status == CallStatus.ANSWERED, calls.c.detached_at.is_(None))
+        .where(alive(), permits(Trigger.PROCESS_RESTARTED))
         .values(detached_at=at)
         .returning(calls.c.id)
     )

@@ -13,8 +13,10 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from service.clock import Millis
+from service.domain.call_transitions import TABLE, Phase, Trigger
 from service.domain.calls import CallStatus, EndReason, LadderEvent, LadderStep
 from service.storage.calls import media_references
+from service.storage.calls.phases import permits
 from service.storage.calls.rows import fetch, insert_steps
 from service.storage.database import Database
 from service.storage.tables import calls
@@ -38,9 +40,9 @@ class Pins:
         with self._database.write() as connection:
             if not _advance(
                 connection,
+                Trigger.PIN_ACCEPTED,
                 call_id,
                 tries,
-                status=CallStatus.VERIFIED,
                 room_id=room_id,
                 expires_at=expires_at,
                 attempts=1,
@@ -56,7 +58,12 @@ class Pins:
         """The caller is asked the same once more. Counts as an attempt."""
         with self._database.write() as connection:
             if not _advance(
-                connection, call_id, tries, expires_at=expires_at, attempts=calls.c.attempts + 1
+                connection,
+                Trigger.PIN_ASKED,
+                call_id,
+                tries,
+                expires_at=expires_at,
+                attempts=calls.c.attempts + 1,
             ):
                 return False
             insert_steps(connection, [call_id], steps)
@@ -66,7 +73,13 @@ class Pins:
         """The caller did not know it, and is asked once more."""
         with self._database.write() as connection:
             if not _advance(
-                connection, call_id, tries, pin_tries=tries + 1, expires_at=expires_at, attempts=1
+                connection,
+                Trigger.PIN_ASKED,
+                call_id,
+                tries,
+                pin_tries=tries + 1,
+                expires_at=expires_at,
+                attempts=1,
             ):
                 return False
             insert_steps(connection, [call_id], [step])
@@ -78,12 +91,7 @@ class Pins:
         """The caller did not know it, and has no try left."""
         with self._database.write() as connection:
             if not _advance(
-                connection,
-                call_id,
-                tries,
-                status=CallStatus.REJECTED,
-                ended_at=at,
-                end_reason=reason,
+                connection, Trigger.REFUSED, call_id, tries, ended_at=at, end_reason=reason
             ):
                 return False
             end = LadderStep(LadderEvent.END, at, CallStatus.REJECTED, reason)
@@ -91,13 +99,14 @@ class Pins:
             return True
 
 
-def _advance(connection: Connection, call_id: str, tries: int, **changes: Any) -> bool:
+def _advance(
+    connection: Connection, event: Trigger, call_id: str, tries: int, **changes: Any
+) -> bool:
+    """Let an event happen to a caller who is asked for a PIN, with what else it changes."""
     changed = connection.execute(
         update(calls)
-        .where(
-            calls.c.id == call_id, calls.c.status == CallStatus.INCOMING, calls.c.pin_tries == tries
-        )
-        .values(**changes)
+        .where(calls.c.id == call_id, permits(event), calls.c.pin_tries == tries)
+        .values(status=TABLE[event].phase[Phase.ASKED].status, **changes)
     )
     return changed.rowcount > 0
 

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from sqlalchemy import ColumnElement, Connection, bindparam, case, func, or_, select
 
 from service.clock import Millis
-from service.domain.calls import LIVE, WAITING, WEBSOCKET, Call, CallStatus, Direction, EndReason
+from service.domain.call_transitions import Phase
+from service.domain.calls import WAITING, WEBSOCKET, Call, CallStatus, Direction, EndReason
 from service.domain.paging import Page
 from service.errors import NotFound
 from service.storage.calls import pages
 from service.storage.calls.filters import Wanted
+from service.storage.calls.phases import in_phase
 from service.storage.calls.rows import CALL, fetch
 from service.storage.database import Database
 from service.storage.tables import alive, calls, refs
@@ -25,7 +27,7 @@ OF_PROVIDER = select(calls).where(
     calls.c.provider_call_id == bindparam("provider_call_id"),
 )
 OVER = select(calls.c.id, calls.c.end_reason).where(
-    calls.c.id.in_(bindparam("call_ids", expanding=True)), calls.c.status.not_in(LIVE)
+    calls.c.id.in_(bindparam("call_ids", expanding=True)), ~alive()
 )
 HOW_MANY_LIVE = select(func.count()).select_from(calls).where(alive())
 
@@ -121,9 +123,7 @@ class CallQueries:
 
     def detached_legs(self) -> dict[str, str | None]:
         """The answered calls that have no socket, with the leg that held each last."""
-        query = select(calls.c.id, calls.c.leg_id).where(
-            alive(), calls.c.status == CallStatus.ANSWERED, calls.c.detached_at.is_not(None)
-        )
+        query = select(calls.c.id, calls.c.leg_id).where(alive(), in_phase(Phase.DETACHED))
         with self._database.read() as connection:
             return {row.id: row.leg_id for row in connection.execute(query)}
 
@@ -139,11 +139,8 @@ class CallQueries:
         """
         dialling = calls.c.transfer_status.is_not_distinct_from(CallStatus.TRANSFERRING)
         return self._where(
-            calls.c.status == CallStatus.ANSWERED,
-            or_(
-                calls.c.detached_at <= before,
-                calls.c.detached_at.is_not(None) & (calls.c.provider == WEBSOCKET),
-            ),
+            in_phase(Phase.DETACHED),
+            or_(calls.c.detached_at <= before, calls.c.provider == WEBSOCKET),
             ~dialling,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -13,6 +13,8 @@ from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert
 
 from service.domain import ladders
 from service.domain.agents import Assignment
+from service.domain.call_states import CallState, state_of
+from service.domain.call_transitions import Event
 from service.domain.calls import (
     Call,
     CallStatus,
@@ -131,10 +133,31 @@ def locked_row(connection: Connection, call_id: str) -> Call | None:
     return None if row is None else _call(row, ())
 
 
-def live(connection: Connection, call_id: str) -> Call | None:
-    """The call, locked, unless it is over."""
-    call = locked(connection, call_id)
-    return call if call is not None and call.status.is_live else None
+def permitted(
+    connection: Connection,
+    call_id: str,
+    event: Event,
+    leg_id: str | None = None,
+    *,
+    load: Callable[[Connection, str], Call | None] = locked,
+) -> tuple[Call, CallState] | None:
+    """Lock the call, and return it with the state that follows an event.
+
+    ``None`` where there is no such call, the event is not allowed in its state, or ``leg_id`` is
+    given and does not hold it.
+    """
+    call = load(connection, call_id)
+    if call is None or leg_id not in (None, call.leg_id):
+        return None
+    state = state_of(call).after(event)
+    return None if state is None else (call, state)
+
+
+def transfer_in(call: Call, state: CallState) -> Transfer | None:
+    """Return the call's transfer as far as it is in a state."""
+    if call.transfer is None or state.transfer is None:
+        return None
+    return replace(call.transfer, status=state.transfer)
 
 
 def advance(connection: Connection, call: Call, new: Sequence[LadderStep], **changes: Any) -> Call:

@@ -9,10 +9,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, func, select
 
 from service.clock import Millis
-from service.domain.calls import WEBSOCKET, CallStatus
+from service.domain.call_transitions import Phase
+from service.domain.calls import WEBSOCKET
 from service.domain.paging import Page
 from service.domain.rooms import Presence, Session, SessionParticipant, SessionStatus
 from service.errors import NotFound
+from service.storage.calls.phases import in_phase
 from service.storage.database import Database
 from service.storage.rooms import session_lists
 from service.storage.rooms.session_lists import Wanted
@@ -136,8 +138,7 @@ class Sessions:
                     .join(stays, (stays.c.call_id == calls.c.id) & PRESENT)
                     .where(
                         calls.c.provider != WEBSOCKET,
-                        calls.c.status == CallStatus.ANSWERED,
-                        calls.c.detached_at.is_(None),
+                        in_phase(Phase.ATTACHED),
                         stays.c.joined_at <= before,
                         func.coalesce(last.scalar_subquery(), 0) <= before,
                     )
