@@ -66,6 +66,17 @@ def test_a_decision_has_a_date_and_three_parts(page: Path) -> None:
     assert parts == ["Context", "Decision", "Consequence"]
 
 
+def test_decisions_are_numbered_without_a_gap() -> None:
+    numbers = [int(page.name[:4]) for page in DECISIONS]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_link_by_number_leads_to_that_decision(page: Path) -> None:
+    links = re.findall(r"\[(\d{4})\]\([^)]*?(\d{4})-[^)]*\)", page.read_text())
+    assert [number for number, target in links if number != target] == []
+
+
 def test_the_index_lists_each_decision_with_its_title() -> None:
     index = (ROOT / "docs" / "decisions" / "README.md").read_text()
     listed = re.findall(r"^\| \[(\d{4})\]\((.+)\) \| (.+) \|$", index, re.MULTILINE)
