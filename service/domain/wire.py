@@ -277,7 +277,7 @@ class Wire(Protocol):
         """
         ...
 
-    def shape(self, message: bytes) -> MessageTemplate | None:
+    def template(self, message: bytes) -> MessageTemplate | None:
         """The shape of a message that ``audio`` understands; ``None`` for any other."""
         ...
 

@@ -1,5 +1,5 @@
 """The media plane: framing, codecs, jitter buffers, mixing, and the thread that owns sockets.
 
-Nothing here knows Flask, a provider or the database. What comes in is a socket with a ``Wire``
-and commands; what goes out is audio and reports.
+It does not import Flask, providers or storage. Its input are commands and sockets with a ``Wire``;
+its output are audio and reports.
 """

@@ -61,10 +61,10 @@ class WebSocketWire:
 
     def __init__(self) -> None:
         self._started = False
-        self._lean = FastPath()
-        self.audio = self._lean.audio
-        self.kind = self._lean.kind
-        self.shape = self._lean.shape
+        self._fast_path = FastPath()
+        self.audio = self._fast_path.audio
+        self.kind = self._fast_path.kind
+        self.template = self._fast_path.template
 
     def receive(self, message: bytes) -> list[Event]:
         document = decode(message)
@@ -81,7 +81,7 @@ class WebSocketWire:
         if not self._started and not isinstance(event, Unknown):
             raise RemoteError(f"{name} came before start.")
         if isinstance(event, Audio):
-            self._lean.learn(message, document["payload"])
+            self._fast_path.learn(message, document["payload"])
         return [event]
 
     def send(self, command: Command) -> list[bytes]:

@@ -43,7 +43,7 @@ def snapshot() -> HealthSnapshot:
     """Read the process's state. Raises nothing: it is read because something may be wrong."""
     board, media = switchboard(), engine()
     try:
-        figures = media.figures()
+        figures = media.engine_stats()
     except TimeoutError:
         figures = None
     stored = _stored(board.calls, outbox(), board.clock)

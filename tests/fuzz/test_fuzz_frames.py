@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.errors import RemoteError
-from service.media.transport.websocket_frames import MAX_MESSAGE, Connection, Opcode, parse_close
+from service.media.transport.websocket_frames import MAX_MESSAGE, FrameParser, Opcode, parse_close
 from tests.support.fuzzing import PART, fuzz, held, pieces, spoiled
 
 MAX_FRAGMENTS = 1024
@@ -62,7 +62,7 @@ fragments = st.sampled_from([1, MAX_FRAGMENTS - 1, MAX_FRAGMENTS, 4 * MAX_FRAGME
 )
 
 
-def read(connection: Connection, parts: list[bytes]) -> tuple[list[tuple[int, bytes]], int | None]:
+def read(connection: FrameParser, parts: list[bytes]) -> tuple[list[tuple[int, bytes]], int | None]:
     """What came out, and the close code of the complaint if there was one."""
     messages: list[tuple[int, bytes]] = []
     for part in parts:
@@ -81,9 +81,9 @@ def read(connection: Connection, parts: list[bytes]) -> tuple[list[tuple[int, by
 def test_any_bytes_are_messages_or_the_peer_s_fault_however_they_are_cut(
     data: bytes, cut: st.DataObject
 ) -> None:
-    messages, code = read(Connection(), [data])
+    messages, code = read(FrameParser(), [data])
     assert code in (None, 1002, 1007, 1009)
-    assert read(Connection(), cut.draw(pieces(data))) == (messages, code)
+    assert read(FrameParser(), cut.draw(pieces(data))) == (messages, code)
     for place, (opcode, payload) in enumerate(messages):
         assert opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CLOSE, Opcode.PING, Opcode.PONG)
         assert len(payload) <= (125 if opcode >= Opcode.CLOSE else MAX_MESSAGE)
@@ -101,7 +101,7 @@ def test_any_bytes_are_messages_or_the_peer_s_fault_however_they_are_cut(
 def test_what_follows_a_complaint_is_read_or_complained_of_and_does_not_pile_up(
     before: bytes, after: list[bytes]
 ) -> None:
-    connection = Connection()
+    connection = FrameParser()
     for data in [before, *after, *after]:
         _, code = read(connection, [data])
         assert code in (None, 1002, 1007, 1009)
@@ -113,7 +113,7 @@ def test_what_follows_a_complaint_is_read_or_complained_of_and_does_not_pile_up(
 def test_the_short_way_takes_nothing_that_the_long_one_reads_otherwise(
     before: bytes, data: bytes
 ) -> None:
-    connection = Connection()
+    connection = FrameParser()
     _, code = read(connection, [before])
     text = connection.sole_text(data) if code is None else None
     assert text is None or read(connection, [data]) == ([(Opcode.TEXT, text)], None)

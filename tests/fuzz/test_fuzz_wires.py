@@ -214,7 +214,7 @@ def hold_a_conversation(wire: Wire, messages: list[bytes]) -> None:
     longest = max(map(len, messages), default=0)
     for message in messages:
         lean = wire.audio(message)
-        shape = wire.shape(message)
+        shape = wire.template(message)
         events = heard(wire, message)
         assert lean is None or events == [Audio(*lean)]
         if shape is not None:
@@ -247,7 +247,7 @@ def test_any_messages_are_events_or_the_peer_s_fault(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WIRES)
-def test_the_lean_path_takes_no_audio_that_the_general_one_refuses(name: str) -> None:
+def test_the_fast_path_takes_no_audio_that_the_general_one_refuses(name: str) -> None:
     def said(payload: str) -> bytes:
         media = {"chunk": 1, "payload": payload}
         return written({"event": "media", **(media if name == "websocket" else {"media": media})})

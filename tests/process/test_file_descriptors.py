@@ -14,7 +14,11 @@ def run(program: str, soft: int, hard: int) -> str:
     """What a program prints in a process with these limits."""
     prelude = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
     return subprocess.run(
-        [sys.executable, "-c", prelude + "import os\nfrom service import descriptors\n" + program],
+        [
+            sys.executable,
+            "-c",
+            prelude + "import os\nfrom service.process import file_descriptors\n" + program,
+        ],
         capture_output=True,
         text=True,
         timeout=30,
@@ -23,7 +27,10 @@ def run(program: str, soft: int, hard: int) -> str:
 
 
 def test_the_limit_is_raised_as_far_as_it_may() -> None:
-    assert run("print(descriptors.raise_limit(), descriptors.limit())", 64, 512) == "512 512\n"
+    assert (
+        run("print(file_descriptors.raise_limit(), file_descriptors.limit())", 64, 512)
+        == "512 512\n"
+    )
 
 
 def test_no_more_calls_fit_before_no_more_connections_do() -> None:
@@ -31,11 +38,12 @@ def test_no_more_calls_fit_before_no_more_connections_do() -> None:
 found = []
 for number in range(64):
     try:
-        found.append((descriptors.is_short(), descriptors.is_last(os.open(os.devnull, 0))))
+        short = file_descriptors.is_short()
+        found.append((short, file_descriptors.is_last(os.open(os.devnull, 0))))
     except OSError:
         break
 print(found.count((False, False)), found.count((True, False)), found.count((True, True)))
-print(descriptors.is_short())
+print(file_descriptors.is_short())
 """
     free, short, last = map(int, run(program, 64, 64).splitlines()[0].split())
     assert free > 30
@@ -44,7 +52,7 @@ print(descriptors.is_short())
 
 def test_the_spare_is_there_when_nothing_else_is() -> None:
     program = """
-spare = descriptors.Spare()
+spare = file_descriptors.Spare()
 try:
     while True:
         os.open(os.devnull, 0)

@@ -19,7 +19,7 @@ from service.calls.outbound import OutboundCalls
 from service.domain.calls import EndReason, Participant
 from service.domain.loudness import Loudness
 from service.http_client.client import HttpClient
-from service.media.engine.commands import Request
+from service.media.engine.commands import EngineCommand
 from service.media.engine.engine import Engine
 from service.media.engine.stats import EngineStats
 from service.media.rooms.leg import LegSpec
@@ -71,7 +71,7 @@ class ScriptedEngine(Engine):
             raise TimeoutError
         return self.loud.get(call_id)
 
-    def figures(self, seconds: float = 1.0) -> EngineStats:
+    def engine_stats(self, seconds: float = 1.0) -> EngineStats:
         if not self.answers:
             raise TimeoutError
         return self.counted
@@ -89,7 +89,7 @@ class ScriptedEngine(Engine):
     def release(self, call_id: str, text: str) -> None:
         self.released.append(call_id)
 
-    def _submit(self, request: Request) -> None:
+    def _submit(self, request: EngineCommand) -> None:
         # A thread that nobody stops would be found by other tests.
         raise AssertionError(f"This engine has no thread to act on {request}.")
 

@@ -257,7 +257,7 @@ class WireContract(ABC):
         assert wire.send(Play(FRAME)) == [prefix + b64encode(FRAME) + suffix]
         assert wire.send(Play(b"")) == [prefix + suffix]
 
-    def test_the_lean_path_takes_audio_that_is_like_an_earlier_message(self) -> None:
+    def test_the_fast_path_takes_audio_that_is_like_an_earlier_message(self) -> None:
         for separators in ((",", ":"), (", ", ": ")):
             wire = self.started_wire()
             for turn in range(200):
@@ -268,14 +268,14 @@ class WireContract(ABC):
                 assert [audio] == wire.receive(message) or turn == 0
                 assert audio is not None or turn == 0
 
-    def test_the_lean_path_leaves_everything_else(self) -> None:
+    def test_the_fast_path_leaves_everything_else(self) -> None:
         wire = self.started_wire()
         assert wire.audio(compact(self.start)) is None
         for document, events in self.decoded:
             if not any(isinstance(event, Audio) for event in events):
                 assert wire.audio(compact(document)) is None, document
 
-    def test_the_lean_path_agrees_with_the_general_one(self) -> None:
+    def test_the_fast_path_agrees_with_the_general_one(self) -> None:
         @st.composite
         def messages(draw: st.DrawFn) -> tuple[bytes, bytes]:
             payload = b64encode(draw(st.binary(max_size=12))).decode()

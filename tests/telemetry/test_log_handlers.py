@@ -17,7 +17,7 @@ from service.telemetry.log_handlers import QueuedHandler, unblock
 
 PROGRAM = """
 import json, logging, logging.handlers, os, sys
-from service import log_handlers, log_output
+from service.telemetry import log_handlers, log_output
 log = logging.getLogger("own")
 log.propagate = False
 kind, path = sys.argv[1:]

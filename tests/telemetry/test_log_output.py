@@ -132,7 +132,7 @@ def test_threads_may_write_at_once(pipe: Pipe) -> None:
 
 PROGRAM = """
 import logging, os, sys, threading
-from service import log_output
+from service.telemetry import log_output
 log_output.install()
 logging.basicConfig(format="%(message)s")
 for stream in (sys.stdout, sys.stderr):
@@ -163,7 +163,7 @@ def test_each_process_writes_its_own_lines_to_the_end() -> None:
 
 def test_a_process_whose_log_nobody_reads_ends_when_it_is_told_to() -> None:
     program = (
-        "from service import log_output; log_output.install(); import sys\n"
+        "from service.telemetry import log_output; log_output.install(); import sys\n"
         "for _ in range(5000): print('x' * 100, file=sys.stderr)\n"
         "print('done', flush=True)\n"
         "sys.stdin.read()"

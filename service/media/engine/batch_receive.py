@@ -1,16 +1,15 @@
-"""The fast path in: ordinary audio messages of many sockets are understood all at once.
+"""Input fast path: ordinary audio messages of many sockets are decoded in one pass.
 
-Sockets are read as their data comes, so that its time of arrival is known; what they gave is kept,
-and looked at when a tick is due. What holds, and what every change must keep:
+Sockets are read as data arrives, so that its time of arrival is known. The reads are kept and
+decoded when a tick is due. Invariants:
 
-1. A message taken here would have meant the same to its wire: the same payload in the same order.
-   The wire gave the shape, and every byte of a message is compared with it.
-2. What does not fit is handed back as it came and goes the general way, which understands
-   everything, and against which this one is tested.
-3. What one socket sends is never reordered. Its frames are kept in layers, one in each, and a layer
-   is looked at when the one before is done with. A frame is taken here only where nothing
-   unfinished came before it.
-4. For a batch Python runs a few dozen steps, and for a message only to keep it.
+1. The result for a message is that of its wire: the same payload in the same order. The wire
+   provides the template, and every byte of a message is compared with it.
+2. A message that does not match is returned unchanged and takes the general path, which handles
+   everything, and which the tests compare this one with.
+3. Data of one socket is never reordered. Its frames are kept in layers, one in each, and the layers
+   are decoded in order. A frame is decoded here only if no incomplete frame precedes it.
+4. Python runs a few dozen steps for a batch, and for a message only the step that keeps it.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from service.media.rooms.leg import Leg
 from service.media.transport.connection import MediaSocket
 
 FEW = 6
-"""Messages of one kind and length for which arrays cost more than they save."""
+"""Number of messages of one kind and length below which arrays cost more than they save."""
 
 HEADER = 8
-"""Bytes before the payload of a masked frame whose length is told in 16 bits: RFC 6455, 5.2."""
+"""Bytes before the payload of a masked frame with a 16-bit length: RFC 6455, 5.2."""
 
 SHORTEST = HEADER + 126
 """Bytes of the shortest such frame."""
@@ -42,10 +41,10 @@ MASKED_16_BITS = 0xFE
 """The second byte of such a frame."""
 
 MAX_TEMPLATES = 1024
-"""Templates that are remembered: one for each length that a provider's messages have."""
+"""Templates in the cache: one for each kind and length of message."""
 
 Read: TypeAlias = tuple[MediaSocket, Leg, bytes, float]
-"""What one socket gave, a whole frame or anything else, and when."""
+"""One read of a socket, a whole frame or any other data, and its time of arrival."""
 
 Messages: TypeAlias = NDArray[np.uint8]
 """A row for each message."""
@@ -62,7 +61,7 @@ _DIGIT, _FIRST, _TEXT = 0, 256, 512
 
 
 class BatchReceiver:
-    """Keeps what sockets gave, sorted by kind and length, until it is taken."""
+    """Keeps reads, sorted by kind and length, until they are taken."""
 
     def __init__(self, buffers: BatchJitterBuffer, faults: Faults | None = None) -> None:
         self._buffers = buffers
@@ -72,11 +71,11 @@ class BatchReceiver:
         self._spans: dict[float, tuple[float, float]] = {}
 
     def allow(self, at: float, earliest: float, latest: float) -> None:
-        """Of what is kept as of ``at`` is only known that it came between these times."""
+        """Say that reads kept with the time ``at`` arrived between these times."""
         self._spans[at] = earliest, latest
 
     def keep(self, peer: MediaSocket, leg: Leg, data: bytes, at: float) -> bool:
-        """Keep a read; False where there is no need to, and it is to go the general way at once."""
+        """Keep a read. Returns false if it must take the general path at once."""
         kind, size = leg.kind, len(data)
         if not peer.kept and not (
             kind and size >= SHORTEST and peer.connection.at_rest and peer.closing is None
@@ -86,13 +85,13 @@ class BatchReceiver:
         for frame in (data,) if size == leg.frame_size else _frames(data, leg):
             if peer.kept == len(self._layers):
                 self._layers.append(defaultdict(list))
-            # There is room for far longer reads than there are.
+            # 16 bits are more than a read can have.
             self._layers[peer.kept][kind << 16 | len(frame)].append((peer, leg, frame, at))
             peer.kept += 1
         return True
 
     def take(self) -> Iterator[Read]:
-        """Put the audio of what is kept into its legs' buffers; yield what must go another way."""
+        """Put the audio of the kept reads into buffers; yield those for the general path."""
         layers, self._layers = self._layers, []
         spans, self._spans = self._spans, {}
         earliest = {latest: since for since, latest in spans.values()}
@@ -103,7 +102,7 @@ class BatchReceiver:
                 batch = kept if not spans else [_until(read, spans) for read in kept]
                 ready: Sequence[Read] = batch
                 if number:
-                    # Something unfinished may have come before it.
+                    # An incomplete frame may precede it.
                     ready = [read for read in batch if read[0].connection.at_rest]
                     yield from (read for read in batch if not read[0].connection.at_rest)
                 try:
@@ -112,7 +111,7 @@ class BatchReceiver:
                         ready if template is None else template.take(ready, self._buffers, earliest)
                     )
                 except Exception:
-                    # The general way takes them one by one, so that one peer's costs no other's.
+                    # The general path handles them one by one, and isolates the failure.
                     self._faults.note("a batch of audio failed")
                     others = ready
                 yield from others
@@ -122,8 +121,8 @@ class BatchReceiver:
         if template is None:
             peer, leg, data, _ = example
             message = peer.connection.sole_text(data)
-            shape = leg.wire.shape(message) if message is not None else None
-            # Without a shape, the next read of this length may have one.
+            shape = leg.wire.template(message) if message is not None else None
+            # Without a template, the next read of this length may have one.
             if shape is not None:
                 if len(self._templates) >= MAX_TEMPLATES:
                     self._templates.clear()
@@ -132,13 +131,13 @@ class BatchReceiver:
 
 
 def _until(read: Read, spans: Mapping[float, tuple[float, float]]) -> Read:
-    """A read as of the latest time at which it may have come."""
+    """Return a read with the latest time at which it may have arrived."""
     peer, leg, data, at = read
     return peer, leg, data, spans.get(at, (at, at))[1]
 
 
 def _frames(data: bytes, leg: Leg) -> list[bytes]:
-    """``data`` cut up after each whole frame, as far as frames are long enough to be audio."""
+    """Split ``data`` after each whole frame, while frames are long enough to be audio."""
     frames, start = [], 0
     while len(data) - start >= SHORTEST and data[start + 1] == MASKED_16_BITS:
         stop = start + HEADER + (data[start + 2] << 8 | data[start + 3])
@@ -152,7 +151,7 @@ def _frames(data: bytes, leg: Leg) -> list[bytes]:
 
 
 class Template:
-    """A shape made ready to be compared with many frames at once."""
+    """A message template prepared for comparison with many frames at once."""
 
     def __init__(self, shape: MessageTemplate) -> None:
         length = len(shape.sample)
@@ -164,7 +163,7 @@ class Template:
         self._head = int.from_bytes(
             bytes((0x81, MASKED_16_BITS)) + length.to_bytes(2, "big"), "little"
         )
-        # Words like those of the frames, which the fill makes whole.
+        # Words of 4 bytes, like those of the frames; the fill completes the last one.
         self._sample = np.frombuffer(shape.sample + self._fill, "<u4")
         allowed = dict.fromkeys((at for span in shape.digits for at in range(*span)), _DIGIT)
         allowed |= {begin: _FIRST for begin, end in shape.bare if end - begin > 1}
@@ -183,9 +182,9 @@ class Template:
     def take(
         self, batch: Sequence[Read], buffers: BatchJitterBuffer, earliest: Mapping[float, float]
     ) -> Sequence[Read]:
-        """Put the audio of frames that fit into their legs' buffers; return the others.
+        """Put the audio of matching frames into their legs' buffers; return the others.
 
-        ``earliest`` is of the times at which frames were read late when they may have come.
+        ``earliest`` maps the times of late reads to the earliest time of arrival.
         """
         messages, fits = self._compare([data for _, _, data, _ in batch])
         left: Sequence[Read] = ()
@@ -213,12 +212,12 @@ class Template:
                 if leg.buffer is not None:
                     leg.buffer.push(audio[place].tobytes(), at, order, earliest.get(at))
             except Exception:
-                # One peer's audio must not disturb the others.
+                # One peer's audio must not affect the others.
                 leg.fail()
         return left
 
     def _compare(self, frames: Sequence[bytes]) -> tuple[Messages, NDArray[np.bool_] | None]:
-        """The unmasked payloads, and which of them fit; ``None`` where all do."""
+        """Return the unmasked payloads, and which of them match; ``None`` if all do."""
         data = self._fill.join((*frames, b""))
         words = np.frombuffer(data, "<u4").reshape(len(frames), -1)
         payloads = words[:, 2:] ^ words[:, 1:2]
@@ -226,16 +225,16 @@ class Template:
         wrong[:, 0] |= words[:, 0] ^ self._head
         messages = payloads.view(np.uint8)
         allowed = _ALLOWED.take(messages.take(self._places, axis=1) + self._sorts)
-        # The highest of many numbers is found faster than whether there is any.
+        # max() is faster than any().
         if not wrong.max() and allowed.all():
             return messages, None
         return messages, ~wrong.any(axis=1) & allowed.all(axis=1)
 
     def _audio(self, messages: Messages) -> Messages | None:
-        """The audio of messages that fit; ``None`` where it is not base64 in one of them."""
+        """Return the audio of matching messages; ``None`` if one of them is not base64."""
         encoded = np.ascontiguousarray(messages[:, self._payload])
         if self._pads:
-            # Padding belongs to the end of base64 only. It becomes zeros, which are left out.
+            # Padding may only stand at the end of base64. "A" decodes to zeros, which are cut off.
             encoded[:, -self._pads :] = ord("A")
         try:
             audio = np.frombuffer(pybase64.b64decode(encoded, validate=True), np.uint8)

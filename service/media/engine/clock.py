@@ -1,4 +1,4 @@
-"""The 20 ms grid: when the next tick is due, and what to do after falling behind.
+"""The 20 ms grid: the time of the next tick, and catching up after a delay.
 
 Ticks lie on a fixed monotonic grid, so lateness never adds up to drift. Pure: the time is an
 argument.
@@ -10,10 +10,10 @@ from service.domain.wire import PERIOD
 from service.media.engine.lateness import Lateness
 
 CATCH_UP = 3
-"""Ticks that are made up for after a short delay, while providers still have audio to play.
+"""Missed ticks that are caught up with, while providers still have audio to play.
 
-After a longer one their buffers have run dry, and every frame made up for would stay in the
-caller's ear as delay for the rest of the call: all missed ticks are skipped and counted.
+After a longer delay their buffers have run dry, and every frame caught up with would add delay for
+the rest of the call. All missed ticks are then skipped and counted.
 """
 
 
@@ -28,12 +28,12 @@ class TickClock:
         self.restart(start)
 
     def restart(self, at: float) -> None:
-        """Begin a new grid, after an idle time that nobody was there to hear."""
+        """Begin a new grid after a time without legs."""
         self._next = at + PERIOD
         self._earliest = at
 
     def wait(self, at: float) -> float:
-        """Seconds until the next tick is due; 0 when it is."""
+        """Return the seconds until the next tick; 0 if it is due."""
         return max(0.0, max(self._next, self._earliest) - at)
 
     def stalled(self, at: float) -> bool:
@@ -41,7 +41,7 @@ class TickClock:
         return self._behind(at) > CATCH_UP
 
     def due(self, at: float) -> bool:
-        """Whether to tick now; answering yes counts as having ticked."""
+        """Return whether to tick now. True counts as a tick."""
         if self.wait(at) > 0.0:
             return False
         self.lateness.note(at - self._next)
@@ -54,5 +54,5 @@ class TickClock:
         return True
 
     def _behind(self, at: float) -> int:
-        """Ticks that should have come since the one that is due."""
+        """Return the number of missed ticks after the one that is due."""
         return int((at - self._next) / PERIOD)

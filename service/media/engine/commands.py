@@ -1,4 +1,4 @@
-"""What the engine can be asked to do, through a queue: the only way in for other threads."""
+"""Commands to the engine, sent through a queue: the only way in for other threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """Close the call's sockets; without a ``reason`` the call goes on elsewhere."""
+    """Close the call's sockets. Without a ``reason`` the call goes on elsewhere."""
 
     call_id: str
     reason: EndReason | None
@@ -32,9 +32,9 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Take the call's legs to another room, as ``participant``, on the sockets they have.
+    """Move the call's legs to another room, as ``participant``, on their present sockets.
 
-    ``session_id`` is the session that goes on there, where the room is not known to the engine.
+    ``session_id`` is the session to continue there if the room has no legs.
     """
 
     call_id: str
@@ -45,7 +45,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is known of these calls; the answer has those that have a socket."""
+    """Ask for the statistics of calls. The answer has the calls with a socket."""
 
     call_ids: tuple[str, ...]
     reply: queue.SimpleQueue[Mapping[str, Mapping[str, Any]]] = field(
@@ -54,15 +54,15 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """How the engine fares as a whole."""
+class AskEngineStats:
+    """Ask for the statistics of the whole engine."""
 
     reply: queue.SimpleQueue[EngineStats] = field(default_factory=queue.SimpleQueue)
 
 
 @dataclass(frozen=True, slots=True)
 class AskLoudness:
-    """How loud this call has been on the leg that it is on; ``None`` where it is on none."""
+    """Ask for the loudness of a call on its current leg; ``None`` if it has none."""
 
     call_id: str
     reply: queue.SimpleQueue[Loudness | None] = field(default_factory=queue.SimpleQueue)
@@ -70,21 +70,21 @@ class AskLoudness:
 
 @dataclass(frozen=True, slots=True)
 class AskLegs:
-    """Which legs have a socket that is not being closed."""
+    """Ask for the legs whose socket is open and not being closed."""
 
     reply: queue.SimpleQueue[tuple[LegSpec, ...]] = field(default_factory=queue.SimpleQueue)
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Tell whoever is behind this socket how all calls are doing, until it goes away."""
+    """Send the live feed to this socket until it is closed."""
 
     sock: socket.socket
 
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell the watchers that what is stored of calls has changed."""
+    """Tell the readers of the live feed that stored calls have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,6 @@ class Stop:
     """Close every socket with 1012, "service restart", and end the thread."""
 
 
-Request: TypeAlias = (
-    Adopt | HangUp | Move | Ask | AskLegs | AskLoudness | Count | Watch | Announce | Stop
+EngineCommand: TypeAlias = (
+    Adopt | HangUp | Move | Ask | AskLegs | AskLoudness | AskEngineStats | Watch | Announce | Stop
 )

@@ -1,8 +1,8 @@
-"""The engine as other threads see it: it adopts media sockets and turns the 20 ms clock.
+"""Thread-safe interface of the media engine, which adopts media sockets and runs the 20 ms clock.
 
-One thread owns every media socket. The others talk to it through requests, put into a queue that it
-waits on, and hear of it through the ``reports`` queue; nothing else passes between them, so that it
-can move into a process of its own.
+One thread owns every media socket. Other threads send it commands through a queue, and it answers
+through the ``reports`` queue. Nothing else is shared, so that the engine could run in its own
+process.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from service.media.engine.commands import (
     Adopt,
     Announce,
     Ask,
+    AskEngineStats,
     AskLegs,
     AskLoudness,
-    Count,
+    EngineCommand,
     HangUp,
     Move,
-    Request,
     Stop,
     Watch,
 )
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class Engine:
-    """Thread-safe from outside. The thread starts with the first command, so after any fork."""
+    """Thread-safe. The engine's thread starts with the first command, so after any fork."""
 
     def __init__(self, clock: Clock) -> None:
         self.reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
@@ -51,74 +51,74 @@ class Engine:
         self._gives_back = False
 
     def adopt(self, sock: socket.socket, spec: LegSpec) -> None:
-        """Take over a socket whose handshake is done. The engine closes it from here on."""
+        """Take over a socket whose handshake is done, and close it at its end."""
         self._submit(Adopt(sock, spec))
 
     def hang_up(
         self, call_id: str, reason: EndReason, text: str, *, leg_id: str | None = None
     ) -> None:
-        """Close the call's sockets, or that of one leg, and report the end for ``reason``."""
+        """Close the call's sockets, or that of one leg, and report the end with ``reason``."""
         self._submit(HangUp(call_id, reason, text, leg_id))
 
     def release(self, call_id: str, text: str) -> None:
-        """Close the call's sockets, so that its provider asks again: the call itself goes on."""
+        """Close the call's sockets, so that its provider asks again; the call goes on."""
         self._submit(HangUp(call_id, None, text, None))
 
     def move(
         self, call_id: str, room_id: str, participant: Participant, session_id: str | None
     ) -> None:
-        """Take the call to another room; reported once a leg of it is there."""
+        """Move the call to another room. ``LegMoved`` reports its arrival."""
         self._submit(Move(call_id, room_id, participant, session_id))
 
     def stats(
         self, call_ids: Iterable[str], seconds: float = 1.0
     ) -> Mapping[str, Mapping[str, Any]]:
-        """Statistics of those of the calls that have a socket. Raises ``TimeoutError``."""
+        """Return statistics of the calls that have a socket. Raises ``TimeoutError``."""
         ask = Ask(tuple(call_ids))
         self._submit(ask)
         return _reply(ask.reply, seconds)
 
     def legs(self, seconds: float = 1.0) -> tuple[LegSpec, ...]:
-        """The legs that have a socket. Raises ``TimeoutError``."""
+        """Return the legs that have a socket. Raises ``TimeoutError``."""
         ask = AskLegs()
         self._submit(ask)
         return _reply(ask.reply, seconds)
 
     def loudness(self, call_id: str, seconds: float = 1.0) -> Loudness | None:
-        """How loud a call has been on the leg that it is on. Raises ``TimeoutError``."""
+        """Return the loudness of a call on its current leg. Raises ``TimeoutError``."""
         ask = AskLoudness(call_id)
         self._submit(ask)
         return _reply(ask.reply, seconds)
 
-    def figures(self, seconds: float = 1.0) -> EngineStats:
-        """How the engine fares as a whole. Raises ``TimeoutError``."""
-        count = Count()
-        self._submit(count)
-        return _reply(count.reply, seconds)
+    def engine_stats(self, seconds: float = 1.0) -> EngineStats:
+        """Return the statistics of the whole engine. Raises ``TimeoutError``."""
+        ask = AskEngineStats()
+        self._submit(ask)
+        return _reply(ask.reply, seconds)
 
     def watch(self, sock: socket.socket) -> None:
-        """Take over a socket whose handshake is done, and tell it how all calls are doing."""
+        """Take over a socket whose handshake is done, and send it the live feed."""
         self._submit(Watch(sock))
 
     def announce(self) -> None:
-        """Tell those who watch, if anybody does, that what is stored of calls has changed."""
+        """Tell the readers of the live feed that stored calls have changed."""
         with self._lock:
             if self._loop is not None:
                 self._loop.submit(Announce())
 
     def give_back(self) -> None:
-        """Begin to close every socket with 1012, "service restart". ``stop`` waits for the end."""
+        """Begin to close every socket with 1012, "service restart"; ``stop`` waits for the end."""
         self._gives_back = True
         self._submit(Stop())
 
     @property
     def is_alive(self) -> bool:
-        """False where the thread has ended and nobody told it to."""
+        """Whether the thread runs, was not started yet, or was told to end."""
         with self._lock:
             return self._thread is None or self._thread.is_alive() or self._gives_back
 
     def stop(self) -> None:
-        """Hand every call back to its provider and end the thread; it may be started again."""
+        """Hand every call back to its provider and end the thread. It may be started again."""
         with self._lock:
             thread, loop, self._thread, self._loop = self._thread, self._loop, None, None
             self._gives_back = False
@@ -128,13 +128,13 @@ class Engine:
             if not thread.is_alive():
                 loop.close()
 
-    def _submit(self, request: Request) -> None:
+    def _submit(self, command: EngineCommand) -> None:
         with self._lock:
             if self._thread is None or self._loop is None:
                 self._loop = Loop(self._clock, self.reports)
                 self._thread = threading.Thread(target=self._loop.run, name="engine", daemon=True)
                 self._thread.start()
-            self._loop.submit(request)
+            self._loop.submit(command)
 
 
 def _reply(replies: queue.SimpleQueue[T], seconds: float) -> T:

@@ -1,4 +1,4 @@
-"""How late ticks were: counted by how much since the start, and one by one for the last minute."""
+"""Lateness of ticks: a histogram since the start, and each tick of the last minute."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import deque
 
 BOUNDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.05, 0.1, 1.0)
-"""Upper bounds, in seconds; whatever is beyond the last is counted behind it."""
+"""Upper bounds of the histogram in seconds; one more bucket follows the last."""
 
 LATE = 0.01
 """Seconds from which a tick counts as late: half a frame."""
@@ -16,7 +16,7 @@ RECENT = 3000
 
 
 class Lateness:
-    """Of one thread, whose every tick it is told of: plain numbers, and no lock."""
+    """Used by the engine's thread only, without a lock."""
 
     __slots__ = ("counts", "late", "recent", "total")
 
@@ -24,7 +24,7 @@ class Lateness:
         self.counts = [0] * (len(BOUNDS) + 1)
         self.late = 0
         self.total = 0.0
-        """Seconds, of all ticks together."""
+        """Sum of all ticks' lateness in seconds."""
         self.recent: deque[float] = deque(maxlen=RECENT)
 
     def note(self, seconds: float) -> None:

@@ -1,7 +1,7 @@
-"""Watchers: sockets that are told how all calls are doing, and have no part in any.
+"""Live feed: levels and changes of all calls, sent to the console's pages.
 
-They are few, and nothing about them is urgent: they are looked after between ticks, and one that
-takes its time misses news, or is dropped. Their troubles are never those of a call.
+Its sockets are few and not urgent. They are served between ticks, and a slow one misses messages or
+is dropped. Their failures never affect a call.
 """
 
 from __future__ import annotations
@@ -19,33 +19,34 @@ from service.media.rooms.live_levels import LiveLevels
 from service.media.transport.connection import MediaSocket
 
 MOST = 20
+"""Sockets at a time."""
 
 TURN_SECONDS = 0.05
-"""Between two looks at the sockets."""
+"""Seconds between two turns."""
 
 LEVELS_SECONDS = 0.2
-"""Between two messages with levels."""
+"""Seconds between two messages with levels."""
 
 CHANGED_SECONDS = 0.25
-"""Between two messages that say that something has changed: many changes are told of at once."""
+"""Minimum interval between "changed" messages. Changes within it are combined."""
 
 LONGEST_SECONDS = 3600.0
-"""How long a watcher is let in for. It may ask again, and is refused where its sign-in is over."""
+"""Seconds until a socket is closed. A page may reconnect, unless its sign-in has expired."""
 
 READS = 8
-"""Reads of one socket in a turn, so that whoever floods it holds nothing up."""
+"""Reads of one socket in a turn, so that a flood delays nothing else."""
 
 CHANGED = orjson.dumps({"event": "changed"})
 
 
 class LiveFeed:
-    """Of the engine's thread. ``at`` is in monotonic seconds."""
+    """Used by the engine's thread only. ``at`` is in monotonic seconds."""
 
     def __init__(self, clock: Clock, faults: Faults | None = None) -> None:
         self._clock = clock
         self._faults = faults or Faults()
         self._peers: set[MediaSocket] = set()
-        self._behind: set[MediaSocket] = set()  # those who have not been told of a change
+        self._behind: set[MediaSocket] = set()  # sockets to be sent "changed"
         self._next_turn = self._next_levels = self._next_changed = 0.0
         self._next_check = self._next_ping = 0.0
 
@@ -53,9 +54,9 @@ class LiveFeed:
         return len(self._peers)
 
     def admit(self, sock: socket.socket) -> None:
-        """One more watcher, who is told at once that things have changed; beyond ``MOST`` none."""
+        """Add a socket, which is sent "changed" at once; beyond ``MOST`` it is closed."""
         try:
-            # Each is looked at in every turn, so that none needs to ask for attention.
+            # Every socket is served in every turn, so the attention set is not used.
             peer = MediaSocket(sock, self._clock, set())
         except OSError:
             sock.close()
@@ -66,11 +67,11 @@ class LiveFeed:
         self._behind.add(peer)
 
     def announce(self) -> None:
-        """Something that is stored has changed."""
+        """Send "changed" to all sockets at the next opportunity."""
         self._behind.update(self._peers)
 
     def hand_over(self) -> None:
-        """The process ends: they may try the next one."""
+        """Close all sockets with 1012, because the process ends."""
         for peer in self._peers:
             peer.hang_up(1012, "Service restart", None)
 
@@ -81,15 +82,15 @@ class LiveFeed:
         self._behind.clear()
 
     def turn(self, at: float, live_levels: Callable[[], Mapping[str, LiveLevels]]) -> None:
-        """Do what is due."""
+        """Serve the sockets, if a turn is due."""
         if not self._peers or at < self._next_turn:
             return
         self._next_turn = at + TURN_SECONDS
         try:
             self._look_after(at)
-            self._tell(at, live_levels)
+            self._send(at, live_levels)
         except Exception:
-            self._faults.note("the watchers failed; all of them are dropped")
+            self._faults.note("the live feed failed; all of its sockets are closed")
             self.close()
 
     def _look_after(self, at: float) -> None:
@@ -113,8 +114,8 @@ class LiveFeed:
                 self._peers.discard(peer)
                 self._behind.discard(peer)
 
-    def _tell(self, at: float, live_levels: Callable[[], Mapping[str, LiveLevels]]) -> None:
-        """News for those who have read what came before; the others hear the next."""
+    def _send(self, at: float, live_levels: Callable[[], Mapping[str, LiveLevels]]) -> None:
+        """Send messages to the sockets without unsent data; the others get the next ones."""
         free = [peer for peer in self._peers if not peer.wants_write]
         if at >= self._next_changed:
             self._next_changed = at + CHANGED_SECONDS
@@ -123,14 +124,14 @@ class LiveFeed:
                 self._behind.discard(peer)
         if at >= self._next_levels and free:
             self._next_levels = at + LEVELS_SECONDS
-            news = {"event": "levels", "at": self._clock.now(), "calls": live_levels()}
-            message = orjson.dumps(news)
+            content = {"event": "levels", "at": self._clock.now(), "calls": live_levels()}
+            message = orjson.dumps(content)
             for peer in free:
                 peer.text(message)
 
 
 def _read(peer: MediaSocket) -> None:
-    """Take what has come. A watcher has nothing to say but pongs and that it is leaving."""
+    """Read a socket. Only pongs and a close frame have a meaning."""
     try:
         for _ in range(READS):
             if peer.ended or (data := peer.receive()) is None:

@@ -1,4 +1,4 @@
-"""The reading side of the engine: what the sockets give, from the kernel to the exchange."""
+"""Reading: from the engine's sockets to its rooms."""
 
 from __future__ import annotations
 
@@ -14,72 +14,72 @@ from service.media.transport.connection import READ_BYTES, MediaSocket
 from service.media.transport.poller import READ, WRITE, Poller
 
 GOING_AWAY = frozenset({1000, 1001, 1005})
-"""Close codes with which a peer says that it is done, and not that something broke."""
+"""Close codes of a regular end, as opposed to a failure."""
 
 
 READ_SECONDS = 0.005
-"""Between two reads of the sockets. Audio has time until the tick, and reading what has come for
-many calls at once costs less than waking up for each."""
+"""Seconds between two reads of the sockets. Audio has time until the tick, and reading many
+sockets at once costs less than waking up for each."""
 
 LATE_SECONDS = PERIOD
-"""Time between two reads after which we were late, and not the audio that is read then."""
+"""Seconds between two reads beyond which this process counts as late, and the audio does not."""
 
 BACKLOG_SECONDS = 0.25
-"""How long it takes at most to read the backlog after that, a piece of each socket at a time."""
+"""Longest time to read the backlog after that, one read of each socket at a time."""
 
 
 class Reader:
-    """Of the engine's thread. ``attention`` is what peers announce themselves in."""
+    """Used by the engine's thread only. Sockets add themselves to ``attention``."""
 
     def __init__(
         self,
         clock: Clock,
-        ready: Poller,
-        exchange: LiveRooms,
+        poller: Poller,
+        rooms: LiveRooms,
         attention: set[MediaSocket],
         faults: Faults,
     ) -> None:
         self._clock = clock
-        self._ready = ready
+        self._poller = poller
         self._attention = attention
         self._faults = faults
-        self._seats: dict[int, tuple[MediaSocket, Leg]] = {}  # by descriptor
+        self._sockets: dict[int, tuple[MediaSocket, Leg]] = {}  # by descriptor
         self._unread: set[int] = set()  # descriptors that may have more to read
         self._served = float("inf")
         self._earliest, self._late_until = 0.0, float("-inf")
-        self.restart(exchange)
+        self.restart(rooms)
 
-    def restart(self, exchange: LiveRooms) -> None:
-        """Go on with this exchange. What was read and not yet acted on is lost."""
-        self._exchange = exchange
-        self._intake = BatchReceiver(exchange.buffers, self._faults)
-        for peer, _ in self._seats.values():
+    def restart(self, rooms: LiveRooms) -> None:
+        """Continue with these rooms. Data that was read and not handled yet is lost."""
+        self._rooms = rooms
+        self._receiver = BatchReceiver(rooms.buffers, self._faults)
+        for peer, _ in self._sockets.values():
             peer.kept = 0
 
     def admit(self, peer: MediaSocket, leg: Leg) -> None:
-        self._seats[peer.sock.fileno()] = peer, leg
+        self._sockets[peer.sock.fileno()] = peer, leg
 
     def remove(self, peer: MediaSocket) -> None:
-        """To be called before the socket is closed."""
+        """Remove a socket, before it is closed."""
         fd = peer.sock.fileno()
-        self._seats.pop(fd, None)
+        self._sockets.pop(fd, None)
         self._unread.discard(fd)
 
     def serve(self, at: float) -> None:
-        """Read what can be read, a bounded piece of each socket, and write what can be written."""
+        """Read once from each readable socket, and write to each writable one."""
         self._note(self._served, at)
         self._served = at
         if at < self._late_until:
-            self._intake.allow(at, self._earliest, at)
-        events = self._ready.poll()
+            self._receiver.allow(at, self._earliest, at)
+        events = self._poller.poll()
         if self._unread:
-            # Each once, or what a socket gives now could overtake what it gave just before.
+            # Each socket once, or its data could be reordered.
             self._unread.difference_update([fd for fd, _ in events])
             events += [(fd, READ) for fd in self._unread]
             self._unread.clear()
-        seats, keep = self._seats, self._intake.keep
+        sockets, keep = self._sockets, self._receiver.keep
         for fd, what in events:
-            seat = seats.get(fd)
+            seat = sockets.get(fd)
             if seat is None:
                 continue
             peer, leg = seat
@@ -93,17 +93,17 @@ class Reader:
                     if not keep(peer, leg, data, at):
                         self._read(peer, leg, data, at)
                 elif data is not None:
-                    # The peer's last messages are still in the backlog.
+                    # The peer's last messages are still in the batch.
                     self.take()
                     peer.lose()
             except Exception:
                 leg.fail()
         ended = self._clock.monotonic()
         if self._note(at, ended):
-            self._intake.allow(at, self._earliest, ended)
+            self._receiver.allow(at, self._earliest, ended)
 
     def _note(self, since: float, at: float) -> bool:
-        """Whether we were late for what came between these times."""
+        """Record the time between two reads. Returns whether this process was late."""
         if at <= since + LATE_SECONDS:
             return False
         if at > self._late_until:
@@ -112,17 +112,17 @@ class Reader:
         return True
 
     def take(self) -> None:
-        """Act on what the sockets gave since the last tick."""
-        for peer, leg, data, at in self._intake.take():
+        """Handle the data read since the last tick."""
+        for peer, leg, data, at in self._receiver.take():
             self._read(peer, leg, data, at)
 
     def _more_than_read(self, peer: MediaSocket, fd: int, what: int) -> bool:
-        """Act on the rarer things that happen to a socket; whether it is to be read as well."""
+        """Handle events other than readability. Returns whether to read as well."""
         if what & WRITE:
             peer.write()
             self._attention.add(peer)
         if what & ~(READ | WRITE):
-            # The end is behind what is still to be read, and is not announced again.
+            # The end follows the data that is still to be read, and is not reported again.
             self._unread.add(fd)
         return what != WRITE
 
@@ -130,11 +130,11 @@ class Reader:
         try:
             earliest = self._earliest if at < self._late_until else None
             for message in peer.messages(data):
-                self._exchange.message(leg, message, at, earliest)
+                self._rooms.message(leg, message, at, earliest)
         except RemoteError as error:
             peer.hang_up(error.close_code, error.message, EndReason.PROTOCOL_ERROR)
         except Exception:
-            # One peer's message must not disturb the others.
+            # One peer's message must not affect the others.
             leg.fail()
         if peer.peer_code in GOING_AWAY and leg.wire.close_ends_call:
             peer.reason = EndReason.CALLER_HUNG_UP

@@ -1,4 +1,4 @@
-"""How the media engine fares as a whole: its ticks, and the frames of all legs there were."""
+"""Statistics of the whole engine: its ticks, and the frames of all legs since its start."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from service.media.rooms.live_rooms import LiveRooms
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Frames are 20 ms; ``lost`` and ``late`` count chunks. ``dropped`` ones were cut to keep a
-    delay short, and ``unsent`` ones because a peer did not read.
+    """Frames of 20 ms; ``lost`` and ``late`` count chunks. ``dropped`` frames were cut to shorten
+    the delay, and ``unsent`` ones because a peer did not read.
     """
 
     received: int = 0
@@ -31,12 +31,13 @@ class Frames:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """Since the engine's thread began, but for ``sockets``, ``joined`` and ``requests``.
+    """Statistics since the engine's thread began; ``sockets``, ``joined`` and ``requests`` are
+    current values.
 
     ``lateness`` counts ticks by ``lateness.BOUNDS``, ``late_seconds`` is their sum, and ``recent``
-    has each of the last minute in seconds. ``skipped`` ticks were never made up for. Of the
-    ``sockets``, those ``joined`` are in a room. ``requests`` wait for the engine,
-    and ``faults`` of ours it has come through.
+    has each tick of the last minute in seconds. ``skipped`` ticks were not caught up with.
+    ``joined`` counts the sockets in a room, ``requests`` the commands in the engine's queue, and
+    ``faults`` the exceptions that the engine has recovered from.
     """
 
     lateness: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
@@ -52,32 +53,32 @@ class EngineStats:
 
 
 class StatsCollector:
-    """Of the engine's thread: what legs have counted that are gone."""
+    """Sums of the closed legs' counters. Used by the engine's thread only."""
 
     def __init__(self, faults: Faults) -> None:
-        self._gone = Frames()
+        self._closed = Frames()
         self._faults = faults
 
     def add(self, leg: Leg) -> None:
-        """A leg has been closed."""
-        self._gone += _frames([leg])
+        """Add the counters of a closed leg."""
+        self._closed += _frames([leg])
 
-    def figures(
-        self, legs: Collection[Leg], exchange: LiveRooms, ticks: TickClock, requests: int
+    def collect(
+        self, legs: Collection[Leg], rooms: LiveRooms, ticks: TickClock, requests: int
     ) -> EngineStats:
-        """With the legs that are up: their buffers stay where they are."""
-        lateness, buffers = ticks.lateness, exchange.buffers
+        """Return all statistics, including those of open legs, whose buffers stay in the batch."""
+        lateness, buffers = ticks.lateness, rooms.buffers
         return EngineStats(
             lateness=tuple(lateness.counts),
             late_seconds=lateness.total,
             late=lateness.late,
             skipped=ticks.skipped,
             recent=tuple(lateness.recent),
-            frames=self._gone
+            frames=self._closed
             + _frames(legs)
             + Frames(received=buffers.taken, dropped=buffers.dropped),
             sockets=len(legs),
-            joined=len(exchange),
+            joined=len(rooms),
             requests=requests,
             faults=self._faults.count,
         )

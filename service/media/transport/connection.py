@@ -1,7 +1,7 @@
-"""One adopted socket: WebSocket frames in both directions, without ever blocking.
+"""One adopted socket: WebSocket frames in both directions, without blocking.
 
-A peer belongs to the engine's thread and never calls back. What the engine must look at, an end
-or something left to write, it announces by putting itself into the ``attention`` set.
+Used by the engine's thread only. A socket that has ended, or has data left to write, adds itself to
+the ``attention`` set.
 """
 
 from __future__ import annotations
@@ -17,65 +17,65 @@ from service.domain.calls import EndReason
 from service.errors import RemoteError
 from service.media.transport import websocket_frames
 from service.media.transport.send_queue import SendQueue
-from service.media.transport.websocket_frames import Connection, Opcode
+from service.media.transport.websocket_frames import FrameParser, Opcode
 
 READ_BYTES = 4096
 
 SEND_BUFFER = 32 * 1024
-"""Kernel send buffer in bytes: small, so that a peer that stops reading is noticed in seconds."""
+"""Kernel send buffer in bytes: small, to detect within seconds that a peer has stopped reading."""
 
 FRAMES_A_SECOND = 500
-"""Frames that a peer may send for long: ten times as many as audio in real time needs."""
+"""Sustained rate of frames allowed: ten times that of audio in real time."""
 
 FRAMES_AHEAD = 6000
-"""Frames that it may send at once: a minute of audio in pieces of 10 ms."""
+"""Burst of frames allowed: a minute of audio in chunks of 10 ms."""
 
 FLOOD = f"More than {FRAMES_A_SECOND} frames a second came for too long."
 
 LOST = "connection lost"
 
 LAST_ACK = struct.Struct("=56xI")
-"""Where Linux's ``tcp_info`` has the milliseconds since the other side acknowledged something."""
+"""Position in Linux's ``tcp_info`` of the milliseconds since the last acknowledgement."""
 
 
 class MediaSocket:
-    """The ``Line`` of a leg. Times are monotonic seconds."""
+    """``Transport`` of a leg. Times are monotonic seconds."""
 
     def __init__(self, sock: socket.socket, clock: Clock, attention: set[MediaSocket]) -> None:
         sock.setblocking(False)
         with contextlib.suppress(OSError):
-            # A Unix socket has no Nagle to turn off, and one that was reset takes no options.
+            # A Unix socket has no TCP_NODELAY, and a reset socket accepts no options.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.opened = self.heard_at = clock.monotonic()
         self.reason: EndReason | None = None
-        """What the end of the leg is reported with; ``None`` where the socket was just lost."""
+        """Reason with which the leg's end is reported; ``None`` if the socket was lost."""
         self.detail = LOST
         self.ended = False
-        """Whether the socket is of no more use."""
+        """Whether the connection is over."""
         self.closing: float | None = None
-        """When our close frame was queued."""
+        """Time at which this side's close frame was queued."""
         self.blocked: float | None = None
-        """Since when the socket has taken nothing of what is queued."""
+        """Since when none of the queued data could be written."""
         self.peer_code: int | None = None
-        """The code of the peer's close frame, where it closed first."""
+        """Code of the peer's close frame, if it closed first."""
         self.was_pinged = False
         self._answers_pings = False
         self.kept = 0
-        """Reads of this socket that are kept until the next tick."""
+        """Reads of this socket that wait for the next tick."""
         self._trouble = "the peer closed it without a close frame"
         self._clock = clock
         self._attention = attention
-        self.connection = Connection()
-        """What has come in frames that are not finished."""
+        self.connection = FrameParser()
+        """Parser of the incoming frames."""
         self._queue = SendQueue()
         self._stock = 0
         self._allowed = FRAMES_AHEAD
 
     @property
     def is_flooding(self) -> bool:
-        """Whether the peer has sent more frames than anybody needs to."""
+        """Whether the peer has sent more frames than allowed."""
         return self.connection.frames > self._allowed
 
     @property
@@ -91,9 +91,9 @@ class MediaSocket:
         return bool(self._queue)
 
     def take_stock(self, at: float) -> None:
-        """Note whether anything has come, and allow the next frames. To be called once a second.
+        """Update the time of the last frame, and renew the allowance of frames; once a second.
 
-        Bytes that never make a frame are no sign of life.
+        Bytes that do not complete a frame do not count.
         """
         frames = self.connection.frames
         if frames > self._stock:
@@ -101,9 +101,9 @@ class MediaSocket:
         self._allowed = min(self._allowed + FRAMES_A_SECOND, frames + FRAMES_AHEAD)
 
     def has_acknowledged(self, seconds: float) -> bool:
-        """Whether the other side's kernel has acknowledged anything for so long.
+        """Whether the other side's kernel has acknowledged data within so many seconds.
 
-        False where the system does not say: a Unix socket, or no Linux.
+        False if unknown: for a Unix socket, or on systems other than Linux.
         """
         if sys.platform != "linux":
             return False
@@ -115,9 +115,9 @@ class MediaSocket:
         return bool(milliseconds < seconds * 1000)
 
     def receive(self) -> bytes | None:
-        """What has come, up to ``READ_BYTES``: ``None`` where nothing has, and no bytes at the end.
+        """Read up to ``READ_BYTES``. Returns ``None`` if there is no data, and ``b""`` at the end.
 
-        At the end ``lose`` is to be called, after everything was looked at that came before.
+        At the end, call ``lose`` after all earlier data was handled.
         """
         try:
             data = self.sock.recv(READ_BYTES)
@@ -129,23 +129,22 @@ class MediaSocket:
         return data
 
     def lose(self) -> None:
-        """The connection has ended; without a close frame, unless one was among what came."""
+        """End the connection, unless a close frame has ended it."""
         if not self.ended:
             self._lose(f"{LOST}: {self._trouble}")
 
     def messages(self, data: bytes) -> Iterator[bytes]:
-        """The text messages in what was received; answers pings and the close handshake.
+        """Yield the text messages in ``data``; answer pings and the close handshake.
 
-        Raises ``RemoteError``, also while the messages are looked at one by one, where the peer
-        breaks RFC 6455, sends binary messages or too many.
+        Raises ``RemoteError`` if the peer breaks RFC 6455, sends binary messages or too many.
         """
         if self.closing is not None and self.is_flooding:
-            return  # Its close frame is not worth the search.
+            return  # Do not search a flood for its close frame.
         for opcode, payload in self.connection.receive(data):
             if opcode == Opcode.CLOSE:
                 self._closed_by_peer(payload)
             elif self.closing is not None:
-                continue  # Whatever the peer says after our close frame is not for us.
+                continue  # Messages after this side's close frame are ignored.
             elif self.is_flooding:
                 raise RemoteError(FLOOD, close_code=1008)
             elif opcode == Opcode.TEXT:
@@ -158,7 +157,7 @@ class MediaSocket:
                 raise RemoteError("Binary messages are not understood here.", close_code=1003)
 
     def write(self) -> None:
-        """Write what the socket takes of what is queued."""
+        """Write queued data until the socket blocks."""
         try:
             while self._queue:
                 self._queue.wrote(self.sock.send(self._queue.head()))
@@ -191,7 +190,7 @@ class MediaSocket:
         self._queue.forget_audio()
 
     def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
-        """Begin the close handshake; what was queued before is still written."""
+        """Begin the close handshake; data queued before is still written."""
         if self.closing is None and not self.ended:
             self.closing = self._clock.monotonic()
             self.reason = reason
@@ -199,7 +198,7 @@ class MediaSocket:
             self._send(websocket_frames.close_frame(code, text))
 
     def abort(self, detail: str) -> None:
-        """Give the socket up without a handshake, and without keeping what was not written."""
+        """Reset the connection without a handshake, and drop unwritten data."""
         linger = struct.pack("ii", 1, 0)
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -1,9 +1,9 @@
-"""Which sockets have something to read, or take something again: epoll where there is one.
+"""Pollers of readable and writable sockets: epoll, or Python's ``selectors``.
 
-Edge-triggered: a socket is told of once for what has come, and not again until more comes. That
-spares the kernel a look at every socket that was just read, a tenth of what a frame costs. So
-whoever is told that a socket is readable reads it until it has no more. Where there is no epoll,
-what Python's ``selectors`` finds is told the same way, and again until it was read.
+epoll is used edge-triggered: a socket is reported once for its data, and not again until more
+arrives. That saves the kernel a check of every socket just read, a tenth of the cost of a frame. A
+caller must therefore read a reported socket until it is empty. ``selectors`` reports a socket again
+until it was read.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import sys
 from typing import Protocol
 
 READ = 1
-"""Something has come. Alone, it is all that has happened to the socket."""
+"""Data has arrived. Alone, it means that nothing else has happened to the socket."""
 
 WRITE = 4
-"""The socket takes something again. Any other bit says that the other end has closed or is gone,
-perhaps after what is still to be read."""
+"""The socket is writable again. Any other bit means that the other end has closed, perhaps
+with data left to read."""
 
 MOST = 4096
-"""Sockets told of at a time; the rest are told of the next time."""
+"""Sockets reported at a time; the rest are reported the next time."""
 
 
 class Poller(Protocol):
     def add(self, fd: int) -> None:
-        """Look at a socket from now on. Raises ``OSError`` or ``ValueError`` for what is none."""
+        """Watch a socket. Raises ``OSError`` or ``ValueError`` for a bad descriptor."""
         ...
 
     def remove(self, fd: int) -> None: ...
@@ -34,18 +34,18 @@ class Poller(Protocol):
     def watch_writing(self, fd: int, wanted: bool) -> None: ...
 
     def poll(self) -> list[tuple[int, int]]:
-        """Descriptors and what has happened to them, as a sum of the constants; never waits."""
+        """Return descriptors with their events, as a sum of the constants, without waiting."""
         ...
 
     def close(self) -> None: ...
 
 
-def readiness() -> Poller:
-    """What suits this system best."""
-    return EpollReadiness() if sys.platform == "linux" else SelectorReadiness()
+def best_poller() -> Poller:
+    """Return the best poller of this system."""
+    return EpollPoller() if sys.platform == "linux" else SelectorPoller()
 
 
-class SelectorReadiness:
+class SelectorPoller:
     """Level-triggered, through ``selectors``, on any system."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class SelectorReadiness:
 
 if sys.platform == "linux":
 
-    class EpollReadiness:
+    class EpollPoller:
         """``READ`` and ``WRITE`` are epoll's own numbers, so that nothing is translated."""
 
         _BASE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET

@@ -1,7 +1,7 @@
-"""What is still to be written to one socket. Bounded and pure: bytes in, bytes out.
+"""Data to be written to one socket. Bounded and pure: bytes in, bytes out.
 
-Audio that cannot be written in time is worth nothing, so the oldest of it is dropped; everything
-else is kept in order, up to a limit beyond which the peer is no longer reading at all.
+Audio that cannot be written in time is worthless, so the oldest is dropped. Other data is kept in
+order up to a limit, beyond which the peer has evidently stopped reading.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class SendQueue:
         self._items: deque[tuple[bytes, bool]] = deque()
         self._audio = 0
         self._kept = 0
-        self._written = 0  # bytes of the first item that are gone already
+        self._written = 0  # bytes of the first item that were written
         self.dropped = 0
         """Audio messages dropped because there were too many."""
 
@@ -30,7 +30,7 @@ class SendQueue:
         return bool(self._items)
 
     def push(self, data: bytes, *, audio: bool) -> bool:
-        """Add one whole frame; False where the peer has left too much unread to go on."""
+        """Add one whole frame. Returns false if the queue is over its limit."""
         self._items.append((data, audio))
         if not audio:
             self._kept += len(data)
@@ -41,11 +41,11 @@ class SendQueue:
         return True
 
     def head(self) -> memoryview:
-        """The unwritten rest of the first frame."""
+        """Return the unwritten rest of the first frame."""
         return memoryview(self._items[0][0])[self._written :]
 
     def wrote(self, count: int) -> None:
-        """``count`` bytes of ``head`` are gone."""
+        """Remove ``count`` written bytes of ``head``."""
         self._written += count
         data, audio = self._items[0]
         if self._written == len(data):
@@ -57,7 +57,7 @@ class SendQueue:
                 self._kept -= len(data)
 
     def forget_audio(self) -> None:
-        """Drop all audio, but not the rest of a frame whose beginning is on its way."""
+        """Drop all audio, except the rest of a partly written frame."""
         begun = 1 if self._written else 0
         self._items = deque(
             item for place, item in enumerate(self._items) if place < begun or not item[1]
@@ -65,7 +65,7 @@ class SendQueue:
         self._audio = sum(audio for _, audio in self._items)
 
     def _drop_oldest(self) -> None:
-        """Drop the oldest audio, but never the rest of a frame whose beginning is on its way."""
+        """Drop the oldest audio, except the rest of a partly written frame."""
         for place, (_, audio) in enumerate(self._items):
             if audio and not (place == 0 and self._written):
                 del self._items[place]

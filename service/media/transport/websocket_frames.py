@@ -1,7 +1,7 @@
-"""RFC 6455 framing for the server side of a socket whose handshake is done. Does no I/O.
+"""RFC 6455 framing for the server side of a socket whose handshake is done. No I/O.
 
-Bytes go in with ``receive``, whole messages and control frames come out; ``frame`` and
-``close_frame`` build what is sent. No extension is ever negotiated on media sockets, so every
+``receive`` turns bytes into whole messages and control frames; ``frame`` and ``close_frame`` build
+frames to send. No extension is ever negotiated on media sockets, so every
 reserved bit is an error. Section numbers in comments are RFC 6455's.
 """
 
@@ -16,7 +16,7 @@ from websockets.utils import apply_mask
 
 from service.errors import RemoteError
 
-# The websockets library's own C code does it in a sixth of the time that Python needs.
+# The websockets library's C code needs a sixth of Python's time.
 with contextlib.suppress(ImportError):
     from websockets.speedups import apply_mask
 
@@ -34,22 +34,22 @@ class Opcode(IntEnum):
 
 
 NO_STATUS = 1005
-"""What a close frame without a code means (7.1.5); never sent."""
+"""Code of a close frame without a code (7.1.5); never sent."""
 
 _SENDABLE = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
 """Close codes that may stand in a close frame (7.4.1, 7.4.2 and the IANA registry)."""
 
 
-class Connection:
-    """What one peer has sent so far: an unfinished frame and an unfinished message."""
+class FrameParser:
+    """Parser of one peer's frames; it holds an incomplete frame and an incomplete message."""
 
     __slots__ = ("_buffer", "_closed", "_fragments", "_opcode", "_size", "at_rest", "frames")
 
     def __init__(self) -> None:
         self.at_rest = True
-        """Whether no frame and no message is unfinished, and more may come."""
+        """Whether no frame and no message is incomplete, and more may follow."""
         self.frames = 0
-        """Frames that have come as a whole."""
+        """Number of whole frames received."""
         self._buffer = b""
         self._opcode: int | None = None
         self._fragments: list[bytes] = []
@@ -57,10 +57,10 @@ class Connection:
         self._closed = False
 
     def sole_text(self, data: bytes) -> bytes | None:
-        """The payload, where ``data`` is one text message in one frame, as audio comes.
+        """Return the payload if ``data`` is one text message in one frame, as audio is.
 
-        ``None`` where it is anything else, shorter than 126 bytes or not ASCII: ``receive`` reads
-        everything, this included. Nothing is taken in.
+        ``None`` for anything else, and for messages shorter than 126 bytes or not in ASCII, which
+        ``receive`` parses. The parser's state does not change.
         """
         if (
             len(data) < 134
@@ -81,7 +81,7 @@ class Connection:
         """
         self.at_rest = False
         if self._buffer:
-            # Emptied at once: after an error the rest of this frame must not precede what follows.
+            # Emptied first: after an error the rest of this frame must not precede later data.
             data, self._buffer = self._buffer + data, b""
         position, end = 0, len(data)
         while end - position >= 2 and not self._closed:
@@ -113,7 +113,7 @@ class Connection:
             position = stop
             self.frames += 1
             if first == 0x81 and payload.isascii():
-                # An unfragmented text message, which is what audio comes in.
+                # An unfragmented text message, as audio is.
                 yield first & 0x0F, payload
                 continue
             message = self._accept(first & 0x80, first & 0x0F, payload)
@@ -144,7 +144,7 @@ class Connection:
             raise RemoteError("A new message began before the last one was finished.")
 
     def _accept(self, final: int, opcode: int, payload: bytes) -> tuple[int, bytes] | None:
-        """The message that this frame completes, if it completes one."""
+        """Return the message that this frame completes, if any."""
         if opcode >= 0x8:
             if opcode == Opcode.CLOSE:
                 parse_close(payload)
@@ -168,7 +168,7 @@ class Connection:
 
 
 def parse_close(payload: bytes) -> tuple[int, str]:
-    """Code and reason of a close frame. Raises ``RemoteError`` where it breaks 5.5.1 or 7.4."""
+    """Return code and reason of a close frame. Raises ``RemoteError`` by 5.5.1 and 7.4."""
     if not payload:
         return NO_STATUS, ""
     if len(payload) == 1:
@@ -188,7 +188,7 @@ def _require_utf8(data: bytes) -> None:
 
 
 def header(opcode: Opcode, length: int) -> bytes:
-    """The header of an unmasked, unfragmented frame with ``length`` bytes of payload."""
+    """Return the header of an unmasked, unfragmented frame with ``length`` bytes of payload."""
     if length < 126:
         return bytes((0x80 | opcode, length))
     if length < 65_536:
@@ -201,7 +201,7 @@ def frame(opcode: Opcode, payload: bytes) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """A close frame; ``NO_STATUS`` gives one without a code, and a long reason is cut to fit."""
+    """Return a close frame, without a code for ``NO_STATUS``. A long reason is shortened."""
     if code == NO_STATUS:
         return frame(Opcode.CLOSE, b"")
     text = reason.encode()[:123].decode(errors="ignore").encode()

@@ -80,7 +80,7 @@ class FastPath:
         self._wait = PATIENCE
         self._pattern = self._generalised(message, encoded.encode())
 
-    def shape(self, message: bytes) -> MessageTemplate | None:
+    def template(self, message: bytes) -> MessageTemplate | None:
         """What fits this fits the pattern, because each value in it is of the same sort."""
         found = self._pattern.match.fullmatch(message) if self._pattern else None
         if found is None:

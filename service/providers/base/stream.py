@@ -84,10 +84,10 @@ class PhoneWire(ABC):
     """The number that counts chunks, where chunks can overtake each other."""
 
     def __init__(self) -> None:
-        self._lean = FastPath(self.order_field)
-        self.audio = self._lean.audio
-        self.kind = self._lean.kind
-        self.shape = self._lean.shape
+        self._fast_path = FastPath(self.order_field)
+        self.audio = self._fast_path.audio
+        self.kind = self._fast_path.kind
+        self.template = self._fast_path.template
         self._envelope: tuple[bytes, bytes] | None = None
         self._sample_bytes = 1
 
@@ -97,7 +97,7 @@ class PhoneWire(ABC):
         if name != "start":
             events = self._event(name, document)
             if events and isinstance(events[0], Audio):
-                self._lean.learn(message, document["media"]["payload"])
+                self._fast_path.learn(message, document["media"]["payload"])
             return events
         if self._envelope is not None:
             raise RemoteError("start came twice.")

@@ -301,7 +301,7 @@ def test_a_fault_in_the_tick_closes_the_leg_that_carries_it_and_no_other(
     assert next_event(again)["event"] == "meeting-joined"
     again.send(bob.media(b"\x00\x20" * 160))
     assert len(next_sound(healthy)) == 320
-    assert house.engine.figures(PATIENCE).faults == 1
+    assert house.engine.engine_stats(PATIENCE).faults == 1
 
 
 def test_requests_that_a_fault_has_kept_waiting_are_carried_out() -> None:
@@ -413,13 +413,13 @@ def test_figures_are_of_all_legs_and_outlive_them(house: House) -> None:
     for _ in range(5):
         heard(phone)
         heard(program)
-    figures = house.engine.figures(PATIENCE)
+    figures = house.engine.engine_stats(PATIENCE)
     assert (figures.sockets, figures.joined, figures.requests) == (2, 2, 0)
     assert figures.frames.sent >= 10
     assert sum(figures.lateness) == len(figures.recent) >= 5
     house.engine.hang_up("call-ann", EndReason.ENDED_BY_API, "over")
     gone = house.closed(ann)
-    later = house.engine.figures(PATIENCE)
+    later = house.engine.engine_stats(PATIENCE)
     assert (later.sockets, later.joined) == (1, 1)
     assert later.frames.sent >= gone.stats["framesOut"] + 5
 
@@ -432,7 +432,7 @@ def test_figures_leave_the_buffers_where_they_are(house: House) -> None:
         for client, caller in clients:
             client.send(caller.media(b"\x20" * 160))
             heard(client)
-        received = house.engine.figures(PATIENCE).frames.received
+        received = house.engine.engine_stats(PATIENCE).frames.received
         assert received >= before
         before = received
     found = house.engine.stats(["call-ann", "call-bob"], PATIENCE).values()

@@ -23,11 +23,11 @@ from service.domain.wire import (
 from service.media.engine.commands import (
     Adopt,
     Ask,
+    AskEngineStats,
     AskLoudness,
-    Count,
+    EngineCommand,
     HangUp,
     Move,
-    Request,
     Stop,
 )
 from service.media.engine.loop import Loop
@@ -38,7 +38,7 @@ from service.media.rooms.decode import CALM, MANY
 from service.media.rooms.faults import FAULT_SECONDS, MOST_FAULTS, Faults
 from service.media.rooms.recovery import probe
 from service.media.rooms.reports import LegClosed, LegStarted, Report
-from service.media.transport.poller import readiness
+from service.media.transport.poller import best_poller
 from service.providers.custom import WebSocketWire
 from service.providers.twilio import TwilioWire
 from tests.support.callers import Caller, agent, twilio
@@ -55,7 +55,7 @@ class Shaky:
 
     def __init__(self) -> None:
         self.owed = 0
-        self._ready = readiness()
+        self._ready = best_poller()
 
     def poll(self) -> list[tuple[int, int]]:
         if self.owed:
@@ -101,7 +101,7 @@ class Works:
         return set(ask.reply.get(timeout=PATIENCE))
 
     def faults(self) -> int:
-        count = Count()
+        count = AskEngineStats()
         self.loop.submit(count)
         return count.reply.get(timeout=PATIENCE).faults
 
@@ -264,7 +264,7 @@ class Misshapen:
     def __init__(self) -> None:
         self._wire = TwilioWire()
 
-    def shape(self, message: bytes) -> MessageTemplate | None:
+    def template(self, message: bytes) -> MessageTemplate | None:
         return MessageTemplate(message, (0, 10**6), (3, 10**6), ((0, 10**6),), (), ())
 
     def __getattr__(self, name: str) -> Any:
@@ -282,12 +282,14 @@ def test_audio_that_cannot_be_taken_in_bulk_is_taken_one_by_one(works: Works) ->
     assert pairs[0][0].settle()
 
 
-@pytest.mark.parametrize("request_", [AskLoudness("call-ann"), Count()], ids=lambda one: str(one))
-def test_requests_are_answered_after_a_fault(works: Works, request_: Request) -> None:
+@pytest.mark.parametrize(
+    "request_", [AskLoudness("call-ann"), AskEngineStats()], ids=lambda one: str(one)
+)
+def test_requests_are_answered_after_a_fault(works: Works, request_: EngineCommand) -> None:
     works.join(agent("ann"))
     works.fail(1)
     works.loop.submit(request_)
-    assert isinstance(request_, AskLoudness | Count)
+    assert isinstance(request_, AskLoudness | AskEngineStats)
     request_.reply.get(timeout=PATIENCE)
 
 

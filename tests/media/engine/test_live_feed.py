@@ -211,7 +211,7 @@ def test_a_fault_drops_the_watchers_and_nothing_else(
     gallery.open()
     gallery.watchers.turn(gallery.clock.monotonic(), broken)
     assert len(gallery.watchers) == 0
-    assert "all of them are dropped" in caplog.text
+    assert "all of its sockets are closed" in caplog.text
 
 
 def test_a_socket_that_is_none_is_not_admitted(gallery: Gallery) -> None:

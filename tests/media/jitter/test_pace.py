@@ -18,7 +18,7 @@ from service.media.jitter.buffer import LONGEST_WINDOW, WINDOW, JitterBuffer
 from service.media.jitter.effects import Effect
 from service.media.jitter.pace import LONGEST_CAPACITY, PACED_CAPACITY, RENEWAL
 from service.media.rooms.decode import MANY
-from service.media.transport.poller import readiness
+from service.media.transport.poller import best_poller
 from tests.support.callers import twilio
 from tests.support.clients import Client
 from tests.support.clocks import FakeClock
@@ -290,7 +290,7 @@ class Held:
 
     def __init__(self, clock: FakeClock) -> None:
         self.holds: list[Callable[[], None]] = []
-        self._ready = readiness()
+        self._ready = best_poller()
         self._clock = clock
 
     def poll(self) -> list[tuple[int, int]]:

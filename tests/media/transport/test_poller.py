@@ -14,14 +14,14 @@ import pytest
 from service.media.engine.commands import Adopt
 from service.media.engine.loop import Loop
 from service.media.rooms.reports import LegClosed, LegStarted, Report
-from service.media.transport.poller import READ, WRITE, Poller, SelectorReadiness, readiness
+from service.media.transport.poller import READ, WRITE, Poller, SelectorPoller, best_poller
 from tests.support.callers import agent, compact
 from tests.support.clients import Client, connection
 from tests.support.clocks import FakeClock
 
-KINDS: list[Callable[[], Poller]] = [SelectorReadiness]
+KINDS: list[Callable[[], Poller]] = [SelectorPoller]
 if sys.platform == "linux":
-    KINDS.append(readiness)
+    KINDS.append(best_poller)
 
 
 @pytest.fixture(params=KINDS)

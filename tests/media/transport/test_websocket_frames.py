@@ -17,7 +17,7 @@ from service.errors import RemoteError
 from service.media.transport.websocket_frames import (
     MAX_MESSAGE,
     NO_STATUS,
-    Connection,
+    FrameParser,
     Opcode,
     close_frame,
     frame,
@@ -57,12 +57,12 @@ def in_crumbs(data: bytes) -> Iterator[bytes]:
         yield data[start : start + step]
 
 
-def feed(connection: Connection, pieces: Iterable[bytes], got: list[Message]) -> None:
+def feed(connection: FrameParser, pieces: Iterable[bytes], got: list[Message]) -> None:
     for piece in pieces:
         got.extend(connection.receive(piece))
 
 
-def received(connection: Connection, pieces: Iterable[bytes]) -> list[Message]:
+def received(connection: FrameParser, pieces: Iterable[bytes]) -> list[Message]:
     got: list[Message] = []
     feed(connection, pieces, got)
     return got
@@ -203,7 +203,7 @@ either_way = pytest.mark.parametrize("cut", [whole, in_crumbs])
 def test_what_the_rfc_allows_is_understood(
     data: bytes, messages: list[Message], cut: Callable[[bytes], Iterator[bytes]]
 ) -> None:
-    assert received(Connection(), cut(data)) == messages
+    assert received(FrameParser(), cut(data)) == messages
 
 
 @either_way
@@ -212,7 +212,7 @@ def test_what_follows_a_message_is_the_next_one(
     data: bytes, messages: list[Message], cut: Callable[[bytes], Iterator[bytes]]
 ) -> None:
     after = masked(TEXT, b"after")
-    assert received(Connection(), cut(data + after)) == [*messages, (1, b"after")]
+    assert received(FrameParser(), cut(data + after)) == [*messages, (1, b"after")]
 
 
 @either_way
@@ -227,7 +227,7 @@ def test_what_the_rfc_forbids_is_refused_with_the_code_it_deserves(
 ) -> None:
     got: list[Message] = []
     with pytest.raises(RemoteError) as refused:
-        feed(Connection(), cut(data + trailing), got)
+        feed(FrameParser(), cut(data + trailing), got)
     assert (got, refused.value.close_code) == (messages, code)
 
 
@@ -235,7 +235,7 @@ def test_what_the_rfc_forbids_is_refused_with_the_code_it_deserves(
 def test_the_short_way_reads_a_sole_text_message_or_leaves_everything_to_the_long_one(
     data: bytes, messages: list[Message]
 ) -> None:
-    connection = Connection()
+    connection = FrameParser()
     sole = connection.sole_text(data)
     assert sole is None or messages == [(Opcode.TEXT, sole)]
     if sole is None:
@@ -245,7 +245,7 @@ def test_the_short_way_reads_a_sole_text_message_or_leaves_everything_to_the_lon
 @pytest.mark.parametrize("length", [126, 300, 4000, 65_535])
 def test_the_short_way_takes_text_as_long_as_audio_is(length: int) -> None:
     text = bytes(32 + place % 90 for place in range(length))
-    assert Connection().sole_text(masked(TEXT, text)) == text
+    assert FrameParser().sole_text(masked(TEXT, text)) == text
 
 
 @pytest.mark.parametrize(
@@ -262,13 +262,13 @@ def test_the_short_way_takes_text_as_long_as_audio_is(length: int) -> None:
     ids=["short", "not ASCII", "binary", "fragment", "cut", "more", "reserved bit"],
 )
 def test_the_short_way_leaves_all_else(data: bytes) -> None:
-    assert Connection().sole_text(data) is None
+    assert FrameParser().sole_text(data) is None
 
 
 def test_the_short_way_is_closed_inside_a_frame_or_a_message_and_after_a_close() -> None:
     text = masked(TEXT, b"a" * 300)
     for before in (b"\x81", masked(TEXT_BEGINS, b"b"), masked(CLOSE, b"\x03\xe8")):
-        connection = Connection()
+        connection = FrameParser()
         received(connection, [before])
         assert connection.sole_text(text) is None
 
@@ -276,7 +276,7 @@ def test_the_short_way_is_closed_inside_a_frame_or_a_message_and_after_a_close()
 @pytest.mark.parametrize("data", [b"\x81\x05", b"\xc1\x80", b"\x83\x80", b"\x09\x80", b"\x89\xfe"])
 def test_a_bad_header_is_refused_before_its_frame_has_come(data: bytes) -> None:
     with pytest.raises(RemoteError):
-        received(Connection(), [data])
+        received(FrameParser(), [data])
 
 
 @pytest.mark.parametrize("payload", CLOSES.values(), ids=CLOSES)
@@ -284,7 +284,7 @@ def test_a_bad_header_is_refused_before_its_frame_has_come(data: bytes) -> None:
 def test_nothing_is_read_after_a_close_frame(
     payload: bytes, cut: Callable[[bytes], Iterator[bytes]]
 ) -> None:
-    connection = Connection()
+    connection = FrameParser()
     after = masked(TEXT, b"after") + b"\xff" * 40
     assert received(connection, cut(masked(CLOSE, payload) + after)) == [(8, payload)]
     assert received(connection, [masked(TEXT, b"more"), b"\xff" * 40]) == []
@@ -292,12 +292,12 @@ def test_nothing_is_read_after_a_close_frame(
 
 def test_a_close_frame_may_come_between_fragments() -> None:
     data = masked(TEXT_BEGINS, b"a") + masked(CLOSE) + masked(CONTINUATION, b"b")
-    assert received(Connection(), [data]) == [(8, b"")]
+    assert received(FrameParser(), [data]) == [(8, b"")]
 
 
 def test_what_was_left_unread_after_a_refusal_does_not_spoil_what_comes_next() -> None:
     """The peer that is refused answers with a close frame, which must be recognised."""
-    connection = Connection()
+    connection = FrameParser()
     bad = masked(TEXT, b"\xff" * 40)
     assert received(connection, [bad[:20]]) == []
     with pytest.raises(RemoteError):
@@ -371,7 +371,7 @@ def test_whatever_another_library_sends_arrives_unchanged(
     conversation: tuple[list[bytes], list[Message]],
 ) -> None:
     pieces, expected = conversation
-    assert received(Connection(), pieces) == expected
+    assert received(FrameParser(), pieces) == expected
 
 
 @settings(max_examples=100, deadline=None)
@@ -426,7 +426,7 @@ plausible = st.builds(
 def test_arbitrary_bytes_raise_nothing_but_remote_errors_and_do_not_pile_up(
     pieces: list[bytes],
 ) -> None:
-    connection = Connection()
+    connection = FrameParser()
     fed = passed = 0
     with suppress(RemoteError):
         for piece in pieces:
