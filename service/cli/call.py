@@ -1,7 +1,7 @@
-"""``flask call``: place a call with the phone simulator, and say what it was like.
+"""``flask call``: place a call with the phone simulator, and print a report.
 
-The ladder of the call goes to stderr while it is up, the report to stdout at its end. The exit
-code is 0 where audio came through, and 1 after one sentence that says why where it did not.
+The ladder of the call goes to stderr during the call, the report to stdout at its end. The exit
+code is 0 if audio came through. Otherwise it is 1, after one sentence with the reason.
 """
 
 from __future__ import annotations
@@ -36,32 +36,38 @@ LIST_TIMEOUT = 10.0
 
 @click.command()
 @click.argument("webhook_url", required=False)
-@click.option("--from", "caller", default=CALLER, show_default=True, help="Who calls.")
-@click.option("--to", "callee", default=CALLEE, show_default=True, help="Who is called.")
-@click.option("--play", type=click.Path(path_type=Path), help="A WAV file; a melody if not given.")
-@click.option("--record", type=click.Path(path_type=Path), help="Write what was heard to this WAV.")
-@click.option("--seconds", type=float, help="Repeat the sound, and hang up after so long.")
+@click.option("--from", "caller", default=CALLER, show_default=True, help="The caller's number.")
+@click.option("--to", "callee", default=CALLEE, show_default=True, help="The number to call.")
+@click.option(
+    "--play", type=click.Path(path_type=Path), help="A WAV file to play; a melody if not given."
+)
+@click.option(
+    "--record", type=click.Path(path_type=Path), help="Write the received audio to a WAV file."
+)
+@click.option("--seconds", type=float, help="Repeat the sound, and hang up after this time.")
 @click.option("--digits", default="", help="Keys to press, such as 12#.")
 @click.option(
-    "--pin", "pins", multiple=True, help="Keys to press when asked; several for several times."
+    "--pin", "pins", multiple=True, help="Keys to press at a prompt; repeat it for further prompts."
 )
 @click.option(
-    "--codec", type=click.Choice([each.value for each in Codec]), help="What the phone sends."
+    "--codec",
+    type=click.Choice([each.value for each in Codec]),
+    help="The codec that the phone sends.",
 )
-@click.option("--jitter", type=float, default=0.0, help="Delay each frame by up to so many ms.")
-@click.option("--drop", type=float, default=0.0, help="Lose so many percent of the frames.")
+@click.option("--jitter", type=float, default=0.0, help="Maximum delay of each frame in ms.")
+@click.option("--drop", type=float, default=0.0, help="Percentage of frames to lose.")
 @click.option(
     "--dialled",
     type=click.Choice(ENDINGS),
     default=ENDINGS[0],
     show_default=True,
-    help="How it ends when the call is transferred.",
+    help="The outcome if the call is transferred.",
 )
 @click.option(
     "--signing-key",
     type=click.Path(path_type=Path),
-    help="A file with what the provider signs with: the auth token, or for Telnyx the private key. "
-    "Not needed for connectors of this server on Twilio and Plivo.",
+    help="A file with the provider's signing key: the auth token, or the private key for Telnyx. "
+    "Not needed for this server's own Twilio and Plivo connectors.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @with_appcontext
@@ -81,12 +87,12 @@ def call(
     signing_key: Path | None,
     as_json: bool,
 ) -> None:
-    """Place a call to WEBHOOK_URL, or to the connector that was created last."""
+    """Place a call to WEBHOOK_URL, or to the newest connector."""
     settings: Settings = current_app.config["SETTINGS"]
     try:
         url = webhook_url or _newest(settings)
         key, account = key_and_account(settings, url, signing_key)
-        plan = Scenario(
+        scenario = Scenario(
             webhook_url=url,
             caller=_party("--from", caller),
             callee=_party("--to", callee),
@@ -102,7 +108,7 @@ def call(
             signing_key=key,
             account=account,
         )
-        phone = Phone(plan).start()
+        phone = Phone(scenario).start()
         _watch(phone)
         if record is not None:
             sound.write(record, phone.heard)
@@ -118,9 +124,9 @@ def call(
 
 
 def _party(option: str, text: str) -> str:
-    """Convert a number to E.164. What providers send in place of a number stays as it is.
+    """Convert a number to E.164. Other texts that providers send as callers are kept.
 
-    Raises ``Invalid`` for a number with characters that belong into none.
+    Raises ``Invalid`` for a number with invalid characters.
     """
     with suppress(UnreadableError):
         return read(text)
@@ -133,7 +139,7 @@ def _party(option: str, text: str) -> str:
 
 
 def _newest(settings: Settings) -> str:
-    """The webhook URL of the newest connector. Raises ``ClickException``."""
+    """Fetch the webhook URL of the newest connector. Raises ``ClickException``."""
     base = settings.public_url or settings.local_url
     token = access_tokens.mint(
         settings.api_key, settings.api_secret, SystemClock().now(), seconds=60
@@ -159,7 +165,7 @@ def _newest(settings: Settings) -> str:
 
 
 def _watch(phone: Phone) -> None:
-    """Show the ladder until the call is over; Ctrl-C hangs up."""
+    """Show the ladder until the call ends; Ctrl-C hangs up."""
     ladder = _Ladder()
     try:
         while not phone.is_over:
@@ -173,7 +179,7 @@ def _watch(phone: Phone) -> None:
 
 
 class _Ladder:
-    """The events of a call as lines, and under them on a terminal how far it has come."""
+    """Prints the events of a call as lines, with a progress bar on a terminal."""
 
     def __init__(self) -> None:
         self._shown = 0

@@ -1,4 +1,4 @@
-"""``flask console``: a link that signs in to the console, on stdout. It works once."""
+"""``flask console``: print a link that signs in to the console once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.storage.sign_in_links import SignInLinks
 
 
 def new_link(settings: Settings, base: str, now: Millis) -> str:
-    """A link to the console at ``base``. Leaves no connection open, so that a fork may follow."""
+    """Create a link to the console at ``base``. No connection stays open, so a fork may follow."""
     secret = new_link_secret()
     database = Database(settings.database_url)
     try:
@@ -28,6 +28,6 @@ def new_link(settings: Settings, base: str, now: Millis) -> str:
 @click.command()
 @with_appcontext
 def console() -> None:
-    """Print a link that signs in to the console: once, within a quarter of an hour."""
+    """Print a link that signs in to the console once, within 15 minutes."""
     settings: Settings = current_app.config["SETTINGS"]
     click.echo(new_link(settings, settings.public_url or settings.local_url, SystemClock().now()))

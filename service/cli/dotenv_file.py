@@ -1,7 +1,7 @@
-"""The file ``.env``, read as UTF-8 with or without a byte order mark.
+"""Reading of the file ``.env`` as UTF-8 with or without a byte order mark.
 
-Anything else raises ``SettingsError``, which ends the start with one sentence. It quotes nothing of
-the file, which holds secrets.
+Any other encoding raises ``SettingsError``, which ends the start with one sentence. The sentence
+quotes nothing of the file, because it holds secrets.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ MARKS = {
 
 
 def load(path: Path, environ: MutableMapping[str, str]) -> None:
-    """Put what the file sets into ``environ``, whose own values win."""
+    """Add the file's variables to ``environ``, whose existing values take precedence."""
     for name, value in values(path).items():
         if value is not None:
             environ.setdefault(name, value)
 
 
 def values(path: Path) -> dict[str, str | None]:
-    """What the file sets; nothing where there is none. Raises ``SettingsError``."""
+    """Return the file's variables; none if there is no file. Raises ``SettingsError``."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -46,16 +46,17 @@ def _text(path: Path, data: bytes) -> str:
     for mark, name in MARKS.items():
         if data.startswith(mark):
             raise SettingsError(f"{path} is written in {name}: save it as UTF-8.")
-    place = data.find(b"\0")
-    if place >= 0:
-        line = data.count(b"\n", 0, place) + 1
+    position = data.find(b"\0")
+    if position >= 0:
+        line = data.count(b"\n", 0, position) + 1
         raise SettingsError(
-            f"{path} has a NUL byte on line {line}, which text in UTF-8 has not: save it as UTF-8."
+            f"{path} has a NUL byte on line {line}, which UTF-8 text does not contain: "
+            "save it as UTF-8."
         )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise SettingsError(
-            f"{path} has a byte on line {line} that is no UTF-8: save it as UTF-8."
+            f"{path} has a byte on line {line} that is not UTF-8: save it as UTF-8."
         ) from None

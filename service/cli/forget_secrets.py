@@ -1,4 +1,4 @@
-"""``flask forget-secrets``: begin anew with this ``API_SECRET`` where the one before is lost."""
+"""``flask forget-secrets``: start over with this ``API_SECRET`` if the previous one is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUESTION = (
 @click.confirmation_option(prompt=QUESTION)
 @with_appcontext
 def forget() -> None:
-    """Let the server start with this API_SECRET, where the one before is lost."""
+    """Let the server start with this API_SECRET if the previous one is lost."""
     settings: Settings = current_app.config["SETTINGS"]
     database = Database(settings.database_url)
     try:

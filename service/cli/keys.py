@@ -1,4 +1,4 @@
-"""``python -m service.cli.keys FILE``: write a development key pair, unless the file has one."""
+"""``python -m service.cli.keys FILE``: write a development key pair unless the file has one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NAMES = ("API_KEY", "API_SECRET")
 
 
 def write(path: Path) -> bool:
-    """Append ``API_KEY`` and ``API_SECRET`` to ``path``; whether it did.
+    """Append ``API_KEY`` and ``API_SECRET`` to ``path``, and return whether it did.
 
-    A new file is readable by its owner alone. A file that sets either name is left as it is: half
-    of a pair is for its author to complete.
+    Only the owner can read a new file. A file that sets either name is not changed, because its
+    author must complete the pair.
     """
     if any(name in dotenv_file.values(path) for name in NAMES):
         return False
@@ -34,7 +34,7 @@ def write(path: Path) -> bool:
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def main(file: Path) -> None:
-    """Write a development key pair into FILE, unless it has one."""
+    """Write a development key pair to FILE unless it has one."""
     if write(file):
         click.echo(f"Wrote a development key pair into {file}.")
 

@@ -20,17 +20,16 @@ logger = logging.getLogger(__name__)
 
 
 def prepare(settings: Settings, *, waits: bool) -> bool:
-    """Migrate and check the database before a server forks; False where it does so later.
+    """Migrate and check the database before a server forks, and return whether that succeeded.
 
-    That is where others have locked the database, and where Postgres is away and the server
-    ``waits``.
-    Raises ``SystemExit`` like ``upgrade``.
+    False means that the server must do it later: another process has locked the database, or
+    Postgres is unavailable and the server ``waits`` for it. Raises ``SystemExit`` like ``upgrade``.
     """
     try:
         upgrade(settings.database_url)
         require_secret(settings)
     except SystemExit as end:
-        # No file of SQLite's that cannot be opened mends itself.
+        # An SQLite file that cannot be opened will not recover by itself.
         is_away = isinstance(end.__cause__, Busy) and Database(settings.database_url).file is None
         if (waits and is_away) or is_contended(end.__cause__):
             return False
@@ -41,9 +40,9 @@ def prepare(settings: Settings, *, waits: bool) -> bool:
 
 
 def upgrade(url: str) -> None:
-    """Migrate the database at ``url`` and leave no connection open, so that a fork may follow.
+    """Migrate the database at ``url``. No connection stays open, so a fork may follow.
 
-    Raises ``SystemExit`` with one sentence where that fails; the traceback is logged at debug.
+    Raises ``SystemExit`` with one sentence on failure. The traceback is logged at debug.
     """
     database = Database(url)
     try:
@@ -58,9 +57,9 @@ def upgrade(url: str) -> None:
 
 
 def require_secret(settings: Settings) -> None:
-    """Raise ``SystemExit`` with one sentence where ``API_SECRET`` opens nothing that is stored.
+    """Raise ``SystemExit`` with one sentence if ``API_SECRET`` cannot decrypt the stored secrets.
 
-    Leaves no connection open either.
+    No connection stays open.
     """
     database = Database(settings.database_url)
     try:

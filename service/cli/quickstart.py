@@ -1,4 +1,4 @@
-"""What ``make run`` prints once the server listens: the way in, and three lines to a call."""
+"""The instructions that ``make run`` prints: a sign-in link, and three commands to a call."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ DEFAULT_PORT = 8000
 
 
 def first_steps(settings: Settings, link: str, now: Millis) -> str:
-    """A link to the console and three commands to paste, which hold a token: for a terminal only,
-    and never for a log.
-    """
+    """Format the sign-in link and three commands. They hold a token, so never log them."""
     token = access_tokens.mint(settings.api_key, settings.api_secret, now)
-    # The other terminal does not know a port that this one was given.
+    # The other terminal does not have this one's PORT.
     port = "" if settings.port == DEFAULT_PORT else f"PORT={settings.port} "
     return f"""
 Patchbay is ready. Open the console; this link works once, within a quarter of an hour:

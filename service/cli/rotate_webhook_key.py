@@ -1,4 +1,4 @@
-"""``flask rotate-webhook-key``: sign webhooks with a new key, which a server notices itself."""
+"""``flask rotate-webhook-key``: create a new webhook key, which running servers detect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_DATABASE = "There is no database yet: start the server once, which also makes
 @click.command("rotate-webhook-key")
 @with_appcontext
 def rotate() -> None:
-    """Sign webhooks with a new key; the one before verifies for a day more."""
+    """Sign webhooks with a new key; the previous one stays valid for a day."""
     settings: Settings = current_app.config["SETTINGS"]
     if settings.webhook_private_key is not None:
         raise SystemExit(GIVEN)
@@ -30,7 +30,7 @@ def rotate() -> None:
             database, SystemClock(), settings.api_secret, None, settings.api_secret_previous
         ).rotate()
     except Exception as error:
-        # The driver's text may hold the address: only the class is told.
+        # The driver's message may hold the database URL, so only the class is shown.
         name = type(error.__cause__ or error).__name__
         raise SystemExit(
             f"The key was not rotated ({name}): start the database, correct "

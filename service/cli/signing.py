@@ -1,4 +1,4 @@
-"""What ``flask call`` signs with: a key file, or else what this server has stored."""
+"""The signing key of ``flask call``, from a file or from this server's database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.storage.database import Database
 def key_and_account(
     settings: Settings, webhook_url: str, key_file: Path | None
 ) -> tuple[str | None, str | None]:
-    """The key to sign with, and the account to call from. Raises ``Invalid``."""
+    """Find the signing key and the account of the call. Raises ``Invalid``."""
     stored = _stored(settings, webhook_url)
     credentials = {} if stored is None else stored.credentials
     key, account = signing.key_and_account(registry.of(webhook_url).name, credentials)
@@ -24,14 +24,14 @@ def key_and_account(
 
 
 def _stored(settings: Settings, webhook_url: str) -> Connector | None:
-    """The connector of this webhook, where it is one of this server's."""
+    """Return the connector of this webhook, or ``None`` if it is not one of this server's."""
     *_, provider, key = urlsplit(webhook_url).path.split("/")
     database = Database(settings.database_url)
     try:
         if not database.exists():
             return None
         return Connectors(database, *settings.api_secrets).by_key(provider, key)
-    except Exception:  # noqa: BLE001 - the call can be placed all the same, if unsigned
+    except Exception:  # noqa: BLE001 - without the key, the call is placed unsigned
         return None
     finally:
         database.close()

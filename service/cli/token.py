@@ -1,4 +1,4 @@
-"""``flask token``: an access token for the API, on stdout."""
+"""``flask token``: print an access token for the API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEN_YEARS = 87_600
     type=click.IntRange(1, TEN_YEARS),
     default=24,
     show_default=True,
-    help="How long the token is valid.",
+    help="Validity of the token.",
 )
 @click.option(
     "--role",
@@ -28,7 +28,7 @@ TEN_YEARS = 87_600
     multiple=True,
     default=["crawler"],
     show_default=True,
-    help="What it is for: crawler for the API, rtc for joining rooms. May be given twice.",
+    help="crawler for the API, rtc for joining rooms. May be given twice.",
 )
 @with_appcontext
 def token(hours: int, roles: tuple[str, ...]) -> None:

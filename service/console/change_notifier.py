@@ -1,4 +1,4 @@
-"""Tells pages that watch that calls have changed, a few times a second at most."""
+"""Notifications to open console pages that calls have changed, at a limited rate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAUSE_SECONDS = 0.25
 class ChangeNotifier(BackgroundThread):
     def __init__(self, engine: Engine, signal: threading.Event) -> None:
         self._engine = engine
-        super().__init__("herald", signal)
+        super().__init__("change-notifier", signal)
         self._signal = signal
 
     def _run(self) -> None:

@@ -26,7 +26,7 @@ def server():
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs the command for a server at ``port`` and returns click's result."""
+    """Run the command for a server at ``port``, and return click's result."""
 
     def invoke(*arguments, port=9, public_url=None):
         app = Flask("test")
@@ -46,28 +46,28 @@ def run(tmp_path):
 
 @pytest.fixture
 def short(tmp_path):
-    """Options for a call of 0.7 seconds that says 440 Hz."""
+    """Options for a call of 0.7 seconds with a tone of 440 Hz."""
     path = tmp_path / "tone.wav"
     sound.write(path, sound.tone(440, 0.2))
     return "--play", str(path)
 
 
-def test_a_call_ends_with_its_report_on_stdout_and_its_ladder_on_stderr(server, run, short):
+def test_report_goes_to_stdout_and_ladder_to_stderr(server, run, short):
     result = run(server.url("twilio"), *short)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("answered ")
     assert result.stdout.endswith("ended         caller-hung-up\n")
-    rungs = [line.split()[2] for line in result.stderr.splitlines()]
-    assert rungs[:5] == ["webhook", "markup", "connecting", "connected", "start"]
-    assert rungs[-1] == "end"
+    steps = [line.split()[2] for line in result.stderr.splitlines()]
+    assert steps[:5] == ["webhook", "markup", "connecting", "connected", "start"]
+    assert steps[-1] == "end"
 
 
-def test_the_report_is_json_where_asked_for(server, run, short):
+def test_json_option_prints_the_report_as_json(server, run, short):
     result = run(server.url("twilio"), *short, "--json")
     assert json.loads(result.stdout)["ok"] is True
 
 
-def test_a_file_without_sound_is_an_error(run, tmp_path):
+def test_file_without_sound_is_an_error(run, tmp_path):
     path = tmp_path / "empty.wav"
     sound.write(path, sound.tone(440, 0))
     result = run("http://127.0.0.1:9/v2/hooks/twilio/whk_x", "--play", str(path))
@@ -75,7 +75,7 @@ def test_a_file_without_sound_is_an_error(run, tmp_path):
     assert result.stderr == "Error: empty.wav holds no sound.\n"
 
 
-def test_what_was_heard_is_recorded(server, run, short, tmp_path):
+def test_received_audio_is_recorded(server, run, short, tmp_path):
     path = tmp_path / "heard.wav"
     assert run(server.url("twilio"), *short, "--record", str(path)).exit_code == 0
     heard = sound.read(path)
@@ -92,7 +92,7 @@ def test_numbers_keys_and_seconds_reach_the_server(server, run):
     assert len(server.of("media")) == 30
 
 
-def test_pins_are_pressed_one_at_a_question(server, run, short):
+def test_one_pin_is_entered_at_each_prompt(server, run, short):
     question = '<Response><Gather action="{media}" numDigits="4"/></Response>'
     question = question.format(media=server.url("twilio"))
     server.answers = [question, question, STREAM]
@@ -114,7 +114,7 @@ def test_codec_and_faults_reach_the_call(server, run):
 
 @pytest.fixture
 def interruptible():
-    """Ctrl-C works, also where the tests were started in the background, which ignores it."""
+    """Enable Ctrl-C, which processes started in the background ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -137,7 +137,7 @@ def test_ctrl_c_hangs_up_and_still_reports(server, run):
     assert len(server.of("stop")) == 1
 
 
-def test_without_a_url_the_newest_connector_is_called(server, run, short):
+def test_newest_connector_is_the_default(server, run, short):
     newest = {"webhookUrl": server.url("twilio")}
     oldest = {"webhookUrl": "http://127.0.0.1:9/v2/hooks/twilio/whk_old"}
     server.connectors = (200, json.dumps({"data": [newest, oldest]}))
@@ -146,7 +146,7 @@ def test_without_a_url_the_newest_connector_is_called(server, run, short):
     assert access_tokens.verify(server.tokens[0], "key", "s" * 32).roles == ("crawler",)
 
 
-def test_the_public_url_is_asked_for_connectors_where_it_is_set(server, run):
+def test_connectors_are_fetched_from_the_public_url(server, run):
     result = run(public_url=f"http://127.0.0.1:{server.port}")
     assert len(server.tokens) == 1
     assert (
@@ -164,7 +164,7 @@ def test_the_public_url_is_asked_for_connectors_where_it_is_set(server, run):
         ((200, '{"data": [{}]}'), "did not answer with a list of connectors"),
     ],
 )
-def test_a_list_without_a_connector_is_one_sentence(server, run, answer, sentence):
+def test_missing_connector_is_one_sentence(server, run, answer, sentence):
     server.connectors = answer
     result = run(port=server.port)
     assert result.exit_code == 1
@@ -172,7 +172,7 @@ def test_a_list_without_a_connector_is_one_sentence(server, run, answer, sentenc
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_server_that_is_not_running_is_one_sentence(run):
+def test_stopped_server_is_one_sentence(run):
     result = run(port=free_port())
     assert result.exit_code == 1
     assert "connection refused" in result.stderr
@@ -187,7 +187,7 @@ def test_a_server_that_is_not_running_is_one_sentence(run):
         ("<Response><Hangup>", "Error: The markup is not well-formed XML"),
     ],
 )
-def test_a_call_without_audio_exits_with_1_and_says_why(server, run, answer, sentence):
+def test_call_without_audio_exits_with_1_and_the_reason(server, run, answer, sentence):
     server.answers = [answer]
     result = run(server.url("twilio"))
     assert result.exit_code == 1
@@ -195,7 +195,7 @@ def test_a_call_without_audio_exits_with_1_and_says_why(server, run, answer, sen
     assert server.key not in result.output
 
 
-def test_a_url_that_no_provider_would_call_is_one_sentence(run):
+def test_url_without_a_provider_is_one_sentence(run):
     result = run("https://h.example/v2/hooks/vonage/whk_x")
     assert result.exit_code == 1
     assert result.stderr == (
@@ -203,7 +203,7 @@ def test_a_url_that_no_provider_would_call_is_one_sentence(run):
     )
 
 
-def test_a_sound_that_cannot_be_read_is_one_sentence(server, run, tmp_path):
+def test_unreadable_sound_file_is_one_sentence(server, run, tmp_path):
     result = run(server.url("twilio"), "--play", str(tmp_path / "none.wav"))
     assert result.exit_code == 1
     assert "cannot be read" in result.stderr
@@ -220,14 +220,14 @@ def test_a_sound_that_cannot_be_read_is_one_sentence(server, run, tmp_path):
         ("+266696687", "+266696687"),
     ],
 )
-def test_numbers_are_sent_in_e164_and_other_callers_as_they_are(server, run, written, sent):
+def test_numbers_are_sent_in_e164_and_other_callers_unchanged(server, run, written, sent):
     server.answers = ["<Response><Reject/></Response>"]
     run(server.url("twilio"), "--from", written, "--to", written)
     form = server.requests[0]
     assert (form["From"], form["To"]) == (sent, sent)
 
 
-def test_a_character_that_is_no_part_of_a_number_is_named(run):
+def test_invalid_character_in_a_number_is_named(run):
     result = run("http://127.0.0.1:9/v2/hooks/twilio/whk_x", "--to", "+14155550106\u0301")
     assert (result.exit_code, result.stderr) == (
         1,

@@ -1,4 +1,4 @@
-"""``flask doctor``: what it prints of each connector, each finding, and its exit code."""
+"""``flask doctor``: the description of each connector, each problem, and the exit code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PUBLIC = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="
 
 @pytest.fixture
 def examine(sqlite_url: str) -> Callable[..., Result]:
-    """A function that runs the command with good settings and what a test changes of them."""
+    """Return a function that runs the command with good settings and a test's changes."""
 
     def run(*options: str, dyno: str | None = None, **changes: str) -> Result:
         env = {**GOOD, "DATABASE_URL": sqlite_url, "PORT": str(free_port()), **changes}
@@ -55,14 +55,12 @@ def problems(result: Result) -> list[str]:
     return [line.removeprefix(mark) for line in lines if line.startswith(mark)]
 
 
-def test_where_nothing_is_wrong_it_says_so_and_exits_with_0(examine: Callable[..., Result]) -> None:
+def test_no_problem_exits_with_0(examine: Callable[..., Result]) -> None:
     result = examine()
     assert (result.exit_code, result.output) == (0, "Nothing is wrong.\n")
 
 
-def test_it_prints_what_every_connector_is_checked_against(
-    examine: Callable[..., Result], store: Connectors
-) -> None:
+def test_every_connector_is_described(examine: Callable[..., Result], store: Connectors) -> None:
     rotating = {"accountSid": (ACCOUNT,), "authToken": ("one", "two")}
     twilio = a_connector(id="cn_1", credentials=rotating, name="Front desk")
     plivo = a_connector(id="cn_2", provider="plivo", name=None)
@@ -102,7 +100,7 @@ Nothing is wrong.
     )
 
 
-def test_without_a_public_url_the_origin_is_left_open(
+def test_missing_public_url_leaves_the_origin_open(
     examine: Callable[..., Result], store: Connectors
 ) -> None:
     store.add(a_connector())
@@ -132,7 +130,7 @@ def test_without_a_public_url_the_origin_is_left_open(
         ({"API_SECRET": "short"}, "API_SECRET has fewer than 32 characters,"),
     ],
 )
-def test_each_thing_that_is_set_wrong_is_one_sentence(
+def test_each_wrong_setting_is_one_sentence(
     examine: Callable[..., Result], changes: dict[str, str], sentence: str
 ) -> None:
     result = examine(**changes)
@@ -143,7 +141,7 @@ def test_each_thing_that_is_set_wrong_is_one_sentence(
     assert "Nothing is wrong" not in result.output
 
 
-def test_a_local_url_with_another_port_or_a_proxy_that_is_none_is_wrong_twice(
+def test_local_url_with_another_port_or_a_proxy_is_two_problems(
     examine: Callable[..., Result],
 ) -> None:
     _, port = problems(examine(PUBLIC_URL="http://127.0.0.1:9", PORT="8765", TRUST_PROXY="0"))
@@ -152,14 +150,14 @@ def test_a_local_url_with_another_port_or_a_proxy_that_is_none_is_wrong_twice(
     assert proxy.startswith("TRUST_PROXY is 2 although PUBLIC_URL names this machine:")
 
 
-def test_a_file_on_a_dyno_is_wrong(examine: Callable[..., Result]) -> None:
+def test_sqlite_on_a_dyno_is_a_problem(examine: Callable[..., Result]) -> None:
     [problem] = problems(examine(dyno="web.1"))
     assert problem.startswith("The database is a file on a dyno, whose disk is wiped daily:")
     found = problems(examine(dyno="run.1234", TRUST_PROXY="0", PUBLIC_URL="http://a.example.com"))
     assert any(each.startswith("TRUST_PROXY is 0") for each in found)
 
 
-def test_credentials_that_cannot_be_read_are_wrong(
+def test_unreadable_credentials_are_a_problem(
     examine: Callable[..., Result], own_sqlite: Database
 ) -> None:
     locked = a_connector(credentials={"authToken": ("t",)})
@@ -172,7 +170,7 @@ def test_credentials_that_cannot_be_read_are_wrong(
     assert result.exit_code == 1
 
 
-def test_a_secret_that_opens_nothing_is_wrong(
+def test_wrong_secret_is_a_problem(
     examine: Callable[..., Result], own_sqlite: Database, clock: FakeClock
 ) -> None:
     StoredSecrets(own_sqlite, clock, SECRET).of_rooms()
@@ -183,7 +181,7 @@ def test_a_secret_that_opens_nothing_is_wrong(
     assert problems(examine(API_SECRET=other, API_SECRET_PREVIOUS=SECRET)) == []
 
 
-def test_a_database_that_is_not_there_is_wrong_and_is_not_made(
+def test_missing_database_is_a_problem_and_not_created(
     examine: Callable[..., Result], tmp_path: Path
 ) -> None:
     [problem] = problems(examine(DATABASE_URL=f"sqlite:///{tmp_path}/none.db"))
@@ -191,7 +189,7 @@ def test_a_database_that_is_not_there_is_wrong_and_is_not_made(
     assert not (tmp_path / "none.db").exists()
 
 
-def test_a_database_without_our_tables_is_wrong(
+def test_database_without_tables_is_a_problem(
     examine: Callable[..., Result], tmp_path: Path
 ) -> None:
     (tmp_path / "empty.db").touch()
@@ -199,7 +197,7 @@ def test_a_database_without_our_tables_is_wrong(
     assert problem.startswith("The database cannot be read (OperationalError): start it,")
 
 
-def test_a_database_that_does_not_answer_is_wrong_and_its_password_stays_secret(
+def test_unreachable_database_is_a_problem_without_its_password(
     examine: Callable[..., Result],
 ) -> None:
     url = f"postgres://user:password@127.0.0.1:{free_port()}/patchbay"
@@ -211,7 +209,7 @@ def test_a_database_that_does_not_answer_is_wrong_and_its_password_stays_secret(
 
 @pytest.fixture
 def other_server() -> Iterator[int]:
-    """A port at which something other than Patchbay answers."""
+    """The port of a server that is not Patchbay."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -228,14 +226,14 @@ def other_server() -> Iterator[int]:
         thread.join()
 
 
-def test_a_port_that_somebody_else_has_is_wrong(
+def test_port_of_another_server_is_a_problem(
     examine: Callable[..., Result], other_server: int
 ) -> None:
     [problem] = problems(examine(PORT=str(other_server)))
     assert problem.startswith(f"Something other than Patchbay answers at port {other_server}:")
 
 
-def test_a_clock_that_is_not_the_databases_is_wrong(migrated_postgres: Database) -> None:
+def test_clock_that_differs_from_the_databases_is_a_problem(migrated_postgres: Database) -> None:
     assert list(about_the_clock(migrated_postgres, SystemClock())) == []
     [problem] = about_the_clock(migrated_postgres, FakeClock())
     assert problem.startswith("This machine's clock is ")

@@ -1,4 +1,4 @@
-"""``.env`` as people's editors save it."""
+"""The file ``.env`` in the encodings that editors write."""
 
 from __future__ import annotations
 
@@ -23,64 +23,66 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_it_is_utf8_with_or_without_a_mark(path: Path, encoding: str, newline: str) -> None:
+def test_file_is_utf8_with_or_without_a_byte_order_mark(
+    path: Path, encoding: str, newline: str
+) -> None:
     text = TEXT.partition("\n")[2]
     path.write_bytes(text.replace("\n", newline).encode(encoding))
     assert dotenv_file.values(path) == {"API_KEY": "one", "API_SECRET": "two", "NAME": "Jürgen"}
     assert not write(path)
 
 
-def test_the_environment_wins(path: Path) -> None:
+def test_environment_takes_precedence(path: Path) -> None:
     path.write_text("A=file\nB=file\nC\n")
     environ = {"A": "mine"}
     dotenv_file.load(path, environ)
     assert environ == {"A": "mine", "B": "file"}
 
 
-def test_no_file_sets_nothing(path: Path) -> None:
+def test_missing_file_sets_nothing(path: Path) -> None:
     assert dotenv_file.values(path) == {}
 
 
 @pytest.mark.parametrize(
-    ("data", "complaint"),
+    ("data", "sentence"),
     [
         (TEXT.encode("utf-16"), "is written in UTF-16: save it as UTF-8."),
         (b"\xfe\xff" + TEXT.encode("utf-16-be"), "is written in UTF-16: save it as UTF-8."),
         (TEXT.encode("utf-32"), "is written in UTF-32: save it as UTF-8."),
         (
             TEXT.encode("utf-16-le"),
-            "has a NUL byte on line 1, which text in UTF-8 has not: save it as UTF-8.",
+            "has a NUL byte on line 1, which UTF-8 text does not contain: save it as UTF-8.",
         ),
         (
             b"A=1\nB=\x002\n",
-            "has a NUL byte on line 2, which text in UTF-8 has not: save it as UTF-8.",
+            "has a NUL byte on line 2, which UTF-8 text does not contain: save it as UTF-8.",
         ),
         (
             "A=1\nNAME=Jürgen\n".encode("latin-1"),
-            "has a byte on line 2 that is no UTF-8: save it as UTF-8.",
+            "has a byte on line 2 that is not UTF-8: save it as UTF-8.",
         ),
-        (b"A=\xed\xa0\x80\n", "has a byte on line 1 that is no UTF-8: save it as UTF-8."),
+        (b"A=\xed\xa0\x80\n", "has a byte on line 1 that is not UTF-8: save it as UTF-8."),
     ],
     ids=["utf-16", "utf-16-be", "utf-32", "no-mark", "nul", "latin-1", "surrogate"],
 )
-def test_a_file_that_is_not_utf8_is_refused_in_one_sentence(
-    path: Path, data: bytes, complaint: str
+def test_file_that_is_not_utf8_is_rejected_in_one_sentence(
+    path: Path, data: bytes, sentence: str
 ) -> None:
     path.write_bytes(data)
     for read in (dotenv_file.values, write):
         with pytest.raises(SettingsError) as refused:
             read(path)
-        assert str(refused.value) == f"{path} {complaint}"
+        assert str(refused.value) == f"{path} {sentence}"
     assert path.read_bytes() == data
 
 
-def test_a_folder_is_one_sentence(path: Path) -> None:
+def test_folder_is_rejected_in_one_sentence(path: Path) -> None:
     path.mkdir()
     with pytest.raises(SettingsError, match=r"\.env cannot be read: Is a directory\.$"):
         dotenv_file.values(path)
 
 
-def test_the_keys_command_says_it_and_nothing_else(path: Path) -> None:
+def test_keys_command_prints_only_the_error(path: Path) -> None:
     path.write_bytes(TEXT.encode("utf-16"))
     command = [sys.executable, "-m", "service.cli.keys", str(path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -89,7 +91,7 @@ def test_the_keys_command_says_it_and_nothing_else(path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["gunicorn.conf.py", "wsgi.py"])
-def test_programs_read_the_file_beside_them(tmp_path: Path, program: str) -> None:
+def test_programs_read_the_file_next_to_them(tmp_path: Path, program: str) -> None:
     source = Path(__file__).parents[2]
     (tmp_path / program).write_text((source / program).read_text())
     (tmp_path / ".env").write_bytes(b"\xff\xfeA\x00")

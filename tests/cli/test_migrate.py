@@ -1,4 +1,4 @@
-"""``flask migrate``, and what the server does of it on start."""
+"""``flask migrate``, and the migration that a server runs on start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.storage.database import Database
 PAIR = {"API_KEY": "key", "API_SECRET": "secret" * 8}
 
 
-def test_migrate_makes_an_empty_database_usable(empty_url: str) -> None:
+def test_migrate_creates_the_schema_of_an_empty_database(empty_url: str) -> None:
     settings = Settings.from_env(PAIR | {"DATABASE_URL": empty_url})
     result = create_app(settings).test_cli_runner().invoke(args=["migrate"])
     assert result.exit_code == 0
@@ -32,7 +32,7 @@ def test_migrate_may_be_repeated(empty_url: str) -> None:
     upgrade(empty_url)
 
 
-def test_a_wrong_secret_is_reported_until_it_is_declared_lost(empty_url: str) -> None:
+def test_wrong_secret_is_reported_until_forget_secrets_runs(empty_url: str) -> None:
     def run(*args: str, secret: str, answer: str = "") -> Result:
         env = {"API_KEY": "key", "DATABASE_URL": empty_url, "API_SECRET": secret}
         runner = create_app(Settings.from_env(env)).test_cli_runner()
@@ -49,7 +49,7 @@ def test_a_wrong_secret_is_reported_until_it_is_declared_lost(empty_url: str) ->
     assert run("migrate", secret=new).exit_code == 0
 
 
-def test_upgrade_ends_in_one_sentence_where_the_file_cannot_be(tmp_path: Path) -> None:
+def test_upgrade_reports_an_impossible_path_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit) as ended:
         upgrade(f"sqlite:///{tmp_path}/file/patchbay.db")
@@ -58,20 +58,20 @@ def test_upgrade_ends_in_one_sentence_where_the_file_cannot_be(tmp_path: Path) -
     assert "\n" not in sentence
 
 
-def test_upgrade_ends_in_one_sentence_where_the_file_is_no_database(tmp_path: Path) -> None:
+def test_upgrade_reports_a_file_that_is_not_a_database(tmp_path: Path) -> None:
     (tmp_path / "patchbay.db").write_text("Dear diary, " * 100)
     with pytest.raises(SystemExit, match=r"file is not a database$"):
         upgrade(f"sqlite:///{tmp_path}/patchbay.db")
 
 
-def test_upgrade_does_not_name_the_password(tmp_path: Path) -> None:
+def test_upgrade_does_not_show_the_password(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         upgrade("postgresql+psycopg://user:pa55word@127.0.0.1:1/name")
     assert "127.0.0.1" in str(ended.value)
     assert "pa55word" not in str(ended.value)
 
 
-def test_a_server_starts_on_a_database_that_others_have_locked(tmp_path: Path) -> None:
+def test_locked_database_does_not_prevent_the_start(tmp_path: Path) -> None:
     settings = Settings.from_env(PAIR | {"DATABASE_URL": f"sqlite:///{tmp_path}/patchbay.db"})
     assert prepare(settings, waits=False)
     with closing(sqlite3.connect(tmp_path / "patchbay.db", isolation_level=None)) as other:
@@ -79,7 +79,7 @@ def test_a_server_starts_on_a_database_that_others_have_locked(tmp_path: Path) -
         assert not prepare(settings, waits=False)
 
 
-def test_a_server_whose_callers_wait_starts_without_its_database() -> None:
+def test_server_that_waits_for_postgres_starts_without_it() -> None:
     url = "postgresql+psycopg://someone@127.0.0.1:1/nothing"
     settings = Settings.from_env(PAIR | {"DATABASE_URL": url})
     assert not prepare(settings, waits=True)
@@ -87,7 +87,7 @@ def test_a_server_whose_callers_wait_starts_without_its_database() -> None:
         prepare(settings, waits=False)
 
 
-def test_a_wrong_secret_or_file_ends_the_start_also_where_callers_wait(tmp_path: Path) -> None:
+def test_wrong_secret_or_file_always_prevents_the_start(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/patchbay.db"
     assert prepare(Settings.from_env(PAIR | {"DATABASE_URL": url}), waits=True)
     other = PAIR | {"API_SECRET": "another" * 8, "DATABASE_URL": url}

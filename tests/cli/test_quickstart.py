@@ -1,4 +1,4 @@
-"""The link and the three lines that take a new user to the console and to a simulated call."""
+"""The sign-in link and the three commands that ``make run`` prints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_console_comes_first() -> None:
     assert text.index(LINK) < text.index("export TOKEN=")
 
 
-def test_the_first_step_exports_a_token_that_holds() -> None:
+def test_the_first_step_exports_a_valid_token() -> None:
     export, _, _ = steps()
     assert export.startswith("export TOKEN=")
     access_tokens.verify(export.removeprefix("export TOKEN="), "key", "secret" * 8)

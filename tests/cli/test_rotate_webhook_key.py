@@ -1,4 +1,4 @@
-"""``flask rotate-webhook-key``, and a server that goes on meanwhile."""
+"""``flask rotate-webhook-key`` beside a running server."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ COMMAND = ["rotate-webhook-key"]
 
 
 def run(**env: str) -> tuple[int, str]:
-    """Exit code and output of the command."""
+    """Run the command, and return its exit code and output."""
     runner = create_app(Settings.from_env(PAIR | env)).test_cli_runner()
     result = runner.invoke(args=COMMAND)
     return result.exit_code, result.output
 
 
-def test_a_server_signs_with_the_new_key_within_seconds(
+def test_server_signs_with_the_new_key_within_seconds(
     sqlite_url: str, own_sqlite: Database, clock: FakeClock
 ) -> None:
     keys = SigningKeys(own_sqlite, clock, PAIR["API_SECRET"], None)
@@ -43,7 +43,7 @@ def test_a_server_signs_with_the_new_key_within_seconds(
     assert [key.id for key in keys.published().keys] == [after, before]
 
 
-def test_a_key_that_is_given_is_not_rotated_here(sqlite_url: str) -> None:
+def test_key_from_the_settings_is_not_rotated(sqlite_url: str) -> None:
     code, output = run(DATABASE_URL=sqlite_url, WEBHOOK_PRIVATE_KEY=a_pair().private_pem())
     assert (code, output) == (
         1,
@@ -51,7 +51,7 @@ def test_a_key_that_is_given_is_not_rotated_here(sqlite_url: str) -> None:
     )
 
 
-def test_without_a_database_nothing_is_made(tmp_path: Path) -> None:
+def test_missing_database_is_not_created(tmp_path: Path) -> None:
     code, output = run(DATA_DIR=str(tmp_path))
     assert (code, output) == (
         1,
@@ -63,9 +63,7 @@ def test_without_a_database_nothing_is_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url", ["postgresql+psycopg://user:pa55word@127.0.0.1:1/name", "sqlite:///{path}/empty.db"]
 )
-def test_a_database_that_cannot_be_used_is_one_sentence_without_its_address(
-    tmp_path: Path, url: str
-) -> None:
+def test_unusable_database_is_one_sentence_without_its_address(tmp_path: Path, url: str) -> None:
     (tmp_path / "empty.db").touch()
     code, output = run(DATABASE_URL=url.format(path=tmp_path))
     assert code == 1

@@ -44,7 +44,7 @@ def test_token_takes_hours_and_roles(runner: FlaskCliRunner) -> None:
 @pytest.mark.parametrize(
     "arguments", [["--hours", "0"], ["--hours", "x"], ["--hours", "99999999"], ["--role", "admin"]]
 )
-def test_token_refuses_what_makes_no_sense(runner: FlaskCliRunner, arguments: list[str]) -> None:
+def test_token_rejects_invalid_options(runner: FlaskCliRunner, arguments: list[str]) -> None:
     result = runner.invoke(args=["token", *arguments])
     assert result.exit_code == 2
     assert arguments[0] in result.output

@@ -1,4 +1,4 @@
-"""The herald tells the engine of the signal, and ends when it is told to."""
+"""The notifier announces changes to the engine until it is stopped."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from tests.support.clocks import FakeClock
 PATIENCE = 20
 
 
-class Crowd(Engine):
-    """Counts what is announced; ``heard`` is set each time."""
+class CountingEngine(Engine):
+    """Counts announcements and sets ``announced`` at each."""
 
     def __init__(self) -> None:
         super().__init__(FakeClock())
         self.count = 0
-        self.heard = threading.Event()
+        self.announced = threading.Event()
 
     def announce(self) -> None:
         self.count += 1
-        self.heard.set()
+        self.announced.set()
 
 
-def test_each_ring_is_told_of_and_many_at_once_are_one() -> None:
+def test_changes_are_announced_and_combined() -> None:
     others = set(threading.enumerate())
-    crowd, signal = Crowd(), threading.Event()
-    herald = ChangeNotifier(crowd, signal)
+    engine, signal = CountingEngine(), threading.Event()
+    notifier = ChangeNotifier(engine, signal)
     for _ in range(5):
         signal.set()
-    herald.start()
-    herald.start()
-    assert crowd.heard.wait(PATIENCE)
-    crowd.heard.clear()
+    notifier.start()
+    notifier.start()
+    assert engine.announced.wait(PATIENCE)
+    engine.announced.clear()
     signal.set()
-    assert crowd.heard.wait(PATIENCE)
-    herald.stop()
-    assert crowd.count == 2
-    assert not [each for each in set(threading.enumerate()) - others if each.name == "herald"]
+    assert engine.announced.wait(PATIENCE)
+    notifier.stop()
+    assert engine.count == 2
+    assert not [
+        each for each in set(threading.enumerate()) - others if each.name == "change-notifier"
+    ]
 
 
-def test_a_herald_that_was_never_started_can_be_stopped() -> None:
-    ChangeNotifier(Crowd(), threading.Event()).stop()
+def test_notifier_that_was_never_started_can_be_stopped() -> None:
+    ChangeNotifier(CountingEngine(), threading.Event()).stop()

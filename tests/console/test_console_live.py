@@ -1,4 +1,4 @@
-"""What the live page and the plot of a call ask, and who is refused the socket."""
+"""Endpoints of the live page and the loudness plot, and the live socket's access checks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def app(sqlite_database: Database, clock: FakeClock) -> Flask:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """Signed in."""
+    """A client with a console session."""
     client = app.test_client()
     client.post("/console/api/session", json={"apiKey": API_KEY, "apiSecret": API_SECRET})
     return client
@@ -49,11 +49,11 @@ def calls(sqlite_database: Database) -> Calls:
 @pytest.mark.parametrize(
     "path", [f"{LIVE}/calls", f"{LIVE}/calls/by-room", "/console/api/calls/c1/loudness"]
 )
-def test_nobody_else_is_told(app: Flask, path: str) -> None:
+def test_live_data_requires_a_session(app: Flask, path: str) -> None:
     assert app.test_client().get(path).status_code == 401
 
 
-def test_the_list_has_what_a_line_of_it_shows(client: FlaskClient, calls: Calls) -> None:
+def test_list_has_the_fields_of_a_call(client: FlaskClient, calls: Calls) -> None:
     answer = client.get(f"{LIVE}/calls").json
     call = a_call()
     assert answer["total"] == 1
@@ -76,7 +76,7 @@ def test_the_list_has_what_a_line_of_it_shows(client: FlaskClient, calls: Calls)
     ]
 
 
-def test_the_list_may_be_of_one_room(client: FlaskClient, calls: Calls) -> None:
+def test_list_can_be_limited_to_one_room(client: FlaskClient, calls: Calls) -> None:
     calls.admit(a_call(id="c2", provider_call_id="2", room_id="another"), None, 10)
     answer = client.get(f"{LIVE}/calls?roomId=another").json
     assert ([call["id"] for call in answer["data"]], answer["total"]) == (["c2"], 1)
@@ -86,7 +86,7 @@ def test_the_list_may_be_of_one_room(client: FlaskClient, calls: Calls) -> None:
     assert (nowhere["data"], nowhere["total"]) == ([], 0)
 
 
-def test_loudness_is_that_of_legs_that_are_gone_and_of_the_one_that_is_there(
+def test_loudness_covers_ended_legs_and_the_current_one(
     app: Flask, client: FlaskClient, calls: Calls, sqlite_database: Database
 ) -> None:
     LoudnessRecords(sqlite_database).add("c1", Loudness("leg-1", 1_000, b"\xff\x00", b"\x00\xf0"))
@@ -101,7 +101,7 @@ def test_loudness_is_that_of_legs_that_are_gone_and_of_the_one_that_is_there(
     assert [record["legId"] for record in found] == ["leg-1"]
 
 
-def test_of_a_call_that_is_over_the_engine_is_not_asked(
+def test_engine_is_not_asked_about_an_ended_call(
     app: Flask, client: FlaskClient, calls: Calls
 ) -> None:
     engine: ScriptedEngine = app.extensions["engine"]
@@ -110,7 +110,7 @@ def test_of_a_call_that_is_over_the_engine_is_not_asked(
     assert client.get("/console/api/calls/c1/loudness").json["data"] == []
 
 
-def test_a_call_that_does_not_exist_has_no_loudness(client: FlaskClient) -> None:
+def test_loudness_of_an_unknown_call_is_404(client: FlaskClient) -> None:
     assert client.get("/console/api/calls/nobody/loudness").status_code == 404
 
 
@@ -127,10 +127,10 @@ def test_a_call_that_does_not_exist_has_no_loudness(client: FlaskClient) -> None
         "file://",
     ],
 )
-def test_a_page_of_another_host_gets_no_socket(client: FlaskClient, origin: str | None) -> None:
+def test_page_of_another_host_gets_no_socket(client: FlaskClient, origin: str | None) -> None:
     headers = HANDSHAKE if origin is None else {**HANDSHAKE, "Origin": origin}
-    plain = socketed(client, headers)
-    assert plain == (403, "Origin header must be that of this host.")
+    result = handshake(client, headers)
+    assert result == (403, "Origin header must be that of this host.")
 
 
 @pytest.mark.parametrize(
@@ -145,24 +145,24 @@ def test_a_page_of_another_host_gets_no_socket(client: FlaskClient, origin: str 
         ("https://VOICE.example.com:443", "localhost"),
     ],
 )
-def test_a_page_of_this_host_needs_the_cookie(app: Flask, origin: str, host: str) -> None:
-    status, _ = socketed(app.test_client(), {**HANDSHAKE, "Origin": origin, "Host": host})
+def test_page_of_this_host_needs_the_cookie(app: Flask, origin: str, host: str) -> None:
+    status, _ = handshake(app.test_client(), {**HANDSHAKE, "Origin": origin, "Host": host})
     assert status == 401
 
 
-def test_where_the_process_ends_nobody_is_let_in(app: Flask, client: FlaskClient) -> None:
+def test_draining_process_refuses_the_socket(app: Flask, client: FlaskClient) -> None:
     app.extensions["patchbay"].handover.begin()
-    status, _ = socketed(client, {**HANDSHAKE, "Origin": "http://localhost"})
+    status, _ = handshake(client, {**HANDSHAKE, "Origin": "http://localhost"})
     assert status == 503
 
 
-def test_what_is_no_handshake_is_refused(client: FlaskClient) -> None:
+def test_invalid_handshake_is_rejected(client: FlaskClient) -> None:
     headers = {**HANDSHAKE, "Sec-WebSocket-Version": "8", "Origin": "http://localhost"}
-    assert socketed(client, headers) == (400, "Sec-WebSocket-Version must be 13.")
+    assert handshake(client, headers) == (400, "Sec-WebSocket-Version must be 13.")
 
 
-def socketed(client: FlaskClient, headers: dict[str, str]) -> tuple[int, str]:
-    """Status and message of a handshake on a socket that could be handed over."""
+def handshake(client: FlaskClient, headers: dict[str, str]) -> tuple[int, str]:
+    """Attempt a handshake, and return the status and message of the response."""
     with socket.socket() as own:
         answer = client.get(LIVE, headers=headers, environ_base={"werkzeug.socket": own})
     return answer.status_code, answer.json["message"]

@@ -1,4 +1,4 @@
-"""Signing in to the console: the ways in, and what the cookie does and does not open."""
+"""Console sessions: sign-in, and the permissions of the cookie."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def add_link(sqlite_database: Database, clock: FakeClock) -> Iterator[Callable[[], str]]:
-    """A function that makes a sign-in link; its secret."""
+    """Return a function that creates a sign-in link and returns its secret."""
 
     def add() -> str:
         secret = console_sessions.new_link_secret()
@@ -56,14 +56,14 @@ def proof(client: FlaskClient) -> dict[str, str]:
     return {"X-Console-Proof": client.get(SESSION).json["data"]["proof"]}
 
 
-def test_the_api_key_and_secret_sign_in(client: FlaskClient) -> None:
+def test_api_key_and_secret_sign_in(client: FlaskClient) -> None:
     answer = enter(client)
     assert answer.status_code == 200
     assert f"Max-Age={SIGNED_IN_SECONDS};" in answer.headers["Set-Cookie"]
     assert client.get("/v2/connectors").status_code == 200
 
 
-def test_the_cookie_is_for_this_host_and_for_no_script(client: FlaskClient) -> None:
+def test_cookie_is_for_this_host_and_hidden_from_scripts(client: FlaskClient) -> None:
     cookie = enter(client).headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
@@ -71,14 +71,14 @@ def test_the_cookie_is_for_this_host_and_for_no_script(client: FlaskClient) -> N
 
 
 @pytest.mark.parametrize(("origin", "is_secure"), [("https", True), ("http", False)])
-def test_the_cookie_is_secure_where_the_request_was(
+def test_cookie_is_secure_if_the_request_was(
     client: FlaskClient, origin: str, is_secure: bool
 ) -> None:
     answer = client.post(SESSION, json=KEYS, base_url=f"{origin}://elsewhere.example.com")
     assert ("Secure" in answer.headers["Set-Cookie"]) == is_secure
 
 
-def test_the_cookie_is_secure_at_the_public_origin_whatever_the_proxy_says(
+def test_cookie_is_secure_at_the_public_origin_behind_any_proxy(
     client: FlaskClient,
 ) -> None:
     for host in ("voice.example.com", "Voice.Example.com:443", "voice.example.com."):
@@ -86,7 +86,7 @@ def test_the_cookie_is_secure_at_the_public_origin_whatever_the_proxy_says(
         assert "Secure" in answer.headers["Set-Cookie"], host
 
 
-def test_the_cookie_is_secure_at_a_public_origin_with_an_underscore(
+def test_cookie_is_secure_at_a_public_origin_with_an_underscore(
     sqlite_database: Database, clock: FakeClock
 ) -> None:
     app = build(sqlite_database, clock, public_url="https://voice_1.example.com")
@@ -95,7 +95,7 @@ def test_the_cookie_is_secure_at_a_public_origin_with_an_underscore(
     assert "Secure" in answer.headers["Set-Cookie"]
 
 
-def test_a_token_signs_in(client: FlaskClient) -> None:
+def test_token_signs_in(client: FlaskClient) -> None:
     assert enter(client, token=jwt.encode({"apikey": API_KEY}, API_SECRET)).status_code == 200
 
 
@@ -103,13 +103,13 @@ def test_a_token_signs_in(client: FlaskClient) -> None:
     ("seconds", "held"),
     [(60, 60), (-20, 1), (SIGNED_IN_SECONDS * 2, SIGNED_IN_SECONDS), (None, SIGNED_IN_SECONDS)],
 )
-def test_a_sign_in_outlives_no_token(seconds: int | None, held: int) -> None:
+def test_session_does_not_outlive_its_token(seconds: int | None, held: int) -> None:
     now = 1_700_000_000_000
     assert seconds_until(None if seconds is None else now + seconds * 1000, now) == held
 
 
-def test_the_cookie_of_a_token_expires_with_it(client: FlaskClient, clock: FakeClock) -> None:
-    # Tokens go by the machine's clock, which a test does not set.
+def test_cookie_expires_with_its_token(client: FlaskClient, clock: FakeClock) -> None:
+    # Tokens are checked against the system clock, which a test cannot set.
     clock.step(time.time() - clock.now() / 1000)
     token = jwt.encode({"apikey": API_KEY, "exp": clock.now() // 1000 + 3600}, API_SECRET)
     answer = enter(client, token=token)
@@ -119,14 +119,14 @@ def test_the_cookie_of_a_token_expires_with_it(client: FlaskClient, clock: FakeC
     assert client.get(SESSION).status_code == 401
 
 
-def test_a_token_for_one_room_does_not(client: FlaskClient) -> None:
+def test_token_for_one_room_does_not_sign_in(client: FlaskClient) -> None:
     tied = jwt.encode({"apikey": API_KEY, "roomId": "abcd-efgh-ijkl"}, API_SECRET)
     answer = enter(client, token=tied)
     assert answer.status_code == 403
     assert "tied" in answer.json["message"]
 
 
-def test_a_link_signs_in_once(client: FlaskClient, add_link: Callable[[], str]) -> None:
+def test_link_signs_in_once(client: FlaskClient, add_link: Callable[[], str]) -> None:
     secret = add_link()
     assert enter(client, link=secret).status_code == 200
     again = enter(client, link=secret)
@@ -134,7 +134,7 @@ def test_a_link_signs_in_once(client: FlaskClient, add_link: Callable[[], str]) 
     assert again.json["message"] == "This sign-in link was used already, or has expired."
 
 
-def test_a_link_waits_for_a_quarter_of_an_hour(
+def test_link_expires_after_15_minutes(
     client: FlaskClient, clock: FakeClock, add_link: Callable[[], str]
 ) -> None:
     secret = add_link()
@@ -151,27 +151,29 @@ def test_a_link_waits_for_a_quarter_of_an_hour(
         {"link": "wrong"},
     ],
 )
-def test_what_is_wrong_does_not_sign_in(client: FlaskClient, credentials: dict[str, str]) -> None:
+def test_wrong_credentials_do_not_sign_in(client: FlaskClient, credentials: dict[str, str]) -> None:
     answer = enter(client, **credentials)
     assert answer.status_code == 401
     assert "Set-Cookie" not in answer.headers
 
 
 @pytest.mark.parametrize("credentials", [{"apiKey": "k"}, {"token": "t", "link": "l"}, {"x": "y"}])
-def test_one_way_is_to_be_chosen(client: FlaskClient, credentials: dict[str, str]) -> None:
+def test_credentials_must_be_of_exactly_one_kind(
+    client: FlaskClient, credentials: dict[str, str]
+) -> None:
     answer = enter(client, **credentials)
     assert answer.status_code == 400
     assert "must hold a token, or apiKey and apiSecret, or a link" in answer.json["message"]
 
 
-def test_guessing_is_slowed_down(client: FlaskClient) -> None:
+def test_failed_sign_ins_are_throttled(client: FlaskClient) -> None:
     for _ in range(BURST):
         assert enter(client, apiKey=API_KEY, apiSecret="wrong").status_code == 401
     assert enter(client, apiKey=API_KEY, apiSecret="wrong").status_code == 429
     assert enter(client).status_code == 200
 
 
-def test_whoever_is_signed_in_may_look_and_with_the_proof_may_change(client: FlaskClient) -> None:
+def test_session_reads_and_its_proof_is_needed_to_write(client: FlaskClient) -> None:
     enter(client)
     body = {"provider": "twilio"}
     refused = client.post("/v2/connectors", json=body)
@@ -184,7 +186,7 @@ def test_whoever_is_signed_in_may_look_and_with_the_proof_may_change(client: Fla
     assert made.status_code == 201
 
 
-def test_the_proof_of_one_sign_in_is_none_of_another(app: Flask) -> None:
+def test_proof_is_valid_for_its_own_session_only(app: Flask) -> None:
     one, other = app.test_client(), app.test_client()
     enter(one)
     enter(other)
@@ -192,27 +194,25 @@ def test_the_proof_of_one_sign_in_is_none_of_another(app: Flask) -> None:
     assert answer.status_code == 403
 
 
-def test_a_token_counts_before_the_cookie(client: FlaskClient) -> None:
+def test_token_takes_precedence_over_the_cookie(client: FlaskClient) -> None:
     enter(client)
     assert client.get("/v2/connectors", headers={"Authorization": "wrong"}).status_code == 401
 
 
-def test_a_sign_in_ends_after_twelve_hours(client: FlaskClient, clock: FakeClock) -> None:
+def test_session_ends_after_twelve_hours(client: FlaskClient, clock: FakeClock) -> None:
     enter(client)
     clock.advance(SIGNED_IN_SECONDS)
     assert client.get("/v2/connectors").status_code == 401
     assert client.get(SESSION).status_code == 401
 
 
-def test_signing_out_forgets_the_cookie(client: FlaskClient) -> None:
+def test_signing_out_deletes_the_cookie(client: FlaskClient) -> None:
     enter(client)
     assert client.delete(SESSION, headers=proof(client)).status_code == 200
     assert client.get_cookie(COOKIE) is None
 
 
-def test_the_cookie_is_no_token_and_a_token_no_cookie(
-    client: FlaskClient, clock: FakeClock
-) -> None:
+def test_cookie_and_token_are_not_interchangeable(client: FlaskClient, clock: FakeClock) -> None:
     enter(client)
     cookie = client.get_cookie(COOKIE)
     assert cookie is not None
@@ -222,7 +222,7 @@ def test_the_cookie_is_no_token_and_a_token_no_cookie(
     assert client.get("/v2/connectors").status_code == 401
 
 
-def test_pages_of_other_origins_may_not_read_who_is_signed_in(client: FlaskClient) -> None:
+def test_other_origins_cannot_read_the_session(client: FlaskClient) -> None:
     enter(client)
     answer = client.get(SESSION, headers={"Origin": "http://127.0.0.1:3000"})
     assert "Access-Control-Allow-Origin" not in answer.headers
@@ -233,14 +233,14 @@ def test_pages_of_other_origins_may_not_read_who_is_signed_in(client: FlaskClien
     assert "Access-Control-Allow-Credentials" not in preflight.headers
 
 
-def test_a_sign_in_outlasts_a_change_of_the_secret(
+def test_session_survives_a_change_of_the_secret(
     client: FlaskClient, sqlite_database: Database, clock: FakeClock
 ) -> None:
     cookie = enter(client).headers["Set-Cookie"].partition(";")[0].partition("=")[2]
     later = {"api_secret": "new" * 16}
     during = build(sqlite_database, clock, api_secret_previous=API_SECRET, **later).test_client()
     during.set_cookie(COOKIE, cookie)
-    # The page has its proof from before the change, and asks for it again when it is loaded anew.
+    # The page keeps its proof from before the change until it is reloaded.
     for page in (client, during):
         assert during.post("/v2/rooms", json={}, headers=proof(page)).status_code == 200
     after = build(sqlite_database, clock, **later).test_client()

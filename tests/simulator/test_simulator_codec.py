@@ -1,4 +1,4 @@
-"""The line's codecs against values from ITU-T G.711."""
+"""The codecs against values from ITU-T G.711."""
 
 import numpy as np
 import pytest
@@ -27,25 +27,25 @@ ALL = np.arange(-32768, 32768).astype(np.int16)
         (Codec.ALAW, 0x80, 5504),
     ],
 )
-def test_a_code_decodes_to_the_value_of_g711(codec, code, sample):
+def test_code_decodes_to_its_g711_value(codec, code, sample):
     assert codec.unpack(bytes([code])).tolist() == [sample]
 
 
 @pytest.mark.parametrize(("codec", "silence"), [(Codec.MULAW, 0xFF), (Codec.ALAW, 0xD5)])
-def test_silence_is_sent_as_the_code_that_telephony_knows(codec, silence):
+def test_silence_encodes_to_the_standard_code(codec, silence):
     assert codec.pack(np.zeros(3, np.int16)) == bytes([silence]) * 3
 
 
 @pytest.mark.parametrize("codec", [Codec.MULAW, Codec.ALAW])
-def test_every_code_survives_decoding_and_encoding(codec):
+def test_every_code_round_trips(codec):
     codes = bytes(range(256))
-    # Mu-law has two zeros, of which only one is ever sent.
+    # Mu-law has two zeros, of which the encoder uses one.
     expected = codes.replace(b"\x7f", b"\xff") if codec is Codec.MULAW else codes
     assert codec.pack(codec.unpack(codes)) == expected
 
 
 @pytest.mark.parametrize("codec", [Codec.MULAW, Codec.ALAW])
-def test_no_code_decodes_nearer_than_the_one_chosen(codec):
+def test_encoding_chooses_the_nearest_code(codec):
     levels = codec.unpack(bytes(range(256))).astype(int)
     chosen = np.abs(codec.unpack(codec.pack(ALL)).astype(int) - ALL)
     sample = slice(0, None, 997)
@@ -54,7 +54,7 @@ def test_no_code_decodes_nearer_than_the_one_chosen(codec):
 
 
 @pytest.mark.parametrize("codec", [Codec.MULAW, Codec.ALAW])
-def test_a_tone_keeps_35_db_of_distance_from_its_noise(codec):
+def test_tone_keeps_a_signal_to_noise_ratio_of_35_db(codec):
     tone = sound.tone(440, 1.0)
     noise = codec.unpack(codec.pack(tone)).astype(np.int32) - tone
     assert sound.level(tone) - sound.level(noise.astype(np.int16)) > 35
@@ -65,6 +65,6 @@ def test_linear_samples_are_little_endian():
     assert Codec.L16.unpack(b"\x01\x00\xfe\xff").tolist() == [1, -2]
 
 
-def test_half_a_linear_sample_is_refused():
+def test_half_a_linear_sample_is_rejected():
     with pytest.raises(RemoteError, match="not whole samples"):
         Codec.L16.unpack(b"\x01\x00\xfe")

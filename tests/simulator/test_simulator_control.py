@@ -1,4 +1,4 @@
-"""The simulator dials on, is called, and tells what a provider tells beside its webhooks."""
+"""Dials, placed calls and status callbacks of the simulator."""
 
 import pytest
 
@@ -57,7 +57,7 @@ def phone(server, provider, **options):
 
 @pytest.mark.parametrize("outcome", ["completed", "busy", "no-answer", "failed"])
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_dial_asks_its_action_how_to_go_on(server, other, provider, outcome):
+def test_dial_fetches_markup_from_its_action(server, other, provider, outcome):
     server.answers[:] = [f"<Response>{dial(provider, other.url(provider))}</Response>"]
     call = phone(server, provider, dialled=outcome, dial_seconds=0)
     call.join(WAIT)
@@ -72,7 +72,7 @@ def test_a_dial_asks_its_action_how_to_go_on(server, other, provider, outcome):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_caller_who_hangs_up_during_a_dial_is_said_to_be_gone(server, other, provider):
+def test_hangup_during_a_dial_is_reported_to_the_action(server, other, provider):
     server.answers[:] = [f"<Response>{dial(provider, other.url(provider))}</Response>"]
     call = phone(server, provider, dial_seconds=3600)
     call.wait_for("dial")
@@ -95,13 +95,13 @@ def test_a_caller_who_hangs_up_during_a_dial_is_said_to_be_gone(server, other, p
         ("plivo", dial("plivo", "https://h/", timeLimit="1h"), "timeLimit that is not from 1"),
     ],
 )
-def test_a_dial_that_the_provider_would_not_carry_out_is_refused(provider, inner, sentence):
+def test_dial_that_the_provider_would_reject_is_an_error(provider, inner, sentence):
     with pytest.raises(RemoteError, match=sentence):
         markup.parse(f"<Response>{inner}</Response>".encode(), DIALECTS[provider].readers)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_the_status_url_of_a_stream_hears_of_its_beginning_and_its_end(server, other, provider):
+def test_stream_reports_start_and_stop_to_its_status_url(server, other, provider):
     server.answers[:] = [f"<Response>{stream(provider, other.url(provider))}</Response>"]
     call = phone(server, provider)
     call.join(WAIT)
@@ -112,7 +112,7 @@ def test_the_status_url_of_a_stream_hears_of_its_beginning_and_its_end(server, o
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_the_status_url_of_a_stream_hears_of_its_failure(other, provider):
+def test_stream_reports_failure_to_its_status_url(other, provider):
     markup_text = f"<Response>{stream(provider, other.url(provider))}</Response>"
     with counterpart.running(markup_text, refuse=404) as refusing:
         call = phone(refusing, provider)
@@ -123,7 +123,7 @@ def test_the_status_url_of_a_stream_hears_of_its_failure(other, provider):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_whoever_is_called_answers_and_tells_how_the_call_fares(server, other, provider):
+def test_placed_call_is_answered_and_reports_its_statuses(server, other, provider):
     call = phone(server, provider, is_outbound=True, status_url=other.url(provider))
     call.join(WAIT)
     [asked] = server.requests
@@ -137,7 +137,7 @@ def test_whoever_is_called_answers_and_tells_how_the_call_fares(server, other, p
 
 @pytest.mark.parametrize("outcome", ["busy", "no-answer", "failed"])
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_whoever_does_not_answer_asks_for_no_markup(server, other, provider, outcome):
+def test_unanswered_call_fetches_no_markup(server, other, provider, outcome):
     call = phone(
         server, provider, is_outbound=True, status_url=other.url(provider), outcome=outcome
     )
@@ -147,7 +147,7 @@ def test_whoever_does_not_answer_asks_for_no_markup(server, other, provider, out
     assert other.requests[-1]["CallStatus"] == outcome
 
 
-def test_a_status_that_nobody_takes_is_a_problem(server):
+def test_undeliverable_status_is_a_problem(server):
     server.answers[:] = [f"<Response>{stream('twilio', 'http://127.0.0.1:1/x')}</Response>"]
     call = phone(server, "twilio")
     call.join(WAIT)
@@ -162,12 +162,12 @@ def test_a_status_that_nobody_takes_is_a_problem(server):
         ({"dial_seconds": -1}, "dial_seconds must lie"),
     ],
 )
-def test_what_cannot_become_of_a_call_is_named(options, sentence):
+def test_invalid_outcome_is_rejected(options, sentence):
     with pytest.raises(Invalid, match=sentence):
         Scenario(webhook_url="http://h/v2/hooks/twilio/whk", **options)
 
 
-def test_placed_calls_are_counted_by_their_callbacks():
+def test_status_callbacks_are_numbered():
     twilio = DIALECTS["twilio"]("+1", "+2", FakeClock())
     assert [twilio.call_status(each)["SequenceNumber"] for each in ("ringing", "busy")] == [
         "0",

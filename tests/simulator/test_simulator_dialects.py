@@ -1,4 +1,4 @@
-"""What each provider says and understands, against its documented messages."""
+"""The messages of each provider, compared with its documentation."""
 
 import base64
 import re
@@ -21,12 +21,12 @@ CALLER, CALLEE = "+14155550100", "+14155550199"
 
 
 def opened(provider, codec=Codec.MULAW):
-    """A dialect on an open socket, and its opening messages."""
+    """Return a dialect on an open socket, and its opening messages."""
     dialect = DIALECTS[provider](CALLER, CALLEE, FakeClock())
     return dialect, dialect.open(STREAM, codec)
 
 
-def test_twilio_says_what_its_documentation_shows():
+def test_twilio_messages_match_its_documentation():
     twilio, opening = opened("twilio")
     call, stream = twilio.call_id, twilio.stream_id
     account = "AC00000000000000000000000000000001"
@@ -81,7 +81,7 @@ def test_twilio_says_what_its_documentation_shows():
 @pytest.mark.parametrize(
     ("codec", "kind"), [(Codec.MULAW, "audio/x-mulaw"), (Codec.L16, "audio/x-l16")]
 )
-def test_plivo_says_what_its_documentation_shows(codec, kind):
+def test_plivo_messages_match_its_documentation(codec, kind):
     plivo, opening = opened("plivo", codec)
     stream, now = plivo.stream_id, str(plivo.clock.now())
     messages = [*opening, plivo.media(VOICE), plivo.digit("5"), plivo.played("c"), plivo.cleared()]
@@ -119,7 +119,7 @@ def test_plivo_says_what_its_documentation_shows(codec, kind):
 
 
 @pytest.mark.parametrize(("codec", "encoding"), [(Codec.MULAW, "PCMU"), (Codec.ALAW, "PCMA")])
-def test_telnyx_says_what_its_documentation_shows(codec, encoding):
+def test_telnyx_messages_match_its_documentation(codec, encoding):
     telnyx, opening = opened("telnyx", codec)
     stream, user = telnyx.stream_id, "6a9a7976-012e-45d2-9258-6f5dc68d861e"
     assert telnyx.call_id.startswith("v3:")
@@ -173,7 +173,7 @@ def test_telnyx_says_what_its_documentation_shows(codec, encoding):
 
 
 @pytest.mark.parametrize("provider", DIALECTS)
-def test_a_second_socket_counts_from_the_beginning_under_a_new_id(provider):
+def test_second_socket_restarts_counters_with_a_new_stream_id(provider):
     dialect, first = opened(provider)
     stream, call = dialect.stream_id, dialect.call_id
     dialect.media(VOICE)
@@ -226,7 +226,7 @@ def test_a_second_socket_counts_from_the_beginning_under_a_new_id(provider):
         ),
     ],
 )
-def test_the_webhook_gets_the_documented_fields(provider, expected, again):
+def test_webhook_has_the_documented_fields(provider, expected, again):
     dialect, _ = opened(provider)
     name = "CallUUID" if provider == "plivo" else "CallSid"
     fields = dialect.webhook()
@@ -234,7 +234,7 @@ def test_the_webhook_gets_the_documented_fields(provider, expected, again):
     assert dialect.redirected() == fields | again
 
 
-def test_only_plivo_tells_the_webhook_of_the_end():
+def test_only_plivo_sends_the_end_to_the_webhook():
     plivo, _ = opened("plivo")
     notice = plivo.hung_up()
     assert (notice["Event"], notice["CallStatus"]) == ("Hangup", "completed")
@@ -272,7 +272,7 @@ def test_only_plivo_tells_the_webhook_of_the_end():
         ("telnyx", {"event": "clear"}, dialects.Clear()),
     ],
 )
-def test_what_the_server_may_say_is_understood(provider, message, said):
+def test_valid_server_messages_are_parsed(provider, message, said):
     dialect, _ = opened(provider)
     ids = {"twilio": "streamSid", "plivo": "streamId"}
     if provider in ids:
@@ -312,7 +312,7 @@ def test_what_the_server_may_say_is_understood(provider, message, said):
         ("telnyx", {}, "None is none that Telnyx reads"),
     ],
 )
-def test_what_the_server_may_not_say_is_refused(provider, message, sentence):
+def test_invalid_server_messages_are_rejected(provider, message, sentence):
     dialect, _ = opened(provider)
     with pytest.raises(RemoteError, match=sentence):
         dialect.parse(message)
@@ -334,13 +334,13 @@ def test_twilio_marks_need_their_object():
         ("[]", "not an object"),
     ],
 )
-def test_a_message_that_is_no_json_object_is_refused(text, sentence):
+def test_message_that_is_not_a_json_object_is_rejected(text, sentence):
     with pytest.raises(RemoteError, match=sentence):
         dialects.load(text)
 
 
 @pytest.mark.parametrize("provider", DIALECTS)
-def test_the_provider_is_the_one_in_the_webhook_url(provider):
+def test_webhook_url_determines_the_provider(provider):
     assert registry.of(f"https://h.example/v2/hooks/{provider}/whk_x").name == provider
 
 
@@ -348,12 +348,12 @@ def test_the_provider_is_the_one_in_the_webhook_url(provider):
     "url",
     ["ftp://h/v2/hooks/twilio/k", "http:///v2/hooks/twilio/k", "http://[/twilio", "twilio", ""],
 )
-def test_a_url_that_cannot_be_called_is_refused(url):
+def test_invalid_webhook_url_is_rejected(url):
     with pytest.raises(Invalid, match="The webhook URL"):
         registry.of(url)
 
 
-def test_a_webhook_of_no_known_provider_is_refused_without_its_key():
+def test_unknown_provider_is_rejected_without_quoting_the_key():
     with pytest.raises(Invalid, match="twilio, plivo, telnyx") as refusal:
         registry.of("https://h.example/v2/hooks/vonage/whk_secret")
     assert "whk_secret" not in str(refusal.value)

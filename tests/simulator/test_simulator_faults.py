@@ -1,4 +1,4 @@
-"""The bad network, with a thousand messages each."""
+"""Network faults, with a thousand messages each."""
 
 import itertools
 
@@ -14,22 +14,22 @@ def delivered(**options):
     return [message for each in MANY for message in faults.deliver(each)]
 
 
-def test_a_good_network_changes_nothing():
+def test_network_without_faults_changes_nothing():
     assert delivered() == list(MANY)
     assert Faults(seed=1).delay(0.02) == 0
 
 
-def test_drop_loses_its_share_and_keeps_the_order():
+def test_drop_loses_its_share_in_order():
     arrived = delivered(drop=0.25)
     assert 700 < len(arrived) < 800
     assert arrived == sorted(arrived)
 
 
-def test_drop_of_everything_lets_nothing_through():
+def test_full_drop_loses_everything():
     assert delivered(drop=1.0) == []
 
 
-def test_shuffle_swaps_neighbours_and_loses_none():
+def test_shuffle_swaps_neighbours_without_loss():
     arrived = delivered(shuffle=True)
     assert arrived != list(MANY)
     # The last one may be held back when the call ends.
@@ -37,7 +37,7 @@ def test_shuffle_swaps_neighbours_and_loses_none():
     assert max(abs(at - message) for at, message in enumerate(arrived)) == 1
 
 
-def test_shuffle_and_drop_together_only_lose_what_is_dropped():
+def test_shuffle_with_drop_loses_only_dropped_messages():
     arrived = delivered(shuffle=True, drop=0.25)
     assert len(set(arrived)) == len(arrived)
     assert 700 < len(arrived) < 800
@@ -50,7 +50,7 @@ def test_jitter_spreads_over_its_whole_range():
     assert 0.038 < max(delays) <= 0.04
 
 
-def test_jitter_lets_no_message_overtake_another():
+def test_jitter_keeps_messages_in_order():
     faults = Faults(jitter=0.5, seed=1)
     arrivals = [each * 0.02 + faults.delay(0.02) for each in MANY]
     steps = [later - earlier for earlier, later in itertools.pairwise(arrivals)]
@@ -59,5 +59,5 @@ def test_jitter_lets_no_message_overtake_another():
 
 
 @pytest.mark.parametrize("option", [{"drop": 0.5}, {"shuffle": True}])
-def test_a_seed_repeats_the_same_faults(option):
+def test_seed_makes_faults_repeatable(option):
     assert delivered(**option) == delivered(**option)

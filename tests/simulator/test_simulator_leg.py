@@ -1,4 +1,4 @@
-"""The timeline of a call; whole media sockets are in ``test_simulator_phone``."""
+"""The media clock of a call. Media sockets are tested in ``test_simulator_phone``."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from service.simulator.leg import MediaClock
 from tests.support.clocks import FakeClock
 
 
-def test_the_timeline_begins_with_the_first_start():
+def test_timeline_starts_with_the_first_start():
     clock = FakeClock()
     media = MediaClock(clock)
     clock.advance(5)
@@ -16,7 +16,7 @@ def test_the_timeline_begins_with_the_first_start():
     assert media.position() == 800
 
 
-def test_a_second_start_goes_on_where_the_call_is():
+def test_second_start_continues_the_timeline():
     clock = FakeClock()
     media = MediaClock(clock)
     media.start()

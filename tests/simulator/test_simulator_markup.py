@@ -1,4 +1,4 @@
-"""Markup as each provider reads it."""
+"""Markup as each provider parses it."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def parse(provider, inner):
 @pytest.mark.parametrize(
     ("provider", "inner", "verb"),
     [
-        # Twilio drops query strings from stream URLs, the others keep them.
+        # Twilio drops query strings from stream URLs; the others keep them.
         ("twilio", TWILIO_STREAM, markup.Stream("wss://h.example/twilio/REF", REF)),
         (
             "plivo",
@@ -76,7 +76,7 @@ def parse(provider, inner):
         ("twilio", "<Play>https://h.example/a.wav</Play>", markup.Play("https://h.example/a.wav")),
         ("twilio", "<Redirect>/next</Redirect>", markup.Redirect("/next")),
         ("plivo", '<Redirect method="GET">/next</Redirect>', markup.Redirect("/next", "GET")),
-        # Names are case-sensitive, and a verb of another provider is not one of this provider's.
+        # Names are case-sensitive, and verbs of other providers are unknown.
         ("twilio", "<hangup/>", markup.Unknown("hangup")),
         ("twilio", "<Speak>no</Speak>", markup.Unknown("Speak")),
         ("twilio", "<Connect><Conversation/></Connect>", markup.Unknown("Connect")),
@@ -84,11 +84,11 @@ def parse(provider, inner):
         ("telnyx", "<Connect/>", markup.Unknown("Connect")),
     ],
 )
-def test_a_verb_is_read_as_its_provider_reads_it(provider, inner, verb):
+def test_verb_is_parsed_as_its_provider_does(provider, inner, verb):
     assert parse(provider, inner) == (verb,)
 
 
-def test_verbs_come_in_order():
+def test_verbs_keep_their_order():
     verbs = parse("twilio", TWILIO_STREAM + "<Say>Back.</Say><Redirect>/a</Redirect>")
     assert [type(verb) for verb in verbs] == [markup.Stream, markup.Say, markup.Redirect]
 
@@ -139,7 +139,7 @@ def test_verbs_come_in_order():
         ("twilio", "<Say>" + "a" * markup.MAX_BYTES + "</Say>", "longer than 100000 bytes"),
     ],
 )
-def test_markup_that_a_provider_would_not_carry_out_is_refused(provider, inner, sentence):
+def test_markup_that_a_provider_would_reject_is_an_error(provider, inner, sentence):
     with pytest.raises(RemoteError, match=sentence):
         parse(provider, inner)
 
@@ -153,7 +153,7 @@ def test_markup_that_a_provider_would_not_carry_out_is_refused(provider, inner, 
         (b'<!DOCTYPE r [<!ENTITY a "b">]><Response><Say>&a;</Say></Response>', "document type"),
     ],
 )
-def test_what_is_no_markup_at_all_is_refused(body, sentence):
+def test_body_that_is_not_markup_is_rejected(body, sentence):
     with pytest.raises(RemoteError, match=sentence):
         markup.parse(body, DIALECTS["twilio"].readers)
 
@@ -163,7 +163,7 @@ def test_an_unencrypted_stream_is_allowed_on_this_machine(host):
     assert markup.stream_url(f"ws://{host}/twilio/REF") == f"ws://{host}/twilio/REF"
 
 
-def test_a_stream_does_not_show_the_secret_in_its_url():
+def test_stream_does_not_show_the_secret_in_its_url():
     stream = markup.Stream("wss://h.example:8443/twilio/REF", {"ref": "REF"})
     assert stream.origin == "wss://h.example:8443"
     assert "REF" not in repr(stream)
@@ -199,7 +199,7 @@ ACTION = "https://h.example/pin"
         ),
     ],
 )
-def test_questions_are_read_as_each_provider_reads_them(provider, inner, verb):
+def test_gather_is_parsed_as_its_provider_does(provider, inner, verb):
     assert parse(provider, inner) == (verb,)
 
 
@@ -222,7 +222,7 @@ def test_questions_are_read_as_each_provider_reads_them(provider, inner, verb):
         ("plivo", f'<GetDigits action="{ACTION}"><Say>PIN?</Say></GetDigits>', "may not hold"),
     ],
 )
-def test_questions_that_fail_on_a_real_call_are_refused(provider, inner, complaint):
+def test_gather_that_a_provider_would_reject_is_an_error(provider, inner, complaint):
     with pytest.raises(RemoteError, match=complaint):
         parse(provider, inner)
 
@@ -231,5 +231,5 @@ def test_questions_that_fail_on_a_real_call_are_refused(provider, inner, complai
     ("keys", "collected"),
     [("1234", "1234"), ("12345", "1234"), ("12", "12"), ("12#34", "12"), ("#", ""), ("", "")],
 )
-def test_keys_are_collected_up_to_the_number_or_the_last_key(keys, collected):
+def test_keys_are_collected_up_to_the_maximum_or_the_finishing_key(keys, collected):
     assert markup.Gather(ACTION, "POST", 4, "#", 5, ()).collect(keys) == collected

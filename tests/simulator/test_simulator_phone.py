@@ -60,7 +60,7 @@ def finish(phone):
 
 
 def loudest(samples):
-    """Frequency in hertz of the strongest part of ``samples``."""
+    """Return the strongest frequency of ``samples`` in hertz."""
     window = np.abs(np.fft.rfft(samples * np.hanning(samples.size)))
     return int(window.argmax()) * RATE / samples.size
 
@@ -74,28 +74,28 @@ def names(phone):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_caller_hears_what_the_server_sends(server, provider):
+def test_caller_hears_the_servers_audio(server, provider):
     server.answers, server.talks = [streaming(provider)], [echo]
     phone = call(server, provider)
     report = finish(phone)
     assert report.trouble is None
     assert report.ended is Ending.CALLER_HUNG_UP
     assert report.frames_sent == 30
-    # The last frames may still be on their way when the caller hangs up.
+    # The last frames may still be in transit when the caller hangs up.
     assert 20 <= report.frames_heard <= 30
     assert report.level_dbfs is not None
     assert loudest(phone.heard) == pytest.approx(440, abs=10)
     assert phone.heard.size == phone.sent.size == phone.streamed >= 30 * FRAME
     assert loudest(phone.sent) == pytest.approx(440, abs=10)
-    rungs = ["webhook", "markup", "connecting", "connected", "start", "first-audio", "closed"]
-    assert [name for name in names(phone) if name != "notice"] == [*rungs, "end"]
+    steps = ["webhook", "markup", "connecting", "connected", "start", "first-audio", "closed"]
+    assert [name for name in names(phone) if name != "notice"] == [*steps, "end"]
     assert report.answered_ms <= report.connected_ms <= report.first_audio_ms
     assert report.rtt_min_ms is not None
     assert report.problems == ()
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_the_server_hears_the_sample_under_the_same_id_as_the_webhook(server, provider):
+def test_stream_has_the_call_id_of_the_webhook(server, provider):
     server.answers = [streaming(provider)]
     phone = call(server, provider)
     finish(phone)
@@ -118,7 +118,7 @@ def test_the_server_hears_the_sample_under_the_same_id_as_the_webhook(server, pr
         ("plivo", Codec.L16, ("mediaFormat", "audio/x-l16")),
     ],
 )
-def test_another_codec_is_announced_and_sent(server, provider, codec, named):
+def test_other_codec_is_announced_and_sent(server, provider, codec, named):
     server.answers = [streaming(provider)]
     phone = call(server, provider, codec=codec)
     assert finish(phone).problems == ()
@@ -131,7 +131,7 @@ def test_another_codec_is_announced_and_sent(server, provider, codec, named):
     assert loudest(heard) == pytest.approx(440, abs=10)
 
 
-def test_plivo_hears_in_the_codec_that_it_sends(server):
+def test_plivo_uses_one_codec_in_both_directions(server):
     server.answers, server.talks = [streaming("plivo")], [echo]
     phone = call(server, "plivo", codec=Codec.L16)
     assert finish(phone).trouble is None
@@ -150,7 +150,7 @@ def test_keys_are_pressed_during_the_call(server):
     assert [message["dtmf"]["digit"] for message in server.of("dtmf")] == ["1", "#", "5"]
 
 
-def test_a_mark_comes_back_after_the_audio_before_it(server):
+def test_mark_returns_after_the_audio_before_it(server):
     def talk(connection):
         for message in incoming(connection):
             if message["event"] == "start":
@@ -175,7 +175,7 @@ def test_a_mark_comes_back_after_the_audio_before_it(server):
     ("provider", "events"),
     [("twilio", ["mark"]), ("plivo", ["clearedAudio"]), ("telnyx", ["mark"])],
 )
-def test_a_clear_stops_the_audio_and_answers_as_the_provider_does(server, provider, events):
+def test_clear_stops_the_audio_and_sends_the_providers_reply(server, provider, events):
     cleared = threading.Event()
 
     def talk(connection):
@@ -211,7 +211,7 @@ def test_a_clear_stops_the_audio_and_answers_as_the_provider_does(server, provid
     assert 0 < heard.size < RATE
 
 
-def test_the_next_verb_runs_when_the_server_closes_the_socket(server):
+def test_next_verb_runs_after_the_server_closes_the_socket(server):
     def once(connection):
         for message in incoming(connection):
             if message["event"] == "media" and message["media"]["chunk"] == "5":
@@ -229,7 +229,7 @@ def test_the_next_verb_runs_when_the_server_closes_the_socket(server):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_dropped_socket_is_cut_without_a_word_and_the_call_goes_on(server, provider):
+def test_call_continues_after_its_socket_is_cut(server, provider):
     server.answers = [streaming(provider, f"<Redirect>{server.url(provider)}</Redirect>")]
     server.talks = [echo]
     phone = call(server, provider, loop=True)
@@ -245,18 +245,18 @@ def test_a_dropped_socket_is_cut_without_a_word_and_the_call_goes_on(server, pro
     assert server.of("stop", turn=0) == []
     assert server.legs[0].close_code == 1006
     assert len(server.of("start", turn=1)) == 1
-    # The caller's time goes on over both sockets.
+    # The caller's timeline continues across both sockets.
     assert phone.heard.size >= position > 0
 
 
-def test_plivo_tells_the_answer_url_of_the_end(server):
+def test_plivo_sends_the_end_to_the_answer_url(server):
     server.answers = [streaming("plivo"), (200, "text/plain", "")]
     report = finish(call(server, "plivo"))
     assert [form["Event"] for form in server.requests] == ["StartApp", "Hangup"]
     assert report.problems == ()
 
 
-def test_redirects_without_end_are_given_up(server):
+def test_endless_redirects_fail_the_call(server):
     server.answers = [response("<Redirect>/v2/hooks/twilio/again</Redirect>")]
     report = finish(call(server, max_redirects=3))
     assert report.ended is Ending.FAILED
@@ -264,7 +264,7 @@ def test_redirects_without_end_are_given_up(server):
     assert len(server.requests) == 4
 
 
-def test_a_patient_provider_asks_again_until_the_server_is_back(server):
+def test_redirect_is_retried_until_the_server_is_back(server):
     port = free_port()
     server.answers = [response(f"<Redirect>http://127.0.0.1:{port}/v2/hooks/twilio/k</Redirect>")]
     phone = call(server, retry_seconds=WAIT)
@@ -273,7 +273,7 @@ def test_a_patient_provider_asks_again_until_the_server_is_back(server):
         assert finish(phone).said == ("Welcome back.",)
 
 
-def test_a_caller_may_hang_up_while_the_provider_is_patient(server):
+def test_caller_can_hang_up_during_the_retries(server):
     port = free_port()
     server.answers = [response(f"<Redirect>http://127.0.0.1:{port}/v2/hooks/twilio/k</Redirect>")]
     phone = call(server, retry_seconds=600)
@@ -282,13 +282,13 @@ def test_a_caller_may_hang_up_while_the_provider_is_patient(server):
     assert finish(phone).ended is Ending.CALLER_HUNG_UP
 
 
-def test_a_redirect_to_where_nothing_listens_fails_the_call(server):
+def test_redirect_to_a_closed_port_fails_the_call(server):
     port = free_port()
     server.answers = [response(f"<Redirect>http://127.0.0.1:{port}/v2/hooks/twilio/k</Redirect>")]
     assert "connection refused" in finish(call(server)).failure
 
 
-def test_a_redirect_may_ask_with_get(server):
+def test_redirect_may_use_get(server):
     server.answers = [response('<Redirect method="GET">/next?a=1</Redirect>'), response()]
     finish(call(server))
     assert server.methods == ["POST", "GET"]
@@ -297,7 +297,7 @@ def test_a_redirect_may_ask_with_get(server):
 
 
 @pytest.mark.parametrize("ending", [Ending.BUSY, Ending.REJECTED])
-def test_a_caller_who_is_turned_away_is_told_so(server, ending):
+def test_rejection_is_reported(server, ending):
     server.answers = [response(f'<Reject reason="{ending}"/>')]
     report = finish(call(server))
     assert report.ended is ending
@@ -305,7 +305,7 @@ def test_a_caller_who_is_turned_away_is_told_so(server, ending):
     assert server.legs == []
 
 
-def test_what_is_said_is_in_the_report(server):
+def test_spoken_text_is_in_the_report(server):
     server.answers = [response("<Say>We are full.</Say>", '<Pause length="0"/>', "<Hangup/>")]
     report = finish(call(server))
     assert report.said == ("We are full.",)
@@ -313,7 +313,7 @@ def test_what_is_said_is_in_the_report(server):
     assert report.trouble == "The call ended before a media socket was opened."
 
 
-def test_a_caller_may_hang_up_while_the_markup_pauses(server):
+def test_caller_can_hang_up_during_a_pause(server):
     server.answers = [response("<Say>Wait.</Say>", '<Pause length="600"/>')]
     phone = call(server)
     phone.wait_for("say")
@@ -321,19 +321,19 @@ def test_a_caller_may_hang_up_while_the_markup_pauses(server):
     assert finish(phone).ended is Ending.CALLER_HUNG_UP
 
 
-def test_markup_that_runs_out_ends_the_call(server):
+def test_end_of_the_markup_ends_the_call(server):
     server.answers = [response()]
     assert finish(call(server)).ended is Ending.SERVER_HUNG_UP
 
 
-def test_twilio_skips_a_verb_it_does_not_know_and_reports_it(server):
+def test_twilio_skips_and_reports_an_unknown_verb(server):
     server.answers = [response("<Speak>no</Speak>", "<Say>yes</Say>")]
     report = finish(call(server))
     assert report.problems == ("twilio does not know <Speak> here.",)
     assert report.said == ("yes",)
 
 
-def test_plivo_ends_the_call_at_an_element_it_does_not_know(server):
+def test_plivo_ends_the_call_at_an_unknown_element(server):
     server.answers = [response("<Reject/>", "<Speak>no</Speak>")]
     report = finish(call(server, "plivo"))
     assert report.failure == "plivo does not know <Reject> here."
@@ -349,9 +349,7 @@ def test_plivo_ends_the_call_at_an_element_it_does_not_know(server):
         ((503, "text/plain", "no"), "answered the webhook with 503."),
     ],
 )
-def test_an_answer_that_is_no_markup_fails_the_call_without_showing_the_key(
-    server, answer, sentence
-):
+def test_invalid_response_fails_the_call_without_showing_the_key(server, answer, sentence):
     server.answers = [answer]
     phone = call(server)
     report = finish(phone)
@@ -360,21 +358,21 @@ def test_an_answer_that_is_no_markup_fails_the_call_without_showing_the_key(
     assert server.key not in report.json() + report.text() + str(phone.events)
 
 
-def test_a_webhook_at_which_nothing_listens_fails_the_call():
+def test_webhook_at_a_closed_port_fails_the_call():
     url = f"http://127.0.0.1:{free_port()}/v2/hooks/twilio/whk_secret"
     report = finish(Phone(Scenario(webhook_url=url)).start())
     assert "connection refused" in report.failure
     assert "whk_secret" not in report.failure
 
 
-def test_a_failing_webhook_shows_no_password_in_its_url():
+def test_failing_webhook_does_not_show_the_password_in_its_url():
     url = f"http://user:secret@127.0.0.1:{free_port()}/v2/hooks/twilio/whk_x"
     report = finish(Phone(Scenario(webhook_url=url)).start())
     assert report.ended is Ending.FAILED
     assert "secret" not in report.failure
 
 
-def test_a_proxy_is_not_asked_for_this_machine(server, monkeypatch):
+def test_proxy_is_not_used_for_this_machine(server, monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -383,8 +381,8 @@ def test_a_proxy_is_not_asked_for_this_machine(server, monkeypatch):
     assert finish(call(server)).trouble is None
 
 
-def test_a_webhook_that_does_not_answer_in_time_fails_the_call():
-    # A listening socket that nobody accepts from takes the request and stays silent.
+def test_webhook_timeout_fails_the_call():
+    # A listening socket without accept takes the request and never answers.
     with counterpart.silent_port() as port:
         url = f"http://127.0.0.1:{port}/v2/hooks/twilio/whk_secret"
         report = finish(Phone(Scenario(webhook_url=url, webhook_timeout=0.05)).start())
@@ -392,7 +390,7 @@ def test_a_webhook_that_does_not_answer_in_time_fails_the_call():
 
 
 @pytest.mark.parametrize(("provider", "attempts"), [("twilio", 1), ("plivo", 3), ("telnyx", 1)])
-def test_a_refused_media_socket_is_reported_and_the_markup_goes_on(provider, attempts):
+def test_markup_continues_after_a_refused_media_socket(provider, attempts):
     with counterpart.running(refuse=410) as server:
         say = "<Speak>Sorry.</Speak>" if provider == "plivo" else "<Say>Sorry.</Say>"
         server.answers = [streaming(provider, say)]
@@ -402,7 +400,7 @@ def test_a_refused_media_socket_is_reported_and_the_markup_goes_on(provider, att
     assert server.paths == [f"/{provider}/REF"] * attempts
 
 
-def test_a_media_socket_that_leads_nowhere_is_reported_without_its_secret(server):
+def test_unreachable_media_socket_is_reported_without_its_secret(server):
     server.media = f"ws://127.0.0.1:{free_port()}"
     server.answers = [streaming("twilio")]
     report = finish(call(server))
@@ -410,14 +408,14 @@ def test_a_media_socket_that_leads_nowhere_is_reported_without_its_secret(server
     assert "REF" not in report.json()
 
 
-def test_a_media_socket_that_is_no_websocket_is_reported(server):
+def test_media_url_without_websocket_is_reported(server):
     server.media = f"ws://127.0.0.1:{server.port}"
     server.answers = [streaming("twilio")]
     assert "does not speak WebSocket" in finish(call(server)).trouble
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_message_that_the_provider_would_not_read_is_a_problem(server, provider):
+def test_message_that_the_provider_would_reject_is_a_problem(server, provider):
     def babble(connection):
         for message in incoming(connection):
             if message["event"] == "start":
@@ -433,7 +431,7 @@ def test_a_message_that_the_provider_would_not_read_is_a_problem(server, provide
     assert len(complaints) == (3 if provider == "telnyx" else 0)
 
 
-def test_a_server_that_sends_nothing_got_no_audio_through(server):
+def test_server_without_audio_is_reported(server):
     server.answers, server.talks = [streaming("twilio")], [keep]
     phone = call(server)
     report = finish(phone)
@@ -442,7 +440,7 @@ def test_a_server_that_sends_nothing_got_no_audio_through(server):
     assert phone.heard.max() == 0
 
 
-def test_a_pause_in_the_servers_audio_is_a_gap(server):
+def test_pause_in_the_servers_audio_is_a_gap(server):
     def stutter(connection):
         start = {}
         for message in incoming(connection):
@@ -458,7 +456,7 @@ def test_a_pause_in_the_servers_audio_is_a_gap(server):
     assert report.frames_missing >= 5
 
 
-def test_dropped_frames_leave_holes_in_the_chunk_numbers(server):
+def test_dropped_frames_leave_gaps_in_the_chunk_numbers(server):
     server.answers = [streaming("twilio")]
     report = finish(call(server, drop_percent=50, seed=3))
     chunks = [int(message["media"]["chunk"]) for message in server.of("media")]
@@ -475,7 +473,7 @@ def test_shuffled_frames_overtake_each_other(server):
     assert sorted(chunks) == list(range(1, 31))
 
 
-def test_jitter_keeps_every_frame_and_their_order(server):
+def test_jitter_keeps_every_frame_in_order(server):
     server.answers, server.talks = [streaming("twilio")], [echo]
     report = finish(call(server, jitter_ms=200, seed=3))
     assert report.gaps >= 1
@@ -483,14 +481,14 @@ def test_jitter_keeps_every_frame_and_their_order(server):
     assert chunks == list(range(1, 31))
 
 
-def test_waiting_for_what_does_not_happen_says_what_did(server):
+def test_timeout_of_a_wait_lists_the_events(server):
     phone = call(server)
     finish(phone)
     with pytest.raises(TimeoutError, match="No digit within 0 seconds; there was: webhook, markup"):
         phone.wait_for("digit", timeout=0)
 
 
-def test_waiting_for_the_end_of_a_call_that_goes_on_is_given_up(server):
+def test_wait_for_the_end_of_a_call_times_out(server):
     server.answers = [streaming("twilio")]
     phone = call(server, loop=True)
     phone.wait_for("start")
@@ -512,7 +510,7 @@ def asking(server, provider, *after):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_keys_go_to_the_action_whose_answer_is_followed(server, provider):
+def test_keys_go_to_the_action_and_its_markup_is_followed(server, provider):
     server.answers = [asking(server, provider), asking(server, provider), response("<Hangup/>")]
     phone = call(server, provider, pins=("11#", "43210"))
     report = finish(phone)
@@ -529,7 +527,7 @@ def test_keys_go_to_the_action_whose_answer_is_followed(server, provider):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_without_a_key_the_markup_goes_on_and_nobody_waits(server, provider):
+def test_markup_continues_without_keys_and_without_waiting(server, provider):
     server.answers = [
         asking(server, provider, f"<Redirect>{server.url(provider)}</Redirect>"),
         response("<Hangup/>"),
@@ -543,7 +541,7 @@ def test_without_a_key_the_markup_goes_on_and_nobody_waits(server, provider):
     ]
 
 
-def test_silence_is_answered_where_the_markup_wants_it(server):
+def test_silence_is_sent_if_the_markup_requests_it(server):
     question = f'<Gather action="{server.url("twilio")}" actionOnEmptyResult="true"/>'
     server.answers = [response(question, "<Reject/>"), response("<Hangup/>")]
     report = finish(call(server))
@@ -551,7 +549,7 @@ def test_silence_is_answered_where_the_markup_wants_it(server):
     assert report.ended is Ending.SERVER_HUNG_UP
 
 
-def test_questions_without_end_are_given_up(server):
+def test_endless_prompts_fail_the_call(server):
     server.answers = [asking(server, "twilio")]
     report = finish(call(server, pins=("1",), max_redirects=3))
     assert report.failure == "The markup redirected more than 3 times."

@@ -1,4 +1,4 @@
-"""What the caller hears, in samples: 8 of them are a millisecond."""
+"""Playback to the caller, in samples of which 8 are a millisecond."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def tone(value, size=160):
     return np.full(size, value, np.int16)
 
 
-def test_audio_is_heard_after_a_short_hold_and_in_order(playback):
+def test_audio_plays_in_order_after_a_short_delay(playback):
     playback.play(tone(1), 1000)
     playback.play(tone(2), 1010)
     start = 1000 + PLAYOUT
@@ -26,14 +26,14 @@ def test_audio_is_heard_after_a_short_hold_and_in_order(playback):
     assert heard[start + 320 :].max() == 0
 
 
-def test_frames_that_come_a_little_late_are_heard_without_a_gap(playback):
+def test_slightly_late_frames_play_without_a_gap(playback):
     for number, late in enumerate([0, 100, 250, 0, 300]):
         playback.play(tone(7), number * 160 + late)
     assert (playback.recording(PLAYOUT + 800)[PLAYOUT:] == 7).all()
     assert playback.missing_samples == 0
 
 
-def test_a_frame_that_comes_too_late_leaves_silence_that_is_counted(playback):
+def test_late_frame_leaves_silence_that_is_counted(playback):
     playback.play(tone(1), 0)
     late = PLAYOUT + 160 + 500
     playback.play(tone(2), late)
@@ -43,7 +43,7 @@ def test_a_frame_that_comes_too_late_leaves_silence_that_is_counted(playback):
     assert playback.missing_samples == 500 + PLAYOUT
 
 
-def test_a_mark_is_reached_when_the_audio_before_it_has_been_heard(playback):
+def test_mark_is_reached_after_the_audio_before_it(playback):
     playback.play(tone(1), 0)
     playback.mark("m", 10)
     end = PLAYOUT + 160
@@ -52,12 +52,12 @@ def test_a_mark_is_reached_when_the_audio_before_it_has_been_heard(playback):
     assert playback.due(end + 1000) == []
 
 
-def test_a_mark_with_nothing_before_it_is_reached_at_once(playback):
+def test_mark_without_audio_is_reached_immediately(playback):
     playback.mark("m", 50)
     assert playback.due(50) == ["m"]
 
 
-def test_a_clear_drops_what_is_not_heard_yet_and_returns_the_marks_it_overtakes(playback):
+def test_clear_drops_pending_audio_and_returns_pending_marks(playback):
     playback.play(tone(1, 1600), 0)
     playback.mark("a", 0)
     playback.mark("b", 0)
@@ -78,21 +78,21 @@ def test_silence_after_a_clear_is_not_missing_audio(playback):
     assert (playback.recording(6000)[4000 + PLAYOUT :][:160] == 2).all()
 
 
-def test_audio_after_a_clear_does_not_wait_for_what_was_cleared(playback):
+def test_audio_after_a_clear_does_not_wait_for_cleared_audio(playback):
     playback.play(tone(1, 4000), 0)
     playback.clear(500)
     playback.play(tone(2), 600)
     assert (playback.recording(6000)[600 + PLAYOUT :][:160] == 2).all()
 
 
-def test_more_than_the_buffer_holds_is_discarded_and_counted(playback):
+def test_audio_beyond_the_buffer_is_discarded_and_counted(playback):
     playback.play(tone(1, 7000), 0)
     playback.play(tone(2, 4000), 0)
     assert playback.discarded_samples == 4000
     assert playback.recording(12_000).max() == 1
 
 
-def test_a_recording_is_as_long_as_asked_for_and_cuts_what_is_still_to_come(playback):
+def test_recording_has_the_requested_length(playback):
     playback.play(tone(1), 0)
     assert playback.recording(PLAYOUT + 60).tolist() == [0] * PLAYOUT + [1] * 60
     assert playback.recording(0).size == 0

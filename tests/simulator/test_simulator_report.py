@@ -38,7 +38,7 @@ def report(**changes):
     return CallReport(**(GOOD | changes))
 
 
-def test_a_good_call_as_text():
+def test_text_of_a_good_call():
     assert report().text().splitlines() == [
         "answered      3.2 ms",
         "connected     6.1 ms",
@@ -53,7 +53,7 @@ def test_a_good_call_as_text():
     ]
 
 
-def test_what_is_unusual_about_a_call_is_in_its_text():
+def test_text_contains_optional_rows():
     lines = report(
         digits_sent="1#", questions=2, said=("One.", "Two."), level_dbfs=None, ended=None
     ).text()
@@ -64,7 +64,7 @@ def test_what_is_unusual_about_a_call_is_in_its_text():
     assert "ended         not yet" in lines
 
 
-def test_json_holds_every_field_and_whether_the_call_was_good():
+def test_json_contains_every_field_and_ok():
     parsed = json.loads(report().json())
     assert parsed == GOOD | {"ok": True, "said": [], "problems": []}
     assert json.loads(report(frames_heard=0).json())["ok"] is False
@@ -82,11 +82,11 @@ def test_json_holds_every_field_and_whether_the_call_was_good():
         ({"frames_heard": 0}, "The call was connected, but no audio came back."),
     ],
 )
-def test_the_trouble_with_a_call_is_one_sentence(changes, trouble):
+def test_trouble_is_one_sentence(changes, trouble):
     assert report(**changes).trouble == trouble
 
 
-def test_only_so_many_problems_are_kept():
+def test_number_of_problems_is_limited():
     counters = CallCounters()
     kept = [counters.add_problem(f"Problem {number}.") for number in range(MAX_PROBLEMS + 5)]
     assert kept.count(True) == len(counters.problems) == MAX_PROBLEMS

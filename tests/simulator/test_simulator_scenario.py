@@ -1,4 +1,4 @@
-"""Which calls can be placed, and what the caller then says."""
+"""Valid and invalid scenarios, and the caller's speech."""
 
 import numpy as np
 import pytest
@@ -33,17 +33,17 @@ def scenario(url=TWILIO, **options):
         ("http://h.example/", {}, "must name its provider"),
     ],
 )
-def test_a_call_that_cannot_be_placed_is_refused(url, options, sentence):
+def test_invalid_scenario_is_rejected(url, options, sentence):
     with pytest.raises(Invalid, match=sentence):
         scenario(url, **options)
 
 
 @pytest.mark.parametrize(("url", "codec"), [(PLIVO, Codec.L16), (TELNYX, Codec.ALAW)])
-def test_a_codec_that_the_provider_has_is_allowed(url, codec):
+def test_codec_of_the_provider_is_accepted(url, codec):
     assert scenario(url, codec=codec).codec is codec
 
 
-def test_a_plan_does_not_show_its_key():
+def test_scenario_does_not_show_its_webhook_key():
     assert "whk_secret" not in repr(scenario())
 
 
@@ -51,33 +51,33 @@ def ramp(frames):
     return np.arange(round(frames * FRAME)).astype(np.int16)
 
 
-def test_the_sample_is_said_in_frames_and_silence_after_it():
+def test_sample_is_split_into_frames_followed_by_silence():
     speech = Speech(scenario(sample=ramp(1.5)))
     assert speech.frame(0).tolist() == list(range(160))
     assert speech.frame(1).tolist() == [*range(160, 240), *[0] * 80]
     assert speech.frame(2).tolist() == [0] * 160
 
 
-def test_a_caller_leaves_after_the_sample_and_its_tail():
+def test_caller_hangs_up_after_the_sample_and_its_tail():
     assert Speech(scenario(sample=ramp(10), tail=0.1)).frames_planned == 15
 
 
-def test_a_caller_leaves_after_the_seconds_planned():
+def test_caller_hangs_up_after_the_given_seconds():
     assert Speech(scenario(sample=ramp(10), seconds=2.0)).frames_planned == 100
 
 
-def test_a_caller_who_repeats_himself_does_not_leave():
+def test_looping_caller_does_not_hang_up():
     speech = Speech(scenario(sample=ramp(2), loop=True))
     assert speech.frames_planned is None
     assert speech.frame(7).tolist() == speech.frame(1).tolist()
 
 
-def test_a_caller_with_nothing_to_say_is_silent():
+def test_caller_with_an_empty_sample_is_silent():
     speech = Speech(scenario(sample=ramp(0), loop=True, seconds=1.0))
     assert speech.frame(3).tolist() == [0] * 160
 
 
-def test_keys_are_pressed_one_after_the_other():
+def test_keys_are_pressed_one_at_a_time():
     speech = Speech(scenario(digits="1#"))
     pressed = [(number, key) for number in range(100) if (key := speech.key(number))]
     assert pressed == [(KEYS_FROM, "1"), (KEYS_FROM + KEYS_EVERY, "#")]
@@ -90,7 +90,7 @@ def test_keys_can_be_pressed_later():
     assert speech.key(501) == "5"
 
 
-def test_a_recording_of_the_caller_is_cut_to_its_length():
+def test_recording_of_the_caller_is_cut_to_its_length():
     speech = Speech(scenario(sample=ramp(2)))
     assert speech.recording(200).tolist() == list(range(200))
     assert speech.recording(0).size == 0

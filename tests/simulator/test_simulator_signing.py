@@ -1,4 +1,4 @@
-"""What the simulator signs, judged by the providers' own SDKs."""
+"""The simulator's signatures, checked by the providers' own SDKs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ fields = st.dictionaries(
 urls = st.sampled_from([URL, URL + "?tenant=7", URL + "?b=x%20y&a=2&a=1&blank="])
 
 
-def test_there_is_a_signer_for_every_provider() -> None:
+def test_every_provider_has_a_signer() -> None:
     assert set(SIGNERS) == {"twilio", "plivo", "telnyx"}
 
 
@@ -50,20 +50,20 @@ def test_there_is_a_signer_for_every_provider() -> None:
         ("twilio", {}, (None, None)),
     ],
 )
-def test_what_is_signed_with_is_found_among_credentials(provider, credentials, found) -> None:
+def test_signing_key_is_found_in_credentials(provider, credentials, found) -> None:
     assert key_and_account(provider, credentials) == found
 
 
 @fuzz
 @given(urls, fields)
-def test_twilio_takes_its_requests(url: str, form: dict[str, str]) -> None:
+def test_twilio_sdk_accepts_its_signature(url: str, form: dict[str, str]) -> None:
     signed = Twilio(TOKEN, FakeClock()).request("POST", url, form, b"")
     assert RequestValidator(TOKEN).validate(url, form, signed["X-Twilio-Signature"])
 
 
 @fuzz
 @given(urls, fields, st.sampled_from(["GET", "POST"]))
-def test_plivo_takes_its_requests(url: str, form: dict[str, str], method: str) -> None:
+def test_plivo_sdk_accepts_its_signature(url: str, form: dict[str, str], method: str) -> None:
     form = {} if method == "GET" else form
     signed = Plivo(TOKEN, FakeClock()).request(method, url, form, b"")
     nonce = signed["X-Plivo-Signature-V3-Nonce"]
@@ -74,14 +74,14 @@ def test_plivo_takes_its_requests(url: str, form: dict[str, str], method: str) -
 
 @fuzz
 @given(fields)
-def test_telnyx_takes_its_requests(form: dict[str, str]) -> None:
+def test_telnyx_sdk_accepts_its_signature(form: dict[str, str]) -> None:
     body = urlencode(form).encode()
     key = b64encode(bytes(range(32))).decode()
     signed = Telnyx(key, SystemClock()).request("POST", URL, form, body)
     verify_webhook_signature(body, signed, signers.public_key(signers.TELNYX_KEY))
 
 
-def test_upgrades_are_signed_as_each_provider_signs_them() -> None:
+def test_upgrades_are_signed_as_each_provider_does() -> None:
     url = "wss://voice.example.com/x/REF"
     signed = Twilio(TOKEN, FakeClock()).upgrade(url)
     assert RequestValidator(TOKEN).validate(url, {}, signed["X-Twilio-Signature"])
@@ -94,7 +94,7 @@ def test_upgrades_are_signed_as_each_provider_signs_them() -> None:
     assert Telnyx(key, FakeClock()).upgrade(url) == {}
 
 
-def test_a_telnyx_key_may_be_pem() -> None:
+def test_telnyx_key_may_be_pem() -> None:
     pem = signers.TELNYX_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     signed = Telnyx(pem.decode(), SystemClock()).request("POST", URL, {}, b"x")
     verify_webhook_signature(b"x", signed, signers.public_key(signers.TELNYX_KEY))
@@ -116,6 +116,6 @@ def test_a_telnyx_key_may_be_pem() -> None:
     ],
     ids=["empty", "api key", "short", "no key", "password", "another kind"],
 )
-def test_what_is_no_private_key_is_one_sentence(key: str) -> None:
+def test_invalid_private_key_is_one_sentence(key: str) -> None:
     with pytest.raises(Invalid, match=r"^The signing key must be an Ed25519 private key"):
         Telnyx(key, FakeClock())

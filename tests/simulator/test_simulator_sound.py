@@ -1,4 +1,4 @@
-"""Sound files in and out, measured by their spectrum."""
+"""Reading and writing of sound files, measured by their spectrum."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ from service.simulator.audio.codec import RATE
 
 
 def wav(values, rate, bits, *, channels=1, tag=1):
-    """A WAV file of ``values`` between -1 and 1; tag 0xFFFE is the extensible header."""
+    """Build a WAV file of ``values`` between -1 and 1; tag 0xFFFE is the extensible header."""
     full = 2.0 ** (bits - 1)
     integers = np.clip(np.rint(np.asarray(values) * full), -full, full - 1).astype("<i4")
     if bits == 8:
@@ -47,7 +47,7 @@ def sine(frequency, seconds, rate, level=-12.0):
 
 
 def spectrum(samples):
-    """Frequency of the loudest bin, its level in dBFS, and that of everything else."""
+    """Return the loudest bin's frequency, its level in dBFS, and the level of the other bins."""
     window = np.hanning(samples.size)
     bins = np.abs(np.fft.rfft(samples * window)) * 4 / samples.size / 32767
     top = int(bins.argmax())
@@ -69,14 +69,14 @@ def read(tmp_path):
     return read_bytes
 
 
-def test_a_24_bit_stereo_file_of_44100_hz_keeps_its_tone(read):
+def test_24_bit_stereo_file_at_44100_hz_keeps_its_tone(read):
     left, right = sine(1000, 1.0, 44_100), np.zeros(44_100)
     data = wav(np.stack([left, right], axis=1).ravel(), 44_100, 24, channels=2, tag=0xFFFE)
     samples = read(data)
     frequency, level, rest = spectrum(samples)
     assert samples.size == RATE
     assert frequency == pytest.approx(1000, abs=1)
-    # Half of each side: the other one is silent.
+    # The mean of both channels, of which one is silent.
     assert level == pytest.approx(-12 - 6.02, abs=0.1)
     assert rest < -60
 
@@ -89,7 +89,7 @@ def test_every_depth_and_rate_keeps_pitch_and_level(read, bits, rate):
     assert level == pytest.approx(-12, abs=0.1)
 
 
-def test_a_file_of_less_than_8_khz_is_resampled_too(read):
+def test_file_below_8_khz_is_resampled(read):
     frequency, level, rest = spectrum(read(wav(sine(700, 1.0, 6000), 6000, 16)))
     assert frequency == pytest.approx(700, abs=1)
     assert level == pytest.approx(-12, abs=0.1)
@@ -97,21 +97,21 @@ def test_a_file_of_less_than_8_khz_is_resampled_too(read):
 
 
 @pytest.mark.parametrize("frequency", [4100, 5000, 7300, 12_000, 20_000])
-def test_what_the_line_cannot_carry_does_not_come_back_as_an_alias(read, frequency):
+def test_frequencies_above_the_telephone_band_do_not_alias(read, frequency):
     samples = read(wav(sine(frequency, 1.0, 44_100, level=0.0), 44_100, 16))
     assert sound.level(samples[800:-800]) is None or sound.level(samples[800:-800]) < -50
 
 
-def test_resampling_neither_clicks_nor_leaks_from_the_end_to_the_beginning(read):
+def test_resampling_neither_clicks_nor_leaks_across_the_ends(read):
     quiet_then_loud = np.concatenate([np.zeros(22_050), sine(1000, 0.5, 44_100, level=-1.0)])
     samples = read(wav(quiet_then_loud, 44_100, 16))
     assert np.abs(samples[:3000]).max() <= 40
     steps = np.abs(np.diff(samples.astype(int)))
-    # The steepest step of a sine of this level and pitch, with a little for the edge's overshoot.
+    # The steepest step of this sine, with a margin for the overshoot at its edge.
     assert steps.max() < 32767 * 0.9 * 2 * np.pi * 1000 / RATE
 
 
-def test_what_is_written_can_be_read_again(tmp_path):
+def test_written_file_can_be_read(tmp_path):
     path, samples = tmp_path / "out.wav", sound.tone(440, 0.5)
     sound.write(path, samples)
     assert (sound.read(path) == samples).all()
@@ -124,7 +124,7 @@ def test_what_is_written_can_be_read_again(tmp_path):
     [wav([], 44_100, 16), wav([0.5], 44_100, 16), wav([], 8000, 24, channels=2, tag=0xFFFE)],
     ids=["no frame", "less than one of ours", "extensible"],
 )
-def test_a_file_without_sound_is_refused(read, data):
+def test_file_without_sound_is_rejected(read, data):
     with pytest.raises(Invalid, match=r"^sound\.wav holds no sound\.$"):
         read(data)
 
@@ -132,7 +132,7 @@ def test_a_file_without_sound_is_refused(read, data):
 def contained(
     values, rate, *, channels=1, bits=24, tag=1, valid=None, low=True, sign=True, real=24
 ):
-    """``real`` bits in four bytes: the lower of them or the upper, with a sign or zero above."""
+    """Build a file with ``real`` bits in four bytes: lower or upper, with sign or zero above."""
     full = 2 ** (real - 1)
     integers = np.clip(np.rint(np.asarray(values) * full), -full, full - 1).astype("<i4")
     body = integers if low else integers << (32 - real)
@@ -160,7 +160,7 @@ def contained(
     ],
     ids=["arecord", "arecord without sign", "extensible arecord", "valid bits below", "standard"],
 )
-def test_24_bits_in_four_bytes_are_the_sound_that_they_are_in_three(read, form, channels, level):
+def test_24_bits_in_four_bytes_decode_like_24_bits_in_three(read, form, channels, level):
     values = sine(700, 0.5, 16_000, level=level).repeat(channels)
     samples = read(contained(values, 16_000, channels=channels, **form))
     assert (samples == read(wav(values, 16_000, 24, channels=channels))).all()
@@ -178,12 +178,12 @@ def test_24_bits_in_four_bytes_are_the_sound_that_they_are_in_three(read, form, 
     ],
     ids=["ALSA", "ALSA without sign", "ALSA above", "valid bits below", "standard"],
 )
-def test_20_bits_in_four_bytes_are_the_sound_that_they_are_in_two(read, form):
+def test_20_bits_in_four_bytes_decode_to_the_same_samples(read, form):
     values = np.rint(sine(700, 0.5, 16_000) * 2**15) / 2**15
     assert (read(contained(values, 16_000, real=20, **form)) == read(wav(values, 16_000, 16))).all()
 
 
-def test_16_bits_that_a_sound_card_has_widened_to_24_in_four_bytes_keep_their_level(read):
+def test_16_bits_widened_to_24_in_four_bytes_keep_their_level(read):
     values = np.rint(sine(700, 0.5, 16_000) * 2**15) / 2**15
     assert (read(contained(values, 16_000)) == read(wav(values, 16_000, 16))).all()
 
@@ -197,7 +197,7 @@ def test_other_codings_of_wav_files_are_read(read, kind, subtype):
     assert (frequency, level) == (pytest.approx(700, abs=1), pytest.approx(-12, abs=0.1))
 
 
-def test_floats_that_are_no_numbers_are_silence_or_full_scale(read):
+def test_non_finite_floats_become_silence_or_full_scale(read):
     file = io.BytesIO()
     values = np.array([np.nan, np.inf, -np.inf, 0.5, 7.0], np.float32)
     soundfile.write(file, values, 8000, format="WAV", subtype="FLOAT")
@@ -205,7 +205,7 @@ def test_floats_that_are_no_numbers_are_silence_or_full_scale(read):
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFF00])
-def test_a_recording_that_was_written_into_a_pipe_is_read_to_its_end(read, size):
+def test_recording_written_to_a_pipe_is_read_to_its_end(read, size):
     data = wav(sine(700, 0.5, 8000), 8000, 16)
     at = data.index(b"data") + 4
     endless = data[:4] + b"\xff" * 4 + data[8:at] + struct.pack("<I", size) + data[at + 4 :]
@@ -227,39 +227,39 @@ def test_a_recording_that_was_written_into_a_pipe_is_read_to_its_end(read, size)
         (coded("AIFF", "PCM_16"), "is not a WAV file"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_refused_with_a_sentence(read, data, sentence):
+def test_unreadable_file_is_rejected_with_a_sentence(read, data, sentence):
     with pytest.raises(Invalid, match=sentence):
         read(data)
 
 
-def test_a_file_may_be_as_long_as_is_said_and_no_longer():
+def test_length_limit_of_a_file():
     data = wav(sine(700, 0.2, 48_000), 48_000, 16)
     assert sound.parse(data, "it", 0.2).size == 1600
     with pytest.raises(Invalid, match=r"^it is longer than 0\.19 seconds\.$"):
         sound.parse(data, "it", 0.19)
 
 
-def test_a_file_that_breaks_off_is_read_as_far_as_it_goes(read):
+def test_truncated_file_is_read_to_its_end(read):
     data = wav(sine(700, 0.1, 8000), 8000, 24)
     assert read(data[:-4]).size == 798
 
 
-def test_a_file_without_an_end_is_read_no_further_than_a_file_may_be_long():
+def test_endless_file_is_read_up_to_the_size_limit():
     with pytest.raises(Invalid, match=r"^zero is larger than 100 MB\.$"):
         sound.read(Path("/dev/zero"))
 
 
-def test_a_missing_file_is_refused_with_a_sentence(tmp_path):
+def test_missing_file_is_rejected_with_a_sentence(tmp_path):
     with pytest.raises(Invalid, match="cannot be read: No such file"):
         sound.read(tmp_path / "missing.wav")
 
 
-def test_a_folder_that_is_missing_is_refused_when_writing(tmp_path):
+def test_writing_to_a_missing_folder_is_rejected(tmp_path):
     with pytest.raises(Invalid, match="cannot be written: No such file"):
         sound.write(tmp_path / "missing" / "out.wav", sound.tone(440, 0.1))
 
 
-def test_a_tone_has_the_level_it_was_asked_for():
+def test_tone_has_the_requested_level():
     assert sound.level(sound.tone(1000, 1.0, level=-20)) == pytest.approx(-20, abs=0.01)
 
 
@@ -268,7 +268,7 @@ def test_silence_has_no_level():
     assert sound.level(np.zeros(0, np.int16)) is None
 
 
-def test_the_melody_begins_and_ends_softly_and_does_not_clip():
+def test_melody_starts_and_ends_softly_and_does_not_clip():
     melody = sound.melody()
     assert 3 <= melody.size / RATE <= 6
     assert abs(int(melody[0])) < 50

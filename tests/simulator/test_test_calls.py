@@ -1,4 +1,4 @@
-"""Test calls against a small real server: how many there may be, and what is kept of them."""
+"""Test calls against a small real server: their limit, and the calls that are kept."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def scenario(server: Counterpart) -> Scenario:
 
 
 def over(calls: test_calls.TestCalls, call_id: str) -> test_calls.TestCall:
-    """The call once it is over."""
+    """Wait until the call has ended, and return it."""
     deadline, pause = time.monotonic() + PATIENCE, threading.Event()
     while (call := calls.get(call_id)).report is None:
         assert time.monotonic() < deadline, "it is not over"
@@ -46,22 +46,20 @@ def over(calls: test_calls.TestCalls, call_id: str) -> test_calls.TestCall:
     return call
 
 
-def test_without_a_number_there_are_none(server: Counterpart) -> None:
+def test_limit_of_zero_disables_test_calls(server: Counterpart) -> None:
     with pytest.raises(Conflict, match=r"^Test calls are off: set TEST_CALLS"):
         test_calls.TestCalls(0).place("cn_1", scenario(server))
     assert server.requests == []
 
 
-def test_no_more_are_up_than_there_may_be(server: Counterpart, two: test_calls.TestCalls) -> None:
+def test_calls_beyond_the_limit_are_refused(server: Counterpart, two: test_calls.TestCalls) -> None:
     first, second = two.place("cn_1", scenario(server)), two.place("cn_2", scenario(server))
     with pytest.raises(Conflict, match=r"^2 test calls are up, and no more may be"):
         two.place("cn_1", scenario(server))
     assert [call.id for call in two.all()] == [second.id, first.id]
 
 
-def test_hanging_one_up_makes_room_for_another(
-    server: Counterpart, two: test_calls.TestCalls
-) -> None:
+def test_hanging_up_frees_a_place(server: Counterpart, two: test_calls.TestCalls) -> None:
     first = two.place("cn_1", scenario(server))
     two.place("cn_1", scenario(server))
     two.hang_up(first.id)
@@ -69,7 +67,7 @@ def test_hanging_one_up_makes_room_for_another(
     assert two.place("cn_1", scenario(server)).report is None
 
 
-def test_a_trial_that_is_over_keeps_its_ladder_and_report(
+def test_ended_call_keeps_its_ladder_and_report(
     server: Counterpart, two: test_calls.TestCalls
 ) -> None:
     server.answers = [REJECT]
@@ -79,7 +77,7 @@ def test_a_trial_that_is_over_keeps_its_ladder_and_report(
     assert two.hang_up(ended.id) == ended
 
 
-def test_the_oldest_are_forgotten(server: Counterpart, two: test_calls.TestCalls) -> None:
+def test_oldest_calls_are_dropped(server: Counterpart, two: test_calls.TestCalls) -> None:
     server.answers = [REJECT]
     ids = [over(two, two.place("cn_1", scenario(server)).id).id for _ in range(test_calls.KEPT + 2)]
     assert [call.id for call in two.all()] == ids[:1:-1]
@@ -87,7 +85,7 @@ def test_the_oldest_are_forgotten(server: Counterpart, two: test_calls.TestCalls
         two.get(ids[0])
 
 
-def test_stopping_ends_them_and_takes_no_more(
+def test_stop_ends_calls_and_refuses_new_ones(
     server: Counterpart, two: test_calls.TestCalls
 ) -> None:
     placed = two.place("cn_1", scenario(server))
