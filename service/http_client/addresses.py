@@ -1,6 +1,6 @@
-"""Internet addresses: read from what proxies write, and whether they belong to the public.
+"""Internet addresses: parsing as proxies write them, and telling public from private ones.
 
-Pure. An IPv6 address that leads to an IPv4 address is judged by that one.
+Pure. An IPv6 address that leads to an IPv4 address is judged by the IPv4 address.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 UNICAST = IPv6Network("2000::/3")
-"""All that is given out: https://www.iana.org/assignments/ipv6-address-space"""
+"""All unicast addresses that are assigned: https://www.iana.org/assignments/ipv6-address-space"""
 
 NAT64 = IPv6Network("64:ff9b::/96")
-"""An IPv4 address in its last 32 bits, for networks that have IPv6 only (RFC 6052)."""
+"""IPv4 addresses in the last 32 bits, for IPv6-only networks (RFC 6052)."""
 
 TUNNELS = (IPv6Network("2001::/32"), IPv6Network("2002::/16"))
-"""Teredo and 6to4: an IPv4 address inside, and nobody is reached through them any more."""
+"""Teredo and 6to4. They contain an IPv4 address, and are out of use."""
 
 
 WITH_PORT = re.compile(r"\[(?P<bracketed>[^\]]*)\](?::[0-9]*)?|(?P<bare>[^\[\]]*):[0-9]*")
@@ -26,7 +26,7 @@ def parsed(text: str) -> IPv4Address | IPv6Address | None:
     """Return the address of a client in any form that proxies write, or ``None``.
 
     A port, brackets, quotes and the zone of an IPv6 address are dropped. An IPv4 address that is
-    mapped into IPv6 is returned as itself.
+    mapped into IPv6 is returned as IPv4.
     """
     text = text.strip().strip('"').strip()
     candidates = [text]
@@ -43,10 +43,10 @@ def parsed(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def client(peer: str, forwarded_for: str, proxies: int) -> str:
-    """Return the client's address where ``proxies`` of those in front are believed.
+    """Return the client's address behind ``proxies`` trusted proxies.
 
-    That is the value that the first of them has appended to ``X-Forwarded-For``, or the ``peer``
-    where there is none or it is no address: a made-up value must not pass for another client.
+    That is the value which the outermost trusted proxy appended to ``X-Forwarded-For``. Where there
+    is none or it is no address, it is ``peer``: an invented value must not pass for another client.
     """
     values = [value for each in forwarded_for.split(",") if (value := each.strip())]
     found = parsed(values[-proxies]) if 0 < proxies <= len(values) else None
@@ -54,7 +54,7 @@ def client(peer: str, forwarded_for: str, proxies: int) -> str:
 
 
 def is_public(text: str) -> bool:
-    """Whether anybody on the internet may be reached there. False for what is no address."""
+    """Whether the text is an address of the public internet."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -68,5 +68,5 @@ def is_public(text: str) -> bool:
         ):
             return False
         address = inner or address
-    # To Python, multicast is global.
+    # Python counts multicast addresses as global.
     return address.is_global and not address.is_multicast

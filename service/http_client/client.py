@@ -1,8 +1,8 @@
-"""The only client of other servers: it sends a request value and returns a response value.
+"""The HTTP client: sends a request value and returns a response value.
 
-One timeout covers the whole request, from the look-up of the name to the last byte. There are no
-retries, and at most ``wanted`` bytes of a body are read. A status that has come counts, even where
-the body breaks off: the server has acted by then. No message quotes a URL, a header or a body.
+One timeout covers the whole request, from name resolution to the last byte. There are no retries.
+A received status counts even where the body breaks off, because the server has acted by then. No
+error message contains a URL, a header or a body.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from urllib3.util import parse_url
 from service.clock import Clock
 from service.errors import BadGateway
 from service.http_client.messages import HttpRequest, HttpResponse
-from service.http_client.sockets import Connections, Limit, PlainSocket, Resolve, TlsSocket
+from service.http_client.sockets import Connections, Deadline, PlainSocket, Resolve, TlsSocket
 from service.process import turns
 
 WHOLE_SECONDS = 10.0
 
 BODY_SECONDS = 1.0
-"""How long to wait for a body that nobody needs, so that its connection can be used again."""
+"""How long to read a body that is not needed, so that its connection can be reused."""
 
 MAX_BODY = 64 * 1024
-"""Bytes of an answer that are read; the rest of a longer one is not looked at."""
+"""Bytes of a body that are read at most."""
 
 KEPT_SECONDS = 4.0
-"""How long an idle connection is used again: the most common servers close theirs after 5 s."""
+"""How long an idle connection is kept. Most servers close theirs after 5 s."""
 
 MOST_KEPT = 64
 
@@ -45,7 +45,7 @@ MOST_REDIRECTS = 3
 SAME_REQUEST_THERE = (301, 302, 307, 308)
 
 MOST_INTERIM = 10
-"""Interim answers (1xx) before the one that counts."""
+"""Interim responses (1xx) that are read before the final one."""
 
 SWITCHING = 101
 
@@ -61,7 +61,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An open connection on which nothing is under way."""
+    """An open connection without a request in progress."""
 
     origin: Origin
     http: HTTPConnection
@@ -70,10 +70,10 @@ class Kept:
 
 
 class Answer(PlainResponse):
-    """Read the final answer. The standard library would take a 103 for it.
+    """Read the final response. The standard library takes a 103 for it.
 
-    Its status counts, even where its headers are more than the standard library reads, or where
-    the connection breaks within them.
+    Its status counts, even where its headers exceed the standard library's limits or the connection
+    breaks within them.
     """
 
     def begin(self) -> None:
@@ -89,15 +89,15 @@ class Answer(PlainResponse):
                 self.chunked, self.length, self.will_close = False, 0, True
             if self.status >= 200 or self.status == SWITCHING:
                 return
-            # Otherwise ``begin`` would do nothing.
+            # ``begin`` does nothing where there are headers.
             vars(self).update(headers=None, msg=None)
         raise HTTPException(f"more than {MOST_INTERIM} interim answers")
 
 
 class HttpClient:
-    """Thread-safe. Connections are kept for a moment and used again.
+    """Thread-safe. Idle connections are kept for ``KEPT_SECONDS`` and reused.
 
-    Without ``allow_private``, addresses that are not of the public internet are refused.
+    Without ``allow_private``, addresses outside the public internet are refused.
     """
 
     def __init__(
@@ -117,11 +117,11 @@ class HttpClient:
         wanted: int = MAX_BODY,
         needs_body: bool = False,
     ) -> HttpResponse:
-        """Raises ``BadGateway`` where no status comes in time.
+        """Send the request. Raises ``BadGateway`` where no status arrives in time.
 
-        Return at most the first ``wanted`` bytes of the body: fewer where the connection breaks,
-        or, unless ``needs_body``, after ``BODY_SECONDS``. With ``redirects`` the same request, body
-        and headers included, follows each redirect.
+        Return at most the first ``wanted`` bytes of the body: fewer where the connection breaks
+        or, unless ``needs_body``, after ``BODY_SECONDS``. With ``redirects`` the same request,
+        including body and headers, follows each redirect.
         """
         body_seconds = seconds if needs_body else BODY_SECONDS
         with turns.waiting():
@@ -135,11 +135,11 @@ class HttpClient:
         wanted: int,
         body_seconds: float,
     ) -> HttpResponse:
-        limit = Limit(self._clock, seconds)
+        deadline = Deadline(self._clock, seconds)
         url = request.url
         try:
             for _ in range(1 + MOST_REDIRECTS):
-                response, headers = self._ask(request, url, limit, wanted, body_seconds)
+                response, headers = self._ask(request, url, deadline, wanted, body_seconds)
                 if not redirects or response.status not in SAME_REQUEST_THERE:
                     return response
                 url = _redirected(url, headers.get("location"))
@@ -156,14 +156,14 @@ class HttpClient:
             one.http.close()
 
     def _ask(
-        self, request: HttpRequest, url: str, limit: Limit, wanted: int, body_seconds: float
+        self, request: HttpRequest, url: str, deadline: Deadline, wanted: int, body_seconds: float
     ) -> tuple[HttpResponse, Message]:
         origin, target = _split(url)
-        connection = self._taken(origin) or self._opened(origin, limit)
-        connection.socket.limit = limit
+        connection = self._taken(origin) or self._opened(origin, deadline)
+        connection.socket.deadline = deadline
         http, is_sent, is_done = connection.http, False, False
         try:
-            http.timeout = limit.left()
+            http.timeout = deadline.left()
             # A server may answer and close before it has read the whole request.
             with suppress(BrokenPipeError, ConnectionResetError):
                 http.request(
@@ -172,28 +172,28 @@ class HttpClient:
                 is_sent = True
             # The standard library's response: urllib3's can fail for more reasons.
             answer = PlainConnection.getresponse(http)
-            connection.socket.limit = limit.at_most(body_seconds)
+            connection.socket.deadline = deadline.at_most(body_seconds)
             with answer:
                 body, is_done = _body(answer, wanted)
         finally:
-            # What is unread would be taken for the next answer. One without a socket is to be
-            # closed, its server says.
+            # An unread rest would be taken for the next response. The socket is None where the
+            # server wants the connection closed.
             if is_sent and is_done and http.sock is not None:
                 self._keep(connection)
             else:
                 http.close()
         return HttpResponse(answer.status, body), answer.headers
 
-    def _opened(self, origin: Origin, limit: Limit) -> Kept:
+    def _opened(self, origin: Origin, deadline: Deadline) -> Kept:
         is_tls = origin.scheme == "https"
-        opened = self._connections.open(origin.host, origin.port, limit, tls=is_tls)
+        opened = self._connections.open(origin.host, origin.port, deadline, tls=is_tls)
         http = (HTTPSConnection if is_tls else HTTPConnection)(origin.host, origin.port)
         http.response_class = Answer
         http.sock = opened
         return Kept(origin, http, opened, self._clock.monotonic())
 
     def _taken(self, origin: Origin) -> Kept | None:
-        """A kept connection that is still good."""
+        """Return a kept connection that is still usable."""
         while True:
             with self._lock:
                 found = next((one for one in self._kept if one.origin == origin), None)
@@ -206,7 +206,7 @@ class HttpClient:
             found.http.close()
 
     def _keep(self, connection: Kept) -> None:
-        """Newest first, so that the oldest is the one too many."""
+        """Keep a connection. Beyond ``MOST_KEPT`` the oldest is closed."""
         now = self._clock.monotonic()
         with self._lock:
             self._kept.insert(0, Kept(connection.origin, connection.http, connection.socket, now))
@@ -216,7 +216,7 @@ class HttpClient:
 
 
 def _split(url: str) -> tuple[Origin, str]:
-    """Whom to connect to, and what to ask for there."""
+    """Return the origin of a URL and the request target."""
     parts = parse_url(url)
     if parts.scheme not in PORTS or not parts.host:
         raise BadGateway("the address does not begin with http:// or https://")
@@ -234,7 +234,7 @@ def _redirected(url: str, location: str | None) -> str:
 
 
 def _body(answer: PlainResponse, wanted: int) -> tuple[bytes, bool]:
-    """Return what was read of the body, and whether it was read to its end."""
+    """Return the bytes read of the body, and whether it was read to its end."""
     body = b""
     try:
         while piece := answer.read1(4096):

@@ -1,6 +1,6 @@
-"""What is asked of a provider's REST API and what it answers, as values.
+"""HTTP requests and responses as values.
 
-Whoever makes these does no I/O; ``outgoing`` sends them.
+Code that makes requests does no I/O. ``http_client.client`` sends them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class HttpResponse:
 
     @property
     def document(self) -> Mapping[str, Any]:
-        """The JSON object in the body; an empty one where it holds none."""
+        """The JSON object in the body, or an empty one."""
         try:
             found = orjson.loads(self.body)
         except orjson.JSONDecodeError:
@@ -38,17 +38,17 @@ class HttpResponse:
 
 
 def basic(user: str, password: str) -> dict[str, str]:
-    """The header of HTTP Basic authentication."""
+    """Return the header of HTTP Basic authentication."""
     return {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
 
 
 def form(url: str, fields: list[tuple[str, str]], headers: Mapping[str, str]) -> HttpRequest:
-    """A POST of form fields, in order and repeats kept."""
+    """Return a POST of form fields. Order and repeats are kept."""
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     return HttpRequest("POST", url, {**headers, **kind}, urlencode(fields).encode())
 
 
 def document(url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> HttpRequest:
-    """A POST of a JSON object."""
+    """Return a POST of a JSON object."""
     kind = {"Content-Type": "application/json"}
     return HttpRequest("POST", url, {**headers, **kind}, orjson.dumps(body))

@@ -1,7 +1,7 @@
-"""Connections to other people's servers: to an address that may be reached, and within a time.
+"""Connections to other servers: to permitted addresses, and within a deadline.
 
-A name is resolved once. Every address that it has is judged, and the connection is made to one of
-those that were: a name with another address a moment later (DNS rebinding) leads nowhere else.
+A name is resolved once. All its addresses are checked, and the connection is made to one of the
+checked addresses, so that DNS rebinding cannot redirect it.
 """
 
 from __future__ import annotations
@@ -19,82 +19,74 @@ from service.errors import BadGateway
 from service.http_client.addresses import is_public
 
 CONNECT_SECONDS = 3.0
-"""For each address of a name, so that one where nobody answers leaves time for the next."""
+"""Timeout for each address of a name. An address that does not answer leaves time for the next."""
 
 UNRESOLVED = "the name does not resolve"
 PRIVATE = "the address is private: set WEBHOOK_ALLOW_PRIVATE=on to allow it"
 
 Resolve = Callable[..., list[tuple[Any, ...]]]
-"""What ``socket.getaddrinfo`` is."""
+"""The signature of ``socket.getaddrinfo``."""
 
 
-class Limit:
-    """Until when something is waited for, however many steps it takes."""
+class Deadline:
+    """The end of a wait that consists of several steps."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock = clock
         self._at = clock.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds until then. Raises ``TimeoutError`` where there are none."""
+        """Return the seconds left. Raises ``TimeoutError`` where none are."""
         left = self._at - self._clock.monotonic()
         if left <= 0:
             raise TimeoutError
         return left
 
-    def at_most(self, seconds: float) -> Limit:
+    def at_most(self, seconds: float) -> Deadline:
         """Return the earlier of this deadline and one ``seconds`` from now."""
-        sooner = Limit(self._clock, seconds)
+        sooner = Deadline(self._clock, seconds)
         return self if self._at < sooner._at else sooner
 
 
 class PlainSocket(socket.socket):
-    """A socket whose ``limit`` holds for all that is read and written, and not for each piece."""
+    """A socket whose ``deadline`` holds for all that is read and written, not for each call."""
 
-    limit: Limit
+    deadline: Deadline
 
     def recv_into(self, *arguments: Any) -> int:
-        self.settimeout(self.limit.left())
+        self.settimeout(self.deadline.left())
         return super().recv_into(*arguments)
 
     def sendall(self, *arguments: Any) -> None:
-        self.settimeout(self.limit.left())
+        self.settimeout(self.deadline.left())
         super().sendall(*arguments)
 
 
-class TlsSocket(ssl.SSLSocket):
+class TlsSocket(PlainSocket, ssl.SSLSocket):
     """The same over TLS."""
-
-    limit: Limit
-
-    def recv_into(self, *arguments: Any) -> int:
-        self.settimeout(self.limit.left())
-        return super().recv_into(*arguments)
-
-    def sendall(self, *arguments: Any) -> None:
-        self.settimeout(self.limit.left())
-        super().sendall(*arguments)
 
 
 class Connections:
-    """Thread-safe. Makes connections, and keeps none."""
+    """Open connections. Thread-safe."""
 
     def __init__(self, *, allow_private: bool, resolve: Resolve) -> None:
         self._allow_private = allow_private
         self._resolve = resolve
 
-    def open(self, host: str, port: int, limit: Limit, *, tls: bool) -> PlainSocket | TlsSocket:
-        """Raises ``BadGateway`` with a sentence where it may not be, and ``OSError``."""
-        plain = self._connected(self._addresses(host, port, limit), limit)
+    def open(
+        self, host: str, port: int, deadline: Deadline, *, tls: bool
+    ) -> PlainSocket | TlsSocket:
+        """Raises ``BadGateway`` where the address is not permitted or unknown, and ``OSError``."""
+        plain = self._connected(self._addresses(host, port, deadline), deadline)
         if not tls:
             return plain
         try:
-            plain.settimeout(limit.left())
+            plain.settimeout(deadline.left())
             secured = cast(TlsSocket, self._trust.wrap_socket(plain, server_hostname=host))
         except BaseException:
             plain.close()
             raise
-        secured.limit = limit
+        secured.deadline = deadline
         return secured
 
     @cached_property
@@ -103,8 +95,8 @@ class Connections:
         context.sslsocket_class = TlsSocket
         return context
 
-    def _addresses(self, host: str, port: int, limit: Limit) -> list[tuple[Any, ...]]:
-        """All of the name's, in the order to try them, where each of them may be reached."""
+    def _addresses(self, host: str, port: int, deadline: Deadline) -> list[tuple[Any, ...]]:
+        """Return all addresses of a name, in the order to try them. All must be permitted."""
         found: queue.SimpleQueue[list[tuple[Any, ...]] | None] = queue.SimpleQueue()
 
         def look_up() -> None:
@@ -113,11 +105,11 @@ class Connections:
             except (OSError, UnicodeError):
                 found.put(None)
 
-        # No time-out can be given to the resolver, and a name server that is away holds it for
-        # half a minute. So it is waited for in a thread of its own, which then ends by itself.
+        # The resolver has no timeout, and an unreachable name server blocks it for half a minute.
+        # So it runs in a thread, which ends by itself.
         threading.Thread(target=look_up, name="resolve", daemon=True).start()
         try:
-            addresses = found.get(timeout=limit.left())
+            addresses = found.get(timeout=deadline.left())
         except queue.Empty:
             raise TimeoutError from None
         if not addresses:
@@ -127,15 +119,15 @@ class Connections:
         return addresses
 
     @staticmethod
-    def _connected(addresses: list[tuple[Any, ...]], limit: Limit) -> PlainSocket:
+    def _connected(addresses: list[tuple[Any, ...]], deadline: Deadline) -> PlainSocket:
         trouble = OSError()
         for family, kind, protocol, _, address in addresses:
             plain = PlainSocket(family, kind, protocol)
             try:
-                plain.limit = limit
-                plain.settimeout(min(limit.left(), CONNECT_SECONDS))
+                plain.deadline = deadline
+                plain.settimeout(min(deadline.left(), CONNECT_SECONDS))
                 plain.connect(address)
-                # Or a body would wait until the headers before it are acknowledged.
+                # With Nagle's algorithm a body waits until its headers are acknowledged.
                 plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return plain
             except OSError as error:
