@@ -1,7 +1,7 @@
-"""How gunicorn serves Patchbay: one process, checked and migrated before it listens.
+"""gunicorn's configuration: one worker, with the database migrated before it listens.
 
-Values here stand in for gunicorn's defaults; its command line overrides them, and what would
-break rooms is refused in ``on_starting``, wherever it came from.
+The values here replace gunicorn's defaults, and its command line overrides them. ``on_starting``
+refuses values that would break rooms.
 """
 
 import gc
@@ -36,13 +36,13 @@ ONE_WORKER = "Patchbay runs in one worker, because rooms live in its memory: lea
 
 dotenv_file.load(Path(__file__).with_name(".env"), os.environ)
 settings = Settings.from_env(os.environ)
-# Before anything is logged: no reader of the log stops this process or its worker.
+# Before anything is logged, so that no reader of the log can block this process or its worker.
 log_output.install()
 logs.configure(settings.log_level, settings.log_format)
 
 
 class RedactingLogger(Logger):
-    """gunicorn's log, error and access alike, in Patchbay's format and without its secrets."""
+    """gunicorn's error and access logs in Patchbay's format, without its secrets."""
 
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)
@@ -60,13 +60,13 @@ class RedactingLogger(Logger):
             log_handlers.unblock(log)
 
     def _loggers(self) -> tuple[logging.Logger, ...]:
-        # The root logger has handlers of gunicorn's where --log-config and its kin give it some.
+        # gunicorn's --log-config and related options add handlers to the root logger.
         return logging.getLogger(), self.error_log, self.access_log
 
     def atoms(self, *args: Any) -> dict[str, Any]:
-        """What an access log format of the operator's own may name."""
+        """Return the values that an operator's access log format can name."""
         atoms: dict[str, Any] = super().atoms(*args)
-        # Whatever it holds: a token that is none of ours does not look like one.
+        # Tokens of others have no form that redaction could recognise.
         for name in {"{authorization}i", "{http_authorization}e"} & atoms.keys():
             atoms[name] = "***"
         return atoms
@@ -77,24 +77,24 @@ bind = f"127.0.0.1:{settings.port}"
 
 # Not WEB_CONCURRENCY, which Heroku sets by the size of the machine.
 workers = 1
-# A thread serves a request, the upgrade of a media socket included, and is free again.
+# A thread serves one request, or the upgrade of a media socket, and is free again.
 worker_class = "service.server.worker.Worker"
 threads = 16
 
-# None of gunicorn's: it cannot be more than 8 KB, which a webhook by GET may exceed. The worker has
-# one of its own (service/server/request_framing.py).
+# gunicorn's limit cannot exceed 8 KB, but a webhook by GET can. The worker has its own limit
+# (service/server/request_framing.py).
 limit_request_line = 0
-# Answers are sent by the worker's main thread, from memory.
+# The worker's main thread sends answers from memory.
 sendfile = False
 
 # Heroku's router keeps connections for 90 s and races a server that closes them earlier.
 # https://devcenter.heroku.com/articles/http-routing
 keepalive = 95
 timeout = 60
-# Heroku kills 30 s after SIGTERM: beyond what handing the calls over takes, five are to spare.
+# Heroku kills 30 s after SIGTERM. Five seconds are left after the calls were handed over.
 graceful_timeout = settings.drain_seconds + 5
 
-# Whom to believe about the client's address and scheme is TRUST_PROXY's to say, in the application.
+# The application decides by TRUST_PROXY which proxies to trust.
 forwarded_allow_ips = ""
 
 # gunicornc could add workers through it.
@@ -102,12 +102,12 @@ control_socket_disable = True
 
 logger_class = RedactingLogger
 loglevel = settings.log_level
-# Without the query: a webhook by GET has telephone numbers in it.
+# Without the query, because a webhook by GET contains telephone numbers.
 access_log_format = '%(h)s "%(m)s %(U)s %(H)s" %(s)s %(B)s bytes %(M)s ms'
 
 
 def on_starting(server: Arbiter) -> None:
-    """Refuse what would break rooms, then bring the database to the current schema."""
+    """Refuse settings that would break rooms, then migrate the database."""
     if server.cfg.workers != 1:
         raise SystemExit(ONE_WORKER)
     if server.cfg.worker_class_str not in (worker_class, "gthread", "sync"):
@@ -119,8 +119,8 @@ def on_starting(server: Arbiter) -> None:
     warning = file_descriptors.too_few(settings.max_calls, file_descriptors.raise_limit())
     if warning is not None:
         server.log.warning(warning)
-    # On a socket that systemd holds callers wait already, of whom a server can take care without
-    # its database. A new start each three seconds would leave them alone.
+    # On a socket of systemd callers may wait already, and a server can answer them without its
+    # database. A restart every three seconds could not.
     is_awaited = "LISTEN_FDS" in os.environ
     if not prepare(settings, waits=is_awaited):
         server.log.error("The database is away or locked: this server starts, and waits for it.")
@@ -134,13 +134,11 @@ def when_ready(server: Arbiter) -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Keep deadlines, deliver events and send for agents from now on, and take no new calls once
-    told to end.
-    """
+    """Start the background threads, and refuse new calls after SIGTERM."""
     extensions = worker.wsgi.extensions
     worker.on_fault = extensions["patchbay"].metrics.connection_failed
     extensions["ledger"].start()
-    # What is there now stays for good. To look through it for garbage takes longer than a tick.
+    # The objects made so far stay for good. Collecting garbage among them takes longer than a tick.
     gc.collect()
     gc.freeze()
     end = signal.getsignal(signal.SIGTERM)
@@ -153,7 +151,7 @@ def post_worker_init(worker: Worker) -> None:
             drained.set()
             os.kill(os.getpid(), signal.SIGTERM)
 
-    # The signal comes twice where somebody sends it to every process, as Heroku and systemd do.
+    # Heroku and systemd send the signal to every process, so it arrives twice.
     def drain(number: int, frame: FrameType | None) -> None:
         handover = extensions["patchbay"].handover
         if drained.is_set():
@@ -166,13 +164,13 @@ def post_worker_init(worker: Worker) -> None:
 
 
 def nworkers_changed(server: Arbiter, new: int, old: int | None) -> None:
-    """Take back what SIGTTIN asks for. The first value, where ``old`` is None, is the start's."""
+    """Undo SIGTTIN. ``old`` is ``None`` at the start."""
     if old is not None and new > 1:
         server.log.warning(ONE_WORKER)
         server.num_workers = 1
 
 
 def pre_exec(server: Arbiter) -> None:
-    """End the second server that SIGUSR2 begins, before it takes calls away from this one."""
+    """End the second server of a SIGUSR2 before it takes calls from this one."""
     server.log.warning("Patchbay does not upgrade in place: stop it and start the new version.")
     raise SystemExit(1)

@@ -21,7 +21,7 @@ class BackgroundThread(ABC):
 
     @property
     def is_alive(self) -> bool:
-        """False where the thread has ended and nobody told it to."""
+        """False where the thread has ended by itself."""
         return self._thread is None or self._thread.is_alive() or self._stopping.is_set()
 
     def start(self) -> None:
@@ -35,7 +35,7 @@ class BackgroundThread(ABC):
                 self._thread.start()
 
     def stop(self, seconds: float | None = None) -> None:
-        """Tell the thread to end, and wait until it has, ``seconds`` at most."""
+        """Make the thread end, and wait for that, ``seconds`` at most."""
         self._stopping.set()
         if self._wakes is not None:
             self._wakes.set()

@@ -1,6 +1,6 @@
-"""File descriptors: how many the process may have, and whether another call would fit.
+"""File descriptors: the limit of the process, and whether another call fits.
 
-A descriptor number tells how many are in use, since the kernel gives out the lowest free one.
+The kernel assigns the lowest free number, so a new number shows how many are in use.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 BESIDE_CALLS = 100
-"""For the database, the log, outgoing requests and some connections. A call needs one each."""
+"""Descriptors for the database, the log, outgoing requests and some connections. A call needs one.
+"""
 
 SHORT = "The process has no file descriptors left for another call."
 
@@ -31,7 +32,7 @@ def raise_limit() -> int:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (OSError, ValueError):
-        # macOS names no hard limit and allows less all the same.
+        # macOS reports no hard limit, and allows less.
         return limit()
     return wanted
 
@@ -53,7 +54,7 @@ def too_few(max_calls: int, allowed: int) -> str | None:
 
 
 def reserve(allowed: int) -> int:
-    """Return how many are kept for live calls: the database, redirects and status notices."""
+    """Return how many are reserved for live calls: the database, redirects and status callbacks."""
     return min(100, allowed * 3 // 8)
 
 
@@ -75,7 +76,7 @@ def is_short() -> bool:
 
 
 class Spare:
-    """A spare descriptor, for when there is none left."""
+    """A spare descriptor for the moment when no other is left."""
 
     def __init__(self) -> None:
         self._number: int | None = None

@@ -1,7 +1,7 @@
-"""Identity of processes: which one this is, and whether another of this machine still runs.
+"""Identity of processes, to see whether another one on this machine still runs.
 
-A process id alone is used again, and means nothing in another container: it counts together with
-the boot, the namespace of process ids and the moment at which the process began.
+A process id is reused, and has no meaning in another container. So it is combined with the boot id,
+the namespace of process ids and the start time of the process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 ENDED = frozenset("ZX")
-"""States of a process that has ended and was not waited for yet."""
+"""States of a process that has ended, before its parent has waited for it."""
 
 
 def machine() -> str | None:
@@ -24,11 +24,11 @@ def machine() -> str | None:
 
 
 def began(pid: int) -> str | None:
-    """When a process of this machine began, in ticks since the boot; ``None`` if it has ended."""
+    """Return the start time of a process in ticks since the boot; ``None`` if it has ended."""
     try:
         stat = (PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
-    # The name, in parentheses, may hold anything.
+    # The name, in parentheses, may contain any character.
     state, *fields = stat.rpartition(")")[2].split()
     return None if state in ENDED else fields[18]

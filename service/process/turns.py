@@ -1,8 +1,8 @@
-"""Tell the server which of its threads wait for something outside, and do not compete for the GIL.
+"""Turns: permission of a request to run, returned while its thread waits for I/O.
 
-The server lets only a few requests run at a time, because each thread that runs delays the media
-engine. A thread that waits for a database, a provider or an event delays nobody. It says so with
-``waiting``, and the server gives its turn to another request.
+The server lets only a few requests run at a time, because each running thread competes for the GIL
+and delays the media engine. A thread that waits for a database, a provider or an event does not. It
+marks the wait with ``waiting``, and the server gives its turn to another request.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def taken(turn: Turn) -> Iterator[None]:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Mark this thread as waiting for something outside. Has no effect outside a request."""
+    """Mark this thread as waiting for I/O. Has no effect outside a request."""
     turn: Turn | None = getattr(_local, "turn", None)
     if turn is None or turn.waiting_since is not None:
         yield
@@ -55,14 +55,14 @@ def waiting() -> Iterator[None]:
 
 
 def begin() -> None:
-    """What ``waiting`` does at its start, for callers with separate hooks for start and end."""
+    """Begin a wait, where ``waiting`` cannot be used as a context manager."""
     turn: Turn | None = getattr(_local, "turn", None)
     if turn is not None:
         turn.waiting_since = time.monotonic()
 
 
 def end() -> None:
-    """What ``waiting`` does at its end."""
+    """End a wait."""
     turn: Turn | None = getattr(_local, "turn", None)
     if turn is not None:
         turn.waiting_since = None

@@ -1,8 +1,4 @@
-"""Tokens, keys, references and ids: what lets somebody in, and what names things.
-
-Access tokens are JWTs signed HS256 with the project's secret, with the claims of VideoSDK's v2
-API. Everything random comes from ``secrets``.
-"""
+"""Access tokens: JWTs with the claims of VideoSDK's v2 API, signed with ``API_SECRET`` (HS256)."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ TOLERATED: Options = {
     "verify_sub": False,
     "verify_jti": False,
 }
-"""Claims that VideoSDK's generators may add and that mean nothing here."""
+"""Claims that VideoSDK's generators may add. They have no meaning here."""
 
 NOT_VALID = "Token is invalid or expired"
 
@@ -33,9 +29,9 @@ LEEWAY_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a valid token allows, and until when. ``roles`` empty means both REST and rooms.
+    """The rights of a valid token, and its end. Empty ``roles`` mean both REST and rooms.
 
-    ``permissions`` are ``None`` where the token does not speak of them, which forbids nothing.
+    ``permissions`` are ``None`` where the token has no such claim. Nothing is forbidden then.
     """
 
     roles: tuple[str, ...] = ()
@@ -47,7 +43,7 @@ class Grant:
 
     @property
     def is_tied(self) -> bool:
-        """Whether it is for one room or participant only."""
+        """Whether the token is for one room or participant only."""
         return self.room_id is not None or self.participant_id is not None
 
     def require_room(self, room_id: str | None) -> None:
@@ -64,7 +60,7 @@ def mint(
     seconds: int = 86_400,
     roles: tuple[str, ...] = ("crawler",),
 ) -> str:
-    """A token with the claims VideoSDK's own generator writes, valid for ``seconds``."""
+    """Return a token with the claims of VideoSDK's generator, valid for ``seconds``."""
     issued = now // 1000
     claims: dict[str, object] = {
         "apikey": api_key,
@@ -80,11 +76,10 @@ def mint(
 def verify(header: str | None, api_key: str, api_secret: str, previous: str | None = None) -> Grant:
     """Check an ``Authorization`` header: the raw token, or ``Bearer`` and the token.
 
-    VideoSDK documents the raw form and uses both, so both are accepted. ``version`` and ``exp``
-    may be absent, as in its older generators; an ``exp`` that is there must lie ahead. A token
-    may be signed with the ``previous`` secret while that is being changed. Raises
-    ``Unauthorized`` where the token does not hold and ``Forbidden`` where it holds only for
-    joining rooms (``roles: ["rtc"]``).
+    VideoSDK documents the raw form and uses both. ``version`` and ``exp`` may be absent, as in its
+    older generators; an ``exp`` must lie in the future. A token may be signed with the ``previous``
+    secret while the secret is being replaced. Raises ``Unauthorized`` where the token is invalid,
+    and ``Forbidden`` where it is only for joining rooms (``roles: ["rtc"]``).
     """
     text = bearer(header)
     if text is None:
@@ -122,10 +117,10 @@ def _claims(text: str, secret: str) -> dict[str, Any] | None:
 
 
 def _permissions(claims: Mapping[str, object]) -> tuple[str, ...] | None:
-    """The permissions of a token that names them; an empty list or null permits nothing.
+    """Return the permissions in a token. An empty list or null permits nothing.
 
-    ``ask_join`` is for a participant who may only join when asked in, which contradicts the other
-    permissions. VideoSDK refuses such a token too (4008).
+    ``ask_join`` lets a participant join on request only, and contradicts the other permissions.
+    VideoSDK refuses such a token too (4008).
     """
     if "permissions" not in claims:
         return None
@@ -136,7 +131,7 @@ def _permissions(claims: Mapping[str, object]) -> tuple[str, ...] | None:
 
 
 def _words(value: object) -> tuple[str, ...]:
-    """A claim that is a list of words, or one of them. Raises ``Unauthorized``."""
+    """Return a claim that is a word or a list of words. Raises ``Unauthorized``."""
     words = [value] if isinstance(value, str) else value or []
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise Unauthorized(NOT_VALID)
@@ -146,7 +141,7 @@ def _words(value: object) -> tuple[str, ...]:
 def bearer(header: str | None) -> str | None:
     """Return the credentials after ``Bearer``; ``None`` without that scheme.
 
-    Schemes have no case, and blanks and tabs around credentials mean nothing (RFC 9110, 11.4).
+    The scheme is case-insensitive, and blanks around the credentials are ignored (RFC 9110, 11.4).
     """
     scheme, *rest = (header or "").split(maxsplit=1) or [""]
     if scheme.lower() != "bearer":

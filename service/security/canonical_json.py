@@ -1,7 +1,7 @@
-"""JSON text exactly as JavaScript prints it: ``JSON.stringify(JSON.parse(text))`` changes nothing.
+"""JSON text as JavaScript prints it: ``JSON.stringify(JSON.parse(text))`` changes nothing.
 
-Receivers verify signatures over what their framework has parsed and printed again, and VideoSDK's
-own sample does. Pure.
+Some receivers verify a signature over the body that their framework has parsed and printed again,
+VideoSDK's sample among them. Pure.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from decimal import Decimal
 from json.encoder import encode_basestring as quoted
 
 EXACT = 2**53
-"""Below it every whole number is a JavaScript number as it stands."""
+"""Whole numbers below it are exact in JavaScript."""
 
 MAX_INDEX = 2**32 - 2
-"""Names of members that are whole numbers up to here come first, in order of size."""
+"""Member names that are whole numbers up to this one come first, in numeric order."""
 
 INDEX = re.compile("0|[1-9][0-9]{0,9}")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def stringify(value: object) -> str:
-    """The text of what a JSON parser can return. Raises ``TypeError`` for anything else."""
+    """Return the text of a JSON value. Raises ``TypeError`` for any other value."""
     text = _text(value)
     if text.isascii():
         return text
-    # Halves that have met are one character, and what is left of them JavaScript escapes.
+    # Two surrogates in a row are one character. JavaScript escapes the lone ones.
     paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
     return SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", paired)
 
@@ -51,7 +51,7 @@ def _text(value: object) -> str:
 
 
 def _names(members: dict[str, object]) -> Iterable[str]:
-    """In the order in which JavaScript goes through the members of an object."""
+    """Return the members' names in JavaScript's order."""
     indices = [name for name in members if name.isdigit() and _is_index(name)]
     if not indices:
         return members

@@ -1,8 +1,8 @@
-"""Who is signed in to the console: a signed value for a cookie, and nothing on the server.
+"""Console sessions: a signed cookie, without state on the server.
 
-It is a JWT under ``API_SECRET`` that opens no API by itself: it has an audience and no ``apikey``.
-What proves that a request comes from one of our own pages, and not from another that the browser
-sends the cookie for, follows from the cookie, and is told to our pages alone.
+The cookie is a JWT under ``API_SECRET``. It is no API token, because it has an audience and no
+``apikey``. A proof derived from the cookie protects against cross-site requests: only the console's
+pages know it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from service.security import constant_time
 SIGNED_IN_SECONDS = 12 * 3600
 
 LINK_SECONDS = 15 * 60
-"""How long a sign-in link waits to be opened."""
+"""How long a sign-in link is valid."""
 
 AUDIENCE = "patchbay console"
 
@@ -29,7 +29,7 @@ COOKIE = "patchbay_console"
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """``proof`` is what a request that changes something must repeat in a header."""
+    """A signed-in browser. Requests that change something repeat ``proof`` in a header."""
 
     proof: str
 
@@ -38,23 +38,23 @@ class SignIn:
 
 
 def seconds_until(expires_at: Millis | None, now: Millis) -> int:
-    """How long a sign-in holds, with a token that expires then: no longer than the token."""
+    """Return how long a sign-in with a token lasts: no longer than the token."""
     if expires_at is None:
         return SIGNED_IN_SECONDS
-    # The token may have been taken within its leeway.
+    # The token may have been accepted within its leeway.
     return min(max((expires_at - now) // 1000, 1), SIGNED_IN_SECONDS)
 
 
 def issue(api_secret: str, now: Millis, seconds: int = SIGNED_IN_SECONDS) -> str:
-    """The value of a cookie that holds for so many seconds."""
+    """Return the value of a cookie that is valid for ``seconds``."""
     claims = {"aud": AUDIENCE, "jti": secrets.token_urlsafe(16), "exp": now // 1000 + seconds}
     return jwt.encode(claims, api_secret, algorithm="HS256")
 
 
 def read(value: str, api_secrets: Iterable[str | None], now: Millis) -> SignIn | None:
-    """Return the sign-in of a cookie; ``None`` where it is not ours or has expired.
+    """Return the sign-in of a cookie; ``None`` where it is invalid or has expired.
 
-    It may be signed with any of the secrets: there are two while one is being replaced.
+    Any of the secrets may have signed it: there are two while one is being replaced.
     """
     for secret in filter(None, api_secrets):
         try:
@@ -78,5 +78,5 @@ def new_link_secret() -> str:
 
 
 def link(base: str, secret: str) -> str:
-    """A URL that signs in whoever opens it first. What is behind # no browser sends, nor logs."""
+    """Return a URL that signs in its first visitor. Browsers do not send the part after #."""
     return f"{base}/console/sign-in#{secret}"

@@ -1,8 +1,8 @@
-"""Secrets at rest: sealed under a key that is made from ``API_SECRET``, for one owner and purpose.
+"""Encryption of secrets at rest, under a key derived from ``API_SECRET`` and a purpose.
 
-A sealed text names its version and can only be opened for the owner it was sealed for, so that one
-copied to another row of the database opens nothing. A second purpose has a key of its own. While
-``API_SECRET`` is being changed, what was sealed under the previous one is opened as well.
+A sealed text contains its version and is bound to its owner, so a copy in another row of the
+database cannot be opened. While ``API_SECRET`` is being replaced, texts that were sealed under the
+previous one are opened too.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from service.errors import Locked
 VERSION = "v1"
 
 NONCE_BYTES = 12
-"""Random, which is safe for 2**32 texts under one key (NIST SP 800-38D, 8.3)."""
+"""Random nonces are safe for 2**32 texts under one key (NIST SP 800-38D, 8.3)."""
 
 
 class Vault:
-    """Seals and opens texts for one purpose, such as ``connector credentials``."""
+    """Seal and open texts for one purpose, such as ``connector credentials``."""
 
     def __init__(self, secret: str, purpose: str, previous: str | None = None) -> None:
         self._cipher = _cipher(secret, purpose)
         self._previous = None if previous is None else _cipher(previous, purpose)
 
     def seal(self, text: str, owner: str) -> str:
-        """``text`` as only ``open`` for the same owner can read it; another one every time."""
+        """Encrypt ``text`` for ``owner``. The result differs each time."""
         nonce = os.urandom(NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, text.encode(), owner.encode())
         return f"{VERSION}.{urlsafe_b64encode(sealed).decode()}"
 
     def open(self, sealed: str, owner: str) -> str:
-        """The text. Raises ``Locked`` where it was sealed with another secret, or for another
-        owner, or is not what was stored.
+        """Decrypt a text. Raises ``Locked`` where the secret or the owner is another one, or the
+        text was altered.
         """
         for cipher in filter(None, (self._cipher, self._previous)):
             text = _opened(cipher, sealed, owner)
@@ -50,12 +50,13 @@ class Vault:
         )
 
     def read(self, stored: str, owner: str) -> str:
-        """Like ``open``, and a text that was stored in the clear as it is."""
+        """Like ``open``. A text that was stored in the clear is returned unchanged."""
         return self.open(stored, owner) if _is_sealed(stored) else stored
 
     def renewed(self, stored: str, owner: str) -> str | None:
-        """The text sealed under the current secret, where it is not: it was sealed under the
-        previous one, or stored in the clear. Raises ``Locked`` like ``open``.
+        """Seal a text again that was sealed under the previous secret or stored in the clear.
+
+        ``None`` where it is sealed under the current secret. Raises ``Locked`` like ``open``.
         """
         if _is_sealed(stored) and _opened(self._cipher, stored, owner) is not None:
             return None

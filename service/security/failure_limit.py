@@ -1,7 +1,7 @@
-"""How often an address may fail before it is told to come back later.
+"""Rate limit for failed requests of one client address.
 
-A bucket of ``BURST`` failures for each address, one of which is forgiven every ``SECONDS``. Nothing
-is kept of an address whose requests are good, and asking about one costs nothing until it fails.
+Each address has a leaky bucket of ``BURST`` failures, one of which leaks every ``SECONDS``. Nothing
+is stored about an address without failures.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ BURST = 100
 SECONDS = 1.0
 
 ADDRESSES = 10_000
-"""How many are remembered; of more than these, the one whose last failure is longest ago is not."""
+"""Addresses that are stored. Beyond it, the one whose last failure is oldest is dropped."""
 
 UNKNOWN = "no address"
-"""The one owner of everything that is no address: a client may invent new ones."""
+"""The common owner of texts that are no address: a client can invent any number of them."""
 
 
 @dataclass(slots=True)
 class _Record:
     forgiven_at: float
-    """When all failures will be."""
+    """When the bucket is empty."""
     limited: bool = False
 
 
@@ -44,7 +44,7 @@ class FailureLimit:
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
     def count(self, address: str) -> int:
-        """Take note of a failure; 0, or for how many seconds this address has had too many."""
+        """Count a failure. Return 0, or the seconds to wait where the bucket is full."""
         owner, now = _owner(address), self._clock.monotonic()
         with self._lock:
             record = self._records.get(owner)
@@ -63,7 +63,7 @@ class FailureLimit:
         return wait
 
     def wait(self, address: str) -> int:
-        """What ``count`` would return, with nothing counted."""
+        """Return what ``count`` would, without counting."""
         owner, now = _owner(address), self._clock.monotonic()
         with self._lock:
             record = self._records.get(owner)
@@ -71,12 +71,12 @@ class FailureLimit:
 
 
 def _wait(record: _Record, now: float) -> int:
-    """Whole seconds until there is room for one more failure."""
+    """Return the whole seconds until the bucket has room for one more failure."""
     return max(0, math.ceil(record.forgiven_at + SECONDS - BURST * SECONDS - now))
 
 
 def _owner(address: str) -> str:
-    """Who is behind an address: of IPv6, everybody has at least a /64 to choose from."""
+    """Return the owner of an address: for IPv6 its /64, because a client has at least one."""
     found = parsed(address)
     if found is None:
         return UNKNOWN

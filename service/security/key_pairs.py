@@ -1,7 +1,7 @@
-"""RSA key pairs that webhooks are signed with: made, read and named.
+"""RSA key pairs for signing webhooks: generation, reading and ids.
 
-The name of a pair follows from its public half, so that it is the same wherever the pair comes
-from, and whoever has the public half can tell which one it is.
+The id of a pair is derived from its public key, so that everyone who has the public key can
+compute it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MIN_BITS = 2048
 class KeyFormat(StrEnum):
     """Formats of a public key, both in PEM.
 
-    VideoSDK writes PKCS #1, with a newline before and after it; SPKI is what most libraries write.
+    VideoSDK writes PKCS #1, with a newline before and after it. Most libraries write SPKI.
     """
 
     PKCS1 = "pkcs1"
@@ -50,7 +50,7 @@ class KeyPair:
 
     @classmethod
     def read(cls, pem: str) -> KeyPair:
-        """PKCS #8 or PKCS #1. Raises ``ValueError`` where it is no RSA key that is long enough."""
+        """Read PKCS #8 or PKCS #1. Raises ``ValueError`` unless it is a long enough RSA key."""
         try:
             key = load_pem_private_key(pem.encode(), password=None)
         except (TypeError, ValueError, UnsupportedAlgorithm):  # the first where it has a password
@@ -67,7 +67,7 @@ class KeyPair:
         return cls(f"key_{hashlib.sha256(der).hexdigest()[:16]}", pem.decode(), key)
 
     def private_pem(self) -> str:
-        """PKCS #8, in the clear."""
+        """Return the private key as PKCS #8, unencrypted."""
         return self.private_key.private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
         ).decode()
@@ -75,9 +75,9 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public key, and until when it is published; ``None`` while its pair signs.
+    """A public key. ``valid_until`` is ``None`` while its pair signs.
 
-    ``public_key`` is PEM (SPKI), until it is written in another format.
+    ``public_key`` is PEM (SPKI). ``written`` converts it.
     """
 
     id: str
@@ -94,7 +94,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class PublicKeys:
-    """What signatures can be verified with, the key that signs first."""
+    """The keys to verify signatures with. The first one signs."""
 
     keys: tuple[PublicKey, ...]
 

@@ -1,6 +1,6 @@
-"""Permissions: what each address needs of a token, and whether a token allows it.
+"""Permissions: the need of each handler, and whether a token meets it.
 
-Every handler declares its need; a token without ``permissions``, such as a server's, may do
+Every handler declares its need. A token without ``permissions``, such as a server's, may do
 everything within the room or participant that it is tied to, if any.
 """
 
@@ -18,7 +18,7 @@ TIED = "This token is tied to one room or participant; {} a wider one."
 
 
 class Need(Enum):
-    """The value is the sentence for the API's document, where a token is needed at all."""
+    """The need of a handler. The value is its sentence in the OpenAPI document."""
 
     NOTHING = ""
     OWN_KEY = "Takes no token: the key in the address lets in."
@@ -42,7 +42,7 @@ def may_moderate(grant: Grant) -> bool:
 
 
 def require(need: Need, grant: Grant, *, tied_may_dial: bool = False) -> None:
-    """Raise ``Forbidden`` where the token allows less than is needed."""
+    """Raise ``Forbidden`` where the token does not meet the need."""
     if need is Need.JOIN or (need is Need.SELF and grant.participant_id is not None):
         allowed: tuple[str, ...] = JOIN
     else:

@@ -1,6 +1,6 @@
 """Signatures of webhooks as VideoSDK makes them: RSA PKCS #1 v1.5, SHA-256, over the raw body.
 
-The key that signs may be replaced by another process, which is noticed within seconds.
+Another process may replace the signing key. That is noticed within ``CHECK_SECONDS``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from service.clock import Clock
 from service.security.key_pairs import KeyPair
 
 CHECK_SECONDS = 3.0
-"""How long a pair is used before it is asked whether it still is the one to sign with."""
+"""How long a key pair is used before the current one is looked up again."""
 
 
 class Keyring(Protocol):
     def current(self) -> KeyPair:
-        """The pair to sign with."""
+        """Return the pair to sign with."""
         ...
 
 
@@ -36,7 +36,7 @@ class Signer:
         self._good_until = 0.0
 
     def headers(self, body: bytes) -> dict[str, str]:
-        """What is sent beside ``body``, byte for byte as it is."""
+        """Return the headers that sign ``body``, which is sent byte for byte."""
         pair = self._current()
         signature = pair.private_key.sign(body, PKCS1v15(), SHA256())
         return {"videosdk-signature": b64encode(signature).decode(), "x-patchbay-key": pair.id}

@@ -1,6 +1,6 @@
 """Connections of clients, owned by the worker's main thread.
 
-No thread waits for a client. The part of an answer that the kernel does not take at once is kept,
+No thread waits for a client. The kernel may not accept all of an answer at once. The rest is kept,
 and the main thread sends it when the client has read more.
 """
 
@@ -23,13 +23,13 @@ from service.server.refusals import Refused
 READ_BYTES = 64 * 1024
 
 MAX_UNSENT = 16 * 1024 * 1024
-"""Bytes of one answer that are kept. No answer is that long."""
+"""Bytes of one answer that are kept at most. No answer is that long."""
 
 Callback = Callable[["ClientConnection"], None]
 
 
 class ClientSocket(socket.socket):
-    """A non-blocking socket that takes any amount with ``sendall``."""
+    """A non-blocking socket whose ``sendall`` accepts any amount."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -43,7 +43,7 @@ class ClientSocket(socket.socket):
         self.flush()
 
     def flush(self) -> None:
-        """Send what the kernel takes now. Raises ``OSError`` where the connection is broken."""
+        """Send as much as the kernel accepts. Raises ``OSError`` where the connection is broken."""
         while self.unsent:
             try:
                 sent = super().send(self.unsent)
@@ -54,7 +54,7 @@ class ClientSocket(socket.socket):
     def received(self, wanted: int | None) -> bytes | None:
         """Read at most ``wanted`` bytes, or peek at them.
 
-        Empty at the end of the connection; ``None`` where nothing is there.
+        Empty at the end of the connection; ``None`` where no data is available.
         """
         try:
             if wanted is None:
@@ -69,8 +69,8 @@ class ClientSocket(socket.socket):
 class ClientConnection:
     """A client's connection and the request on it.
 
-    ``queue`` and ``watched`` tell what it waits for in the main thread. Both are ``None`` while a
-    request thread has it, and once it is closed.
+    ``queue`` and ``watched`` show what it waits for in the main thread. Both are ``None`` while a
+    request thread owns it, and after it was closed.
     """
 
     def __init__(self, cfg: Config, sock: socket.socket, client: Any, server: Any) -> None:
@@ -84,7 +84,7 @@ class ClientConnection:
         self.is_http2 = False
         self.data_ready = True
         self.timeout = 0.0
-        """Deadline of the present wait, in monotonic seconds."""
+        """Deadline of the current wait, in monotonic seconds."""
         self.since = 0.0
         self.is_open = True
         self.queue: deque[ClientConnection] | None = None
@@ -92,7 +92,7 @@ class ClientConnection:
         self.turn = Turn()
         self.requests = 0
         self.held = 0
-        """Bytes of it that count against the server's memory."""
+        """Bytes that count against the server's memory."""
         self.drained = 0
         self.is_reusable = False
 
@@ -109,7 +109,7 @@ class ClientConnection:
         return request
 
     def init(self) -> None:
-        """Called by gunicorn in a thread, where there is nothing left to set up."""
+        """Do nothing. gunicorn calls it in a thread."""
 
     def close(self, graceful: bool = False) -> None:
         """Close the socket, without lingering."""
@@ -118,14 +118,14 @@ class ClientConnection:
 
 
 class Watched:
-    """One registration with the poller: valid as long as the connection still has it."""
+    """A registration with the poller, valid while the connection refers to it."""
 
     def __init__(self, conn: ClientConnection, callback: Callback) -> None:
         self.conn = conn
         self.callback = callback
 
     def run(self, close: Callback) -> None:
-        """Call back, and ``close`` the connection where its client has broken it."""
+        """Call the callback, and ``close`` the connection where its client has broken it."""
         try:
             self.callback(self.conn)
         except ConnectionError:
@@ -133,7 +133,7 @@ class Watched:
 
 
 def last_word(sock: socket.socket, answer: bytes) -> None:
-    """Answer and close at once, where there is no descriptor for a connection that lingers."""
+    """Answer and close at once, where no descriptor is left for a lingering close."""
     with sock, suppress(OSError):
         sock.setblocking(False)
         sock.send(answer)

@@ -1,7 +1,7 @@
-"""The worker's main loop: connections, their deadlines, and which are closed at the limits.
+"""The worker's main loop: connections, their deadlines, and closing them at the limits.
 
-Nothing here waits for a client, and a fault of one connection never ends the process, which holds
-all calls.
+It never waits for a client. A fault of one connection never ends the process, because that would
+end all calls.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ LINGER_BYTES = 1024 * 1024
 unread data sends RST and loses the answer."""
 
 HELD_BYTES = 32 * 1024 * 1024
-"""Memory for requests that arrive or wait and for answers that are not received yet. Beyond it the
-connection that has waited the longest is closed."""
+"""Memory for incoming and waiting requests and for unsent answers. Beyond it the connection that
+has waited the longest is closed."""
 
 FAULT_SECONDS = 60.0
-"""At most one fault is logged in this time; each is counted."""
+"""Minimum interval between logged faults. Each fault is counted."""
 
 ACCEPT_PAUSE = 0.1
-"""Seconds without accepting where ``accept`` fails: the listener stays readable."""
+"""Pause after a failed ``accept``, in seconds. The listener stays readable."""
 
 FEW_SECONDS = 1.0
-"""For how long the number of connections stays limited after descriptors became few."""
+"""How long the number of connections stays limited after descriptors became scarce."""
 
 NOTHING_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR)
 
@@ -47,12 +47,12 @@ FULL = Refused(503, "The server has no room for another connection.", retry_afte
 
 
 class ConnectionLoop(ThreadWorker):
-    """gunicorn's loop, with queues of its own. All of it runs in the main thread.
+    """gunicorn's loop with additional queues. It runs in the main thread.
 
-    A connection that waits for its client is in one of these queues, each in the order of
-    deadlines: ``keepalived_conns`` have sent nothing of a request, ``pending_conns`` and
-    ``upload_conns`` a part of one; ``answering_conns`` have not received their whole answer, and
-    ``lingering_conns`` are about to be closed.
+    A connection that waits for its client is in one of these queues, each ordered by deadline.
+    ``keepalived_conns`` have sent nothing of a request, ``pending_conns`` and ``upload_conns`` a
+    part of one. ``answering_conns`` have not received their whole answer. ``lingering_conns`` are
+    about to be closed.
     """
 
     ppid: int
@@ -65,7 +65,7 @@ class ConnectionLoop(ThreadWorker):
         self.answering_conns: deque[ClientConnection] = deque()
         self.lingering_conns: deque[ClientConnection] = deque()
         self.on_fault: Callable[[], object] = lambda: None
-        """Called for every fault, to count it."""
+        """Called for every fault."""
         self.memory = HELD_BYTES
         self.held = 0
         """Bytes of memory that clients occupy."""
@@ -89,19 +89,19 @@ class ConnectionLoop(ThreadWorker):
                 if not self._make_room():
                     self._turn_away(listener)
             elif error.errno not in NOTHING_THERE:
-                # Such as ENOBUFS, or an error of the network that is not the listener's.
+                # For example ENOBUFS, or a network error of the accepted connection.
                 self._pause_accepting()
             return
         conn = ClientConnection(self.cfg, sock, address, listener.getsockname())
         self.nr_conns += 1
         is_last = file_descriptors.is_last(conn.sock.fileno())
         if self.nr_conns >= self._most(is_last) and not self._make_room() and is_last:
-            # Threads own all the others and soon finish some of them: new ones wait.
+            # Threads own all other connections and soon finish some: new ones wait.
             self._pause_accepting()
         self.welcome(conn)
 
     def _most(self, is_last: bool) -> int:
-        """How many connections there may be; for a while no more than when descriptors were few."""
+        """Return the limit of connections, which stays low after descriptors became scarce."""
         now = time.monotonic()
         if is_last:
             self._few = min(self.nr_conns, self._few)
@@ -124,7 +124,7 @@ class ConnectionLoop(ThreadWorker):
             self.dispatch(key)
 
     def is_parent_alive(self) -> bool:
-        """Return True always; where gunicorn's master is gone, send this process SIGTERM.
+        """Return True. Where gunicorn's master is gone, send this process SIGTERM.
 
         So live calls are handed over before the worker ends.
         """
@@ -138,7 +138,7 @@ class ConnectionLoop(ThreadWorker):
     def set_accept_enabled(self, enabled: bool) -> None:
         """Close the listeners while ending, so that the next server can bind the port.
 
-        Connections that queued here until the last one ends would never be answered.
+        Connections that are queued on an open listener would never be answered.
         """
         super().set_accept_enabled(enabled and not self._accepts_again)
         if not self.alive:
@@ -168,7 +168,7 @@ class ConnectionLoop(ThreadWorker):
                 conn.timeout = min(conn.timeout, deadline)
 
     def _queues(self) -> tuple[deque[ClientConnection], ...]:
-        """Those whose connections wait for their client."""
+        """Return the queues whose connections wait for their client."""
         return (
             self.lingering_conns,
             self.pending_conns,
@@ -178,7 +178,7 @@ class ConnectionLoop(ThreadWorker):
         )
 
     def dispatch(self, key: SelectorKey) -> None:
-        """Run one callback, unless an earlier one has closed its connection."""
+        """Run a callback, unless an earlier one has closed its connection."""
         watched = key.data
         if not isinstance(watched, Watched):
             self._contained(None, watched, key.fileobj)
@@ -188,7 +188,7 @@ class ConnectionLoop(ThreadWorker):
     def _contained(
         self, conn: ClientConnection | None, call: Callable[..., object], *arguments: Any
     ) -> None:
-        """Call, and let no exception of one connection end the process with all its calls."""
+        """Call, and catch every exception, because the process holds all calls."""
         try:
             call(*arguments)
         except Exception:
@@ -211,7 +211,7 @@ class ConnectionLoop(ThreadWorker):
         self._part(conn)
 
     def _part(self, conn: ClientConnection) -> None:
-        """Close the connection once its client has seen the end of the answer."""
+        """Close the connection after its client has received the end of the answer."""
         self._hold(conn, 0)
         try:
             conn.sock.shutdown(socket.SHUT_WR)
@@ -238,14 +238,14 @@ class ConnectionLoop(ThreadWorker):
         return True
 
     def _hold(self, conn: ClientConnection, size: int) -> None:
-        """Count what is kept in memory for a connection, and make room where it is too much."""
+        """Count the memory of a connection, and make room where it exceeds the limit."""
         self.held += size - conn.held
         conn.held = size
         while self.held > self.memory and self._make_room():
             pass
 
     def _turn_away(self, listener: socket.socket) -> None:
-        """Refuse the newest connection where there is no descriptor left for it."""
+        """Refuse the newest connection where no descriptor is left for it."""
         with self._spare.lent():
             try:
                 sock, _ = listener.accept()

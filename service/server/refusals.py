@@ -9,7 +9,7 @@ import orjson
 
 
 class Refused(Exception):
-    """A request is answered with an error and its connection closed."""
+    """The request is answered with an error, and its connection is closed."""
 
     def __init__(self, status: int, sentence: str, *, retry_after: int | None = None) -> None:
         super().__init__(sentence)
@@ -18,7 +18,7 @@ class Refused(Exception):
         self.retry_after = retry_after
 
     def answer(self) -> bytes:
-        """The whole response: a JSON object with ``message`` and ``statusCode``."""
+        """Return the whole response: a JSON object with ``message`` and ``statusCode``."""
         body = orjson.dumps({"message": self.sentence, "statusCode": self.status})
         lines = [
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",

@@ -1,8 +1,8 @@
 """Assemble one HTTP/1.1 request from bytes as they arrive. No I/O.
 
-There is one reader for each part of a request, so that two of them cannot disagree on where it
-ends: gunicorn's parser reads the head, once, and this module reads the body. The application is
-given the bytes of the body and never a socket. What does not fit the grammar is refused.
+Each part of a request has one reader, so that two readers cannot disagree on where it ends:
+gunicorn's parser reads the head and this module reads the body. The application gets the bytes of
+the body and never a socket. Input outside the grammar is refused.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from gunicorn.http.body import CHUNK_EXT_RE, ChunkedReader
 from service.server.refusals import Refused
 
 MAX_LINE = 32 * 1024
-"""Bytes of the request line: a webhook by GET has its parameters there."""
+"""Bytes of the request line, which contains the parameters of a webhook by GET."""
 
 MAX_HEAD = 64 * 1024
 MAX_CHUNK_LINE = 1024
 MAX_TRAILERS = 8 * 1024
 
 MAX_CHUNK_OVERHEAD = 64 * 1024
-"""Bytes of a chunked body that are not content: a body of single bytes has five for each."""
+"""Bytes of a chunked body besides its content. Chunks of one byte have five each."""
 
 HEAD_END = re.compile(rb"\n\r?\n")
-"""The second form is no end of a good head: it goes to the parser at once, which refuses it."""
+"""The second form is not a valid end. It is passed to the parser, which refuses the head."""
 
 CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 
@@ -46,16 +46,16 @@ BAD_CHUNK = (400, "The request's chunked body is not valid.")
 
 
 def refusal(error: Exception) -> Refused:
-    """Map an exception of gunicorn's parser to an answer. It quotes nothing of the request."""
+    """Map an exception of gunicorn's parser to an answer, which quotes nothing of the request."""
     return Refused(*FORMS.get(type(error), MALFORMED))
 
 
 class Incoming:
     """One request. Raises ``Refused`` from ``feed`` where it cannot be accepted.
 
-    ``parse`` turns a complete head into gunicorn's request. ``limit_of`` gives the longest body in
-    bytes that is read for a path. A longer one is left unread, for the application to refuse with
-    the error that it documents; beyond ``largest`` the request is refused here.
+    ``parse`` turns a complete head into gunicorn's request. ``limit_of`` returns the longest body
+    in bytes that is read for a path. A longer one is left unread: the application refuses it with
+    its documented error. Beyond ``largest`` the request is refused here.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Incoming:
         self._head = bytearray()
         self._body: LengthBody | ChunkedBody | None = None
         self.request: Any = None
-        """gunicorn's, once the head is complete."""
+        """gunicorn's request, once the head is complete."""
 
     @property
     def is_complete(self) -> bool:
@@ -75,7 +75,7 @@ class Incoming:
 
     @property
     def longest(self) -> int:
-        """How long its body may become, in bytes; 0 before that is known."""
+        """The greatest length of the body in bytes; 0 before it is known."""
         return 0 if self._body is None else self._body.longest
 
     @property
@@ -84,17 +84,17 @@ class Incoming:
 
     @property
     def held(self) -> int:
-        """Bytes that are kept in memory."""
+        """Bytes in memory."""
         return len(self._head) + (0 if self._body is None else len(self._body.content))
 
     def wants(self, at_most: int) -> int | None:
-        """How many bytes may be read that certainly belong to this request; None if unknown."""
+        """Return how many of the next bytes belong to this request; ``None`` if unknown."""
         if isinstance(self._body, LengthBody):
             return min(self._body.missing, at_most)
         return None
 
     def feed(self, data: bytes) -> int:
-        """Take what belongs to this request from ``data``; how many bytes that is."""
+        """Consume the bytes of ``data`` that belong to this request. Return their number."""
         used = 0
         if self._body is None:
             used = self._feed_head(data)
@@ -156,15 +156,15 @@ class LengthBody:
 class ChunkedBody:
     """Decode a chunked body (RFC 9112, 7.1).
 
-    One that is longer than ``limit`` is complete one byte beyond it, and the connection is not used
-    again: where the next request begins is not known.
+    A body longer than ``limit`` is complete one byte beyond it. The connection is then not reused,
+    because the start of the next request is unknown.
     """
 
     def __init__(self, request: Any, limit: int) -> None:
         self._request = request
         self.longest = limit
         self._rest = bytearray()
-        """Received and not decoded: part of a line, of a chunk's end or of the trailers."""
+        """Bytes not decoded yet: part of a line, of a chunk's end or of the trailers."""
         self._missing = 0
         self._ends_chunk = self._is_in_trailers = False
         self._overhead = 0
@@ -181,7 +181,7 @@ class ChunkedBody:
         return used - before if self.is_complete else len(data)
 
     def _step(self, at: int) -> int:
-        """Decode one piece at this place; its length, or 0 where more must come first."""
+        """Decode one piece at ``at``. Return its length, or 0 where more bytes are needed."""
         if self._missing:
             return self._content(at)
         if self._ends_chunk:
@@ -220,7 +220,7 @@ class ChunkedBody:
             return 0
         line = bytes(self._rest[at:end])
         size, semicolon, extension = line.partition(b";")
-        # White space may stand before a semicolon, and only there.
+        # White space is allowed before a semicolon only.
         digits = size.rstrip(b" \t") if semicolon else size
         if not CHUNK_SIZE.fullmatch(digits) or not CHUNK_EXT_RE.fullmatch(semicolon + extension):
             raise Refused(*BAD_CHUNK)
@@ -229,7 +229,7 @@ class ChunkedBody:
         return end + 2 - at
 
     def _trailers(self, at: int) -> int:
-        """The lines after the last chunk. They are checked and dropped."""
+        """Check and drop the lines after the last chunk."""
         if self._rest.startswith(b"\r\n", at):
             self.is_complete = True
             return 2

@@ -1,12 +1,12 @@
 """The gunicorn worker: the main thread reads requests and sends answers, threads compute them.
 
-gunicorn's own worker reads and writes in its threads, so that a few slow clients, one for each
-thread, block all others. Here a thread is given a request whose whole body is in memory, and what
-the kernel does not take of its answer is left to the main thread. Every wait for a client has a
-deadline there, and the memory that clients occupy is bounded.
+gunicorn's own worker reads and writes in its threads, so one slow client per thread blocks all
+others. Here a thread gets a request whose whole body is in memory. The main thread sends the part
+of the answer that the kernel does not accept at once. Every wait for a client has a deadline, and
+the memory that clients occupy is bounded.
 
-Of the threads only a few run at a time. Each that competes for the GIL delays the media engine,
-fifty times a second for every call. Requests that wait for something outside do not count.
+Only a few threads run at a time, because each one competes with the media engine for the GIL.
+Requests that wait for I/O do not count.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ARRIVAL_SECONDS = 10.0
 """How long a request may take, from its first byte to its last."""
 
 UPLOAD_SECONDS = 60.0
-"""How long a body above ``SMALL_BODY`` may take after its head, at the addresses that take one."""
+"""How long a body above ``SMALL_BODY`` may take after its head, where one is allowed."""
 
 ANSWER_SECONDS = 30.0
 """How long a client may take to receive its answer."""
@@ -41,17 +41,17 @@ AT_ONCE = 2
 """Requests that run at a time."""
 
 PATIENCE = 0.025
-"""Seconds after which a request is given a thread in any case: the running ones may wait without
-saying so."""
+"""Seconds after which a request gets a thread in any case: the running ones may wait without
+marking it."""
 
 LOOK_AGAIN = 0.005
-"""Seconds after which the main thread looks again whether a request has begun to wait."""
+"""Interval in which the main thread checks whether a request has begun to wait."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Worker(ConnectionLoop):
-    """Every method but ``handle``, ``handle_request`` and ``handle_error`` runs in the main thread.
+    """All methods but ``handle``, ``handle_request`` and ``handle_error`` run in the main thread.
 
     ``whole_conns`` have sent a whole request and wait for their turn.
     """
@@ -75,12 +75,12 @@ class Worker(ConnectionLoop):
             return super().handle(conn)
 
     def handle_request(self, req: Any, conn: ClientConnection) -> Any:
-        # gunicorn has made it blocking.
+        # gunicorn made it blocking.
         conn.sock.setblocking(False)
         return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
-        """Answer a failure outside the application. The request was valid when it came here."""
+        """Answer a failure outside the application. The request itself was valid."""
         self.log.error("A request failed outside the application.", exc_info=exc)
         client.sendall(Refused(500, "Something went wrong on our side.").answer())
 
@@ -113,7 +113,7 @@ class Worker(ConnectionLoop):
         self._await(conn, self.keepalived_conns, self._begin, seconds)
 
     def _begin(self, conn: ClientConnection) -> None:
-        """A request begins with what the socket has to give."""
+        """Begin a request with the data that is available."""
         limits: dict[str, int] = getattr(self.wsgi, "extensions", {}).get("body_limits", {})
         largest = max([SMALL_BODY, *limits.values()])
 
@@ -140,7 +140,7 @@ class Worker(ConnectionLoop):
             self._refuse(conn, refused)
             return
         if wanted is None:
-            # The rest belongs to the next request, or is the first frames of a WebSocket.
+            # The rest belongs to the next request, or to the first frames of a WebSocket.
             conn.sock.recv(used)
         self._hold(conn, incoming.held)
         if conn.queue is None:
@@ -151,18 +151,18 @@ class Worker(ConnectionLoop):
             self._wait_for_body(conn, incoming)
 
     def _wait_for_body(self, conn: ClientConnection, incoming: Incoming) -> None:
-        """Handle a request whose head has come, and not yet its whole body."""
+        """Wait for the body of a request whose head is complete."""
         if incoming.request._expected_100_continue:
             conn.sock.sendall(CONTINUE)
         if incoming.longest > SMALL_BODY:
             self._await(conn, self.upload_conns, partial(self._read, incoming), UPLOAD_SECONDS)
 
     def _complete(self, conn: ClientConnection, incoming: Incoming) -> None:
-        """Have a thread answer the request when it is its turn."""
+        """Queue the request for a thread."""
         self._release(conn)
         request = incoming.request
         request.body = BytesIO(incoming.body)
-        # gunicorn would send the interim answer when the body is there.
+        # gunicorn would send 100 Continue after the body has arrived.
         request._expected_100_continue = False
         conn.parser = iter((request,))
         conn.turn = turns.Turn()
@@ -172,7 +172,7 @@ class Worker(ConnectionLoop):
         self._give_turns()
 
     def _answered(self, conn: ClientConnection, fs: Future[Any]) -> None:
-        """A thread has computed the answer; send what is left of it."""
+        """Send the rest of an answer that a thread has computed."""
         conn.parser = None
         conn.is_reusable = bool(not fs.cancelled() and not fs.exception() and fs.result())
         self._hold(conn, len(conn.sock.unsent))
@@ -192,7 +192,7 @@ class Worker(ConnectionLoop):
             self._go_on(conn)
 
     def _go_on(self, conn: ClientConnection) -> None:
-        """The whole answer is sent."""
+        """Reuse or close the connection after its answer was sent."""
         if conn.is_reusable:
             self._rest(conn)
         else:

@@ -1,7 +1,8 @@
-"""Log handlers of an operator's own that never block the process, whatever they write to.
+"""Queues in front of an operator's log handlers, so that logging never blocks the process.
 
-A handler that writes to a pipe or a terminal is given a stream that queues its lines. One that
-sends to a log server is called by a thread. A regular file has no reader that could stop.
+A handler that writes to a pipe or a terminal gets a stream with a queue. A handler that sends to a
+log server is called by a thread. Handlers of regular files are left alone, because a file has no
+reader that could stop.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from service.telemetry.log_output import EXIT_SECONDS, MOST_LINES
 
 
 def unblock(log: logging.Logger) -> None:
-    """Put queues before those handlers of a logger that may have to wait, unless they have some."""
+    """Put queues before the handlers of a logger that could block, unless they have one."""
     for handler in log.handlers[:]:
         if isinstance(handler, logging.StreamHandler):
             _queue_stream(handler)
@@ -34,24 +35,24 @@ def _queue_stream(handler: logging.StreamHandler[log_output.Text]) -> None:
     try:
         is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
     except (AttributeError, OSError, ValueError):
-        # A file that is opened with its first line, or no file at all.
+        # A file that is opened with its first line, or a stream without a descriptor.
         return
     if not is_file and not log_output.is_queued(stream):
         handler.setStream(log_output.queued(stream))
 
 
 class QueuedHandler(logging.Handler):
-    """Has a thread call ``target``. ``emit`` returns at once.
+    """Call ``target`` in a thread. ``emit`` returns at once.
 
-    The thread does not take the lock of ``target``: ``logging`` takes that at the end of the
-    process, which must not wait for a log server.
+    The thread does not take the lock of ``target``: ``logging`` takes it at the end of the process,
+    which must not wait for a log server.
     """
 
     def __init__(self, target: logging.Handler, most: int = MOST_LINES) -> None:
         super().__init__(target.level)
         self.dropped = 0
         self.formatter = target.formatter
-        # Where gunicorn has added a handler, it removes it when its settings are read again.
+        # gunicorn marks its handlers, and removes them when it reads its settings again.
         self._gunicorn = getattr(target, "_gunicorn", False)
         self._target = target
         self._most = most
@@ -66,7 +67,7 @@ class QueuedHandler(logging.Handler):
         if self._queue.qsize() >= self._most:
             self.dropped += 1
             return
-        # Its arguments may change before the thread looks at them.
+        # The arguments may change before the thread formats them.
         said = copy.copy(record)
         said.msg, said.args = record.getMessage(), None
         self._queue.put(said)
@@ -75,7 +76,7 @@ class QueuedHandler(logging.Handler):
             self._thread.start()
 
     def drain(self, seconds: float) -> bool:
-        """Wait until all that was queued is sent; whether it is."""
+        """Wait until all queued records are sent. Returns whether they are."""
         sent = threading.Event()
         self._queue.put(sent)
         return self._thread is None or sent.wait(seconds)
@@ -94,7 +95,7 @@ class QueuedHandler(logging.Handler):
                 self._target.emit(item)
 
     def _after_fork(self) -> None:
-        """Begin anew in the child. What is queued is the parent's to send."""
+        """Reset in the child. The parent sends the queued records."""
         self._queue = queue.SimpleQueue()
         self._thread = None
         self.dropped = 0

@@ -25,7 +25,7 @@ EXIT_SECONDS = 1.0
 """How long the end of the process waits for the reader."""
 
 FORK_SECONDS = 0.5
-"""How long a fork waits for it, since the child would inherit a half-written line."""
+"""How long a fork waits for the reader. The child would inherit a half-written line."""
 
 TOGETHER = select.PIPE_BUF // 2
 """Bytes after which no more lines are written together. A pipe takes up to twice as many
@@ -52,7 +52,7 @@ class QueuedWriter(io.RawIOBase):
         self.dropped = 0
         self._number = number
         self._most = most
-        # Reentrant, since a signal handler may log while its thread does.
+        # Reentrant, because a signal handler may log while its thread does.
         self._lock = threading.RLock()
         self._queue: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -96,7 +96,7 @@ class QueuedWriter(io.RawIOBase):
         return written.wait(seconds)
 
     def end(self) -> None:
-        """Write what is queued, for a moment, and later lines only as far as nobody waits."""
+        """Write the queued lines within ``EXIT_SECONDS``, and later lines only without waiting."""
         self.drain(EXIT_SECONDS)
         self._is_ending = True
 
@@ -134,10 +134,10 @@ class QueuedWriter(io.RawIOBase):
                 return
 
     def _taken(self) -> tuple[list[bytes], threading.Event | bytes | None]:
-        """Return lines to write together, and what to do then; ``None`` is to end.
+        """Return lines to write together, and the next item; ``None`` ends the thread.
 
-        Single lines would be too slow while other threads run: each write gives up the GIL, and
-        waits for it afterwards.
+        Single lines are too slow while other threads run, because each write releases the GIL and
+        waits for it again.
         """
         lines, size = [], 0
         item = self._queue.get()
@@ -155,7 +155,7 @@ class QueuedWriter(io.RawIOBase):
             logger.warning("%d lines of the log were dropped: nobody read it", count)
 
     def _write_all(self, lines: list[bytes]) -> None:
-        """Write lines and wait as long as it takes."""
+        """Write lines without a timeout."""
         rest = memoryview(b"".join(lines))
         while rest:
             try:
@@ -163,7 +163,7 @@ class QueuedWriter(io.RawIOBase):
             except BlockingIOError:
                 select.select([], [self._number], [])
             except OSError:
-                # The reader is gone for good.
+                # The reader has closed the pipe.
                 with self._lock:
                     self.dropped += len(lines)
                     self._reported += len(lines)
@@ -180,7 +180,7 @@ class QueuedWriter(io.RawIOBase):
 
 _all: list[Dropping] = []
 _kept: list[Text] = []
-"""Streams that would close their descriptors if nobody referred to them."""
+"""Replaced streams. Without a reference they would close their descriptors."""
 
 
 def install() -> None:
@@ -190,7 +190,7 @@ def install() -> None:
         try:
             stream.fileno()
         except (AttributeError, OSError, ValueError):
-            # There is none, or a test has replaced it.
+            # The stream is missing, or a test has replaced it.
             continue
         if not is_queued(stream):
             setattr(sys, name, queued(stream))
@@ -201,7 +201,7 @@ def is_queued(stream: Text) -> bool:
 
 
 def queued(stream: Text) -> io.TextIOWrapper:
-    """A stream that writes to the same descriptor, in a thread."""
+    """Return a stream that writes to the same descriptor in a thread."""
     stream.flush()
     writer = QueuedWriter(stream.fileno())
     _kept.append(stream)
@@ -217,7 +217,7 @@ def queued(stream: Text) -> io.TextIOWrapper:
 
 
 def count(dropping: Dropping) -> None:
-    """Have ``dropped`` count what this one drops as well."""
+    """Include a handler's dropped lines in ``dropped``."""
     _all.append(dropping)
 
 

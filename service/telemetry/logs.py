@@ -1,7 +1,7 @@
 """Structured logs without secrets: text or JSON lines on stderr.
 
-Nobody is meant to log a key, a reference or a token in the first place. ``redact`` is the last
-line of defence: it works on the finished line, the text of exceptions included.
+No code should log a key, a reference or a token. ``redact`` is the last line of defence: it works
+on the finished line, including the text of exceptions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HANDLER = "patchbay"
 
 KEPT = 50
 LONGEST = 500
-"""Troubles that are kept, and characters of their messages."""
+"""Warnings and errors that are kept, and characters of their messages."""
 
 EXAMINED, EXCERPT = 1000, 300
 """Bytes of a peer's message that are searched for secrets, and characters that are shown."""
@@ -31,38 +31,38 @@ PRIVATE = re.compile("[0-9]{7,}|[A-Za-z0-9+/]{64,}")
 """Telephone numbers and audio."""
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Of the request that this thread answers: every line logged meanwhile has it."""
+"""The id of the request that this thread answers. All its log lines have it."""
 
-# A provider's reference is 32 letters and digits of both cases wherever it stands: in a path, in
-# markup, in a peer's message. Hexadecimal ids are of one case and a Twilio SID is longer, so both
-# stay legible. In a URL inside a URL it follows %2F or %3D instead of a delimiter.
+# A provider's reference consists of 32 letters and digits of both cases, in a path, in markup or in
+# a peer's message. Hexadecimal ids have one case and a Twilio SID is longer, so both stay legible.
+# In a URL inside a URL it follows %2F or %3D instead of a delimiter.
 REFERENCE = (
     r"(?:(?<![A-Za-z0-9])|(?<=%2[Ff])|(?<=%3[Dd]))"
     r"(?=[A-Z0-9]*[a-z])(?=[a-z0-9]*[A-Z])[A-Za-z0-9]{32}(?![A-Za-z0-9])"
 )
 
-# The quotes of a dict or of JSON, which are escaped where JSON is inside JSON.
+# The quotes of a dict or of JSON. They are escaped where JSON is inside JSON.
 QUOTE = r"""(?:\\?["'])?"""
 NAMED_REFERENCE = rf"((?<![A-Za-z])ref{QUOTE}(?:=|%3[Dd]|:\s?){QUOTE})[A-Za-z0-9_%*-]+"
 AUTHORIZATION = (
     rf"(?i)(\bauthorization{QUOTE}\s?[:=,]\s?{QUOTE}(?:(?:bearer|basic)\s)?)[^\s\"'\\,;]+"
 )
 
-# In a query, where no token belongs and clients put it all the same.
+# Tokens in a query. They do not belong there, but clients send them.
 IN_QUERY = r"(?i)(token(?:=|%3D))[^\s\"'\\,;&]+"
 
-# The first part is bounded in length so that no input takes quadratic time.
+# The bounded length of the first part prevents quadratic time.
 JWT = r"eyJ[A-Za-z0-9_-]{8,500}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"
 
-# A letter, digit, hyphen or underscore may be percent-encoded in any URL (RFC 3986, 2.3), and a
-# secret that has been so is still one.
+# Letters, digits, hyphens and underscores may be percent-encoded in any URL (RFC 3986, 2.3), those
+# of a secret too.
 ENCODED = r"%(?:2[Dd]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9Aa])"
 ENCODED_WORD = rf"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*{ENCODED})(?:{ENCODED}|[A-Za-z0-9_-]){{20,}}"
 
 SECRETS = (
     (re.compile(ENCODED_WORD), "***"),
     (re.compile(r"whk_[A-Za-z0-9]+"), "whk_***"),
-    # What follows is the id of the call, by which its lines are found.
+    # The id of the call follows. Its lines are found by it.
     (re.compile(r"clk_[0-9A-Fa-f]+"), "clk_***"),
     (re.compile(r"vs_[a-z0-9]{12,}"), "vs_***"),
     (re.compile(REFERENCE), "***"),
@@ -73,27 +73,27 @@ SECRETS = (
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1***@"),
 )
 
-# Control characters could move the cursor of whoever reads the log in a terminal.
+# Control characters in the log could move the cursor of a terminal.
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), 127)}
 
 PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def redact(text: str) -> str:
-    """``text`` with ``***`` for every webhook key, reference, token and password in it."""
+    """Replace every webhook key, reference, token and password in ``text`` by ``***``."""
     for pattern, replacement in SECRETS:
         text = pattern.sub(replacement, text)
     return text
 
 
 def excerpt(message: bytes) -> str:
-    """The beginning of a peer's message without secrets, telephone numbers and audio."""
+    """Return the beginning of a peer's message without secrets, telephone numbers and audio."""
     text = redact(message[:EXAMINED].decode(errors="replace"))
     return PRIVATE.sub("***", text)[:EXCERPT]
 
 
 def about(call_id: str | None, room_id: str | None = None, **more: str) -> Mapping[str, str]:
-    """The ``extra`` of a line about a call: fields by which its lines are found."""
+    """Return the ``extra`` of a line about a call. Lines are found by these fields."""
     known = {"call_id": call_id, "room_id": room_id, **more}
     return {name: value for name, value in known.items() if value is not None}
 
@@ -101,9 +101,8 @@ def about(call_id: str | None, room_id: str | None = None, **more: str) -> Mappi
 def configure(level: str, fmt: str) -> Troubles:
     """Send every logger's lines of at least ``level`` to stderr, as ``fmt``: ``text`` or ``json``.
 
-    What is returned keeps the last warnings and errors among them.
-
-    Calling it again replaces what it set up before and touches no other handler.
+    The returned handler keeps the last warnings and errors. A second call replaces the handlers of
+    the first one, and no others.
     """
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if handler.name == HANDLER]:
@@ -115,7 +114,7 @@ def configure(level: str, fmt: str) -> Troubles:
         handler.addFilter(_name_request)
         root.addHandler(handler)
     root.setLevel(level.upper())
-    # It names each plugin at info, seven lines on every start that migrates.
+    # Alembic logs each plugin at info, seven lines on every start that migrates.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     return troubles
 
@@ -128,13 +127,13 @@ def _name_request(record: logging.LogRecord) -> bool:
 
 
 def formatter(fmt: str) -> logging.Formatter:
-    """The formatter for ``text`` or ``json``; its output is redacted."""
+    """Return the formatter for ``text`` or ``json``. Its output is redacted."""
     return JsonFormatter() if fmt == "json" else TextFormatter()
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A line of at least ``warning``, redacted; ``error`` is the type of its exception."""
+    """A redacted line of at least ``warning``. ``error`` is the type of its exception."""
 
     at: Millis
     level: str
@@ -145,7 +144,7 @@ class Trouble:
 
 
 class Troubles(logging.Handler):
-    """Keeps the last ``KEPT`` troubles, so that nobody needs the log to see them."""
+    """Keep the last ``KEPT`` warnings and errors for the console's health page."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -165,14 +164,14 @@ class Troubles(logging.Handler):
         )
 
     def last(self) -> tuple[Trouble, ...]:
-        """Newest first."""
+        """Return the kept lines, newest first."""
         return tuple(reversed(tuple(self._kept)))
 
 
 class TextFormatter(logging.Formatter):
     """``2026-06-21T14:30:45.123Z INFO service.calls.ending: Call ended. call=… reason=…``.
 
-    Continuation lines are indented, so that no message can pass for a line of its own.
+    Continuation lines are indented, so that a message cannot forge a line.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -204,7 +203,8 @@ def _dumps(fields: Mapping[str, Any]) -> str:
     try:
         return orjson.dumps(fields, default=str, option=option).decode()
     except TypeError:
-        # Lone surrogates and integers past 64 bits: better an escaped line than a lost one.
+        # orjson refuses lone surrogates and integers beyond 64 bits. An escaped line is better than
+        # a lost one.
         return orjson.dumps({ascii(k)[1:-1]: ascii(v) for k, v in fields.items()}).decode()
 
 
@@ -213,12 +213,12 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    """What a caller passed in ``extra=``."""
+    """Return the fields of ``extra=``."""
     return {name: value for name, value in vars(record).items() if name not in PLAIN}
 
 
 def _trouble(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
-    """The record's exception and stack as text, where it has them."""
+    """Return the record's exception and stack as text, where it has them."""
     lines = []
     if record.exc_info:
         lines.append(formatter.formatException(record.exc_info))

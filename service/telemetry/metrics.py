@@ -1,9 +1,8 @@
-"""What is counted and timed, and how Prometheus is told of it.
+"""Counters and histograms for Prometheus.
 
-No label has a value that somebody outside can make up, and none is a secret. What is counted where
-it happens is in a registry of this object's own, so that several services in one process do not
-mix. The rest is read when somebody asks. The names follow
-https://prometheus.io/docs/practices/naming/
+No label has a value that a client can invent, and no label is a secret. Each object has a registry
+of its own, so that several services in one process do not mix. ``web.prometheus`` adds the values
+that are read on request. The names follow https://prometheus.io/docs/practices/naming/
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ TRANSACTION_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1
 ANSWERS = ("answered", "refused", "failed")
 
 UNKNOWN = "unknown"
-"""The provider label of a request whose key is unknown: anybody can send one."""
+"""The provider label of a request with an unknown key."""
 
 DELIVERIES = ("delivered", "refused", "unanswered", "dead")
 
@@ -77,9 +76,7 @@ class Metrics:
         self._begin_at_zero(sorted(providers))
 
     def _begin_at_zero(self, providers: Sequence[str]) -> None:
-        """Make every label set now, at zero: Prometheus sees no increase in one that begins above
-        zero.
-        """
+        """Create every label set at zero: Prometheus sees no increase in one that begins above."""
         for provider in (*providers, WEBSOCKET):
             for reason in EndReason:
                 self._ended.labels(provider, reason.value)
@@ -90,23 +87,23 @@ class Metrics:
             self._deliveries.labels(outcome)
 
     def report_lost(self) -> None:
-        """A report of the engine that the database refused, and that was given up."""
+        """Count a report of the engine that the database refused."""
         self._lost.inc()
 
     def call_ended(self, provider: str, reason: EndReason) -> None:
         self._ended.labels(provider, reason.value).inc()
 
     def webhook_answered(self, provider: str, outcome: str, seconds: float) -> None:
-        """``outcome`` is one of ``ANSWERS``, and ``provider`` may be ``UNKNOWN``."""
+        """Time a webhook. ``outcome`` is one of ``ANSWERS``; ``provider`` may be ``UNKNOWN``."""
         self._answers.labels(provider, outcome).observe(seconds)
 
     def told(self, outcome: str, count: int = 1) -> None:
-        """``outcome`` is one of ``DELIVERIES``: of an attempt, or ``dead`` of events given up."""
+        """Count deliveries by outcome: of an attempt, or ``dead`` for expired events."""
         self._deliveries.labels(outcome).inc(count)
 
     def connection_failed(self) -> None:
         self._faults.inc()
 
     def transaction(self, kind: str) -> AbstractContextManager[object]:
-        """Around a transaction that is a ``read`` or a ``write``."""
+        """Time a transaction of the kind ``read`` or ``write``."""
         return self._transactions[kind].time()
