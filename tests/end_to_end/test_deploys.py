@@ -22,7 +22,7 @@ from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.ports import free_port
-from tests.support.servers import ACTIVATED
+from tests.support.servers import ACTIVATED, PATIENCE
 from tests.support.spectrum import level
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
@@ -95,6 +95,13 @@ def dead_lines(bay: Patchbay) -> None:
         assert b"<Stream" in answer.read()
     line = Phone(Scenario(webhook_url=bay.webhook("twilio", "room-1"), loop=True, max_redirects=0))
     line.start().wait_for("first-audio")
+
+
+def worker_of(bay: Patchbay) -> int:
+    """Process id of gunicorn's worker."""
+    bay.server.wait_for("Booting worker with pid: ")
+    (pid,) = re.findall(r"Booting worker with pid: (\d+)", bay.server.output)
+    return int(pid)
 
 
 def make_late(data: Path) -> None:
@@ -180,8 +187,7 @@ def test_a_killed_worker_is_replaced_and_every_call_comes_back(
 ) -> None:
     bay, house, over = house_and_server
     before = listed(bay)
-    worker = re.search(r"Booting worker with pid: (\d+)", bay.server.output)
-    os.kill(int(worker[1]), signal.SIGKILL)
+    os.kill(worker_of(bay), signal.SIGKILL)
     for phone in house.phones:
         phone.wait_for("start", count=2, timeout=30)
     house.are_together(bay)
@@ -226,6 +232,28 @@ def test_who_calls_while_the_process_ends_gets_through_to_the_next(
         late.join(30)
         waiting.join(30)
     assert late.report.ended is Ending.CALLER_HUNG_UP
+
+
+def test_systemd_is_told_of_the_start_and_may_signal_every_process_at_the_end(
+    tmp_path: Path, listener: dict[str, str]
+) -> None:
+    """As ``Type=notify`` and ``KillMode=control-group`` of ``deploy/patchbay.service`` have it."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        listener["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+        with serving(tmp_path, listener) as bay:
+            assert "READY=1" in manager.recv(4096).decode().splitlines()
+            phone = Phone(Scenario(webhook_url=bay.webhook("twilio", "room-1"), loop=True)).start()
+            phone.wait_for("first-audio")
+            os.kill(worker_of(bay), signal.SIGTERM)
+            assert bay.server.stop() == 0
+            assert "1 calls are handed over" in bay.server.output
+        with serving(tmp_path, listener):
+            phone.wait_for("start", count=2, timeout=30)
+            phone.hang_up()
+            phone.join(30)
+    assert phone.report.ended is Ending.CALLER_HUNG_UP
 
 
 def test_a_server_that_starts_while_its_database_is_locked_holds_the_calls(
