@@ -27,6 +27,7 @@ from service.clock import SystemClock
 from service.process import file_descriptors
 from service.settings import Settings
 from service.telemetry import log_handlers, log_output, logs
+from service.web.services import services_of
 
 OTHER_WORKER = (
     "--worker-class %s needs a proxy that reads whole requests: slow clients hold its threads. It "
@@ -135,9 +136,10 @@ def when_ready(server: Arbiter) -> None:
 
 def post_worker_init(worker: Worker) -> None:
     """Start the background threads, and refuse new calls after SIGTERM."""
-    extensions = worker.wsgi.extensions
-    worker.on_fault = extensions["patchbay"].metrics.connection_failed
-    extensions["ledger"].start()
+    services = services_of(worker.wsgi)
+    worker.on_fault = services.metrics.connection_failed
+    worker.body_limits = services.body_limits
+    services.start()
     # The objects made so far stay for good. Collecting garbage among them takes longer than a tick.
     gc.collect()
     gc.freeze()
@@ -146,18 +148,17 @@ def post_worker_init(worker: Worker) -> None:
 
     def leave() -> None:
         try:
-            extensions["drain"]()
+            services.hand_over()
         finally:
             drained.set()
             os.kill(os.getpid(), signal.SIGTERM)
 
     # Heroku and systemd send the signal to every process, so it arrives twice.
     def drain(number: int, frame: FrameType | None) -> None:
-        handover = extensions["patchbay"].handover
         if drained.is_set():
             end(number, frame)
-        elif not handover.has_begun:
-            handover.begin()
+        elif not services.drain.has_begun:
+            services.drain.begin()
             threading.Thread(target=leave, name="drain").start()
 
     signal.signal(signal.SIGTERM, drain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from flask import Flask, request
@@ -30,23 +30,21 @@ from service.http_client import addresses
 from service.http_client.client import HttpClient
 from service.media.engine.engine import Engine
 from service.providers import load
+from service.providers.base.provider import Provider
 from service.providers.plivo import Plivo
 from service.security.failure_limit import FailureLimit
 from service.security.webhook_signing import Signer
 from service.settings import Settings
 from service.simulator.test_calls import TestCalls
-from service.storage.calls.in_progress import CallsInProgress
 from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
 from service.storage.lease import lease_of
-from service.storage.sign_in_links import SignInLinks
-from service.storage.time_bases import TimeBases
-from service.storage.webhooks.outbox import Outbox
-from service.storage.webhooks.signing_keys import SigningKeys
-from service.storage.webhooks.subscriptions import Subscriptions
+from service.storage.stores import Stores
 from service.telemetry import logs
+from service.telemetry.logs import Troubles
 from service.telemetry.metrics import Metrics
 from service.web.pasted_urls import tidied
+from service.web.services import Services, install
 from service.web.websocket_handshake import SOCK_SERVER_OPTIONS
 from service.webhooks.delivery import DeliveryScheduler
 
@@ -81,101 +79,119 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     Nothing is opened or started before the first request, so that it may be made before a fork.
     """
     wall = clock or SystemClock()
-    # Durations and deadlines use a clock that nobody sets.
-    clock = SteadyClock(wall)
     troubles = logs.configure(settings.log_level, settings.log_format)
     providers = {**load(), Plivo.name: Plivo(accepts_v2=settings.plivo_old_signatures)}
     metrics = Metrics(providers)
+    # Durations and deadlines use a clock that nobody sets.
+    steady = SteadyClock(wall)
     database = Database(settings.database_url, metrics.transaction)
-    engine = Engine(clock)
-    switchboard = Switchboard(settings, clock, database, providers, engine, metrics, wall)
-    reception = InboundCalls(switchboard, providers)
-    timekeeper = Timekeeper(clock, switchboard.calls, TimeBases(database))
-    herald = ChangeNotifier(engine, database.signals[ChangeSignal.CALLS])
-    signing_keys = SigningKeys(
-        database,
-        wall,
-        settings.api_secret,
-        settings.webhook_private_key,
-        settings.api_secret_previous,
+    services = build_services(
+        settings, steady, wall, database, Engine(steady), providers, metrics, troubles
     )
-    signer = Signer(signing_keys, clock)
-    outbox = Outbox(database)
-    outgoing = HttpClient(clock, allow_private=settings.webhook_allow_private)
-    courier = DeliveryScheduler(
-        outbox, signer, outgoing, clock, database.signals[ChangeSignal.OUTBOX], told=metrics.told
-    )
-    retention = Retention(switchboard.history, clock, settings.keep_days)
-    trials = TestCalls(settings.test_calls)
-    dispatcher = Dispatcher(switchboard, DispatchRequests(settings, signer, outgoing))
-
-    guard = LeaseGuard(lease_of(database), lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    followers = (herald.start, dispatcher.start, courier.start, retention.start)
-    ledger = CallRecorder(switchboard, engine.reports, timekeeper, guard, followers)
-
-    def leave() -> None:
-        # Their callers are in this process, and will not ask the next one.
-        trials.stop()
-        drain(switchboard, engine, guard.release)
-
     app = Application(settings.trust_proxy)
-    app.config.update(
-        SETTINGS=settings, PROVIDERS=tuple(providers), SOCK_SERVER_OPTIONS=SOCK_SERVER_OPTIONS
-    )
-    app.extensions.update(
-        patchbay=switchboard,
-        reception=reception,
-        callbacks=Callbacks(switchboard, reception, providers),
-        control=OutboundCalls(switchboard),
-        drain=leave,
-        engine=engine,
-        ledger=ledger,
-        dispatcher=dispatcher,
-        signing_keys=signing_keys,
-        outbox=outbox,
-        courier=courier,
-        subscriptions=Subscriptions(database),
-        failures=FailureLimit(clock),
-        sign_in_links=SignInLinks(database),
-        calls_in_progress=CallsInProgress(database),
-        trials=trials,
-        troubles=troubles,
-        began_at=clock.now(),
-        threads={
-            "engine": lambda: engine.is_alive,
-            "ledger": lambda: ledger.is_alive,
-            "guard": lambda: guard.is_alive,
-            "herald": lambda: herald.is_alive,
-            "dispatcher": lambda: dispatcher.is_alive,
-            "courier": lambda: courier.is_alive,
-            "retention": lambda: retention.is_alive,
-        },
-    )
+    app.config.update(SETTINGS=settings, SOCK_SERVER_OPTIONS=SOCK_SERVER_OPTIONS)
 
     def begin() -> None:
         if request.environ.get("wsgi.multiprocess"):
             raise ServiceError("Patchbay keeps its rooms in one process: run one worker.")
-        ledger.start()
+        services.start()
 
-    def finish() -> None:
-        atexit.unregister(finish)
-        herald.stop()
-        retention.stop()
-        trials.stop()
-        engine.stop()
-        ledger.stop()
-        guard.close()
-        dispatcher.stop()
-        courier.stop()
-        switchboard.errands.stop()
-        outgoing.close()
-        database.close()
+    register(app, services, tuple(providers))
+    app.before_request(begin)
+    cli.register(app)
+    atexit.register(services.close)
+    return app
 
-    app.extensions["close"] = finish
-    atexit.register(finish)
+
+def register(app: Flask, services: Services, providers: tuple[str, ...]) -> None:
+    """Give the app its services, the providers on offer, its API and its console."""
+    app.config["PROVIDERS"] = providers
+    install(app, services)
     # First of all, so that a request has its id whatever becomes of it.
     api.register(app)
-    app.before_request(begin)
     console.register(app)
-    cli.register(app)
-    return app
+
+
+def build_services(
+    settings: Settings,
+    clock: SteadyClock,
+    wall: Clock,
+    database: Database,
+    engine: Engine,
+    providers: Mapping[str, Provider],
+    metrics: Metrics,
+    troubles: Troubles,
+) -> Services:
+    """Make the repositories, the use cases and the background threads, and start nothing."""
+    stores = Stores.of(database, settings, clock, wall)
+    switchboard = Switchboard(settings, clock, wall, database, stores, providers, engine, metrics)
+    inbound = InboundCalls(switchboard, providers)
+    signer = Signer(stores.signing_keys, clock)
+    http = HttpClient(clock, allow_private=settings.webhook_allow_private)
+    deliveries = DeliveryScheduler(
+        stores.outbox, signer, http, clock, database.signals[ChangeSignal.OUTBOX], told=metrics.told
+    )
+    notifier = ChangeNotifier(engine, database.signals[ChangeSignal.CALLS])
+    retention = Retention(stores.history, clock, settings.keep_days)
+    test_calls = TestCalls(settings.test_calls)
+    dispatcher = Dispatcher(switchboard, DispatchRequests(settings, signer, http))
+    guard = LeaseGuard(lease_of(database), lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    recorder = CallRecorder(
+        switchboard,
+        engine.reports,
+        Timekeeper(clock, stores.calls, stores.time_bases),
+        guard,
+        followers=(notifier.start, dispatcher.start, deliveries.start, retention.start),
+    )
+
+    def hand_over() -> None:
+        # Their callers are in this process, and will not ask the next one.
+        test_calls.stop()
+        drain(switchboard, engine, guard.release)
+
+    def close() -> None:
+        atexit.unregister(close)
+        notifier.stop()
+        retention.stop()
+        test_calls.stop()
+        engine.stop()
+        recorder.stop()
+        guard.close()
+        dispatcher.stop()
+        deliveries.stop()
+        switchboard.errands.stop()
+        http.close()
+        database.close()
+
+    return Services(
+        settings=settings,
+        clock=clock,
+        wall=wall,
+        began_at=clock.now(),
+        stores=stores,
+        engine=engine,
+        metrics=metrics,
+        troubles=troubles,
+        failures=FailureLimit(clock),
+        drain=switchboard.handover,
+        switchboard=switchboard,
+        inbound=inbound,
+        callbacks=Callbacks(switchboard, inbound, providers),
+        outbound=OutboundCalls(switchboard),
+        dispatcher=dispatcher,
+        test_calls=test_calls,
+        # The names are part of what /healthz answers.
+        is_alive={
+            "engine": lambda: engine.is_alive,
+            "ledger": lambda: recorder.is_alive,
+            "guard": lambda: guard.is_alive,
+            "herald": lambda: notifier.is_alive,
+            "dispatcher": lambda: dispatcher.is_alive,
+            "courier": lambda: deliveries.is_alive,
+            "retention": lambda: retention.is_alive,
+        },
+        body_limits=console.BODY_LIMITS,
+        start=recorder.start,
+        hand_over=hand_over,
+        close=close,
+    )

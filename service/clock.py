@@ -63,7 +63,7 @@ class SteadyClock:
         self._offset = now - self._elapsed()
 
     def _elapsed(self) -> Millis:
-        return int(self._clock.monotonic() * 1000)
+        return round(self._clock.monotonic() * 1000)
 
 
 @dataclass(frozen=True, slots=True)

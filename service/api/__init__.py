@@ -61,8 +61,8 @@ for _blueprint, _guard in GUARDED:
 def register(app: Flask) -> None:
     """Register the room with ``app``.
 
-    Expects what ``app`` puts into ``app.extensions``, by the names that its modules read there, and
-    ``app.config["PROVIDERS"]`` (the names of the providers on offer) by the first request.
+    Expects the app's ``Services`` and ``app.config["PROVIDERS"]`` (the names of the providers on
+    offer) by the first request.
     """
     app.json = responses.OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY

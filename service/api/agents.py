@@ -14,7 +14,7 @@ from service.errors import Invalid
 from service.security.permissions import Need
 from service.web.declarations import needs
 from service.web.responses import answer
-from service.web.services import switchboard
+from service.web.services import services
 from service.web.validation import body, query
 
 agents = Blueprint("agents", __name__, url_prefix="/v2/agents")
@@ -26,9 +26,9 @@ agents = Blueprint("agents", __name__, url_prefix="/v2/agents")
 @body(NewAgent())
 def create(fields: dict[str, Any]) -> Agent:
     """Name a program that listens at a URL and can open a WebSocket."""
-    at = switchboard().clock.now()
+    at = services().clock.now()
     agent = Agent(new_agent_id(), fields["name"], fields["url"], created_at=at, updated_at=at)
-    switchboard().agents.add(agent)
+    services().stores.agents.add(agent)
     return agent
 
 
@@ -38,14 +38,14 @@ def create(fields: dict[str, Any]) -> Agent:
 @query(AgentFilter())
 def index(wanted: dict[str, Any]) -> Page[Agent]:
     """Agents, newest first."""
-    return switchboard().agents.page(**wanted)
+    return services().stores.agents.page(**wanted)
 
 
 @agents.get("/<id:agent_id>")
 @needs(Need.ACCOUNT)
 @answer(AgentData(), message="Agent retrieved successfully")
 def get(agent_id: str) -> Agent:
-    return switchboard().agents.get(agent_id)
+    return services().stores.agents.get(agent_id)
 
 
 @agents.patch("/<id:agent_id>")
@@ -56,7 +56,7 @@ def update(changes: dict[str, Any], agent_id: str) -> Agent:
     """Change the name, the URL or both."""
     if not changes:
         raise Invalid("No editable fields provided")
-    return switchboard().agents.update(agent_id, changes, switchboard().clock.now())
+    return services().stores.agents.update(agent_id, changes, services().clock.now())
 
 
 @agents.delete("/<id:agent_id>")
@@ -64,4 +64,4 @@ def update(changes: dict[str, Any], agent_id: str) -> Agent:
 @answer(None, message="Agent deleted successfully")
 def delete(agent_id: str) -> None:
     """Send for it no more; where it is in a room, it stays."""
-    switchboard().agents.delete(agent_id)
+    services().stores.agents.delete(agent_id)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 
 from service.api.schemas.calls import (
     CallData,
@@ -20,7 +20,7 @@ from service.api.schemas.calls import (
     CallToTransfer,
     NewCall,
 )
-from service.calls.outbound import RING_SECONDS, CallRequest, OutboundCalls
+from service.calls.outbound import RING_SECONDS, CallRequest
 from service.domain.calls import Call
 from service.domain.paging import Page
 from service.errors import BadGateway, Busy, Conflict, Forbidden, NotFound
@@ -28,7 +28,7 @@ from service.security.permissions import Need
 from service.web.auth import granted, known_room, require_nobody, require_participant
 from service.web.declarations import needs, refuses
 from service.web.responses import answer
-from service.web.services import public_base, switchboard
+from service.web.services import public_base, services
 from service.web.validation import body, query
 from service.web.warnings import warn, warn_of
 
@@ -60,7 +60,7 @@ def index(wanted: dict[str, Any]) -> Page[Call]:
     if wanted.pop("gateway_id", None):
         warn("gatewayId was ignored: calls come through connectors here, and not through gateways.")
     # Who may not see a number must not find it out digit by digit.
-    page = switchboard().calls.page(**wanted, sees_hidden=not grant.is_tied)
+    page = services().stores.calls.page(**wanted, sees_hidden=not grant.is_tied)
     return replace(page, items=_with_live_stats(page.items))
 
 
@@ -77,7 +77,7 @@ def get(call_id: str) -> Call:
 @refuses(NotFound, Conflict)
 def delete(call_id: str) -> None:
     """Delete a call that is over, with its ladder, loudness, markup and events."""
-    switchboard().history.delete(call_id)
+    services().stores.history.delete(call_id)
 
 
 @calls.post("/end")
@@ -88,8 +88,8 @@ def delete(call_id: str) -> None:
 def end(fields: dict[str, Any]) -> Call:
     """End a phone call or a WebSocket session."""
     call = _reachable(fields["call_id"])
-    ended = switchboard().end(call.id)
-    if call.is_transferring and not switchboard().errands.can_hang_up(call):
+    ended = services().switchboard.end(call.id)
+    if call.is_transferring and not services().switchboard.errands.can_hang_up(call):
         warn(
             "The provider is dialling on, and without credentials it cannot be told to stop: "
             "the line goes down when that is over."
@@ -111,7 +111,7 @@ def switch_room(fields: dict[str, Any]) -> Call:
         require_participant(participant_id)
     if fields.get("token"):
         warn("token was ignored: the one in the Authorization header decides.")
-    return control().move(call, fields["room_id"], participant_id)
+    return services().outbound.move(call, fields["room_id"], participant_id)
 
 
 @calls.post("/transfer")
@@ -123,7 +123,7 @@ def transfer(fields: dict[str, Any]) -> Call:
     """Hand a call on to a phone number."""
     call = _reachable(fields["call_id"])
     warn_of(fields, {"participant": "participant", "play_dialtone": "playDialtone"})
-    return control().transfer(call, fields["number"])
+    return services().outbound.transfer(call, fields["number"])
 
 
 @calls.post("")
@@ -150,21 +150,17 @@ def place(fields: dict[str, Any]) -> Call:
         hides_number=fields.get("hide_phone_number"),
         dtmf=_room_hears_keys(fields.get("dtmf")),
     )
-    plan = control().plan(wish)
+    plan = services().outbound.plan(wish)
     if granted().room_id is not None:
         known_room(plan.room_name)
     warn_of(fields, NOT_ACTED_ON)
-    call = control().place(wish, plan, public_base())
+    call = services().outbound.place(wish, plan, public_base())
     if not fields.get("waits"):
         return call
-    answered = control().wait(call, wish.ring_seconds)
+    answered = services().outbound.wait(call, wish.ring_seconds)
     if answered is None:
         warn("waitUntilAnswered was ignored: too many requests are waiting for an answer already.")
     return answered or call
-
-
-def control() -> OutboundCalls:
-    return cast("OutboundCalls", current_app.extensions["control"])
 
 
 def _room_hears_keys(dtmf: object) -> bool | None:
@@ -177,7 +173,7 @@ def _room_hears_keys(dtmf: object) -> bool | None:
 
 def _reachable(call_id: str) -> Call:
     """The call, where the token reaches it. Raises ``NotFound`` or ``Forbidden``."""
-    call = switchboard().calls.get(call_id)
+    call = services().stores.calls.get(call_id)
     granted().require_room(call.room_id)
     require_participant(call.participant.id)
     return call
@@ -185,5 +181,5 @@ def _reachable(call_id: str) -> Call:
 
 def _with_live_stats(calls: Sequence[Call]) -> tuple[Call, ...]:
     """Calls that are up count in memory; what is stored of them is from their last socket."""
-    live = switchboard().live_stats([call.id for call in calls])
+    live = services().switchboard.live_stats([call.id for call in calls])
     return tuple(replace(call, stats=live.get(call.id, call.stats)) for call in calls)

@@ -22,7 +22,7 @@ from service.security.permissions import Need
 from service.storage.connectors import UNREADABLE
 from service.web.declarations import needs, refuses
 from service.web.responses import answer
-from service.web.services import switchboard
+from service.web.services import services
 from service.web.validation import body
 from service.web.warnings import warn
 
@@ -45,10 +45,10 @@ def create(fields: dict[str, Any]) -> Connector:
         default_room_id=fields.get("default_room_id"),
         default_rule_id=_with_known_rule(fields).get("default_rule_id"),
         region=fields.get("region"),
-        created_at=switchboard().clock.now(),
+        created_at=services().clock.now(),
         credentials={name: values for name, values in sorted(sent.items()) if values},
     )
-    switchboard().connectors.add(connector)
+    services().stores.connectors.add(connector)
     return _with_warnings(connector)
 
 
@@ -57,14 +57,14 @@ def create(fields: dict[str, Any]) -> Connector:
 @answer(ConnectorData(), message="Connectors retrieved successfully")
 def index() -> tuple[Connector, ...]:
     """All connectors, newest first."""
-    return tuple(_with_warnings(connector) for connector in switchboard().connectors.all())
+    return tuple(_with_warnings(connector) for connector in services().stores.connectors.all())
 
 
 @connectors.get("/<id:connector_id>")
 @needs(Need.ACCOUNT)
 @answer(ConnectorData(), message="Connector retrieved successfully")
 def get(connector_id: str) -> Connector:
-    return _with_warnings(switchboard().connectors.get(connector_id))
+    return _with_warnings(services().stores.connectors.get(connector_id))
 
 
 @connectors.patch("/<id:connector_id>")
@@ -78,7 +78,9 @@ def update(changes: dict[str, Any], connector_id: str) -> Connector:
         raise Invalid("No editable fields provided")
     if changes.get("credentials") is not None:
         changes["credentials"] = _readable(connector_id, changes["credentials"])
-    return _with_warnings(switchboard().connectors.update(connector_id, _with_known_rule(changes)))
+    return _with_warnings(
+        services().stores.connectors.update(connector_id, _with_known_rule(changes))
+    )
 
 
 @connectors.post("/<id:connector_id>/rotate-key")
@@ -86,7 +88,7 @@ def update(changes: dict[str, Any], connector_id: str) -> Connector:
 @answer(ConnectorData(), message="Webhook key rotated successfully")
 def rotate(connector_id: str) -> Connector:
     """Make a new webhook key; the old one stops at once."""
-    return _with_warnings(switchboard().connectors.rotate(connector_id, new_webhook_key()))
+    return _with_warnings(services().stores.connectors.rotate(connector_id, new_webhook_key()))
 
 
 @connectors.delete("/<id:connector_id>")
@@ -94,14 +96,14 @@ def rotate(connector_id: str) -> Connector:
 @answer(None, message="Connector deleted successfully")
 def delete(connector_id: str) -> None:
     """Stop its webhook; calls that are up stay up."""
-    switchboard().connectors.delete(connector_id)
+    services().stores.connectors.delete(connector_id)
 
 
 def _readable(connector_id: str, sent: Mapping[str, Any]) -> Mapping[str, tuple[str, ...] | None]:
     """The credentials of a change. Raises ``Conflict`` where it would leave a connector open whose
     stored credentials cannot be read.
     """
-    connector = switchboard().connectors.get(connector_id)
+    connector = services().stores.connectors.get(connector_id)
     provider = _providers[connector.provider]
     changes = read(provider, sent)
     if connector.locked and not provider.checks({n: v for n, v in changes.items() if v}):
@@ -140,7 +142,7 @@ def _with_known_rule(fields: dict[str, Any]) -> dict[str, Any]:
     rule_id = fields.get("default_rule_id")
     if rule_id is None:
         return fields
-    rule = switchboard().rules.find(rule_id)
+    rule = services().stores.routing_rules.find(rule_id)
     if rule is not None and rule.type is RuleType.INBOUND:
         return fields
     kind = "no routing rule" if rule is None else "an outbound rule"

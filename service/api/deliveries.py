@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from service.api.subscriptions import stored
 from service.domain.webhooks import Delivery, room_receiver
 from service.security.permissions import Need
 from service.web.auth import reachable_room
 from service.web.declarations import needs
 from service.web.responses import answer
 from service.web.schemas.deliveries import DeliveryData
-from service.web.services import outbox, switchboard
+from service.web.services import services
 
 deliveries = Blueprint("deliveries", __name__, url_prefix="/v2/sip/webhooks")
 room_deliveries = Blueprint("room_deliveries", __name__, url_prefix="/v2/rooms")
@@ -22,7 +21,7 @@ room_deliveries = Blueprint("room_deliveries", __name__, url_prefix="/v2/rooms")
 @answer(DeliveryData())
 def index(webhook_id: str) -> tuple[Delivery, ...]:
     """The last hundred, newest first."""
-    return outbox().recent(stored().get(webhook_id).id)
+    return services().stores.outbox.recent(services().stores.subscriptions.get(webhook_id).id)
 
 
 @deliveries.post("/<id:webhook_id>/deliveries/<id:delivery_id>/redeliver")
@@ -30,7 +29,7 @@ def index(webhook_id: str) -> tuple[Delivery, ...]:
 @answer(DeliveryData())
 def redeliver(webhook_id: str, delivery_id: str) -> Delivery:
     """Send one again, whatever has become of it."""
-    return _redelivered(stored().get(webhook_id).id, delivery_id)
+    return _redelivered(services().stores.subscriptions.get(webhook_id).id, delivery_id)
 
 
 @room_deliveries.get("/<name:room_id>/webhook/deliveries")
@@ -38,7 +37,7 @@ def redeliver(webhook_id: str, delivery_id: str) -> Delivery:
 @answer(DeliveryData())
 def index_of_room(room_id: str) -> tuple[Delivery, ...]:
     """The last hundred, newest first."""
-    return outbox().recent(room_receiver(reachable_room(room_id).id))
+    return services().stores.outbox.recent(room_receiver(reachable_room(room_id).id))
 
 
 @room_deliveries.post("/<name:room_id>/webhook/deliveries/<id:delivery_id>/redeliver")
@@ -50,4 +49,4 @@ def redeliver_of_room(room_id: str, delivery_id: str) -> Delivery:
 
 
 def _redelivered(receiver: str, delivery_id: str) -> Delivery:
-    return outbox().redeliver(receiver, delivery_id, switchboard().clock.now())
+    return services().stores.outbox.redeliver(receiver, delivery_id, services().clock.now())

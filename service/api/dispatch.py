@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 
-from service.agents.dispatcher import Dispatcher
 from service.api.schemas.dispatch import DispatchData, NewDispatch
 from service.domain.agents import Dispatch
 from service.errors import BadGateway, Busy, NotFound
@@ -14,7 +13,7 @@ from service.security.permissions import Need
 from service.web.auth import known_room
 from service.web.declarations import needs, refuses
 from service.web.responses import answer
-from service.web.services import public_base, switchboard
+from service.web.services import public_base, services
 from service.web.validation import body
 from service.web.warnings import warn_of
 
@@ -38,11 +37,7 @@ NOT_ACTED_ON = {
 def create(fields: dict[str, Any]) -> Dispatch:
     """Ask an agent to come into a room, and wait until it has said whether it does."""
     known_room(fields["room_id"])
-    agent = switchboard().agents.get(fields["agent_id"])
+    agent = services().stores.agents.get(fields["agent_id"])
     warn_of(fields, NOT_ACTED_ON)
     metadata = fields.get("metadata") or {}
-    return dispatcher().send(agent, fields["room_id"], public_base(), metadata)
-
-
-def dispatcher() -> Dispatcher:
-    return cast("Dispatcher", current_app.extensions["dispatcher"])
+    return services().dispatcher.send(agent, fields["room_id"], public_base(), metadata)

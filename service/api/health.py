@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
 from service.api.schemas.health import Alive, Dead, NotReady, Ready
 from service.security.permissions import Need
 from service.web.declarations import Reply, needs, replies
 from service.web.responses import respond
-from service.web.services import switchboard
+from service.web.services import services
 
 health = Blueprint("health", __name__)
 
@@ -22,8 +20,7 @@ health = Blueprint("health", __name__)
     Reply(503, "A thread of it has ended: it has to be started again.", Dead()),
 )
 def alive() -> Response:
-    threads: Mapping[str, Callable[[], bool]] = current_app.extensions.get("threads", {})
-    dead = [name for name, is_alive in threads.items() if not is_alive()]
+    dead = [name for name, is_alive in services().is_alive.items() if not is_alive()]
     if not dead:
         return respond({"status": "ok"}, 200)
     message = f"Threads have ended: {', '.join(dead)}."
@@ -37,7 +34,7 @@ def alive() -> Response:
     Reply(503, "It cannot, and ``checks`` says why.", NotReady()),
 )
 def ready() -> Response:
-    found = switchboard().checks()
+    found = services().switchboard.checks()
     checks = {name: problem or "ok" for name, problem in found.items()}
     failed = [name for name, problem in found.items() if problem]
     if not failed:

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TypeVar
 
-from flask import Blueprint, Response, current_app, g, request
+from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from service.api.provider_requests import reception, webhook
-from service.calls.callbacks import Callbacks
+from service.api.provider_requests import webhook
 from service.domain.connectors import Connector
 from service.errors import Busy, NotFound, RemoteError, ServiceError, TooMany
 from service.providers.base.provider import Markup, Webhook
@@ -30,7 +29,7 @@ from service.security.permissions import Need
 from service.telemetry.metrics import UNKNOWN
 from service.web.declarations import Reply, needs, refuses, replies, takes_form
 from service.web.request_log import elapsed
-from service.web.services import public_base, switchboard
+from service.web.services import public_base, services
 from service.web.throttling import failed
 
 logger = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ def require_signature() -> Response | None:
 
     Raises ``NotFound`` for a key that is none, or ``TooMany``, and ``BadSignature``.
     """
-    if switchboard().handover.has_begun and _endpoint() == answer.__name__:
+    if services().drain.has_begun and _endpoint() == answer.__name__:
         # Nothing is looked up, which may take too long: the next process answers.
         markup = _hold()
         if markup is not None:
@@ -65,7 +64,7 @@ def require_signature() -> Response | None:
 @takes_form
 def answer(provider: str, key: str) -> Response:
     """Tell a provider what to do with a call."""
-    return _answered(reception().answer)
+    return _answered(services().inbound.answer)
 
 
 @hooks.route("/<id:provider>/<id:key>/gather", methods=["GET", "POST"])
@@ -75,7 +74,7 @@ def answer(provider: str, key: str) -> Response:
 @takes_form
 def gather(provider: str, key: str) -> Response:
     """Tell a provider what to do with a caller who has pressed keys."""
-    return _answered(reception().gather)
+    return _answered(services().inbound.gather)
 
 
 @hooks.route("/<id:provider>/<id:key>/dial", methods=["GET", "POST"])
@@ -85,7 +84,7 @@ def gather(provider: str, key: str) -> Response:
 @takes_form
 def dialled(provider: str, key: str) -> Response:
     """Tell a provider what to do with a caller whose transfer has ended."""
-    return _answered(callbacks().dialled)
+    return _answered(services().callbacks.dialled)
 
 
 @hooks.route("/<id:provider>/<id:key>/status", methods=["GET", "POST"])
@@ -107,16 +106,12 @@ def count(response: Response) -> Response:
         outcome = "refused" if response.status_code >= 400 else "answered"
     connector: Connector | None = g.get("connector")
     provider = connector.provider if connector else UNKNOWN
-    switchboard().metrics.webhook_answered(provider, outcome, elapsed())
+    services().metrics.webhook_answered(provider, outcome, elapsed())
     return response
 
 
-def callbacks() -> Callbacks:
-    return cast("Callbacks", current_app.extensions["callbacks"])
-
-
 def _note() -> Response:
-    callbacks().status(g.connector, g.hook, _call_id())
+    services().callbacks.status(g.connector, g.hook, _call_id())
     return Response(status=NOTED.status)
 
 
@@ -137,11 +132,11 @@ def _recognise() -> None:
     path = request.view_args or {}
     # Before the body is read: nobody without a key can make a thread wait for one.
     try:
-        g.connector = reception().recognise(path["provider"], path["key"])
+        g.connector = services().inbound.recognise(path["provider"], path["key"])
     except NotFound as error:
         raise failed(error) from None
     g.hook = webhook()
-    reception().signatures.check(g.connector, g.hook)
+    services().inbound.signatures.check(g.connector, g.hook)
 
 
 def _sparing(work: Callable[[], T]) -> T | Response:
@@ -171,12 +166,12 @@ def _busy() -> Markup | None:
     """What the caller hears; ``None`` where none is waiting, and a notice may be sent again."""
     if _endpoint() == status.__name__:
         return None
-    return _hold() or reception().busy((request.view_args or {})["provider"])
+    return _hold() or services().inbound.busy((request.view_args or {})["provider"])
 
 
 def _hold() -> Markup | None:
     """Return a hold for a call in progress; ``None`` where the address has no call key."""
-    path, holds = request.view_args or {}, reception().holds
+    path, holds = request.view_args or {}, services().inbound.holds
     hold = holds.after_dial if _endpoint() == dialled.__name__ else holds.markup
     return hold(path["provider"], path["key"], g.get("hook") or webhook(), public_base())
 

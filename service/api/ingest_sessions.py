@@ -16,7 +16,7 @@ from service.security.permissions import Need, require
 from service.web.auth import granted, known_room, require_participant
 from service.web.declarations import needs, refuses
 from service.web.responses import answer
-from service.web.services import public_base, switchboard
+from service.web.services import public_base, services
 from service.web.validation import body
 from service.web.warnings import warn
 
@@ -32,8 +32,10 @@ def create(fields: dict[str, Any]) -> dict[str, Any]:
     """Make a ticket for a custom WebSocket. Naming an `agent` needs `allow_mod`."""
     known_room(fields["room_id"])
     participant, agent = _participant(fields.get("participant") or {}), _agent(fields.get("agent"))
-    call, ref = switchboard().invite(fields["room_id"], participant, fields.get("region"), agent)
-    media = switchboard().settings.media_base(call.region, public_base())
+    call, ref = services().switchboard.invite(
+        fields["room_id"], participant, fields.get("region"), agent
+    )
+    media = services().settings.media_base(call.region, public_base())
     return {
         "ws_url": socket_url(media, ref),
         "call_id": call.id,
@@ -48,7 +50,7 @@ def _agent(fields: dict[str, Any] | None) -> Assignment | None:
         return None
     # Bringing an agent along is more than a participant of a room may decide.
     require(Need.MODERATE, granted())
-    if switchboard().agents.find(fields["id"]) is None:
+    if services().stores.agents.find(fields["id"]) is None:
         warn("agent was ignored: its id names no agent that could be sent for.")
         return None
     return Assignment(fields["id"], public_base(), fields.get("metadata") or {})

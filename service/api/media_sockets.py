@@ -8,7 +8,7 @@ from flask import Blueprint, g, request
 from flask_sock import Sock
 from simple_websocket import Server
 
-from service.api.provider_requests import reception, upgrade
+from service.api.provider_requests import upgrade
 from service.api.schemas.media_sockets import Reference
 from service.domain.calls import WEBSOCKET
 from service.errors import Busy, Gone, NotFound, TooMany
@@ -16,7 +16,7 @@ from service.media.rooms.leg import LegSpec
 from service.providers import load
 from service.security.permissions import Need
 from service.web.declarations import Reply, declare, needs, refuses, replies
-from service.web.services import engine, switchboard
+from service.web.services import services
 from service.web.throttling import failed, require_known
 from service.web.websocket_handshake import detach, require_handshake
 
@@ -41,9 +41,9 @@ def require_reference() -> None:
     require_known(ref)
     if name != CUSTOM:
         # Before the claim, which uses the reference up.
-        reception().signatures.check_upgrade(name, ref, upgrade())
+        services().inbound.signatures.check_upgrade(name, ref, upgrade())
     try:
-        g.leg = switchboard().claim(WEBSOCKET if name == CUSTOM else name, ref)
+        g.leg = services().switchboard.claim(WEBSOCKET if name == CUSTOM else name, ref)
     except NotFound as error:
         raise failed(error) from None
 
@@ -55,7 +55,7 @@ OPENED = Reply(101, "The socket is open, and the call is on it.", content_type=N
 @replies(OPENED)
 def adopt(ws: Server, ref: str | None = None) -> None:
     """Open the media socket of a phone call."""
-    engine().adopt(detach(ws), cast("LegSpec", g.leg))
+    services().engine.adopt(detach(ws), cast("LegSpec", g.leg))
 
 
 @needs(Need.OWN_KEY)

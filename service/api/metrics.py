@@ -12,7 +12,7 @@ from service.web.auth import require_token
 from service.web.declarations import Reply, needs, refuses, replies
 from service.web.health import snapshot
 from service.web.prometheus import CONTENT_TYPE, exposition
-from service.web.services import switchboard
+from service.web.services import services
 
 metrics = Blueprint("metrics", __name__)
 
@@ -20,7 +20,7 @@ metrics = Blueprint("metrics", __name__)
 @refuses(Unauthorized, Forbidden, TooMany)
 def require_metrics_token() -> None:
     """``METRICS_TOKEN`` after ``Bearer``, or a token of the whole account."""
-    wanted = switchboard().settings.metrics_token
+    wanted = services().settings.metrics_token
     given = bearer(request.headers.get("Authorization")) or ""
     if wanted is None or not constant_time.equal(given, wanted):
         require_token()
@@ -31,5 +31,5 @@ def require_metrics_token() -> None:
 @replies(Reply(200, "In the text format of Prometheus.", content_type=CONTENT_TYPE))
 def read() -> Response:
     """What is counted and timed."""
-    text = exposition(switchboard().metrics, snapshot())
+    text = exposition(services().metrics, snapshot())
     return Response(text, content_type=CONTENT_TYPE)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from flask import Blueprint, Response, current_app
 
 from service.security.permissions import Need
@@ -17,11 +20,15 @@ openapi = Blueprint("openapi", __name__)
 @replies(Reply(200, "The document."))
 def document() -> Response:
     """This document."""
-    known = current_app.extensions
-    if "openapi" not in known:
-        # Importing apispec and writing the document takes time that most processes never need.
-        from service.api.schemas.call_events import EVENT
-        from service.web.openapi.document import document as write
+    known = written(current_app.config["PROVIDERS"])
+    return respond({**known, "servers": [{"url": public_base()}]}, 200)
 
-        known["openapi"] = write(current_app, EVENT)
-    return respond({**known["openapi"], "servers": [{"url": public_base()}]}, 200)
+
+@cache
+def written(providers: tuple[str, ...]) -> dict[str, Any]:
+    """The document without its servers. It depends on the providers on offer and nothing else."""
+    # Importing apispec and writing the document takes time that most processes never need.
+    from service.api.schemas.call_events import EVENT
+    from service.web.openapi.document import document as write
+
+    return write(current_app, EVENT)

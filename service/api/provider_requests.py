@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import orjson
-from flask import current_app, request
+from flask import request
 
-from service.calls.inbound import InboundCalls
 from service.providers.base.provider import Webhook
 from service.web.services import public_base
 from service.web.validation import reading
-
-
-def reception() -> InboundCalls:
-    return cast("InboundCalls", current_app.extensions["reception"])
 
 
 def webhook() -> Webhook:

@@ -33,7 +33,7 @@ from service.web.auth import granted, known_room, reachable_room, require_untied
 from service.web.declarations import needs, refuses
 from service.web.responses import answer
 from service.web.schemas.fields import IDENTIFIER
-from service.web.services import switchboard
+from service.web.services import services
 from service.web.validation import body, query
 from service.web.warnings import warn
 
@@ -54,7 +54,7 @@ CHOSEN = ("geo_fence", "webhook", "auto_close", "allowed_participant_ids", "opti
 def create(fields: dict[str, Any]) -> Room:
     """Make a room, or find the one that has this customRoomId."""
     require_untied("creating rooms needs")
-    at = switchboard().clock.now()
+    at = services().clock.now()
     close, webhook = fields.get("auto_close"), fields.get("webhook")
     options = {
         "autoStartConfig": fields.get("auto_start"),
@@ -73,7 +73,7 @@ def create(fields: dict[str, Any]) -> Room:
         created_at=at,
         updated_at=at,
     )
-    found = switchboard().rooms.create(room)
+    found = services().stores.rooms.create(room)
     if any(getattr(room, name) not in (None, (), {}, getattr(found, name)) for name in CHOSEN):
         warn("A room of this customRoomId exists already and was left as it is.")
         return found
@@ -91,7 +91,7 @@ def create(fields: dict[str, Any]) -> Room:
 @query(RoomFilter())
 def index(wanted: dict[str, Any]) -> Page[Room]:
     """Rooms, newest first."""
-    return switchboard().rooms.page(room_id=granted().room_id, **wanted)
+    return services().stores.rooms.page(room_id=granted().room_id, **wanted)
 
 
 @rooms.get("/<room:room_id>")
@@ -136,7 +136,7 @@ def deactivate(fields: dict[str, Any]) -> Room:
     room = reachable_room(fields["room_id"])
     if room.id != fields["room_id"]:
         raise WrongName("roomId must be the room's roomId here, not another name of it.")
-    return removals.deactivate(switchboard(), room)
+    return removals.deactivate(services().switchboard, room)
 
 
 @rooms.post("/<room:room_id>")
@@ -147,8 +147,8 @@ def update(fields: dict[str, Any], room_id: str) -> Room:
     """Deactivate or activate a room."""
     room = reachable_room(room_id)
     if fields["status"] == "disabled":
-        return removals.deactivate(switchboard(), room)
-    return switchboard().rooms.activate(room.id, switchboard().clock.now())
+        return removals.deactivate(services().switchboard, room)
+    return services().stores.rooms.activate(room.id, services().clock.now())
 
 
 def _seen(room: Room) -> Room:

@@ -14,7 +14,7 @@ from service.domain.routing_rules import NEW_ROOM, RoomPrefix, RoomType, Rule, R
 from service.errors import Invalid
 from service.security import constant_time
 from service.storage.routing_rules import Taken
-from service.web.services import switchboard
+from service.web.services import services
 from service.web.warnings import warn
 
 EXTRA = (
@@ -81,7 +81,7 @@ def apply(rule: Rule, changes: Mapping[str, Any], spelling: Spelling, at: Millis
     if changes.get("type", rule.type) is not rule.type:
         raise _wrong("type", "is fixed once the rule exists")
     api_key = changes.get("api_key")
-    if api_key is not None and not constant_time.equal(api_key, switchboard().settings.api_key):
+    if api_key is not None and not constant_time.equal(api_key, services().settings.api_key):
         raise Invalid("Invalid API Key")
     _require_fitting_headers(rule.type, changes)
     extra = {**rule.extra, **{name: changes[name] for name in EXTRA if name in changes}}
@@ -103,7 +103,7 @@ def apply(rule: Rule, changes: Mapping[str, Any], spelling: Spelling, at: Millis
 def look_for_agent(changes: Mapping[str, Any], spelling: Spelling) -> None:
     """Say so where the changes name an agent that there is not: ids of other servers are kept."""
     agent_id = changes.get("agent_id")
-    if agent_id is not None and switchboard().agents.find(agent_id) is None:
+    if agent_id is not None and services().stores.agents.find(agent_id) is None:
         warn(f"{spelling.agent} was stored, but names no agent that could be sent for.")
 
 

@@ -28,7 +28,7 @@ from service.security.permissions import Need
 from service.storage.routing_rules import Taken
 from service.web.declarations import needs, refuses
 from service.web.responses import answer
-from service.web.services import switchboard
+from service.web.services import services
 from service.web.validation import body, query
 from service.web.warnings import warn
 
@@ -54,14 +54,14 @@ def create(fields: dict[str, Any]) -> Rule:
 @query(RuleFilter())
 def index(wanted: dict[str, Any]) -> Page[Rule]:
     """Rules, newest first."""
-    return switchboard().rules.page(**wanted)
+    return services().stores.routing_rules.page(**wanted)
 
 
 @rules.get("/<id:rule_id>")
 @needs(Need.ACCOUNT)
 @answer(RuleData(), envelope=False)
 def get(rule_id: str) -> Rule:
-    return _with_warning(switchboard().rules.get(rule_id))
+    return _with_warning(services().stores.routing_rules.get(rule_id))
 
 
 @rules.patch("/<id:rule_id>")
@@ -97,14 +97,14 @@ def create_older(fields: dict[str, Any]) -> Rule:
 @answer(OlderRuleData())
 @query(OlderRuleFilter())
 def index_older(wanted: dict[str, Any]) -> Page[Rule]:
-    return switchboard().rules.page(**wanted)
+    return services().stores.routing_rules.page(**wanted)
 
 
 @older.get("/<id:rule_id>")
 @needs(Need.ACCOUNT)
 @answer(OlderRuleData(), envelope=False)
 def get_older(rule_id: str) -> Rule:
-    return _with_warning(switchboard().rules.get(rule_id))
+    return _with_warning(services().stores.routing_rules.get(rule_id))
 
 
 @older.put("/<id:rule_id>")
@@ -135,11 +135,11 @@ def _with_warning(rule: Rule) -> Rule:
 
 
 def _create(fields: Mapping[str, Any], spelling: Spelling) -> Rule:
-    at = switchboard().clock.now()
+    at = services().clock.now()
     blank = routing_rule_changes.blank(new_rule_id(), fields["type"], at)
     rule = routing_rule_changes.apply(blank, fields, spelling, at)
     try:
-        switchboard().rules.add(rule)
+        services().stores.routing_rules.add(rule)
     except Taken as taken:
         raise routing_rule_changes.taken(taken, spelling) from None
     routing_rule_changes.look_for_agent(fields, spelling)
@@ -149,9 +149,9 @@ def _create(fields: Mapping[str, Any], spelling: Spelling) -> Rule:
 def _update(rule_id: str, changes: Mapping[str, Any], spelling: Spelling) -> Rule:
     if not changes.keys() - {"type"}:
         raise Invalid("No editable fields provided")
-    at = switchboard().clock.now()
+    at = services().clock.now()
     try:
-        rule = switchboard().rules.update(
+        rule = services().stores.routing_rules.update(
             rule_id, lambda rule: routing_rule_changes.apply(rule, changes, spelling, at)
         )
     except Taken as taken:
@@ -161,5 +161,5 @@ def _update(rule_id: str, changes: Mapping[str, Any], spelling: Spelling) -> Rul
 
 
 def _delete(rule_id: str) -> dict[str, str]:
-    switchboard().rules.delete(switchboard().rules.get(rule_id))
+    services().stores.routing_rules.delete(services().stores.routing_rules.get(rule_id))
     return {"rule_id": rule_id}

@@ -38,7 +38,7 @@ from service.web.auth import (
 from service.web.declarations import needs, refuses
 from service.web.responses import answer
 from service.web.schemas.fields import PageFilter
-from service.web.services import switchboard
+from service.web.services import services
 from service.web.validation import body, query
 
 sessions = Blueprint("sessions", __name__, url_prefix="/v2/sessions")
@@ -58,8 +58,8 @@ def index(wanted: dict[str, Any]) -> Page[Session]:
     if room_id is not None:
         room = known_room(room_id)
         room_id = room.id if room else room_id
-    page = switchboard().sessions.page(room_id=room_id or granted().room_id, **wanted)
-    if user_id in (None, account_id(switchboard().settings.api_key)):
+    page = services().stores.sessions.page(room_id=room_id or granted().room_id, **wanted)
+    if user_id in (None, account_id(services().settings.api_key)):
         return page
     return replace(page, items=(), total=0)
 
@@ -114,7 +114,7 @@ def stats(session_id: str) -> dict[str, Any]:
     """What is measured of a session's calls."""
     require_nobody()
     session = _reachable(session_id)
-    stays = switchboard().sessions.stays(session.id)
+    stays = services().stores.sessions.stays(session.id)
     return {"id": session.id, "room_id": session.room_id, "readings": _readings(stays)}
 
 
@@ -126,7 +126,7 @@ def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
     require_participant(participant_id)
     session = _reachable(session_id)
     attendee = _attendee(session, participant_id)
-    stays = switchboard().sessions.stays(session.id)
+    stays = services().stores.sessions.stays(session.id)
     return {
         "id": session.id,
         "room_id": session.room_id,
@@ -144,7 +144,7 @@ def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
 def end(fields: dict[str, Any]) -> Session:
     """Put everybody out of a session, which ends it."""
     require_nobody()
-    return removals.end(switchboard(), _meant(**fields))
+    return removals.end(services().switchboard, _meant(**fields))
 
 
 @sessions.post("/participants/remove")
@@ -159,12 +159,12 @@ def remove(fields: dict[str, Any]) -> None:
     """
     participant_id = fields.pop("participant_id")
     require_participant(participant_id)
-    removals.remove(switchboard(), _meant(**fields), participant_id)
+    removals.remove(services().switchboard, _meant(**fields), participant_id)
 
 
 def _reachable(session_id: str) -> Session:
     """The session, where the token reaches its room. Raises ``NotFound`` or ``Forbidden``."""
-    session = switchboard().sessions.get(session_id)
+    session = services().stores.sessions.get(session_id)
     granted().require_room(session.room_id)
     return session
 
@@ -179,7 +179,7 @@ def _meant(room_id: str | None = None, session_id: str | None = None) -> Session
         if room is not None and session.room_id != room.id:
             raise NotFound("This room has no such session.")
         return session
-    ongoing = None if room is None else switchboard().sessions.ongoing(room.id)
+    ongoing = None if room is None else services().stores.sessions.ongoing(room.id)
     if ongoing is None:
         raise NotFound("No session is going on in this room.")
     return ongoing
@@ -207,8 +207,10 @@ def _paged(
 def _readings(stays: Iterable[Presence]) -> list[dict[str, Any]]:
     """What is measured now of those who are there, and what was stored of the others."""
     found = list(stays)
-    now = switchboard().clock.now()
-    live = switchboard().live_stats([stay.call_id for stay in found if stay.left_at is None])
+    now = services().clock.now()
+    live = services().switchboard.live_stats(
+        [stay.call_id for stay in found if stay.left_at is None]
+    )
     return [
         {
             "time": stay.left_at or now,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 
 from service.api.schemas.subscriptions import (
     ALL,
@@ -20,10 +20,9 @@ from service.domain.webhook_events import CallEvent
 from service.domain.webhooks import Subscription
 from service.errors import Invalid
 from service.security.permissions import Need
-from service.storage.webhooks.subscriptions import Subscriptions
 from service.web.declarations import needs
 from service.web.responses import answer
-from service.web.services import switchboard
+from service.web.services import services
 from service.web.validation import body, query
 from service.web.warnings import warn
 
@@ -33,17 +32,13 @@ NEVER = (CallEvent.TRANSFER_ACCEPTED, CallEvent.TRANSFER_RINGING)
 subscriptions = Blueprint("subscriptions", __name__, url_prefix="/v2/sip/webhooks")
 
 
-def stored() -> Subscriptions:
-    return cast("Subscriptions", current_app.extensions["subscriptions"])
-
-
 @subscriptions.post("")
 @needs(Need.ACCOUNT)
 @answer(SubscriptionData(), status=201, envelope=False)
 @body(NewSubscription())
 def create(fields: dict[str, Any]) -> Subscription:
     """Have a URL told of the events it names."""
-    at = switchboard().clock.now()
+    at = services().clock.now()
     subscription = Subscription(
         id=new_subscription_id(),
         url=fields["url"],
@@ -51,7 +46,7 @@ def create(fields: dict[str, Any]) -> Subscription:
         created_at=at,
         updated_at=at,
     )
-    stored().add(subscription)
+    services().stores.subscriptions.add(subscription)
     return subscription
 
 
@@ -61,14 +56,14 @@ def create(fields: dict[str, Any]) -> Subscription:
 @query(SubscriptionFilter())
 def index(wanted: dict[str, Any]) -> Page[Subscription]:
     """Webhooks, newest first."""
-    return stored().page(**wanted)
+    return services().stores.subscriptions.page(**wanted)
 
 
 @subscriptions.get("/<id:webhook_id>")
 @needs(Need.ACCOUNT)
 @answer(SubscriptionData(), envelope=False)
 def get(webhook_id: str) -> Subscription:
-    return stored().get(webhook_id)
+    return services().stores.subscriptions.get(webhook_id)
 
 
 @subscriptions.put("/<id:webhook_id>")
@@ -96,13 +91,13 @@ def update(changes: dict[str, Any], webhook_id: str) -> Subscription:
 @answer(None, message="Webhook deleted successfully")
 def delete(webhook_id: str) -> None:
     """Tell it of nothing more, not even of what is waiting to be sent."""
-    stored().delete(webhook_id, switchboard().clock.now())
+    services().stores.subscriptions.delete(webhook_id, services().clock.now())
 
 
 def _update(webhook_id: str, changes: dict[str, Any]) -> Subscription:
     if "events" in changes:
         changes["events"] = _events(changes["events"])
-    return stored().update(webhook_id, changes, switchboard().clock.now())
+    return services().stores.subscriptions.update(webhook_id, changes, services().clock.now())
 
 
 def _events(names: Sequence[str]) -> tuple[CallEvent, ...]:

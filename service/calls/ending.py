@@ -29,19 +29,9 @@ from service.media.rooms.reports import LegClosed, LegMoved, LegStarted, LegStep
 from service.providers.base.provider import Provider
 from service.providers.custom import WebSocketWire
 from service.settings import Settings
-from service.storage.agents.agents import Agents
-from service.storage.agents.dispatches import Dispatches
-from service.storage.calls.calls import Calls, Used
-from service.storage.calls.control import Steering
-from service.storage.calls.history import History
-from service.storage.calls.loudness import LoudnessRecords
-from service.storage.calls.pins import Pins
-from service.storage.connectors import Connectors
+from service.storage.calls.calls import Used
 from service.storage.database import Database
-from service.storage.rooms.rooms import Rooms
-from service.storage.rooms.sessions import Sessions
-from service.storage.routing_rules import Rules
-from service.storage.stored_secrets import StoredSecrets
+from service.storage.stores import Stores
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics
 
@@ -55,26 +45,26 @@ class Switchboard:
         self,
         settings: Settings,
         clock: Clock,
+        wall: Clock,
         database: Database,
+        stores: Stores,
         providers: Mapping[str, Provider],
         engine: Engine,
-        metrics: Metrics | None = None,
-        wall: Clock | None = None,
+        metrics: Metrics,
     ) -> None:
-        self.settings, self.clock, self.wall = settings, clock, wall or clock
-        self.connectors = Connectors(database, *settings.api_secrets)
-        self.agents = Agents(database)
-        self.calls = Calls(database)
-        self.dispatches = Dispatches(database)
-        self.history = History(database)
-        self.loudness = LoudnessRecords(database)
-        self.steering = Steering(database)
-        self.pins = Pins(database)
-        self.rooms = Rooms(database)
-        self.rules = Rules(database, *settings.api_secrets)
-        self.secrets = StoredSecrets(database, clock, *settings.api_secrets)
-        self.sessions = Sessions(database)
-        self.metrics = metrics or Metrics(providers)
+        self.settings, self.clock, self.wall = settings, clock, wall
+        self.connectors = stores.connectors
+        self.agents = stores.agents
+        self.calls = stores.calls
+        self.dispatches = stores.dispatches
+        self.loudness = stores.loudness
+        self.steering = stores.control
+        self.pins = stores.pins
+        self.rooms = stores.rooms
+        self.rules = stores.routing_rules
+        self.secrets = stores.secrets
+        self.sessions = stores.sessions
+        self.metrics = metrics
         self.errands = ProviderApi(settings, clock, self.connectors, self.steering)
         self.waiters = Waiters()
         self.handover, self.pulse = Drain(), checks.Pulse()

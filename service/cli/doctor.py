@@ -11,7 +11,6 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from service.calls.ending import Switchboard
 from service.cli.findings import about_settings, about_the_clock, about_the_port, about_the_secret
 from service.domain.connectors import Connector, webhook_url
 from service.providers import load
@@ -20,6 +19,7 @@ from service.providers.base.signatures import Use
 from service.settings import Settings
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from service.web.services import services
 
 ANY_ORIGIN = "http(s)://<Host header>"
 """What stands for the public URL where each request says it anew."""
@@ -40,7 +40,6 @@ REPAIR = (
 def doctor(show_keys: bool, dyno: str | None) -> None:
     """Print what signatures are checked against, and what is set wrong."""
     settings: Settings = current_app.config["SETTINGS"]
-    switchboard: Switchboard = current_app.extensions["patchbay"]
     database = Database(settings.database_url)
     problems = [*about_settings(settings, dyno), *about_the_port(settings, dyno)]
     connectors: Sequence[Connector] = ()
@@ -48,7 +47,7 @@ def doctor(show_keys: bool, dyno: str | None) -> None:
         if database.exists():
             connectors = Connectors(database, *settings.api_secrets).all()
             problems += about_the_secret(database, settings)
-            problems += about_the_clock(database, switchboard.clock)
+            problems += about_the_clock(database, services().clock)
         else:
             problems.append(NO_DATABASE)
     except Exception as error:  # noqa: BLE001 - whatever the driver raises, it cannot be read

@@ -23,17 +23,14 @@ GUARDED = (
     (health.health, require_token),
 )
 
+BODY_LIMITS = {"/console/api/trials": test_calls.MAX_BODY}
+"""The longest body in bytes of each path that takes longer ones than the rest of the service."""
+
 for _blueprint, _guard in GUARDED:
     _blueprint.before_request(_guard)
 
 
 def register(app: Flask) -> None:
-    """Register the room with ``app``, after ``api``.
-
-    Expects ``sign_in_links``, ``calls_in_progress``, ``trials``, ``troubles`` and ``began_at`` in
-    ``app.extensions``, beside what ``api`` does.
-    """
-    # The server reads no longer bodies anywhere else.
-    app.extensions["body_limits"] = {test_calls.trials.url_prefix: test_calls.MAX_BODY}
+    """Register the room with ``app``, after ``api``."""
     for blueprint, _ in GUARDED:
         app.register_blueprint(blueprint)

@@ -14,7 +14,7 @@ from service.storage.webhooks.outbox import AFTERMATH
 from service.web.declarations import needs
 from service.web.responses import respond
 from service.web.schemas.deliveries import DeliveryData
-from service.web.services import outbox, switchboard
+from service.web.services import services
 
 calls = Blueprint("console_calls", __name__, url_prefix="/console/api/calls")
 
@@ -25,9 +25,12 @@ _delivery = DeliveryData()
 @needs(Need.ACCOUNT)
 def get(call_id: str) -> Response:
     """``markup`` is each answer that the provider was given, in order, with its secrets masked."""
-    call = switchboard().calls.get(call_id)
+    call = services().stores.calls.get(call_id)
     until = None if call.ended_at is None else call.ended_at + AFTERMATH
-    told = [_described(each) for each in outbox().of_call(call.id, call.started_at, until)]
+    told = [
+        _described(each)
+        for each in services().stores.outbox.of_call(call.id, call.started_at, until)
+    ]
     return respond({"data": {"markup": _markup(call), "deliveries": told}}, 200)
 
 

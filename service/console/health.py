@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
 from service import __version__
 from service.clock import iso
 from service.media.engine.stats import EngineStats
 from service.security.permissions import Need
 from service.settings import Settings
-from service.telemetry.logs import Trouble, Troubles
+from service.telemetry.logs import Trouble
 from service.web.declarations import needs
 from service.web.health import snapshot
 from service.web.responses import respond
-from service.web.services import switchboard
+from service.web.services import services
 
 health = Blueprint("console_health", __name__, url_prefix="/console/api/health")
 
@@ -25,11 +25,11 @@ health = Blueprint("console_health", __name__, url_prefix="/console/api/health")
 @needs(Need.ACCOUNT)
 def get() -> Response:
     """Null stands where the database or the engine does not answer. Times are in milliseconds."""
-    vitals, board = snapshot(), switchboard()
-    troubles = cast("Troubles", current_app.extensions["troubles"]).last()
+    vitals, board = snapshot(), services()
+    troubles = services().troubles.last()
     document = {
         "version": __version__,
-        "upMs": board.clock.now() - current_app.extensions["began_at"],
+        "upMs": board.clock.now() - board.began_at,
         "callLimit": vitals.call_limit,
         "database": {
             "kind": board.settings.database_kind,

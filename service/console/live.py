@@ -6,10 +6,10 @@ pages of this host, which a browser names in ``Origin``.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 from flask_sock import Sock
 from simple_websocket import Server
 
@@ -17,11 +17,11 @@ from service.console.schemas import LiveFilter
 from service.domain.origins import origin
 from service.errors import Forbidden
 from service.security.permissions import Need
-from service.storage.calls.in_progress import CallInProgress, CallsInProgress
+from service.storage.calls.in_progress import CallInProgress
 from service.web.auth import require_token
 from service.web.declarations import needs
 from service.web.responses import respond
-from service.web.services import engine, switchboard
+from service.web.services import services
 from service.web.validation import query
 from service.web.websocket_handshake import detach, require_handshake
 
@@ -38,7 +38,7 @@ def index(wanted: dict[str, str]) -> Response:
 
     ``roomId`` narrows them to those of one room.
     """
-    found, total = _stored().newest(wanted.get("room_id"))
+    found, total = services().stores.calls_in_progress.newest(wanted.get("room_id"))
     return respond({"data": [_described(each) for each in found], "total": total}, 200)
 
 
@@ -46,7 +46,7 @@ def index(wanted: dict[str, str]) -> Response:
 @needs(Need.ACCOUNT)
 def by_room() -> Response:
     """How many are in each room that anybody is in."""
-    return respond({"data": _stored().by_room()}, 200)
+    return respond({"data": services().stores.calls_in_progress.by_room()}, 200)
 
 
 def require_watcher() -> None:
@@ -54,20 +54,16 @@ def require_watcher() -> None:
     require_handshake()
     _require_own_origin()
     require_token()
-    switchboard().handover.require_open()
+    services().drain.require_open()
 
 
 @needs(Need.ACCOUNT)
 def watch(ws: Server) -> None:
     """Levels five times a second, and a word when calls have changed, until either side closes."""
-    engine().watch(detach(ws))
+    services().engine.watch(detach(ws))
 
 
 sock.route("/console/api/live", bp=watching)(watch)
-
-
-def _stored() -> CallsInProgress:
-    return cast("CallsInProgress", current_app.extensions["calls_in_progress"])
 
 
 def _require_own_origin() -> None:
@@ -76,7 +72,7 @@ def _require_own_origin() -> None:
     # A browser's request names its host, and a proxy in front may have another scheme than we see.
     host = request.headers.get("Host", "")
     here = origin(f"{urlsplit(asking).scheme}://{host}") if found else None
-    if found is None or found not in (here, origin(switchboard().settings.public_url or "")):
+    if found is None or found not in (here, origin(services().settings.public_url or "")):
         raise Forbidden("Origin header must be that of this host.")
 
 

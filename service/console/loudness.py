@@ -11,7 +11,7 @@ from service.domain.loudness import STEP_MILLIS, Loudness, decibels
 from service.security.permissions import Need
 from service.web.declarations import needs
 from service.web.responses import respond
-from service.web.services import engine, switchboard
+from service.web.services import services
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ def get(call_id: str) -> Response:
 
     ``said`` and ``heard`` have a level in dBFS for each ``step``, or null where it was silent.
     """
-    call = switchboard().calls.get(call_id)
-    records = {record.leg_id: record for record in switchboard().loudness.of(call.id)}
+    call = services().stores.calls.get(call_id)
+    records = {record.leg_id: record for record in services().stores.loudness.of(call.id)}
     if call.status.is_live:
         record = _now(call.id)
         if record is not None:
@@ -36,7 +36,7 @@ def get(call_id: str) -> Response:
 
 def _now(call_id: str) -> Loudness | None:
     try:
-        return engine().loudness(call_id)
+        return services().engine.loudness(call_id)
     except TimeoutError:
         logger.warning("the media engine did not say in time how loud a call is")
         return None

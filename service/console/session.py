@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 
 from service import __version__
 from service.clock import Millis
@@ -15,11 +15,10 @@ from service.errors import Forbidden, Unauthorized
 from service.security import access_tokens, console_sessions, constant_time
 from service.security.console_sessions import COOKIE, SignIn
 from service.security.permissions import TIED, Need, require
-from service.storage.sign_in_links import SignInLinks
 from service.web.auth import signed_in
 from service.web.declarations import needs
 from service.web.responses import respond
-from service.web.services import switchboard
+from service.web.services import services
 from service.web.throttling import failed
 from service.web.validation import body
 
@@ -35,7 +34,7 @@ def enter(fields: dict[str, Any]) -> Response:
         expires_at = _judge(fields)
     except Unauthorized as error:
         raise failed(error) from None
-    settings, now = switchboard().settings, switchboard().wall.now()
+    settings, now = services().settings, services().wall.now()
     seconds = console_sessions.seconds_until(expires_at, now)
     value = console_sessions.issue(settings.api_secret, now, seconds)
     response = _describe(cast("SignIn", console_sessions.read(value, settings.api_secrets, now)))
@@ -74,7 +73,7 @@ def _describe(found: SignIn) -> Response:
     data = {
         "proof": found.proof,
         "version": __version__,
-        "testCalls": switchboard().settings.test_calls,
+        "testCalls": services().settings.test_calls,
     }
     return respond({"data": data}, 200)
 
@@ -84,10 +83,10 @@ def _judge(fields: dict[str, Any]) -> Millis | None:
 
     Raises ``Unauthorized`` or ``Forbidden`` where it does not sign anybody in.
     """
-    settings = switchboard().settings
+    settings = services().settings
     if "link" in fields:
-        links = cast("SignInLinks", current_app.extensions["sign_in_links"])
-        if not links.use(ids.digest(fields["link"]), switchboard().wall.now()):
+        links = services().stores.sign_in_links
+        if not links.use(ids.digest(fields["link"]), services().wall.now()):
             raise Unauthorized("This sign-in link was used already, or has expired.")
     elif "token" in fields:
         grant = access_tokens.verify(fields["token"], settings.api_key, *settings.api_secrets)
@@ -107,6 +106,6 @@ def _judge(fields: dict[str, Any]) -> Millis | None:
 
 def _is_public_over_https() -> bool:
     """Whether this request came to the public origin, whose proxy may not be trusted."""
-    public = origin(switchboard().settings.public_url or "")
+    public = origin(services().settings.public_url or "")
     # As it was sent: Werkzeug takes a name with an underscore for no host at all.
     return public is not None and public == origin(f"https://{request.headers.get('Host', '')}")

@@ -7,10 +7,10 @@ the service: a ``Host`` header has no say in where this server sends requests.
 from __future__ import annotations
 
 import base64
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
 from service.console.test_call_schemas import NewTrial, TrialData
 from service.domain.connectors import Connector, webhook_url
@@ -21,10 +21,10 @@ from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE, Samples
 from service.simulator.providers import signing
 from service.simulator.scenario import Scenario
-from service.simulator.test_calls import TestCall, TestCalls
+from service.simulator.test_calls import TestCall
 from service.web.declarations import needs
 from service.web.responses import respond
-from service.web.services import switchboard
+from service.web.services import services
 from service.web.validation import body
 
 MAX_BODY = 4 * 1024 * 1024
@@ -48,12 +48,12 @@ _providers = load()
 @body(NewTrial(), limit=MAX_BODY)
 def place(fields: dict[str, Any]) -> Response:
     """Call, and do not wait for anything of it."""
-    _all().require_on()
-    connector = switchboard().connectors.get(fields["connector_id"])
+    services().test_calls.require_on()
+    connector = services().stores.connectors.get(fields["connector_id"])
     key, account = signing.key_and_account(connector.provider, connector.credentials)
     if key is None:
         _require_unsigned(connector)
-    settings = switchboard().settings
+    settings = services().settings
     base = settings.public_url or settings.local_url
     plan = Scenario(
         webhook_url=webhook_url(base, connector.provider, connector.webhook_key),
@@ -67,29 +67,25 @@ def place(fields: dict[str, Any]) -> Response:
         signing_key=key,
         account=account,
     )
-    return respond({"data": _describe(_all().place(connector.id, plan))}, 202)
+    return respond({"data": _describe(services().test_calls.place(connector.id, plan))}, 202)
 
 
 @trials.get("")
 @needs(Need.ACCOUNT)
 def index() -> Response:
-    return respond({"data": [_describe(trial) for trial in _all().all()]}, 200)
+    return respond({"data": [_describe(trial) for trial in services().test_calls.all()]}, 200)
 
 
 @trials.get("/<id:trial_id>")
 @needs(Need.ACCOUNT)
 def get(trial_id: str) -> Response:
-    return respond({"data": _describe(_all().get(trial_id))}, 200)
+    return respond({"data": _describe(services().test_calls.get(trial_id))}, 200)
 
 
 @trials.delete("/<id:trial_id>")
 @needs(Need.ACCOUNT)
 def hang_up(trial_id: str) -> Response:
-    return respond({"data": _describe(_all().hang_up(trial_id))}, 200)
-
-
-def _all() -> TestCalls:
-    return cast("TestCalls", current_app.extensions["trials"])
+    return respond({"data": _describe(services().test_calls.hang_up(trial_id))}, 200)
 
 
 def _sample(fields: dict[str, Any]) -> Samples:
@@ -120,7 +116,7 @@ def _require_unsigned(connector: Connector) -> None:
 
 
 def _describe(trial: TestCall) -> dict[str, Any]:
-    call = switchboard().calls.find(trial.connector_id, trial.provider_call_id)
+    call = services().stores.calls.find(trial.connector_id, trial.provider_call_id)
     data: dict[str, Any] = TrialData().dump(trial)
     return {
         **data,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
 from io import BytesIO
@@ -60,6 +61,8 @@ class Worker(ConnectionLoop):
         super().__init__(*args, **kwargs)
         self.whole_conns: deque[ClientConnection] = deque()
         self._in_threads: set[ClientConnection] = set()
+        self.body_limits: Mapping[str, int] = {}
+        """The longest body in bytes of each path that takes more than ``SMALL_BODY``."""
 
     def welcome(self, conn: ClientConnection) -> None:
         self._rest(conn)
@@ -114,7 +117,7 @@ class Worker(ConnectionLoop):
 
     def _begin(self, conn: ClientConnection) -> None:
         """Begin a request with the data that is available."""
-        limits: dict[str, int] = getattr(self.wsgi, "extensions", {}).get("body_limits", {})
+        limits = self.body_limits
         largest = max([SMALL_BODY, *limits.values()])
 
         def limit_of(path: str) -> int:

@@ -23,7 +23,7 @@ from service.security.permissions import TIED, Need
 from service.storage.rooms.rooms import NOT_FOUND
 from service.web.declarations import declared, refuses
 from service.web.schemas.fields import IDENTIFIER
-from service.web.services import switchboard
+from service.web.services import services
 from service.web.throttling import failed
 
 PROOF = "X-Console-Proof"
@@ -49,10 +49,10 @@ def require_token() -> None:
         raise failed(error) from None
     if grant.room_id is not None:
         # It may be tied to a room by its customRoomId.
-        room = switchboard().rooms.find(grant.room_id)
+        room = services().stores.rooms.find(grant.room_id)
         grant = replace(grant, room_id=room.id if room else grant.room_id)
     g.grant = grant
-    permissions.require(needed(), grant, tied_may_dial=switchboard().settings.dial_tied_tokens)
+    permissions.require(needed(), grant, tied_may_dial=services().settings.dial_tied_tokens)
 
 
 def needed() -> Need:
@@ -73,7 +73,7 @@ def require_room_token() -> None:
 
 def _grant() -> Grant:
     """What the token of this request allows. Raises ``Unauthorized`` or ``Forbidden``."""
-    settings = switchboard().settings
+    settings = services().settings
     found = None if "Authorization" in request.headers else signed_in()
     if found is not None:
         if request.method not in HARMLESS and not found.is_proved_by(request.headers.get(PROOF)):
@@ -93,9 +93,7 @@ def signed_in() -> SignIn | None:
     cookie = request.cookies.get(console_sessions.COOKIE)
     if not cookie:
         return None
-    return console_sessions.read(
-        cookie, switchboard().settings.api_secrets, switchboard().wall.now()
-    )
+    return console_sessions.read(cookie, services().settings.api_secrets, services().wall.now())
 
 
 def granted() -> Grant:
@@ -126,7 +124,7 @@ def known_room(name: str) -> Room | None:
 
     So it tells nobody whether a room exists that is none of their business.
     """
-    room = switchboard().rooms.find(name)
+    room = services().stores.rooms.find(name)
     granted().require_room(room.id if room else name)
     return room
 

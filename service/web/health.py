@@ -9,7 +9,7 @@ from service.clock import Clock
 from service.media.engine.stats import EngineStats
 from service.storage.calls.calls import Calls
 from service.storage.webhooks.outbox import Outbox
-from service.web.services import engine, outbox, switchboard
+from service.web.services import services
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +41,13 @@ class HealthSnapshot:
 
 def snapshot() -> HealthSnapshot:
     """Read the process's state. Raises nothing: it is read because something may be wrong."""
-    board, media = switchboard(), engine()
+    board = services()
     try:
-        figures = media.engine_stats()
+        figures = board.engine.engine_stats()
     except TimeoutError:
         figures = None
-    stored = _stored(board.calls, outbox(), board.clock)
-    return HealthSnapshot(board.settings.max_calls, media.reports.qsize(), stored, figures)
+    stored = _stored(board.stores.calls, board.stores.outbox, board.clock)
+    return HealthSnapshot(board.settings.max_calls, board.engine.reports.qsize(), stored, figures)
 
 
 def _stored(calls: Calls, outbox: Outbox, clock: Clock) -> Stored | None:

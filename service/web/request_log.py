@@ -14,7 +14,7 @@ from typing import cast
 from flask import Flask, Response, g, request
 
 from service.telemetry.logs import REQUEST_ID
-from service.web.services import switchboard
+from service.web.services import services
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +29,11 @@ def register(app: Flask) -> None:
 
 def elapsed() -> float:
     """Seconds since this request began."""
-    return switchboard().clock.monotonic() - cast("float", g.started)
+    return services().clock.monotonic() - cast("float", g.started)
 
 
 def _begin() -> None:
-    g.started = switchboard().clock.monotonic()
+    g.started = services().clock.monotonic()
     # The caller's own where it is harmless.
     sent = request.headers.get("x-request-id", "")
     g.request_id = sent if ACCEPTABLE.fullmatch(sent) else uuid.uuid4().hex

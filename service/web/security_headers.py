@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from flask import Flask, Response
 
-from service.web.services import switchboard
+from service.web.services import services
 
 HEADERS = {
     # Answers hold keys and references, and Twilio honours this for markup too.
@@ -31,6 +31,6 @@ def register(app: Flask) -> None:
 def _protect(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    if (switchboard().settings.public_url or "").startswith("https:"):
+    if (services().settings.public_url or "").startswith("https:"):
         response.headers.setdefault("Strict-Transport-Security", HTTPS_ONLY)
     return response

@@ -1,27 +1,83 @@
-"""Typed access to what ``app.py`` built, for handlers."""
+"""Typed access to what ``app.py`` built, for handlers, commands and the server's configuration."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import cast
 
-from flask import current_app, request
+from flask import Flask, current_app, request
 
+from service.agents.dispatcher import Dispatcher
+from service.calls.callbacks import Callbacks
 from service.calls.ending import Switchboard
+from service.calls.handover import Drain
+from service.calls.inbound import InboundCalls
+from service.calls.outbound import OutboundCalls
+from service.clock import Clock, Millis
 from service.errors import Invalid
 from service.media.engine.engine import Engine
-from service.storage.webhooks.outbox import Outbox
+from service.security.failure_limit import FailureLimit
+from service.settings import Settings
+from service.simulator.test_calls import TestCalls
+from service.storage.stores import Stores
+from service.telemetry.logs import Troubles
+from service.telemetry.metrics import Metrics
+
+NAME = "patchbay"
+"""The key in ``app.extensions``."""
 
 
-def switchboard() -> Switchboard:
-    return cast("Switchboard", current_app.extensions["patchbay"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Settings, clocks, repositories and use cases of one process.
+
+    ``clock`` measures calls and does not jump; ``wall`` is the machine's clock. ``is_alive`` tells
+    of each background thread by its name whether it runs, or was not started yet.
+    """
+
+    settings: Settings
+    clock: Clock
+    wall: Clock
+    began_at: Millis
+    stores: Stores
+    engine: Engine
+    metrics: Metrics
+    troubles: Troubles
+    failures: FailureLimit
+    drain: Drain
+    switchboard: Switchboard
+    inbound: InboundCalls
+    callbacks: Callbacks
+    outbound: OutboundCalls
+    dispatcher: Dispatcher
+    test_calls: TestCalls
+    is_alive: Mapping[str, Callable[[], bool]]
+    body_limits: Mapping[str, int]
+    """The longest body in bytes of each path that takes longer ones than the rest."""
+
+    start: Callable[[], None]
+    """Take over the database and start the background threads, unless they run."""
+
+    hand_over: Callable[[], None]
+    """Return all sockets, and wait until the providers have asked what to do."""
+
+    close: Callable[[], None]
+    """Stop the background threads and close the database."""
 
 
-def engine() -> Engine:
-    return cast("Engine", current_app.extensions["engine"])
+def install(app: Flask, services: Services) -> None:
+    """Make ``services`` the ones of ``app``."""
+    app.extensions[NAME] = services
 
 
-def outbox() -> Outbox:
-    return cast("Outbox", current_app.extensions["outbox"])
+def services_of(app: Flask) -> Services:
+    return cast("Services", app.extensions[NAME])
+
+
+def services() -> Services:
+    """The services of the app that handles the current request or command."""
+    return services_of(current_app)
 
 
 def public_base() -> str:
@@ -31,7 +87,7 @@ def public_base() -> str:
     as it was sent: Flask's own ``root_url`` would print a Punycode name in Unicode, and providers
     want the ASCII form. Raises ``Invalid`` where there is neither.
     """
-    configured = switchboard().settings.public_url
+    configured = services().settings.public_url
     if configured is not None:
         return configured
     if not request.host:  # what Werkzeug makes of a Host header that cannot be one

@@ -14,25 +14,22 @@ What a refusal saves is all that follows, and the lines in the log.
 
 from __future__ import annotations
 
-from typing import cast
-
-from flask import current_app, request
+from flask import request
 
 from service.domain.ids import digest
 from service.errors import ServiceError, TooMany
-from service.security.failure_limit import FailureLimit
-from service.web.services import switchboard
+from service.web.services import services
 
 
 def failed(error: ServiceError) -> ServiceError:
     """Count a failure; what it is to be answered with."""
-    return _too_many(_failures().count(_address())) or error
+    return _too_many(services().failures.count(_address())) or error
 
 
 def require_known(ref: str) -> None:
     """Raise ``TooMany`` for an unknown reference from an address that has had too many."""
-    error = _too_many(_failures().wait(_address()))
-    if error is not None and not switchboard().calls.has_reference(digest(ref)):
+    error = _too_many(services().failures.wait(_address()))
+    if error is not None and not services().stores.calls.has_reference(digest(ref)):
         raise error
 
 
@@ -45,7 +42,3 @@ def _too_many(seconds: int) -> TooMany | None:
 
 def _address() -> str:
     return request.remote_addr or ""
-
-
-def _failures() -> FailureLimit:
-    return cast("FailureLimit", current_app.extensions["failures"])

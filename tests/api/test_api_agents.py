@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,6 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.support.apps import change_settings
 from tests.support.clocks import FakeClock
 
 GOOD = {"name": "Echo", "url": "https://agents.example.com/join"}
@@ -95,8 +95,7 @@ def test_a_private_address_is_for_those_who_allow_it(app: Flask, client: FlaskCl
     assert refused.status_code == 400
     assert refused.json["message"].startswith("url must not lead to this machine")
     assert "WEBHOOK_ALLOW_PRIVATE" in refused.json["message"]
-    switchboard = app.extensions["patchbay"]
-    switchboard.settings = replace(switchboard.settings, webhook_allow_private=True)
+    change_settings(app, webhook_allow_private=True)
     assert client.post("/v2/agents", json=private).status_code == 201
 
 

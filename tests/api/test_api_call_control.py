@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from service.domain.calls import WEBSOCKET, Call, CallStatus, Direction
 from service.domain.connectors import Connector
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import Steering
 from service.storage.database import Database
+from service.web.services import services_of
 from tests.support import signers
 from tests.support.apps import build
 from tests.support.clocks import FakeClock
@@ -25,14 +25,14 @@ E164 = "must be a phone number in E.164, such as +14155550100."
 
 @pytest.fixture
 def calls(app: Flask) -> Calls:
-    stored: Calls = app.extensions["patchbay"].calls
+    stored: Calls = services_of(app).stores.calls
     return stored
 
 
 @pytest.fixture(autouse=True)
 def stopped(app: Flask) -> Iterator[None]:
     yield
-    app.extensions["patchbay"].errands.stop()
+    services_of(app).switchboard.errands.stop()
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def call(calls: Calls) -> Call:
 def connector(app: Flask) -> Connector:
     """One that could place calls, were its provider's API there."""
     connector = a_connector(credentials={"accountSid": ("AC1",), "authToken": ("t",)})
-    app.extensions["patchbay"].connectors.add(connector)
+    services_of(app).stores.connectors.add(connector)
     return connector
 
 
@@ -54,7 +54,7 @@ def connector(app: Flask) -> Connector:
 def open_connector(app: Flask) -> Connector:
     """One whose hooks need no signature."""
     connector = a_connector()
-    app.extensions["patchbay"].connectors.add(connector)
+    services_of(app).stores.connectors.add(connector)
     return connector
 
 
@@ -235,7 +235,7 @@ def place(client: FlaskClient, **body: Any) -> Any:
 
 def test_without_credentials_a_call_is_refused_in_words(client: FlaskClient, app: Flask) -> None:
     connector = a_connector()
-    app.extensions["patchbay"].connectors.add(connector)
+    services_of(app).stores.connectors.add(connector)
     answer = place(client, connectorId=connector.id)
     assert answer.status_code == 400
     assert answer.json["message"] == (
@@ -297,7 +297,7 @@ def test_a_tied_token_neither_sees_nor_finds_a_hidden_number(
         a_call(id="c3", room_id="r1", **placed),
     ):
         calls.add(call)
-        Steering(app.extensions["patchbay"]._database).note(call.id, said, 5)
+        services_of(app).stores.control.note(call.id, said, 5)
     here = authorised(app, roomId="r1")
 
     def found(by: FlaskClient, search: str) -> list[str]:
@@ -334,7 +334,7 @@ def several(calls: Calls, app: Flask) -> None:
         start=1,
     ):
         calls.add(a_call(id=f"c{number}", **changes))
-    Steering(app.extensions["patchbay"]._database).hand_on("c4", "+14155550123", 1, 10)
+    services_of(app).stores.control.hand_on("c4", "+14155550123", 1, 10)
 
 
 @pytest.mark.parametrize(
@@ -500,7 +500,7 @@ def test_a_number_may_be_written_as_people_do(client: FlaskClient, call: Call) -
 def test_a_room_that_is_closed_is_not_moved_into(
     app: Flask, client: FlaskClient, call: Call
 ) -> None:
-    rooms = app.extensions["patchbay"].rooms
+    rooms = services_of(app).stores.rooms
     rooms.deactivate(rooms.ensure("room-2", 1).id, 2)
     answer = move(client, call)
     assert (answer.status_code, answer.json["message"]) == (

@@ -16,6 +16,7 @@ from service.domain.ids import digest
 from service.storage import listing
 from service.storage.calls.calls import Calls
 from service.storage.database import Database
+from service.web.services import services_of
 from tests.support.clocks import FakeClock
 from tests.support.records import a_call
 
@@ -27,7 +28,7 @@ IDENTIFIER = "must be 1 to 128 characters without white space or control charact
 
 @pytest.fixture
 def calls(app: Flask) -> Calls:
-    stored: Calls = app.extensions["patchbay"].calls
+    stored: Calls = services_of(app).stores.calls
     return stored
 
 

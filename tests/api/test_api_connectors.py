@@ -11,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.domain.routing_rules import RuleType
+from service.web.services import services_of
 from tests.support.clocks import FakeClock
 from tests.support.records import a_rule
 
@@ -100,7 +101,7 @@ def test_the_id_of_an_inbound_rule_is_kept_until_the_rule_is_deleted(
 ) -> None:
     rule, outbound = a_rule(), a_rule(type=RuleType.OUTBOUND)
     for each in (rule, outbound):
-        app.extensions["patchbay"].rules.add(each)
+        services_of(app).stores.routing_rules.add(each)
     answer = client.post("/v2/connectors", json={**SAMPLE, "defaultRuleId": rule.id}).json
     assert answer["data"]["defaultRuleId"] == rule.id
     assert "warnings" not in answer

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from service.domain.connectors import Connector
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from service.web.services import services_of
 from tests.support.apps import build
 from tests.support.clocks import FakeClock
 from tests.support.records import a_connector
@@ -99,7 +100,7 @@ def create(client: FlaskClient) -> Callable[..., dict[str, Any]]:
 
 
 def stored(app: Flask, answer: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    return dict(app.extensions["patchbay"].connectors.get(answer["data"]["id"]).credentials)
+    return dict(services_of(app).stores.connectors.get(answer["data"]["id"]).credentials)
 
 
 @pytest.mark.parametrize(("provider", "credentials"), GOOD)
@@ -210,7 +211,7 @@ def test_the_database_and_the_log_hold_no_secret(
     app = build(own_sqlite, clock)
     body = {"provider": "twilio", "credentials": GOOD[0][1]}
     assert authorised(app).post("/v2/connectors", json=body).status_code == 201
-    for connector in app.extensions["patchbay"].connectors.all():
+    for connector in services_of(app).stores.connectors.all():
         assert TOKEN not in repr(connector)
     own_sqlite.close()
     files = list(tmp_path.glob("patchbay.db*"))
@@ -258,7 +259,7 @@ def test_a_locked_connector_is_not_opened_by_half_a_change(
         "The stored credentials cannot be read with this API_SECRET: send all of accountSid, "
         "authToken that you use, or credentials null to remove them."
     )
-    assert app.extensions["patchbay"].connectors.get(locked.id).locked
+    assert services_of(app).stores.connectors.get(locked.id).locked
 
 
 @pytest.mark.parametrize("change", [{"authToken": NEXT}, None])
@@ -273,6 +274,6 @@ def test_a_locked_connector_is_usable_once_its_credentials_are_set_again(
     )
     assert answer.json["warnings"] == [sentence]
     assert answer.json["data"]["credentials"] == sorted(change or {})
-    assert not app.extensions["patchbay"].connectors.get(locked.id).locked
+    assert not services_of(app).stores.connectors.get(locked.id).locked
     rotated = client.post(f"/v2/connectors/{locked.id}/rotate-key")
     assert "warnings" not in rotated.json

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from service.domain.webhooks import DeliveryStatus, room_receiver
 from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
+from service.web.services import services_of
 from tests.support import deliveries
 from tests.support.clocks import FakeClock
 from tests.support.deliveries import a_delivery
@@ -45,7 +46,7 @@ def write(sqlite_database: Database, clock: FakeClock) -> Callable[..., None]:
 @pytest.fixture
 def webhook_id(app: Flask) -> str:
     subscription = a_subscription()
-    app.extensions["subscriptions"].add(subscription)
+    services_of(app).stores.subscriptions.add(subscription)
     return subscription.id
 
 

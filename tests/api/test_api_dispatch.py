@@ -13,6 +13,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.calls.waiting import MOST
+from service.storage.database import Database
+from service.web.services import services_of
+from tests.support.apps import build
+from tests.support.clocks import FakeClock
+from tests.support.keyrings import a_pair
 from tests.support.programs import Program, agent_program
 from tests.support.records import an_agent
 
@@ -20,9 +25,20 @@ URL = "/v2/agent/dispatch"
 PATIENCE = 20
 
 
+@pytest.fixture
+def app(sqlite_database: Database, clock: FakeClock) -> Flask:
+    return an_app(sqlite_database, clock)
+
+
+def an_app(database: Database, clock: FakeClock, **settings: Any) -> Flask:
+    """An app that sends requests to this machine, where the agents of these tests are."""
+    key = a_pair().private_pem()
+    return build(database, clock, webhook_allow_private=True, webhook_private_key=key, **settings)
+
+
 def employ(client: FlaskClient, program: Program) -> str:
     agent = an_agent(url=program.url)
-    client.application.extensions["patchbay"].agents.add(agent)
+    services_of(client.application).stores.agents.add(agent)
     return agent.id
 
 
@@ -137,7 +153,7 @@ def test_an_agent_that_does_not_take_it_is_502_with_the_reason(
         "message": "The agent did not take the dispatch: answered 500.",
         "statusCode": 502,
     }
-    assert app.extensions["patchbay"].calls.live() == 0
+    assert services_of(app).stores.calls.live() == 0
 
 
 def test_an_agent_that_cannot_be_reached_is_502_without_its_address(client: FlaskClient) -> None:
@@ -149,13 +165,14 @@ def test_an_agent_that_cannot_be_reached_is_502_without_its_address(client: Flas
 
 
 def test_a_full_house_and_a_closed_room_are_told_apart(
-    app_for_one_call: Flask, authorised: Callable[..., FlaskClient]
+    sqlite_database: Database, clock: FakeClock, authorised: Callable[..., FlaskClient]
 ) -> None:
+    app_for_one_call = an_app(sqlite_database, clock, max_calls=1)
     client = authorised(app_for_one_call)
     with agent_program() as program:
         agent_id = employ(client, program)
         for room in ("open", "closed"):
-            app_for_one_call.extensions["patchbay"].rooms.ensure(room, 1)
+            services_of(app_for_one_call).stores.rooms.ensure(room, 1)
         client.post("/v2/rooms/closed", json={"status": "disabled"})
         closed = client.post(URL, json={"agentId": agent_id, "roomId": "closed"})
         assert closed.status_code == 403

@@ -15,6 +15,7 @@ from service.domain import ids
 from service.security import console_sessions
 from service.storage.database import Database
 from service.storage.tables import metadata
+from service.web.services import services_of
 from tests.support import signers
 from tests.support.apps import API_SECRET
 from tests.support.clocks import FakeClock
@@ -82,9 +83,9 @@ def secrets(
     assert len(refs) >= 2
     socket = create("/v2/ingest/sessions", {"roomId": "r1"})["wsUrl"]
     link = console_sessions.new_link_secret()
-    app.extensions["sign_in_links"].add(ids.digest(link), clock.now(), clock.now() + 1)
-    pair = app.extensions["signing_keys"].current()
-    app.extensions["patchbay"].secrets.of_rooms()
+    services_of(app).stores.sign_in_links.add(ids.digest(link), clock.now(), clock.now() + 1)
+    pair = services_of(app).stores.signing_keys.current()
+    services_of(app).stores.secrets.of_rooms()
     found = {
         "API_SECRET": API_SECRET,
         "a webhook key": key,

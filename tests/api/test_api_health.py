@@ -12,6 +12,7 @@ from service.app import create_app
 from service.media.engine.engine import Engine
 from service.settings import Settings
 from service.storage.database import Database
+from service.web.services import services_of
 from tests.support.clocks import FakeClock
 from tests.support.deaths import kill, newest
 from tests.support.missing_tables import missing_table
@@ -19,7 +20,7 @@ from tests.support.missing_tables import missing_table
 
 def test_healthz_is_ok_whatever_is_wrong(app: Flask, engine: Any) -> None:
     engine.answers = False
-    app.extensions["patchbay"].handover.begin()
+    services_of(app).drain.begin()
     response = app.test_client().get("/healthz")
     assert (response.status_code, response.data) == (200, b'{"status":"ok"}')
 
@@ -34,7 +35,7 @@ def test_readyz_lists_every_check(app: Flask) -> None:
 
 def test_readyz_is_503_and_says_what_is_wrong(app: Flask, engine: Any) -> None:
     engine.answers = False
-    app.extensions["patchbay"].handover.begin()
+    services_of(app).drain.begin()
     response = app.test_client().get("/readyz")
     assert response.status_code == 503
     assert response.json == {
@@ -62,7 +63,7 @@ def test_healthz_names_a_thread_that_has_died(tmp_path: Path, clock: FakeClock) 
         {"API_KEY": "key", "API_SECRET": "secret" * 8, "DATA_DIR": str(tmp_path)}
     )
     app = create_app(settings, clock)
-    client, engine = app.test_client(), app.extensions["engine"]
+    client, engine = app.test_client(), services_of(app).engine
     engine.stats([])
     assert client.get("/healthz").status_code == 200
     kill("engine", lambda: engine.release("no-such-call", "go on"))
@@ -71,7 +72,7 @@ def test_healthz_names_a_thread_that_has_died(tmp_path: Path, clock: FakeClock) 
         503,
         {"message": "Threads have ended: engine.", "statusCode": 503, "status": "dead"},
     )
-    app.extensions["close"]()
+    services_of(app).close()
 
 
 def test_an_engine_that_gives_its_calls_back_is_not_dead(clock: FakeClock) -> None:

@@ -14,6 +14,7 @@ from service.calls.holds import MOST
 from service.domain.calls import CallStatus
 from service.security.call_keys import key_of
 from service.storage.database import Database
+from service.web.services import services_of
 from tests.support import signers
 from tests.support.apps import API_SECRET, PUBLIC_URL, build
 from tests.support.clocks import FakeClock
@@ -114,7 +115,7 @@ def test_nobody_is_held_for_ever(provider: FlaskClient) -> None:
 def test_a_held_caller_who_lost_the_socket_long_ago_is_not_over(
     app: Flask, clock: FakeClock, sqlite_database: Database
 ) -> None:
-    client, board = app.test_client(), app.extensions["patchbay"]
+    client, board = app.test_client(), services_of(app).switchboard
     connector = a_connector()
     board.connectors.add(connector)
     ask(client, f"/v2/hooks/twilio/{connector.webhook_key}")
@@ -135,7 +136,7 @@ def test_a_held_caller_who_lost_the_socket_long_ago_is_not_over(
 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_a_process_that_is_ending_holds_without_the_database(away: Flask, name: str) -> None:
-    handover = away.extensions["patchbay"].handover
+    handover = services_of(away).drain
     handover.begin()
     handover.expect([CALL, "another"])
     assert led_back(ask(away.test_client(), path(name))) == f"{path(name)}?held=1"
@@ -143,7 +144,7 @@ def test_a_process_that_is_ending_holds_without_the_database(away: Flask, name: 
 
 
 def test_a_calls_own_address_needs_a_signature_where_its_connector_has_a_secret(app: Flask) -> None:
-    client, board = app.test_client(), app.extensions["patchbay"]
+    client, board = app.test_client(), services_of(app).switchboard
     connector = a_connector(credentials={"authToken": ("t",)})
     board.connectors.add(connector)
     start = f"/v2/hooks/twilio/{connector.webhook_key}"

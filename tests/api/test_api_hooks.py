@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 
 from service.domain.connectors import Connector
 from service.storage.database import Database
+from service.web.services import services_of
 from tests.support.bodies import Broken
 from tests.support.missing_tables import missing_table
 from tests.support.records import a_connector, a_rule
@@ -23,7 +24,7 @@ CALL = {"CallSid": "CA1", "From": "+14155550100", "To": "+14155550199", "CallSta
 @pytest.fixture
 def connector(app: Flask) -> Connector:
     connector = a_connector()
-    app.extensions["patchbay"].connectors.add(connector)
+    services_of(app).stores.connectors.add(connector)
     return connector
 
 
@@ -125,7 +126,7 @@ def test_keys_go_where_the_question_says_by_either_method(
 ) -> None:
     rule = a_rule()
     rule = replace(rule, room=replace(rule.room, pin="4321"))
-    app.extensions["patchbay"].rules.add(rule)
+    services_of(app).stores.routing_rules.add(rule)
     action = fromstring(caller.post(hook(connector), data=CALL).text)[0].get("action")
     path = action.removeprefix("https://voice.example.com")
     pressed = {**CALL, "CallStatus": "in-progress", "Digits": "4321"}
@@ -148,4 +149,4 @@ def test_no_other_method_starts_a_call(
     # Browsers ask with OPTIONS before anything else, and are answered before any guard.
     assert answer.status_code == (204 if method == "OPTIONS" else 405)
     assert method == "OPTIONS" or set(answer.allow) >= {"GET", "POST"}
-    assert app.extensions["patchbay"].calls.live() == 0
+    assert services_of(app).stores.calls.live() == 0

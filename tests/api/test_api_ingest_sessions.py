@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +14,8 @@ from flask.testing import FlaskClient
 
 from service.domain.agents import Assignment
 from service.domain.calls import Call, Participant
+from service.web.services import services_of
+from tests.support.apps import change_settings
 
 IDENTIFIER = "must be 1 to 128 characters without white space or control characters."
 
@@ -80,7 +81,7 @@ BAD: list[tuple[dict[str, object], str, str]] = [
 
 def stored(app: Flask, response: Any) -> Call:
     assert response.status_code == 201
-    call: Call = app.extensions["patchbay"].calls.get(response.json["data"]["callId"])
+    call: Call = services_of(app).stores.calls.get(response.json["data"]["callId"])
     return call
 
 
@@ -164,7 +165,7 @@ def test_a_wrong_field_is_400_and_named_and_opens_nothing(
     assert response.status_code == 400
     sentence = f"{name} {predicate}"
     assert response.json == {"message": sentence, "statusCode": 400, "errors": {name: [sentence]}}
-    assert app.extensions["patchbay"].calls.live() == 0
+    assert services_of(app).stores.calls.live() == 0
 
 
 @pytest.mark.parametrize("number", [b"9223372036854775808", b"-1e30", b"1" * 300])
@@ -215,7 +216,7 @@ def test_a_room_token_opens_sessions_in_its_room_only(
     refused = client.post("/v2/ingest/sessions", json={"roomId": "r2"})
     assert refused.status_code == 403
     assert refused.json["message"] == "This token is only valid for another room."
-    assert app.extensions["patchbay"].calls.live() == 0
+    assert services_of(app).stores.calls.live() == 0
     assert client.post("/v2/ingest/sessions", json={"roomId": "r1"}).status_code == 201
 
 
@@ -234,12 +235,11 @@ def test_a_participant_token_is_for_that_participant_only(
         "/v2/ingest/sessions", json={"roomId": "r", "participant": {"id": wanted}}
     )
     assert response.status_code == status
-    assert app.extensions["patchbay"].calls.live() == (status == 201)
+    assert services_of(app).stores.calls.live() == (status == 201)
 
 
 def test_the_socket_is_at_the_address_of_its_region(app: Flask, client: FlaskClient) -> None:
-    switchboard = app.extensions["patchbay"]
-    switchboard.settings = replace(switchboard.settings, regions={"in002": "wss://in.example.com"})
+    change_settings(app, regions={"in002": "wss://in.example.com"})
     for region, base in (("in002", "wss://in.example.com"), (None, "wss://voice.example.com")):
         answer = client.post("/v2/ingest/sessions", json={"roomId": "r1", "region": region})
         assert answer.json["data"]["wsUrl"].startswith(f"{base}/videosdk?ref=vs_")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from flask.testing import FlaskClient
 from service.errors import ServiceError
 from service.media.engine.stats import EngineStats
 from service.storage.database import Database
-from tests.support.apps import ScriptedEngine
+from tests.support.apps import ScriptedEngine, change_settings
 from tests.support.missing_tables import missing_table
 
 TOKEN = "a-token-for-prometheus"
@@ -22,8 +21,7 @@ TOKEN = "a-token-for-prometheus"
 @pytest.fixture
 def guarded(app: Flask) -> Flask:
     """An app with a ``METRICS_TOKEN``."""
-    board = app.extensions["patchbay"]
-    board.settings = replace(board.settings, metrics_token=TOKEN)
+    change_settings(app, metrics_token=TOKEN)
     return app
 
 

@@ -11,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.security.webhook_signing import Signer
+from service.web.services import services_of
 from tests.support.clocks import FakeClock
 from tests.support.keyrings import verify
 from tests.support.nodes import verified
@@ -27,7 +28,7 @@ def test_anybody_may_read_the_key_that_verifies(app: Flask, clock: FakeClock) ->
     response = app.test_client().get(ADDRESS)
     assert response.status_code == 200
     key = response.json["publicKey"]
-    headers = Signer(app.extensions["signing_keys"], clock).headers(b"{}")
+    headers = Signer(services_of(app).stores.signing_keys, clock).headers(b"{}")
     assert response.json == {
         "publicKey": key,
         "keys": [{"id": headers["x-patchbay-key"], "publicKey": key, "validUntil": None}],
@@ -39,7 +40,7 @@ def test_the_key_is_written_as_videosdk_writes_it_or_as_spki(
     app_on_each_database: Flask, clock: FakeClock
 ) -> None:
     client = app_on_each_database.test_client()
-    signing = app_on_each_database.extensions["signing_keys"]
+    signing = services_of(app_on_each_database).stores.signing_keys
     signature = Signer(signing, clock).headers(b"{}")["videosdk-signature"]
     usual, spki = client.get(ADDRESS).json["publicKey"], client.get(SPKI).json["publicKey"]
     assert PKCS1.fullmatch(usual)
@@ -79,7 +80,7 @@ def test_a_key_that_was_replaced_can_be_read_for_a_day(
 ) -> None:
     client, keys = (
         app_on_each_database.test_client(),
-        app_on_each_database.extensions["signing_keys"],
+        services_of(app_on_each_database).stores.signing_keys,
     )
     before = client.get(SPKI).json
     pair = keys.rotate()

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from service.api import register
 from service.domain.rooms import is_addressable, is_addressable_participant
+from service.web.services import services_of
 
 REFUSED = [
     *("deactivate", "validate", "validate/x", "validate/x/y", "x/webhook/deliveries"),
@@ -117,13 +118,13 @@ def test_no_request_makes_a_room_that_cannot_be_read(
         path, body, field = entrance(name)
         answer = client.post(path, json=body)
         assert (answer.status_code, answer.json["message"]) == (400, f"{field} {SENTENCE}"), name
-    assert app.extensions["patchbay"].rooms.page().total == 0
+    assert services_of(app).stores.rooms.page().total == 0
 
 
 def test_a_room_of_such_a_name_from_before_is_read_by_its_other_names(
     app: Flask, client: FlaskClient
 ) -> None:
-    rooms = app.extensions["patchbay"].rooms
+    rooms = services_of(app).stores.rooms
     room = rooms.ensure("deactivate", 1)
     assert client.get(f"/v2/rooms/{room.object_id}").json["roomId"] == "deactivate"
     assert client.get("/v2/rooms").json["data"][0]["roomId"] == "deactivate"

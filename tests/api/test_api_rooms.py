@@ -12,6 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.domain.calls import CallStatus, EndReason
+from service.web.services import services_of
 from tests.support.clocks import FakeClock
 
 IDENTIFIER = "must be 1 to 128 characters without white space or control characters."
@@ -283,7 +284,7 @@ def test_deactivating_answers_with_both_spellings_and_closes_what_is_in_the_room
     assert response.status_code == 200
     closed = {**room, "disabled": True, "meetingId": room["roomId"], "userMeetingId": "c1"}
     assert response.json == closed
-    call = app.extensions["patchbay"].calls.get(session["callId"])
+    call = services_of(app).stores.calls.get(session["callId"])
     assert (call.status, call.end_reason) == (CallStatus.ENDED, EndReason.ROOM_DEACTIVATED)
     assert engine.hung_up == [(call.id, EndReason.ROOM_DEACTIVATED)]
     again = client.post("/v2/rooms/deactivate", json={"roomId": room["roomId"]})

@@ -15,6 +15,7 @@ from service.domain.routing_rules import NEW_ROOM, Rule, RuleType
 from service.errors import Conflict
 from service.storage.database import Database
 from service.storage.routing_rules import Rules
+from service.web.services import install, services_of
 from tests.support.apps import API_SECRET
 from tests.support.clocks import FakeClock
 from tests.support.records import a_rule
@@ -53,7 +54,7 @@ OLDER_RULE = {
 
 @pytest.fixture
 def stored(app: Flask) -> Rules:
-    rules: Rules = app.extensions["patchbay"].rules
+    rules: Rules = services_of(app).stores.routing_rules
     return rules
 
 
@@ -426,7 +427,9 @@ def test_a_rule_that_changes_while_it_is_deleted_is_409(
 
     rule = a_rule()
     stored.add(rule)
-    app.extensions["patchbay"].rules = Changing(sqlite_database, API_SECRET)
+    known = services_of(app)
+    changing = replace(known.stores, routing_rules=Changing(sqlite_database, API_SECRET))
+    install(app, replace(known, stores=changing))
     response = client.delete(f"{URL}/{rule.id}")
     assert response.status_code == Conflict.status
     assert "changed meanwhile" in response.json["message"]

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from service.calls.ending import Switchboard
 from service.domain.calls import Call, CallStatus, EndReason, Participant
 from service.domain.rooms import Room
+from service.web.services import services_of
 from tests.support.clocks import FakeClock
 
 ROOM = "abcd-efgh-ijkl"
@@ -23,7 +24,7 @@ NOON = 1_782_043_200_000
 
 @pytest.fixture
 def house(app: Flask) -> Switchboard:
-    switchboard: Switchboard = app.extensions["patchbay"]
+    switchboard: Switchboard = services_of(app).switchboard
     return switchboard
 
 
@@ -348,7 +349,7 @@ def test_removing_a_participant_is_confirmed_by_a_string(
     assert (nobody.status_code, nobody.json["message"]) == (400, "participantId is required.")
     nowhere = client.post("/v2/sessions/participants/remove", json={"participantId": "bob"})
     assert (nowhere.status_code, nowhere.json["message"]) == (400, "roomId is required.")
-    assert app.extensions["patchbay"].calls.get(bob.id).status is CallStatus.ANSWERED
+    assert services_of(app).stores.calls.get(bob.id).status is CallStatus.ANSWERED
 
 
 def test_a_room_token_sees_and_touches_its_own_sessions_only(
@@ -376,7 +377,7 @@ def test_a_room_token_sees_and_touches_its_own_sessions_only(
         assert client.post("/v2/sessions/end", json=body).status_code == 403
         remove = {"participantId": "bob", **body}
         assert client.post("/v2/sessions/participants/remove", json=remove).status_code == 403
-    assert app.extensions["patchbay"].calls.get(bob.id).status is CallStatus.ANSWERED
+    assert services_of(app).stores.calls.get(bob.id).status is CallStatus.ANSWERED
     remove = {"participantId": "ann", "roomId": ROOM}
     assert client.post("/v2/sessions/participants/remove", json=remove).status_code == 200
 

@@ -26,6 +26,7 @@ from service.providers.base.provider import Webhook
 from service.settings import Settings
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from service.web.services import services_of
 from tests.support import signers
 from tests.support.clocks import FakeClock
 from tests.support.records import a_connector
@@ -66,11 +67,11 @@ def running(url: str, clock: FakeClock, folder: Path, **settings: Any) -> Iterat
         connector = a_connector(
             id=f"cn_{name}", provider=name, credentials=credentials, webhook_key=KEY + name
         )
-        app.extensions["patchbay"].connectors.add(connector)
+        services_of(app).stores.connectors.add(connector)
     try:
         yield app
     finally:
-        app.extensions["close"]()
+        services_of(app).close()
 
 
 def path_of(provider: str) -> str:
@@ -246,7 +247,7 @@ def test_a_signature_is_judged_by_the_wall_clock_and_a_call_by_one_that_nobody_s
 ) -> None:
     way = WAYS["the public URL"]
     assert way.send(provider_client, "telnyx", clock).status_code == 200
-    board = app.extensions["patchbay"]
+    board = services_of(app).switchboard
     before = board.clock.now()
     clock.step(step)
     assert way.send(provider_client, "telnyx", clock).status_code == 200
@@ -384,7 +385,7 @@ class Captured:
 
 
 def calls_of(app: Flask) -> list[Call]:
-    switchboard = app.extensions["patchbay"]
+    switchboard = services_of(app).switchboard
     return [switchboard.calls.get(each.id) for each in switchboard.calls.page().items]
 
 
@@ -398,7 +399,7 @@ def offered(provider: str, response: TestResponse) -> str:
 def opens_socket(app: Flask, provider: str, ref: str, headers: dict[str, str]) -> bool:
     hook = Webhook(url=f"wss://voice.example.com/{provider}/{ref}", method="GET", headers=headers)
     try:
-        app.extensions["reception"].signatures.check_upgrade(provider, ref, hook)
+        services_of(app).inbound.signatures.check_upgrade(provider, ref, hook)
     except BadSignature:
         return False
     return True
@@ -411,7 +412,7 @@ def test_a_webhook_sent_again_during_its_call_opens_no_socket_and_ends_nothing(
 ) -> None:
     captured = Captured.of(provider, clock, method)
     ref = offered(provider, captured.send(provider_client))
-    calls = app.extensions["patchbay"].calls
+    calls = services_of(app).stores.calls
     leg = calls.claim(digest(ref), provider, "leg", clock.now())
     assert calls.answered(leg.id, "leg", "s1", clock.now()) is not None
     for _ in range(8):
@@ -482,7 +483,7 @@ def test_a_webhook_sent_again_after_its_call_was_deleted_makes_one_call_that_nob
     again = captured.send(provider_client)
     assert not opens_socket(app, provider, offered(provider, again), captured.headers)
     clock.advance(REF_SECONDS + 1)
-    app.extensions["patchbay"].sweep()
+    services_of(app).switchboard.sweep()
     for _ in range(3):
         assert "<Stream" not in captured.send(provider_client).text
     [call] = calls_of(app)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -13,6 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.domain.webhook_events import CallEvent
+from tests.support.apps import change_settings
 from tests.support.clocks import FakeClock
 
 ADDRESS = "/v2/sip/webhooks"
@@ -172,8 +172,7 @@ def test_an_evidently_private_address_is_refused_unless_a_setting_allows_it(
     app: Flask, client: FlaskClient, url: str
 ) -> None:
     assert refuses_private(client, url)
-    switchboard = app.extensions["patchbay"]
-    switchboard.settings = replace(switchboard.settings, webhook_allow_private=True)
+    change_settings(app, webhook_allow_private=True)
     assert not refuses_private(client, url)
 
 

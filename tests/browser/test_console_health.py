@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from service.media.engine.stats import EngineStats, Frames
 from service.storage.database import Database
+from service.web.services import services_of
 from tests.support.apps import API_KEY, API_SECRET, build
 from tests.support.clocks import FakeClock
 from tests.support.missing_tables import missing_table
@@ -33,7 +34,7 @@ def health(app: Flask) -> Any:
 
 
 def test_it_says_how_the_server_fares(app: Flask, clock: FakeClock) -> None:
-    engine = app.extensions["engine"]
+    engine = services_of(app).engine
     recent = tuple(number / 1000 for number in range(101))
     engine.counted = EngineStats(recent=recent, frames=Frames(received=10, dropped=1), sockets=2)
     clock.advance(90)
@@ -48,14 +49,14 @@ def test_it_says_how_the_server_fares(app: Flask, clock: FakeClock) -> None:
 
 
 def test_what_does_not_answer_is_null(app: Flask, sqlite_database: Database) -> None:
-    app.extensions["engine"].answers = False
+    services_of(app).engine.answers = False
     with missing_table(sqlite_database, "calls"):
         found = health(app)
     assert (found["engine"], found["database"]["stored"]) == (None, None)
 
 
 def test_the_last_troubles_are_told_newest_first(app: Flask) -> None:
-    troubles = app.extensions["troubles"]
+    troubles = services_of(app).troubles
     for message in ("first", "last"):
         troubles.handle(logging.makeLogRecord({"levelname": "WARNING", "msg": message}))
     assert [one["message"] for one in health(app)["troubles"]] == ["last", "first"]

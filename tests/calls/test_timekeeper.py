@@ -30,8 +30,8 @@ def steady(clock: FakeClock) -> SteadyClock:
 
 
 @pytest.fixture
-def desk(database: Database, steady: SteadyClock) -> Iterator[Desk]:
-    with a_desk(database, steady, max_call_seconds=7_200) as desk:
+def desk(database: Database, clock: FakeClock) -> Iterator[Desk]:
+    with a_desk(database, clock, max_call_seconds=7_200) as desk:
         yield desk
 
 
@@ -39,7 +39,7 @@ def keeper(desk: Desk, clock: FakeClock, boot: str = "boot-1") -> Timekeeper:
     """Of a process on a machine that was booted a thousand seconds before the test."""
 
     measure = partial(uptime_of, clock, boot)
-    return Timekeeper(desk.clock, desk.calls, TimeBases(desk.database), measure)
+    return Timekeeper(desk.steady, desk.calls, TimeBases(desk.database), measure)
 
 
 def uptime_of(clock: FakeClock, boot: str = "boot-1") -> Uptime:
@@ -55,7 +55,7 @@ def up(desk: Desk) -> Call:
 
 
 def lose(desk: Desk, call: Call) -> None:
-    at = desk.clock.now()
+    at = desk.steady.now()
     desk.switchboard.record(LegClosed(call.id, call.leg_id or "", None, "lost", {}, at))
 
 
@@ -114,20 +114,20 @@ def test_the_wall_clock_is_followed_once_no_call_is_up(
     clock.step(step)
     for _ in range(3):
         kept.follow()
-    assert desk.clock.now() != clock.now()
+    assert desk.steady.now() != clock.now()
     assert caplog.text.count(f"set by {step:+d} s: calls go on by the time before") == 1
     desk.switchboard.end(call.id)
     kept.follow()
-    assert desk.clock.now() == clock.now()
+    assert desk.steady.now() == clock.now()
     assert f"the wall clock was set by {step:+d} s, and is followed from now on" in caplog.text
 
 
 def test_a_clock_that_is_adjusted_a_little_is_left_alone(desk: Desk, clock: FakeClock) -> None:
-    kept, before = keeper(desk, clock), desk.clock.now()
+    kept, before = keeper(desk, clock), desk.steady.now()
     kept.begin()
     clock.step(1.9)
     kept.follow()
-    assert desk.clock.now() == before
+    assert desk.steady.now() == before
 
 
 @STEPS
@@ -138,10 +138,9 @@ def test_the_next_process_goes_on_with_the_time_of_the_one_before(
     keeper(desk, clock).begin()
     clock.step(step)
     clock.advance(5)
-    steady = SteadyClock(clock)
-    with a_desk(database, steady, max_call_seconds=7_200) as later:
+    with a_desk(database, clock, max_call_seconds=7_200) as later:
         later.switchboard.take_over(keeper(later, clock))
-        assert steady.now() == desk.clock.now()
+        assert later.steady.now() == desk.steady.now()
         later.switchboard.sweep()
         assert later.calls.get(call.id).status is CallStatus.ANSWERED
         clock.advance(15)
@@ -158,10 +157,9 @@ def test_elsewhere_and_where_no_call_is_up_the_wall_clock_is_believed(
     if not live:
         desk.switchboard.end(call.id)
     clock.step(-HOUR)
-    steady = SteadyClock(clock)
-    with a_desk(database, steady) as later:
+    with a_desk(database, clock) as later:
         later.switchboard.take_over(keeper(later, clock, boot))
-        assert steady.now() == clock.now()
+        assert later.steady.now() == clock.now()
         found = later.calls.get(call.id)
         if live:
             # What had not happened yet by this clock has happened now.
@@ -179,17 +177,17 @@ def test_a_database_that_takes_its_time_is_no_step(
 
     up(desk)
     keeper(desk, clock).begin()
-    Timekeeper(desk.clock, desk.calls, Slow(database), partial(uptime_of, clock)).begin()
+    Timekeeper(desk.steady, desk.calls, Slow(database), partial(uptime_of, clock)).begin()
     assert "the wall clock was set" not in caplog.text
-    assert desk.clock.now() == clock.now()
+    assert desk.steady.now() == clock.now()
 
 
 def test_a_machine_that_tells_no_uptime_keeps_its_wall_clock(desk: Desk, clock: FakeClock) -> None:
     up(desk)
     bases = TimeBases(desk.database)
-    Timekeeper(desk.clock, desk.calls, bases, lambda: None).begin()
+    Timekeeper(desk.steady, desk.calls, bases, lambda: None).begin()
     assert bases.find() is None
-    assert desk.clock.now() == clock.now()
+    assert desk.steady.now() == clock.now()
 
 
 def test_the_ledger_keeps_the_time(desk: Desk, clock: FakeClock) -> None:
@@ -198,5 +196,5 @@ def test_the_ledger_keeps_the_time(desk: Desk, clock: FakeClock) -> None:
     clock.step(HOUR)
     ledger.start()
     ledger.stop()
-    assert desk.clock.now() == clock.now()
+    assert desk.steady.now() == clock.now()
     assert TimeBases(desk.database).find() is not None

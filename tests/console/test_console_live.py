@@ -13,6 +13,7 @@ from service.domain.loudness import Loudness
 from service.storage.calls.calls import Calls
 from service.storage.calls.loudness import LoudnessRecords
 from service.storage.database import Database
+from service.web.services import services_of
 from tests.support.apps import API_KEY, API_SECRET, PUBLIC_URL, ScriptedEngine, build
 from tests.support.clocks import FakeClock
 from tests.support.records import a_call
@@ -90,7 +91,7 @@ def test_loudness_covers_ended_legs_and_the_current_one(
     app: Flask, client: FlaskClient, calls: Calls, sqlite_database: Database
 ) -> None:
     LoudnessRecords(sqlite_database).add("c1", Loudness("leg-1", 1_000, b"\xff\x00", b"\x00\xf0"))
-    engine: ScriptedEngine = app.extensions["engine"]
+    engine: ScriptedEngine = services_of(app).engine
     engine.loud["c1"] = Loudness("leg-2", 5_000, b"\x01", b"\x00")
     assert client.get("/console/api/calls/c1/loudness").json["data"] == [
         {"legId": "leg-1", "start": 1_000, "step": 1_000, "said": [0, None], "heard": [None, -7.5]},
@@ -104,7 +105,7 @@ def test_loudness_covers_ended_legs_and_the_current_one(
 def test_engine_is_not_asked_about_an_ended_call(
     app: Flask, client: FlaskClient, calls: Calls
 ) -> None:
-    engine: ScriptedEngine = app.extensions["engine"]
+    engine: ScriptedEngine = services_of(app).engine
     engine.loud["c1"] = Loudness("leg-2", 5_000, b"\x01", b"\x00")
     calls.end("c1", EndReason.ENDED_BY_API, 3)
     assert client.get("/console/api/calls/c1/loudness").json["data"] == []
@@ -151,7 +152,7 @@ def test_page_of_this_host_needs_the_cookie(app: Flask, origin: str, host: str) 
 
 
 def test_draining_process_refuses_the_socket(app: Flask, client: FlaskClient) -> None:
-    app.extensions["patchbay"].handover.begin()
+    services_of(app).drain.begin()
     status, _ = handshake(client, {**HANDSHAKE, "Origin": "http://localhost"})
     assert status == 503
 

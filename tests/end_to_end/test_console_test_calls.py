@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.settings import Settings
+from service.web.services import services_of
 from tests.support import signers
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, patchbay
@@ -207,7 +208,7 @@ def client(folder: Path, token: str, **settings: Any) -> Iterator[FlaskClient]:
     try:
         yield asking
     finally:
-        app.extensions["close"]()
+        services_of(app).close()
 
 
 def test_calls_are_off_unless_somebody_turns_them_on(tmp_path: Path, bay: Patchbay) -> None:

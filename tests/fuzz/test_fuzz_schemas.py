@@ -29,6 +29,7 @@ from service.storage.database import Database
 from service.web.declarations import declared
 from service.web.schemas.fields import MAX_METADATA, MAX_NUMBER, ProviderName
 from service.web.schemas.phone_numbers import PhoneNumber
+from service.web.services import install
 from service.web.validation import body, query
 from tests.support.clocks import FakeClock
 from tests.support.fuzzing import fuzz, json_values, like, spoiled, texts, wholes
@@ -62,9 +63,9 @@ BODIES, QUERIES = (
 
 @pytest.fixture(scope="module", autouse=True)
 def _desk(migrated_sqlite: Path) -> Iterator[None]:
-    """The app's switchboard: some fields ask it for a setting."""
+    """The app's services: some fields read a setting."""
     database = Database(f"sqlite:///{migrated_sqlite}")
-    app.extensions["patchbay"] = Desk(database, FakeClock()).switchboard
+    install(app, Desk(database, FakeClock()).services)
     yield
     database.close()
 

@@ -59,7 +59,7 @@ class Desk:
         self.faults = 0
         self.worker = Worker(0, 0, [listener], None, 30, cfg, Logger(cfg))
         self.worker.on_fault = self._count
-        self.worker.wsgi = SimpleNamespace(extensions={"body_limits": {UPLOADS: LARGEST}})
+        self.worker.body_limits = {UPLOADS: LARGEST}
         self.worker.tpool = self.threads
         self.worker.poller = selectors.DefaultSelector()
         self.worker.method_queue.init()

@@ -11,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.storage.database import Database
+from service.web.services import services_of
 from tests.support.apps import API_KEY, API_SECRET, ScriptedEngine, build
 from tests.support.clocks import FakeClock
 
@@ -38,7 +39,7 @@ def app_on_each_database(database: Database, clock: FakeClock) -> Flask:
 
 @pytest.fixture
 def engine(app: Flask) -> ScriptedEngine:
-    scripted: ScriptedEngine = app.extensions["engine"]
+    scripted: ScriptedEngine = services_of(app).engine
     return scripted
 
 

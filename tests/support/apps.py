@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from flask import Flask
 from werkzeug.routing import Rule
 
-from service import api, console
-from service.agents.dispatch_request import DispatchRequests
-from service.agents.dispatcher import Dispatcher
-from service.calls.callbacks import Callbacks
-from service.calls.ending import Switchboard
-from service.calls.inbound import InboundCalls
-from service.calls.outbound import OutboundCalls
+from service.app import build_services, register
+from service.clock import SteadyClock
 from service.domain.calls import EndReason, Participant
 from service.domain.loudness import Loudness
-from service.http_client.client import HttpClient
 from service.media.engine.commands import EngineCommand
 from service.media.engine.engine import Engine
 from service.media.engine.stats import EngineStats
 from service.media.rooms.leg import LegSpec
 from service.providers import load
-from service.security.failure_limit import FailureLimit
-from service.security.webhook_signing import Signer
 from service.settings import Settings
-from service.storage.calls.in_progress import CallsInProgress
 from service.storage.database import Database
-from service.storage.sign_in_links import SignInLinks
-from service.storage.webhooks.outbox import Outbox
-from service.storage.webhooks.signing_keys import SigningKeys
-from service.storage.webhooks.subscriptions import Subscriptions
 from service.telemetry.logs import Troubles
+from service.telemetry.metrics import Metrics
+from service.web.services import Services, install, services_of
 from tests.support.clocks import FakeClock
 from tests.support.judges import JudgedClient
-from tests.support.keyrings import Keyring, a_pair
 
 API_KEY = "test-key"
 API_SECRET = "test-secret-as-long-as-hs512-recommends-" + "x" * 24
@@ -122,41 +111,49 @@ def build(
     max_calls: int = 200,
     **more: Any,
 ) -> Flask:
-    settings = Settings(
-        api_key=API_KEY,
-        public_url=public_url,
-        database_url="sqlite:////unused",
-        data_dir=Path("/unused"),
+    """The app without its proxies, its commands and its threads."""
+    settings = a_settings(
+        **{"api_key": API_KEY, "api_secret": API_SECRET, "public_url": public_url, **more},
         max_calls=max_calls,
+    )
+    app = App("patchbay", static_folder=None)
+    # The order of the documentation, and no more than it: a new provider changes no test here.
+    providers = ("twilio", "plivo", "telnyx")
+    register(app, services_with(settings, clock, database, ScriptedEngine(clock)), providers)
+    return app
+
+
+def a_settings(**changes: Any) -> Settings:
+    usual = {
+        "api_key": "key",
+        "api_secret": "secret",
+        "database_url": "sqlite:////unused",
+        "data_dir": Path("/unused"),
+        "dial_allowed": ("*",),
         # Where nothing listens: no test speaks to a provider.
         **{f"{name}_api_url": "http://127.0.0.1:9" for name in ("twilio", "plivo", "telnyx")},
-        **{"api_secret": API_SECRET, "dial_allowed": ("*",), **more},
-    )
+    }
+    return Settings(**{**usual, **changes})
+
+
+def services_with(
+    settings: Settings, clock: FakeClock, database: Database, engine: Engine
+) -> Services:
+    """What ``create_app`` would build, with a clock, an engine and a database of the test's."""
     providers = load()
-    engine = ScriptedEngine(clock)
-    switchboard = Switchboard(settings, clock, database, providers, engine)
-    signer = Signer(Keyring(a_pair()), clock)
-    invitations = DispatchRequests(settings, signer, HttpClient(clock))
-    app = App("patchbay", static_folder=None)
-    reception = InboundCalls(switchboard, providers)
-    app.extensions.update(
-        patchbay=switchboard,
-        reception=reception,
-        callbacks=Callbacks(switchboard, reception, providers),
-        control=OutboundCalls(switchboard),
-        dispatcher=Dispatcher(switchboard, invitations),
-        engine=engine,
-        outbox=Outbox(database),
-        signing_keys=SigningKeys(database, clock, API_SECRET, None),
-        subscriptions=Subscriptions(database),
-        failures=FailureLimit(clock),
-        sign_in_links=SignInLinks(database),
-        calls_in_progress=CallsInProgress(database),
-        troubles=Troubles(),
-        began_at=clock.now(),
+    return build_services(
+        settings,
+        SteadyClock(clock),
+        clock,
+        database,
+        engine,
+        providers,
+        Metrics(providers),
+        Troubles(),
     )
-    # The order of the documentation, and no more than it: a new provider changes no test here.
-    app.config["PROVIDERS"] = ("twilio", "plivo", "telnyx")
-    api.register(app)
-    console.register(app)
-    return app
+
+
+def change_settings(app: Flask, **changes: Any) -> None:
+    """Change settings that handlers read from the services; a use case keeps those it was given."""
+    known = services_of(app)
+    install(app, replace(known, settings=replace(known.settings, **changes)))

@@ -5,22 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, fromstring, tostring
 
-from service.calls.ending import Switchboard
-from service.calls.inbound import InboundCalls
-from service.clock import SteadyClock
 from service.domain.calls import LadderEvent
 from service.domain.connectors import Connector
 from service.media.engine.engine import Engine
-from service.providers import load
 from service.providers.base.provider import Webhook
 from service.security.call_keys import key_of
-from service.settings import Settings
 from service.storage.database import Database
+from tests.support.apps import a_settings, services_with
 from tests.support.clocks import FakeClock
 
 BASE = "https://voice.example.com"
@@ -35,27 +30,13 @@ CALL_IDS = {
 class Desk:
     """A switchboard with a reception in front of it."""
 
-    def __init__(self, database: Database, clock: Any, **settings: Any) -> None:
-        self.database, self.clock = database, clock
-        self.engine = Engine(clock)
-        providers = load()
-        self.switchboard = Switchboard(
-            Settings(
-                api_key="key",
-                database_url="sqlite:////unused",
-                data_dir=Path("/unused"),
-                # Where nothing listens: no test speaks to a provider.
-                **{f"{name}_api_url": "http://127.0.0.1:9" for name in CALL_IDS}
-                | {"api_secret": "secret", "dial_allowed": ("*",)}
-                | settings,
-            ),
-            clock,
-            database,
-            providers,
-            self.engine,
-        )
-        self.calls = self.switchboard.calls
-        self.reception = InboundCalls(self.switchboard, providers)
+    def __init__(self, database: Database, clock: FakeClock, **settings: Any) -> None:
+        self.database, self.engine = database, Engine(clock)
+        self.services = services_with(a_settings(**settings), clock, database, self.engine)
+        self.clock, self.steady = clock, self.services.clock
+        self.switchboard = self.services.switchboard
+        self.calls = self.services.stores.calls
+        self.reception = self.services.inbound
 
     def connect(self, connector: Connector) -> Connector:
         self.switchboard.connectors.add(connector)
@@ -104,7 +85,7 @@ class Desk:
 
 
 @contextmanager
-def a_desk(database: Database, clock: FakeClock | SteadyClock, **settings: Any) -> Iterator[Desk]:
+def a_desk(database: Database, clock: FakeClock, **settings: Any) -> Iterator[Desk]:
     desk = Desk(database, clock, **settings)
     try:
         yield desk

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask, Response
 from flask.testing import FlaskClient
 
+from service.web.services import services_of
 from tests.support.records import a_connector
 
 ANYWHERE = {
@@ -53,7 +54,7 @@ def test_refusals_failures_and_markup_have_them_too(app: Flask, client: FlaskCli
         raise RuntimeError
 
     connector = a_connector()
-    app.extensions["patchbay"].connectors.add(connector)
+    services_of(app).stores.connectors.add(connector)
     markup = client.post(f"/v2/hooks/twilio/{connector.webhook_key}", data=CALL)
     assert markup.mimetype == "text/xml"
     refused = app.test_client().get("/v2/connectors")

@@ -15,6 +15,7 @@ from service.domain.connectors import Connector
 from service.security.access_tokens import mint
 from service.security.failure_limit import BURST
 from service.settings import Settings
+from service.web.services import services_of
 from tests.support.clocks import FakeClock
 from tests.support.records import a_connector
 
@@ -30,7 +31,7 @@ BAD = {
 @pytest.fixture
 def connector(app: Flask) -> Connector:
     connector = a_connector()
-    app.extensions["patchbay"].connectors.add(connector)
+    services_of(app).stores.connectors.add(connector)
     return connector
 
 
@@ -131,7 +132,7 @@ def behind_a_proxy(sqlite_url: str, clock: FakeClock, tmp_path: Path) -> Iterato
     )
     app = create_app(settings, clock)
     yield app.test_client()
-    app.extensions["close"]()
+    services_of(app).close()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from marshmallow import ValidationError
 
 from service.http_client.addresses import is_public
 from service.web.schemas.fields import PLAIN, Text
-from service.web.services import switchboard
+from service.web.services import services
 
 MAX_LENGTH = 512
 
@@ -37,7 +37,7 @@ class Address(Text):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         url = super()._deserialize(value, *args, **kwargs)
         callable_url(url)
-        if not switchboard().settings.webhook_allow_private and _is_private(url):
+        if not services().settings.webhook_allow_private and _is_private(url):
             raise ValidationError(
                 "must not lead to this machine or its network, unless WEBHOOK_ALLOW_PRIVATE is on"
             )

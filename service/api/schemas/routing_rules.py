@@ -26,7 +26,7 @@ from service.web.schemas.fields import (
     storable,
 )
 from service.web.schemas.phone_numbers import CallerPattern, PhoneNumber, Sought
-from service.web.services import switchboard
+from service.web.services import services
 
 NAME = [validate.Length(min=1, error="must not be empty"), *at_most(128)]
 PIN = validate.Regexp(r"\A[0-9]{1,16}\Z", error="must be 1 to 16 digits")
@@ -116,7 +116,7 @@ class ProjectKey(fields.String):
     """There is one project here, whose key is a setting."""
 
     def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        return switchboard().settings.api_key
+        return services().settings.api_key
 
 
 class RuleData(Schema):

@@ -17,7 +17,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_dump, val
 from service.clock import iso
 from service.domain.ids import account_id
 from service.domain.rooms import is_addressable, is_addressable_participant
-from service.web.services import public_base, switchboard
+from service.web.services import public_base, services
 
 MAX_METADATA = 8 * 1024
 MAX_METADATA_DEPTH = 16
@@ -276,4 +276,4 @@ class AccountId(fields.String):
     """Whose everything is: there is one account. Any attribute will do."""
 
     def _serialize(self, *args: Any, **kwargs: Any) -> str:
-        return account_id(switchboard().settings.api_key)
+        return account_id(services().settings.api_key)

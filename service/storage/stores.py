@@ -1,0 +1,83 @@
+"""All repositories of one database, made once by the composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from service.clock import Clock
+from service.settings import Settings
+from service.storage.agents.agents import Agents
+from service.storage.agents.dispatches import Dispatches
+from service.storage.calls.calls import Calls
+from service.storage.calls.control import Steering
+from service.storage.calls.history import History
+from service.storage.calls.in_progress import CallsInProgress
+from service.storage.calls.loudness import LoudnessRecords
+from service.storage.calls.pins import Pins
+from service.storage.connectors import Connectors
+from service.storage.database import Database
+from service.storage.rooms.rooms import Rooms
+from service.storage.rooms.sessions import Sessions
+from service.storage.routing_rules import Rules
+from service.storage.sign_in_links import SignInLinks
+from service.storage.stored_secrets import StoredSecrets
+from service.storage.time_bases import TimeBases
+from service.storage.webhooks.outbox import Outbox
+from service.storage.webhooks.signing_keys import SigningKeys
+from service.storage.webhooks.subscriptions import Subscriptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Thread-safe. A use case is given the repositories that it uses, and not this object."""
+
+    agents: Agents
+    calls: Calls
+    calls_in_progress: CallsInProgress
+    connectors: Connectors
+    control: Steering
+    dispatches: Dispatches
+    history: History
+    loudness: LoudnessRecords
+    outbox: Outbox
+    pins: Pins
+    rooms: Rooms
+    routing_rules: Rules
+    secrets: StoredSecrets
+    sessions: Sessions
+    sign_in_links: SignInLinks
+    signing_keys: SigningKeys
+    subscriptions: Subscriptions
+    time_bases: TimeBases
+
+    @classmethod
+    def of(cls, database: Database, settings: Settings, clock: Clock, wall: Clock) -> Self:
+        """``clock`` measures calls; ``wall`` tells how long a replaced signing key is valid."""
+        secrets = settings.api_secrets
+        return cls(
+            agents=Agents(database),
+            calls=Calls(database),
+            calls_in_progress=CallsInProgress(database),
+            connectors=Connectors(database, *secrets),
+            control=Steering(database),
+            dispatches=Dispatches(database),
+            history=History(database),
+            loudness=LoudnessRecords(database),
+            outbox=Outbox(database),
+            pins=Pins(database),
+            rooms=Rooms(database),
+            routing_rules=Rules(database, *secrets),
+            secrets=StoredSecrets(database, clock, *secrets),
+            sessions=Sessions(database),
+            sign_in_links=SignInLinks(database),
+            signing_keys=SigningKeys(
+                database,
+                wall,
+                settings.api_secret,
+                settings.webhook_private_key,
+                settings.api_secret_previous,
+            ),
+            subscriptions=Subscriptions(database),
+            time_bases=TimeBases(database),
+        )
