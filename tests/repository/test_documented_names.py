@@ -93,6 +93,28 @@ def test_architecture_page_shows_the_floors_that_are_checked() -> None:
     ]
 
 
+def test_architecture_page_lists_each_folder_of_the_service() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    tree = re.search(r"^service/\n((?:  .*\n)+)", page, re.MULTILINE)
+    assert tree
+    listed: set[str] = set()
+    parent = ""
+    for indent, line in re.findall(r"^( +)((?:\w+/ ?)+)", tree[1], re.MULTILINE):
+        names = [name.rstrip("/") for name in line.split()]
+        if len(indent) == 2:
+            (parent,) = names
+            listed.add(parent)
+        else:
+            listed |= {f"{parent}/{name}" for name in names}
+    service = ROOT / "service"
+    folders = {
+        str(path.parent.relative_to(service))
+        for path in service.glob("*/**/__init__.py")
+        if len(path.relative_to(service).parts) <= 3
+    }
+    assert listed == folders
+
+
 PAIR = {"API_KEY": "key", "API_SECRET": "secret"}
 SETTINGS = re.findall(
     r"^\| `([A-Z_]+)` \| (.+?) \| (.+) \|$", (DOCS / "settings.md").read_text(), re.MULTILINE
