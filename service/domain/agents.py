@@ -1,4 +1,4 @@
-"""Agents and their dispatches as values: a program is told of a room and may join it."""
+"""Agents, and dispatches of agents to rooms."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The agent that a rule or a ticket names for a call, and what it is to be told.
+    """The agent of a call, by its rule or ticket, with the ``metadata`` to send to it.
 
-    ``base`` is the public origin at which the call itself came to us, where the agent finds us too.
+    ``base`` is the public origin through which the call reached this server, which the agent uses
+    too.
     """
 
     agent_id: str
@@ -34,7 +35,7 @@ class Assignment:
 
 
 class DispatchStatus(StrEnum):
-    """``pending`` until the agent has taken it, ``sent`` until it has joined the room."""
+    """``pending`` until the agent has accepted, ``sent`` until it has joined the room."""
 
     PENDING = "pending"
     SENT = "sent"
@@ -45,12 +46,12 @@ class DispatchStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """One agent that is sent into one room, for a call where there is one.
+    """Request to one agent to join one room, for a call if there is one.
 
-    ``base`` is the public origin at which the agent finds us. ``attempts`` came to nothing, the
-    last one as ``detail`` says. ``due_at`` is when the next attempt is to be made or, once it was
-    sent, until when the agent must have joined. ``ticket_id`` is the call of the custom WebSocket
-    that it was given last.
+    ``base`` is the public origin at which the agent reaches this server. ``attempts`` have failed,
+    the last one for the reason in ``detail``. ``due_at`` is the time of the next attempt, or once
+    sent, the time by which the agent must have joined. ``ticket_id`` is the call of the custom
+    WebSocket in the last request.
     """
 
     id: str

@@ -12,9 +12,9 @@ from service.clock import Millis
 class Connector:
     """Stored configuration for one provider; owns a secret webhook key.
 
-    ``credentials`` are the values of each by name, the current one first: a second one is still
-    accepted while it is being replaced. ``locked`` says that some are stored which this server's
-    ``API_SECRET`` does not open, so that there is nothing to check a signature with.
+    ``credentials`` has the values of each by name, the current one first. A second value is
+    accepted while it is being replaced. ``locked``: some stored credentials cannot be decrypted
+    with this server's ``API_SECRET``, so that no signature can be verified.
     """
 
     id: str

@@ -1,8 +1,8 @@
-"""Which numbers a provider may be asked to dial, by ``DIAL_ALLOWED``. Pure.
+"""Numbers that a provider may be asked to dial, by ``DIAL_ALLOWED``. Pure.
 
-Calls cost money, and toll fraud calls what costs most: premium and foreign numbers. Without a
-setting only ordinary numbers in the country of our own number may be dialled. A request may name
-any number to call from; the provider refuses one that is not the account's.
+Toll fraud calls the most expensive numbers: premium and foreign ones. Without a setting only
+ordinary numbers in the country of the account's own number may be dialled. A request may name any
+number to call from; the provider refuses one that is not the account's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from service.domain.phone_numbers import parsed, spellings
 from service.errors import Forbidden
 
 PATTERN = re.compile(r"!?(?:\*|\+[1-9][0-9]{0,14}\*?)")
-"""A prefix in E.164 with an asterisk or without; ``!`` excludes it, and ``*`` is any number."""
+"""A prefix in E.164 with or without an asterisk; ``!`` excludes it, and ``*`` is any number."""
 
 EXTRAORDINARY = frozenset(
     (
@@ -28,16 +28,16 @@ EXTRAORDINARY = frozenset(
         PhoneNumberType.PAGER,
     )
 )
-"""Numbers of which the called party gets a share, such as Britain's +4470 and +4484, and what is no
-number that anybody has.
+"""Types of numbers whose called party gets a share of the price, such as Britain's +4470 and +4484,
+and of unassigned numbers.
 """
 
 
 def require_allowed(number: str, own: str, patterns: Sequence[str]) -> None:
     """Raise ``Forbidden`` unless ``number`` may be dialled from ``own``; both are E.164.
 
-    Of the patterns that fit, the longest decides, and an exclusion of the same length wins. Where
-    none fits and none allows anything, the country decides.
+    Of the matching patterns the longest decides; of equal length, an exclusion. If none matches and
+    all patterns are exclusions, the country decides.
     """
     fitting = [
         (len(prefix), pattern.startswith("!"))
@@ -61,7 +61,7 @@ def require_allowed(number: str, own: str, patterns: Sequence[str]) -> None:
 def _is_ordinary(number: str, own: str) -> bool:
     here = parsed(own)
     country = None if here is None else phonenumbers.region_code_for_number(here)
-    # "001" is of numbers that belong to no country, such as satellites.
+    # "001" stands for numbers without a country, such as satellites.
     if country is None or not country.isalpha():
         return False
     return any(_is_of(country, parsed(each)) for each in spellings(number))

@@ -1,4 +1,4 @@
-"""Ids of things, and the secrets in URLs. Everything random comes from ``secrets``."""
+"""Ids, and secrets in URLs. All randomness comes from ``secrets``."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ import string
 import uuid
 
 REF_SECONDS = 90
-"""How long a reference in a media URL waits for its socket."""
-
+"""Seconds for which a reference in a media URL is valid."""
 
 LOWER = string.ascii_lowercase + string.digits
-
-
 ALNUM = string.ascii_letters + string.digits
 
 
 def _random(alphabet: str, length: int) -> str:
-    """Characters of which each is as likely as any, for one request to the system's generator."""
+    """Return uniformly distributed characters with one request to the system's generator."""
     base = len(alphabet)
     number = secrets.randbelow(base**length)
     characters = []
@@ -59,7 +56,7 @@ def new_room_id() -> str:
 
 
 def new_object_id() -> str:
-    """24 hexadecimal digits, as VideoSDK's sessions and rooms have."""
+    """Return 24 hexadecimal digits, as VideoSDK's sessions and rooms have."""
     return secrets.token_hex(12)
 
 
@@ -96,15 +93,15 @@ def new_leg_id() -> str:
 
 
 def account_id(api_key: str) -> str:
-    """What VideoSDK calls userId: 24 hexadecimal digits that tell nothing of the key."""
+    """Return VideoSDK's userId: 24 hexadecimal digits that do not reveal the key."""
     return hashlib.sha256(b"account " + api_key.encode()).hexdigest()[:24]
 
 
 def digest(secret: str) -> str:
-    """What is stored of a reference, so that a copy of the database opens no socket."""
+    """Return the digest that is stored of a secret, so that a copy of the database is of no use."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def pseudonym(secret: str, text: str) -> str:
-    """A stable name for ``text`` from which nobody without the secret can learn it."""
+    """Return a stable name for ``text`` that does not reveal it without the secret."""
     return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()[:24]

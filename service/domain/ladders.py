@@ -1,7 +1,4 @@
-"""Ladders of bounded length: the first and the newest rungs stay.
-
-Pure.
-"""
+"""Ladders of bounded length: the first and the newest steps are kept. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +8,14 @@ from service.domain.calls import LadderEvent, LadderStep
 
 FIRST = 20
 NEWEST = 60
-"""Rungs that a shortened ladder keeps, beside one that tells how many were left out."""
+"""Newest steps that a shortened ladder keeps, beside one step for all that were left out."""
 
 MOST = 100
-"""Rungs at which a ladder is shortened. To shorten it with each rung would double the writes."""
+"""Steps at which a ladder is shortened. Shortening it at every step would double the writes."""
 
 
 def omitted(lost: Sequence[LadderStep]) -> LadderStep:
-    """Return the rung that stands for these. One of them may stand for others already."""
+    """Return the step that stands for these, one of which may stand for earlier ones."""
     earlier = sum(int(_count(step)) for step in lost if step.event is LadderEvent.OMITTED)
     count = earlier + sum(step.event is not LadderEvent.OMITTED for step in lost)
     return LadderStep(

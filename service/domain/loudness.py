@@ -1,7 +1,7 @@
-"""How loud a leg was in each second of its life, in both directions.
+"""Loudness of a leg in each second, in both directions.
 
-A level is in dBFS, of which a sine of full scale has 0 (AES17). It is kept as a code, which is one
-byte: 0 is silence, and 1 to 255 are -127 to 0 dB in steps of half a decibel.
+Levels are in dBFS; a sine at full scale has 0 (AES17). A level is stored as a code of one byte: 0
+is silence, and 1 to 255 are -127 to 0 dB in steps of half a decibel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DECIBELS: tuple[float | None, ...] = (None, *((code - 255) / 2 for code in rang
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """What the peer of a leg ``said`` and ``heard``: a code for each second since it started."""
+    """Levels that a leg's peer ``said`` and ``heard``: one code per second since its start."""
 
     leg_id: str
     started_at: Millis
@@ -27,5 +27,5 @@ class Loudness:
 
 
 def decibels(codes: Iterable[int]) -> list[float | None]:
-    """Codes in dBFS; ``None`` is silence."""
+    """Convert codes to dBFS; ``None`` is silence."""
     return [_DECIBELS[code] for code in codes]

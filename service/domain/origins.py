@@ -1,7 +1,7 @@
-"""Addresses of servers in one spelling, so that they can be compared as text.
+"""Normalised addresses of servers, which can be compared as text.
 
-Scheme and host are in lower case, an international name is in Punycode, and neither the port that
-the scheme implies nor a dot or a slash at the end is written.
+Scheme and host are in lower case, an international name is in Punycode. The scheme's default port,
+and a dot or slash at the end, are removed.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ PORTS = {"https": 443, "wss": 443, "http": 80, "ws": 80}
 
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
-# Characters that markup cannot hold as they are, or that begin a query or a fragment.
+# Characters that markup must escape, or that begin a query or a fragment.
 _FORBIDDEN = re.compile(r"[^!-~]|[?#<>\"'\\]")
 
 
 class Address(str):
-    """An address in the one spelling, which remembers how it was ``written``."""
+    """A normalised address, which keeps the text as it was ``written``."""
 
     written: str
 
     @classmethod
     def of(cls, url: str) -> Address | None:
-        """The address of a URL without user, query and fragment; ``None`` of anything else."""
+        """Return the address of a URL without user, query and fragment; ``None`` for other text."""
         written = url.strip().rstrip("/")
         parts = _split(written)
         if parts is None or _FORBIDDEN.search(parts.path) or re.search(r"[\s?#]", written):
@@ -41,13 +41,13 @@ class Address(str):
 
 
 def origin(url: str) -> str | None:
-    """Scheme, host and port of a URL in the one spelling; ``None`` where it has no such host."""
+    """Return a URL's normalised scheme, host and port; ``None`` if its host is invalid."""
     parts = _split(url)
     return None if parts is None else _origin(parts)
 
 
 def _split(url: str) -> SplitResult | None:
-    """The parts of a URL, its host in the one spelling."""
+    """Split a URL, and normalise its host."""
     # urlsplit drops some of these silently.
     if re.search(r"[\x00-\x1f\x7f]", url):
         return None
@@ -81,6 +81,6 @@ def _host(name: str, *, bracketed: bool) -> str | None:
 
 
 def _label(text: str) -> str:
-    """Return one label of a host name, as it is looked up."""
+    """Return one label of a host name as used in DNS."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
     return text if text.isascii() else f"xn--{text.encode('punycode').decode()}"

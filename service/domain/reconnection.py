@@ -1,8 +1,8 @@
-"""The rule for how long a live call may be away: up without a media socket.
+"""Deadline of a live call without a media socket.
 
 The time runs from the latest of these: the loss of the socket, the last answer to the provider (a
-reference or a question), a hold, the start of this process. So a call whose provider keeps asking
-lives, however long ago it lost its socket.
+reference or a question), a hold, the start of this process. A call whose provider keeps asking
+therefore stays up, however long ago it lost its socket.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from service.clock import Millis
 from service.domain.calls import WEBSOCKET, Call, CallStatus
 
 REATTACH_SECONDS = 15
-"""How long an answered call may be without a socket before it is over."""
+"""Seconds that an answered call may be without a socket before it ends."""
 
 ASK_SECONDS = 10
-"""How long after a hold its provider may take to ask again."""
+"""Seconds after a hold within which its provider must ask again."""
 
 
 def seconds(hold_seconds: int) -> int:
-    """Return how long a call may be away without a sign of life, by the length of a hold."""
+    """Return the seconds that a call may be without a socket, by the length of a hold."""
     return max(REATTACH_SECONDS, hold_seconds + ASK_SECONDS)
 
 
 def ends_at(
     call: Call, allowed: Millis, *, began_at: Millis, held_at: Millis | None = None
 ) -> Millis | None:
-    """Return when a live call ends unless it gets a socket first; ``None`` where it needs none.
+    """Return when a live call ends unless it gets a socket; ``None`` if it needs none.
 
-    ``allowed`` is the time from a sign of life on. ``began_at`` is when this process began to
-    answer. ``held_at`` is when the provider was last told to hold. The call's own
-    ``expires_at`` is what its last answer allowed: the expiry of the reference in it.
+    ``allowed`` is the time after the latest event above. ``began_at`` is when this process began to
+    answer, and ``held_at`` when the provider was last told to hold. The call's ``expires_at`` is
+    the expiry of the reference in its last answer.
     """
     signs = [began_at + allowed]
     if held_at is not None:

@@ -1,4 +1,4 @@
-"""Rooms and their sessions as values: who may join, and who was there from when to when."""
+"""Rooms, sessions and participants: values, and the rules of admission to a room."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ BARRED = {
 
 
 DOTS = r"(.*/)?\.\.?(/.*)?"
-"""Clients take segments of one or two dots out of a path."""
+"""Path segments of one or two dots, which clients remove."""
 
 ROOM_ADDRESSES = re.compile(
     rf"deactivate|validate(/.+)?|/.*|{DOTS}|.+/webhook/deliveries(/.*)?", re.DOTALL
 )
-"""Names that collide with other addresses under ``/v2/rooms``, or that no address can hold."""
+"""Names that collide with other addresses under ``/v2/rooms``, or do not fit into one."""
 
 PARTICIPANT_ADDRESSES = re.compile(rf"active|{DOTS}", re.DOTALL)
 """The same for participants, under ``/v2/sessions/<id>/participants``."""
 
 
 def is_addressable(name: str) -> bool:
-    """Whether a room of this name can be read at ``/v2/rooms/<name>`` and the addresses below."""
+    """Whether a room of this name can be read at ``/v2/rooms/<name>`` and below."""
     return ROOM_ADDRESSES.fullmatch(name) is None
 
 
@@ -41,7 +41,7 @@ def is_addressable_participant(participant_id: str) -> bool:
 
 
 class AutoCloseType(StrEnum):
-    """What becomes of a room whose session has lasted too long."""
+    """Effect on a room of the end of a session that has lasted too long."""
 
     SESSION_ENDS = "session-ends"
     DEACTIVATE = "session-end-and-deactivate"
@@ -49,7 +49,7 @@ class AutoCloseType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AutoClose:
-    """How long a session of the room may last, and whether the room has only one."""
+    """Longest duration of a session, and whether its end deactivates the room."""
 
     type: AutoCloseType
     minutes: int
@@ -59,9 +59,9 @@ class AutoClose:
 class Room:
     """A durable id that hosts sessions, one after another.
 
-    ``id`` is what VideoSDK calls roomId and meetingId, ``object_id`` its ``id``. An empty
-    ``allowed_participant_ids`` lets everybody in. ``options`` are those that are kept and
-    repeated, and nothing else.
+    ``id`` is VideoSDK's roomId and meetingId, ``object_id`` its ``id``. An empty
+    ``allowed_participant_ids`` admits everybody. ``options`` are stored and returned, without any
+    other effect.
     """
 
     id: str
@@ -77,13 +77,13 @@ class Room:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def require(self, participant_id: str) -> None:
-        """Raise ``Forbidden`` where this participant may not join."""
+        """Raise ``Forbidden`` if this participant may not join."""
         barred = self.bars(participant_id)
         if barred:
             raise Forbidden(BARRED[barred])
 
     def bars(self, participant_id: str) -> EndReason | None:
-        """Why this participant may not join; ``None`` where it may."""
+        """Return why this participant may not join; ``None`` if it may."""
         if self.disabled:
             return EndReason.ROOM_DEACTIVATED
         if self.allowed_participant_ids and participant_id not in self.allowed_participant_ids:
@@ -98,7 +98,7 @@ class SessionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """From a join to a leave: one call in one session. ``stats`` are its call's."""
+    """Time from a join to a leave: one call in one session, with the call's ``stats``."""
 
     call_id: str
     participant_id: str
@@ -110,7 +110,7 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class SessionParticipant:
-    """A participant of a session and all its stays, the first one first."""
+    """A participant of a session with its presences, oldest first."""
 
     id: str
     name: str

@@ -1,4 +1,4 @@
-"""Decides where a call goes. Pure: values in, a value out."""
+"""Routing: the rule, and then the room, of a call. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from service.domain.routing_rules import RoomPrefix, Rule, RuleType
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """A room by its id or custom id; created where there is none."""
+    """A room by its id or custom id; created if there is none."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The room of a custom id that is made from the call; created by its first call."""
+    """A room whose custom id is made from the call; created by its first call."""
 
     name: str
 
@@ -38,9 +38,9 @@ Place: TypeAlias = Existing | Named | Fresh
 def resolve(
     connector: Connector, caller: str, dialled: Rule | None, default: Rule | None
 ) -> Rule | Existing | EndReason:
-    """What decides about the room: the dialled number's rule, the connector's rule or its room.
+    """Return the dialled number's rule, the connector's default rule or its default room.
 
-    A rule that does not allow the caller turns him away: what comes after it would let him in.
+    A rule that does not allow the caller ends the search, because a later one might admit him.
     """
     for rule in (dialled, default):
         if rule is not None and rule.type is RuleType.INBOUND:
@@ -52,11 +52,12 @@ def resolve(
 
 
 def place(decision: Rule | Existing, caller: str, callee: str, secret: Callable[[], str]) -> Place:
-    """The room of a call. Calls share one by number only where it really is a number.
+    """Return the room of a call.
 
-    Otherwise two callers who withhold theirs would meet. ``caller`` is the number outside and
-    ``callee`` ours, also where the call is placed. Where a rule hides numbers, the custom id is
-    made with what ``secret`` returns, because members of the room can read it.
+    Calls share a room by number only if it is a number: otherwise two callers who withhold theirs
+    would meet. ``caller`` is the outside number and ``callee`` ours, also for placed calls. If a
+    rule hides numbers, the custom id is a pseudonym made with ``secret``, because members of the
+    room can read it.
     """
     if isinstance(decision, Existing):
         return decision

@@ -1,6 +1,6 @@
-"""Routing rules as values: which room a called number leads to, and on what terms.
+"""Routing rules: the room of a called number, and the conditions of admission.
 
-An outbound rule says so of calls that are placed from one of its numbers.
+An outbound rule applies to calls placed from one of its numbers.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ class RoomType(StrEnum):
 
 
 class RoomPrefix(StrEnum):
-    """How a dynamic room is found. VideoSDK names these strategies and does not define them."""
+    """Choice of a dynamic room. VideoSDK names these strategies and does not define them."""
 
     BLANK = "blank"
     """A new room for each call."""
     RANDOM = "random"
-    """The same: what is random about a new room is its id, which always is."""
+    """The same, because the id of a new room is always random."""
     PARTICIPANT_NUMBER = "participantNumber"
-    """One room for each number outside, the same every time."""
+    """One room for each outside number, the same every time."""
     SIP_NUMBER = "sipNumber"
     """One room for each number of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleRoom:
-    """``prefix`` is set where the type is dynamic, ``id`` where it is static.
+    """Room of a rule. ``prefix`` is set if the type is dynamic, ``id`` if it is static.
 
-    ``is_locked`` says that there is a PIN which cannot be read, so that nobody is let in.
+    ``is_locked``: there is a PIN that cannot be decrypted, so that no caller is admitted.
     """
 
     type: RoomType
@@ -54,7 +54,7 @@ class RuleRoom:
 
     @property
     def is_closed(self) -> bool:
-        """Whether a PIN stands before it."""
+        """Whether a PIN is required."""
         return self.pin is not None or self.is_locked
 
 
@@ -63,7 +63,7 @@ NEW_ROOM = RuleRoom(RoomType.DYNAMIC, RoomPrefix.BLANK, None, None)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``extra`` is what is kept and repeated for the client; of it, only the agent is acted on."""
+    """A routing rule. ``extra`` is stored and returned; only its agent has an effect."""
 
     id: str
     name: str
@@ -78,7 +78,7 @@ class Rule:
     updated_at: Millis
 
     def assignment(self, base: str) -> Assignment | None:
-        """The agent for a call that the rule takes, which came to us at this origin."""
+        """Return the agent for a call by this rule that reached this server at this origin."""
         agent_id = self.extra.get("agent_id")
         if agent_id is None:
             return None

@@ -1,6 +1,6 @@
-"""Lifecycle webhooks as words and documents: which events there are, and what each one tells.
+"""Lifecycle events and their documents. Pure.
 
-Pure. The names and members are VideoSDK's; an event's document is the ``data`` of its webhook.
+Names and members are VideoSDK's; an event's document is the ``data`` of its webhook.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from service.domain.calls import Call, CallStatus, EndReason, LadderStep
 
 
 class CallEvent(StrEnum):
-    """What happens to a call. No provider tells us of ``accepted`` and ``ringing`` of a transfer,
-    so that these two can be subscribed to and do not occur.
+    """Events of a call. No provider reports ``accepted`` and ``ringing`` of a transfer: these two
+    can be subscribed to, and do not occur.
     """
 
     STARTED = "call-started"
@@ -38,7 +38,7 @@ class CallEvent(StrEnum):
 
 
 class RoomEvent(StrEnum):
-    """What happens in a room."""
+    """Events of a room."""
 
     SESSION_STARTED = "session-started"
     SESSION_ENDED = "session-ended"
@@ -52,7 +52,7 @@ class RoomEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """An event, the call as it was then, and when that was."""
+    """An event, its time, and the call at that time."""
 
     event: CallEvent
     call: Call
@@ -76,21 +76,21 @@ OF_STEPS = {
     CallStatus.SWITCH_ROOM_COMPLETED: CallEvent.SWITCH_ROOM_COMPLETED,
     CallStatus.SWITCH_ROOM_FAILED: CallEvent.SWITCH_ROOM_FAILED,
 }
-"""What a status is told as when a call reaches it. ``verified`` is an update and no more."""
+"""Event of each status that a call reaches. ``verified`` is only an update."""
 
 
 def happenings(before: CallStatus | None, call: Call, new: Sequence[LadderStep]) -> list[Happening]:
-    """Return the events of a call's last steps, in order. ``before`` is its status until then;
-    ``None`` where it is new.
+    """Return the events of a call's new steps, in order. ``before`` is its status before them;
+    ``None`` for a new call.
 
     Every call that has started ends with one ``call-hangup`` or ``call-missed``. A change of its
-    status is also a ``call-update``, for those who subscribe to nothing else. The last event has
-    the whole ladder, each other one only its new rungs.
+    status is also a ``call-update``, for receivers that subscribe to nothing else. The last event
+    has the whole ladder, each other one only the new steps.
     """
     told = []
     status = before
     if status is None:
-        # A ticket for a custom WebSocket has no rung yet.
+        # A ticket for a custom WebSocket has no step yet.
         status = new[0].status if new else call.status
         began = new[0].at if new else call.started_at
         told.append(Happening(CallEvent.STARTED, _as_of(call, new[:1], status), began))
@@ -109,14 +109,14 @@ def happenings(before: CallStatus | None, call: Call, new: Sequence[LadderStep])
 
 
 def _as_of(call: Call, new: Sequence[LadderStep], status: CallStatus) -> Call:
-    """Return the call as it was when these were the last rungs of its ladder."""
+    """Return the call as of the last of these steps."""
     if status.is_end:
         return call
     return replace(call, status=status, steps=tuple(new), ended_at=None, end_reason=None)
 
 
 def call_document(call: Call) -> dict[str, Any]:
-    """A call as the API answers it to whoever may see everything."""
+    """Return a call in the API's shape, without hidden numbers."""
     transfer = call.transfer
     return {
         "id": call.id,
@@ -136,7 +136,7 @@ def call_document(call: Call) -> dict[str, Any]:
         "metadata": call.metadata,
         "start": iso(call.started_at),
         "end": None if call.ended_at is None else iso(call.ended_at),
-        "timelog": [_rung(step) for step in call.steps],
+        "timelog": [_step_document(step) for step in call.steps],
         "region": call.region,
         "additionalDetails": None,
         "endReason": call.end_reason,
@@ -148,24 +148,24 @@ def call_document(call: Call) -> dict[str, Any]:
 
 
 def event_document(happening: Happening) -> dict[str, Any]:
-    """The ``data`` of an event of a call: the call, and what receivers of VideoSDK's events read.
+    """Return the ``data`` of an event: the call, and more members of VideoSDK's events.
 
-    ``transferTo`` is there once the call is to be handed on to a number.
+    ``transferTo`` is present once the call is being transferred to a number.
     """
     call = happening.call
     document = {**call_document(call), "meetingId": call.room_id, "timestamp": iso(happening.at)}
     return {**document, "transferTo": call.transfer.number} if call.transfer else document
 
 
-def _rung(step: LadderStep) -> dict[str, Any]:
-    rung = {"status": step.status, "timestamp": iso(step.at), "event": step.event}
-    return rung if step.detail is None else {**rung, "detail": step.detail}
+def _step_document(step: LadderStep) -> dict[str, Any]:
+    document = {"status": step.status, "timestamp": iso(step.at), "event": step.event}
+    return document if step.detail is None else {**document, "detail": step.detail}
 
 
 def session_document(
     room_id: str, session_id: str, start: Millis, end: Millis | None = None
 ) -> dict[str, Any]:
-    """The ``data`` of ``session-started`` and, with an end, of ``session-ended``."""
+    """Return the ``data`` of ``session-started``, or with ``end``, of ``session-ended``."""
     document: dict[str, Any] = {
         "sessionId": session_id,
         "meetingId": room_id,
@@ -179,7 +179,7 @@ def session_document(
 def participant_document(
     room_id: str, session_id: str, participant_id: str, name: str, call_id: str
 ) -> dict[str, Any]:
-    """The ``data`` of ``participant-joined``. ``callId`` is ours."""
+    """Return the ``data`` of ``participant-joined``. VideoSDK has no ``callId``."""
     return {
         "meetingId": room_id,
         "sessionId": session_id,
@@ -192,9 +192,9 @@ def participant_document(
 def agent_document(
     dispatch: Dispatch, session_id: str | None, **more: str | None
 ) -> dict[str, Any]:
-    """The ``data`` of the ``agent-session`` events, of which VideoSDK tells the names only.
+    """Return the ``data`` of the ``agent-session`` events, of which VideoSDK documents the names.
 
-    ``more`` is who the agent is in the room, once it is there, or why it is not.
+    ``more`` are the agent's participant id once it is in the room, or the reason of its failure.
     """
     return {
         "meetingId": dispatch.room_id,
@@ -207,7 +207,7 @@ def agent_document(
 
 
 def left_reason(reason: EndReason | None) -> str:
-    """Why a participant left, in VideoSDK's words; ``None`` where it went to another room."""
+    """Return VideoSDK's word for why a participant left. ``None`` is a move to another room."""
     if reason in (None, EndReason.CALLER_HUNG_UP):
         return "user-left"
     if reason in (EndReason.CONNECTION_LOST, EndReason.PROTOCOL_ERROR):
@@ -216,14 +216,14 @@ def left_reason(reason: EndReason | None) -> str:
 
 
 def _offset(at: Millis) -> str:
-    """As VideoSDK's room webhooks write times: with ``+00:00`` where its API has a ``Z``."""
+    """Format a time as VideoSDK's room webhooks do, with ``+00:00`` instead of ``Z``."""
     return f"{iso(at)[:-1]}+00:00"
 
 
 def matches(patterns: Sequence[str], event: str) -> bool:
-    """Whether one of ``patterns`` is the event's name, or its beginning and an asterisk.
+    """Whether one of ``patterns`` is the event's name, or a prefix of it and an asterisk.
 
-    An asterisk anywhere else stands for itself, so that no name of an event has it.
+    An asterisk anywhere else is literal, and so matches no event.
     """
     return any(
         event.startswith(pattern[:-1]) if pattern.endswith("*") else event == pattern

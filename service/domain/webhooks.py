@@ -1,4 +1,4 @@
-"""Who is told of events, and how far each telling has come, as values."""
+"""Webhook subscriptions and deliveries."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from service.clock import Millis
 from service.domain.webhook_events import CallEvent
 
 DELIVERY_SECONDS = 86_400
-"""How long it is tried to deliver an event."""
+"""Seconds after which the delivery of an event is given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """An address of the user's that is told of the calls' events it names."""
+    """A receiver of the user's, and the events of calls that are delivered to it."""
 
     id: str
     url: str = field(repr=False)
@@ -24,7 +24,7 @@ class Subscription:
 
 
 class DeliveryStatus(StrEnum):
-    """``dead`` was tried for as long as it is tried, or has lost its receiver."""
+    """``dead`` is given up: its time has passed, or its receiver was deleted."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -35,9 +35,9 @@ class DeliveryStatus(StrEnum):
 class Delivery:
     """One event for one receiver: a subscription by its id, or a room by ``room_receiver``.
 
-    ``body`` is the JSON text that is sent and signed as it is. While it is pending it is tried
-    next at ``due_at``, and until ``expires_at``. The last attempt was at ``tried_at``, and was
-    answered with the HTTP status ``answer``; ``error`` says in a sentence what was wrong with it.
+    ``body`` is the JSON text that is signed and sent. A pending delivery has its next attempt at
+    ``due_at``, and its last one before ``expires_at``. The latest attempt was at ``tried_at``;
+    ``answer`` is the HTTP status of its response, and ``error`` a sentence about its failure.
     """
 
     id: str
@@ -55,5 +55,5 @@ class Delivery:
 
 
 def room_receiver(room_id: str) -> str:
-    """The receiver that a room's own webhook is. No id of a subscription has a colon in it."""
+    """Return the receiver id of a room's own webhook. No subscription's id has a colon."""
     return f"room:{room_id}"

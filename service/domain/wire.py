@@ -1,8 +1,8 @@
-"""The vocabulary of media sockets: audio formats, events, commands and the ``Wire`` protocol.
+"""Vocabulary of media sockets: audio formats, events, commands and the ``Wire`` protocol.
 
-A wire is one provider's dialect on one socket: text messages in, events out; commands in,
-text messages out. It does no I/O, owns no clock and never looks inside audio: payloads are
-encoded bytes here, and arithmetic on samples belongs to ``media``.
+A wire is one provider's dialect on one socket. It turns text messages into events, and commands
+into text messages. It does no I/O, owns no clock and does not decode audio: payloads are encoded
+bytes, and arithmetic on samples belongs to ``media``.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class Encoding(StrEnum):
         return 2 if self is Encoding.LINEAR else 1
 
 
-# What a peer says.
+# Events: messages from a peer.
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The peer is ready. ``inbound`` is what it sends, ``outbound`` what it wants to hear.
+    """The stream begins. The peer sends ``inbound`` and expects ``outbound``.
 
-    ``call_id`` is the provider's id of the call and ``ref`` the reference as it came in
-    band, where the dialect has them.
+    ``call_id`` is the provider's id of the call, and ``ref`` the reference repeated in the message,
+    if the dialect has them.
     """
 
     inbound: Encoding
@@ -53,7 +53,7 @@ class Started:
 
 
 class Audio(NamedTuple):
-    """Encoded audio of any length. ``order`` counts chunks where their order is not assured."""
+    """Encoded audio of any length. ``order`` numbers chunks if they may be reordered."""
 
     payload: bytes
     order: int | None = None
@@ -61,21 +61,21 @@ class Audio(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Digit:
-    """A key the caller pressed: one of ``0-9 * # A-D``."""
+    """A pressed key: one of ``0-9 * # A-D``."""
 
     digit: str
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The peer asks to be told when its audio up to here has been mixed."""
+    """The peer asks for a message once its audio so far has been mixed."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """The peer takes back what it has sent and is not yet mixed."""
+    """The peer withdraws the audio that was not mixed yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +103,17 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """The peer has dropped what it had buffered."""
+    """The peer has dropped its buffered audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The peer says the stream is over."""
+    """The stream ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """The provider reports an error in what we sent."""
+    """The provider reports an error in the messages sent to it."""
 
     code: str
     detail: str
@@ -121,15 +121,15 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A message this dialect does not define; counted, never fatal."""
+    """A message that the dialect does not define; counted, never fatal."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """An optional part that was left out: a field that could not be read, or audio of another
-    track than the caller's. Counted, never fatal."""
+    """An optional part that is ignored: an unreadable field, or audio of another track than the
+    caller's. Counted, never fatal."""
 
     name: str
 
@@ -152,31 +152,31 @@ Event: TypeAlias = (
 )
 
 
-# What we tell a peer. A command that a dialect cannot express yields no message.
+# Commands: messages to a peer. A command that the dialect cannot express gives no message.
 
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Audio in the encoding that ``Started.outbound`` named."""
+    """Audio in the encoding of ``Started.outbound``."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """Drop what you have buffered and not yet played."""
+    """Drop the buffered audio that was not played yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Tell me when everything up to here has been played."""
+    """Answer with ``Played`` once all audio so far has been played."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """The answer to ``Mark``: your audio up to there has been mixed."""
+    """Answer to ``Mark``: the audio up to the mark has been mixed."""
 
     name: str
 
@@ -224,17 +224,17 @@ Command: TypeAlias = (
 
 
 Span: TypeAlias = tuple[int, int]
-"""Where something begins and ends, in bytes of a message."""
+"""Start and end of a part, in bytes of a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageTemplate:
-    """What ordinary audio messages of one length have in common, by the example of one of them.
+    """Common form of ordinary audio messages of one length, given by a ``sample``.
 
-    A message says the same as ``sample`` with other values where it is equal to it but for what
-    stands in ``payload`` (base64, padded like the sample's), in ``digits`` (0-9; no leading zero
-    in those of ``bare``) and in ``texts`` (ASCII that needs no escapes). ``order`` is the one of
-    ``digits`` that counts the chunks, where the dialect needs it.
+    A message matches if it equals the sample outside these spans: ``payload`` (base64, padded like
+    the sample's), ``digits`` (0-9; no leading zero in those of ``bare``) and ``texts`` (ASCII
+    without escapes). ``order`` is the span of ``digits`` that numbers the chunks, if the dialect
+    needs it.
     """
 
     sample: bytes
@@ -246,12 +246,12 @@ class MessageTemplate:
 
 
 class Wire(Protocol):
-    """One socket's dialect and what it has learned from the stream so far.
+    """Dialect and state of one socket.
 
-    ``names_call``: the start message carries the very call id of the webhook, so a start for
+    ``names_call``: the start message has the same call id as the webhook, so that a start for
     another call can be refused. ``close_ends_call``: a clean close without a stop message means
-    that the caller hung up. ``paces_itself``: the peer sends in real time, so a long backlog is
-    lateness; otherwise it may send faster than real time and expects to be played out in full.
+    that the caller hung up. ``paces_itself``: the peer sends in real time, so that a long backlog
+    is delay. Any other peer may send faster than real time, and all of its audio is played.
     """
 
     names_call: bool
@@ -259,32 +259,32 @@ class Wire(Protocol):
     paces_itself: bool
 
     def receive(self, message: bytes) -> list[Event]:
-        """Events of one text message (UTF-8). Raises ``RemoteError`` where it is malformed."""
+        """Return the events of one text message (UTF-8). Raises ``RemoteError`` if malformed."""
         ...
 
     def audio(self, message: bytes) -> tuple[bytes, int | None] | None:
-        """The lean path: payload and order of an ordinary audio message, without parsing it.
+        """Return payload and order of an ordinary audio message without parsing it (fast path).
 
-        ``None`` where the message is anything else or merely unusual: then ask ``receive``, which
-        understands every message, these included.
+        ``None`` for any other or unusual message, which must go to ``receive``. ``receive`` accepts
+        all messages, ordinary ones included.
         """
         ...
 
     def kind(self) -> int:
-        """A number that wires have in common whose ordinary audio messages have the same shapes.
+        """Return a number that is equal for wires whose ordinary messages share their templates.
 
-        0 as long as no audio message has been ordinary.
+        0 before the first ordinary audio message.
         """
         ...
 
     def template(self, message: bytes) -> MessageTemplate | None:
-        """The shape of a message that ``audio`` understands; ``None`` for any other."""
+        """Return the template of a message that ``audio`` accepts; ``None`` for any other."""
         ...
 
     def send(self, command: Command) -> list[bytes]:
-        """Text messages (UTF-8) that say ``command``; none where the dialect has no word for it."""
+        """Return text messages (UTF-8) for ``command``; none if the dialect cannot express it."""
         ...
 
     def envelope(self) -> tuple[bytes, bytes]:
-        """What stands around the base64 payload in ``send(Play(...))``; fixed once started."""
+        """Return the text around the base64 payload of ``Play``; constant after the start."""
         ...
