@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 
 from service import cli
+from service.cli.call import call
 from service.domain.calls import ENDS, LIVE, EndReason, LadderEvent
 from service.domain.webhook_events import CallEvent, RoomEvent
 from service.errors import SettingsError
@@ -68,6 +69,13 @@ def test_documents_name_only_flask_commands_that_exist() -> None:
     named = set(re.findall(r"flask --app wsgi ([a-z-]+)", TEXT))
     named |= set(re.findall(r"`flask ([a-z-]+)`", TEXT))
     assert named <= app.cli.commands.keys()
+
+
+def test_simulator_page_lists_each_option() -> None:
+    listed = re.findall(r"--[a-z-]+", " ".join(rows((DOCS / "simulator.md").read_text(), "option")))
+    assert sorted(listed) == sorted(
+        option for param in call.params for option in param.opts if option.startswith("-")
+    )
 
 
 def test_documents_name_only_targets_of_make_that_exist() -> None:
