@@ -56,6 +56,12 @@ def state_of(call: Call) -> CallState:
     return CallState(phase, call.switch, transfer)
 
 
+def require_new(call: Call, *events: Event) -> None:
+    """Raise ``ValueError`` for a call that is to be stored and none of these events begins."""
+    if state_of(call) not in [CallState(Phase.NEW).after(event) for event in events]:
+        raise ValueError(f"a call does not begin {call.status}")
+
+
 def require(call: Call, event: Event) -> CallState:
     """Return the state after an event of an answered call. Raises ``Conflict`` where it is not
     allowed, with the reason in words for the client.

@@ -172,9 +172,12 @@ def _end(reason: EndReason, *by: Actor) -> Transition:
             **dict.fromkeys(WAITING_PHASES, unanswered),
             **dict.fromkeys(ANSWERED_PHASES, Phase.ENDED),
         },
-        switch={**_same(_SETTLED), _SWITCHING: CallStatus.SWITCH_ROOM_FAILED},
+        switch={
+            **_same((*_SETTLED, CallStatus.SWITCH_ROOM_FAILED)),
+            _SWITCHING: CallStatus.SWITCH_ROOM_FAILED,
+        },
         transfer={
-            **_same(_NO_TRANSFER),
+            **_same((*_NO_TRANSFER, CallStatus.TRANSFERRED)),
             **dict.fromkeys(_PENDING_TRANSFER, transfer),
         },
     )

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from service.clock import Millis
+from service.domain.call_states import require_new
 from service.domain.call_transitions import Phase, Trigger
 from service.domain.calls import Call, EndReason, LadderEvent, LadderStep
 from service.errors import Conflict, Gone
@@ -60,6 +61,7 @@ class Calls(CallQueries):
         """
         if call.expires_at is None:
             raise ValueError("a call that waits for its socket needs expires_at")
+        require_new(call, Trigger.ADMITTED, Trigger.PIN_ASKED)
         with self._database.write() as connection:
             self._database.take_turns(connection, ADMISSION)
             if count_live(connection) >= limit:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from service.clock import Millis
-from service.domain.call_states import CallState, require, state_of
+from service.domain.call_states import CallState, require, require_new, state_of
 from service.domain.call_transitions import Trigger
 from service.domain.calls import Call, LadderEvent, LadderStep, Participant, Transfer
 from service.errors import NotFound
@@ -133,6 +133,7 @@ class Steering:
         False, and nothing is written, where ``limit`` calls are live. Raises ``Forbidden`` where
         ``per_day`` numbers have been dialled.
         """
+        require_new(call, Trigger.PLACED)
         with self._database.write() as connection:
             self._database.take_turns(connection, ADMISSION)
             if count_live(connection) >= limit:

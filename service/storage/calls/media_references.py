@@ -10,10 +10,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from service.clock import Millis
-from service.domain.call_transitions import Trigger
 from service.domain.calls import CallStatus
 from service.errors import Gone, NotFound, ServiceError
-from service.storage.calls.phases import permits
 from service.storage.tables import alive, calls, refs
 
 OVER = "The call of this media reference is over"
@@ -23,11 +21,7 @@ LET_IN = (
     .where(
         refs.c.digest == bindparam("ref"),
         exists()
-        .where(
-            calls.c.id == refs.c.call_id,
-            calls.c.provider == bindparam("provider"),
-            permits(Trigger.SOCKET_LET_IN),
-        )
+        .where(calls.c.id == refs.c.call_id, calls.c.provider == bindparam("provider"))
         .correlate(refs),
     )
     .values(claimed_at=bindparam("at"), leg_id=bindparam("leg"))
