@@ -1,8 +1,8 @@
-"""The console: a page for people, who sign in to it, and the few addresses that only it asks.
+"""The console: a web page for operators, and the endpoints that only it uses.
 
-The page itself is in ``static``: HTML, CSS and ES modules as the browser gets them. It speaks the
-JSON API like any other client; what it needs beyond that is below ``/console/api``, and is no part
-of the API's document. As in ``api``, every blueprint stands beside its guard.
+The page is in ``static``: HTML, CSS and ES modules, served unchanged. It uses the JSON API like
+any other client. Its own endpoints are below ``/console/api``, and are not part of the API's
+document. As in ``api``, every blueprint is listed with its guard.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ GUARDED = (
     (calls.calls, require_token),
     (loudness.loudness, require_token),
     (live.calls, require_token),
-    (live.watching, live.require_watcher),
-    (test_calls.trials, require_token),
+    (live.live, live.require_console_page),
+    (test_calls.test_calls, require_token),
     (health.health, require_token),
 )
 
 BODY_LIMITS = {"/console/api/trials": test_calls.MAX_BODY}
-"""The longest body in bytes of each path that takes longer ones than the rest of the service."""
+"""Maximum body size in bytes of paths that accept longer bodies than the rest of the service."""
 
 for _blueprint, _guard in GUARDED:
     _blueprint.before_request(_guard)
 
 
 def register(app: Flask) -> None:
-    """Register the room with ``app``, after ``api``."""
+    """Register the blueprints with ``app``, after those of ``api``."""
     for blueprint, _ in GUARDED:
         app.register_blueprint(blueprint)

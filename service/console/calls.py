@@ -1,4 +1,4 @@
-"""What the page of a call shows beyond the call itself: its markup, and who was told of it."""
+"""The endpoint of a call's page: the call's markup and webhook deliveries."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _delivery = DeliveryData()
 @calls.get("/<id:call_id>")
 @needs(Need.ACCOUNT)
 def get(call_id: str) -> Response:
-    """``markup`` is each answer that the provider was given, in order, with its secrets masked."""
+    """Return the markup of each response to the provider, with secrets masked, and deliveries."""
     call = services().stores.calls.get(call_id)
     until = None if call.ended_at is None else call.ended_at + AFTERMATH
-    told = [
-        _described(each)
+    deliveries = [
+        _describe(each)
         for each in services().stores.outbox.of_call(call.id, call.started_at, until)
     ]
-    return respond({"data": {"markup": _markup(call), "deliveries": told}}, 200)
+    return respond({"data": {"markup": _markup(call), "deliveries": deliveries}}, 200)
 
 
-def _described(delivery: Delivery) -> dict[str, Any]:
+def _describe(delivery: Delivery) -> dict[str, Any]:
     dumped: dict[str, Any] = _delivery.dump(delivery)
     return {**dumped, "receiver": delivery.receiver}
 

@@ -1,4 +1,4 @@
-"""What the page of the server's health shows: how it fares now, and what went wrong lately."""
+"""The endpoint of the health page: the server's current state, and recent warnings and errors."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ health = Blueprint("console_health", __name__, url_prefix="/console/api/health")
 @health.get("")
 @needs(Need.ACCOUNT)
 def get() -> Response:
-    """Null stands where the database or the engine does not answer. Times are in milliseconds."""
-    vitals, board = snapshot(), services()
+    """Return the state. Null means no response from the database or engine; times are in ms."""
+    status, patchbay = snapshot(), services()
     troubles = services().troubles.last()
     document = {
         "version": __version__,
-        "upMs": board.clock.now() - board.began_at,
-        "callLimit": vitals.call_limit,
+        "upMs": patchbay.clock.now() - patchbay.began_at,
+        "callLimit": status.call_limit,
         "database": {
-            "kind": board.settings.database_kind,
+            "kind": patchbay.settings.database_kind,
             "stored": None
-            if vitals.stored is None
+            if status.stored is None
             else {
-                "calls": vitals.stored.calls,
-                "pending": vitals.stored.pending,
-                "answeredMs": round(vitals.stored.seconds * 1000, 2),
+                "calls": status.stored.calls,
+                "pending": status.stored.pending,
+                "answeredMs": round(status.stored.seconds * 1000, 2),
             },
         },
-        "reports": vitals.reports,
-        "engine": None if vitals.figures is None else _engine(vitals.figures),
+        "reports": status.reports,
+        "engine": None if status.figures is None else _engine(status.figures),
         "troubles": [_trouble(trouble) for trouble in troubles],
-        "settings": _settings(board.settings),
+        "settings": _settings(patchbay.settings),
     }
     return respond({"data": document}, 200)
 
@@ -79,7 +79,7 @@ def _trouble(trouble: Trouble) -> dict[str, Any]:
 
 
 def _settings(settings: Settings) -> dict[str, Any]:
-    """Those that explain how calls fare, by their variables. None of them is a secret."""
+    """Return the settings that affect calls, by their variables. None of them is a secret."""
     names = (
         *("public_url", "max_calls", "max_call_seconds", "alone_seconds", "drain_seconds"),
         *("hold_seconds", "reattach", "dial_per_day", "dial_tied_tokens", "keep_days"),

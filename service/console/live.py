@@ -1,7 +1,7 @@
-"""What the live page asks: the calls in progress, and a socket on which it is told how they do.
+"""Endpoints of the live page: the calls in progress, and a socket with their levels and changes.
 
-A browser sends its cookie with a WebSocket to whatever page asks for one. So the socket is only for
-pages of this host, which a browser names in ``Origin``.
+A browser sends its cookie with a WebSocket that any page opens. The socket is therefore open only
+to pages of this host, which the browser names in ``Origin``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from service.web.validation import query
 from service.web.websocket_handshake import detach, require_handshake
 
 calls = Blueprint("console_live_calls", __name__, url_prefix="/console/api/live/calls")
-watching = Blueprint("console_live", __name__)
+live = Blueprint("console_live", __name__)
 sock = Sock()
 
 
@@ -34,23 +34,23 @@ sock = Sock()
 @needs(Need.ACCOUNT)
 @query(LiveFilter())
 def index(wanted: dict[str, str]) -> Response:
-    """The newest calls in progress, custom WebSockets included; ``total`` counts all of them.
+    """Return the newest calls in progress, including custom WebSockets, and their ``total``.
 
-    ``roomId`` narrows them to those of one room.
+    ``roomId`` limits them to one room.
     """
     found, total = services().stores.calls_in_progress.newest(wanted.get("room_id"))
-    return respond({"data": [_described(each) for each in found], "total": total}, 200)
+    return respond({"data": [_describe(each) for each in found], "total": total}, 200)
 
 
 @calls.get("/by-room")
 @needs(Need.ACCOUNT)
 def by_room() -> Response:
-    """How many are in each room that anybody is in."""
+    """Return the number of participants of each occupied room."""
     return respond({"data": services().stores.calls_in_progress.by_room()}, 200)
 
 
-def require_watcher() -> None:
-    """Whoever may use the console, on a page of this host. Raises before the upgrade."""
+def require_console_page() -> None:
+    """Require a session and a page of this host. Raises before the upgrade."""
     require_handshake()
     _require_own_origin()
     require_token()
@@ -58,25 +58,25 @@ def require_watcher() -> None:
 
 
 @needs(Need.ACCOUNT)
-def watch(ws: Server) -> None:
-    """Levels five times a second, and a word when calls have changed, until either side closes."""
+def feed(ws: Server) -> None:
+    """Send levels five times a second, and notices of changed calls, until either side closes."""
     services().engine.watch(detach(ws))
 
 
-sock.route("/console/api/live", bp=watching)(watch)
+sock.route("/console/api/live", bp=live)(feed)
 
 
 def _require_own_origin() -> None:
-    asking = request.headers.get("Origin", "")
-    found = origin(asking)
-    # A browser's request names its host, and a proxy in front may have another scheme than we see.
+    sent = request.headers.get("Origin", "")
+    found = origin(sent)
+    # The scheme is taken from Origin, because a proxy may use another one than this server sees.
     host = request.headers.get("Host", "")
-    here = origin(f"{urlsplit(asking).scheme}://{host}") if found else None
+    here = origin(f"{urlsplit(sent).scheme}://{host}") if found else None
     if found is None or found not in (here, origin(services().settings.public_url or "")):
         raise Forbidden("Origin header must be that of this host.")
 
 
-def _described(call: CallInProgress) -> dict[str, Any]:
+def _describe(call: CallInProgress) -> dict[str, Any]:
     return {
         "id": call.id,
         "provider": call.provider,

@@ -1,4 +1,4 @@
-"""How loud a call was, or is: what the plot on its page is drawn from."""
+"""The endpoint of a call's loudness plot."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ loudness = Blueprint("console_loudness", __name__, url_prefix="/console/api/call
 @loudness.get("/<id:call_id>/loudness")
 @needs(Need.ACCOUNT)
 def get(call_id: str) -> Response:
-    """A record for each leg of the call, oldest first; times are epoch milliseconds.
+    """Return a record for each leg of the call, oldest first. Times are epoch milliseconds.
 
-    ``said`` and ``heard`` have a level in dBFS for each ``step``, or null where it was silent.
+    ``said`` and ``heard`` have a level in dBFS for each ``step``, or null for silence.
     """
     call = services().stores.calls.get(call_id)
     records = {record.leg_id: record for record in services().stores.loudness.of(call.id)}
     if call.status.is_live:
-        record = _now(call.id)
+        record = _current(call.id)
         if record is not None:
             records.setdefault(record.leg_id, record)
-    return respond({"data": [_described(record) for record in records.values()]}, 200)
+    return respond({"data": [_describe(record) for record in records.values()]}, 200)
 
 
-def _now(call_id: str) -> Loudness | None:
+def _current(call_id: str) -> Loudness | None:
     try:
         return services().engine.loudness(call_id)
     except TimeoutError:
-        logger.warning("the media engine did not say in time how loud a call is")
+        logger.warning("the media engine did not report a call's loudness in time")
         return None
 
 
-def _described(record: Loudness) -> dict[str, Any]:
+def _describe(record: Loudness) -> dict[str, Any]:
     return {
         "legId": record.leg_id,
         "start": record.started_at,

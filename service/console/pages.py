@@ -1,4 +1,4 @@
-"""The page and its files. One document serves every address: its script shows what is asked for."""
+"""The console's page and files. Every page address gets one document, whose script routes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-"""What the system calls these files differs, and a browser runs no script of another type."""
+"""Systems name these types differently, and a browser runs no script of another type."""
 
 pages = Blueprint("console_pages", __name__)
 
@@ -48,7 +48,7 @@ def file(name: str) -> Response:
 
 def _file(name: str) -> Response:
     response = send_from_directory(STATIC, name, mimetype=TYPES.get(Path(name).suffix))
-    # Asked for again each time, and mostly answered with 304: a new version shows at once.
+    # Browsers revalidate each time, mostly with a 304, so a new version shows immediately.
     response.headers["Cache-Control"] = "no-cache"
     response.headers["Content-Security-Policy"] = _policy()
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
@@ -57,7 +57,7 @@ def _file(name: str) -> Response:
 
 
 def _policy() -> str:
-    # Not every browser takes 'self' for WebSockets of the same host as well.
+    # In some browsers 'self' does not cover WebSockets of the same host.
     sockets = f" ws://{request.host} wss://{request.host}" if request.host else ""
     return (
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "

@@ -1,4 +1,4 @@
-"""What only the console sends."""
+"""Schemas of requests that only the console sends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from marshmallow import ValidationError, validates_schema
 
 from service.web.schemas.fields import IDENTIFIER, Request, Text, at_most
 
-WAYS = ({"token"}, {"api_key", "api_secret"}, {"link"})
+KINDS = ({"token"}, {"api_key", "api_secret"}, {"link"})
 
 
 class LiveFilter(Request):
@@ -16,7 +16,7 @@ class LiveFilter(Request):
 
 
 class Credentials(Request):
-    """One of the ways to sign in."""
+    """Credentials for one of the ways to sign in."""
 
     token = Text(validate=at_most(4096))
     api_key = Text(data_key="apiKey", validate=at_most(512))
@@ -24,6 +24,6 @@ class Credentials(Request):
     link = Text(validate=at_most(512))
 
     @validates_schema
-    def names_one_way(self, data: dict[str, Any], **kwargs: Any) -> None:
-        if set(data) not in WAYS:
+    def require_one_kind(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if set(data) not in KINDS:
             raise ValidationError("must hold a token, or apiKey and apiSecret, or a link")

@@ -1,4 +1,4 @@
-"""Signing in to the console, and out of it."""
+"""Sign-in to the console, and sign-out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ session = Blueprint("console_session", __name__, url_prefix="/console/api/sessio
 def enter(fields: dict[str, Any]) -> Response:
     """Sign in with a token, with the API key and secret, or with a link."""
     try:
-        expires_at = _judge(fields)
+        expires_at = _check(fields)
     except Unauthorized as error:
         raise failed(error) from None
     settings, now = services().settings, services().wall.now()
@@ -53,7 +53,7 @@ def enter(fields: dict[str, Any]) -> Response:
 @session.get("")
 @needs(Need.NOTHING)
 def get() -> Response:
-    """Who is signed in. A page of another origin gets no answer to read."""
+    """Return the current session. Pages of other origins cannot read the response."""
     found = signed_in()
     if found is None:
         raise Unauthorized("You are not signed in.")
@@ -78,10 +78,10 @@ def _describe(found: SignIn) -> Response:
     return respond({"data": data}, 200)
 
 
-def _judge(fields: dict[str, Any]) -> Millis | None:
-    """When what was sent expires, if it does.
+def _check(fields: dict[str, Any]) -> Millis | None:
+    """Check credentials, and return when they expire, if they do.
 
-    Raises ``Unauthorized`` or ``Forbidden`` where it does not sign anybody in.
+    Raises ``Unauthorized`` or ``Forbidden``.
     """
     settings = services().settings
     if "link" in fields:
@@ -105,7 +105,7 @@ def _judge(fields: dict[str, Any]) -> Millis | None:
 
 
 def _is_public_over_https() -> bool:
-    """Whether this request came to the public origin, whose proxy may not be trusted."""
+    """Return whether the request came to a public https origin, even through an untrusted proxy."""
     public = origin(services().settings.public_url or "")
-    # As it was sent: Werkzeug takes a name with an underscore for no host at all.
+    # The raw header, because Werkzeug does not accept host names with an underscore.
     return public is not None and public == origin(f"https://{request.headers.get('Host', '')}")

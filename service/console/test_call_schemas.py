@@ -1,4 +1,4 @@
-"""Test calls as they are asked for and answered."""
+"""Schemas of test calls in requests and responses."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SOUNDS = ("melody", "tone", "recording")
 MAX_SECONDS = 300
 
 
-class NewTrial(Request):
-    """``recording`` is a WAV file in base64, where that is to be heard."""
+class NewTestCall(Request):
+    """``recording`` is a WAV file in base64, for the sound ``recording`` only."""
 
     connector_id = Text(data_key="connectorId", required=True, validate=IDENTIFIER)
     sound = Text(
@@ -43,22 +43,22 @@ class NewTrial(Request):
     )
 
     @validates_schema
-    def says_something(self, data: dict[str, Any], **kwargs: Any) -> None:
+    def require_recording(self, data: dict[str, Any], **kwargs: Any) -> None:
         if ("recording" in data) != (data["sound"] == "recording"):
             raise ValidationError(
                 "is for the sound recording, which is nothing without it", "recording"
             )
 
 
-class RungData(Schema):
-    """``at`` is in seconds since the first of them."""
+class LadderStepData(Schema):
+    """``at`` is in seconds since the first step."""
 
     at = fields.Float()
     name = fields.String()
     detail = fields.String()
 
 
-class ReportData(Schema):
+class TestCallReportData(Schema):
     ended = fields.String()
     trouble = fields.String()
     answered_ms = fields.Float(data_key="answeredMs")
@@ -76,10 +76,10 @@ class ReportData(Schema):
     problems = fields.List(fields.String())
 
 
-class TrialData(Schema):
+class TestCallData(Schema):
     id = fields.String()
     connector_id = fields.String(data_key="connectorId")
     seconds = fields.Float()
     planned = fields.Float()
-    ladder = fields.List(fields.Nested(RungData))
-    report = fields.Nested(ReportData)
+    ladder = fields.List(fields.Nested(LadderStepData))
+    report = fields.Nested(TestCallReportData)

@@ -1,7 +1,7 @@
-"""``/console/api/trials``: place test calls to this server's own connectors, and watch them.
+"""``/console/api/trials``: test calls to this server's own connectors.
 
-The call goes to ``PUBLIC_URL``, as a provider's would, or else to where this machine itself reaches
-the service: a ``Host`` header has no say in where this server sends requests.
+The call goes to ``PUBLIC_URL`` like a provider's, or else to the service's address on this
+machine. The ``Host`` header is not used, so that a client cannot choose where requests are sent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from flask import Blueprint, Response
 
-from service.console.test_call_schemas import NewTrial, TrialData
+from service.console.test_call_schemas import NewTestCall, TestCallData
 from service.domain.connectors import Connector, webhook_url
 from service.errors import Conflict, Invalid
 from service.providers import load
@@ -34,20 +34,20 @@ LONGEST_RECORDING = 30.0
 """Seconds."""
 
 PAUSE = RATE
-"""Samples of silence before a recording is said again."""
+"""Samples of silence before a recording is repeated."""
 
 TONE_HERTZ = 440
 
-trials = Blueprint("console_trials", __name__, url_prefix="/console/api/trials")
+test_calls = Blueprint("console_test_calls", __name__, url_prefix="/console/api/trials")
 
 _providers = load()
 
 
-@trials.post("")
+@test_calls.post("")
 @needs(Need.ACCOUNT)
-@body(NewTrial(), limit=MAX_BODY)
+@body(NewTestCall(), limit=MAX_BODY)
 def place(fields: dict[str, Any]) -> Response:
-    """Call, and do not wait for anything of it."""
+    """Place a call without waiting for it."""
     services().test_calls.require_on()
     connector = services().stores.connectors.get(fields["connector_id"])
     key, account = signing.key_and_account(connector.provider, connector.credentials)
@@ -55,7 +55,7 @@ def place(fields: dict[str, Any]) -> Response:
         _require_unsigned(connector)
     settings = services().settings
     base = settings.public_url or settings.local_url
-    plan = Scenario(
+    scenario = Scenario(
         webhook_url=webhook_url(base, connector.provider, connector.webhook_key),
         caller=fields["caller"],
         callee=fields["callee"],
@@ -67,29 +67,31 @@ def place(fields: dict[str, Any]) -> Response:
         signing_key=key,
         account=account,
     )
-    return respond({"data": _describe(services().test_calls.place(connector.id, plan))}, 202)
+    return respond({"data": _describe(services().test_calls.place(connector.id, scenario))}, 202)
 
 
-@trials.get("")
+@test_calls.get("")
 @needs(Need.ACCOUNT)
 def index() -> Response:
-    return respond({"data": [_describe(trial) for trial in services().test_calls.all()]}, 200)
+    return respond(
+        {"data": [_describe(test_call) for test_call in services().test_calls.all()]}, 200
+    )
 
 
-@trials.get("/<id:trial_id>")
+@test_calls.get("/<id:test_call_id>")
 @needs(Need.ACCOUNT)
-def get(trial_id: str) -> Response:
-    return respond({"data": _describe(services().test_calls.get(trial_id))}, 200)
+def get(test_call_id: str) -> Response:
+    return respond({"data": _describe(services().test_calls.get(test_call_id))}, 200)
 
 
-@trials.delete("/<id:trial_id>")
+@test_calls.delete("/<id:test_call_id>")
 @needs(Need.ACCOUNT)
-def hang_up(trial_id: str) -> Response:
-    return respond({"data": _describe(services().test_calls.hang_up(trial_id))}, 200)
+def hang_up(test_call_id: str) -> Response:
+    return respond({"data": _describe(services().test_calls.hang_up(test_call_id))}, 200)
 
 
 def _sample(fields: dict[str, Any]) -> Samples:
-    """What the caller is to say, again and again. Raises ``Invalid``."""
+    """Return the sound that the caller repeats. Raises ``Invalid``."""
     match fields["sound"]:
         case "melody":
             return sound.melody()
@@ -103,7 +105,7 @@ def _sample(fields: dict[str, Any]) -> Samples:
 
 
 def _require_unsigned(connector: Connector) -> None:
-    """Raise ``Conflict`` where a call to this connector has to be signed."""
+    """Raise ``Conflict`` if calls to this connector must be signed."""
     if connector.locked:
         raise Conflict(
             "The connector's credentials cannot be read with this API_SECRET: set them again."
@@ -115,9 +117,9 @@ def _require_unsigned(connector: Connector) -> None:
         )
 
 
-def _describe(trial: TestCall) -> dict[str, Any]:
-    call = services().stores.calls.find(trial.connector_id, trial.provider_call_id)
-    data: dict[str, Any] = TrialData().dump(trial)
+def _describe(test_call: TestCall) -> dict[str, Any]:
+    call = services().stores.calls.find(test_call.connector_id, test_call.provider_call_id)
+    data: dict[str, Any] = TestCallData().dump(test_call)
     return {
         **data,
         "callId": None if call is None else call.id,

@@ -35,7 +35,7 @@ NEEDS = {
     "connectors.update": Need.ACCOUNT,
     "console_calls.get": Need.ACCOUNT,
     "console_health.get": Need.ACCOUNT,
-    "console_live.watch": Need.ACCOUNT,
+    "console_live.feed": Need.ACCOUNT,
     "console_live_calls.by_room": Need.ACCOUNT,
     "console_live_calls.index": Need.ACCOUNT,
     "console_loudness.get": Need.ACCOUNT,
@@ -45,10 +45,10 @@ NEEDS = {
     "console_session.enter": Need.NOTHING,
     "console_session.get": Need.NOTHING,
     "console_session.leave": Need.NOTHING,
-    "console_trials.get": Need.ACCOUNT,
-    "console_trials.hang_up": Need.ACCOUNT,
-    "console_trials.index": Need.ACCOUNT,
-    "console_trials.place": Need.ACCOUNT,
+    "console_test_calls.get": Need.ACCOUNT,
+    "console_test_calls.hang_up": Need.ACCOUNT,
+    "console_test_calls.index": Need.ACCOUNT,
+    "console_test_calls.place": Need.ACCOUNT,
     "deliveries.index": Need.ACCOUNT,
     "deliveries.redeliver": Need.ACCOUNT,
     "dispatch.connect": Need.MODERATE,
@@ -112,7 +112,7 @@ def addresses(app: Flask) -> Iterator[tuple[str, str, Need]]:
     for rule in app.url_map.iter_rules():
         need = NEEDS[rule.endpoint]
         # The live socket asks for its handshake and origin first.
-        if need.takes_token and rule.endpoint != "console_live.watch":
+        if need.takes_token and rule.endpoint != "console_live.feed":
             path = re.sub("<[^>]+>", "x1", rule.rule)
             for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"}):
                 yield method, path, need

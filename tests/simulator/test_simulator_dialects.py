@@ -285,8 +285,8 @@ def test_valid_server_messages_are_parsed(provider, message, said):
     [
         ("twilio", {"event": "clear"}, "another streamSid"),
         ("twilio", {"event": "clear", "streamSid": "MZother"}, "another streamSid"),
-        ("twilio", {"event": "playAudio"}, "'playAudio' is none that Twilio reads"),
-        ("plivo", {"event": "clear"}, "'clear' is none that Plivo reads"),
+        ("twilio", {"event": "playAudio"}, "'playAudio' is unknown to Twilio"),
+        ("plivo", {"event": "clear"}, "'clear' is unknown to Plivo"),
         ("plivo", {"event": "clearAudio", "streamId": "other"}, "another streamId"),
         ("plivo", {"event": "checkpoint", "name": "c"}, "another streamId"),
         ("plivo", {"event": "playAudio", "media": {"payload": PAYLOAD}}, "must name contentType"),
@@ -302,14 +302,14 @@ def test_valid_server_messages_are_parsed(provider, message, said):
             },
             "must name contentType",
         ),
-        ("telnyx", {"event": "clearAudio"}, "'clearAudio' is none that Telnyx reads"),
+        ("telnyx", {"event": "clearAudio"}, "'clearAudio' is unknown to Telnyx"),
         ("telnyx", {"event": "media"}, "lacks the object 'media'"),
         ("telnyx", {"event": "media", "media": {}}, "lacks the text 'payload'"),
         ("telnyx", {"event": "media", "media": {"payload": 7}}, "lacks the text 'payload'"),
         ("telnyx", {"event": "media", "media": {"payload": "not base64!"}}, "is not base64"),
         ("telnyx", {"event": "media", "media": {"payload": "QUJD"}}, "from 20 ms to 30 s"),
         ("telnyx", {"event": "mark", "name": "m1"}, "lacks the object 'mark'"),
-        ("telnyx", {}, "None is none that Telnyx reads"),
+        ("telnyx", {}, "None is unknown to Telnyx"),
     ],
 )
 def test_invalid_server_messages_are_rejected(provider, message, sentence):

@@ -213,4 +213,4 @@ def event(message: Message) -> str:
 
 
 def unknown(provider: str, message: Message) -> RemoteError:
-    return RemoteError(f"The server's message {event(message)} is none that {provider} reads.")
+    return RemoteError(f"The server's message {event(message)} is unknown to {provider}.")
