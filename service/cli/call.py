@@ -18,8 +18,8 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from service.cli.signing import key_and_account
 from service.clock import SystemClock
+from service.domain.connectors import Connector
 from service.domain.phone_numbers import UnreadableError, plain, read
 from service.errors import Invalid, ServiceError
 from service.security import access_tokens
@@ -28,7 +28,10 @@ from service.simulator import webhook_client
 from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE, Codec
 from service.simulator.phone import Phone
+from service.simulator.providers import registry, signing
 from service.simulator.scenario import CALLEE, CALLER, ENDINGS, Scenario
+from service.storage.connectors import Connectors
+from service.storage.database import Database
 
 BAR_CELLS = 30
 LIST_TIMEOUT = 10.0
@@ -91,7 +94,7 @@ def call(
     settings: Settings = current_app.config["SETTINGS"]
     try:
         url = webhook_url or _newest(settings)
-        key, account = key_and_account(settings, url, signing_key)
+        key, account = _key_and_account(settings, url, signing_key)
         scenario = Scenario(
             webhook_url=url,
             caller=_party("--from", caller),
@@ -136,6 +139,37 @@ def _party(option: str, text: str) -> str:
         except UnreadableError as error:
             raise Invalid(f"{option} {error}.") from None
     return text
+
+
+def _key_and_account(
+    settings: Settings, webhook_url: str, key_file: Path | None
+) -> tuple[str | None, str | None]:
+    """Find the signing key and the account of the call. Raises ``Invalid``."""
+    stored = _stored_connector(settings, webhook_url)
+    credentials = {} if stored is None else stored.credentials
+    key, account = signing.key_and_account(registry.of(webhook_url).name, credentials)
+    return (key if key_file is None else _read_key(key_file)), account
+
+
+def _stored_connector(settings: Settings, webhook_url: str) -> Connector | None:
+    """Return the connector of this webhook, or ``None`` if it is not one of this server's."""
+    *_, provider, key = urlsplit(webhook_url).path.split("/")
+    database = Database(settings.database_url)
+    try:
+        if not database.exists():
+            return None
+        return Connectors(database, *settings.api_secrets).by_key(provider, key)
+    except Exception:  # noqa: BLE001 - without the key, the call is placed unsigned
+        return None
+    finally:
+        database.close()
+
+
+def _read_key(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except (OSError, ValueError):
+        raise Invalid(f"{path} cannot be read as a signing key.") from None
 
 
 def _newest(settings: Settings) -> str:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 
 from service.app import create_app
-from service.cli.findings import about_the_clock
+from service.cli.doctor import clock_problems
 from service.clock import SystemClock
 from service.settings import Settings
 from service.storage.connectors import Connectors
@@ -234,11 +234,11 @@ def test_port_of_another_server_is_a_problem(
 
 
 def test_clock_that_differs_from_the_databases_is_a_problem(migrated_postgres: Database) -> None:
-    assert list(about_the_clock(migrated_postgres, SystemClock())) == []
-    [problem] = about_the_clock(migrated_postgres, FakeClock())
+    assert list(clock_problems(migrated_postgres, SystemClock())) == []
+    [problem] = clock_problems(migrated_postgres, FakeClock())
     assert problem.startswith("This machine's clock is ")
     assert "the database's, and Telnyx's signatures are refused from 300 s on" in problem
 
 
 def test_sqlite_has_no_clock_to_compare(own_sqlite: Database) -> None:
-    assert list(about_the_clock(own_sqlite, FakeClock())) == []
+    assert list(clock_problems(own_sqlite, FakeClock())) == []
