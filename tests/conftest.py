@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from hypothesis import settings
 from service.storage.database import Database
 from service.storage.tables import metadata
 from tests.support.clocks import FakeClock
+from tests.support.migrated import migrated_file
 from tests.support.patchbays import Patchbay, patchbay
 
 pytest_plugins = ("tests.support.app_fixtures",)
@@ -67,7 +67,7 @@ def _schema(engine: sa.Engine) -> Iterator[str]:
     with engine.begin() as connection:
         connection.execute(sa.schema.CreateSchema(name))
     # Nobody needs these rows after a crash.
-    options = f"-csearch_path={name} -csynchronous_commit=off"
+    options = f"-csynchronous_commit=off -csearch_path={name}"
     url = engine.url.update_query_dict({"options": options})
     try:
         yield url.render_as_string(hide_password=False)
@@ -103,21 +103,11 @@ def migrated_postgres(postgres: Callable[[], str]) -> Iterator[Database]:
     database.close()
 
 
-@pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated file to copy, which is faster than migrating for every test."""
-    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.close()
-    return path
-
-
 @pytest.fixture
-def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path) -> str:
     """URL of an empty, migrated SQLite database."""
     path = tmp_path / "patchbay.db"
-    shutil.copyfile(migrated_sqlite, path)
+    path.write_bytes(migrated_file())
     return f"sqlite:///{path}"
 
 
@@ -130,9 +120,10 @@ def own_sqlite(sqlite_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def shared_sqlite(migrated_sqlite: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{migrated_sqlite.with_name('shared.db')}")
-    shutil.copyfile(migrated_sqlite, migrated_sqlite.with_name("shared.db"))
+def shared_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    path = tmp_path_factory.mktemp("sqlite") / "shared.db"
+    path.write_bytes(migrated_file())
+    database = Database(f"sqlite:///{path}")
     yield database
     database.close()
 
@@ -175,8 +166,8 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return make()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    """One server for all tests of a module."""
-    with patchbay(tmp_path_factory.mktemp("data")) as running:
+    """One server for all tests that can share it: each uses rooms of its own."""
+    with patchbay(tmp_path_factory.mktemp("data"), WEBHOOK_ALLOW_PRIVATE="on") as running:
         yield running

@@ -6,7 +6,7 @@ Screenshots are written into the folder that ``SCREENSHOTS`` names, or into a te
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from service.simulator.audio import sound
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.browsers import NARROW, WIDE, signed_in
-from tests.support.patchbays import Patchbay
+from tests.support.patchbays import Patchbay, patchbay
 
 ROOM = "demo-room-0001"
 
@@ -39,6 +39,13 @@ PAGES: dict[str, str] = {
     "health": "/console/health",
     "nowhere": "/console/nowhere",
 }
+
+
+@pytest.fixture(scope="module")
+def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    """A server that has one of each thing only."""
+    with patchbay(tmp_path_factory.mktemp("data")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

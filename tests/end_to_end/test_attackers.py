@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
-
-import pytest
 
 from bench.attackers import PEERS, attacking
 from bench.churn import churning
-from tests.support.patchbays import Patchbay, patchbay
-
-
-@pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    folder: Path = tmp_path_factory.mktemp("peers")
-    with patchbay(folder) as bay:
-        yield bay
+from tests.support.patchbays import Patchbay
 
 
 def port_of(bay: Patchbay) -> int:

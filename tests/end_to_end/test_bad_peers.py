@@ -8,7 +8,6 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import count
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -25,7 +24,7 @@ from service.simulator.providers import markup, registry
 from service.simulator.providers.dialect import Dialect
 from service.simulator.scenario import CALLEE, CALLER, Scenario
 from tests.support.clients import FarEnd
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay
 from tests.support.upgrades import upgrade
 
 PHONES = ("twilio", "plivo", "telnyx")
@@ -33,13 +32,6 @@ START = {"event": "start"}
 rooms = count(2)
 IDLE = 5
 """Sockets that stay open and say nothing, and as many that say half of something."""
-
-
-@pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    data: Path = tmp_path_factory.mktemp("data")
-    with patchbay(data) as bay:
-        yield bay
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,12 +19,6 @@ from tests.support.spectrum import level
 PROVIDERS = ("twilio", "plivo", "telnyx")
 
 
-@pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    with patchbay(tmp_path_factory.mktemp("data")) as bay:
-        yield bay
-
-
 @pytest.fixture
 def dial(bay: Patchbay) -> Iterator[Callable[..., Phone]]:
     phones: list[Phone] = []

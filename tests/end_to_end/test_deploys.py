@@ -26,7 +26,7 @@ from tests.support.servers import ACTIVATED, PATIENCE
 from tests.support.spectrum import level
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
-CALLS, ROOMS = 50, 10
+IN_A_ROOM = 5
 
 GIVEN_UP = "CA00000000000000000000000000000009"
 """The provider's id of a call whose caller hung up before its socket was opened."""
@@ -38,35 +38,36 @@ WITHOUT_A_SERVER = 18_000
 class House:
     """Calls in rooms of five, each room with a tone of its own."""
 
-    def __init__(self, bay: Patchbay) -> None:
+    def __init__(self, bay: Patchbay, rooms: int) -> None:
+        self.rooms, self.calls = rooms, rooms * IN_A_ROOM
         hooks = {
             (provider, room): bay.webhook(provider, f"room-{room}")
             for provider in PROVIDERS
-            for room in range(ROOMS)
+            for room in range(rooms)
         }
         self.phones = [
             Phone(
                 Scenario(
-                    webhook_url=hooks[PROVIDERS[number % 3], number % ROOMS],
+                    webhook_url=hooks[PROVIDERS[number % 3], number % rooms],
                     caller=f"+1415555{number:04}",
                     sample=sound.tone(self.tone(number), 1.0),
                     loop=True,
                 )
             ).start()
-            for number in range(CALLS)
+            for number in range(self.calls)
         ]
         for phone in self.phones:
             phone.wait_for("first-audio", timeout=30)
-        bay.eventually(lambda: len(bay.calls(status="answered")) == CALLS)
+        bay.eventually(lambda: len(bay.calls(status="answered")) == self.calls)
 
-    @staticmethod
-    def tone(number: int) -> float:
+    def tone(self, number: int) -> float:
         """The last to come into a room sings another tone than the others."""
-        return 1000.0 + 100 * (number % ROOMS) if number >= CALLS - ROOMS else 400.0
+        is_last = number >= self.calls - self.rooms
+        return 1000.0 + 100 * (number % self.rooms) if is_last else 400.0
 
     def are_together(self, bay: Patchbay) -> None:
         """Everybody but the last of each room hears the one who sings its tone."""
-        for number, phone in enumerate(self.phones[:ROOMS]):
+        for number, phone in enumerate(self.phones[: self.rooms]):
             tone = 1000.0 + 100 * number
             bay.eventually(lambda: level(phone.heard[-RATE * 3 // 10 :], tone) > -30)  # noqa: B023
 
@@ -133,7 +134,7 @@ def starts(call: dict) -> int:
 
 
 def require_the_same_calls(bay: Patchbay, before: dict[str, dict], over: str) -> None:
-    back = [2] * CALLS + [1]
+    back = [2] * (len(before) - 1) + [1]
     bay.eventually(
         lambda: [starts(call) for call in bay.calls() if call["callId"] in before] == back
     )
@@ -148,29 +149,31 @@ def require_the_same_calls(bay: Patchbay, before: dict[str, dict], over: str) ->
 
 @pytest.fixture
 def house_and_server(
-    tmp_path: Path, listener: dict[str, str]
+    request: pytest.FixtureRequest, tmp_path: Path, listener: dict[str, str]
 ) -> Iterator[tuple[Patchbay, House, str]]:
+    """A server with calls in so many rooms, and the id of one that is over."""
     with serving(tmp_path, listener) as bay:
         over = ended_call(bay)
-        house = House(bay)
+        house = House(bay, request.param)
         try:
             yield bay, house, over
         finally:
             house.leave()
 
 
+@pytest.mark.parametrize("house_and_server", [10], indirect=True)
 def test_a_deploy_brings_every_call_back_into_its_room(
     house_and_server: tuple[Patchbay, House, str], tmp_path: Path, listener: dict[str, str]
 ) -> None:
     bay, house, over = house_and_server
     house.are_together(bay)
     before = listed(bay)
-    assert len(before) == CALLS + 1
+    assert len(before) == house.calls + 1
     dead_lines(bay)
 
     assert bay.server.stop() == 0
     # The dead line has a socket, and the caller who gave up has none.
-    assert f"{CALLS + 1} calls are handed over" in bay.server.output
+    assert f"{house.calls + 1} calls are handed over" in bay.server.output
     make_late(tmp_path)
     with serving(tmp_path, listener) as successor:
         for phone in house.phones:
@@ -182,6 +185,7 @@ def test_a_deploy_brings_every_call_back_into_its_room(
     assert {phone.report.ended for phone in house.phones} == {Ending.CALLER_HUNG_UP}
 
 
+@pytest.mark.parametrize("house_and_server", [3], indirect=True)
 def test_a_killed_worker_is_replaced_and_every_call_comes_back(
     house_and_server: tuple[Patchbay, House, str],
 ) -> None:
@@ -200,7 +204,7 @@ def test_without_its_master_a_worker_hands_every_call_to_the_next_server_on_its_
     settings = {"PORT": str(free_port()), "HOLD_SECONDS": "6", "DRAIN_SECONDS": "20"}
     with patchbay(tmp_path, **settings) as bay:
         over = ended_call(bay)
-        house = House(bay)
+        house = House(bay, 3)
         before = listed(bay)
         dead_lines(bay)
         bay.server.send(signal.SIGKILL)

@@ -77,13 +77,6 @@ def working(bay: Patchbay) -> Iterator[Worker]:
             worker.leave()
 
 
-@pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    data: Path = tmp_path_factory.mktemp("data")
-    with patchbay(data, WEBHOOK_ALLOW_PRIVATE="on") as bay:
-        yield bay
-
-
 def dial(bay: Patchbay, provider: str, room: str, agent_id: str, **rule: Any) -> Phone:
     """A phone that calls a number whose rule names the agent, and says a tone over and over."""
     number = NUMBERS[provider]

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,18 +20,11 @@ from service.simulator.audio.codec import RATE, Samples
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.dispatches import dispatch, invitation, running
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay
 from tests.support.servers import ROOT
 from tests.support.spectrum import level, stretches
 
 DIGITS = ROOT / "examples" / "digits"
-
-
-@pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    data: Path = tmp_path_factory.mktemp("data")
-    with patchbay(data) as bay:
-        yield bay
 
 
 def likeness(heard: Samples, sound: Samples) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
 
 import pytest
@@ -13,19 +11,12 @@ from service.simulator.audio.codec import RATE, Samples
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay
 from tests.support.spectrum import level, stretches
 
 TONES = {"twilio": 400.0, "plivo": 700.0, "telnyx": 1000.0, "agent": 1300.0}
 LEVEL = -18.0
 LADDER = ["webhook", "markup", "socket", "start", "first-audio-in", "first-audio-out"]
-
-
-@pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    data: Path = tmp_path_factory.mktemp("data")
-    with patchbay(data) as bay:
-        yield bay
 
 
 def levels(samples: Samples, first: float, last: float) -> dict[str, list[float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
@@ -13,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from service.security import access_tokens
-from tests.support.servers import ROOT, refused, serving
+from tests.support.servers import ROOT, Server, refused, serving
 
 KEY = "whk_q7Rk2mZx9LwB4nVc8TfJ1sHd6PgY3aEu"
 REF = "Nf5tQ8wLz2XcR7vKb4MjH9pGs6DyA3eU"
@@ -69,24 +70,6 @@ def test_a_database_that_does_not_answer_is_refused_without_its_password(tmp_pat
     assert "Traceback" not in ended.stderr
 
 
-def test_it_serves_on_loopback_with_a_migrated_database_and_ends_with_zero(tmp_path: Path) -> None:
-    with serving(tmp_path / "data") as server:
-        assert f"Listening at: {server.url} " in server.output
-        assert server.get("/healthz") == 200
-        assert server.get("/readyz") == 200
-        assert server.stop() == 0
-    assert (tmp_path / "data" / "patchbay.db").exists()
-
-
-def test_what_forbids_much_to_browsers_is_on_the_wire(tmp_path: Path) -> None:
-    with (
-        serving(tmp_path, PUBLIC_URL="https://voice.example.com") as server,
-        urlopen(f"{server.url}/healthz", timeout=20) as answer,
-    ):
-        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
-        assert answer.headers["Cache-Control"] == "no-store"
-
-
 def test_the_procfile_listens_to_the_world_in_one_worker(tmp_path: Path) -> None:
     web = next(
         line.removeprefix("web: ")
@@ -106,24 +89,6 @@ def test_a_sync_worker_with_threads_is_a_gthread_worker_which_lacks_much(tmp_pat
     with serving(tmp_path, "-k", "sync") as server:
         server.wait_for("Using worker: gthread")
         assert "--worker-class gthread needs a proxy" in server.output
-
-
-def test_no_signal_adds_a_worker(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
-        assert server.get("/healthz") == 200
-        server.send(signal.SIGTTIN)
-        server.wait_for("Patchbay runs in one worker")
-        assert server.stop() == 0
-        assert server.output.count("Booting worker") == 1
-
-
-def test_no_signal_starts_a_second_server(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
-        server.send(signal.SIGUSR2)
-        server.wait_for("Patchbay does not upgrade in place")
-        assert server.get("/healthz") == 200
-        assert server.stop() == 0
-        assert server.output.count("Starting gunicorn") == 1
 
 
 @pytest.mark.parametrize("fmt", ["text", "json"])
@@ -159,31 +124,54 @@ def test_a_log_configuration_of_the_operators_own_shows_no_secret(tmp_path: Path
     assert REF not in server.output
 
 
-def test_the_access_log_leaves_out_the_numbers_of_a_webhook_by_get(tmp_path: Path) -> None:
-    with serving(tmp_path, "--access-logfile", "-") as server:
-        with suppress(HTTPError):
-            server.get(f"/v2/hooks/telnyx/{KEY}?CallSid=v3:1&From=%2B14155550100&To=x")
-        server.stop()
-    assert "GET /v2/hooks/telnyx/whk_*** HTTP/1.1" in server.output
-    assert "14155550100" not in server.output
-
-
-def test_there_is_no_access_log_unless_asked_for(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
-        server.get("/healthz")
-        server.stop()
+def test_it_serves_on_loopback_with_a_migrated_database_and_ends_with_zero(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        assert f"Listening at: {server.url} " in server.output
+        assert server.get("/healthz") == 200
+        assert server.get("/readyz") == 200
+        assert server.stop() == 0
+    assert (tmp_path / "data" / "patchbay.db").exists()
+    # Neither an access log nor the first steps unless asked for.
     assert "HTTP/1.1" not in server.output
+    assert "TOKEN" not in server.output
 
 
-def test_the_first_steps_are_printed_when_asked_for_and_hold_a_token(tmp_path: Path) -> None:
-    with serving(tmp_path, "--env", "FIRST_STEPS=1") as server:
-        server.wait_for("--app wsgi call")
-        token = server.output.partition("export TOKEN=")[2].split()[0]
-        assert server.get("/v2/connectors", {"Authorization": token}) == 200
-
-
-def test_the_first_steps_are_not_printed_elsewhere(tmp_path: Path) -> None:
+def test_no_signal_adds_a_worker_or_a_second_server(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         assert server.get("/healthz") == 200
-        server.stop()
-    assert "TOKEN" not in server.output
+        server.send(signal.SIGTTIN)
+        server.wait_for("Patchbay runs in one worker")
+        server.send(signal.SIGUSR2)
+        server.wait_for("Patchbay does not upgrade in place")
+        assert server.get("/healthz") == 200
+        assert server.stop() == 0
+        assert server.output.count("Booting worker") == 1
+        assert server.output.count("Starting gunicorn") == 1
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a public URL that prints an access log and the first steps."""
+    arguments = ("--access-logfile", "-", "--env", "FIRST_STEPS=1")
+    data = tmp_path_factory.mktemp("data")
+    with serving(data, *arguments, PUBLIC_URL="https://voice.example.com") as server:
+        yield server
+
+
+def test_what_forbids_much_to_browsers_is_on_the_wire(public: Server) -> None:
+    with urlopen(f"{public.url}/healthz", timeout=20) as answer:
+        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_access_log_leaves_out_the_numbers_of_a_webhook_by_get(public: Server) -> None:
+    with suppress(HTTPError):
+        public.get(f"/v2/hooks/telnyx/{KEY}?CallSid=v3:1&From=%2B14155550100&To=x")
+    public.wait_for("GET /v2/hooks/telnyx/whk_*** HTTP/1.1")
+    assert "14155550100" not in public.output
+
+
+def test_the_first_steps_are_printed_when_asked_for_and_hold_a_token(public: Server) -> None:
+    public.wait_for("--app wsgi call")
+    token = public.output.partition("export TOKEN=")[2].split()[0]
+    assert public.get("/v2/connectors", {"Authorization": token}) == 200

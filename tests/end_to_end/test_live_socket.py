@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,6 @@ from tests.support.upgrades import upgrade
 
 LIVE = "/console/api/live"
 TONE_LEVEL = -12
-
-
-@pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    data: Path = tmp_path_factory.mktemp("data")
-    with patchbay(data) as bay:
-        yield bay
 
 
 @pytest.fixture(scope="module")

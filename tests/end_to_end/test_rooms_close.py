@@ -18,12 +18,6 @@ from tests.support.patchbays import Patchbay, patchbay
 PROVIDERS = ("twilio", "plivo", "telnyx")
 
 
-@pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    with patchbay(tmp_path_factory.mktemp("data")) as bay:
-        yield bay
-
-
 @pytest.fixture
 def lobby() -> str:
     """A room that nobody has been in."""

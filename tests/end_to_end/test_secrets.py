@@ -117,7 +117,7 @@ def database_url(
     url = sa.make_url(make())
     engine = sa.create_engine(url)
     role, password = f"test_{secrets.token_hex(6)}", f"pa55-{secrets.token_hex(12)}"
-    schema = dict(url.query)["options"].partition("=")[2]
+    schema = dict(url.query)["options"].rpartition("=")[2]
 
     def run(*statements: str) -> None:
         with engine.begin() as connection:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import HTTPError
@@ -24,13 +23,6 @@ from tests.support.patchbays import Patchbay, patchbay
 from tests.support.upgrades import text_frame, upgrade
 
 START = text_frame(b'{"event":"start"}')
-
-
-@pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    data: Path = tmp_path_factory.mktemp("data")
-    with patchbay(data) as bay:
-        yield bay
 
 
 def answered(url: str, call_id: str) -> str:

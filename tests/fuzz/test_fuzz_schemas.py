@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -62,12 +61,9 @@ BODIES, QUERIES = (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _desk(migrated_sqlite: Path) -> Iterator[None]:
+def _desk(shared_sqlite: Database) -> None:
     """The app's services: some fields read a setting."""
-    database = Database(f"sqlite:///{migrated_sqlite}")
-    install(app, Desk(database, FakeClock()).services)
-    yield
-    database.close()
+    install(app, Desk(shared_sqlite, FakeClock()).services)
 
 
 TEXTS = texts | st.sampled_from(

@@ -17,6 +17,7 @@ from service.simulator.audio import sound
 from service.simulator.audio.codec import Samples
 from service.simulator.phone import Phone
 from service.simulator.scenario import CALLER, Scenario
+from tests.support.migrated import migrated_file
 from tests.support.servers import GUNICORN, PATIENCE, Server, serving
 
 
@@ -102,5 +103,10 @@ class Patchbay:
 def patchbay(
     data: Path, *arguments: str, command: Sequence[str] = GUNICORN, **settings: str
 ) -> Iterator[Patchbay]:
+    """A server on a new database that is migrated already, or on what is in ``data``."""
+    file = data / "patchbay.db"
+    if "DATABASE_URL" not in settings and not file.exists():
+        data.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(migrated_file())
     with serving(data, *arguments, command=command, **settings) as server:
         yield Patchbay(server)
