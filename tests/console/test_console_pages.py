@@ -40,7 +40,7 @@ def test_every_file_has_its_type_and_security_headers(client: FlaskClient) -> No
         assert answer.mimetype == TYPES[path.suffix], path
         assert answer.headers["Cache-Control"] == "no-cache", path
         policy = answer.headers["Content-Security-Policy"]
-        assert "default-src 'none'" in policy, path
+        assert "default-src 'none'; script-src 'self';" in policy, path
         assert "unsafe" not in policy, path
 
 
