@@ -30,6 +30,8 @@ DIGITS = ROOT / "examples" / "digits"
 def likeness(heard: Samples, sound: Samples) -> float:
     """How like a sound the stretch is that is most like it: 1 where it is the same."""
     long, short = heard.astype(float), sound.astype(float)
+    if len(long) < len(short):
+        return 0.0
     products = np.correlate(long, short, "valid")
     energy = np.convolve(long**2, np.ones(len(short)), "valid") * np.sum(short**2)
     return float((products / np.sqrt(energy + 1)).max())
@@ -56,11 +58,9 @@ def test_the_digits_agent_says_each_key_and_stops_for_the_next_one(
         bay.eventually(lambda: np.count_nonzero(phone.heard) > 800)
         phone.press("#")
         phone.wait_for("clear")
-        streamed = phone.streamed
-        bay.eventually(lambda: phone.streamed > streamed + RATE)
+        bay.eventually(lambda: likeness(phone.heard, spoken("pound")) > 0.95)
         phone.hang_up()
         phone.join(20)
-    assert likeness(phone.heard, spoken("pound")) > 0.95
     three = spoken("3")
     assert likeness(phone.heard, three[:800]) > 0.95
     assert likeness(phone.heard, three[-2000:]) < 0.8
