@@ -1,9 +1,8 @@
-"""Phone providers: one file each, holding its webhook, its markup and its media dialect.
+"""Phone providers: one module each, with its webhook, its markup and its media dialect.
 
-These files do no I/O and own no clock. A provider is a module of this package with a module-level
-``PROVIDER``; nothing else has to know its name. The custom WebSocket protocol lives here too, but
-has no ``PROVIDER``: nobody calls it by telephone. What a provider can be asked beside its webhooks
-is the ``CONTROL`` of a module of its own.
+These modules do no I/O and own no clock. A provider is a module of this package with a module-level
+``PROVIDER``; no other code names it. Call control through its REST API is the ``CONTROL`` of a
+second module. ``custom.py``, the custom WebSocket protocol, is no phone provider and has neither.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from service.providers.base.provider import Provider
 
 
 def load() -> Mapping[str, Provider]:
-    """Every provider by name, in alphabetical order."""
+    """Return every provider by name, in alphabetical order."""
     found = (getattr(module, "PROVIDER", None) for module in _modules())
     return {each.name: each for each in found if isinstance(each, Provider)}
 
 
 def controls() -> Mapping[str, CallControl]:
-    """What each provider can be asked beside its webhooks, by the provider's name."""
+    """Return the call control of each provider by its name."""
     found = (getattr(module, "CONTROL", None) for module in _modules())
     return {each.provider.name: each for each in found if isinstance(each, CallControl)}
 

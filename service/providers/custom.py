@@ -48,12 +48,12 @@ PREFIX, SUFFIX = envelope({"event": "media", "payload": ""})
 
 
 def socket_url(media_base: str, ref: str) -> str:
-    """Where one custom WebSocket is opened: clients of VideoSDK look for such an address."""
+    """Return the URL of one custom WebSocket, in the form that VideoSDK's clients expect."""
     return f"{media_base}/videosdk?ref={ref}"
 
 
 class WebSocketWire:
-    """One custom participant's socket. The start message names nothing; the URL did."""
+    """Socket of one custom participant, whom the URL identifies."""
 
     names_call = False
     close_ends_call = True
@@ -107,7 +107,7 @@ def _event(name: str, document: Document) -> Event:
         case "clear":
             return Clear()
         case "mark":
-            # Clients that were written for a phone provider nest the name.
+            # Clients written for a phone provider nest the name.
             return Mark(
                 _short(section(document, "mark") if "mark" in document else document, "name")
             )

@@ -35,7 +35,7 @@ MULAW = "audio/x-mulaw"
 ENCODINGS: Mapping[Encoding, str] = {Encoding.MULAW: MULAW, Encoding.LINEAR: "audio/x-l16"}
 
 STREAM_SECONDS = 86_400
-"""The longest stream that Plivo allows; how long a call may last is decided elsewhere."""
+"""Longest stream that Plivo allows. The limit of a call's duration is applied elsewhere."""
 
 
 V2, V3 = "X-Plivo-Signature-V2", "X-Plivo-Signature-V3"
@@ -61,7 +61,10 @@ class Plivo(Provider):
     over_statuses = frozenset(("completed", "busy", "no-answer", "failed", "timeout", "cancel"))
 
     def __init__(self, *, accepts_v2: bool = False) -> None:
-        """``accepts_v2``: also without V3. A captured V2 signature fits every form for ever."""
+        """``accepts_v2``: accept V2 signatures without V3.
+
+        A captured V2 signature is valid for every form for ever.
+        """
         self._accepts_v2 = accepts_v2
 
     def verify(self, hook: Webhook, secrets: Secrets, now: Millis) -> None:
@@ -102,7 +105,7 @@ class Plivo(Provider):
 
     def gather(self, digits: int, action: str) -> Element:
         # Without log="false" Plivo would write the keys into its own logs, and its pause between
-        # two keys is 2 seconds if nothing is said about it.
+        # two keys would default to 2 seconds.
         return Element(
             "GetDigits",
             action=action,
@@ -117,7 +120,7 @@ class Plivo(Provider):
         )
 
     def refuse(self, reason: Refusal) -> Markup:
-        # Plivo has no Reject verb; a Hangup with a reason, standing first, does not answer.
+        # Plivo has no Reject verb. A Hangup with a reason as first verb does not answer the call.
         return Markup.of(Element("Hangup", reason=reason))
 
     def wire(self) -> PlivoWire:
@@ -125,7 +128,7 @@ class Plivo(Provider):
 
 
 def _signatures(hook: Webhook, version: str) -> list[str]:
-    """Signatures of the number's account and of the main account: one for each active token."""
+    """Return the signatures of the number's account and of the main account, one per token."""
     names = (version, version.replace("-V", "-Ma-V"))
     values = [value for name in names for value in hook.header(name).split(",")]
     return [value.strip() for value in values if value.strip()]
@@ -136,8 +139,8 @@ def _signed_by_v2(hook: Webhook, nonce: str) -> list[str]:
 
 
 def _signed_by_v3(hook: Webhook, nonce: str) -> list[str]:
-    """The URL with its query decoded and sorted; a form follows after a dot, or after a question
-    mark where there is no query.
+    """Return the signed text: the URL with its query decoded and sorted. A form follows after a
+    dot, or without a query, after a question mark.
     """
     query = "&".join(f"{name}={value}" for name, value in sorted(hook.query))
     form = "".join(name + value for name, value in sorted(hook.form))
@@ -147,14 +150,15 @@ def _signed_by_v3(hook: Webhook, nonce: str) -> list[str]:
 
 
 def _urls(hook: Webhook) -> list[str]:
-    """An upgrade is signed with http in the place of ws on live calls, which nothing documents."""
+    """Return the URLs that Plivo may have signed: on live calls an upgrade has http instead of ws,
+    which is not documented."""
     if not hook.is_upgrade:
         return [hook.url]
     return [hook.url, *(with_scheme(hook.url, scheme) for scheme in ("http", "https"))]
 
 
 class PlivoWire(PhoneWire):
-    """Audio Streaming. Audio goes back in the encoding in which it comes.
+    """Audio Streaming. Audio is sent in the encoding in which it is received.
 
     Plivo documents no ``stop`` message: the end of a call is a closed socket.
     """
@@ -189,18 +193,18 @@ class PlivoWire(PhoneWire):
                 return super()._event(name, document)
 
     def _play(self) -> Document:
-        # The content type goes back without the ";rate=" that the markup has.
+        # The content type is sent without the ";rate=" of the markup.
         media = {"contentType": self._content_type, "sampleRate": SAMPLE_RATE, "payload": ""}
-        return self._said("playAudio", media=media)
+        return self._message("playAudio", media=media)
 
     def _flush(self) -> Document:
-        return self._said("clearAudio")
+        return self._message("clearAudio")
 
     def _fence(self, name: str) -> Document:
-        return self._said("checkpoint", name=name)
+        return self._message("checkpoint", name=name)
 
-    def _said(self, event: str, **more: object) -> Document:
-        """A message of the stream, whose id Plivo does not need in order to play."""
+    def _message(self, event: str, **more: object) -> Document:
+        """Return a message of the stream. Plivo does not need the stream's id to play it."""
         stream = {} if self._stream_id is None else {"streamId": self._stream_id}
         return {"event": event, **stream, **more}
 

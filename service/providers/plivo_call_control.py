@@ -1,4 +1,4 @@
-"""Plivo's REST API, dialling on, and status callbacks.
+"""Plivo's REST API, the Dial verb, and status callbacks.
 
 https://www.plivo.com/docs/voice/api/call
 https://www.plivo.com/docs/voice/xml/dial
@@ -16,7 +16,7 @@ from service.providers.base.provider import Webhook, is_call_id
 from service.providers.plivo import PROVIDER
 
 FAILED_STREAM = frozenset({"failed", "droppedstream", "degradedstream"})
-"""Plivo documents two sets of names for the events of a stream, in different spellings."""
+"""Names of a stream's events. Plivo documents two sets with different spellings."""
 
 
 class PlivoControl(CallControl):
@@ -69,8 +69,8 @@ class PlivoControl(CallControl):
         return document(_calls(secrets, api), body, _login(secrets))
 
     def placed(self, response: HttpResponse) -> str | None:
-        # For a call to one number this is what the webhooks say as CallUUID, as far as is known;
-        # whatever they say takes its place.
+        # For a call to one number this seems to equal the CallUUID of the webhooks, which replaces
+        # it in any case.
         request_uuid = response.document.get("request_uuid")
         return request_uuid if is_call_id(request_uuid) else None
 

@@ -31,7 +31,7 @@ ENCODINGS: Mapping[Encoding, str] = {Encoding.MULAW: "PCMU", Encoding.ALAW: "PCM
 SIGNATURE, TIMESTAMP = "telnyx-signature-ed25519", "telnyx-timestamp"
 
 TOLERANCE_SECONDS = 300
-"""How far the clock of a signature may be from ours, as in Telnyx's own libraries."""
+"""Tolerated difference between a signature's time and ours, as in Telnyx's own libraries."""
 
 
 class Telnyx(Provider):
@@ -45,13 +45,13 @@ class Telnyx(Provider):
             expected="must be 32 bytes in base64, as the portal shows the public key",
         ),
         Credential("apiKey", secret=True, uses=frozenset((Use.API,))),
-        # The account and the TeXML application that calls are placed by.
+        # The account and the TeXML application that place calls.
         Credential("accountSid", secret=False, uses=frozenset((Use.API,))),
         Credential("applicationId", secret=False, uses=frozenset((Use.API,))),
     )
     signs_upgrades = False
 
-    # The documented first request of a call that can still be rejected says in-progress already.
+    # The documented first request says in-progress, although the call can still be rejected.
     tells_progress = False
 
     def verify(self, hook: Webhook, secrets: Secrets, now: Millis) -> None:
@@ -65,7 +65,7 @@ class Telnyx(Provider):
             raise BadSignature(f"{TIMESTAMP} is not a number of seconds.")
         if abs(now - int(timestamp) * 1000) > TOLERANCE_SECONDS * 1000:
             raise BadSignature(f"{TIMESTAMP} is more than {TOLERANCE_SECONDS} s from our clock.")
-        # The signature covers the body and not the URL, so that a query proves nothing.
+        # The signature covers the body but not the URL, so a query proves nothing.
         if hook.query and not hook.form:
             raise BadSignature(
                 "Its parameters are in the URL, which Telnyx does not sign: use POST."
@@ -75,9 +75,9 @@ class Telnyx(Provider):
             raise BadSignature(f"{SIGNATURE} was made with another key or for another body.")
 
     def stream(self, media_url: str, ref: str, status_url: str | None) -> Element:
-        # Connect, because Start would go on at once and Pause holds a call for 180 s only. In the
-        # default mode, mp3, our frames would not be audio. A stream that Telnyx redials by itself
-        # would find its reference used; it asks the webhook instead.
+        # Connect, because Start would continue at once, and Pause holds a call for 180 s only. In
+        # the default mode, mp3, our frames would not be audio. If Telnyx redialled a stream by
+        # itself, the reference would be used up; it requests the webhook instead.
         connect = Element("Connect")
         stream = SubElement(
             connect,
@@ -96,7 +96,7 @@ class Telnyx(Provider):
         return connect
 
     def gather(self, digits: int, action: str) -> Element:
-        # There is no method here: the action is asked by the method of the application.
+        # No method: the action is requested with the method of the application.
         return Element(
             "Gather",
             input="dtmf",
@@ -124,18 +124,18 @@ def _is_signed(text: bytes, signature: str, key: str) -> bool:
 
 
 class TelnyxWire(PhoneWire):
-    """Media streaming in rtp mode. Nothing that is sent names the stream.
+    """Media streaming in rtp mode. Messages sent do not name the stream.
 
-    The two directions are independent: the caller is heard in the codec of the telephone line,
-    PCMA in most of the world, whatever the markup asked for; what is sent is PCMU, because the
-    markup's ``bidirectionalCodec`` says so.
+    The directions are independent. The caller's audio has the codec of the telephone line, PCMA in
+    most of the world, whatever the markup requested. Audio sent is PCMU, by the markup's
+    ``bidirectionalCodec``.
     """
 
-    # Sources disagree whether call_control_id is the CallSid of the webhook, so that a start that
-    # names another call proves nothing. What holds is the reference, which came with the stream.
+    # Sources disagree whether call_control_id is the CallSid of the webhook, so a start that names
+    # another call proves nothing. The reference in the stream's URL does.
     names_call = False
 
-    # Media messages may arrive out of order; the chunk number puts them right.
+    # Media messages may arrive out of order; the chunk number sorts them.
     order_field = b"chunk"
 
     def _start(self, message: Fields) -> Started:
@@ -174,7 +174,7 @@ class TelnyxWire(PhoneWire):
 
 
 def _complaint(document: Document) -> Complaint:
-    """An error, which is an object under one of two names, or no more than a text."""
+    """Return an error, which is an object under one of two names, or only a text."""
     said = document.get("error") or document.get("payload")
     if isinstance(said, str):
         return Complaint("error", said)

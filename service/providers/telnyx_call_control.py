@@ -1,4 +1,4 @@
-"""Telnyx's REST API for TeXML, dialling on, and status callbacks.
+"""Telnyx's REST API for TeXML, the Dial verb, and status callbacks.
 
 https://developers.telnyx.com/api-reference/texml-rest-commands/initiate-an-outbound-call
 https://developers.telnyx.com/docs/voice/programmable-voice/texml-verbs/dial
@@ -22,10 +22,10 @@ ENDED_ALREADY = "90018"
 
 
 class TelnyxControl(CallControl):
-    """A TeXML call is placed for an account by an application, so both must be known.
+    """A TeXML call is placed for an account by an application, so both ids are needed.
 
-    Hanging up needs neither: where they are missing, the call is ended as Call Control does it,
-    since Telnyx documents that a TeXML CallSid is the call's control id.
+    Hanging up needs neither. Without them the call is ended through the Call Control API, because
+    Telnyx documents that a TeXML CallSid is the call's control id.
     """
 
     provider = PROVIDER
@@ -71,7 +71,7 @@ class TelnyxControl(CallControl):
         return document(_calls(secrets, api), body, _login(secrets))
 
     def placed(self, response: HttpResponse) -> str | None:
-        # The answer's model and the examples disagree on the name, and on an envelope around it.
+        # The response's schema and the examples disagree on the name, and on an envelope.
         inner = response.document.get("data")
         for found in (response.document, inner if isinstance(inner, dict) else {}):
             for name in ("sid", "call_sid", "CallSid", "call_control_id"):

@@ -35,7 +35,7 @@ ENCODINGS: Mapping[Encoding, str] = {Encoding.MULAW: "audio/x-mulaw"}
 
 SIGNATURE = "X-Twilio-Signature"
 
-# With a SharedKey in the place of the auth token, Twilio says here that it used the second one.
+# Header in which Twilio names the second algorithm when a SharedKey replaces the auth token.
 SETTINGS = "X-Twilio-Webhooks-Signature-Settings"
 ALGORITHMS: Mapping[str, str] = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 
@@ -101,8 +101,8 @@ class Twilio(Provider):
 
 
 def _urls(hook: Webhook) -> Iterator[str]:
-    """What Twilio may have signed for this URL: with its port or without, and for an upgrade in
-    either scheme, with or without a slash at the end. All need the secret, so that all may pass.
+    """Return the URLs that Twilio may have signed: with and without the port; for an upgrade also
+    in both schemes, with and without a slash at the end. All of them prove the secret.
     """
     urls = [hook.url]
     if hook.is_upgrade:
@@ -113,7 +113,7 @@ def _urls(hook: Webhook) -> Iterator[str]:
 
 
 def _signed_fields(hook: Webhook) -> str:
-    """What follows the URL: the form. Any other body is covered by a hash of it in the URL."""
+    """Return the signed text after the URL: the form. A hash in the URL covers any other body."""
     if hook.form and "json" not in hook.header("Content-Type").lower():
         return "".join(name + value for name, value in sorted(set(hook.form)))
     digest = next((value for name, value in hook.query if name == "bodySHA256"), None)
@@ -133,7 +133,7 @@ def _algorithm(settings: str) -> str:
 
 
 class TwilioWire(PhoneWire):
-    """Media Streams. All that is sent names the stream; audio is mu-law both ways."""
+    """Media Streams. Every message sent names the stream; audio is mu-law both ways."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class TwilioWire(PhoneWire):
         _, spoken = encoding(start.section("mediaFormat"), "sampleRate", ENCODINGS)
         stream_sid = start.symbol("streamSid") or message.symbol("streamSid")
         if stream_sid is None:
-            # Nothing could be said without it.
+            # No message can be sent without it.
             raise RefusedStart("streamSid must be a string that is not empty.")
         self._stream_sid = stream_sid
         return Started(spoken, spoken, start.text("callSid"), sent_ref(message, start))

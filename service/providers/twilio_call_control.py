@@ -1,4 +1,4 @@
-"""Twilio's REST API, dialling on, and status callbacks.
+"""Twilio's REST API, the Dial verb, and status callbacks.
 
 https://www.twilio.com/docs/voice/api/call-resource
 https://www.twilio.com/docs/voice/twiml/dial
@@ -19,7 +19,7 @@ from service.providers.twilio import PROVIDER
 EVENTS = ("initiated", "ringing", "answered", "completed")
 
 CODE = re.compile(r"\b(?:1[12]\d{3}|319\d{2})\b")
-"""An error code in the text of a stream error, which has no field of its own for it."""
+"""Error code within the text of a stream error, which has no field for it."""
 
 
 class TwilioControl(CallControl):
@@ -27,7 +27,7 @@ class TwilioControl(CallControl):
     title = "Twilio"
     hang_up_needs = place_needs = ("accountSid", "authToken")
 
-    # https://www.twilio.com/docs/api/errors, each code on a page of its own.
+    # https://www.twilio.com/docs/api/errors has a page for each code.
     troubles: ClassVar[Mapping[str, str]] = {
         "11200": "the webhook could not be fetched.",
         "11205": "no connection to the webhook: is PUBLIC_URL reachable from outside?",

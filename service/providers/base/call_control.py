@@ -1,7 +1,6 @@
-"""What a provider is asked to do beside its webhooks, and what it tells beside them.
+"""Call control: a provider's REST API, the verb that dials another number, and callbacks.
 
-Its REST API (hang up, place a call), the verb that dials on, and its callbacks. Values in, values
-out: nothing here does I/O. A module ``<provider>_control`` has one as ``CONTROL``.
+Values in, values out, without I/O. A module ``<provider>_call_control`` has one as ``CONTROL``.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from service.providers.base.provider import Markup, Provider, Webhook
 Secrets = Mapping[str, str]
 
 MAX_COMPLAINT = 200
-"""Characters kept of a provider's own words."""
+"""Characters kept of a provider's error message."""
 
 
 class Outcome(StrEnum):
-    """How a call, or the dialling of another number for it, has ended."""
+    """Result of a call, or of dialling another number for it."""
 
     COMPLETED = "completed"
     BUSY = "busy"
@@ -46,7 +45,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """A number to dial on to; ``action`` is asked what to do when that is over."""
+    """A number to connect the caller with; ``action`` is requested afterwards."""
 
     number: str
     caller: str | None
@@ -57,10 +56,10 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a status callback says of a call or of its stream.
+    """Content of a status callback about a call or its stream.
 
-    ``outcome`` is set where the whole call is over, ``cause`` is the provider's word for why, and
-    ``trouble`` a sentence about what went wrong, if anything.
+    ``outcome`` is set if the whole call has ended, ``cause`` is the provider's word for the reason,
+    and ``trouble`` a sentence about a failure.
     """
 
     call_id: str
@@ -71,9 +70,9 @@ class News:
 
 
 class CallControl(ABC):
-    """One vendor. ``hang_up_needs`` and ``place_needs`` are names of credentials.
+    """Call control of one provider. ``hang_up_needs`` and ``place_needs`` name credentials.
 
-    ``shortest_call`` and ``longest_call`` are the limits, in seconds, that it can be told.
+    ``shortest_call`` and ``longest_call`` bound the time limit, in seconds, that it accepts.
     """
 
     provider: ClassVar[Provider]
@@ -85,35 +84,35 @@ class CallControl(ABC):
     dial_field: ClassVar[str] = "DialCallStatus"
     outcomes: ClassVar[Mapping[str, Outcome]] = {each.value: each for each in Outcome}
     troubles: ClassVar[Mapping[str, str]] = {}
-    """Error codes of the provider, and what each means in one sentence."""
+    """Error codes of the provider, with the meaning of each in one sentence."""
 
     @abstractmethod
     def hang_up(self, call_id: str, secrets: Secrets, api: str) -> HttpRequest:
-        """End a call that is up."""
+        """Return the request that ends a live call."""
 
     @abstractmethod
     def was_over(self, response: HttpResponse) -> bool:
-        """Whether a hang-up was refused because the call had ended already."""
+        """Whether a hang-up was refused because the call had already ended."""
 
     @abstractmethod
     def place(self, order: Order, secrets: Secrets, api: str) -> HttpRequest: ...
 
     @abstractmethod
     def placed(self, response: HttpResponse) -> str | None:
-        """The provider's id of the call that it has placed; ``None`` where it has told none."""
+        """Return the provider's id of a placed call; ``None`` if the response has none."""
 
     @abstractmethod
     def complaint(self, response: HttpResponse) -> str:
-        """The provider's reason for a refusal, in its own words, or nothing."""
+        """Return the provider's error message, or an empty string."""
 
     def refusal(self, response: HttpResponse) -> str:
-        """Why the provider refused a request, in one sentence."""
+        """Return the provider's refusal as one sentence."""
         words = printable(self.complaint(response))
         said = f": {words}" if words else ""
         return f"{self.title} answered {response.status}{said}"
 
     def dial(self, dial: Dial) -> Markup:
-        """Connect the caller with another number and ask ``action`` afterwards."""
+        """Return markup that dials another number and requests ``action`` afterwards."""
         verb = Element("Dial", action=dial.action, method="POST")
         if dial.caller is not None:
             verb.set("callerId", self.number(dial.caller))
@@ -123,13 +122,13 @@ class CallControl(ABC):
         return Markup.of(verb)
 
     def dialled(self, hook: Webhook) -> Outcome:
-        """How a dial has ended."""
+        """Return the result of a dial."""
         said = hook.get(self.dial_field) or ""
-        # "answered" is said where the dialled party stays on while the caller goes on.
+        # "answered": the dialled party stays connected while the caller's markup continues.
         return self.outcomes.get("completed" if said == "answered" else said, Outcome.FAILED)
 
     def news(self, hook: Webhook) -> News:
-        """Raises ``RemoteError`` where the callback names no call."""
+        """Parse a status callback. Raises ``RemoteError`` if it names no call."""
         return News(
             call_id=self.provider.call_id(hook),
             is_ringing=hook.get("CallStatus") == "ringing",
@@ -139,31 +138,31 @@ class CallControl(ABC):
         )
 
     def outcome(self, hook: Webhook) -> Outcome | None:
-        """How the call has ended; ``None`` where it has not, or where only its stream has."""
+        """Return the call's result; ``None`` if it goes on, or if only its stream has ended."""
         if hook.get("StreamEvent") is not None:
             return None
         return self.outcomes.get(hook.get("CallStatus") or "")
 
     @abstractmethod
     def trouble(self, hook: Webhook) -> str | None:
-        """What went wrong according to a status callback, in one sentence."""
+        """Return the failure in a status callback as one sentence."""
 
     def explained(self, code: str, words: str) -> str:
-        """An error with its meaning, or with the provider's words where we know none."""
+        """Return an error with its known meaning, or else with the provider's message."""
         meaning = self.troubles.get(code) or printable(words)
         number = printable(code)
         named = f"{self.title} error {number}" if number else f"{self.title} reports an error"
         return f"{named}: {meaning}" if meaning else f"{named}."
 
     def number(self, e164: str) -> str:
-        """A number as the provider writes it."""
+        """Return a number in the provider's format."""
         return e164
 
     def time_limit(self, seconds: int) -> int:
-        """``seconds`` within what the provider allows as the length of a call."""
+        """Return ``seconds`` within the provider's limits of a call's duration."""
         return max(self.shortest_call, min(seconds, self.longest_call))
 
 
 def printable(words: str) -> str:
-    """The provider's words as they may be stored and shown."""
+    """Return the printable beginning of a provider's text."""
     return "".join(each for each in words if each.isprintable())[:MAX_COMPLAINT].strip()

@@ -1,9 +1,8 @@
-"""The lean path: the audio of a message that is like an earlier one but for a few values.
+"""Fast path: decode audio messages by a pattern, without parsing JSON.
 
-A peer sends fifty audio messages a second that are alike to the letter but for their counters and
-their audio, and all calls of a provider have messages of one shape. One of them, once parsed, is
-made a pattern; what matches it needs no parsing, because it would parse to the same thing.
-Everything else goes the general way.
+A peer sends fifty audio messages a second that differ in their counters and their audio only, and
+all calls of a provider have the same form of message. A parsed message becomes the pattern. A
+message that matches it would parse to the same fields. All others take the general path.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from itertools import count
 from service.domain.wire import MessageTemplate, Span
 
 TEXT = rb"[ !#-\[\]-~]*"
-"""What a string may hold that needs no escapes and no second byte."""
+"""Strings of ASCII without escapes."""
 
 VALUE = re.compile(
     rb'"(?P<name>[a-zA-Z_]+)": ?'
@@ -27,25 +26,25 @@ VALUE = re.compile(
 """A field whose value is a whole number, bare or in quotes, or a string."""
 
 TELLING = frozenset((b"event", b"track"))
-"""Fields whose values say what the message is."""
+"""Fields whose values define the message, and so must stay equal."""
 
 MAX_AROUND = 512
-"""Bytes around the payload of a pattern. To make one takes 30 µs for each number in them."""
+"""Bytes around the payload of a pattern. Making one takes 30 µs for each number in them."""
 
 PATIENCE = 50
-"""Messages that may fail to match before another one is made the pattern: making one is slow."""
+"""Messages that may fail to match before another pattern is made: making one is slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """``number`` tells one pattern from another without a look at them."""
+    """A compiled pattern. ``number`` identifies it."""
 
     number: int
     match: re.Pattern[bytes]
 
 
 class FastPath:
-    """``order_field`` names the number that counts the chunks, where a dialect needs it."""
+    """Pattern of one socket. ``order_field`` is the field that numbers chunks, if one does."""
 
     __slots__ = ("_order_field", "_pattern", "_wait")
 
@@ -55,11 +54,11 @@ class FastPath:
         self._wait = 0
 
     def kind(self) -> int:
-        """The pattern's number; 0 where there is none."""
+        """Return the pattern's number; 0 if there is none."""
         return self._pattern.number if self._pattern else 0
 
     def audio(self, message: bytes) -> tuple[bytes, int | None] | None:
-        """Payload and order of a message that fits the pattern; ``None`` for all others."""
+        """Return payload and order of a matching message; ``None`` for all others."""
         found = self._pattern.match.fullmatch(message) if self._pattern else None
         if found is None:
             return None
@@ -70,9 +69,9 @@ class FastPath:
         return payload, int(found["order"]) if self._order_field else None
 
     def learn(self, message: bytes, encoded: str) -> None:
-        """Make a message that was found to be audio the pattern, if it is clear enough for one.
+        """Make a pattern of an audio message, unless the message is ambiguous.
 
-        ``encoded`` is its payload as it was written.
+        ``encoded`` is its payload in base64.
         """
         if self._wait:
             self._wait -= 1
@@ -81,7 +80,7 @@ class FastPath:
         self._pattern = self._generalised(message, encoded.encode())
 
     def template(self, message: bytes) -> MessageTemplate | None:
-        """What fits this fits the pattern, because each value in it is of the same sort."""
+        """Return a template of a matching message, whose matches all match the pattern."""
         found = self._pattern.match.fullmatch(message) if self._pattern else None
         if found is None:
             return None
@@ -100,7 +99,7 @@ class FastPath:
         quoted = b'"' + encoded + b'"'
         if len(message) - len(quoted) > MAX_AROUND:
             return None
-        # Escapes, and keys that come twice, could make the same bytes mean something else.
+        # With escapes, or repeated keys, the same bytes could mean something else.
         if b"\\" in message or message.count(b'"payload"') != 1 or message.count(quoted) != 1:
             return None
         before, after = message.split(quoted)
@@ -109,14 +108,14 @@ class FastPath:
         head, tail = self._generalise(before), self._generalise(after)
         if self._order_field and (tail + head).count(b"(?P<order>") != 1:
             return None
-        # As much padding, and no more, makes as many bytes: whole samples, like those learned from.
+        # The same padding gives the same number of bytes, and so whole samples.
         bare = encoded.rstrip(b"=")
         padding = encoded.removeprefix(bare)
         payload = b'"(?P<payload>.{%d}(?<!=)%s)"' % (len(bare), padding)
         return _compiled(head + payload + tail)
 
     def _generalise(self, text: bytes) -> bytes:
-        """A pattern for ``text`` with other values in it, but for those of ``TELLING`` fields."""
+        """Return a pattern for ``text`` with any values, except those of ``TELLING`` fields."""
         parts, done = [], 0
         for (start, stop), value in _values(text, 0, len(text)):
             like = _like(value)
@@ -128,14 +127,14 @@ class FastPath:
 
 
 def _values(text: bytes, start: int, stop: int) -> Iterator[tuple[Span, re.Match[bytes]]]:
-    """The values between two places that may be others another time, and where they stand."""
+    """Yield the variable values between two positions, each with its span."""
     for value in VALUE.finditer(text, start, stop):
         if value["name"] not in TELLING:
             yield value.span("number" if value["text"] is None else "text"), value
 
 
 def _like(value: re.Match[bytes]) -> bytes:
-    """A pattern for values of this one's kind."""
+    """Return a pattern for values of this one's type."""
     if value["text"] is not None:
         return TEXT
     # A bare number has no leading zeros in JSON.
@@ -147,5 +146,5 @@ _numbers = count(1)
 
 @lru_cache(maxsize=256)
 def _compiled(pattern: bytes) -> Pattern:
-    """Kept, because the calls of a provider all come to the same pattern, and making it is slow."""
+    """Return the compiled pattern, cached because a provider's calls share it."""
     return Pattern(next(_numbers), re.compile(pattern, re.DOTALL))

@@ -1,8 +1,8 @@
 """Typed access to the JSON messages of media sockets.
 
-A required field that cannot be read raises ``RemoteError``, and nothing else, with a sentence that
-names the field. Optional ones are read through ``Fields``, which raises nothing.
-Values are never quoted: they may hold secrets.
+An unreadable required field raises ``RemoteError`` with a sentence that names the field. Optional
+fields are read through ``Fields``, which raises nothing. Errors never quote values, which may be
+secret.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from service.errors import RemoteError
 Document: TypeAlias = dict[str, Any]
 
 LIMIT = 10**18
-"""Whole numbers are below this: they fit into 64 bits, and so does their sum with another."""
+"""Limit of whole numbers: they, and the sum of two, fit into 64 bits."""
 
 ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
-"""An escape in JSON, both where a character has two; ``half`` is one of two without the other."""
+"""An escape in JSON, or a surrogate pair of two; ``half`` is a lone surrogate."""
 
 REPLACEMENT = rb"\ufffd"
 
@@ -33,7 +33,7 @@ NUMBER = re.compile(r" *([0-9]{1,18})(?:\.0*)? *")
 
 
 def decode(message: bytes) -> Document:
-    """The JSON object in ``message``. orjson limits the depth, so that nothing recurses here."""
+    """Return the JSON object in ``message``. orjson limits the depth of nesting."""
     try:
         document = orjson.loads(message)
     except orjson.JSONDecodeError:
@@ -44,20 +44,20 @@ def decode(message: bytes) -> Document:
 
 
 def _decode_mended(message: bytes) -> Document:
-    """A message that JavaScript has written of text with half a character, as cut names have."""
+    """Decode a message with lone surrogates, as JavaScript writes them for truncated names."""
     mended = ESCAPE.sub(lambda found: REPLACEMENT if found["half"] else found[0], message)
     try:
         document = orjson.loads(mended)
     except orjson.JSONDecodeError:
         document = None
-    # What the message is must be whole.
+    # The name of the event must be intact.
     if not isinstance(document, dict) or "\ufffd" in str(document.get("event")):
         raise RemoteError("The message is not JSON.")
     return document
 
 
 def section(document: Document, name: str) -> Document:
-    """The object ``name``, which must be there."""
+    """Return the required object ``name``."""
     value = document.get(name)
     if not isinstance(value, dict):
         raise RemoteError(f"{name} must be an object.")
@@ -65,7 +65,7 @@ def section(document: Document, name: str) -> Document:
 
 
 def text(document: Document, name: str) -> str:
-    """The string ``name``, which must be there and not be empty."""
+    """Return the required string ``name``, which must not be empty."""
     value = document.get(name)
     if not isinstance(value, str) or not value:
         raise RemoteError(f"{name} must be a string that is not empty.")
@@ -73,7 +73,7 @@ def text(document: Document, name: str) -> str:
 
 
 def whole(value: Any) -> int | None:
-    """Read a whole number from 0 out of a number or a string; ``None`` where it is neither.
+    """Return a non-negative whole number from a number or a string; else ``None``.
 
     Peers write 8000 as ``8000``, ``8000.0``, ``"8000"`` and ``"8000.0"``.
     """
@@ -85,9 +85,9 @@ def whole(value: Any) -> int | None:
 
 
 class Fields:
-    """The optional fields of a document, each of any type.
+    """Optional fields of a document, each of any type.
 
-    ``ignored`` are the names of fields that are present and could not be read.
+    ``ignored`` are the names of present fields that could not be read.
     """
 
     def __init__(self, document: Document, ignored: list[str] | None = None) -> None:
@@ -95,7 +95,7 @@ class Fields:
         self.ignored: list[str] = [] if ignored is None else ignored
 
     def section(self, name: str) -> Fields:
-        """The object ``name``; an empty one where it cannot be read."""
+        """Return the object ``name``; an empty one if it cannot be read."""
         value = self.document.get(name)
         if not isinstance(value, dict):
             self._ignore(name)
@@ -103,7 +103,7 @@ class Fields:
         return Fields(value, self.ignored)
 
     def text(self, name: str) -> str | None:
-        """The string ``name``; ``None`` where it is empty."""
+        """Return the string ``name``; ``None`` if it is empty or cannot be read."""
         value = self.document.get(name)
         if not isinstance(value, str):
             self._ignore(name)
@@ -111,13 +111,13 @@ class Fields:
         return value or None
 
     def symbol(self, name: str) -> str | None:
-        """The id, key or code ``name``, as a string or as a whole number."""
+        """Return the id, key or code ``name``, sent as a string or a whole number."""
         value = self.document.get(name)
         number = None if isinstance(value, str) else whole(value)
         return self.text(name) if number is None else str(number)
 
     def whole(self, name: str) -> int | None:
-        """The whole number ``name``, in any spelling."""
+        """Return the whole number ``name``, in any spelling."""
         number = whole(self.document.get(name))
         if number is None:
             self._ignore(name)
@@ -129,7 +129,7 @@ class Fields:
 
 
 def payload(document: Document, sample_bytes: int) -> bytes:
-    """The audio in ``payload``: base64 of whole samples."""
+    """Return the audio in ``payload``: base64 of whole samples."""
     try:
         audio = a2b_base64(document["payload"], strict_mode=True)
     except (KeyError, TypeError, ValueError):
@@ -140,7 +140,7 @@ def payload(document: Document, sample_bytes: int) -> bytes:
 
 
 def envelope(document: Document) -> tuple[bytes, bytes]:
-    """What ``document`` says before and after its ``payload``: the last field, and empty here."""
+    """Return the JSON before and after ``payload``, which is the last field and empty."""
     message = orjson.dumps(document)
     cut = message.rindex(b'""') + 1
     return message[:cut], message[cut:]

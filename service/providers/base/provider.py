@@ -1,7 +1,7 @@
-"""What every phone provider does: check a voice webhook, read it and answer it with markup.
+"""Base class of phone providers: verify a voice webhook, parse it, and answer it with markup.
 
-A provider is a stateless value; what it learns during a call lives in the ``Wire`` that it makes
-for each media socket.
+A provider is a stateless value. The state of a call's stream is in the ``Wire`` that it makes for
+each media socket.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from service.errors import RemoteError
 from service.providers.base.signatures import Credential, Secrets, Use
 
 KEY_SECONDS = 10
-"""How long a caller may take to press the first key, and on most providers each one after it."""
+"""Seconds to press the first key, and with most providers each key after it."""
 
 MAX_FIELD = 256
 """Characters kept of a caller or callee, and allowed in a call id."""
@@ -29,11 +29,11 @@ MAX_FIELD = 256
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One request of a provider: what it says, and all that its signature may cover.
+    """One request of a provider, with everything that its signature may cover.
 
-    ``form`` are the parameters of the body, in order, repeats kept. ``url`` is the public one, with
-    path and query as they came, percent-encoding included; that of a WebSocket upgrade begins with
-    ``ws``.
+    ``form`` are the parameters of the body, in order and with repeats. ``url`` is the public one,
+    with path and query as received, percent-encoding included. The URL of a WebSocket upgrade
+    begins with ``ws``.
     """
 
     form: tuple[tuple[str, str], ...] = ()
@@ -49,10 +49,10 @@ class Webhook:
 
     @property
     def params(self) -> tuple[tuple[str, str], ...]:
-        """What the provider says: its form, or its query where it sends no form.
+        """Parameters of the provider: the form, or the query if there is no form.
 
-        Never both: Telnyx signs the body alone, and what somebody has added to the URL of a signed
-        request must not count.
+        Never both: Telnyx signs only the body, and parameters added to the URL of a signed request
+        must have no effect.
         """
         return self.form or self.query
 
@@ -61,25 +61,24 @@ class Webhook:
         return self.url.startswith("ws")
 
     def get(self, name: str) -> str | None:
-        """The first value of ``name``."""
+        """Return the first value of ``name``."""
         return next((value for key, value in self.params if key == name), None)
 
     def ours(self, name: str) -> str | None:
-        """The value of a parameter that was put into the URL here, whatever the provider says."""
+        """Return the value of a parameter that this server put into the URL."""
         return next((value for key, value in self.query if key == name), None)
 
     def header(self, name: str) -> str:
-        """The value of a header, whatever the case of its name; empty where there is none."""
+        """Return the value of a header, whose name has no case; empty if there is none."""
         wanted = name.lower()
         return next((value for key, value in self.headers.items() if key.lower() == wanted), "")
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A call that asks what to do. Numbers are E.164 where they are numbers.
+    """A call that requests markup. ``caller`` and ``callee`` are in E.164 if they are numbers.
 
-    ``in_progress`` says that the call has been answered, so that it can only be hung up and no
-    longer be rejected.
+    ``in_progress``: the call was answered, so that it can be hung up but not rejected.
     """
 
     call_id: str
@@ -90,9 +89,9 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """News of a call on the URL of the voice webhook. It wants no markup.
+    """A status update at the URL of the voice webhook, which needs no markup.
 
-    ``over`` is True where the call has ended, and ``detail`` is the provider's word for why.
+    ``over``: the call has ended. ``detail`` is the provider's word for the reason.
     """
 
     call_id: str
@@ -117,15 +116,14 @@ class Markup:
 
 
 class Provider(ABC):
-    """One vendor: its webhook, its markup and its media dialect.
+    """One provider: its webhook, its markup and its media dialect.
 
-    ``name`` is the name of the module. ``call_id_field``, ``cause_field`` and ``over_statuses`` say
-    where a webhook names the call, why it ended and which of its statuses mean that it has;
-    ``tells_progress`` whether its status also tells that the call has been answered.
-    ``credentials`` are what a connector may be given of the account; ``signs_upgrades`` says
-    whether the request that opens a media socket is signed too. ``writes_plus`` says whether
-    international numbers come with their plus sign. ``speak_verb`` is its markup's word
-    for reading a text out, and ``wait_verb`` for silence.
+    ``name`` is the name of the module. ``call_id_field`` and ``cause_field`` are the parameters
+    with the call's id and the reason of its end. ``over_statuses`` are the statuses of an ended
+    call. ``tells_progress``: the status also says that the call was answered. ``credentials`` are
+    the account's credentials that a connector may have. ``signs_upgrades``: the request that opens
+    a media socket is signed too. ``writes_plus``: international numbers have their plus sign.
+    ``speak_verb`` is the verb that reads a text out, and ``wait_verb`` the one for silence.
     """
 
     name: ClassVar[str]
@@ -142,22 +140,22 @@ class Provider(ABC):
     )
 
     def checks(self, secrets: Secrets) -> bool:
-        """Whether there is anything in ``secrets`` to check signatures with."""
+        """Whether ``secrets`` has a credential to check signatures with."""
         return any(
             Use.SIGNATURES in each.uses and secrets.get(each.name) for each in self.credentials
         )
 
     @abstractmethod
     def verify(self, hook: Webhook, secrets: Secrets, now: Millis) -> None:
-        """Raise ``BadSignature`` unless the request is signed as ``secrets`` demand.
+        """Raise ``BadSignature`` unless the request is signed with one of ``secrets``.
 
-        Where they hold nothing to check a signature with, none is asked for.
+        Without a credential for signatures, no signature is required.
         """
 
     def parse(self, hook: Webhook) -> Arrival | Notice:
-        """What the webhook says. Raises ``RemoteError`` where it names no call.
+        """Parse a webhook. Raises ``RemoteError`` if it names no call.
 
-        A call without a caller or a callee is still somebody waiting on a line.
+        A call without a caller or a callee is accepted: a person may be waiting.
         """
         call_id = self.call_id(hook)
         over = self.is_over(hook)
@@ -172,7 +170,7 @@ class Provider(ABC):
         )
 
     def call_id(self, hook: Webhook) -> str:
-        """Which call a request is about. Raises ``RemoteError`` where it names none."""
+        """Return the call id of a request. Raises ``RemoteError`` if it has none."""
         call_id = hook.get(self.call_id_field)
         if call_id is None:
             raise RemoteError(f"{self.call_id_field} is missing.")
@@ -183,7 +181,7 @@ class Provider(ABC):
         return call_id
 
     def cause(self, hook: Webhook) -> str | None:
-        """The provider's word for why a call has ended, if it says one."""
+        """Return the provider's word for why a call has ended, if it gives one."""
         return _printable(hook.get(self.cause_field) or "") or None
 
     def is_over(self, hook: Webhook) -> bool:
@@ -193,17 +191,17 @@ class Provider(ABC):
     def answer(
         self, media_url: str, ref: str, again: str | None, status_url: str | None = None
     ) -> Markup:
-        """Stream to ``media_url``; after the stream ask ``again``, or hang up where it is None.
+        """Stream to ``media_url``; then request ``again``, or hang up if it is ``None``.
 
-        ``status_url`` is told how the stream fares.
+        Status callbacks about the stream go to ``status_url``.
         """
         stream = self.stream(media_url, ref, status_url)
         return Markup.of(stream, Element("Hangup") if again is None else _redirect(again))
 
     def ask(self, prompt: str, digits: int, action: str) -> Markup:
-        """Have the caller press so many keys and send them to ``action``, or nothing after a while.
+        """Collect so many keys and send them to ``action``, or none after a timeout.
 
-        Providers go on with the markup where no key is pressed, so that it leads there as well.
+        Without a key, providers continue with the markup, which therefore leads to ``action`` too.
         """
         gather = self.gather(digits, action)
         gather.append(self._speak(prompt))
@@ -211,39 +209,39 @@ class Provider(ABC):
 
     @abstractmethod
     def gather(self, digits: int, action: str) -> Element:
-        """The verb that collects keys, up to so many or the hash key, around what is said."""
+        """Return the verb that collects keys, up to so many or the hash key."""
 
     def digits(self, hook: Webhook) -> str:
-        """The keys that were pressed; empty where there were none."""
+        """Return the pressed keys; empty if there were none."""
         return hook.get("Digits") or ""
 
     @abstractmethod
     def stream(self, media_url: str, ref: str, status_url: str | None) -> Element:
-        """The verb that opens a two-way media socket and waits for its end."""
+        """Return the verb that opens a two-way media socket and waits for its end."""
 
     @abstractmethod
     def refuse(self, reason: Refusal) -> Markup:
-        """Turn a call away that has not been answered."""
+        """Refuse a call that was not answered."""
 
     def hold(self, seconds: int, again: str) -> Markup:
-        """Keep the caller on the line for so many seconds, and then ask ``again``."""
+        """Keep the caller on the line for so many seconds, and then request ``again``."""
         return Markup.of(Element(self.wait_verb, length=str(seconds)), _redirect(again))
 
     def hang_up(self) -> Markup:
-        """End a call that has been answered."""
+        """End an answered call."""
         return Markup.of(Element("Hangup"))
 
     def dismiss(self, text: str) -> Markup:
-        """Say a last sentence to a caller who has been answered, and end the call."""
+        """Read a last sentence to the caller of an answered call, and end the call."""
         return Markup.of(self._speak(text), Element("Hangup"))
 
     def nothing(self) -> Markup:
-        """The answer to a ``Notice``."""
+        """Return the answer to a ``Notice``."""
         return Markup.of()
 
     @abstractmethod
     def wire(self) -> Wire:
-        """A fresh state machine for one media socket."""
+        """Return a new state machine for one media socket."""
 
     def _speak(self, text: str) -> Element:
         verb = Element(self.speak_verb)
@@ -263,5 +261,5 @@ def _redirect(url: str) -> Element:
 
 
 def _printable(value: str) -> str:
-    """What of ``value`` can be stored and logged: a database text may not hold a NUL."""
+    """Return the part of ``value`` that can be stored and logged: databases reject a NUL."""
     return "".join(character for character in value if character.isprintable())[:MAX_FIELD]

@@ -1,6 +1,6 @@
-"""The reference as a stream's start message repeats it, in any of the spellings that are seen.
+"""The reference repeated in a stream's start message, in any known spelling.
 
-The socket's URL holds it already, so a spelling that cannot be read is ignored. Plivo documents
+The socket's URL has it as well, so an unknown spelling is ignored. Plivo documents
 ``k=v;k=v`` and ``k=v,k=v`` and sends ``{X-PH-k: v, X-PH-k: v}``, which is not JSON:
 https://github.com/plivo-labs/agent-transport, crates/agent-transport/src/audio_stream/plivo.rs.
 Vobiz, which speaks its dialect, has ``X-VH-``.
@@ -16,17 +16,17 @@ import orjson
 NAME = "ref"
 
 PREFIX = re.compile("x-[a-z]{2}-", re.IGNORECASE)
-"""What providers put before the names of our parameters."""
+"""Prefix that providers put before the names of our parameters."""
 
 PAIR = re.compile("[=:]")
 
 AROUND = " \t\r\n\"'{}[]"
-"""What may stand around a name or a value."""
+"""Characters that may surround a name or a value."""
 
 
 def find_ref(sent: object) -> tuple[str | None, bool]:
-    """Return the reference among parameters (an object, a list, or text), and whether
-    something was sent in its place that could not be read.
+    """Return the reference among parameters (an object, a list, or text), and whether an
+    unreadable value was sent in its place.
     """
     is_odd = sent is not None and not isinstance(sent, Mapping | list | str)
     for name, value in _pairs(sent):
@@ -40,7 +40,7 @@ def find_ref(sent: object) -> tuple[str | None, bool]:
 
 
 def _pairs(sent: object) -> Iterator[tuple[str, object]]:
-    """Names and values among parameters, each an object, a name with a value, or a text."""
+    """Yield names and values of parameters, which may be objects, name-value objects or text."""
     if isinstance(sent, str):
         sent = _decoded(sent)
     for each in sent if isinstance(sent, list) else [sent]:

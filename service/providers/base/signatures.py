@@ -1,7 +1,7 @@
-"""What the providers' signature schemes have in common, and the credentials they are checked with.
+"""Common parts of the providers' signature schemes, and their credentials.
 
-Signatures are compared in constant time, and every stored value of a credential is tried: there are
-two of them while a secret is being replaced.
+Signatures are compared in constant time. Every stored value of a credential is tried, because there
+are two while a secret is being replaced.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeAlias
 from service.security import constant_time
 
 Secrets: TypeAlias = Mapping[str, tuple[str, ...]]
-"""The values that are stored of each credential, the current one first."""
+"""Stored values of each credential, the current one first."""
 
 URL = re.compile(r"(https?|wss?)://(\[[^\]]*\]|[^:/?#]*)(?::([0-9]+))?(.*)", re.S)
 
@@ -26,7 +26,7 @@ PORTS = {"https": "443", "wss": "443", "http": "80", "ws": "80"}
 
 
 class Use(Enum):
-    """What a credential is needed for."""
+    """Use of a credential."""
 
     SIGNATURES = "signatures"
     API = "the provider's API"
@@ -34,8 +34,8 @@ class Use(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """One thing that a provider's console shows of an account. ``secret`` says that nobody may
-    see it again; ``expected`` is the predicate about a value that has not the ``shape``.
+    """A credential of an account, as a provider's console shows it. A ``secret`` is never shown
+    again. ``expected`` is the error for a value without the ``shape``.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Credential:
 
 
 def hmac_base64(secret: str, text: str, algorithm: str) -> str:
-    # A lone surrogate cannot have been signed, and must not be an error of ours either.
+    # A lone surrogate cannot have been signed, and must not raise.
     data = text.encode(errors="replace")
     return b64encode(hmac.digest(secret.encode(), data, algorithm)).decode()
 
@@ -62,7 +62,7 @@ def matches(sent: Iterable[str], expected: Iterable[str]) -> bool:
 
 
 def with_and_without_port(url: str) -> tuple[str, ...]:
-    """``url`` without its port, and with it or with the one that its scheme implies."""
+    """Return ``url`` without its port, and with it or the scheme's default port."""
     match = URL.fullmatch(url)
     if match is None:
         return (url,)

@@ -1,12 +1,11 @@
-"""The common part of the providers' media streams: the state machine of one socket.
+"""Base class of the providers' media streams: the state machine of one socket.
 
-A stream begins with ``start``, which names the call, the stream and the encoding; then come
+A stream begins with ``start``, which names the call, the stream and the encoding. Then follow
 ``media`` and ``dtmf``, and perhaps ``stop``. The details differ by provider.
 
-A start message needs only the fields without which nothing could be heard or said: a known
-encoding, on Twilio the stream's id, and elsewhere one of the ids that identify the dialect. Every
-other field may be missing or of another type, because providers change what they send. It is read
-where it can be, and counted where not.
+A start message needs only the fields without which there is no audio: a known encoding, on Twilio
+the stream's id, and elsewhere one of the ids that identify the dialect. Every other field may be
+missing or of another type, because providers change their messages. An unreadable one is counted.
 """
 
 from __future__ import annotations
@@ -48,17 +47,17 @@ from service.providers.base.json_fields import (
 from service.providers.base.references import find_ref
 
 MAX_NAME = 64
-"""Characters kept of the name of an event that is not known."""
+"""Characters kept of the name of an unknown event."""
 
 KEYS = frozenset("0123456789*#ABCD")
 
 OURS = "outbound"
-"""The name of the track that is played to the caller. Any other name is taken for the caller's
-track, which is the only one that the markup asks for: an unknown spelling must not mute a caller.
+"""Name of the track that is played to the caller. Any other name counts as the caller's track, the
+only one that the markup requests: an unknown spelling must not mute a caller.
 """
 
 PARAMETERS = ("customParameters", "custom_parameters", "extra_headers", "extraHeaders")
-"""Where a start message repeats the parameters of the markup, at its top or in ``start``."""
+"""Fields in which a start message repeats the markup's parameters, at its top or in ``start``."""
 
 SPELLINGS: Mapping[str, Encoding] = {
     "mulaw": Encoding.MULAW,
@@ -71,7 +70,7 @@ SPELLINGS: Mapping[str, Encoding] = {
     "g711a": Encoding.ALAW,
     "l16": Encoding.LINEAR,
 }
-"""Encodings as providers write them, without ``audio/`` and ``x-`` before and a rate behind."""
+"""Encodings in the providers' spellings, without the prefixes ``audio/`` and ``x-`` or a rate."""
 
 
 class PhoneWire(ABC):
@@ -81,7 +80,7 @@ class PhoneWire(ABC):
     close_ends_call = False
     paces_itself = True
     order_field: bytes | None = None
-    """The number that counts chunks, where chunks can overtake each other."""
+    """Field that numbers chunks, if they can be reordered."""
 
     def __init__(self) -> None:
         self._fast_path = FastPath(self.order_field)
@@ -108,7 +107,7 @@ class PhoneWire(ABC):
         return [started, *map(Ignored, fields.ignored)]
 
     def send(self, command: Command) -> list[bytes]:
-        """Nothing can be said before the start message has named the stream."""
+        """Return no message before the start message, which names the stream."""
         if self._envelope is None:
             return []
         match command:
@@ -129,14 +128,14 @@ class PhoneWire(ABC):
 
     @abstractmethod
     def _start(self, message: Fields) -> Started:
-        """Read a start message and keep what the answers need of it.
+        """Parse a start message and keep the fields that commands need.
 
-        Raises ``RefusedStart`` where the stream cannot begin.
+        Raises ``RefusedStart`` if the stream cannot begin.
         """
 
     @abstractmethod
     def _play(self) -> Document:
-        """The message that plays audio, ending in an empty ``payload``."""
+        """Return the message that plays audio, with an empty ``payload`` as its last field."""
 
     @abstractmethod
     def _flush(self) -> Document: ...
@@ -148,7 +147,7 @@ class PhoneWire(ABC):
         return text(document, "event")
 
     def _event(self, name: str, document: Document) -> list[Event]:
-        """The events of a message that is no ``start``; dialects add their own words."""
+        """Return the events of a message other than ``start``; dialects add their own."""
         match name:
             case "media":
                 self._require_start(name)
@@ -168,7 +167,7 @@ class PhoneWire(ABC):
     def _audio(self, document: Document) -> list[Event]:
         media = section(document, "media")
         track = media.get("track")
-        # Our own audio would come back as an echo.
+        # The audio sent to the caller would come back as an echo.
         if isinstance(track, str) and track.strip().lower().startswith(OURS):
             return [Ignored("track")]
         audio = payload(media, self._sample_bytes)
@@ -180,14 +179,14 @@ class PhoneWire(ABC):
 
 
 def require_one(start: Fields, message: Fields, stream: str, call: str) -> None:
-    """Raise ``RefusedStart`` where neither id is there: the message is of another dialect."""
+    """Raise ``RefusedStart`` if neither id is present: the message is of another dialect."""
     documents = (start.document, message.document)
     if all(document.get(name) is None for document in documents for name in (stream, call)):
         raise RefusedStart(f"The start message has neither {stream} nor {call}.")
 
 
 def sent_ref(message: Fields, start: Fields) -> str | None:
-    """The reference as a start message repeats it, if it can be found there."""
+    """Return the reference repeated in a start message, if there is one."""
     for fields in (message, start):
         for name in PARAMETERS:
             ref, is_odd = find_ref(fields.document.get(name))
@@ -201,15 +200,15 @@ def sent_ref(message: Fields, start: Fields) -> str | None:
 def encoding(
     media_format: Fields, rate_field: str, known: Mapping[Encoding, str]
 ) -> tuple[str, Encoding]:
-    """The encoding as the provider spells it and as we do; the first of ``known``, which is what
-    the markup asks for, where the start does not say.
+    """Return the encoding in the provider's spelling, and as ``Encoding``.
 
-    Raises ``RefusedStart`` with close code 1003 where it is not one of ``known`` in mono at 8 kHz.
+    The default is the first of ``known``, which the markup requests. Raises ``RefusedStart`` with
+    close code 1003 unless it is one of ``known`` in mono at 8 kHz.
     """
     spelling = next(iter(known.values()))
     said, _, parameters = (media_format.text("encoding") or spelling).lower().partition(";")
     name = said.strip()
-    # With the rate behind a slash as in SDP, for some: PCMU/8000.
+    # Some append the rate after a slash, as in SDP: PCMU/8000.
     codec, _, clock = name.removeprefix("audio/").removeprefix("x-").partition("/")
     found = SPELLINGS.get(codec)
     written = clock.partition("/")[0] or parameters.strip().removeprefix("rate=")
@@ -224,7 +223,7 @@ def encoding(
 
 
 def played(fence: Fields) -> Event:
-    """The news that a fence was reached, whose name is in ``fence``."""
+    """Return the event that the fence named in ``fence`` was reached."""
     name = fence.text("name")
     return Ignored("name") if name is None else Played(name)
 
