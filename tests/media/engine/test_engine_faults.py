@@ -283,7 +283,7 @@ def test_audio_that_cannot_be_taken_in_bulk_is_taken_one_by_one(works: Works) ->
 
 
 @pytest.mark.parametrize(
-    "request_", [AskLoudness("call-ann"), AskEngineStats()], ids=lambda one: str(one)
+    "request_", [AskLoudness("call-ann"), AskEngineStats()], ids=lambda one: type(one).__name__
 )
 def test_requests_are_answered_after_a_fault(works: Works, request_: EngineCommand) -> None:
     works.join(agent("ann"))
