@@ -105,7 +105,7 @@ def a_life(desk: Desk) -> None:
     again = board.claim("twilio", ref_of(desk.notify_after_commit(connector)))
     board.record(LegStarted(again.call_id, again.leg_id, "s2", at))
     board.record(LegClosed(again.call_id, again.leg_id, EndReason.CALLER_HUNG_UP, "bye", {}, at))
-    board.history.delete(call.id)
+    desk.services.stores.history.delete(call.id)
 
 
 def sweeps(desk: Desk) -> None:
@@ -134,7 +134,7 @@ def watching(desk: Desk, database: Database) -> None:
 
 
 def forgetting(desk: Desk) -> None:
-    history = desk.switchboard.history
+    history = desk.services.stores.history
     history.forget_calls(1)
     history.forget_deliveries(1)
     history.forget_refs(1)
