@@ -129,7 +129,12 @@ def build_services(
     signer = Signer(stores.signing_keys, clock)
     http = HttpClient(clock, allow_private=settings.webhook_allow_private)
     deliveries = DeliveryScheduler(
-        stores.outbox, signer, http, clock, database.signals[ChangeSignal.OUTBOX], told=metrics.told
+        stores.outbox,
+        signer,
+        http,
+        clock,
+        database.signals[ChangeSignal.OUTBOX],
+        count_outcome=metrics.told,
     )
     notifier = ChangeNotifier(engine, database.signals[ChangeSignal.CALLS])
     retention = Retention(stores.history, clock, settings.keep_days)

@@ -81,7 +81,7 @@ def participants(wanted: dict[str, int], session_id: str) -> Page[Session]:
     """A session with a page of those who were in it."""
     require_nobody()
     session = _reachable(session_id)
-    return _paged(session, session.attendees, **wanted)
+    return _paged(session, session.participants, **wanted)
 
 
 @sessions.get("/<id:session_id>/participants/active")
@@ -95,7 +95,7 @@ def active(wanted: dict[str, int], session_id: str) -> Page[Session]:
     """
     require_nobody()
     session = _reachable(session_id)
-    return _paged(session, [who for who in session.attendees if who.is_present], **wanted)
+    return _paged(session, [who for who in session.participants if who.is_present], **wanted)
 
 
 @sessions.get("/<id:session_id>/participants/<name:participant_id>")
@@ -114,8 +114,8 @@ def stats(session_id: str) -> dict[str, Any]:
     """What is measured of a session's calls."""
     require_nobody()
     session = _reachable(session_id)
-    stays = services().stores.sessions.stays(session.id)
-    return {"id": session.id, "room_id": session.room_id, "readings": _readings(stays)}
+    presences = services().stores.sessions.presences(session.id)
+    return {"id": session.id, "room_id": session.room_id, "readings": _readings(presences)}
 
 
 @sessions.get("/<id:session_id>/participant/<name:participant_id>/stats")
@@ -126,13 +126,13 @@ def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
     require_participant(participant_id)
     session = _reachable(session_id)
     attendee = _attendee(session, participant_id)
-    stays = services().stores.sessions.stays(session.id)
+    presences = services().stores.sessions.presences(session.id)
     return {
         "id": session.id,
         "room_id": session.room_id,
         "participant_id": attendee.id,
         "participant_name": attendee.name,
-        "readings": _readings(stay for stay in stays if stay.participant_id == attendee.id),
+        "readings": _readings(each for each in presences if each.participant_id == attendee.id),
     }
 
 
@@ -186,7 +186,7 @@ def _meant(room_id: str | None = None, session_id: str | None = None) -> Session
 
 
 def _attendee(session: Session, participant_id: str) -> SessionParticipant:
-    for attendee in session.attendees:
+    for attendee in session.participants:
         if attendee.id == participant_id:
             return attendee
     raise NotFound("Participant not found.")
@@ -194,30 +194,30 @@ def _attendee(session: Session, participant_id: str) -> SessionParticipant:
 
 def _paged(
     session: Session,
-    attendees: Iterable[SessionParticipant],
+    participants: Iterable[SessionParticipant],
     number: int = 1,
     per_page: int = PER_PAGE,
 ) -> Page[Session]:
     """A page of participants is their session, with as many of them as the page has."""
-    found = tuple(attendees)
-    shown = replace(session, attendees=found[(number - 1) * per_page : number * per_page])
-    return Page(items=(shown,), number=number, per_page=per_page, total=len(found))
+    page = Page.cut(tuple(participants), number, per_page)
+    shown = replace(session, participants=page.items)
+    return Page((shown,), page.number, page.per_page, page.total)
 
 
-def _readings(stays: Iterable[Presence]) -> list[dict[str, Any]]:
+def _readings(presences: Iterable[Presence]) -> list[dict[str, Any]]:
     """What is measured now of those who are there, and what was stored of the others."""
-    found = list(stays)
+    found = list(presences)
     now = services().clock.now()
     live = services().switchboard.live_stats(
-        [stay.call_id for stay in found if stay.left_at is None]
+        [each.call_id for each in found if each.left_at is None]
     )
     return [
         {
-            "time": stay.left_at or now,
-            "call_id": stay.call_id,
-            "participant_id": stay.participant_id,
-            "name": stay.name,
-            "stats": live.get(stay.call_id, stay.stats),
+            "time": each.left_at or now,
+            "call_id": each.call_id,
+            "participant_id": each.participant_id,
+            "name": each.name,
+            "stats": live.get(each.call_id, each.stats),
         }
-        for stay in found
+        for each in found
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,6 +22,12 @@ class Page(Generic[T]):
     per_page: int
     total: int
     is_minimum: bool = False
+
+    @classmethod
+    def cut(cls, entries: Sequence[T], number: int, per_page: int) -> Page[T]:
+        """Cut a page out of a whole list. A page past the last is empty."""
+        first = (number - 1) * per_page
+        return cls(tuple(entries[first : first + per_page]), number, per_page, len(entries))
 
     @property
     def last(self) -> int:

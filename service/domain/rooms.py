@@ -114,11 +114,11 @@ class SessionParticipant:
 
     id: str
     name: str
-    stays: tuple[Presence, ...]
+    presences: tuple[Presence, ...]
 
     @property
     def is_present(self) -> bool:
-        return any(stay.left_at is None for stay in self.stays)
+        return any(presence.left_at is None for presence in self.presences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Session:
     region: str | None
     started_at: Millis
     ended_at: Millis | None
-    attendees: tuple[SessionParticipant, ...] = ()
+    participants: tuple[SessionParticipant, ...] = ()
 
     @property
     def status(self) -> SessionStatus:

@@ -156,9 +156,7 @@ class Rules:
         if search is not None:
             fits = _matcher(search)
             found = [rule for rule in found if any(map(fits, (rule.name, *rule.numbers)))]
-        first = (number - 1) * per_page
-        items = tuple(found[first : first + per_page])
-        return Page(items=items, number=number, per_page=per_page, total=len(found))
+        return Page.cut(found, number, per_page)
 
     def update(self, rule_id: str, change: Callable[[Rule], Rule]) -> Rule:
         """Replace a rule by what ``change`` makes of it; nobody else changes it meanwhile.

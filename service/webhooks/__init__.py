@@ -1,1 +1,1 @@
-"""Lifecycle webhooks on their way out: signed, sent, and sent again until they arrive."""
+"""Delivery of lifecycle webhooks: signing, sending, retries."""

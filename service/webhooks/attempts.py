@@ -1,7 +1,7 @@
-"""A turn of one receiver: what is due for it, sent in order, one after the other.
+"""Delivery attempts for one receiver, and the pauses between them.
 
-An event never overtakes an earlier one, which is first delivered or dead: a turn ends with the
-first that fails.
+Events are sent in order: an event waits until the one before it is delivered or dead. A turn ends
+at the first failure.
 """
 
 from __future__ import annotations
@@ -15,24 +15,51 @@ from service.clock import Clock, Millis
 from service.domain.webhooks import Delivery
 from service.errors import BadGateway
 from service.http_client.messages import HttpRequest, HttpResponse
-from service.webhooks.backoff import is_due, pause
 from service.webhooks.receiver_health import ReceiverHealth
 
 logger = logging.getLogger(__name__)
 
-MOST = 50
-"""Events of a turn, and seconds of one: then others have theirs."""
+FIRST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 15 * 60.0
 
-MOST_SECONDS = 5.0
+TURN_EVENTS = 50
+"""Events that one turn sends at most. Then the receiver's thread is free for another receiver."""
 
-WANTED = 4096
-"""Bytes of an answer that are read, for the connection's sake: its status is all that counts."""
+TURN_SECONDS = 5.0
+"""Seconds after which a turn sends no further event."""
+
+BODY_BYTES = 4096
+"""Bytes of a response's body that are read, so that the connection can be used again. Only the
+status counts."""
 
 GONE = "Its receiver is gone."
 EXPIRED = "It could not be delivered in time."
 
 
-class Waiting(Protocol):
+def is_due(due_at: Millis, now: Millis) -> bool:
+    """Whether an attempt is due.
+
+    A time that is further away than the longest pause was set before the clock was set back. It
+    counts as due.
+    """
+    return not now < due_at <= now + LONGEST_PAUSE_SECONDS * 1000
+
+
+def pause(failures: int, chance: float) -> float:
+    """Return the seconds to wait after this many failures in a row: exponential backoff with
+    jitter.
+
+    ``chance`` (0 to 1) decides over half of the pause, so that receivers which failed together are
+    not retried together.
+    """
+    # The exponent is bounded because a float overflows at 2 ** 1024.
+    whole = min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 10), LONGEST_PAUSE_SECONDS)
+    return whole / 2 + whole / 2 * chance
+
+
+class DueReceiver(Protocol):
+    """A receiver with pending deliveries, and when its oldest one is due."""
+
     @property
     def receiver(self) -> str: ...
 
@@ -40,10 +67,10 @@ class Waiting(Protocol):
     def due_at(self) -> Millis: ...
 
 
-class Outbox(Protocol):
-    """What is to be told, and how far it has come; see ``storage.outbox``."""
+class PendingDeliveries(Protocol):
+    """The outbox as delivery uses it; see ``service/storage/webhooks/outbox.py``."""
 
-    def waiting(self) -> Sequence[Waiting]: ...
+    def waiting(self) -> Sequence[DueReceiver]: ...
     def pending(self, receiver: str, limit: int) -> Sequence[Delivery]: ...
     def address(self, receiver: str) -> str | None: ...
     def delivered(self, delivery_id: str, at: Millis, answer: int) -> None: ...
@@ -55,38 +82,38 @@ class Outbox(Protocol):
     def prune(self, receiver: str) -> int: ...
 
 
-class Signer(Protocol):
+class BodySigner(Protocol):
     def headers(self, body: bytes) -> dict[str, str]: ...
 
 
 class Sender(Protocol):
-    """See ``outgoing``."""
+    """The HTTP client as delivery uses it; see ``service/http_client/client.py``."""
 
     def send(self, request: HttpRequest, *, redirects: bool, wanted: int) -> HttpResponse: ...
 
 
-class Told(Protocol):
-    """Takes note of the outcome of an attempt, or of events that are given up."""
+class OutcomeCounter(Protocol):
+    """Counts the outcomes of attempts, and deliveries that are given up."""
 
     def __call__(self, outcome: str, count: int = 1) -> object: ...
 
 
 def uncounted(outcome: str, count: int = 1) -> None:
-    """Nobody counts."""
+    """Count nothing."""
 
 
 class DeliveryAttempts:
-    """Thread-safe, for one thread of each receiver."""
+    """Thread-safe, provided that each receiver has one thread at a time."""
 
     def __init__(
         self,
-        outbox: Outbox,
-        signer: Signer,
+        outbox: PendingDeliveries,
+        signer: BodySigner,
         sender: Sender,
         clock: Clock,
         health: ReceiverHealth,
         chance: Callable[[], float],
-        told: Told,
+        count_outcome: OutcomeCounter,
     ) -> None:
         self._outbox = outbox
         self._signer = signer
@@ -94,18 +121,18 @@ class DeliveryAttempts:
         self._clock = clock
         self._health = health
         self._chance = chance
-        self._told = told
+        self._count_outcome = count_outcome
 
     def take(self, receiver: str, is_stopping: Callable[[], bool]) -> None:
-        """Send what is due, until one fails or others want to have their turn."""
+        """Send what is due, until one delivery fails or the turn has lasted long enough."""
         address = self._outbox.address(receiver)
         if address is None:
-            self._told("dead", self._outbox.bury(receiver, self._clock.now(), GONE))
+            self._count_outcome("dead", self._outbox.bury(receiver, self._clock.now(), GONE))
             self._health.forget(receiver)
         else:
             began = self._clock.monotonic()
-            for delivery in self._outbox.pending(receiver, MOST):
-                is_over = self._clock.monotonic() - began > MOST_SECONDS
+            for delivery in self._outbox.pending(receiver, TURN_EVENTS):
+                is_over = self._clock.monotonic() - began > TURN_SECONDS
                 if is_over or is_stopping() or not self._is_due(delivery):
                     break
                 if not self._deliver(delivery, address):
@@ -128,18 +155,18 @@ class DeliveryAttempts:
         began = self._clock.monotonic()
         try:
             answer = self._sender.send(
-                HttpRequest("POST", address, headers, body), redirects=True, wanted=WANTED
+                HttpRequest("POST", address, headers, body), redirects=True, wanted=BODY_BYTES
             ).status
         except BadGateway as error:
-            self._told("unanswered")
+            self._count_outcome("unanswered")
             self._fail(delivery, None, f"{error.message[:1].upper()}{error.message[1:]}.")
             return False
         if not 200 <= answer < 300:
-            self._told("refused")
+            self._count_outcome("refused")
             self._fail(delivery, answer, f"It answered {answer}.")
             return False
         self._outbox.delivered(delivery.id, self._clock.now(), answer)
-        self._told("delivered")
+        self._count_outcome("delivered")
         self._health.answered(delivery.receiver, self._clock.monotonic() - began)
         return True
 
@@ -151,9 +178,9 @@ class DeliveryAttempts:
             due_at = min(due_at, delivery.expires_at or at)
             self._outbox.failed(delivery.id, at, answer, error, due_at)
             return
-        # Those that have waited behind it for as long do not each have an attempt now, but the next
-        # of them has it when the receiver would be tried again anyway.
+        # Expire the overdue events queued behind this one without trying each; send the next live
+        # event when the receiver is due.
         self._outbox.failed(delivery.id, at, answer, error, None)
         lost = 1 + self._outbox.lapse(receiver, at, EXPIRED, due_at)
-        self._told("dead", lost)
-        logger.warning("%d events are given up: they could not be told to %s", lost, receiver)
+        self._count_outcome("dead", lost)
+        logger.warning("%d webhook deliveries to %s expired and are given up", lost, receiver)

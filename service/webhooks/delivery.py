@@ -1,8 +1,8 @@
-"""Delivery: one thread sees who has something due, and others take the receivers' turns.
+"""The scheduler of webhook deliveries: one thread finds due receivers and starts their turns.
 
-Each receiver has one turn at a time, so that its events keep their order, and a thread of its own
-for it, so that it delays nobody else. Where those are used up, receivers that have failed or were
-slow may hold half of them, and the others go on in the rest.
+A receiver has at most one turn at a time, so that its events keep their order. Each turn has a
+thread of its own, so that a slow receiver delays no other. Receivers that have failed or were slow
+may hold at most half of the threads.
 """
 
 from __future__ import annotations
@@ -14,8 +14,15 @@ from collections.abc import Callable
 
 from service.clock import Clock
 from service.process.background import BackgroundThread
-from service.webhooks.attempts import DeliveryAttempts, Outbox, Sender, Signer, Told, uncounted
-from service.webhooks.backoff import is_due
+from service.webhooks.attempts import (
+    BodySigner,
+    DeliveryAttempts,
+    OutcomeCounter,
+    PendingDeliveries,
+    Sender,
+    is_due,
+    uncounted,
+)
 from service.webhooks.receiver_health import ReceiverHealth
 
 logger = logging.getLogger(__name__)
@@ -24,40 +31,42 @@ THREADS = 64
 SUSPECTS = THREADS // 2
 
 LOOK_SECONDS = 5.0
-"""Seconds between two looks at the outbox, unless the signal or an attempt asks for one earlier."""
+"""Longest interval between two looks at the outbox. The signal or a due delivery shortens it."""
 
 TROUBLE_SECONDS = 2.0
-"""Before something is tried again that is no receiver's fault: the database is away, for one."""
+"""Pause after a failure that is not the receiver's, for example of the database."""
 
 FINISH_SECONDS = 5.0
-"""How long ``stop`` waits for the attempts under way. What they do not finish is sent again."""
+"""How long ``stop`` waits for attempts under way. The next process repeats unfinished ones."""
 
 
 class DeliveryScheduler(BackgroundThread):
     def __init__(
         self,
-        outbox: Outbox,
-        signer: Signer,
+        outbox: PendingDeliveries,
+        signer: BodySigner,
         sender: Sender,
         clock: Clock,
         signal: threading.Event,
         chance: Callable[[], float] = random.random,
-        told: Told = uncounted,
+        count_outcome: OutcomeCounter = uncounted,
     ) -> None:
         super().__init__("delivery", signal)
         self._outbox = outbox
         self._clock = clock
         self._signal = signal
         self._health = ReceiverHealth()
-        self._turns = DeliveryAttempts(outbox, signer, sender, clock, self._health, chance, told)
+        self._attempts = DeliveryAttempts(
+            outbox, signer, sender, clock, self._health, chance, count_outcome
+        )
         self._change = threading.Condition()
-        # Receivers that have their turn, and whether they are suspect.
+        # The receivers whose turns are running, and whether each is suspect.
         self._busy: dict[str, bool] = {}
-        # Where something went wrong that is no receiver's fault.
+        # Where a failure that is not the receiver's has occurred and not ended.
         self._troubled: set[str] = set()
 
     def stop(self, seconds: float | None = FINISH_SECONDS) -> None:
-        """Begin no more attempts, and wait a moment for those under way."""
+        """Start no further attempt, and wait for those under way."""
         super().stop(seconds)
         with self._change:
             self._change.wait_for(lambda: not self._busy, seconds)
@@ -70,21 +79,21 @@ class DeliveryScheduler(BackgroundThread):
             self._signal.wait(self._look())
 
     def _look(self) -> float:
-        """Begin the turns that are due; in how many seconds to look again."""
+        """Start the turns that are due, and return the seconds until the next look."""
         pause = LOOK_SECONDS
         try:
-            waiting = sorted(self._outbox.waiting(), key=lambda one: one.due_at)
+            receivers = sorted(self._outbox.waiting(), key=lambda each: each.due_at)
             now = self._clock.now()
-            for one in waiting:
-                if is_due(one.due_at, now):
-                    self._begin(one.receiver)
+            for each in receivers:
+                if is_due(each.due_at, now):
+                    self._begin(each.receiver)
                 else:
-                    pause = min((one.due_at - now) / 1000, pause)
+                    pause = min((each.due_at - now) / 1000, pause)
         except Exception:
-            if self._is_news("the outbox"):
-                logger.exception("webhooks have to wait: the outbox cannot be read")
+            if self._is_first_failure("the outbox"):
+                logger.exception("webhooks are delayed: the outbox cannot be read")
             return TROUBLE_SECONDS
-        self._calm("the outbox")
+        self._recovered("the outbox")
         return pause
 
     def _begin(self, receiver: str) -> None:
@@ -93,7 +102,7 @@ class DeliveryScheduler(BackgroundThread):
             is_full = len(self._busy) >= THREADS or (
                 is_suspect and sum(self._busy.values()) >= SUSPECTS
             )
-            # What is left out now is looked at again when a turn ends.
+            # A receiver that is left out here is looked at again when a turn ends.
             if is_full or receiver in self._busy:
                 return
             threading.Thread(
@@ -103,11 +112,11 @@ class DeliveryScheduler(BackgroundThread):
 
     def _turn(self, receiver: str) -> None:
         try:
-            self._turns.take(receiver, self._stopping.is_set)
-            self._calm(receiver)
+            self._attempts.take(receiver, self._stopping.is_set)
+            self._recovered(receiver)
         except Exception:
-            if self._is_news(receiver):
-                logger.exception("webhooks have to wait: a turn of %s broke off", receiver)
+            if self._is_first_failure(receiver):
+                logger.exception("webhooks are delayed: a turn of %s failed", receiver)
             self._stopping.wait(TROUBLE_SECONDS)
         finally:
             with self._change:
@@ -115,16 +124,16 @@ class DeliveryScheduler(BackgroundThread):
                 self._change.notify_all()
             self._signal.set()
 
-    def _is_news(self, where: str) -> bool:
-        """Note trouble there; whether there was none at all before."""
+    def _is_first_failure(self, where: str) -> bool:
+        """Note a failure there. Return whether there was none anywhere before."""
         with self._change:
             is_first = not self._troubled
             self._troubled.add(where)
             return is_first
 
-    def _calm(self, where: str) -> None:
+    def _recovered(self, where: str) -> None:
         with self._change:
             is_last = self._troubled == {where}
             self._troubled.discard(where)
         if is_last:
-            logger.info("webhooks go on")
+            logger.info("webhooks are no longer delayed")

@@ -1,6 +1,7 @@
-"""How receivers have fared lately: who fails, who is slow, and since how many attempts.
+"""The recent health of webhook receivers: failures in a row, and slow responses.
 
-The log is told when a receiver begins to fail and when it is well again, and not of each attempt.
+The log has a line when a receiver begins to fail and when it succeeds again, and none for each
+attempt.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ SLOW_SECONDS = 1.0
 
 
 class ReceiverHealth:
-    """Thread-safe. It begins anew with the process, and everybody is well then."""
+    """Thread-safe. It is not stored: after a restart every receiver counts as healthy."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -22,32 +23,32 @@ class ReceiverHealth:
         self._slow: set[str] = set()
 
     def is_suspect(self, receiver: str) -> bool:
-        """Whether the next attempt may well hold a thread for long."""
+        """Whether the next attempt is likely to hold a thread for long."""
         with self._lock:
             return receiver in self._failures or receiver in self._slow
 
     def answered(self, receiver: str, seconds: float) -> None:
-        """It took an event, after so long."""
+        """Note a successful delivery, and how long it took."""
         with self._lock:
             failures = self._failures.pop(receiver, 0)
             (self._slow.add if seconds > SLOW_SECONDS else self._slow.discard)(receiver)
         if failures:
-            logger.info("webhooks arrive at %s again, after %d failures", receiver, failures)
+            logger.info("webhooks to %s succeed again after %d failures", receiver, failures)
 
     def failed(self, receiver: str, attempts: int, error: str) -> int:
-        """It did not take an event, for which there have been so many attempts.
+        """Note a failed delivery, and return how many have failed in a row.
 
-        Returns how often it has failed in a row.
+        ``attempts`` counts those of this event, which may have begun before the process.
         """
         with self._lock:
             before = self._failures.get(receiver)
             failures = self._failures[receiver] = (attempts - 1 if before is None else before) + 1
         if before is None:
-            logger.warning("webhooks do not arrive at %s: %s", receiver, error)
+            logger.warning("webhooks to %s fail: %s", receiver, error)
         return failures
 
     def forget(self, receiver: str) -> None:
-        """It is gone."""
+        """Forget a receiver that was deleted."""
         with self._lock:
             self._failures.pop(receiver, None)
             self._slow.discard(receiver)

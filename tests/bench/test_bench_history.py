@@ -24,8 +24,8 @@ def test_a_past_is_filled_in_and_new_calls_come_after_it(empty_url: str) -> None
     whole = calls.get("hist-call-49")
     assert len(whole.steps) == 9
     assert LoudnessRecords(database).of(whole.id)[0].leg_id == whole.leg_id
-    (*_, attendee) = sessions.get(whole.session_id or "").attendees
-    assert attendee.stays[0].left_at == whole.ended_at
+    (*_, participant) = sessions.get(whole.session_id or "").participants
+    assert participant.presences[0].left_at == whole.ended_at
     History(database).delete(whole.id)
     assert calls.page().total == 99
     database.close()

@@ -91,7 +91,7 @@ HOLDS: dict[str, Sequence[float]] = {
         connections.MIGRATING.statement / 1000,
     ),
     "delivery of an event": (delivery.THREADS, delivery.SUSPECTS),
-    "participants listed with the sessions in one answer": (sessions.STAYS,),
+    "participants listed with the sessions in one answer": (sessions.PRESENCES,),
     "steps of a call's ladder": (ladders.MOST, ladders.FIRST, ladders.NEWEST),
     "finished deliveries of a receiver": (outbox.KEPT,),
     "lists that are read at a time; one statement of a list": (

@@ -13,7 +13,7 @@ from service.errors import NotFound
 from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
 from service.storage.rooms.rooms import Rooms
-from service.storage.webhooks.outbox import KEPT, PIECE, SURPLUS, Outbox, Waiting
+from service.storage.webhooks.outbox import KEPT, PIECE, SURPLUS, Outbox, WaitingReceiver
 from tests.support.deliveries import DAY, a_delivery, subscribe, write
 
 
@@ -53,9 +53,9 @@ def test_each_receiver_waits_for_the_oldest_that_is_pending(
     outbox.delivered("dl_wh_2_1", 1, 200)
     outbox.delivered("dl_wh_3_1", 1, 200)
     assert set(outbox.waiting()) == {
-        Waiting("wh_1", 9_000),
-        Waiting("room:abcd", 4_000),
-        Waiting("wh_3", 6_000),
+        WaitingReceiver("wh_1", 9_000),
+        WaitingReceiver("room:abcd", 4_000),
+        WaitingReceiver("wh_3", 6_000),
     }
 
 
@@ -135,7 +135,7 @@ def test_all_that_is_pending_of_a_receiver_that_is_gone_dies(
     write(database, *(a_delivery(number) for number in range(PIECE + 1)), a_delivery(1, "wh_2"))
     outbox.delivered("dl_wh_1_0", 1, 200)
     assert outbox.bury("wh_1", 5_000, "It is gone.") == PIECE
-    assert outbox.waiting() == (Waiting("wh_2", 1_000),)
+    assert outbox.waiting() == (WaitingReceiver("wh_2", 1_000),)
     newest = outbox.recent("wh_1")[0]
     assert (newest.status, newest.error, newest.attempts) == (DeliveryStatus.DEAD, "It is gone.", 0)
     assert outbox.recent("wh_1", PIECE + 1)[-1].status is DeliveryStatus.DELIVERED
@@ -145,7 +145,7 @@ def test_what_has_expired_dies_and_the_next_waits(database: Database, outbox: Ou
     write(database, *(a_delivery(number, at=number * 1_000) for number in range(5)))
     assert outbox.lapse("wh_1", DAY + 2_000, "Too late.", DAY + 9_000) == 3
     assert statuses(outbox) == dict.fromkeys("43", "pending") | dict.fromkeys("210", "dead")
-    assert outbox.waiting() == (Waiting("wh_1", DAY + 9_000),)
+    assert outbox.waiting() == (WaitingReceiver("wh_1", DAY + 9_000),)
     assert [delivery.due_at for delivery in outbox.pending("wh_1", 2)] == [DAY + 9_000, 4_000]
 
 

@@ -62,7 +62,10 @@ def test_calls_of_an_earlier_version_become_rooms_sessions_and_stays(empty_url: 
     first, second = sessions.get("s1"), sessions.get("s2")
     assert (first.room_id, first.region) == ("r1", "us002")
     assert (first.started_at, first.ended_at) == (2_000, 5_000)
-    assert {who.id: who.stays[0].left_at for who in first.attendees} == {"ann": 5_000, "bob": 4_000}
+    assert {who.id: who.presences[0].left_at for who in first.participants} == {
+        "ann": 5_000,
+        "bob": 4_000,
+    }
     assert second.ended_at is None
     assert sessions.present("s2") == ["call-2"]
     database.close()

@@ -1,4 +1,4 @@
-"""Sessions and stays as calls make them, on both kinds of database."""
+"""Sessions and presences as calls make them, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class House:
 
     def timelog(self, session_id: str = "s1") -> dict[str, list[tuple[int, int | None]]]:
         return {
-            who.id: [(stay.joined_at, stay.left_at) for stay in who.stays]
-            for who in self.sessions.get(session_id).attendees
+            who.id: [(presence.joined_at, presence.left_at) for presence in who.presences]
+            for who in self.sessions.get(session_id).participants
         }
 
 
@@ -93,11 +93,11 @@ def test_a_participant_that_comes_twice_has_two_entries(house: House) -> None:
     house.go(house.come("ann", 2_000), 3_000)
     house.come("ann", 4_000)
     assert house.timelog()["ann"] == [(2_000, 3_000), (4_000, None)]
-    assert len(house.sessions.get("s1").attendees) == 2
+    assert len(house.sessions.get("s1").participants) == 2
     house.go(watcher, 5_000)
 
 
-def test_a_lost_socket_that_comes_back_is_one_stay(house: House) -> None:
+def test_a_reattached_socket_continues_its_presence(house: House) -> None:
     ann = house.come("ann", 2_000)
     house.lose(ann, 3_000)
     assert house.sessions.get("s1").ended_at is None
@@ -230,23 +230,23 @@ def test_pages_have_those_that_go_on_first_and_then_the_newest(house: House) -> 
             house.go(call, 9_000)
     page = house.sessions.page()
     assert [session.id for session in page.items] == ["s2", "s0", "s4", "s3", "s1"]
-    assert page.items[0].attendees[0].id == "ann"
+    assert page.items[0].participants[0].id == "ann"
     page = house.sessions.page(number=2, per_page=2)
     assert [session.id for session in page.items] == ["s4", "s3"]
     assert page.total == 5
     assert house.sessions.page(number=2**40, per_page=100).items == ()
 
 
-def test_of_a_session_with_a_great_many_stays_the_last_are_told(
+def test_of_many_presences_the_latest_are_returned(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "STAYS", 4)
+    monkeypatch.setattr(sessions, "PRESENCES", 4)
     house.come("here", 2_000)
     for number in range(5):
         house.go(house.come(f"guest{number}", 3_000 + number), 4_000 + number)
     house.come("elsewhere", 5_000, "s2")
     assert list(house.timelog()) == ["here", "guest1", "guest2", "guest3", "guest4"]
-    both = {each.id: [who.id for who in each.attendees] for each in house.sessions.page().items}
+    both = {each.id: [who.id for who in each.participants] for each in house.sessions.page().items}
     assert both == {"s1": ["here", "guest3", "guest4"], "s2": ["elsewhere"]}
 
 
@@ -294,11 +294,11 @@ def test_what_goes_on_in_a_room_and_who_is_in_it(house: House) -> None:
     assert house.sessions.ongoing(ROOM) is None
 
 
-def test_stays_come_with_what_was_measured(house: House) -> None:
+def test_presences_have_the_statistics_of_their_calls(house: House) -> None:
     ann, bob = house.come("ann", 2_000), house.come("bob", 2_500)
     house.go(ann, 3_000, stats={"framesIn": 50})
-    stays = house.sessions.stays("s1")
-    assert [(stay.call_id, stay.left_at, stay.stats) for stay in stays] == [
+    presences = house.sessions.presences("s1")
+    assert [(presence.call_id, presence.left_at, presence.stats) for presence in presences] == [
         (ann.id, 3_000, {"framesIn": 50}),
         (bob.id, None, None),
     ]

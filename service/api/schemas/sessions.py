@@ -54,7 +54,7 @@ class StayData(Schema):
 class ParticipantData(Schema):
     id = fields.String(data_key="participantId")
     name = fields.String()
-    stays = fields.List(fields.Nested(StayData()), data_key="timelog")
+    presences = fields.List(fields.Nested(StayData()), data_key="timelog")
 
 
 class SessionLink(fields.String):
@@ -77,7 +77,7 @@ class SessionData(Schema):
     ended_at = Instant(data_key="end")
     status = fields.String()
     region = fields.String()
-    attendees = fields.List(fields.Nested(ParticipantData()), data_key="participants")
+    participants = fields.List(fields.Nested(ParticipantData()))
     links = Part(SessionLinks())
     user_id = AccountId(attribute="id", data_key="userId", dump_only=True)
 

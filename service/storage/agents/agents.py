@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, delete, insert, select, update
 
 from service.clock import Millis
 from service.domain.agents import Agent
 from service.domain.paging import Page
 from service.errors import NotFound
 from service.storage.database import Database
+from service.storage.short_lists import page_of_all
 from service.storage.tables import agents
 
 EDITABLE = frozenset({"name", "url"})
@@ -55,17 +56,9 @@ class Agents:
         conditions: list[ColumnElement[bool]] = []
         if search is not None:
             conditions.append(agents.c.name.icontains(search, autoescape=True))
-        first = (number - 1) * per_page
-        items: tuple[Agent, ...] = ()
+        newest = select(agents).where(*conditions).order_by(agents.c.seq.desc())
         with self._database.read() as connection:
-            counted = select(func.count()).select_from(agents).where(*conditions)
-            total = connection.execute(counted).scalar_one()
-            # A page number from outside may be larger than the integers of a database.
-            if first < total:
-                newest = select(agents).where(*conditions).order_by(agents.c.seq.desc())
-                rows = connection.execute(newest.offset(first).limit(per_page)).mappings()
-                items = tuple(_agent(row) for row in rows)
-        return Page(items=items, number=number, per_page=per_page, total=total)
+            return page_of_all(connection, newest, _agent, number, per_page)
 
     def update(self, agent_id: str, changes: Mapping[str, Any], at: Millis) -> Agent:
         """Change some of ``EDITABLE`` and return the result. Raises ``NotFound``."""

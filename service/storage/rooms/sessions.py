@@ -1,4 +1,4 @@
-"""Questions about sessions and who was in them."""
+"""Queries about sessions and their participants."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from service.storage.tables.base import unled
 from service.storage.tables.rooms import NEWEST
 
 BATCH = 1_000
-"""Sessions or calls that a sweep is given at a time; it comes back for the rest."""
+"""Sessions or calls that one query of a sweep returns; the sweep repeats it for the rest."""
 
-STAYS = 10_000
-"""Stays that are told of sessions in one answer."""
+PRESENCES = 10_000
+"""Presences that one answer about sessions contains."""
 
 WAITING = (
     select(sessions.c.id)
@@ -50,14 +50,14 @@ class Sessions:
         self._database = database
 
     def get(self, session_id: str) -> Session:
-        """With everybody who was in it. Raises ``NotFound``."""
+        """Return a session with its participants. Raises ``NotFound``."""
         found = self._where(sessions.c.id == session_id)
         if not found:
             raise NotFound("Session not found.")
         return found[0]
 
     def ongoing(self, room_id: str) -> Session | None:
-        """The session in which the room's people are now."""
+        """Return the session that is going on in a room, if any."""
         found = self._where(sessions.c.room_id == room_id, ONGOING)
         return found[-1] if found else None
 
@@ -73,16 +73,16 @@ class Sessions:
         number: int = 1,
         per_page: int = 20,
     ) -> Page[Session]:
-        """Those that go on first, then newest first.
+        """Return a page of sessions: the ongoing ones first, then newest first.
 
-        ``query`` is a room's whole id or customRoomId. ``since`` and ``until`` (which itself no
-        longer counts) are about the start.
+        ``query`` is a room's whole id or customRoomId. ``since`` and ``until`` (excluded) limit the
+        start.
         """
         wanted = Wanted(room_id, custom_room_id, query, since, until, status)
         return session_lists.page(self._database, wanted, _by_seq, number, per_page)
 
-    def stays(self, session_id: str) -> tuple[Presence, ...]:
-        """Every stay in a session in the order of the joins, with its call's statistics."""
+    def presences(self, session_id: str) -> tuple[Presence, ...]:
+        """Return the presences in a session, in the order of joins, with calls' statistics."""
         with self._database.read() as connection:
             rows = connection.execute(
                 select(stays, calls.c.stats)
@@ -90,10 +90,10 @@ class Sessions:
                 .where(stays.c.session_id == session_id)
                 .order_by(stays.c.seq)
             ).mappings()
-            return tuple(_stay(row, row["stats"]) for row in rows)
+            return tuple(_presence(row, row["stats"]) for row in rows)
 
     def present(self, session_id: str, participant_id: str | None = None) -> list[str]:
-        """The ids of the calls that are in a session, or of one participant's, as they joined."""
+        """Return ids of the calls in a session, or of one participant, in the order of joins."""
         conditions = [stays.c.session_id == session_id, PRESENT]
         if participant_id is not None:
             conditions.append(stays.c.participant_id == participant_id)
@@ -102,23 +102,23 @@ class Sessions:
             return list(connection.scalars(query))
 
     def waiting(self, room_id: str) -> str | None:
-        """The session of a room in which a call without a socket waits to be taken up again.
+        """Return the session of a room in which a detached call waits for a new socket, if any.
 
-        The media plane may have forgotten the session; whoever comes first brings it back.
+        The media plane may have forgotten this session. The first call that streams continues it.
         """
         with self._database.read() as connection:
             found: str | None = connection.scalar(WAITING, {"room_id": room_id})
             return found
 
     def overdue(self, now: Millis) -> list[Session]:
-        """Sessions that have lasted as long as their room allows; the oldest ``BATCH``."""
+        """Return the sessions that have reached their room's time limit; the oldest ``BATCH``."""
         allowed = rooms.c.auto_close_minutes * 60_000
         return self._where(ONGOING, sessions.c.started_at + allowed <= now)
 
     def lonely(self, before: Millis) -> list[str]:
-        """Phone calls that have had nobody else in their room since ``before`` or earlier.
+        """Return the phone calls that have been alone in their room since ``before`` or earlier.
 
-        A call that has no socket at the moment has deadlines of its own.
+        Detached calls are left out: they have a deadline of their own.
         """
         alone = (
             select(func.max(stays.c.call_id).label("call_id"))
@@ -157,47 +157,51 @@ def _sessions() -> Select[Any]:
 
 
 def _by_seq(connection: Connection, seqs: Select[Any]) -> list[Session]:
-    """Those that go on are asked for apart from the others."""
+    """Return sessions by their numbers, in the order of lists."""
     those = _sessions().where(sessions.c.seq.in_(seqs))
     return _fetch(connection, those.order_by(*(column.desc() for column in NEWEST)))
 
 
 def _fetch(connection: Connection, query: Select[Any]) -> list[Session]:
     rows = connection.execute(query).mappings().all()
-    known = _attendees(connection, [row["id"] for row in rows])
+    known = _participants(connection, [row["id"] for row in rows])
     return [_session(row, known[row["id"]]) for row in rows]
 
 
-def _attendees(
+def _participants(
     connection: Connection, session_ids: Sequence[str]
 ) -> defaultdict[str, list[SessionParticipant]]:
     found: defaultdict[str, list[SessionParticipant]] = defaultdict(list)
     grouped: defaultdict[tuple[str, str], list[Presence]] = defaultdict(list)
-    for row in _told(connection, session_ids) if session_ids else ():
-        grouped[row["session_id"], row["participant_id"]].append(_stay(row))
-    for (session_id, participant_id), visits in grouped.items():
-        found[session_id].append(SessionParticipant(participant_id, visits[-1].name, tuple(visits)))
+    for row in _presences(connection, session_ids) if session_ids else ():
+        grouped[row["session_id"], row["participant_id"]].append(_presence(row))
+    for (session_id, participant_id), own in grouped.items():
+        found[session_id].append(SessionParticipant(participant_id, own[-1].name, tuple(own)))
     return found
 
 
-def _told(connection: Connection, session_ids: Sequence[str]) -> Sequence[RowMapping]:
-    """The stays in some sessions, in the order of the joins. Of more than ``STAYS`` together, each
-    session tells those who are there and an equal share of them who left last.
+def _presences(connection: Connection, session_ids: Sequence[str]) -> Sequence[RowMapping]:
+    """Return the presences in some sessions, in the order of the joins.
+
+    Of more than ``PRESENCES`` in total, each session has the current ones and an equal share of the
+    latest earlier ones.
     """
     of_all = select(stays).where(stays.c.session_id.in_(session_ids))
-    some = select(stays.c.session_id).where(stays.c.session_id.in_(session_ids)).limit(STAYS + 1)
+    some = (
+        select(stays.c.session_id).where(stays.c.session_id.in_(session_ids)).limit(PRESENCES + 1)
+    )
     counted = select(func.count()).select_from(some.subquery())
-    if connection.execute(counted).scalar_one() <= STAYS:
+    if connection.execute(counted).scalar_one() <= PRESENCES:
         return connection.execute(of_all.order_by(stays.c.seq)).mappings().all()
     rows = list(connection.execute(of_all.where(PRESENT)).mappings())
     for session_id in session_ids:
         left = select(stays).where(stays.c.session_id == session_id, stays.c.left_at.is_not(None))
-        last = left.order_by(stays.c.left_at.desc()).limit(STAYS // len(session_ids))
+        last = left.order_by(stays.c.left_at.desc()).limit(PRESENCES // len(session_ids))
         rows += connection.execute(last).mappings()
     return sorted(rows, key=lambda row: int(row["seq"]))
 
 
-def _stay(row: RowMapping, stats: Mapping[str, Any] | None = None) -> Presence:
+def _presence(row: RowMapping, stats: Mapping[str, Any] | None = None) -> Presence:
     return Presence(
         call_id=row["call_id"],
         participant_id=row["participant_id"],
@@ -208,7 +212,7 @@ def _stay(row: RowMapping, stats: Mapping[str, Any] | None = None) -> Presence:
     )
 
 
-def _session(row: RowMapping, attendees: Iterable[SessionParticipant]) -> Session:
+def _session(row: RowMapping, participants: Iterable[SessionParticipant]) -> Session:
     return Session(
         id=row["id"],
         room_id=row["room_id"],
@@ -216,5 +220,5 @@ def _session(row: RowMapping, attendees: Iterable[SessionParticipant]) -> Sessio
         region=row["region"],
         started_at=row["started_at"],
         ended_at=row["ended_at"],
-        attendees=tuple(attendees),
+        participants=tuple(participants),
     )

@@ -60,7 +60,7 @@ WAITING = _waiting()
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingReceiver:
     """A receiver with something pending, and when the oldest of it is due."""
 
     receiver: str
@@ -73,11 +73,11 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def waiting(self) -> tuple[Waiting, ...]:
+    def waiting(self) -> tuple[WaitingReceiver, ...]:
         """Everybody for whom something is pending."""
         with self._database.read() as connection:
             rows = connection.execute(WAITING).all()
-        return tuple(Waiting(row.receiver, row.due_at) for row in rows)
+        return tuple(WaitingReceiver(row.receiver, row.due_at) for row in rows)
 
     def count(self) -> int:
         """How many events are pending, for all receivers together."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, insert, select, update
 
 from service.clock import Millis
 from service.domain.paging import Page
@@ -16,6 +16,7 @@ from service.domain.webhook_events import CallEvent
 from service.domain.webhooks import DeliveryStatus, Subscription
 from service.errors import NotFound
 from service.storage.database import Database
+from service.storage.short_lists import page_of_all
 from service.storage.tables import PENDING, deliveries, subscriptions
 
 EDITABLE = frozenset({"url", "events"})
@@ -56,18 +57,9 @@ class Subscriptions:
         conditions: list[ColumnElement[bool]] = [subscriptions.c.deleted_at.is_(None)]
         if search is not None:
             conditions.append(subscriptions.c.url.icontains(search, autoescape=True))
-        first = (number - 1) * per_page
-        items: tuple[Subscription, ...] = ()
+        newest = select(subscriptions).where(*conditions).order_by(subscriptions.c.seq.desc())
         with self._database.read() as connection:
-            counted = select(func.count()).select_from(subscriptions).where(*conditions)
-            total = connection.execute(counted).scalar_one()
-            # A page number from outside may be larger than the integers of a database.
-            if first < total:
-                newest = select(subscriptions).where(*conditions)
-                newest = newest.order_by(subscriptions.c.seq.desc())
-                rows = connection.execute(newest.offset(first).limit(per_page)).mappings()
-                items = tuple(_subscription(row) for row in rows)
-        return Page(items=items, number=number, per_page=per_page, total=total)
+            return page_of_all(connection, newest, _subscription, number, per_page)
 
     def update(self, subscription_id: str, changes: Mapping[str, Any], at: Millis) -> Subscription:
         """Change some of ``EDITABLE`` and return the result. Raises ``NotFound``.
