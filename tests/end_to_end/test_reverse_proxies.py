@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from service.server.request_framing import MAX_LINE
+from service.server.worker import ARRIVAL_SECONDS, UPLOAD_SECONDS
 from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
@@ -30,6 +31,7 @@ from tests.support.reverse_proxies import Caddy, Nginx, Proxy, proxying
 from tests.support.servers import PATIENCE, ROOT
 from tests.support.spectrum import level
 
+CADDYFILE = ROOT / "deploy" / "Caddyfile"
 KINDS: tuple[type[Proxy], ...] = (Nginx, Caddy)
 
 ACCOUNT, TOKEN = "AC" + "7" * 32, "0123456789abcdef" * 2
@@ -236,14 +238,18 @@ def test_nginx_waits_longer_than_by_default_for_a_quiet_socket() -> None:
         assert [60 * int(each) > DEFAULT_READ_TIMEOUT for each in minutes] == [True]
 
 
-def test_caddy_has_no_timeout_for_a_socket_and_its_file_is_formatted() -> None:
-    file = ROOT / "deploy" / "Caddyfile"
+def caddy(*arguments: str) -> str:
+    command = [Caddy.program(), *arguments]
+    return subprocess.run(command, text=True, capture_output=True, check=True).stdout
 
-    def caddy(*arguments: str) -> str:
-        command = [Caddy.program(), *arguments]
-        return subprocess.run(command, text=True, capture_output=True, check=True).stdout
 
-    assert caddy("fmt", str(file)) == file.read_text()
-    adapted = caddy("adapt", "--config", str(file))
+def test_caddy_has_no_timeout_for_a_socket_and_reads_longer_than_patchbay() -> None:
+    adapted = caddy("adapt", "--config", str(CADDYFILE))
+    timeouts = {name: int(value) for name, value in re.findall(r'"(\w*timeout)":(\d+)', adapted)}
     # Of a connection that becomes a WebSocket, Caddy lifts both.
-    assert set(re.findall(r'"(\w*timeout)":', adapted)) == {"read_header_timeout", "read_timeout"}
+    assert timeouts.keys() == {"read_header_timeout", "read_timeout"}
+    assert timeouts["read_timeout"] > (ARRIVAL_SECONDS + UPLOAD_SECONDS) * 10**9
+
+
+def test_caddy_likes_the_form_of_its_file() -> None:
+    assert caddy("fmt", str(CADDYFILE)) == CADDYFILE.read_text()
