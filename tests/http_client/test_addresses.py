@@ -1,4 +1,4 @@
-"""Public is what anybody may be sent to, in whatever notation it comes."""
+"""Public addresses, and addresses in the notations of proxies."""
 
 from __future__ import annotations
 
@@ -54,32 +54,32 @@ def inside(networks: tuple[str, ...]) -> st.SearchStrategy[int]:
     ["1.1.1.1", "93.184.215.14", "172.32.0.1", "2606:4700:4700::1111", "64:ff9b::1.1.1.1",
      "::ffff:1.1.1.1"],
 )  # fmt: skip
-def test_an_address_of_the_internet_is_public(address: str) -> None:
+def test_internet_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
 
 @given(inside(CLOSED))
-def test_an_ipv4_address_of_a_private_or_special_network_is_not(number: int) -> None:
+def test_private_and_special_ipv4_addresses_are_not_public(number: int) -> None:
     assert not is_public(str(IPv4Address(number)))
 
 
 @given(inside(CLOSED), st.sampled_from(["::ffff:0:0", "64:ff9b::", "::"]))
-def test_nor_is_it_inside_of_an_ipv6_address(number: int, prefix: str) -> None:
+def test_private_ipv4_addresses_inside_ipv6_are_not_public(number: int, prefix: str) -> None:
     assert not is_public(str(IPv6Address(int(IPv6Address(prefix)) + number)))
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_no_6to4_address_is_public_whatever_is_inside(number: int) -> None:
+def test_6to4_addresses_are_not_public(number: int) -> None:
     assert not is_public(str(IPv6Address((0x2002 << 112) | (number << 80))))
 
 
 @given(inside(CLOSED_6))
-def test_an_ipv6_address_of_a_private_or_special_network_is_not(number: int) -> None:
+def test_private_and_special_ipv6_addresses_are_not_public(number: int) -> None:
     assert not is_public(str(IPv6Address(number)))
 
 
 @given(st.integers(0, 2**128 - 1))
-def test_nothing_is_public_that_is_not_given_out(number: int) -> None:
+def test_unassigned_addresses_are_not_public(number: int) -> None:
     address = IPv6Address(number)
     if is_public(str(address)):
         leads_to_ipv4 = address.ipv4_mapped or address in IPv6Network("64:ff9b::/96")
@@ -87,7 +87,7 @@ def test_nothing_is_public_that_is_not_given_out(number: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "127.1", "1.1.1.1/32", "fe80::1%eth0"])
-def test_what_is_no_address_is_not_public(text: str) -> None:
+def test_other_text_is_not_public(text: str) -> None:
     assert not is_public(text)
 
 
@@ -112,7 +112,7 @@ def test_what_is_no_address_is_not_public(text: str) -> None:
         ("::ffff:cb00:7107", "203.0.113.7"),
     ],
 )
-def test_an_address_is_read_in_every_form_that_proxies_write(text: str, address: str) -> None:
+def test_addresses_are_parsed_in_every_form_that_proxies_write(text: str, address: str) -> None:
     assert str(parsed(text)) == address
 
 
@@ -135,7 +135,7 @@ def test_an_address_is_read_in_every_form_that_proxies_write(text: str, address:
         ":1",
     ],
 )
-def test_anything_else_is_no_address(text: str) -> None:
+def test_other_text_is_not_parsed(text: str) -> None:
     assert parsed(text) is None
 
 
@@ -154,17 +154,17 @@ def test_anything_else_is_no_address(text: str) -> None:
         ("203.0.113.7, unknown", 1, "192.0.2.1"),
     ],
 )
-def test_client_is_whom_the_believed_proxies_name(
+def test_client_is_the_address_named_by_trusted_proxies(
     forwarded_for: str, proxies: int, address: str
 ) -> None:
     assert client("192.0.2.1", forwarded_for, proxies) == address
 
 
-def test_a_client_of_a_unix_socket_has_no_address_of_its_own() -> None:
+def test_client_of_a_unix_socket_has_no_address() -> None:
     assert client("", "", 0) == ""
     assert client("", "203.0.113.7", 1) == "203.0.113.7"
 
 
 @given(st.text())
-def test_no_header_breaks_it(text: str) -> None:
+def test_no_header_raises(text: str) -> None:
     assert client("192.0.2.1", text, 1)

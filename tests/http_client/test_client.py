@@ -1,4 +1,4 @@
-"""The HTTP client against servers that do what servers do."""
+"""The HTTP client against real servers that misbehave."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.support.receivers import (
 
 @contextmanager
 def saying(*answers: bytes) -> Iterator[str]:
-    """A server that says these bytes to one connection each, and closes it."""
+    """A server that sends one of these answers to each connection, and closes it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -61,19 +61,19 @@ def client(clock: FakeClock) -> Iterator[HttpClient]:
     client.close()
 
 
-def test_an_answer_is_returned_whatever_its_status(client: HttpClient) -> None:
+def test_responses_of_any_status_are_returned(client: HttpClient) -> None:
     with saying(b"HTTP/1.1 418 Teapot\r\nContent-Length: 2\r\n\r\n{}") as url:
         response = client.send(HttpRequest("POST", url, {"A": "b"}, b"body"))
     assert (response.status, response.body, response.document) == (418, b"{}", {})
 
 
-def test_a_redirect_is_not_followed(client: HttpClient) -> None:
+def test_redirects_are_not_followed_by_default(client: HttpClient) -> None:
     answer = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
     with saying(answer) as url:
         assert client.send(HttpRequest("GET", url)).status == 302
 
 
-def test_no_more_of_a_body_is_read_than_is_wanted(client: HttpClient) -> None:
+def test_at_most_the_wanted_bytes_of_a_body_are_read(client: HttpClient) -> None:
     answer = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (MAX_BODY + 4096)
     with saying(answer) as url:
         assert len(client.send(HttpRequest("GET", url)).body) == MAX_BODY
@@ -84,7 +84,7 @@ def test_no_more_of_a_body_is_read_than_is_wanted(client: HttpClient) -> None:
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 two hundred\r\n\r\n", b"HTTP/1.1 103 Early\r\n\r\n" * 20],
     ids=["nothing", "no HTTP", "no status", "nothing but hints"],
 )
-def test_an_invalid_answer_is_a_bad_gateway_without_secrets(
+def test_invalid_response_is_a_bad_gateway_without_secrets(
     client: HttpClient, answer: bytes
 ) -> None:
     with saying(answer) as url, pytest.raises(BadGateway) as caught:
@@ -93,7 +93,7 @@ def test_an_invalid_answer_is_a_bad_gateway_without_secrets(
     assert "token" not in str(caught.value)
 
 
-def test_nobody_there_is_a_bad_gateway(client: HttpClient) -> None:
+def test_refused_connection_is_a_bad_gateway(client: HttpClient) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/"
@@ -104,7 +104,7 @@ def test_nobody_there_is_a_bad_gateway(client: HttpClient) -> None:
 @pytest.mark.parametrize(
     "begun", [None, b"HTTP/1.1 200 OK\r\nX-Long: "], ids=["nothing", "headers"]
 )
-def test_an_answer_that_does_not_come_to_an_end_is_given_up(begun: bytes | None) -> None:
+def test_unfinished_response_times_out(begun: bytes | None) -> None:
     client = HttpClient(SystemClock())
     with receiving() as receiver:
         receiver.script(receiver.hang if begun is None else receiver.trickle(begun))
@@ -117,7 +117,7 @@ BROKEN = list(broken_bodies(200))
 
 @pytest.mark.parametrize("status", [200, 201, 404, 500])
 @pytest.mark.parametrize("broken", BROKEN)
-def test_a_status_counts_whatever_becomes_of_the_body(
+def test_status_counts_where_the_body_breaks_off(
     client: HttpClient, status: int, broken: str
 ) -> None:
     with receiving() as receiver:
@@ -128,9 +128,7 @@ def test_a_status_counts_whatever_becomes_of_the_body(
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_a_redirect_is_followed_whatever_becomes_of_its_body(
-    client: HttpClient, broken: str
-) -> None:
+def test_redirect_is_followed_where_its_body_breaks_off(client: HttpClient, broken: str) -> None:
     with receiving() as receiver:
         receiver.script(broken_bodies(307, "Location: /there")[broken])
         assert post(client, f"{receiver.url}/here") == 200
@@ -148,13 +146,13 @@ def test_a_redirect_is_followed_whatever_becomes_of_its_body(
     ],
     ids=["many headers", "a long header", "many after a hint", "no reason", "another version"],
 )
-def test_a_status_counts_whatever_the_headers_are(client: HttpClient, head: bytes) -> None:
+def test_status_counts_where_the_headers_are_invalid(client: HttpClient, head: bytes) -> None:
     with saying(head + b"Content-Length: 2\r\n\r\n{}") as url:
         assert client.send(HttpRequest("POST", url)).status == 202
 
 
 @pytest.mark.parametrize("status", [200, 201, 413])
-def test_a_status_counts_where_the_connection_is_reset_within_the_headers(
+def test_status_counts_where_the_connection_is_reset_within_the_headers(
     client: HttpClient, status: int
 ) -> None:
     with receiving() as receiver:
@@ -167,7 +165,7 @@ def test_a_status_counts_where_the_connection_is_reset_within_the_headers(
 @pytest.mark.parametrize(
     "begun", [b"", b"HTTP/1.1 2", b"HTTP/1.1 103 Early\r\nLink: </>\r\n\r\nHTTP/1.1 2"]
 )
-def test_a_reset_before_the_status_is_no_answer(client: HttpClient, begun: bytes) -> None:
+def test_reset_before_the_status_is_a_bad_gateway(client: HttpClient, begun: bytes) -> None:
     with receiving() as receiver:
         receiver.script(breaks_off(begun))
         with pytest.raises(BadGateway, match="no answer"):
@@ -175,7 +173,7 @@ def test_a_reset_before_the_status_is_no_answer(client: HttpClient, begun: bytes
 
 
 @pytest.mark.parametrize("status", [200, 413])
-def test_an_answer_before_the_request_was_read_counts(client: HttpClient, status: int) -> None:
+def test_response_before_the_request_was_read_counts(client: HttpClient, status: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -198,7 +196,7 @@ def test_the_received_part_of_a_broken_body_is_returned(client: HttpClient) -> N
 
 
 @pytest.mark.parametrize("needs_body", [True, False])
-def test_a_body_that_trickles_is_read_as_long_as_there_is_time(needs_body: bool) -> None:
+def test_trickling_body_is_read_until_the_deadline(needs_body: bool) -> None:
     client = HttpClient(SystemClock())
     with receiving() as receiver:
         receiver.script(receiver.trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"))
@@ -207,7 +205,7 @@ def test_a_body_that_trickles_is_read_as_long_as_there_is_time(needs_body: bool)
     assert (response.status, response.body.strip(b"x")) == (200, b"")
 
 
-def test_a_body_that_nobody_needs_is_not_waited_for() -> None:
+def test_unneeded_body_is_not_waited_for() -> None:
     client, left = HttpClient(SystemClock()), threading.Event()
 
     def stalls(handler: Any) -> None:
@@ -224,7 +222,7 @@ def test_a_body_that_nobody_needs_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("hints", [1, 3])
 @pytest.mark.parametrize("hint", [100, 102, 103])
-def test_the_final_status_counts_and_not_the_hints_before_it(
+def test_final_status_counts_after_interim_responses(
     client: HttpClient, hint: int, hints: int
 ) -> None:
     early = f"HTTP/1.1 {hint} Early\r\nLink: </a>\r\n\r\n".encode()
@@ -239,7 +237,7 @@ def test_the_final_status_counts_and_not_the_hints_before_it(
         assert len({request.connection for request in receiver.received}) == 1
 
 
-def test_a_name_that_takes_too_long_to_look_up_is_given_up() -> None:
+def test_slow_name_resolution_times_out() -> None:
     found = threading.Event()
 
     def resolve(*_: object, **__: object) -> list[Any]:
@@ -252,7 +250,7 @@ def test_a_name_that_takes_too_long_to_look_up_is_given_up() -> None:
     found.set()
 
 
-def test_time_that_has_run_out_while_the_name_was_looked_up_is_not_given_to_the_answer(
+def test_deadline_includes_name_resolution(
     clock: FakeClock,
 ) -> None:
     def resolve(*arguments: Any, **more: Any) -> list[Any]:
@@ -265,7 +263,7 @@ def test_time_that_has_run_out_while_the_name_was_looked_up_is_not_given_to_the_
         assert receiver.received == ()
 
 
-def test_connections_are_used_again(client: HttpClient) -> None:
+def test_connections_are_reused(client: HttpClient) -> None:
     with provider_api() as api:
         for _ in range(3):
             url = f"{api.url}/v1/Account/MAXXX/Call/"
@@ -278,7 +276,7 @@ def post(client: HttpClient, url: str) -> int:
     return client.send(request, redirects=True).status
 
 
-def test_a_connection_that_was_idle_for_too_long_is_not_used_again(
+def test_connection_that_was_idle_too_long_is_not_reused(
     client: HttpClient, clock: FakeClock
 ) -> None:
     with receiving() as receiver:
@@ -289,7 +287,7 @@ def test_a_connection_that_was_idle_for_too_long_is_not_used_again(
     assert first == second != third
 
 
-def test_a_connection_that_its_server_has_closed_is_not_used_again(client: HttpClient) -> None:
+def test_connection_closed_by_its_server_is_not_reused(client: HttpClient) -> None:
     with receiving() as receiver:
         receiver.script(200, die)
         client.send(HttpRequest("POST", receiver.url))
@@ -298,7 +296,7 @@ def test_a_connection_that_its_server_has_closed_is_not_used_again(client: HttpC
         assert client.send(HttpRequest("POST", receiver.url)).status == 200
 
 
-def test_a_connection_with_something_unread_on_it_is_not_used_again(client: HttpClient) -> None:
+def test_connection_with_unread_bytes_is_not_reused(client: HttpClient) -> None:
     def wordy(handler: Any) -> None:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"x" * 9000)
         handler.close_connection = False
@@ -330,14 +328,14 @@ def test_a_redirect_may_be_relative(client: HttpClient) -> None:
         assert [request.path for request in receiver.received] == ["/a/a", "/b"]
 
 
-def test_an_invitation_to_read_something_else_is_no_redirect(client: HttpClient) -> None:
+def test_303_is_not_followed(client: HttpClient) -> None:
     with receiving() as receiver:
         receiver.script(redirect(303, "/else"))
         assert post(client, receiver.url) == 303
         assert len(receiver.received) == 1
 
 
-def test_redirects_come_to_an_end(client: HttpClient) -> None:
+def test_redirects_are_bounded(client: HttpClient) -> None:
     with receiving() as receiver:
         receiver.answer = lambda _: redirect(308, "/again")
         with pytest.raises(BadGateway, match="it redirects more than 3 times"):
@@ -346,7 +344,7 @@ def test_redirects_come_to_an_end(client: HttpClient) -> None:
 
 
 @pytest.mark.parametrize("location", [(), ("",)])
-def test_a_redirect_to_nowhere_is_a_bad_gateway(
+def test_redirect_without_a_target_is_a_bad_gateway(
     client: HttpClient, location: tuple[str, ...]
 ) -> None:
     with receiving() as receiver:
@@ -356,13 +354,13 @@ def test_a_redirect_to_nowhere_is_a_bad_gateway(
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd", "//127.0.0.1", "http:"])
-def test_only_http_is_spoken(client: HttpClient, url: str) -> None:
+def test_other_schemes_are_refused(client: HttpClient, url: str) -> None:
     with pytest.raises(BadGateway, match="does not begin with http:// or https://"):
         post(client, url)
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd"])
-def test_a_redirect_to_something_else_is_not_followed(client: HttpClient, url: str) -> None:
+def test_redirect_to_another_scheme_is_not_followed(client: HttpClient, url: str) -> None:
     with receiving() as receiver:
         receiver.script(redirect(302, url))
         with pytest.raises(BadGateway, match="does not begin with http:// or https://"):
@@ -370,7 +368,7 @@ def test_a_redirect_to_something_else_is_not_followed(client: HttpClient, url: s
 
 
 class Names:
-    """A resolver of a test's own, which keeps what it was asked for."""
+    """A resolver that records its queries."""
 
     def __init__(self, **addresses: tuple[str, ...]) -> None:
         self.addresses = {name.replace("_", "."): found for name, found in addresses.items()}
@@ -394,13 +392,13 @@ def named(receiver: Receiver, name: str) -> str:
 
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A certificate for receiver.example that clients made from now on believe."""
+    """A certificate for receiver.example that new clients trust."""
     path = certificate(tmp_path, "receiver.example")
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     return path
 
 
-def test_a_name_is_looked_up_once_for_a_connection_and_sent_along(clock: FakeClock) -> None:
+def test_name_is_resolved_once_per_connection_and_sent_as_host(clock: FakeClock) -> None:
     names = Names(receiver_example=("127.0.0.1",))
     client = HttpClient(clock, resolve=names)
     with receiving() as receiver:
@@ -411,14 +409,14 @@ def test_a_name_is_looked_up_once_for_a_connection_and_sent_along(clock: FakeClo
     assert names.asked == ["receiver.example"]
 
 
-def test_where_nobody_answers_at_one_address_the_next_one_is_tried(clock: FakeClock) -> None:
+def test_next_address_is_tried_where_one_does_not_answer(clock: FakeClock) -> None:
     client = HttpClient(clock, resolve=Names(receiver_example=("::1", "127.0.0.1")))
     with receiving() as receiver:
         assert post(client, named(receiver, "receiver.example")) == 200
 
 
 @pytest.mark.parametrize("name", ["unknown.example", "a" * 64 + ".example"])
-def test_a_name_that_nobody_has_is_a_bad_gateway(clock: FakeClock, name: str) -> None:
+def test_unknown_name_is_a_bad_gateway(clock: FakeClock, name: str) -> None:
     client = HttpClient(clock, resolve=Names())
     with pytest.raises(BadGateway, match="the name does not resolve"):
         post(client, f"http://{name}/")
@@ -428,7 +426,7 @@ def test_a_name_that_nobody_has_is_a_bad_gateway(clock: FakeClock, name: str) ->
     "addresses",
     [("127.0.0.1",), ("1.1.1.1", "127.0.0.1"), ("127.0.0.1", "1.1.1.1"), ("::ffff:127.0.0.1",)],
 )
-def test_a_guarded_client_goes_to_no_name_that_has_a_private_address(
+def test_guarded_client_refuses_names_with_a_private_address(
     clock: FakeClock, addresses: tuple[str, ...]
 ) -> None:
     guarded = HttpClient(clock, allow_private=False, resolve=Names(inside_example=addresses))
@@ -441,7 +439,7 @@ def test_a_guarded_client_goes_to_no_name_that_has_a_private_address(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0x7f000001", "2130706433", "localhost",
                                   "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "0"])  # fmt: skip
-def test_a_guarded_client_goes_to_no_private_address_however_it_is_written(
+def test_guarded_client_refuses_private_addresses_in_every_form(
     clock: FakeClock, host: str
 ) -> None:
     guarded = HttpClient(clock, allow_private=False)
@@ -449,11 +447,11 @@ def test_a_guarded_client_goes_to_no_private_address_however_it_is_written(
         post(guarded, named(receiver, host))
 
 
-def test_a_redirect_leads_a_guarded_client_to_no_private_address(clock: FakeClock) -> None:
-    """The first server is taken for a public one by its address, which only the guard sees."""
+def test_guarded_client_refuses_redirects_to_a_private_address(clock: FakeClock) -> None:
+    """The first server has an address that passes for a public one."""
 
     class Address(str):
-        """Loopback, and public to whoever reads it."""
+        """A loopback address that passes for a public one."""
 
         def __str__(self) -> str:
             return "1.1.1.1"
@@ -472,9 +470,7 @@ def test_a_redirect_leads_a_guarded_client_to_no_private_address(clock: FakeCloc
         assert (len(outside.received), len(inside.received)) == (1, 0)
 
 
-def test_tls_is_spoken_with_the_name_and_not_with_the_address(
-    clock: FakeClock, trusted: Path
-) -> None:
+def test_tls_uses_the_name_and_not_the_address(clock: FakeClock, trusted: Path) -> None:
     client = HttpClient(clock, resolve=Names(receiver_example=("127.0.0.1",)))
     with receiving(trusted) as receiver:
         for _ in range(2):
@@ -485,7 +481,7 @@ def test_tls_is_spoken_with_the_name_and_not_with_the_address(
 
 
 @pytest.mark.parametrize("name", ["other.example", "127.0.0.1"])
-def test_a_certificate_for_another_name_is_not_believed(
+def test_certificate_for_another_name_is_refused(
     clock: FakeClock, trusted: Path, name: str
 ) -> None:
     client = HttpClient(clock, resolve=Names(**{name.replace(".", "_"): ("127.0.0.1",)}))
@@ -495,16 +491,14 @@ def test_a_certificate_for_another_name_is_not_believed(
         assert receiver.received == ()
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_believed(
-    clock: FakeClock, tmp_path: Path
-) -> None:
+def test_certificate_of_an_unknown_authority_is_refused(clock: FakeClock, tmp_path: Path) -> None:
     client = HttpClient(clock, resolve=Names(receiver_example=("127.0.0.1",)))
     unknown = certificate(tmp_path, "receiver.example")
     with receiving(unknown) as receiver, pytest.raises(BadGateway, match="SSLCertVerification"):
         post(client, named(receiver, "receiver.example"))
 
 
-def test_an_https_address_redirects_to_no_other_scheme(clock: FakeClock, trusted: Path) -> None:
+def test_redirect_from_https_to_http_is_refused(clock: FakeClock, trusted: Path) -> None:
     client = HttpClient(clock, resolve=Names(receiver_example=("127.0.0.1",)))
     with receiving(trusted) as secure, receiving() as plain:
         secure.script(redirect(307, plain.url))
@@ -513,7 +507,7 @@ def test_an_https_address_redirects_to_no_other_scheme(clock: FakeClock, trusted
         assert plain.received == ()
 
 
-def test_a_tls_answer_that_trickles_is_given_up(trusted: Path) -> None:
+def test_trickling_tls_response_times_out(trusted: Path) -> None:
     client = HttpClient(SystemClock(), resolve=Names(receiver_example=("127.0.0.1",)))
     with receiving(trusted) as receiver:
         receiver.script(receiver.trickle(b"HTTP/1.1 200 OK\r\nX-Long: "))
@@ -521,7 +515,7 @@ def test_a_tls_answer_that_trickles_is_given_up(trusted: Path) -> None:
             client.send(HttpRequest("POST", named(receiver, "receiver.example")), seconds=0.3)
 
 
-def test_headers_that_cannot_be_read_put_no_url_into_the_log(
+def test_unreadable_headers_do_not_log_the_url(
     client: HttpClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = b"HTTP/1.1 200 OK\r\nno header\r\nContent-Length: 0\r\n\r\n"

@@ -1,4 +1,4 @@
-"""The thread that the ledger, the courier and others run in the background."""
+"""Background threads: start, stop and liveness."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_thread_is_started_once() -> None:
     assert waiter.starts == 1
 
 
-def test_stopping_wakes_a_thread_that_waits_for_its_bell() -> None:
+def test_stop_wakes_a_thread_that_waits_for_its_signal() -> None:
     waiter = Waiter()
     waiter.start()
     assert "waiter" in {thread.name for thread in threading.enumerate()}
@@ -38,7 +38,7 @@ def test_stopping_wakes_a_thread_that_waits_for_its_bell() -> None:
     assert "waiter" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_a_thread_that_ends_by_itself_is_not_alive_and_one_that_was_told_to_is() -> None:
+def test_thread_is_not_alive_only_where_it_ended_by_itself() -> None:
     ended, told, unstarted = Waiter(), Waiter(), Waiter()
     ended.start()
     ended.signal.set()

@@ -1,4 +1,4 @@
-"""File descriptors: who is turned away when they run out, tried in a process that has few."""
+"""File descriptors, in a process that has few."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.process import file_descriptors
 
 
 def run(program: str, soft: int, hard: int) -> str:
-    """What a program prints in a process with these limits."""
+    """Return the output of a program in a process with these limits."""
     prelude = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
     return subprocess.run(
         [
@@ -33,7 +33,7 @@ def test_the_limit_is_raised_as_far_as_it_may() -> None:
     )
 
 
-def test_no_more_calls_fit_before_no_more_connections_do() -> None:
+def test_calls_are_refused_before_other_connections() -> None:
     program = """
 found = []
 for number in range(64):
@@ -50,7 +50,7 @@ print(file_descriptors.is_short())
     assert (short, last) == (16, 8)
 
 
-def test_the_spare_is_there_when_nothing_else_is() -> None:
+def test_spare_descriptor_is_available_when_no_other_is() -> None:
     program = """
 spare = file_descriptors.Spare()
 try:
@@ -70,7 +70,7 @@ print("lent")
 @pytest.mark.parametrize(
     ("calls", "allowed", "fits"), [(200, 1024, True), (1000, 1024, False), (200, 256, False)]
 )
-def test_one_sentence_says_that_the_calls_do_not_fit(calls: int, allowed: int, fits: bool) -> None:
+def test_warning_says_that_the_calls_do_not_fit(calls: int, allowed: int, fits: bool) -> None:
     sentence = file_descriptors.too_few(calls, allowed)
     assert (sentence is None) == fits
     assert sentence is None or (f"MAX_CALLS={calls} " in sentence and sentence.count(".") == 1)

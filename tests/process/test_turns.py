@@ -1,4 +1,4 @@
-"""Which waits of a request's thread are told to the server, so that others may run meanwhile."""
+"""Waits of request threads that give the turn to another request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_waiting(turn: Turn) -> bool:
 
 @contextmanager
 def acting(act: Callable[[], object]) -> Iterator[Turn]:
-    """A thread that does it for a turn of its own."""
+    """A thread that works with a turn of its own."""
     turn = Turn()
 
     def run() -> None:
@@ -52,7 +52,7 @@ def require_waiting(turn: Turn) -> None:
     raise AssertionError("it does not say that it waits")
 
 
-def test_a_wait_that_is_short_changes_nothing() -> None:
+def test_short_wait_keeps_the_turn() -> None:
     turn = Turn()
     with turns.taken(turn), turns.waiting():
         since = turn.waiting_since
@@ -62,7 +62,7 @@ def test_a_wait_that_is_short_changes_nothing() -> None:
     assert turn.is_running(since + 100)
 
 
-def test_a_wait_inside_a_wait_does_not_end_it() -> None:
+def test_nested_wait_does_not_end_the_outer_one() -> None:
     turn = Turn()
     with turns.taken(turn), turns.waiting():
         with turns.waiting():
@@ -71,13 +71,13 @@ def test_a_wait_inside_a_wait_does_not_end_it() -> None:
     assert turn.waiting_since is None
 
 
-def test_outside_a_request_nothing_is_told() -> None:
+def test_waiting_has_no_effect_outside_a_request() -> None:
     with turns.waiting():
         turns.begin()
         turns.end()
 
 
-def test_a_server_that_is_asked_is_waited_for() -> None:
+def test_outgoing_request_is_a_wait() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         with acting(lambda: ask(url)) as turn:
@@ -91,7 +91,7 @@ def ask(url: str) -> None:
         HttpClient(SystemClock()).send(HttpRequest("GET", url))
 
 
-def test_a_lock_of_the_database_is_waited_for(database: Database) -> None:
+def test_database_lock_is_a_wait(database: Database) -> None:
     def write() -> None:
         with database.write() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
@@ -103,7 +103,7 @@ def test_a_lock_of_the_database_is_waited_for(database: Database) -> None:
     assert turn.waiting_since is None
 
 
-def test_a_statement_on_sqlite_is_waited_for_and_then_over(sqlite_database: Database) -> None:
+def test_statement_on_sqlite_is_a_wait_that_ends(sqlite_database: Database) -> None:
     seen: list[bool] = []
     turn = Turn()
     with turns.taken(turn), sqlite_database.read() as connection:

@@ -1,4 +1,4 @@
-"""Who is let in, and what the random names look like."""
+"""Access tokens, and the form of ids."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def test_mint_writes_the_claims_of_the_official_generator_in_its_order() -> None
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
 
 
-def test_mint_takes_a_life_time_and_roles() -> None:
+def test_mint_accepts_a_lifetime_and_roles() -> None:
     token = access_tokens.mint(KEY, SECRET, FAR_AHEAD * 1000, seconds=60, roles=("rtc", "crawler"))
     claims = jwt.decode(token, SECRET, algorithms=["HS256"], options={"verify_iat": False})
     assert claims["exp"] - claims["iat"] == 60
     assert claims["roles"] == ["rtc", "crawler"]
 
 
-def test_a_minted_token_holds_until_it_expires() -> None:
+def test_minted_token_is_valid_until_it_expires() -> None:
     assert grant(access_tokens.mint(KEY, SECRET, FAR_AHEAD * 1000)).roles == ("crawler",)
     with pytest.raises(Unauthorized):
         grant(access_tokens.mint(KEY, SECRET, LONG_AGO * 1000))
@@ -76,7 +76,7 @@ def test_a_minted_token_holds_until_it_expires() -> None:
         "\tBearer {}",
     ],
 )
-def test_verify_takes_the_raw_token_and_the_bearer_form(form: str) -> None:
+def test_verify_accepts_the_raw_token_and_the_bearer_form(form: str) -> None:
     assert grant(form.format(signed(exp=FAR_AHEAD))) == Grant()
 
 
@@ -86,16 +86,16 @@ def test_verify_says_when_the_header_is_missing(header: str | None) -> None:
         grant(header)
 
 
-def test_verify_takes_a_token_without_exp_version_and_roles() -> None:
+def test_verify_accepts_a_token_without_exp_version_and_roles() -> None:
     assert grant(signed()) == Grant()
 
 
-def test_verify_takes_a_token_from_a_clock_that_runs_ahead() -> None:
+def test_verify_accepts_a_token_from_a_clock_that_runs_ahead() -> None:
     assert grant(signed(iat=FAR_AHEAD)) == Grant()
 
 
 @pytest.mark.parametrize("claims", [{"nbf": 20}, {"exp": -20}, {"nbf": 20, "exp": 25, "iat": 20}])
-def test_verify_takes_a_token_from_a_clock_half_a_minute_off(claims: dict[str, int]) -> None:
+def test_verify_accepts_a_token_from_a_clock_half_a_minute_off(claims: dict[str, int]) -> None:
     now = int(time.time())
     assert grant(signed(**{name: now + offset for name, offset in claims.items()})) == Grant()
 
@@ -107,7 +107,7 @@ def test_verify_refuses_a_token_from_a_clock_further_off(claims: dict[str, int])
         grant(signed(**{name: now + offset for name, offset in claims.items()}))
 
 
-def test_a_token_signed_with_the_previous_secret_holds_while_that_is_set() -> None:
+def test_token_signed_with_the_previous_secret_is_valid_while_that_is_set() -> None:
     previous = "f" * 64
     token = signed(secret=previous, roomId="r1")
     assert access_tokens.verify(token, KEY, SECRET, previous) == Grant(room_id="r1")
@@ -189,7 +189,7 @@ REFUSED: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED)
-def test_verify_refuses_what_does_not_hold_without_saying_why(make: Callable[[], str]) -> None:
+def test_verify_refuses_invalid_tokens_without_a_reason(make: Callable[[], str]) -> None:
     with pytest.raises(Unauthorized) as refused:
         grant(make())
     assert refused.value.message == access_tokens.NOT_VALID
@@ -226,7 +226,7 @@ def test_a_grant_for_a_room_reaches_that_room_alone() -> None:
         (ids.new_leg_id, r"[0-9a-f]{16}"),
     ],
 )
-def test_names_have_their_shape_and_do_not_repeat(make: Callable[[], str], pattern: str) -> None:
+def test_ids_have_their_form_and_do_not_repeat(make: Callable[[], str], pattern: str) -> None:
     made = {make() for _ in range(500)}
     assert len(made) == 500
     assert all(re.fullmatch(pattern, name) for name in made)

@@ -1,4 +1,4 @@
-"""Call keys: they name a call, prove that they were made here, and cannot be guessed."""
+"""Call keys: call id, verification and redaction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CALL = "0c0ffee0-1234-4abc-8def-0123456789ab"
 KEY = key_of("secret", CALL)
 
 
-def test_a_key_names_its_call_and_is_genuine_under_its_secret_alone() -> None:
+def test_key_contains_its_call_id_and_is_genuine_under_its_secret_only() -> None:
     assert re.fullmatch(r"clk_[0-9a-f]{32}_" + CALL, KEY)
     assert call_id_of(KEY) == CALL
     assert is_genuine(KEY, "secret")
@@ -41,20 +41,20 @@ def test_a_key_names_its_call_and_is_genuine_under_its_secret_alone() -> None:
         f"{KEY}\n",
     ],
 )
-def test_nothing_else_is_genuine(wrong: str) -> None:
+def test_other_text_is_not_genuine(wrong: str) -> None:
     assert not is_genuine(wrong, "secret", "previous")
 
 
-def test_a_pseudonym_that_is_shown_tells_nothing_of_a_key() -> None:
+def test_pseudonym_reveals_nothing_about_a_key() -> None:
     for text in (CALL, f"call key {CALL}", f"call key\0{CALL}"):
         assert pseudonym("secret", text)[:8] not in KEY
 
 
 @pytest.mark.parametrize("form", ["{}", "/v2/hooks/twilio/{}/dial?a=1", '{{"url": "x/{}"}}'])
-def test_the_log_shows_whose_key_it_is_and_not_the_secret(form: str) -> None:
+def test_log_shows_the_call_id_of_a_key_and_not_the_secret(form: str) -> None:
     assert redact(form.format(KEY)) == form.format(f"clk_***_{CALL}")
 
 
-def test_the_log_shows_no_key_that_is_percent_encoded() -> None:
+def test_log_hides_percent_encoded_keys() -> None:
     assert KEY[4:36] not in redact(f"/v2/hooks/twilio/{KEY.replace('_', '%5F')}")
     assert "***" in redact(f"/v2/hooks/twilio/{KEY.replace('c', '%63', 1)}")

@@ -1,4 +1,4 @@
-"""JSON as JavaScript prints it, with Node as the judge where there is one."""
+"""JSON as JavaScript prints it, compared with Node where it is installed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ VALUES = st.recursive(
 
 @pytest.fixture(scope="module")
 def reprinted() -> Iterator[Callable[[str], str]]:
-    """A function that has one Node parse a line and print it again."""
+    """A function that has Node parse a line and print it again."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("There is no node here to judge JSON text.")
@@ -74,13 +74,15 @@ def reprinted() -> Iterator[Callable[[str], str]]:
 
 
 @given(VALUES)
-def test_a_value_is_printed_as_node_prints_it(reprinted: Callable[[str], str], value: Any) -> None:
+def test_values_are_printed_as_node_prints_them(
+    reprinted: Callable[[str], str], value: Any
+) -> None:
     text = stringify(value)
     assert text == reprinted(json.dumps(value))
     assert text == reprinted(text)
 
 
-def test_a_number_beyond_the_largest_is_printed_as_node_prints_it(
+def test_numbers_beyond_the_largest_are_printed_as_node_prints_them(
     reprinted: Callable[[str], str],
 ) -> None:
     line = "[1e999,-1e999,1" + "0" * 400 + "]"
@@ -88,13 +90,13 @@ def test_a_number_beyond_the_largest_is_printed_as_node_prints_it(
 
 
 @given(VALUES)
-def test_what_was_printed_is_printed_the_same_again(value: Any) -> None:
+def test_printing_is_idempotent(value: Any) -> None:
     text = stringify(value)
     assert stringify(json.loads(text)) == text
 
 
 @given(st.text())
-def test_a_text_is_what_another_parser_reads_of_it(text: str) -> None:
+def test_text_is_read_alike_by_another_parser(text: str) -> None:
     assert orjson.loads(stringify(text)) == text
 
 
@@ -155,7 +157,7 @@ def test_a_value_has_one_spelling(value: object, text: str) -> None:
         ("\udc4b\ud83d", r'"\udc4b\ud83d"'),
     ],
 )
-def test_only_what_must_be_is_escaped(value: str, text: str) -> None:
+def test_only_necessary_characters_are_escaped(value: str, text: str) -> None:
     assert stringify(value) == text
     assert stringify({value: 1}) == f"{{{text}:1}}"
 
@@ -176,6 +178,6 @@ def test_indices_come_first_and_by_size(names: list[str], order: list[str]) -> N
     assert stringify(dict.fromkeys(names, 0)) == f"{{{members}}}"
 
 
-def test_what_no_parser_returns_is_refused() -> None:
+def test_values_that_are_not_json_are_refused() -> None:
     with pytest.raises(TypeError, match=r"^JSON has no set\.$"):
         stringify({"a": [set()]})

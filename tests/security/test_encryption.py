@@ -1,4 +1,4 @@
-"""What the vault keeps, and from whom."""
+"""Encryption of secrets at rest."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ VAULT = Vault(SECRET, "connector credentials")
 
 
 @given(st.text(), st.text())
-def test_what_is_sealed_is_opened_again(text: str, owner: str) -> None:
+def test_sealed_text_is_opened(text: str, owner: str) -> None:
     assert VAULT.open(VAULT.seal(text, owner), owner) == text
 
 
-def test_a_sealed_text_shows_nothing_and_is_never_the_same() -> None:
+def test_sealed_text_differs_each_time_and_hides_the_text() -> None:
     sealed = VAULT.seal("the auth token", OWNER)
     assert sealed.startswith("v1.")
     assert b"token" not in urlsafe_b64decode(sealed.removeprefix("v1."))
@@ -41,9 +41,7 @@ def test_another_process_with_the_same_secret_opens_it() -> None:
     ],
     ids=["secret", "purpose", "owner"],
 )
-def test_another_secret_purpose_or_owner_opens_nothing_and_says_what_to_do(
-    vault: Vault, owner: str
-) -> None:
+def test_another_secret_purpose_or_owner_raises_with_advice(vault: Vault, owner: str) -> None:
     with pytest.raises(Locked) as caught:
         vault.open(VAULT.seal("the auth token", OWNER), owner)
     assert caught.value.message == (
@@ -52,7 +50,7 @@ def test_another_secret_purpose_or_owner_opens_nothing_and_says_what_to_do(
     )
 
 
-def test_what_the_previous_secret_has_sealed_is_opened_and_sealed_anew() -> None:
+def test_text_sealed_under_the_previous_secret_is_opened_and_sealed_again() -> None:
     sealed = VAULT.seal("x", OWNER)
     turning = Vault("new" * 12, "connector credentials", SECRET)
     assert turning.open(sealed, OWNER) == "x"
@@ -66,7 +64,7 @@ def test_what_the_previous_secret_has_sealed_is_opened_and_sealed_anew() -> None
         Vault("bad" * 12, "connector credentials", "new" * 12).renewed(sealed, OWNER)
 
 
-def test_what_was_stored_in_the_clear_is_read_and_can_be_sealed() -> None:
+def test_text_stored_in_the_clear_is_read_and_can_be_sealed() -> None:
     assert VAULT.read("whk_abc", OWNER) == "whk_abc"
     renewed = VAULT.renewed("whk_abc", OWNER)
     assert renewed is not None
@@ -74,7 +72,7 @@ def test_what_was_stored_in_the_clear_is_read_and_can_be_sealed() -> None:
     assert VAULT.read(renewed, OWNER) == "whk_abc"
 
 
-def test_every_changed_byte_is_noticed() -> None:
+def test_every_altered_byte_is_detected() -> None:
     raw = urlsafe_b64decode(VAULT.seal("the auth token", OWNER).removeprefix("v1."))
     for place in range(len(raw)):
         changed = bytearray(raw)
@@ -84,7 +82,7 @@ def test_every_changed_byte_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("sealed", ["", "v1", "v1.", "v1.AAAA", "v1.é", "v1.a", "plain text"])
-def test_what_was_never_sealed_is_refused_in_the_same_way(sealed: str) -> None:
+def test_unsealed_text_is_refused(sealed: str) -> None:
     with pytest.raises(Locked):
         VAULT.open(sealed, OWNER)
 

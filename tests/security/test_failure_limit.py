@@ -1,4 +1,4 @@
-"""How many failures an address has, how they are forgiven, and what is remembered of how many."""
+"""The rate limit for failed requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def exhaust(failures: FailureLimit, address: str) -> None:
         assert failures.count(address) == 0
 
 
-def test_an_address_may_fail_so_often_and_then_hears_when_to_come_back(
+def test_address_with_too_many_failures_gets_a_waiting_time(
     failures: FailureLimit,
 ) -> None:
     exhaust(failures, HERE)
@@ -43,23 +43,21 @@ def test_failures_are_forgiven_one_at_a_time(failures: FailureLimit, clock: Fake
     assert [failures.count(HERE) for _ in range(4)] == [0, 0, 0, 1]
 
 
-def test_what_is_refused_is_not_counted_so_that_a_flood_is_forgiven_as_soon_as_it_ends(
-    failures: FailureLimit, clock: FakeClock
-) -> None:
+def test_refused_requests_are_not_counted(failures: FailureLimit, clock: FakeClock) -> None:
     for _ in range(10_000):
         failures.count(HERE)
     clock.advance(BURST)
     exhaust(failures, HERE)
 
 
-def test_nobody_saves_up_more_than_a_burst(failures: FailureLimit, clock: FakeClock) -> None:
+def test_burst_is_bounded_after_a_long_pause(failures: FailureLimit, clock: FakeClock) -> None:
     failures.count(HERE)
     clock.advance(100_000)
     exhaust(failures, HERE)
     assert failures.count(HERE) == 1
 
 
-def test_to_ask_is_not_to_fail(failures: FailureLimit) -> None:
+def test_waiting_time_is_read_without_counting(failures: FailureLimit) -> None:
     for _ in range(BURST):
         assert failures.wait(HERE) == 0
         assert failures.count(HERE) == 0
@@ -80,7 +78,7 @@ def test_to_ask_is_not_to_fail(failures: FailureLimit) -> None:
         ("203.0.113.7:1:1", "203.0.113.7:1:2"),
     ],
 )
-def test_these_are_one_and_the_same(failures: FailureLimit, one: str, other: str) -> None:
+def test_addresses_of_one_owner_share_a_count(failures: FailureLimit, one: str, other: str) -> None:
     exhaust(failures, one)
     assert failures.wait(other) == 1
 
@@ -95,12 +93,12 @@ def test_these_are_one_and_the_same(failures: FailureLimit, one: str, other: str
         ("203.0.113.7:52341", "203.0.113.8:52341"),
     ],
 )
-def test_these_are_two(failures: FailureLimit, one: str, other: str) -> None:
+def test_other_addresses_have_their_own_count(failures: FailureLimit, one: str, other: str) -> None:
     exhaust(failures, one)
     assert failures.wait(other) == 0
 
 
-def test_of_too_many_addresses_the_one_that_failed_longest_ago_is_forgotten(
+def test_oldest_failure_is_dropped_beyond_the_limit_of_addresses(
     failures: FailureLimit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(failure_limit, "ADDRESSES", 3)
@@ -112,7 +110,7 @@ def test_of_too_many_addresses_the_one_that_failed_longest_ago_is_forgotten(
     assert [failures.wait(address) for address in (a, b, c, d)] == [1, 0, 1, 0]
 
 
-def test_one_line_says_that_an_address_is_limited(
+def test_limited_address_is_logged_once(
     failures: FailureLimit, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "service.security.failure_limit")

@@ -1,4 +1,4 @@
-"""Key pairs: how they are named, read and shown."""
+"""Key pairs: ids, reading and repr."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pem(
     return key.private_bytes(Encoding.PEM, form, seal or NoEncryption()).decode()
 
 
-def test_a_pair_is_named_after_its_public_half() -> None:
+def test_id_of_a_pair_follows_from_its_public_key() -> None:
     pair = a_pair()
     der = pair.private_key.public_key().public_bytes(
         Encoding.DER, PublicFormat.SubjectPublicKeyInfo
@@ -40,7 +40,7 @@ def test_a_pair_is_named_after_its_public_half() -> None:
 
 
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
-def test_a_pair_is_read_in_both_forms_and_is_the_same(form: PrivateFormat) -> None:
+def test_pair_is_read_in_both_formats(form: PrivateFormat) -> None:
     read = KeyPair.read(pem(a_pair().private_key, form))
     assert (read.id, read.public_key) == (a_pair().id, a_pair().public_key)
     assert KeyPair.read(read.private_pem()).id == read.id
@@ -58,10 +58,10 @@ def test_a_pair_is_read_in_both_forms_and_is_the_same(form: PrivateFormat) -> No
     ],
     ids=["nothing", "garbage", "public", "short", "elliptic", "password"],
 )
-def test_what_is_no_rsa_key_that_is_long_enough_is_refused(text: str) -> None:
+def test_other_and_short_keys_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^not an? "):
         KeyPair.read(text)
 
 
-def test_a_pair_does_not_show_its_private_half() -> None:
+def test_repr_of_a_pair_hides_the_private_key() -> None:
     assert not re.search("private|RSA", repr(a_pair()))

@@ -1,4 +1,4 @@
-"""Signatures of webhooks, with the judges that receivers have: Node and ``cryptography``."""
+"""Signatures of webhooks, verified with Node and ``cryptography``."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def signer(clock: FakeClock) -> Signer:
     return Signer(Keyring(a_pair()), clock)
 
 
-def test_node_accepts_it_over_the_raw_body_and_over_the_body_printed_again(signer: Signer) -> None:
+def test_node_accepts_the_signature_of_the_raw_and_the_reprinted_body(signer: Signer) -> None:
     body = stringify(EVENT)
     headers = signer.headers(body.encode())
     assert verified(a_pair().public_key, [(headers[SIGNATURE], body)]) == [[True, True]]
 
 
-def test_node_refuses_it_for_another_body_and_another_key(signer: Signer) -> None:
+def test_node_refuses_the_signature_for_another_body_or_key(signer: Signer) -> None:
     body = stringify(EVENT)
     headers = signer.headers(body.encode())
     changed = body.replace("9876", "9877")
@@ -57,7 +57,7 @@ def test_any_bytes_can_be_signed_and_verified(signer: Signer, body: bytes) -> No
         verify(a_pair().public_key, signature, body + b" ")
 
 
-def test_a_new_key_is_noticed_within_seconds_and_not_asked_for_each_time(clock: FakeClock) -> None:
+def test_new_key_is_noticed_within_seconds(clock: FakeClock) -> None:
     keys = Keyring(a_pair())
     signer = Signer(keys, clock)
     for _ in range(5):
@@ -73,7 +73,7 @@ def test_a_new_key_is_noticed_within_seconds_and_not_asked_for_each_time(clock: 
     assert keys.asked == 2
 
 
-def test_many_threads_may_sign_at_once(clock: FakeClock) -> None:
+def test_threads_may_sign_concurrently(clock: FakeClock) -> None:
     keys = Keyring(a_pair())
     signer = Signer(keys, clock)
     for number, headers in enumerate(at_once(8, lambda index: signer.headers(b"%d" % index))):

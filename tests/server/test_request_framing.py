@@ -1,4 +1,4 @@
-"""Where an HTTP request ends, however it is cut; gunicorn's own reader is the judge."""
+"""The end of an HTTP request in any pieces, compared with gunicorn's reader."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def incoming(limit: int = LIMIT) -> Incoming:
 
 
 def fed(one: Incoming, data: bytes, piece: int) -> int:
-    """Feed pieces until the request is complete; how many bytes were taken."""
+    """Feed pieces until the request is complete. Return the number of consumed bytes."""
     used = 0
     while not one.is_complete and used < len(data):
         used += one.feed(data[used : used + piece])
@@ -125,7 +125,7 @@ def judged(data: bytes) -> tuple[str, bytes, int]:
 
 @pytest.mark.parametrize("request_", COMPLETE.values(), ids=COMPLETE)
 @pytest.mark.parametrize("piece", [1, 2, 7, 10_000])
-def test_request_ends_where_gunicorn_says(request_: bytes, piece: int) -> None:
+def test_request_ends_where_gunicorn_ends_it(request_: bytes, piece: int) -> None:
     one = incoming()
     used = fed(one, request_ + NEXT, piece)
     assert one.is_complete
@@ -158,7 +158,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=14), st.sampled_from([HEAD, CHUNKED, b"GET / HTTP/1.1\r\n"]))
-def test_a_request_is_read_as_gunicorn_reads_it_or_not_at_all(
+def test_request_is_read_as_gunicorn_reads_it_or_refused(
     pieces: list[bytes], beginning: bytes
 ) -> None:
     data = beginning + b"".join(pieces)
@@ -170,15 +170,13 @@ def test_a_request_is_read_as_gunicorn_reads_it_or_not_at_all(
     if one.is_complete:
         assert (one.request.uri, one.body, used) == judged(data)
         return
-    # More has to come, and gunicorn takes the end of the connection for it.
+    # The request is incomplete, and gunicorn takes the end of the connection for its end.
     with suppress(errors.NoMoreData, errors.ParseException, StopIteration):
         assert judged(data)[2] == len(data)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=30), max_size=3), st.data())
-def test_chunks_end_where_gunicorn_says_however_they_are_cut(
-    chunks: list[bytes], data: st.DataObject
-) -> None:
+def test_chunks_end_where_gunicorn_ends_them(chunks: list[bytes], data: st.DataObject) -> None:
     body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
     request_ = CHUNKED + body
     one, cut = incoming(), data.draw(st.integers(0, len(request_) - 1))
@@ -188,7 +186,7 @@ def test_chunks_end_where_gunicorn_says_however_they_are_cut(
     assert one.body == b"".join(chunks)
 
 
-def test_a_body_above_its_limit_is_left_unread_for_the_application_to_refuse() -> None:
+def test_body_above_its_limit_is_left_to_the_application() -> None:
     one = incoming()
     head = HEAD + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1)
     assert fed(one, head + b"x" * LIMIT, 10_000) == len(head)
@@ -210,7 +208,7 @@ def test_overhead_of_chunks_is_bounded() -> None:
     assert one.held < MAX_CHUNK_OVERHEAD
 
 
-def test_request_line_may_be_as_long_as_a_webhook_needs_and_no_longer() -> None:
+def test_length_of_the_request_line_is_bounded() -> None:
     def line(length: int) -> bytes:
         return b"GET /" + b"x" * (length - len("GET / HTTP/1.1")) + b" HTTP/1.1"
 
@@ -231,7 +229,7 @@ def test_head_without_an_end_is_refused() -> None:
     assert one.held <= MAX_HEAD + 5_000
 
 
-def test_no_more_is_read_than_belongs_to_the_request() -> None:
+def test_bytes_of_the_next_request_are_not_read() -> None:
     one = incoming()
     assert one.wants(50) is None
     one.feed(HEAD + b"Content-Length: 60\r\n\r\n")
@@ -240,7 +238,7 @@ def test_no_more_is_read_than_belongs_to_the_request() -> None:
     assert one.wants(50) == 10
 
 
-def test_bodies_that_the_server_reads_are_those_that_the_application_takes() -> None:
+def test_server_and_application_have_the_same_body_limits() -> None:
     assert worker.SMALL_BODY == validation.MAX_BODY
     assert test_calls.MAX_BODY > worker.SMALL_BODY
     assert request_framing.MAX_LINE < request_framing.MAX_HEAD

@@ -1,4 +1,4 @@
-"""The worker's main loop, turned by hand: who is read, who is given a thread, who is closed."""
+"""The worker's main loop, run step by step: reading, threads and closing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LARGEST = 1024 * 1024
 
 
 class Threads:
-    """In the place of the pool: ``given`` is what it has been told to do, in order."""
+    """A thread pool that records its tasks in ``given``."""
 
     def __init__(self) -> None:
         self.given: list[tuple[ClientConnection, Future[bool]]] = []
@@ -49,7 +49,7 @@ class Threads:
 
 
 class Desk:
-    """A worker whose main loop a test turns by hand, and its clients."""
+    """A worker whose main loop a test runs step by step, and its clients."""
 
     def __init__(self, listener: socket.socket, connections: int) -> None:
         cfg = Config()
@@ -85,11 +85,11 @@ class Desk:
         raise AssertionError("it did not come about")
 
     def turn_until_read(self, count: int) -> None:
-        """Until that many requests are there as a whole, whether a thread has them or not."""
+        """Run the loop until that many whole requests have arrived."""
         self.turn_until(lambda: len(self.threads.given) + len(self.worker.whole_conns) == count)
 
     def answer(self, client: socket.socket) -> bytes:
-        """All that the client gets until the connection is closed."""
+        """Return what the client receives until the connection is closed."""
         client.setblocking(False)
         got = bytearray()
 
@@ -130,20 +130,20 @@ def desk() -> Iterator[Desk]:
 
 @pytest.fixture
 def patient_desk(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> Desk:
-    """One that waits for those that have their turn for as long as they take."""
+    """A worker without ``PATIENCE``: requests wait until others have returned their turn."""
     monkeypatch.setattr("service.server.worker.PATIENCE", 1000.0)
     return desk
 
 
 def refusal(answer: bytes) -> tuple[int, Any]:
-    """Status and JSON of an answer."""
+    """Return the status and the JSON of an answer."""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"\r\nContent-Type: application/json\r\n" in head
     assert b"\r\nConnection: close\r\n" in head
     return int(head.split()[1]), json.loads(body)
 
 
-def test_a_few_requests_have_their_turn_and_the_others_wait(patient_desk: Desk) -> None:
+def test_only_a_few_requests_run_at_a_time(patient_desk: Desk) -> None:
     for _ in range(AT_ONCE + 3):
         patient_desk.ask()
     patient_desk.turn_until_read(AT_ONCE + 3)
@@ -156,13 +156,13 @@ def test_a_few_requests_have_their_turn_and_the_others_wait(patient_desk: Desk) 
     patient_desk.turn_until(lambda: len(given) == AT_ONCE + 3)
 
 
-def test_blocked_requests_delay_no_other(desk: Desk) -> None:
+def test_blocked_requests_delay_no_others(desk: Desk) -> None:
     for _ in range(AT_ONCE + 3):
         desk.ask()
     desk.turn_until(lambda: len(desk.threads.given) == AT_ONCE + 3)
 
 
-def test_a_request_that_waits_outside_gives_its_turn_away(patient_desk: Desk) -> None:
+def test_request_that_waits_for_io_gives_its_turn_away(patient_desk: Desk) -> None:
     for _ in range(AT_ONCE + 2):
         patient_desk.ask()
     patient_desk.turn_until_read(AT_ONCE + 2)
@@ -177,7 +177,7 @@ def test_a_request_that_waits_outside_gives_its_turn_away(patient_desk: Desk) ->
     patient_desk.turn_until(lambda: len(given) == AT_ONCE + 2)
 
 
-def test_part_of_a_request_has_no_turn(desk: Desk) -> None:
+def test_incomplete_request_has_no_turn(desk: Desk) -> None:
     client = desk.ask(REQUEST[:-1])
     desk.ask()
     desk.turn_until_read(1)
@@ -205,7 +205,7 @@ def test_no_thread_waits_for_a_body(desk: Desk, head: bytes) -> None:
     desk.turn_until_read(1)
 
 
-def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_once(desk: Desk) -> None:
+def test_expect_100_continue_is_answered_once(desk: Desk) -> None:
     client = desk.ask(POST + b"Expect: 100-continue\r\nContent-Length: 6\r\n\r\n")
     desk.turn_until(lambda: len(desk.worker.pending_conns) == 1)
     client.sendall(b"abc")
@@ -217,7 +217,7 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_once(desk: Desk) 
     assert desk.answer(client) == b"HTTP/1.1 100 Continue\r\n\r\nanswer"
 
 
-def test_requests_that_come_together_are_answered_one_after_the_other(desk: Desk) -> None:
+def test_pipelined_requests_are_answered_in_order(desk: Desk) -> None:
     first = POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
     client = desk.ask(first + POST + b"Content-Length: 1\r\n\r\nb" + REQUEST)
     for place, body in enumerate((b"a", b"b", b"")):
@@ -244,7 +244,7 @@ def test_bytes_after_an_upgrade_stay_in_the_socket(desk: Desk) -> None:
         (POST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
     ],
 )
-def test_a_bad_request_is_refused_in_json_without_a_thread(
+def test_invalid_request_is_refused_in_json_without_a_thread(
     desk: Desk, data: bytes, status: int
 ) -> None:
     client = desk.ask(data)
@@ -254,7 +254,7 @@ def test_a_bad_request_is_refused_in_json_without_a_thread(
     assert not desk.threads.given
 
 
-def test_a_long_body_is_read_only_where_one_is_taken(desk: Desk) -> None:
+def test_long_body_is_read_only_where_it_is_allowed(desk: Desk) -> None:
     length = b"Content-Length: %d\r\n\r\n" % (SMALL_BODY + 1)
     desk.ask(POST + length)
     desk.turn_until_read(1)
@@ -266,7 +266,7 @@ def test_a_long_body_is_read_only_where_one_is_taken(desk: Desk) -> None:
     assert len(desk.threads.body(1)) == SMALL_BODY + 1
 
 
-def test_a_client_that_reads_nothing_of_its_answer_holds_no_thread(desk: Desk) -> None:
+def test_client_that_reads_no_answer_occupies_no_thread(desk: Desk) -> None:
     answer = b"x" * 8_000_000
     client = desk.ask()
     desk.turn_until_read(1)
@@ -290,7 +290,7 @@ def test_memory_of_clients_is_bounded(desk: Desk) -> None:
     assert desk.answer(served) == b"answer"
 
 
-def test_a_connection_that_was_closed_in_the_same_turn_is_not_called(desk: Desk) -> None:
+def test_callback_of_a_closed_connection_is_not_called(desk: Desk) -> None:
     victim, killer = desk.ask(b"G"), desk.ask(b"G")
     desk.turn_until(lambda: len(desk.worker.pending_conns) == 2)
     for client in (killer, victim):
@@ -299,7 +299,7 @@ def test_a_connection_that_was_closed_in_the_same_turn_is_not_called(desk: Desk)
     assert len(keys) == 2
     for conn in tuple(desk.worker.pending_conns):
         desk.worker.close_conn(conn)
-    # Another connection may have got the same descriptor meanwhile.
+    # Another connection may have the same descriptor by then.
     desk.ask(b"G")
     desk.turn_until(lambda: len(desk.worker.pending_conns) == 1)
     for key in keys:
@@ -308,7 +308,7 @@ def test_a_connection_that_was_closed_in_the_same_turn_is_not_called(desk: Desk)
     assert desk.faults == 0
 
 
-def test_more_connections_than_allowed_close_the_oldest_and_never_the_process() -> None:
+def test_oldest_connection_is_closed_beyond_the_limit() -> None:
     with at_work(connections=10) as desk:
         for round_ in range(30):
             old = [desk.ask(b"G") for _ in range(12)]
@@ -323,7 +323,7 @@ def test_more_connections_than_allowed_close_the_oldest_and_never_the_process() 
         assert desk.faults == 0
 
 
-def test_idle_connections_give_way_before_a_newer_request(desk: Desk) -> None:
+def test_idle_connections_are_closed_before_requests(desk: Desk) -> None:
     desk.worker.worker_connections = 5
     for _ in range(4):
         desk.ask(b"")
@@ -351,7 +351,7 @@ def test_a_fault_of_one_connection_is_counted_and_ends_that_connection_only(desk
     desk.turn_until_read(1)
 
 
-def test_a_connection_that_the_poller_has_lost_ends_no_process(desk: Desk) -> None:
+def test_connection_unknown_to_the_poller_does_not_end_the_process(desk: Desk) -> None:
     client = desk.ask(b"G")
     desk.turn_until(lambda: len(desk.worker.pending_conns) == 1)
     conn = desk.worker.pending_conns[0]
@@ -362,7 +362,7 @@ def test_a_connection_that_the_poller_has_lost_ends_no_process(desk: Desk) -> No
     assert desk.answer(client) == b""
 
 
-def test_a_connection_that_its_client_resets_is_no_fault(desk: Desk) -> None:
+def test_reset_by_the_client_is_not_a_fault(desk: Desk) -> None:
     asked = POST + b"Expect: 100-continue\r\nContent-Length: 6\r\n\r\n"
     for number in range(20):
         client = desk.ask(asked[: 30 + number])
@@ -374,7 +374,7 @@ def test_a_connection_that_its_client_resets_is_no_fault(desk: Desk) -> None:
     assert desk.faults == 0
 
 
-def test_a_thread_pool_that_takes_no_more_ends_no_process(desk: Desk) -> None:
+def test_full_thread_pool_does_not_end_the_process(desk: Desk) -> None:
     def submit(handle: object, conn: ClientConnection) -> Future[bool]:
         raise RuntimeError("can't start new thread")
 
@@ -387,7 +387,7 @@ def test_a_thread_pool_that_takes_no_more_ends_no_process(desk: Desk) -> None:
     desk.turn_until_read(1)
 
 
-def test_a_request_that_fails_in_its_thread_is_over(desk: Desk) -> None:
+def test_connection_of_a_failed_request_is_closed(desk: Desk) -> None:
     client = desk.ask()
     desk.turn_until_read(1)
     desk.threads.given[0][1].set_exception(MemoryError())

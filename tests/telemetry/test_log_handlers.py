@@ -1,4 +1,4 @@
-"""Handlers of an operator's own, with readers that have stopped: nobody waits for them."""
+"""Log handlers of an operator, with readers that have stopped."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ os.wait()
 
 
 def outcome(*arguments: str) -> list[str]:
-    """What a process says that logs to a reader which has stopped, and ends."""
+    """Return the output of a process that logs to a stopped reader."""
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
         stdout=subprocess.PIPE,
@@ -51,7 +51,7 @@ def outcome(*arguments: str) -> list[str]:
     return ended.stdout.split()
 
 
-def test_a_pipe_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
+def test_unread_pipe_blocks_nothing(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -61,7 +61,7 @@ def test_a_pipe_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
         os.close(reader)
 
 
-def test_a_log_server_that_reads_nothing_stops_nothing(tmp_path: Path) -> None:
+def test_stalled_log_server_blocks_nothing(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(tmp_path / "log"))
         assert outcome("unix", str(tmp_path / "log")) == ["True", "0"]
@@ -69,7 +69,7 @@ def test_a_log_server_that_reads_nothing_stops_nothing(tmp_path: Path) -> None:
         assert outcome("tcp", json.dumps(server.getsockname())) == ["True", "0"]
 
 
-def test_a_queued_handler_sends_what_its_target_would(tmp_path: Path) -> None:
+def test_queued_handler_sends_the_same_as_its_target(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(tmp_path / "log"))
         server.settimeout(30)
@@ -91,7 +91,7 @@ def test_a_queued_handler_sends_what_its_target_would(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("delay", [True, False])
-def test_a_regular_file_is_written_as_it_was(tmp_path: Path, delay: bool) -> None:
+def test_handlers_of_regular_files_are_left_alone(tmp_path: Path, delay: bool) -> None:
     log = logging.Logger("own")
     log.addHandler(handler := logging.FileHandler(tmp_path / "log", delay=delay))
     before = handler.stream

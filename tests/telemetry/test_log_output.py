@@ -1,4 +1,4 @@
-"""Logs that nobody reads: writing goes on, drops are counted, and nothing else is lost."""
+"""Unread logs: writing goes on, and dropped lines are counted."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PIPE = 64 * 1024
 
 
 class Pipe:
-    """A pipe, of which a test reads or not."""
+    """A pipe that a test reads or leaves unread."""
 
     def __init__(self) -> None:
         self.reader, self.number = os.pipe()
         self.writer = QueuedWriter(self.number, MOST)
 
     def fill(self) -> int:
-        """Write until something is dropped; how many lines were kept."""
+        """Write until a line is dropped. Return the number of kept lines."""
         for count in range(10_000):
             self.writer.write(LINE)
             if self.writer.dropped:
@@ -50,7 +50,7 @@ def opened() -> Iterator[Pipe]:
     try:
         yield pipe
     finally:
-        # Its thread must be over before the number is another file's.
+        # Its thread must have ended before the descriptor number is reused.
         with suppress(OSError):
             os.close(pipe.reader)
         pipe.writer.before_fork()
@@ -71,7 +71,7 @@ def test_lines_are_written_in_order(pipe: Pipe) -> None:
     assert pipe.read(len(b"".join(lines))) == b"".join(lines)
 
 
-def test_writing_goes_on_when_nobody_reads_and_the_newest_lines_are_dropped(pipe: Pipe) -> None:
+def test_newest_lines_are_dropped_while_nobody_reads(pipe: Pipe) -> None:
     kept = pipe.fill()
     assert kept >= MOST
     assert not pipe.writer.drain(0)
@@ -103,20 +103,20 @@ def test_a_closed_pipe_blocks_no_writer(pipe: Pipe) -> None:
     assert pipe.writer.dropped > 0
 
 
-def test_the_end_waits_for_a_moment_only(pipe: Pipe) -> None:
+def test_exit_waits_for_a_moment_only(pipe: Pipe) -> None:
     pipe.fill()
     pipe.writer.end()
     pipe.writer.write(b"a last word that has no room\n")
 
 
-def test_last_words_are_written_at_once(pipe: Pipe) -> None:
+def test_lines_after_the_end_are_written_at_once(pipe: Pipe) -> None:
     pipe.writer.write(b"before\n")
     pipe.writer.end()
     pipe.writer.write(b"after\n")
     assert os.read(pipe.reader, PIPE) == b"before\nafter\n"
 
 
-def test_threads_may_write_at_once(pipe: Pipe) -> None:
+def test_threads_may_write_concurrently(pipe: Pipe) -> None:
     def write() -> None:
         for _ in range(20):
             pipe.writer.write(LINE)
@@ -147,7 +147,7 @@ sys.exit("a sentence")
 """
 
 
-def test_each_process_writes_its_own_lines_to_the_end() -> None:
+def test_each_process_writes_all_its_own_lines() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=30, check=False
     )
@@ -161,7 +161,7 @@ def test_each_process_writes_its_own_lines_to_the_end() -> None:
     ]
 
 
-def test_a_process_whose_log_nobody_reads_ends_when_it_is_told_to() -> None:
+def test_process_with_an_unread_log_ends_on_sigterm() -> None:
     program = (
         "from service.telemetry import log_output; log_output.install(); import sys\n"
         "for _ in range(5000): print('x' * 100, file=sys.stderr)\n"

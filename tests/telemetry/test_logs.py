@@ -1,4 +1,4 @@
-"""Lines on stderr, and what must never be in them."""
+"""Log lines, and the redaction of secrets."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def encoded(text: str) -> str:
         (f"http%3A%2F%2Fhost%2F{KEY.replace('_', '%5f')}", "http%3A%2F%2Fhost%***"),
     ],
 )
-def test_redact_hides_secrets_wherever_they_stand(text: str, redacted: str) -> None:
+def test_redact_hides_secrets_in_every_context(text: str, redacted: str) -> None:
     assert logs.redact(text) == redacted
 
 
@@ -83,17 +83,17 @@ def test_redact_hides_secrets_wherever_they_stand(text: str, redacted: str) -> N
         "next=https%3A%2F%2Fvoice-of-a-long-name.example.com%2Fv2%2Fconnectors",
     ],
 )
-def test_redact_leaves_what_helps_to_find_a_fault(text: str) -> None:
+def test_redact_keeps_ids_and_plain_text(text: str) -> None:
     assert logs.redact(text) == text
 
 
 @given(before=st.text(max_size=30), after=st.text(max_size=30))
-def test_redact_finds_what_has_a_prefix_in_any_surroundings(before: str, after: str) -> None:
+def test_redact_finds_prefixed_secrets_in_any_text(before: str, after: str) -> None:
     for secret in (KEY, INGEST_REF, TOKEN):
         assert secret not in logs.redact(before + secret + after)
 
 
-def test_redact_knows_the_references_that_are_handed_out() -> None:
+def test_redact_hides_new_references() -> None:
     for _ in range(1000):
         assert logs.redact(f"/telnyx/{ids.new_ref()}") == "/telnyx/***"
         assert logs.redact(f"/x/{ids.new_ingest_ref()}") == "/x/vs_***"
@@ -101,7 +101,7 @@ def test_redact_knows_the_references_that_are_handed_out() -> None:
 
 
 @given(st.text(alphabet="eyJ.:/@refauthoizn= %23DF\\\"'Aa0", max_size=400))
-def test_redact_is_the_same_the_second_time(text: str) -> None:
+def test_redact_is_idempotent(text: str) -> None:
     once = logs.redact(text)
     assert logs.redact(once) == once
 
@@ -131,7 +131,7 @@ def test_text_is_one_line_with_time_level_logger_and_extra_fields() -> None:
     )
 
 
-def test_text_indents_what_could_pass_for_another_line() -> None:
+def test_text_indents_continuation_lines() -> None:
     line = logs.formatter("text").format(record("a\n2026 INFO root: forged\r\x1b[2Jb"))
     assert line.endswith(": a\n    2026 INFO root: forged\\x0d\\x1b[2Jb")
 
@@ -149,14 +149,14 @@ def test_json_is_one_object_with_the_extra_fields() -> None:
 
 
 @pytest.mark.parametrize("value", ["\ud800", 1 << 70, object(), {1: 2}, b"\xff", {"a": "\udfff"}])
-def test_json_loses_no_line_over_a_strange_value(value: object) -> None:
+def test_json_writes_a_line_for_every_value(value: object) -> None:
     line = logs.formatter("json").format(record("kept", strange=value))
     assert "kept" in orjson.loads(line)["message"]
 
 
 @pytest.mark.parametrize("fmt", ["text", "json"])
 @pytest.mark.parametrize("secret", [KEY, REF, INGEST_REF, TOKEN])
-def test_no_format_shows_a_secret_of_message_field_or_exception(fmt: str, secret: str) -> None:
+def test_no_format_shows_secrets_of_message_field_or_exception(fmt: str, secret: str) -> None:
     formatter = logs.formatter(fmt)
     for made in (
         record(secret),
@@ -210,7 +210,7 @@ def test_a_line_about_a_call_has_its_ids_as_fields(capsys: pytest.CaptureFixture
     assert "room_id" not in second
 
 
-def test_a_line_of_a_request_has_its_id_and_one_of_no_request_has_none(
+def test_only_lines_of_a_request_have_a_request_id(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logs.configure("info", "json")
@@ -224,7 +224,7 @@ def test_a_line_of_a_request_has_its_id_and_one_of_no_request_has_none(
     assert [line.get("request_id") for line in lines] == ["request-1", "another", None]
 
 
-def test_the_last_troubles_are_kept_without_secrets() -> None:
+def test_last_warnings_are_kept_without_secrets() -> None:
     troubles = logs.configure("info", "text")
     logger = logging.getLogger("service.calls.ending")
     logger.info("Small talk.")
@@ -238,7 +238,7 @@ def test_the_last_troubles_are_kept_without_secrets() -> None:
     assert (last.level, last.error, len(last.message)) == ("error", "LookupError", logs.LONGEST)
 
 
-def test_only_so_many_troubles_are_kept() -> None:
+def test_number_of_kept_warnings_is_bounded() -> None:
     troubles = logs.configure("info", "text")
     for number in range(logs.KEPT + 3):
         logging.getLogger("service.calls.ending").warning("number %d", number)
@@ -246,7 +246,7 @@ def test_only_so_many_troubles_are_kept() -> None:
     assert troubles.last()[0].message == f"number {logs.KEPT + 2}"
 
 
-def test_an_excerpt_of_a_message_shows_its_form_and_nothing_private() -> None:
+def test_excerpt_of_a_message_shows_nothing_private() -> None:
     ref, audio = "aB3" * 10 + "xY", "q6ur" * 100
     message = f'{{"event":"media","ref":"{ref}","from":"+14155550100","payload":"{audio}"}}'
     shown = logs.excerpt(message.encode())

@@ -1,4 +1,4 @@
-"""What is counted, as Prometheus reads it."""
+"""Metrics as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def families(metrics: Metrics, vitals: HealthSnapshot = WELL) -> dict[str, Metri
 
 
 def values(metrics: Metrics, vitals: HealthSnapshot = WELL) -> dict[tuple[str, ...], float]:
-    """By name and labels' values, in the order of the labels' names."""
+    """Return samples by name and label values, in the order of label names."""
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in families(metrics, vitals).values()
@@ -57,7 +57,7 @@ def test_ends_of_calls_are_counted_by_provider_and_reason() -> None:
     assert found["patchbay_calls_ended_total", "websocket", "replaced"] == 1
 
 
-def test_two_in_one_process_do_not_mix() -> None:
+def test_two_registries_in_one_process_do_not_mix() -> None:
     one, other = Metrics(load()), Metrics(load())
     one.told("delivered")
     assert values(other)["patchbay_deliveries_total", "delivered"] == 0
@@ -73,7 +73,7 @@ def test_answers_are_timed_by_provider_and_outcome() -> None:
     assert found[f"{name}_bucket", "0.05", "answered", "plivo"] == 1
 
 
-def test_events_that_are_given_up_are_counted_together() -> None:
+def test_dead_events_are_counted_together() -> None:
     metrics = Metrics(load())
     metrics.told("refused")
     metrics.told("dead", 12)
@@ -82,7 +82,7 @@ def test_events_that_are_given_up_are_counted_together() -> None:
     assert found["patchbay_deliveries_total", "dead"] == 12
 
 
-def test_a_transaction_is_timed_also_where_it_fails() -> None:
+def test_failed_transactions_are_timed_too() -> None:
     metrics = Metrics(load())
     with metrics.transaction("read"):
         pass
@@ -102,7 +102,7 @@ def test_the_lateness_of_ticks_is_a_histogram() -> None:
     assert found[f"{name}_sum",] == 1.5
 
 
-def test_the_engine_and_the_queues_are_read_when_asked() -> None:
+def test_engine_and_queues_are_read_on_request() -> None:
     found = values(Metrics(load()))
     assert found["patchbay_frames_total", "in"] == 100
     assert found["patchbay_frames_total", "out"] == 200
@@ -119,7 +119,7 @@ def test_the_engine_and_the_queues_are_read_when_asked() -> None:
     assert found["patchbay_engine_faults_total",] == 2
 
 
-def test_what_does_not_answer_is_down_and_has_no_figures() -> None:
+def test_silent_database_and_engine_are_down_and_have_no_stats() -> None:
     found = values(Metrics(load()), UNWELL)
     assert (found["patchbay_database_up",], found["patchbay_engine_up",]) == (0, 0)
     assert ("patchbay_calls",) not in found
@@ -127,7 +127,7 @@ def test_what_does_not_answer_is_down_and_has_no_figures() -> None:
     assert found["patchbay_queue_length", "reports"] == 8
 
 
-def test_names_begin_with_ours_and_end_in_their_unit() -> None:
+def test_names_have_the_prefix_and_their_unit() -> None:
     ours = [name for name in families(Metrics(load())) if not name.startswith("process_")]
     assert ours
     assert [name for name in ours if not re.fullmatch("patchbay_[a-z_]+", name)] == []
@@ -138,7 +138,7 @@ def test_names_begin_with_ours_and_end_in_their_unit() -> None:
     assert [name for name in plain if not name.endswith("_seconds")] == []
 
 
-def test_every_label_set_is_there_before_anything_has_happened() -> None:
+def test_every_label_set_exists_at_the_start() -> None:
     """Prometheus sees no increase in a series that begins with one."""
     found = values(Metrics(load()))
     for outcome in ("delivered", "refused", "unanswered", "dead"):
