@@ -1,8 +1,7 @@
-"""The HTTP room: JSON REST as VideoSDK's v2 API has it, provider webhooks and socket upgrades.
+"""The HTTP API: REST as in VideoSDK's v2 API, provider webhooks and WebSocket upgrades.
 
-Every blueprint stands in ``GUARDED`` beside the guard that runs before each of its requests,
-``require_nothing`` included, and every handler declares what it ``needs``, so that no resource is
-open by omission.
+Every blueprint is in ``GUARDED`` with the guard that runs before each of its requests. Every
+handler declares its need with ``needs``. So no resource is open by omission.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ GUARDED = (
     (openapi.openapi, require_nothing),
 )
 
-# Here and not in register(): a blueprint takes no more hooks once any app has registered it.
+# Not in register(): a blueprint accepts no hooks after an app has registered it.
 for _blueprint, _guard in GUARDED:
     _blueprint.before_request(_guard)
 
@@ -67,8 +66,8 @@ def register(app: Flask) -> None:
     app.json = responses.OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.converters["id"] = Identifier
-    # Else /v2//connectors would be redirected, in HTML and before any guard, to an origin that is
-    # http behind a proxy that is not trusted: with the token, or the webhook key in the path.
+    # Otherwise Werkzeug redirects /v2//connectors before any guard runs. Behind an untrusted proxy
+    # the target is http, and the token or the webhook key in the path would be sent in the clear.
     app.url_map.merge_slashes = False
     app.url_map.converters["name"] = Name
     app.url_map.converters["room"] = RoomName
@@ -81,5 +80,5 @@ def register(app: Flask) -> None:
         app.register_blueprint(blueprint)
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith("hooks.") and rule.methods is not None:
-            # Werkzeug lets HEAD in wherever GET is, and there it would start or end a call.
+            # Werkzeug accepts HEAD where it accepts GET, and here it would start or end a call.
             rule.methods.discard("HEAD")

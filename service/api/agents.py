@@ -1,4 +1,4 @@
-"""``/v2/agents``: the programs that can be sent into a room."""
+"""``/v2/agents``: programs that can be sent into a room."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ agents = Blueprint("agents", __name__, url_prefix="/v2/agents")
 @answer(AgentData(), status=201, message="Agent created successfully")
 @body(NewAgent())
 def create(fields: dict[str, Any]) -> Agent:
-    """Name a program that listens at a URL and can open a WebSocket."""
+    """Register a program that listens at a URL and can open a WebSocket."""
     at = services().clock.now()
     agent = Agent(new_agent_id(), fields["name"], fields["url"], created_at=at, updated_at=at)
     services().stores.agents.add(agent)
@@ -37,7 +37,7 @@ def create(fields: dict[str, Any]) -> Agent:
 @answer(AgentData(), message="Agents retrieved successfully")
 @query(AgentFilter())
 def index(wanted: dict[str, Any]) -> Page[Agent]:
-    """Agents, newest first."""
+    """List agents, newest first."""
     return services().stores.agents.page(**wanted)
 
 
@@ -45,6 +45,7 @@ def index(wanted: dict[str, Any]) -> Page[Agent]:
 @needs(Need.ACCOUNT)
 @answer(AgentData(), message="Agent retrieved successfully")
 def get(agent_id: str) -> Agent:
+    """Read an agent."""
     return services().stores.agents.get(agent_id)
 
 
@@ -63,5 +64,5 @@ def update(changes: dict[str, Any], agent_id: str) -> Agent:
 @needs(Need.ACCOUNT)
 @answer(None, message="Agent deleted successfully")
 def delete(agent_id: str) -> None:
-    """Send for it no more; where it is in a room, it stays."""
+    """Delete an agent. It stays in the rooms that it is in."""
     services().stores.agents.delete(agent_id)

@@ -1,7 +1,7 @@
 """``/v2/sip/call``: place, list, read, move, transfer and end calls.
 
-A token tied to a room sees that room's calls only, one tied to a participant that participant's;
-neither may take a call elsewhere.
+A token tied to a room sees that room's calls only, and one tied to a participant sees that
+participant's calls. Neither may move or transfer a call out of its room.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ calls = Blueprint("calls", __name__, url_prefix="/v2/sip/call")
 @answer(CallData(), status_code=True)
 @query(CallFilter())
 def index(wanted: dict[str, Any]) -> Page[Call]:
-    """Phone calls, newest first."""
+    """List phone calls, newest first."""
     grant = granted()
     if grant.participant_id is not None:
         raise Forbidden("This token is only valid for one participant and cannot list calls.")
@@ -59,7 +59,7 @@ def index(wanted: dict[str, Any]) -> Page[Call]:
         wanted["room_id"] = grant.room_id
     if wanted.pop("gateway_id", None):
         warn("gatewayId was ignored: calls come through connectors here, and not through gateways.")
-    # Who may not see a number must not find it out digit by digit.
+    # A search must not reveal a hidden number digit by digit.
     page = services().stores.calls.page(**wanted, sees_hidden=not grant.is_tied)
     return replace(page, items=_with_live_stats(page.items))
 
@@ -68,6 +68,7 @@ def index(wanted: dict[str, Any]) -> Page[Call]:
 @needs(Need.SELF)
 @answer(CallData(), status_code=True)
 def get(call_id: str) -> Call:
+    """Read a call."""
     return _with_live_stats([_reachable(call_id)])[0]
 
 
@@ -103,7 +104,7 @@ def end(fields: dict[str, Any]) -> Call:
 @refuses(NotFound, Conflict)
 @body(CallToMove())
 def switch_room(fields: dict[str, Any]) -> Call:
-    """Move a call to another room; the caller hears no gap."""
+    """Move a call to another room without a gap for the caller."""
     call = _reachable(fields["call_id"])
     known_room(fields["room_id"])
     participant_id = fields.get("participant_id")
@@ -120,7 +121,7 @@ def switch_room(fields: dict[str, Any]) -> Call:
 @refuses(NotFound, Conflict)
 @body(CallToTransfer())
 def transfer(fields: dict[str, Any]) -> Call:
-    """Hand a call on to a phone number."""
+    """Transfer a call to a phone number."""
     call = _reachable(fields["call_id"])
     warn_of(fields, {"participant": "participant", "play_dialtone": "playDialtone"})
     return services().outbound.transfer(call, fields["number"])
@@ -132,10 +133,10 @@ def transfer(fields: dict[str, Any]) -> Call:
 @refuses(NotFound, Conflict, BadGateway, Busy)
 @body(NewCall())
 def place(fields: dict[str, Any]) -> Call:
-    """Have a provider dial a number, and bring whoever answers into a room."""
+    """Have a provider dial a number, and connect the call to a room."""
     require_nobody()
     participant = fields.get("participant") or {}
-    wish = CallRequest(
+    wanted_call = CallRequest(
         callee=fields["callee"],
         caller=fields.get("caller"),
         connector_id=fields.get("connector_id"),
@@ -150,21 +151,21 @@ def place(fields: dict[str, Any]) -> Call:
         hides_number=fields.get("hide_phone_number"),
         dtmf=_room_hears_keys(fields.get("dtmf")),
     )
-    plan = services().outbound.plan(wish)
+    plan = services().outbound.plan(wanted_call)
     if granted().room_id is not None:
         known_room(plan.room_name)
     warn_of(fields, NOT_ACTED_ON)
-    call = services().outbound.place(wish, plan, public_base())
+    call = services().outbound.place(wanted_call, plan, public_base())
     if not fields.get("waits"):
         return call
-    answered = services().outbound.wait(call, wish.ring_seconds)
+    answered = services().outbound.wait(call, wanted_call.ring_seconds)
     if answered is None:
         warn("waitUntilAnswered was ignored: too many requests are waiting for an answer already.")
     return answered or call
 
 
 def _room_hears_keys(dtmf: object) -> bool | None:
-    """``dtmf`` where it is a truth value; the keys to press that it may also be are not pressed."""
+    """Return ``dtmf`` where it is a boolean. Keys to press are ignored with a warning."""
     if dtmf is None or isinstance(dtmf, bool):
         return dtmf
     warn("dtmf was ignored: keys cannot be pressed for a call; true or false is acted on.")
@@ -172,7 +173,7 @@ def _room_hears_keys(dtmf: object) -> bool | None:
 
 
 def _reachable(call_id: str) -> Call:
-    """The call, where the token reaches it. Raises ``NotFound`` or ``Forbidden``."""
+    """Return a call that the token allows. Raises ``NotFound`` or ``Forbidden``."""
     call = services().stores.calls.get(call_id)
     granted().require_room(call.room_id)
     require_participant(call.participant.id)
@@ -180,6 +181,6 @@ def _reachable(call_id: str) -> Call:
 
 
 def _with_live_stats(calls: Sequence[Call]) -> tuple[Call, ...]:
-    """Calls that are up count in memory; what is stored of them is from their last socket."""
+    """Replace the stored statistics of live calls, which are from their last socket."""
     live = services().switchboard.live_stats([call.id for call in calls])
     return tuple(replace(call, stats=live.get(call.id, call.stats)) for call in calls)

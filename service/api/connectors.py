@@ -1,6 +1,6 @@
 """``/v2/connectors``: create, list, read, change, rotate and delete connectors.
 
-Credentials are write-only: an answer tells the names of those that are set and nothing else.
+Credentials are write-only: an answer contains only the names of those that are set.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _providers = load()
 @answer(ConnectorData(), status=201, message="Connector created successfully")
 @body(NewConnector())
 def create(fields: dict[str, Any]) -> Connector:
+    """Create a connector for a provider."""
     sent = read(_providers[fields["provider"]], fields.get("credentials") or {})
     connector = Connector(
         id=new_connector_id(),
@@ -56,7 +57,7 @@ def create(fields: dict[str, Any]) -> Connector:
 @needs(Need.ACCOUNT)
 @answer(ConnectorData(), message="Connectors retrieved successfully")
 def index() -> tuple[Connector, ...]:
-    """All connectors, newest first."""
+    """List all connectors, newest first."""
     return tuple(_with_warnings(connector) for connector in services().stores.connectors.all())
 
 
@@ -64,6 +65,7 @@ def index() -> tuple[Connector, ...]:
 @needs(Need.ACCOUNT)
 @answer(ConnectorData(), message="Connector retrieved successfully")
 def get(connector_id: str) -> Connector:
+    """Read a connector."""
     return _with_warnings(services().stores.connectors.get(connector_id))
 
 
@@ -73,7 +75,7 @@ def get(connector_id: str) -> Connector:
 @body(ConnectorChanges())
 @refuses(Conflict)
 def update(changes: dict[str, Any], connector_id: str) -> Connector:
-    """Change one field or more."""
+    """Change fields of a connector."""
     if not changes:
         raise Invalid("No editable fields provided")
     if changes.get("credentials") is not None:
@@ -87,7 +89,7 @@ def update(changes: dict[str, Any], connector_id: str) -> Connector:
 @needs(Need.ACCOUNT)
 @answer(ConnectorData(), message="Webhook key rotated successfully")
 def rotate(connector_id: str) -> Connector:
-    """Make a new webhook key; the old one stops at once."""
+    """Replace the webhook key. The old key stops working at once."""
     return _with_warnings(services().stores.connectors.rotate(connector_id, new_webhook_key()))
 
 
@@ -95,13 +97,15 @@ def rotate(connector_id: str) -> Connector:
 @needs(Need.ACCOUNT)
 @answer(None, message="Connector deleted successfully")
 def delete(connector_id: str) -> None:
-    """Stop its webhook; calls that are up stay up."""
+    """Delete a connector. Its webhook stops, and live calls continue."""
     services().stores.connectors.delete(connector_id)
 
 
 def _readable(connector_id: str, sent: Mapping[str, Any]) -> Mapping[str, tuple[str, ...] | None]:
-    """The credentials of a change. Raises ``Conflict`` where it would leave a connector open whose
-    stored credentials cannot be read.
+    """Return the credentials of a change.
+
+    Raises ``Conflict`` where stored credentials cannot be read and the connector would accept
+    unsigned webhooks.
     """
     connector = services().stores.connectors.get(connector_id)
     provider = _providers[connector.provider]
@@ -116,7 +120,7 @@ def _readable(connector_id: str, sent: Mapping[str, Any]) -> Mapping[str, tuple[
 
 
 def _with_warnings(connector: Connector) -> Connector:
-    """The connector, after a warning where its credentials do not do what they seem to."""
+    """Return the connector, and warn where its credentials are unreadable or have no effect."""
     if connector.locked:
         warn(
             f"The credentials of {connector.id} cannot be read with this API_SECRET: set them "
@@ -135,9 +139,9 @@ def _with_warnings(connector: Connector) -> Connector:
 
 
 def _with_known_rule(fields: dict[str, Any]) -> dict[str, Any]:
-    """The id of what is no inbound rule is replaced by ``None``.
+    """Replace an id that names no inbound rule by ``None``.
 
-    VideoSDK's own sample sends an unknown id and shows it come back as ``null`` with a 201.
+    VideoSDK's sample sends an unknown id and gets ``null`` with a 201.
     """
     rule_id = fields.get("default_rule_id")
     if rule_id is None:

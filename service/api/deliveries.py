@@ -1,4 +1,4 @@
-"""Deliveries of a webhook, or of a room's own: how far each has come, and sending one again."""
+"""Deliveries to webhooks and to rooms' webhooks: list them, and send one again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ room_deliveries = Blueprint("room_deliveries", __name__, url_prefix="/v2/rooms")
 @needs(Need.ACCOUNT)
 @answer(DeliveryData())
 def index(webhook_id: str) -> tuple[Delivery, ...]:
-    """The last hundred, newest first."""
+    """List the last hundred deliveries, newest first."""
     return services().stores.outbox.recent(services().stores.subscriptions.get(webhook_id).id)
 
 
@@ -28,7 +28,7 @@ def index(webhook_id: str) -> tuple[Delivery, ...]:
 @needs(Need.ACCOUNT)
 @answer(DeliveryData())
 def redeliver(webhook_id: str, delivery_id: str) -> Delivery:
-    """Send one again, whatever has become of it."""
+    """Send a delivery again, whatever its status."""
     return _redelivered(services().stores.subscriptions.get(webhook_id).id, delivery_id)
 
 
@@ -36,7 +36,7 @@ def redeliver(webhook_id: str, delivery_id: str) -> Delivery:
 @needs(Need.MODERATE)
 @answer(DeliveryData())
 def index_of_room(room_id: str) -> tuple[Delivery, ...]:
-    """The last hundred, newest first."""
+    """List the last hundred deliveries, newest first."""
     return services().stores.outbox.recent(room_receiver(reachable_room(room_id).id))
 
 
@@ -44,7 +44,7 @@ def index_of_room(room_id: str) -> tuple[Delivery, ...]:
 @needs(Need.MODERATE)
 @answer(DeliveryData())
 def redeliver_of_room(room_id: str, delivery_id: str) -> Delivery:
-    """Send one again, whatever has become of it."""
+    """Send a delivery again, whatever its status."""
     return _redelivered(room_receiver(reachable_room(room_id).id), delivery_id)
 
 

@@ -1,4 +1,4 @@
-"""``/v2/agent/dispatch``, also ``/v2/agent/connect``: an agent is sent into a room now."""
+"""``/v2/agent/dispatch``, also ``/v2/agent/connect``: send an agent into a room."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOT_ACTED_ON = {
 @refuses(NotFound, BadGateway, Busy)
 @body(NewDispatch())
 def create(fields: dict[str, Any]) -> Dispatch:
-    """Ask an agent to come into a room, and wait until it has said whether it does."""
+    """Send an agent into a room, and wait until it accepts or declines."""
     known_room(fields["room_id"])
     agent = services().stores.agents.get(fields["agent_id"])
     warn_of(fields, NOT_ACTED_ON)

@@ -1,4 +1,4 @@
-"""``/healthz``: the process and its threads run. ``/readyz``: it can take a call, or why not."""
+"""``/healthz`` and ``/readyz``: probes of the process and of its readiness for calls."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ health = Blueprint("health", __name__)
 @needs(Need.NOTHING)
 @replies(
     Reply(200, "The process answers.", Alive()),
-    Reply(503, "A thread of it has ended: it has to be started again.", Dead()),
+    Reply(503, "One of its threads has ended: restart the process.", Dead()),
 )
 def alive() -> Response:
+    """Tell whether the process runs."""
     dead = [name for name, is_alive in services().is_alive.items() if not is_alive()]
     if not dead:
         return respond({"status": "ok"}, 200)
@@ -30,10 +31,11 @@ def alive() -> Response:
 @health.get("/readyz")
 @needs(Need.NOTHING)
 @replies(
-    Reply(200, "It can take a call.", Ready()),
-    Reply(503, "It cannot, and ``checks`` says why.", NotReady()),
+    Reply(200, "The process can take a call.", Ready()),
+    Reply(503, "The process cannot take a call. ``checks`` says why.", NotReady()),
 )
 def ready() -> Response:
+    """Tell whether the process can take a call."""
     found = services().switchboard.checks()
     checks = {name: problem or "ok" for name, problem in found.items()}
     failed = [name for name, problem in found.items() if problem]

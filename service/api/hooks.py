@@ -1,14 +1,15 @@
-"""``/v2/hooks/<provider>/<key>``: the providers' webhooks, answered with markup if any.
+"""``/v2/hooks/<provider>/<key>``: webhooks of providers, answered with markup.
 
-``…/gather`` takes the keys that callers press when asked for a PIN, ``…/dial`` is called when a
-transfer has ended, and ``…/status`` takes the status of calls and their streams.
+``…/gather`` receives the keys of a PIN, ``…/dial`` is called at the end of a transfer, and
+``…/status`` receives the status of calls and their streams.
 
-No token: the key in the path is the secret, and the signature too where the connector has the
-credentials to check it. A webhook key starts calls. Later requests about a call carry
-a key of that call, so that a webhook key can be replaced, or a connector deleted, under live calls.
+There is no token: the key in the path is the secret. A signature is required too where the
+connector has the credentials to check it. A webhook key starts calls. Later requests about a call
+contain a key of that call, so that a webhook key can be replaced, or a connector deleted, during
+live calls.
 
-A caller is waiting behind every request here but the last, so a failure of ours is not answered
-with a 500. A caller in progress is told to hold, and a new one hears busy.
+A caller waits for every request but the last, so an internal error is not answered with a 500. A
+call in progress is put on hold, and a new one hears busy.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ NOTED = Reply(204, "Noted.", content_type=None)
 @replies(Reply(403, "The signature is missing, stale or wrong.", content_type=None))
 @refuses(TooMany)
 def require_signature() -> Response | None:
-    """Leave the connector and its provider's request in ``flask.g``.
+    """Store the connector and its provider's request in ``flask.g``.
 
-    Raises ``NotFound`` for a key that is none, or ``TooMany``, and ``BadSignature``.
+    Raises ``NotFound`` for an unknown key, ``TooMany`` or ``BadSignature``.
     """
     if services().drain.has_begun and _endpoint() == answer.__name__:
-        # Nothing is looked up, which may take too long: the next process answers.
+        # A look-up may take too long: the next process answers.
         markup = _hold()
         if markup is not None:
             return _respond(markup)
@@ -63,7 +64,7 @@ def require_signature() -> Response | None:
 @refuses(RemoteError)
 @takes_form
 def answer(provider: str, key: str) -> Response:
-    """Tell a provider what to do with a call."""
+    """Answer a new call, or a call whose media socket has ended, with markup."""
     return _answered(services().inbound.answer)
 
 
@@ -73,7 +74,7 @@ def answer(provider: str, key: str) -> Response:
 @refuses(RemoteError)
 @takes_form
 def gather(provider: str, key: str) -> Response:
-    """Tell a provider what to do with a caller who has pressed keys."""
+    """Answer the keys of a caller with markup."""
     return _answered(services().inbound.gather)
 
 
@@ -83,7 +84,7 @@ def gather(provider: str, key: str) -> Response:
 @refuses(RemoteError)
 @takes_form
 def dialled(provider: str, key: str) -> Response:
-    """Tell a provider what to do with a caller whose transfer has ended."""
+    """Answer the end of a transfer with markup."""
     return _answered(services().callbacks.dialled)
 
 
@@ -93,13 +94,13 @@ def dialled(provider: str, key: str) -> Response:
 @refuses(RemoteError, Busy)
 @takes_form
 def status(provider: str, key: str) -> Response:
-    """Take note of how a call or its stream fares."""
+    """Receive the status of a call or its stream."""
     return _sparing(_note)
 
 
 @hooks.after_request
 def count(response: Response) -> Response:
-    """Note how long the provider has waited, whatever it was told."""
+    """Record how long the provider has waited for the answer."""
     if response.status_code >= 500 or g.get("has_failed"):
         outcome = "failed"
     else:
@@ -130,7 +131,7 @@ def _endpoint() -> str:
 
 def _recognise() -> None:
     path = request.view_args or {}
-    # Before the body is read: nobody without a key can make a thread wait for one.
+    # Before the body is read, so that a client without a key cannot make a thread wait for one.
     try:
         g.connector = services().inbound.recognise(path["provider"], path["key"])
     except NotFound as error:
@@ -140,7 +141,7 @@ def _recognise() -> None:
 
 
 def _sparing(work: Callable[[], T]) -> T | Response:
-    """Return the result of ``work``; where it fails on our side, a hold or busy markup."""
+    """Return the result of ``work``, or hold or busy markup where it fails on our side."""
     try:
         return work()
     except Exception as error:
@@ -156,14 +157,14 @@ def _sparing(work: Callable[[], T]) -> T | Response:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether whoever sent the request is to blame."""
+    """Whether the error is the client's."""
     if isinstance(error, Busy):
         return isinstance(error, TooMany)
     return isinstance(error, ServiceError | HTTPException)
 
 
 def _busy() -> Markup | None:
-    """What the caller hears; ``None`` where none is waiting, and a notice may be sent again."""
+    """Return markup for the caller; ``None`` for a status, which the provider may send again."""
     if _endpoint() == status.__name__:
         return None
     return _hold() or services().inbound.busy((request.view_args or {})["provider"])

@@ -1,4 +1,4 @@
-"""``/v2/ingest/sessions``: the ticket for a custom WebSocket."""
+"""``/v2/ingest/sessions``: tickets for custom WebSockets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ingest = Blueprint("ingest", __name__, url_prefix="/v2/ingest/sessions")
 @refuses(Busy)
 @body(NewIngestSession())
 def create(fields: dict[str, Any]) -> dict[str, Any]:
-    """Make a ticket for a custom WebSocket. Naming an `agent` needs `allow_mod`."""
+    """Create a ticket for a custom WebSocket. An `agent` needs `allow_mod`."""
     known_room(fields["room_id"])
     participant, agent = _participant(fields.get("participant") or {}), _agent(fields.get("agent"))
     call, ref = services().switchboard.invite(
@@ -45,10 +45,10 @@ def create(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _agent(fields: dict[str, Any] | None) -> Assignment | None:
-    """The agent that is to be sent for, if there is one of this id."""
+    """Return the agent to dispatch, or ``None`` with a warning for an unknown id."""
     if not fields:
         return None
-    # Bringing an agent along is more than a participant of a room may decide.
+    # A participant's token must not bring an agent into a room.
     require(Need.MODERATE, granted())
     if services().stores.agents.find(fields["id"]) is None:
         warn("agent was ignored: its id names no agent that could be sent for.")

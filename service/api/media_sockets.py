@@ -1,4 +1,4 @@
-"""Media sockets: everything is checked before the upgrade, then the engine adopts the socket."""
+"""Media sockets: a request is checked before the upgrade, and the engine adopts the socket."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from service.web.websocket_handshake import detach, require_handshake
 sockets = Blueprint("sockets", __name__)
 
 CUSTOM = "videosdk"
-"""The path of the custom WebSocket, whose clients look for ``/videosdk?ref=…``."""
+"""The path of the custom WebSocket: clients expect ``/videosdk?ref=…``."""
 
 
 @replies(Reply(403, "The signature is missing or wrong.", content_type=None))
 @refuses(NotFound, Gone, Busy, TooMany)
 def require_reference() -> None:
-    """Claim the call that the reference in the URL stands for, and leave its leg in ``flask.g``.
+    """Claim the call of the reference in the URL, and store its leg in ``flask.g``.
 
-    Raises before the upgrade, so that whoever is refused gets a plain HTTP answer: ``Invalid``
-    where this is no WebSocket handshake and ``BadSignature`` where it is not signed as it must be,
-    since neither may use the reference up.
+    Raises before the upgrade, so that a refused client gets a plain HTTP answer. ``Invalid`` (no
+    WebSocket handshake) and ``BadSignature`` are raised before the claim, which uses the reference
+    up.
     """
     require_handshake()
     name = (request.endpoint or "").rpartition(".")[2]
@@ -48,7 +48,7 @@ def require_reference() -> None:
         raise failed(error) from None
 
 
-OPENED = Reply(101, "The socket is open, and the call is on it.", content_type=None)
+OPENED = Reply(101, "The socket is open and carries the call.", content_type=None)
 
 
 @needs(Need.OWN_KEY)
@@ -66,7 +66,7 @@ def adopt_custom(ws: Server) -> None:
 
 
 sock = Sock()
-# Not through @query: by then the guard has asked for the reference.
+# Not through @query, because the guard reads the reference before.
 sock.route(f"/{CUSTOM}", bp=sockets, endpoint=CUSTOM)(declare(adopt_custom, query=Reference()))
 for _name in load():
     sock.route(f"/{_name}/<id:ref>", bp=sockets, endpoint=_name)(adopt)

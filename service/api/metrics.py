@@ -1,4 +1,4 @@
-"""``/metrics``: what is counted and timed, for Prometheus to fetch."""
+"""``/metrics``: metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ metrics = Blueprint("metrics", __name__)
 
 @refuses(Unauthorized, Forbidden, TooMany)
 def require_metrics_token() -> None:
-    """``METRICS_TOKEN`` after ``Bearer``, or a token of the whole account."""
+    """Require ``METRICS_TOKEN`` after ``Bearer``, or a token of the whole account."""
     wanted = services().settings.metrics_token
     given = bearer(request.headers.get("Authorization")) or ""
     if wanted is None or not constant_time.equal(given, wanted):
@@ -30,6 +30,6 @@ def require_metrics_token() -> None:
 @needs(Need.ACCOUNT)
 @replies(Reply(200, "In the text format of Prometheus.", content_type=CONTENT_TYPE))
 def read() -> Response:
-    """What is counted and timed."""
+    """Read all metrics."""
     text = exposition(services().metrics, snapshot())
     return Response(text, content_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""``/openapi.json``: this API as an OpenAPI document, for any tool that reads one."""
+"""``/openapi.json``: this API as an OpenAPI document."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ openapi = Blueprint("openapi", __name__)
 @needs(Need.NOTHING)
 @replies(Reply(200, "The document."))
 def document() -> Response:
-    """This document."""
+    """Read this document."""
     known = written(current_app.config["PROVIDERS"])
     return respond({**known, "servers": [{"url": public_base()}]}, 200)
 

@@ -1,4 +1,4 @@
-"""A provider's request as the provider sees it: the public URL, and everything else as it came."""
+"""A provider's request with its public URL, and everything else unchanged."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from service.web.validation import reading
 
 
 def webhook() -> Webhook:
-    """This request, with its body read. Raises ``Invalid`` where that breaks off."""
+    """Return this request with its body. Raises ``Invalid`` where the body breaks off."""
     with reading():
         body = request.get_data()
-        # Werkzeug cuts a chunked body off at the limit in silence, and complains on reading on.
+        # Werkzeug truncates a chunked body at the limit silently, and raises on the next read.
         request.stream.read(1)
         form = tuple(request.form.items(multi=True))
     return Webhook(
@@ -27,7 +27,7 @@ def webhook() -> Webhook:
 
 
 def upgrade() -> Webhook:
-    """This request, which asks for a WebSocket."""
+    """Return this request for a WebSocket."""
     return Webhook(
         url=f"ws{public_base().removeprefix('http')}{_target()}",
         method=request.method,
@@ -36,7 +36,7 @@ def upgrade() -> Webhook:
 
 
 def _target() -> str:
-    """Path and query as they came, below the prefix that the server mounts us at.
+    """Return the raw path and query, without the prefix at which the server mounts the app.
 
     A signature covers each percent-encoded character, and Flask decodes the path.
     """
@@ -52,7 +52,7 @@ def _target() -> str:
 
 
 def _members(body: bytes) -> tuple[tuple[str, str], ...]:
-    """The plain members of a JSON object as the fields of a form."""
+    """Return the scalar members of a JSON object as the fields of a form."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""``/v2/public``: what webhooks can be verified with, for anybody."""
+"""``/v2/public``: public keys that verify webhooks."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ keys = Blueprint("keys", __name__, url_prefix="/v2/public")
 @answer(PublicKeysData(), envelope=False)
 @query(KeyFilter())
 def get(wanted: dict[str, Any]) -> PublicKeys:
-    """The public key, in PEM, and those that were in its place until a day ago."""
+    """Read the public key in PEM, and the keys that it replaced within the last day."""
     stored = services().stores.signing_keys
     return stored.published().written(wanted.get("form", KeyFormat.PKCS1))

@@ -1,7 +1,7 @@
 """``/v2/rooms``: create, list, read, validate, deactivate and activate rooms.
 
-A token tied to a room reaches that room only; one tied to a participant reaches none, since a room
-says who else may come.
+A token tied to a room reaches that room only. A token tied to a participant reaches no room,
+because a room contains the ids of other participants.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CHOSEN = ("geo_fence", "webhook", "auto_close", "allowed_participant_ids", "opti
 @answer(RoomData(), envelope=False)
 @body(NewRoom())
 def create(fields: dict[str, Any]) -> Room:
-    """Make a room, or find the one that has this customRoomId."""
+    """Create a room, or return the room with this customRoomId."""
     require_untied("creating rooms needs")
     at = services().clock.now()
     close, webhook = fields.get("auto_close"), fields.get("webhook")
@@ -90,7 +90,7 @@ def create(fields: dict[str, Any]) -> Room:
 @answer(RoomData())
 @query(RoomFilter())
 def index(wanted: dict[str, Any]) -> Page[Room]:
-    """Rooms, newest first."""
+    """List rooms, newest first."""
     return services().stores.rooms.page(room_id=granted().room_id, **wanted)
 
 
@@ -98,7 +98,7 @@ def index(wanted: dict[str, Any]) -> Page[Room]:
 @needs(Need.JOIN)
 @answer(RoomData(), envelope=False)
 def get(room_id: str) -> Room:
-    """A room by any of its names.
+    """Read a room by any of its names.
 
     Its `webhook` and `allowedParticipantIds` are shown to tokens with `allow_mod` only.
     """
@@ -109,12 +109,12 @@ def get(room_id: str) -> Room:
 @needs(Need.JOIN)
 @answer(RoomData(), envelope=False)
 def validate(room_id: str) -> Room:
-    """A room by any of its names, or 400 where there is none.
+    """Read a room by any of its names, or get 400 where there is none.
 
     Its `webhook` and `allowedParticipantIds` are shown to tokens with `allow_mod` only.
 
-    VideoSDK's own statuses differ here from those of reading a room. One of its pages says GET, and
-    the index of its pages POST.
+    VideoSDK's statuses differ here from those of reading a room. One of its pages documents GET,
+    and its index POST.
     """
     try:
         IDENTIFIER(room_id)
@@ -132,7 +132,7 @@ def validate(room_id: str) -> Room:
 @body(RoomToClose())
 @refuses(NotFound, WrongName)
 def deactivate(fields: dict[str, Any]) -> Room:
-    """Let nobody in any more, and put out whoever is in the room."""
+    """Close a room and remove everyone in it."""
     room = reachable_room(fields["room_id"])
     if room.id != fields["room_id"]:
         raise WrongName("roomId must be the room's roomId here, not another name of it.")
@@ -152,8 +152,10 @@ def update(fields: dict[str, Any], room_id: str) -> Room:
 
 
 def _seen(room: Room) -> Room:
-    """What a token that only joins may know: neither a secret in the webhook's address, nor an id
-    under which others are let in.
+    """Return the room as a token may see it.
+
+    Without ``allow_mod`` it shows neither the webhook, whose address may contain a secret, nor the
+    ids that may join.
     """
     if may_moderate(granted()):
         return room
@@ -161,7 +163,7 @@ def _seen(room: Room) -> Room:
 
 
 def _warn_of_silence(patterns: Sequence[str]) -> None:
-    """Warn of what a webhook of these patterns is told nothing of."""
+    """Warn of patterns that match no event of a room."""
     silent = [each for each in patterns if not any(matches((each,), name) for name in RoomEvent)]
     if silent:
         warn(f"webhook.events has {', '.join(silent)}, of which nothing occurs in rooms here.")

@@ -1,6 +1,7 @@
-"""What a client asks of a routing rule, checked against the rule it is for, and what we do of it.
+"""Changes of routing rules: validation against the rule, and warnings.
 
-Everything is kept and repeated; ``NOT_ACTED_ON`` is answered with a warning.
+All fields are stored and returned. Fields in ``NOT_ACTED_ON`` have no effect, and a warning says
+so.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ EXTRA = (
     "recording",
     "tags",
 )
-"""What is kept for the client; the agent for us too."""
+"""Fields that are stored for the client. Only the agent has an effect."""
 
 NO_HEADERS = "calls come through webhooks, which carry no SIP headers"
 NOT_ACTED_ON = {
@@ -48,7 +49,7 @@ NOT_ACTED_ON = {
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """What the fields are called where two spellings differ."""
+    """Names of the fields where the two spellings differ."""
 
     numbers: str
     room: str
@@ -60,7 +61,7 @@ OLDER = Spelling("numbers", "dispatch.room", "dispatch.agent")
 
 
 def blank(rule_id: str, kind: RuleType, at: Millis) -> Rule:
-    """What a new rule is before anything has been said about it."""
+    """Return a new rule with default values."""
     return Rule(
         id=rule_id,
         name="",
@@ -77,7 +78,7 @@ def blank(rule_id: str, kind: RuleType, at: Millis) -> Rule:
 
 
 def apply(rule: Rule, changes: Mapping[str, Any], spelling: Spelling, at: Millis) -> Rule:
-    """The rule with the changes. Raises ``Invalid`` where they do not suit it."""
+    """Return the changed rule. Raises ``Invalid`` where the changes do not fit it."""
     if changes.get("type", rule.type) is not rule.type:
         raise _wrong("type", "is fixed once the rule exists")
     api_key = changes.get("api_key")
@@ -100,22 +101,22 @@ def apply(rule: Rule, changes: Mapping[str, Any], spelling: Spelling, at: Millis
     return changed
 
 
-def look_for_agent(changes: Mapping[str, Any], spelling: Spelling) -> None:
-    """Say so where the changes name an agent that there is not: ids of other servers are kept."""
+def warn_of_unknown_agent(changes: Mapping[str, Any], spelling: Spelling) -> None:
+    """Warn where the changes name an unknown agent. Its id is stored."""
     agent_id = changes.get("agent_id")
     if agent_id is not None and services().stores.agents.find(agent_id) is None:
         warn(f"{spelling.agent} was stored, but names no agent that could be sent for.")
 
 
 def taken(number: Taken, spelling: Spelling) -> Invalid:
-    """The refusal of a number that is on another rule, with the name of the field."""
+    """Return the error for a number that is on another rule."""
     return _wrong(
         spelling.numbers, f"must not hold {number.number}, which is on another inbound rule"
     )
 
 
 def _room(room: RuleRoom, given: Mapping[str, Any], spelling: Spelling) -> RuleRoom:
-    """The room with what is given of it: a PIN stays until it is changed or taken away."""
+    """Return the changed room. A PIN stays until it is changed or removed."""
     kind = given.get("type") or (RoomType.STATIC if given.get("id") else room.type)
     pin, is_locked = given.get("pin", room.pin), room.is_locked and "pin" not in given
     if kind is RoomType.STATIC:
@@ -142,7 +143,7 @@ def _require_fitting_headers(kind: RuleType, changes: Mapping[str, Any]) -> None
 
 
 def _warn(rule: Rule, changes: Mapping[str, Any], spelling: Spelling) -> None:
-    """Say what of the changes is kept and not acted on."""
+    """Warn of changes that are stored and have no effect."""
     for name, sentence in NOT_ACTED_ON.items():
         if changes.get(name) and changes[name] != "NONE":
             warn(sentence)

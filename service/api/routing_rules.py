@@ -1,4 +1,4 @@
-"""``/v2/sip/routing-rule`` and its older spelling ``/v2/sip/routing-rules``: the same rules."""
+"""``/v2/sip/routing-rule``, and ``/v2/sip/routing-rules`` for the same rules in older spelling."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ older = Blueprint("older_routing_rules", __name__, url_prefix="/v2/sip/routing-r
 @body(NewRule())
 @refuses(Conflict)
 def create(fields: dict[str, Any]) -> Rule:
-    """Make a rule for numbers that are called, or called from."""
+    """Create a rule for called numbers, or for numbers to call from."""
     return _create(fields, TODAY)
 
 
@@ -53,7 +53,7 @@ def create(fields: dict[str, Any]) -> Rule:
 @answer(RuleData())
 @query(RuleFilter())
 def index(wanted: dict[str, Any]) -> Page[Rule]:
-    """Rules, newest first."""
+    """List rules, newest first."""
     return services().stores.routing_rules.page(**wanted)
 
 
@@ -61,6 +61,7 @@ def index(wanted: dict[str, Any]) -> Page[Rule]:
 @needs(Need.ACCOUNT)
 @answer(RuleData(), envelope=False)
 def get(rule_id: str) -> Rule:
+    """Read a rule."""
     return _with_warning(services().stores.routing_rules.get(rule_id))
 
 
@@ -70,7 +71,7 @@ def get(rule_id: str) -> Rule:
 @body(RuleChanges())
 @refuses(Conflict)
 def update(changes: dict[str, Any], rule_id: str) -> Rule:
-    """Change what is given of a rule; of its room, too."""
+    """Change the given fields of a rule and of its room."""
     return _update(rule_id, changes, TODAY)
 
 
@@ -79,6 +80,7 @@ def update(changes: dict[str, Any], rule_id: str) -> Rule:
 @answer(DeletedRule(), message=DELETED, envelope=False)
 @refuses(Conflict)
 def delete(rule_id: str) -> dict[str, str]:
+    """Delete a rule."""
     return _delete(rule_id)
 
 
@@ -88,7 +90,8 @@ def delete(rule_id: str) -> dict[str, str]:
 @body(NewOlderRule())
 @refuses(Conflict)
 def create_older(fields: dict[str, Any]) -> Rule:
-    # Their gateway knows whether calls come in or go out. Ours are connectors, which do both.
+    """Create a rule, in the older spelling."""
+    # In VideoSDK the gateway decides about the direction. Our connectors serve both.
     return _create({"type": RuleType.INBOUND, **fields}, OLDER)
 
 
@@ -97,6 +100,7 @@ def create_older(fields: dict[str, Any]) -> Rule:
 @answer(OlderRuleData())
 @query(OlderRuleFilter())
 def index_older(wanted: dict[str, Any]) -> Page[Rule]:
+    """List rules, in the older spelling."""
     return services().stores.routing_rules.page(**wanted)
 
 
@@ -104,6 +108,7 @@ def index_older(wanted: dict[str, Any]) -> Page[Rule]:
 @needs(Need.ACCOUNT)
 @answer(OlderRuleData(), envelope=False)
 def get_older(rule_id: str) -> Rule:
+    """Read a rule, in the older spelling."""
     return _with_warning(services().stores.routing_rules.get(rule_id))
 
 
@@ -113,6 +118,7 @@ def get_older(rule_id: str) -> Rule:
 @body(OlderRuleChanges())
 @refuses(Conflict)
 def update_older(changes: dict[str, Any], rule_id: str) -> Rule:
+    """Change a rule, in the older spelling."""
     return _update(rule_id, changes, OLDER)
 
 
@@ -121,11 +127,12 @@ def update_older(changes: dict[str, Any], rule_id: str) -> Rule:
 @answer(DeletedRule(), message=DELETED, envelope=False)
 @refuses(Conflict)
 def delete_older(rule_id: str) -> dict[str, str]:
+    """Delete a rule, in the older spelling."""
     return _delete(rule_id)
 
 
 def _with_warning(rule: Rule) -> Rule:
-    """The rule, after a warning where its PIN cannot be read."""
+    """Return the rule, and warn where its PIN cannot be read."""
     if rule.room.is_locked:
         warn(
             f"The PIN of {rule.id} cannot be read with this API_SECRET: set it again, or to null; "
@@ -142,7 +149,7 @@ def _create(fields: Mapping[str, Any], spelling: Spelling) -> Rule:
         services().stores.routing_rules.add(rule)
     except Taken as taken:
         raise routing_rule_changes.taken(taken, spelling) from None
-    routing_rule_changes.look_for_agent(fields, spelling)
+    routing_rule_changes.warn_of_unknown_agent(fields, spelling)
     return rule
 
 
@@ -156,7 +163,7 @@ def _update(rule_id: str, changes: Mapping[str, Any], spelling: Spelling) -> Rul
         )
     except Taken as taken:
         raise routing_rule_changes.taken(taken, spelling) from None
-    routing_rule_changes.look_for_agent(changes, spelling)
+    routing_rule_changes.warn_of_unknown_agent(changes, spelling)
     return rule
 
 

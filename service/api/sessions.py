@@ -1,7 +1,7 @@
-"""``/v2/sessions``: who was or is in a room and for how long, and putting them out.
+"""``/v2/sessions``: sessions of rooms, their participants and statistics.
 
-A token tied to a room sees that room's sessions only. One tied to a participant reaches that
-participant in any of them, and nobody else.
+A token tied to a room sees that room's sessions only. A token tied to a participant reaches that
+participant in any session, and no other participant.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ PER_PAGE = 20
 @answer(SessionData())
 @query(SessionFilter())
 def index(wanted: dict[str, Any]) -> Page[Session]:
-    """Sessions, those that go on first, then newest first."""
+    """List sessions, ongoing ones first, then newest first."""
     require_nobody()
     room_id, user_id = wanted.pop("room_id", None), wanted.pop("user_id", None)
     if room_id is not None:
@@ -68,7 +68,7 @@ def index(wanted: dict[str, Any]) -> Page[Session]:
 @needs(Need.MODERATE)
 @answer(SessionData(), envelope=False)
 def get(session_id: str) -> Session:
-    """A session and everybody who was in it."""
+    """Read a session with all its participants."""
     require_nobody()
     return _reachable(session_id)
 
@@ -78,7 +78,7 @@ def get(session_id: str) -> Session:
 @answer(SessionData(), single=True)
 @query(PageFilter())
 def participants(wanted: dict[str, int], session_id: str) -> Page[Session]:
-    """A session with a page of those who were in it."""
+    """Read a session with a page of its participants."""
     require_nobody()
     session = _reachable(session_id)
     return _paged(session, session.participants, **wanted)
@@ -89,7 +89,7 @@ def participants(wanted: dict[str, int], session_id: str) -> Page[Session]:
 @answer(SessionData())
 @query(PageFilter())
 def active(wanted: dict[str, int], session_id: str) -> Page[Session]:
-    """A session with those who are in it now.
+    """Read a session with the participants who are present.
 
     ``data`` is an array of one session here, and the session itself one address up.
     """
@@ -102,16 +102,16 @@ def active(wanted: dict[str, int], session_id: str) -> Page[Session]:
 @needs(Need.SELF)
 @answer(ParticipantData(), envelope=False)
 def participant(session_id: str, participant_id: str) -> SessionParticipant:
-    """When a participant was in a session."""
+    """Read when a participant was in a session."""
     require_participant(participant_id)
-    return _attendee(_reachable(session_id), participant_id)
+    return _participant_of(_reachable(session_id), participant_id)
 
 
 @sessions.get("/<id:session_id>/stats")
 @needs(Need.MODERATE)
 @answer(SessionStatsData(), envelope=False)
 def stats(session_id: str) -> dict[str, Any]:
-    """What is measured of a session's calls."""
+    """Read the statistics of a session's calls."""
     require_nobody()
     session = _reachable(session_id)
     presences = services().stores.sessions.presences(session.id)
@@ -122,17 +122,17 @@ def stats(session_id: str) -> dict[str, Any]:
 @needs(Need.SELF)
 @answer(ParticipantStatsData(), envelope=False)
 def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
-    """What is measured of one participant's calls."""
+    """Read the statistics of a participant's calls."""
     require_participant(participant_id)
     session = _reachable(session_id)
-    attendee = _attendee(session, participant_id)
+    participant = _participant_of(session, participant_id)
     presences = services().stores.sessions.presences(session.id)
     return {
         "id": session.id,
         "room_id": session.room_id,
-        "participant_id": attendee.id,
-        "participant_name": attendee.name,
-        "readings": _readings(each for each in presences if each.participant_id == attendee.id),
+        "participant_id": participant.id,
+        "participant_name": participant.name,
+        "readings": _readings(each for each in presences if each.participant_id == participant.id),
     }
 
 
@@ -142,9 +142,9 @@ def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
 @body(SessionToEnd())
 @refuses(NotFound)
 def end(fields: dict[str, Any]) -> Session:
-    """Put everybody out of a session, which ends it."""
+    """End a session and remove everyone in it."""
     require_nobody()
-    return removals.end(services().switchboard, _meant(**fields))
+    return removals.end(services().switchboard, _session_of(**fields))
 
 
 @sessions.post("/participants/remove")
@@ -153,24 +153,25 @@ def end(fields: dict[str, Any]) -> Session:
 @body(ParticipantToRemove())
 @refuses(NotFound)
 def remove(fields: dict[str, Any]) -> None:
-    """Put one participant out of a session.
+    """Remove a participant from a session.
 
-    The answer is a JSON string: VideoSDK's pages show the session here, and its SDKs want a text.
+    The answer is a JSON string: VideoSDK's pages show the session here, but its SDKs expect a
+    string.
     """
     participant_id = fields.pop("participant_id")
     require_participant(participant_id)
-    removals.remove(services().switchboard, _meant(**fields), participant_id)
+    removals.remove(services().switchboard, _session_of(**fields), participant_id)
 
 
 def _reachable(session_id: str) -> Session:
-    """The session, where the token reaches its room. Raises ``NotFound`` or ``Forbidden``."""
+    """Return a session that the token allows. Raises ``NotFound`` or ``Forbidden``."""
     session = services().stores.sessions.get(session_id)
     granted().require_room(session.room_id)
     return session
 
 
-def _meant(room_id: str | None = None, session_id: str | None = None) -> Session:
-    """The session that a body names: by its id, or as what goes on in a room."""
+def _session_of(room_id: str | None = None, session_id: str | None = None) -> Session:
+    """Return the session of a request: by its id, or the ongoing one of a room."""
     if room_id is None and session_id is None:
         raise Invalid("roomId is required.", errors={"roomId": ["roomId is required."]})
     room = None if room_id is None else reachable_room(room_id)
@@ -185,10 +186,10 @@ def _meant(room_id: str | None = None, session_id: str | None = None) -> Session
     return ongoing
 
 
-def _attendee(session: Session, participant_id: str) -> SessionParticipant:
-    for attendee in session.participants:
-        if attendee.id == participant_id:
-            return attendee
+def _participant_of(session: Session, participant_id: str) -> SessionParticipant:
+    for one in session.participants:
+        if one.id == participant_id:
+            return one
     raise NotFound("Participant not found.")
 
 
@@ -198,14 +199,14 @@ def _paged(
     number: int = 1,
     per_page: int = PER_PAGE,
 ) -> Page[Session]:
-    """A page of participants is their session, with as many of them as the page has."""
+    """Return the session with one page of its participants."""
     page = Page.cut(tuple(participants), number, per_page)
     shown = replace(session, participants=page.items)
     return Page((shown,), page.number, page.per_page, page.total)
 
 
 def _readings(presences: Iterable[Presence]) -> list[dict[str, Any]]:
-    """What is measured now of those who are there, and what was stored of the others."""
+    """Return live statistics of present participants, and stored ones of the others."""
     found = list(presences)
     now = services().clock.now()
     live = services().switchboard.live_stats(

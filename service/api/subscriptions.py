@@ -1,4 +1,4 @@
-"""``/v2/sip/webhooks``: who is told of what happens to calls."""
+"""``/v2/sip/webhooks``: webhooks for the events of calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from service.web.validation import body, query
 from service.web.warnings import warn
 
 NEVER = (CallEvent.TRANSFER_ACCEPTED, CallEvent.TRANSFER_RINGING)
-"""No provider tells of these."""
+"""Events that no provider reports."""
 
 subscriptions = Blueprint("subscriptions", __name__, url_prefix="/v2/sip/webhooks")
 
@@ -37,7 +37,7 @@ subscriptions = Blueprint("subscriptions", __name__, url_prefix="/v2/sip/webhook
 @answer(SubscriptionData(), status=201, envelope=False)
 @body(NewSubscription())
 def create(fields: dict[str, Any]) -> Subscription:
-    """Have a URL told of the events it names."""
+    """Create a webhook for the named events."""
     at = services().clock.now()
     subscription = Subscription(
         id=new_subscription_id(),
@@ -55,7 +55,7 @@ def create(fields: dict[str, Any]) -> Subscription:
 @answer(SubscriptionData())
 @query(SubscriptionFilter())
 def index(wanted: dict[str, Any]) -> Page[Subscription]:
-    """Webhooks, newest first."""
+    """List webhooks, newest first."""
     return services().stores.subscriptions.page(**wanted)
 
 
@@ -63,6 +63,7 @@ def index(wanted: dict[str, Any]) -> Page[Subscription]:
 @needs(Need.ACCOUNT)
 @answer(SubscriptionData(), envelope=False)
 def get(webhook_id: str) -> Subscription:
+    """Read a webhook."""
     return services().stores.subscriptions.get(webhook_id)
 
 
@@ -71,7 +72,7 @@ def get(webhook_id: str) -> Subscription:
 @answer(SubscriptionData(), envelope=False)
 @body(NewSubscription())
 def replace(fields: dict[str, Any], webhook_id: str) -> Subscription:
-    """Change the URL and the events."""
+    """Replace the URL and the events of a webhook."""
     return _update(webhook_id, fields)
 
 
@@ -80,7 +81,7 @@ def replace(fields: dict[str, Any], webhook_id: str) -> Subscription:
 @answer(SubscriptionData(), envelope=False)
 @body(SubscriptionChanges())
 def update(changes: dict[str, Any], webhook_id: str) -> Subscription:
-    """Change the URL, the events or both."""
+    """Change the URL, the events or both of a webhook."""
     if not changes:
         raise Invalid("No editable fields provided")
     return _update(webhook_id, changes)
@@ -90,7 +91,7 @@ def update(changes: dict[str, Any], webhook_id: str) -> Subscription:
 @needs(Need.ACCOUNT)
 @answer(None, message="Webhook deleted successfully")
 def delete(webhook_id: str) -> None:
-    """Tell it of nothing more, not even of what is waiting to be sent."""
+    """Delete a webhook with its pending deliveries."""
     services().stores.subscriptions.delete(webhook_id, services().clock.now())
 
 
@@ -101,7 +102,7 @@ def _update(webhook_id: str, changes: dict[str, Any]) -> Subscription:
 
 
 def _events(names: Sequence[str]) -> tuple[CallEvent, ...]:
-    """The events of these names, after a warning of those that never occur."""
+    """Return the events of these names, and warn of those that never occur."""
     if ALL in names:
         return tuple(CallEvent)
     if never := [name for name in names if name in NEVER]:

@@ -42,7 +42,7 @@ def get() -> Response:
             },
         },
         "reports": status.reports,
-        "engine": None if status.figures is None else _engine(status.figures),
+        "engine": None if status.engine_stats is None else _engine(status.engine_stats),
         "troubles": [_trouble(trouble) for trouble in troubles],
         "settings": _settings(patchbay.settings),
     }

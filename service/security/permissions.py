@@ -21,9 +21,9 @@ class Need(Enum):
     """The need of a handler. The value is its sentence in the OpenAPI document."""
 
     NOTHING = ""
-    OWN_KEY = "Takes no token: the key in the address lets in."
+    OWN_KEY = "Takes no token: the key in the address is the credential."
     JOIN = "Needs any permission."
-    SELF = "Needs `allow_mod`, or a token for the participant that it is about."
+    SELF = "Needs `allow_mod`, or a token for the participant concerned."
     MODERATE = "Needs `allow_mod`."
     DIAL = (
         "Needs `allow_mod` and, unless `DIAL_TIED_TOKENS` is on, a token that is tied to no room "

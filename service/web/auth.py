@@ -1,9 +1,8 @@
 """Authentication and permissions: one guard per blueprint, and one declared need per handler.
 
-The cookie of a console session stands in for a token of the whole account. A guard leaves what
-either allows in ``flask.g.grant`` or raises ``Unauthorized`` (no token, or one that does not hold),
-``TooMany`` in its place where that happens too often, or ``Forbidden`` (a token that holds and does
-not reach this far).
+The cookie of a console session replaces a token of the whole account. A guard stores the rights in
+``flask.g.grant`` or raises ``Unauthorized`` (no token, or an invalid one), ``TooMany`` where that
+happens too often, or ``Forbidden`` (a valid token without the right).
 """
 
 from __future__ import annotations
@@ -27,28 +26,28 @@ from service.web.services import services
 from service.web.throttling import failed
 
 PROOF = "X-Console-Proof"
-"""The header in which the console's page shows that it is the one that asks. Pages of other origins
-do not know what to send, and a browser asks before it lets them send it."""
+"""The header with the console's proof against cross-site requests. Pages of other origins do not
+know it, and browsers send a pre-flight before such a header."""
 
 HARMLESS = ("GET", "HEAD", "OPTIONS")
 
 
 def require_nothing() -> None:
-    """Open to anyone."""
+    """Let every request pass."""
 
 
 @refuses(Unauthorized, Forbidden, TooMany)
 def require_token() -> None:
     """Require a token that allows what the handler needs.
 
-    It may be for one room or one participant only, unless the handler needs the whole account.
+    The token may be tied to a room or a participant, unless the handler needs the whole account.
     """
     try:
         grant = _grant()
     except Unauthorized as error:
         raise failed(error) from None
     if grant.room_id is not None:
-        # It may be tied to a room by its customRoomId.
+        # The token may name the room by its customRoomId.
         room = services().stores.rooms.find(grant.room_id)
         grant = replace(grant, room_id=room.id if room else grant.room_id)
     g.grant = grant
@@ -56,7 +55,7 @@ def require_token() -> None:
 
 
 def needed() -> Need:
-    """Return what the handler of this request needs. Raises where it declares nothing."""
+    """Return the need of this request's handler. Raises ``LookupError`` where it has none."""
     view = current_app.view_functions[request.endpoint or ""]
     need = declared(view).need
     if need is None:
@@ -66,13 +65,13 @@ def needed() -> Need:
 
 @refuses(Unauthorized, Forbidden, TooMany)
 def require_room_token() -> None:
-    """A token that is tied to no participant, and perhaps to a room."""
+    """Require a token that is tied to no participant."""
     require_token()
     require_nobody()
 
 
 def _grant() -> Grant:
-    """What the token of this request allows. Raises ``Unauthorized`` or ``Forbidden``."""
+    """Return the rights of this request's token. Raises ``Unauthorized`` or ``Forbidden``."""
     settings = services().settings
     found = None if "Authorization" in request.headers else signed_in()
     if found is not None:
@@ -89,7 +88,7 @@ def _grant() -> Grant:
 
 
 def signed_in() -> SignIn | None:
-    """Who is signed in to the console in the browser that sent this request."""
+    """Return the console session of the browser that sent this request."""
     cookie = request.cookies.get(console_sessions.COOKIE)
     if not cookie:
         return None
@@ -97,7 +96,7 @@ def signed_in() -> SignIn | None:
 
 
 def granted() -> Grant:
-    """What the token of this request allows."""
+    """Return the rights of this request's token."""
     return cast("Grant", g.grant)
 
 
@@ -108,7 +107,7 @@ def require_participant(participant_id: str) -> None:
 
 
 def require_nobody() -> None:
-    """Raise ``Forbidden`` where the token is tied to a participant: this is about everybody."""
+    """Raise ``Forbidden`` where the token is tied to a participant."""
     if granted().participant_id is not None:
         raise Forbidden("This token is only valid for one participant and cannot do this.")
 
@@ -120,9 +119,9 @@ def require_untied(what: str) -> None:
 
 
 def known_room(name: str) -> Room | None:
-    """The room of this name, if there is one. Raises ``Forbidden`` where the token is for another.
+    """Return the room of this name, or ``None``.
 
-    So it tells nobody whether a room exists that is none of their business.
+    Raises ``Forbidden`` where the token is for another room, whether or not this one exists.
     """
     room = services().stores.rooms.find(name)
     granted().require_room(room.id if room else name)

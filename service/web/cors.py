@@ -1,9 +1,7 @@
-"""Lets pages of any origin call ``/v2`` with a token, which travels in a header.
+"""CORS: pages of any origin may call ``/v2`` with a token in a header, and read ``/openapi.json``.
 
-The console's cookie is of no use to them: browsers show a page no answer to a request with cookies
-that does not allow its origin by name, and the header that changes something is not allowed here.
-
-They may read ``/openapi.json`` too, since tools that show such a document are pages as well.
+They cannot use the console's cookie: browsers withhold an answer to a request with cookies unless
+it allows the origin by name, and the console's proof header is not allowed here.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ def register(app: Flask) -> None:
 
 
 def _preflight() -> Response | None:
-    """Answer before any guard asks for a token: browsers send none with a pre-flight."""
+    """Answer before any guard requires a token: browsers send none with a pre-flight."""
     if request.method != "OPTIONS" or not request.path.startswith(OPEN):
         return None
     response = Response(status=204)

@@ -1,7 +1,7 @@
-"""What the decorators of a handler declare of it, for the OpenAPI document to repeat.
+"""Declarations of a handler for the OpenAPI document, made by its decorators.
 
-A declaration travels with its function: ``functools.wraps`` hands it on to every wrapper. A guard
-can have one as well, which then holds for every handler behind it.
+``functools.wraps`` copies a declaration to every wrapper of its function. The declaration of a
+guard holds for every handler behind it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What ``answer`` puts around the result; its arguments say what the members mean.
+    """The envelope that ``answer`` puts around the result, by the arguments of ``answer``.
 
-    ``bare`` is an object whose members stand beside ``warnings`` and not in ``data``, or nothing
-    but the message where there is no schema. ``single`` has the one item of a page as ``data``.
+    ``bare`` puts the members of the result beside ``warnings`` instead of into ``data``. Without a
+    schema the answer is the message alone. ``single`` has the one item of a page as ``data``.
     """
 
     schema: Schema | None
@@ -38,10 +38,10 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that stands outside the envelope, and wins over a refusal of the same status.
+    """An answer without the envelope. It replaces a refusal of the same status.
 
-    ``schema`` is that of a JSON object, where it has one of its own. ``content_type`` is None
-    where there is no body.
+    ``schema`` is for JSON objects that have one. ``content_type`` is ``None`` where there is no
+    body.
     """
 
     status: int
@@ -52,7 +52,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """``form`` stands for parameters of no fixed names, in the query of a GET or a posted form."""
+    """The parts of a handler's declaration.
+
+    ``form`` means parameters without fixed names, in the query of a GET or in a posted form.
+    """
 
     body: Schema | None = None
     query: Schema | None = None
@@ -68,13 +71,13 @@ def declared(function: Callable[..., object]) -> Declaration:
 
 
 def declare(function: F, **changes: Any) -> F:
-    """``function`` itself, with the fields of ``changes`` in its declaration."""
+    """Set the fields of ``changes`` in the declaration of ``function``, and return it."""
     vars(function)["declaration"] = replace(declared(function), **changes)
     return function
 
 
 def replies(*answers: Reply) -> Callable[[F], F]:
-    """Declare the answers of a handler that writes them itself."""
+    """Declare the answers that a handler writes itself."""
 
     def decorate(function: F) -> F:
         return declare(function, replies=declared(function).replies + answers)
@@ -83,12 +86,12 @@ def replies(*answers: Reply) -> Callable[[F], F]:
 
 
 def needs(need: Need) -> Callable[[F], F]:
-    """Declare what a token must allow, which the guard of the blueprint then requires."""
+    """Declare the need of a handler. The guard of its blueprint requires it."""
     return lambda function: declare(function, need=need)
 
 
 def refuses(*errors: type[ServiceError]) -> Callable[[F], F]:
-    """Declare refusals that follow neither from the other decorators nor from an id in the path."""
+    """Declare refusals that follow neither from other decorators nor from an id in the path."""
 
     def decorate(function: F) -> F:
         return declare(function, refusals=declared(function).refusals + errors)
@@ -97,5 +100,5 @@ def refuses(*errors: type[ServiceError]) -> Callable[[F], F]:
 
 
 def takes_form(function: F) -> F:
-    """Declare that a handler reads whatever parameters a query or a posted form has."""
+    """Declare that a handler reads parameters of any name, from a query or a posted form."""
     return declare(function, form=True)

@@ -1,8 +1,8 @@
 """Every failure as one JSON shape: ``{"message": "<sentence>", "statusCode": <int>}``.
 
-``errors`` is added where single fields are at fault: field name to a list of sentences. VideoSDK's
-clients read ``message`` as a string, so it never is anything else. Only a bad signature is answered
-with an empty body: whoever made it up learns nothing, and the log has the sentence.
+``errors`` is added where single fields are invalid: it maps a field's name to a list of sentences.
+``message`` is always a string, because VideoSDK's clients read one. Only an invalid signature is
+answered with an empty body, so that an attacker learns nothing. The log has the sentence.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _malformed(error: ValidationError) -> Response:
 
 
 def _complaints(messages: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Flatten marshmallow's nested messages to pairs of dotted name and predicate."""
+    """Flatten marshmallow's nested messages to pairs of a dotted name and a predicate."""
     if isinstance(messages, Mapping):
         for key, below in messages.items():
             step = "" if key == "_schema" else str(key)

@@ -1,4 +1,4 @@
-"""How the process fares right now: its calls, its queues, its database and its media engine."""
+"""Snapshot of the process's health: calls, queues, database and media engine."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the database says: ``calls`` that are up, and lifecycle webhooks that are ``pending``.
+    """Counts from the database: ``calls`` that are up, and lifecycle webhooks that are ``pending``.
 
-    It took ``seconds`` to count the calls.
+    Counting the calls took ``seconds``.
     """
 
     calls: int
@@ -28,26 +28,26 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class HealthSnapshot:
-    """``stored`` and ``figures`` are ``None`` where database or engine do not answer.
+    """``stored`` and ``engine_stats`` are ``None`` where database or engine do not answer.
 
-    ``reports`` of the engine wait for the ledger.
+    ``reports`` of the engine wait for the call recorder.
     """
 
     call_limit: int
     reports: int
     stored: Stored | None
-    figures: EngineStats | None
+    engine_stats: EngineStats | None
 
 
 def snapshot() -> HealthSnapshot:
-    """Read the process's state. Raises nothing: it is read because something may be wrong."""
-    board = services()
+    """Read the process's health. Raises nothing, because it is read when something may be wrong."""
+    its = services()
     try:
-        figures = board.engine.engine_stats()
+        engine_stats = its.engine.engine_stats()
     except TimeoutError:
-        figures = None
-    stored = _stored(board.stores.calls, board.stores.outbox, board.clock)
-    return HealthSnapshot(board.settings.max_calls, board.engine.reports.qsize(), stored, figures)
+        engine_stats = None
+    stored = _stored(its.stores.calls, its.stores.outbox, its.clock)
+    return HealthSnapshot(its.settings.max_calls, its.engine.reports.qsize(), stored, engine_stats)
 
 
 def _stored(calls: Calls, outbox: Outbox, clock: Clock) -> Stored | None:

@@ -1,7 +1,7 @@
-"""Pasted addresses: drop what copying has added, where that leaves no doubt.
+"""Tidying of pasted URLs: characters that copying has added are dropped where that is safe.
 
-The path is tidied before it is routed, and nobody is redirected: a provider would lose the body of
-its POST. Signatures cover the URL as the provider called it, which the server keeps beside it.
+The path is tidied before routing, without a redirect, because a provider would lose the body of its
+POST. Signatures cover the URL as the provider called it, which the server keeps too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ENDS = re.compile(rf"[\s/{INVISIBLE}]+\Z")
 
 
 def tidied(path: str) -> str:
-    """Return the path that is meant by ``path``, which is in WSGI's form (bytes as Latin-1).
+    """Return the path that ``path`` means. Both are in WSGI's form (bytes as Latin-1).
 
     A doubled slash counts as one. At the end, slashes, white space and invisible characters are
     dropped. Other paths stay as they are.

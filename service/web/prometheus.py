@@ -21,38 +21,38 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The text format that every Prometheus reads."""
 
 
-def exposition(metrics: Metrics, vitals: HealthSnapshot) -> bytes:
-    """Return the counters of ``metrics`` and the values of ``vitals`` in the text format."""
-    return generate_latest(_Exposed(metrics.registry, vitals))
+def exposition(metrics: Metrics, snapshot: HealthSnapshot) -> bytes:
+    """Return the counters of ``metrics`` and the values of ``snapshot`` in the text format."""
+    return generate_latest(_Exposed(metrics.registry, snapshot))
 
 
 class _Exposed(Collector):
-    def __init__(self, registry: CollectorRegistry, vitals: HealthSnapshot) -> None:
+    def __init__(self, registry: CollectorRegistry, snapshot: HealthSnapshot) -> None:
         self._registry = registry
-        self._vitals = vitals
+        self._snapshot = snapshot
 
     def collect(self) -> Iterable[Metric]:
-        vitals = self._vitals
+        snapshot = self._snapshot
         yield from self._registry.collect()
         yield _gauge("patchbay_threads", "Threads of the process.", threading.active_count())
         yield _gauge(
-            "patchbay_calls_limit", "Calls there may be at a time (MAX_CALLS).", vitals.call_limit
+            "patchbay_calls_limit", "Calls there may be at a time (MAX_CALLS).", snapshot.call_limit
         )
         yield _counter(
             "patchbay_log_lines_dropped_total",
             "Lines of the log that were dropped because nobody read it.",
             log_output.dropped(),
         )
-        yield from _of_database(vitals.stored)
-        yield from _of_engine(vitals.figures)
-        lengths = {"reports": vitals.reports}
-        if vitals.stored is not None:
-            lengths["outbox"] = vitals.stored.pending
-        if vitals.figures is not None:
-            lengths["requests"] = vitals.figures.requests
+        yield from _of_database(snapshot.stored)
+        yield from _of_engine(snapshot.engine_stats)
+        lengths = {"reports": snapshot.reports}
+        if snapshot.stored is not None:
+            lengths["outbox"] = snapshot.stored.pending
+        if snapshot.engine_stats is not None:
+            lengths["requests"] = snapshot.engine_stats.requests
         waiting = GaugeMetricFamily(
             "patchbay_queue_length",
-            "What waits: events in the outbox, the engine's reports to the ledger, requests to it.",
+            "Queues: events in the outbox, the engine's reports to the recorder, requests to it.",
             labels=("queue",),
         )
         for queue, length in lengths.items():
@@ -66,33 +66,31 @@ def _of_database(stored: Stored | None) -> Iterator[Metric]:
         yield _gauge("patchbay_calls", "Calls and WebSocket sessions that are up.", stored.calls)
 
 
-def _of_engine(figures: EngineStats | None) -> Iterator[Metric]:
-    yield _gauge("patchbay_engine_up", "Whether the media engine answers.", figures is not None)
-    if figures is None:
+def _of_engine(stats: EngineStats | None) -> Iterator[Metric]:
+    yield _gauge("patchbay_engine_up", "Whether the media engine answers.", stats is not None)
+    if stats is None:
         return
-    yield _gauge("patchbay_sockets", "Media sockets that are open.", figures.sockets)
-    yield _gauge("patchbay_legs", "Media sockets that are in a room.", figures.joined)
+    yield _gauge("patchbay_sockets", "Media sockets that are open.", stats.sockets)
+    yield _gauge("patchbay_legs", "Media sockets that are in a room.", stats.joined)
     edges = [*map(str, BOUNDS), "+Inf"]
     yield HistogramMetricFamily(
         "patchbay_tick_lateness_seconds",
         "How late a tick of the 20 ms clock began.",
-        buckets=tuple(zip(edges, accumulate(figures.lateness), strict=True)),
-        sum_value=figures.late_seconds,
+        buckets=tuple(zip(edges, accumulate(stats.lateness), strict=True)),
+        sum_value=stats.late_seconds,
+    )
+    yield _counter("patchbay_ticks_late_total", "Ticks that began 10 ms late or later.", stats.late)
+    yield _counter(
+        "patchbay_ticks_skipped_total", "Ticks that were not made up for.", stats.skipped
     )
     yield _counter(
-        "patchbay_ticks_late_total", "Ticks that began 10 ms late or later.", figures.late
-    )
-    yield _counter(
-        "patchbay_ticks_skipped_total", "Ticks that were not made up for.", figures.skipped
-    )
-    yield _counter(
-        "patchbay_engine_faults_total", "Exceptions that the engine came through.", figures.faults
+        "patchbay_engine_faults_total", "Exceptions that the engine came through.", stats.faults
     )
     frames = CounterMetricFamily(
         "patchbay_frames_total", "Frames of 20 ms from and to peers.", labels=("direction",)
     )
-    frames.add_metric(("in",), figures.frames.received)
-    frames.add_metric(("out",), figures.frames.sent)
+    frames.add_metric(("in",), stats.frames.received)
+    frames.add_metric(("out",), stats.frames.sent)
     yield frames
     drops = CounterMetricFamily(
         "patchbay_audio_drops_total",
@@ -100,7 +98,7 @@ def _of_engine(figures: EngineStats | None) -> Iterator[Metric]:
         labels=("cause",),
     )
     for cause in ("late", "lost", "dropped", "unsent"):
-        drops.add_metric((cause,), getattr(figures.frames, cause))
+        drops.add_metric((cause,), getattr(stats.frames, cause))
     yield drops
 
 

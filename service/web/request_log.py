@@ -1,7 +1,7 @@
 """A request id on every answer, and one log line for every request.
 
-The line names the route's pattern and never the path itself, which holds webhook keys and refs.
-Whoever is told to stop (429) goes on by the thousand, so those lines are for debugging only.
+The line contains the route's pattern and never the path, which contains webhook keys and refs.
+Clients that get 429 continue by the thousand, so their lines are logged at debug level.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def register(app: Flask) -> None:
 
 
 def elapsed() -> float:
-    """Seconds since this request began."""
+    """Return the seconds since this request began."""
     return services().clock.monotonic() - cast("float", g.started)
 
 
 def _begin() -> None:
     g.started = services().clock.monotonic()
-    # The caller's own where it is harmless.
+    # The client's own id where it is safe to log.
     sent = request.headers.get("x-request-id", "")
     g.request_id = sent if ACCEPTABLE.fullmatch(sent) else uuid.uuid4().hex
     REQUEST_ID.set(g.request_id)
@@ -46,7 +46,7 @@ def _forget(_: BaseException | None) -> None:
 
 def _finish(response: Response) -> Response:
     response.headers["x-request-id"] = g.request_id
-    # flask-sock answers 200 once the handler is done with a socket that was upgraded long before.
+    # flask-sock answers 200 when the handler of an upgraded socket has returned.
     upgraded = request.url_rule is not None and request.url_rule.websocket
     status = 101 if upgraded and response.status_code == 200 else response.status_code
     line = {

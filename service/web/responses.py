@@ -1,7 +1,7 @@
-"""How an answer is written: VideoSDK's envelope around what a handler returns, as JSON.
+"""Answers as JSON: VideoSDK's envelope around the result of a handler.
 
-The members come in the order of the documented samples: ``message``, ``statusCode``,
-``pageInfo``, ``data``; our own ``warnings`` follow, and only when there are any.
+The members have the order of the documented samples: ``message``, ``statusCode``, ``pageInfo``,
+``data``. Our own ``warnings`` follow where there are any.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _page_info = PageInfo()
 
 
 class OrjsonProvider(JSONProvider):
-    """Flask's JSON through orjson: compact UTF-8, members in the order they were given."""
+    """Flask's JSON through orjson: compact UTF-8, members in their original order."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         return orjson.dumps(obj).decode()
@@ -43,12 +43,12 @@ def answer(
     envelope: bool = True,
     single: bool = False,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
-    """Answer with what the handler returns, dumped by ``schema``; without one there is no ``data``.
+    """Answer with the handler's result, dumped by ``schema``. Without one there is no ``data``.
 
-    A ``Page`` or a tuple is dumped item by item; with ``single``, the one item of a page is the
+    A ``Page`` or a tuple is dumped item by item. With ``single``, the one item of a page is the
     ``data`` itself. ``status_code`` repeats the status in the body, as VideoSDK does in its calls
-    API and nowhere else. Without ``envelope`` what is dumped is the whole document, beside the
-    warnings; where there is no schema, the message is, as a JSON string.
+    API only. Without ``envelope`` the dumped result and the warnings are the whole document;
+    without a schema too, the message alone is, as a JSON string.
     """
 
     def decorate(handler: Callable[P, object]) -> Callable[P, Response]:
@@ -83,5 +83,5 @@ def answer(
 
 
 def respond(document: object, status: int) -> Response:
-    """``document`` as a JSON answer."""
+    """Return ``document`` as a JSON answer."""
     return Response(current_app.json.dumps(document), status=status, mimetype=JSON)

@@ -1,6 +1,6 @@
-"""What every answer tells browsers and caches: this is no page, and nobody may keep it.
+"""Security headers of every answer: it is no page and must not be cached.
 
-A view that serves a page of its own says otherwise, and is believed.
+A view that serves a page sets its own headers, which are kept.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from flask import Flask, Response
 from service.web.services import services
 
 HEADERS = {
-    # Answers hold keys and references, and Twilio honours this for markup too.
+    # Answers contain keys and references. Twilio honours this for markup too.
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    # For what is embedded. A page that fetches an answer is asked about by CORS instead.
+    # For embedding. CORS decides about pages that fetch an answer.
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -21,7 +21,7 @@ HEADERS = {
 }
 
 HTTPS_ONLY = "max-age=31536000"
-"""For a year. Not for the host's subdomains, which are not ours."""
+"""One year, without the host's subdomains, which belong to others."""
 
 
 def register(app: Flask) -> None:

@@ -1,15 +1,14 @@
-"""Turns addresses away that fail too often: 429 in place of what their failure was.
+"""Throttling of addresses that fail too often: 429 instead of the original error.
 
-A good token, webhook key or reference passes whatever else comes from its address, since behind a
-proxy that is not trusted everybody has the same one. So each is judged first, by the least that
-tells good from bad, and only a failure is counted:
+A valid token, webhook key or reference always passes, because all clients behind an untrusted proxy
+share one address. So each is checked first, as cheaply as possible, and only failures are counted:
 
-    token         its signature: some 40 µs, nothing is looked up
+    token         its signature: some 40 µs, without the database
     webhook key   one look-up, before the body is read
-    reference     the claim; of an address that has had too many, one look-up before it, because a
-                  claim waits for its turn to write
+    reference     the claim; for an address with too many failures one look-up before it, because a
+                  claim is a write
 
-What a refusal saves is all that follows, and the lines in the log.
+A 429 saves the rest of the work and the log lines.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from service.web.services import services
 
 
 def failed(error: ServiceError) -> ServiceError:
-    """Count a failure; what it is to be answered with."""
+    """Count a failure. Return the error to answer with."""
     return _too_many(services().failures.count(_address())) or error
 
 
 def require_known(ref: str) -> None:
-    """Raise ``TooMany`` for an unknown reference from an address that has had too many."""
+    """Raise ``TooMany`` for an unknown reference from an address with too many failures."""
     error = _too_many(services().failures.wait(_address()))
     if error is not None and not services().stores.calls.has_reference(digest(ref)):
         raise error

@@ -6,19 +6,19 @@ from werkzeug.routing import BaseConverter
 
 
 class Identifier(BaseConverter):
-    """An id in a path. What no id of ours can hold (a NUL, for one) is an unknown address."""
+    """An id in a path. Characters outside ids, such as NUL, make an unknown address."""
 
     regex = r"[A-Za-z0-9_-]{1,128}"
 
 
 class Name(BaseConverter):
-    """A name that a client chose, in a path: of a room or a participant."""
+    """A room or participant name in a path, as a client chose it."""
 
     regex = r"[^\s\x00-\x1f\x7f-\x9f]{1,128}"
     part_isolating = False
 
 
 class RoomName(Name):
-    """A name of a room at whose end nothing follows: what is below a room's address is no name."""
+    """A room name at the end of a path. Addresses below a room's are not room names."""
 
     regex = rf"(?!.*/webhook/deliveries(?:/|$)){Name.regex}"

@@ -1,7 +1,7 @@
-"""What a handler may ask of the request: the use cases, the public origin, a checked body or query.
+"""Validation of a request's body or query by the schema that its handler declares.
 
-Shape is checked here, once, by the schema the handler declares. What a schema does not know is
-ignored, as VideoSDK's clients send fields of newer versions, and named in the answer's warnings.
+Unknown fields are ignored, because VideoSDK's clients send fields of newer versions, and named in
+the answer's warnings.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_BODY = 64 * 1024
-"""Bytes of the largest request body that is read."""
+"""Greatest size of a request body in bytes."""
 
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Around what reads the request's body.
+    """Read the request's body within this block.
 
-    Raises ``Invalid`` where the body breaks off or is framed wrongly, for which every server has
-    exceptions of its own.
+    Raises ``Invalid`` where the body breaks off or its framing is wrong. Each server has its own
+    exceptions for that.
     """
     try:
         yield
@@ -78,7 +78,7 @@ def _checked(
 
 
 def _query(schema: Schema) -> dict[str, Any]:
-    """The first of each parameter, or all of one that may have several values."""
+    """Return the first value of each parameter, or all values of a list."""
     several = {
         field.data_key or name
         for name, field in schema.load_fields.items()
@@ -91,7 +91,7 @@ def _json(limit: int) -> Any:
     request.max_content_length = limit
     with reading():
         raw = request.get_data(cache=False)
-        # Werkzeug cuts a chunked body off at the limit in silence, and complains on reading on.
+        # Werkzeug truncates a chunked body at the limit silently, and raises on the next read.
         request.stream.read(1)
     if not raw.strip():
         return {}
@@ -104,7 +104,7 @@ def _json(limit: int) -> Any:
 
 
 def _unknown(schema: Schema, raw: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted names of what ``raw`` holds and ``schema`` does not."""
+    """Yield the dotted names in ``raw`` that ``schema`` does not have."""
     known = {field.data_key or name: field for name, field in schema.load_fields.items()}
     for name, value in raw.items():
         field = known.get(name)

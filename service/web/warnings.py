@@ -1,4 +1,4 @@
-"""Warnings in an answer, about what was accepted and has no effect."""
+"""Warnings in an answer about fields that were accepted and have no effect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def warn(sentence: str) -> None:
 
 
 def warn_of(fields: Mapping[str, Any], names: Mapping[str, str]) -> None:
-    """Name what was asked for and is not acted on; ``names`` has its spelling."""
+    """Warn about fields without effect. ``names`` maps them to the client's spelling."""
     for name, spelling in names.items():
         if fields.get(name):
             warn(f"{spelling} was accepted but is not acted on.")

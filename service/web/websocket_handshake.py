@@ -1,8 +1,8 @@
-"""From a request to a bare WebSocket: what the handshake must be, and the socket out of it.
+"""WebSocket handshakes: validation, and handing the socket over to the engine.
 
-flask-sock does the routing and the handshake. It would then keep a thread in the socket for as
-long as that lives; instead the engine gets a duplicate of the descriptor, the server is left with a
-dead one under its own number, and the request thread is free.
+flask-sock does the routing and the handshake. It would block a thread for the life of the socket.
+Instead the engine gets a duplicate of the descriptor, the server keeps a dead socket under the old
+number, and the request thread is free.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from service.process import file_descriptors
 
 
 class NoReader:
-    """In the place of the thread in which simple-websocket would read the socket."""
+    """A replacement for the thread in which simple-websocket reads the socket."""
 
     name = ""
 
@@ -38,8 +38,8 @@ class NoReader:
 class Chosen:
     """A set of all subprotocols: ``require_handshake`` leaves only the first one offered.
 
-    A client that offers some drops a connection on which none is answered (RFC 6455, 4.1, and the
-    WebSocket API of browsers). Their names make no difference here.
+    A client that offers subprotocols closes a connection without one (RFC 6455, 4.1, and the
+    WebSocket API of browsers). Their names have no meaning here.
     """
 
     def __contains__(self, name: str) -> bool:
@@ -49,7 +49,7 @@ class Chosen:
 SOCK_SERVER_OPTIONS = {"thread_class": NoReader, "subprotocols": Chosen()}
 
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-"""The grammar of a subprotocol's name: RFC 9110, section 5.6.2."""
+"""The grammar of a subprotocol's name (RFC 9110, section 5.6.2)."""
 
 OFFER = "HTTP_SEC_WEBSOCKET_PROTOCOL"
 
@@ -64,7 +64,7 @@ def require_handshake() -> None:
     except ValueError:
         key = b""
     upgrades = {part.strip().lower() for part in request.headers.get("Connection", "").split(",")}
-    # Flask lets HEAD in wherever GET is, and a handshake uses a reference up.
+    # Flask accepts HEAD where it accepts GET, and a handshake uses a reference up.
     if request.method != "GET" or len(key) != 16 or "upgrade" not in upgrades:
         raise Invalid("This is not a WebSocket handshake (RFC 6455, section 4.2.1).")
     if request.headers.get("Sec-WebSocket-Version") != "13":
@@ -73,16 +73,15 @@ def require_handshake() -> None:
     try:
         g.connection = socket.socket(held.family, held.type, held.proto, os.dup(held.fileno()))
     except OSError:
-        # Before the reference is used up, and before anybody is told that the socket is open.
+        # Before the reference is used up and the socket is reported as open.
         raise Busy(file_descriptors.SHORT) from None
-    # simple-websocket accepts compression whenever it is offered; it costs audio far more than it
-    # saves.
+    # simple-websocket accepts every offer of compression, which costs audio more than it saves.
     request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
     _choose_protocol()
 
 
 def _choose_protocol() -> None:
-    """Leave the first of the subprotocols that are offered, if any are. Raises ``Invalid``."""
+    """Keep the first of the offered subprotocols only. Raises ``Invalid``."""
     offered = [name.strip(" \t") for name in request.environ.pop(OFFER, "").split(",")]
     names = [name for name in offered if TOKEN.fullmatch(name)]
     if names:
@@ -114,21 +113,21 @@ def _release(_: BaseException | None) -> None:
 
 
 def detach(ws: Server) -> socket.socket:
-    """The connection, under a descriptor of its own.
+    """Return the connection under a descriptor of its own.
 
-    The server closes what it holds when the request is over, and gunicorn shuts it down first,
-    which would end the connection for every duplicate too. So its descriptor is made to point at
-    one end of a pair of sockets that is closed at the other end.
+    After the request the server closes its descriptor, and gunicorn shuts the connection down
+    first, for all duplicates. So the server's descriptor is replaced by one end of a socket pair
+    whose other end is closed.
     """
     os.dup2(_dead_socket().fileno(), ws.sock.fileno())
-    # Keeps simple-websocket from sending a close frame on the way out.
+    # Prevents simple-websocket from sending a close frame.
     ws.connected = False
     return cast("socket.socket", g.pop("connection"))
 
 
 @cache
 def _dead_socket() -> socket.socket:
-    """Share one between all connections: one for each would use up descriptors."""
+    """Return a dead socket that all connections share, to save descriptors."""
     dead, other = socket.socketpair()
     other.close()
     return dead

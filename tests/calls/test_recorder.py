@@ -71,8 +71,8 @@ def ledger_of(desk: Desk, *reports: Report) -> CallRecorder:
 
 def lost(desk: Desk) -> float:
     """The reports that have been given up."""
-    vitals = HealthSnapshot(200, 0, None, None)
-    text = exposition(desk.switchboard.metrics, vitals).decode()
+    snapshot = HealthSnapshot(200, 0, None, None)
+    text = exposition(desk.switchboard.metrics, snapshot).decode()
     return float(re.search(r"^patchbay_reports_lost_total (\S+)$", text, re.MULTILINE)[1])
 
 

@@ -33,16 +33,16 @@ WELL = HealthSnapshot(200, 8, Stored(calls=4, pending=11, seconds=0.001), FIGURE
 UNWELL = HealthSnapshot(200, 8, None, None)
 
 
-def families(metrics: Metrics, vitals: HealthSnapshot = WELL) -> dict[str, Metric]:
-    text = exposition(metrics, vitals).decode()
+def families(metrics: Metrics, snapshot: HealthSnapshot = WELL) -> dict[str, Metric]:
+    text = exposition(metrics, snapshot).decode()
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
-def values(metrics: Metrics, vitals: HealthSnapshot = WELL) -> dict[tuple[str, ...], float]:
+def values(metrics: Metrics, snapshot: HealthSnapshot = WELL) -> dict[tuple[str, ...], float]:
     """Return samples by name and label values, in the order of label names."""
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in families(metrics, vitals).values()
+        for family in families(metrics, snapshot).values()
         for sample in family.samples
     }
 

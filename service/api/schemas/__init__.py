@@ -1,1 +1,1 @@
-"""The shapes of requests and answers as marshmallow schemas, a module for each resource."""
+"""Marshmallow schemas of requests and answers, a module for each resource."""

@@ -1,4 +1,4 @@
-"""Addresses that this service is to call, and which of them it does not call."""
+"""Fields for URLs that this service calls, and their validation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_LENGTH = 512
 
 
 def callable_url(text: str) -> None:
-    """Refuse what is no http or https URL, or would show a secret to whoever may read it."""
+    """Refuse text that is no http or https URL, and URLs with a password."""
     if len(text) > MAX_LENGTH:
         raise ValidationError(f"must be at most {MAX_LENGTH} characters long")
     PLAIN(text)
@@ -32,7 +32,7 @@ def callable_url(text: str) -> None:
 
 
 class Address(Text):
-    """An http or https URL of the user's, to which webhooks are sent."""
+    """An http or https URL of the user, to which webhooks are sent."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         url = super()._deserialize(value, *args, **kwargs)
@@ -48,7 +48,7 @@ class Address(Text):
 
 
 def _is_private(url: str) -> bool:
-    """What the URL alone tells; a name may lead anywhere, which is found out when it is called."""
+    """Whether the URL itself has a private host. Names are resolved when they are called."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True

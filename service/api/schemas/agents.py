@@ -1,4 +1,4 @@
-"""Agents as they are sent and answered."""
+"""Schemas of agents."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Schemas of lifecycle events for the OpenAPI document.
 
-Not under ``webhooks``: openapi-generator makes code of those that does not compile.
+They are not under ``webhooks``, because openapi-generator's code for those does not compile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from service.web.schemas.fields import Instant
 
 
 class CallEventData(CallData):
-    """A call as its events tell it; what writes them is ``lifecycle.event_document``."""
+    """A call in its events, as ``domain.webhook_events.event_document`` writes it."""
 
     meeting_id = fields.String(attribute="room_id", data_key="meetingId", dump_only=True)
     timestamp = Instant(attribute="started_at", dump_only=True)
@@ -21,7 +21,7 @@ class CallEventData(CallData):
 
 
 class CallEventMessage(Schema):
-    """The body of the POST to a subscription, whose ``event`` is one of ``Happening``."""
+    """The body of a delivery to a subscription."""
 
     event = fields.String(data_key="webhookType")
     call = fields.Nested(CallEventData(), data_key="data")

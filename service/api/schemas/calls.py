@@ -1,4 +1,4 @@
-"""Calls as they are asked for and answered."""
+"""Schemas of calls."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class NewCall(Request):
     ring_seconds = _seconds(5, 120, "ringingTimeout")
     max_seconds = _seconds(1, 86_400, "maxCallDuration")
     hide_phone_number = Switch(data_key="hidePhoneNumber", allow_none=True)
-    # Keys to press in VideoSDK's documentation, and in its SDK whether the room is told of keys.
+    # VideoSDK's documentation has keys to press here, and its SDK whether the room hears keys.
     dtmf = fields.Raw(allow_none=True)
     gateway_id = fields.Raw(data_key="gatewayId", allow_none=True)
     record_audio = fields.Raw(data_key="recordAudio", allow_none=True)
@@ -103,9 +103,7 @@ class TransferData(Schema):
 
 
 class Number(fields.String):
-    """A number of a call; of a hidden one, a token for one room or participant sees no more than
-    the room does.
-    """
+    """A number of a call. A token for one room or participant sees a hidden number masked."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
         return masked(value) if _hides(obj) and value == obj.remote else str(value)
@@ -122,7 +120,7 @@ def _without(number: str, text: str) -> str:
 
 
 class Rung(Schema):
-    """One step of a call's ladder; VideoSDK's timelog has the first two members."""
+    """One step of a call's ladder. VideoSDK's timelog has the first two members."""
 
     status = fields.String()
     at = Instant(data_key="timestamp")
@@ -130,14 +128,14 @@ class Rung(Schema):
     detail = fields.String(metadata={"optional": True})
 
     @post_dump
-    def drop_empty_detail(self, rung: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        if rung["detail"] is None:
-            del rung["detail"]
-        return rung
+    def drop_empty_detail(self, step: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        if step["detail"] is None:
+            del step["detail"]
+        return step
 
 
 class CallData(Schema):
-    """The union of VideoSDK's two spellings of a call, then what only we have.
+    """The union of VideoSDK's two spellings of a call, followed by our own members.
 
     Its pages say ``callId``, ``sipCallTo``, ``sipCallFrom``; its SDK ``id``, ``to``, ``from``.
     """
@@ -170,9 +168,9 @@ class CallData(Schema):
 
     @post_dump(pass_original=True)
     def hide_the_number(self, dumped: dict[str, Any], call: Call, **kwargs: Any) -> dict[str, Any]:
-        """A provider's own words on the ladder may hold the number that is hidden."""
+        """Remove a hidden number from a provider's text on the ladder."""
         if _hides(call):
-            for rung in dumped["timelog"]:
-                if "detail" in rung:
-                    rung["detail"] = _without(call.remote, rung["detail"])
+            for step in dumped["timelog"]:
+                if "detail" in step:
+                    step["detail"] = _without(call.remote, step["detail"])
         return dumped

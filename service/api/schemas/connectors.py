@@ -1,4 +1,4 @@
-"""Connectors as they are sent and answered."""
+"""Schemas of connectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service.web.services import public_base
 
 
 class WebhookUrl(fields.String):
-    """The address to paste into the provider's console, made from the connector's key."""
+    """The URL to paste into the provider's console, made from the connector's key."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
         return webhook_url(public_base(), obj.provider, value)
@@ -53,5 +53,5 @@ class ConnectorData(Schema):
     default_rule_id = fields.String(data_key="defaultRuleId")
     region = fields.String()
     created_at = Instant(data_key="createdAt")
-    # Their names: the values leave this service for their provider only.
+    # Only their names: the values are sent to their provider only.
     credentials = fields.List(fields.String())

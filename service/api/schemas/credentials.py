@@ -1,4 +1,4 @@
-"""The credentials of a connector as they are sent: the fields that its provider declares."""
+"""Fields for a connector's credentials, as its provider declares them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from service.providers.base.signatures import Credential
 from service.web.schemas.fields import OBJECT_ERRORS
 
 MAX_VALUES = 2
-"""The current one, and the one before or after it."""
+"""Values of a credential: the current one and, during a change, another one."""
 
 
 class Credentials(fields.Dict):
-    """An object whose members depend on the provider: ``read`` knows them."""
+    """An object whose members depend on the provider. ``read`` validates them."""
 
     default_error_messages = OBJECT_ERRORS
 
@@ -27,7 +27,7 @@ class Credentials(fields.Dict):
 
 
 class Values(fields.Field[Any]):
-    """One value of a credential, or a list of two; ``null`` removes it. No error quotes a value."""
+    """One value of a credential or a list of two; ``null`` removes it. Errors quote no value."""
 
     def __init__(self, credential: Credential) -> None:
         super().__init__(allow_none=True)
@@ -37,7 +37,7 @@ class Values(fields.Field[Any]):
         values = value if isinstance(value, list) else [value]
         if not 0 < len(values) <= MAX_VALUES or not all(isinstance(each, str) for each in values):
             raise ValidationError(f"must be a string, or a list of at most {MAX_VALUES}")
-        # Whoever pastes a secret may paste the end of its line too.
+        # A pasted secret may contain the end of its line.
         stripped = tuple(dict.fromkeys(each.strip() for each in values))
         if not all(self._credential.shape.fullmatch(each) for each in stripped):
             raise ValidationError(self._credential.expected)
@@ -45,7 +45,7 @@ class Values(fields.Field[Any]):
 
 
 def read(provider: Provider, sent: Mapping[str, Any]) -> Mapping[str, tuple[str, ...] | None]:
-    """What is to be stored of each name. Raises ``ValidationError``."""
+    """Return the values to store by name. Raises ``ValidationError``."""
     offered = {each.name: Values(each) for each in provider.credentials}
     unknown = [name for name in sent if name not in offered]
     if unknown:

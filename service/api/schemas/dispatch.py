@@ -1,4 +1,4 @@
-"""Dispatches of agents as they are asked for and answered."""
+"""Schemas of dispatches of agents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.web.schemas.fields import IDENTIFIER, Metadata, Request, RoomName, 
 
 
 class NewDispatch(Request):
-    """The room has two names, of which VideoSDK's clients send both."""
+    """A dispatch. VideoSDK's clients send the room under both names."""
 
     either = ("roomId", "meetingId")
 

@@ -1,4 +1,4 @@
-"""What probes are told."""
+"""Schemas of the answers to probes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Alive(Schema):
 
 
 class Dead(Schema):
-    """The shape of every failure."""
+    """A failed liveness probe, in the shape of every failure."""
 
     message = fields.String()
     status_code = fields.Constant(503, data_key="statusCode")
@@ -25,7 +25,7 @@ class Ready(Schema):
 
 
 class NotReady(Schema):
-    """The shape of every failure, and what was checked."""
+    """A failed readiness probe: the shape of every failure, and the checks."""
 
     message = fields.String()
     status_code = fields.Constant(503, data_key="statusCode")

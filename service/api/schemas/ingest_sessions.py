@@ -1,4 +1,4 @@
-"""Ingest sessions, the tickets for custom WebSockets, as they are sent and answered."""
+"""Schemas of ingest sessions, the tickets for custom WebSockets."""
 
 from __future__ import annotations
 

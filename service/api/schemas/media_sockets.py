@@ -1,4 +1,4 @@
-"""What a WebSocket handshake is asked for."""
+"""Query schema of the custom WebSocket's handshake."""
 
 from __future__ import annotations
 

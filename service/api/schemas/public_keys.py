@@ -1,4 +1,4 @@
-"""Public keys as they are answered."""
+"""Schemas of public keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PublicKeyData(Schema):
 
 
 class PublicKeysData(Schema):
-    """VideoSDK's member, and after it every key by its id."""
+    """VideoSDK's member, followed by all keys with their ids."""
 
     public_key = fields.String(data_key="publicKey")
     keys = fields.List(fields.Nested(PublicKeyData()))

@@ -1,4 +1,4 @@
-"""Rooms as they are asked for and answered."""
+"""Schemas of rooms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from service.web.services import public_base
 ARRAY_ERRORS: dict[str, Any] = {"invalid": "must be a JSON array"}
 
 DEFAULT_MINUTES = 480
-"""How long a session lasts at most where autoCloseConfig does not say it, as documented."""
+"""Default duration of a session with autoCloseConfig, as documented."""
 
 MAX_MINUTES = 525_600
 
@@ -36,8 +36,9 @@ UNKNOWN = "must be one of {choices}"
 
 
 class EventPattern(Text):
-    """The name of an event, or its beginning and an asterisk, also of events that we do not have:
-    VideoSDK's rooms have many more.
+    """The name of an event, or its beginning and an asterisk.
+
+    Unknown events are accepted, because VideoSDK's rooms have many more.
     """
 
     def __init__(self) -> None:
@@ -103,7 +104,7 @@ class RoomState(Request):
 
 
 class SessionsLink(fields.String):
-    """Where sessions can be read; which one, VideoSDK leaves open here."""
+    """The URL of sessions without an id, as in VideoSDK's answer."""
 
     def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return f"{public_base()}/v2/sessions/"
@@ -125,7 +126,7 @@ class AutoCloseData(Schema):
 
 
 class RoomData(Schema):
-    """VideoSDK's members, and after them those options that were given."""
+    """VideoSDK's members, followed by the given options."""
 
     object_id = fields.String(data_key="id")
     id = fields.String(data_key="roomId")
@@ -150,7 +151,7 @@ class RoomData(Schema):
 
 
 class ClosedRoomData(RoomData):
-    """VideoSDK's page on deactivating says the ids in their older spelling as well."""
+    """A deactivated room. VideoSDK's page has the ids in their older spelling too."""
 
     meeting_id = fields.String(attribute="id", data_key="meetingId", dump_only=True)
     user_meeting_id = fields.String(attribute="custom_id", data_key="userMeetingId", dump_only=True)

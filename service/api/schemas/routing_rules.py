@@ -1,6 +1,6 @@
-"""Routing rules as they are sent and answered, in today's spelling and in the older one.
+"""Schemas of routing rules, in the current spelling and in the older one.
 
-Both spellings are loaded to the same names, those of ``rule_changes``.
+Both spellings are loaded to the names of ``routing_rule_changes``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ONE_OF: dict[str, Any] = {
 
 
 class OlderRuleType(Text):
-    """The older spelling is in capitals."""
+    """The type of a rule in the older spelling, which is in capitals."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> RuleType:
         try:
@@ -113,7 +113,7 @@ class RuleRoomData(Schema):
 
 
 class ProjectKey(fields.String):
-    """There is one project here, whose key is a setting."""
+    """The API key, which is a setting."""
 
     def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return services().settings.api_key
@@ -227,7 +227,7 @@ class OlderAgentData(Schema):
 
 
 class OlderDispatchData(Schema):
-    """Dumped from the rule itself."""
+    """The dispatch part of a rule, dumped from the rule itself."""
 
     room = fields.Nested(RuleRoomData())
     agent = fields.Nested(OlderAgentData(), allow_none=True)

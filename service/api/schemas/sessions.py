@@ -1,4 +1,4 @@
-"""Sessions, their participants and statistics, as they are asked for and answered."""
+"""Schemas of sessions, their participants and statistics."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ParticipantData(Schema):
 
 
 class SessionLink(fields.String):
-    """Where a session can be read, made from its id."""
+    """The URL of a session, made from its id."""
 
     def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return f"{public_base()}/v2/sessions/{quote(value, safe='')}"
@@ -83,7 +83,7 @@ class SessionData(Schema):
 
 
 class EndedSessionData(SessionData):
-    """VideoSDK's server says the room's ids in their older spelling here."""
+    """An ended session. VideoSDK's server has the room's ids in their older spelling here."""
 
     meeting_id = fields.String(attribute="room_id", data_key="meetingId", dump_only=True)
     user_meeting_id = fields.String(
@@ -92,7 +92,7 @@ class EndedSessionData(SessionData):
 
 
 class ReadingData(Schema):
-    """What was measured of one call; ``audio`` are the statistics that calls have too."""
+    """Statistics of one call. ``audio`` has the same members as a call's statistics."""
 
     time = Instant()
     call_id = fields.String(data_key="callId")

@@ -1,4 +1,4 @@
-"""Subscriptions as they are asked for and answered."""
+"""Schemas of subscriptions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = (ALL, *CallEvent)
 
 
 class EventName(Text):
-    """The name of an event of calls, or an asterisk for all of them."""
+    """The name of a call event, or an asterisk for all of them."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         name = super()._deserialize(value, *args, **kwargs)
@@ -36,7 +36,7 @@ def distinct(names: Sequence[str]) -> None:
 
 
 class Events(fields.List[Any]):
-    """Names of events, each once; an asterisk stands alone."""
+    """Names of events without repeats. An asterisk must be the only one."""
 
     def openapi(self) -> dict[str, Any]:
         alone = {"if": {"contains": {"const": ALL}}, "then": {"maxItems": 1}}
@@ -69,7 +69,7 @@ class SubscriptionFilter(PageFilter):
 
 
 class SubscriptionData(Schema):
-    """VideoSDK's list has the id by its longer name."""
+    """A subscription. VideoSDK's list has the id under a longer name too."""
 
     id = fields.String()
     webhook_id = fields.String(attribute="id", data_key="webhookId", dump_only=True)

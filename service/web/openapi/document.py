@@ -1,19 +1,19 @@
-"""The OpenAPI document: from the URL map and what each handler's decorators declare.
+"""The OpenAPI document, made from the URL map and the declarations of handlers.
 
-An answer is in it where it follows from one of these:
+It contains these answers:
 
-    the envelope or the replies of the handler, and those of its guard
-    400   on every address, since every one can be asked with a WebSocket handshake, or badly
+    the envelope and the replies of the handler, and the replies of its guard
+    400   everywhere: any address can get an invalid request or a WebSocket handshake
     414   everywhere, and 431, for a head that is too large
-    404   where the path holds an id
-    413   where a body is read, and 415 where that is JSON
-    500   everywhere, and never on purpose
-    503   everywhere, while the database is away
-    what the handler and its guard refuse (``@refuses``)
+    404   where the path contains an id
+    413   where a body is read, and 415 where the body is JSON
+    500   everywhere
+    503   everywhere, while the database is unavailable
+    the refusals of the handler and its guard (``@refuses``)
 
-Whether ``data`` is one thing, a list or a page is told by the annotation of what the handler
-returns. This module and ``shapes`` import apispec, which nothing else needs: they are imported
-when somebody asks for the document.
+The return annotation of the handler tells whether ``data`` is an object, a list or a page. Only
+this module and ``openapi.schemas`` import apispec. They are imported on the first request for the
+document.
 """
 
 from __future__ import annotations
@@ -43,10 +43,9 @@ DESCRIPTION = """\
 Phone calls into rooms, without a SIP trunk.
 
 Send your token in `Authorization`, raw or after `Bearer`. Every failure has the shape `Problem`,
-that of an unknown address (404) and of a method an address does not answer to (405) included.
-HEAD is answered wherever GET is, except at webhooks and sockets; OPTIONS under `/v2` is a CORS
-pre-flight. A field that is not known is ignored, and named in `warnings`. Subscriptions are sent a
-`CallEventMessage`.
+including unknown addresses (404) and methods that an address does not support (405). HEAD is
+answered like GET, except at webhooks and sockets. OPTIONS under `/v2` is a CORS pre-flight. Unknown
+fields are ignored and named in `warnings`. Subscriptions receive a `CallEventMessage`.
 """
 
 HANDSHAKE: dict[str, dict[str, Any]] = {
@@ -55,19 +54,19 @@ HANDSHAKE: dict[str, dict[str, Any]] = {
     "Sec-WebSocket-Version": {"enum": ["13"]},
     "Sec-WebSocket-Key": {"pattern": "^[A-Za-z0-9+/]{21}[AQgw]==$"},
 }
-"""What a WebSocket client sends by itself."""
+"""Headers of a WebSocket handshake."""
 
 VARIABLE = re.compile(r"<(?:(?P<converter>\w+)(?:\([^)]*\))?:)?(?P<name>\w+)>")
 
 
 Event: TypeAlias = tuple[Schema, Any]
-"""The schema of a webhook's body, and the words of its ``event`` field."""
+"""The schema of a webhook's body, and the values of its ``event`` field."""
 
 
 def document(app: Flask, event: Event) -> dict[str, Any]:
-    """The document of what the blueprints of ``app`` serve, but for ``servers``.
+    """Return the document for the blueprints of ``app``, without ``servers``.
 
-    ``event`` is what a webhook's receiver gets.
+    ``event`` describes the body that a webhook's receiver gets.
     """
     return _Document(app, event).write()
 
@@ -109,7 +108,7 @@ class _Document:
         token = {"type": "apiKey", "in": "header", "name": "Authorization"}
         components.security_scheme("token", token)
         components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
-        self._header("RequestId", "Names this request in the log: yours, if you sent one.")
+        self._header("RequestId", "The id of this request in the log: yours, if you sent one.")
         self._header("Challenge", "How to authenticate.")
         self._header("RetryAfter", "Seconds.", kind="integer")
         for name, about in self._resources.items():
@@ -140,7 +139,7 @@ class _Document:
             self._spec.path(path, operations={method.lower(): operation})
 
     def _operation_id(self, blueprint: str, name: str, method: str, one_of_several: bool) -> str:
-        """Unique, also where one handler serves several methods or addresses."""
+        """Return an id that is unique even where a handler serves several methods or addresses."""
         wanted = f"{blueprint}_{name}" + (f"_{method.lower()}" if one_of_several else "")
         count = self._operation_ids[wanted] = self._operation_ids.get(wanted, 0) + 1
         return wanted if count == 1 else f"{wanted}_{count}"
@@ -237,12 +236,12 @@ class _Document:
         elif reply.content_type is not None:
             kind = "object" if reply.content_type == JSON else "string"
             content = {reply.content_type.partition(";")[0]: {"schema": {"type": kind}}}
-        # The handshake's answer is flask-sock's, which knows nothing of headers.
+        # flask-sock answers the handshake without these headers.
         headers = {} if reply.status == HTTPStatus.SWITCHING_PROTOCOLS else REQUEST_ID
         return _response(_sentence(reply.meaning), headers, content)
 
     def _refusal(self, status: int) -> dict[str, Any]:
-        """A reference to the one response that all refusals of a status are."""
+        """Return a reference to the response that all refusals of a status share."""
         phrase = HTTPStatus(status).phrase
         name = phrase.title().replace(" ", "")
         if name not in self._spec.components.responses:
@@ -254,7 +253,7 @@ class _Document:
 
 
 def _is_required(schema: Schema) -> bool:
-    """Whether a body of this schema may not be left out."""
+    """Whether a body of this schema is required."""
     chosen = isinstance(schema, Request) and (schema.either is not None or schema.changes)
     return chosen or any(field.required for field in schema.fields.values())
 
@@ -281,5 +280,5 @@ def _response(description: str, headers: dict[str, str], content: dict[str, Any]
 
 
 def _sentence(text: str) -> str:
-    """The first line of a docstring, in Markdown."""
+    """Return the first line of a docstring as Markdown."""
     return text.partition("\n")[0].replace("``", "`")

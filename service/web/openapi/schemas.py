@@ -1,8 +1,8 @@
-"""From marshmallow schemas to those of the OpenAPI document, through apispec.
+"""Conversion of marshmallow schemas to schemas of the OpenAPI document, through apispec.
 
-What marshmallow knows of a request is all there is to know. Of an answer it knows the names and
-types only: that every member is always there, unless its field is marked ``optional``, is the
-house's rule, and which of them may be null is written in the model, on the class that is dumped.
+A marshmallow schema describes a request completely, but only the names and types of an answer.
+Every member of an answer is required, unless its field is marked ``optional``. The annotations of
+the class that is dumped tell which members may be null.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from service.web.schemas.fields import Request
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What a type annotation says: one class or generic, and whether there may be none of it."""
+    """A type annotation: a class or generic, and whether it may be ``None``."""
 
     annotation: Any
     nullable: bool = False
@@ -37,7 +37,7 @@ class Hint:
         return cls(members[0] if len(members) == 1 else Any, nullable)
 
     def attribute(self, name: str) -> Hint:
-        """The annotation of an attribute or a property, or ``Any`` where there is none."""
+        """Return the annotation of an attribute or a property, or ``Any``."""
         found = getattr(self.annotation, name, None)
         if isinstance(found, property) and found.fget:
             return Hint.of(get_type_hints(found.fget).get("return", Any))
@@ -46,7 +46,7 @@ class Hint:
         return ANYTHING
 
     def items(self) -> Hint:
-        """The annotation of the items of a tuple or list."""
+        """Return the annotation of the items of a tuple or list."""
         members = get_args(self.annotation)
         return Hint.of(members[0]) if members else ANYTHING
 
@@ -58,10 +58,10 @@ JSON_TYPES = {bool: "boolean", int: "integer", str: "string"}
 
 
 def constant(value: object) -> dict[str, Any]:
-    """The shape of one value and no other.
+    """Return the schema of one constant.
 
-    A member that is always null is described as text that may be missing: generators of clients
-    know no type that has null alone.
+    A member that is always null is described as text that may be null, because client generators
+    have no type for null alone.
     """
     if value is None:
         return {"type": ["string", "null"]}
@@ -69,14 +69,14 @@ def constant(value: object) -> dict[str, Any]:
 
 
 class Converter(OpenAPIConverter):
-    """Knows the class that each schema of an answer dumps, as far as annotations tell."""
+    """Convert schemas with the annotations of the classes that they dump."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._dumped: dict[type[Schema], Hint] = {}
 
     def refer(self, schema: Schema, annotation: Any = Any) -> dict[str, Any]:
-        """A reference to ``schema``, which dumps what ``annotation`` says if it is an answer's."""
+        """Return a reference to ``schema``. For an answer, ``annotation`` is the dumped type."""
         self._remember(schema, Hint.of(annotation))
         # apispec leaves these two methods untyped.
         resolve: Callable[[Schema], dict[str, Any]] = self.resolve_nested_schema
@@ -126,7 +126,7 @@ class Converter(OpenAPIConverter):
         self._dumped.setdefault(type(schema), hint)
 
     def _hint(self, field: fields.Field[Any]) -> Hint:
-        """What the model says of the attribute that ``field`` dumps."""
+        """Return the annotation of the attribute that ``field`` dumps."""
         hint = ANYTHING
         if isinstance(field.parent, Schema):
             hint = self._dumped.get(type(field.parent), ANYTHING)
@@ -138,7 +138,7 @@ class Converter(OpenAPIConverter):
 def _one_of_two(one: str, other: str) -> dict[str, Any]:
     """Describe that at least one of two members is required.
 
-    Not as ``anyOf``, of which generators of clients make classes without members.
+    Client generators make classes without members of ``anyOf``, so it is not used.
     """
     return {
         "description": f"At least one of {one} and {other}.",

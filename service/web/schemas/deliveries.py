@@ -1,4 +1,4 @@
-"""Deliveries as they are answered: without their bodies, which hold telephone numbers."""
+"""Schema of deliveries, without their bodies, which contain telephone numbers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The fields that schemas are made of, and what is allowed in them.
+"""Marshmallow fields that schemas share, with their validation.
 
-Shape only: no database, no current user. Error texts are predicates without a subject, since
-``errors`` puts the field's name in front: "roomId" + "is required". A field whose class and
-validators do not say all that the OpenAPI document should has the rest in its method ``openapi``.
+They check the shape only, without database or current user. Error texts are predicates without a
+subject, because ``errors`` puts the field's name in front: "roomId" + "is required". The method
+``openapi`` of a field adds to the OpenAPI document what its class and validators do not express.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from service.web.services import public_base, services
 
 MAX_METADATA = 8 * 1024
 MAX_METADATA_DEPTH = 16
-"""Far below the recursion limit of every JSON encoder the metadata will pass through."""
+"""Far below the recursion limit of every JSON encoder that writes metadata."""
 
 DAY = 86_400_000
 
 MAX_MOMENT = 253_402_300_799_999
 
 MAX_NUMBER = 2**63
-"""Beyond 64 bits a JSON number would come back as another one."""
+"""Numbers beyond 64 bits change in a round trip through JSON."""
 
 PLAIN = validate.Regexp(r"\A[^\x00-\x1f\x7f-\x9f]*\Z", error="must not contain control characters")
 IDENTIFIER = validate.Regexp(
@@ -59,7 +59,7 @@ def at_most(length: int) -> list[validate.Validator]:
 
 
 def storable(metadata: object) -> None:
-    """Refuse what cannot be stored and repeated exactly: too deep, too big, beyond 64 bits."""
+    """Refuse metadata that cannot be returned exactly: too deep, too big, beyond 64 bits."""
     layer = [metadata]
     for _ in range(MAX_METADATA_DEPTH + 1):
         if any(isinstance(item, int | float) and abs(item) >= MAX_NUMBER for item in layer):
@@ -87,7 +87,7 @@ class Whole(fields.Integer):
     """A whole number in a query string, in plain digits only."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
-        # int() would also take "1_000", " 7 " and digits of other scripts.
+        # int() accepts "1_000", " 7 " and digits of other scripts too.
         if not (value.isascii() and value.isdigit() and len(value) < 10):
             raise ValidationError("must be a whole number from 1")
         return int(value)
@@ -122,7 +122,7 @@ class Moment(fields.Integer):
 
 
 class DayOf(Moment):
-    """The whole day (UTC) of such a time: its first millisecond that no longer counts."""
+    """The end of the day (UTC) of a time: the first millisecond of the next day."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
         return (super()._deserialize(value, *args, **kwargs) // DAY + 1) * DAY
@@ -137,7 +137,7 @@ class Several(fields.List[Any]):
 
 
 class Switch(fields.Boolean):
-    """``true`` or ``false`` and nothing that merely looks like it."""
+    """``true`` or ``false``, without marshmallow's other spellings."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -172,7 +172,7 @@ def _addressable_participant(participant_id: str) -> None:
 
 
 class ProviderName(Text):
-    """One of the providers this service speaks, which is one sentence whatever is wrong."""
+    """The name of a provider. All invalid values have one error message."""
 
     def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         offered: tuple[str, ...] = current_app.config["PROVIDERS"]
@@ -205,10 +205,10 @@ class Instant(fields.String):
 
 
 class Request(Schema):
-    """What is asked.
+    """Base of request schemas.
 
-    ``either`` are two members of which at least one is required. ``changes`` marks the body of
-    a change, which is refused where it is empty.
+    At least one of the two members in ``either`` is required. ``changes`` marks the body of a
+    change, which must not be empty.
     """
 
     either: ClassVar[tuple[str, str] | None] = None
@@ -221,7 +221,7 @@ class Request(Schema):
 
 
 class ParticipantFields(Request):
-    """A ``null`` is as good as nothing: browsers send it for what the form left empty."""
+    """A participant. ``null`` means absent: browsers send it for empty form fields."""
 
     id = ParticipantId(allow_none=True)
     name = Text(allow_none=True, validate=at_most(128))
@@ -229,7 +229,7 @@ class ParticipantFields(Request):
 
 
 class PageFilter(Request):
-    """Which page of a list is wanted."""
+    """The page of a list."""
 
     number = Whole(
         data_key="page", validate=validate.Range(min=1, error="must be a whole number from 1")
@@ -241,7 +241,7 @@ class PageFilter(Request):
 
 
 class PageInfo(Schema):
-    """Numbers, never text: the SDK replaces anything else by its defaults."""
+    """Paging of a list. All are numbers, because VideoSDK's SDK replaces text by its defaults."""
 
     number = fields.Integer(data_key="currentPage")
     per_page = fields.Integer(data_key="perPage")
@@ -259,21 +259,21 @@ class PageInfo(Schema):
 
 
 class Part(fields.Nested):
-    """Some members of an object in an object of their own."""
+    """Some members of an object as a nested object."""
 
     def get_value(self, obj: Any, *args: Any, **kwargs: Any) -> Any:
         return obj
 
 
 class RoomLink(fields.String):
-    """Where a room can be read, made from its id."""
+    """The URL of a room, made from its id."""
 
     def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return f"{public_base()}/v2/rooms/{quote(value, safe='')}"
 
 
 class AccountId(fields.String):
-    """Whose everything is: there is one account. Any attribute will do."""
+    """The id of the account. There is one, so the attribute is ignored."""
 
     def _serialize(self, *args: Any, **kwargs: Any) -> str:
         return account_id(services().settings.api_key)

@@ -1,4 +1,4 @@
-"""Phone numbers as people send them: whole ones, patterns of them, and what is searched for."""
+"""Fields for phone numbers, patterns of callers and search texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATTERN = re.compile(r"\+?[0-9*]{1,32}")
 
 
 class PhoneNumber(Text):
-    """A phone number, in the form in which calls arrive."""
+    """A phone number, converted to E.164."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         try:
@@ -32,7 +32,7 @@ class PhoneNumber(Text):
 
 
 class Sought(Text):
-    """What a list is searched for; a whole number may be written as people write it."""
+    """A search text. A whole phone number may have spaces and punctuation."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, *args, **kwargs)
@@ -48,7 +48,7 @@ class Sought(Text):
 
 
 class CallerPattern(Text):
-    """A caller's number, with ``*`` for any digits."""
+    """A caller's number, or a pattern with ``*`` for any digits."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, *args, **kwargs)

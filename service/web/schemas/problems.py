@@ -1,4 +1,4 @@
-"""What everybody is told whose request fails."""
+"""Schema of error answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from marshmallow import Schema, fields
 
 
 class Problem(Schema):
-    """The one shape of every failure; ``errors`` only where single fields are at fault."""
+    """The shape of every failure. ``errors`` is there where single fields are invalid."""
 
     message = fields.String()
     status_code = fields.Integer(data_key="statusCode")
