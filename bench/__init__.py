@@ -1,1 +1,1 @@
-"""A benchmark that anyone can run: what a call costs here, and in the obvious alternatives."""
+"""Benchmark of the cost of a call in Patchbay and in common alternatives."""

@@ -1,4 +1,4 @@
-"""Run the benchmark: progress on stderr, a table on stdout, numbers and a chart in files."""
+"""Run the benchmark: progress on stderr, a table on stdout, results and a chart in files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench import process_stats
 from bench.report.chart import chart
 from bench.report.table import document, table
 from bench.results import Results
-from bench.scenarios import CHAPTERS, HISTORY, Bench
+from bench.scenarios import HISTORY, SECTIONS, Bench
 
 FOLDER = Path(__file__).parent
 
@@ -22,20 +22,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--fine", action="store_true", help="search for the most calls to a tenth")
     parser.add_argument(
-        "--only", nargs="+", choices=CHAPTERS, default=list(CHAPTERS), help="these chapters alone"
+        "--only",
+        nargs="+",
+        choices=SECTIONS,
+        default=list(SECTIONS),
+        help="run only these sections",
     )
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the results")
     parser.add_argument(
-        "--history", type=int, default=HISTORY, help="calls of the past, in the chapter history"
+        "--history", type=int, default=HISTORY, help="finished calls in the section history"
     )
     parser.add_argument(
         "--postgres",
         default=os.environ.get("TEST_DATABASE_URL"),
-        help="URL of a Postgres for that chapter (TEST_DATABASE_URL), where schemas can be made",
+        help="URL of a Postgres for that section (TEST_DATABASE_URL); schemas are created in it",
     )
     options = parser.parse_args()
 
-    # A call is a descriptor in the generator and one or two in the server.
+    # A call takes one descriptor in the generator and one or two in the server.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     cores = process_stats.cores()
@@ -50,7 +54,7 @@ def main() -> None:
 
 def _machine(cores: tuple[int, int] | None) -> str:
     where = (
-        "one core for server and load together, so nothing here is to be trusted"
+        "server and load generator share one core, so these figures are not reliable"
         if cores is None
         else f"server on core {cores[0]}, load generator on core {cores[1]}"
     )

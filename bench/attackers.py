@@ -1,7 +1,7 @@
-"""Peers that break the rules beside calls, each for as long as it is let, and then once more.
+"""Clients that violate the protocol during calls, and reconnect when they are disconnected.
 
-Whoever is put out asks for a new ticket: what is measured is what an attacker costs the others who
-does not give up. The work is paced and made beforehand, since the load generator shares the core.
+A disconnected attacker asks for a new ticket, so the benchmark measures the cost of a persistent
+attack. Its data is prepared and paced, because the load generator runs on the same core.
 """
 
 from __future__ import annotations
@@ -14,66 +14,75 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from bench.load.connect import HOST, PATIENCE, Reception, Ticket, connect
-from bench.load.dialects import Program
+from bench.load.connect import HOST, TIMEOUT, PatchbayClient, Ticket, connect
+from bench.load.dialects import Agent
 from bench.load.frames import CONTINUATION, PING, TEXT, masked
 
-BEAT = 0.02
+INTERVAL = 0.02
 """Seconds between two bursts."""
 
-A_BEAT = 100
-"""Frames of a flood in each of them: 5,000 a second."""
+BURST_FRAMES = 100
+"""Frames of a flood in each burst: 5,000 a second."""
 
 START = masked(b'{"event":"start"}')
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """What one of ``many`` such peers sends: once, and then in each beat. ``reads`` what it hears.
+class Attacker:
+    """One kind of attack by ``count`` connections.
 
-    Without ``upgrades`` it stays at HTTP.
+    Each sends the ``preamble`` once and then a ``burst`` per interval. It drains its socket if
+    ``reads`` is set, and upgrades to WebSocket if ``upgrades`` is set.
     """
 
     name: str
-    once: bytes = b""
+    preamble: bytes = b""
     burst: bytes = b""
-    many: int = 1
+    count: int = 1
     reads: bool = True
     upgrades: bool = True
 
 
-PEERS = (
-    Peer("sockets that say nothing", many=50),
-    Peer("handshakes that never end", b"GET /twilio/x HTTP/1.1\r\nX: ", b"x", 20, upgrades=False),
-    Peer("half a frame, a byte at a time", START + b"\x81\xfe\xff\xff\0\0\0\0", b"x", many=20),
-    Peer(
-        "audio, 5,000 a second", START, masked(b'{"event":"media","payload":"AAAAAAAA"}') * A_BEAT
+ATTACKERS = (
+    Attacker("sockets that say nothing", count=50),
+    Attacker(
+        "handshakes that never end", b"GET /twilio/x HTTP/1.1\r\nX: ", b"x", 20, upgrades=False
     ),
-    Peer("pings, 5,000 a second", START, masked(b"", PING) * A_BEAT),
-    Peer(
+    Attacker("half a frame, a byte at a time", START + b"\x81\xfe\xff\xff\0\0\0\0", b"x", count=20),
+    Attacker(
+        "audio, 5,000 a second",
+        START,
+        masked(b'{"event":"media","payload":"AAAAAAAA"}') * BURST_FRAMES,
+    ),
+    Attacker("pings, 5,000 a second", START, masked(b"", PING) * BURST_FRAMES),
+    Attacker(
         "pieces, 5,000 a second",
         START,
-        (masked(b'{"event"', TEXT, final=False) + masked(b':"x"}', CONTINUATION)) * (A_BEAT // 2),
+        (masked(b'{"event"', TEXT, final=False) + masked(b':"x"}', CONTINUATION))
+        * (BURST_FRAMES // 2),
     ),
-    Peer(
+    Attacker(
         "texts, 5,000 a second",
         START,
-        masked(json.dumps({"event": "message", "topic": "t", "data": "x" * 50}).encode()) * A_BEAT,
+        masked(json.dumps({"event": "message", "topic": "t", "data": "x" * 50}).encode())
+        * BURST_FRAMES,
     ),
-    Peer("deep JSON without a pause", START, masked(b"[" * 60_000)),
-    Peer("a peer that reads nothing", START, masked(bytes(125), PING) * A_BEAT, reads=False),
+    Attacker("deep JSON without a pause", START, masked(b"[" * 60_000)),
+    Attacker(
+        "a peer that reads nothing", START, masked(bytes(125), PING) * BURST_FRAMES, reads=False
+    ),
 )
 
 
 class Attack:
-    """``opened`` and ``closed`` count its connections, ``sent`` its bytes."""
+    """A running attack. ``opened`` and ``closed`` count its connections, ``sent`` its bytes."""
 
-    def __init__(self, peer: Peer, port: int, token: str) -> None:
+    def __init__(self, attacker: Attacker, port: int, token: str) -> None:
         self.opened = self.closed = self.sent = 0
-        self._peer = peer
+        self._attacker = attacker
         self._port = port
-        self._reception = Reception(port, token)
-        self._lines = [_Line() for _ in range(peer.many)]
+        self._client = PatchbayClient(port, token)
+        self._connections = [_Connection() for _ in range(attacker.count)]
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -87,35 +96,35 @@ class Attack:
     def _run(self) -> None:
         due = time.monotonic()
         while not self._over.wait(max(0.0, due - time.monotonic())):
-            for line in self._lines:
-                self._turn(line)
-            due += BEAT
-        for line in self._lines:
-            line.close()
+            for connection in self._connections:
+                self._send_burst(connection)
+            due += INTERVAL
+        for connection in self._connections:
+            connection.close()
 
-    def _turn(self, line: _Line) -> None:
+    def _send_burst(self, connection: _Connection) -> None:
         try:
-            if line.sock is None:
-                self._open(line)
-            self.sent += line.send(self._peer.burst)
-            if self._peer.reads:
-                line.read()
+            if connection.sock is None:
+                self._open(connection)
+            self.sent += connection.send(self._attacker.burst)
+            if self._attacker.reads:
+                connection.read()
         except OSError:
-            self.closed += line.sock is not None
-            line.close()
+            self.closed += connection.sock is not None
+            connection.close()
 
-    def _open(self, line: _Line) -> None:
-        if self._peer.upgrades:
-            ticket = Ticket(self._reception.program("bench-peers"), Program(), 0)
-            line.open(connect(self._port, ticket)[0])
+    def _open(self, connection: _Connection) -> None:
+        if self._attacker.upgrades:
+            ticket = Ticket(self._client.agent_path("bench-peers"), Agent(), 0)
+            connection.open(connect(self._port, ticket)[0])
         else:
-            line.open(socket.create_connection((HOST, self._port), PATIENCE))
+            connection.open(socket.create_connection((HOST, self._port), TIMEOUT))
         self.opened += 1
-        self.sent += line.send(self._peer.once)
+        self.sent += connection.send(self._attacker.preamble)
 
 
-class _Line:
-    """One connection, which never waits: what does not fit into it yet is sent with the next."""
+class _Connection:
+    """A non-blocking connection. It keeps the unsent rest of a burst for the next send."""
 
     def __init__(self) -> None:
         self.sock: socket.socket | None = None
@@ -137,7 +146,7 @@ class _Line:
         return sent
 
     def read(self) -> None:
-        """Raises ``ConnectionError`` at the end."""
+        """Drain the socket. Raise ``ConnectionError`` at its end."""
         with suppress(BlockingIOError):
             while self.sock is not None:
                 if not self.sock.recv(65_536):
@@ -150,8 +159,8 @@ class _Line:
 
 
 @contextmanager
-def attacking(peer: Peer, port: int, token: str) -> Iterator[Attack]:
-    attack = Attack(peer, port, token)
+def attacking(attacker: Attacker, port: int, token: str) -> Iterator[Attack]:
+    attack = Attack(attacker, port, token)
     attack.begin()
     try:
         yield attack

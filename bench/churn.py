@@ -1,8 +1,8 @@
-"""Short calls beside long ones: each join and each leave changes a room.
+"""Short calls during long ones: each join and each leave changes a room.
 
-Each call is asked for, connected and begun as a provider does it, hears its room of two for a few
-seconds, and hangs up. They say nothing, so that the load generator, whose core this shares, has
-time to listen to the calls that are held.
+Each call sends its webhook, opens its socket and starts its stream as a provider does, stays in a
+room of two for a few seconds, and hangs up. Short calls send no audio, because the load generator,
+which listens to the long calls, runs on the same core.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from bench.load.connect import Reception, Ticket, connect
+from bench.load.connect import PatchbayClient, Ticket, connect
 from bench.load.dialects import Phone, opening
 
 RATE = 20
-"""Calls that come in a second, and go."""
+"""New calls a second."""
 
-STAY = 3.0
-"""Seconds for which a call stays."""
+CALL_SECONDS = 3.0
+"""Length of a short call."""
 
 
 class Churn:
-    """``begun`` and ``failed`` count calls; ``seconds`` says how long each took to be connected."""
+    """Running churn. ``begun`` and ``failed`` count calls; ``seconds`` has each set-up time."""
 
     def __init__(self, port: int, token: str) -> None:
         self.begun = self.failed = 0
         self.seconds: list[float] = []
         self._port = port
-        self._reception = Reception(port, token)
+        self._client = PatchbayClient(port, token)
         self._webhook = ""
         self._up: deque[tuple[float, socket.socket]] = deque()
         self._over = threading.Event()
@@ -58,12 +58,12 @@ class Churn:
         while not self._over.wait(max(0.0, due - time.monotonic())):
             due += 1 / RATE
             if self.begun % 2 == 0:
-                # One connector is one room; there are two in each.
+                # A connector leads to one room, and a room has two calls.
                 room = f"bench-churn-{secrets.token_hex(4)}"
-                self._webhook = self._reception.webhook("twilio", room)
+                self._webhook = self._client.webhook("twilio", room)
             self._call()
-            self._hear()
-            while self._up and time.monotonic() > self._up[0][0] + STAY:
+            self._drain()
+            while self._up and time.monotonic() > self._up[0][0] + CALL_SECONDS:
                 self._up.popleft()[1].close()
         for _, sock in self._up:
             sock.close()
@@ -73,7 +73,7 @@ class Churn:
         began = time.monotonic()
         self.begun += 1
         try:
-            phone.stream = self._reception.stream(self._webhook, phone)
+            phone.stream = self._client.stream(self._webhook, phone)
             ticket = Ticket(urlsplit(phone.stream.url).path, phone, 0)
             sock, _ = connect(self._port, ticket)
             sock.sendall(opening(phone))
@@ -84,7 +84,7 @@ class Churn:
         sock.setblocking(False)
         self._up.append((time.monotonic(), sock))
 
-    def _hear(self) -> None:
+    def _drain(self) -> None:
         for _, sock in self._up:
             with suppress(OSError):
                 sock.recv(65_536)

@@ -1,4 +1,4 @@
-"""Fill a database with calls that are over, as many as a busy year leaves, by a few statements."""
+"""Fill a database with the finished calls of a busy year in a few statements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERIES = {
 }
 
 FIRST = 1_700_000_000_000
-"""When the first call began."""
+"""Start of the first call, in milliseconds since the epoch."""
 
 EVERY = 30_000
 """Milliseconds between two calls."""
@@ -131,13 +131,13 @@ INDEXES = {
 
 UNCHECKED = {
     "sqlite": "PRAGMA cache_size = -400000",
-    # Each row would have its foreign key looked up, in a database that nobody else writes to.
+    # Skip the foreign-key check of each row: no other connection writes to this database.
     "postgresql": "SET LOCAL session_replication_role = replica",
 }
 
 
 def fill(url: str, count: int) -> None:
-    """Add ``count`` calls with all that belongs to them to a database that has its tables."""
+    """Add ``count`` calls with their related rows to a migrated database."""
     engine = create_engine(url)
     kind = engine.dialect.name
     values: dict[str, object] = {
@@ -172,7 +172,7 @@ def fill(url: str, count: int) -> None:
 
 @contextmanager
 def _without_indexes(connection: Connection) -> Iterator[None]:
-    """Drop the indexes and make them again at the end, which takes a fraction of the time."""
+    """Drop the indexes and recreate them at the end, which is several times faster."""
     found = connection.exec_driver_sql(INDEXES[connection.dialect.name]).all()
     for name, _ in found:
         connection.exec_driver_sql(f"DROP INDEX {name}")

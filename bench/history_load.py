@@ -1,7 +1,7 @@
-"""Measure how a long history slows calls down, and how long its lists take to read.
+"""Measure how much a long history slows calls down, and how long its lists take to read.
 
-Two servers run side by side, one with an empty database and one with many calls that are over.
-Calls come to them in turn, so that changes of the machine's speed affect both alike.
+Two servers run side by side, one with an empty database and one with many finished calls. They
+receive calls in turn, so that changes of the machine's speed affect both alike.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.schema import CreateSchema, DropSchema
 
 from bench.history import EVERY, FIRST, fill
-from bench.load.connect import HOST, PATIENCE, Reception, Ticket, connect
+from bench.load.connect import HOST, TIMEOUT, PatchbayClient, Ticket, connect
 from bench.load.dialects import Phone
-from bench.results import Past
+from bench.results import HistoryCost
 from bench.servers import PATCHBAY, Server, serving
 from bench.trial import Cores
 from service.storage.database import Database
 
 ROOM = "history-room-0"
-"""The room of half of all past calls."""
+"""The room of half of all finished calls."""
 
 CALLS = 600
 """New calls to each server."""
 
 UP = 50
-"""Calls that are up at a time."""
+"""Simultaneous calls."""
 
 ASKED = 5
 """Reads of each list."""
@@ -49,16 +49,16 @@ EXCLUSIVE = (
     ("search", "%2B1415", "%2B44"),
     ("search", "", "493012345678"),
 )
-"""Filters, each with what half of the calls have (or more) and what another quarter has."""
+"""Filters: name, value of at least half of the calls, value of another quarter."""
 
 
-class Line:
-    """New calls to one server, and how many seconds they took."""
+class NewCalls:
+    """New calls to one server, with the seconds of their webhooks and upgrades."""
 
     def __init__(self, server: Server) -> None:
         self._port = server.port
-        self._reception = Reception(server.port, server.token)
-        self._path = self._reception.webhook("twilio", ROOM)
+        self._client = PatchbayClient(server.port, server.token)
+        self._path = self._client.webhook("twilio", ROOM)
         self._sockets: list[socket.socket] = []
         self.webhooks: list[float] = []
         self.upgrades: list[float] = []
@@ -66,7 +66,7 @@ class Line:
     def call(self) -> None:
         phone = Phone("twilio")
         began = time.perf_counter()
-        stream = self._reception.stream(self._path, phone)
+        stream = self._client.stream(self._path, phone)
         asked = time.perf_counter()
         path = stream.url.partition("://")[2].partition("/")[2]
         sock, _ = connect(self._port, Ticket(f"/{path}", phone, 0))
@@ -81,8 +81,8 @@ class Line:
             sock.close()
 
 
-def measured(kind: str, url: str | None, calls: int, cores: Cores) -> Past:
-    """``url`` is where a Postgres is; without one it is SQLite."""
+def measured(kind: str, url: str | None, calls: int, cores: Cores) -> HistoryCost:
+    """Measure on the Postgres at ``url``, or on SQLite if there is none."""
     with ExitStack() as stack:
         empty, full = (stack.enter_context(_database(url)) for _ in range(2))
         began = time.monotonic()
@@ -96,14 +96,14 @@ def measured(kind: str, url: str | None, calls: int, cores: Cores) -> Past:
             stack.enter_context(serving(PATCHBAY, cores, DATABASE_URL=each))
             for each in (empty, full)
         ]
-        lines = [Line(server) for server in servers]
-        for line in lines:
-            stack.callback(line.close)
+        callers = [NewCalls(server) for server in servers]
+        for caller in callers:
+            stack.callback(caller.close)
         for _ in range(CALLS):
-            for line in lines:
-                line.call()
-        before, after = lines
-        return Past(
+            for caller in callers:
+                caller.call()
+        before, after = callers
+        return HistoryCost(
             kind=kind,
             calls=calls,
             loaded=loaded,
@@ -114,8 +114,8 @@ def measured(kind: str, url: str | None, calls: int, cores: Cores) -> Past:
 
 
 def _lists(server: Server, calls: int) -> Iterator[tuple[str, float]]:
-    """Each list and the longest that it took, in milliseconds."""
-    connection = http.client.HTTPConnection(HOST, server.port, timeout=PATIENCE)
+    """Yield the path of each list and its slowest read in milliseconds."""
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=TIMEOUT)
     for path in paths(calls):
         longest = 0.0
         for _ in range(ASKED):
@@ -131,7 +131,7 @@ def _lists(server: Server, calls: int) -> Iterator[tuple[str, float]]:
 
 
 def paths(calls: int) -> Sequence[str]:
-    """Every list, by every filter and some together, from its first page to its last."""
+    """Return the path of every list with each filter, some combinations, first and last pages."""
     middle = FIRST + EVERY * calls // 2
     busy, quiet = (f"cn_history0000000{number}" for number in (0, 5))
     wanted = (
@@ -198,7 +198,7 @@ def paths(calls: int) -> Sequence[str]:
 
 
 def _exclusive() -> Iterator[str]:
-    """Every two filters with nothing in common, of half of the calls and a quarter."""
+    """Yield all pairs of filters that exclude each other: half of the calls and a quarter."""
     for (name, half, _), (other, _, quarter) in permutations(EXCLUSIVE, 2):
         if half and quarter and name != other:
             yield f"{name}={half}&{other}={quarter}"
@@ -206,7 +206,7 @@ def _exclusive() -> Iterator[str]:
 
 @contextmanager
 def _database(url: str | None) -> Iterator[str]:
-    """The URL of a new database, or of a schema of its own in the one at ``url``."""
+    """Yield the URL of a new SQLite database, or of a new schema in the Postgres at ``url``."""
     if url is None:
         with TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
             yield f"sqlite:///{Path(folder) / 'patchbay.db'}"

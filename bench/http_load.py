@@ -1,4 +1,4 @@
-"""How fast a Patchbay answers webhooks and its API, from a few connections that stay open."""
+"""Measure how fast Patchbay answers webhooks and API requests on a few open connections."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from bench.load.connect import HOST, PATIENCE, Reception
+from bench.load.connect import HOST, TIMEOUT, PatchbayClient
 from bench.load.dialects import Phone
 
 CONNECTIONS = 8
 
 Script = Generator[bytes, bytes, None]
-"""What one connection asks; it is sent the body of each answer."""
+"""The requests of one connection. The generator receives the body of each answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Times are in milliseconds, from when a request was due, ``cpu`` in cores of our own."""
+    """Times are in milliseconds since a request was due, ``cpu`` is the client's in cores."""
 
     rate: float
     p50: float
@@ -31,8 +31,8 @@ class Answers:
 
 
 def webhooks(port: int, token: str) -> Callable[[], Script]:
-    """Every request is a new phone call."""
-    path = Reception(port, token).webhook("twilio", "bench-webhooks")
+    """Return a script whose every request is the webhook of a new phone call."""
+    path = PatchbayClient(port, token).webhook("twilio", "bench-webhooks")
 
     def script() -> Script:
         while True:
@@ -43,7 +43,7 @@ def webhooks(port: int, token: str) -> Callable[[], Script]:
 
 
 def connectors(port: int, token: str) -> Callable[[], Script]:
-    """A connector's life in four requests: create, read, change, delete."""
+    """Return a script that creates, reads, changes and deletes a connector."""
 
     def ask(method: str, path: str, body: object = None) -> bytes:
         text = "" if body is None else json.dumps(body)
@@ -62,7 +62,7 @@ def connectors(port: int, token: str) -> Callable[[], Script]:
 
 
 def _request(method: str, path: str, body: str, kind: str, token: str = "") -> bytes:
-    """One HTTP request, whole."""
+    """Return a complete HTTP request."""
     authorization = f"Authorization: {token}\r\n" if token else ""
     return (
         f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{authorization}"
@@ -71,10 +71,10 @@ def _request(method: str, path: str, body: str, kind: str, token: str = "") -> b
 
 
 class _Connection:
-    """One request at a time."""
+    """A connection with one request in flight."""
 
     def __init__(self, port: int, script: Script) -> None:
-        self.sock = socket.create_connection((HOST, port), PATIENCE)
+        self.sock = socket.create_connection((HOST, port), TIMEOUT)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.due: float | None = None
         self._script = script
@@ -89,7 +89,7 @@ class _Connection:
         self.sock.sendall(self._next)
 
     def read(self) -> int | None:
-        """The status of the answer, once it is there as a whole."""
+        """Return the status of the answer when it is complete."""
         data = self.sock.recv(65_536)
         if not data:
             raise ConnectionError("The server closed a connection that was to stay open.")
@@ -110,7 +110,7 @@ class _Connection:
 def drive(
     port: int, script: Callable[[], Script], *, pace: float | None, seconds: float
 ) -> Answers:
-    """Ask ``pace`` times a second, or as fast as the answers come where there is no pace."""
+    """Send ``pace`` requests a second, or the next one after each answer if it is ``None``."""
     connections = [_Connection(port, script()) for _ in range(CONNECTIONS)]
     idle = list(connections)
     taken: list[float] = []
@@ -119,7 +119,7 @@ def drive(
     start = due = now = time.monotonic()
     while now < start + seconds:
         while idle and due <= now:
-            # A request that had to wait for a connection was late, and that counts.
+            # The time that a request waits for a free connection counts.
             idle.pop().ask(due if pace else now)
             due += 1 / pace if pace else 0.0
         busy = [connection for connection in connections if connection.due is not None]

@@ -1,4 +1,4 @@
-"""One run: what the load generator is told to do, and what it says of it afterwards."""
+"""The load generator's order for one run, and its reading of it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import math
 from dataclasses import dataclass
 
 SLOT = 0.001
-"""Seconds. The 20 ms of a frame have twenty slots, and each call sends in one of them."""
+"""Seconds. The 20 ms of a frame have twenty slots, and each call sends in a fixed one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """``calls`` is a multiple of ``room_size``; seat by seat, a room has these ``dialects``.
+    """The order for one run.
 
-    ``pids`` are the server's processes. ``token`` is for a Patchbay; empty, the server is called by
-    its URL alone. ``cores`` are the server's and the load generator's, where there are two.
+    ``calls`` is a multiple of ``room_size``, and the participants of a room use these ``dialects``
+    in turn. ``pids`` are the server's processes. ``token`` is the access token for Patchbay; if it
+    is empty, calls need only the server's URL. ``cores`` are the server's and the load generator's,
+    if there are two.
     """
 
     port: int
@@ -30,38 +32,38 @@ class Job:
     def ramp(self) -> float:
         """Seconds over which the calls begin.
 
-        Two hundred a second are a lot for a server that keeps a record of each; but sockets are
-        opened beforehand, and one that says nothing for ten seconds is closed.
+        Two hundred a second is a high rate for a server that stores each call. But the sockets are
+        already open, and Patchbay closes a socket that sends nothing for ten seconds.
         """
         return min(self.calls / 200, 6.0)
 
     @property
     def warm_up(self) -> int:
-        """Seconds before the window, in which the calls begin and the server comes to rest."""
+        """Seconds before the window, in which the calls begin and the server settles."""
         return math.ceil(self.ramp) + 4 + self.calls // 400
 
     @property
     def first(self) -> int:
-        """The frame of each call with which the window that counts begins."""
+        """Number of the first frame of each call in the measured window."""
         return self.warm_up * 50
 
     @property
     def last(self) -> int:
-        """The frame with which it is over."""
+        """Number of the first frame after the measured window."""
         return self.first + self.seconds * 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a run of ``seconds`` has shown.
+    """The measurements of a run of ``seconds``. Field names are keys of ``results.json``.
 
-    Shares are of one: ``heard`` of the frames that every listener should have heard from every
-    other in the room, ``answered`` of the frames that the server should have sent, ``exact`` of
-    those heard that were exact in their mix. Delays and lateness are in milliseconds, ``memory`` in
-    bytes per call. CPU is in cores: ``server_cpu`` that of the server's processes,
-    ``generator_cpu`` that of the load generator; ``strangers`` is the share of the whole machine
-    that all others took. ``lost`` counts sockets that broke, ``unsent`` frames that the server left
-    no room for.
+    Shares are between 0 and 1: ``heard`` of the frames that each listener should have heard from
+    every other participant of the room, ``answered`` of the frames that the server should have
+    sent, ``exact`` of the heard frames that were exact in their mix. Delays and lateness are in
+    milliseconds, ``memory`` in bytes per call. CPU is in cores: ``server_cpu`` of the server's
+    processes, ``generator_cpu`` of the load generator. ``strangers`` is the share of the whole
+    machine that other processes took. ``lost`` counts broken sockets, ``unsent`` the frames that
+    did not fit into a socket's buffer.
     """
 
     calls: int

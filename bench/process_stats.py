@@ -1,4 +1,4 @@
-"""What the kernel knows of a process: CPU time and memory, those of its children included."""
+"""CPU time and memory of processes and their children, read from /proc."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PROC = Path("/proc")
 
 
 def family(pid: int) -> list[int]:
-    """The process and all its descendants."""
+    """Return the process and all its descendants."""
     children: dict[int, list[int]] = {}
     for folder in _PROC.iterdir():
         if folder.name.isdigit():
             try:
                 parent = int(_stat(int(folder.name))[1])
-            except OSError:  # It has ended meanwhile.
+            except OSError:  # The process has ended since the listing.
                 continue
             children.setdefault(parent, []).append(int(folder.name))
     found = [pid]
@@ -29,15 +29,15 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """CPU time of all threads, in user and kernel mode."""
+    """Return the CPU time of all threads, in user and kernel mode."""
     return sum(int(field) for pid in pids for field in _stat(pid)[11:13]) / _TICKS
 
 
 def others(pids: Iterable[int]) -> dict[int, float]:
-    """CPU seconds of everybody on this machine but these, ourselves and our parent.
+    """Return the CPU seconds of every process except these, this process and its parent.
 
-    From the processes, whose time the kernel measures; that of a core it only samples, and a
-    process that wakes with the timer is never there when it looks.
+    The kernel measures the time of processes exactly. It only samples the time of a core, and
+    misses processes that wake with the timer.
     """
     own = {*pids, os.getpid(), os.getppid()}
     found = {}
@@ -49,7 +49,7 @@ def others(pids: Iterable[int]) -> dict[int, float]:
 
 
 def since(before: Mapping[int, float], after: Mapping[int, float]) -> float:
-    """CPU seconds between two looks at the same processes; of those that have ended, nothing."""
+    """Return the CPU seconds between two snapshots, without processes that have ended."""
     return sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
 
 
@@ -58,14 +58,14 @@ def resident_bytes(pids: Iterable[int]) -> int:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields after the name, which may hold spaces: proc_pid_stat(5)."""
+    """Return the fields after the name, which may contain spaces: proc_pid_stat(5)."""
     return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
 
 
 def cores() -> tuple[int, int] | None:
-    """A core for the server and one for the load, not two threads of one core if it can be helped.
+    """Return a core for the server and one for the load, on different physical cores if possible.
 
-    ``None`` where there is only one.
+    ``None`` if there is only one core.
     """
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:

@@ -1,4 +1,4 @@
-"""What a whole benchmark has found, as values."""
+"""Results of a benchmark, as values. Field names are the keys of ``results.json``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ COSTS = (50, 200, 500)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One server and one kind of calls: all runs in order, and the one that confirmed its limit.
+    """All runs of one server with one workload, in order, and the run that confirmed its limit.
 
-    ``bounded`` says that it was the load generator, or the ceiling of the search, that set it.
+    ``bounded`` is set if the load generator or the search's ceiling set the limit.
     """
 
     name: str
@@ -26,15 +26,15 @@ class Series:
     bounded: bool
 
     def at(self, calls: int) -> Reading | None:
-        """The first run with so many calls."""
+        """Return the first run with this number of calls."""
         return next((reading for reading in self.readings if reading.calls == calls), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class RequestLoad:
     """Requests of one kind at one pace (requests a second, ``None`` for flat out).
 
-    ``calls`` is what the calls beside them felt, where there were any.
+    ``calls`` is the reading of the calls during the requests, if there were any.
     """
 
     kind: str
@@ -44,10 +44,11 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """What the calls beside bad peers of one kind felt, or beside none.
+class AttackCost:
+    """The calls' reading during one kind of attack, or without one.
 
-    ``rate`` is what those sent in bytes a second, ``closed`` how often one of them was put out.
+    ``peers`` names the attack, ``rate`` is its bytes a second, and ``closed`` counts how often the
+    server disconnected an attacker.
     """
 
     peers: str
@@ -57,9 +58,11 @@ class Beside:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """The cost of a history of ``calls`` calls. All times are milliseconds but ``loaded``, which is
-    seconds: p99 with an empty database and with them, and the longest that each list took.
+class HistoryCost:
+    """The cost of a history of ``calls`` calls.
+
+    ``webhook`` and ``upgrade`` are p99 in milliseconds with an empty database and with the history,
+    ``lists`` has the slowest read of each list in milliseconds, and ``loaded`` is in seconds.
     """
 
     kind: str
@@ -71,11 +74,11 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Turnover:
-    """Cost and quality of long calls, alone (``quiet``) and beside short calls.
+class ChurnCost:
+    """Cost and quality of long calls, alone (``quiet``) and during short calls (``busy``).
 
-    ``begun`` short calls came and ``failed`` were refused; ``answer_p99`` is in milliseconds, from
-    the webhook to the open socket.
+    ``begun`` counts the short calls and ``failed`` those that were refused. ``answer_p99`` is in
+    milliseconds from the webhook to the open socket.
     """
 
     quiet: Reading
@@ -86,19 +89,19 @@ class Turnover:
 
     @property
     def ratio(self) -> float:
-        """The server's CPU beside them to its CPU without."""
+        """The server's CPU with short calls divided by its CPU without."""
         return self.busy.server_cpu / max(self.quiet.server_cpu, 1e-6)
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """``left_out`` says what could not be run, and why."""
+    """All results. ``left_out`` names what could not be run, and why."""
 
     machine: str
     series: Sequence[Series]
     growth: Sequence[Reading]
-    rounds: Sequence[Round]
-    beside: Sequence[Beside]
+    rounds: Sequence[RequestLoad]
+    beside: Sequence[AttackCost]
     left_out: Sequence[str]
-    past: Sequence[Past] = ()
-    turnovers: Sequence[Turnover] = ()
+    past: Sequence[HistoryCost] = ()
+    turnovers: Sequence[ChurnCost] = ()

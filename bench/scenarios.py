@@ -1,4 +1,4 @@
-"""The chapters of the benchmark: which trials are made, in which order, and with what progress."""
+"""Run the sections of the benchmark in order, and report progress."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from bench import history_load, http_load
-from bench.attackers import PEERS, Peer, attacking
+from bench.attackers import ATTACKERS, Attacker, attacking
 from bench.churn import RATE, churning
 from bench.job import Reading
-from bench.results import COSTS, Beside, Past, Results, Round, Series, Turnover
-from bench.search import bounded, confirmed, faults, largest, spoilers
-from bench.servers import SUBJECTS, serving
-from bench.trial import Cores, Kind, loading, trial
+from bench.results import COSTS, AttackCost, ChurnCost, HistoryCost, RequestLoad, Results, Series
+from bench.search import bounded, confirmed, disturbances, faults, largest
+from bench.servers import SERVER_TYPES, serving
+from bench.trial import Cores, Workload, loading, trial
 
 CEILING = 2400
-"""Calls beyond which nothing is tried: the load generator's own limit is near."""
+"""Upper limit of the search, close to the load generator's own limit."""
 
 SECONDS = 5
-"""For which calls are looked at to tell what they cost."""
+"""Length of a run that measures the cost of calls."""
 
 LONG = 20
-"""Seconds for which the most calls must go well."""
+"""Seconds for which the highest number of calls must run without faults."""
 
 GROWTH_CALLS = 200
 GROWTH_ROOMS = (2, 10, 50)
 
 QUIET_CALLS = 50
-"""Calls beside bad peers: few enough that what those cost can be told from what the calls do."""
+"""Calls during an attack: few, so that the attack's cost stands out from theirs."""
 
 HELD = (200, 500)
-"""Calls that are held while others come and go."""
+"""Long calls during churn."""
 
 BESIDE = (0, 200)
-"""Calls beside the requests."""
+"""Calls during the HTTP requests."""
 
 PACES = (25.0, None)
-"""Requests a second; ``None`` is as fast as the answers come."""
+"""Requests a second; ``None`` sends the next request as soon as the answer is there."""
 
 REQUESTS = {"webhook": http_load.webhooks, "connectors": http_load.connectors}
 
 HISTORY = 100_000
-"""Calls of the past, filled in within seconds. The figures in docs/benchmark.md have a million."""
+"""Finished calls, inserted within seconds. The figures in docs/benchmark.md use a million."""
 
-TWO = Kind()
-TEN = Kind(room_size=10)
-DIALECTS = Kind(room_size=4, dialects=("twilio", "plivo", "telnyx", "websocket"))
+TWO = Workload()
+TEN = Workload(room_size=10)
+DIALECTS = Workload(room_size=4, dialects=("twilio", "plivo", "telnyx", "websocket"))
 
-CHAPTERS = {
+SECTIONS = {
     "two": 250,
     "ten": 130,
     "dialects": 170,
@@ -59,32 +59,32 @@ CHAPTERS = {
     "peers": 140,
     "history": 60,
 }
-"""What there is, and about how many seconds each takes where the search is not fine."""
+"""Approximate seconds of each section without ``--fine``."""
 
 
 class Bench:
-    """``cores`` are the server's and the load generator's."""
+    """A run of the chosen sections. ``cores`` are the server's and the load generator's."""
 
     def __init__(
         self, cores: Cores, *, fine: bool, history: int = HISTORY, postgres: str | None = None
     ) -> None:
-        """``history`` is how many calls there were, ``postgres`` the URL of one."""
+        """``history`` is the number of finished calls, ``postgres`` the URL of a database."""
         self._cores = cores
         self._history = history
         self._postgres = postgres
-        # A finer search than by a tenth would find what the machine does at the time.
+        # A search finer than a tenth would measure the machine's variation.
         self._probe, self._precision, self._duration = (5, 1.1, 1.5) if fine else (3, 1.25, 1.0)
 
-    def run(self, machine: str, chapters: Sequence[str]) -> Results:
+    def run(self, machine: str, sections: Sequence[str]) -> Results:
         series: list[Series] = []
         growth: list[Reading] = []
-        rounds: list[Round] = []
-        beside: list[Beside] = []
-        pasts: list[Past] = []
-        turnovers: list[Turnover] = []
-        chosen = [name for name in CHAPTERS if name in chapters]
+        rounds: list[RequestLoad] = []
+        beside: list[AttackCost] = []
+        histories: list[HistoryCost] = []
+        turnovers: list[ChurnCost] = []
+        chosen = [name for name in SECTIONS if name in sections]
         for place, name in enumerate(chosen):
-            left = self._duration * sum(CHAPTERS[chapter] for chapter in chosen[place:])
+            left = self._duration * sum(SECTIONS[section] for section in chosen[place:])
             _tell(f"[{place + 1}/{len(chosen)}] {name}; about {left / 60:.0f} min left")
             match name:
                 case "two":
@@ -94,39 +94,41 @@ class Bench:
                 case "dialects":
                     series.append(self._series(DIALECTS, like=series))
                 case "alternatives":
-                    others = (Kind(one) for one in SUBJECTS if one is not TWO.subject)
-                    series += [self._series(kind) for kind in others if not kind.subject.missing()]
+                    others = (Workload(one) for one in SERVER_TYPES if one is not TWO.server_type)
+                    series += [
+                        self._series(each) for each in others if not each.server_type.missing()
+                    ]
                 case "growth":
                     growth += [
-                        self._trial(Kind(room_size=size), GROWTH_CALLS, SECONDS)
+                        self._trial(Workload(room_size=size), GROWTH_CALLS, SECONDS)
                         for size in GROWTH_ROOMS
                     ]
                 case "churn":
-                    turnovers += [self._turnover(calls) for calls in HELD]
+                    turnovers += [self._churn(calls) for calls in HELD]
                 case "requests":
-                    rounds += self._rounds()
+                    rounds += self._request_loads()
                 case "peers":
-                    beside += [self._beside(peer) for peer in (None, *PEERS)]
+                    beside += [self._attack(attacker) for attacker in (None, *ATTACKERS)]
                 case "history":
-                    pasts += self._pasts()
-        left_out = [f"{one.name}, since {one.missing()}" for one in SUBJECTS if one.missing()]
+                    histories += self._histories()
+        left_out = [f"{one.name}, since {one.missing()}" for one in SERVER_TYPES if one.missing()]
         if "history" in chosen and self._postgres is None:
-            left_out.append("history on Postgres, since --postgres names none")
-        return Results(machine, series, growth, rounds, beside, left_out, pasts, turnovers)
+            left_out.append("history on Postgres, since --postgres is not set")
+        return Results(machine, series, growth, rounds, beside, left_out, histories, turnovers)
 
-    def _series(self, kind: Kind, like: Sequence[Series] = ()) -> Series:
-        """The most calls, by search and a long run, and the cost at some numbers of them.
+    def _series(self, workload: Workload, like: Sequence[Series] = ()) -> Series:
+        """Measure the cost at fixed numbers of calls, then search for the highest number.
 
-        Where there is a series of a similar kind, the search begins with what was found there.
+        A series of a similar workload, if there is one, gives the start of the search.
         """
         readings: list[Reading] = []
 
         def run(calls: int, seconds: int) -> Reading:
-            reading = self._trial(kind, calls, seconds)
+            reading = self._trial(workload, calls, seconds)
             readings.append(reading)
-            if faults(reading) and spoilers(reading):
-                # Perhaps by something that has passed.
-                reading = self._trial(kind, calls, seconds)
+            if faults(reading) and disturbances(reading):
+                # The disturbance may have passed: try once more.
+                reading = self._trial(workload, calls, seconds)
                 readings.append(reading)
             return reading
 
@@ -137,47 +139,51 @@ class Bench:
             for calls in COSTS:
                 if faults(run(calls, SECONDS)):
                     break
-            # Nine tenths of the core, if a call goes on costing what it costs.
+            # Nine tenths of the core at a constant cost per call.
             fine = [one for one in readings if not faults(one)] or readings
             guess = int(0.9 * fine[-1].calls / max(fine[-1].server_cpu, 0.01))
         most = largest(
             lambda calls: not faults(run(calls, self._probe)),
             guess,
-            unit=kind.room_size,
+            unit=workload.room_size,
             ceiling=CEILING,
             precision=self._precision,
         )
-        limit = confirmed(lambda calls: run(calls, LONG), most, unit=kind.room_size)
-        return Series(kind.subject.name, str(kind), readings, limit, bounded(readings, limit))
+        limit = confirmed(lambda calls: run(calls, LONG), most, unit=workload.room_size)
+        return Series(
+            workload.server_type.name, str(workload), readings, limit, bounded(readings, limit)
+        )
 
-    def _trial(self, kind: Kind, calls: int, seconds: int) -> Reading:
+    def _trial(self, workload: Workload, calls: int, seconds: int) -> Reading:
         began = time.monotonic()
-        reading = trial(kind, calls, seconds, self._cores)
+        reading = trial(workload, calls, seconds, self._cores)
         verdict = ", ".join(faults(reading)) or "good"
-        spoilt = f" (spoiled: {', '.join(spoilers(reading))})" if spoilers(reading) else ""
+        causes = ", ".join(disturbances(reading))
+        disturbed = f" (disturbed: {causes})" if causes else ""
         _tell(
-            f"  {kind.subject.name}, {kind}: {calls} calls, {reading.server_cpu:.0%} CPU, "
-            f"{reading.latency_p50:.0f}/{reading.latency_p99:.0f} ms: {verdict}{spoilt} "
+            f"  {workload.server_type.name}, {workload}: {calls} calls, "
+            f"{reading.server_cpu:.0%} CPU, "
+            f"{reading.latency_p50:.0f}/{reading.latency_p99:.0f} ms: {verdict}{disturbed} "
             f"[{time.monotonic() - began:.0f} s]"
         )
         return reading
 
-    def _rounds(self) -> list[Round]:
+    def _request_loads(self) -> list[RequestLoad]:
         return [
-            self._round(name, script, pace, calls)
+            self._request_load(name, script, pace, calls)
             for name, script in REQUESTS.items()
             for pace in PACES
             for calls in BESIDE
         ]
 
-    def _round(
+    def _request_load(
         self,
         name: str,
         scripts: Callable[[int, str], Callable[[], http_load.Script]],
         pace: float | None,
         calls: int,
-    ) -> Round:
-        with serving(TWO.subject, self._cores) as server:
+    ) -> RequestLoad:
+        with serving(TWO.server_type, self._cores) as server:
             script = scripts(server.port, server.token)
 
             def ask() -> http_load.Answers:
@@ -185,19 +191,19 @@ class Bench:
 
             if calls:
                 with loading(TWO, server, calls, SECONDS, self._cores) as load:
-                    found = Round(name, pace, ask(), load.finish())
+                    found = RequestLoad(name, pace, ask(), load.finish())
             else:
-                found = Round(name, pace, ask(), None)
+                found = RequestLoad(name, pace, ask(), None)
         answers = found.answers
-        felt = f", of whose frames {found.calls.heard:.2%} are heard" if found.calls else ""
+        quality = f", {found.calls.heard:.2%} of their frames heard" if found.calls else ""
         _tell(
             f"  {name}, {'flat out' if pace is None else f'{pace:g} a second'}: "
             f"{answers.rate:.0f} a second, {answers.p50:.1f}/{answers.p99:.1f} ms, "
-            f"beside {calls} calls{felt}"
+            f"during {calls} calls{quality}"
         )
         return found
 
-    def _pasts(self) -> Iterator[Past]:
+    def _histories(self) -> Iterator[HistoryCost]:
         kinds = {"SQLite": None} | ({"Postgres": self._postgres} if self._postgres else {})
         for kind, url in kinds.items():
             began = time.monotonic()
@@ -211,39 +217,39 @@ class Bench:
             )
             yield found
 
-    def _turnover(self, calls: int) -> Turnover:
+    def _churn(self, calls: int) -> ChurnCost:
         quiet = self._trial(TWO, calls, SECONDS)
         with (
-            serving(TWO.subject, self._cores) as server,
+            serving(TWO.server_type, self._cores) as server,
             loading(TWO, server, calls, SECONDS, self._cores) as load,
             churning(server.port, server.token) as churn,
         ):
             busy = load.finish()
-        found = Turnover(quiet, busy, churn.begun, churn.failed, churn.p99)
+        found = ChurnCost(quiet, busy, churn.begun, churn.failed, churn.p99)
         _tell(
-            f"  {calls} calls held, {RATE} a second come and go: {found.ratio:.2f} times the CPU, "
+            f"  {calls} long calls, {RATE} short calls a second: {found.ratio:.2f} times the CPU, "
             f"{busy.heard:.2%} of frames heard, p99 lateness {busy.lateness_p99:.1f} ms, "
-            f"{churn.failed} of {churn.begun} refused"
+            f"{churn.failed} of {churn.begun} short calls refused"
         )
         return found
 
-    def _beside(self, peer: Peer | None) -> Beside:
+    def _attack(self, attacker: Attacker | None) -> AttackCost:
         began = time.monotonic()
         with (
-            serving(TWO.subject, self._cores) as server,
+            serving(TWO.server_type, self._cores) as server,
             loading(TWO, server, QUIET_CALLS, SECONDS, self._cores) as load,
         ):
-            if peer is None:
-                found = Beside("none", load.finish())
+            if attacker is None:
+                found = AttackCost("none", load.finish())
             else:
-                with attacking(peer, server.port, server.token) as attack:
+                with attacking(attacker, server.port, server.token) as attack:
                     reading = load.finish()
                 rate = attack.sent / reading.seconds
-                found = Beside(peer.name, reading, rate, attack.closed)
+                found = AttackCost(attacker.name, reading, rate, attack.closed)
         _tell(
-            f"  beside {found.peers}: p99 lateness {found.calls.lateness_p99:.1f} ms, "
+            f"  attack: {found.peers}: p99 lateness {found.calls.lateness_p99:.1f} ms, "
             f"{found.calls.heard:.2%} of frames heard, {found.rate / 1000:.0f} KB a second, "
-            f"put out {found.closed} times [{time.monotonic() - began:.0f} s]"
+            f"disconnected {found.closed} times [{time.monotonic() - began:.0f} s]"
         )
         return found
 

@@ -1,6 +1,6 @@
-"""How many calls a server can take: when a run is good, and how the largest good one is found.
+"""Find the highest number of calls that a server carries without faults.
 
-Pure: a run is a function from a number of calls to a ``Reading``.
+This file does no I/O: a run is a function from a number of calls to a ``Reading``.
 """
 
 from __future__ import annotations
@@ -11,32 +11,32 @@ from collections.abc import Callable, Sequence
 from bench.job import Reading
 
 ANSWERED = 0.999
-"""Share of its frames that a server must have sent."""
+"""Minimum share of its frames that a server sends."""
 
 HEARD = 0.995
-"""Share of the frames spoken that must be heard. One hiccup of the machine makes a delay grow, and
-a server that brings it down again has to leave a frame out: in twenty seconds that is 0.1 %."""
+"""Minimum share of the sent frames that is heard. One stall of the machine increases the delay, and
+a server that reduces it again has to drop a frame: in twenty seconds that is 0.1 %."""
 
 EXACT = 0.99
-"""Share of the frames heard that must be exact in their mix. The rest is for fades over a gap."""
+"""Minimum share of the heard frames that is exact in its mix. The rest allows fades over gaps."""
 
 LATENESS = 20.0
 LATENCY = 60.0
-"""Milliseconds that the 99th percentile may reach."""
+"""Maximum milliseconds of the 99th percentile."""
 
 GENERATOR_CPU = 0.9
 GENERATOR_LATENESS = 5.0
-"""Cores and milliseconds beyond which a run says more of the load generator than of the server."""
+"""Cores and milliseconds above which a run measures the load generator, not the server."""
 
-STRANGERS = 0.05
-"""Share of the machine that others may take."""
+OTHERS_CPU = 0.05
+"""Maximum share of the machine that other processes take."""
 
 STRIDE = 1.2
-"""Factor between two numbers of calls until the answer is enclosed."""
+"""Factor between two numbers of calls until the limit is bracketed."""
 
 
 def faults(reading: Reading) -> list[str]:
-    """What makes a run a bad one; nothing, where it is good."""
+    """Return the faults of a run; none for a good run."""
     found = []
     if reading.lost:
         found.append(f"{reading.lost} sockets lost")
@@ -53,10 +53,10 @@ def faults(reading: Reading) -> list[str]:
     return found
 
 
-def spoilers(reading: Reading) -> list[str]:
-    """Why a bad run proves nothing: what else than the server may have made it bad."""
+def disturbances(reading: Reading) -> list[str]:
+    """Return the causes other than the server that may have made a run bad."""
     found = []
-    if reading.strangers > STRANGERS:
+    if reading.strangers > OTHERS_CPU:
         found.append(f"others took {reading.strangers:.0%} of the machine")
     if reading.generator_cpu > GENERATOR_CPU:
         found.append(f"the generator took {reading.generator_cpu:.0%} of its core")
@@ -68,9 +68,9 @@ def spoilers(reading: Reading) -> list[str]:
 def largest(
     good: Callable[[int], bool], guess: int, *, unit: int, ceiling: int, precision: float
 ) -> int:
-    """The largest multiple of ``unit`` up to ``ceiling`` that is good; 0 where none is.
+    """Return the largest good multiple of ``unit`` up to ``ceiling``; 0 if none is good.
 
-    The answer is within ``precision``, a factor such as 1.05, of one that is not good.
+    ``precision``, a factor such as 1.05, is the maximum distance to a number that is not good.
     """
 
     top = ceiling // unit
@@ -92,7 +92,7 @@ def largest(
 
 
 def confirmed(run: Callable[[int], Reading], calls: int, *, unit: int) -> Reading | None:
-    """A good long run with ``calls``, or with as few less as it takes; ``None`` where none is."""
+    """Return a good long run with ``calls``, reduced until it is good; ``None`` if none is."""
     while calls >= unit:
         reading = run(calls)
         if not faults(reading):
@@ -102,7 +102,7 @@ def confirmed(run: Callable[[int], Reading], calls: int, *, unit: int) -> Readin
 
 
 def bounded(readings: Sequence[Reading], limit: Reading | None) -> bool:
-    """Whether nothing but the load generator or the search's ceiling set this limit."""
+    """Return whether the load generator or the search's ceiling alone set this limit."""
     most = limit.calls if limit else 0
     bad = [reading for reading in readings if reading.calls >= most and faults(reading)]
-    return all(spoilers(reading) for reading in bad)
+    return all(disturbances(reading) for reading in bad)

@@ -1,4 +1,4 @@
-"""The servers under test: how each is started, and how it is called."""
+"""Start the servers under test."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ ALTERNATIVES = Path(__file__).parent / "alternatives"
 API_KEY = "bench"
 API_SECRET = "s" * 32
 MAX_CALLS = 5000
-PATIENCE = 30
-"""Seconds in which a server must be up."""
+START_TIMEOUT = 30
+"""Seconds until a server must accept requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How to start a server that listens on ``port``."""
+    """The command that starts a server, its folder and its environment."""
 
     command: list[str]
     folder: Path
@@ -41,15 +41,16 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """``asks`` says that calls get in by webhook and reference, as only Patchbay's do.
+class ServerType:
+    """A server that can be tested.
 
-    ``missing`` is why it cannot be started here, or nothing.
+    ``uses_webhooks`` is set if calls need a webhook and a reference, as only Patchbay's do.
+    ``missing`` returns why the server cannot start on this machine, or an empty string.
     """
 
     name: str
     start: Callable[[int, Path], Start]
-    asks: bool = False
+    uses_webhooks: bool = False
     missing: Callable[[], str] = lambda: ""
 
 
@@ -97,28 +98,30 @@ def _node_missing() -> str:
     return ""
 
 
-PATCHBAY = Subject("Patchbay", _patchbay, asks=True)
+PATCHBAY = ServerType("Patchbay", _patchbay, uses_webhooks=True)
 
-SUBJECTS = (
+SERVER_TYPES = (
     PATCHBAY,
-    Subject("flask-sock, a thread per socket", _flask_sock),
-    Subject("asyncio websockets", _asyncio),
-    Subject("Node ws", _node, missing=_node_missing),
+    ServerType("flask-sock, a thread per socket", _flask_sock),
+    ServerType("asyncio websockets", _asyncio),
+    ServerType("Node ws", _node, missing=_node_missing),
 )
 
 
 @contextmanager
-def serving(subject: Subject, cores: tuple[int, int] | None, **settings: str) -> Iterator[Server]:
-    """A fresh server, on one core with all its threads; no run inherits from another."""
+def serving(
+    server_type: ServerType, cores: tuple[int, int] | None, **settings: str
+) -> Iterator[Server]:
+    """Run a fresh server with all its threads on one core; runs share no state."""
     with (
         TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as data,
         TemporaryFile("w+") as log,
     ):
         port = _free_port()
-        start = subject.start(port, Path(data))
+        start = server_type.start(port, Path(data))
         own = os.sched_getaffinity(0)
         if cores is not None:
-            # A process begins on its parent's cores.
+            # A process inherits its parent's cores.
             os.sched_setaffinity(0, {cores[0]})
         try:
             process = subprocess.Popen(  # noqa: S603 - one of the commands above
@@ -134,14 +137,16 @@ def serving(subject: Subject, cores: tuple[int, int] | None, **settings: str) ->
         try:
             _await_answer(port, process)
             now = time.time_ns() // 1_000_000
-            token = access_tokens.mint(API_KEY, API_SECRET, now) if subject.asks else ""
+            token = (
+                access_tokens.mint(API_KEY, API_SECRET, now) if server_type.uses_webhooks else ""
+            )
             yield Server(port, process_stats.family(process.pid), token)
         except Exception:
             log.seek(0)
             sys.stderr.write(log.read()[-4000:])
             raise
         finally:
-            # Nothing is to be kept, and to end thousands of calls properly takes a while.
+            # Its data is discarded, and a graceful end of thousands of calls takes long.
             for pid in process_stats.family(process.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -149,8 +154,8 @@ def serving(subject: Subject, cores: tuple[int, int] | None, **settings: str) ->
 
 
 def _await_answer(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Return once it answers HTTP, whatever it says."""
-    deadline = time.monotonic() + PATIENCE
+    """Return when the server sends any HTTP response."""
+    deadline = time.monotonic() + START_TIMEOUT
     pause = threading.Event()
     while time.monotonic() < deadline and process.poll() is None:
         try:

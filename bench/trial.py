@@ -1,4 +1,4 @@
-"""One trial: a fresh server, a load generator, and what the latter says in the end."""
+"""Run one trial: a fresh server, a load generator, and the generator's reading."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from bench.job import Job, Reading
-from bench.servers import PATCHBAY, ROOT, Server, Subject, serving
+from bench.servers import PATCHBAY, ROOT, Server, ServerType, serving
 
 Cores = tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """Calls of one kind to one server. Seat by seat, a room has these ``dialects``."""
+class Workload:
+    """Calls to one server. The participants of a room use these ``dialects`` in turn."""
 
-    subject: Subject = PATCHBAY
+    server_type: ServerType = PATCHBAY
     room_size: int = 2
     dialects: tuple[str, ...] = ("twilio",)
 
@@ -29,7 +29,7 @@ class Kind:
 
 
 class Load:
-    """A load generator whose window has begun."""
+    """A load generator whose measured window has begun."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -37,7 +37,7 @@ class Load:
             raise RuntimeError("The load generator failed.")
 
     def finish(self) -> Reading:
-        """What it says in the end."""
+        """Wait for the end of the run and return its reading."""
         text, _ = self._process.communicate()
         if self._process.returncode:
             raise RuntimeError("The load generator failed.")
@@ -45,13 +45,15 @@ class Load:
 
 
 @contextmanager
-def loading(kind: Kind, server: Server, calls: int, seconds: int, cores: Cores) -> Iterator[Load]:
+def loading(
+    workload: Workload, server: Server, calls: int, seconds: int, cores: Cores
+) -> Iterator[Load]:
     job = Job(
         port=server.port,
         pids=server.pids,
         calls=calls,
-        room_size=kind.room_size,
-        dialects=list(kind.dialects),
+        room_size=workload.room_size,
+        dialects=list(workload.dialects),
         token=server.token,
         cores=cores,
         seconds=seconds,
@@ -63,9 +65,9 @@ def loading(kind: Kind, server: Server, calls: int, seconds: int, cores: Cores) 
         yield Load(process)
 
 
-def trial(kind: Kind, calls: int, seconds: int, cores: Cores) -> Reading:
+def trial(workload: Workload, calls: int, seconds: int, cores: Cores) -> Reading:
     with (
-        serving(kind.subject, cores) as server,
-        loading(kind, server, calls, seconds, cores) as load,
+        serving(workload.server_type, cores) as server,
+        loading(workload, server, calls, seconds, cores) as load,
     ):
         return load.finish()

@@ -1,7 +1,7 @@
-"""The ``websockets`` library on asyncio: a coroutine for each socket, one more mixes.
+"""Server with the ``websockets`` library on asyncio: a coroutine per socket and one mixer.
 
-https://websockets.readthedocs.io. Messages go out by ``broadcast``, which its documentation
-recommends where no single slow client shall hold up the rest.
+https://websockets.readthedocs.io. Messages are sent with ``broadcast``, which its documentation
+recommends so that a slow client does not delay the others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ async def call(connection: ServerConnection) -> None:
         async for text in connection:
             message = json.loads(text)
             if message["event"] == "media" and caller is not None:
-                caller.hear(message["media"]["payload"])
+                caller.receive(message["media"]["payload"])
             elif message["event"] == "start":
                 send = partial(broadcast, [connection])
                 caller = Caller(room, message["streamSid"], send)

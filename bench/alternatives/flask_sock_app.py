@@ -1,4 +1,4 @@
-"""flask-sock as its documentation shows it: a thread receives for each socket, one more mixes.
+"""Server with flask-sock as in its documentation: a receiving thread per socket and one mixer.
 
 https://flask-sock.readthedocs.io
 """
@@ -27,7 +27,7 @@ def call(ws: Server, room: str, seat: str) -> None:
         while True:
             message = json.loads(ws.receive())
             if message["event"] == "media" and caller is not None:
-                caller.hear(message["media"]["payload"])
+                caller.receive(message["media"]["payload"])
             elif message["event"] == "start":
                 caller = Caller(room, message["streamSid"], ws.send)
                 rooms.join(caller)

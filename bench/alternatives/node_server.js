@@ -1,5 +1,5 @@
-// Node with the ws package: one event loop, one timer that mixes. Like rooms.py it has no jitter
-// buffer, only a short queue. https://github.com/websockets/ws
+// Server with Node and the ws package: one event loop and one mixing timer. Like rooms.py it has a
+// short queue instead of a jitter buffer. https://github.com/websockets/ws
 
 'use strict';
 

@@ -1,8 +1,9 @@
-"""Rooms for the Python alternatives: a frame of each caller per tick, and the mix minus self.
+"""Rooms of the Python alternatives: each tick mixes one frame of every other caller.
 
-As fast as numpy allows, all rooms in one pass, with Patchbay's own tables: so what is compared is
-how a server treats its sockets. There is no jitter buffer, only a short queue, no concealment, no
-key, no record of the calls, no limit and no time-out: the advantage is the alternatives'.
+The mixer is as fast as numpy allows: one pass over all rooms, with Patchbay's G.711 tables. So the
+benchmark compares how servers handle their sockets. The alternatives are favoured: they have a
+short queue instead of a jitter buffer, and no concealment, authentication, call records, limits or
+timeouts.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ PERIOD = 0.02
 """Seconds between two ticks."""
 
 LONGEST_QUEUE = 3
-"""Frames. What is older is dropped, so that a stall does not become delay for ever."""
+"""Frames. Older ones are dropped, so that a stall does not cause a lasting delay."""
 
 _SILENCE = g711.SILENCE[Encoding.MULAW] * FRAME_SAMPLES
 
 
 class Caller:
-    """One socket in a room. ``send`` takes a message; frames come in through ``hear``."""
+    """One socket in a room. ``send`` sends it a message; ``receive`` queues its audio."""
 
     def __init__(self, room: str, stream: str, send: Callable[[str], object]) -> None:
         self.room = room
@@ -37,7 +38,7 @@ class Caller:
         self._before = json.dumps({"event": "media", "streamSid": stream})[:-1]
         self._frames: deque[bytes] = deque(maxlen=LONGEST_QUEUE)
 
-    def hear(self, payload: str) -> None:
+    def receive(self, payload: str) -> None:
         self._frames.append(base64.b64decode(payload))
 
     def next(self) -> bytes:
@@ -49,7 +50,7 @@ class Caller:
 
 
 class Rooms:
-    """Everybody who is in a room. Threads may come and go while another one mixes."""
+    """The callers of all rooms. Callers may join and leave in other threads during a mix."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -59,29 +60,29 @@ class Rooms:
 
     def join(self, caller: Caller) -> None:
         with self._lock:
-            self._seat([*self._callers, caller])
+            self._arrange([*self._callers, caller])
 
     def leave(self, caller: Caller) -> None:
         with self._lock:
-            self._seat([other for other in self._callers if other is not caller])
+            self._arrange([other for other in self._callers if other is not caller])
 
     def tick(self) -> list[tuple[Caller, str]]:
-        """What each caller is to be sent now."""
+        """Return the next message for each caller."""
         with self._lock:
             callers, starts, room_of = self._callers, self._starts, self._room_of
         if not callers:
             return []
-        said = b"".join([caller.next() for caller in callers])
-        samples = g711.decode(said, Encoding.MULAW).reshape(-1, FRAME_SAMPLES).astype(np.int32)
+        received = b"".join([caller.next() for caller in callers])
+        samples = g711.decode(received, Encoding.MULAW).reshape(-1, FRAME_SAMPLES).astype(np.int32)
         others = np.add.reduceat(samples, starts)[room_of] - samples
         mixed = np.clip(others, -32_768, 32_767).astype(np.int16)
-        heard = g711.encode(mixed, Encoding.MULAW)
+        output = g711.encode(mixed, Encoding.MULAW)
         return [
-            (caller, caller.message(heard[place : place + FRAME_SAMPLES]))
-            for caller, place in zip(callers, range(0, len(heard), FRAME_SAMPLES), strict=True)
+            (caller, caller.message(output[start : start + FRAME_SAMPLES]))
+            for caller, start in zip(callers, range(0, len(output), FRAME_SAMPLES), strict=True)
         ]
 
-    def _seat(self, callers: list[Caller]) -> None:
+    def _arrange(self, callers: list[Caller]) -> None:
         self._callers = sorted(callers, key=lambda caller: caller.room)
         sizes = [len(list(room)) for _, room in groupby(self._callers, lambda caller: caller.room)]
         self._starts = np.cumsum([0, *sizes[:-1]])

@@ -1,1 +1,1 @@
-"""The load generator: a process that makes many calls and listens to some of them."""
+"""Load generator: a process that makes many calls and checks the audio of some of them."""

@@ -1,9 +1,9 @@
-"""The load generator: a process of its own that makes many calls and listens to some of them.
+"""Load generator: a separate process that makes many calls and checks the audio of some of them.
 
-``python -m bench.load JOB`` is given a ``Job`` as JSON, says ``begin`` on a line when the window
-that counts begins, and ends with a ``Reading`` as JSON. It does as little as it can for a frame:
-all are made beforehand, the sockets of sampled listeners are read at once and judged only when the
-run is over, and of all others the bytes are counted ten times a second.
+``python -m bench.load JOB`` takes a ``Job`` as JSON, prints ``begin`` on a line when the measured
+window begins, and prints a ``Reading`` as JSON at the end. It does little work per frame: all
+frames are prepared in advance, the sockets of sampled listeners are read at once and analysed after
+the run, and the bytes of all others are counted ten times a second.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from bench.load.connect import rooms
 from bench.load.verify import SLOTS, Findings, Listener, Seat, Times, Window, judge
 
 SAMPLED = 64
-"""Listeners whose every frame is judged."""
+"""Listeners whose every frame is checked."""
 
 ROUND = 100
-"""Slots in which the sockets of all other listeners are read once."""
+"""Slots in which the socket of each other listener is read once."""
 
 COOL_DOWN = 25
-"""Frames sent after the window, while its last ones may still be heard."""
+"""Frames sent after the window, while its last frames are still under way."""
 
 SETTLE = 0.3
-"""Seconds for which a first room is up before the server's memory is looked at."""
+"""Seconds that a first room lasts before the server's memory is measured."""
 
 
 class Run:
-    """``memory`` is what the server had in bytes before these calls."""
+    """One run. ``memory`` is the server's memory in bytes before these calls."""
 
     def __init__(self, job: Job, calls: Sequence[Call], memory: int, poll: select.epoll) -> None:
         self._job = job
@@ -75,7 +75,7 @@ class Run:
             if turn in (begins, ends):
                 usage.append((process_stats.cpu_seconds(job.pids), time.process_time()))
             if turn == begins:
-                print("begin", flush=True)  # noqa: T201 - what the parent waits for
+                print("begin", flush=True)  # noqa: T201 - the parent waits for it
             sent[turn] = time.monotonic()
             self._unsent += self._slots[turn % SLOTS].send(turn // SLOTS)
             self._drain(rounds[turn % ROUND])
@@ -99,7 +99,7 @@ class Run:
         )
 
     def _begin(self, turn: int) -> None:
-        """Let those calls begin whose turn it is."""
+        """Start the calls that are due."""
         due = min(1.0, (turn + 1) * SLOT / self._job.ramp) * len(self._calls)
         while self._begun < int(due):
             call = self._calls[self._begun]
@@ -108,10 +108,10 @@ class Run:
             self._begun += 1
 
     def _listen(self, until: float) -> None:
-        """Read the sampled listeners as their audio comes, until the next slot is due."""
+        """Read the sampled listeners as their audio arrives, until the next slot is due."""
         while True:
             left = until - time.monotonic()
-            # epoll waits for whole milliseconds, which a slot is; select waits for less.
+            # epoll waits for whole milliseconds, the length of a slot; select is finer.
             select.select((self._poll,), (), (), max(left, 0.0))
             for fd, _ in self._poll.poll(0):
                 self._read(self._by_fd[fd])
@@ -161,32 +161,32 @@ class Run:
         )
 
     def _judge(self, call: Call, window: Window) -> Findings:
-        room = [Seat(other.ticket.speaker, other.phase) for other in call.room]
+        room = [Seat(other.ticket.participant, other.phase) for other in call.room]
         return judge(Listener(room, call.ticket.seat, call.chunks), window)
 
     def _answered(self, findings: Sequence[Findings]) -> float:
-        """The share of the frames that the server should have sent in all calls together."""
+        """Return the share of the expected frames that the server sent, over all calls."""
         sizes = {
-            call.ticket.speaker.name: found.size
+            call.ticket.participant.name: found.size
             for call, found in zip(self._sampled, findings, strict=True)
             if found.size
         }
         counts = [float(found.answers) for found in findings]
         for call in self._others:
-            size = sizes.get(call.ticket.speaker.name)
+            size = sizes.get(call.ticket.participant.name)
             counts.append(call.counted / size if size else 0.0)
-        # Of the frames of a call one may fall on either side of the window's two ends.
+        # One frame of a call may fall outside the window at either end.
         return min(1.0, (float(np.mean(counts)) + 1) / (self._job.last - self._job.first))
 
 
 def _percentile(seconds: Times, share: int) -> float:
-    """In milliseconds; endless where nothing was measured."""
+    """Return the percentile in milliseconds; infinity without a measurement."""
     return float(np.percentile(seconds, share)) * 1000 if len(seconds) else float("inf")
 
 
 def _calls(job: Job) -> list[Call]:
-    """All calls of the run, ready to be connected, each with a slot of its own choice."""
-    # Evenly over the slots, and room-mates in slots that have nothing to do with each other.
+    """Return all calls of the run, unconnected, each with a random slot."""
+    # Spread evenly over the slots; the slots of one room are independent of each other.
     phases = [place % SLOTS for place in range(job.calls)]
     random.Random(2).shuffle(phases)  # noqa: S311 - no secret
     calls: list[Call] = []
@@ -198,7 +198,7 @@ def _calls(job: Job) -> list[Call]:
 
 
 def _warm(job: Job) -> None:
-    """One room that comes and goes, for what a server only loads with its first call."""
+    """Open and close one room, because a server loads some of its code with the first call."""
     calls = _calls(replace(job, calls=job.room_size))
     for call in calls:
         call.connect(job.port)
@@ -212,12 +212,12 @@ def main() -> None:
     job = Job(**json.loads(sys.argv[1]))
     if job.cores is not None:
         os.sched_setaffinity(0, {job.cores[1]})
-    # Before there are sockets: select takes no descriptor above 1023.
+    # Create it before any socket: select takes no descriptor above 1023.
     poll = select.epoll()
     _warm(job)
     memory = process_stats.resident_bytes(job.pids)
     calls = _calls(job)
-    # Its pauses would be the generator's.
+    # A collection would delay the generator.
     gc.disable()
     for call in calls:
         call.connect(job.port)

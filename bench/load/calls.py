@@ -1,4 +1,4 @@
-"""The calls of one run, and what each of them sends in its slot of the 20 ms."""
+"""The calls of one run, and the frames that each sends in its slot of the 20 ms."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bench.load.frames import Numbered
 
 
 class Call:
-    """One call; all that it will ever say is made with it.
+    """One call with all its frames prepared.
 
-    ``phase`` is its slot. ``chunks`` are what its socket has given, where it is sampled.
+    ``phase`` is its slot. ``chunks`` has the data read from its socket, if it is sampled.
     """
 
     __slots__ = (
@@ -38,20 +38,20 @@ class Call:
         self.sock: socket.socket
         self.chunks: list[tuple[float, bytes]] = []
         self.received = self.counted = 0
-        """Bytes so far and bytes within the window, where it is not sampled."""
-        speaker, seat = ticket.speaker, ticket.seat
-        self._hello = opening(speaker)
-        self.repeated = [] if speaker.numbers_chunks else repeated(speaker, seat)
-        self.numbered = numbered(speaker, seat) if speaker.numbers_chunks else []
+        """Bytes so far and bytes within the window, if it is not sampled."""
+        participant, seat = ticket.participant, ticket.seat
+        self._hello = opening(participant)
+        self.repeated = [] if participant.numbers_chunks else repeated(participant, seat)
+        self.numbered = numbered(participant, seat) if participant.numbers_chunks else []
 
     def connect(self, port: int) -> None:
-        """Open the socket; from here on it never blocks."""
+        """Open the socket and make it non-blocking."""
         self.sock, early = connect(port, self.ticket)
         self.sock.setblocking(False)
         self.chunks.append((time.monotonic(), early))
 
     def begin(self) -> None:
-        """Say what the stream begins with."""
+        """Send the opening messages of the stream."""
         self.sock.sendall(self._hello)
 
 
@@ -71,10 +71,10 @@ class Slot:
             self._repeated.append((call.sock.send, call.repeated))
 
     def send(self, frame: int) -> int:
-        """Send frame ``frame`` of every call; how many could not be sent.
+        """Send frame ``frame`` of every call, and return how many could not be sent.
 
-        A frame that is only taken in part spoils its stream. But then the server has left so much
-        unread before it that the run has failed already.
+        A partly sent frame breaks its stream. But by then the server has left so much unread that
+        the run has already failed.
         """
         number = frame % test_signal.NUMBERS
         unsent = 0
@@ -87,7 +87,7 @@ class Slot:
             digits = b"%d" % (FIRST_CHUNK + frame)
             for send, patterns in self._numbered:
                 try:
-                    send(patterns[number].bearing(digits))
+                    send(patterns[number].with_number(digits))
                 except OSError:
                     unsent += 1
         return unsent

@@ -1,6 +1,6 @@
-"""How calls get into a server: a Patchbay is asked for every socket, others are just connected to.
+"""Connect calls to a server: by webhook or API in Patchbay, by URL alone in other servers.
 
-Rooms and calls have new names in every run, so that runs on one server do not meet.
+Rooms and calls have new names in every run, so that runs on one server do not share rooms.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from bench.job import Job
-from bench.load.dialects import Phone, Program, Speaker
+from bench.load.dialects import Agent, Participant, Phone
 from service.simulator.providers import markup
 from service.simulator.providers.markup import Stream
 
 HOST = "127.0.0.1"
-PATIENCE = 30
+TIMEOUT = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A call that may be connected: at this path, in this seat of its room."""
+    """A call that may be connected at this path; ``seat`` is its index in the room."""
 
     path: str
-    speaker: Speaker
+    participant: Participant
     seat: int
 
 
-class Reception:
-    """Asks a Patchbay for sockets, as the providers and the makers of agents do."""
+class PatchbayClient:
+    """Client of Patchbay's webhooks and API, as providers and agents use them."""
 
     def __init__(self, port: int, token: str) -> None:
-        self._connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE)
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT)
         self._token = token
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
@@ -47,7 +47,7 @@ class Reception:
         return json.loads(self._ask("POST", path, json.dumps(body), headers))["data"]
 
     def webhook(self, provider: str, room: str) -> str:
-        """A new connector; the path of its webhook."""
+        """Create a connector and return the path of its webhook."""
         fields = {"provider": provider, "defaultRoomId": room}
         url: str = self.post("/v2/connectors", fields)["webhookUrl"]
         return urlsplit(url).path
@@ -60,8 +60,8 @@ class Reception:
                 return verb
         raise ConnectionError(f"The server did not take the call: {answer[:200]!r}")
 
-    def program(self, room: str) -> str:
-        """A ticket for the custom WebSocket; its path."""
+    def agent_path(self, room: str) -> str:
+        """Create a session on the custom WebSocket and return the path of its socket."""
         url: str = self.post("/v2/ingest/sessions", {"roomId": room})["wsUrl"]
         parts = urlsplit(url)
         return f"{parts.path}?{parts.query}"
@@ -72,7 +72,7 @@ class Reception:
             answer = self._connection.getresponse()
             content = answer.read()
         except (http.client.HTTPException, OSError) as error:
-            # What was left half done would be in the way of the next request.
+            # A half-finished request would block the next one.
             self._connection.close()
             raise ConnectionError("The server did not answer.") from error
         if answer.status >= 300:
@@ -81,8 +81,8 @@ class Reception:
 
 
 def rooms(job: Job) -> Iterator[list[Ticket]]:
-    """The tickets of every room, room by room."""
-    ask = _from(Reception(job.port, job.token)) if job.token else _by_url
+    """Yield the tickets of each room."""
+    ask = _from(PatchbayClient(job.port, job.token)) if job.token else _by_url
     run = f"{os.getpid()}-{secrets.token_hex(4)}"
     for number in range(job.calls // job.room_size):
         dialects = itertools.islice(itertools.cycle(job.dialects), job.room_size)
@@ -90,8 +90,8 @@ def rooms(job: Job) -> Iterator[list[Ticket]]:
 
 
 def connect(port: int, ticket: Ticket) -> tuple[socket.socket, bytes]:
-    """Open the call's socket, and what came with the answer to its handshake."""
-    sock = socket.create_connection((HOST, port), PATIENCE)
+    """Open the call's socket; return it with the bytes received after the handshake."""
+    sock = socket.create_connection((HOST, port), TIMEOUT)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     key = b64encode(secrets.token_bytes(16)).decode()
     request = (
@@ -119,18 +119,18 @@ def _by_url(room: str, dialects: list[str]) -> list[Ticket]:
     ]
 
 
-def _from(reception: Reception) -> Callable[[str, list[str]], list[Ticket]]:
+def _from(client: PatchbayClient) -> Callable[[str, list[str]], list[Ticket]]:
     def ask(room: str, dialects: list[str]) -> list[Ticket]:
         webhooks: dict[str, str] = {}
         tickets = []
         for seat, dialect in enumerate(dialects):
             if dialect == "websocket":
-                tickets.append(Ticket(reception.program(room), Program(), seat))
+                tickets.append(Ticket(client.agent_path(room), Agent(), seat))
                 continue
             if dialect not in webhooks:
-                webhooks[dialect] = reception.webhook(dialect, room)
+                webhooks[dialect] = client.webhook(dialect, room)
             phone = Phone(dialect)
-            phone.stream = reception.stream(webhooks[dialect], phone)
+            phone.stream = client.stream(webhooks[dialect], phone)
             tickets.append(Ticket(urlsplit(phone.stream.url).path, phone, seat))
         return tickets
 

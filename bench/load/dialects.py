@@ -1,4 +1,4 @@
-"""The four dialects as the load generator speaks them: a call's frames, all made beforehand."""
+"""The frames of a call in each of the four dialects, prepared in advance."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from service.simulator.providers.markup import Stream
 from service.simulator.providers.registry import DIALECTS
 
 FIRST_CHUNK = 10_000_000
-"""Chunks are counted from here, so that their numbers are all of one length."""
+"""Number of the first chunk, so that all numbers have the same length."""
 
 
-class Speaker(Protocol):
-    """One call. ``inbound`` is what it sends and ``outbound`` what it is sent.
+class Participant(Protocol):
+    """One call. ``inbound`` is the encoding that it sends and ``outbound`` the one it receives.
 
-    ``numbers_chunks`` says that a frame cannot be sent twice, because its chunk is numbered and a
-    server may sort by that.
+    ``numbers_chunks`` is set if a frame cannot be sent twice, because its chunk is numbered and a
+    server may sort by the number.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Speaker(Protocol):
 
 
 class Phone:
-    """A call on one of the simulator's providers."""
+    """A call through one of the simulator's providers."""
 
     def __init__(self, provider: str, stream: Stream | None = None) -> None:
         self.name = provider
@@ -58,7 +58,7 @@ class Phone:
         return self.dialect.media(payload)
 
 
-class Program:
+class Agent:
     """A participant on the custom WebSocket."""
 
     name = "websocket"
@@ -76,34 +76,36 @@ def compact(message: Message) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode()
 
 
-def opening(speaker: Speaker) -> bytes:
-    """The frames with which a socket begins."""
-    return b"".join(masked(compact(message)) for message in speaker.opening())
+def opening(participant: Participant) -> bytes:
+    """Return the first frames of a socket."""
+    return b"".join(masked(compact(message)) for message in participant.opening())
 
 
-def repeated(speaker: Speaker, seat: int) -> Sequence[bytes]:
-    """A frame for every number; they are sent over and over."""
-    return [masked(compact(message)) for message in _messages(speaker, seat)]
+def repeated(participant: Participant, seat: int) -> Sequence[bytes]:
+    """Return a frame for every number; they are sent repeatedly."""
+    return [masked(compact(message)) for message in _messages(participant, seat)]
 
 
-def numbered(speaker: Speaker, seat: int) -> Sequence[Numbered]:
-    """The same for a dialect that counts its chunks."""
+def numbered(participant: Participant, seat: int) -> Sequence[Numbered]:
+    """Return a frame for every number in a dialect that numbers its chunks."""
     frames = []
-    for chunk, message in enumerate(_messages(speaker, seat), FIRST_CHUNK):
+    for chunk, message in enumerate(_messages(participant, seat), FIRST_CHUNK):
         text = compact(message)
         frames.append(Numbered(masked(text), text, b"%d" % chunk))
     return frames
 
 
-def _messages(speaker: Speaker, seat: int) -> list[Message]:
+def _messages(participant: Participant, seat: int) -> list[Message]:
     return [
-        speaker.media(FIRST_CHUNK + number, test_signal.say(seat, number, speaker.inbound))
+        participant.media(
+            FIRST_CHUNK + number, test_signal.encode(seat, number, participant.inbound)
+        )
         for number in range(test_signal.NUMBERS)
     ]
 
 
-def heard(message: bytes) -> bytes | None:
-    """The audio in a message of the server, in any dialect; ``None`` where it has none."""
+def audio_of(message: bytes) -> bytes | None:
+    """Return the audio in a server's message of any dialect; ``None`` if it has none."""
     document = json.loads(message)
     media = document.get("media", document)
     payload = media.get("payload") if isinstance(media, dict) else None

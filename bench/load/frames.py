@@ -1,6 +1,6 @@
-"""The client's side of RFC 6455: frames to send, made before they are needed, and frames received.
+"""The client's side of RFC 6455: prepared frames to send, and received frames.
 
-Pure. Only what a server under load may meet: whole text messages in, any frame out.
+This file does no I/O. It covers what the benchmark needs: it sends text frames and reads any frame.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PING = 0x9
 
 
 def masked(message: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
-    """A frame. The key is random, as RFC 6455 wants it, so that no server is spared work."""
+    """Return a frame, masked with a random key as RFC 6455 demands, to be unmasked in full."""
     length = len(message)
     first = opcode | 0x80 if final else opcode
     if length < 126:
@@ -29,10 +29,10 @@ def masked(message: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
 
 
 class Numbered:
-    """A frame whose message holds a number of eight digits that is different each time it is sent.
+    """A frame whose message contains an eight-digit number that changes with each send.
 
-    Telnyx numbers its chunks and a server may sort by that, so that a frame cannot be sent again
-    as it is; and masking it anew each time would cost more than sending it.
+    Telnyx numbers its chunks and a server may sort by the number, so a frame cannot be sent twice
+    unchanged. Masking the whole frame again would cost more than sending it.
     """
 
     __slots__ = ("_after", "_before", "_mask")
@@ -44,14 +44,14 @@ class Numbered:
         self._before, self._after = frame[:start], frame[stop:]
         self._mask = int.from_bytes(frame[start:stop], "big") ^ int.from_bytes(digits, "big")
 
-    def bearing(self, digits: bytes) -> bytes:
-        """The frame with another number of as many digits."""
+    def with_number(self, digits: bytes) -> bytes:
+        """Return the frame with another number of the same length."""
         number = int.from_bytes(digits, "big") ^ self._mask
         return self._before + number.to_bytes(len(digits), "big") + self._after
 
 
 def split(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """``(end, opcode, payload)`` of every whole unmasked frame in ``data``, and where it ends."""
+    """Yield ``(end, opcode, payload)`` of every complete unmasked frame in ``data``."""
     position = 0
     while len(data) - position >= 2:
         opcode, length = data[position] & 0x0F, data[position + 1] & 0x7F

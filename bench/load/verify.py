@@ -1,4 +1,4 @@
-"""What the sampled listeners of a run have heard, worked out when it is over. Pure."""
+"""Analyse what the sampled listeners of a run have heard. This file does no I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.job import SLOT
 from bench.load import test_signal
-from bench.load.dialects import Speaker, heard
+from bench.load.dialects import Participant, audio_of
 from bench.load.frames import TEXT, split
 
 SLOTS = 20
@@ -22,10 +22,10 @@ Times = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The frames that count: ``first`` to ``last``, the latter excluded.
+    """The measured frames: ``first`` to ``last``, the latter excluded.
 
-    ``sent`` is when each slot of the run was sent, in order. What is sent in slot ``phase`` of
-    frame ``n`` was sent at ``sent[n * SLOTS + phase]``.
+    ``sent`` has the time of each slot of the run, in order. Slot ``phase`` of frame ``n`` was sent
+    at ``sent[n * SLOTS + phase]``.
     """
 
     sent: Times
@@ -45,13 +45,13 @@ class Window:
 class Seat:
     """One call of a room and the slot in which it sends."""
 
-    speaker: Speaker
+    participant: Participant
     phase: int
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """``chunks`` are what its socket gave, each with the moment it was read."""
+    """A sampled call. ``chunks`` has the data of its socket, each with the time of the read."""
 
     room: Sequence[Seat]
     seat: int
@@ -60,12 +60,11 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """``heard`` and ``exact`` are shares of one; ``latency`` and ``lateness`` are in seconds.
+    """Shares are between 0 and 1; ``latency`` and ``lateness`` are in seconds.
 
-    ``heard`` is of the frames that were spoken, ``exact`` of those of which anything was heard.
-
-    ``answers`` counts the frames that came within the window, and ``size`` is the bytes of each,
-    0 where none came.
+    ``heard`` is the share of the sent frames, ``exact`` the share of the frames that were heard at
+    least in part. ``answers`` counts the frames that arrived within the window, and ``size`` is the
+    bytes of each, 0 if none arrived.
     """
 
     heard: float
@@ -81,12 +80,12 @@ def judge(listener: Listener, window: Window) -> Findings:
     counted = (times >= window.began) & (times < window.ended)
     if not counted.any():
         return Findings(0.0, 0.0, 0, size, np.empty(0), np.empty(0))
-    speakers = [seat.speaker for seat in listener.room]
-    audio = test_signal.listen(
+    participants = [seat.participant for seat in listener.room]
+    audio = test_signal.decode(
         b"".join(payloads),
         listener.seat,
-        [speaker.inbound for speaker in speakers],
-        speakers[listener.seat].outbound,
+        [participant.inbound for participant in participants],
+        participants[listener.seat].outbound,
     )
     distinct = 0
     latency = []
@@ -113,14 +112,14 @@ def _share(some: NDArray[np.bool_], of_these: NDArray[np.bool_]) -> float:
 
 
 def _frames(chunks: Sequence[tuple[float, bytes]]) -> tuple[Times, list[bytes], int]:
-    """When each frame of audio was there as a whole, its payload, and the bytes it came in."""
+    """Return the arrival time and payload of each audio frame, and the size of the last one."""
     data = b"".join(chunk for _, chunk in chunks)
     ends = np.cumsum([len(chunk) for _, chunk in chunks])
     moments = np.array([at for at, _ in chunks])
     stops, payloads, sizes = [], [], []
     begin = 0
     for stop, opcode, message in split(data):
-        payload = heard(message) if opcode == TEXT else None
+        payload = audio_of(message) if opcode == TEXT else None
         if payload is not None:
             stops.append(stop)
             payloads.append(payload)
@@ -134,9 +133,9 @@ def _frames(chunks: Sequence[tuple[float, bytes]]) -> tuple[Times, list[bytes], 
 def _trace(
     numbers: NDArray[np.int64], times: Times, phase: int, window: Window
 ) -> tuple[NDArray[np.int64], Times]:
-    """Which frames of the run these were, by their numbers, and how long each was under way.
+    """Return which frames of the run these numbers are, and the delay of each.
 
-    It is the latest frame of that number which was sent before it was heard.
+    A number means the latest frame with that number that was sent before it was heard.
     """
     sent = window.sent[phase::SLOTS]
     latest = np.searchsorted(sent, times, side="right") - 1

@@ -1,4 +1,4 @@
-"""One chart as SVG: the server's CPU over the number of calls, a line for each server. Pure."""
+"""Chart of the server's CPU over the number of calls, as SVG. This file does no I/O."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ WIDTH, HEIGHT = 920, 460
 LEFT, RIGHT, TOP, BOTTOM = 60, 310, 50, 50
 
 COLOURS = ("#0b6e4f", "#1f78b4", "#7b3294", "#d95f02", "#a6761d", "#666666")
-"""In the order of the series; dark enough on white, and apart for the colour-blind."""
+"""In the order of the series; dark enough on white, and distinct for the colour-blind."""
 
 
 def chart(series: Sequence[Series]) -> str:
-    """CPU in percent of a core; a ring is the most calls that the server was confirmed to take."""
+    """Draw CPU in percent of a core; a ring marks the confirmed limit of a server."""
     points = [
         (one, sorted((run.calls, run.server_cpu) for run in one.readings if not faults(run)))
         for one in series

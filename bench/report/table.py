@@ -1,4 +1,4 @@
-"""The results as a table to read and as JSON to keep. Pure."""
+"""Format the results as a table and as JSON. This file does no I/O."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from bench.job import Reading
-from bench.results import COSTS, Beside, Past, Results, Round, Series, Turnover
-from bench.search import faults, spoilers
+from bench.results import COSTS, AttackCost, ChurnCost, HistoryCost, RequestLoad, Results, Series
+from bench.search import disturbances, faults
 
-SPOILED = "*"
+DISTURBED = "*"
 
 
 def document(results: Results) -> str:
-    """All that was measured, as JSON. What is endless, because nothing came, is null there."""
+    """Return all results as JSON. Infinity, the delay when nothing arrived, becomes null."""
     return json.dumps(_finite(asdict(results)), indent=1) + "\n"
 
 
 def table(results: Results) -> str:
-    """The same for people."""
+    """Return the results as a table."""
     parts = [results.machine]
     if results.series:
         parts += ["", *_servers(results.series)]
@@ -44,7 +44,7 @@ def _servers(series: Sequence[Series]) -> Iterator[str]:
     head = ["one server core", "calls in", "calls", *costs, "KB/call", "p50", "p99"]
     head += ["late p99", "heard", "exact", "gen. CPU", "gen. late"]
     rows = [_server(one) for one in series]
-    yield "The most calls per core, and CPU ms per call-second; times in ms, at that many calls."
+    yield "Most calls per core, and CPU ms per call-second; times in ms, at that many calls."
     yield from _aligned([head, *rows], left=2)
 
 
@@ -54,7 +54,7 @@ def _server(series: Series) -> list[str]:
     limit = series.limit
     if limit is None:
         return [series.name, series.rooms, "none", *shown, *["–"] * 8]
-    # The more calls, the less does what is not theirs weigh.
+    # The run with the most calls has the smallest share of fixed memory.
     memory = max(
         (one for one in series.readings if not faults(one)), key=lambda one: one.calls
     ).memory
@@ -75,7 +75,7 @@ def _server(series: Series) -> list[str]:
 
 
 def _growth(growth: Sequence[Reading]) -> Iterator[str]:
-    yield f"{growth[0].calls} calls in larger and larger rooms."
+    yield f"{growth[0].calls} calls in rooms of increasing size."
     head = ["room of", "CPU ms per call-second", "p50", "p99", "heard", "exact"]
     yield from _aligned(
         [
@@ -96,14 +96,14 @@ def _growth(growth: Sequence[Reading]) -> Iterator[str]:
     )
 
 
-def _turnovers(turnovers: Sequence[Turnover]) -> Iterator[str]:
-    yield "Held calls alone, and while others come and go beside them."
-    head = ["held", "CPU", "beside", "ratio", "late p99", "beside", "p99", "beside"]
-    head += ["heard", "beside", "came", "refused", "answered p99"]
+def _turnovers(turnovers: Sequence[ChurnCost]) -> Iterator[str]:
+    yield "Long calls alone, and during short calls."
+    head = ["long", "CPU", "during", "ratio", "late p99", "during", "p99", "during"]
+    head += ["heard", "during", "short", "refused", "answered p99"]
     yield from _aligned([head, *map(_turnover, turnovers)], left=0)
 
 
-def _turnover(one: Turnover) -> list[str]:
+def _turnover(one: ChurnCost) -> list[str]:
     quiet, busy = one.quiet, one.busy
     return [
         f"{quiet.calls}{_mark(quiet) or _mark(busy)}",
@@ -122,15 +122,15 @@ def _turnover(one: Turnover) -> list[str]:
     ]
 
 
-def _rounds(rounds: Sequence[Round]) -> Iterator[str]:
-    yield "Requests to the same process, alone and beside calls."
-    head = ["request", "calls beside", "asked", "answered/s", "p50", "p99", "refused", "client CPU"]
+def _rounds(rounds: Sequence[RequestLoad]) -> Iterator[str]:
+    yield "Requests to the same process, alone and during calls."
+    head = ["request", "calls", "asked", "answered/s", "p50", "p99", "refused", "client CPU"]
     head += ["calls heard", "calls p99"]
     yield from _aligned([head, *map(_round, rounds)], left=1)
 
 
-def _round(one: Round) -> list[str]:
-    felt = (f"{one.calls.heard:.2%}", f"{one.calls.latency_p99:.0f}") if one.calls else ("", "")
+def _round(one: RequestLoad) -> list[str]:
+    quality = (f"{one.calls.heard:.2%}", f"{one.calls.latency_p99:.0f}") if one.calls else ("", "")
     return [
         one.kind,
         f"{one.calls.calls}{_mark(one.calls)}" if one.calls else "none",
@@ -140,17 +140,17 @@ def _round(one: Round) -> list[str]:
         f"{one.answers.p99:.1f}",
         str(one.answers.refused),
         f"{one.answers.cpu:.0%}",
-        *felt,
+        *quality,
     ]
 
 
-def _besides(beside: Sequence[Beside]) -> Iterator[str]:
-    yield f"{beside[0].calls.calls} calls beside peers that break the rules."
-    head = ["peers", "KB/s", "put out", "calls late p99", "p50", "p99", "heard", "exact"]
+def _besides(beside: Sequence[AttackCost]) -> Iterator[str]:
+    yield f"{beside[0].calls.calls} calls during attacks."
+    head = ["attack", "KB/s", "disconnected", "calls late p99", "p50", "p99", "heard", "exact"]
     yield from _aligned([head, *map(_beside, beside)], left=1)
 
 
-def _beside(one: Beside) -> list[str]:
+def _beside(one: AttackCost) -> list[str]:
     return [
         one.peers,
         f"{one.rate / 1000:.0f}",
@@ -164,11 +164,11 @@ def _beside(one: Beside) -> list[str]:
 
 
 SLOWEST = 5
-"""Lists that the table names."""
+"""Number of lists in the table."""
 
 
-def _pasts(pasts: Sequence[Past]) -> Iterator[str]:
-    yield "Calls beside those of the past: p99 in ms with an empty database, and with them."
+def _pasts(pasts: Sequence[HistoryCost]) -> Iterator[str]:
+    yield "New calls with a history: p99 in ms with an empty database, and with the history."
     head = ["database", "calls", "loaded in s", "webhook", "with", "upgrade", "with"]
     head += ["lists", "slowest list"]
     yield from _aligned([head, *map(_past, pasts)], left=1)
@@ -178,7 +178,7 @@ def _pasts(pasts: Sequence[Past]) -> Iterator[str]:
     yield from _aligned([[kind, path, f"{ms:.0f}"] for kind, path, ms in slowest], left=2)
 
 
-def _past(one: Past) -> list[str]:
+def _past(one: HistoryCost) -> list[str]:
     times = (*one.webhook, *one.upgrade)
     return [
         one.kind,
@@ -190,29 +190,29 @@ def _past(one: Past) -> list[str]:
     ]
 
 
-def _slowest(one: Past) -> Sequence[tuple[str, float]]:
+def _slowest(one: HistoryCost) -> Sequence[tuple[str, float]]:
     return sorted(one.lists, key=lambda each: -each[1])[:SLOWEST]
 
 
 def _notes(results: Results) -> Iterator[str]:
-    yield "heard: of the frames that sampled listeners should have heard; exact: of those heard, to"
-    yield "the last sample; p50, p99: from the sending of a frame until its audio is heard; late:"
-    yield "beyond 20 ms after the frame before; gen.: the load generator, on a core of its own."
+    yield "heard: share of the frames that sampled listeners should hear; exact: share of the heard"
+    yield "frames that are exact to the last sample; p50, p99: from sending a frame to hearing it;"
+    yield "late: beyond 20 ms after the frame before; gen.: the load generator, on its own core."
     readings = [reading for one in results.series for reading in (one.limit, *one.readings)]
     readings += [each for one in results.turnovers for each in (one.quiet, one.busy)]
     readings += [*results.growth, *(one.calls for one in (*results.rounds, *results.beside))]
-    if any(reading is not None and spoilers(reading) for reading in readings):
-        yield f"{SPOILED} Spoiled: the load generator fell behind, or others took CPU."
+    if any(reading is not None and disturbances(reading) for reading in readings):
+        yield f"{DISTURBED} Disturbed: the load generator fell behind, or other processes took CPU."
     if any(one.bounded for one in results.series):
-        yield "≥ The search ended here because the load generator or its ceiling did."
+        yield "≥ The load generator or the ceiling of the search set this limit."
 
 
 def _mark(reading: Reading) -> str:
-    return SPOILED if spoilers(reading) else ""
+    return DISTURBED if disturbances(reading) else ""
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, left: int) -> Iterator[str]:
-    """Columns under each other; the first ``left`` of them begin and the others end together."""
+    """Align columns: the first ``left`` to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [

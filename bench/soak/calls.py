@@ -1,4 +1,4 @@
-"""The calls of a soak: what comes and goes on a telephone line, well-behaved or not."""
+"""The calls of a soak test, well-behaved or not."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from contextlib import closing, suppress
 from urllib.parse import urlsplit
 
 from bench.load import test_signal
-from bench.load.connect import HOST, PATIENCE, Reception, Ticket, connect
-from bench.load.dialects import FIRST_CHUNK, Phone, compact, heard, numbered, opening, repeated
+from bench.load.connect import HOST, TIMEOUT, PatchbayClient, Ticket, connect
+from bench.load.dialects import FIRST_CHUNK, Phone, audio_of, compact, numbered, opening, repeated
 from bench.load.frames import TEXT, masked, split
 from bench.soak.verdict import FRAME_SECONDS
 
@@ -23,71 +23,71 @@ ROOMS = 10
 PROVIDERS = ("twilio", "plivo", "telnyx")
 
 IDLE_SECONDS = 20.0
-"""For how long one that says nothing waits to be closed."""
+"""Seconds that a silent socket waits to be closed."""
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: closing the socket resets the connection."""
 
 
-class Line:
-    """Makes calls to one server. Thread-safe: each thread has a connection of its own.
+class CallGenerator:
+    """Generator of calls to one server. Thread-safe: each thread has its own connection.
 
-    ``over`` ends calls that would go on.
+    The event ``over`` ends the calls that are still running.
     """
 
     def __init__(self, port: int, token: str, over: threading.Event) -> None:
         self._port, self._token = port, token
         self._over = over
         self._local = threading.local()
-        # Of its own, and gone after this: a connection is a descriptor of the server's.
-        reception = Reception(port, token)
+        # A local client, closed at the end: its connection is one of the server's descriptors.
+        client = PatchbayClient(port, token)
         self._webhooks = [
-            (provider, reception.webhook(provider, f"soak-{number}"))
+            (provider, client.webhook(provider, f"soak-{number}"))
             for provider in PROVIDERS
             for number in range(ROOMS)
         ]
-        nowhere: str = reception.post("/v2/connectors", {"provider": "twilio"})["webhookUrl"]
+        nowhere: str = client.post("/v2/connectors", {"provider": "twilio"})["webhookUrl"]
         self._nowhere = urlsplit(nowhere).path
 
     def short(self) -> None:
-        """A call that lasts a second or so, and hangs up."""
+        """Make a call that hangs up after about a second."""
         self._call(random.uniform(0.3, 2.0))  # noqa: S311 - no secret
 
     def medium(self) -> None:
-        """One that lasts for a while."""
+        """Make a call of several seconds."""
         self._call(random.uniform(5.0, 10.0))  # noqa: S311 - no secret
 
     def killed(self) -> None:
-        """A call whose connection is reset in the middle."""
+        """Make a call and reset its connection."""
         phone, sock = self._connect()
         with closing(sock):
             self._talk(phone, sock, 0.5)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     def rejected(self) -> None:
-        """A call to a connector that leads nowhere."""
+        """Call a connector without a room."""
         with suppress(ConnectionError):
-            self._reception.stream(self._nowhere, Phone("twilio"))
+            self._client.stream(self._nowhere, Phone("twilio"))
 
     def abandoned(self) -> None:
-        """A call that is answered, and whose socket never comes."""
+        """Make a call that is answered, and never open its socket."""
         self._ring()
 
     def half_open(self) -> None:
-        """A socket that stops half-way through its handshake, and leaves its call waiting."""
+        """Stop in the middle of a socket's handshake, so that its call waits."""
         path = _ticket(self._ring()).path
-        with socket.create_connection((HOST, self._port), PATIENCE) as sock:
+        with socket.create_connection((HOST, self._port), TIMEOUT) as sock:
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nUpgra".encode())
             self._await_end(sock)
 
     def silent(self) -> None:
-        """A socket that is opened and says nothing."""
+        """Open a socket and send nothing."""
         sock, _ = connect(self._port, _ticket(self._ring()))
         with sock:
             self._await_end(sock)
 
     def long(self) -> list[float]:
-        """One that stays until ``over``; the moments at which each of its frames came."""
+        """Make a call until ``over`` is set; return the arrival time of each frame."""
         phone, sock = self._connect()
         moments: list[float] = []
         with closing(sock):
@@ -95,11 +95,11 @@ class Line:
         return moments
 
     def fill(self, threads: int) -> None:
-        """Have so many requests wait for a body at once, each in a thread of the server."""
+        """Occupy this number of server threads with requests that wait for a body."""
         _, path = self._webhooks[0]
         head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\n"
         head += "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\r\n"
-        socks = [socket.create_connection((HOST, self._port), PATIENCE) for _ in range(threads)]
+        socks = [socket.create_connection((HOST, self._port), TIMEOUT) for _ in range(threads)]
         for sock in socks:
             sock.sendall(head.encode())
         for sock in socks:
@@ -107,17 +107,17 @@ class Line:
             sock.close()
 
     @property
-    def _reception(self) -> Reception:
-        if not hasattr(self._local, "reception"):
-            self._local.reception = Reception(self._port, self._token)
-        reception: Reception = self._local.reception
-        return reception
+    def _client(self) -> PatchbayClient:
+        if not hasattr(self._local, "client"):
+            self._local.client = PatchbayClient(self._port, self._token)
+        client: PatchbayClient = self._local.client
+        return client
 
     def _ring(self) -> Phone:
-        """A call that may open its socket."""
+        """Send a call's webhook; the call may then open its socket."""
         provider, webhook = random.choice(self._webhooks)  # noqa: S311 - no secret
         phone = Phone(provider)
-        phone.stream = self._reception.stream(webhook, phone)
+        phone.stream = self._client.stream(webhook, phone)
         return phone
 
     def _connect(self) -> tuple[Phone, socket.socket]:
@@ -137,7 +137,7 @@ class Line:
     def _talk(
         self, phone: Phone, sock: socket.socket, seconds: float, moments: list[float] | None = None
     ) -> None:
-        """Say a frame every 20 ms, and listen; when each that was heard came is in ``moments``."""
+        """Send a frame every 20 ms, and add the arrival time of received frames to ``moments``."""
         frame = _frames(phone)
         data = b""
         began = time.monotonic()
@@ -167,7 +167,7 @@ def _ticket(phone: Phone) -> Ticket:
 def _frames(phone: Phone) -> Callable[[int], bytes]:
     if phone.numbers_chunks:
         patterns = numbered(phone, 0)
-        return lambda number: patterns[number % test_signal.NUMBERS].bearing(
+        return lambda number: patterns[number % test_signal.NUMBERS].with_number(
             b"%d" % (FIRST_CHUNK + number)
         )
     frames: Sequence[bytes] = repeated(phone, 0)
@@ -175,10 +175,10 @@ def _frames(phone: Phone) -> Callable[[int], bytes]:
 
 
 def _note(data: bytes, moments: list[float]) -> bytes:
-    """Note every whole frame of audio in ``data``; what is left of it."""
+    """Record the arrival of each complete audio frame in ``data``; return the rest of it."""
     end = 0
     for stop, opcode, message in split(data):
         end = stop
-        if opcode == TEXT and heard(message) is not None:
+        if opcode == TEXT and audio_of(message) is not None:
             moments.append(time.monotonic())
     return data[end:]

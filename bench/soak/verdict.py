@@ -1,4 +1,4 @@
-"""What a soak must have shown: that everything is back where it was. Pure."""
+"""Compare a server's resources before and after a soak test. This file does no I/O."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from itertools import pairwise
 FRAME_SECONDS = 0.02
 
 MEMORY_SHARE, MEMORY_BYTES = 1.1, 16 * 2**20
-"""What memory may have grown to: an allocator keeps what it has once had, in pieces."""
+"""Allowed growth of memory: an allocator keeps fragmented memory that it has freed."""
 
 SETTLED = 50
-"""Frames of which the most punctual counts: on the way any may be late."""
+"""Frames of which the earliest counts, because any frame may be delayed on the way."""
 
 LEFT_OUT = 0.001
-"""The share of frames that may be left out. A machine with others on it stalls now and then."""
+"""Maximum share of frames left out. A shared machine stalls occasionally."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sounding:
-    """A server at rest. ``files`` are the descriptors of the database, and ``descriptors`` the
-    others; ``memory`` is in bytes, and ``rows`` counts the calls and sessions that are not over.
+class Snapshot:
+    """The resources of a server at rest.
+
+    ``files`` counts the descriptors of the database and ``descriptors`` all others. ``memory`` is
+    in bytes, and ``rows`` counts the calls and sessions that are not over.
     """
 
     threads: int
@@ -34,7 +36,7 @@ class Sounding:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table, and whether what it says holds."""
+    """A line of the table, and whether its check holds."""
 
     name: str
     before: str
@@ -43,9 +45,9 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """A long call: by how many seconds its clock has drifted, and how many of its ``frames`` a
-    server that got no time to work has left out.
+class LongCall:
+    """A long call: its ``frames``, the drift of its clock in seconds, and how many frames the
+    server left out because it got no CPU time.
     """
 
     frames: int
@@ -53,26 +55,26 @@ class Heard:
     left_out: int
 
 
-def hear(moments: Sequence[float]) -> Heard:
-    """What a call was like, by when each of its frames has come. Endless drift of too few.
+def long_call(moments: Sequence[float]) -> LongCall:
+    """Analyse a call by the arrival times of its frames; too few frames mean infinite drift.
 
-    Ticks lie on a grid. Whatever moves it a little at a time is drift, and what moves it by whole
-    frames at once are frames that never came.
+    Ticks lie on a grid. A gradual shift of the grid is drift; a shift by whole frames at once means
+    missing frames.
     """
     if len(moments) < 2 * SETTLED:
-        return Heard(len(moments), math.inf, 0)
+        return LongCall(len(moments), math.inf, 0)
     early = [at - number * FRAME_SECONDS for number, at in enumerate(moments)]
     starts = range(0, len(early) - SETTLED + 1, SETTLED)
     lows = [min(early[start : start + SETTLED]) for start in starts]
     drift = sum(math.remainder(after - before, FRAME_SECONDS) for before, after in pairwise(lows))
     left_out = round((lows[-1] - lows[0] - drift) / FRAME_SECONDS)
-    return Heard(len(moments), drift, left_out)
+    return LongCall(len(moments), drift, left_out)
 
 
 def verdict(
-    before: Sounding, after: Sounding, calls: Sequence[Heard], *, pool_files: int
+    before: Snapshot, after: Snapshot, calls: Sequence[LongCall], *, pool_files: int
 ) -> list[Row]:
-    """``pool_files`` is how many descriptors the database may have at most."""
+    """Return the checks. ``pool_files`` is the maximum number of database descriptors."""
     worst = max((abs(call.drift) for call in calls), default=math.inf)
     left_out, frames = sum(call.left_out for call in calls), sum(call.frames for call in calls)
     ceiling = before.memory * MEMORY_SHARE + MEMORY_BYTES

@@ -1,4 +1,4 @@
-"""What the load generator sends in one slot."""
+"""Frames that the load generator sends in one slot."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from service.providers import load
 
 
 def events(provider: str, data: bytes) -> list[Event]:
-    """What the server makes of a call's bytes."""
+    """Return the events that the server decodes from a call's bytes."""
     server, wire = Protocol(Side.SERVER), load()[provider].wire()
     server.receive_data(data)
     return [event for frame in server.events_received() for event in wire.receive(frame.data)]
 
 
-def test_each_call_sends_the_frame_of_its_turn_in_its_own_dialect() -> None:
+def test_each_call_sends_its_frame_in_its_own_dialect() -> None:
     slot = Slot()
     ends = {}
     for seat, provider in enumerate(("twilio", "telnyx")):
@@ -35,8 +35,8 @@ def test_each_call_sends_the_frame_of_its_turn_in_its_own_dialect() -> None:
         phone = Phone(provider)
         _, audio = events(provider, end.recv(65_536))
         assert isinstance(audio, Audio)
-        assert audio.payload == test_signal.say(seat, 6, phone.inbound)
+        assert audio.payload == test_signal.encode(seat, 6, phone.inbound)
         assert audio.order == (FIRST_CHUNK + frame if provider == "telnyx" else None)
         end.close()
-    # And when nobody is there any more:
+    # Both sockets are closed now.
     assert slot.send(frame + 1) == 2

@@ -1,4 +1,4 @@
-"""The benchmark's past is one that the service understands."""
+"""The history that the benchmark inserts is readable by the service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.storage.database import Database
 from service.storage.rooms.sessions import Sessions
 
 
-def test_a_past_is_filled_in_and_new_calls_come_after_it(empty_url: str) -> None:
+def test_inserted_history_is_readable_and_comes_before_new_calls(empty_url: str) -> None:
     database = Database(empty_url)
     database.migrate()
     fill(empty_url, 100)
@@ -31,5 +31,5 @@ def test_a_past_is_filled_in_and_new_calls_come_after_it(empty_url: str) -> None
     database.close()
 
 
-def test_pages_are_asked_for_once_each() -> None:
+def test_each_list_is_requested_once() -> None:
     assert len(set(paths(1_000))) == len(paths(1_000))

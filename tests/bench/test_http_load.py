@@ -1,4 +1,4 @@
-"""Requests from several connections, against a server that answers each with what it was sent."""
+"""Requests on several connections to a server that echoes each body."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.http_load import CONNECTIONS, Script, drive
 
 class Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # One segment for the answer, or Nagle would hold half of it back.
+    wbufsize = -1  # One segment per answer: Nagle would delay the second.
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -59,7 +59,7 @@ def test_every_connection_gets_its_own_answers(port: int, pace: float | None) ->
     assert 0 < answers.p50 <= answers.p99
 
 
-def test_refusals_are_counted_and_empty_answers_understood(port: int) -> None:
+def test_refusals_are_counted_and_empty_answers_are_read(port: int) -> None:
     def script() -> Script:
         while True:
             yield request("refuse")

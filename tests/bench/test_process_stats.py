@@ -1,4 +1,4 @@
-"""What the kernel is asked about processes."""
+"""CPU time and memory of processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from bench import process_stats
 
 
-def test_a_family_is_a_process_with_its_children_and_theirs() -> None:
+def test_a_family_is_a_process_with_all_its_descendants() -> None:
     grandchild = [sys.executable, "-c", "print(flush=True); input()"]
     code = f"import subprocess; subprocess.run({grandchild!r})"
     with subprocess.Popen(
@@ -26,18 +26,18 @@ def test_a_family_is_a_process_with_its_children_and_theirs() -> None:
         child.communicate(b"\n")
 
 
-def test_memory_that_is_used_is_seen() -> None:
+def test_used_memory_is_measured() -> None:
     before = process_stats.resident_bytes([os.getpid()])
     used = bytearray(os.urandom(1 << 10) * (1 << 16))
     assert process_stats.resident_bytes([os.getpid()]) - before > len(used) // 2
 
 
-def test_work_that_is_done_is_seen() -> None:
+def test_cpu_time_is_measured() -> None:
     before = process_stats.cpu_seconds([os.getpid()])
     while process_stats.cpu_seconds([os.getpid()]) == before:
         sum(range(10_000))
     assert process_stats.cpu_seconds([os.getpid()]) > before
 
 
-def test_time_since_counts_newcomers_whole_and_those_that_have_ended_not() -> None:
+def test_time_since_includes_new_processes_and_skips_ended_ones() -> None:
     assert process_stats.since({1: 5.0, 2: 7.0}, {1: 5.5, 3: 0.25}) == 0.75

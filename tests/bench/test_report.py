@@ -1,4 +1,4 @@
-"""The table, the JSON and the chart that a benchmark ends with."""
+"""The table, the JSON and the chart of a benchmark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.http_load import Answers
 from bench.job import Reading
 from bench.report.chart import chart
 from bench.report.table import document, table
-from bench.results import Beside, Past, Results, Round, Series, Turnover
+from bench.results import AttackCost, ChurnCost, HistoryCost, RequestLoad, Results, Series
 from tests.support.readings import GOOD
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -25,8 +25,14 @@ PATCHBAY = Series("Patchbay", "rooms of two", RUNS, reading(900), bounded=False)
 FEW = [reading(50), reading(200, heard=0.5)]
 OTHER = Series("A & B <server>", "rooms of two", FEW, reading(150), bounded=False)
 ANSWERS = Answers(rate=1234.5, p50=2.04, p99=5.96, refused=0, cpu=0.05)
-ROUNDS = [Round("webhook", None, ANSWERS, None), Round("webhook", 25.0, ANSWERS, reading(200))]
-BESIDE = [Beside("none", reading(50)), Beside("pings", reading(50, lateness_p99=7.25), 9_900.0, 3)]
+ROUNDS = [
+    RequestLoad("webhook", None, ANSWERS, None),
+    RequestLoad("webhook", 25.0, ANSWERS, reading(200)),
+]
+BESIDE = [
+    AttackCost("none", reading(50)),
+    AttackCost("pings", reading(50, lateness_p99=7.25), 9_900.0, 3),
+]
 RESULTS = Results(
     "A machine.", [PATCHBAY, OTHER], [reading(200)], ROUNDS, BESIDE, ["Node, since no"]
 )
@@ -57,22 +63,22 @@ def test_the_cost_of_a_bad_run_is_not_shown() -> None:
     assert line(table(RESULTS), "A & B").count("1.00 ") == 1
 
 
-def test_a_server_that_takes_no_calls_is_shown_so() -> None:
+def test_a_server_without_a_limit_is_shown_as_none() -> None:
     none = Series("None", "rooms of two", [reading(50, heard=0.0)], None, False)
     results = replace(RESULTS, series=[none])
     assert "none" in line(table(results), "None")
     ET.fromstring(chart(results.series))
 
 
-def test_a_spoiled_run_is_marked_and_explained() -> None:
-    spoiled = reading(900, generator_cpu=0.95)
-    results = replace(RESULTS, series=[replace(PATCHBAY, limit=spoiled, bounded=True)])
+def test_a_disturbed_run_is_marked_and_explained() -> None:
+    disturbed = reading(900, generator_cpu=0.95)
+    results = replace(RESULTS, series=[replace(PATCHBAY, limit=disturbed, bounded=True)])
     text = table(results)
     assert "≥ 900*" in line(text, "Patchbay")
-    assert "Spoiled" in text
+    assert "Disturbed" in text
 
 
-def test_columns_stand_under_each_other() -> None:
+def test_columns_are_aligned() -> None:
     lines = table(RESULTS).splitlines()
     head = next(line for line in lines if line.startswith("one server core"))
     row = line(table(RESULTS), "Patchbay")
@@ -80,31 +86,31 @@ def test_columns_stand_under_each_other() -> None:
     assert len(row) == len(head)
 
 
-def test_what_calls_felt_beside_bad_peers_is_shown() -> None:
+def test_the_quality_of_calls_during_attacks_is_shown() -> None:
     cells = [cell.strip() for cell in line(table(RESULTS), "pings").split("  ") if cell]
     assert cells[:4] == ["pings", "10", "3", "7.2"]
-    assert "50 calls beside peers that break the rules." in table(RESULTS)
+    assert "50 calls during attacks." in table(RESULTS)
 
 
-def test_held_calls_are_shown_alone_and_beside_those_that_come_and_go() -> None:
-    turnover = Turnover(reading(500), replace(reading(500), server_cpu=0.6), 100, 1, 12.4)
+def test_long_calls_are_shown_alone_and_during_churn() -> None:
+    turnover = ChurnCost(reading(500), replace(reading(500), server_cpu=0.6), 100, 1, 12.4)
     text = table(replace(RESULTS, turnovers=[turnover]))
     cells = [cell for cell in line(text, " 500").split(" ") if cell]
     assert cells[:4] == ["500", "50%", "60%", "1.20"]
     assert cells[-3:] == ["100", "1", "12"]
 
 
-def test_requests_are_shown_with_what_the_calls_felt() -> None:
-    alone, beside = [line for line in table(RESULTS).splitlines() if line.startswith("webhook")]
+def test_requests_are_shown_with_the_quality_of_the_calls() -> None:
+    alone, during = [line for line in table(RESULTS).splitlines() if line.startswith("webhook")]
     assert "flat out" in alone
     assert "1234" in alone
-    assert "25/s" in beside
-    assert "100.00%" in beside
+    assert "25/s" in during
+    assert "100.00%" in during
 
 
-def test_the_document_is_json_that_holds_every_run() -> None:
-    endless = reading(300, latency_p99=float("inf"))
-    results = replace(RESULTS, series=[replace(PATCHBAY, readings=[endless])])
+def test_the_document_is_valid_json_with_every_run() -> None:
+    infinite = reading(300, latency_p99=float("inf"))
+    results = replace(RESULTS, series=[replace(PATCHBAY, readings=[infinite])])
     found = json.loads(document(results), parse_constant=lambda name: 1 / 0)
     assert found["series"][0]["readings"][0]["latency_p99"] is None
     assert found["series"][0]["limit"]["calls"] == 900
@@ -130,9 +136,9 @@ def test_more_calls_lie_further_right_and_more_cpu_lies_higher() -> None:
     assert list(down) == sorted(down, reverse=True)
 
 
-def test_the_past_has_a_line_for_each_database_and_its_slowest_lists() -> None:
+def test_the_history_has_a_line_for_each_database_and_its_slowest_lists() -> None:
     lists = [(f"/v2/sip/call?page={number}", 10.0 * number) for number in range(1, 9)]
-    past = Past("SQLite", 1_000_000, 31.0, (9.2, 9.9), (4.1, 4.0), lists)
+    past = HistoryCost("SQLite", 1_000_000, 31.0, (9.2, 9.9), (4.1, 4.0), lists)
     text = table(replace(RESULTS, past=[past]))
     first, *slowest = [line for line in text.splitlines() if line.startswith("SQLite")]
     assert first.split() == ["SQLite", "1,000,000", "31", "9.2", "9.9", "4.1", "4.0", "8", "80"]

@@ -1,4 +1,4 @@
-"""When a run is good, and whether the search finds the limit of a server that has one."""
+"""Faults of a run, and the search for a server's limit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from bench.job import Reading
-from bench.search import bounded, confirmed, faults, largest, spoilers
+from bench.search import bounded, confirmed, disturbances, faults, largest
 from tests.support.readings import GOOD
 
 
 def test_a_good_run_has_no_faults() -> None:
     assert faults(GOOD) == []
-    assert not spoilers(GOOD)
+    assert not disturbances(GOOD)
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ def test_a_run_without_any_audio_is_bad() -> None:
     ("name", "allowed", "excess"),
     [("generator_cpu", 0.9, 0.91), ("generator_lateness_p99", 5.0, 5.1), ("strangers", 0.05, 0.06)],
 )
-def test_a_run_is_spoiled_by_the_generator_and_by_strangers(
+def test_a_run_is_disturbed_by_the_generator_and_by_other_processes(
     name: str, allowed: float, excess: float
 ) -> None:
-    assert not spoilers(replace(GOOD, **{name: allowed}))
-    assert spoilers(replace(GOOD, **{name: excess}))
+    assert not disturbances(replace(GOOD, **{name: allowed}))
+    assert disturbances(replace(GOOD, **{name: excess}))
 
 
 @pytest.mark.parametrize("limit", [2, 3, 20, 149, 186, 430, 968, 1500, 2399])
@@ -64,7 +64,7 @@ def test_the_search_finds_a_planted_limit_from_any_guess(limit: int, guess: int)
     assert len(tried) == len(set(tried)), "a run was made twice"
 
 
-def test_the_search_is_short_where_the_guess_is_near() -> None:
+def test_the_search_is_short_if_the_guess_is_near() -> None:
     tried: list[int] = []
 
     def good(calls: int) -> bool:
@@ -79,7 +79,7 @@ def test_the_search_ends_at_its_ceiling() -> None:
     assert largest(lambda calls: True, 100, unit=10, ceiling=2400, precision=1.05) == 2400
 
 
-def test_the_search_finds_nothing_where_nothing_is_good() -> None:
+def test_the_search_returns_zero_if_no_run_is_good() -> None:
     assert largest(lambda calls: False, 300, unit=10, ceiling=2400, precision=1.05) == 0
 
 
@@ -91,7 +91,7 @@ def server(limit: int, tried: list[int]) -> Callable[[int], Reading]:
     return run
 
 
-def test_a_limit_that_does_not_hold_for_long_is_lowered_until_it_does() -> None:
+def test_a_limit_that_fails_the_long_run_is_lowered_until_it_passes() -> None:
     tried: list[int] = []
     reading = confirmed(server(390, tried), 430, unit=10)
     assert reading is not None
@@ -104,12 +104,12 @@ def test_a_server_that_takes_no_calls_has_no_limit() -> None:
     assert confirmed(server(0, []), 0, unit=2) is None
 
 
-def test_a_limit_is_the_server_s_where_a_bad_run_was_not_spoiled() -> None:
+def test_a_limit_is_the_server_s_if_a_bad_run_was_undisturbed() -> None:
     limit = replace(GOOD, calls=400)
     bad = replace(GOOD, calls=420, heard=0.5)
-    spoiled_one = replace(bad, generator_cpu=0.99)
-    assert not bounded([limit, bad, spoiled_one], limit)
-    assert bounded([limit, spoiled_one], limit)
+    disturbed = replace(bad, generator_cpu=0.99)
+    assert not bounded([limit, bad, disturbed], limit)
+    assert bounded([limit, disturbed], limit)
     assert bounded([limit], limit)
-    assert bounded([replace(bad, calls=100), limit, spoiled_one], limit)
+    assert bounded([replace(bad, calls=100), limit, disturbed], limit)
     assert not bounded([bad], None)

@@ -1,4 +1,4 @@
-"""What is said of a listener, from the chunks that its socket gave."""
+"""Analysis of the data that a listener's socket received."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ WINDOW = Window(100.0 + np.arange(FRAMES * SLOTS) * SLOT, FIRST, LAST)
 
 
 def chunk(frame: int, delay: float = DELAY) -> tuple[float, bytes]:
-    """What the listener gets of the other's ``frame``, and when."""
-    payload = test_signal.say(1, frame % test_signal.NUMBERS, ROOM[1].speaker.inbound)
+    """Return when the listener receives the other's ``frame``, and its bytes."""
+    payload = test_signal.encode(1, frame % test_signal.NUMBERS, ROOM[1].participant.inbound)
     message = compact(Phone("twilio").media(1, payload))
     at = 100.0 + frame * 0.02 + ROOM[1].phase * SLOT + delay
     return at, Frame(Opcode.TEXT, message).serialize(mask=False)
@@ -31,7 +31,7 @@ def found(chunks: list[tuple[float, bytes]]) -> Findings:
     return judge(Listener(ROOM, 0, chunks), WINDOW)
 
 
-def test_a_perfect_line_is_heard_whole() -> None:
+def test_a_complete_stream_is_heard_completely() -> None:
     findings = found([chunk(frame) for frame in range(FRAMES)])
     assert findings.heard == findings.exact == 1.0
     assert findings.answers == LAST - FIRST
@@ -40,7 +40,7 @@ def test_a_perfect_line_is_heard_whole() -> None:
     assert findings.lateness == pytest.approx(0.0, abs=1e-9)
 
 
-def test_frames_of_the_window_count_even_when_they_are_heard_after_it() -> None:
+def test_frames_of_the_window_count_if_they_arrive_after_it() -> None:
     findings = found([chunk(frame, 0.3) for frame in range(FRAMES)])
     assert findings.heard == 1.0
     assert findings.latency == pytest.approx(0.3)
@@ -52,13 +52,13 @@ def test_a_lost_frame_is_missed_and_makes_the_next_one_late() -> None:
     assert findings.lateness.max() == pytest.approx(0.02)
 
 
-def test_a_frame_that_comes_twice_counts_once() -> None:
+def test_a_duplicate_frame_counts_once() -> None:
     chunks = [chunk(71 if frame == 70 else frame) for frame in range(FRAMES)]
     chunks.sort()
     assert found(chunks).heard == pytest.approx(0.99)
 
 
-def test_a_frame_has_come_when_its_last_byte_has() -> None:
+def test_a_frame_arrives_with_its_last_byte() -> None:
     chunks = []
     for frame in range(FRAMES):
         at, data = chunk(frame)
@@ -75,7 +75,7 @@ def test_two_frames_in_one_chunk_are_two_frames() -> None:
     assert findings.heard == findings.exact == 1.0
 
 
-def test_pings_and_messages_without_audio_are_passed_over() -> None:
+def test_pings_and_messages_without_audio_are_skipped() -> None:
     others = Frame(Opcode.PING, b"").serialize(mask=False)
     others += Frame(Opcode.TEXT, b'{"event":"mark","mark":{"name":"x"}}').serialize(mask=False)
     chunks = [(at, others + data) for at, data in map(chunk, range(FRAMES))]
@@ -84,9 +84,9 @@ def test_pings_and_messages_without_audio_are_passed_over() -> None:
     assert findings.size == len(chunk(0)[1])
 
 
-def test_the_share_of_exact_frames_is_of_those_heard() -> None:
+def test_the_exact_share_is_of_the_heard_frames() -> None:
     chunks = [chunk(frame) for frame in range(FRAMES)]
-    loud = bytearray(test_signal.say(1, 70 % test_signal.NUMBERS, ROOM[1].speaker.inbound))
+    loud = bytearray(test_signal.encode(1, 70 % test_signal.NUMBERS, ROOM[1].participant.inbound))
     loud[80] ^= 1
     message = compact(Phone("twilio").media(1, bytes(loud)))
     chunks[70] = (chunks[70][0], Frame(Opcode.TEXT, message).serialize(mask=False))
@@ -94,13 +94,13 @@ def test_the_share_of_exact_frames_is_of_those_heard() -> None:
     assert (findings.heard, findings.exact) == (1.0, pytest.approx(0.99))
 
 
-def test_silence_is_exact_and_heard_of_nobody() -> None:
+def test_silence_is_exact_and_no_seat_is_heard() -> None:
     at = [100.0 + turn * 0.02 for turn in range(FRAMES)]
     message = compact(Phone("twilio").media(1, b"\xff" * 160))
     findings = found([(one, Frame(Opcode.TEXT, message).serialize(mask=False)) for one in at])
     assert (findings.heard, findings.exact) == (0.0, 1.0)
 
 
-def test_a_line_that_gives_nothing_is_no_error() -> None:
+def test_a_socket_without_data_is_no_error() -> None:
     findings = found([(100.0, b"")])
     assert (findings.heard, findings.exact, findings.answers, findings.size) == (0.0, 0.0, 0, 0)

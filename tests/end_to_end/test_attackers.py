@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from bench.attackers import PEERS, attacking
+from bench.attackers import ATTACKERS, attacking
 from bench.churn import churning
 from tests.support.patchbays import Patchbay
 
@@ -16,7 +16,7 @@ def port_of(bay: Patchbay) -> int:
 
 
 def test_an_attacking_peer_that_is_cut_off_connects_again(bay: Patchbay) -> None:
-    [peer] = [peer for peer in PEERS if peer.name == "pings, 5,000 a second"]
+    [peer] = [peer for peer in ATTACKERS if peer.name == "pings, 5,000 a second"]
     with attacking(peer, port_of(bay), bay.token) as attack:
         bay.eventually(lambda: attack.closed >= 1 and attack.opened >= 2)
     assert attack.sent > len(peer.burst)

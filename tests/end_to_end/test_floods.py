@@ -9,7 +9,7 @@ import pytest
 
 from bench import process_stats
 from bench.servers import Server
-from bench.trial import Kind, Load, loading
+from bench.trial import Load, Workload, loading
 from service.security import access_tokens
 from service.security.failure_limit import BURST
 from service.simulator.phone import Phone
@@ -78,8 +78,8 @@ def load(bay: Patchbay) -> Iterator[Load]:
     server = Server(
         int(address.rpartition(":")[2]), process_stats.family(bay.server.pid), bay.token
     )
-    kind = Kind(room_size=len(DIALECTS), dialects=DIALECTS)
-    with loading(kind, server, CALLS, SECONDS, cores=None) as load:
+    workload = Workload(room_size=len(DIALECTS), dialects=DIALECTS)
+    with loading(workload, server, CALLS, SECONDS, cores=None) as load:
         yield load
 
 

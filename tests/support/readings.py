@@ -1,4 +1,4 @@
-"""A reading of the benchmark's to start from."""
+"""A reading of the benchmark that tests modify."""
 
 from __future__ import annotations
 
