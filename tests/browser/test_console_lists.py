@@ -110,12 +110,12 @@ def test_a_connector_is_made_copied_and_reached(bay: Patchbay, console_page: Pag
     click(page.locator(".steps"), "Show the webhook URL")
     expect(page.locator(".steps code").first).to_have_text(url)
 
-    expect(page.locator(".reached")).to_have_text("No call has reached this URL yet.")
+    expect(page.locator(".first-call")).to_have_text("No call has reached this URL yet.")
     call(url)
-    expect(page.locator(".reached")).to_contain_text("First call")
+    expect(page.locator(".first-call")).to_contain_text("First call")
     call(url)
-    expect(page.locator(".reached")).to_contain_text("Last call")
-    expect(page.locator(".reached")).to_contain_text("2 calls in all")
+    expect(page.locator(".first-call")).to_contain_text("Last call")
+    expect(page.locator(".first-call")).to_contain_text("2 calls in all")
 
 
 def test_a_connector_is_changed_rotated_and_deleted(bay: Patchbay, console_page: Page) -> None:

@@ -67,7 +67,7 @@ def test_from_the_first_link_to_a_call_that_is_over(
     dialog.get_by_label("Room", exact=True).fill(f"whole-{provider.lower()}")
     dialog.get_by_role("button", name="Create connector").click()
     expect(page.locator("main h1")).to_have_text(f"{provider} line")
-    expect(page.locator(".reached")).to_have_text("No call has reached this URL yet.")
+    expect(page.locator(".first-call")).to_have_text("No call has reached this URL yet.")
 
     page.get_by_role("button", name="Place a test call").click()
     dialog.get_by_label("Tone").check()

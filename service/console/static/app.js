@@ -1,8 +1,8 @@
 /** The frame around the pages: who is signed in, where one is, and the page that is shown. */
 
 import { currentSession, resume, signedOut, signOut } from "./api.js";
+import { attempt, button, empty, heading } from "./components.js";
 import { h, put } from "./dom.js";
-import { attempt, button, empty, heading } from "./parts.js";
 import { followLinks, go, match } from "./router.js";
 
 const PLACES = [

@@ -1,9 +1,9 @@
 /** A list that is searched and paged through, and asked for again after each change. */
 
 import { ask, withQuery } from "./api.js";
+import { attempt, button, empty, pager, table } from "./components.js";
 import { h, on, put, renew } from "./dom.js";
 import { inAll } from "./format.js";
-import { attempt, button, empty, pager, table } from "./parts.js";
 
 const PER_PAGE = 20;
 

@@ -1,12 +1,12 @@
 /** A call in progress as a row that is kept true while it lasts. */
 
 import { ask } from "./api.js";
+import { attempt, button, confirmed, notify, openDialog, pill, tableRow } from "./components.js";
 import { h, put } from "./dom.js";
 import { counted, duration, provider } from "./format.js";
 import { field, form, input } from "./forms.js";
 import { statusState } from "./ladder.js";
 import { meter } from "./meters.js";
-import { attempt, button, confirmed, notify, openDialog, pill, tableRow } from "./parts.js";
 import { href } from "./router.js";
 
 export const COLUMNS = [

@@ -1,8 +1,8 @@
 /** The form of an agent, and sending one into a room. */
 
 import { ask } from "../api.js";
+import { done, openDialog } from "../components.js";
 import { field, form, input, textarea } from "../forms.js";
-import { done, openDialog } from "../parts.js";
 
 const PATH = "/v2/agents";
 

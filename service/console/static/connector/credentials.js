@@ -1,9 +1,9 @@
 /** A connector's credentials, which can be set, replaced and removed, and never read. */
 
 import { ask } from "../api.js";
+import { attempt, button, confirmed, done, openDialog, panel, pill, table } from "../components.js";
 import { h } from "../dom.js";
 import { field, form, input, reveal } from "../forms.js";
-import { attempt, button, confirmed, done, openDialog, panel, pill, table } from "../parts.js";
 
 /** What each is for. `isSecret`: nobody should see it being typed; `signs`: signatures are checked with it. */
 const OFFERED = {

@@ -1,9 +1,9 @@
 /** A connector's own settings: its name, and where its calls go. */
 
 import { ask, askAll } from "../api.js";
+import { button, done, facts, openDialog, panel, time } from "../components.js";
 import { h } from "../dom.js";
 import { field, form, input, select } from "../forms.js";
-import { button, done, facts, openDialog, panel, time } from "../parts.js";
 import { href } from "../router.js";
 
 /** The panel, and a dialog to change them; `changed(answer)` is called with the connector's answer. */

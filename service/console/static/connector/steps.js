@@ -1,7 +1,7 @@
 /** What to click in each provider's console, so that its calls reach a connector. */
 
+import { maskedWebhook, secret } from "../components.js";
 import { h } from "../dom.js";
-import { maskedWebhook, secret } from "../parts.js";
 
 const STEPS = {
   twilio: (url) => [

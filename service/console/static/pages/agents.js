@@ -1,10 +1,10 @@
 /** Agents: the programs that can be sent into a room. */
 
-import { ask } from "../api.js";
 import { openAgent, openDispatch } from "../agents/form.js";
+import { ask } from "../api.js";
+import { attempt, button, confirmed, done, empty, heading, panel, time } from "../components.js";
 import { h, put } from "../dom.js";
 import { listing } from "../listing.js";
-import { attempt, button, confirmed, done, empty, heading, panel, time } from "../parts.js";
 
 export const title = "Agents";
 

@@ -1,13 +1,13 @@
 /** One call: its ladder, how loud it was, what was answered, and who was told of it. */
 
 import { ask } from "../api.js";
+import { attempt, button, confirmed, empty, facts, heading, panel, pill, table, time } from "../components.js";
 import { h, put } from "../dom.js";
 import { milliseconds, provider, toDate } from "../format.js";
-import { loudnessPlots } from "../loudness.js";
 import { end, endState, rung, statusState } from "../ladder.js";
-import { attempt, button, confirmed, empty, facts, heading, panel, pill, table, time } from "../parts.js";
+import { loudnessPlots } from "../loudness.js";
 import { href } from "../router.js";
-import { standing } from "../webhooks/standing.js";
+import { deliveryStatus } from "../webhooks/delivery-status.js";
 import { lasted } from "./calls.js";
 
 export const title = "Call";
@@ -154,7 +154,7 @@ function deliveries(sent) {
   return panel(about, { flush: true }, table(about, [
     { heading: "Event", cell: (each) => h("code", each.event) },
     { heading: "Receiver", cell: receiver },
-    { heading: "Status", cell: standing },
+    { heading: "Status", cell: deliveryStatus },
     { heading: "Attempts", number: true, cell: (each) => `${each.attempts}` },
     { heading: "Answer", cell: (each) => each.responseStatus ?? each.error ?? "" },
     { heading: "Last attempt", cell: (each) => time(each.lastAttemptAt) },

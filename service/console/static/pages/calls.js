@@ -1,13 +1,13 @@
 /** Calls: all that there were, newest first, with a search. */
 
+import { empty, heading, panel, pill, time } from "../components.js";
 import { h, put } from "../dom.js";
 import { duration, provider, toDate } from "../format.js";
 import { select } from "../forms.js";
 import { end, statusState } from "../ladder.js";
 import { listing } from "../listing.js";
-import { empty, heading, panel, pill, time } from "../parts.js";
 import { href } from "../router.js";
-import { trialButton } from "../trial.js";
+import { testCallButton } from "../test-call.js";
 
 export const title = "Calls";
 
@@ -45,5 +45,5 @@ export function lasted(call) {
 
 function nothing() {
   return empty("No call yet", "Calls show up here as soon as a provider asks what to do with one.",
-    h("div.row", trialButton(undefined, { kind: "primary" }), h("a.button", { href: "/console/connectors" }, "Go to the connectors")));
+    h("div.row", testCallButton(undefined, { kind: "primary" }), h("a.button", { href: "/console/connectors" }, "Go to the connectors")));
 }

@@ -1,15 +1,15 @@
 /** One connector: what to paste where, whether calls come, and what can be done with it. */
 
 import { ask } from "../api.js";
+import { attempt, button, confirmed, done, heading, panel } from "../components.js";
 import { credentials } from "../connector/credentials.js";
-import { reached } from "../connector/reached.js";
+import { firstCall } from "../connector/first-call.js";
 import { inboundRules, settings } from "../connector/settings.js";
 import { steps, unreachable } from "../connector/steps.js";
 import { h, put } from "../dom.js";
 import { provider } from "../format.js";
-import { attempt, button, confirmed, done, heading, panel } from "../parts.js";
 import { go } from "../router.js";
-import { trialButton } from "../trial.js";
+import { testCallButton } from "../test-call.js";
 import { nameOf } from "./connectors.js";
 
 export const title = "Connector";
@@ -17,7 +17,7 @@ export const title = "Connector";
 export async function show(main, { id }, signal) {
   const path = `/v2/connectors/${encodeURIComponent(id)}`;
   const first = await ask("GET", path, undefined, { signal });
-  const [rules, line] = await Promise.all([inboundRules(), reached(first.data, signal)]);
+  const [rules, line] = await Promise.all([inboundRules(), firstCall(first.data, signal)]);
 
   function draw({ data: connector, warnings = [] }) {
     put(
@@ -25,7 +25,7 @@ export async function show(main, { id }, signal) {
       heading(nameOf(connector), {
         lead: `Brings the calls of your ${provider(connector.provider)} numbers in.`,
         actions: [
-          trialButton(id, { kind: "primary" }),
+          testCallButton(id, { kind: "primary" }),
           button("New webhook URL", rotate),
           button("Delete", () => remove(connector), { kind: "danger" }),
         ],

@@ -1,12 +1,12 @@
 /** Connectors: all of them, and making one. */
 
 import { ask } from "../api.js";
+import { button, empty, heading, maskedWebhook, openDialog, panel, secret, table, time } from "../components.js";
 import { h, put } from "../dom.js";
 import { PROVIDERS, provider } from "../format.js";
 import { choice, field, filled, form, input } from "../forms.js";
-import { button, empty, heading, maskedWebhook, openDialog, panel, secret, table, time } from "../parts.js";
 import { go, href } from "../router.js";
-import { trialButton } from "../trial.js";
+import { testCallButton } from "../test-call.js";
 
 export const title = "Connectors";
 
@@ -18,7 +18,7 @@ export async function show(main) {
     main,
     heading("Connectors", {
       lead: "A connector brings the calls of one provider in. Paste its webhook URL into the provider's console.",
-      actions: [data.length > 0 && trialButton(), button("New connector", create, { kind: "primary" })],
+      actions: [data.length > 0 && testCallButton(), button("New connector", create, { kind: "primary" })],
     }),
     panel("", { flush: true }, data.length ? list(data) : nothing()),
   );

@@ -1,9 +1,9 @@
 /** Health: how the server fares now, and what went wrong lately. */
 
 import { ask } from "../api.js";
+import { empty, facts, heading, panel, pill, table, time } from "../components.js";
 import { h, put } from "../dom.js";
 import { counted, duration, percent } from "../format.js";
-import { empty, facts, heading, panel, pill, table, time } from "../parts.js";
 import { href } from "../router.js";
 
 export const title = "Health";

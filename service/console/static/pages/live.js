@@ -1,13 +1,13 @@
 /** Live: the calls in progress, how they sound, and what can be done with them. */
 
 import { ask } from "../api.js";
+import { empty, heading, panel, pill, table } from "../components.js";
 import { h, put } from "../dom.js";
 import { counted } from "../format.js";
-import { COLUMNS, liveRow } from "../live-row.js";
 import { watchLive } from "../live.js";
-import { empty, heading, panel, pill, table } from "../parts.js";
-import { spaced } from "../refresh.js";
-import { trialButton } from "../trial.js";
+import { COLUMNS, liveRow } from "../live-row.js";
+import { throttled } from "../poll.js";
+import { testCallButton } from "../test-call.js";
 
 export const title = "Live";
 
@@ -60,7 +60,7 @@ export async function show(main, params, signal) {
     for (const row of rows.values()) row.tick(Date.now() + ahead);
   }
 
-  const read = spaced(async () => {
+  const read = throttled(async () => {
     const { data, total } = await ask("GET", "/console/api/live/calls", undefined, { signal });
     if (!signal.aborted) arrange(data, total);
   }, signal, READ_PAUSE);
@@ -87,6 +87,6 @@ function nothing() {
   return empty(
     "No call in progress",
     "Create a connector, call its number or place a test call to it, and the call shows up here at once.",
-    h("div.row", trialButton(undefined, { kind: "primary" }), h("a.button", { href: "/console/connectors" }, "Go to the connectors")),
+    h("div.row", testCallButton(undefined, { kind: "primary" }), h("a.button", { href: "/console/connectors" }, "Go to the connectors")),
   );
 }

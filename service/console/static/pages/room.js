@@ -1,9 +1,9 @@
 /** One room: who is in it, joining it from this browser, its messages and its earlier sessions. */
 
 import { ask } from "../api.js";
+import { attempt, button, confirmed, facts, heading, notify, panel, pill, time } from "../components.js";
 import { h, put } from "../dom.js";
 import { watchLive } from "../live.js";
-import { attempt, button, confirmed, facts, heading, notify, panel, pill, time } from "../parts.js";
 import { joining } from "../room/joining.js";
 import { messages } from "../room/messages.js";
 import { people } from "../room/people.js";

@@ -1,10 +1,10 @@
 /** Rooms: all of them, finding one, and making one. */
 
 import { ask, withQuery } from "../api.js";
+import { attempt, button, empty, heading, openDialog, pager, panel, pill, table, time } from "../components.js";
 import { h, put } from "../dom.js";
 import { counted } from "../format.js";
 import { field, filled, form, input } from "../forms.js";
-import { attempt, button, empty, heading, openDialog, pager, panel, pill, table, time } from "../parts.js";
 import { go, href } from "../router.js";
 
 export const title = "Rooms";

@@ -1,12 +1,12 @@
 /** Routing rules: which numbers lead where. */
 
 import { ask, askAll } from "../api.js";
+import { attempt, button, confirmed, done, empty, heading, panel, pill } from "../components.js";
 import { h, put } from "../dom.js";
 import { listing } from "../listing.js";
-import { attempt, button, confirmed, done, empty, heading, panel, pill } from "../parts.js";
 import { href } from "../router.js";
+import { destination, DYNAMIC, TYPES } from "../rules/describe.js";
 import { openRule } from "../rules/form.js";
-import { destination, DYNAMIC, TYPES } from "../rules/words.js";
 
 export const title = "Rules";
 

@@ -1,9 +1,9 @@
 /** Signing in: with a link from the terminal, with a token, or with the API key and secret. */
 
 import { currentSession, signIn } from "../api.js";
+import { heading, panel } from "../components.js";
 import { h, put } from "../dom.js";
 import { field, form, input } from "../forms.js";
-import { heading, panel } from "../parts.js";
 import { go } from "../router.js";
 
 export const title = "Sign in";

@@ -1,12 +1,12 @@
 /** One webhook: what was sent to it, and what it answered. */
 
 import { ask } from "../api.js";
+import { attempt, button, confirmed, done, empty, facts, heading, panel, table, time } from "../components.js";
 import { h, put, renew } from "../dom.js";
-import { attempt, button, confirmed, done, empty, facts, heading, panel, table, time } from "../parts.js";
-import { watch } from "../refresh.js";
+import { poll } from "../poll.js";
 import { go } from "../router.js";
+import { deliveryStatus } from "../webhooks/delivery-status.js";
 import { openWebhook } from "../webhooks/form.js";
-import { standing } from "../webhooks/standing.js";
 import { eventsOf } from "./webhooks.js";
 
 export const title = "Webhook";
@@ -73,7 +73,7 @@ export async function show(main, { id }, signal) {
 
   await refresh();
   draw(first);
-  watch(signal, refresh);
+  poll(signal, refresh);
 }
 
 function deliveries(all, redeliver) {
@@ -81,7 +81,7 @@ function deliveries(all, redeliver) {
     "Deliveries, newest first",
     [
       { heading: "Event", cell: ({ event }) => event },
-      { heading: "Status", cell: standing },
+      { heading: "Status", cell: deliveryStatus },
       { heading: "Attempts", number: true, cell: ({ attempts }) => String(attempts) },
       { heading: "Answer", cell: answerOf },
       { heading: "Happened", cell: ({ createdAt }) => time(createdAt) },

@@ -1,8 +1,8 @@
 /** Webhooks: who is told of what happens to calls. */
 
+import { button, empty, heading, panel, time } from "../components.js";
 import { h, put } from "../dom.js";
 import { listing } from "../listing.js";
-import { button, empty, heading, panel, time } from "../parts.js";
 import { go, href } from "../router.js";
 import { areAll } from "../webhooks/events.js";
 import { openWebhook } from "../webhooks/form.js";

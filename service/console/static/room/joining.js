@@ -1,11 +1,11 @@
 /** The panel through which this browser is a participant of the room: join, meters, mute, leave. */
 
 import { fromBase64, SILENT, toBase64 } from "../audio/pcm.js";
-import { openVoice } from "../audio/voice.js";
+import { openAudioSession } from "../audio/session.js";
+import { button, panel } from "../components.js";
 import { h, put } from "../dom.js";
 import { milliseconds } from "../format.js";
 import { field, input, select } from "../forms.js";
-import { button, panel } from "../parts.js";
 import { Connection } from "./connection.js";
 import { soundMeter } from "./sound-meter.js";
 
@@ -49,7 +49,7 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
     say("Waiting for the sound of this browser …", "");
     const view = controls(withMicrophone);
     try {
-      const opened = await openVoice({
+      const opened = await openAudioSession({
         onframe: withMicrophone && ((frame) => speak(frame, view)),
         onplayed: view.played,
         onsilenced: (sentence) => put(fault, sentence),

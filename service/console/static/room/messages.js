@@ -1,8 +1,8 @@
 /** What is said in writing in the room, by topic, and the keys that callers press. */
 
+import { empty, panel, time } from "../components.js";
 import { h } from "../dom.js";
 import { field, form, input, select } from "../forms.js";
-import { empty, panel, time } from "../parts.js";
 
 const CHAT = "CHAT";
 const KEYS = "DTMF_EVENT";

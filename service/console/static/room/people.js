@@ -1,13 +1,13 @@
 /** Who is in the room now, and its earlier sessions. */
 
 import { ask, withQuery } from "../api.js";
+import { age, attempt, button, confirmed, empty, notify, pager, panel, pill, table, time } from "../components.js";
 import { h, put } from "../dom.js";
 import { counted, duration, provider, toDate } from "../format.js";
 import { meter } from "../meters.js";
-import { age, attempt, button, confirmed, empty, notify, pager, panel, pill, table, time } from "../parts.js";
 import { href } from "../router.js";
+import { testCallButton } from "../test-call.js";
 import { ownId } from "./joining.js";
-import { trialButton } from "../trial.js";
 
 const PER_PAGE = 10;
 
@@ -113,7 +113,7 @@ function through(call) {
 
 function nobody() {
   return empty("Nobody is in this room", "Call a number whose connector leads here, place a test call, or join from this browser.",
-    trialButton());
+    testCallButton());
 }
 
 function more(shown, total) {

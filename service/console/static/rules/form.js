@@ -1,10 +1,10 @@
 /** The form of a routing rule: which numbers, where they lead, who may, and what else. */
 
 import { ask } from "../api.js";
+import { done, openDialog } from "../components.js";
 import { h } from "../dom.js";
 import { checkbox, choice, field, form, group, input, lines, reveal, select, textarea } from "../forms.js";
-import { done, openDialog } from "../parts.js";
-import { destination, DYNAMIC, TYPES } from "./words.js";
+import { destination, DYNAMIC, TYPES } from "./describe.js";
 
 const PATH = "/v2/sip/routing-rule";
 

@@ -1,9 +1,9 @@
 /** The form of a webhook: who is told, and of what. */
 
 import { ask } from "../api.js";
+import { done, openDialog } from "../components.js";
 import { h } from "../dom.js";
 import { checkbox, field, form, group, input } from "../forms.js";
-import { done, openDialog } from "../parts.js";
 import { areAll, EVENTS } from "./events.js";
 
 const PATH = "/v2/sip/webhooks";

@@ -1,8 +1,8 @@
 /** How whoever receives a webhook knows that it came from here. */
 
 import { ask } from "../api.js";
+import { copyButton, panel } from "../components.js";
 import { h } from "../dom.js";
-import { copyButton, panel } from "../parts.js";
 
 const CHECK = `openssl base64 -d -A -in signature.txt -out signature.bin
 openssl dgst -sha256 -verify patchbay.pem -signature signature.bin body.json`;

@@ -2,14 +2,14 @@
 
 import { ask, currentSession } from "./api.js";
 import { toBase64 } from "./audio/pcm.js";
+import { attempt, button, openDialog } from "./components.js";
 import { h, put } from "./dom.js";
 import { provider } from "./format.js";
 import { choice, field, filled, form, input, select } from "./forms.js";
-import { attempt, button, openDialog } from "./parts.js";
 import { href } from "./router.js";
-import { progress } from "./trial/progress.js";
-import { recorder } from "./trial/recorder.js";
-import { wav } from "./trial/wav.js";
+import { progress } from "./test-call/progress.js";
+import { recorder } from "./test-call/recorder.js";
+import { wav } from "./test-call/wav.js";
 
 const TITLE = "Place a test call";
 const SOUNDS = [
@@ -20,11 +20,11 @@ const SOUNDS = [
 const LONGEST = 300;
 
 /** The button that opens the dialog, for this connector or for one to choose. */
-export function trialButton(connectorId, { kind } = {}) {
-  return button(TITLE, () => openTrialDialog(connectorId), { kind });
+export function testCallButton(connectorId, { kind } = {}) {
+  return button(TITLE, () => openTestCallDialog(connectorId), { kind });
 }
 
-async function openTrialDialog(connectorId) {
+async function openTestCallDialog(connectorId) {
   if (!currentSession().testCalls) {
     explain([
       "Test calls are off on this server: the setting TEST_CALLS says how many may be up at a time.",
@@ -41,7 +41,7 @@ async function openTrialDialog(connectorId) {
     return;
   }
   const leaving = new AbortController();
-  const stage = h("div.trial");
+  const stage = h("div.test-call");
   const dialog = openDialog(TITLE, (close) => {
     begin(stage, connectors, connectorId, { close, signal: leaving.signal });
     return stage;
@@ -89,7 +89,7 @@ function wishes(connectors, chosen, voice, { submit, cancel }) {
         voicePart,
       ),
       h(
-        "div.trial-pair",
+        "div.test-call-pair",
         field("Seconds", input("seconds", { type: "number", min: 1, max: LONGEST, value: "30" }), {
           hint: `Then the caller hangs up; ${LONGEST} at most.`,
         }),
@@ -99,7 +99,7 @@ function wishes(connectors, chosen, voice, { submit, cancel }) {
         "details",
         h("summary", "Number called, keys and PIN"),
         h(
-          "div.trial-pair",
+          "div.test-call-pair",
           field("Number called", input("callee", { type: "tel", placeholder: "+14155550199" }), {
             hint: "Routing rules go by it.",
           }),

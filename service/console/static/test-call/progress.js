@@ -1,9 +1,9 @@
 /** A test call as it goes on: its ladder as the phone sees it, and at the end what it was like. */
 
 import { ask } from "../api.js";
+import { attempt, button, facts, pill } from "../components.js";
 import { h, put } from "../dom.js";
 import { milliseconds } from "../format.js";
-import { attempt, button, facts, pill } from "../parts.js";
 import { href } from "../router.js";
 
 const EVERY = 500;
@@ -48,8 +48,8 @@ export function progress(trial, { signal, close, again }) {
   const seconds = h("span.soft");
   const places = h("span.row");
   const bar = h("progress", { max: trial.planned, value: 0, "aria-label": "Seconds of the call" });
-  const ladder = h("ol.plain.trial-ladder", { "aria-live": "polite", "aria-label": "Ladder" });
-  const outcome = h("div.trial-outcome");
+  const ladder = h("ol.plain.test-call-ladder", { "aria-live": "polite", "aria-label": "Ladder" });
+  const outcome = h("div.test-call-outcome");
   const fault = h("p.form-fault", { role: "alert" });
   const end = h("div.form-end");
   const hangUp = button("Hang up", ending, { kind: "danger" });
@@ -106,7 +106,7 @@ export function progress(trial, { signal, close, again }) {
   put(end, h("span.soft.small", "Closing this leaves the call up."), hangUp, button("Close", close));
   draw(trial);
   follow();
-  return h("div.trial", h("div.row", state, seconds, places), bar, ladder, outcome, fault, end);
+  return h("div.test-call", h("div.row", state, seconds, places), bar, ladder, outcome, fault, end);
 }
 
 function standing({ report }, names) {

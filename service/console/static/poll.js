@@ -12,7 +12,7 @@ const LONGEST_PAUSE = 30_000;
  * after it has answered; after each that fails, twice as long. What fails is asked again with the
  * next change, or once the server is back.
  */
-export function spaced(act, signal, pause) {
+export function throttled(act, signal, pause) {
   let isWanted = false;
   let isBusy = false;
   let rest = pause;
@@ -31,7 +31,7 @@ export function spaced(act, signal, pause) {
 }
 
 /** Calls `changed()` from time to time while the page is looked at, until it is left. */
-export function watch(signal, changed) {
+export function poll(signal, changed) {
   const look = () => {
     // Where it fails, the next time will tell.
     if (!document.hidden) changed().catch(() => {});

@@ -2,9 +2,9 @@
 
 import { closeMicrophone, openMicrophone } from "../audio/microphone.js";
 import { level } from "../audio/pcm.js";
+import { button, notify } from "../components.js";
 import { h, put } from "../dom.js";
 import { meter } from "../meters.js";
-import { button, notify } from "../parts.js";
 import { wav } from "./wav.js";
 
 const RATE = 16000;
@@ -16,7 +16,7 @@ const LONGEST = 30;
  */
 export function recorder(signal) {
   const line = h("div.row");
-  const element = h("div.trial-voice", line);
+  const element = h("div.test-call-voice", line);
   let taken = null;
   let end = () => {};
 

@@ -17,7 +17,7 @@ const CONVERSATION = { echoCancellation: true, noiseSuppression: true, autoGainC
  * microphone is gone. Without `onframe` the microphone is left alone. Throws an Error whose message
  * is one sentence.
  */
-export async function openVoice({ onframe, onplayed, onsilenced }) {
+export async function openAudioSession({ onframe, onplayed, onsilenced }) {
   requireSound();
   const context = new AudioContext({ latencyHint: "interactive" });
   let stream = null;

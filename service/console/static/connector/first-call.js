@@ -1,23 +1,23 @@
 /** Whether a connector's URL has been reached by a call, and by which one last. */
 
 import { ask, withQuery } from "../api.js";
+import { age, pill } from "../components.js";
 import { h, put } from "../dom.js";
 import { inAll } from "../format.js";
 import { statusState } from "../ladder.js";
 import { watchLive } from "../live.js";
-import { age, pill } from "../parts.js";
-import { spaced } from "../refresh.js";
+import { throttled } from "../poll.js";
 import { href } from "../router.js";
 
 /** Milliseconds between two queries: calls may change several times a second, and each query covers all calls of the connector. */
 const PAUSE = 2_000;
 
 /** One line, which changes with the first call, and with each that follows. */
-export async function reached({ id }, signal) {
+export async function firstCall({ id }, signal) {
   const path = withQuery("/v2/sip/call", { connectorId: id, type: "inbound", perPage: 1 });
   const news = h("span", { role: "status" });
   const rest = h("span.row");
-  const element = h("div.reached", news, rest);
+  const element = h("div.first-call", news, rest);
   let shown = null;
   let drawn = new AbortController();
 
@@ -35,7 +35,7 @@ export async function reached({ id }, signal) {
   }
 
   await look();
-  watchLive(signal, { onChanged: spaced(look, signal, PAUSE) });
+  watchLive(signal, { onChanged: throttled(look, signal, PAUSE) });
   return element;
 }
 
