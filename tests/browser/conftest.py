@@ -19,6 +19,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def console_page(browser: Browser, bay: Patchbay) -> Iterator[Page]:
-    """A page of the console with somebody signed in; it has not gone anywhere yet."""
+    """A blank page with a console session."""
     with signed_in(browser, bay) as page:
         yield page

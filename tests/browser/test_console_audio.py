@@ -1,4 +1,4 @@
-"""The console's audio, in numbers from a real browser: its rates and its delay."""
+"""Measurements of the console's resampler and jitter buffer in a real browser."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.support.patchbays import Patchbay
 CONTEXT_RATES = (48_000, 44_100, 16_000)
 
 PLAYED = 16_000
-"""The rate of the loudspeaker where it does not matter."""
+"""The loudspeaker's rate in tests that do not depend on it."""
 
 EDGE = 0.05
-"""Seconds at both ends of a sound that begins or ends suddenly, where no tone is measured."""
+"""Seconds at both ends of a sound that are excluded, because it begins and ends abruptly."""
 
 RESAMPLE = """
 async ({ from, to, hertz, seconds, block }) => {
@@ -76,23 +76,23 @@ def resampled(
     page: Page, rate: int, to: int, hertz: float, seconds: float = 1.0
 ) -> NDArray[np.float64]:
     wanted = {"from": rate, "to": to, "hertz": hertz, "seconds": seconds, "block": 128}
-    # As text, since Playwright takes seconds for as many numbers.
+    # As text, because Playwright takes seconds to convert so many numbers.
     return np.array(json.loads(page.evaluate(RESAMPLE, wanted)), np.float64)
 
 
 def played(page: Page, arrivals: list[float], *, loud: bool = True) -> Any:
-    """What the buffer does with frames that come at these seconds, until the last of them came."""
+    """Play frames that arrive at these seconds and return what the buffer did."""
     wanted = {"arrivals": arrivals, "seconds": arrivals[-1], "rate": PLAYED, "loud": loud}
     return page.evaluate(PLAY, wanted)
 
 
 def decibels(samples: NDArray[np.float64]) -> float:
-    """Of a sine of the amplitude that goes in, 0."""
+    """Return the level relative to a sine of the input's amplitude."""
     return 10 * float(np.log10(np.mean(samples**2) / 0.125))
 
 
 @pytest.mark.parametrize("rate", CONTEXT_RATES)
-def test_a_tone_comes_out_as_it_was(page: Page, rate: int) -> None:
+def test_resampler_preserves_a_tone(page: Page, rate: int) -> None:
     for before, after in ((rate, RATE), (RATE, rate)):
         heard = resampled(page, before, after, 1000)
         time = np.arange(heard.size) / after
@@ -102,7 +102,7 @@ def test_a_tone_comes_out_as_it_was(page: Page, rate: int) -> None:
 
 
 @pytest.mark.parametrize("rate", CONTEXT_RATES)
-def test_what_is_beyond_a_telephone_is_taken_out(page: Page, rate: int) -> None:
+def test_resampler_removes_frequencies_above_the_telephone_band(page: Page, rate: int) -> None:
     edge = round(EDGE * RATE)
     for hertz in (300, 3400):
         assert abs(decibels(resampled(page, rate, RATE, hertz)[edge:-edge])) < 0.1
@@ -111,25 +111,25 @@ def test_what_is_beyond_a_telephone_is_taken_out(page: Page, rate: int) -> None:
 
 
 @pytest.mark.parametrize("rate", CONTEXT_RATES)
-def test_ten_seconds_stay_ten_seconds(page: Page, rate: int) -> None:
+def test_resampler_keeps_the_length_of_ten_seconds(page: Page, rate: int) -> None:
     heard = resampled(page, rate, RATE, 1000, seconds=10)
-    # What is held back is half of the window, 22 samples, and no more after ten seconds.
+    # The resampler holds back half of its window, 22 samples, regardless of the length.
     assert 10 * RATE - 22 <= heard.size <= 10 * RATE
     last = np.arange(heard.size - 800, heard.size - 400)
     wanted = 0.5 * np.sin(2 * np.pi * 1000 * last / RATE)
     assert np.abs(heard[last] - wanted).max() < 1e-4
 
 
-def test_what_comes_evenly_waits_for_80_ms_at_most(page: Page) -> None:
+def test_delay_of_even_arrivals_is_at_most_80_ms(page: Page) -> None:
     found = played(page, [0.02 * count for count in range(1500)])
     assert found["underruns"] == found["dropped"] == 0
     assert max(found["delays"]) <= 80
-    # Calm seconds make it shorter.
+    # The delay shrinks after seconds without an underrun.
     assert max(found["delays"][-100:]) <= 60
 
 
 @pytest.mark.parametrize("drift", [-0.001, 0.001])
-def test_a_clock_that_is_off_makes_the_delay_neither_grow_nor_run_out(
+def test_clock_drift_neither_grows_the_delay_nor_empties_the_buffer(
     page: Page, drift: float
 ) -> None:
     found = played(page, [0.02 * (1 + drift) * count for count in range(6000)])
@@ -138,7 +138,7 @@ def test_a_clock_that_is_off_makes_the_delay_neither_grow_nor_run_out(
     assert max(found["delays"]) <= 100
 
 
-def test_the_delay_grows_with_uneven_arrivals_until_nothing_runs_out(page: Page) -> None:
+def test_delay_grows_with_uneven_arrivals_until_underruns_stop(page: Page) -> None:
     ragged = np.random.default_rng(1).uniform(0, 0.25, 3000)
     arrivals = np.maximum.accumulate(0.02 * np.arange(3000) + ragged)
     found = played(page, arrivals.tolist())
@@ -146,7 +146,7 @@ def test_the_delay_grows_with_uneven_arrivals_until_nothing_runs_out(page: Page)
     assert max(found["delays"]) <= 360
 
 
-def test_what_piled_up_is_left_out_where_it_is_quiet(page: Page) -> None:
+def test_excess_audio_is_dropped_during_silence(page: Page) -> None:
     stalled = [0.02 * count if count < 100 else max(0.02 * count, 2.3) for count in range(400)]
     found = played(page, stalled, loud=False)
     assert found["underruns"] == 1
@@ -154,9 +154,8 @@ def test_what_piled_up_is_left_out_where_it_is_quiet(page: Page) -> None:
     assert found["delays"][-1] <= 120
 
 
-def test_a_gap_is_heard_as_a_fade_and_not_as_a_click(page: Page) -> None:
-    # A sine of this loudness never steps further between two samples, and no frame of it begins
-    # where another one ended.
+def test_gap_fades_out_without_a_click(page: Page) -> None:
+    # The steepest step between two samples of this sine. No frame begins where another one ended.
     steepest = 0.25 * 2 * np.pi * 500 / PLAYED
     stalled = [0.02 * count if count < 100 else 0.02 * count + 1.0 for count in range(200)]
     found = played(page, stalled)
@@ -164,7 +163,7 @@ def test_a_gap_is_heard_as_a_fade_and_not_as_a_click(page: Page) -> None:
     assert found["step"] < 1.5 * steepest
 
 
-def test_more_than_half_a_second_is_thrown_away(page: Page) -> None:
+def test_more_than_half_a_second_of_audio_is_dropped(page: Page) -> None:
     stalled = [0.02 * count if count < 100 else max(0.02 * count, 4.0) for count in range(300)]
     found = played(page, stalled)
     assert found["dropped"] > 50

@@ -1,4 +1,4 @@
-"""The pages of calls: what they show of a call that was, and of one that was turned away."""
+"""The list of calls, and the page of a completed and of a rejected call."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support.clocks import FakeClock
 from tests.support.patchbays import Patchbay
 
 
-def a_call(bay: Patchbay, provider: str, room: str | None) -> str:
-    """Make a call that lasts a moment; its id."""
+def place_call(bay: Patchbay, provider: str, room: str | None) -> str:
+    """Make a short call, and return its id."""
     url = bay.webhook(provider, room)
     plan = Scenario(webhook_url=url, sample=sound.melody(), loop=True, seconds=1)
     Phone(plan).start().join()
@@ -24,17 +24,17 @@ def a_call(bay: Patchbay, provider: str, room: str | None) -> str:
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
-def test_a_call_is_shown_with_its_ladder_and_its_markup(
+def test_call_page_shows_ladder_and_markup(
     bay: Patchbay, console_page: Page, provider: str
 ) -> None:
-    call_id = a_call(bay, provider, "shown-room-0001")
+    call_id = place_call(bay, provider, "shown-room-0001")
     console_page.goto(f"/console/calls/{call_id}")
     ladder = console_page.locator(".ladder")
     expect(ladder).to_contain_text("The provider asked what to do")
     expect(ladder).to_contain_text("First audio from the caller")
     expect(ladder).to_contain_text("The caller hung up.")
     panel = console_page.locator("section", has=console_page.get_by_role("heading", name="Markup"))
-    # The provider has asked once: a second answer would be there, alike or not.
+    # The provider asked once. Every further answer would add a time.
     expect(panel.locator("time")).to_have_count(1)
     markup = panel.locator("pre").inner_text()
     assert "clk_•••" in markup
@@ -45,31 +45,29 @@ def test_a_call_is_shown_with_its_ladder_and_its_markup(
     assert connector["data"]["webhookUrl"].rpartition("/")[2] not in console_page.content()
 
 
-def test_a_call_that_was_turned_away_says_why(bay: Patchbay, console_page: Page) -> None:
-    call_id = a_call(bay, "twilio", None)
+def test_page_of_a_rejected_call_shows_the_reason(bay: Patchbay, console_page: Page) -> None:
+    call_id = place_call(bay, "twilio", None)
     console_page.goto("/console/calls")
     console_page.locator(f'a[href="/console/calls/{call_id}"]').click()
     expect(console_page.locator(".ladder")).to_contain_text(
-        "Nothing says which room it belongs to."
+        "No routing rule or connector names a room for it."
     )
     expect(console_page.locator("pre")).to_contain_text("<Reject")
 
 
-def test_calls_are_found_by_their_status(bay: Patchbay, console_page: Page) -> None:
-    a_call(bay, "twilio", None)
+def test_calls_are_filtered_by_status(bay: Patchbay, console_page: Page) -> None:
+    place_call(bay, "twilio", None)
     console_page.goto("/console/calls")
     console_page.get_by_label("Status").select_option("rejected")
     expect(console_page.locator("tbody .pill").first).to_have_text("rejected")
     expect(console_page).to_have_url(f"{bay.url}/console/calls?status=rejected")
     console_page.get_by_label("Search calls").fill("+4400")
-    expect(console_page.locator("main")).to_contain_text("No call holds “+4400”.")
+    expect(console_page.locator("main")).to_contain_text("No call contains “+4400”.")
     console_page.get_by_role("button", name="Show all").click()
     expect(console_page.locator("tbody tr")).not_to_have_count(0)
     expect(console_page.get_by_label("Status")).to_have_value("")
 
 
-def test_what_a_call_told_is_only_for_whoever_is_signed_in(
-    sqlite_database: Database, clock: FakeClock
-) -> None:
+def test_call_details_require_a_session(sqlite_database: Database, clock: FakeClock) -> None:
     client = build(sqlite_database, clock).test_client()
     assert client.get("/console/api/calls/abc").status_code == 401

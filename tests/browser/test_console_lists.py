@@ -1,4 +1,4 @@
-"""Connectors, rules, webhooks and agents: made, changed, looked for and deleted by their pages."""
+"""Pages that create, edit, search and delete connectors, rules, webhooks and agents."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from tests.support.receivers import Receiver, receiving
 
 @pytest.fixture(scope="module")
 def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    """A server that also speaks to receivers on this machine."""
+    """A server that may deliver webhooks to receivers on this machine."""
     data = tmp_path_factory.mktemp("data")
     with patchbay(data, WEBHOOK_ALLOW_PRIVATE="on") as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(bay: Patchbay) -> None:
-    """Delete what the tests before have made."""
+def empty_lists(bay: Patchbay) -> None:
+    """Delete what earlier tests created."""
     for path in ("/v2/sip/routing-rule", "/v2/sip/webhooks", "/v2/agents", "/v2/connectors"):
         for each in bay.ask("GET", f"{path}?perPage=100")[1]["data"]:
             assert bay.ask("DELETE", f"{path}/{each['id']}")[0] == 200
@@ -49,13 +49,13 @@ def click(within: Page | Locator, name: str) -> None:
 
 
 def fill(dialog: Locator, **values: str) -> None:
-    """Fill in the fields of these labels."""
+    """Fill in the fields with these labels."""
     for label, value in values.items():
         dialog.get_by_label(label, exact=True).fill(value)
 
 
 def dialog_of(page: Page, button: str) -> Locator:
-    """Press a button that opens a dialog."""
+    """Press a button that opens a dialog, and return the dialog."""
     click(page.get_by_role("main"), button)
     return page.get_by_role("dialog")
 
@@ -65,26 +65,28 @@ def confirm(page: Page, button: str, verb: str) -> None:
 
 
 def call(url: str) -> None:
-    """A phone call of a moment."""
+    """Make a short phone call."""
     Phone(Scenario(webhook_url=url, sample=sound.melody(), loop=True, seconds=0.2)).start().join()
 
 
-def look_again(page: Page) -> None:
-    """Let the page's own clock come to when it asks for news."""
+def let_page_poll(page: Page) -> None:
+    """Advance the page's clock to its next poll."""
     page.clock.fast_forward(5000)
 
 
 def id_of(page: Page) -> str:
-    """The id of what is shown."""
+    """Return the id in the page's address."""
     return page.url.rpartition("/")[2]
 
 
 def url_of(bay: Patchbay, page: Page) -> str:
-    """The webhook URL of the connector that is shown."""
+    """Return the webhook URL of the connector on the page."""
     return str(bay.ask("GET", f"/v2/connectors/{id_of(page)}")[1]["data"]["webhookUrl"])
 
 
-def test_a_connector_is_made_copied_and_reached(bay: Patchbay, console_page: Page) -> None:
+def test_connector_is_created_its_url_copied_and_its_first_call_shown(
+    bay: Patchbay, console_page: Page
+) -> None:
     page = console_page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto("/console/connectors")
@@ -118,7 +120,7 @@ def test_a_connector_is_made_copied_and_reached(bay: Patchbay, console_page: Pag
     expect(page.locator(".first-call")).to_contain_text("2 calls in all")
 
 
-def test_a_connector_is_changed_rotated_and_deleted(bay: Patchbay, console_page: Page) -> None:
+def test_connector_is_edited_rotated_and_deleted(bay: Patchbay, console_page: Page) -> None:
     page = console_page
     url = bay.webhook("twilio", "desk-room")
     page.goto("/console/connectors")
@@ -133,7 +135,7 @@ def test_a_connector_is_changed_rotated_and_deleted(bay: Patchbay, console_page:
 
     confirm(page, "New webhook URL", "Cancel")
     assert url_of(bay, page) == url
-    confirm(page, "New webhook URL", "Make a new URL")
+    confirm(page, "New webhook URL", "Create a new URL")
     expect(page.get_by_role("status").filter(has_text="new webhook URL")).to_be_visible()
     new_url = url_of(bay, page)
     assert new_url != url
@@ -168,7 +170,7 @@ def test_credentials_are_set_replaced_and_removed(bay: Patchbay, console_page: P
     click(dialog, "Set")
     expect(page.get_by_role("main")).not_to_contain_text("Signatures are not checked")
     dialog = dialog_of(page, "Replace authToken")
-    fill(dialog, authToken="another", **{"The one before": "a-secret"})
+    fill(dialog, authToken="another", **{"Previous value": "a-secret"})
     click(dialog, "Replace")
     expect(dialog).to_have_count(0)
     assert "a-secret" not in page.content()
@@ -180,7 +182,7 @@ def test_credentials_are_set_replaced_and_removed(bay: Patchbay, console_page: P
 
 
 @pytest.mark.parametrize("provider", load().values(), ids=lambda each: each.name)
-def test_every_credential_of_a_provider_can_be_set(
+def test_page_offers_every_credential_of_a_provider(
     bay: Patchbay, console_page: Page, provider: Provider
 ) -> None:
     bay.webhook(provider.name, None)
@@ -190,7 +192,7 @@ def test_every_credential_of_a_provider_can_be_set(
     expect(console_page.locator("tbody code")).to_have_text(names)
 
 
-def test_a_rule_is_made_changed_and_deleted(bay: Patchbay, console_page: Page) -> None:
+def test_rule_is_created_edited_and_deleted(bay: Patchbay, console_page: Page) -> None:
     page = console_page
     bay.ask("POST", "/v2/agents", {"name": "Clerk", "url": "https://example.com/clerk"})
     page.goto("/console/rules")
@@ -202,7 +204,7 @@ def test_a_rule_is_made_changed_and_deleted(bay: Patchbay, console_page: Page) -
         Name="Support",
         Numbers="+14155550199\n+1415",
         PIN="12ab",
-        **{"Callers who are let in": "+91*"},
+        **{"Allowed callers": "+91*"},
     )
     click(dialog, "Create rule")
     expect(dialog.locator(".fault:not(:empty)")).to_have_text(
@@ -223,15 +225,15 @@ def test_a_rule_is_made_changed_and_deleted(bay: Patchbay, console_page: Page) -
     row = page.locator("tbody tr")
     expect(row).to_have_count(1)
     expect(row).to_contain_text("+14155550199")
-    expect(row.locator(".pill")).to_have_text(["PIN", "only some callers"])
+    expect(row.locator(".pill")).to_have_text(["PIN", "allowed callers only"])
     expect(row).to_contain_text("Clerk")
     (rule,) = bay.ask("GET", "/v2/sip/routing-rule")[1]["data"]
     assert rule["room"] == {"type": "static", "prefix": None, "id": "support-room", "pin": "4321"}
     assert (rule["allowedNumbers"], rule["dtmf"]) == (["+91*"], True)
 
     dialog = dialog_of(page, "Edit Support")
-    fill(dialog, Name="Sales", PIN="", **{"Callers who are let in": ""})
-    dialog.get_by_label("They lead to").select_option("One room for each participant")
+    fill(dialog, Name="Sales", PIN="", **{"Allowed callers": ""})
+    dialog.get_by_label("Destination").select_option("One room for each participant")
     expect(dialog.get_by_label("Room", exact=True)).to_be_hidden()
     click(dialog, "Save")
     expect(row).to_contain_text("One room for each participant")
@@ -241,7 +243,7 @@ def test_a_rule_is_made_changed_and_deleted(bay: Patchbay, console_page: Page) -
     expect(page.get_by_role("main")).to_contain_text("No rule yet")
 
 
-def test_a_list_is_searched_and_paged(bay: Patchbay, console_page: Page) -> None:
+def test_list_is_searched_and_paged(bay: Patchbay, console_page: Page) -> None:
     page = console_page
     for n in range(21):
         rule = {"name": f"Desk {n:02}", "type": "outbound", "phoneNumbers": [f"+44207183{n:04}"]}
@@ -256,14 +258,14 @@ def test_a_list_is_searched_and_paged(bay: Patchbay, console_page: Page) -> None
     expect(page.locator("tbody tr")).to_contain_text("Desk 13")
     expect(page).to_have_url(f"{bay.url}/console/rules?search=Desk+13")
     page.get_by_label("Search rules").fill("nobody")
-    expect(page.get_by_role("main")).to_contain_text("No rule holds “nobody”.")
+    expect(page.get_by_role("main")).to_contain_text("No rule contains “nobody”.")
     click(page, "Show all")
     click(page, "Older")
     confirm(page, "Delete Desk 00", "Delete rule")
     expect(page.locator("tbody tr")).to_have_count(20)
 
 
-def test_a_webhook_is_told_again_changed_and_deleted(
+def test_webhook_is_redelivered_edited_and_deleted(
     bay: Patchbay, console_page: Page, receiver: Receiver
 ) -> None:
     page = console_page
@@ -286,7 +288,7 @@ def test_a_webhook_is_told_again_changed_and_deleted(
     call(bay.webhook("twilio", "told-room"))
     log = f"/v2/sip/webhooks/{id_of(page)}/deliveries"
     bay.eventually(lambda: bay.ask("GET", log)[1]["data"][0]["status"] == "delivered")
-    look_again(page)
+    let_page_poll(page)
     row = page.locator("tbody tr")
     expect(row).to_contain_text("HTTP 200")
     expect(row.locator(".pill")).to_have_text("delivered")
@@ -304,7 +306,7 @@ def test_a_webhook_is_told_again_changed_and_deleted(
     expect(page.get_by_role("main")).to_contain_text("No webhook yet")
 
 
-def test_every_event_that_occurs_can_be_chosen(console_page: Page) -> None:
+def test_webhook_form_offers_every_event(console_page: Page) -> None:
     console_page.goto("/console/webhooks")
     click(console_page.get_by_role("main").locator("header"), "New webhook")
     boxes = console_page.locator('input[name="events"]')
@@ -312,7 +314,7 @@ def test_every_event_that_occurs_can_be_chosen(console_page: Page) -> None:
     assert set(offered) == set(CallEvent) - set(NEVER)
 
 
-def test_signatures_are_checked_as_the_page_says(
+def test_commands_on_the_page_verify_a_signature(
     bay: Patchbay, console_page: Page, receiver: Receiver, tmp_path: Path
 ) -> None:
     if shutil.which("openssl") is None:
@@ -331,11 +333,11 @@ def test_signatures_are_checked_as_the_page_says(
     (tmp_path / "signature.txt").write_text(request.headers["videosdk-signature"])
     (tmp_path / "body.json").write_bytes(request.body)
     commands = page.locator("pre").first.inner_text()
-    said = subprocess.run(commands, shell=True, cwd=tmp_path, capture_output=True, check=True)
-    assert said.stdout == b"Verified OK\n"
+    result = subprocess.run(commands, shell=True, cwd=tmp_path, capture_output=True, check=True)
+    assert result.stdout == b"Verified OK\n"
 
 
-def test_an_agent_is_made_sent_changed_and_deleted(
+def test_agent_is_created_sent_edited_and_deleted(
     bay: Patchbay, console_page: Page, receiver: Receiver
 ) -> None:
     page = console_page
@@ -359,7 +361,7 @@ def test_an_agent_is_made_sent_changed_and_deleted(
     click(dialog, "Send")
     expect(dialog.get_by_role("alert")).to_contain_text("503")
     click(dialog, "Send")
-    expect(page.get_by_role("status").filter(has_text="comes into agent-room")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="joins agent-room")).to_be_visible()
     assert '"language":"en"' in receiver.bodies[-1]
 
     dialog = dialog_of(page, "Edit Echo")
@@ -370,7 +372,7 @@ def test_an_agent_is_made_sent_changed_and_deleted(
     expect(page.get_by_role("main")).to_contain_text("No agent yet")
 
 
-def test_a_dialog_closes_with_its_page(console_page: Page) -> None:
+def test_dialog_closes_when_its_page_is_left(console_page: Page) -> None:
     console_page.goto("/console/agents")
     console_page.get_by_role("link", name="Rules").click()
     expect(console_page.locator("h1")).to_have_text("Rules")

@@ -1,6 +1,6 @@
-"""Every page on a wide and on a narrow screen: nothing is cut off, and axe finds nothing wrong.
+"""Layout and accessibility of every page on a wide and a narrow screen.
 
-Screenshots are written into the folder that ``SCREENSHOTS`` names, or into a temporary one.
+Screenshots are written to the folder in ``SCREENSHOTS``, or to a temporary one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.support.patchbays import Patchbay, patchbay
 ROOM = "demo-room-0001"
 
 BETWEEN = (1200, 1024, 800)
-"""Widths of screens at which a page is not looked at, and nothing is to be cut off either."""
+"""Further screen widths at which nothing may be cut off; no screenshot is taken."""
 
 PAGES: dict[str, str] = {
     "live": "/console/",
@@ -50,7 +50,7 @@ def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
 
 @pytest.fixture(scope="module")
 def names(bay: Patchbay) -> dict[str, str]:
-    """One of each thing; the ids by which pages find them."""
+    """Create one item for each page, and return their ids."""
     url = bay.webhook("twilio", ROOM)
     Phone(Scenario(webhook_url=url, sample=sound.melody(), loop=True, seconds=1)).start().join()
     call = bay.calls()[0]
@@ -81,7 +81,7 @@ def names(bay: Patchbay) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def keep(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Page, str], None]:
-    """A function that keeps a screenshot of a page under a name."""
+    """Return a function that saves a screenshot of a page under a name."""
     wanted = os.environ.get("SCREENSHOTS")
     folder = Path(wanted) if wanted else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def keep(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Page, str], None
 @pytest.mark.parametrize(
     ("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide", "narrow"]
 )
-def test_every_page_is_whole_and_accessible(
+def test_every_page_is_fully_visible_and_accessible(
     browser: Browser,
     bay: Patchbay,
     names: dict[str, str],
@@ -121,7 +121,7 @@ def test_every_page_is_whole_and_accessible(
 @pytest.mark.parametrize(
     ("size", "scheme"), [(WIDE, "dark"), (NARROW, "light")], ids=["wide", "narrow"]
 )
-def test_signing_in_is_whole_and_accessible(
+def test_sign_in_page_is_fully_visible_and_accessible(
     browser: Browser,
     bay: Patchbay,
     keep: Callable[[Page, str], None],
@@ -144,7 +144,7 @@ def test_signing_in_is_whole_and_accessible(
 
 
 def _faults(page: Page) -> list[str]:
-    """What axe finds, and what is cut off."""
+    """Return what axe reports, and what is cut off."""
     found = Axe().run(page).response["violations"]
     faults = [
         f"{each['id']}: {', '.join(str(node['target']) for node in each['nodes'])}"
@@ -154,7 +154,7 @@ def _faults(page: Page) -> list[str]:
 
 
 def _cut_off(page: Page) -> list[str]:
-    """What is wider than the screen, or than its panel."""
+    """Return what is wider than the screen or its panel."""
     found: list[str] = page.evaluate(
         """() => [document.documentElement, ...document.querySelectorAll(".panel")]
           .filter((each) => each.scrollWidth > each.clientWidth)

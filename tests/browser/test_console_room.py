@@ -1,4 +1,4 @@
-"""Rooms in the console: who is there, and being there oneself, heard and hearing."""
+"""The room page: participants, joining from the browser, audio, messages and sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SILENCE = -60.0
 
 
 def heard_level(phone: Phone, seconds: float) -> float:
-    """dBFS of what the caller has heard in the last seconds."""
+    """Return the level of the last seconds that the caller heard, in dBFS."""
     found = sound.level(phone.heard[-round(seconds * RATE) :])
     return SILENCE if found is None else found
 
@@ -74,13 +74,13 @@ def test_caller_and_browser_hear_each_other(bay: Patchbay, console_page: Page) -
 def test_leaving_the_page_leaves_the_room(bay: Patchbay, console_page: Page) -> None:
     open_room(console_page, "left-behind")
     join(console_page, "Only listen")
-    # Of what is heard, and of what each in the room says.
+    # One meter for the room's mix, and one for each participant.
     expect(console_page.get_by_role("meter")).to_have_count(2)
     console_page.get_by_role("link", name="Connectors").click()
     bay.eventually(lambda: ongoing(bay, "left-behind") == 0)
 
 
-def test_a_browser_that_cannot_play_sound_says_so(bay: Patchbay, console_page: Page) -> None:
+def test_browser_that_cannot_play_audio_shows_an_error(bay: Patchbay, console_page: Page) -> None:
     console_page.add_init_script("AudioContext.prototype.resume = () => new Promise(() => {})")
     open_room(console_page, "deaf")
     console_page.get_by_role("button", name="Join", exact=True).click()
@@ -89,7 +89,7 @@ def test_a_browser_that_cannot_play_sound_says_so(bay: Patchbay, console_page: P
     assert ongoing(bay, "deaf") == 0
 
 
-def test_who_is_moved_to_another_room_is_told(bay: Patchbay, console_page: Page) -> None:
+def test_move_to_another_room_is_shown(bay: Patchbay, console_page: Page) -> None:
     open_room(console_page, "from-here")
     join(console_page, "Only listen")
     bay.eventually(lambda: ongoing(bay, "from-here") == 1)
@@ -107,7 +107,7 @@ def ongoing(bay: Patchbay, room: str) -> int:
     return found
 
 
-def test_messages_and_keys_appear_as_they_come(bay: Patchbay, console_page: Page) -> None:
+def test_messages_and_keys_appear_as_they_arrive(bay: Patchbay, console_page: Page) -> None:
     page, room = console_page, "talkative"
     with Agent(bay.invite(room, participant={"id": "ann", "name": "Ann"})["wsUrl"]) as agent:
         agent.send(event="subscribe", topic="CHAT")
@@ -139,13 +139,13 @@ def test_messages_and_keys_appear_as_they_come(bay: Patchbay, console_page: Page
             assert Axe().run(page).response["violations"] == []
 
 
-def test_a_restart_is_survived_as_the_same_participant(browser: Browser, tmp_path: Path) -> None:
+def test_participant_keeps_its_id_across_a_server_restart(browser: Browser, tmp_path: Path) -> None:
     port = str(free_port())
     with patchbay(tmp_path, PORT=port) as before, signed_in(browser, before) as page:
         open_room(page, "lasting")
         join(page)
         before.server.stop()
-        expect(page.get_by_text(re.compile("You join again in"))).to_be_visible()
+        expect(page.get_by_text(re.compile("Rejoining in"))).to_be_visible()
         with patchbay(tmp_path, PORT=port) as after:
             expect(page.get_by_text("You are in the room.")).to_be_visible()
             with after.calling("lasting") as phone:
@@ -162,20 +162,20 @@ def test_a_restart_is_survived_as_the_same_participant(browser: Browser, tmp_pat
     assert len(ids) == 1
 
 
-def test_who_is_put_out_is_told_and_does_not_come_back(bay: Patchbay, console_page: Page) -> None:
+def test_removed_participant_is_told_and_does_not_rejoin(bay: Patchbay, console_page: Page) -> None:
     page, room = console_page, "strict"
     open_room(page, room)
     join(page)
-    page.get_by_role("button", name="Put Console out").click()
+    page.get_by_role("button", name="Remove Console").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("The call or connection is ended.")
-    dialog.get_by_role("button", name="Put out").click()
-    expect(page.get_by_text("You are out of the room: Participant removed")).to_be_visible()
+    expect(dialog).to_contain_text("The call or connection ends.")
+    dialog.get_by_role("button", name="Remove").click()
+    expect(page.get_by_text("You are no longer in the room: Participant removed")).to_be_visible()
     expect(page.get_by_role("button", name="Join", exact=True)).to_be_visible()
     expect(page.get_by_text("Nobody is in this room")).to_be_visible()
 
 
-def test_a_room_is_deactivated_after_a_warning(bay: Patchbay, console_page: Page) -> None:
+def test_room_is_deactivated_after_a_warning(bay: Patchbay, console_page: Page) -> None:
     page, room = console_page, "closing"
     bay.ask("POST", "/v2/rooms", {"customRoomId": room})
     open_room(page, room)
@@ -189,7 +189,7 @@ def test_a_room_is_deactivated_after_a_warning(bay: Patchbay, console_page: Page
     expect(page.get_by_role("button", name="Join", exact=True)).to_be_visible()
 
 
-def test_a_ticket_that_is_refused_is_explained(bay: Patchbay, console_page: Page) -> None:
+def test_reason_for_a_refused_ticket_is_shown(bay: Patchbay, console_page: Page) -> None:
     page, room = console_page, "just-closed"
     bay.ask("POST", "/v2/rooms", {"customRoomId": room})
     open_room(page, room)
@@ -198,16 +198,16 @@ def test_a_ticket_that_is_refused_is_explained(bay: Patchbay, console_page: Page
     expect(page.get_by_text("This room is deactivated: nobody can join it.")).to_be_visible()
 
 
-def test_a_room_that_is_choosy_is_joined_as_one_it_allows(
+def test_restricted_room_is_joined_as_an_allowed_participant(
     bay: Patchbay, console_page: Page
 ) -> None:
-    room = {"customRoomId": "choosy", "allowedParticipantIds": ["host", "guest"]}
+    room = {"customRoomId": "restricted", "allowedParticipantIds": ["host", "guest"]}
     bay.ask("POST", "/v2/rooms", room)
-    open_room(console_page, "choosy")
+    open_room(console_page, "restricted")
     console_page.get_by_label("Join as").select_option("guest")
     join(console_page, "Only listen")
-    bay.eventually(lambda: ongoing(bay, "choosy") == 1)
-    session = bay.ask("GET", "/v2/sessions?customRoomId=choosy")[1]["data"][0]
+    bay.eventually(lambda: ongoing(bay, "restricted") == 1)
+    session = bay.ask("GET", "/v2/sessions?customRoomId=restricted")[1]["data"][0]
     assert [who["participantId"] for who in session["participants"]] == ["guest"]
 
 
@@ -216,12 +216,10 @@ def test_a_room_that_is_choosy_is_joined_as_one_it_allows(
     [
         ("NotAllowedError", "The browser does not let this page use the microphone."),
         ("NotFoundError", "There is no microphone."),
-        ("NotReadableError", "another program may have it"),
+        ("NotReadableError", "Another program may be using it"),
     ],
 )
-def test_without_a_microphone_one_sentence_says_why(
-    console_page: Page, name: str, sentence: str
-) -> None:
+def test_missing_microphone_is_explained(console_page: Page, name: str, sentence: str) -> None:
     console_page.add_init_script(
         "navigator.mediaDevices.getUserMedia = () => "
         f"Promise.reject(new DOMException('no', '{name}'))"
@@ -232,7 +230,7 @@ def test_without_a_microphone_one_sentence_says_why(
     join(console_page, "Only listen")
 
 
-def test_rooms_are_listed_found_and_made(bay: Patchbay, console_page: Page) -> None:
+def test_rooms_are_listed_found_and_created(bay: Patchbay, console_page: Page) -> None:
     page = console_page
     for number in range(25):
         bay.ask("POST", "/v2/rooms", {"customRoomId": f"many-{number:02}"})

@@ -1,4 +1,4 @@
-"""The dialog of a test call in a real Chromium, whose microphone beeps."""
+"""The test call dialog in a real Chromium, whose fake microphone beeps."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
         yield running
 
 
-def test_what_the_operator_has_recorded_is_heard_in_the_room(
-    bay: Patchbay, console_page: Page
-) -> None:
+def test_recorded_voice_is_heard_in_the_room(bay: Patchbay, console_page: Page) -> None:
     bay.webhook("twilio", "recorded")
     with Agent(bay.invite("recorded")["wsUrl"]) as agent:
         console_page.goto("/console/connectors")
@@ -52,7 +50,7 @@ def test_what_the_operator_has_recorded_is_heard_in_the_room(
         assert "/console/rooms/" in console_page.url
 
 
-def test_where_test_calls_are_off_the_dialog_says_how_to_turn_them_on(
+def test_dialog_explains_how_to_turn_on_test_calls(
     browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with patchbay(tmp_path_factory.mktemp("data")) as bay, signed_in(browser, bay) as page:

@@ -1,4 +1,4 @@
-"""The whole story in a real Chromium: from the link in the terminal to the ladder of a call."""
+"""The console from the sign-in link to the ladder of an ended call, in a real Chromium."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.support.browsers import WIDE
 from tests.support.patchbays import Patchbay, patchbay
 
 TONE = -20
-"""Less than this, in dBFS, is not the caller's tone."""
+"""Minimum level of the caller's tone, in dBFS."""
 
 BEEP = -35
-"""Less than this, in dBFS, is not the beep of the browser's microphone: 20 ms, twice a second."""
+"""Minimum level of the beep of Chromium's fake microphone, in dBFS: 20 ms, twice a second."""
 
 BEEPS = -50
-"""The same of a second that has its beeps in it, and is silent but for them."""
+"""Minimum level of a whole second that is silent except for its beeps."""
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,12 @@ def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
 
 
 def level(page: Page, name: str) -> float:
-    """What a meter shows, in dBFS."""
+    """Return the level that a meter shows, in dBFS."""
     return float(page.get_by_role("meter", name=name).get_attribute("aria-valuenow") or "-60")
 
 
 def loudest(bay: Patchbay, call_id: str, direction: str) -> float:
-    """Of what the server has mixed, the loudest second in that direction, in dBFS."""
+    """Return the loudest second that the server mixed in a direction, in dBFS."""
     status, answer = bay.ask("GET", f"/console/api/calls/{call_id}/loudness")
     assert status == 200
     levels = [level for record in answer["data"] for level in record[direction]]
@@ -41,9 +41,7 @@ def loudest(bay: Patchbay, call_id: str, direction: str) -> float:
 
 
 @pytest.mark.parametrize("provider", ["Twilio", "Plivo", "Telnyx"])
-def test_from_the_first_link_to_a_call_that_is_over(
-    browser: Browser, bay: Patchbay, provider: str
-) -> None:
+def test_first_link_leads_to_an_ended_call(browser: Browser, bay: Patchbay, provider: str) -> None:
     context = browser.new_context(
         base_url=bay.url, viewport={"width": WIDE[0], "height": WIDE[1]}, permissions=["microphone"]
     )
@@ -93,14 +91,16 @@ def test_from_the_first_link_to_a_call_that_is_over(
     page.get_by_role("dialog").get_by_role("button", name="End call").click()
     bay.eventually(lambda: bay.call(call_id)["status"] == "ended")
     page.get_by_role("button", name="Refresh").click()
-    for rung in (
+    for step in (
         "asked what to do",
         "opened the media socket",
         "First audio from",
         "First audio to",
     ):
-        expect(page.locator(".ladder")).to_contain_text(rung)
-    expect(page.locator(".ladder")).to_contain_text("It was ended here, or through the API.")
+        expect(page.locator(".ladder")).to_contain_text(step)
+    expect(page.locator(".ladder")).to_contain_text(
+        "It was ended in the console or through the API."
+    )
     expect(page.get_by_role("img", name="Heard by the caller")).to_be_visible()
 
     page.get_by_role("button", name="Sign out").click()

@@ -10,7 +10,7 @@ from tests.support.browsers import signed_in
 from tests.support.patchbays import patchbay
 
 
-def test_the_page_shows_it(browser: Browser, tmp_path: Path) -> None:
+def test_page_shows_the_state_of_the_server(browser: Browser, tmp_path: Path) -> None:
     with patchbay(tmp_path) as bay, signed_in(browser, bay) as page:
         bay.webhook("twilio", "some-room-0001")
         page.goto("/console/health")

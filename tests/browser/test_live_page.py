@@ -1,4 +1,4 @@
-"""The live page: calls come, sound and go before the eyes of whoever watches."""
+"""The live page: calls, their meters and their actions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def row(page: Page, caller: str) -> Locator:
     return page.locator(ROWS).filter(has_text=caller)
 
 
-def test_calls_come_and_go_and_their_meters_move(bay: Patchbay, console_page: Page) -> None:
+def test_calls_appear_and_disappear_and_their_meters_move(
+    bay: Patchbay, console_page: Page
+) -> None:
     page = console_page
     page.goto("/console/")
     expect(page.locator(".empty")).to_contain_text("No call in progress")
@@ -34,7 +36,7 @@ def test_calls_come_and_go_and_their_meters_move(bay: Patchbay, console_page: Pa
         )
         expect(first).to_contain_text(re.compile(r"0 frames lost\d+\.\d ms jitter"))
         expect(first.get_by_role("link", name="live-room-0001")).to_be_visible()
-        # Whoever is somewhere in a row stays there when others come.
+        # Focus in a row is kept when other calls arrive.
         first.get_by_role("button", name="Transfer").focus()
         with bay.calling(ROOM, caller="+14155550122", sample=SAID):
             second = row(page, "+14155550122")
@@ -56,7 +58,7 @@ def test_signing_out_of_one_tab_signs_out_of_all(bay: Patchbay, console_page: Pa
     expect(other).to_have_url(f"{bay.url}/console/sign-in?next=%2Fconsole%2Fcalls")
 
 
-def test_a_call_is_moved_and_ended(bay: Patchbay, console_page: Page) -> None:
+def test_call_is_moved_and_ended(bay: Patchbay, console_page: Page) -> None:
     page = console_page
     page.goto("/console/")
     with bay.calling(ROOM, caller="+14155550133", sample=SAID):
@@ -76,7 +78,7 @@ def test_a_call_is_moved_and_ended(bay: Patchbay, console_page: Page) -> None:
     assert bay.calls()[0]["endReason"] == "ended-by-api"
 
 
-def test_a_call_is_transferred(bay: Patchbay, console_page: Page) -> None:
+def test_call_is_transferred(bay: Patchbay, console_page: Page) -> None:
     page = console_page
     page.goto("/console/")
     with bay.calling(ROOM, caller="+14155550144", sample=SAID):
@@ -91,16 +93,14 @@ def test_a_call_is_transferred(bay: Patchbay, console_page: Page) -> None:
         bay.eventually(lambda: bay.calls()[0]["transfer"] is not None)
 
 
-def test_a_page_says_when_the_server_is_away_and_goes_on_with_the_next(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_page_reconnects_after_a_server_restart(browser: Browser, tmp_path: Path) -> None:
     port = str(free_port())
     with ExitStack() as stack:
         with patchbay(tmp_path, PORT=port) as bay:
             page = stack.enter_context(signed_in(browser, bay))
             page.goto("/console/")
             expect(state(page, "live")).to_be_visible()
-        expect(state(page, "the server is away, trying again …")).to_be_visible()
+        expect(state(page, "server unreachable, reconnecting …")).to_be_visible()
         with (
             patchbay(tmp_path, PORT=port) as bay,
             bay.calling(ROOM, caller="+14155550166", sample=SAID),

@@ -1,4 +1,4 @@
-"""What the page of the server's health is made from."""
+"""The health endpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def health(app: Flask) -> Any:
     return answer.json["data"]
 
 
-def test_it_says_how_the_server_fares(app: Flask, clock: FakeClock) -> None:
+def test_health_reports_engine_database_and_settings(app: Flask, clock: FakeClock) -> None:
     engine = services_of(app).engine
     recent = tuple(number / 1000 for number in range(101))
     engine.counted = EngineStats(recent=recent, frames=Frames(received=10, dropped=1), sockets=2)
@@ -46,19 +46,19 @@ def test_it_says_how_the_server_fares(app: Flask, clock: FakeClock) -> None:
     assert found["settings"]["DIAL_ALLOWED"] == "*"
 
 
-def test_what_does_not_answer_is_null(app: Flask, sqlite_database: Database) -> None:
+def test_unavailable_engine_and_database_are_null(app: Flask, sqlite_database: Database) -> None:
     services_of(app).engine.answers = False
     with missing_table(sqlite_database, "calls"):
         found = health(app)
     assert (found["engine"], found["database"]["stored"]) == (None, None)
 
 
-def test_the_last_troubles_are_told_newest_first(app: Flask) -> None:
+def test_recent_warnings_are_listed_newest_first(app: Flask) -> None:
     troubles = services_of(app).troubles
     for message in ("first", "last"):
         troubles.handle(logging.makeLogRecord({"levelname": "WARNING", "msg": message}))
     assert [one["message"] for one in health(app)["troubles"]] == ["last", "first"]
 
 
-def test_it_is_only_for_whoever_is_signed_in(app: Flask) -> None:
+def test_health_requires_a_session(app: Flask) -> None:
     assert app.test_client().get("/console/api/health").status_code == 401

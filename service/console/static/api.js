@@ -1,6 +1,6 @@
-/** The JSON API, as whoever is signed in may use it. */
+/** A client of the JSON API, authenticated by the session cookie. */
 
-/** What the server refused, in its own sentence; `errors` has those of single fields. */
+/** An error response. `message` is the server's sentence, `errors` maps fields to their sentences. */
 export class Refused extends Error {
   constructor(status, message, errors = {}) {
     super(message);
@@ -10,25 +10,25 @@ export class Refused extends Error {
   }
 }
 
-/** {proof, version, testCalls} of this sign-in, or null. */
+/** {proof, version, testCalls} of the current session, or null. */
 let session = null;
 
-/** Emits "out" when nobody is signed in any more, as a request has found or another tab has said. */
+/** Emits "out" when the session has ended, as a 401 response or another tab reports. */
 export const signedOut = new EventTarget();
 
-/** The tabs of this browser share the cookie, and tell each other when it has changed. */
+/** Tabs of one browser share the cookie, so each announces a sign-in or sign-out to the others. */
 const tabs = new BroadcastChannel("patchbay-session");
 tabs.addEventListener("message", async () => {
-  const wasIn = session !== null;
-  // A server that is away says nothing about it: the next request will.
-  if (!(await resume().catch(() => true)) && wasIn) signedOut.dispatchEvent(new Event("out"));
+  const wasSignedIn = session !== null;
+  // An unreachable server does not end the session. The next request finds out.
+  if (!(await resume().catch(() => true)) && wasSignedIn) signedOut.dispatchEvent(new Event("out"));
 });
 
 export function currentSession() {
   return session;
 }
 
-/** Whether somebody is signed in already. */
+/** Load the current session. Returns whether there is one. */
 export async function resume() {
   try {
     session = (await send("GET", "/console/api/session")).data;
@@ -52,8 +52,8 @@ export async function signOut() {
 }
 
 /**
- * One request: {data, message, pageInfo, warnings}. Throws Refused, whose message is one sentence
- * that can be shown; also where the server cannot be reached.
+ * Send a request and return its JSON, such as {data, message, pageInfo, warnings}. Throws Refused
+ * with a message to show, also when the server cannot be reached.
  */
 export async function ask(method, path, body, { signal } = {}) {
   try {
@@ -67,7 +67,7 @@ export async function ask(method, path, body, { signal } = {}) {
   }
 }
 
-/** All of a list that has pages. */
+/** Fetch every page of a list. */
 export async function askAll(path, query = {}) {
   const all = [];
   for (let page = 1; ; page += 1) {
@@ -77,7 +77,7 @@ export async function askAll(path, query = {}) {
   }
 }
 
-/** A path with a query of what is not empty. */
+/** Append a query string of the values that are not empty. */
 export function withQuery(path, query) {
   const entries = Object.entries(query).filter(([, value]) => value !== "" && value != null);
   return entries.length ? `${path}?${new URLSearchParams(entries)}` : path;

@@ -1,11 +1,11 @@
-/** The frame around the pages: who is signed in, where one is, and the page that is shown. */
+/** The frame around the pages: navigation, sign-out, and the current page. */
 
 import { currentSession, resume, signedOut, signOut } from "./api.js";
 import { attempt, button, empty, heading } from "./components.js";
 import { h, put } from "./dom.js";
 import { followLinks, go, match } from "./router.js";
 
-const PLACES = [
+const NAVIGATION = [
   ["/console/", "Live", ["live"]],
   ["/console/calls", "Calls", ["calls", "call"]],
   ["/console/rooms", "Rooms", ["rooms", "room"]],
@@ -17,7 +17,7 @@ const PLACES = [
 ];
 
 const root = document.getElementById("frame");
-const links = PLACES.map(([path, name, pages]) => ({ pages, element: h("a", { href: path }, name) }));
+const links = NAVIGATION.map(([path, name, pages]) => ({ pages, element: h("a", { href: path }, name) }));
 const main = h("main#main", { tabindex: "-1" });
 const foot = h("div.foot");
 const rail = h(
@@ -27,7 +27,7 @@ const rail = h(
   foot,
 );
 
-/** Ends what the page that is shown has begun: listeners, timers, sockets. */
+/** Aborted when the current page is left, to stop its listeners, timers and sockets. */
 let leaving = new AbortController();
 
 async function show() {
@@ -36,15 +36,15 @@ async function show() {
   const { signal } = leaving;
   const found = match(location.pathname);
   if (!currentSession() && found?.page !== "sign-in") {
-    const next = location.pathname + location.search;
-    go(`/console/sign-in?next=${encodeURIComponent(next)}`, { replace: true });
+    const returnTo = location.pathname + location.search;
+    go(`/console/sign-in?next=${encodeURIComponent(returnTo)}`, { replace: true });
     return;
   }
   arrange(found?.page);
   put(main);
   if (!found) {
     document.title = "Not found · Patchbay";
-    put(main, heading("There is no such page"), empty("Not found", "The address leads nowhere.",
+    put(main, heading("There is no such page"), empty("Not found", "No page has this address.",
       h("a.button", { href: "/console/" }, "Go to the live calls")));
   } else {
     await open(found, signal);
@@ -54,7 +54,7 @@ async function show() {
   main.querySelector("h1")?.focus({ preventScroll: true });
 }
 
-/** A page module has `title` and `show(main, params, signal)`; signal ends when it is left. */
+/** A page module exports `title` and `show(main, params, signal)`. The signal aborts when the page is left. */
 async function open({ page, params }, signal) {
   try {
     const module = await import(`./pages/${page}.js`);
@@ -63,15 +63,15 @@ async function open({ page, params }, signal) {
     await module.show(main, params, signal);
   } catch (error) {
     if (signal.aborted || (error.status === 401 && !currentSession())) return;
-    put(main, heading("This page cannot be shown"), empty("It did not work", error.message,
+    put(main, heading("This page cannot be shown"), empty("The page did not load", error.message,
       button("Try again", () => window.dispatchEvent(new Event("route")))));
   }
 }
 
 function arrange(page) {
-  const isAlone = page === "sign-in";
-  root.className = isAlone ? "lonely" : "frame";
-  put(root, !isAlone && rail, main);
+  const isSignIn = page === "sign-in";
+  root.className = isSignIn ? "sign-in" : "frame";
+  put(root, !isSignIn && rail, main);
   for (const { pages, element } of links) {
     element.removeAttribute("aria-current");
     if (!pages.includes(page)) continue;
@@ -96,5 +96,5 @@ try {
   await resume();
   await show();
 } catch (error) {
-  put(root, h("main#main", heading("Patchbay"), empty("It did not work", error.message)));
+  put(root, h("main#main", heading("Patchbay"), empty("The console did not load", error.message)));
 }

@@ -1,9 +1,9 @@
-/** Parts that several pages are made of. */
+/** Components that several pages use. */
 
 import { h, newId, on, put } from "./dom.js";
 import { ago, moment, toDate } from "./format.js";
 
-/** The heading of a page, with what can be done there. */
+/** Build a page's heading with its action buttons. */
 export function heading(title, { lead, actions = [] } = {}) {
   return h(
     "header.title",
@@ -23,38 +23,38 @@ export function panel(title, { actions = [], flush = false, id } = {}, ...childr
   );
 }
 
-/** Nothing is there yet: why, and what to do next. */
+/** Build a placeholder for an empty list: the reason, and actions that help. */
 export function empty(title, text, ...actions) {
   return h("div.empty", h("h2", title), text && h("p", text), actions);
 }
 
 /**
- * columns: [{name, heading, cell(row) -> child, number, ends}]; a heading of "" is for the eye
- * only. What a screen reader hears as the name of the table is `caption`.
+ * Build a table from columns: [{heading, cell(row) -> child, number, ends}]. The column with the
+ * heading "" holds actions. `caption` names the table for screen readers.
  */
 export function table(caption, columns, rows) {
   const head = columns.map(({ heading, number, ends }) =>
-    h("th", { scope: "col", class: kindOf({ number, ends }) }, heading || h("span.unseen", "Actions")),
+    h("th", { scope: "col", class: cellClass({ number, ends }) }, heading || h("span.unseen", "Actions")),
   );
   const body = rows.map((row) => tableRow(columns, row));
   return h("table.table", h("caption.unseen", caption), h("thead", h("tr", head)), h("tbody", body));
 }
 
-/** One more row of a table with these columns. */
+/** Build a row of a table with these columns. */
 export function tableRow(columns, row) {
   return h(
     "tr",
     columns.map(({ heading, cell, number, ends }) =>
-      h("td", { class: kindOf({ number, ends }), "data-heading": heading }, h("div", cell(row))),
+      h("td", { class: cellClass({ number, ends }), "data-heading": heading }, h("div", cell(row))),
     ),
   );
 }
 
-function kindOf({ number, ends }) {
+function cellClass({ number, ends }) {
   return [number && "number", ends && "ends"].filter(Boolean).join(" ") || null;
 }
 
-/** [[term, child], …]; pairs whose child is null or undefined are left out. */
+/** Build a description list from [[term, child], …], without the pairs whose child is null or undefined. */
 export function facts(pairs) {
   return h(
     "dl.facts",
@@ -68,14 +68,14 @@ export function pill(text, state = "") {
   return h("span.pill", { class: `pill ${state}`.trim() }, text);
 }
 
-/** A time of day, and how long ago that is when pointed at. */
+/** Build a time of day, with the full date as its tooltip. */
 export function time(value) {
   if (value === null || value === undefined) return h("span.soft", "–");
   const date = toDate(value);
   return h("time", { datetime: date.toISOString(), title: date.toString() }, moment(date));
 }
 
-/** How long ago something was, kept true until the page is left. */
+/** Build the age of a time, updated every second until the signal aborts. */
 export function age(value, signal) {
   const date = toDate(value);
   const element = h("time", { datetime: date.toISOString(), title: moment(date) }, ago(date));
@@ -88,20 +88,20 @@ export function button(text, onclick, { kind = "", label } = {}) {
   return h("button", { type: "button", class: kind || null, onclick, "aria-label": label }, text);
 }
 
-/** Say something in passing; a failure stays longer. */
+/** Show a notice for a few seconds; an error stays longer. */
 export function notify(text, { bad = false } = {}) {
   const notice = h("p.notice", { class: bad ? "notice bad" : "notice" }, text);
   document.getElementById("notices").append(notice);
   setTimeout(() => notice.remove(), bad ? 9000 : 4000);
 }
 
-/** Say that something was done, and what the server's answer warns of. */
+/** Show that an action succeeded, and the warnings in the server's response. */
 export function done(text, { warnings = [] } = {}) {
   notify(text);
   for (const sentence of warnings) notify(sentence, { bad: true });
 }
 
-/** Do something that may be refused, and say so where it is. Whether it was done. */
+/** Run an action and show its error as a notice. Returns whether it succeeded. */
 export async function attempt(act) {
   try {
     await act();
@@ -120,13 +120,13 @@ export function copyButton(text, what) {
       await navigator.clipboard.writeText(text());
       notify(`Copied ${what}.`);
     } catch {
-      notify("The browser did not let this page copy: select it and copy by hand.", { bad: true });
+      notify("The browser does not let this page copy. Select the text and copy it yourself.", { bad: true });
     }
   }
   return copy;
 }
 
-/** Something that is shown only when asked for, and can be copied without being shown. */
+/** Build a masked value that can be shown, and copied without being shown. */
 export function secret(value, what, mask) {
   const code = h("code", mask(value));
   const show = button("Show", toggle, { kind: "small", label: `Show ${what}` });
@@ -140,12 +140,12 @@ export function secret(value, what, mask) {
   return h("div.secret", code, copyButton(() => value, what), show);
 }
 
-/** "https://host/v2/hooks/twilio/whk_••••••" */
+/** Mask the key of a webhook URL: "https://host/v2/hooks/twilio/whk_••••••••". */
 export function maskedWebhook(url) {
   return url.replace(/whk_\w+/, "whk_••••••••");
 }
 
-/** A dialog with a heading; `build(close)` gives what is in it. Closing returns the focus. */
+/** Open a dialog with a heading and the content that `build(close)` returns. Closing it returns the focus. */
 export function openDialog(title, build) {
   const label = newId("dialog");
   const dialog = h("dialog", { "aria-labelledby": label });
@@ -162,7 +162,7 @@ export function openDialog(title, build) {
   return dialog;
 }
 
-/** Ask before something that cannot be undone. */
+/** Ask for confirmation of an action that cannot be undone. */
 export function confirmed(title, text, verb) {
   return new Promise((resolve) => {
     let answer = false;
@@ -178,14 +178,14 @@ export function confirmed(title, text, verb) {
   });
 }
 
-/** Buttons to the page before and the next one; nothing where one page is all. */
+/** Build buttons to the previous and the next page, or null if there is only one page. */
 export function pager(pageInfo, go) {
   const { currentPage, lastPage, total, totalIsMinimum } = pageInfo;
   if (!(lastPage > 1)) return null;
-  const before = button("Newer", () => go(currentPage - 1), { kind: "small" });
-  const after = button("Older", () => go(currentPage + 1), { kind: "small" });
-  before.disabled = currentPage <= 1;
-  after.disabled = currentPage >= lastPage;
+  const newer = button("Newer", () => go(currentPage - 1), { kind: "small" });
+  const older = button("Older", () => go(currentPage + 1), { kind: "small" });
+  newer.disabled = currentPage <= 1;
+  older.disabled = currentPage >= lastPage;
   return h(
     "nav.pager",
     { "aria-label": "Pages" },
@@ -195,7 +195,7 @@ export function pager(pageInfo, go) {
         ? `Page ${currentPage}, at least ${total} in all`
         : `Page ${currentPage} of ${lastPage}, ${total} in all`,
     ),
-    before,
-    after,
+    newer,
+    older,
   );
 }

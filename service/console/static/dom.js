@@ -1,50 +1,50 @@
-/** Elements: a selector, attributes, children. Text is only ever text, so nothing can be injected. */
+/** Build elements from a selector, attributes and children. Text becomes text nodes, so no markup is injected. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * h("button.primary#save", {onclick: save, disabled: true}, "Save", h("kbd", "S"))
  *
- * "on…" attributes are listeners; true is an empty attribute; false, null and undefined are none.
- * Children are nodes, text, or lists of these; false, null and undefined are skipped.
+ * "on…" attributes add listeners. True sets an empty attribute; false, null and undefined set none.
+ * Children are nodes, text, or lists of them. False, null and undefined are skipped.
  */
 export function h(selector, ...rest) {
   const { tag, id, classes } = parse(selector);
   return fill(document.createElement(tag), id, classes, rest);
 }
 
-/** The same for SVG. */
+/** Build an SVG element in the same way. */
 export function svg(selector, ...rest) {
   const { tag, id, classes } = parse(selector);
   return fill(document.createElementNS(SVG, tag), id, classes, rest);
 }
 
-/** Put these children in the place of those that are there. */
+/** Replace the children. */
 export function put(parent, ...children) {
-  parent.replaceChildren(...children.flat(Infinity).filter(present));
+  parent.replaceChildren(...children.flat(Infinity).filter(isPresent));
   return parent;
 }
 
-/** The same where it is done again: what had the focus has it still, if it is there by its label. */
+/** Replace the children, and restore focus to the element with the same aria-label. */
 export function renew(parent, ...children) {
-  const held = parent.contains(document.activeElement) && document.activeElement;
-  const label = held && held.getAttribute("aria-label");
+  const focused = parent.contains(document.activeElement) && document.activeElement;
+  const label = focused && focused.getAttribute("aria-label");
   put(parent, ...children);
-  if (held) ((label && parent.querySelector(`[aria-label="${CSS.escape(label)}"]`)) || parent).focus();
+  if (focused) ((label && parent.querySelector(`[aria-label="${CSS.escape(label)}"]`)) || parent).focus();
   return parent;
 }
 
-/** Listen until the signal says that the page is left. */
+/** Add a listener that the signal removes. */
 export function on(target, type, listener, signal) {
   target.addEventListener(type, listener, { signal });
 }
 
-let numbered = 0;
+let lastId = 0;
 
-/** An id that nothing else on the page has. */
+/** Generate an id that is unique in the document. */
 export function newId(word) {
-  numbered += 1;
-  return `${word}-${numbered}`;
+  lastId += 1;
+  return `${word}-${lastId}`;
 }
 
 function parse(selector) {
@@ -66,17 +66,17 @@ function fill(element, id, classes, rest) {
   if (isPlain) {
     for (const [name, value] of Object.entries(first)) set(element, name, value);
   }
-  element.append(...(isPlain ? rest.slice(1) : rest).flat(Infinity).filter(present));
+  element.append(...(isPlain ? rest.slice(1) : rest).flat(Infinity).filter(isPresent));
   return element;
 }
 
 function set(element, name, value) {
-  if (!present(value)) return;
+  if (!isPresent(value)) return;
   if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
   else if (name === "value") element.value = value;
   else element.setAttribute(name, value === true ? "" : value);
 }
 
-function present(child) {
+function isPresent(child) {
   return child !== null && child !== undefined && child !== false;
 }

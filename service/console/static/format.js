@@ -1,4 +1,4 @@
-/** Times, durations and figures as people read them. Every figure has its unit. */
+/** Format times, durations and numbers for people. Every number has its unit. */
 
 const clock = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit",
@@ -9,12 +9,12 @@ const clock = new Intl.DateTimeFormat(undefined, {
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const dayOfYear = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 
-/** Anything the API calls a time: ISO text or epoch milliseconds. */
+/** Parse a time of the API: ISO text or epoch milliseconds. */
 export function toDate(time) {
   return time instanceof Date ? time : new Date(time);
 }
 
-/** "14:03:22" of today, else with its day. */
+/** Format a time as "14:03:22", with the day unless it is today. */
 export function moment(time) {
   const date = toDate(time);
   const now = new Date();
@@ -23,7 +23,7 @@ export function moment(time) {
   return `${format.format(date)}, ${clock.format(date)}`;
 }
 
-/** "1 h 05 min", "3 min 07 s", "12 s". */
+/** Format a duration as "1 h 05 min", "3 min 07 s" or "12 s". */
 export function duration(milliseconds) {
   const seconds = Math.max(0, Math.floor(milliseconds / 1000));
   const hours = Math.floor(seconds / 3600);
@@ -34,7 +34,7 @@ export function duration(milliseconds) {
   return `${seconds} s`;
 }
 
-/** "just now", "12 s ago", "5 min ago", "3 h ago", "6 days ago". */
+/** Format an age as "just now", "12 s ago", "5 min ago", "3 h ago" or "6 days ago". */
 export function ago(time, now = Date.now()) {
   const seconds = Math.floor((now - toDate(time).getTime()) / 1000);
   if (seconds < 2) return "just now";
@@ -45,23 +45,23 @@ export function ago(time, now = Date.now()) {
   return days === 1 ? "a day ago" : `${days} days ago`;
 }
 
-/** "420 ms", "3.2 s". */
+/** Format a short duration as "420 ms" or "3.2 s". */
 export function milliseconds(value) {
   return value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`;
 }
 
-/** "0.2 %" of a share between 0 and 1. */
+/** Format a share between 0 and 1 as "0.2 %". */
 export function percent(share) {
   const value = share * 100;
   return `${value > 0 && value < 10 ? value.toFixed(1) : Math.round(value)} %`;
 }
 
-/** "1 call", "2 calls". */
+/** Format a count as "1 call" or "2 calls". */
 export function counted(count, one, many = `${one}s`) {
   return `${count} ${count === 1 ? one : many}`;
 }
 
-/** How many a list has: of a long one it is only known that there are so many at least. */
+/** Format the total of a list. The server counts a long list only up to a limit: "at least 1000 calls". */
 export function inAll({ total, totalIsMinimum }, one, many) {
   return `${totalIsMinimum ? "at least " : ""}${counted(total, one, many)}`;
 }

@@ -1,10 +1,10 @@
-/** Forms: fields with their hints and faults, and sending them without losing what was typed. */
+/** Forms: fields with hints and errors, and submission that keeps the input when it fails. */
 
 import { h, newId, put } from "./dom.js";
 
 /**
- * A labelled control, with whatever stands `beside` it. `control` is an input, select or textarea;
- * its `name` is the API's field, with dots where that is within another: "room.pin".
+ * Build a labelled control with optional elements `beside` it. `control` is an input, select or
+ * textarea whose `name` is the API's field; a nested field has dots: "room.pin".
  */
 export function field(label, control, { hint, beside } = {}) {
   const id = (control.id ||= newId("field"));
@@ -15,17 +15,17 @@ export function field(label, control, { hint, beside } = {}) {
     h("label", { for: id }, label),
     beside ? h("div.beside", control, beside) : control,
     hint && h("p.hint", { id: hintId }, hint),
-    faultOf(control.name, `${id}-fault`),
+    faultElement(control.name, `${id}-fault`),
   );
 }
 
-/** Controls that are one field of the API together, such as checkboxes of one name. */
+/** Build a group of controls that form one field of the API, such as checkboxes with one name. */
 export function group(legend, name, children) {
   const id = newId("fault");
-  return h("fieldset", { "aria-describedby": id }, h("legend", legend), children, faultOf(name, id));
+  return h("fieldset", { "aria-describedby": id }, h("legend", legend), children, faultElement(name, id));
 }
 
-function faultOf(name, id) {
+function faultElement(name, id) {
   return h("p.fault", { id, "data-of": name });
 }
 
@@ -37,7 +37,7 @@ export function textarea(name, attributes = {}) {
   return h("textarea", { name, autocomplete: "off", spellcheck: "false", ...attributes });
 }
 
-/** A button that shows what is typed into a password field. */
+/** Build a button that shows or hides the text of a password field. */
 export function reveal(control, what) {
   const show = h("button", { type: "button", "aria-pressed": "false", "aria-label": `Show ${what}` }, "Show");
   show.addEventListener("click", () => {
@@ -48,7 +48,7 @@ export function reveal(control, what) {
   return show;
 }
 
-/** options: [[value, text], …] */
+/** Build a select; options are [[value, text], …]. */
 export function select(name, options, chosen = "") {
   const element = h(
     "select",
@@ -66,7 +66,7 @@ export function checkbox(name, label, { checked = false, hint, value } = {}) {
   return h("div.check", box, h("div", h("label", { for: id }, label), hint && h("p.soft.small", hint)));
 }
 
-/** One of several choices of a name, as a card. */
+/** Build a radio button as a card. */
 export function choice(name, value, label, checked) {
   const box = h("input", { type: "radio", name, value });
   box.checked = checked;
@@ -74,8 +74,8 @@ export function choice(name, value, label, checked) {
 }
 
 /**
- * A form that calls `submit(values)` with what its named controls hold. Whatever that throws is
- * shown: at the fields it names, else above the buttons. Nothing that was typed is lost.
+ * Build a form that calls `submit(values)` with the values of its named controls. An error that it
+ * throws is shown at the fields it names, or else above the buttons. The input is kept.
  */
 export function form(children, { submit, verb, cancel, busyVerb = `${verb} …` }) {
   const fault = h("p.form-fault", { role: "alert" });
@@ -110,27 +110,27 @@ export function form(children, { submit, verb, cancel, busyVerb = `${verb} …` 
   }
 
   function show(error) {
-    const homeless = [];
+    const unplaced = [];
     let first = null;
     for (const [path, sentences] of Object.entries(error.errors ?? {})) {
       const note = noteFor(element, path);
       if (!note) {
-        homeless.push(...sentences);
+        unplaced.push(...sentences);
         continue;
       }
       const control = note.parentElement.querySelector("input, select, textarea");
       control.setAttribute("aria-invalid", "true");
-      note.append(...sentences.map((sentence) => h("span", worded(sentence, path, note, control))));
+      note.append(...sentences.map((sentence) => h("span", describe(sentence, path, note, control))));
       first ??= control;
     }
-    if (!first || homeless.length) put(fault, homeless.join(" ") || error.message);
+    if (!first || unplaced.length) put(fault, unplaced.join(" ") || error.message);
     first?.focus();
   }
 
   return element;
 }
 
-/** Where a fault of `path` is shown: at the field of that name, or of what it is within. */
+/** Find the element that shows errors of `path`: that of the field, or of its nearest parent field. */
 function noteFor(element, path) {
   const notes = [...element.querySelectorAll(".fault")];
   const steps = path.split(".");
@@ -141,8 +141,8 @@ function noteFor(element, path) {
   return null;
 }
 
-/** "phoneNumbers.1 must be …" as it reads at the field: with the entry or the label in front. */
-function worded(sentence, path, note, control) {
+/** Replace the path that opens a sentence, as in "phoneNumbers.1 must be …", by the entry or the label. */
+function describe(sentence, path, note, control) {
   if (!sentence.startsWith(`${path} `)) return sentence;
   const [, index] = /\.(\d+)$/.exec(path) ?? [];
   const label = note.parentElement.querySelector("label, legend").textContent;
@@ -150,12 +150,12 @@ function worded(sentence, path, note, control) {
   return `${entry ? `“${entry}”` : label}${sentence.slice(path.length)}`;
 }
 
-/** The entries of a text that has one on each line. */
+/** Split a text with one entry on each line. */
 export function lines(text) {
   return text.split(/[\n,;]/).map((each) => each.trim()).filter(Boolean);
 }
 
-/** {name: value} of a form's named controls: text, or for a checkbox without a value true or false. */
+/** Collect {name: value} of a form's named controls. A checkbox without a value gives true or false. */
 function valuesOf(element) {
   const values = {};
   for (const control of element.elements) {
@@ -174,7 +174,7 @@ function valuesOf(element) {
   return values;
 }
 
-/** `values` without the empty ones, for a request that creates something. */
+/** Leave out the empty values, for a request that creates an item. */
 export function filled(values) {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ""));
 }

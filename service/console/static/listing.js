@@ -1,4 +1,4 @@
-/** A list that is searched and paged through, and asked for again after each change. */
+/** A list with search, filters and pages, loaded from the server after each change. */
 
 import { ask, withQuery } from "./api.js";
 import { attempt, button, empty, pager, table } from "./components.js";
@@ -7,20 +7,20 @@ import { inAll } from "./format.js";
 
 const PER_PAGE = 20;
 
-/** Milliseconds without a key after which it is searched. */
-const REST = 250;
+/** Milliseconds without a key press after which the search runs. */
+const SEARCH_DELAY = 250;
 
 /**
- * The list at `path`: {element, refresh()}. Its search, filters and page are in the address, so that
- * they are still there on the way back. `one` is the word for what is listed, `filters` are selects
- * by whose values the list is narrowed, and `nothing()` is shown where there is none yet.
+ * Load the list at `path`: {element, refresh()}. Search, filters and page are kept in the address,
+ * so that going back restores them. `one` and `many` name an item, `filters` are selects whose
+ * values narrow the list, and `nothing()` builds the placeholder of an empty list.
  */
 export async function listing({ path, one, many = `${one}s`, filters = [], columns, nothing }, signal) {
   const query = new URLSearchParams(location.search);
   let search = query.get("search") ?? "";
   let page = Math.max(1, Number.parseInt(query.get("page"), 10) || 1);
-  let asked = 0;
-  let rest = null;
+  let requests = 0;
+  let timer = null;
 
   const box = h("input", {
     type: "search",
@@ -38,10 +38,10 @@ export async function listing({ path, one, many = `${one}s`, filters = [], colum
   const body = h("div.listed", { tabindex: "-1" });
 
   async function refresh() {
-    const turn = (asked += 1);
+    const request = (requests += 1);
     const wanted = { search, ...chosen() };
     const answer = await ask("GET", withQuery(path, { ...wanted, page, perPage: PER_PAGE }), undefined, { signal });
-    if (turn !== asked) return;
+    if (request !== requests) return;
     const { data, pageInfo } = answer;
     if (page > pageInfo.lastPage) {
       page = pageInfo.lastPage;
@@ -64,7 +64,7 @@ export async function listing({ path, one, many = `${one}s`, filters = [], colum
 
   function none() {
     if (!isNarrowed()) return nothing();
-    const text = search ? `No ${one} holds “${search}”.` : `No ${one} is like that.`;
+    const text = search ? `No ${one} contains “${search}”.` : `No ${one} matches the filters.`;
     return empty("Nothing found", text, button("Show all", () => {
       box.value = "";
       for (const filter of filters) filter.value = "";
@@ -85,10 +85,10 @@ export async function listing({ path, one, many = `${one}s`, filters = [], colum
   }
 
   on(box, "input", () => {
-    clearTimeout(rest);
-    rest = setTimeout(seek, REST);
+    clearTimeout(timer);
+    timer = setTimeout(seek, SEARCH_DELAY);
   }, signal);
-  on(signal, "abort", () => clearTimeout(rest));
+  on(signal, "abort", () => clearTimeout(timer));
   await refresh();
   return { element: [bar, body], refresh };
 }

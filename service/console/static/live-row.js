@@ -1,4 +1,4 @@
-/** A call in progress as a row that is kept true while it lasts. */
+/** A table row of a call in progress, updated until the call ends. */
 
 import { ask } from "./api.js";
 import { attempt, button, confirmed, notify, openDialog, pill, tableRow } from "./components.js";
@@ -10,15 +10,15 @@ import { meter } from "./meters.js";
 import { href } from "./router.js";
 
 export const COLUMNS = [
-  { heading: "Caller", cell: (parts) => parts.caller },
-  { heading: "Room", cell: (parts) => parts.room },
-  { heading: "Lasts", number: true, cell: (parts) => parts.lasts },
-  { heading: "Sound", cell: (parts) => parts.sound },
-  { heading: "Line", cell: (parts) => parts.line },
-  { heading: "", ends: true, cell: (parts) => parts.deeds },
+  { heading: "Caller", cell: (cells) => cells.caller },
+  { heading: "Room", cell: (cells) => cells.room },
+  { heading: "Duration", number: true, cell: (cells) => cells.duration },
+  { heading: "Audio", cell: (cells) => cells.audio },
+  { heading: "Quality", cell: (cells) => cells.quality },
+  { heading: "", ends: true, cell: (cells) => cells.actions },
 ];
 
-/** {element, update(call), tick(now), measure(gauge)}; a gauge is as in watchLive, or null. */
+/** Build a row: {element, update(call), tick(now), measure(levels)}. Levels are those of onLevels, or null. */
 export function liveRow(first) {
   let call = first;
   const isPhone = call.provider !== "websocket";
@@ -28,41 +28,41 @@ export function liveRow(first) {
   const heard = meter(`What ${name} hears`);
   const status = h("span");
   const room = h("span");
-  const lasts = h("span");
-  const line = h("div.line-quality");
-  let quality = "";
+  const elapsed = h("span");
+  const quality = h("div.line-quality");
+  let qualityText = "";
   let roomId;
   const element = tableRow(COLUMNS, {
     caller: [h("a", { href: href("calls", call.id) }, name), " ", status, h("div.also", about(call))],
     room,
-    lasts,
-    sound: h("div.sound", h("span.soft", "says"), said.element, h("span.soft", "hears"), heard.element),
-    line,
-    deeds: h("div.deeds", deeds(() => call, name, isPhone)),
+    duration: elapsed,
+    audio: h("div.sound", h("span.soft", "says"), said.element, h("span.soft", "hears"), heard.element),
+    quality,
+    actions: h("div.row-actions", actions(() => call, name, isPhone)),
   });
 
   function update(changed) {
     call = changed;
-    const word = call.detached && call.status === "answered" ? "reconnecting" : call.status;
-    put(status, word !== "answered" && pill(word, word === "reconnecting" ? "warn" : statusState(word)));
-    // The link may have the focus: it is only replaced by another one.
+    const state = call.detached && call.status === "answered" ? "reconnecting" : call.status;
+    put(status, state !== "answered" && pill(state, state === "reconnecting" ? "warn" : statusState(state)));
+    // The link may have the focus, so it is replaced only when the room changes.
     if (roomId === call.roomId) return;
     roomId = call.roomId;
     put(room, roomId ? h("a", { href: href("rooms", roomId) }, roomId) : h("span.soft", "none yet"));
   }
 
   function tick(now) {
-    put(lasts, duration(now - (call.answered ?? call.start)));
+    put(elapsed, duration(now - (call.answered ?? call.start)));
   }
 
-  function measure(gauge) {
-    const [says, hears, lost, jitter] = gauge ?? [null, null];
+  function measure(levels) {
+    const [says, hears, lost, jitter] = levels ?? [null, null];
     said.show(says);
     heard.show(hears);
-    const next = gauge ? `${counted(lost, "frame")} lost|${jitter.toFixed(1)} ms jitter` : "no audio";
-    if (next === quality) return;
-    quality = next;
-    put(line, next.split("|").map((text) => h("span", { class: gauge ? null : "soft" }, text)));
+    const next = levels ? `${counted(lost, "frame")} lost|${jitter.toFixed(1)} ms jitter` : "no audio";
+    if (next === qualityText) return;
+    qualityText = next;
+    put(quality, next.split("|").map((text) => h("span", { class: levels ? null : "soft" }, text)));
   }
 
   update(call);
@@ -76,7 +76,7 @@ function about(call) {
   return call.type === "outbound" ? `${through}, called from ${call.from}` : `${through}, calls ${call.to}`;
 }
 
-function deeds(current, name, isPhone) {
+function actions(current, name, isPhone) {
   return [
     button("Move", () => move(current(), name), { kind: "small", label: `Move ${name} to another room` }),
     isPhone && button("Transfer", () => transfer(current(), name), { kind: "small", label: `Transfer ${name}` }),
@@ -85,19 +85,19 @@ function deeds(current, name, isPhone) {
 }
 
 async function end(call, name) {
-  if (!(await confirmed("End this call?", `${name} is hung up on at once.`, "End call"))) return;
+  if (!(await confirmed("End this call?", `The call of ${name} ends immediately.`, "End call"))) return;
   await attempt(async () => warn(await ask("POST", "/v2/sip/call/end", { callId: call.id })));
 }
 
 function move(call, name) {
   const room = input("roomId", { value: call.roomId ?? "", maxlength: 128, required: true });
-  const hint = "A name that no room has makes a new one. Whoever is moved hears no gap.";
+  const hint = "A new name creates a room. The caller hears no gap.";
   steer(`Move ${name} to a room`, field("Room", room, { hint }), "Move", "/v2/sip/call/switch-room", call);
 }
 
 function transfer(call, name) {
   const number = input("transferTo", { type: "tel", maxlength: 20, placeholder: "+14155550123", required: true });
-  const hint = "With + and the country code. The caller leaves the room, and the provider dials on.";
+  const hint = "With + and the country code. The caller leaves the room, and the provider dials the number.";
   steer(`Transfer ${name}`, field("Number", number, { hint }), "Transfer", "/v2/sip/call/transfer", call);
 }
 

@@ -1,65 +1,65 @@
-/** The live socket: one for all pages, open while anybody watches, and back by itself. */
+/** The live socket: one for all pages, open while there are subscribers, and reconnected when lost. */
 
 import { ask } from "./api.js";
 
-/** Milliseconds before another try; it doubles with each that fails. */
+/** Milliseconds before a retry. The pause doubles with each failure. */
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10_000;
 
-/** Levels come five times a second: a socket that says nothing for so long is lost. */
+/** Milliseconds without a message after which the socket is considered lost. Levels arrive five times a second. */
 const SILENT_AFTER = 5_000;
 
-/** Between two pages that watch, nobody does for a moment. */
+/** Milliseconds for which the socket stays open without subscribers, while one page replaces another. */
 const LINGER = 1_000;
 
 const FULL = 1013;
 
-const watchers = new Set();
+const subscribers = new Set();
 let socket = null;
 let state = "connecting";
 let pause = FIRST_PAUSE;
 let retry = null;
-let guard = null;
-let spokenAt = 0;
+let silenceTimer = null;
+let lastMessageAt = 0;
 
 /**
- * Watch the calls until the signal says that the page is left.
+ * Subscribe to the live feed until the signal aborts. The subscriber's functions are optional:
  *
  * onLevels({at, calls: {callId: [said dB, heard dB, lost, jitter ms, buffer ms]}}), where null dB is
- * silence; onChanged() when calls are to be read anew, also after the socket was away;
- * onState("connecting" | "open" | "away" | "full"), the first time at once.
+ * silence. onChanged() when the calls have changed, also after a reconnect.
+ * onState("connecting" | "open" | "away" | "full"), the first time immediately.
  */
-export function watchLive(signal, watcher) {
+export function subscribeToLive(signal, subscriber) {
   if (signal.aborted) return;
-  watchers.add(watcher);
+  subscribers.add(subscriber);
   signal.addEventListener("abort", () => {
-    watchers.delete(watcher);
-    setTimeout(() => watchers.size || stop(), LINGER);
+    subscribers.delete(subscriber);
+    setTimeout(() => subscribers.size || stop(), LINGER);
   });
-  watcher.onState?.(state);
+  subscriber.onState?.(state);
   if (!socket && !retry) connect();
-  else if (state === "open") watcher.onChanged?.();
+  else if (state === "open") subscriber.onChanged?.();
 }
 
 function connect() {
   clearTimeout(retry);
   retry = null;
-  if (socket || !watchers.size) return;
+  if (socket || !subscribers.size) return;
   const opened = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/console/api/live`);
   socket = opened;
-  spokenAt = performance.now();
-  guard = setInterval(() => performance.now() - spokenAt > SILENT_AFTER && lose(opened), 1_000);
-  opened.addEventListener("message", ({ data }) => socket === opened && hear(JSON.parse(data)));
+  lastMessageAt = performance.now();
+  silenceTimer = setInterval(() => performance.now() - lastMessageAt > SILENT_AFTER && lose(opened), 1_000);
+  opened.addEventListener("message", ({ data }) => socket === opened && receive(JSON.parse(data)));
   opened.addEventListener("close", ({ code }) => lose(opened, code));
 }
 
-function hear(news) {
-  spokenAt = performance.now();
+function receive(message) {
+  lastMessageAt = performance.now();
   pause = FIRST_PAUSE;
   enter("open");
-  for (const watcher of [...watchers]) {
-    if (news.event === "levels") watcher.onLevels?.(news);
-    else if (news.event === "changed") watcher.onChanged?.();
+  for (const subscriber of [...subscribers]) {
+    if (message.event === "levels") subscriber.onLevels?.(message);
+    else if (message.event === "changed") subscriber.onChanged?.();
   }
 }
 
@@ -68,8 +68,8 @@ function lose(lost, code) {
   const hadOpened = state === "open";
   release();
   enter(code === FULL ? "full" : "away");
-  if (!watchers.size) return;
-  // A refused handshake does not say why: where nobody is signed in any more, this finds out.
+  if (!subscribers.size) return;
+  // A refused handshake gives no reason. This request finds out whether the session has ended.
   if (!hadOpened) ask("GET", "/console/api/session").catch(() => {});
   retry = setTimeout(connect, pause * (0.75 + Math.random() / 2));
   pause = code === FULL ? LONGEST_PAUSE : Math.min(2 * pause, LONGEST_PAUSE);
@@ -84,7 +84,7 @@ function stop() {
 }
 
 function release() {
-  clearInterval(guard);
+  clearInterval(silenceTimer);
   const closing = socket;
   socket = null;
   closing.close();
@@ -93,7 +93,7 @@ function release() {
 function enter(next) {
   if (state === next) return;
   state = next;
-  for (const watcher of [...watchers]) watcher.onState?.(state);
+  for (const subscriber of [...subscribers]) subscriber.onState?.(state);
 }
 
 window.addEventListener("online", () => retry && connect());

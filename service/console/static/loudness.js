@@ -1,4 +1,4 @@
-/** How loud a call was, as two plots over the same time: what the caller said, and what it heard. */
+/** Plots of a call's loudness over time: audio said by the caller and audio heard by the caller. */
 
 import { h, svg } from "./dom.js";
 import { duration, moment } from "./format.js";
@@ -7,7 +7,7 @@ const FLOOR = -60;
 const WIDTH = 720;
 const HEIGHT = 72;
 
-/** records: [{start (ms), step (ms), said: [dBFS or null], heard: […]}], oldest first. */
+/** Build both plots from records, oldest first: [{start (ms), step (ms), said: [dBFS or null], heard: […]}]. */
 export function loudnessPlots(records) {
   const first = Math.min(...records.map(({ start }) => start));
   const last = Math.max(...records.map(({ start, step, said }) => start + step * said.length));
@@ -23,7 +23,7 @@ export function loudnessPlots(records) {
 function plot(label, direction, records, first, span) {
   const drawn = svg(
     "svg",
-    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": spoken(label, direction, records) },
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": summary(label, direction, records) },
     [-20, -40].map((level) => svg("line.grid", { x1: 0, x2: WIDTH, y1: y(level), y2: y(level) })),
     records.map((record) => svg("path", { class: direction, d: outline(record, direction, first, span) })),
   );
@@ -34,7 +34,7 @@ function scale() {
   return h("div.levels", { "aria-hidden": "true" }, h("span", "0 dBFS"), h("span", "−60 dBFS"));
 }
 
-/** One closed shape: a step for each value, down to the floor where it was silent. */
+/** Build the path of one closed shape: a step for each value, at the floor where it was silent. */
 function outline(record, direction, first, span) {
   const x = (time) => (((time - first) / span) * WIDTH).toFixed(1);
   const steps = record[direction].map((level, index) => {
@@ -49,7 +49,7 @@ function y(level) {
   return ((Math.max(level ?? FLOOR, FLOOR) / FLOOR) * HEIGHT).toFixed(1);
 }
 
-function spoken(label, direction, records) {
+function summary(label, direction, records) {
   const levels = records.flatMap((record) => record[direction]).filter((level) => level !== null);
   if (!levels.length) return `${label}: silent throughout.`;
   return `${label}: at most ${Math.max(...levels)} dBFS, audible for ${levels.length} s.`;

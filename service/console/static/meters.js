@@ -1,14 +1,14 @@
-/** Level meters: a bar from -60 to 0 dBFS, its peak held for a moment, and the figure beside it. */
+/** Level meters: a bar from -60 to 0 dBFS with peak hold, and its value in dB. */
 
 import { h } from "./dom.js";
 
 export const FLOOR = -60;
 
-/** Milliseconds for which a peak stands, and between two figures: faster ones cannot be read. */
-const HOLD = 1_500;
-const READ = 500;
+/** Milliseconds for which a peak is held, and between updates of the value, which must stay readable. */
+const PEAK_HOLD = 1_500;
+const VALUE_INTERVAL = 500;
 
-/** {element, show(level)}; a level is in dBFS, and null is silence. `label` is for screen readers. */
+/** Build a meter: {element, show(level)}. A level is in dBFS, null is silence. `label` is for screen readers. */
 export function meter(label) {
   const bar = h("span.bar");
   const peak = h("span.peak");
@@ -28,19 +28,19 @@ export function meter(label) {
   );
   let held = 0;
   let heldAt = 0;
-  let readAt = -READ;
+  let readAt = -VALUE_INTERVAL;
 
   function show(level) {
     const now = performance.now();
     const share = level === null ? 0 : Math.min(1, Math.max(0, 1 - level / FLOOR));
     bar.style.transform = `scaleX(${share})`;
-    if (share >= held || now - heldAt > HOLD) {
+    if (share >= held || now - heldAt > PEAK_HOLD) {
       held = share;
       heldAt = now;
       peak.style.left = `${held * 100}%`;
       peak.hidden = held === 0;
     }
-    if (now - readAt < READ) return;
+    if (now - readAt < VALUE_INTERVAL) return;
     readAt = now;
     const text = level === null || level < FLOOR ? "silent" : `${Math.round(level).toString().replace("-", "−")} dB`;
     if (figure.textContent === text) return;

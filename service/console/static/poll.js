@@ -1,39 +1,39 @@
-/** Asking again for what may have changed meanwhile. */
+/** Repeated requests: on change, at most at an interval, and on a timer. */
 
 import { on } from "./dom.js";
 
 const PAUSE = 5000;
 
-/** Milliseconds that pass at most before another question, where questions fail. */
+/** Longest pause between requests that fail, in milliseconds. */
 const LONGEST_PAUSE = 30_000;
 
 /**
- * `act` as often as it is asked for, but never twice at a time, nor sooner than `pause` milliseconds
- * after it has answered; after each that fails, twice as long. What fails is asked again with the
- * next change, or once the server is back.
+ * Wrap `act` so that it runs on request, but never twice at once and at most every `pause`
+ * milliseconds. The pause doubles after each failure. A failed run is not retried before the next
+ * request.
  */
 export function throttled(act, signal, pause) {
   let isWanted = false;
   let isBusy = false;
-  let rest = pause;
+  let wait = pause;
   async function run() {
     isWanted = true;
     if (isBusy) return;
     isBusy = true;
     while (isWanted && !signal.aborted) {
       isWanted = false;
-      rest = await act().then(() => pause, () => Math.min(2 * rest, LONGEST_PAUSE));
-      await new Promise((resolve) => setTimeout(resolve, rest));
+      wait = await act().then(() => pause, () => Math.min(2 * wait, LONGEST_PAUSE));
+      await new Promise((resolve) => setTimeout(resolve, wait));
     }
     isBusy = false;
   }
   return run;
 }
 
-/** Calls `changed()` from time to time while the page is looked at, until it is left. */
+/** Call `changed()` at an interval while the page is visible, until the signal aborts. */
 export function poll(signal, changed) {
   const look = () => {
-    // Where it fails, the next time will tell.
+    // The next run retries a failure.
     if (!document.hidden) changed().catch(() => {});
   };
   const timer = setInterval(look, PAUSE);

@@ -1,4 +1,4 @@
-/** Addresses and the pages they stand for. A page is a module that is loaded when it is asked for. */
+/** Routes from addresses to pages. A page is a module that is imported when it is first opened. */
 
 const ROUTES = [
   ["/console/", "live"],
@@ -16,7 +16,7 @@ const ROUTES = [
   ["/console/sign-in", "sign-in"],
 ];
 
-/** {page, params} of an address, or null. */
+/** Match a path to its route: {page, params}, or null. */
 export function match(path) {
   for (const [pattern, page] of ROUTES) {
     const wanted = pattern.split("/");
@@ -33,18 +33,18 @@ export function match(path) {
   return null;
 }
 
-/** Go to another page. */
+/** Navigate to another page. */
 export function go(path, { replace = false } = {}) {
   history[replace ? "replaceState" : "pushState"](null, "", path);
   window.dispatchEvent(new Event("route"));
 }
 
-/** The address of one thing among many: href("rooms", room.roomId). */
+/** Build the address of one item: href("rooms", room.roomId). */
 export function href(...parts) {
   return `/console/${parts.map(encodeURIComponent).join("/")}`;
 }
 
-/** Have links within the console change the page without loading it anew. */
+/** Route clicks on the console's own links without reloading the document. */
 export function followLinks() {
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[href]");

@@ -1,4 +1,4 @@
-/** "Place a test call": the dialog in which the built-in phone is told to call a connector. */
+/** The dialog "Place a test call", with which the phone simulator calls a connector. */
 
 import { ask, currentSession } from "./api.js";
 import { toBase64 } from "./audio/pcm.js";
@@ -17,9 +17,9 @@ const SOUNDS = [
   ["tone", "A tone"],
   ["recording", "My voice"],
 ];
-const LONGEST = 300;
+const MAX_SECONDS = 300;
 
-/** The button that opens the dialog, for this connector or for one to choose. */
+/** Build the button that opens the dialog. Without a connector id, the dialog offers every connector. */
 export function testCallButton(connectorId, { kind } = {}) {
   return button(TITLE, () => openTestCallDialog(connectorId), { kind });
 }
@@ -27,8 +27,8 @@ export function testCallButton(connectorId, { kind } = {}) {
 async function openTestCallDialog(connectorId) {
   if (!currentSession().testCalls) {
     explain([
-      "Test calls are off on this server: the setting TEST_CALLS says how many may be up at a time.",
-      "Start it with TEST_CALLS=3 in its environment or in its .env file. \"make run\" does so by itself.",
+      "Test calls are off on this server. The setting TEST_CALLS is the number of simultaneous test calls.",
+      "Start it with TEST_CALLS=3 in its environment or in its .env file. \"make run\" sets it for you.",
     ]);
     return;
   }
@@ -41,10 +41,10 @@ async function openTestCallDialog(connectorId) {
     return;
   }
   const leaving = new AbortController();
-  const stage = h("div.test-call");
+  const content = h("div.test-call");
   const dialog = openDialog(TITLE, (close) => {
-    begin(stage, connectors, connectorId, { close, signal: leaving.signal });
-    return stage;
+    begin(content, connectors, connectorId, { close, signal: leaving.signal });
+    return content;
   });
   dialog.addEventListener("close", () => leaving.abort());
 }
@@ -56,23 +56,23 @@ function explain(sentences, action) {
   ]);
 }
 
-function begin(stage, connectors, chosen, { close, signal }) {
+function begin(content, connectors, chosen, { close, signal }) {
   const voice = recorder(signal);
-  const element = wishes(connectors, chosen ?? connectors[0].id, voice, {
+  const element = options(connectors, chosen ?? connectors[0].id, voice, {
     cancel: close,
     submit: async (values) => {
       const { data } = await ask("POST", "/console/api/trials", body(values, voice), { signal });
       voice.stop();
-      const again = () => begin(stage, connectors, values.connectorId, { close, signal });
-      put(stage, progress(data, { signal, close, again }));
-      stage.querySelector("button").focus();
+      const again = () => begin(content, connectors, values.connectorId, { close, signal });
+      put(content, progress(data, { signal, close, again }));
+      content.querySelector("button").focus();
     },
   });
-  put(stage, element);
+  put(content, element);
 }
 
-function wishes(connectors, chosen, voice, { submit, cancel }) {
-  const options = connectors.map((each) => [each.id, `${each.name || each.id} (${provider(each.provider)})`]);
+function options(connectors, chosen, voice, { submit, cancel }) {
+  const choices = connectors.map((each) => [each.id, `${each.name || each.id} (${provider(each.provider)})`]);
   const voicePart = h("div", { hidden: true }, voice.element);
   const choose = (event) => {
     voicePart.hidden = event.target.value !== "recording";
@@ -80,8 +80,8 @@ function wishes(connectors, chosen, voice, { submit, cancel }) {
   };
   return form(
     [
-      h("p.soft", "The built-in phone calls the webhook as the provider would. You hear it in the room."),
-      field("Connector", select("connectorId", options, chosen)),
+      h("p.soft", "The phone simulator calls the webhook as the provider does. Join the room to hear the call."),
+      field("Connector", select("connectorId", choices, chosen)),
       h(
         "fieldset",
         h("legend", "What the caller says"),
@@ -90,10 +90,10 @@ function wishes(connectors, chosen, voice, { submit, cancel }) {
       ),
       h(
         "div.test-call-pair",
-        field("Seconds", input("seconds", { type: "number", min: 1, max: LONGEST, value: "30" }), {
-          hint: `Then the caller hangs up; ${LONGEST} at most.`,
+        field("Seconds", input("seconds", { type: "number", min: 1, max: MAX_SECONDS, value: "30" }), {
+          hint: `Then the caller hangs up; ${MAX_SECONDS} at most.`,
         }),
-        field("Caller", input("caller", { type: "tel", placeholder: "+14155550100" }), { hint: "Who calls." }),
+        field("Caller", input("caller", { type: "tel", placeholder: "+14155550100" }), { hint: "The caller's number." }),
       ),
       h(
         "details",
@@ -101,10 +101,10 @@ function wishes(connectors, chosen, voice, { submit, cancel }) {
         h(
           "div.test-call-pair",
           field("Number called", input("callee", { type: "tel", placeholder: "+14155550199" }), {
-            hint: "Routing rules go by it.",
+            hint: "Routing rules match it.",
           }),
-          field("Keys", input("digits", { maxlength: 32 }), { hint: "Pressed in the room, such as 12#." }),
-          field("PIN", input("pin", { inputmode: "numeric", maxlength: 16 }), { hint: "Pressed when asked for." }),
+          field("Keys", input("digits", { maxlength: 32 }), { hint: "Keys to press in the room, such as 12#." }),
+          field("PIN", input("pin", { inputmode: "numeric", maxlength: 16 }), { hint: "Entered when asked for." }),
         ),
       ),
     ],
@@ -113,9 +113,9 @@ function wishes(connectors, chosen, voice, { submit, cancel }) {
 }
 
 function body(values, voice) {
-  const wish = { ...filled(values), seconds: Number(values.seconds) };
-  if (values.sound !== "recording") return wish;
+  const wanted = { ...filled(values), seconds: Number(values.seconds) };
+  if (values.sound !== "recording") return wanted;
   const samples = voice.samples();
-  if (!samples) throw new Error("Record something first, and stop the recording.");
-  return { ...wish, recording: toBase64(wav(samples, voice.rate)) };
+  if (!samples) throw new Error("Record your voice first, and stop the recording.");
+  return { ...wanted, recording: toBase64(wav(samples, voice.rate)) };
 }

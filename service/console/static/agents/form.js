@@ -1,4 +1,4 @@
-/** The form of an agent, and sending one into a room. */
+/** The form of an agent, and the dialog that sends one into a room. */
 
 import { ask } from "../api.js";
 import { done, openDialog } from "../components.js";
@@ -6,14 +6,14 @@ import { field, form, input, textarea } from "../forms.js";
 
 const PATH = "/v2/agents";
 
-/** A dialog that changes `agent`, or makes one where it is null; then `changed()`. */
+/** Open a dialog that edits `agent`, or creates one if it is null, then calls `changed()`. */
 export function openAgent(agent, changed) {
   openDialog(agent ? `Edit ${agent.name}` : "New agent", (close) =>
     form(
       [
         field("Name", input("name", { maxlength: 128, value: agent?.name ?? "" })),
         field("URL", input("url", { type: "url", maxlength: 512, placeholder: "https://", value: agent?.url ?? "" }), {
-          hint: "Where the program is asked to come: it gets a signed POST, and opens the WebSocket that this names.",
+          hint: "The program's address. It receives a signed POST, and opens the WebSocket that this names.",
         }),
       ],
       {
@@ -32,36 +32,36 @@ export function openAgent(agent, changed) {
   );
 }
 
-/** A dialog that sends an agent into a room, and says whether it comes. */
+/** Open a dialog that sends an agent into a room, and shows whether it accepts. */
 export function openDispatch(agent) {
   openDialog(`Send ${agent.name} into a room`, (close) =>
     form(
       [
-        field("Room", input("roomId", { maxlength: 128 }), { hint: "Its name or id. A new name makes a new room." }),
+        field("Room", input("roomId", { maxlength: 128 }), { hint: "Its name or id. A new name creates a room." }),
         field("Metadata", textarea("metadata", { placeholder: '{"language": "en"}' }), {
-          hint: "Optional: a JSON object that the agent is given.",
+          hint: "Optional. A JSON object for the agent.",
         }),
       ],
       {
         verb: "Send",
-        busyVerb: "Asking it …",
+        busyVerb: "Sending …",
         cancel: close,
         submit: async ({ roomId, metadata }) => {
           const answer = await ask("POST", "/v2/agent/dispatch", {
             agentId: agent.id,
             roomId,
-            metadata: metadata ? objectIn(metadata) : null,
+            metadata: metadata ? parsed(metadata) : null,
           });
           close();
-          done(`${agent.name} comes into ${roomId}.`, answer);
+          done(`${agent.name} joins ${roomId}.`, answer);
         },
       },
     ),
   );
 }
 
-/** What a JSON text says; what is none is the server's to refuse. */
-function objectIn(text) {
+/** Parse a JSON text. Text that is not JSON is returned as it is, and the server rejects it. */
+function parsed(text) {
   try {
     return JSON.parse(text);
   } catch {

@@ -1,4 +1,4 @@
-/** In the audio thread: the microphone as frames of 20 ms at 8 kHz, each with its level. */
+/** An audio worklet that turns the microphone into 20 ms frames at 8 kHz, each with its level. */
 
 import { FRAME, level, RATE, toIntegers } from "./pcm.js";
 import { Resampler } from "./resampler.js";
@@ -12,7 +12,7 @@ class Capture extends AudioWorkletProcessor {
   }
 
   process([input], [output]) {
-    // Without a source there is no channel, and silence goes on.
+    // Without a source there is no channel. Silence takes its place.
     for (const sample of this.resampler.push(input[0] ?? new Float32Array(output[0].length))) {
       this.frame[this.filled] = sample;
       this.filled += 1;

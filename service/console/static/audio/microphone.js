@@ -1,20 +1,20 @@
-/** The microphone of this browser, or one sentence that says why there is none. */
+/** Access to the browser's microphone, with a sentence for each failure. */
 
 const REFUSALS = {
-  NotAllowedError: "The browser does not let this page use the microphone. Allow it beside the address.",
-  NotFoundError: "There is no microphone. Connect one first.",
-  NotReadableError: "The microphone cannot be used: another program may have it. Close that first.",
+  NotAllowedError: "The browser does not let this page use the microphone. Allow it in the address bar.",
+  NotFoundError: "There is no microphone. Connect one and try again.",
+  NotReadableError: "The microphone cannot be used. Another program may be using it.",
 };
 
-/** Throws an Error whose message can be shown where sound is not to be had at this address. */
-export function requireSound() {
+/** Throw an Error with a message to show if browsers block audio at this address. */
+export function requireSecureContext() {
   if (window.isSecureContext) return;
-  throw new Error("Browsers give sound to pages on https or on localhost only: open the console at such an address.");
+  throw new Error("Browsers allow audio only on https or localhost. Open the console at such an address.");
 }
 
-/** A MediaStream, for which the browser may ask. Throws an Error whose message can be shown. */
+/** Open a MediaStream, for which the browser may ask permission. Throws an Error with a message to show. */
 export async function openMicrophone(constraints = {}) {
-  requireSound();
+  requireSecureContext();
   try {
     return await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, ...constraints } });
   } catch (error) {

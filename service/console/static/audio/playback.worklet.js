@@ -1,4 +1,4 @@
-/** In the audio thread: frames of 20 ms at 8 kHz, evened out and played at the rate of the context. */
+/** An audio worklet that buffers 20 ms frames at 8 kHz and plays them at the rate of the context. */
 
 import { level, RATE, toFloats } from "./pcm.js";
 import { Playout } from "./playout.js";

@@ -1,25 +1,25 @@
-/** The jitter buffer of what is heard: frames in as they come, one frame out whenever it is asked. */
+/** The jitter buffer of playback: frames arrive at any time, and one is taken every 20 ms. */
 
 import { FRAME } from "./pcm.js";
 
-/** Frames that wait: 60 ms at least, 80 ms at first, 200 ms where arrivals are that uneven. */
+/** Target depth in frames: at least 60 ms, initially 80 ms, at most 200 ms with uneven arrivals. */
 const FLOOR = 3;
 const START = 4;
 const CEILING = 10;
 
-/** Frames beyond which the oldest are thrown away: half a second. */
+/** Depth beyond which the oldest frames are dropped: half a second. */
 const FULL = 25;
 
-/** Frames without trouble after which a shorter delay is tried: ten seconds. */
+/** Frames without an underrun after which the target is lowered: ten seconds. */
 const CALM = 500;
 
-/** How much faster or slower audio is played to bring the delay back: 9 cents, which nobody hears. */
+/** Change of speed that corrects the delay: 9 cents, which is inaudible. */
 const TRIM = 0.005;
 
-/** Share of the newest depth in the average that decides about it: a time constant of a second. */
+/** Weight of the newest depth in the running average: a time constant of one second. */
 const SHARE = 0.02;
 
-/** Peak below which a frame may be left out or repeated unheard: -42 dB. */
+/** Peak below which a frame can be dropped or repeated inaudibly: -42 dB. */
 const QUIET = 0.008;
 
 const SILENCE = new Float32Array(FRAME);
@@ -28,7 +28,7 @@ export class Playout {
   constructor() {
     this.frames = [];
     this.target = START;
-    /** How fast the frame that was taken last is to be played; 1 is as it came. */
+    /** Playback speed of the frame that was taken last; 1 is normal. */
     this.speed = 1;
     this.underruns = 0;
     this.dropped = 0;
@@ -38,16 +38,16 @@ export class Playout {
     this.calm = 0;
     this.lowest = Infinity;
     this.last = SILENCE;
-    /** What would have come next, where something was left out. */
+    /** The frame that would have come next, if some were dropped. */
     this.cut = null;
   }
 
-  /** Milliseconds that wait. */
+  /** Buffered audio in milliseconds. */
   get delay() {
     return this.frames.length * 20;
   }
 
-  /** A frame has come: 20 ms as Float32Array. */
+  /** Add a frame: 20 ms as a Float32Array. */
   push(frame) {
     this.frames.push(frame);
     if (this.frames.length <= FULL) return;
@@ -57,7 +57,7 @@ export class Playout {
     this.average = this.target;
   }
 
-  /** The frame to be played now. */
+  /** Take the next frame to play. */
   take() {
     this.speed = 1;
     if (this.isWaiting) {
@@ -66,24 +66,24 @@ export class Playout {
       this.average = this.target;
       this.cut = SILENCE;
     } else if (this.frames.length === 0) {
-      return this.runDry();
+      return this.underrun();
     }
-    this.watch();
+    this.measure();
     return this.next();
   }
 
-  /** Nothing is there: fade out what was heard last, and wait for more than before. */
-  runDry() {
+  /** Fade out the last frame, and wait for a deeper buffer than before. */
+  underrun() {
     this.underruns += 1;
     this.target = Math.min(this.target + 1, CEILING);
     this.isWaiting = true;
     this.calm = 0;
     this.lowest = Infinity;
-    // Backwards, so that it goes on from the very sample that was heard last.
+    // Reversed, so that it continues from the last sample played.
     return crossFade(this.last.slice().reverse(), SILENCE);
   }
 
-  watch() {
+  measure() {
     const depth = this.frames.length;
     this.average += (depth - this.average) * SHARE;
     this.lowest = Math.min(this.lowest, depth);
@@ -115,7 +115,7 @@ function isQuiet(frame) {
   return frame.every((value) => Math.abs(value) < QUIET);
 }
 
-/** From one frame into the other within their 20 ms. */
+/** Fade from one frame into the other within 20 ms. */
 function crossFade(from, into) {
   return into.map((value, at) => from[at] + (value - from[at]) * (at / (FRAME - 1)));
 }

@@ -1,15 +1,15 @@
-/** Changes the sample rate of a stream, by band-limited interpolation with a windowed sinc. */
+/** A sample rate converter for streams: band-limited interpolation with a windowed sinc. */
 
-/** The band that passes and the one that is stopped, as shares of the lower rate: 3.4 and 4.2 kHz of 8. */
+/** Pass band and stop band, as shares of the lower rate: 3.4 and 4.2 kHz of 8. */
 const PASS = 0.425;
 const STOP = 0.525;
 
 const ATTENUATION = 70;
-/** Rows of the kernel's table between two samples; between rows it is interpolated, at -80 dB. */
+/** Rows of the kernel's table between two samples. Interpolation between rows has an error of -80 dB. */
 const ROWS = 128;
 
 export class Resampler {
-  /** Rates in hertz. `speed` above 1 takes the input that much faster, at the cost of its pitch. */
+  /** Rates are in hertz. `speed` above 1 consumes the input faster, which raises its pitch. */
   constructor(from, to) {
     const lower = Math.min(from, to);
     const edge = 2 * Math.PI * (STOP - PASS);
@@ -19,13 +19,13 @@ export class Resampler {
     this.half = Math.ceil((length / 2) * (from / lower));
     this.step = from / to;
     this.table = kernel(this.half, ((PASS + STOP) / 2) * (lower / from));
-    // Silence before the first sample, so that the first of the output is at the first of the input.
+    // Silence before the first sample aligns the first output sample with the first input sample.
     this.held = new Float32Array(4 * this.half);
     this.filled = this.half - 1;
     this.position = this.half - 1;
   }
 
-  /** What becomes of these samples; the last few are held back until more come. */
+  /** Convert samples. The last few are held back until more arrive. */
   push(samples) {
     this.hold(samples);
     const { half, held, table } = this;
@@ -63,7 +63,7 @@ export class Resampler {
     this.filled = size;
   }
 
-  /** Forget what lies before everything that is still to be computed. */
+  /** Drop samples that no further output needs. */
   forget() {
     const gone = Math.min(Math.floor(this.position) - this.half + 1, this.filled);
     this.held.copyWithin(0, gone, this.filled);
@@ -73,8 +73,8 @@ export class Resampler {
 }
 
 /**
- * Rows of 2 * half coefficients, one for each place between two samples. Each row adds up to 1, so
- * that silence and constant input stay what they are. `cutoff` is a share of the input's rate.
+ * Compute rows of 2 * half coefficients, one for each position between two samples. Each row adds up
+ * to 1, which preserves silence and constant input. `cutoff` is a share of the input's rate.
  */
 function kernel(half, cutoff) {
   const taps = 2 * half;
@@ -96,7 +96,7 @@ function sinc(x) {
   return x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
 }
 
-/** The modified Bessel function of the first kind and order 0, by its series. */
+/** Modified Bessel function of the first kind and order 0, by its series. */
 function bessel(x) {
   let sum = 1;
   let term = 1;

@@ -1,32 +1,32 @@
-/** The microphone and the loudspeaker of this browser, as streams of frames. */
+/** A session with the browser's microphone and loudspeaker, as streams of frames. */
 
-import { closeMicrophone, openMicrophone, requireSound } from "./microphone.js";
+import { closeMicrophone, openMicrophone, requireSecureContext } from "./microphone.js";
 
-const NO_SOUND = "This browser has nothing to play sound on: connect a loudspeaker or headphones, and join again.";
+const NO_SOUND = "This browser cannot play audio: connect a loudspeaker or headphones, and join again.";
 
-/** Milliseconds in which a loudspeaker begins to play; Firefox waits for one for ever. */
-const PATIENCE = 3000;
+/** Milliseconds to wait for a loudspeaker. Without a limit, Firefox waits forever. */
+const START_TIMEOUT = 3000;
 
 const CONVERSATION = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
 /**
- * Open both; call it from a click, or browsers keep the loudspeaker silent.
+ * Open both. Call it from a click, because otherwise browsers keep the loudspeaker silent.
  *
- * `onframe` gets each frame that was spoken ({samples, level}), `onplayed` the state of what is heard
- * ({level, delay, underruns, dropped}: dBFS, ms and frames), and `onsilenced` a sentence when the
- * microphone is gone. Without `onframe` the microphone is left alone. Throws an Error whose message
- * is one sentence.
+ * `onframe` receives each frame from the microphone ({samples, level}), `onplayed` the state of
+ * playback ({level, delay, underruns, dropped}: dBFS, ms and frames), and `onsilenced` a sentence when
+ * the microphone is lost. Without `onframe` the microphone is not opened. Throws an Error with a
+ * message to show.
  */
 export async function openAudioSession({ onframe, onplayed, onsilenced }) {
-  requireSound();
+  requireSecureContext();
   const context = new AudioContext({ latencyHint: "interactive" });
   let stream = null;
   try {
-    // Before anything is waited for, while the click still counts.
+    // Resume before the first await, while the browser still attributes it to the click.
     const running = context.resume();
     if (onframe) stream = await openMicrophone(CONVERSATION);
     const modules = ["capture", "playback"].map((name) => new URL(`./${name}.worklet.js`, import.meta.url));
-    await Promise.all([begun(running), ...modules.map((module) => context.audioWorklet.addModule(module))]);
+    await Promise.all([started(running), ...modules.map((module) => context.audioWorklet.addModule(module))]);
   } catch (error) {
     close();
     throw error;
@@ -38,26 +38,26 @@ export async function openAudioSession({ onframe, onplayed, onsilenced }) {
   if (stream) {
     const capture = new AudioWorkletNode(context, "capture", { channelCount: 1, channelCountMode: "explicit" });
     capture.port.onmessage = ({ data }) => onframe(data);
-    // It says nothing there, but what leads nowhere is not asked for audio in every browser.
+    // The node outputs silence, but some browsers do not run a node without a destination.
     context.createMediaStreamSource(stream).connect(capture).connect(context.destination);
     const [track] = stream.getAudioTracks();
-    track.addEventListener("ended", () => onsilenced("The microphone is gone: nobody hears you."));
+    track.addEventListener("ended", () => onsilenced("The microphone was disconnected: nobody hears you."));
   }
-  // A phone call or another program may have taken the sound away from the page.
-  document.addEventListener("visibilitychange", wake);
+  // A phone call or another program may have suspended the page's audio.
+  document.addEventListener("visibilitychange", resume);
 
-  function wake() {
+  function resume() {
     context.resume();
   }
 
   function close() {
-    document.removeEventListener("visibilitychange", wake);
+    document.removeEventListener("visibilitychange", resume);
     closeMicrophone(stream);
     context.close();
   }
 
   return {
-    /** Play one frame, an Int16Array, which is given away. */
+    /** Play one frame, an Int16Array whose buffer is transferred. */
     play: (samples) => playback.port.postMessage(samples, [samples.buffer]),
     mute(isMuted) {
       for (const track of stream?.getTracks() ?? []) track.enabled = !isMuted;
@@ -66,7 +66,7 @@ export async function openAudioSession({ onframe, onplayed, onsilenced }) {
   };
 }
 
-async function begun(running) {
-  const patience = new Promise((resolve, reject) => setTimeout(() => reject(new Error(NO_SOUND)), PATIENCE));
-  await Promise.race([running, patience]);
+async function started(running) {
+  const timeout = new Promise((resolve, reject) => setTimeout(() => reject(new Error(NO_SOUND)), START_TIMEOUT));
+  await Promise.race([running, timeout]);
 }

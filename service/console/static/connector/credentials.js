@@ -1,17 +1,17 @@
-/** A connector's credentials, which can be set, replaced and removed, and never read. */
+/** A connector's credentials, which can be set, replaced and removed, but not read. */
 
 import { ask } from "../api.js";
 import { attempt, button, confirmed, done, openDialog, panel, pill, table } from "../components.js";
 import { h } from "../dom.js";
 import { field, form, input, reveal } from "../forms.js";
 
-/** What each is for. `isSecret`: nobody should see it being typed; `signs`: signatures are checked with it. */
-const OFFERED = {
+/** Credentials by provider. `isSecret` hides the input; `signs` marks a key that checks signatures. */
+const CREDENTIALS = {
   twilio: [
     { name: "accountSid", use: "Calls of another account are refused. Needed to place calls." },
     {
       name: "authToken",
-      use: "Checks signatures, so that only Twilio gets in. Needed to place calls. A SharedKey's secret will do.",
+      use: "Checks signatures, so that only Twilio is accepted. Needed to place calls. A SharedKey's secret works too.",
       isSecret: true,
       signs: true,
     },
@@ -20,7 +20,7 @@ const OFFERED = {
     { name: "authId", use: "Needed to place calls." },
     {
       name: "authToken",
-      use: "Checks signatures, so that only Plivo gets in; that of the number's account or of the main account. " +
+      use: "Checks signatures, so that only Plivo is accepted. From the number's account or the main account. " +
         "Needed to place calls.",
       isSecret: true,
       signs: true,
@@ -29,16 +29,16 @@ const OFFERED = {
   telnyx: [
     {
       name: "publicKey",
-      use: "Checks signatures, so that only Telnyx gets in. Set the application's method to POST.",
+      use: "Checks signatures, so that only Telnyx is accepted. Set the application's method to POST.",
       signs: true,
     },
     { name: "apiKey", use: "Needed to place calls.", isSecret: true },
-    { name: "accountSid", use: "Needed to place calls; Telnyx's webhooks say it." },
-    { name: "applicationId", use: "Needed to place calls: the id of the TeXML application." },
+    { name: "accountSid", use: "Needed to place calls. Telnyx's webhooks contain it." },
+    { name: "applicationId", use: "Needed to place calls. The id of the TeXML application." },
   ],
 };
 
-/** The panel; `changed(answer)` is called with the connector's answer. */
+/** Build the panel. It calls `changed(answer)` with the API's answer after a change. */
 export function credentials(connector, changed) {
   const path = `/v2/connectors/${connector.id}`;
 
@@ -53,9 +53,9 @@ export function credentials(connector, changed) {
         form(
           [
             field(name, value, { beside: isSecret && reveal(value, name) }),
-            verb === "Replace" && signs && field("The one before", before, {
-              hint: "Optional. Until you set the new one alone, requests signed with either get in.",
-              beside: isSecret && reveal(before, "the one before"),
+            verb === "Replace" && signs && field("Previous value", before, {
+              hint: "Optional. Requests signed with either value are accepted until you set the new one alone.",
+              beside: isSecret && reveal(before, "the previous value"),
             }),
           ],
           {
@@ -77,7 +77,7 @@ export function credentials(connector, changed) {
   }
 
   async function remove(sent, title, verb) {
-    const text = "Where nothing is left that signatures are checked with, whoever has the webhook URL can start calls.";
+    const text = "Without a credential that checks signatures, anybody who has the webhook URL can start calls.";
     if (!(await confirmed(title, text, verb))) return;
     await attempt(async () => {
       const answer = await ask("PATCH", path, { credentials: sent });
@@ -111,7 +111,7 @@ export function credentials(connector, changed) {
     },
     h(
       "p.inside.soft",
-      "Of the provider account. They are encrypted, leave Patchbay for the provider only, and nobody can read them here again.",
+      "Those of your provider account. They are stored encrypted, sent only to the provider, and never shown again.",
     ),
     table(
       "Credentials",
@@ -121,7 +121,7 @@ export function credentials(connector, changed) {
         { heading: "State", cell: ({ name }) => (connector.credentials.includes(name) ? pill("set", "good") : pill("not set")) },
         { heading: "", cell: actions, ends: true },
       ],
-      OFFERED[connector.provider] ?? [],
+      CREDENTIALS[connector.provider] ?? [],
     ),
   );
 }

@@ -1,27 +1,27 @@
-/** Whether a connector's URL has been reached by a call, and by which one last. */
+/** A line that shows whether calls have reached a connector's URL, and the latest of them. */
 
 import { ask, withQuery } from "../api.js";
 import { age, pill } from "../components.js";
 import { h, put } from "../dom.js";
 import { inAll } from "../format.js";
 import { statusState } from "../ladder.js";
-import { watchLive } from "../live.js";
+import { subscribeToLive } from "../live.js";
 import { throttled } from "../poll.js";
 import { href } from "../router.js";
 
-/** Milliseconds between two queries: calls may change several times a second, and each query covers all calls of the connector. */
+/** Milliseconds between queries. Calls change several times a second, and a query covers all calls of the connector. */
 const PAUSE = 2_000;
 
-/** One line, which changes with the first call, and with each that follows. */
+/** Build the line, updated with each call. */
 export async function firstCall({ id }, signal) {
   const path = withQuery("/v2/sip/call", { connectorId: id, type: "inbound", perPage: 1 });
-  const news = h("span", { role: "status" });
-  const rest = h("span.row");
-  const element = h("div.first-call", news, rest);
+  const status = h("span", { role: "status" });
+  const details = h("span.row");
+  const element = h("div.first-call", status, details);
   let shown = null;
   let drawn = new AbortController();
 
-  async function look() {
+  async function refresh() {
     const { data, pageInfo } = await ask("GET", path, undefined, { signal });
     const [call] = data;
     const state = call ? `${call.id} ${call.status}` : "none";
@@ -30,12 +30,12 @@ export async function firstCall({ id }, signal) {
     drawn.abort();
     drawn = new AbortController();
     element.classList.toggle("good", Boolean(call));
-    put(news, call ? `${pageInfo.total === 1 ? "First" : "Last"} call` : "No call has reached this URL yet.");
-    put(rest, call ? about(call, pageInfo, AbortSignal.any([signal, drawn.signal])) : null);
+    put(status, call ? `${pageInfo.total === 1 ? "First" : "Last"} call` : "No call has reached this URL yet.");
+    put(details, call ? about(call, pageInfo, AbortSignal.any([signal, drawn.signal])) : null);
   }
 
-  await look();
-  watchLive(signal, { onChanged: throttled(look, signal, PAUSE) });
+  await refresh();
+  subscribeToLive(signal, { onChanged: throttled(refresh, signal, PAUSE) });
   return element;
 }
 

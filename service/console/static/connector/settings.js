@@ -1,4 +1,4 @@
-/** A connector's own settings: its name, and where its calls go. */
+/** A connector's settings: name, room, routing rule and region. */
 
 import { ask, askAll } from "../api.js";
 import { button, done, facts, openDialog, panel, time } from "../components.js";
@@ -6,7 +6,7 @@ import { h } from "../dom.js";
 import { field, form, input, select } from "../forms.js";
 import { href } from "../router.js";
 
-/** The panel, and a dialog to change them; `changed(answer)` is called with the connector's answer. */
+/** Build the panel with its edit dialog. It calls `changed(answer)` with the API's answer after a change. */
 export function settings(connector, rules, changed) {
   const edit = () => openEditor(connector, rules, changed);
   const rule = rules.find(({ id }) => id === connector.defaultRuleId);
@@ -16,7 +16,7 @@ export function settings(connector, rules, changed) {
     facts([
       ["Name", connector.name || h("span.soft", "none")],
       ["Room", roomOf(connector)],
-      ["Routing rule", rule ? rule.name : h("span.soft", "the one that has the called number, if any")],
+      ["Routing rule", rule ? rule.name : h("span.soft", "the rule of the called number, if any")],
       ["Region", connector.region ?? h("span.soft", "by the caller's country")],
       ["Created", time(connector.createdAt)],
       ["Id", h("code", connector.id)],
@@ -35,7 +35,7 @@ function openEditor(connector, rules, changed) {
       [
         field("Name", input("name", { maxlength: 128, value: connector.name ?? "" })),
         field("Room", input("defaultRoomId", { maxlength: 128, value: connector.defaultRoomId ?? "" }), {
-          hint: "Where its callers meet, unless a rule decides. A new name makes a new room.",
+          hint: "The room of its calls, unless a rule decides. A new name creates a room.",
         }),
         field(
           "Routing rule",
@@ -44,10 +44,10 @@ function openEditor(connector, rules, changed) {
             [["", "None"], ...rules.map(({ id, name }) => [id, name])],
             connector.defaultRuleId ?? "",
           ),
-          { hint: "Decides for calls to numbers that are on no rule." },
+          { hint: "For calls to numbers that have no rule." },
         ),
         field("Region", input("region", { maxlength: 32, value: connector.region ?? "" }), {
-          hint: "Such as us002. Empty: by the country of the caller.",
+          hint: "Such as us002. If empty, the caller's country decides.",
         }),
       ],
       {
@@ -65,7 +65,7 @@ function openEditor(connector, rules, changed) {
   );
 }
 
-/** Rules that a connector can have as its own. */
+/** Fetch the rules that a connector can refer to. */
 export function inboundRules() {
   return askAll("/v2/sip/routing-rule", { type: "inbound" });
 }

@@ -1,4 +1,4 @@
-/** Agents: the programs that can be sent into a room. */
+/** The list of agents, programs that can be sent into a room. */
 
 import { openAgent, openDispatch } from "../agents/form.js";
 import { ask } from "../api.js";
@@ -12,7 +12,7 @@ export async function show(main, params, signal) {
   const open = (agent) => openAgent(agent, list.refresh);
 
   async function remove(agent) {
-    const text = "It is sent for no more, by no rule either. Where it is in a room, it stays.";
+    const text = "Neither you nor a rule can send it any more. It stays in the rooms that it is in.";
     if (!(await confirmed(`Delete ${agent.name}?`, text, "Delete agent"))) return;
     await attempt(async () => {
       await ask("DELETE", `/v2/agents/${encodeURIComponent(agent.id)}`);
@@ -47,8 +47,8 @@ export async function show(main, params, signal) {
       nothing: () =>
         empty(
           "No agent yet",
-          "An agent is a program that listens at a URL and opens a WebSocket when it is sent for: by a rule, with each of " +
-            "its calls, or from here. The folder examples has two to begin with.",
+          "An agent is a program that listens at a URL and opens a WebSocket when it is sent into a room, by a routing rule " +
+            "for each call or from this page. The folder examples has two to start with.",
           button("New agent", () => open(null), { kind: "primary" }),
         ),
     },
@@ -57,7 +57,7 @@ export async function show(main, params, signal) {
   put(
     main,
     heading("Agents", {
-      lead: "An agent is a program of yours that comes into a room when it is sent for.",
+      lead: "An agent is a program of yours that joins a room when it is sent there.",
       actions: [button("New agent", () => open(null), { kind: "primary" })],
     }),
     panel("", { flush: true }, list.element),

@@ -1,28 +1,28 @@
-/** One call: its ladder, how loud it was, what was answered, and who was told of it. */
+/** One call: its ladder, loudness, markup and webhook deliveries. */
 
 import { ask } from "../api.js";
 import { attempt, button, confirmed, empty, facts, heading, panel, pill, table, time } from "../components.js";
 import { h, put } from "../dom.js";
 import { milliseconds, provider, toDate } from "../format.js";
-import { end, endState, rung, statusState } from "../ladder.js";
+import { endState, endText, statusState, stepText } from "../ladder.js";
 import { loudnessPlots } from "../loudness.js";
 import { href } from "../router.js";
 import { deliveryStatus } from "../webhooks/delivery-status.js";
-import { lasted } from "./calls.js";
+import { durationOf } from "./calls.js";
 
 export const title = "Call";
 
-const OVER = new Set(["ended", "rejected", "missed", "abandoned", "failed"]);
+const ENDED = new Set(["ended", "rejected", "missed", "abandoned", "failed"]);
 
 export async function show(main, { id }, signal) {
-  const [{ data: call }, { data: more }, { data: loudness }] = await Promise.all([
+  const [{ data: call }, { data: details }, { data: loudness }] = await Promise.all([
     ask("GET", `/v2/sip/call/${encodeURIComponent(id)}`, undefined, { signal }),
     ask("GET", `/console/api/calls/${encodeURIComponent(id)}`, undefined, { signal }),
     ask("GET", `/console/api/calls/${encodeURIComponent(id)}/loudness`, undefined, { signal }),
   ]);
 
   async function hangUp() {
-    if (!(await confirmed("End this call?", `${call.from} is hung up on at once.`, "End call"))) return;
+    if (!(await confirmed("End this call?", `The call of ${call.from} ends immediately.`, "End call"))) return;
     await attempt(async () => {
       await ask("POST", "/v2/sip/call/end", { callId: id });
       await show(main, { id }, signal);
@@ -34,7 +34,7 @@ export async function show(main, { id }, signal) {
     heading(`Call from ${call.from}`, {
       actions: [
         button("Refresh", () => attempt(() => show(main, { id }, signal))),
-        !OVER.has(call.status) && button("End call", hangUp, { kind: "danger" }),
+        !ENDED.has(call.status) && button("End call", hangUp, { kind: "danger" }),
       ].filter(Boolean),
     }),
     h(
@@ -42,31 +42,31 @@ export async function show(main, { id }, signal) {
       panel("Ladder", {}, ladder(call)),
       h("div.stack", panel("The call", {}, summary(call)), panel("Audio", {}, audio(call.stats))),
     ),
-    h("div.stack.below", panel("Loudness", {}, plots(loudness)), panel("Markup", {}, markup(more.markup)), deliveries(more.deliveries)),
+    h("div.stack.below", panel("Loudness", {}, plots(loudness)), panel("Markup", {}, markup(details.markup)), deliveries(details.deliveries)),
   );
 }
 
 function summary(call) {
   return facts([
     ["Status", pill(call.status, statusState(call.status))],
-    ["Why it ended", call.endReason ? h("span", { class: endState(call.endReason) }, end(call.endReason)) : null],
+    ["Why it ended", call.endReason ? h("span", { class: endState(call.endReason) }, endText(call.endReason)) : null],
     ["From", call.from],
     ["To", call.to],
     ["Provider", provider(call.provider)],
     ["Direction", call.type],
     ["Room", call.roomId ? h("a", { href: href("rooms", call.roomId) }, call.roomId) : null],
     ["Connector", call.connectorId ? h("a", { href: href("connectors", call.connectorId) }, call.connectorId) : null],
-    ["Began", time(call.start)],
-    ["Lasted", lasted(call)],
-    ["Handed on to", call.transfer ? `${call.transfer.to} (${call.transfer.status})` : null],
+    ["Started", time(call.start)],
+    ["Duration", durationOf(call)],
+    ["Transferred to", call.transfer ? `${call.transfer.to} (${call.transfer.status})` : null],
     ["Id", h("code", call.callId)],
   ]);
 }
 
-/** The rungs with the time each took since the one before. */
+/** Build the ladder, each step with the time since the previous one. */
 function ladder(call) {
   const steps = call.timelog;
-  if (!steps.length) return empty("Nothing yet", "The provider has not asked what to do with it.");
+  if (!steps.length) return empty("No step yet", "The provider has not asked what to do with the call.");
   return h(
     "ol.ladder",
     steps.map((step, index) => {
@@ -77,60 +77,60 @@ function ladder(call) {
         h("span.at", time(step.timestamp), index > 0 && h("span.since", `+ ${milliseconds(since)}`)),
         h(
           "div",
-          h("strong", rung(step.event)),
-          said(call, step).map((text) => h("p.soft", text)),
+          h("strong", stepText(step.event)),
+          detailsOf(call, step).map((text) => h("p.soft", text)),
         ),
       );
     }),
   );
 }
 
-/** What a rung says beside its name; the last one says why, and how that was noticed. */
-function said(call, { event, detail }) {
+/** List the details of a step. The last step shows the end reason and how it was detected. */
+function detailsOf(call, { event, detail }) {
   if (event !== "end") return detail ? [detail] : [];
-  return detail === call.endReason ? [end(detail)] : [end(call.endReason), detail].filter(Boolean);
+  return detail === call.endReason ? [endText(detail)] : [endText(call.endReason), detail].filter(Boolean);
 }
 
 function audio(stats) {
-  if (!stats) return empty("No audio", "The call has had no media socket.");
+  if (!stats) return empty("No audio", "The call had no media socket.");
   const frames = (count) => `${count} frames`;
   return [h("p.soft.small", "A frame is 20 ms."), facts([
     ["From the caller", frames(stats.framesIn)],
     ["To the caller", frames(stats.framesOut)],
-    ["Lost on the way", frames(stats.lost)],
-    ["Came too late", frames(stats.late)],
+    ["Lost", frames(stats.lost)],
+    ["Late", frames(stats.late)],
     ["Dropped from the buffer", frames(stats.dropped)],
-    ["Could not be sent", frames(stats.framesUnsent)],
+    ["Not sent", frames(stats.framesUnsent)],
     ["Gaps", `${stats.gaps}`],
     ["Jitter", `${stats.jitterMs} ms`],
-    ["In the buffer", `${stats.bufferMs} ms`],
-    ["Too loud together", frames(stats.clipped)],
+    ["Buffer", `${stats.bufferMs} ms`],
+    ["Clipped in the mix", frames(stats.clipped)],
     ["Malformed messages", `${stats.malformed}`],
-    ["Left out", `${stats.ignored ?? 0} fields or messages`],
-    ["Counted anew", `${stats.renumbered ?? 0} times`],
+    ["Ignored", `${stats.ignored ?? 0} fields or messages`],
+    ["Renumbered", `${stats.renumbered ?? 0} times`],
   ])];
 }
 
 function plots(records) {
   if (!records.some(({ said }) => said.length)) {
-    return empty("Nothing to plot yet", "There is a value for each second of the call, once it is over or goes on for a while.");
+    return empty("Nothing to plot yet", "The plots show one value for each second of audio in the call.");
   }
   return loudnessPlots(records);
 }
 
-/** Each answer once: a provider that asks again is mostly told the same. */
+/** Build the panel's content. Equal answers are shown once, with the time of each. */
 function markup(answers) {
-  if (!answers.length) return empty("No markup", "The provider was not told what to do with this call.");
+  if (!answers.length) return empty("No markup", "The provider received no markup for this call.");
   return [
-    h("p.soft", "What the provider was answered, with the secrets masked."),
+    h("p.soft", "The answers to the provider, with secrets masked."),
     [...Map.groupBy(answers, ({ text }) => text)].map(([text, alike]) => [
-      h("p.soft.small", alike.map(({ event, timestamp }, index) => [index > 0 && ", ", `${rung(event)}, `, time(timestamp)])),
+      h("p.soft.small", alike.map(({ event, timestamp }, index) => [index > 0 && ", ", `${stepText(event)}, `, time(timestamp)])),
       h("pre", { tabindex: "0", "aria-label": "Markup" }, indented(text)),
     ]),
   ];
 }
 
-/** A line for each element of one short XML document. */
+/** Indent a short XML document, with a line for each element. */
 function indented(text) {
   let depth = 0;
   return text
@@ -146,12 +146,12 @@ function indented(text) {
 }
 
 function deliveries(sent) {
-  const about = "Webhooks that told of it";
+  const title = "Webhook deliveries";
   if (!sent.length) {
-    return panel(about, {}, empty("Nobody was told", "No webhook is subscribed to what happened.",
+    return panel(title, {}, empty("No delivery", "No webhook is subscribed to the events of this call.",
       h("a.button", { href: "/console/webhooks" }, "Go to the webhooks")));
   }
-  return panel(about, { flush: true }, table(about, [
+  return panel(title, { flush: true }, table(title, [
     { heading: "Event", cell: (each) => h("code", each.event) },
     { heading: "Receiver", cell: receiver },
     { heading: "Status", cell: deliveryStatus },

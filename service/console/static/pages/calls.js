@@ -1,10 +1,10 @@
-/** Calls: all that there were, newest first, with a search. */
+/** The list of calls, newest first. */
 
 import { empty, heading, panel, pill, time } from "../components.js";
 import { h, put } from "../dom.js";
 import { duration, provider, toDate } from "../format.js";
 import { select } from "../forms.js";
-import { end, statusState } from "../ladder.js";
+import { endText, statusState } from "../ladder.js";
 import { listing } from "../listing.js";
 import { href } from "../router.js";
 import { testCallButton } from "../test-call.js";
@@ -14,14 +14,14 @@ export const title = "Calls";
 const STATUSES = ["incoming", "ringing", "answered", "ended", "rejected", "missed", "abandoned", "failed"];
 
 const COLUMNS = [
-  { heading: "Began", cell: (call) => h("a", { href: href("calls", call.callId) }, time(call.start)) },
+  { heading: "Started", cell: (call) => h("a", { href: href("calls", call.callId) }, time(call.start)) },
   { heading: "From", cell: (call) => call.from },
   { heading: "To", cell: (call) => call.to },
   { heading: "Provider", cell: (call) => provider(call.provider) },
   { heading: "Room", cell: (call) => call.roomId && h("a", { href: href("rooms", call.roomId) }, call.roomId) },
-  { heading: "Lasted", number: true, cell: lasted },
+  { heading: "Duration", number: true, cell: durationOf },
   { heading: "Status", cell: (call) => pill(call.status, statusState(call.status)) },
-  { heading: "Why it ended", cell: (call) => (call.endReason ? end(call.endReason) : "") },
+  { heading: "Why it ended", cell: (call) => (call.endReason ? endText(call.endReason) : "") },
 ];
 
 export async function show(main, params, signal) {
@@ -33,17 +33,17 @@ export async function show(main, params, signal) {
   );
   put(
     main,
-    heading("Calls", { lead: "Every phone call that reached a connector, or was placed through one." }),
+    heading("Calls", { lead: "Every phone call that reached a connector or was placed through one." }),
     panel("", { flush: true }, list.element),
   );
 }
 
-/** From its first webhook to its end, or until now. */
-export function lasted(call) {
+/** Format the time from a call's first webhook to its end, or until now. */
+export function durationOf(call) {
   return duration((call.end ? toDate(call.end) : new Date()) - toDate(call.start));
 }
 
 function nothing() {
-  return empty("No call yet", "Calls show up here as soon as a provider asks what to do with one.",
+  return empty("No call yet", "A call appears here as soon as its provider asks what to do with it.",
     h("div.row", testCallButton(undefined, { kind: "primary" }), h("a.button", { href: "/console/connectors" }, "Go to the connectors")));
 }

@@ -1,4 +1,4 @@
-/** One connector: what to paste where, whether calls come, and what can be done with it. */
+/** One connector: setup instructions, its latest call, settings and credentials. */
 
 import { ask } from "../api.js";
 import { attempt, button, confirmed, done, heading, panel } from "../components.js";
@@ -23,7 +23,7 @@ export async function show(main, { id }, signal) {
     put(
       main,
       heading(nameOf(connector), {
-        lead: `Brings the calls of your ${provider(connector.provider)} numbers in.`,
+        lead: `Receives the calls of your ${provider(connector.provider)} numbers.`,
         actions: [
           testCallButton(id, { kind: "primary" }),
           button("New webhook URL", rotate),
@@ -40,7 +40,7 @@ export async function show(main, { id }, signal) {
     );
   }
 
-  /** What had the focus is replaced; so that it is not lost, it goes to the heading. */
+  /** Draw again, and focus the heading, because the focused element is replaced. */
   function redraw(answer) {
     draw(answer);
     main.querySelector("h1").focus({ preventScroll: true });
@@ -48,8 +48,8 @@ export async function show(main, { id }, signal) {
 
   async function rotate() {
     const text =
-      "The URL that is in the provider's console now stops at once: calls fail until you paste the new one.";
-    if (!(await confirmed("Make a new webhook URL?", text, "Make a new URL"))) return;
+      "The current URL stops working immediately. Calls fail until you paste the new one into the provider's console.";
+    if (!(await confirmed("Create a new webhook URL?", text, "Create a new URL"))) return;
     await attempt(async () => {
       const answer = await ask("POST", `${path}/rotate-key`);
       done("There is a new webhook URL: paste it into the provider's console.");
@@ -58,7 +58,7 @@ export async function show(main, { id }, signal) {
   }
 
   async function remove(connector) {
-    const text = "Its webhook URL stops at once, and new calls to it fail. Calls that are up stay up.";
+    const text = "Its webhook URL stops working immediately, and new calls to it fail. Current calls go on.";
     if (!(await confirmed(`Delete ${nameOf(connector)}?`, text, "Delete connector"))) return;
     await attempt(async () => {
       await ask("DELETE", path);

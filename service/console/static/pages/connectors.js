@@ -1,4 +1,4 @@
-/** Connectors: all of them, and making one. */
+/** The list of connectors, and the dialog that creates one. */
 
 import { ask } from "../api.js";
 import { button, empty, heading, maskedWebhook, openDialog, panel, secret, table, time } from "../components.js";
@@ -17,7 +17,7 @@ export async function show(main) {
   put(
     main,
     heading("Connectors", {
-      lead: "A connector brings the calls of one provider in. Paste its webhook URL into the provider's console.",
+      lead: "A connector receives the calls of one provider. Paste its webhook URL into the provider's console.",
       actions: [data.length > 0 && testCallButton(), button("New connector", create, { kind: "primary" })],
     }),
     panel("", { flush: true }, data.length ? list(data) : nothing()),
@@ -55,7 +55,7 @@ function maskedKey(url) {
 function nothing() {
   return empty(
     "No connector yet",
-    "Create one for the provider of your number. You need no account yet: a test call goes the same way as a real one.",
+    "Create one for the provider of your number. You can try it without an account: a test call takes the same path as a real one.",
     button("New connector", create, { kind: "primary" }),
   );
 }
@@ -69,9 +69,9 @@ function create() {
           h("legend", "Provider"),
           h("div.cards", PHONE_PROVIDERS.map((name, index) => choice("provider", name, PROVIDERS[name], index === 0))),
         ),
-        field("Name", input("name", { maxlength: 128 }), { hint: "For you: the number, or what it is for." }),
+        field("Name", input("name", { maxlength: 128 }), { hint: "A name for your own use, such as the number." }),
         field("Room", input("defaultRoomId", { value: "demo-room-0001", maxlength: 128 }), {
-          hint: "Where its callers meet. A new name makes a new room; leave it empty where routing rules decide.",
+          hint: "The room of its calls. A new name creates a room. Leave it empty if routing rules decide.",
         }),
       ],
       {

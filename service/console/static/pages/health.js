@@ -1,4 +1,4 @@
-/** Health: how the server fares now, and what went wrong lately. */
+/** The server's health: calls, audio, database, recent warnings and settings. */
 
 import { ask } from "../api.js";
 import { empty, facts, heading, panel, pill, table, time } from "../components.js";
@@ -12,15 +12,15 @@ const REFRESH = 4000;
 
 export async function show(main, params, signal) {
   const body = h("div.stack");
-  const fresh = async () => put(body, ...parts((await ask("GET", "/console/api/health", undefined, { signal })).data));
-  await fresh();
-  put(main, heading("Health", { lead: "How this server fares now. The figures are kept up to date while you look." }), body);
+  const load = async () => put(body, ...panels((await ask("GET", "/console/api/health", undefined, { signal })).data));
+  await load();
+  put(main, heading("Health", { lead: "The current state of this server, updated while this page is open." }), body);
   let isAsking = false;
   const timer = setInterval(async () => {
     if (isAsking || document.hidden) return;
     isAsking = true;
     try {
-      await fresh();
+      await load();
     } catch (error) {
       if (!signal.aborted) put(body, panel("", {}, h("p.health-bad", { role: "status" }, error.message)));
     } finally {
@@ -30,7 +30,7 @@ export async function show(main, params, signal) {
   signal.addEventListener("abort", () => clearInterval(timer));
 }
 
-function parts(found) {
+function panels(found) {
   return [
     h("div.health", calls(found), ticks(found.engine), audio(found.engine), database(found)),
     panel("Warnings and errors", { flush: true }, troubles(found.troubles)),
@@ -48,23 +48,23 @@ function calls({ database, callLimit, engine }) {
       ["Media sockets", engine && counted(engine.sockets, "socket")],
       ["In a room", engine && counted(engine.joined, "participant")],
     ]),
-    now >= callLimit && pill("Full: more callers hear busy", "bad"),
+    now >= callLimit && pill("Full: further callers hear busy", "bad"),
   );
 }
 
 function ticks(engine) {
-  if (!engine) return panel("Rhythm of audio", {}, pill("The media engine does not answer", "bad"));
+  if (!engine) return panel("Audio timing", {}, pill("The media engine does not answer", "bad"));
   const { p50, p99 } = engine.lateMs;
   if (p99 === null) {
-    return panel("Rhythm of audio", {}, h("p.soft", "No call has been in a room since the start: nothing to measure yet."));
+    return panel("Audio timing", {}, h("p.soft", "No call has been in a room since the start, so there is nothing to measure yet."));
   }
   return panel(
-    "Rhythm of audio",
+    "Audio timing",
     {},
-    figure(`${p99} ms`, "late at most, 99 % of the last 3,000 ticks"),
+    figure(`${p99} ms`, "late or less in 99 % of the last 3,000 ticks"),
     facts([
-      ["Half of them", `${p50} ms`],
-      ["10 ms or more", `${counted(engine.late, "tick")} of ${engine.ticks}`],
+      ["Median", `${p50} ms`],
+      ["10 ms or more late", `${counted(engine.late, "tick")} of ${engine.ticks}`],
       ["Skipped", counted(engine.skipped, "tick")],
     ]),
     pill(p99 < 10 ? "Steady" : "Late: calls may sound broken", p99 < 10 ? "good" : "bad"),
@@ -80,10 +80,10 @@ function audio(engine) {
     {},
     figure(dropped + unsent, `of ${received + sent} frames since the start`),
     facts([
-      ["Cut for delay", counted(dropped, "frame") + share(dropped, received)],
-      ["Peer did not read", counted(unsent, "frame") + share(unsent, sent)],
-      ["Came too late", counted(late, "chunk")],
-      ["Never came", counted(lost, "chunk")],
+      ["To reduce delay", counted(dropped, "frame") + share(dropped, received)],
+      ["Receiver too slow", counted(unsent, "frame") + share(unsent, sent)],
+      ["Received too late", counted(late, "chunk")],
+      ["Lost", counted(lost, "chunk")],
     ]),
   );
 }
@@ -96,8 +96,8 @@ function database({ database: { kind, stored }, reports, engine }) {
     figure(`${stored.answeredMs} ms`, `to count the calls in ${kind}`),
     facts([
       ["Webhooks to deliver", counted(stored.pending, "event")],
-      ["To be written", counted(reports, "report")],
-      ["For the engine", engine && counted(engine.requests, "request")],
+      ["Waiting to be stored", counted(reports, "report")],
+      ["Waiting for the engine", engine && counted(engine.requests, "request")],
     ]),
   );
 }
@@ -107,14 +107,14 @@ function figure(value, about) {
 }
 
 function troubles(list) {
-  if (!list.length) return empty("All quiet", "No warning and no error since the start.");
+  if (!list.length) return empty("No problems", "There were no warnings or errors since the start.");
   return table(
     "Warnings and errors",
     [
       { heading: "When", cell: (one) => time(one.at) },
       { heading: "Level", cell: (one) => pill(one.level, one.level === "warning" ? "warn" : "bad") },
-      { heading: "What", cell: (one) => [one.message, one.error && ` (${one.error})`] },
-      { heading: "Where", cell: (one) => h("code", one.logger) },
+      { heading: "Message", cell: (one) => [one.message, one.error && ` (${one.error})`] },
+      { heading: "Logger", cell: (one) => h("code", one.logger) },
       { heading: "Call", cell: (one) => one.callId && h("a", { href: href("calls", one.callId) }, one.callId) },
     ],
     list,
@@ -125,7 +125,7 @@ function server({ version, upMs, settings }) {
   const shown = (value) => ({ true: "on", false: "off", null: "not set" })[String(value)] ?? String(value);
   return facts([
     ["Version", version],
-    ["Up for", duration(upMs)],
+    ["Uptime", duration(upMs)],
     ...Object.entries(settings).map(([name, value]) => [h("code", name), name.endsWith("_SECONDS") ? `${value} s` : shown(value)]),
   ]);
 }

@@ -1,24 +1,24 @@
-/** Live: the calls in progress, how they sound, and what can be done with them. */
+/** The calls in progress, with their levels and actions. */
 
 import { ask } from "../api.js";
 import { empty, heading, panel, pill, table } from "../components.js";
 import { h, put } from "../dom.js";
 import { counted } from "../format.js";
-import { watchLive } from "../live.js";
+import { subscribeToLive } from "../live.js";
 import { COLUMNS, liveRow } from "../live-row.js";
 import { throttled } from "../poll.js";
 import { testCallButton } from "../test-call.js";
 
 export const title = "Live";
 
-/** Milliseconds between two readings of the list, however often it changes. */
+/** Minimum milliseconds between requests for the list. */
 const READ_PAUSE = 1_000;
 
 const STATES = {
   connecting: ["connecting …", ""],
   open: ["live", "good"],
-  away: ["the server is away, trying again …", "bad"],
-  full: ["too many pages of the console are open: close one", "warn"],
+  away: ["server unreachable, reconnecting …", "bad"],
+  full: ["too many console pages are open, close one", "warn"],
 };
 
 export async function show(main, params, signal) {
@@ -30,7 +30,7 @@ export async function show(main, params, signal) {
   const none = nothing();
   const rows = new Map();
 
-  // How far the server's clock is ahead of this one.
+  // Milliseconds by which the server's clock is ahead of this one.
   let ahead = 0;
 
   function arrange(calls, total) {
@@ -41,7 +41,7 @@ export async function show(main, params, signal) {
       row.element.remove();
       rows.delete(id);
     }
-    // Rows that are there stay where they are, or whoever is in one would lose their place.
+    // Existing rows are not moved, so that focus and selection in them are kept.
     let next = body.firstElementChild;
     for (const call of calls) {
       let row = rows.get(call.id);
@@ -70,7 +70,7 @@ export async function show(main, params, signal) {
   arrange(data, total);
   const timer = setInterval(tick, 1_000);
   signal.addEventListener("abort", () => clearInterval(timer));
-  watchLive(signal, {
+  subscribeToLive(signal, {
     onLevels({ at, calls }) {
       ahead = at - Date.now();
       for (const [id, row] of rows) row.measure(calls[id] ?? null);
@@ -86,7 +86,7 @@ export async function show(main, params, signal) {
 function nothing() {
   return empty(
     "No call in progress",
-    "Create a connector, call its number or place a test call to it, and the call shows up here at once.",
+    "Create a connector, then call its number or place a test call. The call appears here immediately.",
     h("div.row", testCallButton(undefined, { kind: "primary" }), h("a.button", { href: "/console/connectors" }, "Go to the connectors")),
   );
 }

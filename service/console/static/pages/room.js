@@ -1,9 +1,9 @@
-/** One room: who is in it, joining it from this browser, its messages and its earlier sessions. */
+/** One room: its participants, joining from this browser, messages and earlier sessions. */
 
 import { ask } from "../api.js";
 import { attempt, button, confirmed, facts, heading, notify, panel, pill, time } from "../components.js";
 import { h, put } from "../dom.js";
-import { watchLive } from "../live.js";
+import { subscribeToLive } from "../live.js";
 import { joining } from "../room/joining.js";
 import { messages } from "../room/messages.js";
 import { people } from "../room/people.js";
@@ -19,29 +19,29 @@ export async function show(main, { id }, signal) {
   const chat = messages((document) => self.send(document));
   const self = joining(roomId, {
     allowed: room?.allowedParticipantIds ?? [],
-    heard(document) {
-      chat.hear(document);
-      if (document.event.startsWith("participant-")) look();
+    received(document) {
+      chat.receive(document);
+      if (document.event.startsWith("participant-")) refresh();
     },
     changed(state) {
       chat.joined(state === "joined" || state === "waiting");
-      look();
+      refresh();
     },
     signal,
   });
 
-  async function look() {
+  async function refresh() {
     try {
       if (!signal.aborted) await present.refresh();
-      // Whoever joins a room that does not exist makes it.
+      // Joining a room that does not exist creates it.
       if (!room && (room = await find(path))) describe();
     } catch {
-      // There is another look when the server is back, or something has changed.
+      // The next change, or the server's return, triggers another refresh.
     }
   }
 
   async function deactivate() {
-    const text = "Every call in the room is ended, and nobody can join it until you activate it again: calls that lead here are rejected.";
+    const text = "Every call in the room ends, calls to it are rejected, and nobody can join it until you activate it again.";
     if (!(await confirmed(`Deactivate ${nameOf(room)}?`, text, "Deactivate room"))) return;
     await change("disabled", "The room is deactivated.");
   }
@@ -55,13 +55,13 @@ export async function show(main, { id }, signal) {
   }
 
   const top = h("div");
-  const known = h("div");
+  const details = h("div");
   function describe() {
     const action = room && (room.disabled
       ? button("Activate", () => change("enabled", "The room is open again."), { kind: "primary" })
       : button("Deactivate", deactivate, { kind: "danger" }));
     put(top, heading(room ? nameOf(room) : id, { actions: action ? [action] : [] }));
-    put(known, about(room));
+    put(details, about(room));
   }
 
   describe();
@@ -74,13 +74,13 @@ export async function show(main, { id }, signal) {
       h("div.stack", room?.disabled ? closed() : self.element, present.present),
       h("div.stack", chat.element),
       present.earlier,
-      known,
+      details,
     ),
   );
-  watchLive(signal, { onChanged: look, onLevels: ({ calls }) => present.measure(calls) });
+  subscribeToLive(signal, { onChanged: refresh, onLevels: ({ calls }) => present.measure(calls) });
 }
 
-/** The room, or null where there is none of this name: it is made by whoever comes first. */
+/** Fetch the room, or null if it does not exist. The first participant creates it. */
 async function find(path) {
   try {
     return await ask("GET", path);
@@ -91,11 +91,11 @@ async function find(path) {
 }
 
 function closed() {
-  return panel("Deactivated", {}, h("p", "Nobody can join this room, and calls that lead here are rejected, until you activate it."));
+  return panel("Deactivated", {}, h("p", "Nobody can join this room, and calls to it are rejected, until you activate it."));
 }
 
 function about(room) {
-  if (!room) return panel("About this room", {}, h("p.soft", "It does not exist yet: the first call that leads here makes it, and so does joining."));
+  if (!room) return panel("About this room", {}, h("p.soft", "It does not exist yet. The first call or participant creates it."));
   return panel(
     "About this room",
     {},
@@ -103,7 +103,7 @@ function about(room) {
       ["Room ID", h("code", room.roomId)],
       ["Custom ID", room.customRoomId ? h("code", room.customRoomId) : null],
       ["State", room.disabled ? pill("deactivated", "warn") : "open"],
-      ["Only for", room.allowedParticipantIds?.length ? room.allowedParticipantIds.join(", ") : null],
+      ["Allowed participants", room.allowedParticipantIds?.length ? room.allowedParticipantIds.join(", ") : null],
       ["Closes after", room.autoCloseConfig ? `${room.autoCloseConfig.duration} min` : null],
       ["Webhook", room.webhook?.endPoint ?? null],
       ["Created", time(room.createdAt)],

@@ -1,4 +1,4 @@
-/** Rooms: all of them, finding one, and making one. */
+/** The list of rooms, with a search and a dialog that creates one. */
 
 import { ask, withQuery } from "../api.js";
 import { attempt, button, empty, heading, openDialog, pager, panel, pill, table, time } from "../components.js";
@@ -45,7 +45,7 @@ export async function show(main, params, signal) {
   put(
     main,
     heading("Rooms", {
-      lead: "Calls, browsers and programs meet in a room. A call to a room that does not exist makes it.",
+      lead: "Calls, browsers and programs meet in a room. A call to a room that does not exist creates it.",
       actions: [button("New room", create, { kind: "primary" })],
     }),
     panel("", { flush: true }, h("div.above", search), list),
@@ -76,10 +76,10 @@ function state({ disabled }, present) {
 }
 
 function nothing(query) {
-  if (query) return empty("No such room", "Find takes a whole room ID or custom ID.");
+  if (query) return empty("No such room", "Enter a complete room ID or custom ID.");
   return empty(
     "No room yet",
-    "Create one, or call a number: a call to a room that does not exist makes it.",
+    "Create one, or call a number. A call to a room that does not exist creates it.",
     button("New room", create, { kind: "primary" }),
   );
 }
@@ -89,7 +89,7 @@ function create() {
     form(
       [
         field("Custom ID", input("customRoomId", { maxlength: 128, spellcheck: "false" }), {
-          hint: "A name of your own that connectors and rules can use, without spaces. Left empty, the room has its drawn ID only.",
+          hint: "A name without spaces that connectors and rules can use. If empty, the room has only its generated ID.",
         }),
       ],
       {

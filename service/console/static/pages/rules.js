@@ -1,4 +1,4 @@
-/** Routing rules: which numbers lead where. */
+/** The list of routing rules, which assign rooms to called numbers. */
 
 import { ask, askAll } from "../api.js";
 import { attempt, button, confirmed, done, empty, heading, panel, pill } from "../components.js";
@@ -10,7 +10,7 @@ import { openRule } from "../rules/form.js";
 
 export const title = "Rules";
 
-/** More numbers than these are counted. */
+/** Numbers that are listed; further ones are counted. */
 const SHOWN = 3;
 
 export async function show(main, params, signal) {
@@ -19,7 +19,7 @@ export async function show(main, params, signal) {
   const open = (rule) => openRule(rule, agents, list.refresh);
 
   async function remove(rule) {
-    const text = "Calls to its numbers go where their connector says. Calls that are up stay where they are.";
+    const text = "Calls to its numbers go to the room of their connector. Current calls stay where they are.";
     if (!(await confirmed(`Delete ${rule.name}?`, text, "Delete rule"))) return;
     await attempt(async () => {
       await ask("DELETE", `/v2/sip/routing-rule/${encodeURIComponent(rule.id)}`);
@@ -36,7 +36,7 @@ export async function show(main, params, signal) {
         { heading: "Name", cell: ({ name }) => h("span.long", name) },
         { heading: "For", cell: ({ type }) => Object.fromEntries(TYPES)[type] },
         { heading: "Numbers", cell: ({ numbers }) => numbersOf(numbers) },
-        { heading: "Lead to", cell: ({ room }) => leadsTo(room) },
+        { heading: "Destination", cell: ({ room }) => destinationOf(room) },
         { heading: "Conditions", cell: conditions },
         { heading: "Agent", cell: ({ agentId }) => agent(agentId, names) },
         {
@@ -53,8 +53,8 @@ export async function show(main, params, signal) {
       nothing: () =>
         empty(
           "No rule yet",
-          "Without rules, all calls of a connector go into its room. Make one to have a number lead elsewhere, to ask " +
-            "for a PIN, to let only some callers in, or to send an agent.",
+          "Without rules, all calls of a connector go into its room. Create a rule to send a number's calls to another room, " +
+            "to ask for a PIN, to allow only some callers, or to send an agent.",
           button("New rule", () => open(null), { kind: "primary" }),
         ),
     },
@@ -63,7 +63,7 @@ export async function show(main, params, signal) {
   put(
     main,
     heading("Rules", {
-      lead: "A routing rule decides the room for a called number. Numbers that are on no rule go where their connector says.",
+      lead: "A routing rule decides the room for a called number. Calls to other numbers go to the room of their connector.",
       actions: [button("New rule", () => open(null), { kind: "primary" })],
     }),
     panel("", { flush: true }, list.element),
@@ -81,16 +81,16 @@ function numbersOf(all) {
   );
 }
 
-function leadsTo(room) {
+function destinationOf(room) {
   if (room.type === "static") return h("a", { href: href("rooms", room.id) }, room.id);
   return Object.fromEntries(DYNAMIC)[destination(room)];
 }
 
 function conditions({ type, room, allowedNumbers, hidePhoneNumber }) {
-  const asks = type === "inbound";
+  const isInbound = type === "inbound";
   const all = [
-    asks && room.pin && pill("PIN"),
-    asks && allowedNumbers.length > 0 && pill("only some callers"),
+    isInbound && room.pin && pill("PIN"),
+    isInbound && allowedNumbers.length > 0 && pill("allowed callers only"),
     hidePhoneNumber && pill("number hidden"),
   ].filter(Boolean);
   return all.length ? h("div.row", all) : h("span.soft", "–");
@@ -99,5 +99,5 @@ function conditions({ type, room, allowedNumbers, hidePhoneNumber }) {
 function agent(agentId, names) {
   if (!agentId) return h("span.soft", "–");
   const name = names.get(agentId);
-  return name ? h("span.long", name) : pill("there is no such agent", "warn");
+  return name ? h("span.long", name) : pill("no such agent", "warn");
 }

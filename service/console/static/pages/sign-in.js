@@ -1,4 +1,4 @@
-/** Signing in: with a link from the terminal, with a token, or with the API key and secret. */
+/** Sign-in with a link from the terminal, with a token, or with the API key and secret. */
 
 import { currentSession, signIn } from "../api.js";
 import { heading, panel } from "../components.js";
@@ -10,40 +10,40 @@ export const title = "Sign in";
 
 export async function show(main) {
   const secret = location.hash.slice(1);
-  let trouble = null;
+  let failure = null;
   if (secret) {
-    // Nothing that is signed in with stays in the address or in the history.
+    // Remove the secret from the address and the history.
     history.replaceState(null, "", location.pathname + location.search);
     try {
       await signIn({ link: secret });
     } catch (error) {
-      trouble = error.message;
+      failure = error.message;
     }
   }
   if (currentSession()) {
     go(next(), { replace: true });
     return;
   }
-  put(main, heading("Sign in to Patchbay"), body(trouble));
+  put(main, heading("Sign in to Patchbay"), body(failure));
 }
 
-function body(trouble) {
+function body(failure) {
   const key = input("apiKey", { autocomplete: "username", spellcheck: "false" });
   const secret = input("apiSecret", { type: "password", autocomplete: "current-password" });
   const token = input("token", { type: "password", spellcheck: "false" });
   return h(
     "div.stack",
-    trouble && h("p.form-fault", { role: "alert" }, trouble),
+    failure && h("p.form-fault", { role: "alert" }, failure),
     panel("With the API key and secret", {}, form([field("API key", key), field("API secret", secret)], {
       verb: "Sign in",
       submit: enter,
     })),
-    panel("With a token", {}, form([field("Token", token, { hint: "One that is tied to no room or participant." })], {
+    panel("With a token", {}, form([field("Token", token, { hint: "A token that is not tied to a room or participant." })], {
       verb: "Sign in with the token",
       submit: enter,
     })),
     h("p.soft.small", "On the server, ", h("code", ".venv/bin/flask --app wsgi console"),
-      " prints a link that signs in without either."),
+      " prints a link that signs you in without them."),
   );
 }
 
@@ -52,7 +52,7 @@ async function enter(credentials) {
   go(next(), { replace: true });
 }
 
-/** Where to go once signed in: only ever within the console. */
+/** Returns the page to open after sign-in, always within the console. */
 function next() {
   const wanted = new URLSearchParams(location.search).get("next") ?? "";
   return /^\/console\/(?!\/)/.test(wanted) ? wanted : "/console/";

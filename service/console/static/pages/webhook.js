@@ -1,4 +1,4 @@
-/** One webhook: what was sent to it, and what it answered. */
+/** One webhook: its settings and its deliveries. */
 
 import { ask } from "../api.js";
 import { attempt, button, confirmed, done, empty, facts, heading, panel, table, time } from "../components.js";
@@ -28,13 +28,13 @@ export async function show(main, { id }, signal) {
   async function redeliver(delivery) {
     await attempt(async () => {
       await ask("POST", `${path}/deliveries/${encodeURIComponent(delivery.id)}/redeliver`);
-      done(`${delivery.event} is sent again.`);
+      done(`${delivery.event} will be sent again.`);
       await refresh();
     });
   }
 
   async function remove() {
-    const text = "It is told of nothing more, not even of what is waiting to be sent.";
+    const text = "It receives no further events, not even those waiting to be sent.";
     if (!(await confirmed("Delete this webhook?", text, "Delete webhook"))) return;
     await attempt(async () => {
       await ask("DELETE", path);
@@ -58,7 +58,7 @@ export async function show(main, { id }, signal) {
           ["URL", h("span.long", webhook.url)],
           ["Events", eventsOf(webhook.events)],
           ["Created", time(webhook.createdAt)],
-          ["Changed", time(webhook.updatedAt)],
+          ["Updated", time(webhook.updatedAt)],
           ["Id", h("code", webhook.id)],
         ])),
         panel("Deliveries", { flush: true }, log),
@@ -83,8 +83,8 @@ function deliveries(all, redeliver) {
       { heading: "Event", cell: ({ event }) => event },
       { heading: "Status", cell: deliveryStatus },
       { heading: "Attempts", number: true, cell: ({ attempts }) => String(attempts) },
-      { heading: "Answer", cell: answerOf },
-      { heading: "Happened", cell: ({ createdAt }) => time(createdAt) },
+      { heading: "Result", cell: resultOf },
+      { heading: "Created", cell: ({ createdAt }) => time(createdAt) },
       { heading: "Last attempt", cell: ({ lastAttemptAt }) => time(lastAttemptAt) },
       { heading: "Next attempt", cell: ({ nextAttemptAt }) => time(nextAttemptAt) },
       {
@@ -98,7 +98,7 @@ function deliveries(all, redeliver) {
   );
 }
 
-function answerOf({ responseStatus, error }) {
+function resultOf({ responseStatus, error }) {
   if (!responseStatus && !error) return h("span.soft", "–");
   return h("div", responseStatus && h("div", `HTTP ${responseStatus}`), error && h("div.soft.small", error));
 }
@@ -106,7 +106,7 @@ function answerOf({ responseStatus, error }) {
 function nothing() {
   return empty(
     "Nothing was sent yet",
-    "Every event of a call that it is told of is listed here. Place a test call through a connector, and watch.",
+    "The events sent to this webhook are listed here. Place a test call through a connector to see some.",
     h("a.button", { href: "/console/connectors" }, "Go to the connectors"),
   );
 }

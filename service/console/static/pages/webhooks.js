@@ -1,4 +1,4 @@
-/** Webhooks: who is told of what happens to calls. */
+/** The list of webhooks, which receive the events of calls. */
 
 import { button, empty, heading, panel, time } from "../components.js";
 import { h, put } from "../dom.js";
@@ -24,8 +24,8 @@ export async function show(main, params, signal) {
       nothing: () =>
         empty(
           "No webhook yet",
-          "Have your own server told when calls start, are answered and end. Create one with its URL; what is sent to it " +
-            "is kept and tried again for a day.",
+          "Create one with the URL of your server to be notified when calls start, are answered and end. Failed deliveries " +
+            "are retried for a day.",
           button("New webhook", create, { kind: "primary" }),
         ),
     },
@@ -35,7 +35,7 @@ export async function show(main, params, signal) {
   put(
     main,
     heading("Webhooks", {
-      lead: "A webhook is told of what happens to calls, by a signed POST for each event.",
+      lead: "A webhook receives a signed POST for each event of a call.",
       actions: [button("New webhook", create, { kind: "primary" })],
     }),
     h("div.stack", panel("", { flush: true }, element), check),

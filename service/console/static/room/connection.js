@@ -1,73 +1,73 @@
-/** One participant's custom WebSocket, opened anew with the same participant id when it is lost. */
+/** A participant's custom WebSocket, reconnected with the same participant id when it is lost. */
 
 import { ask } from "../api.js";
 import { counted } from "../format.js";
 
-/** Close codes after which somebody else may be let in: the server restarts, is full, or was lost. */
-const AGAIN = new Set([1001, 1005, 1006, 1011, 1012, 1013]);
+/** Close codes after which a reconnect may succeed: the server restarted, is full, or was unreachable. */
+const RETRIABLE = new Set([1001, 1005, 1006, 1011, 1012, 1013]);
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 5000;
 
-/** Milliseconds of being in after which a loss counts as the first one. */
-const STEADY = 10_000;
+/** Milliseconds in the room after which the next loss counts as the first. */
+const STABLE_AFTER = 10_000;
 
-/** Milliseconds without a word, of which the server says fifty a second, after which a socket is dead. */
-const DEAF = 5000;
+/** Milliseconds without a message after which a socket is considered dead. The server sends fifty a second. */
+const DEAD_AFTER = 5000;
 
-/** Bytes that wait to be sent, beyond which audio is dropped and not sent late: a quarter of a second. */
-const BACKLOG = 6000;
+/** Unsent bytes beyond which audio is dropped instead of sent late: a quarter of a second. */
+const MAX_UNSENT = 6000;
 
 /**
- * `tell` is an object of three functions: `state(name, sentence)`, where name is joining, joined,
- * waiting or left; `message(document)` for each message but audio; `audio(payload)`.
+ * `listener` is an object of three functions: `state(name, sentence)`, where name is joining, joined,
+ * waiting or left; `message(document)` for each message except audio; `audio(payload)`.
  */
 export class Connection {
   #leaving = new AbortController();
   #socket = null;
   #losses = 0;
   #joinedAt = null;
-  #heardAt = 0;
-  #placedIn = null;
+  #receivedAt = 0;
+  #currentRoom = null;
   #roomId;
   #participant;
-  #tell;
+  #listener;
 
-  constructor(roomId, participant, tell) {
+  constructor(roomId, participant, listener) {
     this.#roomId = roomId;
     this.#participant = participant;
-    this.#tell = tell;
+    this.#listener = listener;
   }
 
-  /** Ask for a ticket and use it. Whatever comes of it is told. */
+  /** Request a ticket and connect with it. The listener is told the outcome. */
   async open() {
     const { signal } = this.#leaving;
-    this.#tell.state("joining", this.#losses ? "Joining again …" : "Joining …");
+    this.#listener.state("joining", this.#losses ? "Rejoining …" : "Joining …");
     const wanted = { roomId: this.#roomId, participant: this.#participant };
     try {
       const { data } = await ask("POST", "/v2/ingest/sessions", wanted, { signal });
       if (!signal.aborted) this.#connect(data.wsUrl);
     } catch (error) {
       if (signal.aborted) return;
-      const mayPass = error.status === 0 || error.status === 429 || error.status >= 500;
-      if (mayPass) this.#wait(error.message);
+      const isTemporary = error.status === 0 || error.status === 429 || error.status >= 500;
+      if (isTemporary) this.#wait(error.message);
       else this.#end(error.message);
     }
   }
 
-  /** Send a message; whether the room was there to take it. */
+  /** Send a message. Returns whether the socket was open. */
   send(document) {
-    if (!this.#isIn) return false;
+    if (!this.#isJoined) return false;
     this.#socket.send(JSON.stringify(document));
     return true;
   }
 
-  /** Say a frame: base64. */
+  /** Send a frame of audio in base64. */
   speak(payload) {
-    if (this.#isIn && this.#socket.bufferedAmount < BACKLOG) this.send({ event: "media", payload });
+    if (this.#isJoined && this.#socket.bufferedAmount < MAX_UNSENT) this.send({ event: "media", payload });
   }
 
-  /** Leave the room for good. */
+  /** Leave the room without reconnecting. */
   close() {
     if (this.#leaving.signal.aborted) return;
     this.send({ event: "stop" });
@@ -75,12 +75,12 @@ export class Connection {
     this.#end("You have left the room.");
   }
 
-  get #isIn() {
+  get #isJoined() {
     return this.#joinedAt !== null && this.#socket.readyState === WebSocket.OPEN;
   }
 
   #connect(wsUrl) {
-    // The ticket may name another address of this server, and a page reaches its own origin only.
+    // The ticket may name another address of this server, but the page can connect to its own origin only.
     const { pathname, search } = new URL(wsUrl);
     const url = new URL(pathname + search, location.href);
     url.protocol = location.protocol.replace("http", "ws");
@@ -88,7 +88,7 @@ export class Connection {
     const lost = new AbortController();
     const options = { signal: AbortSignal.any([lost.signal, this.#leaving.signal]) };
     const listening = setInterval(() => {
-      if (performance.now() - this.#heardAt > DEAF) lose(1006, "");
+      if (performance.now() - this.#receivedAt > DEAD_AFTER) lose(1006, "");
     }, 1000);
     options.signal.addEventListener("abort", () => clearInterval(listening));
 
@@ -98,41 +98,41 @@ export class Connection {
       this.#lose(code, reason);
     };
     this.#socket = socket;
-    this.#heardAt = performance.now();
+    this.#receivedAt = performance.now();
     socket.addEventListener("open", () => socket.send('{"event": "start"}'), options);
-    socket.addEventListener("message", ({ data }) => this.#hear(JSON.parse(data)), options);
+    socket.addEventListener("message", ({ data }) => this.#receive(JSON.parse(data)), options);
     socket.addEventListener("close", ({ code, reason }) => lose(code, reason), options);
   }
 
-  #hear(document) {
-    this.#heardAt = performance.now();
+  #receive(document) {
+    this.#receivedAt = performance.now();
     if (document.event === "media") {
-      this.#tell.audio(document.payload);
+      this.#listener.audio(document.payload);
       return;
     }
     if (document.event === "meeting-joined") {
-      const isMoved = this.#joinedAt !== null && document.roomId !== this.#placedIn;
-      this.#placedIn = document.roomId;
-      this.#joinedAt ??= this.#heardAt;
-      this.#tell.state("joined", isMoved ? `You were moved to ${document.roomId}.` : "You are in the room.");
+      const isMoved = this.#joinedAt !== null && document.roomId !== this.#currentRoom;
+      this.#currentRoom = document.roomId;
+      this.#joinedAt ??= this.#receivedAt;
+      this.#listener.state("joined", isMoved ? `You were moved to ${document.roomId}.` : "You are in the room.");
     }
-    this.#tell.message(document);
+    this.#listener.message(document);
   }
 
   #lose(code, reason) {
-    if (this.#joinedAt !== null && performance.now() - this.#joinedAt > STEADY) this.#losses = 0;
+    if (this.#joinedAt !== null && performance.now() - this.#joinedAt > STABLE_AFTER) this.#losses = 0;
     this.#joinedAt = null;
-    if (!AGAIN.has(code)) this.#end(reason ? `You are out of the room: ${reason}` : "You are out of the room.");
-    else this.#wait(code === 1012 ? "The server restarts." : "The connection was lost.");
+    if (!RETRIABLE.has(code)) this.#end(reason ? `You are no longer in the room: ${reason}` : "You are no longer in the room.");
+    else this.#wait(code === 1012 ? "The server is restarting." : "The connection was lost.");
   }
 
   #wait(sentence) {
     const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#losses);
-    // Not all at once: many may have been lost together.
+    // Jitter, because many connections may have been lost together.
     const pause = longest * (0.5 + Math.random() / 2);
     this.#losses += 1;
     const seconds = Math.ceil(pause / 1000);
-    this.#tell.state("waiting", `${sentence} You join again in ${counted(seconds, "second")}.`);
+    this.#listener.state("waiting", `${sentence} Rejoining in ${counted(seconds, "second")}.`);
     const timer = setTimeout(() => this.open(), pause);
     this.#leaving.signal.addEventListener("abort", () => clearTimeout(timer));
   }
@@ -140,6 +140,6 @@ export class Connection {
   #end(sentence) {
     this.#joinedAt = null;
     this.#leaving.abort();
-    this.#tell.state("left", sentence);
+    this.#listener.state("left", sentence);
   }
 }

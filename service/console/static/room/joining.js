@@ -1,4 +1,4 @@
-/** The panel through which this browser is a participant of the room: join, meters, mute, leave. */
+/** The panel with which this browser joins the room: join, meters, mute, leave. */
 
 import { fromBase64, SILENT, toBase64 } from "../audio/pcm.js";
 import { openAudioSession } from "../audio/session.js";
@@ -13,15 +13,16 @@ const NAME_KEY = "patchbay-participant-name";
 
 const COLOURS = { joining: "", joined: "good", waiting: "bad", left: "" };
 
-/** The same in this tab until it is closed, so that joining again replaces and does not double. */
+/** The participant id of this tab. It stays the same, so that rejoining replaces the earlier connection. */
 export const ownId = `console-${Array.from(crypto.getRandomValues(new Uint8Array(5)), (byte) => (byte % 36).toString(36)).join("")}`;
 
 /**
- * {element, send(document)}, which says whether it was sent. `heard(document)` gets each message from
- * the room, `changed(state)` is told what this browser is: joining, joined, waiting or left. `allowed`
- * are the only participant ids that the room lets in, if it is that choosy.
+ * Build the panel: {element, send(document)}. Sending returns whether the message was sent.
+ * `received(document)` is called with each message from the room, `changed(state)` with each state:
+ * joining, joined, waiting or left. `allowed` lists the only participant ids that the room accepts,
+ * if it restricts them.
  */
-export function joining(roomId, { allowed = [], heard, changed, signal }) {
+export function joining(roomId, { allowed = [], received, changed, signal }) {
   const name = input("name", { value: localStorage.getItem(NAME_KEY) ?? "Console", maxlength: 128 });
   const id = allowed.length > 0 ? select("id", allowed.map((each) => [each, each]), allowed[0]) : null;
   const status = h("p.state", { role: "status" });
@@ -30,7 +31,7 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
     "form",
     { onsubmit: (event) => (event.preventDefault(), join(true)) },
     field("Your name in the room", name),
-    id && field("Join as", id, { hint: "This room lets in these participant ids only." }),
+    id && field("Join as", id, { hint: "This room allows only these participant ids." }),
     h("div.row", h("button.primary", { type: "submit" }, "Join"), button("Only listen", () => join(false))),
     h("p.soft.small", "Joining uses the microphone, with echo cancellation."),
   );
@@ -38,7 +39,7 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
   const element = panel("Join from this browser", { id: "joining" }, h("div.joining", status, fault, outside, inside));
 
   let connection = null;
-  let voice = null;
+  let audioSession = null;
   let isOpening = false;
 
   async function join(withMicrophone) {
@@ -46,7 +47,7 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
     isOpening = true;
     localStorage.setItem(NAME_KEY, name.value);
     put(fault);
-    say("Waiting for the sound of this browser …", "");
+    showStatus("Starting audio …", "");
     const view = controls(withMicrophone);
     try {
       const opened = await openAudioSession({
@@ -57,7 +58,7 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
       if (signal.aborted) opened.close();
       else connect(opened, view);
     } catch (error) {
-      say("", "");
+      showStatus("", "");
       put(fault, error.message);
     } finally {
       isOpening = false;
@@ -65,12 +66,12 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
   }
 
   function connect(opened, view) {
-    voice = opened;
+    audioSession = opened;
     const participant = { id: id?.value ?? ownId, name: name.value.trim() || "Console" };
     connection = new Connection(roomId, participant, {
       state: show,
-      message: heard,
-      audio: (payload) => voice.play(fromBase64(payload)),
+      message: received,
+      audio: (payload) => audioSession.play(fromBase64(payload)),
     });
     put(inside, view.element);
     outside.hidden = true;
@@ -85,19 +86,19 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
   }
 
   function show(state, sentence) {
-    say(sentence, COLOURS[state]);
+    showStatus(sentence, COLOURS[state]);
     if (state === "left") close();
     changed(state);
   }
 
-  function say(sentence, colour) {
+  function showStatus(sentence, colour) {
     put(status, sentence);
     status.className = `state ${colour}`.trim();
   }
 
   function close() {
     connection = null;
-    voice.close();
+    audioSession.close();
     const hadFocus = inside.contains(document.activeElement);
     outside.hidden = false;
     inside.hidden = true;
@@ -116,7 +117,7 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
 
     function toggle() {
       isMuted = !isMuted;
-      voice.mute(isMuted);
+      audioSession.mute(isMuted);
       mute.setAttribute("aria-pressed", String(isMuted));
     }
 
@@ -124,7 +125,7 @@ export function joining(roomId, { allowed = [], heard, changed, signal }) {
       element: h(
         "div.stack",
         h("div.row", withMicrophone && mute, leave),
-        h("div.levels", microphone && microphone.parts, room.parts),
+        h("div.levels", microphone && microphone.elements, room.elements),
         h("dl.facts", h("dt", "Playback"), measured),
       ),
       focus: () => (withMicrophone ? mute : leave).focus(),

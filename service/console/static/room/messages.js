@@ -1,4 +1,4 @@
-/** What is said in writing in the room, by topic, and the keys that callers press. */
+/** The room's text messages by topic, and the keys that callers press. */
 
 import { empty, panel, time } from "../components.js";
 import { h } from "../dom.js";
@@ -7,22 +7,22 @@ import { field, form, input, select } from "../forms.js";
 const CHAT = "CHAT";
 const KEYS = "DTMF_EVENT";
 
-/** Entries that are kept on the page. */
-const KEPT = 200;
+/** Maximum number of entries on the page. */
+const MAX_ENTRIES = 200;
 
-/** Milliseconds within which keys of the same caller stand in one line. */
-const TOGETHER = 10_000;
+/** Milliseconds within which a caller's keys are shown on one line. */
+const SAME_LINE = 10_000;
 
 /**
- * {element, hear(document), joined(isJoined)}. `send(document)` says whether the room took it.
+ * Build the panels: {element, receive(document), joined(isJoined)}. `send(document)` returns whether it was sent.
  */
 export function messages(send) {
   const topics = [CHAT];
   const list = h("ol.plain.entries", { "aria-live": "polite", "aria-label": "Messages" });
   const keys = h("ol.plain.entries", { "aria-live": "polite", "aria-label": "Keys" });
-  const none = empty("No message yet", "What is published to a topic below appears here.");
-  const noKeys = empty("No key yet", "Keys that callers press appear here as they are pressed.");
-  const outside = h("p.soft.outside", "Join to read and write messages: the room tells them to its participants only.");
+  const none = empty("No message yet", "Messages published to your topics appear here.");
+  const noKeys = empty("No key yet", "Keys that callers press appear here.");
+  const outside = h("p.soft.outside", "Join to read and write messages. Only participants receive them.");
   const topic = select("topic", [[CHAT, CHAT]], CHAT);
   const writing = form([h("div.writing", field("Topic", topic), field("Text", input("text", { maxlength: 4000 })))], {
     verb: "Send",
@@ -40,7 +40,7 @@ export function messages(send) {
   async function publish({ topic: name, text }) {
     if (!text) return;
     if (!send({ event: "message", topic: name, data: text })) {
-      throw new Error("You are not in the room at the moment: the message was not sent.");
+      throw new Error("The message was not sent, because you are not in the room at the moment.");
     }
     writing.elements.text.value = "";
     writing.elements.text.focus();
@@ -57,9 +57,9 @@ export function messages(send) {
     subscribing.reset();
   }
 
-  function hear(document) {
+  function receive(document) {
     if (document.event === "meeting-joined") {
-      // The room has forgotten them where this is another socket.
+      // Subscriptions belong to the socket, so a new socket subscribes again.
       for (const name of [...topics, KEYS]) send({ event: "subscribe", topic: name });
     }
     if (document.event !== "message") return;
@@ -70,7 +70,7 @@ export function messages(send) {
   function press({ senderId, payload, ...data }) {
     const key = h("kbd", String(payload.number));
     const now = performance.now();
-    if (lastKeys?.senderId === senderId && now - lastKeys.at < TOGETHER) lastKeys.row.append(key);
+    if (lastKeys?.senderId === senderId && now - lastKeys.at < SAME_LINE) lastKeys.row.append(key);
     else {
       const row = h("span.keys", key);
       add(keys, noKeys, entry({ ...data, topic: null }, row));
@@ -84,7 +84,7 @@ export function messages(send) {
       panel("Messages", {}, outside, inside),
       panel("Keys", {}, keysOutside, keysInside),
     ],
-    hear,
+    receive,
     joined(isJoined) {
       outside.hidden = keysOutside.hidden = isJoined;
       inside.hidden = keysInside.hidden = !isJoined;
@@ -97,11 +97,11 @@ function entry({ timestamp, senderName, topic }, child) {
   return h("li", h("div.said-by", h("strong", senderName), where, h("span.soft.small", time(timestamp))), h("div", child));
 }
 
-/** At the end, and in sight where the end was. */
+/** Append an entry, and scroll to it if the end of the list was visible. */
 function add(list, none, item) {
   none.hidden = true;
   const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
   list.append(item);
-  if (list.children.length > KEPT) list.firstChild.remove();
+  if (list.children.length > MAX_ENTRIES) list.firstChild.remove();
   if (isAtEnd) list.scrollTop = list.scrollHeight;
 }

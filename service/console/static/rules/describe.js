@@ -1,19 +1,19 @@
-/** What a routing rule does, in words. */
+/** Descriptions of routing rules. */
 
-/** [prefix of a dynamic room, where that leads] */
+/** Kinds of dynamic room: [prefix, text]. */
 export const DYNAMIC = [
   ["blank", "A new room for each call"],
   ["participantNumber", "One room for each participant"],
   ["sipNumber", "One room for each of its numbers"],
 ];
 
-/** [type, which calls it is for] */
+/** Types of rule: [type, text]. */
 export const TYPES = [
   ["inbound", "Incoming calls"],
   ["outbound", "Placed calls"],
 ];
 
-/** "static", or the prefix of its dynamic room; what makes a new room for each call is one thing. */
+/** Returns "static" or the prefix of a dynamic room. "random" and "blank" both create a room for each call. */
 export function destination({ type, prefix }) {
   if (type === "static") return type;
   return prefix === "random" ? "blank" : prefix;

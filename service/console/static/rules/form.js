@@ -1,4 +1,4 @@
-/** The form of a routing rule: which numbers, where they lead, who may, and what else. */
+/** The form of a routing rule: numbers, room, allowed callers, PIN and agent. */
 
 import { ask } from "../api.js";
 import { done, openDialog } from "../components.js";
@@ -19,21 +19,21 @@ const NEW = {
   dtmf: true,
 };
 
-/** A dialog that changes `rule`, or makes one where it is null; then `changed()`. */
+/** Open a dialog that edits `rule`, or creates one if it is null, then calls `changed()`. */
 export function openRule(rule, agents, changed) {
   const { room, ...now } = rule ?? NEW;
   const roomId = field("Room", input("room.id", { maxlength: 128, value: room.id ?? "" }), {
-    hint: "Its name or id. A new name makes a new room.",
+    hint: "Its name or id. A new name creates a room.",
   });
   const leads = select("room.prefix", [["static", "Always the same room"], ...DYNAMIC], destination(room));
   const pin = input("room.pin", { type: "password", inputmode: "numeric", maxlength: 16, value: room.pin ?? "" });
   const callers = h(
     "div.stack",
-    field("Callers who are let in", textarea("allowedNumbers", { value: now.allowedNumbers.join("\n") }), {
-      hint: "One on each line: numbers, or patterns such as +91*. Empty: everybody.",
+    field("Allowed callers", textarea("allowedNumbers", { value: now.allowedNumbers.join("\n") }), {
+      hint: "Numbers or patterns such as +91*, one on each line. Empty allows everybody.",
     }),
     field("PIN", pin, {
-      hint: "1 to 16 digits that the caller is asked for. Empty: none.",
+      hint: "1 to 16 digits that the caller must enter. Empty asks for none.",
       beside: reveal(pin, "the PIN"),
     }),
   );
@@ -53,9 +53,9 @@ export function openRule(rule, agents, changed) {
         field("Name", input("name", { maxlength: 128, value: now.name })),
         !rule && group("For", "type", types),
         field("Numbers", textarea("phoneNumbers", { value: now.numbers.join("\n") }), {
-          hint: "One on each line, such as +14155550100: the numbers that are called, or that calls are placed from.",
+          hint: "One on each line, such as +14155550100: the numbers that are called, or that place calls.",
         }),
-        field("They lead to", leads),
+        field("Destination", leads),
         roomId,
         callers,
         field("Agent", select("agentId", choices(agents, now.agentId), now.agentId ?? ""), {
@@ -65,7 +65,7 @@ export function openRule(rule, agents, changed) {
           checked: now.hidePhoneNumber,
           hint: "The room sees *** and the last two digits.",
         }),
-        checkbox("dtmf", "Tell the room of pressed keys", { checked: now.dtmf }),
+        checkbox("dtmf", "Send pressed keys to the room", { checked: now.dtmf }),
       ],
       {
         verb: rule ? "Save" : "Create rule",
@@ -84,19 +84,19 @@ export function openRule(rule, agents, changed) {
   );
 }
 
-/** None, every agent, and the one that is named now though there is none of that id. */
+/** List the options: none, every agent, and the current agent even if it was deleted. */
 function choices(agents, agentId) {
   const isUnknown = agentId && !agents.some(({ id }) => id === agentId);
   return [
     ["", "None"],
     ...agents.map(({ id, name }) => [id, name]),
-    ...(isUnknown ? [[agentId, `${agentId} (there is no such agent)`]] : []),
+    ...(isUnknown ? [[agentId, `${agentId} (no such agent)`]] : []),
   ];
 }
 
-/** Nothing of what is not shown for rules of this type. */
+/** Build the request body, without the fields that are hidden for this type of rule. */
 function bodyOf(values) {
-  const asks = values.type === "inbound";
+  const isInbound = values.type === "inbound";
   const prefix = values["room.prefix"];
   const leads =
     prefix === "static" ? { type: prefix, id: values["room.id"] || null } : { type: "dynamic", prefix };
@@ -104,8 +104,8 @@ function bodyOf(values) {
     name: values.name,
     type: values.type,
     phoneNumbers: lines(values.phoneNumbers),
-    room: { ...leads, ...(asks && { pin: values["room.pin"] || null }) },
-    ...(asks && { allowedNumbers: lines(values.allowedNumbers) }),
+    room: { ...leads, ...(isInbound && { pin: values["room.pin"] || null }) },
+    ...(isInbound && { allowedNumbers: lines(values.allowedNumbers) }),
     agentId: values.agentId || null,
     hidePhoneNumber: values.hidePhoneNumber,
     dtmf: values.dtmf,

@@ -1,4 +1,4 @@
-/** A test call as it goes on: its ladder as the phone sees it, and at the end what it was like. */
+/** The progress of a test call: its ladder as the phone sees it, and its report at the end. */
 
 import { ask } from "../api.js";
 import { attempt, button, facts, pill } from "../components.js";
@@ -6,48 +6,48 @@ import { h, put } from "../dom.js";
 import { milliseconds } from "../format.js";
 import { href } from "../router.js";
 
-const EVERY = 500;
+const POLL_INTERVAL = 500;
 
-const RUNGS = {
-  webhook: "Asked the webhook",
-  markup: "Was answered with markup",
-  connecting: "Dials the media socket",
+const STEPS = {
+  webhook: "Called the webhook",
+  markup: "Received markup",
+  connecting: "Connecting to the media socket",
   connected: "The media socket is open",
-  start: "The stream began",
+  start: "The stream started",
   "first-audio": "Heard the first audio",
   closed: "The media socket was closed",
   refused: "The media socket was refused",
-  redirect: "Asks the webhook again",
-  gather: "Was asked for keys",
-  digit: "Pressed the key",
-  mark: "Played up to a mark",
-  clear: "Dropped what was to be played",
+  redirect: "Calling the webhook again",
+  gather: "Asked to enter digits",
+  digit: "Pressed key",
+  mark: "Played audio up to a mark",
+  clear: "Discarded audio not played yet",
   cut: "The connection was cut",
-  dial: "Is put through",
-  dialled: "The other call is over",
-  say: "Heard a voice say",
+  dial: "Dialling another number",
+  dialled: "The dialled call ended",
+  say: "Heard speech:",
   play: "Heard a sound",
-  status: "Told how the stream fares",
-  notice: "Told that the call is over",
-  problem: "No provider would take this",
-  end: "The call is over",
+  status: "Reported the stream's status",
+  notice: "Reported the end of the call",
+  problem: "A provider would reject this:",
+  end: "The call ended",
 };
 
 const ENDS = {
   "caller-hung-up": "The caller hung up.",
-  "server-hung-up": "The caller was hung up on.",
+  "server-hung-up": "The server hung up.",
   rejected: "The call was rejected.",
   busy: "The caller heard busy.",
   failed: "The call failed.",
 };
 
-/** Shows `trial` and follows it until it is over or the signal says so. */
-export function progress(trial, { signal, close, again }) {
-  const path = `/console/api/trials/${encodeURIComponent(trial.id)}`;
+/** Show a test call, and poll it until it ends or the signal aborts. */
+export function progress(call, { signal, close, again }) {
+  const path = `/console/api/trials/${encodeURIComponent(call.id)}`;
   const state = h("span");
   const seconds = h("span.soft");
-  const places = h("span.row");
-  const bar = h("progress", { max: trial.planned, value: 0, "aria-label": "Seconds of the call" });
+  const links = h("span.row");
+  const bar = h("progress", { max: call.planned, value: 0, "aria-label": "Seconds of the call" });
   const ladder = h("ol.plain.test-call-ladder", { "aria-live": "polite", "aria-label": "Ladder" });
   const outcome = h("div.test-call-outcome");
   const fault = h("p.form-fault", { role: "alert" });
@@ -61,7 +61,7 @@ export function progress(trial, { signal, close, again }) {
   }
 
   async function follow() {
-    while (!trial.report && (await passed(EVERY, signal))) {
+    while (!call.report && (await passed(POLL_INTERVAL, signal))) {
       try {
         draw((await ask("GET", path, undefined, { signal })).data);
         put(fault);
@@ -73,58 +73,58 @@ export function progress(trial, { signal, close, again }) {
     }
   }
 
-  function draw(news) {
-    // Answers may overtake each other.
-    if (trial.report || news.ladder.length < ladder.children.length) return;
-    trial = news;
-    const names = trial.ladder.map(({ name }) => name);
-    put(state, standing(trial, names));
-    put(seconds, `${trial.seconds.toFixed(1)} of ${trial.planned.toFixed(0)} s`);
-    // Made once: what is replaced under the pointer takes no click.
-    if (trial.callId && !places.children.length) lead();
-    bar.value = trial.seconds;
-    ladder.append(...trial.ladder.slice(ladder.children.length).map(rung));
-    if (trial.report) conclude(trial.report);
+  function draw(update) {
+    // Responses may arrive out of order.
+    if (call.report || update.ladder.length < ladder.children.length) return;
+    call = update;
+    const names = call.ladder.map(({ name }) => name);
+    put(state, status(call, names));
+    put(seconds, `${call.seconds.toFixed(1)} of ${call.planned.toFixed(0)} s`);
+    // Created once, because an element that is replaced under the pointer loses the click.
+    if (call.callId && !links.children.length) addLinks();
+    bar.value = call.seconds;
+    ladder.append(...call.ladder.slice(ladder.children.length).map(step));
+    if (call.report) conclude(call.report);
   }
 
-  function lead() {
+  function addLinks() {
     put(
-      places,
-      trial.roomId && h("a", { href: href("rooms", trial.roomId), onclick: close }, "Hear it in the room"),
-      h("a", { href: href("calls", trial.callId), onclick: close }, "See the call"),
+      links,
+      call.roomId && h("a", { href: href("rooms", call.roomId), onclick: close }, "Hear it in the room"),
+      h("a", { href: href("calls", call.callId), onclick: close }, "See the call"),
     );
   }
 
   function conclude(report) {
-    put(outcome, report.trouble && h("p.form-fault", report.trouble), showing(report));
+    put(outcome, report.trouble && h("p.form-fault", report.trouble), measurements(report));
     const another = button("Place another call", again);
-    const isHere = end.contains(document.activeElement);
+    const hadFocus = end.contains(document.activeElement);
     put(end, another, button("Close", close, { kind: "primary" }));
-    if (isHere) another.focus();
+    if (hadFocus) another.focus();
   }
 
-  put(end, h("span.soft.small", "Closing this leaves the call up."), hangUp, button("Close", close));
-  draw(trial);
+  put(end, h("span.soft.small", "The call goes on when you close this."), hangUp, button("Close", close));
+  draw(call);
   follow();
-  return h("div.test-call", h("div.row", state, seconds, places), bar, ladder, outcome, fault, end);
+  return h("div.test-call", h("div.row", state, seconds, links), bar, ladder, outcome, fault, end);
 }
 
-function standing({ report }, names) {
-  if (report) return report.trouble ? pill("Over, with trouble", "bad") : pill("Over", "good");
+function status({ report }, names) {
+  if (report) return report.trouble ? pill("Ended with an error", "bad") : pill("Ended", "good");
   if (names.includes("first-audio")) return pill("In the room", "good");
   return pill("Calling");
 }
 
-function rung({ at, name, detail }) {
-  const word = name === "end" ? (ENDS[detail] ?? RUNGS.end) : (RUNGS[name] ?? name);
+function step({ at, name, detail }) {
+  const text = name === "end" ? (ENDS[detail] ?? STEPS.end) : (STEPS[name] ?? name);
   return h(
     "li",
     h("span.soft.number", `${at.toFixed(3)} s`),
-    h("span", word, name !== "end" && detail && h("span.soft", ` ${detail}`)),
+    h("span", text, name !== "end" && detail && h("span.soft", ` ${detail}`)),
   );
 }
 
-function showing(report) {
+function measurements(report) {
   const after = (value) => (value === null ? null : milliseconds(value));
   const heard = report.levelDbfs === null ? "silence" : `${report.levelDbfs.toFixed(1)} dBFS`;
   return facts([
@@ -138,7 +138,7 @@ function showing(report) {
   ]);
 }
 
-/** Whether so many milliseconds have passed, and the signal has not come before. */
+/** Wait for some milliseconds. Resolves to false as soon as the signal aborts. */
 function passed(time, signal) {
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve(!signal.aborted), time);

@@ -1,4 +1,4 @@
-/** Records what the operator says: with a level while it runs, and to be heard before it is used. */
+/** A recorder for the operator's voice, with a level meter and playback. */
 
 import { closeMicrophone, openMicrophone } from "../audio/microphone.js";
 import { level } from "../audio/pcm.js";
@@ -8,16 +8,16 @@ import { meter } from "../meters.js";
 import { wav } from "./wav.js";
 
 const RATE = 16000;
-const LONGEST = 30;
+const MAX_SECONDS = 30;
 
 /**
- * {element, rate, samples(), stop()}: samples are a Float32Array, or null while there is no
- * recording. Everything ends with the signal.
+ * Build a recorder: {element, rate, samples(), stop()}. Samples are a Float32Array, or null without
+ * a recording. The signal stops everything.
  */
 export function recorder(signal) {
   const line = h("div.row");
   const element = h("div.test-call-voice", line);
-  let taken = null;
+  let recorded = null;
   let end = () => {};
 
   async function record() {
@@ -33,16 +33,16 @@ export function recorder(signal) {
       closeMicrophone(stream);
       return;
     }
-    taken = null;
+    recorded = null;
     listen(stream);
   }
 
   function listen(stream) {
     const parts = [];
-    const tape = new MediaRecorder(stream);
+    const recording = new MediaRecorder(stream);
     const heard = meter("Input level");
     const clock = h("span.soft");
-    const tap = tapped(stream);
+    const tap = tapOf(stream);
     const began = performance.now();
     const stop = button("Stop", () => end());
     put(line, stop, heard.element, clock);
@@ -50,17 +50,17 @@ export function recorder(signal) {
     const timer = setInterval(() => {
       const seconds = (performance.now() - began) / 1000;
       heard.show(level(tap.read()));
-      put(clock, `${Math.floor(seconds)} of ${LONGEST} s`);
-      if (seconds >= LONGEST) end();
+      put(clock, `${Math.floor(seconds)} of ${MAX_SECONDS} s`);
+      if (seconds >= MAX_SECONDS) end();
     }, 50);
-    tape.ondataavailable = ({ data }) => parts.push(data);
-    tape.onstop = () => finish(new Blob(parts, { type: tape.mimeType }));
-    tape.start();
+    recording.ondataavailable = ({ data }) => parts.push(data);
+    recording.onstop = () => finish(new Blob(parts, { type: recording.mimeType }));
+    recording.start();
     end = () => {
       end = () => {};
       clearInterval(timer);
       tap.close();
-      tape.stop();
+      recording.stop();
       closeMicrophone(stream);
     };
   }
@@ -68,17 +68,17 @@ export function recorder(signal) {
   async function finish(blob) {
     if (signal.aborted) return;
     try {
-      // Decoding brings the sound to the rate of the context.
+      // Decoding resamples to the rate of the context.
       const decoded = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await blob.arrayBuffer());
-      taken = decoded.getChannelData(0).slice(0, LONGEST * RATE);
+      recorded = decoded.getChannelData(0).slice(0, MAX_SECONDS * RATE);
     } catch {
-      notify("The browser could not read its own recording: try once more.", { bad: true });
+      notify("The browser could not decode the recording. Record it again.", { bad: true });
     }
     if (!signal.aborted) draw();
   }
 
   function play() {
-    const url = URL.createObjectURL(new Blob([wav(taken, RATE)], { type: "audio/wav" }));
+    const url = URL.createObjectURL(new Blob([wav(recorded, RATE)], { type: "audio/wav" }));
     const audio = new Audio(url);
     const stop = button("Stop", () => end());
     end = () => {
@@ -95,22 +95,22 @@ export function recorder(signal) {
 
   function draw() {
     const hadFocus = line.contains(document.activeElement);
-    if (taken) {
+    if (recorded) {
       put(line, button("Play", play), button("Record again", record),
-        h("span.soft", `${(taken.length / RATE).toFixed(1)} s recorded`));
+        h("span.soft", `${(recorded.length / RATE).toFixed(1)} s recorded`));
     } else {
-      put(line, button("Record", record), h("span.soft", `Up to ${LONGEST} s; it is said again and again.`));
+      put(line, button("Record", record), h("span.soft", `Up to ${MAX_SECONDS} s, repeated during the call.`));
     }
     if (hadFocus) line.querySelector("button").focus();
   }
 
   draw();
   signal.addEventListener("abort", () => end());
-  return { element, rate: RATE, samples: () => taken, stop: () => end() };
+  return { element, rate: RATE, samples: () => recorded, stop: () => end() };
 }
 
-/** {read(), close()}: the last samples that came in, between -1 and 1. */
-function tapped(stream) {
+/** Tap a stream: {read(), close()}. Reading gives the latest samples, between -1 and 1. */
+function tapOf(stream) {
   const context = new AudioContext();
   const analyser = context.createAnalyser();
   context.createMediaStreamSource(stream).connect(analyser);

@@ -1,11 +1,11 @@
-/** A WAV file of one voice. */
+/** An encoder for mono WAV files. */
 
 const HEADER = 44;
 
-/** samples: Float32Array between -1 and 1. A file of 16-bit PCM as a Uint8Array. */
+/** Encode a Float32Array of samples between -1 and 1 as a file of 16-bit PCM, a Uint8Array. */
 export function wav(samples, rate) {
   const view = new DataView(new ArrayBuffer(HEADER + samples.length * 2));
-  const text = (at, word) => [...word].forEach((letter, index) => view.setUint8(at + index, letter.charCodeAt(0)));
+  const text = (at, ascii) => [...ascii].forEach((letter, index) => view.setUint8(at + index, letter.charCodeAt(0)));
   text(0, "RIFF");
   view.setUint32(4, view.byteLength - 8, true);
   text(8, "WAVEfmt ");

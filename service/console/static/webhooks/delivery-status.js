@@ -1,4 +1,4 @@
-/** How far a delivery has come, as a pill. */
+/** The status of a webhook delivery as a pill. */
 
 import { pill } from "../components.js";
 

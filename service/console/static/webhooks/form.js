@@ -1,4 +1,4 @@
-/** The form of a webhook: who is told, and of what. */
+/** The form of a webhook: its URL and its events. */
 
 import { ask } from "../api.js";
 import { done, openDialog } from "../components.js";
@@ -8,7 +8,7 @@ import { areAll, EVENTS } from "./events.js";
 
 const PATH = "/v2/sip/webhooks";
 
-/** A dialog that changes `webhook`, or makes one where it is null; then `changed(webhook)`. */
+/** Open a dialog that edits `webhook`, or creates one if it is null, then calls `changed(webhook)`. */
 export function openWebhook(webhook, changed) {
   const isAll = !webhook || areAll(webhook.events);
   const choice = h("div.events", group("Only these", "events", EVENTS.map(([name, hint]) =>
@@ -26,7 +26,7 @@ export function openWebhook(webhook, changed) {
     form(
       [
         field("URL", input("url", { type: "url", maxlength: 512, placeholder: "https://", value: webhook?.url ?? "" }), {
-          hint: "Your server. It gets a signed POST with JSON for each event.",
+          hint: "An address of your server. It receives a signed POST with JSON for each event.",
         }),
         all,
         choice,

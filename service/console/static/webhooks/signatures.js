@@ -1,4 +1,4 @@
-/** How whoever receives a webhook knows that it came from here. */
+/** Instructions and the public key for checking a webhook's signature. */
 
 import { ask } from "../api.js";
 import { copyButton, panel } from "../components.js";
@@ -14,9 +14,9 @@ export async function signatures(signal) {
     {},
     h(
       "div.stack",
-      h("p", h("code", "videosdk-signature"), " is the RSA PKCS #1 v1.5 SHA-256 signature of the body as it came, in base64."),
+      h("p", h("code", "videosdk-signature"), " is the RSA PKCS #1 v1.5 SHA-256 signature of the raw body, in base64."),
       h("p", "With this key in ", h("code", "patchbay.pem"), ", the header's text in ", h("code", "signature.txt"),
-        " and the body in ", h("code", "body.json"), ", these say ", h("code", "Verified OK"), ":"),
+        " and the body in ", h("code", "body.json"), ", these commands print ", h("code", "Verified OK"), ":"),
       h("pre", CHECK),
       h("div.row", h("h3", "The public key"), copyButton(() => publicKey, "the public key")),
       h("details", h("summary", "Show it"), h("pre", publicKey)),
