@@ -9,6 +9,9 @@ PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile -
 # Everything that starts a server or a browser.
 STARTS := end_to_end browser examples
 
+# Tests start many servers: without compiled modules each start takes seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run check test bench soak fuzz audit lint format hooks clean
 

@@ -14,10 +14,6 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
-from openapi_python_client import generate
-from openapi_python_client.config import Config as ClientConfig
-from openapi_python_client.config import ConfigFile as ClientConfigFile
-from openapi_python_client.config import MetaType
 
 from service.domain.calls import CallStatus, Transfer
 from service.domain.webhook_events import event_document, happenings
@@ -132,8 +128,12 @@ def test_a_client_can_be_generated_and_reads_what_is_answered(
     written: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: FlaskClient
 ) -> None:
     (tmp_path / "openapi.json").write_text(json.dumps(written))
-    config = ClientConfig.from_sources(
-        ClientConfigFile(post_hooks=[], project_name_override="generated"),
+    # They take long to import, and every process that runs tests imports this file.
+    from openapi_python_client import generate
+    from openapi_python_client.config import Config, ConfigFile, MetaType
+
+    config = Config.from_sources(
+        ConfigFile(post_hooks=[], project_name_override="generated"),
         MetaType.NONE,
         document_source=tmp_path / "openapi.json",
         file_encoding="utf-8",
