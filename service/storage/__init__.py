@@ -1,19 +1,20 @@
-"""What must outlive the process: connectors, calls, rooms and sessions, in SQLite or Postgres.
+"""Storage of everything that must outlive the process, in SQLite or Postgres.
 
-The only room with SQLAlchemy (Core, no ORM). Rows never leave it; values of ``model`` do.
+The only package with SQLAlchemy (Core, no ORM). Rows never leave it; values of ``service/domain``
+do.
 
-A transaction takes its locks in this order, which is why no two wait for each other:
+A transaction takes its locks in this order, so that two cannot deadlock:
 
 1. the advisory lock under which calls are admitted, or rooms named
 2. references (``refs``), also where they are deleted
 3. one call, FOR NO KEY UPDATE, which lets others add rows that name it
-4. what only this call has: its stays and loudness, the dispatch that it is the ticket of
+4. rows that only this call has: its presences and loudness, the dispatch whose ticket it is
 5. sessions, by id where there are two
 6. the room
-7. how many numbers have been dialled (``dials``)
+7. the count of dialled numbers (``dials``)
 8. deliveries, by ``seq``
 
-A dispatch that is changed without its ticket's call is the only row of its transaction. A rule
-comes before the advisory lock of numbers, and that before connectors. What is done ``together``
-changes several calls, so it can wait in a circle; it gives way after ``SHARED_LOCK_MILLIS``.
+A dispatch that is changed without its ticket's call is the only row of its transaction. A rule is
+locked before the advisory lock of numbers, and that before connectors. A shared transaction
+(``together``) changes several calls and can deadlock; it times out after ``SHARED_LOCK_MILLIS``.
 """

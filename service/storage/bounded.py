@@ -1,7 +1,7 @@
-"""Postgres connections on which no operation waits for ever.
+"""Postgres connections on which every operation has a timeout.
 
-A server that acknowledges every packet and never answers (a stuck backend, a proxy that has lost
-its server) is covered by no TCP timeout. psycopg is imported here alone: SQLite needs none.
+No TCP timeout covers a server that acknowledges every packet and never answers: a stuck backend, or
+a proxy that has lost its server. psycopg is imported in this module only: SQLite needs none.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from service.process import turns
 T = TypeVar("T")
 
 INTERVAL = 0.1
-"""Seconds between two looks at the deadline."""
+"""Interval in seconds between two checks of the deadline."""
 
 
 class Bounded(psycopg.Connection[Any]):
-    """A connection that closes itself where the server does not answer within ``seconds``."""
+    """A connection that closes itself if the server does not answer within ``seconds``."""
 
     seconds = 4.0
 
@@ -31,7 +31,7 @@ class Bounded(psycopg.Connection[Any]):
             return super().wait(self._until(gen, monotonic() + seconds), interval)
 
     def _until(self, gen: PQGen[T], deadline: float) -> PQGen[T]:
-        """Run psycopg's generator, which is resumed every ``INTERVAL`` where nothing arrives."""
+        """Run psycopg's generator, which is resumed every ``INTERVAL`` while nothing arrives."""
         try:
             wanted = next(gen)
             while True:
@@ -47,6 +47,6 @@ class Bounded(psycopg.Connection[Any]):
 
 
 class Patient(Bounded):
-    """The same with the bound of migrations."""
+    """A connection with the longer timeout of migrations."""
 
     seconds = 900.0

@@ -1,4 +1,4 @@
-"""Signals to threads of this process that wait for rows which others write."""
+"""Signals to threads of this process that wait for new rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 
 class ChangeSignal(StrEnum):
-    """What a thread can wait for."""
+    """A kind of change that a thread can wait for."""
 
     OUTBOX = "outbox"
     DISPATCHES = "dispatches"
@@ -16,5 +16,5 @@ class ChangeSignal(StrEnum):
 
 
 def notify_after_commit(connection: Connection, signal: ChangeSignal) -> None:
-    """Set the signal once the transaction is committed; a transaction rolled back sets none."""
+    """Set the signal once the transaction is committed. A rollback sets none."""
     connection.info["signals"].add(signal)

@@ -1,7 +1,7 @@
-"""Engines for each kind of database, and every bound on how long anything waits for one.
+"""Engines for SQLite and Postgres, with a bound on every wait for a database.
 
 On Postgres the bounds are set at the beginning of each transaction, in the round trip that begins
-it: behind a pooler in transaction mode a session's settings are those of another client, and
+it. Behind a pooler in transaction mode a session's settings may belong to another client, and
 PgBouncer refuses ``options`` in the startup packet.
 """
 
@@ -30,16 +30,17 @@ from service.process import turns
 from service.storage.faults import READ_ONLY, sqlstate
 
 POOL_SIZE = 10
-"""Connections at most. Small hosted Postgres plans allow 20, and a release needs some too."""
+"""Maximum number of connections. Small hosted Postgres plans allow 20, and a release needs some
+too."""
 
 POOL_SECONDS = 3
 LOCK_SECONDS = 3
-"""How long a transaction waits for a connection, and for the lock of SQLite: twice that where it
-queues behind one that waits for another process. Providers give up on a webhook after 15 s, in
-which it may have waited for a thread as long as that."""
+"""Timeout of a wait for a connection, and for the lock of SQLite. The wait is twice as long for a
+transaction that queues behind one which waits for another process. Providers give up on a webhook
+after 15 s, which may already have waited that long for a thread."""
 
-# A server that vanished must not hold a thread for the two hours of the system's own keepalive, nor
-# for the quarter of an hour for which the system sends again what nobody acknowledges.
+# A server that vanished must not hold a thread for the two hours of the system's keepalive, nor for
+# the quarter of an hour in which the system retransmits unacknowledged data.
 POSTGRES_TIMEOUTS = {
     "connect_timeout": 2,
     "tcp_user_timeout": 3000,
@@ -48,7 +49,8 @@ POSTGRES_TIMEOUTS = {
     "keepalives_count": 3,
 }
 
-# Prepared statements belong to a session, which a pooler in transaction mode gives to others.
+# Prepared statements belong to a session, which a pooler in transaction mode gives to other
+# clients.
 SESSIONLESS = {"autocommit": True, "prepare_threshold": None}
 
 
@@ -56,7 +58,7 @@ SESSIONLESS = {"autocommit": True, "prepare_threshold": None}
 class Bounds:
     """Milliseconds that Postgres lets a statement wait for a lock and run, and a transaction idle.
 
-    Without the last one a client that vanished would keep its locks for hours.
+    The last one is for a client that vanished: it would keep its locks for hours.
     """
 
     lock: int
@@ -74,13 +76,14 @@ class Bounds:
 
 SERVING = Bounds(lock=2_000, statement=3_000, idle=5_000)
 MIGRATING = Bounds(lock=0, statement=600_000, idle=60_000)
-"""Whoever migrates first waits for another who does, for as long as that takes."""
+"""Bounds of migrations. A migration waits for another process's migration however long that takes.
+"""
 
 
 def parsed(text: str) -> URL:
     try:
         url = make_url(text)
-    except (ArgumentError, ValueError):  # the second where the port is no number
+    except (ArgumentError, ValueError):  # ValueError: the port is no number
         raise SettingsError("DATABASE_URL is not a database URL.") from None
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise SettingsError("DATABASE_URL must name a file: SQLite in memory has one per thread.")
@@ -88,7 +91,7 @@ def parsed(text: str) -> URL:
 
 
 def postgres(url: URL, bounds: Bounds = SERVING, size: int = POOL_SIZE) -> Engine:
-    """An engine whose pool has ``size`` connections, within ``bounds``."""
+    """Make an engine whose pool has ``size`` connections, within ``bounds``."""
     engine = create_engine(
         url,
         hide_parameters=True,
@@ -104,7 +107,7 @@ def postgres(url: URL, bounds: Bounds = SERVING, size: int = POOL_SIZE) -> Engin
 
 
 def migrating(url: URL) -> Engine:
-    """An engine for one transaction that may take long."""
+    """Make an engine for one transaction that may take long."""
     engine = create_engine(
         url, hide_parameters=True, poolclass=NullPool, connect_args=POSTGRES_TIMEOUTS | SESSIONLESS
     )
@@ -123,7 +126,7 @@ def _bind(engine: Engine, bounds: Bounds, connection_class: Any) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # By the driver alone: SQLAlchemy's own way takes as long again as a small transaction.
+        # Through the driver alone: SQLAlchemy's own way takes as long again as a small transaction.
         driver: Any = connection.connection.driver_connection
         try:
             driver.execute(text)
@@ -142,16 +145,17 @@ def _bind(engine: Engine, bounds: Bounds, connection_class: Any) -> None:
 
     @event.listens_for(engine, "handle_error")
     def discard(context: ExceptionContext) -> None:
-        # A session keeps the mode that it began in: after a failover only new ones can write.
+        # A session keeps the mode that it began in: after a failover only new sessions can write.
         if sqlstate(context.original_exception) == READ_ONLY:
             context.is_disconnect = True
 
 
 def begun(engine: Engine, *, writes: bool) -> tuple[Connection, RootTransaction]:
-    """A connection and its transaction; on SQLite, one that ``writes`` holds the lock from here on.
+    """A connection and its transaction. On SQLite, a transaction that ``writes`` takes the lock at
+    its begin.
 
-    A connection that was lost while it was idle is found out by that and replaced, so that none has
-    to be asked beforehand.
+    A connection that was lost while idle is noticed at the begin and replaced, so that no
+    connection has to be tested beforehand.
     """
     try:
         return _begun(engine, writes=writes)
@@ -172,7 +176,7 @@ def _begun(engine: Engine, *, writes: bool) -> tuple[Connection, RootTransaction
 
 
 class SteppingAside(SQLiteCursor):
-    """A cursor that tells the server of its work: SQLite works and waits without the GIL.
+    """A cursor that reports its work to the server: SQLite works and waits without the GIL.
 
     SQLAlchemy's events around a statement cost more than most statements.
     """
@@ -205,7 +209,8 @@ def sqlite(url: URL) -> Engine:
         max_overflow=0,
         pool_timeout=POOL_SECONDS,
         # The driver would begin transactions by its own rules: never before DDL, and never
-        # IMMEDIATE for those that write. https://docs.python.org/3/library/sqlite3.html#transaction-control
+        # IMMEDIATE before a write.
+        # https://docs.python.org/3/library/sqlite3.html#transaction-control
         connect_args={"isolation_level": None, "timeout": LOCK_SECONDS}
         | {"factory": SQLiteSession},
     )
@@ -215,7 +220,7 @@ def sqlite(url: URL) -> Engine:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
-        # Zeros over what is overwritten, where the page is written anyway: it may be a secret.
+        # Overwritten content is zeroed, as part of a write of its page: it may be a secret.
         connection.execute("PRAGMA secure_delete = FAST")
 
     @event.listens_for(engine, "begin")

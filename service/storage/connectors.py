@@ -1,8 +1,8 @@
-"""Connectors: who may send us calls, and where those go by default.
+"""Connectors: accounts at providers, and where their calls go by default.
 
-Webhook keys and credentials are sealed on their way in. Credentials that cannot be opened any more
-leave their connector ``locked``, and everything else of it usable. A webhook brings its key along,
-so that none is opened for it.
+Webhook keys and credentials are encrypted when they are written. A connector whose credentials
+cannot be decrypted is ``locked``; everything else of it stays usable. A webhook carries its key, so
+that no key has to be decrypted for it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from service.storage.tables import calls, connectors, refs
 EDITABLE = frozenset({"name", "default_room_id", "default_rule_id", "region", "credentials"})
 
 KEYS, CREDENTIALS = "webhook keys", "connector credentials"
-"""What the vault seals here."""
+"""Purpose under which the vault encrypts these texts."""
 
 NOT_FOUND = "Connector not found"
 
 UNREADABLE = "whk_unreadable"
-"""What stands for a webhook key that cannot be opened. No connector has it."""
+"""Placeholder for a webhook key that cannot be decrypted. No connector has this key."""
 
 BY_ID = select(connectors).where(connectors.c.id == bindparam("id"))
 BY_KEY = select(connectors).where(
@@ -77,26 +77,26 @@ class Connectors:
             )
 
     def all(self) -> tuple[Connector, ...]:
-        """Newest first."""
+        """Return all connectors, newest first."""
         with self._database.read() as connection:
             rows = connection.execute(select(connectors).order_by(connectors.c.seq.desc()))
             return tuple(self._connector(row) for row in rows.mappings())
 
     def get(self, connector_id: str) -> Connector:
-        """Raises ``NotFound``."""
+        """Return a connector. Raises ``NotFound``."""
         found = self._one(BY_ID, id=connector_id)
         if found is None:
             raise NotFound(NOT_FOUND)
         return found
 
     def by_key(self, provider: str, key: str) -> Connector | None:
-        """The connector of this provider whose webhook key this is."""
+        """Return the connector of this provider with this webhook key, if any."""
         return self._one(BY_KEY, key, provider=provider, digest=digest(key))
 
     def of_call(self, provider: str, call_id: str) -> tuple[Connector, str | None] | None:
-        """The connector of a call of this provider, and the digest of the call's key.
+        """Return the connector of a call of this provider, and the digest of the call's key.
 
-        One that was deleted stands there without credentials, and without a key.
+        A deleted connector is returned without credentials and without a key.
         """
         with self._database.read() as connection:
             found = connection.execute(OF_CALL, {"call_id": call_id}).mappings().one_or_none()
@@ -117,27 +117,28 @@ class Connectors:
         return deleted, found["key_digest"]
 
     def by_reference(self, ref_digest: str) -> Connector | None:
-        """The connector of the call that a media reference was issued for, while both exist."""
+        """Return the connector of the call that a media reference was issued for, if both exist."""
         return self._one(BY_REFERENCE, digest=ref_digest)
 
     def update(self, connector_id: str, changes: Mapping[str, Any]) -> Connector:
         """Change some of ``EDITABLE`` and return the result. Raises ``NotFound``.
 
-        ``credentials`` change by name: one that is ``None`` is removed. ``None`` removes them all.
+        ``credentials`` change by name; a value of ``None`` removes one. ``None`` in place of the
+        mapping removes them all.
         """
         if not changes.keys() <= EDITABLE:
             raise ValueError(f"not editable: {', '.join(sorted(changes.keys() - EDITABLE))}")
         return self._set(connector_id, changes) if changes else self.get(connector_id)
 
     def rotate(self, connector_id: str, new_key: str) -> Connector:
-        """Replace the webhook key; the old one stops at once. Raises ``NotFound``."""
+        """Replace the webhook key; the old one is invalid at once. Raises ``NotFound``."""
         sealed = self._keys.seal(new_key, owner(connector_id))
         return self._set(
             connector_id, {"webhook_key": sealed, "webhook_key_digest": digest(new_key)}
         )
 
     def delete(self, connector_id: str) -> None:
-        """Its calls stay, and those that are up stay up. Raises ``NotFound``."""
+        """Delete a connector. Its calls stay, and live ones stay up. Raises ``NotFound``."""
         with self._database.write() as connection:
             done = connection.execute(delete(connectors).where(connectors.c.id == connector_id))
             if done.rowcount == 0:
@@ -200,5 +201,5 @@ class Connectors:
 
 
 def owner(connector_id: str) -> str:
-    """Whom the vault seals the secrets of a connector for."""
+    """Return the owner under which the vault encrypts the secrets of a connector."""
     return f"connector {connector_id}"

@@ -1,7 +1,7 @@
-"""The database: connections, transactions and the way to the current schema.
+"""The database: connections, transactions and the migration to the current schema.
 
 An engine is built on first use, so that a process may fork between making a ``Database`` and using
-it. Neither the URL nor the values of a statement appear in errors: they hold passwords and keys.
+it. Neither the URL nor the values of a statement appear in errors: they contain passwords and keys.
 """
 
 from __future__ import annotations
@@ -38,35 +38,38 @@ P = ParamSpec("P")
 logger = logging.getLogger(__name__)
 
 SHARED_LOCK_MILLIS = 200
-"""How long a shared transaction waits for a row (Postgres). It changes several calls and so may
-deadlock, and times out well before Postgres picks a victim. One that changes one call cannot."""
+"""Timeout of a shared transaction's wait for a row (Postgres). It changes several calls and so can
+deadlock, and times out well before Postgres's deadlock detector picks a victim. Single-call
+transactions cannot deadlock."""
 
 MIGRATION_LOCK_MILLIS = 10_000
-"""How long a revision waits for a table (Postgres)."""
+"""Timeout of a revision's wait for a table (Postgres)."""
 
 PROBE_SECONDS = 1.0
-"""Between two writes that only test whether the database can be written to."""
+"""Shortest interval between two writes that only test whether the database accepts writes."""
 
 MIGRATION = 7_300_001
-"""Advisory lock (Postgres) of whoever migrates. Any number does that nobody else takes."""
+"""Advisory lock (Postgres) of a migration. The number is arbitrary."""
 
 
 class Database:
-    """One database by URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``."""
+    """A database by URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``."""
 
     def __init__(
         self, url: str, timed: Callable[[str], AbstractContextManager[object]] = nullcontext
     ) -> None:
-        """``timed`` gives what is to be around each transaction that is a ``read`` or ``write``."""
+        """``timed`` returns a context manager for each transaction, which is a ``read`` or a
+        ``write``.
+        """
         self._url = connections.parsed(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         self._timed = timed
         self._building = threading.Lock()
         self._built: Engine | None = None
-        # SQLite has one writer, and those who find it busy poll with growing pauses. Among the
-        # threads of this process a lock is fairer: the worst wait of 16 falls to a sixth.
+        # SQLite has one writer, and a waiting writer polls with growing pauses. Among the threads
+        # of this process a lock is fairer: the longest wait of 16 falls to a sixth.
         self._writing = threading.Lock()
-        # SQLite can be read where it cannot be written to.
+        # SQLite can be read while it cannot be written to.
         link = Outage()
         self._links = {True: link, False: Outage() if self._is_sqlite else link}
         self._writes = Outage(Fault.UNWRITABLE)
@@ -74,28 +77,29 @@ class Database:
         self.lists = Lists()
         self._local = threading.local()
         self.signals = {signal: threading.Event() for signal in ChangeSignal}
-        """Set when there may be something new: whoever waits clears it before looking."""
+        """Set when there may be new rows. A waiting thread clears its signal before it looks."""
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads, or a part of what is done ``together``."""
+        """Open a transaction that only reads, or join the thread's shared one."""
         shared = self._shared
         with shared.part() if shared else self._transaction(writes=False) as connection:
             yield connection
 
     @contextmanager
     def listing(self) -> Iterator[Connection]:
-        """A transaction that reads a list. Raises ``Busy`` where that takes too long."""
+        """Open a transaction that reads a list. Raises ``Busy`` if that takes too long."""
         with self.lists.turn(), self.read() as connection, bounded(connection):
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that writes, or a part of what is done ``together``; an exception rolls it
+        """Open a transaction that writes, or join the thread's shared one. An exception rolls it
         back.
 
-        On SQLite it holds the write lock from the start. A transaction that reads first and asks
-        for the lock later is refused at once ("database is locked") where another wrote meanwhile.
+        On SQLite it takes the write lock at the begin. A transaction that reads first and asks for
+        the lock later is refused at once ("database is locked") if another one has written in
+        between.
         """
         shared = self._shared
         if shared:
@@ -107,10 +111,11 @@ class Database:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Let all that this thread reads and writes meanwhile be one transaction that writes.
+        """Make everything that this thread reads and writes in this block one transaction that
+        writes.
 
-        All of it is committed or nothing: an error that any part of it has raised is raised again
-        in the end, whoever has dealt with it.
+        All of it is committed, or nothing: an error that any part has raised is raised again at the
+        end, even if it was handled.
         """
         with self.write() as connection:
             if not self._is_sqlite:
@@ -126,12 +131,10 @@ class Database:
             try:
                 act()
             except Exception:
-                logger.exception("what was to follow a transaction has failed")
+                logger.exception("an action after a commit failed")
 
     def afterwards(self, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Do what follows from something written: now, or once all that is done together is
-        committed, and not where it is not.
-        """
+        """Do after the commit, or at once outside a shared transaction. Not after a rollback."""
         shared = self._shared
         if shared:
             shared.acts.append(partial(act, *args, **kwargs))
@@ -139,40 +142,42 @@ class Database:
             act(*args, **kwargs)
 
     def take_turns(self, connection: Connection, key: int) -> None:
-        """Let one transaction at a time past here, until it ends. SQLite has one writer anyway."""
+        """Take the advisory lock until the end of the transaction (Postgres). SQLite has one writer
+        anyway.
+        """
         if not self._is_sqlite:
             connection.execute(select(func.pg_advisory_xact_lock(key)))
 
     def migrate(self) -> None:
-        """Create the database's folder and bring its schema to the newest revision.
+        """Create the database's folder and migrate its schema to the newest revision.
 
-        Several processes may try at once: one does it, the others wait and find it done. A failed
-        revision leaves nothing behind.
+        Several processes may call this at once: one migrates, and the others wait for it. A failed
+        revision is rolled back.
         """
         with self._migration_lock(), self._migrating() as connection:
             self.take_turns(connection, MIGRATION)
             if not self._is_sqlite:
-                # Others queue behind a revision that waits for a table, so it must not wait long.
+                # Others queue behind a revision that waits for a table, so its wait must be short.
                 connection.execute(text(f"SET LOCAL lock_timeout = {MIGRATION_LOCK_MILLIS}"))
             migrations.upgrade(connection)
 
     @property
     def file(self) -> Path | None:
-        """SQLite's file; ``None`` on Postgres."""
+        """Return the path of SQLite's file; ``None`` on Postgres."""
         return Path(self._url.database or "") if self._is_sqlite else None
 
     def erase(self) -> None:
-        """Let nothing of overwritten rows remain in SQLite's log."""
+        """Remove overwritten rows from SQLite's log."""
         connections.checkpoint(self._engine())
 
     def exists(self) -> bool:
-        """False where there is no file to read: SQLite would make one, which anybody could read."""
+        """Return false if SQLite has no file. SQLite would create one, readable by every user."""
         return not self._is_sqlite or Path(self._url.database or "").exists()
 
     def check(self) -> None:
-        """Raise unless the database answers, has a schema and can be written to.
+        """Raise unless the database answers, has a schema and accepts writes.
 
-        Something is written at most once in ``PROBE_SECONDS``, and wherever it is likely to fail.
+        A write is tried at most once in ``PROBE_SECONDS``, and whenever it is likely to fail.
         """
         with self.write() as connection:
             connection.execute(text("SELECT 1 FROM alembic_version"))
@@ -183,7 +188,7 @@ class Database:
             self._probed_at = monotonic()
 
     def now(self) -> Millis | None:
-        """What time it is on the database's machine; ``None`` for SQLite, which is on this one."""
+        """Return the time of the database's machine; ``None`` for SQLite, which is on this one."""
         if self._is_sqlite:
             return None
         with self.read() as connection:
@@ -191,7 +196,7 @@ class Database:
             return int(connection.execute(clock).scalar_one() * 1000)
 
     def close(self) -> None:
-        """Close what is idle. Using the database again opens it again."""
+        """Close idle connections. The next use of the database opens new ones."""
         with self._building:
             if self._built is not None:
                 self._built.dispose()
@@ -224,7 +229,8 @@ class Database:
                 connection.info["signals"] = signals
                 yield connection
         except (DataError, UnicodeEncodeError):
-            # Postgres stores no NUL character in text, and nobody stores half a surrogate pair.
+            # Postgres stores no NUL character in text, and neither database stores half a surrogate
+            # pair.
             raise Invalid("A value holds a character that cannot be stored.") from None
         except SQLAlchemyError as error:
             if fault(error) is None:
@@ -237,7 +243,7 @@ class Database:
     def _begun(self, *, writes: bool) -> Iterator[Connection]:
         with self._timed("write" if writes else "read"), ExitStack() as held:
             if writes:
-                # A transaction that has begun may still fail to commit.
+                # The commit of a transaction may still fail.
                 held.enter_context(self._writes.watched()).begun = True
             attempt = held.enter_context(self._links[writes].watched())
             if writes and self._is_sqlite:
@@ -251,7 +257,7 @@ class Database:
 
     @contextmanager
     def _migrating(self) -> Iterator[Connection]:
-        """A transaction with the bounds of migrations."""
+        """Open a transaction with the bounds of migrations."""
         if self._is_sqlite:
             with self.write() as connection:
                 yield connection
@@ -274,16 +280,16 @@ class Database:
 
     @contextmanager
     def _migration_lock(self) -> Iterator[None]:
-        """On SQLite, a lock file: switching to WAL and long revisions outlast the busy time-out."""
+        """Hold a lock file (SQLite): the switch to WAL and long revisions outlast busy timeouts."""
         if not self._is_sqlite:
             yield
             return
         path = Path(self._url.database or "")
-        # Webhook keys are in there: nobody else on the machine is to read them.
+        # The file holds webhook keys: other users of the machine must not read it.
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         with Path(f"{path}.lock").open("w") as lock:
-            # Without fcntl there is the write transaction alone, which queues for LOCK_SECONDS.
+            # Without fcntl only the write transaction excludes others, for up to LOCK_SECONDS.
             if sys.platform != "win32":
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield

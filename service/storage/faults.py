@@ -9,16 +9,16 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 READ_ONLY = "25006"
-"""SQLSTATE of a server, or of a session of it, that takes no writes: a standby after a failover."""
+"""SQLSTATE of a server or session that accepts no writes: a standby after a failover."""
 
 CONTENDED_STATES = frozenset(
     {
         "55P03",  # lock_timeout
-        "57014",  # statement_timeout, or a statement that somebody cancelled
+        "57014",  # statement_timeout, or a cancelled statement
         "40P01",  # deadlock
         "40001",  # serialization failure
         "25P03",  # idle_in_transaction_session_timeout
-        "57P01",  # the session was terminated: the next one finds out whether the server is away
+        "57P01",  # the session was terminated: the next one shows whether the server is away
         "57P05",  # idle_session_timeout
     }
 )
@@ -43,19 +43,19 @@ UNWRITABLE_CODES = frozenset(
 
 class Fault(Enum):
     CONTENDED = auto()
-    """This transaction waited too long for others, or was ended for their sake."""
+    """This transaction waited too long for a lock, or was chosen as a deadlock's victim."""
 
     AWAY = auto()
     """The database does not answer."""
 
     UNWRITABLE = auto()
-    """It answers, and the next write would fail as well."""
+    """The database answers, but the next write would fail as well."""
 
 
 def fault(error: SQLAlchemyError, *, begun: bool = True) -> Fault | None:
-    """Return the fault behind an error; ``None`` where the statement itself is to blame.
+    """Return the fault behind an error; ``None`` if the statement itself is at fault.
 
-    Of a transaction that could not even begin the statement is never to blame.
+    The statement is never at fault where the transaction could not begin.
     """
     if isinstance(error, PoolTimeout):
         return Fault.CONTENDED
@@ -77,7 +77,7 @@ def fault(error: SQLAlchemyError, *, begun: bool = True) -> Fault | None:
 
 
 def is_contended(error: BaseException | None) -> bool:
-    """Whether others held what a transaction needed, also where it could not even begin."""
+    """Whether a lock that another transaction held caused the error, also at the begin."""
     while error is not None:
         if isinstance(error, SQLAlchemyError) and fault(error) is Fault.CONTENDED:
             return True
@@ -91,7 +91,7 @@ def sqlstate(error: BaseException | None) -> str | None:
 
 
 def _of_sqlite(error: sqlite3.Error) -> Fault | None:
-    # Only what SQLite itself has raised has a code. Its low byte is the primary one.
+    # Only errors that SQLite itself has raised have a code. Its low byte is the primary code.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
     if code in CONTENDED_CODES:
         return Fault.CONTENDED

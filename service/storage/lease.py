@@ -1,9 +1,9 @@
-"""The lease of a database: one process serves from it at a time.
+"""The lease of a database: one process at a time serves from it.
 
-On Postgres the lease is a row that is renewed and expires by the database's clock: a session's
-advisory lock does not hold behind a pooler, nor over a lost connection. The lease of a killed
+On Postgres the lease is a row that is renewed, and expires by the database's clock. A session's
+advisory lock would not hold behind a pooler, nor over a lost connection. The lease of a killed
 process ends at once for servers of the same machine, and after ``LEASE_SECONDS`` for others. On
-SQLite it is a lock on a file beside the database, which ends with the process.
+SQLite the lease is a lock on a file beside the database, which ends with the process.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ LEASE_SECONDS = 10
 RENEW_SECONDS = 3
 
 ALL = "calls"
-"""The only lease there is: of all calls."""
+"""Name of the only lease, which covers all calls."""
 
 
 class Lease(Protocol):
     lapses: bool
-    """Whether it has to be renewed."""
+    """Whether the lease has to be renewed."""
 
     def take(self) -> bool:
-        """Take or renew it; False where another process has it."""
+        """Take or renew the lease. Returns false if another process has it."""
 
     def renew(self) -> bool:
-        """Renew it; False where it has been lost to another process."""
+        """Renew the lease. Returns false if another process has taken it."""
 
     def release(self) -> None: ...
 
@@ -97,7 +97,7 @@ class RowLease:
             return True
 
     def renew(self) -> bool:
-        """Where the row is gone altogether, nobody else has taken it: it is written again."""
+        """Insert the row again if it was deleted: no other process has taken the lease then."""
         with self._database.write() as connection:
             now = _now(connection)
             own = update(serving).where(serving.c.holder == self._holder)

@@ -1,7 +1,7 @@
-"""Outages of the database: one transaction at a time asks whether it is back, the others fail fast.
+"""Outages of the database: one transaction at a time tries it, and the others fail fast.
 
-If each waited, they would hold every thread until none was left to tell a caller busy, or a health
-check that the process is alive.
+If each of them waited, they would hold every thread, and no caller could be told that the service
+is busy, nor a health check that the process is alive.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SAID = {
 
 
 class Watch:
-    """A transaction while it is watched. No generator: each transaction has two."""
+    """Watch one transaction. Each transaction has two of these, so this is no generator."""
 
     __slots__ = ("_asks", "_outage", "begun")
 
@@ -36,7 +36,9 @@ class Watch:
         self.begun = False
 
     def begin(self) -> None:
-        """Note that the transaction has begun: the database answers, so others need not wait."""
+        """Note that the transaction has begun: the database answers, and other transactions need
+        not wait.
+        """
         self.begun = True
         self._succeed()
 
@@ -71,7 +73,7 @@ class Watch:
 
 
 class Outage:
-    """One kind of fault that outlasts a transaction. Thread-safe."""
+    """The outage caused by one kind of fault. Thread-safe."""
 
     def __init__(self, kind: Fault = Fault.AWAY) -> None:
         self.kind = kind
@@ -79,17 +81,17 @@ class Outage:
         self.asking = Lock()
 
     def watched(self) -> Watch:
-        """Run a transaction in here: after such a fault, the outage lasts until one succeeds.
+        """Run a transaction in this block. After such a fault, the outage lasts until one succeeds.
 
-        Raises ``Busy`` for the fault, or because somebody is asking already; and ``Contended``
-        where this transaction alone is refused. Other errors pass.
+        Raises ``Busy`` for the fault, or while another transaction tries; and ``Contended`` if only
+        this transaction is refused. Other errors pass.
         """
         return Watch(self)
 
     def begin(self, error: SQLAlchemyError) -> None:
         is_news, self.is_on = not self.is_on, True
         if is_news:
-            # No traceback: writing one takes longer than a tick and tells nothing more.
+            # No traceback: writing one takes longer than a tick and adds nothing.
             logger.error("%s: %s", SAID[self.kind][0], str(error).partition("\n")[0])
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""Seals under the current ``API_SECRET`` what is under the previous one or in the clear."""
+"""Encryption under the current ``API_SECRET`` of what is under the previous one or in clear."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from service.storage.webhooks import signing_keys
 logger = logging.getLogger(__name__)
 
 ROOM_NAMES = "room names"
-"""The name of the secret in the names of rooms, and what the vault seals for it."""
+"""Name of the secret in the names of rooms, and the purpose under which the vault encrypts it."""
 
 BATCH = 100
 """Rows that are read at a time, and written in one transaction."""
@@ -28,7 +28,7 @@ BATCH = 100
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A column of sealed texts, with the column that names each row."""
+    """A column of encrypted texts, with the column that names the owner of each row."""
 
     id: Column[str]
     sealed: Column[str]
@@ -43,15 +43,15 @@ PLACES = (
     ),
     Place(routing_rules.c.id, routing_rules.c.pin, routing_rule_rows.PINS, routing_rule_rows.owner),
     Place(key_rows.c.id, key_rows.c.private_key, signing_keys.PRIVATE_KEYS, str),
-    # Last, so that what opens it opens everything else.
+    # Last, because the secret that decrypts this text decrypts all others.
     Place(secrets.c.name, secrets.c.sealed, ROOM_NAMES, str),
 )
 
 
 def reseal(database: Database, api_secret: str, previous: str | None) -> int:
-    """Seal everything under ``api_secret``. Returns how many texts it changed. May be repeated.
+    """Encrypt everything under ``api_secret``, and return how many texts were changed. Idempotent.
 
-    What neither secret opens stays as it is.
+    A text that neither secret decrypts stays as it is.
     """
     count = 0
     for place in PLACES:
@@ -63,7 +63,7 @@ def reseal(database: Database, api_secret: str, previous: str | None) -> int:
                 continue
             with database.write() as connection:
                 for name, old, new in changes:
-                    # A value that was set meanwhile stays.
+                    # A value that was set in the meantime stays.
                     mine = (place.id == name) & (place.sealed == old)
                     changed = update(place.id.table).where(mine).values({place.sealed: new})
                     count += connection.execute(changed).rowcount

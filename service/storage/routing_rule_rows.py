@@ -1,6 +1,6 @@
-"""Routing rules as rows: their PINs are sealed on their way in.
+"""Routing rules as rows, with encrypted PINs.
 
-A rule whose PIN cannot be opened any more lets nobody in, and keeps it until another is set.
+A rule whose PIN cannot be decrypted admits no caller, and keeps the PIN until another is set.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from service.errors import Locked
 from service.security.encryption import Vault
 
 PINS = "PINs"
-"""What the vault seals here."""
+"""Purpose under which the vault encrypts PINs."""
 
 
 def owner(rule_id: str) -> str:
-    """Whom the vault seals the PIN of a rule for."""
+    """Return the owner under which the vault encrypts the PIN of a rule."""
     return f"routing rule {rule_id}"
 
 
 def to_row(rule: Rule, vault: Vault) -> dict[str, object]:
-    """The columns of a rule; without its PIN where that is locked and has to stay."""
+    """Return the columns of a rule; without its PIN where that is locked and has to stay."""
     pin = rule.room.pin
     sealed = {"pin": None if pin is None else vault.seal(pin, owner(rule.id))}
     return {

@@ -1,7 +1,7 @@
-"""Routing rules: which number leads where.
+"""Routing rules: which number leads to which room.
 
-An inbound number is on one inbound rule at most. Those who write numbers take turns, so that of
-two rules that ask for one at once the second is told; the unique index is the last word.
+An inbound number is on one inbound rule at most. Transactions that write numbers take turns, so
+that the second of two rules for one number is refused; the unique index has the last word.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from service.storage.routing_rule_rows import PINS, from_row, to_row
 from service.storage.tables import INBOUND_NUMBER, connectors, routing_rules, rule_numbers
 
 NUMBERS = 7_300_004
-"""Advisory lock (Postgres) under which numbers are given to rules."""
+"""Advisory lock (Postgres) under which numbers are assigned to rules."""
 
 NOT_FOUND = "Routing rule not found"
 CHANGED = "The routing rule was changed meanwhile; read it again before you delete it."
 
 MAX_PROGRAM = 1 << 20
-"""Bytes that a compiled search may take: a short pattern can describe a very large one."""
+"""Memory of a compiled search in bytes: a short pattern can describe a very large automaton."""
 
 
 class Taken(Invalid):
@@ -55,7 +55,7 @@ class Taken(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which rules, newest first, and what numbers they have; two statements however many."""
+    """A query for rules, newest first, with their numbers: two statements for any count."""
 
     rules: Select[Any]
     numbers: Select[Any]
@@ -74,14 +74,14 @@ class Question:
 OWNERS = select(rule_numbers.c.rule_id).where(
     rule_numbers.c.number.in_(bindparam("numbers", expanding=True))
 )
-# The digits of one end with those of the other: its country's code is missing, or more was dialled.
+# The numbers match by their last digits: one lacks its country code, or has more digits dialled.
 DIGITS = bindparam("digits", type_=String)
 ENDING = select(rule_numbers.c.rule_id).where(
     rule_numbers.c.number.endswith(DIGITS) | DIGITS.endswith(func.substr(rule_numbers.c.number, 2))
 )
 
 BY_ID = Question.where(routing_rules.c.id == bindparam("rule_id"))
-# Word for word the condition of the index, which SQLite would not use for a parameter.
+# Spelt as the condition of the index is. SQLite would not use the index for a parameter.
 INBOUND = Question.where(routing_rules.c.id.in_(OWNERS.where(INBOUND_NUMBER)))
 INBOUND_ENDING = Question.where(routing_rules.c.id.in_(ENDING.where(INBOUND_NUMBER)))
 OUTBOUND = Question.where(
@@ -95,13 +95,13 @@ class Rules:
         self._vault = Vault(api_secret, PINS, previous)
 
     def add(self, rule: Rule) -> None:
-        """Raises ``Taken``."""
+        """Add a rule. Raises ``Taken``."""
         with self._database.write() as connection:
             connection.execute(insert(routing_rules).values(to_row(rule, self._vault)))
             self._write_numbers(connection, rule)
 
     def get(self, rule_id: str) -> Rule:
-        """Raises ``NotFound``."""
+        """Return a rule. Raises ``NotFound``."""
         found = self.find(rule_id)
         if found is None:
             raise NotFound(NOT_FOUND)
@@ -112,9 +112,9 @@ class Rules:
             return self._one(connection, BY_ID, rule_id=rule_id)
 
     def for_call(self, callee: str, default_rule_id: str | None) -> tuple[Rule | None, Rule | None]:
-        """The inbound rule that has the dialled number, and the rule of the id.
+        """Return the inbound rule that has the dialled number, and the rule of the id.
 
-        A number that came without its country's code is compared by its last digits.
+        A number without its country code is compared by its last digits.
         """
         with self._database.read() as connection:
             dialled = self._dialled(connection, callee)
@@ -123,7 +123,7 @@ class Rules:
             return dialled, self._one(connection, BY_ID, rule_id=default_rule_id)
 
     def outbound(self, number: str) -> Rule | None:
-        """The outbound rule that has the number; of several, the newest."""
+        """Return the outbound rule that has the number; of several, the newest."""
         with self._database.read() as connection:
             return self._one(connection, OUTBOUND, numbers=spellings(number))
 
@@ -138,9 +138,9 @@ class Rules:
         number: int = 1,
         per_page: int = 10,
     ) -> Page[Rule]:
-        """Newest first; a page past the last is empty.
+        """Return a page of rules, newest first. A page past the last is empty.
 
-        ``search`` is a regular expression that fits the name or a number, whatever the case.
+        ``search`` is a regular expression that matches the name or a number, ignoring case.
         """
         conditions: list[ColumnElement[bool]] = []
         if kind is not None:
@@ -159,7 +159,7 @@ class Rules:
         return Page.cut(found, number, per_page)
 
     def update(self, rule_id: str, change: Callable[[Rule], Rule]) -> Rule:
-        """Replace a rule by what ``change`` makes of it; nobody else changes it meanwhile.
+        """Replace a rule by the result of ``change``, under a lock.
 
         Raises ``NotFound``, ``Taken``, and whatever ``change`` raises.
         """
@@ -179,9 +179,10 @@ class Rules:
             return changed
 
     def delete(self, rule: Rule) -> None:
-        """Delete a rule as it was read; connectors that name it have no rule from now on.
+        """Delete a rule that is unchanged since it was read. Connectors that name it have no rule
+        then.
 
-        Calls keep its id. Raises ``NotFound`` where it is gone, and ``Conflict`` where it has been
+        Calls keep its id. Raises ``NotFound`` if it is gone, and ``Conflict`` if it has been
         changed since.
         """
         with self._database.write() as connection:
@@ -226,7 +227,7 @@ class Rules:
         if digits is None:
             return self._one(connection, INBOUND, numbers=spellings(callee))
         found = self._fetch(connection, INBOUND_ENDING, {"digits": digits})
-        # Of numbers that end alike, the one with a PIN: it must not be avoided by a spelling.
+        # Of numbers with the same end, the one with a PIN: another spelling must not avoid the PIN.
         return max(found, key=lambda rule: rule.room.is_closed, default=None)
 
     def _one(self, connection: Connection, question: Question, **values: object) -> Rule | None:
@@ -236,7 +237,7 @@ class Rules:
     def _fetch(
         self, connection: Connection, question: Question, values: Mapping[str, object]
     ) -> list[Rule]:
-        """Rules with their numbers."""
+        """Return rules with their numbers."""
         rows = connection.execute(question.rules, values).mappings().all()
         numbers: defaultdict[str, list[str]] = defaultdict(list)
         if rows:
@@ -246,7 +247,7 @@ class Rules:
 
 
 def _matcher(search: str) -> Callable[[str], bool]:
-    """RE2 takes linear time, whatever the expression. What is none to it is looked for as text.
+    """Return a matcher of RE2, which takes linear time. An invalid expression is searched as text.
 
     A number is such a text: its plus sign repeats nothing.
     """

@@ -1,4 +1,4 @@
-"""The transaction that all reads and writes of one thread share for a while."""
+"""A transaction that all reads and writes of one thread share for a while."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 @dataclass(slots=True)
 class Shared:
-    """The transaction of a thread that does several things in one, and what is to follow it."""
+    """The shared transaction of a thread, with the calls to make after its commit."""
 
     connection: Connection
     acts: list[Callable[[], object]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Sign-in links: each opens the console once, until its time is up."""
+"""Sign-in links: each opens the console once, until it expires."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.storage.tables import sign_in_links
 
 
 class SignInLinks:
-    """Only the digests of their secrets are stored."""
+    """Only the digests of the links' secrets are stored."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -21,7 +21,7 @@ class SignInLinks:
             connection.execute(insert(sign_in_links).values(digest=digest, expires_at=expires_at))
 
     def use(self, digest: str, now: Millis) -> bool:
-        """Use a link up; False where there is none that still holds."""
+        """Use a link up. Returns false if there is no valid one."""
         with self._database.write() as connection:
             used = connection.execute(
                 delete(sign_in_links).where(

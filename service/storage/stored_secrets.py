@@ -1,8 +1,8 @@
-"""Secrets in the database while ``API_SECRET`` is changed: opened, kept and sealed anew.
+"""Secrets in the database across a change of ``API_SECRET``: decrypted, kept and encrypted anew.
 
-The names of rooms are made with the ``API_SECRET`` of the first start. It stays when that is
-changed, so that callers find their rooms. It is stored sealed, and the last to be sealed anew: what
-opens it opens everything else.
+The names of rooms are made with the ``API_SECRET`` of the first start. This secret stays when
+``API_SECRET`` is changed, so that callers find their rooms. It is stored encrypted, and is the last
+to be encrypted anew: the secret that decrypts it decrypts everything else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from service.storage.tables import connectors, secrets, signing_keys
 from service.storage.webhooks.signing_keys import PRIVATE_KEYS
 
 OVERLAP_MILLIS = 30_000
-"""How long another process may take to end. It hands its calls over in much less."""
+"""Time for another process to end. It hands its calls over in much less."""
 
 WRONG = (
     "API_SECRET is not the one that the secrets in the database were stored under: start with that "
@@ -48,29 +48,30 @@ class StoredSecrets:
         self._due_at: Millis | None = None
 
     def begin(self, *, calls_are_up: bool) -> None:
-        """Check ``API_SECRET``, and plan to seal anew what is not sealed under it.
+        """Check ``API_SECRET``, and schedule the encryption of all that is not encrypted under it.
 
-        While calls are up, another process may still end, which knows the previous secret only, or
-        is of an earlier version and reads what is in the clear. Raises ``Locked`` like
-        ``of_rooms``.
+        While calls are up, another process may still be running that knows only the previous
+        secret, or that reads what is in the clear. Raises ``Locked`` like ``of_rooms``.
         """
         self.of_rooms()
         self._due_at = self._clock.now() + (OVERLAP_MILLIS if calls_are_up else 0)
 
     def sweep(self) -> None:
-        """Seal anew once it is due."""
+        """Encrypt anew if it is due."""
         if self._due_at is not None and self._clock.now() >= self._due_at:
             self.finish()
 
     def finish(self) -> None:
-        """Seal anew, unless it is done."""
+        """Encrypt anew unless it is done."""
         if self._due_at is not None:
             reseal(self._database, self._api_secret, self._previous)
             self._due_at = None
 
     def of_rooms(self) -> str:
-        """What pseudonyms in the names of rooms are made with; read once, and made where there is
-        none. Raises ``Locked`` where neither ``API_SECRET`` nor the previous one is the right one.
+        """Return the secret of the pseudonyms in names of rooms. It is read once, and made at the
+        first start.
+
+        Raises ``Locked`` if neither ``API_SECRET`` nor the previous one is the right one.
         """
         with self._lock:
             if self._known is None:
@@ -85,13 +86,13 @@ class StoredSecrets:
             return self._known
 
     def fits(self) -> bool:
-        """False where the names of rooms are made with a secret that cannot be opened."""
+        """Return false if the names of rooms are made with a secret that cannot be decrypted."""
         with self._database.read() as connection:
             stored = _stored(connection)
         return stored is None or self._opens(ROOM_NAMES, ROOM_NAMES, stored)
 
     def begin_anew(self) -> None:
-        """Take this ``API_SECRET`` for the right one, whatever was stored under another."""
+        """Make this ``API_SECRET`` the right one, whatever was stored under another."""
         with self._lock, self._database.write() as connection:
             connection.execute(delete(secrets).where(secrets.c.name == ROOM_NAMES))
             _add(connection, self._vault.seal(self._api_secret, ROOM_NAMES))
@@ -101,14 +102,14 @@ class StoredSecrets:
         with self._database.write() as connection:
             if not self._opens_something(connection):
                 raise Locked(WRONG)
-            # An earlier version has made the names of rooms with what was API_SECRET then.
+            # An earlier version made the names of rooms with the API_SECRET of its time.
             secret = self._previous or self._api_secret
             _add(connection, self._vault.seal(secret, ROOM_NAMES))
             # Another process may have written it first.
             return str(_stored(connection))
 
     def _opens_something(self, connection: Connection) -> bool:
-        """Whether anything that an earlier version has sealed can be opened, if there is any."""
+        """Whether some text that an earlier version has encrypted can be decrypted."""
         sealed = [
             (CREDENTIALS, connector_owner(row.id), row.credentials)
             for row in connection.execute(

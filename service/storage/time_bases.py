@@ -1,4 +1,4 @@
-"""The time base of the process that runs, for the one after it. There is one."""
+"""The time base of the running process, for the process that follows it. There is one row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.storage.tables import time_base
 
 @dataclass(frozen=True, slots=True)
 class TimeBase:
-    """When the machine was booted by the steady clock, ``boot`` being the name of that boot."""
+    """The time by the steady clock at which the machine was booted. ``boot`` names that boot."""
 
     boot: str
     began_at: Millis

@@ -155,7 +155,7 @@ def test_one_consequence_that_fails_stops_no_other(
         database.afterwards(done.set)
     assert done.is_set()
     assert names(store) == ["kept"]
-    assert "what was to follow a transaction has failed" in caplog.text
+    assert "an action after a commit failed" in caplog.text
 
 
 def test_of_two_that_wait_for_each_other_the_one_that_does_several_things_gives_way(

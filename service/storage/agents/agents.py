@@ -1,4 +1,4 @@
-"""Agents: the programs that can be sent into a room, by their addresses."""
+"""Agents: programs that can be sent into a room, with their URLs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Agents:
             return None if row is None else _agent(row)
 
     def get(self, agent_id: str) -> Agent:
-        """Like ``find``. Raises ``NotFound``."""
+        """Return an agent. Raises ``NotFound``."""
         found = self.find(agent_id)
         if found is None:
             raise NotFound(NOT_FOUND)
@@ -52,7 +52,7 @@ class Agents:
     def page(
         self, *, search: str | None = None, number: int = 1, per_page: int = 20
     ) -> Page[Agent]:
-        """Newest first; a page past the last is empty. ``search`` is part of the name."""
+        """Return a page of agents, newest first. ``search`` is part of the name."""
         conditions: list[ColumnElement[bool]] = []
         if search is not None:
             conditions.append(agents.c.name.icontains(search, autoescape=True))
@@ -77,7 +77,9 @@ class Agents:
             return _agent(row)
 
     def delete(self, agent_id: str) -> None:
-        """It is sent for no more; where it is in a room it stays. Raises ``NotFound``."""
+        """Delete an agent. It is dispatched no more, and stays in rooms that it is in. Raises
+        ``NotFound``.
+        """
         with self._database.write() as connection:
             done = connection.execute(delete(agents).where(agents.c.id == agent_id))
             if done.rowcount == 0:

@@ -1,8 +1,8 @@
-"""Dispatches as rows, and what becomes of them in the transactions that change calls.
+"""Dispatches as rows, and their changes in the transactions that change calls.
 
-A call is answered and its agent is sent for; the call of an agent's ticket is answered and the
-agent has joined, or ends and the agent has left. So a dispatch is there exactly where its call is,
-whatever becomes of the process. Whoever comes in by ``answered`` or ``ended`` has locked the call.
+An answered call dispatches its agent. The answer to the call of an agent's ticket means that the
+agent has joined, and its end that the agent has left. Both are one transaction, so that a dispatch
+agrees with its call after any crash. Callers of ``answered`` and ``ended`` have locked the call.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ UNDER_WAY = (*COMING, DispatchStatus.JOINED)
 
 
 def answered(connection: Connection, call: Call, session_id: str, at: Millis) -> list[LadderStep]:
-    """A call is in its room: its agent is sent for, and has joined where the call is its own.
+    """Dispatch the agent of an answered call; where the call is an agent's own, note that it
+    joined.
 
-    Returns the rung of the call's own ladder. An agent that is under way already, or there, is not
-    sent for again: a call that has lost its socket comes back to the agent that it had.
+    Returns the steps for the call's own ladder. An agent that is under way or present is not
+    dispatched again: a call that has lost its socket comes back to it.
     """
     if call.provider == WEBSOCKET:
         _join(connection, call, session_id, at)
@@ -59,9 +60,7 @@ def answered(connection: Connection, call: Call, session_id: str, at: Millis) ->
 
 
 def ended(connection: Connection, ticket: Call, at: Millis) -> None:
-    """A custom WebSocket's call is over: an agent that had joined by it has left, and one that had
-    not has missed it.
-    """
+    """Note that the agent of a custom WebSocket's call that ended has left, or did not join."""
     if ticket.provider != WEBSOCKET:
         return
     left = changed(
@@ -71,9 +70,11 @@ def ended(connection: Connection, ticket: Call, at: Millis) -> None:
         .values(status=DispatchStatus.LEFT),
     )
     if left is not None:
-        climb(connection, left, at, "left")
+        add_step(connection, left, at, "left")
         who = ticket.participant.id
-        tell(connection, RoomEvent.AGENT_STOPPED, left, ticket.session_id, at, participantId=who)
+        announce(
+            connection, RoomEvent.AGENT_STOPPED, left, ticket.session_id, at, participantId=who
+        )
         return
     missed = connection.execute(
         update(dispatches)
@@ -102,10 +103,10 @@ def begin(connection: Connection, dispatch: Dispatch, session_id: str | None) ->
         )
     )
     notify_after_commit(connection, ChangeSignal.DISPATCHES)
-    tell(connection, RoomEvent.AGENT_STARTING, dispatch, session_id, dispatch.created_at)
+    announce(connection, RoomEvent.AGENT_STARTING, dispatch, session_id, dispatch.created_at)
 
 
-def tell(
+def announce(
     connection: Connection,
     event: RoomEvent,
     dispatch: Dispatch,
@@ -113,7 +114,7 @@ def tell(
     at: Millis,
     **more: str | None,
 ) -> None:
-    """Tell the room's webhook how the agent fares."""
+    """Announce an event of the agent to the room's webhook."""
     document = agent_document(dispatch, session_id, **more)
     announce_room(connection, dispatch.room_id, at, [(event, document)])
 
@@ -126,23 +127,23 @@ def _join(connection: Connection, ticket: Call, session_id: str, at: Millis) -> 
         .values(status=DispatchStatus.JOINED, due_at=None, detail=None),
     )
     if joined is not None:
-        climb(connection, joined, at, "joined")
+        add_step(connection, joined, at, "joined")
         who = ticket.participant.id
-        tell(connection, RoomEvent.AGENT_STARTED, joined, session_id, at, participantId=who)
+        announce(connection, RoomEvent.AGENT_STARTED, joined, session_id, at, participantId=who)
 
 
-def climb(connection: Connection, dispatch: Dispatch, at: Millis, what: str) -> None:
-    """One more rung for the call that the agent was sent for, unless it is over."""
+def add_step(connection: Connection, dispatch: Dispatch, at: Millis, what: str) -> None:
+    """Add a step to the ladder of the live call that the agent was dispatched for."""
     detail = f"agent {dispatch.agent_id} {what}"
-    rung = {
+    columns = {
         steps.c.call_id: calls.c.id,
         steps.c.event: literal(LadderEvent.AGENT.value),
         steps.c.at: literal(at),
         steps.c.status: calls.c.status,
         steps.c.detail: literal(detail),
     }
-    own = select(*rung.values()).where(calls.c.id == dispatch.call_id, alive())
-    connection.execute(insert(steps).from_select([*rung], own))
+    own = select(*columns.values()).where(calls.c.id == dispatch.call_id, alive())
+    connection.execute(insert(steps).from_select([*columns], own))
 
 
 def one(dispatch_id: str) -> Update:
@@ -150,7 +151,7 @@ def one(dispatch_id: str) -> Update:
 
 
 def changed(connection: Connection, change: Update) -> Dispatch | None:
-    """The dispatch as it is now; ``None`` where none was changed."""
+    """Return the changed dispatch; ``None`` if none was changed."""
     row = connection.execute(change.returning(*dispatches.c)).mappings().one_or_none()
     return None if row is None else dispatch_of(row)
 

@@ -1,7 +1,7 @@
-"""Dispatches: agents that are sent into rooms, as whoever sends them asks and tells.
+"""Dispatches: agents that are sent into rooms, and the progress of each.
 
-Each method is one transaction, and holds only for the state that it names: what comes late, after
-the agent has joined, changes nothing, and the method returns ``None``.
+Each method is one transaction, conditional on the state that it names. A late one, after the agent
+has joined, changes nothing and returns ``None``.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from service.domain.webhook_events import RoomEvent
 from service.storage.agents.dispatch_rows import (
     COMING,
     UNDER_WAY,
+    add_step,
+    announce,
     begin,
     changed,
-    climb,
     dispatch_of,
     one,
-    tell,
 )
 from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
 from service.storage.tables import ONGOING, alive, calls, dispatches, sessions
 
 BATCH = 100
-"""Dispatches that are looked at in one go; the rest has its turn soon after."""
+"""Dispatches that one query returns; the rest follow soon after."""
 
 
 class Dispatches:
@@ -38,7 +38,7 @@ class Dispatches:
 
     @property
     def signal(self) -> threading.Event:
-        """Set after a transaction that made something to do for a dispatch."""
+        """Set after a transaction that made work for the dispatcher."""
         return self._database.signals[ChangeSignal.DISPATCHES]
 
     def get(self, dispatch_id: str) -> Dispatch:
@@ -47,20 +47,21 @@ class Dispatches:
             return dispatch_of(connection.execute(query).mappings().one())
 
     def of_call(self, call_id: str) -> tuple[Dispatch, ...]:
-        """Every agent that was sent for a call, as it was sent for."""
+        """Return every dispatch of a call, in order."""
         with self._database.read() as connection:
             query = select(dispatches).where(dispatches.c.call_id == call_id)
             rows = connection.execute(query.order_by(dispatches.c.seq)).mappings()
             return tuple(dispatch_of(row) for row in rows)
 
     def add(self, dispatch: Dispatch) -> None:
-        """Add one that belongs to no call."""
+        """Add a dispatch that belongs to no call."""
         with self._database.write() as connection:
             begin(connection, dispatch, _session(connection, dispatch))
 
     def take(self, now: Millis, until: Millis) -> Dispatch | None:
-        """The one that has been due for an attempt longest; nobody else is given it before
-        ``until``. Where it has a ticket, that is of an attempt which was cut off.
+        """Lease the dispatch that has been due longest, until ``until``.
+
+        A dispatch that has a ticket is from an attempt that was interrupted.
         """
         due = (dispatches.c.status == DispatchStatus.PENDING, dispatches.c.due_at <= now)
         oldest = select(dispatches).where(*due).order_by(dispatches.c.due_at, dispatches.c.seq)
@@ -72,15 +73,19 @@ class Dispatches:
             )
 
     def ticketed(self, dispatch: Dispatch, ticket_id: str) -> Dispatch | None:
-        """An attempt is about to be made with this ticket; ``None`` where none is to be made."""
+        """Store the ticket of an attempt that is about to begin. Returns ``None`` if none is to be
+        made.
+        """
         return self._attempted(dispatch, ticket_id=ticket_id)
 
     def sent(self, dispatch: Dispatch, until: Millis) -> Dispatch | None:
-        """The agent has taken it, and is to join before ``until``; ``None`` where it has joined."""
+        """Note that the agent has accepted, and is to join before ``until``. ``None`` if it has
+        joined.
+        """
         return self._attempted(dispatch, status=DispatchStatus.SENT, due_at=until)
 
     def overdue(self, now: Millis) -> tuple[Dispatch, ...]:
-        """Those that were taken and have not joined in time; the oldest ``BATCH``."""
+        """Return accepted dispatches whose agents have not joined in time; the oldest ``BATCH``."""
         with self._database.read() as connection:
             query = select(dispatches).where(
                 dispatches.c.status == DispatchStatus.SENT, dispatches.c.due_at <= now
@@ -91,9 +96,9 @@ class Dispatches:
     def missed(
         self, dispatch: Dispatch, detail: str, at: Millis, due_at: Millis | None
     ) -> Dispatch | None:
-        """An attempt came to nothing: there is another one at ``due_at``, or the dispatch failed.
+        """Note a failed attempt: the next one is at ``due_at``, or the dispatch has failed.
 
-        Nobody joins by its ticket any more. ``None`` where the agent has done so meanwhile.
+        Its ticket is void. Returns ``None`` if the agent has joined in the meantime.
         """
         failed = due_at is None
         with self._database.write() as connection:
@@ -109,14 +114,14 @@ class Dispatches:
             )
             if missed is not None:
                 again = "" if failed else ", and is sent for again"
-                climb(connection, missed, at, f"{detail}{again}")
+                add_step(connection, missed, at, f"{detail}{again}")
             if missed is not None and failed:
                 session_id = _session(connection, missed)
-                tell(connection, RoomEvent.AGENT_FAILED, missed, session_id, at, reason=detail)
+                announce(connection, RoomEvent.AGENT_FAILED, missed, session_id, at, reason=detail)
             return missed
 
     def next_due(self) -> Millis | None:
-        """When there is something to do next, if there is anything to wait for."""
+        """Return when the next dispatch is due, if any is pending."""
         with self._database.read() as connection:
             coming = dispatches.c.status.in_(COMING)
             found: Millis | None = connection.scalar(
@@ -125,9 +130,9 @@ class Dispatches:
             return found
 
     def forsaken(self) -> list[str]:
-        """Calls of agents whose own call is over, and who are with nobody but agents.
+        """Return the calls of agents whose own call is over and who are alone or with agents only.
 
-        The oldest ``BATCH``. Agents do not keep each other there.
+        The oldest ``BATCH``.
         """
         own, other = calls.alias(), calls.alias()
         is_agent = exists().where(dispatches.c.ticket_id == other.c.id).correlate(other)
@@ -154,14 +159,14 @@ class Dispatches:
 
 
 def _session(connection: Connection, dispatch: Dispatch) -> str | None:
-    """The session that goes on in the room, if one does."""
+    """Return the session that is going on in the room, if any."""
     ongoing = select(sessions.c.id).where(sessions.c.room_id == dispatch.room_id, ONGOING)
     found: str | None = connection.scalar(ongoing.order_by(sessions.c.seq.desc()).limit(1))
     return found
 
 
 def _still(dispatch: Dispatch, states: tuple[DispatchStatus, ...]) -> Update:
-    """A change of a dispatch that is in one of the states, and at the attempt that we know of."""
+    """Build a change of a dispatch that is in one of the states and still has the same ticket."""
     return one(dispatch.id).where(
         dispatches.c.status.in_(states),
         dispatches.c.ticket_id.is_not_distinct_from(dispatch.ticket_id),

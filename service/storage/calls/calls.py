@@ -1,8 +1,8 @@
-"""Calls: how they begin, move forward and end.
+"""Calls: their begin, progress and end, one transaction for each change.
 
-Each method is one transaction, which locks the call's row, decides by what it finds, and writes the
-change together with its step. What comes late, twice, or from a leg that no longer holds the call
-changes nothing, and the method says so in what it returns.
+Each method locks the call's row, asks the table of transitions, and writes the change together with
+its step of the ladder. Late or repeated events, and events of a leg that does not hold the call,
+change nothing; the return value says so.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ ADMISSION = 7_300_002
 """Advisory lock (Postgres) under which calls are counted and admitted."""
 
 START_MILLIS = 15_000
-"""How long a claimed call may take to start before it counts as never connected."""
+"""Time for a leg that was let in to start. After it the call counts as never connected."""
 
 KNOWN = "This call is known already"
 
 SIGNS_OF_LIFE = (LadderEvent.FIRST_AUDIO_IN, LadderEvent.NO_AUDIO)
 
 REPEATED = (LadderEvent.OVERRUN, LadderEvent.NO_AUDIO)
-"""What one leg may report again and again."""
+"""Events that one leg may report repeatedly."""
 
 SOCKET_EVENTS = (LadderEvent.SOCKET, LadderEvent.SOCKET_LOST)
 
@@ -56,8 +56,8 @@ class Calls(CallQueries):
     def admit(self, call: Call, ref_digest: str | None, limit: int) -> bool:
         """Add a call that waits for its socket, with its ladder and its reference, if it has one.
 
-        False, and nothing is written, where ``limit`` calls are live. The reference expires with
-        ``call.expires_at``. Raises ``Conflict`` where the connector has a call of this provider id.
+        Returns false, and writes nothing, if ``limit`` calls are live. The reference expires with
+        ``call.expires_at``. Raises ``Conflict`` if the connector has a call of this provider id.
         """
         if call.expires_at is None:
             raise ValueError("a call that waits for its socket needs expires_at")
@@ -81,10 +81,11 @@ class Calls(CallQueries):
     def reissue(
         self, call_id: str, ref_digest: str, expires_at: Millis, steps: Sequence[LadderStep]
     ) -> Call | None:
-        """Another answer for a live call whose provider asked again, with another reference.
+        """Store another answer to a provider that asked again about a live call, with a new
+        reference.
 
-        Counts as an attempt. The call may be without a socket for as long as the reference holds.
-        The steps get the status that the call has. ``None`` where the call is not live.
+        Counts as an attempt. The call may be without a socket until the reference expires. The
+        steps get the status of the call. Returns ``None`` if the call may have no reference.
         """
         with self._database.write() as connection:
             found = permitted(connection, call_id, Trigger.REFERENCE_ISSUED)
@@ -103,15 +104,15 @@ class Calls(CallQueries):
     def claim(
         self, ref_digest: str, provider: str, leg_id: str, at: Millis, *, redial: bool = False
     ) -> Call:
-        """Let a leg start the call. With ``redial``, by a reference that was used before, unless
-        the leg that used it is about to start.
+        """Let a leg in by a reference. ``redial`` is for a reference that was used before, and is
+        refused while the leg that used it is about to start.
 
-        The leg has ``START_MILLIS`` to start. A call that waits belongs to it from here on. An
-        answered call stays with the leg that had it until this one has started: whatever becomes
-        of the new socket, a leg that still streams goes on.
+        The leg has ``START_MILLIS`` to start. It holds a waiting call from this moment. An answered
+        call stays with its leg until the new one has started, so that a leg that streams is not cut
+        off by a socket that never starts.
 
         Raises ``NotFound`` for a reference that this provider was never given, ``Used``, or
-        ``Gone`` where it has expired or its call is over.
+        ``Gone`` if it has expired or its call is over.
         """
         with self._database.write() as connection:
             call_id = media_references.claim(
@@ -133,12 +134,11 @@ class Calls(CallQueries):
             )
 
     def answered(self, call_id: str, leg_id: str, session_id: str, at: Millis) -> Call | None:
-        """The leg's stream has started: the caller is in the room, for the first time or again.
+        """Note that a leg's stream has started: the caller is in the room. Idempotent.
 
-        From here on the call is this leg's, whichever had it: the media plane has replaced that one
-        already. Said again, it changes nothing. The call as it is now; ``None`` where the leg may
-        not stream: the call is over, or the leg has claimed no reference of it, lost its socket or
-        been replaced.
+        The leg holds the call from this moment; the media plane has already replaced an earlier
+        one. Returns the call, or ``None`` if the leg may not stream: the call is over, or the leg
+        was not let in, has lost its socket or was replaced.
         """
         with self._database.write() as connection:
             is_due = media_references.settle(connection, call_id, leg_id)
@@ -149,7 +149,7 @@ class Calls(CallQueries):
             if not is_due:
                 return call if call.leg_id == leg_id and call.is_attached else None
             if not call.is_moving:
-                # Else it may be in either room: its arrival in the new one will tell.
+                # A moving call may be in either room: its arrival in the new one will tell.
                 presence.join(connection, call, session_id, at)
             return advance(
                 connection,
@@ -176,9 +176,11 @@ class Calls(CallQueries):
         *,
         again: bool = False,
     ) -> bool:
-        """One more rung from the leg that holds the call, but none said ``again``."""
+        """Add a step of the leg that holds the call. With ``again``, skip one that is stored
+        already.
+        """
         with self._database.write() as connection:
-            # A ladder that is loaded is kept short.
+            # A ladder is shortened only where it is loaded.
             load = locked if again or event in REPEATED else locked_row
             found = permitted(connection, call_id, Trigger.STREAM_PROGRESS, leg_id, load=load)
             if found is None:
@@ -187,7 +189,7 @@ class Calls(CallQueries):
             step = state.step(event, at, detail)
             if again and step in call.steps:
                 return False
-            # A line that is alive ends the attempts, whether or not the caller is heard on it.
+            # A working line resets the attempts, even if the caller is not heard on it.
             changes = {"attempts": 0} if event in SIGNS_OF_LIFE and call.attempts else {}
             advance(connection, call, [step], **changes)
             return True
@@ -200,9 +202,9 @@ class Calls(CallQueries):
         detail: str | None,
         stats: Mapping[str, Any] | None,
     ) -> bool:
-        """The leg has lost its socket, and the call may come back on another.
+        """Note that the leg has lost its socket. The call may come back on another one.
 
-        False where the leg does not hold the call; it will not start any more either way.
+        Returns false if the leg does not hold the call. Either way the leg cannot start any more.
         """
         with self._database.write() as connection:
             was_due = media_references.settle(connection, call_id, leg_id)
@@ -211,7 +213,7 @@ class Calls(CallQueries):
                 return False
             call, state = found
             if call.is_moving:
-                # It is on its way out of the room in which it was heard last.
+                # The call is leaving the room in which it was last heard.
                 presence.leave(connection, call_id, at)
             advance(
                 connection,
@@ -223,12 +225,12 @@ class Calls(CallQueries):
             return True
 
     def orphaned(self, at: Millis) -> int:
-        """At start-up: no answered call has a socket any more. Returns how many had one."""
+        """Detach all answered calls, at the start of a process. Returns how many were attached."""
         with self._database.write() as connection:
             return orphans.take_over(connection, at)
 
     def reattached(self, call_id: str, leg_id: str) -> bool:
-        """The leg's socket is there, whatever another process has taken it for."""
+        """Attach a call again whose leg has its socket, but which another process has detached."""
         with self._database.write() as connection:
             found = permitted(connection, call_id, Trigger.SOCKET_FOUND, leg_id)
             if found is None:
@@ -247,8 +249,9 @@ class Calls(CallQueries):
         stats: Mapping[str, Any] | None = None,
         provided: Callable[[Call], bool] | None = None,
     ) -> Call | None:
-        """End a live call; with ``leg_id``, only if that leg holds it, and ``provided`` that this
-        is true of the locked call. ``None``: no change.
+        """End a live call, and return it. With ``leg_id``, only if that leg holds it; with
+        ``provided``, only if this is true of the locked call. Returns ``None`` if nothing was
+        changed.
         """
         with self._database.write() as connection:
             found = permitted(connection, call_id, reason, leg_id)
@@ -273,7 +276,7 @@ class Calls(CallQueries):
             )
 
     def save_stats(self, call_id: str, leg_id: str, stats: Mapping[str, Any]) -> bool:
-        """The final statistics of the leg that held the call to its end."""
+        """Save the final statistics of the leg that held the call to its end."""
         with self._database.write() as connection:
             call = locked_row(connection, call_id)
             if call is None or call.status.is_live or call.leg_id != leg_id:

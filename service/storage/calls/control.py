@@ -1,7 +1,7 @@
-"""Calls that are steered from outside: moved, handed on, placed, and what providers say of them.
+"""Steering of calls: moves, transfers, placed calls, and what providers report of them.
 
-Like ``Calls``: each method is one transaction on the call's locked row, and what comes late or
-twice changes nothing.
+Like ``Calls``: each method is one transaction on the call's locked row, and late or repeated events
+change nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from service.storage.rooms import presence
 from service.storage.tables import steps
 
 MAX_NOTES = 20
-"""Rungs that a provider may add to one call's ladder."""
+"""Steps that a provider's remarks may add to one call's ladder."""
 
 NOTES = select(steps.c.detail).where(
     steps.c.call_id == bindparam("call_id"), steps.c.event == LadderEvent.PROVIDER
@@ -44,8 +44,8 @@ class Steering:
     def move(self, call_id: str, room_id: str, participant: Participant, at: Millis) -> Call:
         """Send a call to another room, or into its own under another participant id.
 
-        From here on it streams there, also on a socket that is yet to come. One that is there
-        already is left alone. Raises ``NotFound``, or ``Conflict`` where it cannot be moved.
+        A later socket streams there; a socket that is open is not told here. Raises ``NotFound``,
+        or ``Conflict`` if the call cannot be moved.
         """
         with self._database.write() as connection:
             call, state = _steerable(connection, call_id, Trigger.MOVE_REQUESTED)
@@ -53,7 +53,8 @@ class Steering:
                 return call
             step = state.step(LadderEvent.MOVED, at, room_id)
             if call.detached_at is not None:
-                # Without a socket it is in no room until it comes back; else it leaves on arrival.
+                # A detached call is in no room until it comes back. An attached one leaves when it
+                # arrives.
                 presence.leave(connection, call_id, at)
             return advance(
                 connection, call, [step], room_id=room_id, participant=participant, session_id=None
@@ -68,9 +69,10 @@ class Steering:
         session_id: str,
         at: Millis,
     ) -> Call | None:
-        """A leg is in this room now; the call as it is. ``None`` where the leg does not hold it.
+        """Note that a leg has arrived in a room, and return the call; ``None`` if the leg does not
+        hold it.
 
-        Where the call has been sent elsewhere since, nothing is written.
+        An arrival in a room that the call was sent on from is ignored.
         """
         with self._database.write() as connection:
             call = locked(connection, call_id)
@@ -84,10 +86,10 @@ class Steering:
             return advance(connection, call, [step], session_id=session_id)
 
     def hand_on(self, call_id: str, number: str, at: Millis, per_day: int) -> Call:
-        """Begin a transfer: the provider is to be told when it next asks.
+        """Begin a transfer. The provider is told to dial when it next asks.
 
-        Raises ``NotFound``, ``Conflict`` where the call cannot be transferred, and ``Forbidden``
-        where ``per_day`` numbers have been dialled.
+        Raises ``NotFound``, ``Conflict`` if the call cannot be transferred, and ``Forbidden`` if
+        ``per_day`` numbers have been dialled.
         """
         with self._database.write() as connection:
             call, state = _steerable(connection, call_id, Trigger.TRANSFER_REQUESTED)
@@ -97,9 +99,9 @@ class Steering:
             return advance(connection, call, [step], transfer=transfer, attempts=0)
 
     def dialling(self, call_id: str, number: str, step: LadderStep) -> bool:
-        """The provider is told to dial, once more where it asks again; it counts as an attempt.
+        """Note that the provider is told to dial; a repetition counts as an attempt.
 
-        False where the call is not being transferred to that number.
+        Returns false if the call is not being transferred to that number.
         """
         with self._database.write() as connection:
             found = permitted(connection, call_id, Trigger.DIALLED)
@@ -114,9 +116,10 @@ class Steering:
             return True
 
     def transfer_failed(self, call_id: str, detail: str, at: Millis) -> Call | None:
-        """Nobody was reached: the caller is to stream again, and has as long as after a loss.
+        """Note that nobody was reached. The call is detached, with the time to come back of any
+        other.
 
-        ``None`` where the call was not being transferred.
+        Returns ``None`` if the call was not being transferred.
         """
         with self._database.write() as connection:
             found = permitted(connection, call_id, Trigger.DIAL_FAILED)
@@ -128,9 +131,9 @@ class Steering:
             return advance(connection, call, [step], transfer=transfer, detached_at=at, attempts=0)
 
     def place(self, call: Call, limit: int, per_day: int) -> bool:
-        """Add a call that its provider is about to be asked to dial.
+        """Add a call that the provider is about to be asked to dial.
 
-        False, and nothing is written, where ``limit`` calls are live. Raises ``Forbidden`` where
+        Returns false, and writes nothing, if ``limit`` calls are live. Raises ``Forbidden`` if
         ``per_day`` numbers have been dialled.
         """
         require_new(call, Trigger.PLACED)
@@ -143,10 +146,10 @@ class Steering:
             return True
 
     def bind(self, call_id: str, provider_call_id: str, *, firm: bool) -> Call | None:
-        """Remember what the provider calls a call that was placed; the call as it is now.
+        """Store the provider's id of a placed call, and return the call.
 
-        ``firm`` is what a webhook says; what the REST API promised gives way to it. ``None`` where
-        the provider's id belongs to another call.
+        ``firm`` marks an id from a webhook, which replaces one from the REST API. Returns ``None``
+        if the id belongs to another call.
         """
         try:
             with self._database.write() as connection:
@@ -170,7 +173,7 @@ class Steering:
             return True
 
     def note(self, call_id: str, detail: str, at: Millis) -> bool:
-        """Add what the provider said to the ladder, also of a call that is over. Once each."""
+        """Add a remark of the provider to the ladder, once, also to that of a call that is over."""
         with self._database.write() as connection:
             call = locked_row(connection, call_id)
             if call is None:

@@ -1,6 +1,6 @@
-"""How many numbers providers have been asked to dial on a day of UTC, whatever became of it.
+"""The count of numbers that providers were asked to dial, by day of UTC.
 
-One row per day, apart from the calls, whose history may be deleted.
+One row for each day, apart from the calls, whose history may be deleted.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ DAY = 86_400_000
 
 
 def count(connection: Connection, at: Millis, limit: int) -> None:
-    """Count one more. Raises ``Forbidden`` where ``limit`` have been dialled on this day.
+    """Count one more number. Raises ``Forbidden`` if ``limit`` have been dialled on this day.
 
-    The day's row is locked until the transaction ends, so that of two the second sees the first.
+    The day's row is locked until the transaction ends, so that concurrent transactions count each
+    other.
     """
     day = at // DAY
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert

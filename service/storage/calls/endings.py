@@ -1,4 +1,4 @@
-"""Close what is still under way when a call ends: a switch of rooms, a transfer."""
+"""The end of what is still under way when a call ends: a switch of rooms, a transfer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from service.domain.calls import Call, CallStatus, LadderEvent, LadderStep
 
 
 def last_seen(call: Call, at: Millis) -> Millis:
-    """When a call that ends ``at`` was last in its room: one that was dialled on never came back.
+    """Return when a call that ends ``at`` was last in its room.
 
-    While the provider dials, the call may come back, and counts as present.
+    A call that was dialled on left it then. While the provider dials, the call counts as present,
+    because it may come back.
     """
     if call.transfer is None or call.transfer.status is not CallStatus.TRANSFERRING:
         return at

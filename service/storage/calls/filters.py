@@ -16,7 +16,7 @@ from service.clock import Millis
 from service.domain.calls import CallStatus
 from service.storage.listing import COUNTED
 from service.storage.tables import PHONE, calls
-from service.storage.tables.base import unled
+from service.storage.tables.base import unindexed
 from service.storage.tables.calls import CARRIED, HAS_PASSED, NEWEST_FIRST, PASSED, passed_bit
 
 SAMPLES = 200
@@ -66,7 +66,7 @@ class Filter:
 def _filters(wanted: Wanted) -> Iterator[Filter]:
     carried = set(CARRIED)
     for column, value in wanted.equal.items():
-        check = unled(column, "") == value
+        check = unindexed(column, "") == value
         yield Filter(column == value, check, is_carried=column in carried)
     if wanted.passed is not None:
         check = calls.c.passed.bitwise_and(passed_bit(wanted.passed)) != 0

@@ -1,7 +1,7 @@
-"""Deletion of history: ended calls with all that belongs to them, a few at a time.
+"""Deletion of history: ended calls with all their rows, a few at a time.
 
-A transaction takes its locks in the order that the package tells: references, then the calls, then
-the rest. Deliveries about a call go with it.
+A transaction takes its locks in the order of the package: references, then the calls, then the
+rest. Deliveries about a call are deleted with it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from service.storage.tables import (
 from service.storage.webhooks.outbox import AFTERMATH
 
 PIECE = 1
-"""Calls that one transaction deletes: a webhook waits for one transaction at most. Three million
-calls a day are deleted all the same."""
+"""Calls that one transaction deletes. A webhook waits for at most one such transaction, and three
+million calls a day can still be deleted."""
 
 ROWS = 50
 """References or deliveries that one transaction deletes."""
@@ -42,7 +42,7 @@ class History:
         self._database = database
 
     def delete(self, call_id: str) -> None:
-        """Delete one call that is over. Raises ``NotFound``, or ``Conflict`` where it lives."""
+        """Delete one call that is over. Raises ``NotFound``, or ``Conflict`` if it is live."""
         with self._database.write() as connection:
             connection.execute(delete(refs).where(refs.c.call_id == call_id))
             locked = select(calls.c.status, calls.c.started_at, calls.c.ended_at)
@@ -64,10 +64,10 @@ class History:
             connection.execute(delete(deliveries).where(deliveries.c.seq.in_(seqs)))
 
     def forget_calls(self, before: Millis, after: int = 0) -> int | None:
-        """Delete those of the next ``PIECE`` calls that were over before a time.
+        """Delete those of the next ``PIECE`` calls that ended before a time.
 
-        They are looked at in the order in which they began, from the one numbered ``after`` on.
-        The number of the last of them, or ``None`` where the rest began later than that time.
+        Calls are taken in the order in which they began, from number ``after`` on. Returns the
+        number of the last one, or ``None`` if the rest began after that time.
         """
         next_ones = select(calls.c.seq, calls.c.id, calls.c.started_at, calls.c.ended_at)
         next_ones = next_ones.where(calls.c.seq > after).order_by(calls.c.seq).limit(PIECE)
@@ -77,7 +77,7 @@ class History:
         if old:
             with self._database.write() as connection:
                 connection.execute(delete(refs).where(refs.c.call_id.in_(old)))
-                # Locked, because a late note of a provider could add to them.
+                # Locked, because a late remark of a provider could add a step.
                 by_id = select(calls.c.id).where(calls.c.id.in_(old)).order_by(calls.c.id)
                 connection.execute(by_id.with_for_update())
                 _forget(connection, old)
@@ -89,15 +89,16 @@ class History:
         return self._forget_some(deliveries.c.seq, old.order_by(deliveries.c.created_at))
 
     def forget_refs(self, before: Millis) -> bool:
-        """Delete some of the references that expired before a time, but no live call's; whether
-        there may be more. An earlier one may be used again as long as its call lives.
+        """Delete some references that expired before a time. Returns whether there may be more.
+
+        References of live calls stay: they may be used again.
         """
         own = exists().where(calls.c.id == refs.c.call_id, calls.c.ended_at < before)
         old = select(refs.c.digest).where(refs.c.expires_at < before, own.correlate(refs))
         return self._forget_some(refs.c.digest, old.order_by(refs.c.expires_at))
 
     def _forget_some(self, key: Column[Any], old: Select[Any]) -> bool:
-        """What others are changing or deleting at the moment is left to the next time."""
+        """Delete some rows. Rows that others have locked are left to the next time."""
         with self._database.write() as connection:
             some = connection.scalars(old.limit(ROWS).with_for_update(skip_locked=True)).all()
             if some:
@@ -106,7 +107,7 @@ class History:
 
 
 def _forget(connection: Connection, call_ids: Collection[str]) -> None:
-    """Delete calls that are locked, and the sessions in which nobody else was."""
+    """Delete locked calls, and the sessions in which nobody else was."""
     for table in (steps, loudness):
         connection.execute(delete(table).where(table.c.call_id.in_(call_ids)))
     connection.execute(

@@ -1,4 +1,4 @@
-"""The calls that are up or coming, without their ladders: what fits into one line of a list."""
+"""Live calls without their ladders, for lists with one line for each call."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ BY_ROOM = (
 
 @dataclass(frozen=True, slots=True)
 class CallInProgress:
-    """As in ``Call``. ``joined_at`` is when it came into the room, if it is in one."""
+    """Fields as in ``Call``. ``joined_at`` is the time of its join, if it is in a room."""
 
     id: str
     provider: str
@@ -73,14 +73,16 @@ class CallsInProgress:
     def newest(
         self, room_id: str | None = None, most: int = MOST
     ) -> tuple[Sequence[CallInProgress], int]:
-        """Up to ``most`` of them, or of those in one room, newest first, and how many there are."""
+        """Return up to ``most`` live calls, or those in one room, newest first, and how many there
+        are.
+        """
         query = NEWEST if room_id is None else NEWEST_IN_ROOM
         with self._database.read() as connection:
             rows = connection.execute(query, {"most": most, "room_id": room_id}).mappings().all()
         return [_call(row) for row in rows], rows[0]["total"] if rows else 0
 
     def by_room(self) -> dict[str, int]:
-        """How many are in each room, custom WebSockets included; empty rooms are left out."""
+        """Return the number of calls in each room that has any, custom WebSockets included."""
         with self._database.read() as connection:
             return {row.room_id: row.present for row in connection.execute(BY_ROOM)}
 

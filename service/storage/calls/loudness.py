@@ -1,4 +1,4 @@
-"""How loud the legs of calls were, from their ends on."""
+"""Loudness of the legs of calls, written when a leg ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LoudnessRecords:
         self._database = database
 
     def add(self, call_id: str, record: Loudness) -> None:
-        """The record of a leg that is gone. Said again, it changes nothing."""
+        """Add the record of a leg that has ended. Idempotent."""
         with self._database.write() as connection:
             if connection.scalar(KNOWN, {"leg_id": record.leg_id}) is None:
                 connection.execute(
@@ -38,7 +38,7 @@ class LoudnessRecords:
                 )
 
     def of(self, call_id: str) -> Sequence[Loudness]:
-        """The records of a call's legs that are gone, oldest first."""
+        """Return the records of a call's ended legs, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(OF_CALL, {"call_id": call_id}).all()
         return [Loudness(row.leg_id, row.started_at, row.said, row.heard) for row in rows]

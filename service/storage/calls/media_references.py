@@ -1,8 +1,8 @@
 """References: the single-use secrets in media URLs, stored as digests.
 
-A reference remembers the leg that it let in until that leg has started or is gone: so long the leg
-is about to start, and nobody else is let in. The functions work inside the caller's transaction,
-which locks references before calls, or two of them could wait for each other.
+A reference has the leg that it let in until that leg has started or is gone. Until then nobody else
+is let in by it. The functions work inside the caller's transaction, which locks references before
+calls to avoid deadlocks.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SETTLED = (
 
 
 class Used(Gone):
-    """The reference has let somebody in already; ``call_id`` is its call's."""
+    """The reference was used already; ``call_id`` is the id of its call."""
 
     def __init__(self, call_id: str) -> None:
         super().__init__("This media reference was used already")
@@ -53,10 +53,10 @@ def issue(connection: Connection, ref_digest: str, call_id: str, expires_at: Mil
 def claim(
     connection: Connection, ref_digest: str, provider: str, leg_id: str, at: Millis, *, again: bool
 ) -> str:
-    """Let the leg in and return the call's id: one conditional UPDATE, so one caller wins.
+    """Let the leg in and return the call's id. One conditional UPDATE, so that one caller wins.
 
-    ``again`` is for a reference that was used before, by a leg that is not about to start; its
-    expiry no longer matters then. Raises ``NotFound``, ``Used`` or ``Gone``.
+    ``again`` is for a reference that was used by a leg which is not about to start; it may have
+    expired. Raises ``NotFound``, ``Used`` or ``Gone``.
     """
     call_id: str | None = connection.scalar(
         AGAIN if again else FIRST,
@@ -68,12 +68,12 @@ def claim(
 
 
 def settle(connection: Connection, call_id: str, leg_id: str) -> bool:
-    """The leg has started or is gone. False where it was not about to start: it is settled once."""
+    """Note that the leg has started or is gone. Returns false if it was not about to start."""
     return connection.execute(SETTLED, {"call": call_id, "leg": leg_id}).rowcount > 0
 
 
 def settle_answered(connection: Connection) -> None:
-    """No leg of an answered call is about to start: the process they belonged to is gone."""
+    """Settle the legs of answered calls, whose process is gone."""
     answered = select(calls.c.id).where(alive(), calls.c.status == CallStatus.ANSWERED)
     connection.execute(
         update(refs)

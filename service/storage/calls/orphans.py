@@ -1,4 +1,4 @@
-"""The live calls that an earlier process has left behind."""
+"""Takeover of the live calls of an earlier process."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from service.storage.calls.rows import insert_steps
 from service.storage.tables import alive, calls
 
 LONGEST_MILLIS = 600_000
-"""Longer than any call waits for anything: for its socket, a PIN or an answer."""
+"""Longer than any timeout of a call: for its socket, a PIN or an answer."""
 
 
 def take_over(connection: Connection, at: Millis) -> int:
-    """No answered call has a socket any more. Returns how many had one.
+    """Detach all answered calls, and return how many were attached.
 
-    Stored times that lie in the future come from another clock, and are set to now.
+    Stored times in the future come from another clock, and are set to now.
     """
     media_references.settle_answered(connection)
     for column, latest in (

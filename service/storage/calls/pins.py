@@ -1,8 +1,8 @@
-"""What becomes of a caller who is asked for a PIN.
+"""Answers of callers who are asked for a PIN.
 
-Each method is one transaction around one conditional UPDATE: it holds only for the try that the
-caller was asked for last, so that of several answers to one try the first counts. Whatever else
-comes changes nothing, and the method returns false.
+Each method is one transaction around one conditional UPDATE, which holds only for the latest try:
+of several answers to one try the first counts. Any other answer changes nothing, and the method
+returns false.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Pins:
         expires_at: Millis,
         steps: Sequence[LadderStep],
     ) -> bool:
-        """The caller knew the PIN: the call has a room now, and waits for its socket."""
+        """Let a caller in who knew the PIN: the call has a room, and waits for its socket."""
         with self._database.write() as connection:
             if not _advance(
                 connection,
@@ -49,13 +49,13 @@ class Pins:
             ):
                 return False
             media_references.issue(connection, ref_digest, call_id, expires_at)
-            _climb(connection, call_id, steps)
+            _announce(connection, call_id, steps)
             return True
 
     def repeated(
         self, call_id: str, tries: int, expires_at: Millis, steps: Sequence[LadderStep]
     ) -> bool:
-        """The caller is asked the same once more. Counts as an attempt."""
+        """Ask the same once more. Counts as an attempt."""
         with self._database.write() as connection:
             if not _advance(
                 connection,
@@ -70,7 +70,7 @@ class Pins:
             return True
 
     def asked(self, call_id: str, tries: int, expires_at: Millis, step: LadderStep) -> bool:
-        """The caller did not know it, and is asked once more."""
+        """Ask again after a wrong answer."""
         with self._database.write() as connection:
             if not _advance(
                 connection,
@@ -88,14 +88,14 @@ class Pins:
     def rejected(
         self, call_id: str, tries: int, reason: EndReason, at: Millis, step: LadderStep
     ) -> bool:
-        """The caller did not know it, and has no try left."""
+        """Reject a caller after a wrong answer to the last try."""
         with self._database.write() as connection:
             if not _advance(
                 connection, Trigger.REFUSED, call_id, tries, ended_at=at, end_reason=reason
             ):
                 return False
             end = LadderStep(LadderEvent.END, at, CallStatus.REJECTED, reason)
-            _climb(connection, call_id, [step, end])
+            _announce(connection, call_id, [step, end])
             return True
 
 
@@ -111,8 +111,8 @@ def _advance(
     return changed.rowcount > 0
 
 
-def _climb(connection: Connection, call_id: str, steps: Sequence[LadderStep]) -> None:
-    """The last steps of a caller who was asked, who is not waiting to be let in any more."""
+def _announce(connection: Connection, call_id: str, steps: Sequence[LadderStep]) -> None:
+    """Add the last steps of a caller who is not asked any more, and announce the change."""
     insert_steps(connection, [call_id], steps)
     (call,) = fetch(connection, select(calls).where(calls.c.id == call_id))
     announce_call(connection, CallStatus.INCOMING, call, steps)

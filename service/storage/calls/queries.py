@@ -1,4 +1,4 @@
-"""Questions about calls. Whatever they return comes with its ladder."""
+"""Queries for calls, with their ladders."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from service.storage.calls.phases import in_phase
 from service.storage.calls.rows import CALL, fetch
 from service.storage.database import Database
 from service.storage.tables import alive, calls, refs
-from service.storage.tables.base import unled
+from service.storage.tables.base import unindexed
 
 BATCH = 1_000
-"""Calls that a sweep is given at a time; it comes back for the rest."""
+"""Calls that one query of a sweep returns; the sweep repeats it for the rest."""
 
 OF_PROVIDER = select(calls).where(
     calls.c.connector_id == bindparam("connector_id"),
@@ -37,7 +37,7 @@ class CallQueries:
         self._database = database
 
     def get(self, call_id: str) -> Call:
-        """Raises ``NotFound``."""
+        """Return a call. Raises ``NotFound``."""
         with self._database.read() as connection:
             found = fetch(connection, CALL, call_id=call_id)
         if not found:
@@ -45,7 +45,7 @@ class CallQueries:
         return found[0]
 
     def find(self, connector_id: str, provider_call_id: str) -> Call | None:
-        """The call that the provider knows by this id, if it came through this connector."""
+        """Return the call of this provider id that came through this connector, if any."""
         with self._database.read() as connection:
             found = fetch(
                 connection,
@@ -102,7 +102,7 @@ class CallQueries:
         return found is not None
 
     def over(self, call_ids: Iterable[str]) -> dict[str, EndReason]:
-        """Those of the calls that are over, and why."""
+        """Return those of the calls that are over, with their end reasons."""
         found: dict[str, EndReason] = {}
         ids = list(call_ids)
         with self._database.read() as connection:
@@ -113,29 +113,31 @@ class CallQueries:
         return found
 
     def live(self) -> int:
-        """How many calls are incoming or answered."""
+        """Return the number of live calls."""
         with self._database.read() as connection:
             return count_live(connection)
 
     def in_room(self, room_id: str) -> list[Call]:
-        """The calls that are in a room or on their way into it; the oldest ``BATCH``."""
+        """Return the live calls of a room, including those on their way into it; the oldest
+        ``BATCH``.
+        """
         return self._where(calls.c.room_id == room_id)
 
     def detached_legs(self) -> dict[str, str | None]:
-        """The answered calls that have no socket, with the leg that held each last."""
+        """Return the detached calls, each with the leg that held it last."""
         query = select(calls.c.id, calls.c.leg_id).where(alive(), in_phase(Phase.DETACHED))
         with self._database.read() as connection:
             return {row.id: row.leg_id for row in connection.execute(query)}
 
     def unclaimed(self, now: Millis) -> list[Call]:
-        """Waiting calls whose last answer has expired; the oldest ``BATCH``."""
+        """Return waiting calls whose last answer has expired; the oldest ``BATCH``."""
         return self._where(calls.c.status.in_(WAITING), calls.c.expires_at <= now)
 
     def lost(self, before: Millis) -> list[Call]:
-        """Answered calls without a stream since ``before`` or earlier; the oldest ``BATCH``.
+        """Return calls that were detached before a time, or then; the oldest ``BATCH``.
 
-        A call whose provider dials on for it needs none. A custom WebSocket that is lost does not
-        come back.
+        A call whose provider dials on for it is left out. A custom WebSocket is included at once,
+        because it does not come back.
         """
         dialling = calls.c.transfer_status.is_not_distinct_from(CallStatus.TRANSFERRING)
         return self._where(
@@ -145,15 +147,17 @@ class CallQueries:
         )
 
     def overlong(self, now: Millis, seconds: int) -> list[Call]:
-        """Calls that are up for ``seconds``, or as long as they may be; the oldest ``BATCH``."""
+        """Return calls that have reached their time limit, ``seconds`` at most; the oldest
+        ``BATCH``.
+        """
         allowed = func.coalesce(calls.c.max_seconds, seconds)
         last = calls.c.answered_at + 1000 * case((allowed < seconds, allowed), else_=seconds)
         return self._where(calls.c.status == CallStatus.ANSWERED, last <= now)
 
     def _where(self, *conditions: ColumnElement[bool]) -> list[Call]:
-        """Live calls."""
+        """Return live calls with these properties."""
         with self._database.read() as connection:
-            oldest = select(calls).where(alive(), *conditions).order_by(unled(calls.c.seq, 0))
+            oldest = select(calls).where(alive(), *conditions).order_by(unindexed(calls.c.seq, 0))
             return fetch(connection, oldest.limit(BATCH))
 
 

@@ -29,9 +29,9 @@ from service.storage.tables import calls, steps
 from service.storage.tables.calls import passed_bit
 from service.storage.webhooks.events import announce_call
 
-# Built once, here and wherever calls begin: that takes several times as long as executing them.
+# Built once, here and where calls begin: building takes several times as long as executing.
 CALL = select(calls).where(calls.c.id == bindparam("call_id"))
-# FOR NO KEY UPDATE: rows that name the call (steps, stays) can be added beside it, by others too.
+# FOR NO KEY UPDATE: other transactions can add rows that name the call (steps, presences).
 LOCKED = CALL.with_for_update(key_share=True)
 CHANGED = update(calls).where(calls.c.id == bindparam("call_id"))
 LADDERS = (
@@ -42,7 +42,7 @@ LADDERS = (
 
 
 def fetch(connection: Connection, query: Select[Any], **values: Any) -> list[Call]:
-    """Calls with their steps, by a query for rows of ``calls``; two statements however many."""
+    """Return calls with their steps, by a query for rows of ``calls``: two statements in all."""
     rows = connection.execute(query, values).mappings().all()
     ladders = _ladders(connection, [row["id"] for row in rows])
     return [_call(row, ladders[row["id"]]) for row in rows]
@@ -100,7 +100,7 @@ def is_known(connection: Connection, call: Call) -> bool:
 def insert_steps(
     connection: Connection, call_ids: Iterable[str], new: Sequence[LadderStep]
 ) -> None:
-    """The same steps for each call."""
+    """Add the same steps to each call."""
     ids = list(call_ids)
     rows = [{"call_id": call_id, **_columns_of(step)} for call_id in ids for step in new]
     if rows:
@@ -122,13 +122,13 @@ def _columns_of(step: LadderStep) -> dict[str, Any]:
 
 
 def locked(connection: Connection, call_id: str) -> Call | None:
-    """The call, whose row stays locked until the transaction ends."""
+    """Return the call with its row locked until the transaction ends."""
     found = fetch(connection, LOCKED, call_id=call_id)
     return found[0] if found else None
 
 
 def locked_row(connection: Connection, call_id: str) -> Call | None:
-    """The same without the ladder, for changes that do not depend on it and end no call."""
+    """Return the locked call without its ladder, for changes that do not depend on the ladder."""
     row = connection.execute(LOCKED, {"call_id": call_id}).mappings().one_or_none()
     return None if row is None else _call(row, ())
 
@@ -154,14 +154,14 @@ def permitted(
 
 
 def transfer_in(call: Call, state: CallState) -> Transfer | None:
-    """Return the call's transfer as far as it is in a state."""
+    """Return the call's transfer with the word of a state."""
     if call.transfer is None or state.transfer is None:
         return None
     return replace(call.transfer, status=state.transfer)
 
 
 def advance(connection: Connection, call: Call, new: Sequence[LadderStep], **changes: Any) -> Call:
-    """Write the changes, the steps and what they tell the world; the call as it is now."""
+    """Write changes and steps, announce them, and return the changed call."""
     if changes:
         connection.execute(CHANGED, {"call_id": call.id, **_columns(changes)})
     insert_steps(connection, [call.id], new)
@@ -176,7 +176,7 @@ def advance(connection: Connection, call: Call, new: Sequence[LadderStep], **cha
 def _shortened(
     connection: Connection, call_id: str, ladder: Sequence[LadderStep]
 ) -> tuple[LadderStep, ...]:
-    """Leave out the middle of a ladder: one rung there comes to stand for all of them."""
+    """Replace the middle of a ladder by one step that stands for it."""
     numbers = connection.scalars(
         select(steps.c.seq).where(steps.c.call_id == call_id).order_by(steps.c.seq)
     ).all()
@@ -188,7 +188,7 @@ def _shortened(
 
 
 def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a call's fields: most have one of their own name."""
+    """Return the columns of a call's fields. Most have the name of their field."""
     columns = dict(changes)
     participant, transfer = columns.pop("participant", None), columns.pop("transfer", None)
     if participant is not None:

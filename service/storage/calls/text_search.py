@@ -18,7 +18,7 @@ from service.domain.calls import Direction
 from service.storage.calls.filters import Conditions, Wanted, led
 from service.storage.listing import COUNTED, counted_all
 from service.storage.tables import PHONE, calls
-from service.storage.tables.base import unled
+from service.storage.tables.base import unindexed
 from service.storage.tables.calls import (
     CALLEE_END,
     CALLER_END,
@@ -115,7 +115,7 @@ def _older(
     in_room = select(*NEWEST).where(*wanted.during, calls.c.room_id == text, *wanted.fits)
     yield _entries(connection, in_room.order_by(*NEWEST_FIRST).limit(most))
     # An order that an index has would tempt a database to go along that one.
-    order = (unled(calls.c.started_at, 0).desc(), calls.c.seq.desc())
+    order = (unindexed(calls.c.started_at, 0).desc(), calls.c.seq.desc())
     for way in _ways(text, wanted.sees_hidden, connection.dialect.name == "sqlite"):
         bound = ALIKE if way.checks or wanted.fits else ALIKE_IN_INDEX
         alike = select(calls.c.seq).where(PHONE, way.index).limit(bound + 1)

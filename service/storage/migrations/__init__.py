@@ -1,6 +1,6 @@
-"""Brings a database to the schema that this version of the code expects.
+"""Migration of a database to the schema of this version.
 
-Revisions are numbered and named for their number: ``versions/0002_what_it_does.py`` holds revision
+Revisions are numbered and named by their number: ``versions/0002_what_it_does.py`` holds revision
 ``0002``. Start one from ``script.py.mako``.
 """
 
@@ -16,12 +16,12 @@ FOLDER = Path(__file__).parent
 
 
 def head() -> str:
-    """The newest revision there is."""
+    """Return the newest revision of the code."""
     return max(path.name.partition("_")[0] for path in (FOLDER / "versions").glob("[0-9]*.py"))
 
 
 def current(connection: Connection) -> str | None:
-    """The revision of the database; ``None`` where it has no tables of ours."""
+    """Return the revision of the database; ``None`` if it has none of our tables."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -29,9 +29,9 @@ def current(connection: Connection) -> str | None:
 
 
 def upgrade(connection: Connection) -> None:
-    """Run what is missing, inside the transaction that the connection is in.
+    """Run the missing revisions inside the connection's transaction.
 
-    Raises ``ServiceError`` where the database is ahead of the code.
+    Raises ``ServiceError`` if the database is newer than the code.
     """
     newest, revision = head(), current(connection)
     if revision == newest:
@@ -41,7 +41,7 @@ def upgrade(connection: Connection) -> None:
             f"The database is at revision {revision}, newer than this version of Patchbay, "
             f"which knows up to {newest}."
         )
-    # Alembic takes longer to import than all of this takes to run, and mostly there is no need.
+    # Alembic takes longer to import than all of this takes to run, and is rarely needed.
     from alembic import command
     from alembic.config import Config
 

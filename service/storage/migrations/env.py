@@ -1,4 +1,4 @@
-"""Alembic's entry: runs revisions on the connection that ``upgrade`` was given."""
+"""Alembic's entry point: runs revisions on the connection that ``upgrade`` was given."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Who is in which session, written in the transactions that move calls.
+"""Presences in sessions, written in the transactions that change calls.
 
-A participant stays from the moment its call is answered until the call ends. A socket that is lost
-and comes back changes nothing here, so that a restart of the process does not either. The caller
-has locked the call; sessions are locked after it, by their ids where there are two, then the room.
-The order of all locks is in ``service/storage/__init__.py``.
+A presence lasts from the answer to a call until its end. A socket that is lost and comes back
+changes nothing here, and neither does a restart of the process. The caller has locked the call;
+sessions are locked after it, by id where there are two, and then the room. The order of all locks
+is in ``service/storage/__init__.py``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from service.domain.webhook_events import (
 from service.storage.tables import rooms, sessions, stays
 from service.storage.webhooks.events import announce_room
 
-Told: TypeAlias = tuple[RoomEvent, Mapping[str, Any]]
+Announcement: TypeAlias = tuple[RoomEvent, Mapping[str, Any]]
 
 GO_ON = update(sessions).where(sessions.c.id == bindparam("session")).values(ended_at=None)
 BEGIN = insert(sessions).values(
@@ -73,14 +73,14 @@ CLOSE = (
 
 
 def join(connection: Connection, call: Call, session_id: str, at: Millis) -> None:
-    """The call is in this session, and in no other one, from now on.
+    """Put the call into this session, and out of any other.
 
-    A session that has ended goes on: the media plane has let somebody in who was told its id
-    before it ended, and nobody is told another one in the middle.
+    A session that has ended continues: the media plane has let somebody in who was told its id
+    before it ended, and is not told another one.
     """
     present = (stays.c.call_id == call.id, stays.c.left_at.is_(None))
     before = participant_id = None
-    # Whoever was never answered was in no session yet, which is what most who join are.
+    # A call that was never answered has no presence. Most calls that join are such.
     if call.answered_at is not None:
         stay = select(stays.c.session_id, stays.c.participant_id).where(*present)
         before, participant_id = connection.execute(stay).one_or_none() or (None, None)
@@ -89,7 +89,7 @@ def join(connection: Connection, call: Call, session_id: str, at: Millis) -> Non
     if before is not None:
         for locked in sorted({before, session_id}):
             connection.execute(LOCK, {"session": locked})
-        # The session outlives the same call under another participant id.
+        # The session continues for the same call under another participant id.
         leave(connection, call.id, at, goes_on=before == session_id)
     is_new = _open(connection, call, session_id, at)
     connection.execute(
@@ -104,7 +104,7 @@ def join(connection: Connection, call: Call, session_id: str, at: Millis) -> Non
     )
     room_id, who = call.room_id or "", call.participant
     came = participant_document(room_id, session_id, who.id, who.name, call.id)
-    told: list[Told] = [(RoomEvent.PARTICIPANT_JOINED, came)]
+    told: list[Announcement] = [(RoomEvent.PARTICIPANT_JOINED, came)]
     if is_new:
         started = session_document(room_id, session_id, at)
         told.insert(0, (RoomEvent.SESSION_STARTED, started))
@@ -119,19 +119,22 @@ def leave(
     *,
     goes_on: bool = False,
 ) -> None:
-    """The call is in no session any more. The last one to leave ends the session, unless it
-    ``goes_on``. ``reason`` is why the call ended, where it did.
+    """Take the call out of its session. The last leave ends the session, unless it ``goes_on``.
+
+    ``reason`` is the end reason of the call, if it has ended.
     """
     left = connection.execute(LEFT, {"call": call_id, "at": at}).one_or_none()
     if left is None:
         return
     session_id = left.session_id
-    # Two that leave at once would each see the other one still there.
+    # Concurrent leaves would each see the other one still present.
     room_id, started_at = _lock(connection, session_id)
     went = participant_document(
         room_id, session_id, left.participant_id, left.participant_name, call_id
     )
-    told: list[Told] = [(RoomEvent.PARTICIPANT_LEFT, {**went, "reason": left_reason(reason)})]
+    told: list[Announcement] = [
+        (RoomEvent.PARTICIPANT_LEFT, {**went, "reason": left_reason(reason)})
+    ]
     if not goes_on and connection.execute(STILL_THERE, {"session": session_id}).first() is None:
         ended_at = _end(connection, session_id, room_id, at)
         document = session_document(room_id, session_id, started_at, ended_at)
@@ -140,7 +143,7 @@ def leave(
 
 
 def _open(connection: Connection, call: Call, session_id: str, at: Millis) -> bool:
-    """Let the session go on, or begin it, and lock it either way. Whether it is new."""
+    """Continue the session or begin it, and lock it either way. Returns whether it is new."""
     if connection.execute(GO_ON, {"session": session_id}).rowcount:
         return False
     room_id = call.room_id or ""
@@ -149,21 +152,21 @@ def _open(connection: Connection, call: Call, session_id: str, at: Millis) -> bo
         with connection.begin_nested():
             connection.execute(BEGIN, {**begun, "room": room_id, "nearest": call.region})
     except IntegrityError:
-        # Somebody else has begun it meanwhile.
+        # Another transaction has begun it in the meantime.
         connection.execute(GO_ON, {"session": session_id})
         return False
     return True
 
 
 def _end(connection: Connection, session_id: str, room_id: str, at: Millis) -> Millis:
-    """When the session ended: when the last one left it, who may have been seen before ``at``."""
+    """End the session at its latest leave, which may be before ``at``, and return that time."""
     ended_at: Millis = connection.execute(END, {"session": session_id}).scalar_one()
-    # Such a room has had its one session.
+    # Such a room has only one session.
     connection.execute(CLOSE, {"room": room_id, "at": at})
     return ended_at
 
 
 def _lock(connection: Connection, session_id: str) -> tuple[str, Millis]:
-    """The session's room and when it began; nobody else changes it until the transaction ends."""
+    """Lock the session until the end of the transaction; return its room and when it began."""
     room_id, started_at = connection.execute(LOCK, {"session": session_id}).one()
     return room_id, started_at

@@ -1,7 +1,7 @@
-"""Rooms: by what names they are known, and whether they are open.
+"""Rooms: their names, and whether they are open.
 
-The ids and the customRoomIds are one space of names: who asks for a name gets the same room
-whichever of the two it is. Whoever adds a name has the space to itself while it looks.
+Ids and customRoomIds are one name space: a name leads to the same room whichever of the two it is.
+A transaction that adds a name holds an advisory lock while it looks.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ class Rooms:
         self._database = database
 
     def create(self, room: Room) -> Room:
-        """Add the room, unless there is one of its customRoomId: then that one, as it is.
+        """Add the room, or return the one that has its customRoomId, unchanged.
 
-        A room whose id is that name, because a call came to it first, becomes what is asked for.
+        A room whose id is that name, because a call made it first, gets the configuration of this
+        one.
         """
         with self._database.write() as connection:
             self._database.take_turns(connection, NAMING)
@@ -62,23 +63,23 @@ class Rooms:
             return known
 
     def find(self, key: str) -> Room | None:
-        """The room of this id, customRoomId or object id."""
+        """Return the room of this id, customRoomId or object id, if any."""
         with self._database.read() as connection:
             return _find(connection, key)
 
     def get(self, key: str) -> Room:
-        """Like ``find``. Raises ``NotFound``."""
+        """Return a room. Raises ``NotFound``."""
         found = self.find(key)
         if found is None:
             raise NotFound(NOT_FOUND)
         return found
 
     def ensure(self, room_id: str, at: Millis) -> Room:
-        """The room of this name; an unknown one is made, with the name as its id."""
+        """Return the room of this name. An unknown one is made with the name as id."""
         return self.find(room_id) or self._make(room_id, at, room_id, None)
 
     def named(self, custom_room_id: str, at: Millis) -> Room:
-        """The room of this name; an unknown one is made, with the name as its customRoomId."""
+        """Return the room of this name. An unknown one is made with the name as customRoomId."""
         return self.find(custom_room_id) or self._make(
             custom_room_id, at, ids.new_room_id(), custom_room_id
         )
@@ -91,7 +92,9 @@ class Rooms:
         number: int = 1,
         per_page: int = 20,
     ) -> Page[Room]:
-        """Newest first. ``query`` is the whole id or customRoomId of a room."""
+        """Return a page of rooms, newest first. ``query`` is the whole id or customRoomId of a
+        room.
+        """
         conditions = []
         if room_id is not None:
             conditions.append(rooms.c.id == room_id)
@@ -111,11 +114,11 @@ class Rooms:
             )
 
     def deactivate(self, room_id: str, at: Millis) -> Room:
-        """Nobody joins it any more. Raises ``NotFound``."""
+        """Close the room to new participants. Raises ``NotFound``."""
         return self._set_disabled(room_id, True, at)
 
     def activate(self, room_id: str, at: Millis) -> Room:
-        """Open it again. Raises ``NotFound``."""
+        """Open the room again. Raises ``NotFound``."""
         return self._set_disabled(room_id, False, at)
 
     def _set_disabled(self, room_id: str, disabled: bool, at: Millis) -> Room:
@@ -156,7 +159,7 @@ LIST = Newest(rooms, (rooms.c.seq,), _by_seq)
 
 
 def _find(connection: Connection, key: str) -> Room | None:
-    """A name comes before an object id, which somebody else's customRoomId may happen to be."""
+    """A name takes precedence over an object id, which may equal another room's customRoomId."""
     found = [_room(row) for row in connection.execute(CALLED, {"key": key}).mappings()]
     return min(found, key=lambda room: key not in (room.id, room.custom_id), default=None)
 
@@ -185,7 +188,7 @@ def _become(connection: Connection, known: Room, wanted: Room) -> Room:
 
 
 def _configuration(room: Room) -> dict[str, Any]:
-    """What whoever creates a room may choose of it."""
+    """Return the columns that the client chooses when it creates a room."""
     close = room.auto_close
     return {
         "custom_id": room.custom_id,

@@ -1,4 +1,4 @@
-"""Lists of sessions: those that go on, and then those that are over, newest first."""
+"""Lists of sessions: first the ongoing ones, then the others, newest first."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def page(
 
         states = [each for each in SessionStatus if wanted.status in (None, each)]
         counts = {each: counted(connection, those(each)) for each in states}
-        # They are in calls that are up, of which there are never more than are counted.
+        # Ongoing sessions have live calls, which are always fewer than a list counts.
         present = counts[SessionStatus.ONGOING].number if SessionStatus.ONGOING in counts else 0
 
         def read(first: int, most: int) -> Sequence[Session]:
@@ -77,7 +77,7 @@ def _conditions(connection: Connection, wanted: Wanted) -> tuple[ColumnElement[b
     conditions: list[ColumnElement[bool]] = []
     if wanted.room_id is not None:
         conditions.append(sessions.c.room_id == wanted.room_id)
-    # Which room that is is found out first: its index then leads to its sessions in their order.
+    # The room is looked up first: its index then leads to its sessions in their order.
     if wanted.custom_room_id is not None:
         conditions.append(_in_room(connection, rooms.c.custom_id == wanted.custom_room_id))
     if wanted.query is not None:
@@ -93,7 +93,7 @@ def _conditions(connection: Connection, wanted: Wanted) -> tuple[ColumnElement[b
 def _in_room(
     connection: Connection, which: ColumnElement[bool], *room_ids: str
 ) -> ColumnElement[bool]:
-    """Whether a session is in a room like that, or in one of these, which may be forgotten."""
+    """Whether a session is in a room that fits, or of one of these ids, known or not."""
     known = {*connection.scalars(select(rooms.c.id).where(which)), *room_ids}
     room_id, *more = sorted(known) or [""]
     one: ColumnElement[bool] = sessions.c.room_id == room_id

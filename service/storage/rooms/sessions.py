@@ -19,7 +19,7 @@ from service.storage.database import Database
 from service.storage.rooms import session_lists
 from service.storage.rooms.session_lists import Wanted
 from service.storage.tables import ONGOING, PRESENT, calls, rooms, sessions, stays
-from service.storage.tables.base import unled
+from service.storage.tables.base import unindexed
 from service.storage.tables.rooms import NEWEST
 
 BATCH = 1_000
@@ -148,7 +148,7 @@ class Sessions:
 
     def _where(self, *conditions: ColumnElement[bool]) -> list[Session]:
         with self._database.read() as connection:
-            oldest = _sessions().where(*conditions).order_by(unled(sessions.c.seq, 0))
+            oldest = _sessions().where(*conditions).order_by(unindexed(sessions.c.seq, 0))
             return _fetch(connection, oldest.limit(BATCH))
 
 

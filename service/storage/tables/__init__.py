@@ -1,7 +1,7 @@
-"""The tables. Names match the fields of the values in ``model`` where both exist.
+"""The tables. Columns have the names of fields in ``service/domain`` where both exist.
 
 Times are epoch milliseconds. ``seq`` orders rows of one millisecond. States and events are stored
-as their words, so that a new one needs no migration.
+as words, so that a new one needs no migration.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Programs that can be sent into a room, and their being sent."""
+"""Agents, and their dispatches into rooms."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ agents = Table(
     Column("updated_at", BigInteger, nullable=False),
 )
 
-# One agent that is sent into one room, from the wish until it has left again or did not come.
+# One agent sent into one room, until it has left or has failed to join.
 dispatches = Table(
     "dispatches",
     metadata,
     Column("seq", RowNumber, primary_key=True),
     Column("id", String, nullable=False, unique=True),
     Column("agent_id", String, nullable=False),
-    # The call for which it is sent, where there is one.
+    # The call for which it is sent, if any.
     Column("call_id", String, index=True),
     Column("room_id", String, nullable=False),
-    # The public origin at which it finds us.
+    # The public origin of the service, which the agent connects to.
     Column("base", String, nullable=False),
     Column("metadata", Document, nullable=False),
     Column("status", String, nullable=False, index=True),
     Column("attempts", Integer, nullable=False),
-    # When the next attempt is to be made, or the agent must have joined.
+    # The time of the next attempt, or by which the agent must have joined.
     Column("due_at", BigInteger),
-    # The custom WebSocket's call, by the ticket that the agent was given last.
+    # The custom WebSocket's call of the ticket that the agent was given last.
     Column("ticket_id", String, index=True),
     Column("detail", String),
     Column("created_at", BigInteger, nullable=False),

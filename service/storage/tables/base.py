@@ -1,4 +1,4 @@
-"""What every table is made of: the metadata, and types that both databases know."""
+"""Metadata and column types for SQLite and Postgres."""
 
 from __future__ import annotations
 
@@ -34,19 +34,17 @@ Document = JSON(none_as_null=True)
 
 
 def among(column: ColumnElement[str], words: Iterable[str]) -> ColumnElement[bool]:
-    """Whether the column is one of these words, spelt out: SQLite takes an index that is for some
-    rows only where a query says which in the index's own words.
+    """Whether the column is one of these words, as literals. SQLite uses a partial index only if
+    the query repeats the index's condition literally.
     """
     return column.in_([literal_column(f"'{word}'") for word in words])
 
 
 def partial(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool]) -> Index:
-    """An index of some rows, of which queries say ``where`` as well."""
+    """A partial index. Queries must repeat ``where``."""
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
-def unled(column: ColumnElement[Any], otherwise: object) -> ColumnElement[Any]:
-    """Hide a column from the planner, so that it does not pick this column's index over the one
-    that is to lead.
-    """
+def unindexed(column: ColumnElement[Any], otherwise: object) -> ColumnElement[Any]:
+    """Hide a column from the planner, so that it prefers another index to this column's."""
     return func.coalesce(column, otherwise)

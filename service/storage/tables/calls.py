@@ -1,4 +1,4 @@
-"""Connectors, their calls, what each call climbs and was let in by, and how loud it was."""
+"""Connectors, their calls, and each call's steps, references and loudness."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ connectors = Table(
     Column("id", String, nullable=False, unique=True),
     Column("provider", String, nullable=False),
     Column("name", String),
-    # As the vault seals it; in the clear where an earlier version has stored it.
+    # Encrypted; in the clear where an earlier version has stored it.
     Column("webhook_key", String, nullable=False),
-    # Keys are looked up by digest: how long an index takes then says nothing about the key. A key
-    # has 190 random bits, so that nobody finds it by its digest, and no secret need go into that.
+    # Keys are looked up by digest, so that the time of a look-up says nothing about the key. A key
+    # has 190 random bits and cannot be found by its digest, so the digest needs no secret.
     Column("webhook_key_digest", String, nullable=False, unique=True),
     Column("default_room_id", String),
     Column("default_rule_id", String),
     Column("region", String),
     Column("created_at", BigInteger, nullable=False),
-    # A JSON object of names and lists of values, as the vault seals it.
+    # A JSON object of names and lists of values, encrypted.
     Column("credentials", String),
 )
 
@@ -79,9 +79,9 @@ calls = Table(
     Column("transfer_status", String),
     # Bits of the statuses that only steps have, of those it has been through: see PASSING.
     Column("passed", Integer, nullable=False, server_default="0"),
-    # Of the key in the addresses that the provider asks about this call.
+    # Of the key in the URLs that the provider requests about this call.
     Column("key_digest", String),
-    # The agent that is to be sent into the room once this call is in it.
+    # The agent to send into the room once this call is in it.
     Column("agent_id", String),
     Column("agent_base", String),
     Column("agent_metadata", Document),
@@ -90,7 +90,7 @@ calls = Table(
 
 
 def alive(table: FromClause = calls) -> ColumnElement[bool]:
-    """Whether a call is live, by which the few are found that are among all that there were."""
+    """Whether a call is live; by a partial index."""
     return among(table.c.status, LIVE)
 
 
@@ -191,7 +191,7 @@ steps = Table(
     Column("markup", String),
 )
 
-# Of each leg that has started and is gone: a code for each second.
+# Of each leg that has started and ended: a code for each second.
 loudness = Table(
     "loudness",
     metadata,

@@ -1,4 +1,4 @@
-"""The time by which the stored deadlines are meant."""
+"""The time base of stored deadlines."""
 
 from __future__ import annotations
 

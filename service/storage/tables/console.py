@@ -1,4 +1,4 @@
-"""Sign-in links of the console, and what the process itself keeps secret."""
+"""Sign-in links of the console, and secrets of the service itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ sign_in_links = Table(
     Column("expires_at", BigInteger, nullable=False),
 )
 
-# Sealed. Who can open them has the right API_SECRET.
+# Encrypted. The API_SECRET that decrypts it is the right one.
 secrets = Table(
     "secrets",
     metadata,

@@ -1,4 +1,4 @@
-"""Rooms, their sessions, and who was in them."""
+"""Rooms, their sessions, and the presences in them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ partial("ix_sessions_ongoing", sessions.c.room_id, sessions.c.seq, where=ONGOING
 partial("ix_sessions_newest", *NEWEST, where=OVER)
 partial("ix_sessions_room_id_newest", sessions.c.room_id, *NEWEST, where=OVER)
 
-# From a join to a leave: one call in one session.
+# A presence, from a join to a leave: one call in one session.
 stays = Table(
     "stays",
     metadata,
@@ -60,7 +60,7 @@ stays = Table(
 
 PRESENT = stays.c.left_at.is_(None)
 
-# The last to leave ends a session, which may have had a great many.
+# The last leave ends a session, which may have had very many presences.
 Index("ix_stays_session_id_left_at", stays.c.session_id, stays.c.left_at)
 partial("ix_stays_present", stays.c.session_id, where=PRESENT)
 partial("ix_stays_present_call", stays.c.call_id, where=PRESENT)

@@ -16,7 +16,7 @@ routing_rules = Table(
     Column("room_type", String, nullable=False),
     Column("room_prefix", String),
     Column("room_id", String),
-    # As the vault seals it; in the clear where an earlier version has stored it.
+    # Encrypted; in the clear where an earlier version has stored it.
     Column("pin", String),
     Column("hide_phone_number", Boolean, nullable=False),
     Column("dtmf", Boolean, nullable=False),

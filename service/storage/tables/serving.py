@@ -13,7 +13,7 @@ serving = Table(
     Column("what", String, primary_key=True),
     # New with each start.
     Column("holder", String, nullable=False),
-    # Where, and as which process, so that its end can be seen from the same machine.
+    # Host and process, so that the process's end can be seen on the same machine.
     Column("machine", String),
     Column("pid", Integer, nullable=False),
     Column("pid_began", String),

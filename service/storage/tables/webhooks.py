@@ -1,4 +1,4 @@
-"""Who is told of what happens, what is still to be told, and the keys it is signed with."""
+"""Webhook subscriptions, deliveries and signing keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ subscriptions = Table(
     Column("deleted_at", BigInteger),
 )
 
-# The outbox: one event for one receiver, from the change it tells of until it has arrived.
+# The outbox: one event for one receiver, from its change until its delivery.
 deliveries = Table(
     "deliveries",
     metadata,
@@ -31,18 +31,18 @@ deliveries = Table(
     Column("receiver", String, nullable=False),
     Column("event", String, nullable=False),
     Column("body", String, nullable=False),
-    # Indexed for what told of a call, which was then, and for the sweep.
+    # Indexed for the deliveries about a call, which are from its time, and for the sweep.
     Column("created_at", BigInteger, nullable=False, index=True),
     Column("status", String, nullable=False),
     Column("attempts", Integer, nullable=False),
-    # When it is tried next, and until when it is tried again; both only while it is pending.
+    # The time of the next attempt, and the last time for one; only while pending.
     Column("due_at", BigInteger),
     Column("expires_at", BigInteger),
-    # Of the last attempt: when, the HTTP status of the answer, and what was wrong.
+    # Of the latest attempt: its time, the HTTP status of the response, and its error.
     Column("tried_at", BigInteger),
     Column("answer", Integer),
     Column("error", String),
-    # Queries spell the conditions like this, or no database sees that an index has them.
+    # Queries must repeat these conditions literally, or no database uses the indexes.
     Index(
         "ix_deliveries_pending", "receiver", "seq", sqlite_where=PENDING, postgresql_where=PENDING
     ),
@@ -62,7 +62,7 @@ signing_keys = Table(
     Column("id", String, nullable=False, unique=True),
     # PEM (SPKI).
     Column("public_key", String, nullable=False),
-    # PEM (PKCS #8), as the vault seals it; not of a key that was given by a setting, or is retired.
+    # PEM (PKCS #8), encrypted; not of a key that was given by a setting, or is retired.
     Column("private_key", String),
     Column("created_at", BigInteger, nullable=False),
     Column("retired_at", BigInteger),

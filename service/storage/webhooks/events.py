@@ -1,8 +1,7 @@
-"""Lifecycle events, written into the outbox in the transactions that make them happen.
+"""Lifecycle events, written into the outbox in the transactions that cause them.
 
-Whoever comes in here is about to commit the change that an event tells of: so an event is there
-exactly where its change is, whatever becomes of the process. Where nobody wants to know of it,
-nothing is written.
+The caller is about to commit the change that an event is about, so that an event is stored exactly
+if its change is. An event that nobody has subscribed to is not written.
 """
 
 from __future__ import annotations
@@ -30,9 +29,10 @@ WEBHOOK = select(rooms.c.webhook).where(rooms.c.id == bindparam("room"))
 def announce_call(
     connection: Connection, before: CallStatus | None, call: Call, new: Sequence[LadderStep]
 ) -> None:
-    """Tell the subscriptions what the new steps of a call mean; ``before`` as in ``happenings``.
+    """Write the events of a call's new steps for its subscriptions; ``before`` as in
+    ``happenings``.
 
-    Whoever waits for calls to change at all is told in any case.
+    Threads that wait for any change of calls are signalled in any case.
     """
     notify_after_commit(connection, ChangeSignal.CALLS)
     told = happenings(before, call, new)
@@ -56,7 +56,7 @@ def announce_room(
     at: Millis,
     told: Sequence[tuple[RoomEvent, Mapping[str, Any]]],
 ) -> None:
-    """Tell the room's own webhook, where it has one that wants to know."""
+    """Write events for the room's own webhook, if it has one with matching patterns."""
     webhook = connection.scalar(WEBHOOK, {"room": room_id})
     if webhook is None:
         return

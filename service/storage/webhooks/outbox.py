@@ -1,7 +1,7 @@
-"""The outbox: what receivers are to be told, in order, and how far each telling has come.
+"""The outbox: deliveries of events to receivers, in order, and the progress of each.
 
-Rows are written in the transaction of the change that they tell of. What is pending is kept until
-it is delivered or dead; of what is finished, each receiver keeps the newest.
+A delivery is written in the transaction of the change that it is about. It is pending until it is
+delivered or dead. Of the finished ones each receiver keeps the newest.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ KEPT = 100
 """Finished deliveries that a receiver keeps."""
 
 SURPLUS = 50
-"""How many more there may be: to delete each as it comes would double the writes."""
+"""Further ones that are kept until a prune: to delete each at once would double the writes."""
 
 AFTERMATH = 3_600_000
-"""How long after a call's end something may still be told of it."""
+"""Time after a call's end in which events about it may still be written."""
 
 PIECE = 500
-"""Rows that one transaction changes at most: others want to write as well."""
+"""Rows that one transaction changes at most, so that other writers do not wait long."""
 
 
 def _waiting() -> Select[tuple[str, Millis]]:
-    """The receivers with something pending, and when the oldest of it is due.
+    """Query the receivers with pending deliveries, and when the oldest of each is due.
 
-    One step along the index per receiver: one of them may have a day's events pending.
+    One step along the index for each receiver: one of them may have a day's deliveries pending.
     """
     first = select(func.min(deliveries.c.receiver).label("receiver")).where(PENDING)
     receivers = first.cte("receivers", recursive=True)
@@ -56,12 +56,12 @@ def _waiting() -> Select[tuple[str, Millis]]:
 
 
 WAITING = _waiting()
-"""Made once, which takes longer than to execute it."""
+"""Built once: building takes longer than executing."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingReceiver:
-    """A receiver with something pending, and when the oldest of it is due."""
+    """A receiver with pending deliveries, and when the oldest is due."""
 
     receiver: str
     due_at: Millis
@@ -74,19 +74,19 @@ class Outbox:
         self._database = database
 
     def waiting(self) -> tuple[WaitingReceiver, ...]:
-        """Everybody for whom something is pending."""
+        """Return every receiver with pending deliveries."""
         with self._database.read() as connection:
             rows = connection.execute(WAITING).all()
         return tuple(WaitingReceiver(row.receiver, row.due_at) for row in rows)
 
     def count(self) -> int:
-        """How many events are pending, for all receivers together."""
+        """Return the number of pending deliveries of all receivers together."""
         with self._database.read() as connection:
             pending = select(func.count()).select_from(deliveries).where(PENDING)
             return connection.execute(pending).scalar_one()
 
     def pending(self, receiver: str, limit: int) -> tuple[Delivery, ...]:
-        """Oldest first."""
+        """Return pending deliveries of a receiver, oldest first."""
         oldest = (
             select(deliveries)
             .where(PENDING, deliveries.c.receiver == receiver)
@@ -97,7 +97,7 @@ class Outbox:
             return tuple(_delivery(row) for row in connection.execute(oldest).mappings())
 
     def address(self, receiver: str) -> str | None:
-        """Where the receiver is; ``None`` where it is not there any more."""
+        """Return the URL of the receiver; ``None`` if it was deleted."""
         room_id = receiver.removeprefix(room_receiver(""))
         with self._database.read() as connection:
             if room_id != receiver:
@@ -118,16 +118,19 @@ class Outbox:
     def failed(
         self, delivery_id: str, at: Millis, answer: int | None, error: str, due_at: Millis | None
     ) -> None:
-        """It is tried again at ``due_at``, or is dead; so it stays where it has died meanwhile."""
+        """Note a failed attempt: the next one is at ``due_at``, or the delivery is dead.
+
+        A delivery that has died in the meantime stays dead.
+        """
         changes = _dead() if due_at is None else {"due_at": due_at}
         self._tried(delivery_id, at, answer, PENDING, error=error, **changes)
 
     def bury(self, receiver: str, at: Millis, error: str) -> int:
-        """Everything pending of a receiver that is gone becomes dead; how much that was."""
+        """Give up all pending deliveries of a deleted receiver, and return their number."""
         return self._give_up(receiver, error, tried_at=at)
 
     def lapse(self, receiver: str, at: Millis, error: str, due_at: Millis) -> int:
-        """What has expired becomes dead, and what is then the oldest is tried at ``due_at``."""
+        """Give up expired deliveries, and return how many. The next one is due at ``due_at``."""
         lost = self._give_up(receiver, error, expired_at=at)
         oldest = select(func.min(deliveries.c.seq)).where(
             PENDING, deliveries.c.receiver == receiver
@@ -141,7 +144,7 @@ class Outbox:
         return lost
 
     def recent(self, receiver: str, limit: int = KEPT) -> tuple[Delivery, ...]:
-        """Newest first, finished or not."""
+        """Return the latest deliveries of a receiver, newest first."""
         with self._database.read() as connection:
             rows = [
                 row
@@ -154,8 +157,8 @@ class Outbox:
     def of_call(
         self, call_id: str, since: Millis, until: Millis | None = None, limit: int = KEPT
     ) -> tuple[Delivery, ...]:
-        """What told of a call that began ``since`` and ended before ``until``, to any receiver, in
-        its order.
+        """Return the deliveries about a call that began ``since`` and ended before ``until``, to
+        any receiver, in order.
         """
         told = [
             deliveries.c.created_at >= since,
@@ -169,7 +172,7 @@ class Outbox:
             return tuple(map(_delivery, connection.execute(wanted).mappings()))
 
     def redeliver(self, receiver: str, delivery_id: str, at: Millis) -> Delivery:
-        """As if it had never been tried. Raises ``NotFound``."""
+        """Make a delivery pending, as if it had never been tried. Raises ``NotFound``."""
         with self._database.write() as connection:
             row = (
                 connection.execute(
@@ -192,7 +195,7 @@ class Outbox:
             return _delivery(row)
 
     def prune(self, receiver: str) -> int:
-        """Forget all but the newest of what is finished; how much that was."""
+        """Delete all finished deliveries of a receiver but the newest, and return their number."""
         finished = select(deliveries.c.seq).where(FINISHED, deliveries.c.receiver == receiver)
         newest = finished.order_by(deliveries.c.seq.desc())
         with self._database.read() as connection:

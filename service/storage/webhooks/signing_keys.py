@@ -1,8 +1,8 @@
-"""Keys that webhooks are signed with: one that signs, and those that did until a day ago.
+"""Signing keys of webhooks: one that signs, and those that signed until a day ago.
 
-A pair is made where there is none, and sealed on its way in; of one that is given by a setting only
-the public half is stored, and so it is of every pair that has been replaced. What signs is the one
-row that is not retired: those who change that take turns, and whoever comes second finds a key.
+A pair is made at the first start, and stored encrypted. Of a pair that is given by a setting, or
+that was replaced, only the public half is stored. The row that is not retired signs. Transactions
+that change it take turns, and the second one finds the key of the first.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from service.storage.tables import signing_keys
 logger = logging.getLogger(__name__)
 
 SIGNING = 7_300_006
-"""Advisory lock (Postgres) under which the key that signs is chosen."""
+"""Advisory lock (Postgres) under which the signing key is chosen."""
 
 PRIVATE_KEYS = "webhook signing keys"
-"""What the vault seals here, for the key's id."""
+"""Purpose under which the vault encrypts private keys, with the key's id as owner."""
 
 DAY = 86_400_000
-"""For how long what was signed before a rotation can be verified after it."""
+"""Time for which a replaced key can verify signatures."""
 
 
 class SigningKeys:
-    """Thread-safe. ``given`` is a private key in PEM, which then signs instead of a stored one."""
+    """Thread-safe. ``given`` is a private key in PEM, which signs in place of a stored one."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class SigningKeys:
         self._known: KeyPair | None = None
 
     def current(self) -> KeyPair:
-        """The pair to sign with, which costs one small statement where it is known already.
+        """Return the pair that signs: one small statement if it is known already.
 
-        It is made where there is none, or none that this ``API_SECRET`` opens.
+        A pair is made if there is none, or none that this ``API_SECRET`` decrypts.
         """
         with self._lock:
             if self._given is not None:
@@ -68,7 +68,7 @@ class SigningKeys:
             return self._known
 
     def published(self) -> PublicKeys:
-        """The key that signs, and then those that did until a day ago."""
+        """Return the key that signs, and then those that signed until a day ago."""
         self.current()
         recent = or_(
             signing_keys.c.retired_at.is_(None), signing_keys.c.retired_at > self._clock.now() - DAY
@@ -81,7 +81,7 @@ class SigningKeys:
         )
 
     def rotate(self) -> KeyPair:
-        """Sign with a new pair from now on; the one before verifies for a day more."""
+        """Sign with a new pair from now on. The previous one verifies for one more day."""
         pair = KeyPair.generate()
         with self._database.write() as connection:
             self._database.take_turns(connection, SIGNING)
@@ -89,7 +89,7 @@ class SigningKeys:
         return pair
 
     def _adopt(self, given: KeyPair) -> None:
-        """Let the given pair be the one that signs, unless it is already."""
+        """Make the given pair the one that signs, unless it is already."""
         with self._database.write() as connection:
             self._database.take_turns(connection, SIGNING)
             row = _signing(connection)
@@ -97,11 +97,11 @@ class SigningKeys:
                 self._succeed(connection, given, None)
 
     def _stored(self, row: Row[Any] | None) -> KeyPair:
-        """The pair of the row that signs, or else a new one."""
+        """Return the pair of the row that signs, or a new one."""
         known = self._opened(row)
         if known is not None:
             return known
-        # Before the transaction: it takes long, and SQLite has one writer.
+        # Made before the transaction: it takes long, and SQLite has one writer.
         pair = KeyPair.generate()
         with self._database.write() as connection:
             self._database.take_turns(connection, SIGNING)
@@ -112,7 +112,7 @@ class SigningKeys:
         return pair
 
     def _opened(self, row: Row[Any] | None) -> KeyPair | None:
-        """``None`` where there is no private half, or none that this ``API_SECRET`` opens."""
+        """Return ``None`` if no private half is stored that this ``API_SECRET`` decrypts."""
         if row is None or row.private_key is None:
             return None
         try:
@@ -124,10 +124,10 @@ class SigningKeys:
         return self._vault.seal(pair.private_pem(), pair.id)
 
     def _succeed(self, connection: Connection, pair: KeyPair, private_key: str | None) -> None:
-        """Let the pair sign, retire the key that did, and forget those whose day is over.
+        """Make the pair the one that signs, retire its predecessor, and delete expired ones.
 
-        One that this ``API_SECRET`` does not open is forgotten as well: nobody can tell who sealed
-        it, so that nothing it has signed shall be believed.
+        A predecessor that this ``API_SECRET`` does not decrypt is deleted as well: its origin is
+        unknown, so its signatures must not verify.
         """
         row = _signing(connection)
         if row is not None and row.private_key is not None and self._opened(row) is None:

@@ -1,6 +1,6 @@
-"""Subscriptions: who is told of what happens to calls.
+"""Subscriptions to events of calls.
 
-One that is deleted stays for its deliveries to be looked at in the database, and is told no more.
+A deleted one stays in the table, so that its deliveries can be inspected; nothing is sent to it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Subscriptions:
             )
 
     def get(self, subscription_id: str) -> Subscription:
-        """Raises ``NotFound``."""
+        """Return a subscription. Raises ``NotFound``."""
         with self._database.read() as connection:
             query = select(subscriptions).where(*_live(subscription_id))
             row = connection.execute(query).mappings().one_or_none()
@@ -53,7 +53,7 @@ class Subscriptions:
     def page(
         self, *, search: str | None = None, number: int = 1, per_page: int = 20
     ) -> Page[Subscription]:
-        """Newest first; a page past the last is empty. ``search`` is part of the URL."""
+        """Return a page of subscriptions, newest first. ``search`` is part of the URL."""
         conditions: list[ColumnElement[bool]] = [subscriptions.c.deleted_at.is_(None)]
         if search is not None:
             conditions.append(subscriptions.c.url.icontains(search, autoescape=True))
@@ -64,7 +64,7 @@ class Subscriptions:
     def update(self, subscription_id: str, changes: Mapping[str, Any], at: Millis) -> Subscription:
         """Change some of ``EDITABLE`` and return the result. Raises ``NotFound``.
 
-        What is waiting to be sent goes to the new URL.
+        Pending deliveries go to the new URL.
         """
         if not changes.keys() <= EDITABLE:
             raise ValueError(f"not editable: {', '.join(sorted(changes.keys() - EDITABLE))}")
@@ -81,7 +81,7 @@ class Subscriptions:
             return _subscription(row)
 
     def delete(self, subscription_id: str, at: Millis) -> None:
-        """It is told of nothing more, not even of what is waiting. Raises ``NotFound``."""
+        """Delete a subscription, and give up its pending deliveries. Raises ``NotFound``."""
         with self._database.write() as connection:
             done = connection.execute(
                 update(subscriptions).where(*_live(subscription_id)).values(deleted_at=at)
