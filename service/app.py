@@ -5,28 +5,39 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from flask import Flask, request
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import api, cli, console
 from service.agents.dispatch_request import DispatchRequests
 from service.agents.dispatcher import Dispatcher
+from service.calls.admission import Admission
+from service.calls.call_lookup import CallLookup
 from service.calls.callbacks import Callbacks
-from service.calls.drain import drain
-from service.calls.ending import Switchboard
+from service.calls.connector_lookup import ConnectorLookup
+from service.calls.deadlines import Deadlines, SessionDeadlines
+from service.calls.drain import Drain, hand_over
+from service.calls.ending import CallEnding
+from service.calls.holds import Holds
 from service.calls.inbound import InboundCalls
 from service.calls.lease_guard import LeaseGuard
 from service.calls.outbound import OutboundCalls
+from service.calls.pin_prompt import PinPrompt
+from service.calls.provider_api import ProviderApi
 from service.calls.recorder import CallRecorder
+from service.calls.recorder_thread import RecorderThread
+from service.calls.removals import Removals
 from service.calls.retention import Retention
+from service.calls.signatures import Signatures
+from service.calls.steering import Steering
+from service.calls.sweeps import Sweeps
+from service.calls.takeover import Takeover
 from service.calls.timekeeper import Timekeeper
+from service.calls.waiting import Waiters
 from service.clock import Clock, SteadyClock, SystemClock
 from service.console.change_notifier import ChangeNotifier
 from service.errors import ServiceError
-from service.http_client import addresses
 from service.http_client.client import HttpClient
 from service.media.engine.engine import Engine
 from service.providers import load
@@ -43,34 +54,10 @@ from service.storage.stores import Stores
 from service.telemetry import logs
 from service.telemetry.logs import Troubles
 from service.telemetry.metrics import Metrics
-from service.web.pasted_urls import tidied
+from service.web.application import Application
 from service.web.services import Services, install
 from service.web.websocket_handshake import SOCK_SERVER_OPTIONS
 from service.webhooks.delivery import DeliveryScheduler
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-
-class Application(Flask):
-    """Middleware: believe this many ``proxies`` about the client's address and scheme.
-
-    Accept pasted addresses where their meaning is clear.
-    The host is the ``Host`` of the last proxy: anybody may send ``X-Forwarded-Host``.
-    """
-
-    def __init__(self, proxies: int) -> None:
-        super().__init__("patchbay", static_folder=None)
-        self._proxies = proxies
-        self._behind = ProxyFix(super().wsgi_app, x_for=0, x_proto=proxies, x_host=0)
-
-    def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        # Not ProxyFix's: it takes whatever the header holds, with a port and all.
-        environ["REMOTE_ADDR"] = addresses.client(
-            environ.get("REMOTE_ADDR") or "", environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies
-        )
-        environ["PATH_INFO"] = tidied(environ.get("PATH_INFO", ""))
-        return self._behind(environ, start_response)
 
 
 def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
@@ -124,10 +111,64 @@ def build_services(
 ) -> Services:
     """Make the repositories, the use cases and the background threads, and start nothing."""
     stores = Stores.of(database, settings, clock, wall)
-    switchboard = Switchboard(settings, clock, wall, database, stores, providers, engine, metrics)
-    inbound = InboundCalls(switchboard, providers)
-    signer = Signer(stores.signing_keys, clock)
+    calls, control, rooms, sessions = stores.calls, stores.control, stores.rooms, stores.sessions
+    connectors, rules, secrets = stores.connectors, stores.routing_rules, stores.secrets
+
+    drain, waiters = Drain(), Waiters()
     http = HttpClient(clock, allow_private=settings.webhook_allow_private)
+    provider_api = ProviderApi(settings, clock, connectors, control)
+    signer = Signer(stores.signing_keys, clock)
+    test_calls = TestCalls(settings.test_calls)
+
+    ending = CallEnding(clock, database, calls, engine, provider_api, metrics, waiters, drain)
+    admission = Admission(
+        settings, clock, providers, calls, rooms, sessions, secrets, engine, drain
+    )
+    steering = Steering(settings, clock, database, control, rooms, sessions, engine)
+    lookup = CallLookup(calls, control, provider_api)
+    inbound = InboundCalls(
+        settings,
+        clock,
+        providers,
+        calls,
+        control,
+        rules,
+        lookup,
+        admission,
+        PinPrompt(settings, clock, calls, stores.pins, rules, admission, metrics),
+        ending,
+        metrics,
+        drain,
+    )
+    deadlines = Deadlines(settings, clock, database, calls, engine, ending, drain)
+    session_deadlines = SessionDeadlines(
+        settings, clock, database, calls, rooms, sessions, stores.dispatches, ending, drain
+    )
+    recorder = CallRecorder(
+        settings,
+        database,
+        calls,
+        control,
+        stores.loudness,
+        rooms,
+        engine,
+        steering,
+        ending,
+        waiters,
+    )
+
+    dispatcher = Dispatcher(
+        clock,
+        stores.agents,
+        calls,
+        stores.dispatches,
+        sessions,
+        DispatchRequests(settings, signer, http),
+        admission,
+        ending,
+        waiters,
+        drain,
+    )
     deliveries = DeliveryScheduler(
         stores.outbox,
         signer,
@@ -138,21 +179,24 @@ def build_services(
     )
     notifier = ChangeNotifier(engine, database.signals[ChangeSignal.CALLS])
     retention = Retention(stores.history, clock, settings.keep_days)
-    test_calls = TestCalls(settings.test_calls)
-    dispatcher = Dispatcher(switchboard, DispatchRequests(settings, signer, http))
     guard = LeaseGuard(lease_of(database), lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    recorder = CallRecorder(
-        switchboard,
+    timekeeper = Timekeeper(clock, calls, stores.time_bases)
+    recorder_thread = RecorderThread(
+        clock,
         engine.reports,
-        Timekeeper(clock, stores.calls, stores.time_bases),
-        guard,
+        recorder,
+        database,
+        Takeover(database, guard, timekeeper, deadlines, calls, secrets),
+        Sweeps(guard, timekeeper, deadlines, session_deadlines, secrets),
+        drain,
+        metrics,
         followers=(notifier.start, dispatcher.start, deliveries.start, retention.start),
     )
 
-    def hand_over() -> None:
-        # Their callers are in this process, and will not ask the next one.
+    def hand_calls_over() -> None:
+        # The callers of test calls are in this process, and cannot ask the next one.
         test_calls.stop()
-        drain(switchboard, engine, guard.release)
+        hand_over(settings, drain, engine, guard.release)
 
     def close() -> None:
         atexit.unregister(close)
@@ -160,11 +204,11 @@ def build_services(
         retention.stop()
         test_calls.stop()
         engine.stop()
-        recorder.stop()
+        recorder_thread.stop()
         guard.close()
         dispatcher.stop()
         deliveries.stop()
-        switchboard.errands.stop()
+        provider_api.stop()
         http.close()
         database.close()
 
@@ -173,22 +217,48 @@ def build_services(
         clock=clock,
         wall=wall,
         began_at=clock.now(),
+        database=database,
         stores=stores,
         engine=engine,
         metrics=metrics,
         troubles=troubles,
         failures=FailureLimit(clock),
-        drain=switchboard.handover,
-        switchboard=switchboard,
+        drain=drain,
+        waiters=waiters,
+        provider_api=provider_api,
+        connector_lookup=ConnectorLookup(connectors, providers, settings.api_secrets),
+        signatures=Signatures(connectors, providers, wall, settings.public_url),
+        holds=Holds(settings, providers, deadlines, drain),
+        admission=admission,
         inbound=inbound,
-        callbacks=Callbacks(switchboard, inbound, providers),
-        outbound=OutboundCalls(switchboard),
+        outbound=OutboundCalls(
+            settings,
+            clock,
+            calls,
+            connectors,
+            control,
+            rules,
+            secrets,
+            admission,
+            ending,
+            provider_api,
+            waiters,
+            drain,
+        ),
+        callbacks=Callbacks(clock, providers, control, lookup, inbound, ending),
+        steering=steering,
+        ending=ending,
+        removals=Removals(clock, calls, rooms, sessions, ending),
+        deadlines=deadlines,
+        session_deadlines=session_deadlines,
+        recorder=recorder,
+        recorder_thread=recorder_thread,
         dispatcher=dispatcher,
         test_calls=test_calls,
-        # The names are part of what /healthz answers.
+        # The names are part of the answer of /healthz.
         is_alive={
             "engine": lambda: engine.is_alive,
-            "ledger": lambda: recorder.is_alive,
+            "ledger": lambda: recorder_thread.is_alive,
             "guard": lambda: guard.is_alive,
             "herald": lambda: notifier.is_alive,
             "dispatcher": lambda: dispatcher.is_alive,
@@ -196,7 +266,7 @@ def build_services(
             "retention": lambda: retention.is_alive,
         },
         body_limits=console.BODY_LIMITS,
-        start=recorder.start,
-        hand_over=hand_over,
+        start=recorder_thread.start,
+        hand_over=hand_calls_over,
         close=close,
     )

@@ -1,4 +1,4 @@
-"""Asks agents to come: one signed POST that says where an agent is wanted, and what it answered."""
+"""Requests to agents: a signed POST that names the room to join, and the agent's answer."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from service.security.webhook_signing import Signer
 from service.settings import Settings
 
 ANSWER_SECONDS = 5
-"""How long an agent may take to say that it comes."""
+"""How long an agent may take to answer."""
 
 JOIN_SECONDS = 10
-"""How long it may then take to join the room."""
+"""How long an agent that has accepted may take to join the room."""
 
 DISPATCH_ID = "x-patchbay-dispatch"
-"""The header by which an agent that is asked twice knows that it is about the same dispatch."""
+"""The header by which an agent recognises a second request for the same dispatch."""
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchRequest:
-    """``call`` is the one that the agent is sent for, if there is one, and ``session_id`` the
-    session that goes on in the room. ``ticket`` is the call of the agent's own that ``ref`` opens.
+    """``call`` is the one that the agent is dispatched for, if any, and ``session_id`` the room's
+    session. ``ticket`` is the agent's own call, whose socket is opened with ``ref``.
     """
 
     agent: Agent
@@ -58,27 +58,27 @@ class DispatchRequest:
 class DispatchRequests:
     """Thread-safe."""
 
-    def __init__(self, settings: Settings, signer: Signer, outgoing: HttpClient) -> None:
+    def __init__(self, settings: Settings, signer: Signer, http: HttpClient) -> None:
         self._settings = settings
         self._signer = signer
-        self._outgoing = outgoing
+        self._http = http
 
-    def send(self, invitation: DispatchRequest) -> str | None:
-        """Ask an agent to come. Why it does not, in a few words, if so."""
-        body = stringify(invitation.document(self._settings)).encode()
+    def send(self, request: DispatchRequest) -> str | None:
+        """Ask an agent to join. Return its reason in a few words if it refuses."""
+        body = stringify(request.document(self._settings)).encode()
         headers = {
             "Content-Type": "application/json",
-            DISPATCH_ID: invitation.dispatch.id,
+            DISPATCH_ID: request.dispatch.id,
             **self._signer.headers(body),
         }
         try:
-            request = HttpRequest("POST", invitation.agent.url, headers, body)
-            response = self._outgoing.send(request, seconds=ANSWER_SECONDS)
+            post = HttpRequest("POST", request.agent.url, headers, body)
+            response = self._http.send(post, seconds=ANSWER_SECONDS)
         except BadGateway as error:
             return error.message
         return None if 200 <= response.status < 300 else f"answered {response.status}"
 
 
 def _shown(call: Call, number: str) -> str:
-    """A number of the call as those in the room may see it."""
+    """Return a number of the call as the participants of the room may see it."""
     return phone_numbers.masked(number) if call.hides_number and number == call.remote else number

@@ -1,9 +1,9 @@
-"""Sends agents into rooms: one thread that watches what is due, and a few that ask the agents.
+"""The dispatcher of agents: a thread that finds due dispatches, and a few that ask the agents.
 
-An agent is asked to come with a ticket for a custom WebSocket. One that does not take the dispatch,
-or takes it and does not join in time, is asked once more, with a ticket of its own; then the
-dispatch has failed. An agent that was sent for a call leaves with it, unless others than agents are
-still in the room: ``attendance`` sees to that.
+An agent is sent a ticket for a custom WebSocket. If it refuses the dispatch, or accepts it and does
+not join in time, it is asked once more with a new ticket; then the dispatch fails. An agent that
+was dispatched for a call leaves with it, unless participants who are no agents are still in the
+room: ``SessionDeadlines`` ends its call.
 """
 
 from __future__ import annotations
@@ -20,13 +20,20 @@ from service.agents.dispatch_request import (
     DispatchRequest,
     DispatchRequests,
 )
-from service.calls.ending import Switchboard
-from service.clock import Millis
+from service.calls.admission import Admission
+from service.calls.drain import Drain
+from service.calls.ending import CallEnding
+from service.calls.waiting import Waiters
+from service.clock import Clock, Millis
 from service.domain import ids
 from service.domain.agents import Agent, Dispatch, DispatchStatus
 from service.domain.calls import Call, EndReason, Participant
 from service.errors import BadGateway, Busy, ServiceError
 from service.process.background import BackgroundThread
+from service.storage.agents.agents import Agents
+from service.storage.agents.dispatches import Dispatches
+from service.storage.calls.calls import Calls
+from service.storage.rooms.sessions import Sessions
 from service.telemetry.logs import about
 
 logger = logging.getLogger(__name__)
@@ -34,45 +41,63 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 2
 
 RETRY_SECONDS = 1
-"""Between an attempt and the next: a program that is just being restarted is back then."""
+"""Pause between two attempts, long enough for a program to restart."""
 
 TAKEN_SECONDS = 2 * ANSWER_SECONDS
-"""How long an attempt is left alone. One that takes longer was cut off by the end of a process."""
+"""How long an attempt may take. A longer one was interrupted by the end of a process."""
 
 THREADS = 8
-"""Agents that are asked at a time."""
+"""Most agents that are asked at a time."""
 
 SHORTEST_PAUSE = 0.1
 LONGEST_PAUSE = 60.0
-"""Seconds between two looks at what is due, unless the signal is set earlier."""
+"""Seconds between two searches for due dispatches, unless the signal is set earlier."""
 
 
 class Dispatcher(BackgroundThread):
     """Thread-safe. The threads start with ``start``, so after any fork."""
 
-    def __init__(self, switchboard: Switchboard, invitations: DispatchRequests) -> None:
-        super().__init__("dispatcher", switchboard.dispatches.signal)
-        self._switchboard = switchboard
-        self._clock = switchboard.clock
-        self._dispatches = switchboard.dispatches
-        self._invitations = invitations
+    def __init__(
+        self,
+        clock: Clock,
+        agents: Agents,
+        calls: Calls,
+        dispatches: Dispatches,
+        sessions: Sessions,
+        requests: DispatchRequests,
+        admission: Admission,
+        ending: CallEnding,
+        waiters: Waiters,
+        drain: Drain,
+    ) -> None:
+        super().__init__("dispatcher", dispatches.signal)
+        self._clock = clock
+        self._agents = agents
+        self._calls = calls
+        self._dispatches = dispatches
+        self._sessions = sessions
+        self._requests = requests
+        self._admission = admission
+        self._ending = ending
+        self._waiters = waiters
+        self._drain = drain
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="dispatcher")
         self._free = threading.Semaphore(THREADS)
 
     def stop(self, seconds: float | None = None) -> None:
-        """Finish the attempts that have been begun, and no more."""
+        """Finish the attempts that have begun, and start no more."""
         super().stop(seconds)
         self._pool.shutdown()
 
     def send(self, agent: Agent, room_id: str, base: str, metadata: Mapping[str, Any]) -> Dispatch:
-        """Ask an agent to come into a room, whatever calls are in it, and wait for its answer.
+        """Ask an agent to join a room, whatever calls are in it, and wait for its answer.
 
-        It is asked again only where it says that it comes and does not. Raises ``BadGateway`` where
-        it does not say so, ``Busy`` where too many requests wait already or there is no room for
-        another call, and ``Forbidden`` where the room does not let it in.
+        It is asked again only if it accepts and does not join. Raises ``BadGateway`` if it does not
+        accept, ``Busy`` beyond ``MAX_CALLS`` or if too many requests are waiting, and ``Forbidden``
+        where the room does not let it in.
         """
         dispatch_id, at = ids.new_dispatch_id(), self._clock.now()
-        with self._switchboard.waiters.seat(dispatch_id) as seat:
+        with self._waiters.seat(dispatch_id) as seat:
             if seat is None:
                 raise Busy("Too many requests are waiting for an answer already.")
             ticket, ref = self._ticket(agent, room_id, None)
@@ -96,7 +121,7 @@ class Dispatcher(BackgroundThread):
             return dispatch
 
     def work(self) -> None:
-        """Do what is due: give up on those who have not joined, and have others asked."""
+        """Process the due dispatches: fail those whose agent has not joined, and ask others."""
         now = self._clock.now()
         for dispatch in self._dispatches.overdue(now):
             self._miss(dispatch, f"did not join within {JOIN_SECONDS} s")
@@ -118,15 +143,15 @@ class Dispatcher(BackgroundThread):
             signal.wait(pause)
 
     def _pause(self) -> float:
-        """How long there is nothing to do. What is due already waits for a thread."""
+        """Return the time until the next dispatch is due. One that is due waits for a thread."""
         due_at = self._dispatches.next_due()
         if due_at is None:
             return LONGEST_PAUSE
         return min(max((due_at - self._clock.now()) / 1000, SHORTEST_PAUSE), LONGEST_PAUSE)
 
     def _take(self, now: Millis) -> Dispatch | None:
-        """What is due for an attempt, where there is a thread free for it."""
-        if self._switchboard.handover.refusal or not self._free.acquire(blocking=False):
+        """Return a dispatch that is due for an attempt, if a thread is free for it."""
+        if self._drain.refusal or not self._free.acquire(blocking=False):
             return None
         dispatch = None
         try:
@@ -140,14 +165,14 @@ class Dispatcher(BackgroundThread):
         try:
             self._attempt(dispatch)
         except Exception:
-            # It is due again when its time is up.
+            # The dispatch is due again after TAKEN_SECONDS.
             logger.exception("an agent could not be sent for", extra=_about(dispatch))
         finally:
             self._free.release()
             self._dispatches.signal.set()
 
     def _attempt(self, dispatch: Dispatch) -> None:
-        call, agent = self._call(dispatch), self._switchboard.agents.find(dispatch.agent_id)
+        call, agent = self._call(dispatch), self._agents.find(dispatch.agent_id)
         if agent is None:
             self._miss(dispatch, "is not known here", is_last=True)
             return
@@ -172,10 +197,10 @@ class Dispatcher(BackgroundThread):
     def _ask(
         self, agent: Agent, dispatch: Dispatch, call: Call | None, ticket: Call, ref: str
     ) -> str | None:
-        """Why the agent does not come, if it says so or says nothing."""
-        going_on = self._switchboard.sessions.ongoing(dispatch.room_id)
+        """Ask the agent. Return its reason if it refuses or does not answer."""
+        going_on = self._sessions.ongoing(dispatch.room_id)
         session_id = None if going_on is None else going_on.id
-        refusal = self._invitations.send(
+        refusal = self._requests.send(
             DispatchRequest(agent, dispatch, call, session_id, ticket, ref)
         )
         if refusal is not None:
@@ -188,10 +213,10 @@ class Dispatcher(BackgroundThread):
         who = Participant(
             ids.new_participant_id(), agent.name, {"agent": True, "agentId": agent.id}
         )
-        return self._switchboard.invite(room_id, who, None if call is None else call.region)
+        return self._admission.invite(room_id, who, None if call is None else call.region)
 
     def _miss(self, dispatch: Dispatch, detail: str, *, is_last: bool = False) -> bool:
-        """Have the agent asked once more, or give up. False where it has joined after all."""
+        """Plan another attempt, or fail the dispatch. Return false where the agent has joined."""
         now, call = self._clock.now(), self._call(dispatch)
         is_last |= dispatch.attempts + 1 >= ATTEMPTS
         is_last |= call is not None and not call.status.is_live
@@ -204,14 +229,14 @@ class Dispatcher(BackgroundThread):
         return True
 
     def _void(self, ticket_id: str) -> None:
-        """See to it that nobody comes by this ticket."""
-        ticket = self._switchboard.calls.get(ticket_id)
-        self._switchboard.hang_up(ticket, EndReason.NO_SOCKET, None)
+        """End the ticket's call, so nobody joins with it."""
+        ticket = self._calls.get(ticket_id)
+        self._ending.hang_up(ticket, EndReason.NO_SOCKET, None)
 
     def _call(self, dispatch: Dispatch) -> Call | None:
-        """The call that the agent is sent for, as it is now."""
+        """Return the stored call that the agent is dispatched for, if any."""
         call_id = dispatch.call_id
-        return None if call_id is None else self._switchboard.calls.get(call_id)
+        return None if call_id is None else self._calls.get(call_id)
 
 
 def _about(dispatch: Dispatch) -> Mapping[str, str]:

@@ -27,6 +27,7 @@ from service.errors import BadGateway, Busy, Conflict, Forbidden, NotFound
 from service.security.permissions import Need
 from service.web.auth import granted, known_room, require_nobody, require_participant
 from service.web.declarations import needs, refuses
+from service.web.health import live_stats
 from service.web.responses import answer
 from service.web.services import public_base, services
 from service.web.validation import body, query
@@ -89,8 +90,8 @@ def delete(call_id: str) -> None:
 def end(fields: dict[str, Any]) -> Call:
     """End a phone call or a WebSocket session."""
     call = _reachable(fields["call_id"])
-    ended = services().switchboard.end(call.id)
-    if call.is_transferring and not services().switchboard.errands.can_hang_up(call):
+    ended = services().ending.end(call.id)
+    if call.is_transferring and not services().provider_api.can_hang_up(call):
         warn(
             "The provider is dialling on, and without credentials it cannot be told to stop: "
             "the line goes down when that is over."
@@ -112,7 +113,7 @@ def switch_room(fields: dict[str, Any]) -> Call:
         require_participant(participant_id)
     if fields.get("token"):
         warn("token was ignored: the one in the Authorization header decides.")
-    return services().outbound.move(call, fields["room_id"], participant_id)
+    return services().steering.move(call, fields["room_id"], participant_id)
 
 
 @calls.post("/transfer")
@@ -124,7 +125,7 @@ def transfer(fields: dict[str, Any]) -> Call:
     """Transfer a call to a phone number."""
     call = _reachable(fields["call_id"])
     warn_of(fields, {"participant": "participant", "play_dialtone": "playDialtone"})
-    return services().outbound.transfer(call, fields["number"])
+    return services().steering.transfer(call, fields["number"])
 
 
 @calls.post("")
@@ -155,7 +156,7 @@ def place(fields: dict[str, Any]) -> Call:
     if granted().room_id is not None:
         known_room(plan.room_name)
     warn_of(fields, NOT_ACTED_ON)
-    call = services().outbound.place(wanted_call, plan, public_base())
+    call = services().outbound.place_call(wanted_call, plan, public_base())
     if not fields.get("waits"):
         return call
     answered = services().outbound.wait(call, wanted_call.ring_seconds)
@@ -182,5 +183,5 @@ def _reachable(call_id: str) -> Call:
 
 def _with_live_stats(calls: Sequence[Call]) -> tuple[Call, ...]:
     """Replace the stored statistics of live calls, which are from their last socket."""
-    live = services().switchboard.live_stats([call.id for call in calls])
+    live = live_stats([call.id for call in calls])
     return tuple(replace(call, stats=live.get(call.id, call.stats)) for call in calls)

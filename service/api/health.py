@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 from service.api.schemas.health import Alive, Dead, NotReady, Ready
 from service.security.permissions import Need
 from service.web.declarations import Reply, needs, replies
+from service.web.health import checks
 from service.web.responses import respond
 from service.web.services import services
 
@@ -36,11 +37,11 @@ def alive() -> Response:
 )
 def ready() -> Response:
     """Tell whether the process can take a call."""
-    found = services().switchboard.checks()
-    checks = {name: problem or "ok" for name, problem in found.items()}
+    found = checks()
+    answers = {name: problem or "ok" for name, problem in found.items()}
     failed = [name for name, problem in found.items() if problem]
     if not failed:
-        return respond({"status": "ready", "checks": checks}, 200)
+        return respond({"status": "ready", "checks": answers}, 200)
     message = f"Not ready: {', '.join(failed)}."
-    document = {"message": message, "statusCode": 503, "status": "not ready", "checks": checks}
+    document = {"message": message, "statusCode": 503, "status": "not ready", "checks": answers}
     return respond(document, 503)

@@ -133,11 +133,11 @@ def _recognise() -> None:
     path = request.view_args or {}
     # Before the body is read, so that a client without a key cannot make a thread wait for one.
     try:
-        g.connector = services().inbound.recognise(path["provider"], path["key"])
+        g.connector = services().connector_lookup.find(path["provider"], path["key"])
     except NotFound as error:
         raise failed(error) from None
     g.hook = webhook()
-    services().inbound.signatures.check(g.connector, g.hook)
+    services().signatures.check(g.connector, g.hook)
 
 
 def _sparing(work: Callable[[], T]) -> T | Response:
@@ -172,7 +172,7 @@ def _busy() -> Markup | None:
 
 def _hold() -> Markup | None:
     """Return a hold for a call in progress; ``None`` where the address has no call key."""
-    path, holds = request.view_args or {}, services().inbound.holds
+    path, holds = request.view_args or {}, services().holds
     hold = holds.after_dial if _endpoint() == dialled.__name__ else holds.markup
     return hold(path["provider"], path["key"], g.get("hook") or webhook(), public_base())
 

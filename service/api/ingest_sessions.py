@@ -32,7 +32,7 @@ def create(fields: dict[str, Any]) -> dict[str, Any]:
     """Create a ticket for a custom WebSocket. An `agent` needs `allow_mod`."""
     known_room(fields["room_id"])
     participant, agent = _participant(fields.get("participant") or {}), _agent(fields.get("agent"))
-    call, ref = services().switchboard.invite(
+    call, ref = services().admission.invite(
         fields["room_id"], participant, fields.get("region"), agent
     )
     media = services().settings.media_base(call.region, public_base())

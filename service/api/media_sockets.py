@@ -41,9 +41,9 @@ def require_reference() -> None:
     require_known(ref)
     if name != CUSTOM:
         # Before the claim, which uses the reference up.
-        services().inbound.signatures.check_upgrade(name, ref, upgrade())
+        services().signatures.check_upgrade(name, ref, upgrade())
     try:
-        g.leg = services().switchboard.claim(WEBSOCKET if name == CUSTOM else name, ref)
+        g.leg = services().admission.claim(WEBSOCKET if name == CUSTOM else name, ref)
     except NotFound as error:
         raise failed(error) from None
 

@@ -21,7 +21,6 @@ from service.api.schemas.rooms import (
     RoomState,
     RoomToClose,
 )
-from service.calls import removals
 from service.domain import ids
 from service.domain.paging import Page
 from service.domain.rooms import AutoClose, Room
@@ -136,7 +135,7 @@ def deactivate(fields: dict[str, Any]) -> Room:
     room = reachable_room(fields["room_id"])
     if room.id != fields["room_id"]:
         raise WrongName("roomId must be the room's roomId here, not another name of it.")
-    return removals.deactivate(services().switchboard, room)
+    return services().removals.deactivate(room)
 
 
 @rooms.post("/<room:room_id>")
@@ -147,7 +146,7 @@ def update(fields: dict[str, Any], room_id: str) -> Room:
     """Deactivate or activate a room."""
     room = reachable_room(room_id)
     if fields["status"] == "disabled":
-        return removals.deactivate(services().switchboard, room)
+        return services().removals.deactivate(room)
     return services().stores.rooms.activate(room.id, services().clock.now())
 
 

@@ -22,7 +22,6 @@ from service.api.schemas.sessions import (
     SessionStatsData,
     SessionToEnd,
 )
-from service.calls import removals
 from service.domain.ids import account_id
 from service.domain.paging import Page
 from service.domain.rooms import Presence, Session, SessionParticipant
@@ -36,6 +35,7 @@ from service.web.auth import (
     require_participant,
 )
 from service.web.declarations import needs, refuses
+from service.web.health import live_stats
 from service.web.responses import answer
 from service.web.schemas.fields import PageFilter
 from service.web.services import services
@@ -144,7 +144,7 @@ def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
 def end(fields: dict[str, Any]) -> Session:
     """End a session and remove everyone in it."""
     require_nobody()
-    return removals.end(services().switchboard, _session_of(**fields))
+    return services().removals.end(_session_of(**fields))
 
 
 @sessions.post("/participants/remove")
@@ -160,7 +160,7 @@ def remove(fields: dict[str, Any]) -> None:
     """
     participant_id = fields.pop("participant_id")
     require_participant(participant_id)
-    removals.remove(services().switchboard, _session_of(**fields), participant_id)
+    services().removals.remove(_session_of(**fields), participant_id)
 
 
 def _reachable(session_id: str) -> Session:
@@ -209,9 +209,7 @@ def _readings(presences: Iterable[Presence]) -> list[dict[str, Any]]:
     """Return live statistics of present participants, and stored ones of the others."""
     found = list(presences)
     now = services().clock.now()
-    live = services().switchboard.live_stats(
-        [each.call_id for each in found if each.left_at is None]
-    )
+    live = live_stats([each.call_id for each in found if each.left_at is None])
     return [
         {
             "time": each.left_at or now,

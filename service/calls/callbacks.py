@@ -1,4 +1,4 @@
-"""What providers tell beside their voice webhooks: how a call fares, and how a dial has ended.
+"""Callbacks beside the voice webhooks: the status of a call, and the outcome of a dial.
 
 Callbacks come late, twice and in any order. They move a call forward and never back.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from service.calls.ending import Switchboard
+from service.calls.call_lookup import CallLookup
+from service.calls.ending import CallEnding
 from service.calls.holds import outcome
 from service.calls.inbound import InboundCalls
+from service.clock import Clock
 from service.domain.calls import Call, CallStatus, Direction, EndReason
 from service.domain.connectors import Connector
 from service.providers import controls
 from service.providers.base.call_control import News, Outcome
 from service.providers.base.provider import Markup, Provider, Webhook
+from service.storage.calls.control import StoredControl
 
 UNANSWERED: Mapping[Outcome, EndReason] = {
     Outcome.BUSY: EndReason.CALLEE_BUSY,
@@ -22,37 +25,48 @@ UNANSWERED: Mapping[Outcome, EndReason] = {
     Outcome.CANCELED: EndReason.CANCELED,
     Outcome.FAILED: EndReason.PROVIDER_FAILED,
 }
-"""Why a placed call that nobody has been in a room through is over."""
+"""The end reasons of placed calls that were not answered."""
 
 
 class Callbacks:
+    """Thread-safe."""
+
     def __init__(
-        self, switchboard: Switchboard, reception: InboundCalls, providers: Mapping[str, Provider]
+        self,
+        clock: Clock,
+        providers: Mapping[str, Provider],
+        control: StoredControl,
+        lookup: CallLookup,
+        inbound: InboundCalls,
+        ending: CallEnding,
     ) -> None:
-        self._switchboard = switchboard
-        self._reception = reception
+        self._clock = clock
         self._providers = providers
         self._controls = controls()
+        self._control = control
+        self._lookup = lookup
+        self._inbound = inbound
+        self._ending = ending
 
     def status(self, connector: Connector, hook: Webhook, call_id: str | None = None) -> None:
-        """Take note of a status callback. Raises ``RemoteError`` for one that names no call.
+        """Process a status callback. Raises ``RemoteError`` for one that names no call.
 
         ``call_id`` is as in ``InboundCalls.answer``.
         """
         news = self._controls[connector.provider].news(hook)
         if news == News(news.call_id, cause=news.cause):
-            # Most of them: a stream has begun, or ended, or the call goes on.
+            # Most callbacks tell that a stream has begun or ended, or that the call goes on.
             return
-        call = self._reception.call_of(connector, hook, news.call_id, call_id)
+        call = self._lookup.find(connector, hook, news.call_id, call_id)
         if call is None:
             return
-        at = self._switchboard.clock.now()
+        at = self._clock.now()
         if news.trouble is not None:
-            self._switchboard.steering.note(call.id, news.trouble, at)
+            self._control.note(call.id, news.trouble, at)
         if news.is_ringing:
-            self._switchboard.steering.ringing(call.id, at)
+            self._control.ringing(call.id, at)
         if news.outcome is not None:
-            self._switchboard.hang_up(call, _reason(call, news), news.cause)
+            self._ending.hang_up(call, _reason(call, news), news.cause)
 
     def dialled(
         self, connector: Connector, hook: Webhook, base: str, call_id: str | None = None
@@ -66,19 +80,19 @@ class Callbacks:
         provider = self._providers[connector.provider]
         control = self._controls[connector.provider]
         news = control.news(hook)
-        call = self._reception.call_of(connector, hook, news.call_id, call_id)
+        call = self._lookup.find(connector, hook, news.call_id, call_id)
         if call is None:
             return provider.hang_up()
         how = outcome(control, hook)
         if call.is_transferring and how is Outcome.COMPLETED:
-            self._switchboard.hang_up(call, EndReason.TRANSFERRED, None)
+            self._ending.hang_up(call, EndReason.TRANSFERRED, None)
             return provider.hang_up()
         if news.outcome is Outcome.COMPLETED:
-            self._switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, news.cause)
+            self._ending.hang_up(call, EndReason.CALLER_HUNG_UP, news.cause)
             return provider.nothing()
-        at = self._switchboard.clock.now()
-        self._switchboard.steering.transfer_failed(call.id, how.value, at)
-        return self._reception.resume(connector, call, base)
+        at = self._clock.now()
+        self._control.transfer_failed(call.id, how.value, at)
+        return self._inbound.resume(connector, call, base)
 
 
 def _reason(call: Call, news: News) -> EndReason:

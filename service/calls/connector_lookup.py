@@ -1,4 +1,4 @@
-"""Which connector a webhook is for, by the key in its address."""
+"""The lookup of a webhook's connector by the key in its address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.security import call_keys, constant_time
 from service.storage.connectors import Connectors
 
 
-class Recognition:
+class ConnectorLookup:
     def __init__(
         self,
         connectors: Connectors,
@@ -23,10 +23,10 @@ class Recognition:
         self._providers = providers
         self._api_secrets = api_secrets
 
-    def connector(self, provider_name: str, key: str) -> Connector:
-        """The connector of a webhook, by its own key or by that of one of its calls.
+    def find(self, provider_name: str, key: str) -> Connector:
+        """Return the connector of a webhook key, or of a call key.
 
-        One that was deleted while the call is up has no credentials any more. Raises ``NotFound``
+        A connector that was deleted while the call is up has no credentials. Raises ``NotFound``
         for a key that is not this provider's.
         """
         connector = None

@@ -1,40 +1,45 @@
-"""Deadlines of calls: to connect, to come back, and to end."""
+"""Deadlines: of calls, to connect, to come back and to end; of sessions; of phones left alone."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from service.calls import end_reasons
-from service.calls.handover import Drain
+from service.calls.drain import Drain
+from service.calls.ending import CallEnding, farewell, unconnected
 from service.clock import Clock, Millis
 from service.domain import reconnection
 from service.domain.calls import Call, EndReason
+from service.domain.rooms import AutoCloseType
 from service.errors import Busy, Contended
 from service.media.engine.engine import Engine
 from service.settings import Settings
+from service.storage.agents.dispatches import Dispatches
 from service.storage.calls.calls import Calls
+from service.storage.database import Database
+from service.storage.rooms.rooms import Rooms
+from service.storage.rooms.sessions import Sessions
 from service.telemetry.logs import about
 
 logger = logging.getLogger(__name__)
 
 MOST_LOCKED = 5
-"""Locked calls that one sweep waits for; the rest is left to the next sweep."""
+"""Locked calls that one sweep waits for. The rest is left to the next sweep."""
 
 
-class Sparing:
-    """A sweep that goes on where one call cannot be ended."""
+class SweepFailures:
+    """Lets a sweep continue with the next call where one call cannot be ended."""
 
     def __init__(self) -> None:
         self._locks = 0
 
     @contextmanager
-    def of(self, call_id: str) -> Iterator[None]:
-        """End one call in here.
+    def contained(self, call_id: str) -> Iterator[None]:
+        """Log the failure to end this call.
 
-        Raises ``Busy`` where the others could not be ended either: the database is away, or so
-        many are locked that a whole table may be.
+        Raises ``Busy`` where other calls could not be ended either: the database is away, or so
+        many calls are locked that the whole table may be.
         """
         try:
             yield
@@ -50,24 +55,33 @@ class Sparing:
 
 
 class Deadlines:
-    """The deadlines of this process's calls. ``due`` runs in the ledger's thread; the rest is
-    thread-safe.
+    """The deadlines of this process's calls. ``held`` is thread-safe; the rest is called by the
+    recorder's thread.
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock, calls: Calls, engine: Engine, handover: Drain
+        self,
+        settings: Settings,
+        clock: Clock,
+        database: Database,
+        calls: Calls,
+        engine: Engine,
+        ending: CallEnding,
+        drain: Drain,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._database = database
         self._calls = calls
         self._engine = engine
-        self._handover = handover
+        self._ending = ending
+        self._drain = drain
         self._allowed = 1000 * reconnection.seconds(settings.hold_seconds)
         self._began_at: Millis = 0
         self._held_at: dict[str, Millis] = {}
 
     def begin(self) -> None:
-        """Restart the time of all calls. None of them has a socket any more."""
+        """Restart the deadlines of all calls, which lost their sockets with the last process."""
         self._began_at = self._clock.now()
         if orphans := self._calls.orphaned(self._began_at):
             logger.warning("%d calls have lost their sockets to a restart", orphans)
@@ -76,12 +90,19 @@ class Deadlines:
         """Note that the call's provider was told to hold. This is not stored."""
         self._held_at[call_id] = self._clock.now()
 
-    def due(self) -> Iterator[tuple[Call, EndReason, Callable[[Call], bool] | None]]:
-        """The calls to end, why, and what must still be true of each then.
+    def sweep(self) -> None:
+        """End the calls whose time is up."""
+        failures = SweepFailures()
+        for call, reason, provided in self._due():
+            with failures.contained(call.id), self._database.together():
+                self._ending.hang_up(call, reason, None, provided)
 
-        None in a process that is ending: they belong to the next one already.
+    def _due(self) -> Iterator[tuple[Call, EndReason, Callable[[Call], bool] | None]]:
+        """Yield the calls to end, their end reasons, and a condition to check again then.
+
+        A draining process ends none: its calls belong to the next one.
         """
-        if self._handover.has_begun:
+        if self._drain.has_begun:
             return
         self._compare()
         now = self._clock.now()
@@ -90,12 +111,12 @@ class Deadlines:
                 del self._held_at[call_id]
         for call in (*self._calls.unclaimed(now), *self._calls.lost(now - self._allowed)):
             if self._is_over(call):
-                yield call, end_reasons.unconnected(call), self._is_over
+                yield call, unconnected(call), self._is_over
         for call in self._calls.overlong(now, self._settings.max_call_seconds):
             yield call, EndReason.MAX_DURATION, None
 
     def _is_over(self, call: Call) -> bool:
-        """Whether a call has been without a socket for longer than it may be."""
+        """Return whether a call's time without a socket is up."""
         held_at = self._held_at.get(call.id)
         ends_at = reconnection.ends_at(
             call, self._allowed, began_at=self._began_at, held_at=held_at
@@ -118,7 +139,59 @@ class Deadlines:
             return
         for call_id, reason in self._calls.over(set(legs.values())).items():
             logger.warning("a call that is over still had a socket", extra=about(call_id))
-            self._engine.hang_up(call_id, reason, end_reasons.farewell(reason))
+            self._engine.hang_up(call_id, reason, farewell(reason))
         for call_id, leg_id in self._calls.detached_legs().items():
             if leg_id is not None and legs.get(leg_id) == call_id:
                 self._calls.reattached(call_id, leg_id)
+
+
+class SessionDeadlines:
+    """The deadlines of sessions, of phones that are alone, and of agents whose call has ended."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        database: Database,
+        calls: Calls,
+        rooms: Rooms,
+        sessions: Sessions,
+        dispatches: Dispatches,
+        ending: CallEnding,
+        drain: Drain,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._database = database
+        self._calls = calls
+        self._rooms = rooms
+        self._sessions = sessions
+        self._dispatches = dispatches
+        self._ending = ending
+        self._drain = drain
+
+    def sweep(self) -> None:
+        """End the sessions whose time is up, phones that were alone for too long, and agents whose
+        call has ended.
+        """
+        if self._drain.has_begun:
+            # The calls belong to the next process.
+            return
+        now = self._clock.now()
+        for session in self._sessions.overdue(now):
+            logger.info("session %s of room %s has lasted long enough", session.id, session.room_id)
+            room = self._rooms.get(session.room_id)
+            if room.auto_close and room.auto_close.type is AutoCloseType.DEACTIVATE:
+                # Before the calls end, or somebody could join in between.
+                self._rooms.deactivate(room.id, now)
+            self._put_out(self._sessions.present(session.id), EndReason.SESSION_TIMEOUT)
+        self._put_out(self._dispatches.forsaken(), EndReason.ALONE)
+        seconds = self._settings.alone_seconds
+        if seconds:
+            self._put_out(self._sessions.lonely(now - seconds * 1000), EndReason.ALONE)
+
+    def _put_out(self, call_ids: Iterable[str], reason: EndReason) -> None:
+        failures = SweepFailures()
+        for call_id in call_ids:
+            with failures.contained(call_id), self._database.together():
+                self._ending.hang_up(self._calls.get(call_id), reason, None)

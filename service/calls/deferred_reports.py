@@ -24,7 +24,7 @@ MOST_LOCKED = 5
 """Locks waited for in one pass: where a whole table is locked, all others would wait as well."""
 
 
-class Outcome(Enum):
+class WriteOutcome(Enum):
     WRITTEN = auto()
     AWAY = auto()
     """The database is away, for every report."""
@@ -45,7 +45,7 @@ class DeferredCall:
 class DeferredReports:
     """For one thread. ``lost`` is called for each report that is given up."""
 
-    def __init__(self, write: Callable[[Report], Outcome], lost: Callable[[], object]) -> None:
+    def __init__(self, write: Callable[[Report], WriteOutcome], lost: Callable[[], object]) -> None:
         self._write = write
         self._lost = lost
         self._lines: dict[str, DeferredCall] = {}
@@ -83,22 +83,22 @@ class DeferredReports:
                 # To the end of the queue, so that the next pass begins with those not reached in
                 # this one.
                 self._lines[call_id] = line
-            locks += outcome is Outcome.CONTENDED
-            if outcome is Outcome.AWAY or locks == MOST_LOCKED:
+            locks += outcome is WriteOutcome.CONTENDED
+            if outcome is WriteOutcome.AWAY or locks == MOST_LOCKED:
                 break
         self._tried_at = monotonic()
         return True
 
-    def _advance(self, line: DeferredCall) -> Outcome:
+    def _advance(self, line: DeferredCall) -> WriteOutcome:
         """Write the reports of one call, up to one that cannot be written; the last outcome."""
-        outcome = Outcome.WRITTEN
+        outcome = WriteOutcome.WRITTEN
         while line.reports:
             outcome = self._write(line.reports[0])
-            line.refused += outcome is Outcome.REFUSED
-            if outcome is not Outcome.WRITTEN and line.refused < MOST_REFUSED:
+            line.refused += outcome is WriteOutcome.REFUSED
+            if outcome is not WriteOutcome.WRITTEN and line.refused < MOST_REFUSED:
                 return outcome
             report = line.reports.popleft()
-            if outcome is not Outcome.WRITTEN:
+            if outcome is not WriteOutcome.WRITTEN:
                 name = type(report).__name__
                 logger.error("a report is given up: %s", name, extra=about(report.call_id))
                 self._lost()

@@ -1,7 +1,7 @@
-"""Holds: answers to calls in progress that need no database: wait a moment, and ask again.
+"""Holds: markup that lets a call in progress wait a moment and ask again, without the database.
 
-The call key in the address proves by itself that the call is ours. So a caller who has lost the
-socket, or is back from a transfer, waits while the database is away or the process restarts, and
+The call key in the address proves by itself that the call is ours. A caller who has lost the
+socket, or returns from a transfer, waits while the database is away or the process restarts, and
 hears no busy signal.
 """
 
@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from service.calls.ending import Switchboard
+from service.calls.deadlines import Deadlines
+from service.calls.drain import Drain
 from service.domain.connectors import webhook_url
+from service.providers import controls
 from service.providers.base.call_control import CallControl, Outcome
 from service.providers.base.provider import Markup, Provider, Webhook
 from service.security import call_keys
+from service.settings import Settings
 
 MOST = 200
 """Holds in a row: ten minutes of three seconds each."""
@@ -23,27 +26,31 @@ HELD = "held"
 """The query parameter that counts them."""
 
 OUTCOME = "outcome"
-"""The query parameter that keeps how a dial has ended: the provider tells it once."""
+"""The query parameter that keeps a dial's outcome, which the provider tells once."""
 
 
 class Holds:
+    """Thread-safe."""
+
     def __init__(
         self,
-        switchboard: Switchboard,
+        settings: Settings,
         providers: Mapping[str, Provider],
-        controls: Mapping[str, CallControl],
+        deadlines: Deadlines,
+        drain: Drain,
     ) -> None:
-        self._switchboard = switchboard
-        self._settings = switchboard.settings
+        self._settings = settings
         self._providers = providers
-        self._controls = controls
+        self._controls = controls()
+        self._deadlines = deadlines
+        self._drain = drain
 
     def markup(self, provider_name: str, key: str, hook: Webhook, base: str) -> Markup | None:
-        """A hold that leads back to the call; ``None`` where the key is no genuine call key."""
+        """Return a hold that leads back to the call, or ``None`` for a key that is no call key."""
         return self._hold(provider_name, key, hook, webhook_url(base, provider_name, key), {})
 
     def after_dial(self, provider_name: str, key: str, hook: Webhook, base: str) -> Markup | None:
-        """The same for a caller whose transfer has ended."""
+        """Return a hold for a caller whose transfer has ended."""
         control = self._controls.get(provider_name)
         if control is None:
             return None
@@ -65,8 +72,8 @@ class Holds:
         count = _count(hook)
         if count >= MOST or not self._settings.reattach:
             return provider.hang_up()
-        self._switchboard.deadlines.held(call_id)
-        self._switchboard.handover.told(call_id)
+        self._deadlines.held(call_id)
+        self._drain.told(call_id)
         again = f"{address}?{urlencode({**query, HELD: count + 1})}"
         return provider.hold(self._settings.hold_seconds, again)
 

@@ -1,22 +1,24 @@
-"""Call control: to move a call to another room, hand it on to a number, and place one.
+"""Outbound calls: find connector, rule and room of a request, and have the provider dial.
 
-What can be decided is decided in storage first, so that a provider that asks at any moment, and a
-process that starts again, find the same answer.
+The call is stored before its provider dials, so a webhook that arrives at any moment, also after a
+restart, finds it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from service.calls.ending import Switchboard
+from service.calls.admission import Admission
+from service.calls.drain import Drain
+from service.calls.ending import CallEnding
+from service.calls.provider_api import ProviderApi
+from service.calls.waiting import Waiters
+from service.clock import Clock
 from service.domain import ids, phone_numbers, routing
-from service.domain.call_states import require
-from service.domain.call_transitions import Trigger
 from service.domain.calls import (
-    WEBSOCKET,
     Call,
     CallStatus,
     Direction,
@@ -36,23 +38,29 @@ from service.errors import BadGateway, Conflict, Invalid
 from service.process import turns
 from service.providers.base.call_control import Order
 from service.security import call_keys
+from service.settings import Settings
+from service.storage.calls.calls import Calls
+from service.storage.calls.control import StoredControl
+from service.storage.connectors import Connectors
+from service.storage.routing_rules import Rules
+from service.storage.stored_secrets import StoredSecrets
 from service.telemetry.logs import about
 
 logger = logging.getLogger(__name__)
 
 RING_SECONDS = 60
-"""How long a placed call rings where nothing else is said."""
+"""How long a placed call rings by default."""
 
 GRACE_SECONDS = 15
-"""How much longer than it should ring a placed call may take to tell what became of it."""
+"""How much longer than it rings a placed call may take to report its outcome."""
 
 WAIT_SECONDS = 90
-"""The longest that a request waits for its call to be answered."""
+"""The longest wait of a request for its call to be answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRequest:
-    """A call that somebody wants placed. Numbers are E.164.
+    """A request to place a call. Numbers are E.164.
 
     ``hides_number`` and ``dtmf`` are the rule's where they are ``None``.
     """
@@ -74,8 +82,7 @@ class CallRequest:
 
 @dataclass(frozen=True, slots=True)
 class OutboundPlan:
-    """A wish with everything found that it needs. ``decision`` is what decides about the room, and
-    ``place`` what comes of it."""
+    """What a request needs. ``decision`` routes the call, and ``place`` is the room it leads to."""
 
     connector: Connector
     caller: str
@@ -85,7 +92,7 @@ class OutboundPlan:
 
     @property
     def room_name(self) -> str:
-        """By what name the room is known; a new room has none yet."""
+        """The name of the room, or an empty one for a new room."""
         match self.place:
             case Existing(name) | Named(name):
                 return name
@@ -94,118 +101,104 @@ class OutboundPlan:
 
 
 class OutboundCalls:
-    def __init__(self, switchboard: Switchboard) -> None:
-        self._switchboard = switchboard
-        self._settings = switchboard.settings
-        self._clock = switchboard.clock
-        self._steering = switchboard.steering
-        self._rules = switchboard.rules
+    """Thread-safe."""
 
-    def move(self, call: Call, room_id: str, participant_id: str | None) -> Call:
-        """Send a call to another room, which is made where there is none of this name.
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        calls: Calls,
+        connectors: Connectors,
+        control: StoredControl,
+        routing_rules: Rules,
+        secrets: StoredSecrets,
+        admission: Admission,
+        ending: CallEnding,
+        provider_api: ProviderApi,
+        waiters: Waiters,
+        drain: Drain,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._calls = calls
+        self._connectors = connectors
+        self._control = control
+        self._routing_rules = routing_rules
+        self._secrets = secrets
+        self._admission = admission
+        self._ending = ending
+        self._provider_api = provider_api
+        self._waiters = waiters
+        self._drain = drain
 
-        Raises ``Conflict`` where the call cannot go anywhere, and ``Forbidden`` where the room does
-        not let it in.
-        """
-        require(call, Trigger.MOVE_REQUESTED)
-        at = self._clock.now()
-        room = self._switchboard.rooms.ensure(room_id, at)
-        participant = replace(call.participant, id=participant_id or call.participant.id)
-        room.require(participant.id)
-        moved = self._steering.move(call.id, room.id, participant, at)
-        if moved.is_moving:
-            logger.info("a call is to go to another room", extra=about(call.id, room.id))
-            self._switchboard.move(moved)
-        return moved
-
-    def transfer(self, call: Call, number: str) -> Call:
-        """Hand a call on to a number.
-
-        Raises ``Conflict`` where that is not possible, and ``Forbidden`` where the number may not
-        be dialled.
-        """
-        if call.provider == WEBSOCKET:
-            raise Conflict("A WebSocket session is not a phone call and cannot be transferred.")
-        if not self._settings.reattach:
-            raise Conflict(
-                "REATTACH is off: the provider does not ask again, so a call cannot be transferred."
-            )
-        require_allowed(number, call.ours, self._settings.dial_allowed)
-        handed_on = self._steering.hand_on(
-            call.id, number, self._clock.now(), self._settings.dial_per_day
-        )
-        logger.info("a call is to be transferred", extra=about(call.id, call.room_id))
-        self._switchboard.release(handed_on, "The call is being transferred")
-        return handed_on
-
-    def plan(self, wish: CallRequest) -> OutboundPlan:
-        """Find what a wish needs.
+    def plan(self, request: CallRequest) -> OutboundPlan:
+        """Find connector, caller, rule and room of a request.
 
         Raises ``Invalid`` or ``NotFound`` where something is missing, ``Conflict`` where the
         credentials cannot be read, and ``Forbidden`` where the number may not be dialled.
         """
-        rule = None if wish.rule_id is None else self._outbound(wish.rule_id)
-        caller = wish.caller or (next(iter(rule.numbers), None) if rule else None)
-        connector = self._connector(wish, caller)
+        rule = None if request.rule_id is None else self._outbound(request.rule_id)
+        caller = request.caller or (next(iter(rule.numbers), None) if rule else None)
+        connector = self._connector(request, caller)
         self._require_credentials(connector)
         caller = caller or next(iter(self._numbers(connector)), None)
         if caller is None:
             raise Invalid("sipCallFrom is required: no routing rule names a number to call from.")
-        require_allowed(wish.callee, caller, self._settings.dial_allowed)
-        rule = rule or self._rules.outbound(caller)
+        require_allowed(request.callee, caller, self._settings.dial_allowed)
+        rule = rule or self._routing_rules.outbound(caller)
         decision: Rule | Existing
-        if wish.room_id is not None:
-            decision = Existing(wish.room_id)
+        if request.room_id is not None:
+            decision = Existing(request.room_id)
         elif rule is not None:
             decision = rule
         elif connector.default_room_id is not None:
             decision = Existing(connector.default_room_id)
         else:
             raise Invalid("destinationRoomId is required: neither rule nor connector names a room.")
-        place = routing.place(decision, wish.callee, caller, self._switchboard.secrets.of_rooms)
+        place = routing.place(decision, request.callee, caller, self._secrets.of_rooms)
         return OutboundPlan(connector, caller, rule, decision, place)
 
-    def place(self, wish: CallRequest, plan: OutboundPlan, base: str) -> Call:
-        """Have the provider dial; the call as it is then. ``base`` is the public origin.
+    def place_call(self, request: CallRequest, plan: OutboundPlan, base: str) -> Call:
+        """Have the provider dial, and return the call. ``base`` is the public origin.
 
         Raises ``Busy``, ``Forbidden`` where the room does not let the participant in, or
-        ``BadGateway`` where the provider does not do it.
+        ``BadGateway`` where the provider refuses.
         """
-        self._switchboard.handover.require_open()
-        room = self._switchboard.room(plan.decision, wish.callee, plan.caller)
-        call = self._new_call(wish, plan, room, base)
+        self._drain.require_open()
+        room = self._admission.resolve_room(plan.decision, request.callee, plan.caller)
+        call = self._new_call(request, plan, room, base)
         room.require(call.participant.id)
-        if not self._steering.place(call, self._settings.max_calls, self._settings.dial_per_day):
-            raise self._switchboard.full()
+        if not self._control.place(call, self._settings.max_calls, self._settings.dial_per_day):
+            raise self._admission.full()
         key = call_keys.key_of(self._settings.api_secret, call.id)
         hook = webhook_url(base, plan.connector.provider, key)
         order = Order(
             caller=plan.caller,
-            callee=wish.callee,
+            callee=request.callee,
             answer_url=hook,
             status_url=f"{hook}/status",
-            ring_seconds=wish.ring_seconds,
-            max_seconds=self._settings.call_seconds(wish.max_seconds),
+            ring_seconds=request.ring_seconds,
+            max_seconds=self._settings.call_seconds(request.max_seconds),
         )
         try:
-            provider_call_id = self._switchboard.errands.place(plan.connector, order)
+            provider_call_id = self._provider_api.place_call(plan.connector, order)
         except BadGateway as error:
-            self._switchboard.hang_up(call, EndReason.PROVIDER_FAILED, error.message)
+            self._ending.hang_up(call, EndReason.PROVIDER_FAILED, error.message)
             raise
         if provider_call_id is not None:
-            self._steering.bind(call.id, provider_call_id, firm=False)
+            self._control.bind(call.id, provider_call_id, firm=False)
         logger.info("%s dials", call.provider, extra=about(call.id, call.room_id))
-        return self._switchboard.calls.get(call.id)
+        return self._calls.get(call.id)
 
     def wait(self, call: Call, ring_seconds: int) -> Call | None:
-        """Wait until a placed call is answered or over; ``None`` where too many wait already."""
+        """Wait until a placed call is answered or over. Return ``None`` if too many wait."""
         deadline = self._clock.monotonic() + min(ring_seconds + GRACE_SECONDS, WAIT_SECONDS)
-        with self._switchboard.waiters.seat(call.id) as event:
+        with self._waiters.seat(call.id) as event:
             if event is None:
                 return None
             while True:
                 event.clear()
-                current = self._switchboard.calls.get(call.id)
+                current = self._calls.get(call.id)
                 left = deadline - self._clock.monotonic()
                 if not current.status.is_waiting or left <= 0:
                     return current
@@ -213,24 +206,24 @@ class OutboundCalls:
                     event.wait(left)
 
     def _outbound(self, rule_id: str) -> Rule:
-        rule = self._rules.get(rule_id)
+        rule = self._routing_rules.get(rule_id)
         if rule.type is not RuleType.OUTBOUND:
             raise Invalid("routingRuleId must name an outbound rule.")
         return rule
 
-    def _connector(self, wish: CallRequest, caller: str | None) -> Connector:
-        """The connector to call through.
+    def _connector(self, request: CallRequest, caller: str | None) -> Connector:
+        """Return the connector to call through.
 
-        The one that is named; else the one whose routing rule has the number to call from; else the
-        only one that can place calls at all.
+        It is the one named; else the one whose routing rule has the number to call from; else the
+        only one that can place calls.
         """
-        if wish.connector_id is not None:
-            return self._switchboard.connectors.get(wish.connector_id)
+        if request.connector_id is not None:
+            return self._connectors.get(request.connector_id)
         able = []
-        for connector in self._switchboard.connectors.all():
+        for connector in self._connectors.all():
             if caller and not {*spellings(caller)}.isdisjoint(self._numbers(connector)):
                 return connector
-            if not self._switchboard.errands.lacking(connector):
+            if not self._provider_api.lacking(connector):
                 able.append(connector)
         if len(able) != 1:
             raise Invalid(
@@ -240,9 +233,9 @@ class OutboundCalls:
         return able[0]
 
     def _numbers(self, connector: Connector) -> tuple[str, ...]:
-        """The numbers whose calls come in through the connector, as far as its rule names them."""
+        """Return the numbers that the connector's rule names."""
         rule_id = connector.default_rule_id
-        rule = None if rule_id is None else self._rules.find(rule_id)
+        rule = None if rule_id is None else self._routing_rules.find(rule_id)
         return () if rule is None else rule.numbers
 
     def _require_credentials(self, connector: Connector) -> None:
@@ -251,44 +244,44 @@ class OutboundCalls:
                 f"Connector {connector.id} cannot place calls: its credentials cannot be read with "
                 "this API_SECRET; set them again."
             )
-        lacking = self._switchboard.errands.lacking(connector)
+        lacking = self._provider_api.lacking(connector)
         if lacking:
             raise Invalid(
                 f"Connector {connector.id} cannot place calls: it lacks the credentials "
                 f"{', '.join(lacking)}."
             )
 
-    def _new_call(self, wish: CallRequest, plan: OutboundPlan, room: Room, base: str) -> Call:
+    def _new_call(self, request: CallRequest, plan: OutboundPlan, room: Room, base: str) -> Call:
         call_id, at, rule = ids.new_call_id(), self._clock.now(), plan.rule
-        hides_number, dtmf = wish.hides_number, wish.dtmf
+        hides_number, dtmf = request.hides_number, request.dtmf
         if hides_number is None:
             hides_number = rule is not None and rule.hide_phone_number
         if dtmf is None:
             dtmf = rule is None or rule.dtmf
-        shown = phone_numbers.masked(wish.callee) if hides_number else wish.callee
+        shown = phone_numbers.masked(request.callee) if hides_number else request.callee
         return Call(
             id=call_id,
             provider=plan.connector.provider,
-            # Until the provider has told its own.
+            # A placeholder until the provider has told its id.
             provider_call_id=call_id,
             connector_id=plan.connector.id,
             room_id=room.id,
             rule_id=None if rule is None else rule.id,
             session_id=None,
             caller=plan.caller,
-            callee=wish.callee,
+            callee=request.callee,
             status=CallStatus.INITIATED,
             participant=Participant(
-                wish.participant_id or ids.new_participant_id(),
-                wish.participant_name or shown,
-                {**wish.participant_metadata, **phone_metadata(Direction.OUTBOUND)},
+                request.participant_id or ids.new_participant_id(),
+                request.participant_name or shown,
+                {**request.participant_metadata, **phone_metadata(Direction.OUTBOUND)},
             ),
-            region=plan.connector.region or phone_numbers.region(wish.callee),
+            region=plan.connector.region or phone_numbers.region(request.callee),
             started_at=at,
-            expires_at=at + (wish.ring_seconds + GRACE_SECONDS) * 1000,
+            expires_at=at + (request.ring_seconds + GRACE_SECONDS) * 1000,
             direction=Direction.OUTBOUND,
-            metadata=wish.metadata,
-            max_seconds=wish.max_seconds,
+            metadata=request.metadata,
+            max_seconds=request.max_seconds,
             hides_number=hides_number,
             dtmf=dtmf,
             agent=None if rule is None else rule.assignment(base),

@@ -1,8 +1,8 @@
-"""Asks callers for a PIN before they are let into a room.
+"""The PIN prompt: callers enter a PIN before they are let into a room.
 
-How often a caller was asked is stored with the call, so that it outlives a restart, and every
-question carries its number, so that an answer counts once. Digits are compared and forgotten: they
-are in no log, on no ladder and in no table.
+The number of tries is stored with the call, so it outlives a restart. Every question carries its
+number, so an answer counts once. Digits are compared and forgotten: no log, ladder or table has
+them.
 """
 
 from __future__ import annotations
@@ -10,22 +10,28 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from service.calls.ending import Switchboard
+from service.calls.admission import Admission
 from service.calls.voice_webhook import VoiceRequest
+from service.clock import Clock
 from service.domain import ids
 from service.domain.calls import Call, CallStatus, EndReason, LadderEvent
 from service.domain.routing_rules import Rule
 from service.providers.base.provider import Markup, Webhook
 from service.security import constant_time
+from service.settings import Settings
+from service.storage.calls.calls import Calls
+from service.storage.calls.pins import Pins
+from service.storage.routing_rules import Rules
 from service.telemetry.logs import about
+from service.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 MAX_TRIES = 3
-"""How often a caller is asked."""
+"""The most tries of a caller."""
 
 ASK_SECONDS = 180
-"""How long a question may stay open: its prompt, and a slow hand on the longest PIN."""
+"""How long a question stays open: its prompt, and the longest PIN pressed slowly."""
 
 PROMPT = "Please enter your PIN."
 PROMPT_AGAIN = "That PIN is not right. Please enter your PIN."
@@ -33,85 +39,99 @@ FAREWELL = "Sorry, you cannot be connected. Goodbye."
 
 
 class PinPrompt:
-    def __init__(self, switchboard: Switchboard) -> None:
-        self._switchboard = switchboard
-        self._settings = switchboard.settings
-        self._clock = switchboard.clock
-        self._pins = switchboard.pins
+    """Thread-safe."""
 
-    def ask(self, visit: VoiceRequest, call: Call, pin: str) -> Markup | None:
-        """Admit a new call and ask its caller. ``None`` where there is no room for more calls.
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        calls: Calls,
+        pins: Pins,
+        routing_rules: Rules,
+        admission: Admission,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._calls = calls
+        self._pins = pins
+        self._routing_rules = routing_rules
+        self._admission = admission
+        self._metrics = metrics
 
-        Raises ``Conflict`` where the call is known already.
+    def ask(self, request: VoiceRequest, call: Call, pin: str) -> Markup | None:
+        """Admit a new call and ask its caller. Return ``None`` beyond ``MAX_CALLS``.
+
+        Raises ``Conflict`` where the call is known.
         """
-        markup = visit.ask(PROMPT, len(pin), tries=1)
-        step = visit.step(LadderEvent.PIN, self._clock.now(), "asked")
+        markup = request.ask(PROMPT, len(pin), tries=1)
+        step = request.step(LadderEvent.PIN, self._clock.now(), "asked")
         asked = replace(
             call,
             expires_at=self._expiry(),
             pin_tries=1,
-            steps=(visit.step(LadderEvent.WEBHOOK, visit.at), visit.answered(step, markup)),
+            steps=(request.step(LadderEvent.WEBHOOK, request.at), request.answered(step, markup)),
         )
-        if not self._switchboard.calls.admit(asked, None, self._settings.max_calls):
+        if not self._calls.admit(asked, None, self._settings.max_calls):
             return None
         logger.info("a call of %s is asked for a PIN", call.provider, extra=about(call.id))
         return markup
 
-    def hear(self, visit: VoiceRequest, call: Call, hook: Webhook) -> Markup | None:
-        """Judge what was pressed. ``None`` where it is no answer to the question that is open."""
+    def hear(self, request: VoiceRequest, call: Call, hook: Webhook) -> Markup | None:
+        """Check the keys pressed. Return ``None`` where they do not answer the open question."""
         if not call.awaits_pin or hook.ours("try") != str(call.pin_tries):
             return None
         rule = self._rule(call)
         if rule is None or rule.room.pin is None:
-            return self._settle(visit, call, rule)
-        digits, pin = visit.provider.digits(hook), rule.room.pin
+            return self._settle(request, call, rule)
+        digits, pin = request.provider.digits(hook), rule.room.pin
         if constant_time.equal(digits, pin):
-            return self._let_in(visit, call, rule)
+            return self._let_in(request, call, rule)
         missed = "wrong PIN" if digits else "no PIN"
         if call.pin_tries >= MAX_TRIES:
-            return self._close(visit, call, EndReason.NO_PIN, missed)
+            return self._close(request, call, EndReason.NO_PIN, missed)
         prompt = PROMPT_AGAIN if digits else PROMPT
-        markup = visit.ask(prompt, len(pin), tries=call.pin_tries + 1)
-        step = visit.step(LadderEvent.PIN, self._clock.now(), f"{missed}, asked again")
-        asked = visit.answered(step, markup)
+        markup = request.ask(prompt, len(pin), tries=call.pin_tries + 1)
+        step = request.step(LadderEvent.PIN, self._clock.now(), f"{missed}, asked again")
+        asked = request.answered(step, markup)
         if not self._pins.asked(call.id, call.pin_tries, self._expiry(), asked):
             return None
         return markup
 
-    def repeat(self, visit: VoiceRequest, call: Call) -> Markup | None:
-        """The question that is open, once more: an answer of ours got lost on its way."""
+    def repeat(self, request: VoiceRequest, call: Call) -> Markup | None:
+        """Ask the open question again, because our markup was lost on its way."""
         rule = self._rule(call)
         if rule is None or rule.room.pin is None:
-            return self._settle(visit, call, rule)
-        markup = visit.ask(PROMPT, len(rule.room.pin), tries=call.pin_tries)
-        step = visit.step(LadderEvent.PIN, self._clock.now(), "the same question again")
-        steps = (visit.step(LadderEvent.WEBHOOK, visit.at), visit.answered(step, markup))
+            return self._settle(request, call, rule)
+        markup = request.ask(PROMPT, len(rule.room.pin), tries=call.pin_tries)
+        step = request.step(LadderEvent.PIN, self._clock.now(), "the same question again")
+        steps = (request.step(LadderEvent.WEBHOOK, request.at), request.answered(step, markup))
         if not self._pins.repeated(call.id, call.pin_tries, self._expiry(), steps):
             return None
         return markup
 
-    def dismiss(self, visit: VoiceRequest) -> Markup:
-        """The end for a caller who was asked: that one has been answered, and hears a sentence."""
-        return visit.provider.dismiss(FAREWELL)
+    def dismiss(self, request: VoiceRequest) -> Markup:
+        """Return the end of a call that was asked for a PIN, with a spoken sentence."""
+        return request.provider.dismiss(FAREWELL)
 
-    def _settle(self, visit: VoiceRequest, call: Call, rule: Rule | None) -> Markup | None:
-        """The rule has changed since the caller was asked: it is gone, or wants no PIN any more."""
+    def _settle(self, request: VoiceRequest, call: Call, rule: Rule | None) -> Markup | None:
+        """Continue without a PIN: the rule was deleted, or lost its PIN after the question."""
         if rule is None:
-            return self._close(visit, call, EndReason.NO_ROUTE, "the routing rule is gone")
-        return self._let_in(visit, call, rule)
+            return self._close(request, call, EndReason.NO_ROUTE, "the routing rule is gone")
+        return self._let_in(request, call, rule)
 
-    def _let_in(self, visit: VoiceRequest, call: Call, rule: Rule) -> Markup | None:
-        room = self._switchboard.room(rule, call.caller, call.callee, is_admitted=True)
+    def _let_in(self, request: VoiceRequest, call: Call, rule: Rule) -> Markup | None:
+        room = self._admission.resolve_room(rule, call.caller, call.callee, is_admitted=True)
         barred = room.bars(call.participant.id)
         if barred:
-            return self._close(visit, call, barred, "the room does not let the caller in")
+            return self._close(request, call, barred, "the room does not let the caller in")
         ref, now = ids.new_ref(), self._clock.now()
-        markup = visit.stream(ref, call.region)
+        markup = request.stream(ref, call.region)
         verified, step = (
-            visit.step(event, now, status=CallStatus.VERIFIED)
+            request.step(event, now, status=CallStatus.VERIFIED)
             for event in (LadderEvent.VERIFIED, LadderEvent.MARKUP)
         )
-        steps = (verified, visit.answered(step, markup, ref))
+        steps = (verified, request.answered(step, markup, ref))
         expires_at = now + ids.REF_SECONDS * 1000
         if not self._pins.verified(
             call.id, call.pin_tries, room.id, ids.digest(ref), expires_at, steps
@@ -121,19 +141,19 @@ class PinPrompt:
         return markup
 
     def _close(
-        self, visit: VoiceRequest, call: Call, reason: EndReason, detail: str
+        self, request: VoiceRequest, call: Call, reason: EndReason, detail: str
     ) -> Markup | None:
-        now, markup = self._clock.now(), self.dismiss(visit)
-        step = visit.answered(visit.step(LadderEvent.PIN, now, detail), markup)
+        now, markup = self._clock.now(), self.dismiss(request)
+        step = request.answered(request.step(LadderEvent.PIN, now, detail), markup)
         if not self._pins.rejected(call.id, call.pin_tries, reason, now, step):
             return None
-        self._switchboard.metrics.call_ended(call.provider, reason)
+        self._metrics.call_ended(call.provider, reason)
         logger.warning("a call is refused: %s", reason, extra=about(call.id))
         return markup
 
     def _rule(self, call: Call) -> Rule | None:
-        """The rule of the call. One whose PIN cannot be read leads nowhere, as if it were gone."""
-        rule = None if call.rule_id is None else self._switchboard.rules.find(call.rule_id)
+        """Return the rule of the call. One whose PIN cannot be decrypted counts as deleted."""
+        rule = None if call.rule_id is None else self._routing_rules.find(call.rule_id)
         return None if rule is None or rule.room.is_locked else rule
 
     def _expiry(self) -> int:

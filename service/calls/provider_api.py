@@ -1,8 +1,8 @@
-"""What the providers are asked through their REST APIs: to hang up, and to place a call.
+"""Requests to the providers' REST APIs: hang up a call, and place one.
 
-Only where the connector has the credentials for it. Hanging up happens behind the request that
-wants it, in a few threads that may block on HTTP and the database; a failure is written on the
-ladder and fails nothing else, since the provider's next question is told to hang up as well.
+A connector needs the credentials for them. Calls are hung up in the background, in a few threads
+that may block on HTTP and the database. A failure is written on the call's ladder and fails nothing
+else, because the provider's next question is answered with a hang-up as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from service.http_client.client import HttpClient
 from service.providers import controls
 from service.providers.base.call_control import CallControl, Order
 from service.settings import Settings
-from service.storage.calls.control import Steering
+from service.storage.calls.control import StoredControl
 from service.storage.connectors import Connectors
 from service.telemetry.logs import about
 
@@ -30,31 +30,31 @@ THREADS = 2
 
 
 class ProviderApi:
-    """Thread-safe. The threads start with the first errand, so after any fork."""
+    """Thread-safe. The threads start with the first request, so after any fork."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, connectors: Connectors, steering: Steering
+        self, settings: Settings, clock: Clock, connectors: Connectors, control: StoredControl
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._connectors = connectors
-        self._steering = steering
+        self._control = control
         self._controls = controls()
         self._outgoing = HttpClient(clock)
         self._lock = Lock()
         self._pool: ThreadPoolExecutor | None = None
 
     def hang_up(self, call: Call) -> None:
-        """Have the provider end the call, some time soon, where it can be asked to."""
+        """Ask the provider in the background to end the call, if it can be asked."""
         if call.provider_call_id == call.id or not self.can_hang_up(call):
             return
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="errands")
+                self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="provider-api")
             self._pool.submit(self._hang_up, call)
 
     def can_hang_up(self, call: Call) -> bool:
-        """Whether the provider can be asked to end this call."""
+        """Return whether the provider can be asked to end this call."""
         try:
             connector = self._connectors.get(call.connector_id or "")
         except NotFound:
@@ -63,12 +63,15 @@ class ProviderApi:
         return all(name in connector.credentials for name in needed)
 
     def lacking(self, connector: Connector) -> tuple[str, ...]:
-        """Names of the credentials without which this connector cannot place calls."""
+        """Return the names of the credentials that the connector lacks to place calls."""
         needed = self._controls[connector.provider].place_needs
         return tuple(name for name in needed if name not in connector.credentials)
 
-    def place(self, connector: Connector, order: Order) -> str | None:
-        """Have the provider dial; its id of the call, if it tells one. Raises ``BadGateway``."""
+    def place_call(self, connector: Connector, order: Order) -> str | None:
+        """Ask the provider to dial. Return its id of the call, if it tells one.
+
+        Raises ``BadGateway``.
+        """
         control, secrets = self._controls[connector.provider], _secrets(connector)
         try:
             response = self._outgoing.send(
@@ -82,7 +85,7 @@ class ProviderApi:
         return control.placed(response)
 
     def stop(self) -> None:
-        """Finish what has been begun, and no more."""
+        """Finish the requests that have begun, and drop the rest."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -93,14 +96,14 @@ class ProviderApi:
         try:
             connector = self._connectors.get(call.connector_id or "")
             said = self._ask_to_hang_up(self._controls[call.provider], connector, call)
-            self._steering.note(call.id, said, self._clock.now())
+            self._control.note(call.id, said, self._clock.now())
         except ServiceError as error:
             logger.warning("not ended through the provider: %s", error, extra=about(call.id))
         except Exception:
             logger.exception("not ended through the provider", extra=about(call.id))
 
     def _ask_to_hang_up(self, control: CallControl, connector: Connector, call: Call) -> str:
-        """What came of it, in one sentence."""
+        """Return the outcome in one sentence."""
         api = self._settings.api_url(connector.provider)
         try:
             response = self._outgoing.send(
@@ -119,5 +122,5 @@ class ProviderApi:
 
 
 def _secrets(connector: Connector) -> Mapping[str, str]:
-    """The credentials to use: the first where two are kept for a rotation."""
+    """Return the credentials to use: the first of two that are kept for a rotation."""
     return {name: values[0] for name, values in connector.credentials.items() if values}

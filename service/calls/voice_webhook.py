@@ -1,4 +1,4 @@
-"""A visit: one webhook of one call, the call that the first one makes, and its caller's markup."""
+"""A voice webhook of one call: the new call that it makes, and the markup for its caller."""
 
 from __future__ import annotations
 

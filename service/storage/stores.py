@@ -10,7 +10,7 @@ from service.settings import Settings
 from service.storage.agents.agents import Agents
 from service.storage.agents.dispatches import Dispatches
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import Steering
+from service.storage.calls.control import StoredControl
 from service.storage.calls.history import History
 from service.storage.calls.in_progress import CallsInProgress
 from service.storage.calls.loudness import LoudnessRecords
@@ -36,7 +36,7 @@ class Stores:
     calls: Calls
     calls_in_progress: CallsInProgress
     connectors: Connectors
-    control: Steering
+    control: StoredControl
     dispatches: Dispatches
     history: History
     loudness: LoudnessRecords
@@ -60,7 +60,7 @@ class Stores:
             calls=Calls(database),
             calls_in_progress=CallsInProgress(database),
             connectors=Connectors(database, *secrets),
-            control=Steering(database),
+            control=StoredControl(database),
             dispatches=Dispatches(database),
             history=History(database),
             loudness=LoudnessRecords(database),

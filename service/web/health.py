@@ -1,15 +1,18 @@
-"""Snapshot of the process's health: calls, queues, database and media engine."""
+"""The health of the process: readiness, calls, queues, database and media engine."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from service.clock import Clock
+from service.media.engine.engine import Engine
 from service.media.engine.stats import EngineStats
 from service.storage.calls.calls import Calls
 from service.storage.webhooks.outbox import Outbox
-from service.web.services import services
+from service.web.services import Services, services
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +44,15 @@ class HealthSnapshot:
 
 def snapshot() -> HealthSnapshot:
     """Read the process's health. Raises nothing, because it is read when something may be wrong."""
-    its = services()
+    known = services()
     try:
-        engine_stats = its.engine.engine_stats()
+        engine_stats = known.engine.engine_stats()
     except TimeoutError:
         engine_stats = None
-    stored = _stored(its.stores.calls, its.stores.outbox, its.clock)
-    return HealthSnapshot(its.settings.max_calls, its.engine.reports.qsize(), stored, engine_stats)
+    stored = _stored(known.stores.calls, known.stores.outbox, known.clock)
+    return HealthSnapshot(
+        known.settings.max_calls, known.engine.reports.qsize(), stored, engine_stats
+    )
 
 
 def _stored(calls: Calls, outbox: Outbox, clock: Clock) -> Stored | None:
@@ -59,3 +64,41 @@ def _stored(calls: Calls, outbox: Outbox, clock: Clock) -> Stored | None:
     except Exception:
         logger.info("the database does not say how many calls there are", exc_info=True)
         return None
+
+
+def checks() -> Mapping[str, str | None]:
+    """Return for each part that a call needs its problem, in a few words, or ``None``."""
+    known = services()
+    return {
+        "database": _database_problem(known),
+        "engine": _engine_problem(known.engine),
+        "draining": "the process is ending" if known.drain.has_begun else None,
+    }
+
+
+def live_stats(call_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the statistics of those calls that have a socket, by call id."""
+    try:
+        return services().engine.stats(call_ids)
+    except TimeoutError:
+        logger.warning("the media engine gave no statistics in time")
+        return {}
+
+
+def _database_problem(known: Services) -> str | None:
+    try:
+        known.database.check()
+    except Exception as error:  # noqa: BLE001 - the driver's exceptions have no common class
+        # The driver's text may hold the address, so only the class is shown.
+        return f"not reachable ({type(error.__cause__ or error).__name__})"
+    if known.drain.is_waiting:
+        return "another server has it"
+    return "nothing is written" if known.recorder_thread.heartbeat.is_overdue else None
+
+
+def _engine_problem(engine: Engine) -> str | None:
+    try:
+        engine.stats([])
+    except TimeoutError:
+        return "does not answer"
+    return None

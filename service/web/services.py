@@ -9,17 +9,29 @@ from typing import cast
 from flask import Flask, current_app, request
 
 from service.agents.dispatcher import Dispatcher
+from service.calls.admission import Admission
 from service.calls.callbacks import Callbacks
-from service.calls.ending import Switchboard
-from service.calls.handover import Drain
+from service.calls.connector_lookup import ConnectorLookup
+from service.calls.deadlines import Deadlines, SessionDeadlines
+from service.calls.drain import Drain
+from service.calls.ending import CallEnding
+from service.calls.holds import Holds
 from service.calls.inbound import InboundCalls
 from service.calls.outbound import OutboundCalls
+from service.calls.provider_api import ProviderApi
+from service.calls.recorder import CallRecorder
+from service.calls.recorder_thread import RecorderThread
+from service.calls.removals import Removals
+from service.calls.signatures import Signatures
+from service.calls.steering import Steering
+from service.calls.waiting import Waiters
 from service.clock import Clock, Millis
 from service.errors import Invalid
 from service.media.engine.engine import Engine
 from service.security.failure_limit import FailureLimit
 from service.settings import Settings
 from service.simulator.test_calls import TestCalls
+from service.storage.database import Database
 from service.storage.stores import Stores
 from service.telemetry.logs import Troubles
 from service.telemetry.metrics import Metrics
@@ -40,16 +52,29 @@ class Services:
     clock: Clock
     wall: Clock
     began_at: Millis
+    database: Database
     stores: Stores
     engine: Engine
     metrics: Metrics
     troubles: Troubles
     failures: FailureLimit
     drain: Drain
-    switchboard: Switchboard
+    waiters: Waiters
+    provider_api: ProviderApi
+    connector_lookup: ConnectorLookup
+    signatures: Signatures
+    holds: Holds
+    admission: Admission
     inbound: InboundCalls
-    callbacks: Callbacks
     outbound: OutboundCalls
+    callbacks: Callbacks
+    steering: Steering
+    ending: CallEnding
+    removals: Removals
+    deadlines: Deadlines
+    session_deadlines: SessionDeadlines
+    recorder: CallRecorder
+    recorder_thread: RecorderThread
     dispatcher: Dispatcher
     test_calls: TestCalls
     is_alive: Mapping[str, Callable[[], bool]]

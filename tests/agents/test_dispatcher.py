@@ -12,7 +12,6 @@ import pytest
 
 from service.agents.dispatch_request import DispatchRequests
 from service.agents.dispatcher import Dispatcher
-from service.calls import removals
 from service.calls.waiting import MOST
 from service.domain.agents import Agent, Assignment, Dispatch
 from service.domain.calls import Call, EndReason, LadderEvent, Participant
@@ -22,11 +21,11 @@ from service.http_client.messages import HttpRequest, HttpResponse
 from service.security.webhook_signing import Signer
 from service.storage.database import Database
 from tests.support.clocks import FakeClock
+from tests.support.harness import BASE, Harness, ref_of
 from tests.support.keyrings import Keyring, a_pair, verify
 from tests.support.programs import Program, agent_program
 from tests.support.receivers import broken_bodies, receiving
 from tests.support.records import a_connector, a_rule, an_agent
-from tests.support.switchboards import BASE, Desk, ref_of
 
 PATIENCE = 20
 
@@ -43,43 +42,53 @@ class Watched(HttpClient):
         return super().send(request, **options)
 
 
-class Agency(Desk):
-    """A desk that sends for agents."""
+class DispatchHarness(Harness):
+    """With a dispatcher that runs, and remembers how long it waited for each answer."""
 
     def __init__(self, database: Database, clock: FakeClock, **changes: Any) -> None:
         super().__init__(database, clock, **{"webhook_allow_private": True, **changes})
-        settings = self.switchboard.settings
-        self.outgoing = Watched(clock, allow_private=settings.webhook_allow_private)
+        settings = self.services.settings
+        self.http = Watched(clock, allow_private=settings.webhook_allow_private)
         signer = Signer(Keyring(a_pair()), clock)
-        invitations = DispatchRequests(settings, signer, self.outgoing)
-        self.dispatcher = Dispatcher(self.switchboard, invitations)
+        self.dispatcher = Dispatcher(
+            self.steady,
+            self.stores.agents,
+            self.calls,
+            self.stores.dispatches,
+            self.stores.sessions,
+            DispatchRequests(settings, signer, self.http),
+            self.admission,
+            self.ending,
+            self.waiters,
+            self.drain,
+        )
         self.dispatcher.start()
 
     def stop(self) -> None:
         self.dispatcher.stop()
-        self.outgoing.close()
-        self.engine.stop()
+        self.http.close()
+        super().stop()
 
     def employ(self, program: Program) -> Agent:
         agent = an_agent(url=program.url)
-        self.switchboard.agents.add(agent)
+        self.stores.agents.add(agent)
         return agent
 
     def phone(self, agent: Agent, metadata: Mapping[str, Any] | None = None, **rule: Any) -> Call:
         """A phone that is in its room, and whose rule names the agent."""
         extra = {"agent_id": agent.id, "agent_metadata": metadata}
-        self.switchboard.rules.add(a_rule(extra=extra, **rule))
+        self.stores.routing_rules.add(a_rule(extra=extra, **rule))
         connector = self.connect(a_connector())
-        self.start(ref_of(self.notify_after_commit(connector)), connector.provider)
+        self.start(ref_of(self.webhook(connector)), connector.provider)
         call: Call = self.call(connector)
         return call
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        self.switchboard.dispatches.signal.set()
+        self.stores.dispatches.signal.set()
 
     def of(self, call: Call) -> Dispatch:
-        return self.switchboard.dispatches.of_call(call.id)[-1]
+        return self.stores.dispatches.of_call(call.id)[-1]
 
     def until(self, call: Call, status: str, attempts: int = 0) -> Dispatch:
         """The dispatch of a call, once that has come about."""
@@ -90,7 +99,7 @@ class Agency(Desk):
         """Return once all calls but that of the phone are over, and make sure of this ticket."""
         eventually(lambda: self.calls.live() == 1)
         with pytest.raises(Gone):
-            self.switchboard.claim("websocket", ref)
+            self.admission.claim("websocket", ref)
 
     def rungs(self, call: Call) -> list[str]:
         """What the ladder says of the agent, without its id."""
@@ -107,19 +116,19 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def agency(database: Database, clock: FakeClock) -> Iterator[Agency]:
-    agency = Agency(database, clock)
-    yield agency
-    agency.stop()
+def harness(database: Database, clock: FakeClock) -> Iterator[DispatchHarness]:
+    harness = DispatchHarness(database, clock)
+    yield harness
+    harness.stop()
 
 
-def test_an_agent_is_told_of_the_call_and_joins_with_its_ticket(agency: Agency) -> None:
+def test_an_agent_is_told_of_the_call_and_joins_with_its_ticket(harness: DispatchHarness) -> None:
     with agent_program() as program:
-        agent = agency.employ(program)
-        call = agency.phone(agent, {"team": "support"})
+        agent = harness.employ(program)
+        call = harness.phone(agent, {"team": "support"})
         asked = program.wait_for(1)
-        dispatch = agency.until(call, "sent")
-        ticket = agency.calls.get(dispatch.ticket_id or "")
+        dispatch = harness.until(call, "sent")
+        ticket = harness.calls.get(dispatch.ticket_id or "")
         assert asked.document == {
             "agentId": agent.id,
             "callId": call.id,
@@ -139,17 +148,17 @@ def test_an_agent_is_told_of_the_call_and_joins_with_its_ticket(agency: Agency) 
         assert ticket.participant == Participant(
             ticket.participant.id, "Echo", {"agent": True, "agentId": agent.id}
         )
-        agency.start(asked.ref, "websocket")
-        assert agency.of(call).status == "joined"
-        agency.advance(60)
-    assert agency.rungs(call) == ["was sent for", "joined"]
+        harness.start(asked.ref, "websocket")
+        assert harness.of(call).status == "joined"
+        harness.advance(60)
+    assert harness.rungs(call) == ["was sent for", "joined"]
     assert len(program.asked) == 1
-    assert agency.outgoing.waits == [5]
+    assert harness.http.waits == [5]
 
 
-def test_a_hidden_number_is_masked_for_the_agent_as_for_the_room(agency: Agency) -> None:
+def test_a_hidden_number_is_masked_for_the_agent_as_for_the_room(harness: DispatchHarness) -> None:
     with agent_program() as program:
-        agency.phone(agency.employ(program), hide_phone_number=True)
+        harness.phone(harness.employ(program), hide_phone_number=True)
         document = program.wait_for(1).document
     assert (document["from"], document["to"]) == ("***00", "+14155550199")
 
@@ -161,79 +170,82 @@ def test_public_url_and_the_address_of_the_region_come_before_where_the_call_cam
         ({"public_url": "https://other.example.com"}, "wss://other.example.com"),
         ({"regions": {"us002": "wss://us.example.com"}}, "wss://us.example.com"),
     ):
-        agency = Agency(database, clock, **settings)
+        harness = DispatchHarness(database, clock, **settings)
         with agent_program() as program:
-            switchboard = agency.switchboard
-            agent = agency.employ(program)
+            agent = harness.employ(program)
             ticket = Assignment(agent.id, BASE)
-            _, ref = switchboard.invite("r1", Participant("p", "P"), "us002", ticket)
-            agency.start(ref, "websocket")
+            _, ref = harness.admission.invite("r1", Participant("p", "P"), "us002", ticket)
+            harness.start(ref, "websocket")
             document = program.wait_for(1).document
-        agency.stop()
+        harness.stop()
         assert document["wsUrl"].startswith(f"{base}/videosdk?ref=vs_")
 
 
-def test_the_agent_of_a_ticket_is_sent_for_like_that_of_a_phone(agency: Agency) -> None:
+def test_the_agent_of_a_ticket_is_sent_for_like_that_of_a_phone(harness: DispatchHarness) -> None:
     with agent_program() as program:
-        agent = agency.employ(program)
-        call, ref = agency.switchboard.invite(
+        agent = harness.employ(program)
+        call, ref = harness.admission.invite(
             "r1", Participant("ann", "Ann"), None, Assignment(agent.id, BASE, {"a": 1})
         )
-        agency.start(ref, "websocket")
+        harness.start(ref, "websocket")
         document = program.wait_for(1).document
-        agency.until(call, "sent")
+        harness.until(call, "sent")
     assert (document["callId"], document["roomId"]) == (call.id, "r1")
     assert (document["from"], document["to"], document["metadata"]) == ("ann", "r1", {"a": 1})
 
 
-def test_an_agent_that_refuses_is_asked_once_more_with_another_ticket(agency: Agency) -> None:
+def test_an_agent_that_refuses_is_asked_once_more_with_another_ticket(
+    harness: DispatchHarness,
+) -> None:
     with agent_program(500, 503) as program:
-        call = agency.phone(agency.employ(program))
-        agency.until(call, "pending", attempts=1)
-        agency.advance(1)
+        call = harness.phone(harness.employ(program))
+        harness.until(call, "pending", attempts=1)
+        harness.advance(1)
         first, second = program.wait_for(1), program.wait_for(2)
-        failed = agency.until(call, "failed", attempts=2)
-        agency.advance(60)
+        failed = harness.until(call, "failed", attempts=2)
+        harness.advance(60)
     assert (failed.due_at, failed.ticket_id) == (None, None)
     assert first.ref != second.ref
     assert first.headers["x-patchbay-dispatch"] == second.headers["x-patchbay-dispatch"]
     for asked in (first, second):
-        agency.refuses(asked.ref)
+        harness.refuses(asked.ref)
     assert len(program.asked) == 2
-    assert agency.rungs(call) == [
+    assert harness.rungs(call) == [
         "was sent for",
         "did not take the dispatch: answered 500, and is sent for again",
         "did not take the dispatch: answered 503",
     ]
 
 
-def test_an_agent_that_comes_the_second_time_has_come(agency: Agency) -> None:
+def test_an_agent_that_comes_the_second_time_has_come(harness: DispatchHarness) -> None:
     with agent_program(500, 202) as program:
-        call = agency.phone(agency.employ(program))
-        agency.until(call, "pending", attempts=1)
-        agency.advance(1)
+        call = harness.phone(harness.employ(program))
+        harness.until(call, "pending", attempts=1)
+        harness.advance(1)
         asked = program.wait_for(2)
-        agency.until(call, "sent", attempts=1)
-        agency.start(asked.ref, "websocket")
-    assert agency.of(call).status == "joined"
-    assert agency.rungs(call)[-1] == "joined"
+        harness.until(call, "sent", attempts=1)
+        harness.start(asked.ref, "websocket")
+    assert harness.of(call).status == "joined"
+    assert harness.rungs(call)[-1] == "joined"
 
 
-def test_an_agent_that_takes_it_and_does_not_join_is_asked_once_more(agency: Agency) -> None:
+def test_an_agent_that_takes_it_and_does_not_join_is_asked_once_more(
+    harness: DispatchHarness,
+) -> None:
     with agent_program() as program:
-        call = agency.phone(agency.employ(program))
-        agency.until(call, "sent")
-        agency.advance(9.999)
-        assert agency.of(call).attempts == 0
-        agency.advance(0.001)
-        agency.until(call, "pending", attempts=1)
-        agency.refuses(program.wait_for(1).ref)
-        agency.advance(1)
-        agency.until(call, "sent", attempts=1)
-        agency.advance(10)
-        agency.until(call, "failed", attempts=2)
-        agency.refuses(program.wait_for(2).ref)
-    assert agency.rungs(call) == [
+        call = harness.phone(harness.employ(program))
+        harness.until(call, "sent")
+        harness.advance(9.999)
+        assert harness.of(call).attempts == 0
+        harness.advance(0.001)
+        harness.until(call, "pending", attempts=1)
+        harness.refuses(program.wait_for(1).ref)
+        harness.advance(1)
+        harness.until(call, "sent", attempts=1)
+        harness.advance(10)
+        harness.until(call, "failed", attempts=2)
+        harness.refuses(program.wait_for(2).ref)
+    assert harness.rungs(call) == [
         "was sent for",
         "did not join within 10 s, and is sent for again",
         "did not join within 10 s",
@@ -241,154 +253,158 @@ def test_an_agent_that_takes_it_and_does_not_join_is_asked_once_more(agency: Age
 
 
 def test_an_agent_that_joins_before_it_answers_has_joined_whatever_it_answers(
-    agency: Agency,
+    harness: DispatchHarness,
 ) -> None:
-    with agent_program(500, upon=lambda asked: agency.start(asked.ref, "websocket") and None) as it:
-        call = agency.phone(agency.employ(it))
-        agency.until(call, "joined")
-        agency.advance(60)
-    assert agency.rungs(call) == ["was sent for", "joined"]
+    with agent_program(
+        500, upon=lambda asked: harness.start(asked.ref, "websocket") and None
+    ) as it:
+        call = harness.phone(harness.employ(it))
+        harness.until(call, "joined")
+        harness.advance(60)
+    assert harness.rungs(call) == ["was sent for", "joined"]
 
 
-def test_an_agent_that_nobody_knows_any_more_is_not_sent_for(agency: Agency) -> None:
-    call = agency.phone(an_agent())
-    agency.until(call, "failed", attempts=1)
-    assert agency.rungs(call) == ["was sent for", "is not known here"]
+def test_an_agent_that_nobody_knows_any_more_is_not_sent_for(harness: DispatchHarness) -> None:
+    call = harness.phone(an_agent())
+    harness.until(call, "failed", attempts=1)
+    assert harness.rungs(call) == ["was sent for", "is not known here"]
 
 
-def test_an_agent_that_does_not_answer_is_on_the_ladder_with_the_reason(agency: Agency) -> None:
+def test_an_agent_that_does_not_answer_is_on_the_ladder_with_the_reason(
+    harness: DispatchHarness,
+) -> None:
     with agent_program() as program:
-        agent = agency.employ(program)
-    call = agency.phone(agent)
-    agency.until(call, "pending", attempts=1)
-    assert agency.rungs(call)[-1].startswith("did not take the dispatch: no answer")
-    assert agent.url not in str(agency.calls.get(call.id).steps)
+        agent = harness.employ(program)
+    call = harness.phone(agent)
+    harness.until(call, "pending", attempts=1)
+    assert harness.rungs(call)[-1].startswith("did not take the dispatch: no answer")
+    assert agent.url not in str(harness.calls.get(call.id).steps)
 
 
 @pytest.mark.parametrize("broken", ["a length too large", "a chunk cut off", "a reset"])
 def test_an_agent_whose_answer_breaks_off_has_said_that_it_comes(
-    agency: Agency, broken: str
+    harness: DispatchHarness, broken: str
 ) -> None:
     with receiving() as receiver:
         receiver.script(broken_bodies(202)[broken])
         agent = an_agent(url=receiver.url)
-        agency.switchboard.agents.add(agent)
-        call = agency.phone(agent)
-        agency.until(call, "sent")
+        harness.stores.agents.add(agent)
+        call = harness.phone(agent)
+        harness.until(call, "sent")
         assert len(receiver.received) == 1
 
 
 def test_a_private_address_is_not_asked_unless_it_may_be(
     sqlite_database: Database, clock: FakeClock
 ) -> None:
-    agency = Agency(sqlite_database, clock, webhook_allow_private=False)
+    harness = DispatchHarness(sqlite_database, clock, webhook_allow_private=False)
     with agent_program() as program:
-        call = agency.phone(agency.employ(program))
-        agency.until(call, "pending", attempts=1)
-        agency.stop()
-    assert "WEBHOOK_ALLOW_PRIVATE" in agency.rungs(call)[-1]
+        call = harness.phone(harness.employ(program))
+        harness.until(call, "pending", attempts=1)
+        harness.stop()
+    assert "WEBHOOK_ALLOW_PRIVATE" in harness.rungs(call)[-1]
     assert program.asked == []
 
 
 def test_an_agent_is_not_asked_where_there_is_no_place_for_it(
     sqlite_database: Database, clock: FakeClock
 ) -> None:
-    agency = Agency(sqlite_database, clock, max_calls=1)
+    harness = DispatchHarness(sqlite_database, clock, max_calls=1)
     with agent_program() as program:
-        call = agency.phone(agency.employ(program))
-        agency.until(call, "pending", attempts=1)
-        agency.stop()
-    assert agency.rungs(call)[-1] == (
+        call = harness.phone(harness.employ(program))
+        harness.until(call, "pending", attempts=1)
+        harness.stop()
+    assert harness.rungs(call)[-1] == (
         "was not asked (All 1 calls are taken.), and is sent for again"
     )
     assert program.asked == []
 
 
-def test_nobody_is_sent_for_once_the_call_is_over(agency: Agency) -> None:
+def test_nobody_is_sent_for_once_the_call_is_over(harness: DispatchHarness) -> None:
     with agent_program(500) as program:
-        call = agency.phone(agency.employ(program))
-        agency.until(call, "pending", attempts=1)
-        agency.switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, None)
-        agency.advance(1)
-        agency.until(call, "failed", attempts=2)
+        call = harness.phone(harness.employ(program))
+        harness.until(call, "pending", attempts=1)
+        harness.ending.hang_up(call, EndReason.CALLER_HUNG_UP, None)
+        harness.advance(1)
+        harness.until(call, "failed", attempts=2)
     assert len(program.asked) == 1
 
 
-def test_nobody_is_sent_for_while_the_process_ends(agency: Agency) -> None:
+def test_nobody_is_sent_for_while_the_process_ends(harness: DispatchHarness) -> None:
     with agent_program() as program:
-        agent = agency.employ(program)
+        agent = harness.employ(program)
         extra = {"agent_id": agent.id}
-        agency.switchboard.rules.add(a_rule(extra=extra))
-        connector = agency.connect(a_connector())
-        spec = agency.switchboard.claim("twilio", ref_of(agency.notify_after_commit(connector)))
-        agency.switchboard.handover.begin()
-        now = agency.clock.now()
-        assert agency.calls.answered(spec.call_id, spec.leg_id, "s1", now)
-        call = agency.call(connector)
-        agency.advance(5)
-        assert agency.of(call).status == "pending"
-        agency.switchboard.handover.has_begun = False
-        agency.advance(0)
-        agency.until(call, "sent")
+        harness.stores.routing_rules.add(a_rule(extra=extra))
+        connector = harness.connect(a_connector())
+        spec = harness.admission.claim("twilio", ref_of(harness.webhook(connector)))
+        harness.drain.begin()
+        now = harness.clock.now()
+        assert harness.calls.answered(spec.call_id, spec.leg_id, "s1", now)
+        call = harness.call(connector)
+        harness.advance(5)
+        assert harness.of(call).status == "pending"
+        harness.drain.has_begun = False
+        harness.advance(0)
+        harness.until(call, "sent")
 
 
-def test_a_slow_agent_keeps_no_other_waiting(agency: Agency) -> None:
+def test_a_slow_agent_keeps_no_other_waiting(harness: DispatchHarness) -> None:
     wait = threading.Event()
     with agent_program(upon=lambda _: wait.wait(PATIENCE) and None) as slow:
         with agent_program() as quick:
-            first = agency.phone(agency.employ(slow), numbers=("+14155550199",))
+            first = harness.phone(harness.employ(slow), numbers=("+14155550199",))
             slow.wait_for(1)
-            agent = agency.employ(quick)
-            second, ref = agency.switchboard.invite(
+            agent = harness.employ(quick)
+            second, ref = harness.admission.invite(
                 "r2", Participant("ann", "Ann"), None, Assignment(agent.id, BASE)
             )
-            agency.start(ref, "websocket")
-            agency.until(second, "sent")
-            assert agency.of(first).status == "pending"
+            harness.start(ref, "websocket")
+            harness.until(second, "sent")
+            assert harness.of(first).status == "pending"
         wait.set()
-        agency.until(first, "sent")
+        harness.until(first, "sent")
 
 
 def test_an_attempt_that_was_cut_off_is_made_again_by_the_next_process(
     database: Database, clock: FakeClock
 ) -> None:
-    before = Agency(database, clock)
+    before = DispatchHarness(database, clock)
     before.dispatcher.stop()
     with agent_program() as program:
         call = before.phone(before.employ(program))
-        taken = before.switchboard.dispatches.take(clock.now(), clock.now() + 10_000)
+        taken = before.stores.dispatches.take(clock.now(), clock.now() + 10_000)
         assert taken is not None
-        ticket, ref = before.switchboard.invite("rule-room-0001", Participant("a", "A"), None)
-        assert before.switchboard.dispatches.ticketed(taken, ticket.id)
+        ticket, ref = before.admission.invite("rule-room-0001", Participant("a", "A"), None)
+        assert before.stores.dispatches.ticketed(taken, ticket.id)
         before.stop()
-        after = Agency(database, clock)
+        after = DispatchHarness(database, clock)
         after.advance(10)
         after.until(call, "sent")
         with pytest.raises(Gone):
-            after.switchboard.claim("websocket", ref)
+            after.admission.claim("websocket", ref)
         after.stop()
 
 
-def test_an_agent_leaves_with_its_call(agency: Agency) -> None:
+def test_an_agent_leaves_with_its_call(harness: DispatchHarness) -> None:
     with agent_program() as program:
-        call = agency.phone(agency.employ(program))
+        call = harness.phone(harness.employ(program))
         asked = program.wait_for(1)
-        dispatch = agency.until(call, "sent")
-        agency.start(asked.ref, "websocket")
-        removals.sweep(agency.switchboard)
-        assert agency.of(call).status == "joined"
-        agency.switchboard.hang_up(call, EndReason.CALLER_HUNG_UP, None)
-        removals.sweep(agency.switchboard)
-        assert agency.of(call).status == "left"
-    assert agency.calls.get(dispatch.ticket_id or "").end_reason is EndReason.ALONE
+        dispatch = harness.until(call, "sent")
+        harness.start(asked.ref, "websocket")
+        harness.session_deadlines.sweep()
+        assert harness.of(call).status == "joined"
+        harness.ending.hang_up(call, EndReason.CALLER_HUNG_UP, None)
+        harness.session_deadlines.sweep()
+        assert harness.of(call).status == "left"
+    assert harness.calls.get(dispatch.ticket_id or "").end_reason is EndReason.ALONE
 
 
-def test_an_agent_is_sent_into_a_room_without_a_call(agency: Agency) -> None:
+def test_an_agent_is_sent_into_a_room_without_a_call(harness: DispatchHarness) -> None:
     with agent_program() as program:
-        agent = agency.employ(program)
-        _, ref = agency.switchboard.invite("r1", Participant("ann", "Ann"), None)
-        agency.start(ref, "websocket", "s7")
-        dispatch = agency.dispatcher.send(agent, "r1", BASE, {"a": 1})
+        agent = harness.employ(program)
+        _, ref = harness.admission.invite("r1", Participant("ann", "Ann"), None)
+        harness.start(ref, "websocket", "s7")
+        dispatch = harness.dispatcher.send(agent, "r1", BASE, {"a": 1})
         asked = program.wait_for(1)
         assert asked.document == {
             "agentId": agent.id,
@@ -401,58 +417,60 @@ def test_an_agent_is_sent_into_a_room_without_a_call(agency: Agency) -> None:
             "to": None,
             "metadata": {"a": 1},
         }
-        agency.start(asked.ref, "websocket", "s7")
-        assert agency.switchboard.dispatches.get(dispatch.id).status == "joined"
+        harness.start(asked.ref, "websocket", "s7")
+        assert harness.stores.dispatches.get(dispatch.id).status == "joined"
 
 
 def test_one_that_says_it_comes_and_does_not_is_asked_again_without_a_call_too(
-    agency: Agency,
+    harness: DispatchHarness,
 ) -> None:
     with agent_program() as program:
-        dispatch = agency.dispatcher.send(agency.employ(program), "r1", BASE, {})
-        agency.advance(10)
-        find = agency.switchboard.dispatches.get
+        dispatch = harness.dispatcher.send(harness.employ(program), "r1", BASE, {})
+        harness.advance(10)
+        find = harness.stores.dispatches.get
         eventually(lambda: find(dispatch.id).attempts == 1)
-        agency.advance(1)
+        harness.advance(1)
         program.wait_for(2)
         eventually(lambda: find(dispatch.id).status == "sent")
-        agency.advance(10)
+        harness.advance(10)
         eventually(lambda: find(dispatch.id).status == "failed")
 
 
-def test_one_that_refuses_is_told_to_whoever_asked_and_not_asked_again(agency: Agency) -> None:
+def test_one_that_refuses_is_told_to_whoever_asked_and_not_asked_again(
+    harness: DispatchHarness,
+) -> None:
     with agent_program(500) as program:
-        agent = agency.employ(program)
+        agent = harness.employ(program)
         with pytest.raises(BadGateway, match="The agent did not take the dispatch: answered 500"):
-            agency.dispatcher.send(agent, "r1", BASE, {})
-        agency.advance(60)
-        assert agency.calls.live() == 0
-        assert agency.switchboard.dispatches.next_due() is None
+            harness.dispatcher.send(agent, "r1", BASE, {})
+        harness.advance(60)
+        assert harness.calls.live() == 0
+        assert harness.stores.dispatches.next_due() is None
     assert len(program.asked) == 1
 
 
-def test_a_closed_room_sends_for_nobody(agency: Agency) -> None:
+def test_a_closed_room_sends_for_nobody(harness: DispatchHarness) -> None:
     with agent_program() as program:
-        agency.switchboard.rooms.ensure("r1", 1)
-        agency.switchboard.rooms.deactivate("r1", 1)
+        harness.stores.rooms.ensure("r1", 1)
+        harness.stores.rooms.deactivate("r1", 1)
         with pytest.raises(Forbidden):
-            agency.dispatcher.send(agency.employ(program), "r1", BASE, {})
+            harness.dispatcher.send(harness.employ(program), "r1", BASE, {})
     assert program.asked == []
 
 
-def test_only_a_few_requests_wait_for_agents_at_a_time(agency: Agency) -> None:
+def test_only_a_few_requests_wait_for_agents_at_a_time(harness: DispatchHarness) -> None:
     wait = threading.Event()
     with agent_program(upon=lambda _: wait.wait(PATIENCE) and None) as program:
-        agent = agency.employ(program)
+        agent = harness.employ(program)
         threads = [
-            threading.Thread(target=agency.dispatcher.send, args=(agent, "r1", BASE, {}))
+            threading.Thread(target=harness.dispatcher.send, args=(agent, "r1", BASE, {}))
             for _ in range(MOST)
         ]
         for thread in threads:
             thread.start()
         program.wait_for(MOST)
         with pytest.raises(Busy):
-            agency.dispatcher.send(agent, "r1", BASE, {})
+            harness.dispatcher.send(agent, "r1", BASE, {})
         wait.set()
         for thread in threads:
             thread.join(PATIENCE)

@@ -32,7 +32,7 @@ def calls(app: Flask) -> Calls:
 @pytest.fixture(autouse=True)
 def stopped(app: Flask) -> Iterator[None]:
     yield
-    services_of(app).switchboard.errands.stop()
+    services_of(app).provider_api.stop()
 
 
 @pytest.fixture

@@ -115,11 +115,11 @@ def test_nobody_is_held_for_ever(provider: FlaskClient) -> None:
 def test_a_held_caller_who_lost_the_socket_long_ago_is_not_over(
     app: Flask, clock: FakeClock, sqlite_database: Database
 ) -> None:
-    client, board = app.test_client(), services_of(app).switchboard
+    client, services = app.test_client(), services_of(app)
     connector = a_connector()
-    board.connectors.add(connector)
+    services.stores.connectors.add(connector)
     ask(client, f"/v2/hooks/twilio/{connector.webhook_key}")
-    (call,) = board.calls.page().items
+    (call,) = services.stores.calls.page().items
     own = path("twilio", key=key_of(API_SECRET, call.id))
     with sqlite_database.write() as connection:
         update = "UPDATE calls SET status = 'answered', detached_at = %d, expires_at = NULL"
@@ -127,11 +127,11 @@ def test_a_held_caller_who_lost_the_socket_long_ago_is_not_over(
     clock.advance(600)
     with missing_table(sqlite_database, "calls"):
         assert led_back(ask(client, own))
-    board.sweep()
-    assert board.calls.get(call.id).status is CallStatus.ANSWERED
+    services.deadlines.sweep()
+    assert services.stores.calls.get(call.id).status is CallStatus.ANSWERED
     clock.advance(15)
-    board.sweep()
-    assert board.calls.get(call.id).status is CallStatus.ENDED
+    services.deadlines.sweep()
+    assert services.stores.calls.get(call.id).status is CallStatus.ENDED
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
@@ -144,18 +144,18 @@ def test_a_process_that_is_ending_holds_without_the_database(away: Flask, name: 
 
 
 def test_a_calls_own_address_needs_a_signature_where_its_connector_has_a_secret(app: Flask) -> None:
-    client, board = app.test_client(), services_of(app).switchboard
+    client, services = app.test_client(), services_of(app)
     connector = a_connector(credentials={"authToken": ("t",)})
-    board.connectors.add(connector)
+    services.stores.connectors.add(connector)
     start = f"/v2/hooks/twilio/{connector.webhook_key}"
     signed = signers.twilio("t", f"{PUBLIC_URL}{start}", tuple(FORM.items()))
     assert client.post(start, data=FORM, headers=signed).status_code == 200
-    (call,) = board.calls.page().items
+    (call,) = services.stores.calls.page().items
     own = path("twilio", key=key_of(API_SECRET, call.id))
-    board.connectors.rotate(connector.id, "whk_new")
+    services.stores.connectors.rotate(connector.id, "whk_new")
     assert client.post(start, data=FORM, headers=signed).status_code == 404
     assert client.post(own, data=FORM).status_code == 403
     signed = signers.twilio("t", f"{PUBLIC_URL}{own}", tuple(FORM.items()))
     assert "<Stream" in client.post(own, data=FORM, headers=signed).text
-    board.connectors.delete(connector.id)
+    services.stores.connectors.delete(connector.id)
     assert "<Stream" in client.post(own, data=FORM).text

@@ -10,10 +10,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service.calls.ending import Switchboard
 from service.domain.calls import Call, CallStatus, EndReason, Participant
 from service.domain.rooms import Room
-from service.web.services import services_of
+from service.web.services import Services, services_of
 from tests.support.clocks import FakeClock
 
 ROOM = "abcd-efgh-ijkl"
@@ -23,40 +22,39 @@ NOON = 1_782_043_200_000
 
 
 @pytest.fixture
-def house(app: Flask) -> Switchboard:
-    switchboard: Switchboard = services_of(app).switchboard
-    return switchboard
+def services(app: Flask) -> Services:
+    return services_of(app)
 
 
 @pytest.fixture
-def come(house: Switchboard, clock: FakeClock) -> Callable[..., Call]:
+def come(services: Services, clock: FakeClock) -> Callable[..., Call]:
     """A function that lets somebody join a room, as the engine would report it."""
 
     def make(name: str, session_id: str = SESSION, room_id: str = ROOM) -> Call:
         participant = Participant(name, name.title())
-        call, ref = house.invite(room_id, participant, "in002")
-        spec = house.claim("websocket", ref)
+        call, ref = services.admission.invite(room_id, participant, "in002")
+        spec = services.admission.claim("websocket", ref)
         clock.advance(1)
-        assert house.calls.answered(call.id, spec.leg_id, session_id, clock.now())
+        assert services.stores.calls.answered(call.id, spec.leg_id, session_id, clock.now())
         return call
 
     return make
 
 
 @pytest.fixture
-def go(house: Switchboard, clock: FakeClock) -> Callable[..., None]:
+def go(services: Services, clock: FakeClock) -> Callable[..., None]:
     def make(call: Call, **changes: Any) -> None:
         clock.advance(1)
         reason = EndReason.CALLER_HUNG_UP
-        assert house.calls.end(call.id, reason, clock.now(), **changes)
+        assert services.stores.calls.end(call.id, reason, clock.now(), **changes)
 
     return make
 
 
 @pytest.fixture
-def support(house: Switchboard) -> Room:
+def support(services: Services) -> Room:
     """A room with a customRoomId."""
-    return house.rooms.create(
+    return services.stores.rooms.create(
         Room(id=ROOM, object_id="0" * 24, created_at=1, updated_at=1, custom_id="testing-room")
     )
 

@@ -247,12 +247,12 @@ def test_a_signature_is_judged_by_the_wall_clock_and_a_call_by_one_that_nobody_s
 ) -> None:
     way = WAYS["the public URL"]
     assert way.send(provider_client, "telnyx", clock).status_code == 200
-    board = services_of(app).switchboard
-    before = board.clock.now()
+    services = services_of(app)
+    before = services.clock.now()
     clock.step(step)
     assert way.send(provider_client, "telnyx", clock).status_code == 200
-    assert board.clock.now() == before
-    assert board.calls.live() == 1
+    assert services.clock.now() == before
+    assert services.stores.calls.live() == 1
 
 
 def test_a_call_of_another_twilio_account_is_refused(
@@ -385,8 +385,8 @@ class Captured:
 
 
 def calls_of(app: Flask) -> list[Call]:
-    switchboard = services_of(app).switchboard
-    return [switchboard.calls.get(each.id) for each in switchboard.calls.page().items]
+    calls = services_of(app).stores.calls
+    return [calls.get(each.id) for each in calls.page().items]
 
 
 def offered(provider: str, response: TestResponse) -> str:
@@ -399,7 +399,7 @@ def offered(provider: str, response: TestResponse) -> str:
 def opens_socket(app: Flask, provider: str, ref: str, headers: dict[str, str]) -> bool:
     hook = Webhook(url=f"wss://voice.example.com/{provider}/{ref}", method="GET", headers=headers)
     try:
-        services_of(app).inbound.signatures.check_upgrade(provider, ref, hook)
+        services_of(app).signatures.check_upgrade(provider, ref, hook)
     except BadSignature:
         return False
     return True
@@ -483,7 +483,7 @@ def test_a_webhook_sent_again_after_its_call_was_deleted_makes_one_call_that_nob
     again = captured.send(provider_client)
     assert not opens_socket(app, provider, offered(provider, again), captured.headers)
     clock.advance(REF_SECONDS + 1)
-    services_of(app).switchboard.sweep()
+    services_of(app).deadlines.sweep()
     for _ in range(3):
         assert "<Stream" not in captured.send(provider_client).text
     [call] = calls_of(app)

@@ -9,28 +9,29 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.calls.drain import drain
+from service.calls.drain import Drain, hand_over
+from service.errors import Busy
 from service.storage.database import Database
 from tests.support import callers
 from tests.support.clocks import FakeClock
-from tests.support.switchboards import Desk, a_desk
+from tests.support.harness import Harness, a_harness
 
 RESTART = (1012).to_bytes(2, "big")
 LEFT = "calls have not asked what to do now"
 
 
 @pytest.fixture
-def desk(clock: FakeClock) -> Iterator[Desk]:
+def harness(clock: FakeClock) -> Iterator[Harness]:
     """Its database cannot be reached."""
     database = Database("postgresql+psycopg://someone@127.0.0.1:1/nothing")
-    with a_desk(database, clock) as desk:
-        yield desk
+    with a_harness(database, clock) as harness:
+        yield harness
 
 
-def on_a_socket(desk: Desk, caller: callers.Caller) -> socket.socket:
+def on_a_socket(harness: Harness, caller: callers.Caller) -> socket.socket:
     here, there = socket.socketpair()
     there.settimeout(30)
-    desk.engine.adopt(here, caller.spec)
+    harness.engine.adopt(here, caller.spec)
     return there
 
 
@@ -42,33 +43,40 @@ def close_code(sock: socket.socket) -> bytes:
     return received.partition(b"\x88")[2][1:3]
 
 
-def asks(desk: Desk, call_id: str, sock: socket.socket) -> None:
+def asks(harness: Harness, call_id: str, sock: socket.socket) -> None:
     """As a provider does once its socket is closed."""
     assert close_code(sock) == RESTART
-    desk.switchboard.handover.told(call_id)
+    harness.drain.told(call_id)
 
 
 def test_sockets_are_closed_without_the_database_and_only_phones_are_waited_for(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
     ann, agent = callers.twilio("ann"), callers.agent("agent")
-    with on_a_socket(desk, ann) as phone, on_a_socket(desk, agent) as program:
-        thread = threading.Thread(target=drain, args=(desk.switchboard, desk.engine))
+    with on_a_socket(harness, ann) as phone, on_a_socket(harness, agent) as program:
+        thread = threading.Thread(
+            target=hand_over, args=(harness.services.settings, harness.drain, harness.engine)
+        )
         thread.start()
         assert close_code(phone) == close_code(program) == RESTART
-        desk.switchboard.handover.told(ann.spec.call_id)
+        harness.drain.told(ann.spec.call_id)
         thread.join(30)
     assert not thread.is_alive()
-    assert desk.switchboard.handover.has_begun
+    assert harness.drain.has_begun
     assert LEFT not in caplog.text
 
 
-def test_a_line_that_never_asks_is_given_up(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    with on_a_socket(desk, callers.twilio("ann")), on_a_socket(desk, callers.plivo("bob")) as bob:
-        provider = threading.Thread(target=asks, args=(desk, "call-bob", bob))
+def test_a_line_that_never_asks_is_given_up(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        on_a_socket(harness, callers.twilio("ann")),
+        on_a_socket(harness, callers.plivo("bob")) as bob,
+    ):
+        provider = threading.Thread(target=asks, args=(harness, "call-bob", bob))
         provider.start()
-        drain(desk.switchboard, desk.engine)
+        hand_over(harness.services.settings, harness.drain, harness.engine)
         provider.join(30)
     assert f"1 {LEFT}" in caplog.text
 
@@ -78,9 +86,53 @@ def test_nobody_is_waited_for_without_a_way_back(
 ) -> None:
     database = Database("postgresql+psycopg://someone@127.0.0.1:1/nothing")
     with (
-        a_desk(database, clock, reattach=False) as desk,
-        on_a_socket(desk, callers.twilio("ann")) as phone,
+        a_harness(database, clock, reattach=False) as harness,
+        on_a_socket(harness, callers.twilio("ann")) as phone,
     ):
-        drain(desk.switchboard, desk.engine)
+        hand_over(harness.services.settings, harness.drain, harness.engine)
         assert close_code(phone) == RESTART
     assert LEFT not in caplog.text
+
+
+def test_nothing_is_handed_over_until_it_begins() -> None:
+    drain = Drain()
+    assert not drain.has_begun
+    drain.begin()
+    assert drain.has_begun
+    assert drain.wait(0) == 0
+
+
+def test_a_process_that_waits_or_ends_takes_no_calls_and_says_which() -> None:
+    drain = Drain()
+    drain.require_open()
+    drain.is_waiting = True
+    with pytest.raises(Busy, match="does not have the database yet"):
+        drain.require_open()
+    drain.begin()
+    with pytest.raises(Busy, match="is restarting"):
+        drain.require_open()
+
+
+def test_it_is_over_once_every_call_was_told_whoever_else_asks() -> None:
+    drain = Drain()
+    drain.expect(["a", "b"])
+    drain.told("stranger")
+    drain.told("a")
+    assert drain.wait(0) == 1
+    threading.Timer(0.01, drain.told, ["b"]).start()
+    assert drain.wait(30) == 0
+
+
+def test_it_is_given_up_where_no_other_asks_for_a_while() -> None:
+    drain = Drain()
+    drain.expect(["a", "b", "dead line"])
+    for call_id in ("a", "b"):
+        threading.Timer(0.01, drain.told, [call_id]).start()
+    assert drain.wait(3_600, lull=0.5) == 1
+
+
+def test_it_is_given_up_before_the_first_is_back() -> None:
+    drain = Drain()
+    drain.expect(["a", "b", "c"])
+    threading.Timer(0.01, drain.told, ["a"]).start()
+    assert drain.wait(3_600, after_first=0.1) == 2

@@ -17,9 +17,9 @@ from service.domain.routing_rules import NEW_ROOM, Rule
 from service.storage.database import Database
 from service.storage.routing_rules import Rules
 from tests.support.clocks import FakeClock
+from tests.support.harness import Harness, a_harness, events, kept, masked, ref_of, verbs
 from tests.support.races import at_once
 from tests.support.records import a_connector, a_rule
-from tests.support.switchboards import Desk, a_desk, events, kept, masked, ref_of, verbs
 
 PIN = "4321"
 RULE = a_rule()
@@ -27,25 +27,25 @@ RULE = replace(RULE, room=replace(RULE.room, pin=PIN))
 
 
 @pytest.fixture
-def desk(sqlite_database: Database, clock: FakeClock) -> Iterator[Desk]:
-    with a_desk(sqlite_database, clock, max_calls=2) as desk:
-        yield desk
+def harness(sqlite_database: Database, clock: FakeClock) -> Iterator[Harness]:
+    with a_harness(sqlite_database, clock, max_calls=2) as harness:
+        yield harness
 
 
 @pytest.fixture
-def rule(desk: Desk) -> Rule:
-    desk.switchboard.rules.add(RULE)
+def rule(harness: Harness) -> Rule:
+    harness.stores.routing_rules.add(RULE)
     return RULE
 
 
 @pytest.fixture(params=["twilio", "plivo", "telnyx"])
-def connector(desk: Desk, rule: Rule, request: pytest.FixtureRequest) -> Connector:
-    return desk.connect(a_connector(provider=request.param))
+def connector(harness: Harness, rule: Rule, request: pytest.FixtureRequest) -> Connector:
+    return harness.connect(a_connector(provider=request.param))
 
 
 @pytest.fixture
-def twilio(desk: Desk, rule: Rule) -> Connector:
-    return desk.connect(a_connector())
+def twilio(harness: Harness, rule: Rule) -> Connector:
+    return harness.connect(a_connector())
 
 
 def asked(response: Element) -> str:
@@ -63,149 +63,149 @@ def dismissed(response: Element) -> bool:
     return verbs(response) in (["Say", "Hangup"], ["Speak", "Hangup"])
 
 
-def test_the_caller_is_asked_before_anything_else(desk: Desk, connector: Connector) -> None:
-    response = desk.notify_after_commit(connector)
+def test_the_caller_is_asked_before_anything_else(harness: Harness, connector: Connector) -> None:
+    response = harness.webhook(connector)
     assert asked(response) == PROMPT
-    call = desk.call(connector)
-    assert response[0].get("action") == f"{desk.address(call)}/gather?try=1"
+    call = harness.call(connector)
+    assert response[0].get("action") == f"{harness.address(call)}/gather?try=1"
     assert (call.status, call.room_id, call.pin_tries) == (CallStatus.INCOMING, None, 1)
     assert call.rule_id == RULE.id
     assert events(call) == [LadderEvent.WEBHOOK, LadderEvent.PIN]
 
 
-def test_the_right_pin_leads_into_the_room(desk: Desk, connector: Connector) -> None:
-    desk.notify_after_commit(connector)
-    response = desk.press(connector, PIN, 1)
-    call = desk.call(connector)
+def test_the_right_pin_leads_into_the_room(harness: Harness, connector: Connector) -> None:
+    harness.webhook(connector)
+    response = harness.press(connector, PIN, 1)
+    call = harness.call(connector)
     assert (call.status, call.room_id) == (CallStatus.VERIFIED, "rule-room-0001")
-    assert call.expires_at == desk.clock.now() + 90_000
+    assert call.expires_at == harness.clock.now() + 90_000
     assert [step.status for step in call.steps[-2:]] == [CallStatus.VERIFIED] * 2
-    desk.start(ref_of(response), connector.provider)
-    assert desk.call(connector).status is CallStatus.ANSWERED
+    harness.start(ref_of(response), connector.provider)
+    assert harness.call(connector).status is CallStatus.ANSWERED
     # What it asks from now on is about its stream, whatever the address.
-    assert ref_of(desk.press(connector, "9999", 1))
+    assert ref_of(harness.press(connector, "9999", 1))
 
 
-def test_three_wrong_pins_end_politely(desk: Desk, connector: Connector) -> None:
-    desk.notify_after_commit(connector)
-    assert asked(desk.press(connector, "1111", 1)) == PROMPT_AGAIN
-    assert asked(desk.press(connector, "432", 2)) == PROMPT_AGAIN
-    assert dismissed(desk.press(connector, "43210", 3))
-    call = desk.call(connector)
+def test_three_wrong_pins_end_politely(harness: Harness, connector: Connector) -> None:
+    harness.webhook(connector)
+    assert asked(harness.press(connector, "1111", 1)) == PROMPT_AGAIN
+    assert asked(harness.press(connector, "432", 2)) == PROMPT_AGAIN
+    assert dismissed(harness.press(connector, "43210", 3))
+    call = harness.call(connector)
     assert (call.status, call.end_reason) == (CallStatus.REJECTED, EndReason.NO_PIN)
-    assert call.ended_at == desk.clock.now()
+    assert call.ended_at == harness.clock.now()
     # Whatever the provider asks afterwards, and wherever.
-    assert dismissed(desk.press(connector, PIN, 3))
-    assert dismissed(desk.notify_after_commit(connector, CallStatus="in-progress"))
+    assert dismissed(harness.press(connector, PIN, 3))
+    assert dismissed(harness.webhook(connector, CallStatus="in-progress"))
 
 
 def test_the_questions_are_kept_and_what_was_answered_last(
-    desk: Desk, connector: Connector
+    harness: Harness, connector: Connector
 ) -> None:
     answers = [
-        desk.notify_after_commit(connector),
-        desk.notify_after_commit(connector),
-        desk.press(connector, "1111", 1),
-        desk.press(connector, PIN, 2),
+        harness.webhook(connector),
+        harness.webhook(connector),
+        harness.press(connector, "1111", 1),
+        harness.press(connector, PIN, 2),
     ]
-    call = desk.call(connector)
+    call = harness.call(connector)
     assert kept(call) == [masked(answer, connector) for answer in answers]
     assert connector.webhook_key not in repr(call)
 
 
-def test_the_farewell_is_kept(desk: Desk, twilio: Connector) -> None:
+def test_the_farewell_is_kept(harness: Harness, twilio: Connector) -> None:
     answers = [
-        desk.notify_after_commit(twilio),
-        *(desk.press(twilio, "1111", number) for number in (1, 2, 3)),
+        harness.webhook(twilio),
+        *(harness.press(twilio, "1111", number) for number in (1, 2, 3)),
     ]
-    assert kept(desk.call(twilio)) == [masked(answer, twilio) for answer in answers]
+    assert kept(harness.call(twilio)) == [masked(answer, twilio) for answer in answers]
 
 
-def test_silence_uses_up_the_tries_as_well(desk: Desk, connector: Connector) -> None:
-    desk.notify_after_commit(connector)
-    assert asked(desk.press(connector, "", 1)) == PROMPT
-    assert asked(desk.press(connector, "", 2)) == PROMPT
-    assert FAREWELL in tostring(desk.press(connector, "", 3), encoding="unicode")
-    assert desk.call(connector).end_reason is EndReason.NO_PIN
+def test_silence_uses_up_the_tries_as_well(harness: Harness, connector: Connector) -> None:
+    harness.webhook(connector)
+    assert asked(harness.press(connector, "", 1)) == PROMPT
+    assert asked(harness.press(connector, "", 2)) == PROMPT
+    assert FAREWELL in tostring(harness.press(connector, "", 3), encoding="unicode")
+    assert harness.call(connector).end_reason is EndReason.NO_PIN
 
 
-def test_a_second_answer_to_a_question_changes_nothing(desk: Desk, twilio: Connector) -> None:
-    desk.notify_after_commit(twilio)
-    desk.press(twilio, "1111", 1)
+def test_a_second_answer_to_a_question_changes_nothing(harness: Harness, twilio: Connector) -> None:
+    harness.webhook(twilio)
+    harness.press(twilio, "1111", 1)
     for digits in ("1111", "2222", "", PIN):
-        assert asked(desk.press(twilio, digits, 1)) == PROMPT
-        assert desk.call(twilio).pin_tries == 2
+        assert asked(harness.press(twilio, digits, 1)) == PROMPT
+        assert harness.call(twilio).pin_tries == 2
 
 
 @pytest.mark.parametrize("tries", ["", "0", "01", "1 ", "-1", "x", "9" * 400])
 def test_an_answer_to_no_question_of_ours_is_none(
-    desk: Desk, twilio: Connector, tries: str
+    harness: Harness, twilio: Connector, tries: str
 ) -> None:
-    desk.notify_after_commit(twilio)
-    assert asked(desk.notify_after_commit(twilio, **{"try": tries}, Digits=PIN)) == PROMPT
-    assert desk.call(twilio).pin_tries == 1
+    harness.webhook(twilio)
+    assert asked(harness.webhook(twilio, **{"try": tries}, Digits=PIN)) == PROMPT
+    assert harness.call(twilio).pin_tries == 1
 
 
 def test_the_right_pin_twice_makes_one_verified_call_and_both_answers_stream(
-    desk: Desk, twilio: Connector
+    harness: Harness, twilio: Connector
 ) -> None:
-    desk.notify_after_commit(twilio)
-    first, second = desk.press(twilio, PIN, 1), desk.press(twilio, PIN, 1)
+    harness.webhook(twilio)
+    first, second = harness.press(twilio, PIN, 1), harness.press(twilio, PIN, 1)
     assert ref_of(first) != ref_of(second)
-    assert events(desk.call(twilio)).count(LadderEvent.VERIFIED) == 1
-    desk.start(ref_of(second))
+    assert events(harness.call(twilio)).count(LadderEvent.VERIFIED) == 1
+    harness.start(ref_of(second))
 
 
-def test_guesses_at_once_are_one_try(desk: Desk, twilio: Connector) -> None:
-    desk.notify_after_commit(twilio)
-    at_once(4, lambda turn: desk.press(twilio, f"000{turn}", 1))
-    assert desk.call(twilio).pin_tries == 2
+def test_guesses_at_once_are_one_try(harness: Harness, twilio: Connector) -> None:
+    harness.webhook(twilio)
+    at_once(4, lambda turn: harness.press(twilio, f"000{turn}", 1))
+    assert harness.call(twilio).pin_tries == 2
 
 
 def test_answers_to_everything_at_once_leave_one_call_in_its_room(
-    desk: Desk, twilio: Connector
+    harness: Harness, twilio: Connector
 ) -> None:
     """The right PIN, twice, between repeated webhooks and late answers: nobody is hung up."""
-    desk.notify_after_commit(twilio)
+    harness.webhook(twilio)
     asks = [
-        lambda: desk.press(twilio, PIN, 1),
-        lambda: desk.notify_after_commit(twilio),
-        lambda: desk.press(twilio, PIN, 1),
-        lambda: desk.press(twilio, "1111", 2),
+        lambda: harness.press(twilio, PIN, 1),
+        lambda: harness.webhook(twilio),
+        lambda: harness.press(twilio, PIN, 1),
+        lambda: harness.press(twilio, "1111", 2),
     ]
     answers = at_once(len(asks), lambda turn: asks[turn]())
     assert {verbs(answer)[0] for answer in answers} <= {"Connect", "Gather"}
-    assert desk.call(twilio).status is CallStatus.VERIFIED
-    assert events(desk.call(twilio)).count(LadderEvent.VERIFIED) == 1
+    assert harness.call(twilio).status is CallStatus.VERIFIED
+    assert events(harness.call(twilio)).count(LadderEvent.VERIFIED) == 1
 
 
 def test_a_repeated_webhook_repeats_the_question_but_not_for_ever(
-    desk: Desk, twilio: Connector
+    harness: Harness, twilio: Connector
 ) -> None:
-    answers = [verbs(desk.notify_after_commit(twilio)) for _ in range(7)]
+    answers = [verbs(harness.webhook(twilio)) for _ in range(7)]
     assert answers == [["Gather", "Redirect"]] * 5 + [["Hangup"]] * 2
-    call = desk.call(twilio)
+    call = harness.call(twilio)
     assert (call.status, call.pin_tries) == (CallStatus.ABANDONED, 1)
 
 
 def test_tries_survive_a_restart(
-    desk: Desk, twilio: Connector, sqlite_database: Database, clock: FakeClock
+    harness: Harness, twilio: Connector, sqlite_database: Database, clock: FakeClock
 ) -> None:
-    desk.notify_after_commit(twilio)
-    desk.press(twilio, "1111", 1)
-    with a_desk(sqlite_database, clock) as another:
-        another.switchboard.take_over()
+    harness.webhook(twilio)
+    harness.press(twilio, "1111", 1)
+    with a_harness(sqlite_database, clock) as another:
+        another.deadlines.begin()
         another.press(twilio, "1111", 2)
         assert dismissed(another.press(twilio, "1111", 3))
 
 
 def test_digits_are_kept_nowhere(
-    desk: Desk, twilio: Connector, sqlite_database: Database, caplog: pytest.LogCaptureFixture
+    harness: Harness, twilio: Connector, sqlite_database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    desk.notify_after_commit(twilio)
-    desk.press(twilio, "70707", 1)
-    desk.press(twilio, PIN, 2)
+    harness.webhook(twilio)
+    harness.press(twilio, "70707", 1)
+    harness.press(twilio, PIN, 2)
     assert "70707" not in caplog.text
     assert PIN not in caplog.text
     with sqlite_database.read() as connection:
@@ -215,115 +215,121 @@ def test_digits_are_kept_nowhere(
 
 
 def test_a_waiting_caller_counts_and_a_full_server_asks_nobody(
-    desk: Desk, twilio: Connector
+    harness: Harness, twilio: Connector
 ) -> None:
     for number in range(2):
-        assert asked(desk.notify_after_commit(twilio, CallSid=f"CA{number}"))
-    response = desk.notify_after_commit(twilio)
+        assert asked(harness.webhook(twilio, CallSid=f"CA{number}"))
+    response = harness.webhook(twilio)
     assert response[0].get("reason") == "busy"
-    assert desk.call(twilio).end_reason is EndReason.BUSY
+    assert harness.call(twilio).end_reason is EndReason.BUSY
 
 
-def test_whoever_gives_no_sign_any_more_is_given_up(desk: Desk, twilio: Connector) -> None:
-    desk.notify_after_commit(twilio)
-    desk.clock.advance(179.9)
-    desk.switchboard.sweep()
-    assert desk.call(twilio).status is CallStatus.INCOMING
-    desk.clock.advance(0.1)
-    desk.switchboard.sweep()
-    call = desk.call(twilio)
+def test_whoever_gives_no_sign_any_more_is_given_up(harness: Harness, twilio: Connector) -> None:
+    harness.webhook(twilio)
+    harness.clock.advance(179.9)
+    harness.deadlines.sweep()
+    assert harness.call(twilio).status is CallStatus.INCOMING
+    harness.clock.advance(0.1)
+    harness.deadlines.sweep()
+    call = harness.call(twilio)
     assert (call.status, call.end_reason) == (CallStatus.ABANDONED, EndReason.NO_PIN)
-    assert verbs(desk.press(twilio, PIN, 1)) == ["Hangup"]
+    assert verbs(harness.press(twilio, PIN, 1)) == ["Hangup"]
 
 
-def test_a_hang_up_while_being_asked_abandons_the_call(desk: Desk, connector: Connector) -> None:
-    desk.notify_after_commit(connector)
+def test_a_hang_up_while_being_asked_abandons_the_call(
+    harness: Harness, connector: Connector
+) -> None:
+    harness.webhook(connector)
     notice = {"CallStatus": "completed", "Event": "Hangup"}
-    assert verbs(desk.notify_after_commit(connector, **{"try": "1"}, **notice)) == []
-    assert desk.call(connector).status is CallStatus.ABANDONED
+    assert verbs(harness.webhook(connector, **{"try": "1"}, **notice)) == []
+    assert harness.call(connector).status is CallStatus.ABANDONED
 
 
 def test_a_call_ended_by_the_api_is_hung_up_on_its_next_answer(
-    desk: Desk, twilio: Connector
+    harness: Harness, twilio: Connector
 ) -> None:
-    desk.notify_after_commit(twilio)
-    desk.switchboard.end(desk.call(twilio).id)
-    assert verbs(desk.press(twilio, PIN, 1)) == ["Hangup"]
+    harness.webhook(twilio)
+    harness.ending.end(harness.call(twilio).id)
+    assert verbs(harness.press(twilio, PIN, 1)) == ["Hangup"]
 
 
-def test_keys_for_an_unknown_call_hang_up_and_make_no_call(desk: Desk, twilio: Connector) -> None:
-    assert verbs(desk.press(twilio, PIN, 1)) == ["Hangup"]
-    assert desk.call(twilio) is None
+def test_keys_for_an_unknown_call_hang_up_and_make_no_call(
+    harness: Harness, twilio: Connector
+) -> None:
+    assert verbs(harness.press(twilio, PIN, 1)) == ["Hangup"]
+    assert harness.call(twilio) is None
 
 
-def test_the_rule_may_change_while_the_caller_is_asked(desk: Desk, twilio: Connector) -> None:
-    rules = desk.switchboard.rules
+def test_the_rule_may_change_while_the_caller_is_asked(harness: Harness, twilio: Connector) -> None:
+    rules = harness.stores.routing_rules
     for call in ("CA1", "CA2"):
-        desk.notify_after_commit(twilio, CallSid=call)
+        harness.webhook(twilio, CallSid=call)
     rules.update(RULE.id, lambda rule: replace(rule, room=replace(rule.room, pin="777")))
-    response = desk.press(twilio, PIN, 1, CallSid="CA1")
+    response = harness.press(twilio, PIN, 1, CallSid="CA1")
     assert response[0].get("numDigits") == "3"
     rules.update(RULE.id, lambda rule: replace(rule, room=NEW_ROOM))
-    assert ref_of(desk.press(twilio, "", 2, CallSid="CA1"))
-    assert ref_of(desk.notify_after_commit(twilio, CallSid="CA2"))
+    assert ref_of(harness.press(twilio, "", 2, CallSid="CA1"))
+    assert ref_of(harness.webhook(twilio, CallSid="CA2"))
 
 
 @pytest.mark.parametrize("tries", [{"try": "1", "Digits": PIN}, {}], ids=["keys", "webhook"])
 def test_a_rule_that_is_gone_lets_nobody_in(
-    desk: Desk, twilio: Connector, tries: dict[str, str]
+    harness: Harness, twilio: Connector, tries: dict[str, str]
 ) -> None:
-    desk.notify_after_commit(twilio)
-    desk.switchboard.rules.delete(RULE)
-    assert dismissed(desk.notify_after_commit(twilio, **tries))
-    call = desk.call(twilio)
+    harness.webhook(twilio)
+    harness.stores.routing_rules.delete(RULE)
+    assert dismissed(harness.webhook(twilio, **tries))
+    call = harness.call(twilio)
     assert (call.status, call.end_reason) == (CallStatus.REJECTED, EndReason.NO_ROUTE)
 
 
 def test_a_room_is_made_only_for_those_who_know_the_pin(
     sqlite_database: Database, clock: FakeClock
 ) -> None:
-    with a_desk(sqlite_database, clock) as desk:
-        desk.switchboard.rules.add(replace(RULE, room=replace(NEW_ROOM, pin=PIN)))
-        twilio = desk.connect(a_connector())
-        desk.notify_after_commit(twilio)
-        assert desk.call(twilio).room_id is None
-        desk.press(twilio, PIN, 1)
-        assert desk.call(twilio).room_id is not None
+    with a_harness(sqlite_database, clock) as harness:
+        harness.stores.routing_rules.add(replace(RULE, room=replace(NEW_ROOM, pin=PIN)))
+        twilio = harness.connect(a_connector())
+        harness.webhook(twilio)
+        assert harness.call(twilio).room_id is None
+        harness.press(twilio, PIN, 1)
+        assert harness.call(twilio).room_id is not None
 
 
 @pytest.mark.parametrize("called", ["+1 (415) 555-0199", "14155550199", "0014155550199"])
 def test_no_spelling_of_the_called_number_avoids_the_question(
-    desk: Desk, connector: Connector, called: str
+    harness: Harness, connector: Connector, called: str
 ) -> None:
-    assert asked(desk.notify_after_commit(connector, To=called)) == PROMPT
+    assert asked(harness.webhook(connector, To=called)) == PROMPT
 
 
 @pytest.mark.parametrize("called", ["4155550199", "(415) 555-0199"])
 def test_a_called_number_without_its_country_asks_for_the_pin(
-    desk: Desk, connector: Connector, called: str
+    harness: Harness, connector: Connector, called: str
 ) -> None:
-    assert asked(desk.notify_after_commit(connector, To=called)) == PROMPT
-    assert desk.call(connector).callee == called
+    assert asked(harness.webhook(connector, To=called)) == PROMPT
+    assert harness.call(connector).callee == called
 
 
-def test_a_caller_is_let_in_and_shown_by_the_number_however_it_is_written(desk: Desk) -> None:
+def test_a_caller_is_let_in_and_shown_by_the_number_however_it_is_written(harness: Harness) -> None:
     rule = a_rule(numbers=("+14155550107",), allowed_numbers=("+14155550100",))
-    desk.switchboard.rules.add(rule)
-    twilio = desk.connect(a_connector())
-    response = desk.notify_after_commit(twilio, From="+1 (415) 555-0100", To="+14155550107")
+    harness.stores.routing_rules.add(rule)
+    twilio = harness.connect(a_connector())
+    response = harness.webhook(twilio, From="+1 (415) 555-0100", To="+14155550107")
     assert "Connect" in verbs(response)
-    assert desk.call(twilio).caller == "+14155550100"
+    assert harness.call(twilio).caller == "+14155550100"
 
 
-def test_a_pin_that_cannot_be_read_lets_nobody_in(desk: Desk, connector: Connector) -> None:
-    desk.notify_after_commit(connector)
-    sealed_elsewhere = Rules(desk.switchboard._database, "another secret")
+def test_a_pin_that_cannot_be_read_lets_nobody_in(harness: Harness, connector: Connector) -> None:
+    harness.webhook(connector)
+    sealed_elsewhere = Rules(harness.database, "another secret")
     sealed_elsewhere.update(
         RULE.id, lambda rule: replace(rule, room=replace(rule.room, pin=PIN, is_locked=False))
     )
     # Whoever was asked before has no answer left, and whoever calls now is not asked.
-    assert dismissed(desk.press(connector, PIN, 1))
-    assert desk.call(connector).status is CallStatus.REJECTED
-    assert dismissed(desk.press(connector, "", 1))
-    routed = routing.resolve(connector, "+14155550100", desk.switchboard.rules.get(RULE.id), None)
+    assert dismissed(harness.press(connector, PIN, 1))
+    assert harness.call(connector).status is CallStatus.REJECTED
+    assert dismissed(harness.press(connector, "", 1))
+    routed = routing.resolve(
+        connector, "+14155550100", harness.stores.routing_rules.get(RULE.id), None
+    )
     assert routed is EndReason.NOT_ALLOWED

@@ -1,4 +1,4 @@
-"""The ledger's thread writes every report, keeps the deadlines, and ends when it is told to."""
+"""The recorder's thread writes every report, keeps the deadlines, and ends when it is told to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.calls.recorder import BATCH, CallRecorder
+from service.calls.recorder_thread import BATCH, BEAT_SECONDS, Heartbeat, RecorderThread
 from service.domain.calls import CallStatus, EndReason, LadderEvent
 from service.domain.loudness import Loudness
 from service.domain.reconnection import REATTACH_SECONDS
@@ -25,26 +25,24 @@ from service.web.health import HealthSnapshot
 from service.web.prometheus import exposition
 from tests.support.clocks import FakeClock
 from tests.support.deaths import kill
+from tests.support.harness import Harness, a_harness, events, ref_of
 from tests.support.missing_tables import missing_table
 from tests.support.records import a_connector
 from tests.support.statements import said
-from tests.support.switchboards import Desk, a_desk, events, ref_of
 
 
 @pytest.fixture
-def desk(database: Database, clock: FakeClock) -> Iterator[Desk]:
-    with a_desk(database, clock) as desk:
-        yield desk
+def harness(database: Database, clock: FakeClock) -> Iterator[Harness]:
+    with a_harness(database, clock) as harness:
+        yield harness
 
 
 @pytest.fixture
-def specs(desk: Desk) -> list[LegSpec]:
+def specs(harness: Harness) -> list[LegSpec]:
     """Three calls whose sockets are there and have not started."""
-    connector = desk.connect(a_connector())
+    connector = harness.connect(a_connector())
     return [
-        desk.switchboard.claim(
-            "twilio", ref_of(desk.notify_after_commit(connector, CallSid=f"CA{number}"))
-        )
+        harness.admission.claim("twilio", ref_of(harness.webhook(connector, CallSid=f"CA{number}")))
         for number in range(3)
     ]
 
@@ -61,18 +59,18 @@ def closed(spec: LegSpec) -> LegClosed:
     return LegClosed(spec.call_id, spec.leg_id, EndReason.CALLER_HUNG_UP, "stop", {}, 3_000)
 
 
-def ledger_of(desk: Desk, *reports: Report) -> CallRecorder:
-    """A ledger with everything that is to be written waiting for it."""
+def thread_with(harness: Harness, *reports: Report) -> RecorderThread:
+    """A thread that has these reports to write."""
     waiting: queue.SimpleQueue[Report] = queue.SimpleQueue()
     for report in reports:
         waiting.put(report)
-    return CallRecorder(desk.switchboard, waiting)
+    return harness.recorder_thread(waiting)
 
 
-def lost(desk: Desk) -> float:
+def lost(harness: Harness) -> float:
     """The reports that have been given up."""
     snapshot = HealthSnapshot(200, 0, None, None)
-    text = exposition(desk.switchboard.metrics, snapshot).decode()
+    text = exposition(harness.services.metrics, snapshot).decode()
     return float(re.search(r"^patchbay_reports_lost_total (\S+)$", text, re.MULTILINE)[1])
 
 
@@ -93,7 +91,7 @@ class Alarm(logging.Handler):
 def failed() -> Iterator[threading.Event]:
     """Set once a report could not be written."""
     alarm = Alarm("could not be written")
-    logger = logging.getLogger("service.calls.recorder")
+    logger = logging.getLogger("service.calls.recorder_thread")
     logger.addHandler(alarm)
     yield alarm.rung
     logger.removeHandler(alarm)
@@ -107,94 +105,100 @@ def mend(database: Database, specs: list[LegSpec]) -> Iterator[Callable[[], None
         yield stack.close
 
 
-def test_everything_reported_before_the_stop_is_written(desk: Desk) -> None:
-    connector = desk.connect(a_connector())
-    spec = desk.switchboard.claim("twilio", ref_of(desk.notify_after_commit(connector)))
+def test_everything_reported_before_the_stop_is_written(harness: Harness) -> None:
+    connector = harness.connect(a_connector())
+    spec = harness.admission.claim("twilio", ref_of(harness.webhook(connector)))
     reports: queue.SimpleQueue = queue.SimpleQueue()
-    ledger = CallRecorder(desk.switchboard, reports)
-    ledger.start()
+    thread = harness.recorder_thread(reports)
+    thread.start()
     reports.put(LegStarted(spec.call_id, spec.leg_id, "s1", 2_000))
     for at in range(10):
         reports.put(LegStep(spec.call_id, spec.leg_id, LadderEvent.FIRST_AUDIO_IN, at))
-    ledger.stop()
-    call = desk.call(connector)
+    thread.stop()
+    call = harness.call(connector)
     assert call.status is CallStatus.ANSWERED
     assert [step.at for step in call.steps][-10:] == list(range(10))
 
 
-def test_starting_takes_over_calls_and_gives_each_its_full_time_anew(desk: Desk) -> None:
-    connector = desk.connect(a_connector())
-    desk.start(ref_of(desk.notify_after_commit(connector)))
-    ledger = CallRecorder(desk.switchboard, queue.SimpleQueue())
-    ledger.start()
-    ledger.stop()
-    assert desk.call(connector).detached_at is not None
+def test_starting_takes_over_calls_and_gives_each_its_full_time_anew(harness: Harness) -> None:
+    connector = harness.connect(a_connector())
+    harness.start(ref_of(harness.webhook(connector)))
+    thread = harness.recorder_thread(queue.SimpleQueue())
+    thread.start()
+    thread.stop()
+    assert harness.call(connector).detached_at is not None
 
-    desk.clock.advance(60)
-    later = CallRecorder(desk.switchboard, queue.SimpleQueue())
+    harness.clock.advance(60)
+    later = harness.recorder_thread(queue.SimpleQueue())
     later.start()
     later.stop()
-    assert desk.call(connector).status is CallStatus.ANSWERED
+    assert harness.call(connector).status is CallStatus.ANSWERED
 
-    desk.clock.advance(REATTACH_SECONDS)
-    desk.switchboard.sweep()
-    assert desk.call(connector).end_reason is EndReason.CONNECTION_LOST
+    harness.clock.advance(REATTACH_SECONDS)
+    harness.deadlines.sweep()
+    assert harness.call(connector).end_reason is EndReason.CONNECTION_LOST
 
 
-def test_how_loud_a_leg_was_is_written_with_its_close(desk: Desk, specs: list[LegSpec]) -> None:
+def test_how_loud_a_leg_was_is_written_with_its_close(
+    harness: Harness, specs: list[LegSpec]
+) -> None:
     spec, other, _ = specs
     loudness = Loudness(spec.leg_id, 2_000, b"\xf0", b"\x00")
-    ledger = ledger_of(desk, started(spec), replace(closed(spec), loudness=loudness), closed(other))
-    ledger.start()
-    ledger.stop()
-    assert desk.switchboard.loudness.of(spec.call_id) == [loudness]
-    assert desk.switchboard.loudness.of(other.call_id) == []
+    thread = thread_with(
+        harness, started(spec), replace(closed(spec), loudness=loudness), closed(other)
+    )
+    thread.start()
+    thread.stop()
+    assert harness.stores.loudness.of(spec.call_id) == [loudness]
+    assert harness.stores.loudness.of(other.call_id) == []
 
 
-def test_a_second_start_starts_nothing(desk: Desk) -> None:
-    ledger = CallRecorder(desk.switchboard, queue.SimpleQueue())
-    ledger.start()
+def test_a_second_start_starts_nothing(harness: Harness) -> None:
+    thread = harness.recorder_thread(queue.SimpleQueue())
+    thread.start()
     threads = threading.active_count()
-    ledger.start()
+    thread.start()
     assert threading.active_count() == threads
-    ledger.stop()
+    thread.stop()
 
 
-def test_a_report_of_a_call_that_is_not_stored_holds_nothing_up(desk: Desk) -> None:
-    connector = desk.connect(a_connector())
-    spec = desk.switchboard.claim("twilio", ref_of(desk.notify_after_commit(connector)))
+def test_a_report_of_a_call_that_is_not_stored_holds_nothing_up(harness: Harness) -> None:
+    connector = harness.connect(a_connector())
+    spec = harness.admission.claim("twilio", ref_of(harness.webhook(connector)))
     reports: queue.SimpleQueue = queue.SimpleQueue()
-    ledger = CallRecorder(desk.switchboard, reports)
-    ledger.start()
+    thread = harness.recorder_thread(reports)
+    thread.start()
     reports.put(LegStarted("no-such-call", "no-such-leg", "s1", 2_000))
     reports.put(LegStarted(spec.call_id, spec.leg_id, "s1", 2_000))
-    ledger.stop()
-    assert desk.call(connector).status is CallStatus.ANSWERED
+    thread.stop()
+    assert harness.call(connector).status is CallStatus.ANSWERED
 
 
 def test_what_has_been_reported_meanwhile_is_written_in_one_transaction(
-    desk: Desk, specs: list[LegSpec]
+    harness: Harness, specs: list[LegSpec]
 ) -> None:
-    ledger = ledger_of(desk, *(report for spec in specs for report in (started(spec), heard(spec))))
+    thread = thread_with(
+        harness, *(report for spec in specs for report in (started(spec), heard(spec)))
+    )
     with said() as statements:
-        ledger.start()
-        ledger.stop()
+        thread.start()
+        thread.stop()
     joins = [at for at, text in enumerate(statements) if text.startswith("INSERT INTO stays")]
     assert len(joins) == len(specs)
     assert "COMMIT" not in statements[joins[0] : joins[-1]]
     for spec in specs:
-        call = desk.calls.get(spec.call_id)
+        call = harness.calls.get(spec.call_id)
         assert call.status is CallStatus.ANSWERED
         assert events(call)[-2:] == [LadderEvent.START, LadderEvent.FIRST_AUDIO_IN]
 
 
 def test_one_transaction_holds_a_bounded_number_of_reports(
-    desk: Desk, specs: list[LegSpec]
+    harness: Harness, specs: list[LegSpec]
 ) -> None:
-    ledger = ledger_of(desk, started(specs[0]), *[heard(specs[0])] * (2 * BATCH))
+    thread = thread_with(harness, started(specs[0]), *[heard(specs[0])] * (2 * BATCH))
     with said() as statements:
-        ledger.start()
-        ledger.stop()
+        thread.start()
+        thread.stop()
     rungs = "".join(
         "." if text.startswith("INSERT INTO steps") else " " if text == "COMMIT" else ""
         for text in statements
@@ -203,132 +207,132 @@ def test_one_transaction_holds_a_bounded_number_of_reports(
 
 
 def test_a_report_that_cannot_be_written_is_tried_again_and_holds_back_what_came_after_it(
-    desk: Desk, specs: list[LegSpec], mend: Callable[[], None], failed: threading.Event
+    harness: Harness, specs: list[LegSpec], mend: Callable[[], None], failed: threading.Event
 ) -> None:
     first, other, _ = specs
-    ledger = ledger_of(desk, closed(other), started(first), heard(first))
-    with desk.switchboard.waiters.seat(first.call_id) as answered:
-        ledger.start()
+    thread = thread_with(harness, closed(other), started(first), heard(first))
+    with harness.waiters.seat(first.call_id) as answered:
+        thread.start()
         assert failed.wait(30)
-        assert desk.calls.get(other.call_id).end_reason is EndReason.CALLER_HUNG_UP
-        assert desk.calls.get(first.call_id).status is CallStatus.INCOMING
+        assert harness.calls.get(other.call_id).end_reason is EndReason.CALLER_HUNG_UP
+        assert harness.calls.get(first.call_id).status is CallStatus.INCOMING
         mend()
         assert answered is not None
         assert answered.wait(30)
-    ledger.stop()
-    assert events(desk.calls.get(first.call_id))[-2:] == [
+    thread.stop()
+    assert events(harness.calls.get(first.call_id))[-2:] == [
         LadderEvent.START,
         LadderEvent.FIRST_AUDIO_IN,
     ]
 
 
 def test_deadlines_wait_for_what_could_not_be_written_in_time(
-    desk: Desk, specs: list[LegSpec], mend: Callable[[], None], failed: threading.Event
+    harness: Harness, specs: list[LegSpec], mend: Callable[[], None], failed: threading.Event
 ) -> None:
     first, later, _ = specs
     reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
     reports.put(started(first))
-    ledger = CallRecorder(desk.switchboard, reports)
-    ledger.start()
+    thread = harness.recorder_thread(reports)
+    thread.start()
     assert failed.wait(30)
-    reports.put(replace(started(later), at=desk.clock.now()))
-    desk.clock.advance(START_MILLIS // 1000 + 1)
-    with desk.switchboard.waiters.seat(later.call_id) as news:
+    reports.put(replace(started(later), at=harness.clock.now()))
+    harness.clock.advance(START_MILLIS // 1000 + 1)
+    with harness.waiters.seat(later.call_id) as news:
         mend()
         assert news is not None
         assert news.wait(30)
-    ledger.stop()
-    assert desk.calls.get(later.call_id).status is CallStatus.ANSWERED
+    thread.stop()
+    assert harness.calls.get(later.call_id).status is CallStatus.ANSWERED
 
 
 @pytest.mark.usefixtures("mend")
 def test_a_report_that_can_never_be_written_is_given_up_and_counted_and_the_deadlines_go_on(
-    desk: Desk, specs: list[LegSpec], failed: threading.Event
+    harness: Harness, specs: list[LegSpec], failed: threading.Event
 ) -> None:
     first, other, later = specs
     reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
     reports.put(started(first))
-    ledger = CallRecorder(desk.switchboard, reports)
-    ledger.start()
+    thread = harness.recorder_thread(reports)
+    thread.start()
     assert failed.wait(30)
     # No other call waits for it, and what its own call reports next is written after it.
-    with desk.switchboard.waiters.seat(other.call_id) as over:
+    with harness.waiters.seat(other.call_id) as over:
         reports.put(closed(other))
         assert over is not None
         assert over.wait(30)
-    with desk.switchboard.waiters.seat(first.call_id) as over:
+    with harness.waiters.seat(first.call_id) as over:
         reports.put(closed(first))
         assert over is not None
         assert over.wait(30)
-    assert lost(desk) == 1
-    with desk.switchboard.waiters.seat(later.call_id) as over:
-        desk.clock.advance(START_MILLIS // 1000 + 1)
+    assert lost(harness) == 1
+    with harness.waiters.seat(later.call_id) as over:
+        harness.clock.advance(START_MILLIS // 1000 + 1)
         assert over is not None
         assert over.wait(30)
-    ledger.stop()
-    assert desk.calls.get(later.call_id).end_reason is EndReason.NO_SOCKET
+    thread.stop()
+    assert harness.calls.get(later.call_id).end_reason is EndReason.NO_SOCKET
 
 
 @pytest.mark.usefixtures("mend")
 def test_deadlines_are_kept_however_many_reports_are_refused(
-    desk: Desk, specs: list[LegSpec]
+    harness: Harness, specs: list[LegSpec]
 ) -> None:
     first, _, later = specs
     reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-    ledger = CallRecorder(desk.switchboard, reports)
-    ledger.start()
-    desk.clock.advance(START_MILLIS // 1000 + 1)
-    with desk.switchboard.waiters.seat(later.call_id) as over:
+    thread = harness.recorder_thread(reports)
+    thread.start()
+    harness.clock.advance(START_MILLIS // 1000 + 1)
+    with harness.waiters.seat(later.call_id) as over:
         assert over is not None
         for _ in range(30):
             reports.put(replace(started(first), call_id=first.call_id))
             if over.wait(0.5):
                 break
         assert over.is_set()
-    ledger.stop()
+    thread.stop()
 
 
 def test_a_report_of_a_call_that_somebody_else_has_locked_is_written_once_it_is_free(
     migrated_postgres: Database, clock: FakeClock
 ) -> None:
-    with a_desk(migrated_postgres, clock) as desk:
-        connector = desk.connect(a_connector())
-        rings = [desk.notify_after_commit(connector, CallSid=f"CA{number}") for number in range(2)]
-        held, free = (desk.switchboard.claim("twilio", ref_of(each)) for each in rings)
-        ledger = ledger_of(desk, closed(held), closed(free))
+    with a_harness(migrated_postgres, clock) as harness:
+        connector = harness.connect(a_connector())
+        rings = [harness.webhook(connector, CallSid=f"CA{number}") for number in range(2)]
+        held, free = (harness.admission.claim("twilio", ref_of(each)) for each in rings)
+        thread = thread_with(harness, closed(held), closed(free))
         with migrated_postgres.write() as connection:
             assert locked(connection, held.call_id)
-            with desk.switchboard.waiters.seat(free.call_id) as over:
-                ledger.start()
+            with harness.waiters.seat(free.call_id) as over:
+                thread.start()
                 assert over is not None
                 assert over.wait(30)
-        with desk.switchboard.waiters.seat(held.call_id) as over:
+        with harness.waiters.seat(held.call_id) as over:
             assert over is not None
-            assert over.wait(30) or desk.calls.get(held.call_id).status.is_end
-        ledger.stop()
-        assert desk.calls.get(held.call_id).end_reason is EndReason.CALLER_HUNG_UP
-        assert lost(desk) == 0
+            assert over.wait(30) or harness.calls.get(held.call_id).status.is_end
+        thread.stop()
+        assert harness.calls.get(held.call_id).end_reason is EndReason.CALLER_HUNG_UP
+        assert lost(harness) == 0
 
 
 def test_a_step_that_was_committed_without_our_knowing_is_no_second_rung(
-    desk: Desk, specs: list[LegSpec]
+    harness: Harness, specs: list[LegSpec]
 ) -> None:
     spec = specs[0]
-    desk.switchboard.record(started(spec))
-    desk.switchboard.record(heard(spec))
-    desk.switchboard.record(heard(spec), again=True)
-    assert events(desk.calls.get(spec.call_id)).count(LadderEvent.FIRST_AUDIO_IN) == 1
+    harness.recorder.record(started(spec))
+    harness.recorder.record(heard(spec))
+    harness.recorder.record(heard(spec), again=True)
+    assert events(harness.calls.get(spec.call_id)).count(LadderEvent.FIRST_AUDIO_IN) == 1
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_has_died_is_not_alive(desk: Desk) -> None:
-    ledger = CallRecorder(desk.switchboard, queue.SimpleQueue())
-    assert ledger.is_alive
-    ledger.start()
-    assert ledger.is_alive
-    kill("ledger")
-    assert not ledger.is_alive
-    stopped = CallRecorder(desk.switchboard, queue.SimpleQueue())
+def test_a_thread_that_has_died_is_not_alive(harness: Harness) -> None:
+    thread = harness.recorder_thread(queue.SimpleQueue())
+    assert thread.is_alive
+    thread.start()
+    assert thread.is_alive
+    kill("recorder")
+    assert not thread.is_alive
+    stopped = harness.recorder_thread(queue.SimpleQueue())
     stopped.start()
     stopped.stop()
     assert stopped.is_alive
@@ -336,29 +340,43 @@ def test_a_thread_that_has_died_is_not_alive(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("mend")
 def test_a_process_that_ends_gives_up_what_cannot_be_written_and_nothing_else(
-    desk: Desk, specs: list[LegSpec], failed: threading.Event
+    harness: Harness, specs: list[LegSpec], failed: threading.Event
 ) -> None:
     first, *others = specs
-    ledger = ledger_of(desk, started(first), *map(closed, others))
-    ledger.start()
-    ledger.stop()
+    thread = thread_with(harness, started(first), *map(closed, others))
+    thread.start()
+    thread.stop()
     assert failed.is_set()
-    assert desk.calls.get(first.call_id).status is CallStatus.INCOMING
+    assert harness.calls.get(first.call_id).status is CallStatus.INCOMING
     for spec in others:
-        assert desk.calls.get(spec.call_id).end_reason is EndReason.CALLER_HUNG_UP
+        assert harness.calls.get(spec.call_id).end_reason is EndReason.CALLER_HUNG_UP
 
 
 def test_a_report_of_no_call_undoes_none_of_those_that_came_with_it(
-    desk: Desk, specs: list[LegSpec], caplog: pytest.LogCaptureFixture
+    harness: Harness, specs: list[LegSpec], caplog: pytest.LogCaptureFixture
 ) -> None:
     first, other, _ = specs
     nobody = LegClosed("no-such-call", "no-such-leg", None, "gone", {}, 2_000)
-    ledger = ledger_of(desk, started(first), nobody, started(other))
-    ledger.start()
-    ledger.stop()
+    thread = thread_with(harness, started(first), nobody, started(other))
+    thread.start()
+    thread.stop()
     (line,) = [one for one in caplog.records if "does not exist" in one.getMessage()]
     assert vars(line)["call_id"] == "no-such-call"
     for spec in (first, other):
-        call = desk.calls.get(spec.call_id)
+        call = harness.calls.get(spec.call_id)
         assert call.status is CallStatus.ANSWERED
         assert events(call).count(LadderEvent.START) == 1
+
+
+def test_heartbeat_is_overdue_once_nothing_is_written_for_too_long(clock: FakeClock) -> None:
+    heartbeat = Heartbeat(clock.monotonic)
+    clock.advance(BEAT_SECONDS + 1)
+    # The thread was never started, as in a process that only serves the API.
+    assert not heartbeat.is_overdue
+    heartbeat.beat()
+    clock.advance(BEAT_SECONDS)
+    assert not heartbeat.is_overdue
+    clock.advance(1)
+    assert heartbeat.is_overdue
+    heartbeat.beat()
+    assert not heartbeat.is_overdue

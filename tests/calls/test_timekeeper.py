@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 
-from service.calls.recorder import CallRecorder
 from service.calls.timekeeper import Timekeeper
-from service.clock import SteadyClock, Uptime
+from service.clock import SteadyClock
 from service.domain.calls import Call, CallStatus, EndReason
 from service.media.rooms.reports import LegClosed
 from service.storage.database import Database
 from service.storage.time_bases import TimeBase, TimeBases
 from tests.support.clocks import FakeClock
+from tests.support.harness import Harness, a_harness, ref_of
 from tests.support.records import a_connector
-from tests.support.switchboards import Desk, a_desk, ref_of
 
 HOUR = 3_600
 STEPS = pytest.mark.parametrize("step", [HOUR, -HOUR, 100 * HOUR, -100 * HOUR])
@@ -30,33 +28,22 @@ def steady(clock: FakeClock) -> SteadyClock:
 
 
 @pytest.fixture
-def desk(database: Database, clock: FakeClock) -> Iterator[Desk]:
-    with a_desk(database, clock, max_call_seconds=7_200) as desk:
-        yield desk
+def harness(database: Database, clock: FakeClock) -> Iterator[Harness]:
+    with a_harness(database, clock, max_call_seconds=7_200) as harness:
+        yield harness
 
 
-def keeper(desk: Desk, clock: FakeClock, boot: str = "boot-1") -> Timekeeper:
-    """Of a process on a machine that was booted a thousand seconds before the test."""
-
-    measure = partial(uptime_of, clock, boot)
-    return Timekeeper(desk.steady, desk.calls, TimeBases(desk.database), measure)
-
-
-def uptime_of(clock: FakeClock, boot: str = "boot-1") -> Uptime:
-    return Uptime(boot, int(clock.monotonic() * 1000))
-
-
-def up(desk: Desk) -> Call:
+def up(harness: Harness) -> Call:
     """A call that is in its room."""
-    connector = desk.connect(a_connector())
-    desk.start(ref_of(desk.notify_after_commit(connector)))
-    call: Call = desk.call(connector)
+    connector = harness.connect(a_connector())
+    harness.start(ref_of(harness.webhook(connector)))
+    call: Call = harness.call(connector)
     return call
 
 
-def lose(desk: Desk, call: Call) -> None:
-    at = desk.steady.now()
-    desk.switchboard.record(LegClosed(call.id, call.leg_id or "", None, "lost", {}, at))
+def lose(harness: Harness, call: Call) -> None:
+    at = harness.steady.now()
+    harness.recorder.record(LegClosed(call.id, call.leg_id or "", None, "lost", {}, at))
 
 
 @STEPS
@@ -71,94 +58,98 @@ def test_a_steady_clock_does_not_jump(clock: FakeClock, steady: SteadyClock, ste
 
 
 @STEPS
-def test_a_call_that_is_up_goes_on(desk: Desk, clock: FakeClock, step: int) -> None:
-    call = up(desk)
+def test_a_call_that_is_up_goes_on(harness: Harness, clock: FakeClock, step: int) -> None:
+    call = up(harness)
     clock.step(step)
-    desk.switchboard.sweep()
-    assert desk.calls.get(call.id).status is CallStatus.ANSWERED
+    harness.deadlines.sweep()
+    assert harness.calls.get(call.id).status is CallStatus.ANSWERED
     clock.advance(7_200)
-    desk.switchboard.sweep()
-    assert desk.calls.get(call.id).end_reason is EndReason.MAX_DURATION
+    harness.deadlines.sweep()
+    assert harness.calls.get(call.id).end_reason is EndReason.MAX_DURATION
 
 
 @STEPS
-def test_a_lost_socket_is_noticed_in_time(desk: Desk, clock: FakeClock, step: int) -> None:
-    call = up(desk)
-    lose(desk, call)
+def test_a_lost_socket_is_noticed_in_time(harness: Harness, clock: FakeClock, step: int) -> None:
+    call = up(harness)
+    lose(harness, call)
     clock.step(step)
     clock.advance(14.9)
-    desk.switchboard.sweep()
-    assert desk.calls.get(call.id).status is CallStatus.ANSWERED
+    harness.deadlines.sweep()
+    assert harness.calls.get(call.id).status is CallStatus.ANSWERED
     clock.advance(0.1)
-    desk.switchboard.sweep()
-    assert desk.calls.get(call.id).end_reason is EndReason.CONNECTION_LOST
+    harness.deadlines.sweep()
+    assert harness.calls.get(call.id).end_reason is EndReason.CONNECTION_LOST
 
 
 @STEPS
-def test_a_reference_holds_for_as_long_as_it_says(desk: Desk, clock: FakeClock, step: int) -> None:
-    connector = desk.connect(a_connector())
-    ref = ref_of(desk.notify_after_commit(connector))
+def test_a_reference_holds_for_as_long_as_it_says(
+    harness: Harness, clock: FakeClock, step: int
+) -> None:
+    connector = harness.connect(a_connector())
+    ref = ref_of(harness.webhook(connector))
     clock.step(step)
     clock.advance(89)
-    desk.switchboard.sweep()
-    assert desk.switchboard.claim("twilio", ref)
+    harness.deadlines.sweep()
+    assert harness.admission.claim("twilio", ref)
 
 
 @STEPS
 def test_the_wall_clock_is_followed_once_no_call_is_up(
-    desk: Desk, clock: FakeClock, step: int, caplog: pytest.LogCaptureFixture
+    harness: Harness, clock: FakeClock, step: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    kept, call = keeper(desk, clock), up(desk)
+    kept, call = harness.timekeeper(), up(harness)
     kept.begin()
     clock.step(step)
     for _ in range(3):
         kept.follow()
-    assert desk.steady.now() != clock.now()
+    assert harness.steady.now() != clock.now()
     assert caplog.text.count(f"set by {step:+d} s: calls go on by the time before") == 1
-    desk.switchboard.end(call.id)
+    harness.ending.end(call.id)
     kept.follow()
-    assert desk.steady.now() == clock.now()
+    assert harness.steady.now() == clock.now()
     assert f"the wall clock was set by {step:+d} s, and is followed from now on" in caplog.text
 
 
-def test_a_clock_that_is_adjusted_a_little_is_left_alone(desk: Desk, clock: FakeClock) -> None:
-    kept, before = keeper(desk, clock), desk.steady.now()
+def test_a_clock_that_is_adjusted_a_little_is_left_alone(
+    harness: Harness, clock: FakeClock
+) -> None:
+    kept, before = harness.timekeeper(), harness.steady.now()
     kept.begin()
     clock.step(1.9)
     kept.follow()
-    assert desk.steady.now() == before
+    assert harness.steady.now() == before
 
 
 @STEPS
 def test_the_next_process_goes_on_with_the_time_of_the_one_before(
-    desk: Desk, clock: FakeClock, database: Database, step: int
+    harness: Harness, clock: FakeClock, database: Database, step: int
 ) -> None:
-    call = up(desk)
-    keeper(desk, clock).begin()
+    call = up(harness)
+    harness.timekeeper().begin()
     clock.step(step)
     clock.advance(5)
-    with a_desk(database, clock, max_call_seconds=7_200) as later:
-        later.switchboard.take_over(keeper(later, clock))
-        assert later.steady.now() == desk.steady.now()
-        later.switchboard.sweep()
+    with a_harness(database, clock, max_call_seconds=7_200) as later:
+        assert later.takeover(later.timekeeper()).attempt()
+        assert later.steady.now() == harness.steady.now()
+        later.deadlines.sweep()
         assert later.calls.get(call.id).status is CallStatus.ANSWERED
         clock.advance(15)
-        later.switchboard.sweep()
+        later.deadlines.sweep()
         assert later.calls.get(call.id).end_reason is EndReason.CONNECTION_LOST
 
 
 @pytest.mark.parametrize(("boot", "live"), [("boot-2", True), ("boot-1", False)])
 def test_elsewhere_and_where_no_call_is_up_the_wall_clock_is_believed(
-    desk: Desk, clock: FakeClock, database: Database, boot: str, live: bool
+    harness: Harness, clock: FakeClock, database: Database, boot: str, live: bool
 ) -> None:
-    call = up(desk)
-    keeper(desk, clock).begin()
+    call = up(harness)
+    harness.timekeeper().begin()
     if not live:
-        desk.switchboard.end(call.id)
+        harness.ending.end(call.id)
     clock.step(-HOUR)
-    with a_desk(database, clock) as later:
-        later.switchboard.take_over(keeper(later, clock, boot))
+    with a_harness(database, clock) as later:
+        assert later.takeover(later.timekeeper(boot)).attempt()
         assert later.steady.now() == clock.now()
         found = later.calls.get(call.id)
         if live:
@@ -167,7 +158,7 @@ def test_elsewhere_and_where_no_call_is_up_the_wall_clock_is_believed(
 
 
 def test_a_database_that_takes_its_time_is_no_step(
-    desk: Desk, clock: FakeClock, database: Database, caplog: pytest.LogCaptureFixture
+    harness: Harness, clock: FakeClock, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Slow(TimeBases):
         def find(self) -> TimeBase | None:
@@ -175,26 +166,28 @@ def test_a_database_that_takes_its_time_is_no_step(
             clock.advance(3)
             return found
 
-    up(desk)
-    keeper(desk, clock).begin()
-    Timekeeper(desk.steady, desk.calls, Slow(database), partial(uptime_of, clock)).begin()
+    up(harness)
+    harness.timekeeper().begin()
+    harness.timekeeper(bases=Slow(database)).begin()
     assert "the wall clock was set" not in caplog.text
-    assert desk.steady.now() == clock.now()
+    assert harness.steady.now() == clock.now()
 
 
-def test_a_machine_that_tells_no_uptime_keeps_its_wall_clock(desk: Desk, clock: FakeClock) -> None:
-    up(desk)
-    bases = TimeBases(desk.database)
-    Timekeeper(desk.steady, desk.calls, bases, lambda: None).begin()
+def test_a_machine_that_tells_no_uptime_keeps_its_wall_clock(
+    harness: Harness, clock: FakeClock
+) -> None:
+    up(harness)
+    bases = TimeBases(harness.database)
+    Timekeeper(harness.steady, harness.calls, bases, lambda: None).begin()
     assert bases.find() is None
-    assert desk.steady.now() == clock.now()
+    assert harness.steady.now() == clock.now()
 
 
-def test_the_ledger_keeps_the_time(desk: Desk, clock: FakeClock) -> None:
-    kept = keeper(desk, clock)
-    ledger = CallRecorder(desk.switchboard, queue.SimpleQueue(), kept)
+def test_recorder_thread_keeps_the_time(harness: Harness, clock: FakeClock) -> None:
+    kept = harness.timekeeper()
+    thread = harness.recorder_thread(queue.SimpleQueue(), kept)
     clock.step(HOUR)
-    ledger.start()
-    ledger.stop()
-    assert desk.steady.now() == clock.now()
-    assert TimeBases(desk.database).find() is not None
+    thread.start()
+    thread.stop()
+    assert harness.steady.now() == clock.now()
+    assert TimeBases(harness.database).find() is not None

@@ -32,7 +32,7 @@ from service.web.services import install
 from service.web.validation import body, query
 from tests.support.clocks import FakeClock
 from tests.support.fuzzing import fuzz, json_values, like, spoiled, texts, wholes
-from tests.support.switchboards import Desk
+from tests.support.harness import Harness
 
 PROVIDERS = load()
 
@@ -61,9 +61,9 @@ BODIES, QUERIES = (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _desk(shared_sqlite: Database) -> None:
+def _services(shared_sqlite: Database) -> None:
     """The app's services: some fields read a setting."""
-    install(app, Desk(shared_sqlite, FakeClock()).services)
+    install(app, Harness(shared_sqlite, FakeClock()).services)
 
 
 TEXTS = texts | st.sampled_from(

@@ -21,7 +21,7 @@ from service.domain.paging import Page
 from service.errors import NotFound
 from service.storage.calls import queries
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import Steering
+from service.storage.calls.control import StoredControl
 from service.storage.database import Database
 from tests.support.records import a_call
 
@@ -212,7 +212,7 @@ def test_a_call_may_be_allowed_to_last_less_than_all_but_not_more(store: Calls) 
 def test_a_call_whose_provider_dials_on_is_not_lost(database: Database, store: Calls) -> None:
     call = a_call(status=CallStatus.ANSWERED, detached_at=50)
     store.add(call)
-    steering = Steering(database)
+    steering = StoredControl(database)
     steering.hand_on(call.id, "+14155550123", 60, 10)
     assert ids(store.lost(100)) == [call.id]
     step = LadderStep(LadderEvent.TRANSFER, 70, CallStatus.TRANSFERRING)

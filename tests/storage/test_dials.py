@@ -9,7 +9,7 @@ from service.domain.calls import Call, CallStatus, Direction
 from service.errors import Conflict, Forbidden
 from service.storage.calls import dials
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import Steering
+from service.storage.calls.control import StoredControl
 from service.storage.calls.dials import DAY
 from service.storage.database import Database
 from service.storage.tables import dials as table
@@ -45,7 +45,7 @@ def test_of_numbers_dialled_at_the_same_moment_no_more_than_the_limit_are(
 
 
 def test_placed_calls_and_transfers_are_counted_together(database: Database) -> None:
-    steering, calls = Steering(database), Calls(database)
+    steering, calls = StoredControl(database), Calls(database)
     up = a_call(status=CallStatus.ANSWERED, leg_id="leg")
     calls.add(up)
     assert steering.place(placed(5), 10, 2)
@@ -57,7 +57,7 @@ def test_placed_calls_and_transfers_are_counted_together(database: Database) -> 
 
 
 def test_refused_dials_do_not_count(database: Database) -> None:
-    steering, calls = Steering(database), Calls(database)
+    steering, calls = StoredControl(database), Calls(database)
     over = a_call(status=CallStatus.ENDED)
     calls.add(over)
     with pytest.raises(Conflict):
@@ -68,14 +68,14 @@ def test_refused_dials_do_not_count(database: Database) -> None:
 
 def test_a_limit_of_none_allows_none(database: Database) -> None:
     with pytest.raises(Forbidden):
-        Steering(database).place(placed(5), 10, 0)
+        StoredControl(database).place(placed(5), 10, 0)
 
 
 def test_a_new_day_begins_at_nothing_and_another_process_goes_on_counting(
     database: Database,
 ) -> None:
-    assert Steering(database).place(placed(DAY - 1), 10, 1)
-    assert Steering(database).place(placed(DAY), 10, 1)
+    assert StoredControl(database).place(placed(DAY - 1), 10, 1)
+    assert StoredControl(database).place(placed(DAY), 10, 1)
     with pytest.raises(Forbidden):
-        Steering(database).place(placed(2 * DAY - 1), 10, 1)
+        StoredControl(database).place(placed(2 * DAY - 1), 10, 1)
     assert counted(database) == {1: 1}

@@ -12,7 +12,7 @@ from service.errors import Conflict
 from service.storage.agents.dispatches import Dispatches
 from service.storage.calls import rows
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import Steering
+from service.storage.calls.control import StoredControl
 from service.storage.database import Database
 from service.storage.rooms.rooms import Rooms
 from service.storage.webhooks.outbox import Outbox
@@ -71,7 +71,7 @@ def test_transactions_around_one_session_never_wait_in_a_circle(
     migrated_postgres: Database,
 ) -> None:
     rooms, subscriptions = Rooms(migrated_postgres), Subscriptions(migrated_postgres)
-    outbox, steering = Outbox(migrated_postgres), Steering(migrated_postgres)
+    outbox, steering = Outbox(migrated_postgres), StoredControl(migrated_postgres)
     rooms.ensure("abcd-efgh-ijkl", 1_000)
 
     def round_of(crowd: Crowd, subscription: Subscription) -> list[object]:

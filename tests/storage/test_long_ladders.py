@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select
 from service.domain.calls import EndReason, LadderEvent
 from service.domain.ladders import FIRST, MOST, NEWEST
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import MAX_NOTES, Steering
+from service.storage.calls.control import MAX_NOTES, StoredControl
 from service.storage.database import Database
 from service.storage.tables import deliveries, steps, subscriptions
 from tests.support.records import a_call
@@ -25,7 +25,7 @@ class Traveller:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.calls = Calls(database)
-        self.steering = Steering(database)
+        self.steering = StoredControl(database)
         call = a_call()
         self.id = call.id
         self.rungs = 4

@@ -14,17 +14,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from service.calls import removals
-from service.calls.ending import Switchboard
 from service.domain.calls import CallStatus, Direction, EndReason, LadderEvent
 from service.domain.rooms import SessionStatus
 from service.media.rooms.reports import LegClosed, LegMoved, LegStarted, LegStep
 from service.storage.calls.in_progress import CallsInProgress
 from service.storage.database import Database
+from service.storage.stores import Stores
 from service.storage.webhooks.outbox import Outbox
 from tests.support.clocks import FakeClock
+from tests.support.harness import Harness, a_harness, ref_of
 from tests.support.records import a_call, a_connector
-from tests.support.switchboards import Desk, a_desk, ref_of
 
 HISTORY = "calls|steps|refs|loudness|rooms|sessions|stays|deliveries|dispatches"
 
@@ -86,42 +85,44 @@ def _thawed(values: Any) -> Any:
 
 
 @pytest.fixture
-def desk(database: Database, clock: FakeClock) -> Iterator[Desk]:
-    with a_desk(database, clock, alone_seconds=60) as desk:
-        yield desk
+def harness(database: Database, clock: FakeClock) -> Iterator[Harness]:
+    with a_harness(database, clock, alone_seconds=60) as harness:
+        yield harness
 
 
-def a_life(desk: Desk) -> None:
+def a_life(harness: Harness) -> None:
     """A call that comes, is moved, loses its socket, comes back and goes."""
-    connector, board, at = desk.connect(a_connector()), desk.switchboard, desk.clock.now()
-    spec = board.claim("twilio", ref_of(desk.notify_after_commit(connector)))
-    board.record(LegStarted(spec.call_id, spec.leg_id, "s1", at))
-    board.record(LegStep(spec.call_id, spec.leg_id, LadderEvent.FIRST_AUDIO_IN, at))
-    call = desk.calls.get(spec.call_id)
-    board.steering.move(call.id, "other", call.participant, at)
+    connector, at = harness.connect(a_connector()), harness.clock.now()
+    spec = harness.admission.claim("twilio", ref_of(harness.webhook(connector)))
+    harness.recorder.record(LegStarted(spec.call_id, spec.leg_id, "s1", at))
+    harness.recorder.record(LegStep(spec.call_id, spec.leg_id, LadderEvent.FIRST_AUDIO_IN, at))
+    call = harness.calls.get(spec.call_id)
+    harness.stores.control.move(call.id, "other", call.participant, at)
     moved = ("other", call.participant.id, "s2")
-    board.record(LegMoved(spec.call_id, spec.leg_id, *moved, at))
-    board.record(LegClosed(spec.call_id, spec.leg_id, None, "lost", {}, at))
-    again = board.claim("twilio", ref_of(desk.notify_after_commit(connector)))
-    board.record(LegStarted(again.call_id, again.leg_id, "s2", at))
-    board.record(LegClosed(again.call_id, again.leg_id, EndReason.CALLER_HUNG_UP, "bye", {}, at))
-    desk.services.stores.history.delete(call.id)
+    harness.recorder.record(LegMoved(spec.call_id, spec.leg_id, *moved, at))
+    harness.recorder.record(LegClosed(spec.call_id, spec.leg_id, None, "lost", {}, at))
+    again = harness.admission.claim("twilio", ref_of(harness.webhook(connector)))
+    harness.recorder.record(LegStarted(again.call_id, again.leg_id, "s2", at))
+    harness.recorder.record(
+        LegClosed(again.call_id, again.leg_id, EndReason.CALLER_HUNG_UP, "bye", {}, at)
+    )
+    harness.stores.history.delete(call.id)
 
 
-def sweeps(desk: Desk) -> None:
-    desk.switchboard.sweep()
-    removals.sweep(desk.switchboard)
-    desk.calls.orphaned(1)
-    desk.calls.detached_legs()
-    desk.calls.in_room("room")
-    desk.switchboard.sessions.ongoing("room")
-    desk.switchboard.dispatches.forsaken()
-    desk.switchboard.dispatches.next_due()
+def sweeps(harness: Harness) -> None:
+    harness.deadlines.sweep()
+    harness.session_deadlines.sweep()
+    harness.calls.orphaned(1)
+    harness.calls.detached_legs()
+    harness.calls.in_room("room")
+    harness.stores.sessions.ongoing("room")
+    harness.stores.dispatches.forsaken()
+    harness.stores.dispatches.next_due()
 
 
-def watching(desk: Desk, database: Database) -> None:
+def watching(harness: Harness, database: Database) -> None:
     outbox = Outbox(database)
-    desk.calls.live()
+    harness.calls.live()
     outbox.count()
     outbox.waiting()
     outbox.recent("wh_1")
@@ -133,8 +134,8 @@ def watching(desk: Desk, database: Database) -> None:
     in_progress.by_room()
 
 
-def forgetting(desk: Desk) -> None:
-    history = desk.services.stores.history
+def forgetting(harness: Harness) -> None:
+    history = harness.stores.history
     history.forget_calls(1)
     history.forget_deliveries(1)
     history.forget_refs(1)
@@ -173,26 +174,26 @@ SESSION_FILTERS: list[dict[str, Any]] = [
 ]
 
 
-def lists(board: Switchboard) -> None:
+def lists(stores: Stores) -> None:
     for wanted in CALL_FILTERS:
-        board.calls.page(**wanted)
+        stores.calls.page(**wanted)
     for wanted in SESSION_FILTERS:
-        board.sessions.page(**wanted)
+        stores.sessions.page(**wanted)
 
 
 @pytest.mark.parametrize("work", [a_life, sweeps, forgetting])
 def test_the_cost_of_a_call_does_not_grow_with_history(
-    desk: Desk, database: Database, work: Callable[[Desk], None]
+    harness: Harness, database: Database, work: Callable[[Harness], None]
 ) -> None:
     with asked() as statements:
-        work(desk)
+        work(harness)
     assert len(statements) >= 3
     assert scans(database, statements) == []
 
 
-def test_whoever_watches_does_not_pay_either(desk: Desk, database: Database) -> None:
+def test_whoever_watches_does_not_pay_either(harness: Harness, database: Database) -> None:
     with asked() as statements:
-        watching(desk, database)
+        watching(harness, database)
     assert scans(database, statements) == []
 
 
@@ -212,9 +213,9 @@ PAIRS = [
 def test_several_filters_are_answered_by_one_index_and_no_rows(
     sqlite_database: Database, clock: FakeClock, wanted: dict[str, Any], number: int
 ) -> None:
-    with a_desk(sqlite_database, clock) as desk, asked() as statements:
-        desk.calls.add(a_call())
-        desk.calls.page(**wanted, number=number)
+    with a_harness(sqlite_database, clock) as harness, asked() as statements:
+        harness.calls.add(a_call())
+        harness.calls.page(**wanted, number=number)
     walks = [each for each in statements if "ORDER BY calls.started_at" in each[0]]
     assert walks
     for text, values in walks:
@@ -232,11 +233,11 @@ def test_the_filter_with_the_fewest_calls_leads(
 ) -> None:
     wanted = {"connector_id": "cn_9", "room_id": "r"}
     many = {name: value for name, value in wanted.items() if name != few}
-    with a_desk(sqlite_database, clock) as desk, asked() as statements:
+    with a_harness(sqlite_database, clock) as harness, asked() as statements:
         for _ in range(3):
-            desk.calls.add(a_call(**many))
-        desk.calls.add(a_call(**wanted))
-        desk.calls.page(**wanted)
+            harness.calls.add(a_call(**many))
+        harness.calls.add(a_call(**wanted))
+        harness.calls.page(**wanted)
     walks = [each for each in statements if "ORDER BY calls.started_at" in each[0]]
     *_, (text, values) = walks
     with sqlite_database.read() as connection:
@@ -244,8 +245,8 @@ def test_the_filter_with_the_fewest_calls_leads(
     assert any(f"ix_calls_{few}_newest" in row[-1] for row in plan)
 
 
-def test_lists_are_read_along_their_indexes(desk: Desk, database: Database) -> None:
+def test_lists_are_read_along_their_indexes(harness: Harness, database: Database) -> None:
     with asked() as statements:
-        lists(desk.switchboard)
+        lists(harness.stores)
     assert len(statements) > len(CALL_FILTERS) + len(SESSION_FILTERS)
     assert scans(database, statements, f"{FEW}|{IN_ORDER}") == []

@@ -15,9 +15,9 @@ from service.media.rooms.leg import LegSpec
 from service.media.rooms.reports import LegClosed, LegStarted, LegStep, Report
 from service.storage.database import Database
 from tests.support.clocks import FakeClock
+from tests.support.harness import Harness, a_harness, ref_of
 from tests.support.records import a_connector
 from tests.support.statements import said
-from tests.support.switchboards import Desk, a_desk, ref_of
 
 WEBHOOK, CLAIM, STARTED, HEARD, SPOKEN_TO, CLOSED = 20, 10, 17, 6, 5, 17
 """Each with the ``BEGIN`` and ``COMMIT`` of its transactions."""
@@ -29,16 +29,16 @@ END_OF_A_CALL = 13
 
 
 @pytest.fixture
-def desk(database: Database, clock: FakeClock) -> Iterator[Desk]:
-    with a_desk(database, clock) as desk:
-        yield desk
+def harness(database: Database, clock: FakeClock) -> Iterator[Harness]:
+    with a_harness(database, clock) as harness:
+        yield harness
 
 
 @pytest.fixture
-def connector(desk: Desk) -> Connector:
+def connector(harness: Harness) -> Connector:
     """Its room is there already, as it is for every call but the first."""
-    connector = desk.connect(a_connector())
-    desk.notify_after_commit(connector, CallSid="CA-first")
+    connector = harness.connect(a_connector())
+    harness.webhook(connector, CallSid="CA-first")
     return connector
 
 
@@ -48,9 +48,9 @@ def asked(work: Callable[[], object]) -> int:
     return len(statements)
 
 
-def a_leg(desk: Desk, connector: Connector, number: int) -> LegSpec:
-    return desk.switchboard.claim(
-        "twilio", ref_of(desk.notify_after_commit(connector, CallSid=f"CA{number}"))
+def a_leg(harness: Harness, connector: Connector, number: int) -> LegSpec:
+    return harness.admission.claim(
+        "twilio", ref_of(harness.webhook(connector, CallSid=f"CA{number}"))
     )
 
 
@@ -70,12 +70,12 @@ def closed(spec: LegSpec) -> LegClosed:
     return LegClosed(spec.call_id, spec.leg_id, EndReason.CALLER_HUNG_UP, "stop", {}, 3_000)
 
 
-def test_a_call_asks_no_more_than_it_must(desk: Desk, connector: Connector) -> None:
-    record = desk.switchboard.record
-    assert asked(lambda: desk.notify_after_commit(connector, CallSid="CA0")) <= WEBHOOK
-    ref = ref_of(desk.notify_after_commit(connector, CallSid="CA1"))
+def test_a_call_asks_no_more_than_it_must(harness: Harness, connector: Connector) -> None:
+    record = harness.recorder.record
+    assert asked(lambda: harness.webhook(connector, CallSid="CA0")) <= WEBHOOK
+    ref = ref_of(harness.webhook(connector, CallSid="CA1"))
     specs: list[LegSpec] = []
-    assert asked(lambda: specs.append(desk.switchboard.claim("twilio", ref))) <= CLAIM
+    assert asked(lambda: specs.append(harness.admission.claim("twilio", ref))) <= CLAIM
     (spec,) = specs
     assert asked(lambda: record(started(spec))) <= STARTED
     assert asked(lambda: record(heard(spec))) <= HEARD
@@ -83,13 +83,15 @@ def test_a_call_asks_no_more_than_it_must(desk: Desk, connector: Connector) -> N
     assert asked(lambda: record(closed(spec))) <= CLOSED
 
 
-def test_calls_that_are_written_together_ask_less_each(desk: Desk, connector: Connector) -> None:
-    specs = [a_leg(desk, connector, number) for number in range(4)]
+def test_calls_that_are_written_together_ask_less_each(
+    harness: Harness, connector: Connector
+) -> None:
+    specs = [a_leg(harness, connector, number) for number in range(4)]
 
     def together(reports: Sequence[Report]) -> int:
-        with said() as statements, desk.switchboard.together():
+        with said() as statements, harness.database.together():
             for report in reports:
-                desk.switchboard.record(report)
+                harness.recorder.record(report)
         return len(statements)
 
     def more_of_three_than_of_one(*kinds: Callable[[LegSpec], Report]) -> int:

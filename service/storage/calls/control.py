@@ -37,7 +37,7 @@ NOTES = select(steps.c.detail).where(
 )
 
 
-class Steering:
+class StoredControl:
     def __init__(self, database: Database) -> None:
         self._database = database
 

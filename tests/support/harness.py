@@ -1,20 +1,30 @@
-"""A switchboard with everything real but the clock, and what a test wants to ask of it."""
+"""A process without its server: real use cases and storage, a clock that the test sets."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, fromstring, tostring
 
+from service.calls.lease_guard import LeaseGuard
+from service.calls.recorder_thread import RecorderThread
+from service.calls.sweeps import Sweeps
+from service.calls.takeover import Takeover
+from service.calls.timekeeper import Timekeeper
+from service.clock import Uptime
 from service.domain.calls import LadderEvent
 from service.domain.connectors import Connector
 from service.media.engine.engine import Engine
+from service.media.rooms.reports import Report
 from service.providers.base.provider import Webhook
 from service.security.call_keys import key_of
 from service.storage.database import Database
+from service.storage.lease import lease_of
+from service.storage.time_bases import TimeBases
 from tests.support.apps import a_settings, services_with
 from tests.support.clocks import FakeClock
 
@@ -27,22 +37,71 @@ CALL_IDS = {
 }
 
 
-class Desk:
-    """A switchboard with a reception in front of it."""
+class Harness:
+    """The use cases of a process, with a clock that the test sets and nothing started."""
 
     def __init__(self, database: Database, clock: FakeClock, **settings: Any) -> None:
         self.database, self.engine = database, Engine(clock)
         self.services = services_with(a_settings(**settings), clock, database, self.engine)
         self.clock, self.steady = clock, self.services.clock
-        self.switchboard = self.services.switchboard
-        self.calls = self.services.stores.calls
-        self.reception = self.services.inbound
+        self.stores = self.services.stores
+        self.calls = self.stores.calls
+        self.admission = self.services.admission
+        self.callbacks = self.services.callbacks
+        self.deadlines = self.services.deadlines
+        self.drain = self.services.drain
+        self.ending = self.services.ending
+        self.inbound = self.services.inbound
+        self.outbound = self.services.outbound
+        self.provider_api = self.services.provider_api
+        self.recorder = self.services.recorder
+        self.removals = self.services.removals
+        self.session_deadlines = self.services.session_deadlines
+        self.steering = self.services.steering
+        self.waiters = self.services.waiters
+
+        self._guard = LeaseGuard(lease_of(database), lost=lambda: None)
+
+    def stop(self) -> None:
+        self._guard.close()
+        self.engine.stop()
+        self.provider_api.stop()
+
+    def recorder_thread(
+        self, reports: SimpleQueue[Report], timekeeper: Timekeeper | None = None
+    ) -> RecorderThread:
+        """A thread that has these reports to write. Another may follow it."""
+        timekeeper = timekeeper or self.timekeeper()
+        secrets = self.stores.secrets
+        return RecorderThread(
+            self.steady,
+            reports,
+            self.recorder,
+            self.database,
+            self.takeover(timekeeper),
+            Sweeps(self._guard, timekeeper, self.deadlines, self.session_deadlines, secrets),
+            self.drain,
+            self.services.metrics,
+        )
+
+    def takeover(self, timekeeper: Timekeeper) -> Takeover:
+        return Takeover(
+            self.database, self._guard, timekeeper, self.deadlines, self.calls, self.stores.secrets
+        )
+
+    def timekeeper(self, boot: str = "boot-1", bases: TimeBases | None = None) -> Timekeeper:
+        """Of a process on a machine that was booted a thousand seconds before the test."""
+
+        def measure() -> Uptime:
+            return Uptime(boot, int(self.clock.monotonic() * 1000))
+
+        return Timekeeper(self.steady, self.calls, bases or self.stores.time_bases, measure)
 
     def connect(self, connector: Connector) -> Connector:
-        self.switchboard.connectors.add(connector)
+        self.stores.connectors.add(connector)
         return connector
 
-    def notify_after_commit(self, connector: Connector, **fields: str) -> Element:
+    def webhook(self, connector: Connector, **fields: str) -> Element:
         """The markup of a voice webhook of the connector's provider."""
         name = connector.provider
         params = {
@@ -52,16 +111,16 @@ class Desk:
             "CallStatus": "ringing",
             **fields,
         }
-        known = self.reception.recognise(name, connector.webhook_key)
+        known = self.services.connector_lookup.find(name, connector.webhook_key)
         tries = params.pop("try", None)
-        ask = self.reception.answer if tries is None else self.reception.gather
+        ask = self.inbound.answer if tries is None else self.inbound.gather
         url = "" if tries is None else f"{BASE}/gather?try={quote(tries)}"
         return fromstring(ask(known, Webhook(tuple(params.items()), url), BASE).text)
 
     def press(self, connector: Connector, digits: str, tries: int, **fields: str) -> Element:
         """The markup after keys were pressed, or none were, when asked for a PIN."""
         pressed = {"Digits": digits} if digits else {}
-        return self.notify_after_commit(
+        return self.webhook(
             connector, CallStatus="in-progress", **{"try": str(tries)}, **pressed, **fields
         )
 
@@ -75,22 +134,22 @@ class Desk:
         return f"{BASE}/v2/hooks/{call.provider}/{self.key(call)}"
 
     def key(self, call: Any) -> str:
-        return key_of(self.switchboard.settings.api_secret, call.id)
+        return key_of(self.services.settings.api_secret, call.id)
 
     def start(self, ref: str, provider: str = "twilio", session_id: str = "s1") -> str:
         """Claim a reference and start its leg, as the engine would report it; the leg's id."""
-        spec = self.switchboard.claim(provider, ref)
+        spec = self.admission.claim(provider, ref)
         assert self.calls.answered(spec.call_id, spec.leg_id, session_id, self.clock.now())
         return spec.leg_id
 
 
 @contextmanager
-def a_desk(database: Database, clock: FakeClock, **settings: Any) -> Iterator[Desk]:
-    desk = Desk(database, clock, **settings)
+def a_harness(database: Database, clock: FakeClock, **settings: Any) -> Iterator[Harness]:
+    harness = Harness(database, clock, **settings)
     try:
-        yield desk
+        yield harness
     finally:
-        desk.engine.stop()
+        harness.stop()
 
 
 def verbs(response: Element) -> list[str]:

@@ -1,0 +1,54 @@
+"""The lookup of the call that a provider's webhook is about."""
+
+from __future__ import annotations
+
+from service.calls.provider_api import ProviderApi
+from service.domain.calls import Call, Direction
+from service.domain.connectors import Connector
+from service.errors import NotFound
+from service.providers.base.provider import Webhook
+from service.storage.calls.calls import Calls
+from service.storage.calls.control import StoredControl
+
+PLACED = "placed"
+"""The query parameter that named a placed call before calls had keys. Calls that are up during an
+upgrade still use it."""
+
+
+class CallLookup:
+    """Thread-safe."""
+
+    def __init__(self, calls: Calls, control: StoredControl, provider_api: ProviderApi) -> None:
+        self._calls = calls
+        self._control = control
+        self._provider_api = provider_api
+
+    def find(
+        self, connector: Connector, hook: Webhook, provider_call_id: str, call_id: str | None = None
+    ) -> Call | None:
+        """Return the call that a webhook of the connector is about, if it is known.
+
+        ``call_id`` is the call whose own address was asked: then it is that call and no other. A
+        placed call may be asked about before the provider has told its id, and is bound to it.
+        """
+        call = self._calls.find(connector.id, provider_call_id)
+        if call is not None:
+            return call if call_id in (None, call.id) else None
+        placed = call_id or hook.ours(PLACED)
+        if placed is None:
+            return None
+        try:
+            call = self._calls.get(placed)
+        except NotFound:
+            return None
+        if call.connector_id != connector.id or call.direction is not Direction.OUTBOUND:
+            return None
+        is_unnamed = call.provider_call_id == call.id
+        if call_id is not None and not (call.status.is_waiting or is_unnamed):
+            # The webhook is about another leg, such as the number of a transfer.
+            return None
+        bound = self._control.bind(call.id, provider_call_id, firm=True)
+        if bound is not None and is_unnamed and not bound.status.is_live:
+            # The call was ended before its provider's id was known, and still rings there.
+            self._provider_api.hang_up(bound)
+        return bound

@@ -1,0 +1,56 @@
+"""The sweeps of each second: the clock, the deadlines and the secrets that are re-encrypted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from service.calls.deadlines import Deadlines, SessionDeadlines
+from service.calls.lease_guard import LeaseGuard
+from service.calls.timekeeper import Timekeeper
+from service.errors import Busy
+from service.storage.stored_secrets import StoredSecrets
+
+logger = logging.getLogger(__name__)
+
+DEADLINES = "the deadlines could not be looked at"
+SECRETS = "secrets could not be sealed anew"
+
+
+class Sweeps:
+    """For the recorder's thread alone. A sweep that fails does not stop the others."""
+
+    def __init__(
+        self,
+        guard: LeaseGuard,
+        timekeeper: Timekeeper,
+        deadlines: Deadlines,
+        session_deadlines: SessionDeadlines,
+        secrets: StoredSecrets,
+    ) -> None:
+        self._guard = guard
+        self._timekeeper = timekeeper
+        self._deadlines = deadlines
+        self._session_deadlines = session_deadlines
+        self._secrets = secrets
+
+    def run(self) -> None:
+        """Run every sweep, unless the lease is lost: the calls then belong to the next process."""
+        if not self._guard.holds:
+            return
+        self._try(DEADLINES, self._timekeeper.follow)
+        self._try(DEADLINES, self._deadlines.sweep)
+        self._try(DEADLINES, self._session_deadlines.sweep)
+        self._try(SECRETS, self._secrets.sweep)
+
+    def finish(self) -> None:
+        """Complete what may not wait for the next process."""
+        self._try(SECRETS, self._secrets.finish)
+
+    def _try(self, failure: str, sweep: Callable[[], object]) -> None:
+        try:
+            sweep()
+        except Busy as error:
+            logger.warning("%s: %s", failure, error.message)
+        except Exception:
+            logger.exception("%s", failure)
