@@ -154,7 +154,8 @@ class Caddy(Proxy):
         text = replaced(
             "Caddyfile",
             (
-                ("http_port 80", f"http_port {self.plain_port}"),
+                # Another Caddy of the machine may have the port for its administrator.
+                ("http_port 80", f"admin off\n\thttp_port {self.plain_port}"),
                 ("https_port 443", f"https_port {self.port}"),
                 (f"\n{HOST} {{", "\nlocalhost {\n\tbind 127.0.0.1"),
                 ("# For a certificate of your own: tls", "tls"),
@@ -169,7 +170,7 @@ class Caddy(Proxy):
     def _environment(self) -> dict[str, str]:
         folder = str(self._folder)
         own = {"HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
-        return {**super()._environment(), **own, "CADDY_ADMIN": f"unix/{folder}/admin"}
+        return {**super()._environment(), **own}
 
 
 @contextmanager
