@@ -161,7 +161,7 @@ def test_a_page_takes_as_many_statements_for_many_calls_as_for_two(
     assert of_a_page() == few == 3
 
 
-def test_live_counts_waiting_and_answered_calls_of_every_kind(store: Calls) -> None:
+def test_live_counts_waiting_and_answered_calls_of_all_providers(store: Calls) -> None:
     assert store.live() == 0
     for status in CallStatus:
         store.add(a_call(status=status))
@@ -169,7 +169,7 @@ def test_live_counts_waiting_and_answered_calls_of_every_kind(store: Calls) -> N
     assert store.live() == len(LIVE) + 1
 
 
-def test_unclaimed_are_waiting_calls_that_have_expired(store: Calls) -> None:
+def test_unclaimed_returns_waiting_calls_that_have_expired(store: Calls) -> None:
     waiting = [
         a_call(status=status, expires_at=at)
         for status, at in zip(WAITING, (99, 100, 101, 102), strict=True)
@@ -182,7 +182,7 @@ def test_unclaimed_are_waiting_calls_that_have_expired(store: Calls) -> None:
     assert store.unclaimed(100) == waiting[:2]
 
 
-def test_lost_are_answered_calls_detached_for_long_enough(store: Calls) -> None:
+def test_lost_returns_calls_detached_for_long_enough(store: Calls) -> None:
     answered = a_call(status=CallStatus.ANSWERED)
     detached = [a_call(status=CallStatus.ANSWERED, detached_at=at) for at in (99, 100, 101)]
     over = a_call(status=CallStatus.ENDED, detached_at=1)
@@ -191,7 +191,7 @@ def test_lost_are_answered_calls_detached_for_long_enough(store: Calls) -> None:
     assert store.lost(100) == detached[:2]
 
 
-def test_overlong_are_answered_calls_answered_long_enough_ago(store: Calls) -> None:
+def test_overlong_returns_calls_answered_long_enough_ago(store: Calls) -> None:
     up = [a_call(status=CallStatus.ANSWERED, answered_at=at) for at in (99, 100, 101)]
     over = a_call(status=CallStatus.ENDED, answered_at=1)
     for call in [*up, over, a_call()]:
@@ -199,7 +199,7 @@ def test_overlong_are_answered_calls_answered_long_enough_ago(store: Calls) -> N
     assert store.overlong(5_100, 5) == up[:2]
 
 
-def test_a_call_may_be_allowed_to_last_less_than_all_but_not_more(store: Calls) -> None:
+def test_a_calls_own_time_limit_only_shortens_the_general_one(store: Calls) -> None:
     brief = a_call(status=CallStatus.ANSWERED, answered_at=1_000, max_seconds=2)
     greedy = a_call(status=CallStatus.ANSWERED, answered_at=1_000, max_seconds=60)
     for call in (brief, greedy):
@@ -209,7 +209,7 @@ def test_a_call_may_be_allowed_to_last_less_than_all_but_not_more(store: Calls) 
     assert store.overlong(11_000, 10) == [brief, greedy]
 
 
-def test_a_call_whose_provider_dials_on_is_not_lost(database: Database, store: Calls) -> None:
+def test_a_call_being_dialled_on_is_not_lost(database: Database, store: Calls) -> None:
     call = a_call(status=CallStatus.ANSWERED, detached_at=50)
     store.add(call)
     steering = StoredControl(database)
@@ -223,7 +223,7 @@ def test_a_call_whose_provider_dials_on_is_not_lost(database: Database, store: C
     assert ids(store.lost(90)) == [call.id]
 
 
-def test_a_sweep_gets_the_oldest_calls_of_a_bounded_number(
+def test_a_sweep_returns_a_bounded_number_of_the_oldest_calls(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queries, "BATCH", 2)

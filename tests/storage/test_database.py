@@ -1,4 +1,4 @@
-"""Transactions, schema and secrecy of the database, on both kinds."""
+"""Transactions, schema and confidentiality of the database, on both kinds."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_migrate_makes_the_schema_that_tables_describes(empty_url: str) -> None:
     database.close()
 
 
-def test_migrate_again_keeps_what_is_stored(database: Database) -> None:
+def test_a_second_migration_keeps_the_rows(database: Database) -> None:
     with database.write() as connection:
         add(connection, "cn_1")
     database.migrate()
@@ -94,7 +94,7 @@ def test_migrate_again_keeps_what_is_stored(database: Database) -> None:
         assert count(connection) == 1
 
 
-def test_migrate_leaves_alembic_alone_when_there_is_nothing_to_do(sqlite_url: str) -> None:
+def test_migrate_does_not_import_alembic_without_need(sqlite_url: str) -> None:
     script = """
 import sys
 from service.storage.change_signals import ChangeSignal, notify_after_commit
@@ -129,7 +129,7 @@ database.check()
 
 
 @pytest.mark.skipif(not LOCKS.exists(), reason="only Linux tells who waits for a lock file")
-def test_migrate_waits_for_whoever_holds_the_lock_file(tmp_path: Path) -> None:
+def test_migrate_waits_for_the_lock_file(tmp_path: Path) -> None:
     path = tmp_path / "patchbay.db"
     script = """
 import sys
@@ -147,7 +147,7 @@ Database(sys.argv[1]).migrate()
     Database(f"sqlite:///{path}").check()
 
 
-def test_a_revision_that_fails_leaves_nothing_behind(empty_url: str) -> None:
+def test_a_failed_revision_is_rolled_back(empty_url: str) -> None:
     url = make_url(empty_url)
     if url.get_backend_name() == "sqlite":
         Path(str(url.database)).parent.mkdir(parents=True)
@@ -166,7 +166,7 @@ def test_a_revision_that_fails_leaves_nothing_behind(empty_url: str) -> None:
     database.close()
 
 
-def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
+def test_the_newest_revision_is_alembics_head() -> None:
     assert ScriptDirectory(str(migrations.FOLDER)).get_heads() == [migrations.head()]
 
 
@@ -201,7 +201,7 @@ def test_a_write_that_raises_is_rolled_back(database: Database) -> None:
         assert count(connection) == 0
 
 
-def test_readers_see_the_last_commit_while_somebody_writes(database: Database) -> None:
+def test_readers_see_the_last_commit_during_a_write(database: Database) -> None:
     with database.write() as writer:
         add(writer, "cn_1")
         with database.read() as reader:
@@ -210,7 +210,7 @@ def test_readers_see_the_last_commit_while_somebody_writes(database: Database) -
         assert count(reader) == 1
 
 
-def test_transactions_that_take_turns_see_what_the_one_before_wrote(database: Database) -> None:
+def test_transactions_that_take_turns_see_each_others_writes(database: Database) -> None:
     def append(_: int) -> None:
         with database.write() as connection:
             database.take_turns(connection, 1)
@@ -241,7 +241,7 @@ def test_writers_of_several_processes_queue_on_sqlite(
         assert connection.execute(select(connectors.c.created_at)).scalar_one() == 81
 
 
-def test_a_write_holds_the_lock_of_sqlite_before_it_writes(
+def test_a_write_transaction_locks_sqlite_at_its_begin(
     own_sqlite: Database, sqlite_url: str
 ) -> None:
     impatient = sqlite3.connect(str(make_url(sqlite_url).database), timeout=0)
@@ -279,13 +279,13 @@ def test_every_sqlite_connection_is_configured(
         "postgresql+psycopg://me:hunter2@host:port/patchbay",
     ],
 )
-def test_a_url_that_cannot_work_is_refused_without_quoting_it(url: str) -> None:
+def test_an_invalid_url_is_refused_without_quoting_it(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL") as refused:
         Database(url)
     assert "hunter2" not in str(refused.value)
 
 
-def test_no_error_holds_the_password_when_the_server_is_away() -> None:
+def test_no_error_contains_the_password_during_an_outage() -> None:
     database = Database("postgresql+psycopg://me:hunter2@127.0.0.1:1/patchbay")
     with pytest.raises(Busy) as refused:
         database.check()
@@ -294,7 +294,7 @@ def test_no_error_holds_the_password_when_the_server_is_away() -> None:
     assert "hunter2" not in said + repr(database)
 
 
-def test_no_error_holds_what_was_to_be_stored(database: Database) -> None:
+def test_no_error_contains_the_values_of_a_statement(database: Database) -> None:
     store = Connectors(database, "secret")
     connector = a_connector()
     store.add(connector)
@@ -316,7 +316,7 @@ def test_half_a_surrogate_pair_is_invalid_on_sqlite_too(sqlite_database: Databas
         Connectors(sqlite_database, "secret").add(a_connector(name="\ud800"))
 
 
-def test_a_bell_rings_when_what_was_written_is_there_and_not_before(database: Database) -> None:
+def test_a_change_signal_is_set_after_the_commit(database: Database) -> None:
     signal, other = database.signals[ChangeSignal.OUTBOX], database.signals[ChangeSignal.DISPATCHES]
     signal.clear()
     other.clear()
@@ -327,7 +327,7 @@ def test_a_bell_rings_when_what_was_written_is_there_and_not_before(database: Da
     assert not other.is_set()
 
 
-def test_no_bell_rings_for_what_was_rolled_back(database: Database) -> None:
+def test_a_rollback_sets_no_change_signal(database: Database) -> None:
     def begin_and_fail() -> None:
         with database.write() as connection:
             notify_after_commit(connection, ChangeSignal.OUTBOX)

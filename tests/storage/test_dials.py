@@ -1,4 +1,4 @@
-"""How many numbers are dialled on a day, on both kinds of database."""
+"""The daily count of dialled numbers, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def counted(database: Database) -> dict[int, int]:
         return {row.day: row.count for row in connection.execute(select(table))}
 
 
-def test_of_numbers_dialled_at_the_same_moment_no_more_than_the_limit_are(
+def test_concurrent_dials_stay_within_the_limit(
     database: Database,
 ) -> None:
     def dial(_: int) -> bool:
@@ -66,12 +66,12 @@ def test_refused_dials_do_not_count(database: Database) -> None:
     assert counted(database) == {}
 
 
-def test_a_limit_of_none_allows_none(database: Database) -> None:
+def test_a_limit_of_zero_allows_no_dial(database: Database) -> None:
     with pytest.raises(Forbidden):
         StoredControl(database).place(placed(5), 10, 0)
 
 
-def test_a_new_day_begins_at_nothing_and_another_process_goes_on_counting(
+def test_counts_are_shared_by_processes_and_start_anew_each_day(
     database: Database,
 ) -> None:
     assert StoredControl(database).place(placed(DAY - 1), 10, 1)

@@ -1,4 +1,4 @@
-"""Dispatches as the calls around them make and move them, on both kinds of database."""
+"""Dispatches and their changes by the calls around them, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AGENT = Assignment("agent_1", BASE, {"team": "support"})
 
 
 class House:
-    """Calls and dispatches of one database, and a few things that happen to them."""
+    """Calls and dispatches of one database, and helpers that change them."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -39,7 +39,7 @@ class House:
         return call
 
     def answer(self, call: Call, at: int = 5_000) -> Call:
-        """The call claims its reference and starts, as often as it is said."""
+        """Let the call claim its reference and start."""
         leg_id, ref = new_call_id(), new_call_id()
         assert self.calls.reissue(call.id, ref, at + 90_000, [])
         self.calls.claim(ref, call.provider, leg_id, at)
@@ -48,7 +48,7 @@ class House:
         return answered
 
     def phone(self, **changes: Any) -> tuple[Call, Dispatch]:
-        """A call that is answered, and its dispatch."""
+        """Return an answered call, and its dispatch."""
         call = self.answer(self.admit(**{"agent": AGENT, **changes}))
         return call, self.of(call)
 
@@ -66,7 +66,7 @@ class House:
         )
 
     def attempt(self, dispatch: Dispatch, room_id: str = "abcd-efgh-ijkl") -> tuple[Dispatch, Call]:
-        """The dispatch with a new ticket."""
+        """Return the dispatch with a new ticket."""
         ticket = self.ticket(room_id)
         ticketed = self.dispatches.ticketed(dispatch, ticket.id)
         assert ticketed is not None
@@ -76,7 +76,7 @@ class House:
         assert self.calls.end(call.id, EndReason.CALLER_HUNG_UP, at)
 
     def watch(self, *patterns: str) -> None:
-        """Give the room a webhook that wants to know these events."""
+        """Give the room a webhook for these events."""
         room = Room(
             id="abcd-efgh-ijkl",
             object_id="0" * 24,
@@ -87,12 +87,12 @@ class House:
         Rooms(self.database).create(room)
 
     def told(self) -> list[tuple[str, dict[str, Any]]]:
-        """The events that the room's webhook is told of, with their data."""
+        """Return the events for the room's webhook, with their data."""
         with self.database.read() as connection:
             rows = connection.execute(select(deliveries).order_by(deliveries.c.seq)).all()
         return [(row.event, json.loads(row.body)["data"]) for row in rows]
 
-    def rungs(self, call: Call) -> list[str | None]:
+    def agent_steps(self, call: Call) -> list[str | None]:
         steps = self.calls.get(call.id).steps
         return [step.detail for step in steps if step.event is LadderEvent.AGENT]
 
@@ -102,7 +102,7 @@ def house(database: Database) -> House:
     return House(database)
 
 
-def test_the_agent_is_sent_for_when_its_call_is_answered_and_not_before(house: House) -> None:
+def test_the_agent_is_dispatched_when_its_call_is_answered(house: House) -> None:
     signal = house.database.signals[ChangeSignal.DISPATCHES]
     call = house.admit(agent=AGENT)
     signal.clear()
@@ -122,22 +122,22 @@ def test_the_agent_is_sent_for_when_its_call_is_answered_and_not_before(house: H
         created_at=5_000,
     )
     assert signal.is_set()
-    (rung,) = (s for s in house.calls.get(call.id).steps if s.event is LadderEvent.AGENT)
-    assert (rung.at, rung.status, rung.detail) == (
+    (step,) = (s for s in house.calls.get(call.id).steps if s.event is LadderEvent.AGENT)
+    assert (step.at, step.status, step.detail) == (
         5_000,
         CallStatus.ANSWERED,
         "agent agent_1 was sent for",
     )
 
 
-def test_a_call_without_an_agent_sends_for_nobody(house: House) -> None:
+def test_a_call_without_an_agent_dispatches_none(house: House) -> None:
     call = house.answer(house.admit())
     assert house.dispatches.of_call(call.id) == ()
     assert house.dispatches.next_due() is None
 
 
 @pytest.mark.parametrize("state", ["pending", "sent", "joined"])
-def test_a_call_that_comes_back_keeps_the_agent_that_is_under_way(house: House, state: str) -> None:
+def test_a_reattached_call_keeps_the_agent_that_is_under_way(house: House, state: str) -> None:
     call, dispatch = house.phone()
     if state != "pending":
         dispatch, ticket = house.attempt(dispatch)
@@ -149,9 +149,7 @@ def test_a_call_that_comes_back_keeps_the_agent_that_is_under_way(house: House, 
 
 
 @pytest.mark.parametrize("state", ["left", "failed"])
-def test_a_call_that_comes_back_sends_again_for_an_agent_that_is_not(
-    house: House, state: str
-) -> None:
+def test_a_reattached_call_dispatches_an_agent_that_left_again(house: House, state: str) -> None:
     call, dispatch = house.phone()
     if state == "left":
         _, ticket = house.attempt(dispatch)
@@ -164,7 +162,7 @@ def test_a_call_that_comes_back_sends_again_for_an_agent_that_is_not(
     assert found == [(state, None), ("pending", 8_000)]
 
 
-def test_an_agent_has_joined_when_its_ticket_is_answered_and_left_when_that_ends(
+def test_an_agent_joins_and_leaves_with_the_call_of_its_ticket(
     house: House,
 ) -> None:
     call, dispatch = house.phone()
@@ -175,7 +173,7 @@ def test_an_agent_has_joined_when_its_ticket_is_answered_and_left_when_that_ends
     assert (joined.status, joined.due_at, joined.ticket_id) == ("joined", None, ticket.id)
     house.end(ticket)
     assert house.of(call).status is DispatchStatus.LEFT
-    assert house.rungs(call) == [
+    assert house.agent_steps(call) == [
         "agent agent_1 was sent for",
         "agent agent_1 joined",
         "agent agent_1 left",
@@ -192,7 +190,7 @@ def test_an_agent_that_leaves_after_its_call_is_not_on_the_ladder(house: House) 
     assert house.calls.get(call.id).steps[-1].event is LadderEvent.END
 
 
-def test_an_agent_may_join_before_it_has_answered(house: House) -> None:
+def test_an_agent_may_join_before_its_response(house: House) -> None:
     call, dispatch = house.phone()
     dispatch, ticket = house.attempt(dispatch)
     house.answer(ticket)
@@ -201,7 +199,7 @@ def test_an_agent_may_join_before_it_has_answered(house: House) -> None:
     assert house.of(call).status is DispatchStatus.JOINED
 
 
-def test_what_is_due_is_taken_once_and_in_its_order(house: House) -> None:
+def test_due_dispatches_are_taken_once_and_in_order(house: House) -> None:
     second = house.of(house.answer(house.admit(agent=AGENT), 6_000))
     first = house.of(house.answer(house.admit(agent=AGENT), 5_000))
     assert house.dispatches.next_due() == 5_000
@@ -212,14 +210,14 @@ def test_what_is_due_is_taken_once_and_in_its_order(house: House) -> None:
     assert house.dispatches.take(10_000, 20_000) is not None
 
 
-def test_of_those_who_take_what_is_due_at_once_one_gets_it(house: House) -> None:
+def test_one_of_many_simultaneous_takers_gets_a_dispatch(house: House) -> None:
     house.phone()
     taken = at_once(8, lambda _: house.dispatches.take(5_000, 10_000))
     assert sorted(isinstance(each, Dispatch) for each in taken) == [False] * 7 + [True]
     assert not [each for each in taken if isinstance(each, Exception)]
 
 
-def test_of_a_join_and_a_deadline_at_once_one_counts(house: House) -> None:
+def test_one_of_a_simultaneous_join_and_deadline_counts(house: House) -> None:
     call, dispatch = house.phone()
     dispatch, ticket = house.attempt(dispatch)
     assert house.dispatches.sent(dispatch, 6_000)
@@ -235,14 +233,14 @@ def test_of_a_join_and_a_deadline_at_once_one_counts(house: House) -> None:
     assert house.of(call).status == ("failed" if isinstance(missed, Dispatch) else "joined")
 
 
-def test_a_missed_attempt_is_made_again_with_another_ticket_or_is_the_last(house: House) -> None:
+def test_a_missed_attempt_is_repeated_with_a_new_ticket_or_final(house: House) -> None:
     call, dispatch = house.phone()
     dispatch, old = house.attempt(dispatch)
     missed = house.dispatches.missed(dispatch, "answered 500", 6_000, 7_000)
     assert missed is not None
     assert (missed.status, missed.attempts, missed.due_at) == ("pending", 1, 7_000)
     assert (missed.ticket_id, missed.detail) == (None, "answered 500")
-    # Whoever comes with the old ticket is not the agent any more.
+    # The old ticket no longer counts as the agent's.
     house.answer(old)
     assert house.of(call).status is DispatchStatus.PENDING
     assert house.dispatches.missed(dispatch, "late", 6_500, None) is None
@@ -251,14 +249,14 @@ def test_a_missed_attempt_is_made_again_with_another_ticket_or_is_the_last(house
     failed = house.of(call)
     assert (failed.status, failed.attempts, failed.due_at) == ("failed", 2, None)
     assert house.dispatches.next_due() is None
-    assert house.rungs(call) == [
+    assert house.agent_steps(call) == [
         "agent agent_1 was sent for",
         "agent agent_1 answered 500, and is sent for again",
         "agent agent_1 did not join",
     ]
 
 
-def test_whoever_has_taken_it_and_not_joined_in_time_is_overdue(house: House) -> None:
+def test_an_agent_that_accepts_and_does_not_join_in_time_is_overdue(house: House) -> None:
     _, dispatch = house.phone()
     dispatch, _ = house.attempt(dispatch)
     assert house.dispatches.sent(dispatch, 20_000)
@@ -267,7 +265,7 @@ def test_whoever_has_taken_it_and_not_joined_in_time_is_overdue(house: House) ->
     assert (found.id, found.status) == (dispatch.id, DispatchStatus.SENT)
 
 
-def test_a_ticket_that_ends_before_its_agent_has_joined_is_overdue_at_once(house: House) -> None:
+def test_a_ticket_that_ends_before_the_join_is_overdue_at_once(house: House) -> None:
     _, dispatch = house.phone()
     dispatch, ticket = house.attempt(dispatch)
     assert house.dispatches.sent(dispatch, 20_000)
@@ -278,9 +276,7 @@ def test_a_ticket_that_ends_before_its_agent_has_joined_is_overdue_at_once(house
 
 
 @pytest.mark.parametrize("joined", [True, False])
-def test_an_agent_whose_call_is_over_and_who_is_alone_is_forsaken(
-    house: House, joined: bool
-) -> None:
+def test_a_lone_agent_whose_call_is_over_is_forsaken(house: House, joined: bool) -> None:
     call, dispatch = house.phone()
     _, ticket = house.attempt(dispatch)
     if joined:
@@ -292,7 +288,7 @@ def test_an_agent_whose_call_is_over_and_who_is_alone_is_forsaken(
     assert house.dispatches.forsaken() == []
 
 
-def test_an_agent_stays_with_others_after_its_call_and_agents_are_no_others(house: House) -> None:
+def test_an_agent_stays_while_anyone_but_agents_is_present(house: House) -> None:
     call, dispatch = house.phone()
     other, second = house.phone()
     _, ticket = house.attempt(dispatch)
@@ -307,7 +303,7 @@ def test_an_agent_stays_with_others_after_its_call_and_agents_are_no_others(hous
     house.end(elsewhere)
 
 
-def test_an_agent_that_was_sent_for_no_call_is_never_forsaken(house: House) -> None:
+def test_an_agent_dispatched_without_a_call_is_never_forsaken(house: House) -> None:
     dispatch = Dispatch(
         id="dispatch_1",
         agent_id="agent_1",
@@ -335,7 +331,7 @@ def test_a_custom_websocket_without_a_socket_is_lost_at_once(house: House) -> No
     assert [call.id for call in house.calls.lost(10_000)] == [phone.id, ticket.id]
 
 
-def test_the_room_is_told_how_its_agent_fares(house: House) -> None:
+def test_the_rooms_webhook_gets_the_events_of_its_agent(house: House) -> None:
     house.watch("agent-session-*")
     call, dispatch = house.phone()
     dispatch, ticket = house.attempt(dispatch)
@@ -356,7 +352,7 @@ def test_the_room_is_told_how_its_agent_fares(house: House) -> None:
     ]
 
 
-def test_the_room_is_told_once_of_an_agent_that_does_not_come(house: House) -> None:
+def test_the_rooms_webhook_gets_one_event_for_an_agent_that_does_not_join(house: House) -> None:
     house.watch("agent-session-failed")
     call, dispatch = house.phone()
     again = house.dispatches.missed(dispatch, "answered 500", 6_000, 7_000)

@@ -1,4 +1,4 @@
-"""A database that does not answer, is locked, read-only or full refuses soon, and recovers."""
+"""A database that does not answer, is locked, read-only or full: fast failure and recovery."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def names(database: Database) -> list[str | None]:
 
 @contextmanager
 def full() -> Iterator[None]:
-    """No file of this process can be written, as on a full disk."""
+    """Let no file of this process be written, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
@@ -44,14 +44,14 @@ def full() -> Iterator[None]:
 
 @pytest.fixture
 def silent(postgres: Callable[[], str]) -> Iterator[tuple[Proxy, str]]:
-    """A proxy in front of Postgres, and a URL through it that leads to an empty schema."""
+    """Start a proxy in front of Postgres; return it with a URL through it to an empty schema."""
     url = sa.make_url(postgres())
     with proxied(url.host or "127.0.0.1", url.port or 5432) as proxy:
         through = url.set(host="127.0.0.1", port=proxy.port)
         yield proxy, through.render_as_string(hide_password=False)
 
 
-def test_a_server_that_acknowledges_and_never_answers_is_given_up(
+def test_a_server_that_never_answers_times_out(
     silent: tuple[Proxy, str],
 ) -> None:
     proxy, url = silent
@@ -71,7 +71,7 @@ def test_a_server_that_acknowledges_and_never_answers_is_given_up(
     database.close()
 
 
-def test_a_connection_that_was_given_up_is_closed(silent: tuple[Proxy, str]) -> None:
+def test_a_connection_that_timed_out_is_closed(silent: tuple[Proxy, str]) -> None:
     class Hasty(Bounded):
         seconds = 0.2
 
@@ -86,7 +86,7 @@ def test_a_connection_that_was_given_up_is_closed(silent: tuple[Proxy, str]) -> 
     assert hasty.closed
 
 
-def test_a_statement_waits_for_a_lock_no_longer_than_its_bound(migrated_postgres: Database) -> None:
+def test_a_statements_wait_for_a_lock_times_out(migrated_postgres: Database) -> None:
     with migrated_postgres.write() as connection:
         connection.execute(text("LOCK TABLE connectors IN SHARE MODE"))
         with pytest.raises(Contended):
@@ -103,7 +103,7 @@ def test_a_statement_waits_for_a_lock_no_longer_than_its_bound(migrated_postgres
         ("idle_in_transaction_session_timeout", connections.SERVING.idle),
     ],
 )
-def test_the_bounds_are_the_transactions_and_not_the_sessions(
+def test_bounds_belong_to_the_transaction_and_not_to_the_session(
     migrated_postgres: Database, setting: str, value: int
 ) -> None:
     shown = text(f"SELECT setting FROM pg_settings WHERE name = '{setting}'")
@@ -147,7 +147,7 @@ def test_sessions_that_stayed_read_only_after_a_failover_are_replaced(
     database = migrated_postgres
     database.close()
     read_only = text("SET default_transaction_read_only = on")
-    # What sessions keep that began before the server took writes again.
+    # Sessions that began while the server refused writes stay read-only.
     with database.read() as one, database.read() as other:
         one.execute(read_only)
         other.execute(read_only)
@@ -157,7 +157,7 @@ def test_sessions_that_stayed_read_only_after_a_failover_are_replaced(
         work(database)
 
 
-def test_a_full_disk_refuses_what_is_written_and_is_over_by_itself(
+def test_a_full_disk_refuses_writes_until_there_is_space(
     own_sqlite: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = own_sqlite
@@ -174,7 +174,7 @@ def test_a_full_disk_refuses_what_is_written_and_is_over_by_itself(
     assert names(database) == ["third"]
 
 
-def test_a_page_that_cannot_be_had_refuses_the_insert(own_sqlite: Database) -> None:
+def test_an_insert_without_a_free_page_is_refused(own_sqlite: Database) -> None:
     database = own_sqlite
     with database.read() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
@@ -184,7 +184,7 @@ def test_a_page_that_cannot_be_had_refuses_the_insert(own_sqlite: Database) -> N
     Connectors(database, "secret").add(a_connector(name="short"))
 
 
-def test_a_file_that_cannot_be_written_refuses_the_check(own_sqlite: Database) -> None:
+def test_a_file_that_cannot_be_written_fails_the_check(own_sqlite: Database) -> None:
     with own_sqlite.read() as connection:
         connection.exec_driver_sql("PRAGMA query_only = on")
     with pytest.raises(Busy):
@@ -194,7 +194,7 @@ def test_a_file_that_cannot_be_written_refuses_the_check(own_sqlite: Database) -
     own_sqlite.check()
 
 
-def test_an_error_of_the_statement_is_no_fault_of_the_database(database: Database) -> None:
+def test_an_error_of_a_statement_is_not_a_fault_of_the_database(database: Database) -> None:
     with pytest.raises(DBAPIError), database.write() as connection:
         connection.execute(text("SELECT nothing FROM nowhere"))
     database.check()

@@ -1,4 +1,4 @@
-"""Calls that are over are deleted with all that belongs to them, on both kinds of database."""
+"""Deletion of ended calls with all their rows, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EVERYTHING = (calls, steps, refs, loudness, stays, sessions, dispatches, deliver
 
 
 class Past:
-    """Calls that are over, of which everything is kept that may be."""
+    """Ended calls with every kind of row that a call may have."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -43,7 +43,7 @@ class Past:
         self.history = History(database)
 
     def call(self, at: int = 2_000, session_id: str | None = None, **changes: object) -> Call:
-        """One that lasted from ``at`` for a second."""
+        """Add a call that lasted from ``at`` for a second."""
         call = a_call(started_at=at, expires_at=at + 90_000, **changes)
         ref, leg = f"ref-{call.id}", f"leg-{call.id}"
         assert self.calls.admit(call, ref, 100)
@@ -66,7 +66,7 @@ class Past:
         return call
 
     def rows(self) -> list[int]:
-        """How many there are in each table."""
+        """Return the number of rows in each table."""
         with self.database.read() as connection:
             counts = (select(func.count()).select_from(table) for table in EVERYTHING)
             return [connection.execute(each).scalar_one() for each in counts]
@@ -104,11 +104,11 @@ def test_a_deleted_call_leaves_nothing_behind(past: Past) -> None:
         past.history.delete(call.id)
 
 
-def test_others_keep_what_is_theirs(past: Past) -> None:
+def test_other_calls_keep_their_rows(past: Past) -> None:
     kept, gone = past.ended(session_id="together"), past.ended(session_id="together")
     before = past.rows()
     past.history.delete(gone.id)
-    # The session was the other one's as well.
+    # The session had the other call as well.
     halves = [count // 2 for count in before]
     halves[EVERYTHING.index(sessions)] = 1
     assert past.rows() == halves
@@ -117,7 +117,7 @@ def test_others_keep_what_is_theirs(past: Past) -> None:
 
 
 @pytest.mark.parametrize("status", LIVE)
-def test_a_call_that_lives_is_kept_whole(past: Past, status: CallStatus) -> None:
+def test_a_live_call_is_not_deleted(past: Past, status: CallStatus) -> None:
     call = a_call(status=status)
     assert past.calls.admit(call, "ref", 100)
     with pytest.raises(Conflict, match=status):
@@ -152,7 +152,9 @@ def test_calls_that_ended_before_a_time_are_forgotten(past: Past) -> None:
     assert past.rows() == [0] * len(EVERYTHING)
 
 
-def test_a_piece_is_bounded(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_transaction_deletes_a_bounded_number(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(history, "PIECE", 2)
     for number in range(5):
         past.ended(1_000 + number)
@@ -171,7 +173,7 @@ def test_a_pending_event_is_not_forgotten(past: Past) -> None:
     assert [each.id for each in Outbox(past.database).pending("wh_1", 9)] == [f"dl-{call.id}"]
 
 
-def test_references_are_known_as_used_or_expired_for_a_while_after_their_call(past: Past) -> None:
+def test_references_are_kept_for_a_while_after_their_call(past: Past) -> None:
     over, lives = past.ended(2_000), past.call(2_000)
     with pytest.raises(Gone):
         past.calls.claim(f"ref-{over.id}", "twilio", "leg", 4_000)

@@ -1,4 +1,4 @@
-"""The list of calls in progress, and the signal that says that it may have changed."""
+"""The list of live calls, and the signal of its changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.storage.database import Database
 from tests.support.records import a_call
 
 
-def test_live_calls_are_listed_newest_first_whatever_they_come_through(database: Database) -> None:
+def test_live_calls_of_all_providers_are_listed_newest_first(database: Database) -> None:
     calls = Calls(database)
     calls.admit(a_call(id="c1", provider_call_id="1"), None, 10)
     calls.admit(a_call(id="c2", provider=WEBSOCKET, provider_call_id="2"), None, 10)
@@ -23,7 +23,7 @@ def test_live_calls_are_listed_newest_first_whatever_they_come_through(database:
     assert found[1].status is CallStatus.INCOMING
 
 
-def test_of_many_the_newest_are_listed_and_all_are_counted(database: Database) -> None:
+def test_the_newest_calls_are_listed_and_all_are_counted(database: Database) -> None:
     calls = Calls(database)
     for number in range(3):
         calls.admit(a_call(id=f"c{number}", provider_call_id=f"{number}"), None, 10)
@@ -32,7 +32,7 @@ def test_of_many_the_newest_are_listed_and_all_are_counted(database: Database) -
     assert total == 3
 
 
-def test_of_a_room_those_who_are_in_it_are_known_by_when_they_joined(database: Database) -> None:
+def test_calls_in_a_room_have_the_times_of_their_joins(database: Database) -> None:
     calls, listed = Calls(database), CallsInProgress(database)
     for number, room in enumerate(("here", "here", "there", "here")):
         call = a_call(id=f"c{number}", provider_call_id=f"{number}", room_id=room)
@@ -50,7 +50,7 @@ def test_of_a_room_those_who_are_in_it_are_known_by_when_they_joined(database: D
     assert [call.id for call in listed.newest("here")[0]] == ["c3", "c0"]
 
 
-def test_the_bell_rings_once_a_change_is_committed(database: Database) -> None:
+def test_the_change_signal_is_set_once_a_change_is_committed(database: Database) -> None:
     calls, signal = Calls(database), database.signals[ChangeSignal.CALLS]
     signal.clear()
     with database.write() as connection:

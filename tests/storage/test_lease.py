@@ -1,4 +1,4 @@
-"""One process at a time has a database; one that has ended is followed at once."""
+"""One process at a time has the lease of a database; the end of a process frees it at once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def leases(database: Database) -> tuple[Lease, Lease]:
-    """Those of two processes."""
+    """Return the leases of two processes."""
     return lease_of(database), lease_of(database)
 
 
@@ -40,7 +40,7 @@ def change(database: Database, **values: object) -> None:
         connection.execute(update(serving).values(**values))
 
 
-def test_one_takes_it_and_the_other_does_not(leases: tuple[Lease, Lease]) -> None:
+def test_one_process_takes_the_lease_and_another_is_refused(leases: tuple[Lease, Lease]) -> None:
     one, other = leases
     assert one.take()
     assert one.take()
@@ -51,7 +51,7 @@ def test_one_takes_it_and_the_other_does_not(leases: tuple[Lease, Lease]) -> Non
     other.release()
 
 
-def test_of_several_that_begin_at_once_one_takes_it(database: Database) -> None:
+def test_one_of_many_simultaneous_processes_takes_the_lease(database: Database) -> None:
     leases = [lease_of(database) for _ in range(6)]
     taken = at_once(len(leases), lambda index: leases[index].take())
     assert sorted(taken) == [False] * 5 + [True]
@@ -59,7 +59,7 @@ def test_of_several_that_begin_at_once_one_takes_it(database: Database) -> None:
         lease.release()
 
 
-def test_releasing_what_another_has_changes_nothing(leases: tuple[Lease, Lease]) -> None:
+def test_releasing_another_processs_lease_changes_nothing(leases: tuple[Lease, Lease]) -> None:
     one, other = leases
     assert one.take()
     other.release()
@@ -69,9 +69,7 @@ def test_releasing_what_another_has_changes_nothing(leases: tuple[Lease, Lease])
 
 @pytest.mark.skipif(identity.machine() is None, reason="only Linux tells which processes run")
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_a_process_that_was_killed_has_it_no_more(
-    kind: str, request: pytest.FixtureRequest
-) -> None:
+def test_the_lease_of_a_killed_process_ends(kind: str, request: pytest.FixtureRequest) -> None:
     fixture = "sqlite_database" if kind == "sqlite" else "migrated_postgres"
     database: Database = request.getfixturevalue(fixture)
     url = database._url.render_as_string(hide_password=False)
@@ -87,7 +85,7 @@ def test_a_process_that_was_killed_has_it_no_more(
     lease = lease_of(database)
     assert not lease.take()
     holder.send_signal(signal.SIGKILL)
-    # Not waited for: a process that has ended and is still listed holds nothing either.
+    # Not waited for: a zombie process holds no lease either.
     os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
     assert lease.take()
     lease.release()
@@ -97,7 +95,7 @@ def test_a_process_that_was_killed_has_it_no_more(
 @pytest.mark.parametrize(
     "values", [{"machine": "another boot", "pid_began": "1"}, {"machine": None, "pid_began": None}]
 )
-def test_of_a_process_elsewhere_the_lease_has_to_expire(
+def test_the_lease_of_a_process_on_another_machine_has_to_expire(
     migrated_postgres: Database, values: dict[str, object]
 ) -> None:
     one, other = RowLease(migrated_postgres), RowLease(migrated_postgres)
@@ -111,7 +109,7 @@ def test_of_a_process_elsewhere_the_lease_has_to_expire(
     other.release()
 
 
-def test_a_process_id_that_was_given_to_another_process_holds_nothing(
+def test_a_reused_process_id_holds_no_lease(
     migrated_postgres: Database,
 ) -> None:
     one, other = RowLease(migrated_postgres), RowLease(migrated_postgres)
@@ -121,7 +119,7 @@ def test_a_process_id_that_was_given_to_another_process_holds_nothing(
     other.release()
 
 
-def test_a_lease_that_is_gone_is_written_again(migrated_postgres: Database) -> None:
+def test_a_deleted_lease_is_written_again(migrated_postgres: Database) -> None:
     one, other = RowLease(migrated_postgres), RowLease(migrated_postgres)
     assert one.take()
     with migrated_postgres.write() as connection:

@@ -1,4 +1,4 @@
-"""Lists take no more than their share, and are right however long they are."""
+"""Lists take a bounded share of the database, and are correct at any length."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def all_pages(store: Calls, per_page: int, **wanted: Any) -> Iterator[Page[Call]
         number += 1
 
 
-def test_others_have_their_turn_while_lists_have_all_of_theirs(
+def test_calls_are_served_while_lists_hold_all_their_turns(
     database: Database, store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "TURN_SECONDS", 0.01)
@@ -68,7 +68,7 @@ def test_others_have_their_turn_while_lists_have_all_of_theirs(
     assert store.page().total == 2
 
 
-def test_a_list_that_takes_too_long_is_given_up_and_others_go_on(
+def test_a_slow_list_times_out_without_effect_on_others(
     database: Database, store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "STATEMENT_SECONDS", 0.05)
@@ -83,7 +83,7 @@ def test_a_list_that_takes_too_long_is_given_up_and_others_go_on(
 
 
 @pytest.mark.parametrize("shallow", [1, 1_000])
-def test_a_long_list_is_read_whole_page_by_page(
+def test_a_long_list_can_be_read_page_by_page(
     store: Calls, monkeypatch: pytest.MonkeyPatch, shallow: int
 ) -> None:
     monkeypatch.setattr(listing, "COUNTED", 5)
@@ -98,7 +98,7 @@ def test_a_long_list_is_read_whole_page_by_page(
     assert store.page(number=10**30, per_page=3).total == 23
 
 
-def test_a_list_as_long_as_is_counted_is_exact(
+def test_a_list_of_the_counted_length_has_an_exact_total(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "COUNTED", 6)
@@ -119,7 +119,7 @@ def test_calls_that_arrive_while_paging_repeat_no_entry(
     assert read == added
 
 
-def test_a_page_that_was_read_says_nothing_of_another_list(
+def test_the_end_of_a_page_is_not_used_for_another_list(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "COUNTED", 3)
@@ -132,7 +132,7 @@ def test_a_page_that_was_read_says_nothing_of_another_list(
     assert list(store.page(room_id="r1", number=2, per_page=4).items) == first[4:]
 
 
-def test_a_page_of_one_passed_status_says_nothing_of_another(
+def test_the_end_of_a_page_is_not_used_for_another_status(
     store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "COUNTED", 3)
@@ -270,7 +270,7 @@ def test_any_part_of_a_number_is_found_among_the_newest_calls(store: Calls) -> N
 
 
 @pytest.mark.parametrize("search", ["", " ", "+", "()", "%", "_", "ü", "😀", "\x7f", "'", "+1%"])
-def test_no_text_is_too_odd_to_search_for(store: Calls, search: str) -> None:
+def test_every_text_can_be_searched_for(store: Calls, search: str) -> None:
     filled(store, 2, caller="anonymous", room_id="plain-room")
     assert store.page(search=search).total == (0 if search.strip("+") else 2)
 

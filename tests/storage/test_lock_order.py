@@ -1,4 +1,4 @@
-"""Transactions that touch the same call, session and room wait for each other in one order."""
+"""Transactions that touch the same call, session and room take their locks in one order."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Crowd:
         self.dispatch = ticketed
 
     def claimed(self, call: Call) -> str:
-        """The leg that is about to start the call."""
+        """Return the leg that is about to start the call."""
         leg_id, ref = new_call_id(), new_call_id()
         assert self.calls.reissue(call.id, ref, 99_000, [])
         self.calls.claim(ref, call.provider, leg_id, 5_000)
@@ -67,7 +67,7 @@ def test_an_agent_joins_beside_a_transaction_that_holds_its_phone(
     assert joined.status is CallStatus.ANSWERED
 
 
-def test_transactions_around_one_session_never_wait_in_a_circle(
+def test_transactions_around_one_session_never_deadlock(
     migrated_postgres: Database,
 ) -> None:
     rooms, subscriptions = Rooms(migrated_postgres), Subscriptions(migrated_postgres)

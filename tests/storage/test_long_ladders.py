@@ -1,4 +1,4 @@
-"""A call that is moved all day has a ladder of bounded length, and tells what is new of it."""
+"""Ladders of bounded length, and their events: a call that is moved all day."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEG = "leg"
 
 
 class Traveller:
-    """An answered call that goes from room to room."""
+    """An answered call that is moved from room to room."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -28,7 +28,7 @@ class Traveller:
         self.steering = StoredControl(database)
         call = a_call()
         self.id = call.id
-        self.rungs = 4
+        self.steps = 4
         assert self.calls.admit(call, "ref", 100)
         self.calls.claim("ref", call.provider, LEG, 2_000)
         assert self.calls.answered(call.id, LEG, "s0", 2_001)
@@ -42,7 +42,7 @@ class Traveller:
         assert arrived is not None
         assert not arrived.is_moving
         assert arrived == self.calls.get(self.id)
-        self.rungs += 2
+        self.steps += 2
 
     def stored(self) -> int:
         with self.database.read() as connection:
@@ -55,7 +55,7 @@ def traveller(database: Database) -> Traveller:
     return Traveller(database)
 
 
-def test_a_long_ladder_keeps_its_beginning_and_its_newest_rungs(traveller: Traveller) -> None:
+def test_a_long_ladder_keeps_its_first_and_newest_steps(traveller: Traveller) -> None:
     before = traveller.calls.get(traveller.id).steps
     for number in range(1, 61):
         traveller.move(number)
@@ -65,10 +65,10 @@ def test_a_long_ladder_keeps_its_beginning_and_its_newest_rungs(traveller: Trave
     assert ladder[-1].detail == "room-60"
     left_out = [step for step in ladder if step.event is LadderEvent.OMITTED]
     assert [ladder.index(step) for step in left_out] == [FIRST]
-    count = traveller.rungs - (len(ladder) - 1)
+    count = traveller.steps - (len(ladder) - 1)
     assert left_out[0].detail == f"{count} rungs were left out"
     assert len(ladder) > NEWEST
-    # Those that are kept are in their order.
+    # The steps that are kept are in order.
     assert [step.at for step in ladder] == sorted(step.at for step in ladder)
 
 
@@ -83,7 +83,7 @@ def test_a_move_costs_the_same_however_often_a_call_was_moved(traveller: Travell
     assert max(counts) <= counts[0] + 3
 
 
-def test_events_have_new_rungs_and_the_last_one_the_whole_ladder(
+def test_events_have_the_new_steps_and_the_last_one_the_whole_ladder(
     traveller: Traveller, database: Database
 ) -> None:
     names = ["switch-room-initiated", "switch-room-completed", "call-hangup"]
@@ -99,13 +99,13 @@ def test_events_have_new_rungs_and_the_last_one_the_whole_ladder(
     with database.read() as connection:
         bodies = connection.scalars(select(deliveries.c.body).order_by(deliveries.c.seq)).all()
     told = [json.loads(body)["data"]["timelog"] for body in bodies]
-    assert [[rung["status"] for rung in each] for each in told[:-1]] == [names[:1], names[1:2]] * 60
+    assert [[step["status"] for step in each] for each in told[:-1]] == [names[:1], names[1:2]] * 60
     whole = traveller.calls.get(traveller.id).steps
-    assert [rung["event"] for rung in told[-1]] == [step.event for step in whole]
+    assert [step["event"] for step in told[-1]] == [step.event for step in whole]
     assert sum(map(len, bodies)) < 250_000
 
 
-def test_audio_that_comes_too_fast_all_day_adds_no_more(traveller: Traveller) -> None:
+def test_repeated_overruns_do_not_lengthen_a_ladder(traveller: Traveller) -> None:
     for number in range(110):
         traveller.calls.step(traveller.id, LEG, LadderEvent.OVERRUN, 3_000 + number, "too fast")
     assert traveller.stored() <= MOST
@@ -117,7 +117,7 @@ def test_a_report_loads_no_ladder(traveller: Traveller) -> None:
     assert not [each for each in statements if each.startswith("SELECT") and "FROM steps" in each]
 
 
-def test_a_providers_notes_are_bounded_still(traveller: Traveller) -> None:
+def test_a_providers_notes_are_bounded(traveller: Traveller) -> None:
     notes = [traveller.steering.note(traveller.id, f"note {n}", 3_000) for n in range(30)]
     assert notes == [True] * MAX_NOTES + [False] * 10
     assert not traveller.steering.note(traveller.id, "note 0", 3_001)

@@ -1,4 +1,4 @@
-"""Records of how loud legs were, on both kinds of database."""
+"""Loudness records of legs, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_records_come_back_as_they_were_oldest_first(records: LoudnessRecords) -
     assert records.of("nobody") == []
 
 
-def test_a_record_that_is_added_again_stays_as_it_was(records: LoudnessRecords) -> None:
+def test_adding_a_record_again_changes_nothing(records: LoudnessRecords) -> None:
     record = Loudness("leg-1", 1_000, b"\1", b"\2")
     records.add("c1", record)
     records.add("c1", Loudness("leg-1", 9_000, b"\3", b"\4"))

@@ -44,7 +44,7 @@ def test_a_claim_gives_the_call_to_the_leg(store: Calls, call: Call) -> None:
     )
 
 
-def test_a_claimed_call_has_its_own_time_to_start_in(store: Calls, call: Call) -> None:
+def test_a_claimed_call_has_a_deadline_to_start(store: Calls, call: Call) -> None:
     claimed = store.claim("ref", "twilio", "leg", EXPIRES - 1)
     assert store.unclaimed(EXPIRES - 2 + START_MILLIS) == []
     assert store.unclaimed(EXPIRES - 1 + START_MILLIS) == [claimed]
@@ -140,14 +140,14 @@ def test_a_redial_is_refused_while_the_leg_that_used_the_reference_is_about_to_s
 
 
 def contest(store: Calls, call: Call) -> None:
-    """``second`` is about to start by ``ref2``, while ``first`` streams by ``ref``."""
+    """Let ``second`` in by ``ref2``, while ``first`` streams by ``ref``."""
     use(store, call)
     assert store.answered(call.id, "first", "session", 2_100)
     assert store.reissue(call.id, "ref2", EXPIRES, ())
     store.claim("ref2", "twilio", "second", 4_000)
 
 
-def test_a_claim_leaves_an_answered_call_to_the_leg_that_streams(store: Calls, call: Call) -> None:
+def test_a_claim_leaves_an_answered_call_with_its_leg(store: Calls, call: Call) -> None:
     contest(store, call)
     found = store.get(call.id)
     assert (found.leg_id, found.detached_at) == ("first", None)
@@ -156,7 +156,7 @@ def test_a_claim_leaves_an_answered_call_to_the_leg_that_streams(store: Calls, c
     assert store.lost(999_000) == store.unclaimed(999_000) == []
 
 
-def test_a_claim_gives_a_call_without_a_socket_time_to_start(store: Calls, call: Call) -> None:
+def test_a_claim_gives_a_detached_call_time_to_start(store: Calls, call: Call) -> None:
     use(store, call)
     assert store.answered(call.id, "first", "session", 2_100)
     assert store.detached(call.id, "first", 3_000, None, None)
@@ -218,7 +218,7 @@ def test_a_redial_is_let_in_once_the_leg_of_the_reference_is_not_about_to_start(
     assert store.get(call.id).leg_id == "third"
 
 
-def test_a_restart_leaves_a_leg_its_claim_on_a_call_that_waits(store: Calls, call: Call) -> None:
+def test_a_restart_keeps_a_legs_claim_on_a_waiting_call(store: Calls, call: Call) -> None:
     use(store, call)
     assert store.orphaned(2_100) == 0
     assert store.answered(call.id, "first", "session", 2_200)
@@ -269,7 +269,7 @@ def test_one_of_many_simultaneous_redials_wins_once_the_leg_has_started(
     assert events.count(LadderEvent.SOCKET) == 2
 
 
-def test_no_claim_succeeds_after_the_end_however_close(store: Calls) -> None:
+def test_no_claim_succeeds_after_the_end_of_a_call(store: Calls) -> None:
     for number in range(12):
         call = a_call()
         assert store.admit(call, f"ref{number}", 100)
@@ -288,9 +288,7 @@ def test_no_claim_succeeds_after_the_end_however_close(store: Calls) -> None:
         assert isinstance(claimed, Call | Gone)
 
 
-def test_a_reference_is_known_also_when_it_was_used_and_its_call_is_over(
-    store: Calls, call: Call
-) -> None:
+def test_a_used_reference_of_an_ended_call_is_known(store: Calls, call: Call) -> None:
     assert store.has_reference("ref")
     assert not store.has_reference("another")
     use(store, call)

@@ -1,4 +1,4 @@
-"""What was stored by earlier versions is understood after a migration, on both kinds."""
+"""Rows of earlier versions after the migrations, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CALL_OF_A_RULE = CALL.replace("attempts)", "attempts, pin_tries, hides_number, d
 
 
 def earlier(url: str, revision: str, *rows: str) -> Database:
-    """A database of an earlier revision with rows in it, after the migration."""
+    """Return a database with rows of an earlier revision, migrated."""
     database = Database(url)
     if url.startswith("sqlite"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True)
@@ -43,7 +43,7 @@ def earlier(url: str, revision: str, *rows: str) -> Database:
     return database
 
 
-def test_a_call_from_before_there_were_rules_hides_nothing_and_tells_of_keys(
+def test_a_call_from_before_rules_hides_nothing_and_passes_digits(
     empty_url: str,
 ) -> None:
     database = earlier(empty_url, "0003", CALL)
@@ -52,7 +52,7 @@ def test_a_call_from_before_there_were_rules_hides_nothing_and_tells_of_keys(
     database.close()
 
 
-def test_a_call_from_before_calls_were_placed_is_inbound_and_can_be_steered(empty_url: str) -> None:
+def test_a_call_from_before_outbound_calls_is_inbound_and_can_be_steered(empty_url: str) -> None:
     database = earlier(empty_url, "0004", CALL_OF_A_RULE)
     call = Calls(database).get("c1")
     assert (call.direction, call.metadata, call.max_seconds) == (Direction.INBOUND, {}, None)
@@ -63,7 +63,7 @@ def test_a_call_from_before_calls_were_placed_is_inbound_and_can_be_steered(empt
     database.close()
 
 
-def test_a_step_from_before_answers_were_kept_has_none(empty_url: str) -> None:
+def test_a_step_from_before_markup_was_kept_has_none(empty_url: str) -> None:
     step = "INSERT INTO steps (call_id, event, at, status) VALUES ('c1', 'markup', 1, 'incoming')"
     database = earlier(empty_url, "0008", CALL_OF_A_RULE, step)
     (kept,) = Calls(database).get("c1").steps
@@ -71,7 +71,7 @@ def test_a_step_from_before_answers_were_kept_has_none(empty_url: str) -> None:
     database.close()
 
 
-def test_calls_from_before_are_found_by_what_they_passed_through(empty_url: str) -> None:
+def test_earlier_calls_are_found_by_the_statuses_they_passed(empty_url: str) -> None:
     step = "INSERT INTO steps (call_id, event, at, status) VALUES ('{}', 'transfer', 1, '{}')"
     calls = [CALL_OF_A_RULE, *(CALL_OF_A_RULE.replace("1'", f"{n}'") for n in (2, 3))]
     said = [
@@ -106,7 +106,7 @@ NUMBER = "INSERT INTO rule_numbers (rule_id, number, type) VALUES ('{id}', '{num
 
 
 def rules_of_before(*owned: tuple[str, str, str, str]) -> list[str]:
-    """Rows of rules: id, number as it was written, PIN or nothing, and type."""
+    """Return rows of rules: id, number as written, PIN or none, and type."""
     rows = {
         rule_id: RULE.format(
             id=rule_id, kind=kind, pin=f"'{pin}'" if pin else "NULL", allowed='["+0041*", "+1*"]'
@@ -119,7 +119,7 @@ def rules_of_before(*owned: tuple[str, str, str, str]) -> list[str]:
     return [*rows.values(), *numbers]
 
 
-def test_numbers_of_rules_from_before_are_e164_and_keep_their_pins(empty_url: str) -> None:
+def test_numbers_of_earlier_rules_become_e164_and_keep_their_pins(empty_url: str) -> None:
     database = earlier(
         empty_url,
         "0009",

@@ -1,4 +1,4 @@
-"""A database that is away is asked by one thread at a time, until it is back."""
+"""During an outage one transaction at a time tries the database."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def ask(outage: Outage) -> None:
         raise REFUSED
 
 
-def test_while_it_answers_nobody_waits_for_another() -> None:
+def test_transactions_run_in_parallel_while_the_database_answers() -> None:
     outage = Outage()
     with outage.watched(), outage.watched():
         pass
 
 
-def test_while_it_is_away_one_asks_and_the_others_are_told() -> None:
+def test_one_transaction_tries_during_an_outage_and_others_fail_fast() -> None:
     outage = Outage()
     fail(outage)
     for _ in range(2):
@@ -41,7 +41,7 @@ def test_while_it_is_away_one_asks_and_the_others_are_told() -> None:
         assert busy.value.__cause__ is REFUSED
 
 
-def test_once_it_has_answered_nobody_waits_any_more() -> None:
+def test_transactions_run_in_parallel_again_after_an_outage() -> None:
     outage = Outage()
     fail(outage)
     with outage.watched():
@@ -50,7 +50,7 @@ def test_once_it_has_answered_nobody_waits_any_more() -> None:
         pass
 
 
-def test_what_the_caller_does_wrong_is_no_outage() -> None:
+def test_an_error_of_the_caller_is_no_outage() -> None:
     outage = Outage()
     with pytest.raises(ZeroDivisionError), outage.watched():
         raise ZeroDivisionError
@@ -58,7 +58,7 @@ def test_what_the_caller_does_wrong_is_no_outage() -> None:
         pass
 
 
-def test_it_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     outage = Outage()
     fail(outage)

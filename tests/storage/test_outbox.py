@@ -1,4 +1,4 @@
-"""The outbox: what is told next, to whom, and what is kept of what was told."""
+"""The outbox: order, receivers, outcomes and retention of deliveries."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ def statuses(outbox: Outbox, receiver: str = "wh_1") -> dict[str, str]:
     return {delivery.body: delivery.status for delivery in outbox.recent(receiver)}
 
 
-def test_what_was_written_is_pending_in_its_order(database: Database, outbox: Outbox) -> None:
+def test_deliveries_are_pending_in_the_order_of_their_writes(
+    database: Database, outbox: Outbox
+) -> None:
     some = [a_delivery(number) for number in range(5)]
     write(database, *some)
     assert outbox.pending("wh_1", 3) == tuple(some[:3])
     assert outbox.pending("wh_2", 3) == ()
 
 
-def test_each_receiver_waits_for_the_oldest_that_is_pending(
+def test_each_receiver_is_due_with_its_oldest_pending_delivery(
     database: Database, outbox: Outbox
 ) -> None:
     assert outbox.waiting() == ()
@@ -59,7 +61,7 @@ def test_each_receiver_waits_for_the_oldest_that_is_pending(
     }
 
 
-def test_a_delivery_that_has_arrived_is_finished(database: Database, outbox: Outbox) -> None:
+def test_a_successful_delivery_is_finished(database: Database, outbox: Outbox) -> None:
     first = a_delivery(1)
     write(database, first, a_delivery(2))
     outbox.failed(first.id, 1_500, None, "No answer.", 2_500)
@@ -77,7 +79,7 @@ def test_a_delivery_that_has_arrived_is_finished(database: Database, outbox: Out
     )
 
 
-def test_a_delivery_that_has_failed_keeps_its_place(database: Database, outbox: Outbox) -> None:
+def test_a_failed_delivery_keeps_its_place(database: Database, outbox: Outbox) -> None:
     first = a_delivery(1)
     write(database, first, a_delivery(2))
     outbox.failed(first.id, 1_500, 500, "It answered 500.", 2_500)
@@ -99,7 +101,7 @@ def test_a_delivery_without_a_next_attempt_is_dead(database: Database, outbox: O
     )  # fmt: skip
 
 
-def test_what_died_while_it_was_sent_stays_dead_unless_it_arrived(
+def test_a_delivery_that_died_during_an_attempt_stays_dead_unless_delivered(
     database: Database, outbox: Outbox
 ) -> None:
     first, second = a_delivery(1), a_delivery(2)
@@ -111,7 +113,7 @@ def test_what_died_while_it_was_sent_stays_dead_unless_it_arrived(
     assert outbox.recent("wh_1")[1].due_at is None
 
 
-def test_a_subscription_is_where_its_url_says(database: Database, outbox: Outbox) -> None:
+def test_the_address_of_a_subscription_is_its_url(database: Database, outbox: Outbox) -> None:
     subscribe(database, "wh_1", "https://one.example/hook")
     subscribe(database, "wh_2", "https://two.example/hook", deleted_at=2)
     assert outbox.address("wh_1") == "https://one.example/hook"
@@ -119,7 +121,7 @@ def test_a_subscription_is_where_its_url_says(database: Database, outbox: Outbox
     assert outbox.address("wh_3") is None
 
 
-def test_a_room_is_where_its_webhook_says(database: Database, outbox: Outbox) -> None:
+def test_the_address_of_a_room_is_its_webhooks(database: Database, outbox: Outbox) -> None:
     webhook = {"endPoint": "https://room.example/hook", "events": ["*"]}
     for room_id, hook in (("abcd", webhook), ("efgh", None)):
         Rooms(database).create(Room(room_id, f"object-{room_id}", 1, 1, webhook=hook))
@@ -129,7 +131,7 @@ def test_a_room_is_where_its_webhook_says(database: Database, outbox: Outbox) ->
     assert outbox.address("abcd") is None
 
 
-def test_all_that_is_pending_of_a_receiver_that_is_gone_dies(
+def test_pending_deliveries_of_a_deleted_receiver_are_given_up(
     database: Database, outbox: Outbox
 ) -> None:
     write(database, *(a_delivery(number) for number in range(PIECE + 1)), a_delivery(1, "wh_2"))
@@ -141,7 +143,9 @@ def test_all_that_is_pending_of_a_receiver_that_is_gone_dies(
     assert outbox.recent("wh_1", PIECE + 1)[-1].status is DeliveryStatus.DELIVERED
 
 
-def test_what_has_expired_dies_and_the_next_waits(database: Database, outbox: Outbox) -> None:
+def test_expired_deliveries_die_and_the_next_one_is_due_later(
+    database: Database, outbox: Outbox
+) -> None:
     write(database, *(a_delivery(number, at=number * 1_000) for number in range(5)))
     assert outbox.lapse("wh_1", DAY + 2_000, "Too late.", DAY + 9_000) == 3
     assert statuses(outbox) == dict.fromkeys("43", "pending") | dict.fromkeys("210", "dead")
@@ -149,13 +153,13 @@ def test_what_has_expired_dies_and_the_next_waits(database: Database, outbox: Ou
     assert [delivery.due_at for delivery in outbox.pending("wh_1", 2)] == [DAY + 9_000, 4_000]
 
 
-def test_a_lapse_may_leave_nothing(database: Database, outbox: Outbox) -> None:
+def test_a_lapse_may_leave_no_pending_delivery(database: Database, outbox: Outbox) -> None:
     write(database, a_delivery(1))
     assert outbox.lapse("wh_1", 2 * DAY, "Too late.", 3 * DAY) == 1
     assert outbox.waiting() == ()
 
 
-def test_the_recent_ones_are_the_newest_whatever_became_of_them(
+def test_recent_returns_the_newest_deliveries_of_any_status(
     database: Database, outbox: Outbox
 ) -> None:
     write(database, *(a_delivery(number) for number in range(6)))
@@ -165,7 +169,7 @@ def test_the_recent_ones_are_the_newest_whatever_became_of_them(
     assert recent == [("5", "pending"), ("4", "dead"), ("3", "pending"), ("2", "delivered")]
 
 
-def test_a_delivery_is_delivered_again_on_request(database: Database, outbox: Outbox) -> None:
+def test_a_redelivery_makes_a_delivery_pending(database: Database, outbox: Outbox) -> None:
     first = a_delivery(1)
     write(database, first, a_delivery(2))
     outbox.failed(first.id, 1_500, 500, "It answered 500.", None)
@@ -183,7 +187,7 @@ def test_a_delivery_is_delivered_again_on_request(database: Database, outbox: Ou
     assert database.signals[ChangeSignal.OUTBOX].is_set()
 
 
-def test_only_what_there_is_of_a_receiver_is_delivered_again(
+def test_only_a_receivers_own_delivery_can_be_redelivered(
     database: Database, outbox: Outbox
 ) -> None:
     write(database, a_delivery(1))
@@ -193,7 +197,7 @@ def test_only_what_there_is_of_a_receiver_is_delivered_again(
     assert outbox.recent("wh_1") == (a_delivery(1),)
 
 
-def test_the_newest_of_what_is_finished_is_kept(database: Database, outbox: Outbox) -> None:
+def test_the_newest_finished_deliveries_stay(database: Database, outbox: Outbox) -> None:
     finished = [
         a_delivery(number, receiver, status=DeliveryStatus.DELIVERED, due_at=None)
         for receiver in ("wh_1", "wh_2")
@@ -207,7 +211,7 @@ def test_the_newest_of_what_is_finished_is_kept(database: Database, outbox: Outb
     assert len(outbox.recent("wh_2", 10_000)) == len(finished) // 2
 
 
-def test_a_few_more_are_not_worth_a_transaction(database: Database, outbox: Outbox) -> None:
+def test_a_small_surplus_is_not_pruned(database: Database, outbox: Outbox) -> None:
     finished = [
         a_delivery(number, status=DeliveryStatus.DELIVERED, due_at=None)
         for number in range(KEPT + SURPLUS)
@@ -216,8 +220,8 @@ def test_a_few_more_are_not_worth_a_transaction(database: Database, outbox: Outb
     assert outbox.prune("wh_1") == 0
 
 
-def test_everything_in_the_outbox_is_found_in_an_index(sqlite_database: Database) -> None:
-    """By what SQLite says of its plans, which is one word."""
+def test_every_query_of_the_outbox_uses_an_index(sqlite_database: Database) -> None:
+    """Judged by one word in SQLite's plans."""
     outbox = Outbox(sqlite_database)
     write(sqlite_database, a_delivery(1))
     asked: list[tuple[str, tuple[object, ...]]] = []
@@ -244,7 +248,9 @@ def test_everything_in_the_outbox_is_found_in_an_index(sqlite_database: Database
             assert "TEMP B-TREE" not in str(plan)
 
 
-def test_what_told_of_a_call_is_found_whoever_was_told(database: Database, outbox: Outbox) -> None:
+def test_deliveries_about_a_call_are_found_for_all_receivers(
+    database: Database, outbox: Outbox
+) -> None:
     body = '{"data":{"callId":"c_1"}}'
     write(database, a_delivery(1, body=body), a_delivery(2, body=body.replace("c_1", "cX1")))
     write(database, a_delivery(3, "room:r", body=body), a_delivery(4, body=body, at=999))

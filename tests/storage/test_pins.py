@@ -27,7 +27,7 @@ def pins(database: Database) -> Pins:
 
 @pytest.fixture
 def call(calls: Calls) -> Call:
-    """A call whose caller was asked for the second time, and which has no reference."""
+    """Return a call whose caller was asked twice, and which has no reference."""
     call = a_call(room_id=None, pin_tries=2, attempts=3)
     assert calls.admit(call, None, 10)
     return call
@@ -47,7 +47,7 @@ def test_the_right_pin_gives_the_call_a_room_and_a_reference(
     assert calls.get(call.id).status is CallStatus.ANSWERED
 
 
-def test_a_wrong_pin_is_one_try_more(calls: Calls, pins: Pins, call: Call) -> None:
+def test_a_wrong_pin_counts_as_a_try(calls: Calls, pins: Pins, call: Call) -> None:
     assert pins.asked(call.id, 2, 99_000, STEP)
     stored = calls.get(call.id)
     assert (stored.status, stored.pin_tries) == (CallStatus.INCOMING, 3)
@@ -55,7 +55,7 @@ def test_a_wrong_pin_is_one_try_more(calls: Calls, pins: Pins, call: Call) -> No
     assert stored.steps[-1] == STEP
 
 
-def test_the_same_question_again_is_no_try_but_an_attempt(
+def test_a_repeated_question_counts_as_an_attempt_and_not_as_a_try(
     calls: Calls, pins: Pins, call: Call
 ) -> None:
     assert pins.repeated(call.id, 2, 99_000, [STEP])
@@ -100,7 +100,7 @@ def test_a_call_that_is_not_asked_cannot_be_verified(
     assert calls.get(call.id) == call
 
 
-def test_of_answers_to_one_try_that_come_at_once_one_counts(
+def test_one_of_many_simultaneous_answers_to_a_try_counts(
     calls: Calls, pins: Pins, call: Call
 ) -> None:
     def answer(turn: int) -> bool:

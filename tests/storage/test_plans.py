@@ -1,6 +1,6 @@
-"""No question about calls, sessions or events goes through all that there ever were.
+"""No query for calls, sessions or events reads all of history.
 
-Whether an index leads to what is asked for is read from the databases' own plans.
+Whether a query uses an index is read from the databases' own plans.
 """
 
 from __future__ import annotations
@@ -28,17 +28,15 @@ from tests.support.records import a_call, a_connector
 HISTORY = "calls|steps|refs|loudness|rooms|sessions|stays|deliveries|dispatches"
 
 FEW = r"ix_calls_alive|ix_sessions_ongoing|ix_stays_present\w*|ix_deliveries_pending"
-"""Indexes of the rows that are not over: to go through one of them is no matter."""
+"""Indexes of live or ongoing rows, which are few: a query may read one of them whole."""
 
 IN_ORDER = r"ix_calls_newest|ix_sessions_newest"
-"""A list without filters goes along these, until it has its page and its count."""
+"""Indexes that a list without filters reads until it has its page and its count."""
 
 
 @contextmanager
 def asked() -> Iterator[list[tuple[str, Any]]]:
-    """The statements that are executed meanwhile by this thread and those it starts, with their
-    values.
-    """
+    """Record the statements of this thread, and of threads that it starts, with their values."""
     found: list[tuple[str, Any]] = []
     others = set(threading.enumerate()) - {threading.current_thread()}
 
@@ -54,9 +52,7 @@ def asked() -> Iterator[list[tuple[str, Any]]]:
 
 
 def scans(database: Database, statements: Sequence[tuple[str, Any]], along: str = FEW) -> list[str]:
-    """The statements that go through all rows, unless ``along`` some index, with the step that
-    does.
-    """
+    """Return statements that read all rows, unless ``along`` an index, with the step that does."""
     through = re.compile(
         rf"^SCAN ({HISTORY})(_\d+)?\b(?!.* USING (COVERING )?INDEX ({along})\b)"
         rf"|Seq Scan on ({HISTORY})\b"
@@ -68,7 +64,7 @@ def scans(database: Database, statements: Sequence[tuple[str, Any]], along: str 
             if kind == "sqlite":
                 question = f"EXPLAIN QUERY PLAN {text}"
             else:
-                # Tables as small as these are read whole, unless that is made to look dear.
+                # Small tables are read whole unless that is made to look expensive.
                 connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
                 question = f"EXPLAIN {text}"
             plan = connection.exec_driver_sql(question, _thawed(values)).all()
@@ -91,7 +87,7 @@ def harness(database: Database, clock: FakeClock) -> Iterator[Harness]:
 
 
 def a_life(harness: Harness) -> None:
-    """A call that comes, is moved, loses its socket, comes back and goes."""
+    """Take a call through its life: arrival, move, lost socket, return and end."""
     connector, at = harness.connect(a_connector()), harness.clock.now()
     spec = harness.admission.claim("twilio", ref_of(harness.webhook(connector)))
     harness.recorder.record(LegStarted(spec.call_id, spec.leg_id, "s1", at))
@@ -191,7 +187,9 @@ def test_the_cost_of_a_call_does_not_grow_with_history(
     assert scans(database, statements) == []
 
 
-def test_whoever_watches_does_not_pay_either(harness: Harness, database: Database) -> None:
+def test_the_cost_of_watching_does_not_grow_with_history(
+    harness: Harness, database: Database
+) -> None:
     with asked() as statements:
         watching(harness, database)
     assert scans(database, statements) == []
@@ -210,7 +208,7 @@ PAIRS = [
 
 @pytest.mark.parametrize("wanted", PAIRS, ids=lambda wanted: "-".join(wanted))
 @pytest.mark.parametrize("number", [1, 2])
-def test_several_filters_are_answered_by_one_index_and_no_rows(
+def test_several_filters_are_answered_by_one_covering_index(
     sqlite_database: Database, clock: FakeClock, wanted: dict[str, Any], number: int
 ) -> None:
     with a_harness(sqlite_database, clock) as harness, asked() as statements:

@@ -1,4 +1,4 @@
-"""A database of an earlier version learns of rooms and sessions from the calls it has."""
+"""Rooms and sessions that a migration makes from the calls of an earlier version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CALL = (
 )
 
 
-def test_calls_of_an_earlier_version_become_rooms_sessions_and_stays(empty_url: str) -> None:
+def test_calls_of_an_earlier_version_become_rooms_sessions_and_presences(empty_url: str) -> None:
     if empty_url.startswith("sqlite"):
         Path(make_url(empty_url).database or "").parent.mkdir(parents=True)
     database = Database(empty_url)

@@ -1,4 +1,4 @@
-"""Signing keys as they are stored, on both kinds of database."""
+"""Stored signing keys, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def keys(database: Database, clock: FakeClock) -> SigningKeys:
 
 
 def others(database: Database, clock: FakeClock, given: KeyPair | None = None) -> SigningKeys:
-    """The keys as another process sees them."""
+    """Return the keys as another process sees them."""
     return SigningKeys(database, clock, SECRET, given and given.private_pem())
 
 
 def rows(database: Database) -> list[tuple[str, bool, bool]]:
-    """Of each key its id, whether its private half is stored, and whether it is retired."""
+    """Return each key's id, whether its private half is stored, and whether it is retired."""
     with database.read() as connection:
         found = connection.execute(select(signing_keys).order_by(signing_keys.c.seq)).all()
     return [(row.id, row.private_key is not None, row.retired_at is not None) for row in found]
@@ -56,9 +56,7 @@ def test_the_private_half_is_not_stored_in_the_clear(database: Database, keys: S
     assert not any(line in str(tuple(row)) for line in pem.splitlines()[1:-1])
 
 
-def test_of_several_who_make_the_first_key_at_once_one_wins(
-    database: Database, clock: FakeClock
-) -> None:
+def test_one_of_many_simultaneous_first_keys_wins(database: Database, clock: FakeClock) -> None:
     processes = [others(database, clock) for _ in range(4)]
     found = at_once(4, lambda index: processes[index].current().id)
     assert len(set(found)) == 1
@@ -83,7 +81,7 @@ def test_a_rotation_is_noticed_by_other_processes_and_keeps_the_public_half_for_
     assert published(keys) == [(after.id, None)]
 
 
-def test_a_key_whose_day_is_over_is_forgotten_with_the_next_rotation(
+def test_an_expired_key_is_deleted_at_the_next_rotation(
     database: Database, clock: FakeClock, keys: SigningKeys
 ) -> None:
     first = keys.rotate()
@@ -95,15 +93,13 @@ def test_a_key_whose_day_is_over_is_forgotten_with_the_next_rotation(
     assert rows(database) == [(second.id, False, True), (third.id, True, False)]
 
 
-def test_rotating_where_there_is_no_key_makes_the_first(
-    database: Database, keys: SigningKeys
-) -> None:
+def test_a_rotation_without_a_key_makes_the_first(database: Database, keys: SigningKeys) -> None:
     pair = keys.rotate()
     assert keys.current().id == pair.id
     assert rows(database) == [(pair.id, True, False)]
 
 
-def test_rotations_at_once_leave_one_key_that_signs(
+def test_simultaneous_rotations_leave_one_signing_key(
     database: Database, clock: FakeClock, keys: SigningKeys
 ) -> None:
     made = [pair.id for pair in at_once(3, lambda _: keys.rotate()) if isinstance(pair, KeyPair)]
@@ -112,7 +108,7 @@ def test_rotations_at_once_leave_one_key_that_signs(
     assert {key.id for key in keys.published().keys} == set(made)
 
 
-def test_a_key_that_another_secret_sealed_is_replaced_and_no_longer_published(
+def test_a_key_encrypted_under_another_secret_is_replaced_and_not_published(
     database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture, keys: SigningKeys
 ) -> None:
     locked = SigningKeys(database, clock, "another" * 8, None).current()
@@ -127,7 +123,7 @@ def test_a_key_that_another_secret_sealed_is_replaced_and_no_longer_published(
     )
 
 
-def test_a_rotation_publishes_no_key_that_another_secret_sealed(
+def test_a_rotation_publishes_no_key_encrypted_under_another_secret(
     database: Database, clock: FakeClock, keys: SigningKeys
 ) -> None:
     SigningKeys(database, clock, "another" * 8, None).current()
@@ -145,9 +141,7 @@ def test_a_given_key_signs_and_its_private_half_is_not_stored(
     assert rows(database) == [(given.id, False, False)]
 
 
-def test_another_given_key_is_a_rotation_and_so_is_going_back_to_the_first(
-    database: Database, clock: FakeClock
-) -> None:
+def test_each_change_of_the_given_key_is_a_rotation(database: Database, clock: FakeClock) -> None:
     first, second = a_pair(), a_pair(1)
     others(database, clock, first).current()
     clock.advance(1)
@@ -162,7 +156,7 @@ def test_another_given_key_is_a_rotation_and_so_is_going_back_to_the_first(
     ]
 
 
-def test_two_processes_with_different_given_keys_do_not_take_turns(
+def test_two_processes_with_different_given_keys_do_not_alternate(
     database: Database, clock: FakeClock
 ) -> None:
     earlier = others(database, clock, a_pair())
@@ -173,7 +167,7 @@ def test_two_processes_with_different_given_keys_do_not_take_turns(
     assert rows(database) == [(a_pair().id, False, True), (a_pair(1).id, False, False)]
 
 
-def test_a_key_is_made_where_the_one_that_was_given_is_given_no_more(
+def test_a_key_is_made_when_none_is_given_any_more(
     database: Database, clock: FakeClock, keys: SigningKeys
 ) -> None:
     others(database, clock, a_pair()).current()

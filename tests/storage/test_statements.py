@@ -1,6 +1,6 @@
-"""How often a call asks the database: counts of work, which say what no run of a clock can.
+"""The number of statements for each step of a call: a cost that no clock has to measure.
 
-The bounds are what it takes. Whoever must raise one has made every call dearer.
+A higher bound makes every call more expensive.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from tests.support.records import a_connector
 from tests.support.statements import said
 
 WEBHOOK, CLAIM, STARTED, HEARD, SPOKEN_TO, CLOSED = 20, 10, 17, 6, 5, 17
-"""Each with the ``BEGIN`` and ``COMMIT`` of its transactions."""
+"""Each includes the ``BEGIN`` and ``COMMIT`` of its transactions."""
 
 START_OF_A_CALL = 20
-"""Of one call more whose start and first audio, both ways, are written with others."""
+"""For one more call whose start and first audio, both ways, are written with others."""
 
 END_OF_A_CALL = 13
 
@@ -70,7 +70,9 @@ def closed(spec: LegSpec) -> LegClosed:
     return LegClosed(spec.call_id, spec.leg_id, EndReason.CALLER_HUNG_UP, "stop", {}, 3_000)
 
 
-def test_a_call_asks_no_more_than_it_must(harness: Harness, connector: Connector) -> None:
+def test_a_call_takes_a_bounded_number_of_statements(
+    harness: Harness, connector: Connector
+) -> None:
     record = harness.recorder.record
     assert asked(lambda: harness.webhook(connector, CallSid="CA0")) <= WEBHOOK
     ref = ref_of(harness.webhook(connector, CallSid="CA1"))
@@ -83,7 +85,7 @@ def test_a_call_asks_no_more_than_it_must(harness: Harness, connector: Connector
     assert asked(lambda: record(closed(spec))) <= CLOSED
 
 
-def test_calls_that_are_written_together_ask_less_each(
+def test_calls_written_in_one_transaction_take_fewer_statements_each(
     harness: Harness, connector: Connector
 ) -> None:
     specs = [a_leg(harness, connector, number) for number in range(4)]

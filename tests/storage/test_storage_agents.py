@@ -1,4 +1,4 @@
-"""Agents as they are stored, on both kinds of database."""
+"""Stored agents, on both kinds of database."""
 
 from __future__ import annotations
 

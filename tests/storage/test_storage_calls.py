@@ -1,8 +1,8 @@
-"""How calls begin, move forward and end, on both kinds of database.
+"""Changes of calls, on both kinds of database.
 
-The second half of the file tries every report on a call in every state: what it changes where it
-applies, and that it changes nothing where it comes late, twice or from another leg. Then it tries
-the orders in which one socket of a call can follow another.
+The second half of the file tries every report on a call in every state: which fields it changes,
+and that it changes nothing if it is late, repeated or from another leg. Then it tries the orders in
+which one socket of a call can follow another.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def test_admit_at_the_limit_writes_nothing(store: Calls) -> None:
         store.claim("ref2", "twilio", "leg", 2_000)
 
 
-def test_a_call_that_ends_makes_room_for_another(store: Calls) -> None:
+def test_the_end_of_a_call_makes_room_for_another(store: Calls) -> None:
     first, second = a_call(), a_call()
     assert store.admit(first, "ref1", 1)
     assert store.end(first.id, EndReason.NO_SOCKET, 2_000)
@@ -132,7 +132,7 @@ def test_one_of_many_simultaneous_ends_ends_the_call(store: Calls) -> None:
     assert [result for result in results if result is not None] == [store.get(call.id)]
 
 
-def test_a_loss_reported_by_many_at_once_is_one_rung(store: Calls) -> None:
+def test_simultaneous_reports_of_a_lost_socket_are_one_step(store: Calls) -> None:
     call = a_call()
     assert store.admit(call, "ref", 1)
     store.claim("ref", "twilio", "leg", 2_000)
@@ -142,7 +142,7 @@ def test_a_loss_reported_by_many_at_once_is_one_rung(store: Calls) -> None:
     assert events.count(LadderEvent.SOCKET_LOST) == 1
 
 
-def test_what_end_and_reissue_return_is_what_is_stored(store: Calls) -> None:
+def test_end_and_reissue_return_the_stored_call(store: Calls) -> None:
     call = a_call()
     assert store.admit(call, "ref", 1)
     again = store.reissue(call.id, "ref2", 95_000, [LadderStep(LadderEvent.MARKUP, 5, call.status)])
@@ -153,7 +153,7 @@ def test_what_end_and_reissue_return_is_what_is_stored(store: Calls) -> None:
     assert ended.steps[-1] == LadderStep(LadderEvent.END, 9, CallStatus.ENDED, "by Ann")
 
 
-def test_a_rung_of_a_reissue_has_the_status_of_the_call_by_then(store: Calls) -> None:
+def test_a_step_of_a_reissue_has_the_calls_status(store: Calls) -> None:
     call = answered(store)
     asked_again = LadderStep(LadderEvent.WEBHOOK, 5_000, CallStatus.INCOMING)
     again = store.reissue(call.id, "ref9", 95_000, [asked_again])
@@ -161,7 +161,7 @@ def test_a_rung_of_a_reissue_has_the_status_of_the_call_by_then(store: Calls) ->
     assert again.steps[-1].status is CallStatus.ANSWERED
 
 
-def test_statistics_of_the_last_leg_stay_where_an_end_brings_none(store: Calls) -> None:
+def test_an_end_without_statistics_keeps_those_of_the_last_leg(store: Calls) -> None:
     call = lost(store)
     ended = store.end(call.id, EndReason.CONNECTION_LOST, 5_000)
     assert ended is not None
@@ -186,7 +186,7 @@ def test_a_restart_detaches_every_answered_call_that_had_a_socket(store: Calls) 
     assert store.orphaned(6_000) == 0
 
 
-# The states a call can be in, each reached the way it is reached in life.
+# The states of a call, each reached by its events.
 
 
 def incoming(store: Calls) -> Call:
@@ -271,14 +271,14 @@ def played(store: Calls, leg: str) -> bool:
 
 
 def markup(store: Calls) -> Call | None:
-    rung = LadderStep(LadderEvent.MARKUP, NOW, CallStatus.INCOMING)
-    return store.reissue("c1", "ref9", 99_000, [rung])
+    step = LadderStep(LadderEvent.MARKUP, NOW, CallStatus.INCOMING)
+    return store.reissue("c1", "ref9", 99_000, [step])
 
 
 Report = Callable[[Calls], object]
 State = Callable[[Calls], Call]
 
-# A report, the rung it adds (event, detail), and what it changes in the states where it applies.
+# A report, the step that it adds (event, detail), and its changes in the states where it applies.
 REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[str, Any]]]] = {
     "leg A starts": (
         lambda store: store.answered("c1", "A", "s2", NOW),
@@ -395,7 +395,7 @@ REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[s
     "final statistics of leg B": (lambda store: store.save_stats("c1", "B", STATS), None, {}),
 }
 
-# A start that is told again is still true, or its leg would be hung up.
+# A repeated start is accepted, or its leg would be hung up.
 REPEATED = {("leg A starts", answered), ("leg A starts", contested), ("leg B starts", back)}
 
 
@@ -408,14 +408,14 @@ def test_a_report_changes_its_call_where_it_applies_and_nothing_else(
 
 
 @pytest.mark.parametrize("report", REPORTS)
-def test_a_report_does_the_same_on_postgres(postgres_database: Database, report: str) -> None:
-    """The statements are those of SQLite: a state in which each applies and one without it."""
+def test_a_report_changes_its_call_on_postgres(postgres_database: Database, report: str) -> None:
+    """The statements are those of SQLite: one state in which a report applies is enough."""
     applies = REPORTS[report][2]
     assert_changes(Calls(postgres_database), report, next(iter(applies), incoming))
 
 
 @pytest.mark.parametrize("report", REPORTS)
-def test_a_report_that_comes_late_changes_nothing_on_postgres(
+def test_a_late_report_changes_nothing_on_postgres(
     postgres_database: Database, report: str
 ) -> None:
     late = answered if report.startswith("final") else ended
@@ -423,8 +423,8 @@ def test_a_report_that_comes_late_changes_nothing_on_postgres(
 
 
 def assert_changes(store: Calls, report: str, state: State) -> None:
-    say, rung, applies = REPORTS[report]
-    # A restart is news of every call.
+    say, new, applies = REPORTS[report]
+    # A restart changes every call.
     others = [] if report == "the process restarts" else [bystander(store)]
     state(store)
     before = store.get("c1")
@@ -442,12 +442,12 @@ def assert_changes(store: Calls, report: str, state: State) -> None:
         if field.name != "steps" and getattr(after, field.name) != getattr(before, field.name)
     }
     assert changed == applies[state]
-    added = [] if rung is None else [LadderStep(LadderEvent(rung[0]), NOW, after.status, rung[1])]
+    added = [] if new is None else [LadderStep(LadderEvent(new[0]), NOW, after.status, new[1])]
     assert after.steps == (*before.steps, *added)
 
 
 def bystander(store: Calls) -> Call:
-    """Another call, answered by a leg of the same name."""
+    """Return another call, answered by a leg of the same name."""
     assert store.admit(a_call(id="c2"), "ref", 10)
     assert store.claim("ref", "twilio", "A", 2_000)
     assert store.answered("c2", "A", "s1", 2_100)
@@ -461,8 +461,8 @@ def test_reports_on_an_unknown_call_change_nothing(store: Calls) -> None:
     assert store.get("c2") == other
 
 
-# What happens to a call that leg A has answered, while leg B claims it by another reference: which
-# leg has the call then, when it lost its socket (the number of what happened), and the new rungs.
+# Events of a call that leg A has answered while leg B claims it by another reference; then the leg
+# that holds the call, when the call lost its socket (the number of the event), and the new steps.
 ORDERS = [
     ("claim B", "A", None, "socket"),
     ("claim B, start A", "A", None, "socket"),
@@ -501,9 +501,9 @@ ORDERS = [
 ]
 
 
-@pytest.mark.parametrize(("story", "leg", "lost_in", "rungs"), ORDERS)
-def test_a_call_goes_to_the_socket_that_starts_and_is_lost_with_it(
-    store: Calls, story: str, leg: str, lost_in: int | None, rungs: str
+@pytest.mark.parametrize(("story", "leg", "lost_in", "new_steps"), ORDERS)
+def test_the_last_leg_to_start_holds_the_call(
+    store: Calls, story: str, leg: str, lost_in: int | None, new_steps: str
 ) -> None:
     before = answered(store)
     assert store.reissue("c1", "ref2", 95_000, ())
@@ -522,7 +522,7 @@ def test_a_call_goes_to_the_socket_that_starts_and_is_lost_with_it(
     assert call.status is CallStatus.ANSWERED
     assert call.leg_id == leg
     assert call.detached_at == (None if lost_in is None else NOW + lost_in)
-    assert " ".join(step.event for step in call.steps[len(before.steps) :]) == rungs
+    assert " ".join(step.event for step in call.steps[len(before.steps) :]) == new_steps
     assert store.unclaimed(999_000) == []
     assert store.lost(999_000) == ([] if lost_in is None else [call])
 
@@ -537,7 +537,7 @@ def test_a_leg_that_never_claimed_a_call_cannot_start_it(store: Calls) -> None:
     assert store.answered(other.id, "C", "s1", NOW)
 
 
-def test_one_start_reported_by_many_at_once_is_one_rung(store: Calls) -> None:
+def test_simultaneous_reports_of_a_start_are_one_step(store: Calls) -> None:
     contested(store)
     outcomes = at_once(8, lambda _: store.answered("c1", "B", "s1", NOW))
     assert all(isinstance(call, Call) for call in outcomes)
@@ -545,7 +545,7 @@ def test_one_start_reported_by_many_at_once_is_one_rung(store: Calls) -> None:
     assert events.count(LadderEvent.START) == 2
 
 
-def test_sockets_that_come_and_go_at_the_same_moment_do_not_block_each_other(store: Calls) -> None:
+def test_simultaneous_sockets_of_a_call_do_not_deadlock(store: Calls) -> None:
     answered(store)
     for index in range(8):
         assert store.reissue("c1", f"other{index}", 95_000, ())

@@ -1,4 +1,4 @@
-"""Connectors as they are stored, on both kinds of database."""
+"""Stored connectors, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_changes_of_several_credentials_at_once_are_all_kept(store: Connectors) 
     }
 
 
-def test_what_another_secret_has_sealed_is_locked_and_the_rest_is_there(
+def test_credentials_encrypted_under_another_secret_are_locked(
     store: Connectors, database: Database
 ) -> None:
     connector = a_connector(credentials={"authToken": ("t",)})
@@ -178,7 +178,7 @@ def test_what_another_secret_has_sealed_is_locked_and_the_rest_is_there(
     assert store.rotate(connector.id, key) == replace(set_again, webhook_key=key)
 
 
-def test_credentials_of_one_row_open_nothing_in_another(
+def test_encrypted_credentials_cannot_be_moved_to_another_row(
     store: Connectors, database: Database
 ) -> None:
     first, second = (a_connector(credentials={"authToken": (t,)}) for t in ("a", "b"))

@@ -1,4 +1,4 @@
-"""Rooms and the names they are known by, on both kinds of database."""
+"""Rooms and their names, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_one_of_many_that_create_a_custom_id_at_once_makes_the_room(store: Rooms
     assert store.page().total == 1
 
 
-def test_all_ways_of_making_a_name_at_once_make_one_room(store: Rooms) -> None:
+def test_simultaneous_creations_of_a_name_make_one_room(store: Rooms) -> None:
     ways = (
         lambda: store.ensure("support", 1),
         lambda: store.named("support", 1),
@@ -90,7 +90,7 @@ def test_named_makes_a_room_with_an_id_of_its_own(store: Rooms) -> None:
     assert store.named("sip:+14155550100", 9) == room
 
 
-def test_a_room_that_a_call_has_made_becomes_what_is_created_under_its_name(store: Rooms) -> None:
+def test_a_room_made_by_a_call_gets_the_configuration_created_under_its_name(store: Rooms) -> None:
     made = store.ensure("support", 1)
     store.deactivate("support", 2)
     created = store.create(a_room(custom_id="support", allowed_participant_ids=("ann",)))
@@ -100,14 +100,14 @@ def test_a_room_that_a_call_has_made_becomes_what_is_created_under_its_name(stor
     assert store.get("support") == created
 
 
-def test_a_name_comes_before_an_object_id(store: Rooms) -> None:
+def test_a_name_takes_precedence_over_an_object_id(store: Rooms) -> None:
     other = store.create(a_room())
     named = store.create(a_room(custom_id=other.object_id))
     assert named.id != other.id
     assert store.get(other.object_id) == named
 
 
-def test_deactivating_and_activating_are_noted_once(store: Rooms) -> None:
+def test_repeated_activation_and_deactivation_change_nothing(store: Rooms) -> None:
     room = store.create(a_room())
     closed = store.deactivate(room.id, 50)
     assert closed == replace(room, disabled=True, updated_at=50)

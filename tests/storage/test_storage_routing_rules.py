@@ -1,4 +1,4 @@
-"""Routing rules as they are stored, on both kinds of database."""
+"""Stored routing rules, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def test_the_database_itself_refuses_a_second_inbound_rule(
         connection.execute(insert(rule_numbers).values(row))
 
 
-def test_of_rules_that_ask_for_a_number_at_once_one_gets_it(store: Rules) -> None:
-    # Each pair of numbers in another order, in which two transactions could wait for each other.
+def test_one_of_many_simultaneous_rules_gets_a_number(store: Rules) -> None:
+    # Each pair has its numbers in another order, in which two transactions could deadlock.
     pairs = [(NUMBER, OTHER), (OTHER, NUMBER)] * 3
     results = at_once(len(pairs), lambda turn: store.add(a_rule(numbers=pairs[turn])))
     assert sorted(str(type(result).__name__) for result in results) == ["NoneType"] + ["Taken"] * 5
@@ -110,7 +110,7 @@ def test_an_update_replaces_the_numbers_and_checks_them(store: Rules) -> None:
     assert store.get(rule.id) == rule
     moved = store.update(rule.id, lambda rule: replace(rule, numbers=("+14155550101",), name="x"))
     assert moved == store.get(rule.id) == replace(rule, numbers=("+14155550101",), name="x")
-    # What was given up is free again.
+    # A number that was given up is free again.
     assert store.update(other.id, lambda rule: replace(rule, numbers=(NUMBER,))).numbers == (
         NUMBER,
     )
@@ -128,7 +128,7 @@ def test_a_change_that_is_refused_changes_nothing(store: Rules) -> None:
     assert store.get(rule.id) == rule
 
 
-def test_changes_at_once_do_not_undo_each_other(store: Rules) -> None:
+def test_simultaneous_changes_do_not_undo_each_other(store: Rules) -> None:
     rule = a_rule(extra={})
     store.add(rule)
     at_once(
@@ -157,7 +157,7 @@ def test_a_deleted_rule_frees_its_numbers_and_leaves_its_connectors(
     store.add(a_rule())
 
 
-def test_a_rule_that_was_changed_meanwhile_is_not_deleted(store: Rules) -> None:
+def test_a_rule_changed_since_it_was_read_is_not_deleted(store: Rules) -> None:
     rule = a_rule()
     store.add(rule)
     changed = store.update(rule.id, lambda rule: replace(rule, name="New"))
@@ -166,7 +166,7 @@ def test_a_rule_that_was_changed_meanwhile_is_not_deleted(store: Rules) -> None:
     store.delete(changed)
 
 
-def test_of_two_who_delete_a_rule_one_finds_it_gone(store: Rules) -> None:
+def test_one_of_two_simultaneous_deletions_finds_the_rule_gone(store: Rules) -> None:
     rule = a_rule()
     store.add(rule)
     results = at_once(2, lambda _: store.delete(rule))
@@ -195,7 +195,7 @@ def test_pages_are_newest_first_and_filtered(store: Rules) -> None:
         ("support", ["Support"]),
         ("SALES|support", ["Support", "Sales"]),
         ("^s.*t$", ["Support"]),
-        # A number is no regular expression, and is found all the same.
+        # A number is no valid regular expression, and is found as text.
         ("+1415", ["Support"]),
         ("1415", ["Support"]),
         (r"^\+91", ["Sales"]),
@@ -215,7 +215,7 @@ def test_search_is_a_regular_expression_for_names_and_numbers(
 
 @pytest.mark.parametrize("search", ["^(a+)+$", "^(a|a)*$", "^(a{1,100}){1,100}$", "(.*)*(.*)*x"])
 def test_no_search_hangs_the_process(store: Rules, search: str) -> None:
-    """With backtracking, each of these would outlive the test run."""
+    """With backtracking, each of these would outlast the test run."""
     named(store, "a" * 120 + "!")
     assert store.page(search=search).items == ()
 
@@ -234,7 +234,7 @@ def test_no_search_hangs_the_process(store: Rules, search: str) -> None:
         ("+14155550106", "+14155550106x5"),
     ],
 )
-def test_a_called_number_is_found_in_every_spelling(
+def test_a_dialled_number_is_found_in_every_spelling(
     store: Rules, written: str, called: str
 ) -> None:
     rule = a_rule(numbers=(written,))
@@ -249,7 +249,7 @@ def test_text_that_only_looks_like_a_number_finds_no_rule(store: Rules, called: 
     assert store.for_call(called, None) == (None, None)
 
 
-def test_of_numbers_that_end_alike_the_one_with_a_pin_is_called(store: Rules) -> None:
+def test_a_number_with_a_pin_takes_precedence_over_one_with_the_same_end(store: Rules) -> None:
     guarded = a_rule(numbers=("+14155550106",))
     guarded = replace(guarded, room=replace(guarded.room, pin="4321"))
     for rule in (a_rule(numbers=("+494155550106",)), guarded, a_rule(numbers=("+34155550106",))):
@@ -259,7 +259,7 @@ def test_of_numbers_that_end_alike_the_one_with_a_pin_is_called(store: Rules) ->
     assert store.for_call("+14155550106", None) == (guarded, None)
 
 
-def test_a_line_is_on_one_inbound_rule_in_whichever_spelling(store: Rules) -> None:
+def test_a_number_is_on_one_inbound_rule_in_any_spelling(store: Rules) -> None:
     store.add(a_rule(numbers=("+5215512345678",)))
     with pytest.raises(Taken, match=r"\+5215512345678"):
         store.add(a_rule(numbers=("+525512345678",)))

@@ -24,7 +24,7 @@ ROOM = "abcd-efgh-ijkl"
 
 
 class House:
-    """Calls come and go; the sessions follow."""
+    """Calls that join and leave sessions."""
 
     def __init__(self, database: Database) -> None:
         self.calls = Calls(database)
@@ -81,7 +81,7 @@ def test_a_session_lasts_from_the_first_join_to_the_last_leave(house: House) -> 
     assert house.timelog() == {"ann": [(2_000, 4_000)], "bob": [(3_000, 5_000)]}
 
 
-def test_a_call_that_never_got_in_leaves_no_trace(house: House) -> None:
+def test_a_call_that_was_never_answered_has_no_presence(house: House) -> None:
     call = a_call()
     house.calls.admit(call, "ref", 10)
     house.calls.end(call.id, EndReason.NO_SOCKET, 9_000)
@@ -115,7 +115,7 @@ def test_a_restart_ends_no_session_and_the_end_of_its_calls_does(house: House) -
     assert house.sessions.get("s1").ended_at == 20_000
 
 
-def test_a_call_that_comes_back_into_another_session_leaves_the_first(house: House) -> None:
+def test_a_call_reattached_in_another_session_leaves_the_first(house: House) -> None:
     ann = house.come("ann", 2_000)
     house.lose(ann, 3_000)
     bob = house.come("bob", 3_500, "s2")
@@ -141,7 +141,7 @@ def test_a_call_that_is_moved_leaves_its_session_on_arrival(house: House) -> Non
     assert house.sessions.get("s1").ended_at == 4_000
 
 
-def test_a_call_that_is_moved_without_a_socket_is_in_no_session_until_it_is_back(
+def test_a_detached_call_that_is_moved_is_in_no_session_until_reattached(
     house: House,
 ) -> None:
     ann = house.come("ann", 2_000)
@@ -155,28 +155,28 @@ def test_a_call_that_is_moved_without_a_socket_is_in_no_session_until_it_is_back
     assert house.timelog("s2") == {"ann": [(4_001, None)]}
 
 
-def test_a_session_that_ended_goes_on_for_whoever_was_told_its_id(house: House) -> None:
+def test_an_ended_session_continues_with_a_leg_that_has_its_id(house: House) -> None:
     house.go(house.come("ann", 2_000), 3_000)
     house.go(house.come("bob", 3_100), 4_000)
     session = house.sessions.get("s1")
     assert (session.started_at, session.ended_at) == (2_000, 4_000)
 
 
-def test_the_last_of_many_that_leave_at_once_ends_the_session(house: House) -> None:
+def test_the_last_of_many_simultaneous_leaves_ends_the_session(house: House) -> None:
     calls = [house.come(f"p{number}", 2_000) for number in range(8)]
     at_once(8, lambda index: house.go(calls[index], 3_000 + index))
     assert house.sessions.get("s1").ended_at == 3_007
     assert house.sessions.present("s1") == []
 
 
-def test_many_that_join_at_once_are_in_one_session(house: House) -> None:
+def test_simultaneous_joins_make_one_session(house: House) -> None:
     outcomes = at_once(8, lambda index: house.come(f"p{index}", 2_000 + index))
     assert all(isinstance(outcome, Call) for outcome in outcomes)
     assert house.sessions.page().total == 1
     assert len(house.sessions.present("s1")) == 8
 
 
-def test_joining_and_leaving_at_once_never_leaves_an_ended_session_with_people(
+def test_simultaneous_joins_and_leaves_never_end_an_occupied_session(
     house: House,
 ) -> None:
     for turn in range(5):
@@ -223,7 +223,7 @@ def test_an_unknown_session_is_not_found(house: House) -> None:
         house.sessions.get("s9")
 
 
-def test_pages_have_those_that_go_on_first_and_then_the_newest(house: House) -> None:
+def test_pages_have_ongoing_sessions_first_and_then_the_newest(house: House) -> None:
     for number, over in enumerate((False, True, False, True, True)):
         call = house.come("ann", 2_000 + number, f"s{number}", f"r{number}")
         if over:
@@ -280,7 +280,7 @@ def test_filters_narrow_the_list(house: House, wanted: dict[str, Any], found: li
     assert page.total == len(found)
 
 
-def test_what_goes_on_in_a_room_and_who_is_in_it(house: House) -> None:
+def test_the_ongoing_session_of_a_room_and_its_present_calls(house: House) -> None:
     assert house.sessions.ongoing(ROOM) is None
     ann, bob = house.come("ann", 2_000), house.come("bob", 2_500)
     session = house.sessions.ongoing(ROOM)
@@ -304,7 +304,7 @@ def test_presences_have_the_statistics_of_their_calls(house: House) -> None:
     ]
 
 
-def test_a_session_waits_for_a_call_without_a_socket(house: House) -> None:
+def test_a_session_with_a_detached_call_is_waiting(house: House) -> None:
     ann = house.come("ann", 2_000)
     assert house.sessions.waiting(ROOM) is None
     house.lose(ann, 3_000)
@@ -315,7 +315,7 @@ def test_a_session_waits_for_a_call_without_a_socket(house: House) -> None:
 
 
 @pytest.mark.parametrize("minutes", [2, 525_600])
-def test_a_session_is_overdue_when_its_room_says_so(house: House, minutes: int) -> None:
+def test_a_session_is_overdue_after_its_rooms_time_limit(house: House, minutes: int) -> None:
     house.rooms.create(
         Room(
             id=ROOM,
@@ -336,14 +336,14 @@ def test_a_session_is_overdue_when_its_room_says_so(house: House, minutes: int) 
 
 
 class TestLonely:
-    """Who has been alone, and since when."""
+    """Calls that have been alone for a time."""
 
     def test_a_phone_is_alone_from_its_join_on(self, house: House) -> None:
         ann = house.come("ann", 2_000)
         assert house.sessions.lonely(1_999) == []
         assert house.sessions.lonely(2_000) == [ann.id]
 
-    def test_company_makes_a_difference_whatever_it_is(self, house: House) -> None:
+    def test_a_phone_with_any_other_participant_is_not_alone(self, house: House) -> None:
         house.come("ann", 2_000)
         house.come("agent", 3_000, provider=WEBSOCKET, connector_id=None)
         assert house.sessions.lonely(99_000) == []
@@ -357,11 +357,11 @@ class TestLonely:
         house.come("bob", 6_000)
         assert house.sessions.lonely(99_000) == []
 
-    def test_a_program_may_be_alone(self, house: House) -> None:
+    def test_a_custom_websocket_may_be_alone(self, house: House) -> None:
         house.come("agent", 2_000, provider=WEBSOCKET, connector_id=None)
         assert house.sessions.lonely(99_000) == []
 
-    def test_a_call_without_a_socket_is_left_to_its_other_deadlines(self, house: House) -> None:
+    def test_a_detached_call_is_not_lonely(self, house: House) -> None:
         ann = house.come("ann", 2_000)
         house.lose(ann, 3_000)
         assert house.sessions.lonely(99_000) == []

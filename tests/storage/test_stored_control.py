@@ -1,4 +1,4 @@
-"""Calls that are steered, on both kinds of database."""
+"""Steering of stored calls, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_arrival_counts_only_for_the_leg_that_holds_the_call(
     assert (arrived.session_id, arrived.is_moving) == ("s2", False)
 
 
-def test_of_moves_at_the_same_moment_all_are_written_and_the_last_holds(
+def test_simultaneous_moves_are_all_written_and_the_last_one_holds(
     store: Calls, steering: StoredControl
 ) -> None:
     call = up(store)
@@ -80,7 +80,7 @@ def test_of_moves_at_the_same_moment_all_are_written_and_the_last_holds(
     assert store.get(call.id).room_id == steps[-1].detail
 
 
-def test_of_transfers_at_the_same_moment_one_begins(store: Calls, steering: StoredControl) -> None:
+def test_one_of_many_simultaneous_transfers_begins(store: Calls, steering: StoredControl) -> None:
     call = up(store)
     outcomes = at_once(8, lambda index: steering.hand_on(call.id, f"+1415555010{index}", index, 10))
     assert sum(isinstance(outcome, Call) for outcome in outcomes) == 1
@@ -100,7 +100,7 @@ def test_only_the_number_of_the_transfer_is_dialled(store: Calls, steering: Stor
     assert not steering.dialling(call.id, "+14155550123", DIALLING)
 
 
-def test_placed_calls_at_the_same_moment_stay_within_the_limit(
+def test_simultaneously_placed_calls_stay_within_the_limit(
     store: Calls, steering: StoredControl
 ) -> None:
     outcomes = at_once(8, lambda _: steering.place(to_place(), 3, 10))
@@ -108,7 +108,7 @@ def test_placed_calls_at_the_same_moment_stay_within_the_limit(
     assert store.live() == 3
 
 
-def test_a_webhook_knows_the_providers_id_better_than_the_rest_api(
+def test_a_provider_call_id_from_a_webhook_replaces_one_from_the_rest_api(
     store: Calls, steering: StoredControl
 ) -> None:
     call = to_place()
@@ -121,7 +121,7 @@ def test_a_webhook_knows_the_providers_id_better_than_the_rest_api(
     assert store.get(call.id).provider_call_id == "real"
 
 
-def test_an_id_of_another_call_is_not_taken(store: Calls, steering: StoredControl) -> None:
+def test_the_provider_id_of_another_call_is_refused(store: Calls, steering: StoredControl) -> None:
     known = up(store)
     call = to_place(connector_id=known.connector_id)
     assert steering.place(call, 10, 10)
@@ -140,9 +140,7 @@ def test_only_an_initiated_call_begins_to_ring(store: Calls, steering: StoredCon
     assert not steering.ringing(up(store).id, 9)
 
 
-def test_notes_are_written_once_each_and_not_without_end(
-    store: Calls, steering: StoredControl
-) -> None:
+def test_notes_are_written_once_each_and_bounded(store: Calls, steering: StoredControl) -> None:
     call = up(store)
     outcomes = at_once(8, lambda _: steering.note(call.id, "the same", 1))
     assert sorted(outcomes) == [False] * 7 + [True]
@@ -152,9 +150,7 @@ def test_notes_are_written_once_each_and_not_without_end(
     assert len(notes) == MAX_NOTES
 
 
-def test_the_end_of_a_call_that_is_dialled_on_is_the_end_of_that_too(
-    store: Calls, steering: StoredControl
-) -> None:
+def test_the_end_of_a_call_ends_its_transfer(store: Calls, steering: StoredControl) -> None:
     for reason, status in (
         (EndReason.TRANSFERRED, CallStatus.TRANSFERRED),
         (EndReason.CALLER_HUNG_UP, CallStatus.TRANSFER_FAILED),

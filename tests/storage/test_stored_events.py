@@ -1,4 +1,4 @@
-"""Events are in the outbox exactly where their changes are in the database."""
+"""Events in the outbox, which agree with the changes in the database."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def answered(database: Database, call: Call, session_id: str = "s1", at: int = 2
     assert calls.answered(call.id, "leg-" + call.id, session_id, at)
 
 
-def test_a_call_tells_its_life_to_those_who_want_to_know(database: Database) -> None:
+def test_subscriptions_get_the_events_of_a_call(database: Database) -> None:
     subscribe(database, "wh_all", *ALL)
     subscribe(database, "wh_end", "call-hangup")
     subscribe(database, "wh_gone", *ALL, deleted_at=2)
@@ -114,7 +114,7 @@ def test_a_call_tells_its_life_to_those_who_want_to_know(database: Database) -> 
         "03.000Z",
     ]
     assert end["data"]["sessionId"] == "s1"
-    assert [rung["event"] for rung in end["data"]["timelog"]] == [
+    assert [step["event"] for step in end["data"]["timelog"]] == [
         "webhook",
         "markup",
         "socket",
@@ -125,7 +125,7 @@ def test_a_call_tells_its_life_to_those_who_want_to_know(database: Database) -> 
     assert told(database, "wh_gone") == []
 
 
-def test_a_custom_websocket_is_told_of_from_its_ticket_on(database: Database) -> None:
+def test_a_custom_websocket_has_events_from_its_ticket_on(database: Database) -> None:
     subscribe(database, "wh_all", "call-started", "call-answered", "call-hangup")
     ticket = a_call(provider=WEBSOCKET, connector_id=None, steps=())
     answered(database, ticket)
@@ -133,7 +133,7 @@ def test_a_custom_websocket_is_told_of_from_its_ticket_on(database: Database) ->
     assert names(database, "wh_all") == ["call-started", "call-answered", "call-hangup"]
 
 
-def test_what_changes_nothing_tells_nothing(database: Database) -> None:
+def test_a_refused_change_writes_no_event(database: Database) -> None:
     subscribe(database, "wh_all", *ALL)
     call = a_call()
     answered(database, call)
@@ -145,7 +145,7 @@ def test_what_changes_nothing_tells_nothing(database: Database) -> None:
     assert names(database, "wh_all") == before
 
 
-def test_of_two_ends_at_once_one_is_told(database: Database) -> None:
+def test_one_of_two_simultaneous_ends_writes_events(database: Database) -> None:
     subscribe(database, "wh_end", "call-hangup")
     call = a_call()
     answered(database, call)
@@ -154,7 +154,7 @@ def test_of_two_ends_at_once_one_is_told(database: Database) -> None:
     assert names(database, "wh_end") == ["call-hangup"]
 
 
-def test_a_change_that_is_rolled_back_is_not_told(database: Database) -> None:
+def test_a_rolled_back_change_writes_no_event(database: Database) -> None:
     subscribe(database, "wh_all", *ALL)
     call = a_call()
     assert Calls(database).admit(call, "ref-1", 100)
@@ -163,7 +163,7 @@ def test_a_change_that_is_rolled_back_is_not_told(database: Database) -> None:
     assert names(database, "wh_all") == ["call-started"]
 
 
-def test_a_move_and_its_end_are_told(database: Database) -> None:
+def test_a_move_and_its_arrival_write_events(database: Database) -> None:
     subscribe(database, "wh_all", *ALL)
     call = a_call()
     answered(database, call)
@@ -174,7 +174,7 @@ def test_a_move_and_its_end_are_told(database: Database) -> None:
     assert told(database, "wh_all")[-1]["data"]["roomId"] == "other"
 
 
-def test_a_caller_with_a_pin_is_told_of_like_the_others(database: Database) -> None:
+def test_a_call_with_a_pin_writes_the_usual_events(database: Database) -> None:
     subscribe(database, "wh_all", *ALL)
     pins, calls = Pins(database), Calls(database)
     first, second = (a_call(room_id=None, pin_tries=1) for _ in range(2))
@@ -197,7 +197,7 @@ def test_a_caller_with_a_pin_is_told_of_like_the_others(database: Database) -> N
     assert update["data"]["roomId"] == ROOM
 
 
-def test_a_room_tells_its_own_webhook_who_comes_and_goes(database: Database) -> None:
+def test_a_rooms_webhook_gets_joins_and_leaves(database: Database) -> None:
     room(database, "participant-*", "session-ended")
     first = a_call(participant=Participant("ann", "Ann"))
     second = a_call(provider=WEBSOCKET, connector_id=None, participant=Participant("bot", "Bot"))
@@ -230,13 +230,13 @@ def test_a_room_tells_its_own_webhook_who_comes_and_goes(database: Database) -> 
     assert heard[4]["data"]["end"] == "1970-01-01T00:00:04.000+00:00"
 
 
-def test_a_session_is_told_of_before_its_first_participant(database: Database) -> None:
+def test_a_sessions_start_precedes_its_first_join(database: Database) -> None:
     room(database, "*")
     answered(database, a_call())
     assert names(database, "room:" + ROOM) == ["session-started", "participant-joined"]
 
 
-def test_whoever_goes_on_in_the_same_session_leaves_and_comes_under_another_name(
+def test_a_new_participant_id_in_the_same_session_is_a_leave_and_a_join(
     database: Database,
 ) -> None:
     room(database, "*")
@@ -251,7 +251,7 @@ def test_whoever_goes_on_in_the_same_session_leaves_and_comes_under_another_name
     ] == [("participant-left", "ann"), ("participant-joined", "eve")]
 
 
-def test_a_move_is_told_to_both_rooms(database: Database) -> None:
+def test_a_move_writes_events_for_both_rooms(database: Database) -> None:
     room(database, "*")
     room(database, "*", room_id="other")
     call = a_call()
@@ -263,7 +263,7 @@ def test_a_move_is_told_to_both_rooms(database: Database) -> None:
     assert names(database, "room:other") == ["session-started", "participant-joined"]
 
 
-def test_a_room_without_a_webhook_or_with_other_wishes_is_left_alone(database: Database) -> None:
+def test_a_room_without_a_matching_webhook_gets_no_event(database: Database) -> None:
     room(database, "recording-*")
     call = a_call()
     answered(database, call)

@@ -1,4 +1,4 @@
-"""Secrets at rest while ``API_SECRET`` is changed, and from before they were sealed."""
+"""Encrypted secrets across a change of ``API_SECRET``, and clear text of earlier versions."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ LOCKED_ROOM = RuleRoom(RoomType.STATIC, None, "r1", "4711")
 
 
 def stored(database: Database) -> list[str]:
-    """Every text that has to be sealed."""
+    """Return every text that has to be encrypted."""
     with database.read() as connection:
         rows = [value for column in SEALED for value in connection.scalars(select(column))]
     return [value for value in rows if value is not None]
 
 
 def fill(database: Database, clock: FakeClock, secret: str) -> tuple[str, str, str]:
-    """Something of each kind; the ids of a connector, a rule and a signing key."""
+    """Add a secret of each kind; return the ids of a connector, a rule and a signing key."""
     connector, rule = a_connector(credentials={"authToken": ("t",)}), a_rule(room=LOCKED_ROOM)
     Connectors(database, secret).add(connector)
     Rules(database, secret).add(rule)
@@ -52,7 +52,7 @@ def fill(database: Database, clock: FakeClock, secret: str) -> tuple[str, str, s
 def found(
     database: Database, clock: FakeClock, ids: tuple[str, str, str], *pair: str
 ) -> tuple[object, ...]:
-    """What can be read of the secrets with this pair of ``API_SECRET`` and the previous one."""
+    """Return which secrets can be read with this ``API_SECRET`` and the previous one."""
     connector = Connectors(database, *pair).get(ids[0])
     rule = Rules(database, *pair).get(ids[1])
     signs = SigningKeys(database, clock, pair[0], None, *pair[1:]).current()
@@ -69,9 +69,7 @@ def in_the_clear(database: Database, connector_id: str, rule_id: str, key: str, 
         connection.execute(update(routing_rules).where(one).values(pin=pin))
 
 
-def test_a_secret_is_changed_without_anything_being_lost(
-    database: Database, clock: FakeClock
-) -> None:
+def test_a_change_of_the_secret_loses_nothing(database: Database, clock: FakeClock) -> None:
     ids = fill(database, clock, OLD)
     before, rows = found(database, clock, ids, OLD), stored(database)
     assert before[4] == OLD
@@ -84,7 +82,7 @@ def test_a_secret_is_changed_without_anything_being_lost(
     assert reseal(database, NEW, OLD) == 0
 
 
-def test_what_an_earlier_version_stored_in_the_clear_is_read_and_sealed(
+def test_clear_text_of_an_earlier_version_is_read_and_encrypted(
     database: Database, clock: FakeClock
 ) -> None:
     ids = fill(database, clock, OLD)
@@ -97,7 +95,7 @@ def test_what_an_earlier_version_stored_in_the_clear_is_read_and_sealed(
     assert found(database, clock, ids, OLD) == before
 
 
-def test_no_clear_text_stays_in_the_files_of_sqlite(
+def test_no_clear_text_remains_in_the_files_of_sqlite(
     own_sqlite: Database, sqlite_url: str, clock: FakeClock
 ) -> None:
     ids = fill(own_sqlite, clock, OLD)
@@ -114,9 +112,7 @@ def test_no_clear_text_stays_in_the_files_of_sqlite(
     assert pin.encode() not in there()
 
 
-def test_more_rows_than_are_sealed_at_a_time_are_all_sealed(
-    database: Database, clock: FakeClock
-) -> None:
+def test_all_rows_of_a_large_table_are_encrypted(database: Database, clock: FakeClock) -> None:
     store = Connectors(database, OLD)
     keys = {}
     for _ in range(BATCH + 5):
@@ -127,7 +123,7 @@ def test_more_rows_than_are_sealed_at_a_time_are_all_sealed(
     assert {each.id: each.webhook_key for each in Connectors(database, NEW).all()} == keys
 
 
-def test_two_processes_may_seal_at_once_and_a_key_that_is_rotated_meanwhile_stays(
+def test_two_processes_can_encrypt_at_once_beside_a_rotation(
     database: Database, clock: FakeClock
 ) -> None:
     ids = fill(database, clock, OLD)
@@ -141,7 +137,7 @@ def test_two_processes_may_seal_at_once_and_a_key_that_is_rotated_meanwhile_stay
     assert Connectors(database, NEW).get(ids[0]).webhook_key == key
 
 
-def test_with_a_wrong_secret_nothing_starts_and_nothing_is_lost(
+def test_a_wrong_secret_prevents_the_start_and_loses_nothing(
     database: Database, clock: FakeClock
 ) -> None:
     ids = fill(database, clock, OLD)
@@ -153,7 +149,7 @@ def test_with_a_wrong_secret_nothing_starts_and_nothing_is_lost(
     assert found(database, clock, ids, OLD)[2] == "4711"
 
 
-def test_a_wrong_secret_is_noticed_at_the_first_start_after_an_upgrade_as_well(
+def test_a_wrong_secret_is_noticed_at_the_first_start_after_an_upgrade(
     database: Database, clock: FakeClock
 ) -> None:
     Connectors(database, OLD).add(a_connector(credentials={"authToken": ("t",)}))
@@ -162,7 +158,7 @@ def test_a_wrong_secret_is_noticed_at_the_first_start_after_an_upgrade_as_well(
     assert StoredSecrets(database, clock, NEW, OLD).of_rooms() == OLD
 
 
-def test_the_previous_secret_is_needed_until_everything_is_sealed_anew(
+def test_the_previous_secret_is_needed_until_everything_is_encrypted_anew(
     database: Database, clock: FakeClock
 ) -> None:
     fill(database, clock, OLD)
@@ -179,7 +175,7 @@ def test_the_previous_secret_is_needed_until_everything_is_sealed_anew(
 
 
 @pytest.mark.parametrize("act", [StoredSecrets.sweep, StoredSecrets.finish])
-def test_without_calls_or_at_the_end_of_the_process_it_is_done_at_once(
+def test_encryption_is_immediate_without_calls_and_at_the_process_end(
     database: Database, clock: FakeClock, act: object
 ) -> None:
     ids = fill(database, clock, OLD)
@@ -190,7 +186,7 @@ def test_without_calls_or_at_the_end_of_the_process_it_is_done_at_once(
     assert found(database, clock, ids, NEW)[2] == "4711"
 
 
-def test_processes_that_start_at_once_make_one_secret_for_the_names_of_rooms(
+def test_simultaneous_processes_make_one_secret_for_names_of_rooms(
     database: Database, clock: FakeClock
 ) -> None:
     made = at_once(4, lambda _: StoredSecrets(database, clock, NEW).of_rooms())
@@ -198,9 +194,7 @@ def test_processes_that_start_at_once_make_one_secret_for_the_names_of_rooms(
     assert len(stored(database)) == 1
 
 
-def test_where_the_secret_is_lost_one_may_begin_anew_with_another(
-    database: Database, clock: FakeClock
-) -> None:
+def test_a_lost_secret_can_be_replaced(database: Database, clock: FakeClock) -> None:
     ids = fill(database, clock, OLD)
     webhook_key = Connectors(database, OLD).get(ids[0]).webhook_key
     StoredSecrets(database, clock, NEW).begin_anew()
@@ -209,11 +203,11 @@ def test_where_the_secret_is_lost_one_may_begin_anew_with_another(
     connector = Connectors(database, NEW).get(ids[0])
     assert (connector.webhook_key, connector.locked) == (UNREADABLE, True)
     assert Connectors(database, NEW).by_key("twilio", webhook_key) is not None
-    # The secret may turn up again.
+    # The secret may be found again.
     assert Connectors(database, NEW, OLD).get(ids[0]).webhook_key == webhook_key
 
 
-def test_a_rule_whose_pin_cannot_be_read_keeps_it_whatever_else_changes(
+def test_a_rule_keeps_a_locked_pin_through_other_changes(
     database: Database, clock: FakeClock
 ) -> None:
     rule = a_rule(room=LOCKED_ROOM)
@@ -227,7 +221,7 @@ def test_a_rule_whose_pin_cannot_be_read_keeps_it_whatever_else_changes(
     assert other.get(rule.id).room.pin == "12"
 
 
-def test_a_sealed_pin_opens_nothing_in_another_row(database: Database) -> None:
+def test_an_encrypted_pin_cannot_be_moved_to_another_row(database: Database) -> None:
     store, first, second = Rules(database, OLD), a_rule(room=LOCKED_ROOM), a_rule(numbers=())
     store.add(first)
     store.add(second)

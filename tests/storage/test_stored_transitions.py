@@ -204,13 +204,13 @@ def assert_follows(event: Event, state: CallState, before: Call, after: Call) ->
 
 # A placed call is new: its id is made for it, so that no stored call can be placed.
 @pytest.mark.parametrize("event", [*LEGS, *OTHERS, *EndReason], ids=lambda event: str(event.value))
-def test_an_event_makes_of_a_stored_call_what_the_table_says(stored: Stored, event: Event) -> None:
+def test_an_event_has_the_tables_result_on_a_stored_call(stored: Stored, event: Event) -> None:
     for state, call in stored.by_state.items():
         cause(stored, event, call)
         assert_follows(event, state, call, stored.calls.get(call.id))
 
 
-def test_a_restart_makes_of_each_stored_call_what_the_table_says(stored: Stored) -> None:
+def test_a_restart_has_the_tables_result_on_each_stored_call(stored: Stored) -> None:
     stored.calls.orphaned(NOW)
     for state, call in stored.by_state.items():
         after = stored.calls.get(call.id)

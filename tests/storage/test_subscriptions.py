@@ -1,4 +1,4 @@
-"""Subscriptions as they are stored, on both kinds of database."""
+"""Stored subscriptions, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_update_changes_what_it_is_given_and_nothing_else(
     assert store.get(other.id) == other
 
 
-def test_what_is_not_editable_is_a_mistake_of_the_caller_s(store: Subscriptions) -> None:
+def test_an_update_of_a_fixed_field_raises(store: Subscriptions) -> None:
     (one,) = added(store, "https://example.com")
     with pytest.raises(ValueError, match="not editable: id"):
         store.update(one.id, {"id": "wh_2"}, 5_000)
@@ -75,7 +75,7 @@ def test_a_page_is_newest_first_and_searched_by_part_of_the_url(store: Subscript
     assert store.page(search="%").items == (one,)
 
 
-def test_what_was_deleted_is_not_there_any_more(store: Subscriptions) -> None:
+def test_a_deleted_subscription_is_not_found(store: Subscriptions) -> None:
     one, other = added(store, "https://example.com/1", "https://example.com/2")
     store.delete(one.id, 5_000)
     assert store.page().items == (other,)
@@ -90,9 +90,7 @@ def test_what_was_deleted_is_not_there_any_more(store: Subscriptions) -> None:
             ask()
 
 
-def test_deleting_leaves_nothing_of_its_own_waiting(
-    database: Database, store: Subscriptions
-) -> None:
+def test_deleting_gives_up_pending_deliveries(database: Database, store: Subscriptions) -> None:
     one, other = added(store, "https://example.com/1", "https://example.com/2")
     done = {"status": DeliveryStatus.DELIVERED, "due_at": None, "expires_at": None}
     waiting, another = a_delivery(1, one.id), a_delivery(1, other.id)

@@ -1,4 +1,4 @@
-"""What one thread does together is one transaction: it is committed as a whole or not at all."""
+"""Shared transactions: all reads and writes of a thread are committed together or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.races import at_once
 from tests.support.records import a_call, a_connector
 
 LOCK_NOT_AVAILABLE = "55P03"
-"""Of Postgres. It would be another word where Postgres had chosen who gives way."""
+"""SQLSTATE of Postgres for a lock timeout. Its deadlock detector has another one."""
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def fail_together(database: Database, work: Callable[[], object]) -> None:
         raise ZeroDivisionError
 
 
-def test_what_is_done_together_is_seen_by_others_when_all_of_it_is_done(
+def test_a_shared_transaction_is_visible_only_after_its_commit(
     database: Database, store: Connectors
 ) -> None:
     def look(_: int) -> int:
@@ -52,9 +52,7 @@ def test_what_is_done_together_is_seen_by_others_when_all_of_it_is_done(
     assert at_once(1, look) == [2]
 
 
-def test_one_failure_undoes_all_that_was_done_together(
-    database: Database, store: Connectors
-) -> None:
+def test_one_failure_rolls_back_a_shared_transaction(database: Database, store: Connectors) -> None:
     with pytest.raises(ZeroDivisionError):
         fail_together(database, lambda: store.add(a_connector()))
     assert names(store) == []
@@ -62,7 +60,7 @@ def test_one_failure_undoes_all_that_was_done_together(
     assert names(store) == ["later"]
 
 
-def test_a_failure_that_somebody_has_dealt_with_undoes_everything_too(
+def test_a_handled_failure_rolls_back_a_shared_transaction(
     database: Database, store: Connectors
 ) -> None:
     call, phone_calls = a_call(), Calls(database)
@@ -80,7 +78,7 @@ def test_a_failure_that_somebody_has_dealt_with_undoes_everything_too(
     assert phone_calls.page().total == 0
 
 
-def test_what_cannot_be_stored_is_invalid_together_with_anything(database: Database) -> None:
+def test_invalid_text_rolls_back_a_shared_transaction(database: Database) -> None:
     store = Connectors(database, "secret")
 
     def add() -> None:
@@ -93,7 +91,7 @@ def test_what_cannot_be_stored_is_invalid_together_with_anything(database: Datab
     assert names(store) == []
 
 
-def test_bells_ring_once_everything_is_there_and_not_before(database: Database) -> None:
+def test_change_signals_are_set_after_the_shared_commit(database: Database) -> None:
     signal = database.signals[ChangeSignal.OUTBOX]
     signal.clear()
     with database.together():
@@ -103,7 +101,7 @@ def test_bells_ring_once_everything_is_there_and_not_before(database: Database) 
     assert signal.is_set()
 
 
-def test_no_bell_rings_for_what_was_undone(database: Database) -> None:
+def test_a_rolled_back_shared_transaction_sets_no_signal(database: Database) -> None:
     def begin() -> None:
         with database.write() as connection:
             notify_after_commit(connection, ChangeSignal.OUTBOX)
@@ -114,9 +112,7 @@ def test_no_bell_rings_for_what_was_undone(database: Database) -> None:
     assert not database.signals[ChangeSignal.OUTBOX].is_set()
 
 
-def test_what_follows_waits_for_the_commit_and_keeps_its_order(
-    database: Database, store: Connectors
-) -> None:
+def test_actions_after_a_commit_run_in_order(database: Database, store: Connectors) -> None:
     seen: list[object] = []
     with database.together():
         database.afterwards(lambda: seen.append(at_once(1, lambda _: names(store))))
@@ -126,13 +122,13 @@ def test_what_follows_waits_for_the_commit_and_keeps_its_order(
     assert seen == [[["first"]], "second"]
 
 
-def test_what_follows_from_a_transaction_of_its_own_follows_at_once(database: Database) -> None:
+def test_an_action_outside_a_shared_transaction_runs_at_once(database: Database) -> None:
     done = Event()
     database.afterwards(done.set)
     assert done.is_set()
 
 
-def test_nothing_follows_from_what_was_undone(database: Database) -> None:
+def test_no_action_runs_after_a_rollback(database: Database) -> None:
     done = Event()
     with pytest.raises(ZeroDivisionError):
         fail_together(database, lambda: database.afterwards(done.set))
@@ -141,7 +137,7 @@ def test_nothing_follows_from_what_was_undone(database: Database) -> None:
     assert not done.is_set()
 
 
-def test_one_consequence_that_fails_stops_no_other(
+def test_a_failed_action_does_not_stop_the_others(
     database: Database, store: Connectors, caplog: pytest.LogCaptureFixture
 ) -> None:
     done = Event()
@@ -158,10 +154,10 @@ def test_one_consequence_that_fails_stops_no_other(
     assert "an action after a commit failed" in caplog.text
 
 
-def test_of_two_that_wait_for_each_other_the_one_that_does_several_things_gives_way(
+def test_a_shared_transaction_times_out_first_in_a_deadlock(
     migrated_postgres: Database,
 ) -> None:
-    """SQLite has one writer, so nobody waits for a second one there."""
+    """SQLite has one writer, so that no transaction waits for a second one there."""
     store = Calls(migrated_postgres)
     one, other = a_call(), a_call()
     store.add(one)
