@@ -1,4 +1,4 @@
-"""The frame parser takes any bytes, however cut: messages or the peer's fault, and bounded."""
+"""Fuzz test of the frame parser: any bytes in any pieces give messages or RemoteError, bounded."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from service.errors import RemoteError
 from service.media.transport.websocket_frames import MAX_MESSAGE, FrameParser, Opcode, parse_close
-from tests.support.fuzzing import PART, fuzz, held, pieces, spoiled
+from tests.support.fuzzing import PART, corrupted, fuzz, held, pieces
 
 MAX_FRAGMENTS = 1024
 
-# An unfinished message, a frame that is not whole yet, and a value for each part of both.
+# An unfinished message, an incomplete frame, and a value for each part of both.
 MOST = 2 * MAX_MESSAGE + (MAX_FRAGMENTS + 20) * PART
 
 KEY = b"\x37\xfa\x21\x3d"
@@ -32,9 +32,9 @@ large = st.sampled_from([40_000, MAX_MESSAGE, MAX_MESSAGE + 1]).map(bytes)
 
 @st.composite
 def frames(draw: st.DrawFn) -> bytes:
-    """What a client sends, with headers that need not agree with it."""
+    """Bytes that a client sends, with headers that may not match them."""
     first = draw(st.sampled_from([0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A]))
-    # Hypothesis remembers ten thousand examples: large ones are rare.
+    # Hypothesis keeps ten thousand examples in memory, so large ones are rare.
     payload = draw(small if draw(st.integers(0, 15)) else large)
     count = len(payload)
     length = (
@@ -56,14 +56,14 @@ def _masked(payload: bytes) -> bytes:
 
 
 streams = st.lists(frames(), max_size=8).map(b"".join)
-inputs = st.one_of(st.binary(max_size=80), streams, streams.flatmap(spoiled))
+inputs = st.one_of(st.binary(max_size=80), streams, streams.flatmap(corrupted))
 fragments = st.sampled_from([1, MAX_FRAGMENTS - 1, MAX_FRAGMENTS, 4 * MAX_FRAGMENTS]).map(
     lambda count: b"\x01\x80" + KEY + (b"\x00\x80" + KEY) * count
 )
 
 
 def read(connection: FrameParser, parts: list[bytes]) -> tuple[list[tuple[int, bytes]], int | None]:
-    """What came out, and the close code of the complaint if there was one."""
+    """Return the messages, and the close code of the error if there was one."""
     messages: list[tuple[int, bytes]] = []
     for part in parts:
         try:
@@ -78,7 +78,7 @@ def read(connection: FrameParser, parts: list[bytes]) -> tuple[list[tuple[int, b
 
 @fuzz(150)
 @given(data=inputs | fragments, cut=st.data())
-def test_any_bytes_are_messages_or_the_peer_s_fault_however_they_are_cut(
+def test_any_bytes_in_any_pieces_give_messages_or_remote_errors(
     data: bytes, cut: st.DataObject
 ) -> None:
     messages, code = read(FrameParser(), [data])
@@ -98,9 +98,7 @@ def test_any_bytes_are_messages_or_the_peer_s_fault_however_they_are_cut(
 
 @fuzz(150)
 @given(before=inputs, after=st.lists(inputs, max_size=3))
-def test_what_follows_a_complaint_is_read_or_complained_of_and_does_not_pile_up(
-    before: bytes, after: list[bytes]
-) -> None:
+def test_bytes_after_an_error_do_not_accumulate(before: bytes, after: list[bytes]) -> None:
     connection = FrameParser()
     for data in [before, *after, *after]:
         _, code = read(connection, [data])
@@ -110,9 +108,7 @@ def test_what_follows_a_complaint_is_read_or_complained_of_and_does_not_pile_up(
 @fuzz(150)
 @given(before=st.one_of(st.just(b""), st.just(b""), inputs), data=inputs | frames())
 @example(before=b"", data=b"\x81\xfe\x00\x7e" + KEY + _masked(b"\x80" * 126))
-def test_the_short_way_takes_nothing_that_the_long_one_reads_otherwise(
-    before: bytes, data: bytes
-) -> None:
+def test_the_fast_path_reads_frames_as_the_general_path_does(before: bytes, data: bytes) -> None:
     connection = FrameParser()
     _, code = read(connection, [before])
     text = connection.sole_text(data) if code is None else None

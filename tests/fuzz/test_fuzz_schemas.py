@@ -1,4 +1,4 @@
-"""Whatever a request says, a schema loads what can be stored of it or refuses it in a sentence."""
+"""Fuzz test of the schemas: any request is loaded as storable values or refused in a sentence."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from service.web.schemas.phone_numbers import PhoneNumber
 from service.web.services import install
 from service.web.validation import body, query
 from tests.support.clocks import FakeClock
-from tests.support.fuzzing import fuzz, json_values, like, spoiled, texts, wholes
+from tests.support.fuzzing import corrupted, fuzz, json_values, like, texts, wholes
 from tests.support.harness import Harness
 
 PROVIDERS = load()
 
-# One is compared, one ignored and one hashed. As little is kept of raw fields, and credentials are
-# read once more, below.
+# Values that are compared, ignored or hashed, not stored. Credentials have a test of their own
+# below.
 UNSTORED = ("api_key", "gateway_id", "ref")
 
 ONE_OF_SEVERAL = {(NewDispatch, "roomId"), (SignIn, "link")}
-"""What is not required by itself, but something of its kind is."""
+"""Fields that are optional alone, but of which a request needs at least one."""
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -94,7 +94,7 @@ OBJECTS = st.one_of(
 
 
 def outline(field: fields.Field[Any]) -> st.SearchStrategy[Any]:
-    """What might be sent for a field."""
+    """Possible values for a field, valid or not."""
     match field:
         case fields.Nested():
             return requests(field.schema)
@@ -112,7 +112,7 @@ def outline(field: fields.Field[Any]) -> st.SearchStrategy[Any]:
 
 
 def good(field: fields.Field[Any]) -> Any:
-    """A value that the field takes."""
+    """Valid values of the field."""
     match field:
         case fields.Nested():
             return least(field.schema)
@@ -125,7 +125,7 @@ def good(field: fields.Field[Any]) -> Any:
 
 
 def least(schema: Schema) -> dict[str, Any]:
-    """No more than what the schema requires."""
+    """Return a request with only the required fields."""
     return {n: good(field) for n, field in members(schema).items() if is_needed(n, field)}
 
 
@@ -139,7 +139,7 @@ def is_needed(name: str, field: fields.Field[Any]) -> bool:
 
 @st.composite
 def requests(draw: st.DrawFn, schema: Schema) -> Any:
-    """A request with what the schema requires and a few of its other members."""
+    """Requests with the required fields and a few optional ones."""
     known = members(schema)
     wanted = draw(st.sets(st.sampled_from(list(known)), max_size=4))
     wanted |= {name for name, field in known.items() if is_needed(name, field)}
@@ -147,7 +147,7 @@ def requests(draw: st.DrawFn, schema: Schema) -> Any:
 
 
 def judge(schema: Schema, loaded: dict[str, Any]) -> None:
-    """Whether what a schema has loaded fits into columns of text, numbers and JSON."""
+    """Assert that loaded values fit into columns of text, numbers and JSON."""
     for name, value in loaded.items():
         field = schema.load_fields.get(name)
         if isinstance(field, fields.Nested) and value is not None:
@@ -157,7 +157,7 @@ def judge(schema: Schema, loaded: dict[str, Any]) -> None:
 
 
 def fits(value: object, *, is_json: bool = False) -> bool:
-    """JSON escapes the one character that a text column refuses."""
+    """Return whether a text column takes the text; NUL only fits into JSON, which escapes it."""
     if isinstance(value, str):
         return SURROGATE.search(value) is None and (is_json or "\0" not in value)
     if isinstance(value, dict):
@@ -168,7 +168,7 @@ def fits(value: object, *, is_json: bool = False) -> bool:
 
 
 def is_taken(check: Callable[[Schema], Any], schema: Schema, **request: Any) -> bool:
-    """Whether a request is loaded, and well, or is refused, in a sentence."""
+    """Return whether a request is loaded; check the values, or the sentence that refuses it."""
     with app.test_request_context("/", **request):
         try:
             judge(schema, check(schema)(lambda loaded: loaded)())
@@ -186,25 +186,25 @@ def is_body_taken(schema: Schema, sent: bytes) -> bool:
 
 
 @pytest.mark.parametrize("schema", BODIES.values(), ids=BODIES)
-def test_no_text_that_a_body_is_loaded_to_holds_a_nul(schema: Schema) -> None:
+def test_no_text_of_a_loaded_body_contains_nul(schema: Schema) -> None:
     for name in members(schema):
         sent = {**least(schema), name: "a\0b"}
         is_body_taken(schema, json.dumps(sent).encode())
 
 
 @pytest.mark.parametrize("schema", QUERIES.values(), ids=QUERIES)
-def test_no_text_that_a_query_is_loaded_to_holds_a_nul(schema: Schema) -> None:
+def test_no_text_of_a_loaded_query_contains_nul(schema: Schema) -> None:
     for name in members(schema):
         sent = {**least(schema), name: "a\0b"}
         is_taken(query, schema, query_string=urlencode(sent))
 
 
 @pytest.mark.parametrize("schema", BODIES.values(), ids=BODIES)
-def test_a_body_is_loaded_storable_or_refused(schema: Schema) -> None:
+def test_a_body_is_loaded_as_storable_values_or_refused(schema: Schema) -> None:
     raw = st.one_of(*[requests(schema)] * 4, json_values).map(json.dumps).map(str.encode)
 
     @fuzz(60)
-    @given(st.one_of(*[raw] * 4, raw.flatmap(spoiled)))
+    @given(st.one_of(*[raw] * 4, raw.flatmap(corrupted)))
     def check(sent: bytes) -> None:
         is_body_taken(schema, sent)
 
@@ -213,7 +213,7 @@ def test_a_body_is_loaded_storable_or_refused(schema: Schema) -> None:
 
 
 @pytest.mark.parametrize("schema", QUERIES.values(), ids=QUERIES)
-def test_a_query_is_loaded_storable_or_refused(schema: Schema) -> None:
+def test_a_query_is_loaded_as_storable_values_or_refused(schema: Schema) -> None:
     known = [field.data_key or name for name, field in schema.load_fields.items()]
     enums = [field.enum for field in schema.load_fields.values() if isinstance(field, fields.Enum)]
     values = st.one_of(TEXTS, *[st.sampled_from([each.value for each in enum]) for enum in enums])
@@ -229,7 +229,7 @@ def test_a_query_is_loaded_storable_or_refused(schema: Schema) -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
-def test_credentials_are_loaded_storable_or_refused(provider: Provider) -> None:
+def test_credentials_are_loaded_as_storable_values_or_refused(provider: Provider) -> None:
     values = TEXTS | st.sampled_from(["AC" + "0" * 32, "MA" + "A" * 18, " secret\n"])
     names = st.sampled_from([each.name for each in provider.credentials])
 

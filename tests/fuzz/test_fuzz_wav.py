@@ -1,4 +1,4 @@
-"""The WAV reader takes any file: sound within its bounds, or a sentence about the file."""
+"""Fuzz test of the WAV reader: any file gives valid sound, or an error that names the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from service.errors import Invalid
 from service.simulator.audio.codec import RATE, Samples
 from service.simulator.audio.sound import MAX_SECONDS, read
-from tests.support.fuzzing import fuzz, spoiled
+from tests.support.fuzzing import corrupted, fuzz
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -56,7 +56,7 @@ files = st.one_of(
     st.binary(max_size=80).map(wav),
     st.lists(formats | bodies | others, max_size=5).map(lambda chunks: wav(*chunks)),
     good,
-    good.flatmap(spoiled),
+    good.flatmap(corrupted),
 )
 
 
@@ -66,7 +66,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sound_of(path: Path) -> Samples | None:
-    """The sound; None where the file is refused, in a sentence that names it."""
+    """Return the sound; None if the file is refused with a sentence that names it."""
     try:
         return read(path)
     except Invalid as error:
@@ -80,12 +80,12 @@ def sound_of(path: Path) -> Samples | None:
 @given(data=files)
 @example(data=wav(sound_format(1, 1, 1000, 8), chunk(b"data", bytes(1000 * MAX_SECONDS + 1))))
 @example(data=wav(sound_format(1, 64, 384_000, 32), chunk(b"data", b"\xff" * 256)))
-def test_any_file_is_sound_or_refused_in_a_sentence(path: Path, data: bytes) -> None:
+def test_any_file_is_loaded_or_refused_in_a_sentence(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     samples = sound_of(path)
     if samples is None:
         return
     assert samples.dtype == np.int16
     assert samples.ndim == 1
-    # One byte is a sample at the least, and a thousand of them a second.
+    # A sample has at least one byte, and a second at least a thousand samples.
     assert samples.size <= min(len(data) * RATE // 1000, MAX_SECONDS * RATE)

@@ -1,4 +1,4 @@
-"""Providers' requests may say anything: an arrival, a notice or news, or the sender's fault."""
+"""Fuzz test of provider requests: any request gives a valid value or RemoteError."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.fuzzing import fuzz, json_values, texts
 PROVIDERS = load()
 CONTROLS = controls()
 
-# The longest meaning of a code, or the provider's words, with the code and the provider's name.
+# The longest explanation of a code, or the provider's text, with the code and the provider's name.
 MAX_TROUBLE = 2 * MAX_COMPLAINT + 40
 
 NAMES = [
@@ -65,7 +65,7 @@ said = st.lists(st.tuples(st.sampled_from(NAMES) | texts, values), max_size=8)
 named = st.tuples(st.sampled_from(["CallSid", "CallUUID"]), values).map(lambda pair: [pair])
 forms = st.builds(lambda first, rest: tuple(first + rest), named | st.just([]), said)
 
-# A path and a query come in Latin-1, whatever bytes they are.
+# WSGI decodes the bytes of path and query as Latin-1.
 queries = st.binary(max_size=40).map(lambda raw: raw.decode("latin-1")) | forms.map(urlencode)
 headers = st.dictionaries(
     st.sampled_from(HEADERS),
@@ -87,12 +87,12 @@ def hooks(draw: st.DrawFn) -> Webhook:
 
 
 def is_fit(text: str, length: int) -> bool:
-    """Whether a text can be stored, logged and shown."""
+    """Return whether a text can be stored, logged and displayed."""
     return text.isprintable() and len(text) <= length
 
 
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
-def test_a_voice_webhook_is_an_arrival_or_a_notice_or_names_no_call(provider: Provider) -> None:
+def test_a_voice_webhook_gives_an_arrival_or_a_notice_or_a_remote_error(provider: Provider) -> None:
     @fuzz(150)
     @given(hooks())
     def check(hook: Webhook) -> None:
@@ -115,7 +115,7 @@ def test_a_voice_webhook_is_an_arrival_or_a_notice_or_names_no_call(provider: Pr
 
 
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
-def test_a_made_up_signature_is_a_bad_one(provider: Provider) -> None:
+def test_an_invented_signature_is_refused(provider: Provider) -> None:
     secrets = {
         each.name: SECRETS[each.name] for each in provider.credentials if each.name in SECRETS
     }
@@ -133,7 +133,7 @@ def test_a_made_up_signature_is_a_bad_one(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
-def test_a_callback_is_news_or_names_no_call(control: CallControl) -> None:
+def test_a_callback_gives_news_or_a_remote_error(control: CallControl) -> None:
     name = control.provider.call_id_field
 
     @fuzz(150)
@@ -160,7 +160,7 @@ ANSWERS = ["sid", "call_sid", "call_control_id", "request_uuid", "code", "messag
 
 
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
-def test_an_answer_of_the_provider_names_a_call_or_a_reason_or_nothing(
+def test_a_provider_response_gives_a_call_id_or_a_reason_or_nothing(
     control: CallControl,
 ) -> None:
     documents = st.dictionaries(st.sampled_from([*ANSWERS, "data", "errors"]), json_values)

@@ -1,4 +1,4 @@
-"""The four wires take any message: events within their ranges, or the peer's fault, and bounded."""
+"""Fuzz test of the four wires: any message gives valid events or RemoteError, in bounded memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from service.media.transport.websocket_frames import MAX_MESSAGE
 from service.providers import load
 from service.providers.base.fast_path import MAX_AROUND
 from service.providers.custom import MAX_NAME, MAX_TEXT, WebSocketWire
-from tests.support.fuzzing import PART, fuzz, held, json_values, like, spoiled, texts, wholes
+from tests.support.fuzzing import PART, corrupted, fuzz, held, json_values, like, texts, wholes
 
 Outline = dict[str, Any]
 
@@ -145,9 +145,7 @@ GOOD_STARTS: dict[str, Outline] = {
 }
 
 MOST = 16 * MAX_AROUND + 50 * PART
-"""Bytes of a pattern, in which little stands for a value and other bytes may be escaped, and what
-a wire has to have beside it.
-"""
+"""Maximum bytes that a wire keeps: its pattern, whose bytes may be escaped, and its own state."""
 
 
 def written(document: object, spaces: tuple[str, str] = (",", ":")) -> bytes:
@@ -158,18 +156,18 @@ def written(document: object, spaces: tuple[str, str] = (",", ":")) -> bytes:
 
 @st.composite
 def conversations(draw: st.DrawFn, name: str) -> list[bytes]:
-    """Messages one after another: perhaps a good start, then anything, much of it twice."""
+    """A sequence of messages: often a valid start, then arbitrary ones, many of them twice."""
     spaces = draw(st.sampled_from([(",", ":"), (", ", ": ")]))
-    said = [written(GOOD_STARTS[name])] if draw(st.integers(0, 4)) else []
+    sent = [written(GOOD_STARTS[name])] if draw(st.integers(0, 4)) else []
     for outline in draw(st.lists(st.sampled_from(OUTLINES[name]), max_size=6)):
         message = written(draw(like(outline)), spaces)
-        said += [message, draw(st.just(message) | spoiled(message))]
-    said += draw(st.lists(st.binary(max_size=60) | json_values.map(written), max_size=2))
-    return said
+        sent += [message, draw(st.just(message) | corrupted(message))]
+    sent += draw(st.lists(st.binary(max_size=60) | json_values.map(written), max_size=2))
+    return sent
 
 
-def heard(wire: Wire, message: bytes) -> list[Event] | None:
-    """The events of a message; None where it is refused, in one sentence and with a code."""
+def received(wire: Wire, message: bytes) -> list[Event] | None:
+    """Return the events of a message; None if it is refused with one sentence and a close code."""
     try:
         return wire.receive(message)
     except RemoteError as error:
@@ -180,8 +178,8 @@ def heard(wire: Wire, message: bytes) -> list[Event] | None:
     return None
 
 
-def judge(event: Event, sample_bytes: int) -> None:
-    """Whether an event is within what ``service.domain.wire`` documents of it."""
+def check_event(event: Event, sample_bytes: int) -> None:
+    """Assert that an event is within the ranges that ``service.domain.wire`` documents."""
     match event:
         case Started(inbound, outbound, call_id, ref):
             assert isinstance(inbound, Encoding)
@@ -208,47 +206,47 @@ def judge(event: Event, sample_bytes: int) -> None:
     assert str(event).encode()
 
 
-def hold_a_conversation(wire: Wire, messages: list[bytes]) -> None:
-    """Take in all of it, and be able to answer at any time."""
+def check_conversation(wire: Wire, messages: list[bytes]) -> None:
+    """Receive all messages, then send every kind of message if the stream has started."""
     sample_bytes, started = 1, False
     longest = max(map(len, messages), default=0)
     for message in messages:
-        lean = wire.audio(message)
-        shape = wire.template(message)
-        events = heard(wire, message)
-        assert lean is None or events == [Audio(*lean)]
-        if shape is not None:
-            assert shape.sample == message
-            for start, stop in (shape.payload, *shape.digits, *shape.texts):
+        audio = wire.audio(message)
+        template = wire.template(message)
+        events = received(wire, message)
+        assert audio is None or events == [Audio(*audio)]
+        if template is not None:
+            assert template.sample == message
+            for start, stop in (template.payload, *template.digits, *template.texts):
                 assert 0 <= start <= stop <= len(message)
         for event in events or ():
             if isinstance(event, Started):
                 sample_bytes, started = event.inbound.bytes_per_sample, True
-            judge(event, sample_bytes)
+            check_event(event, sample_bytes)
         assert wire.kind() >= 0
-        # Beside the pattern, its stream's name: once as it came, once as it goes back.
+        # In addition to the pattern, the stream's name: as received, and as sent.
         assert held(wire) <= MOST + 2 * longest
     if started:
         prefix, suffix = wire.envelope()
         assert wire.send(Play(b"\0" * 160)) == [prefix + b64encode(b"\0" * 160) + suffix]
         for command in (Play(b""), Flush(), Fence("f1")):
-            for said in wire.send(command):
-                assert isinstance(json.loads(said), dict)
+            for sent in wire.send(command):
+                assert isinstance(json.loads(sent), dict)
 
 
 @pytest.mark.parametrize("name", WIRES)
-def test_any_messages_are_events_or_the_peer_s_fault(name: str) -> None:
+def test_any_messages_give_events_or_remote_errors(name: str) -> None:
     @fuzz(150)
     @given(conversations(name))
     def check(messages: list[bytes]) -> None:
-        hold_a_conversation(WIRES[name](), messages)
+        check_conversation(WIRES[name](), messages)
 
     check()
 
 
 @pytest.mark.parametrize("name", WIRES)
-def test_the_fast_path_takes_no_audio_that_the_general_one_refuses(name: str) -> None:
-    def said(payload: str) -> bytes:
+def test_the_fast_path_takes_no_audio_that_the_general_path_refuses(name: str) -> None:
+    def media_message(payload: str) -> bytes:
         media = {"chunk": 1, "payload": payload}
         return written({"event": "media", **(media if name == "websocket" else {"media": media})})
 
@@ -257,8 +255,9 @@ def test_the_fast_path_takes_no_audio_that_the_general_one_refuses(name: str) ->
     @example("AAA=", "AAAA")
     @example("AAA=", "AA==")
     def check(learned: str, payload: str) -> None:
-        hold_a_conversation(
-            WIRES[name](), [written(GOOD_STARTS[name]), said(learned), said(payload)]
+        check_conversation(
+            WIRES[name](),
+            [written(GOOD_STARTS[name]), media_message(learned), media_message(payload)],
         )
 
     check()

@@ -1,4 +1,4 @@
-"""Dialling on and status callbacks: judged by the official builders, and what it all means."""
+"""Dial markup and status callbacks, compared with the official builders and documentation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def news(name: str, **fields: str) -> News:
     return controls()[name].news(Webhook((*{field: "c1", **fields}.items(),)))
 
 
-def test_twilio_dials_as_the_official_builder_writes() -> None:
+def test_twilio_dial_markup_equals_the_official_builder_s() -> None:
     official = VoiceResponse()
     dial = TwilioDial(
         action=ACTION, method="POST", caller_id=DIAL.caller, timeout=30, time_limit=600
@@ -38,7 +38,7 @@ def test_twilio_dials_as_the_official_builder_writes() -> None:
     assert canonical(controls()["twilio"].dial(DIAL).text) == canonical(str(official))
 
 
-def test_plivo_dials_as_the_official_builder_writes() -> None:
+def test_plivo_dial_markup_equals_the_official_builder_s() -> None:
     official = plivoxml.ResponseElement()
     dial = plivoxml.DialElement(
         action=ACTION, method="POST", caller_id="14155550199", timeout=30, time_limit=600
@@ -47,7 +47,7 @@ def test_plivo_dials_as_the_official_builder_writes() -> None:
     assert canonical(controls()["plivo"].dial(DIAL).text) == canonical(official.to_string())
 
 
-def test_telnyx_dials_within_its_documented_limits() -> None:
+def test_telnyx_dial_markup_is_within_its_documented_limits() -> None:
     for seconds, limit in ((600, "600"), (1, "60"), (90_000, "14400")):
         dial = Dial(DIAL.number, None, ACTION, 30, seconds)
         [verb] = ElementTree.fromstring(controls()["telnyx"].dial(dial).text)
@@ -60,7 +60,7 @@ def test_telnyx_dials_within_its_documented_limits() -> None:
         assert [(child.tag, child.text) for child in verb] == [("Number", DIAL.number)]
 
 
-def test_streams_name_the_status_callback_as_the_official_builders_write_it() -> None:
+def test_streams_contain_the_status_callback_as_in_the_official_builders() -> None:
     twilio = VoiceResponse()
     connect = Connect()
     connect.stream(url="wss://h/twilio/R", status_callback=STATUS).parameter(name="ref", value="R")
@@ -108,9 +108,7 @@ def test_streams_name_the_status_callback_as_the_official_builders_write_it() ->
         ("telnyx", "DialCallStatus", "", Outcome.FAILED),
     ],
 )
-def test_the_end_of_a_dial_is_understood(
-    name: str, field: str, said: str, outcome: Outcome
-) -> None:
+def test_the_end_of_a_dial_is_parsed(name: str, field: str, said: str, outcome: Outcome) -> None:
     assert controls()[name].dialled(Webhook(((field, said),))) is outcome
 
 
@@ -176,7 +174,7 @@ def test_only_the_end_of_the_call_ends_it(
         ("telnyx", {"ErrorCode": "999", "ErrorMessage": "odd\x00"}, "Telnyx error 999: odd"),
     ],
 )
-def test_an_error_is_told_in_a_sentence(name: str, fields: dict[str, str], beginning: str) -> None:
+def test_an_error_has_a_description(name: str, fields: dict[str, str], beginning: str) -> None:
     trouble = news(name, **fields).trouble
     assert trouble is not None
     assert trouble.startswith(beginning)
@@ -193,18 +191,18 @@ def test_an_error_is_told_in_a_sentence(name: str, fields: dict[str, str], begin
         ("telnyx", {"StreamEvent": "stream-stopped"}),
     ],
 )
-def test_what_goes_well_is_no_trouble(name: str, fields: dict[str, str]) -> None:
+def test_a_callback_without_an_error_has_no_description(name: str, fields: dict[str, str]) -> None:
     assert news(name, **fields).trouble is None
 
 
 @pytest.mark.parametrize("name", sorted(controls()))
 @pytest.mark.parametrize("call_id", [None, "", "x" * 257, "a\nb"])
-def test_a_callback_that_names_no_call_is_refused(name: str, call_id: str | None) -> None:
+def test_a_callback_without_a_call_id_is_refused(name: str, call_id: str | None) -> None:
     field = controls()[name].provider.call_id_field
     with pytest.raises(RemoteError, match=field):
         controls()[name].news(Webhook(() if call_id is None else ((field, call_id),)))
 
 
-def test_ringing_is_heard() -> None:
+def test_ringing_is_parsed() -> None:
     assert all(news(name, CallStatus="ringing").is_ringing for name in controls())
     assert not news("twilio", CallStatus="in-progress").is_ringing

@@ -1,4 +1,4 @@
-"""What the providers' REST APIs are sent, judged by what the official SDKs send for the same."""
+"""Requests to the providers' REST APIs, compared with those of the official SDKs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ORDER = Order(
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as a provider reads it."""
+    """A request as a provider receives it."""
 
     method: str
     url: str
@@ -125,12 +125,12 @@ def hung_up(name: str, secrets: dict[str, str] | None = None) -> Sent:
     return ours(controls()[name].hang_up(CALL_IDS[name], secrets or SECRETS[name], APIS[name]))
 
 
-def test_every_provider_can_be_asked_for_something() -> None:
+def test_every_provider_has_call_control() -> None:
     assert controls().keys() == load().keys()
     assert all(name == control.provider.name for name, control in controls().items())
 
 
-def test_twilio_is_asked_to_dial_as_its_sdk_does() -> None:
+def test_a_twilio_dial_request_equals_its_sdk_s() -> None:
     assert placed("twilio") == twilio_sdk(
         lambda client: client.calls.create(
             to=ORDER.callee,
@@ -146,13 +146,13 @@ def test_twilio_is_asked_to_dial_as_its_sdk_does() -> None:
     )
 
 
-def test_twilio_is_asked_to_hang_up_as_its_sdk_does() -> None:
+def test_a_twilio_hang_up_request_equals_its_sdk_s() -> None:
     assert hung_up("twilio") == twilio_sdk(
         lambda client: client.calls(CALL_IDS["twilio"]).update(status="completed")
     )
 
 
-def test_plivo_is_asked_to_dial_as_its_sdk_does() -> None:
+def test_a_plivo_dial_request_equals_its_sdk_s() -> None:
     official = plivo_sdk(
         lambda client: client.calls.create(
             from_="14155550100",
@@ -170,17 +170,17 @@ def test_plivo_is_asked_to_dial_as_its_sdk_does() -> None:
         official.url,
         official.authorization,
     )
-    # The SDK sends its defaults of what is not asked for as well.
+    # The SDK also sends default values.
     assert own.fields.items() <= official.fields.items()
 
 
-def test_plivo_is_asked_to_hang_up_as_its_sdk_does() -> None:
+def test_a_plivo_hang_up_request_equals_its_sdk_s() -> None:
     official = plivo_sdk(lambda client: client.calls.delete(CALL_IDS["plivo"]))
-    # The SDK repeats the id in a body, which a DELETE needs not.
+    # The SDK repeats the id in a body, which DELETE does not need.
     assert hung_up("plivo") == replace(official, fields=[])
 
 
-def test_telnyx_is_asked_to_dial_as_its_sdk_does() -> None:
+def test_a_telnyx_dial_request_equals_its_sdk_s() -> None:
     body = {
         "application_sid": "42",
         "to": ORDER.callee,
@@ -196,13 +196,13 @@ def test_telnyx_is_asked_to_dial_as_its_sdk_does() -> None:
     from telnyx._utils import maybe_transform
     from telnyx.types.texml.accounts.call_calls_params import BodyWithURL
 
-    # This release of the SDK leaves the names as they are; the ones to be sent are in its types.
+    # This release of the SDK does not translate the names; the names of the API are in its types.
     sent = maybe_transform(body, BodyWithURL)
     official = telnyx_sdk(lambda client: client.texml.accounts.calls.calls("acc/1", body=sent))
     assert placed("telnyx") == official
 
 
-def test_telnyx_is_asked_to_hang_up_as_its_sdk_does() -> None:
+def test_a_telnyx_hang_up_request_equals_its_sdk_s() -> None:
     official = telnyx_sdk(
         lambda client: client.texml.accounts.calls.update(
             CALL_IDS["telnyx"], account_sid="acc/1", status="completed"
@@ -210,12 +210,12 @@ def test_telnyx_is_asked_to_hang_up_as_its_sdk_does() -> None:
     )
     own = hung_up("telnyx")
     assert urlsplit(own.url).path.rpartition("/")[2] == "v3%3Aa%2Fb%3Fc"
-    # The SDK writes the colon as it is, and JSON; the documentation asks for a form.
+    # The SDK sends JSON and does not quote the colon; the documentation demands a form.
     assert own.url.replace("%3A", ":") == official.url
     assert (own.authorization, dict(own.fields)) == (official.authorization, official.fields)
 
 
-def test_telnyx_hangs_up_as_call_control_does_where_only_the_key_is_known() -> None:
+def test_telnyx_hangs_up_by_call_control_if_only_the_key_is_known() -> None:
     official = telnyx_sdk(lambda client: client.calls.actions.hangup("call-1"))
     request = controls()["telnyx"].hang_up("call-1", {"apiKey": "telnyx secret"}, APIS["telnyx"])
     assert ours(request) == official
@@ -234,7 +234,7 @@ def test_telnyx_hangs_up_as_call_control_does_where_only_the_key_is_known() -> N
         ("telnyx", HttpResponse(404, b"{}"), True),
     ],
 )
-def test_a_call_that_is_over_already_is_told_from_a_refusal(
+def test_a_call_that_is_already_over_is_distinguished_from_a_refusal(
     name: str, response: HttpResponse, over: bool
 ) -> None:
     assert controls()[name].was_over(response) is over
@@ -275,7 +275,7 @@ def test_the_id_of_a_placed_call_is_found(name: str, body: object, call_id: str 
         ("telnyx", "<html>", "Telnyx answered 400"),
     ],
 )
-def test_a_refusal_is_told_in_the_providers_words(name: str, body: object, sentence: str) -> None:
+def test_a_refusal_quotes_the_provider(name: str, body: object, sentence: str) -> None:
     assert controls()[name].refusal(HttpResponse(400, json.dumps(body).encode())) == sentence
 
 

@@ -1,4 +1,4 @@
-"""The custom WebSocket protocol: the wire contract, and what only this dialect can say."""
+"""The custom WebSocket protocol: the wire contract, and messages that only this dialect has."""
 
 from __future__ import annotations
 
@@ -125,12 +125,12 @@ def test_a_mark_has_a_short_name(wire: WebSocketWire) -> None:
             wire.receive(compact({"event": "mark", **mark}))
 
 
-def test_what_a_custom_client_has_no_word_for_is_not_said(wire: WebSocketWire) -> None:
+def test_commands_without_a_message_in_the_dialect_send_nothing(wire: WebSocketWire) -> None:
     assert wire.send(Flush()) == []
     assert wire.send(Fence("m1")) == []
 
 
-def test_a_client_can_be_told_that_the_meeting_is_over_before_it_starts() -> None:
+def test_a_client_is_told_of_the_end_of_the_meeting_before_its_start() -> None:
     [message] = WebSocketWire().send(MeetingLeft("full"))
     assert json.loads(message) == {"event": "meeting-left", "message": "full"}
 

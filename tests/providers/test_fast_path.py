@@ -1,4 +1,4 @@
-"""What becomes a pattern: nothing whose making the whole engine would wait for."""
+"""Messages that become a pattern: only those that compile without delaying the engine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ HEAD, TAIL = b'{"event":"media","payload":', b',"note":"'
 
 
 @pytest.mark.parametrize(("around", "fits"), [(MAX_AROUND, True), (MAX_AROUND + 1, False)])
-def test_a_message_is_a_pattern_only_where_little_stands_around_its_payload(
-    around: int, fits: bool
-) -> None:
+def test_a_message_with_much_around_its_payload_is_no_pattern(around: int, fits: bool) -> None:
     note = b"x" * (around - len(HEAD + TAIL + b'"}'))
     message = HEAD + b'"AAAA"' + TAIL + note + b'"}'
     lean = FastPath()
@@ -20,8 +18,8 @@ def test_a_message_is_a_pattern_only_where_little_stands_around_its_payload(
     assert (lean.audio(message) is not None) is fits
 
 
-def test_all_streams_of_one_shape_share_a_pattern() -> None:
-    """Making one takes a millisecond, which a server that takes up a thousand calls has not."""
+def test_streams_with_equal_templates_share_a_pattern() -> None:
+    """Compiling a pattern takes a millisecond, too long for each of a thousand calls."""
     first, second = FastPath(b"chunk"), FastPath(b"chunk")
     message = (
         b'{"event":"media","media":{"track":"inbound","chunk":"2","payload":"AAAA"},"id":"%s"}'
@@ -47,7 +45,7 @@ def test_all_streams_of_one_shape_share_a_pattern() -> None:
         (b"}}", b"}} "),
     ],
 )
-def test_whatever_could_mean_something_else_is_left_to_the_general_path(
+def test_ambiguous_messages_are_left_to_the_general_path(
     changed: tuple[bytes, bytes],
 ) -> None:
     message = b'{"event":"media","id":"x","media":{"track":"inbound","chunk":"2","payload":"AAAA"}}'

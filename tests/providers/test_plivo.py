@@ -1,4 +1,4 @@
-"""Plivo's contract, its spellings of extra headers, and its markup against the official builder."""
+"""Plivo's contract, its spellings of extra headers, and its markup compared with its builder."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def with_format(encoding: object, rate: object) -> bytes:
     return compact({**START, "start": {**START["start"], "mediaFormat": media_format}})
 
 
-def test_linear_audio_goes_both_ways_where_the_stream_says_so() -> None:
+def test_linear_audio_goes_both_ways_if_the_stream_declares_it() -> None:
     wire = PROVIDER.wire()
     [started] = wire.receive(with_format("audio/x-l16", 8000))
     assert started == Started(Encoding.LINEAR, Encoding.LINEAR, CALL, "REF")
@@ -190,7 +190,7 @@ def test_the_content_type_is_echoed_without_its_rate() -> None:
     assert b'"contentType":"audio/x-mulaw",' in wire.envelope()[0]
 
 
-def test_a_stream_without_an_id_is_played_to_all_the_same() -> None:
+def test_audio_is_sent_to_a_stream_without_an_id() -> None:
     wire = PROVIDER.wire()
     start = {key: value for key, value in START["start"].items() if key != "streamId"}
     wire.receive(compact({**START, "start": start}))
@@ -204,7 +204,7 @@ def test_a_closed_socket_ends_the_call() -> None:
 
 
 @pytest.mark.parametrize("again", ["https://voice.example.com/hook?a=1&b=<2>", None])
-def test_the_answer_is_what_the_official_builder_writes(again: str | None) -> None:
+def test_the_answer_equals_the_official_builder_s(again: str | None) -> None:
     url = 'wss://voice.example.com/plivo/REF?a=1&b="<2>"'
     official = plivoxml.ResponseElement()
     official.add(
@@ -225,7 +225,7 @@ def test_the_answer_is_what_the_official_builder_writes(again: str | None) -> No
     assert canonical(PROVIDER.answer(url, "REF", again).text) == canonical(official.to_string())
 
 
-def test_a_question_is_what_the_official_builder_writes() -> None:
+def test_a_question_equals_the_official_builder_s() -> None:
     action = "https://voice.example.com/gather?try=1&b=<2>"
     official = plivoxml.ResponseElement()
     gather = plivoxml.GetDigitsElement(
@@ -245,7 +245,7 @@ def test_a_question_is_what_the_official_builder_writes() -> None:
     assert canonical(markup.text) == canonical(official.to_string())
 
 
-def test_a_dismissal_is_what_the_official_builder_writes() -> None:
+def test_a_dismissal_equals_the_official_builder_s() -> None:
     official = plivoxml.ResponseElement()
     official.add(plivoxml.SpeakElement("Goodbye & thanks."))
     official.add(plivoxml.HangupElement())
@@ -254,7 +254,7 @@ def test_a_dismissal_is_what_the_official_builder_writes() -> None:
 
 
 @pytest.mark.parametrize("reason", list(Refusal))
-def test_a_refusal_is_what_the_official_builder_writes(reason: Refusal) -> None:
+def test_a_refusal_equals_the_official_builder_s(reason: Refusal) -> None:
     official = plivoxml.ResponseElement()
     official.add(plivoxml.HangupElement(reason=reason.value))
     assert canonical(PROVIDER.refuse(reason).text) == canonical(official.to_string())

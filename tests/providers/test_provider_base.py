@@ -1,4 +1,4 @@
-"""Providers are found by their files, and each file answers to the contract."""
+"""Discovery of providers by their files, and a contract test for each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 def contracts(module: str) -> list[type[WireContract]]:
-    """The contract classes in the test file of a provider's module."""
+    """Return the contract classes in the test file of a provider's module."""
     path = HERE / f"test_{module}.py"
     spec = importlib.util.spec_from_file_location(f"contract_of_{module}", path)
     assert spec is not None
@@ -39,7 +39,7 @@ def test_a_provider_is_named_after_its_file() -> None:
         assert type(provider).__module__ == f"service.providers.{name}"
 
 
-def test_every_provider_answers_to_the_contract() -> None:
+def test_every_provider_has_a_contract_test() -> None:
     for name, provider in providers.load().items():
         assert any(
             issubclass(contract, ProviderContract) and contract.provider is provider
@@ -47,7 +47,7 @@ def test_every_provider_answers_to_the_contract() -> None:
         ), name
 
 
-def test_the_custom_protocol_answers_to_the_contract_of_wires() -> None:
+def test_the_custom_protocol_has_a_wire_contract_test() -> None:
     assert contracts("custom")
 
 

@@ -1,4 +1,4 @@
-"""Known signatures: each holds, and none does once any part of what it covers has changed.
+"""Known signatures: each is valid, and none is after a change of any signed part.
 
 The vectors were computed with the providers' own SDKs in Python and Node.
 """
@@ -21,7 +21,7 @@ from service.providers.plivo import Plivo
 from tests.support.signers import FORM
 
 VECTORS = json.loads((Path(__file__).parent / "signature_vectors.json").read_text())
-# Two of the vectors are of Plivo's V2, which is accepted where a setting says so.
+# Two of the vectors use Plivo's V2, which needs a setting.
 PROVIDERS = {**load(), "plivo": Plivo(accepts_v2=True)}
 
 TELNYX_AT = int(VECTORS["telnyx"]["timestamp"]) * 1000
@@ -87,11 +87,11 @@ def check(name: str, hook: Webhook, secrets: Secrets, now: int = TELNYX_AT) -> N
     PROVIDERS[name].verify(hook, secrets, now)
 
 
-def test_there_are_twenty() -> None:
+def test_there_are_twenty_vectors() -> None:
     assert len(CASES) == 20
 
 
-def test_the_known_signatures_of_plivo_v2_do_not_hold_without_the_setting() -> None:
+def test_known_signatures_of_plivo_v2_are_invalid_without_the_setting() -> None:
     v2 = [
         (secrets, hook)
         for secrets, hook in map(_plivo, VECTORS["plivo"]["cases"])
@@ -104,13 +104,13 @@ def test_the_known_signatures_of_plivo_v2_do_not_hold_without_the_setting() -> N
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
-def test_a_known_signature_holds(name: str, case: dict[str, Any]) -> None:
+def test_a_known_signature_is_valid(name: str, case: dict[str, Any]) -> None:
     secrets, hook = READERS[name](case)
     check(name, hook, secrets)
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
-def test_it_does_not_hold_once_a_signed_part_has_changed(name: str, case: dict[str, Any]) -> None:
+def test_a_change_of_a_signed_part_is_detected(name: str, case: dict[str, Any]) -> None:
     secrets, hook = READERS[name](case)
     tried = 0
     for changed in _changes(name, hook):
@@ -124,24 +124,24 @@ def test_it_does_not_hold_once_a_signed_part_has_changed(name: str, case: dict[s
 
 
 @pytest.mark.parametrize("seconds", [-300, -299, 0, 299, 300])
-def test_telnyx_signatures_hold_for_five_minutes(seconds: int) -> None:
+def test_telnyx_signatures_are_valid_for_five_minutes(seconds: int) -> None:
     secrets, hook = _telnyx(VECTORS["telnyx"]["cases"][0])
     check("telnyx", hook, secrets, TELNYX_AT + seconds * 1000)
 
 
 @pytest.mark.parametrize("seconds", [-301, 301, 86_400])
-def test_telnyx_signatures_do_not_hold_for_longer(seconds: int) -> None:
+def test_telnyx_signatures_expire_after_five_minutes(seconds: int) -> None:
     secrets, hook = _telnyx(VECTORS["telnyx"]["cases"][0])
     with pytest.raises(BadSignature, match="300 s from our clock"):
         check("telnyx", hook, secrets, TELNYX_AT + seconds * 1000)
 
 
 def _changes(name: str, hook: Webhook) -> Iterator[Webhook]:
-    """The request with each character of each signed part changed in turn."""
+    """Yield the request with each character of each signed part changed in turn."""
     for header, value in hook.headers.items():
         if header == "Content-Type" or header.endswith("Signature-Settings"):
             continue
-        # The last letter before the padding has bits that mean nothing.
+        # The last letter before the padding has unused bits.
         for changed in _flipped(value.rstrip("=")[:-1]):
             yield replace(hook, headers={**hook.headers, header: changed + value[len(changed) :]})
     if name == "telnyx":
@@ -172,7 +172,7 @@ def _changed_forms(hook: Webhook) -> Iterator[Webhook]:
     yield replace(hook, form=(*hook.form, ("More", "1")))
     for place, (field, value) in enumerate(hook.form):
         before, after = hook.form[:place], hook.form[place + 1 :]
-        # Repeats of one value are signed once.
+        # A repeated value is signed once.
         if (field, value) not in before + after:
             yield replace(hook, form=before + after)
             for changed in _flipped(value):

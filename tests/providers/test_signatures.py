@@ -1,4 +1,4 @@
-"""Our signature checks and the providers' own, asked about the same requests."""
+"""Signature checks compared with those of the providers' SDKs on the same requests."""
 
 from __future__ import annotations
 
@@ -61,22 +61,18 @@ def url_of(origin: str, query: Pairs) -> str:
 
 @fuzz
 @given(origins, queries, forms)
-def test_twilio_requests_are_what_its_sdk_signs_and_takes(
-    origin: str, query: Pairs, form: Pairs
-) -> None:
+def test_twilio_signatures_agree_with_its_sdk(origin: str, query: Pairs, form: Pairs) -> None:
     url = url_of(origin, query)
     headers = signers.twilio(TOKEN, url, form)
     assert holds(TWILIO, posted(url, form, headers), TOKENS)
-    if "[" not in origin:  # which its SDK cannot split from a port
+    if "[" not in origin:  # its SDK cannot separate it from a port
         signature = headers["X-Twilio-Signature"]
         assert RequestValidator(TOKEN).validate(url, signers.Repeated(form), signature)
 
 
 @fuzz
 @given(forms, forms)
-def test_twilio_signatures_hold_for_another_form_where_the_sdk_says_so(
-    form: Pairs, other: Pairs
-) -> None:
+def test_twilio_signatures_of_another_form_agree_with_its_sdk(form: Pairs, other: Pairs) -> None:
     headers = signers.twilio(TOKEN, BASE, form)
     taken = RequestValidator(TOKEN).validate(
         BASE, signers.Repeated(other), headers["X-Twilio-Signature"]
@@ -94,26 +90,26 @@ def test_twilio_json_is_covered_by_its_hash(body: bytes) -> None:
     assert not holds(TWILIO, replace(hook, body=body + b" "), TOKENS)
 
 
-def test_a_body_that_nothing_covers_is_refused() -> None:
+def test_an_unsigned_body_is_refused() -> None:
     headers = {**signers.twilio(TOKEN, BASE), "Content-Type": "application/json"}
     assert not holds(TWILIO, Webhook(url=BASE, headers=headers, body=b"{}"), TOKENS)
 
 
 @pytest.mark.parametrize("public", [BASE, BASE.replace(".com", ".com:443")])
 @pytest.mark.parametrize("signed", [BASE, BASE.replace(".com", ".com:443")])
-def test_twilio_may_leave_out_a_port_or_add_its_own(public: str, signed: str) -> None:
+def test_twilio_may_omit_a_port_or_add_its_own(public: str, signed: str) -> None:
     headers = signers.twilio(TOKEN, signed, [("CallSid", "CA1")])
     assert holds(TWILIO, posted(public, [("CallSid", "CA1")], headers), TOKENS)
 
 
-def test_twilio_may_leave_out_a_port_of_ours_but_not_make_one_up() -> None:
+def test_twilio_may_omit_our_port_but_not_invent_one() -> None:
     odd = BASE.replace(".com", ".com:8443")
     assert holds(TWILIO, posted(odd, [], signers.twilio(TOKEN, BASE)), TOKENS)
     assert not holds(TWILIO, posted(BASE, [], signers.twilio(TOKEN, odd)), TOKENS)
 
 
 @pytest.mark.parametrize("algorithm", ["HMAC_SHA1", "HMAC_SHA256", "hmac_sha256"])
-def test_twilio_shared_keys_name_their_algorithm(algorithm: str) -> None:
+def test_twilio_shared_keys_include_their_algorithm(algorithm: str) -> None:
     form = [("CallSid", "CA1")]
     signature = RequestValidator(TOKEN).compute_signature(BASE, dict(form), algorithm)
     settings = f"key=webhooks_sharedkey_1, algorithm={algorithm}"
@@ -125,7 +121,7 @@ def test_twilio_shared_keys_name_their_algorithm(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("secrets", [TOKENS, {}])
-def test_a_twilio_account_that_is_not_the_connectors_is_refused(
+def test_another_twilio_account_than_the_connector_s_is_refused(
     secrets: dict[str, tuple[str, ...]],
 ) -> None:
     own, other = "AC" + "1" * 32, "AC" + "2" * 32
@@ -154,7 +150,7 @@ def test_a_twilio_upgrade_may_be_signed_in_several_spellings(signed: str) -> Non
 
 @fuzz
 @given(origins, queries, forms, st.sampled_from(["GET", "POST"]))
-def test_plivo_requests_are_what_its_sdk_signs_and_takes(
+def test_plivo_signatures_agree_with_its_sdk(
     origin: str, query: Pairs, form: Pairs, method: str
 ) -> None:
     form = [] if method == "GET" else form
@@ -165,14 +161,14 @@ def test_plivo_requests_are_what_its_sdk_signs_and_takes(
     fields: dict[str, list[str]] = {}
     for name, value in form:
         fields.setdefault(name, []).append(value)
-    if "[" not in origin and "127" not in origin:  # which its SDK takes for no URL
+    if "[" not in origin and "127" not in origin:  # its SDK does not accept it as a URL
         signature = headers["X-Plivo-Signature-V3"]
         assert validate_v3_signature(method, url, signers.NONCE, TOKEN, signature, fields)
 
 
 @pytest.mark.parametrize("place", ["first, {}", "{} ,last", " {} ", "{}"])
 @pytest.mark.parametrize("name", ["X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3"])
-def test_one_of_plivos_signatures_is_enough(name: str, place: str) -> None:
+def test_one_valid_plivo_signature_is_enough(name: str, place: str) -> None:
     form = [("CallUUID", "u-1")]
     signed = signers.plivo_v3(TOKEN, "POST", BASE, form)
     nonce = {"X-Plivo-Signature-V3-Nonce": signers.NONCE}
@@ -189,7 +185,7 @@ def plivo_v2(url: str) -> dict[str, str]:
     return {"X-Plivo-Signature-V2": signature, "X-Plivo-Signature-V2-Nonce": signers.NONCE}
 
 
-def test_plivo_v2_counts_only_by_the_setting_and_where_v3_is_absent() -> None:
+def test_plivo_v2_is_accepted_only_with_the_setting_and_without_v3() -> None:
     hook = posted(BASE + "?a=1", [("CallUUID", "u-1")], plivo_v2(BASE + "?a=1"))
     assert not holds(PLIVO, hook, TOKENS)
     assert holds(Plivo(accepts_v2=True), hook, TOKENS)
@@ -198,7 +194,7 @@ def test_plivo_v2_counts_only_by_the_setting_and_where_v3_is_absent() -> None:
     assert not holds(Plivo(accepts_v2=True), both, TOKENS)
 
 
-def test_a_captured_pair_of_plivo_v2_signs_no_other_form() -> None:
+def test_a_captured_plivo_v2_signature_is_invalid_for_another_form() -> None:
     headers = plivo_v2(BASE)
     for form in ([("CallUUID", "u-1")], [("CallUUID", "u-2"), ("Event", "Hangup")]):
         assert not holds(PLIVO, posted(BASE, form, headers), TOKENS)
@@ -218,7 +214,7 @@ def test_a_plivo_upgrade_may_be_signed_in_three_schemes(scheme: str, rest: str) 
     assert holds(PLIVO, hook, TOKENS)
 
 
-def test_a_form_that_comes_with_a_plivo_get_must_be_signed_too() -> None:
+def test_the_form_of_a_plivo_get_must_be_signed() -> None:
     headers = signers.plivo_v3(TOKEN, "GET", BASE)
     hook = Webhook(url=BASE, method="GET", headers=headers)
     assert holds(PLIVO, hook, TOKENS)
@@ -227,7 +223,7 @@ def test_a_form_that_comes_with_a_plivo_get_must_be_signed_too() -> None:
 
 @fuzz
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_telnyx_requests_are_what_its_sdk_takes(text: str) -> None:
+def test_telnyx_signatures_agree_with_its_sdk(text: str) -> None:
     # It takes seconds to import, and every process that runs tests imports this file.
     from telnyx.lib.webhook_verification import WebhookVerificationError, verify_webhook_signature
 
@@ -246,7 +242,7 @@ def test_a_telnyx_timestamp_is_whole_seconds(timestamp: str) -> None:
     assert not holds(TELNYX, Webhook(url=BASE, headers=headers), KEYS)
 
 
-def test_telnyx_does_not_sign_what_is_in_the_url() -> None:
+def test_telnyx_does_not_sign_the_url() -> None:
     headers = signers.telnyx(signers.TELNYX_KEY, b"", 0)
     url = f"{BASE}?CallSid={quote('v3:abc')}"
     assert not holds(TELNYX, Webhook(url=url, method="GET", headers=headers), KEYS)
@@ -257,5 +253,5 @@ def test_telnyx_does_not_sign_what_is_in_the_url() -> None:
     assert (hook.get("CallSid"), hook.get("CallStatus")) == ("v3:abc", None)
 
 
-def test_a_telnyx_connector_with_only_an_api_key_checks_nothing() -> None:
+def test_a_telnyx_connector_with_only_an_api_key_checks_no_signature() -> None:
     assert holds(TELNYX, Webhook(url=BASE), {"apiKey": ("KEY1",)})

@@ -1,4 +1,4 @@
-"""Telnyx's contract, its codecs and the spellings of its parameters and errors."""
+"""Telnyx's contract, codecs, and spellings of parameters and errors."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def with_start(**changes: object) -> bytes:
     ],
 )
 def test_the_caller_is_heard_in_the_codec_of_the_line(name: str, encoding: Encoding) -> None:
-    """What is sent stays PCMU: the markup asked for that, and the directions are independent."""
+    """Sent audio stays PCMU: the markup demands it, and the directions are independent."""
     message = with_start(media_format={"encoding": name, "sample_rate": 8000, "channels": 1})
     assert PROVIDER.wire().receive(message) == [Started(encoding, Encoding.MULAW, CALL, "REF")]
 
@@ -224,8 +224,8 @@ def test_codecs_that_cannot_be_decoded_close_with_1003(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["stream_id", "call_control_id"])
-def test_a_start_needs_one_of_its_ids_of_whatever_type(name: str) -> None:
-    """Nothing that is sent to Telnyx names the stream, and the reference has named the call."""
+def test_a_start_needs_one_of_its_ids_of_any_type(name: str) -> None:
+    """No message to Telnyx contains the stream id, and the reference identifies the call."""
     start = {"media_format": {"encoding": "PCMA"}, "call_control_id": None}
     message = compact({"event": "start", "start": {**start, name: ["?"]}})
     started, *_ = PROVIDER.wire().receive(message)
@@ -233,14 +233,14 @@ def test_a_start_needs_one_of_its_ids_of_whatever_type(name: str) -> None:
 
 
 @pytest.mark.parametrize("chunk", [2, 2.0, "2", "2.0", " 2", "0002"])
-def test_a_chunk_is_counted_in_every_spelling(chunk: object) -> None:
+def test_a_chunk_number_is_read_in_every_spelling(chunk: object) -> None:
     assert heard(chunk) == [Audio(b"\xff\xff", order=2)]
 
 
 @pytest.mark.parametrize(
     "chunk", ["-1", -1, "1_0", "٣", "9" * 19, 10**18, 1e300, "9" * 5000, 1.5, True, "x", [], {}]
 )
-def test_a_chunk_that_is_no_count_is_heard_as_it_comes(chunk: object) -> None:
+def test_a_chunk_without_a_number_is_heard_in_arrival_order(chunk: object) -> None:
     assert heard(chunk) == [Audio(b"\xff\xff"), Ignored("chunk")]
 
 
@@ -249,7 +249,7 @@ def heard(chunk: object) -> list[Event]:
     wire.receive(compact(START))
     message = compact({**MEDIA, "media": {**MEDIA["media"], "chunk": chunk}})
     events = wire.receive(message)
-    # Whatever the fast path has learned of it means the same.
+    # The fast path must agree with it.
     assert wire.audio(message) in (None, events[0])
     return events
 
@@ -257,18 +257,18 @@ def heard(chunk: object) -> list[Event]:
 @pytest.mark.parametrize(
     "error", ["too_fast", {"detail": "too_fast"}, {"title": "too_fast", "code": []}]
 )
-def test_the_readable_part_of_a_complaint_is_noted(error: object) -> None:
+def test_the_readable_part_of_an_error_is_kept(error: object) -> None:
     message = compact({"event": "error", "payload": error})
     assert PROVIDER.wire().receive(message) == [Complaint("error", "too_fast")]
 
 
-def test_the_call_id_of_the_stream_proves_nothing() -> None:
+def test_the_call_id_of_the_stream_is_no_proof() -> None:
     wire = PROVIDER.wire()
     assert (wire.names_call, wire.close_ends_call, wire.paces_itself) == (False, False, True)
 
 
 def test_the_answer_is_the_documented_markup() -> None:
-    """Telnyx publishes no builder; this is its documentation's Connect example in our settings."""
+    """Telnyx has no markup builder: compare with its documentation's Connect example."""
     documented = """<Response>
       <Connect>
         <Stream url="wss://voice.example.com/telnyx/REF" track="inbound_track" codec="PCMU"
@@ -286,7 +286,7 @@ def test_the_answer_is_the_documented_markup() -> None:
 
 
 def test_a_question_is_the_documented_markup() -> None:
-    """Its Gather has no method; what else it has is in the documentation's table of attributes."""
+    """Telnyx's Gather has no method; its other attributes are in the documentation's table."""
     documented = """<Response>
       <Gather input="dtmf" action="https://voice.example.com/gather?try=1" numDigits="6"
               timeout="10" finishOnKey="#">

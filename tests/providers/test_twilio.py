@@ -1,4 +1,4 @@
-"""Twilio's contract, and its markup against the official builder."""
+"""Twilio's contract, and its markup compared with the official builder."""
 
 from __future__ import annotations
 
@@ -154,8 +154,8 @@ class TestTwilio(ProviderContract):
 
 
 @pytest.mark.parametrize("stream_sid", [None, "", [], 1.5])
-def test_a_stream_that_has_no_id_is_refused(stream_sid: object) -> None:
-    """Nothing could be said on it."""
+def test_a_stream_without_an_id_is_refused(stream_sid: object) -> None:
+    """Without a stream id no audio can be sent."""
     start = {"callSid": CALL, "streamSid": stream_sid}
     with pytest.raises(RefusedStart, match="streamSid"):
         PROVIDER.wire().receive(compact({"event": "start", "start": start}))
@@ -166,7 +166,7 @@ def test_a_stream_needs_no_call_id() -> None:
     assert PROVIDER.wire().receive(message) == [Started(Encoding.MULAW, Encoding.MULAW)]
 
 
-def test_the_stream_may_be_named_at_the_top_only() -> None:
+def test_the_stream_id_may_be_at_the_top_level_only() -> None:
     wire = PROVIDER.wire()
     wire.receive(compact({"event": "start", "streamSid": STREAM, "start": {"callSid": CALL}}))
     assert wire.send(Flush()) == [compact({"event": "clear", "streamSid": STREAM})]
@@ -180,7 +180,7 @@ def test_a_hostile_stream_id_cannot_break_the_envelope() -> None:
     assert wire.envelope()[1] == b'"}}'
 
 
-def test_a_socket_that_just_closes_says_nothing_about_the_call() -> None:
+def test_a_closed_socket_does_not_end_the_call() -> None:
     wire = PROVIDER.wire()
     assert (wire.names_call, wire.close_ends_call, wire.paces_itself) == (True, False, True)
 
@@ -192,7 +192,7 @@ def test_a_plus_sign_that_a_query_turned_into_a_space_is_restored() -> None:
 
 
 @pytest.mark.parametrize("again", ["https://voice.example.com/hook?a=1&b=<2>", None])
-def test_the_answer_is_what_the_official_builder_writes(again: str | None) -> None:
+def test_the_answer_equals_the_official_builder_s(again: str | None) -> None:
     url = 'wss://voice.example.com/twilio/REF?a=1&b="<2>"'
     official = VoiceResponse()
     connect = Connect()
@@ -205,7 +205,7 @@ def test_the_answer_is_what_the_official_builder_writes(again: str | None) -> No
     assert canonical(PROVIDER.answer(url, "REF", again).text) == canonical(str(official))
 
 
-def test_a_question_is_what_the_official_builder_writes() -> None:
+def test_a_question_equals_the_official_builder_s() -> None:
     action = "https://voice.example.com/gather?try=1&b=<2>"
     official = VoiceResponse()
     gather = Gather(
@@ -218,7 +218,7 @@ def test_a_question_is_what_the_official_builder_writes() -> None:
     assert canonical(markup.text) == canonical(str(official))
 
 
-def test_a_dismissal_is_what_the_official_builder_writes() -> None:
+def test_a_dismissal_equals_the_official_builder_s() -> None:
     official = VoiceResponse()
     official.say("Goodbye & thanks.")
     official.hangup()
@@ -226,13 +226,13 @@ def test_a_dismissal_is_what_the_official_builder_writes() -> None:
 
 
 @pytest.mark.parametrize("reason", list(Refusal))
-def test_a_refusal_is_what_the_official_builder_writes(reason: Refusal) -> None:
+def test_a_refusal_equals_the_official_builder_s(reason: Refusal) -> None:
     official = VoiceResponse()
     official.reject(reason=reason.value)
     assert canonical(PROVIDER.refuse(reason).text) == canonical(str(official))
 
 
-def test_hang_up_and_nothing_are_what_the_official_builder_writes() -> None:
+def test_hang_up_and_nothing_equal_the_official_builder_s() -> None:
     official = VoiceResponse()
     assert canonical(PROVIDER.nothing().text) == canonical(str(official))
     official.hangup()

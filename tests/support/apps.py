@@ -25,7 +25,7 @@ from service.telemetry.logs import Troubles
 from service.telemetry.metrics import Metrics
 from service.web.services import Services, install, services_of
 from tests.support.clocks import FakeClock
-from tests.support.judges import JudgedClient
+from tests.support.documented_responses import DocumentedClient
 
 API_KEY = "test-key"
 API_SECRET = "test-secret-as-long-as-hs512-recommends-" + "x" * 24
@@ -101,7 +101,7 @@ class KnownRule(Rule):
 
 class App(Flask):
     url_rule_class = KnownRule
-    test_client_class = JudgedClient
+    test_client_class = DocumentedClient
 
 
 def build(

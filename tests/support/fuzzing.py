@@ -1,4 +1,4 @@
-"""What the fuzz tests share: how long they run, wrong values, and what a parser may hold."""
+"""Tools of the fuzz tests: number of examples, wrong values, and memory of a parser."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
-"""How many examples ``make fuzz`` asks for; none in the normal suite."""
+"""Number of examples of ``make fuzz``; unset in the normal suite."""
 
 
 def fuzz(examples: int) -> settings:
-    """So many examples in the normal suite, which is no judge of how slow the machine is."""
+    """Set the number of examples in the normal suite, without limits on time."""
     return settings(
         max_examples=int(EXAMPLES or examples),
         deadline=None,
@@ -25,7 +25,7 @@ def fuzz(examples: int) -> settings:
 texts = st.text(max_size=40) | st.sampled_from(
     ["", "\0", "\x1b[2J", "\x7f", " ", "é", "٣", "𝟙", "\u202e", "x" * 600, "9" * 40]
 )
-"""Text with what is awkward in it; no lone surrogates, which no decoder here returns."""
+"""Text with difficult characters, but no lone surrogates, which no decoder here returns."""
 
 wholes = st.sampled_from([0, 1, -1, 2**31, 2**53, 2**63 - 1, 2**63, 2**64 - 1, -(2**63), 10**30])
 
@@ -34,14 +34,14 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
-"""JSON, and beyond it NaN, infinities and numbers of any length, which Python's writer lets out."""
+"""JSON with NaN, infinities and numbers of any length, which Python's encoder accepts."""
 
 
 @st.composite
 def like(draw: st.DrawFn, outline: object) -> Any:
-    """A value of the outline, which is a dictionary, a list, a strategy or a constant.
+    """Values of the outline, which is a dictionary, a list, a strategy or a constant.
 
-    Now and then a part of it is missing, or something else entirely.
+    Occasionally a part is missing or replaced by an arbitrary value.
     """
     if draw(st.integers(0, 19)) == 19:
         return draw(json_values)
@@ -57,8 +57,8 @@ def like(draw: st.DrawFn, outline: object) -> Any:
 
 
 @st.composite
-def spoiled(draw: st.DrawFn, data: bytes) -> bytes:
-    """``data`` with a few bytes changed, lost, doubled or put in."""
+def corrupted(draw: st.DrawFn, data: bytes) -> bytes:
+    """``data`` with a few bytes changed, removed, doubled or inserted."""
     changed = bytearray(data)
     for _ in range(draw(st.integers(0, 3))):
         start = draw(st.integers(0, len(changed)))
@@ -71,17 +71,17 @@ def spoiled(draw: st.DrawFn, data: bytes) -> bytes:
 
 @st.composite
 def pieces(draw: st.DrawFn, data: bytes) -> list[bytes]:
-    """``data`` cut anywhere."""
+    """``data`` split at any places."""
     cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=8)))
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
 PART = 50
-"""Bytes that Python spends on a value, however little is in it."""
+"""Bytes of the smallest Python value."""
 
 
 def held(thing: object) -> int:
-    """About how many bytes an object keeps, itself and in what it is made of."""
+    """Estimate the bytes that an object and its parts occupy."""
     if isinstance(thing, str | bytes | bytearray):
         return len(thing)
     if isinstance(thing, re.Pattern):

@@ -1,6 +1,6 @@
-"""What every phone provider must do, whoever the vendor is.
+"""Contract tests that every phone provider passes.
 
-A test class inherits ``ProviderContract`` and fills in the class attributes with the webhooks and
+A test class inherits ``ProviderContract`` and sets the class attributes to the webhooks and
 messages of its vendor's documentation.
 """
 
@@ -60,7 +60,7 @@ REF_SPELLINGS = (
     [{"a": "1"}, {"ref": "REF"}],
     ["a=1", "ref=REF"],
 )
-"""The reference among the parameters of a start message, as it is or may be written."""
+"""Known and possible spellings of the reference in the parameters of a start message."""
 
 NO_REF = (None, "", "{}", {}, [], "xref=REF", "ref", "ref=", "a=1;;=;,", '{"ref":', "{" * 2000)
 NO_REF += (
@@ -87,10 +87,10 @@ OUR_TRACKS = ("outbound", "OUTBOUND", "outbound_track", " Outbound ")
 
 
 class ProviderContract(SignatureContract, WireContract):
-    """The laws of a provider, on top of those of its signatures and its dialect.
+    """The contract of a provider, in addition to those of its signatures and its dialect.
 
-    ``arrival`` are the parameters of a first webhook and what they mean, ``redirected`` those of
-    one for a call that is up, and ``notices`` all that wants no markup.
+    ``arrival`` has the parameters of a first webhook and their meaning, ``redirected`` those of a
+    webhook for a call that is up, and ``notices`` the webhooks that need no markup.
     """
 
     provider: ClassVar[Provider]
@@ -98,12 +98,12 @@ class ProviderContract(SignatureContract, WireContract):
     redirected: ClassVar[tuple[dict[str, str], Arrival]]
     notices: ClassVar[tuple[tuple[dict[str, str], Notice], ...]]
     parameters: ClassVar[str]
-    """The place of the markup's parameters in a start message."""
+    """Path of the markup's parameters in a start message."""
     ids: ClassVar[str] = ""
-    """The place of the only ids, where there are no others."""
+    """Path of the ids in a start message, if it has them in one place only."""
     media_format: ClassVar[str]
     rate: ClassVar[str]
-    """The place of the format in a start message, and the name of the sample rate in it."""
+    """Path of the format in a start message, and the name of the sample rate in it."""
     media_url: ClassVar[str] = 'wss://voice.example.com/x/REF?a=1&b="<2>"'
     again: ClassVar[str] = "https://voice.example.com/v2/hooks/x/whk_KEY?a=1&b=<2>"
 
@@ -117,7 +117,7 @@ class ProviderContract(SignatureContract, WireContract):
         return self.new_wire().receive(compact(document))
 
     def heard(self, document: Document) -> list[Event]:
-        """What an audio message means, whichever way it goes."""
+        """Return the events of an audio message; the fast path must agree if it takes it."""
         wire = self.started_wire()
         message = compact(document)
         events = wire.receive(message)
@@ -138,13 +138,13 @@ class ProviderContract(SignatureContract, WireContract):
         assert self.begun(with_value(self.start, self.parameters, sent)) == [started]
 
     @pytest.mark.parametrize("sent", ODD_REF, ids=str)
-    def test_a_stream_whose_reference_cannot_be_read_starts(self, sent: object) -> None:
+    def test_a_stream_with_an_unreadable_reference_starts(self, sent: object) -> None:
         started = replace(self.started, ref=None)
         ignored = Ignored(self.parameters.rpartition(".")[2])
         assert self.begun(with_value(self.start, self.parameters, sent)) == [started, ignored]
 
-    def test_a_start_needs_no_more_than_it_needs(self) -> None:
-        """Whatever else is missing or of another type, the stream starts in the same encoding."""
+    def test_a_start_needs_only_its_required_fields(self) -> None:
+        """A missing or wrong other field does not change the encoding of the stream."""
         said = ["event", self.ids, *map(self.format_place, ("encoding", self.rate, "channels"))]
         for place, mutant in placed_mutations(self.start):
             if place not in said:
@@ -155,12 +155,12 @@ class ProviderContract(SignatureContract, WireContract):
     @pytest.mark.parametrize(
         "half", ["\\ud83d", "\\uDE00", "\\ude00\\ud83d", "\\ud83dx", "\\\\\\ud83d"]
     )
-    def test_half_a_character_in_a_field_that_nobody_needs_costs_nothing(self, half: str) -> None:
+    def test_a_lone_surrogate_in_an_unused_field_is_ignored(self, half: str) -> None:
         message = compact({**self.start, "name": "HALF"}).replace(b"HALF", half.encode())
         assert self.provider.wire().receive(message) == [self.started]
 
     @pytest.mark.parametrize("value", [None, 0, 7, 1.5, True, [], ["x"], {}], ids=str)
-    def test_a_call_id_that_is_no_text_names_no_other_call(self, value: object) -> None:
+    def test_a_call_id_that_is_not_text_is_ignored(self, value: object) -> None:
         [name] = [key for key, said in self.start["start"].items() if said == self.started.call_id]
         started, *_ = self.begun(with_value(self.start, f"start.{name}", value))
         assert started == replace(self.started, call_id=None)
@@ -168,25 +168,25 @@ class ProviderContract(SignatureContract, WireContract):
     @pytest.mark.parametrize(
         "spelling", ["AUDIO/X-MULAW", "PCMU/8000", "audio/PCMU/8000/1", "audio/basic", "G711u"]
     )
-    def test_an_encoding_may_be_written_in_any_way(self, spelling: str) -> None:
+    def test_any_spelling_of_an_encoding_is_accepted(self, spelling: str) -> None:
         started, *_ = self.begun(with_value(self.start, self.format_place("encoding"), spelling))
         assert started == self.started
 
     @pytest.mark.parametrize("start", [{"event": "start"}, {"event": "start", "start": {}}])
-    def test_a_start_that_is_of_no_dialect_is_refused(self, start: Document) -> None:
+    def test_a_start_without_a_stream_is_refused(self, start: Document) -> None:
         with pytest.raises(RefusedStart, match="stream"):
             self.begun(start)
 
     @pytest.mark.parametrize("rate", EIGHT_KHZ)
     @pytest.mark.parametrize("channels", ONE_CHANNEL)
-    def test_a_format_may_be_written_in_any_way(self, rate: object, channels: object) -> None:
+    def test_any_spelling_of_a_format_is_accepted(self, rate: object, channels: object) -> None:
         start = with_value(self.start, self.format_place(self.rate), rate)
         start = with_value(start, self.format_place("channels"), channels)
         started, *_ = self.begun(start)
         assert started == self.started
 
     @pytest.mark.parametrize("value", NO_NUMBERS, ids=str)
-    def test_a_format_that_cannot_be_read_is_taken_for_what_was_asked(self, value: object) -> None:
+    def test_an_unreadable_format_is_taken_as_the_requested_one(self, value: object) -> None:
         for name in (self.rate, "channels"):
             start = with_value(self.start, self.format_place(name), value)
             assert self.begun(start) == [self.started, Ignored(name)]
@@ -197,7 +197,7 @@ class ProviderContract(SignatureContract, WireContract):
             self.begun(with_value(self.start, self.format_place(self.rate), rate))
         assert refused.value.close_code == 1003
 
-    def test_a_rate_may_stand_in_the_encoding(self) -> None:
+    def test_a_rate_may_be_part_of_the_encoding(self) -> None:
         start = with_value(self.start, self.format_place(self.rate), None)
         place = self.format_place("encoding")
         started, *_ = self.begun(with_value(start, place, "audio/x-mulaw;rate=8000"))
@@ -212,7 +212,7 @@ class ProviderContract(SignatureContract, WireContract):
             self.begun(with_value(self.start, self.format_place("channels"), channels))
 
     @pytest.mark.parametrize("track", CALLERS_TRACKS, ids=str)
-    def test_the_caller_is_heard_by_any_name_of_the_track(self, track: object) -> None:
+    def test_the_caller_is_heard_with_any_track_name(self, track: object) -> None:
         document = json.loads(self.frame())
         [audio] = self.heard(with_value(document, "media.track", track))
         assert isinstance(audio, Audio)
@@ -223,7 +223,7 @@ class ProviderContract(SignatureContract, WireContract):
         document = json.loads(self.frame())
         assert self.heard(with_value(document, "media.track", track)) == [Ignored("track")]
 
-    def test_our_own_track_is_never_learned(self) -> None:
+    def test_the_fast_path_does_not_learn_our_own_track(self) -> None:
         wire = self.started_wire()
         ours = compact(with_value(json.loads(self.frame()), "media.track", "outbound"))
         for _ in range(200):
@@ -231,7 +231,7 @@ class ProviderContract(SignatureContract, WireContract):
             wire.receive(ours)
             wire.receive(self.frame())
 
-    def test_webhooks_are_understood(self) -> None:
+    def test_webhooks_are_parsed(self) -> None:
         for params, meaning in (self.arrival, self.redirected, *self.notices):
             assert self.provider.parse(self.hook(params)) == meaning, params
 
@@ -246,12 +246,12 @@ class ProviderContract(SignatureContract, WireContract):
         with pytest.raises(RemoteError, match=f"^{name} is missing"):
             self.provider.parse(self.hook({k: v for k, v in params.items() if k != name}))
 
-    def test_a_call_from_nobody_to_nobody_is_a_call(self) -> None:
+    def test_a_webhook_without_numbers_is_a_call(self) -> None:
         params, meaning = self.arrival
         bare = {name: value for name, value in params.items() if name not in ("From", "To")}
         assert self.provider.parse(self.hook(bare)) == replace(meaning, caller="", callee="")
 
-    def test_the_first_of_repeated_fields_counts(self) -> None:
+    def test_the_first_of_repeated_fields_is_used(self) -> None:
         params, meaning = self.arrival
         repeated = Webhook((*params.items(), *((name, "second") for name in params)))
         assert self.provider.parse(repeated) == meaning
@@ -263,7 +263,7 @@ class ProviderContract(SignatureContract, WireContract):
         with pytest.raises(RemoteError, match=f"^{name} must be"):
             self.provider.parse(self.hook({**params, name: call_id}))
 
-    def test_long_and_strange_numbers_are_cut(self) -> None:
+    def test_long_and_strange_numbers_are_truncated(self) -> None:
         params, _ = self.arrival
         odd = {**params, "From": "sip:\x00" + "ü" * 500, "To": ""}
         arrival = self.provider.parse(self.hook(odd))
@@ -271,7 +271,7 @@ class ProviderContract(SignatureContract, WireContract):
         assert arrival.caller == "sip:" + "ü" * 252
         assert arrival.callee == ""
 
-    def test_any_webhook_is_refused_or_understood(self) -> None:
+    def test_any_webhook_is_refused_or_parsed(self) -> None:
         names = st.sampled_from([*self.arrival[0], "Event", "CallbackSource", "HangupCause"])
 
         @fuzz
@@ -285,7 +285,7 @@ class ProviderContract(SignatureContract, WireContract):
 
         check()
 
-    def test_the_answer_streams_and_then_asks_again(self) -> None:
+    def test_the_answer_streams_and_then_redirects(self) -> None:
         root = ElementTree.fromstring(
             self.provider.answer(self.media_url, "REF", self.again).text.encode()
         )
@@ -300,7 +300,7 @@ class ProviderContract(SignatureContract, WireContract):
         assert redirect.attrib == {"method": "POST"}
         assert redirect.text == self.again
 
-    def test_the_answer_hangs_up_where_nothing_is_to_be_asked_again(self) -> None:
+    def test_the_answer_hangs_up_without_a_redirect_url(self) -> None:
         root = ElementTree.fromstring(self.provider.answer(self.media_url, "REF", None).text)
         assert [element.tag for element in root][1:] == ["Hangup"]
 
@@ -313,7 +313,7 @@ class ProviderContract(SignatureContract, WireContract):
             [verb] = ElementTree.fromstring(self.provider.refuse(reason).text)
             assert verb.attrib == {"reason": str(reason)}
 
-    def test_a_question_leads_to_its_action_with_and_without_keys(self) -> None:
+    def test_a_question_requests_its_action_with_and_without_keys(self) -> None:
         root = ElementTree.fromstring(self.provider.ask('Say "1" & go', 4, self.again).text)
         gather, redirect = root
         assert gather.get("action") == redirect.text == self.again
@@ -322,23 +322,23 @@ class ProviderContract(SignatureContract, WireContract):
         [said] = gather
         assert (said.tag, said.text) == (self.provider.speak_verb, 'Say "1" & go')
 
-    def test_pressed_keys_are_read_and_no_keys_are_none(self) -> None:
+    def test_pressed_keys_are_read_and_may_be_absent(self) -> None:
         params, _ = self.redirected
         for digits in ("0042", ""):
             assert self.provider.digits(self.hook({**params, "Digits": digits})) == digits
         assert self.provider.digits(self.hook(params)) == ""
 
-    def test_a_dismissal_says_why_and_hangs_up(self) -> None:
+    def test_a_dismissal_speaks_its_text_and_hangs_up(self) -> None:
         said, hang_up = ElementTree.fromstring(self.provider.dismiss("Bye & <bye>").text)
         assert (said.tag, said.text) == (self.provider.speak_verb, "Bye & <bye>")
         assert (hang_up.tag, hang_up.attrib) == ("Hangup", {})
 
-    def test_hang_up_hangs_up_and_nothing_does_nothing(self) -> None:
+    def test_hang_up_has_one_verb_and_nothing_has_none(self) -> None:
         [verb] = ElementTree.fromstring(self.provider.hang_up().text)
         assert (verb.tag, verb.attrib) == ("Hangup", {})
         assert len(ElementTree.fromstring(self.provider.nothing().text)) == 0
 
-    def test_markup_declares_itself(self) -> None:
+    def test_markup_has_an_xml_declaration_and_a_content_type(self) -> None:
         for markup in (
             self.provider.answer(self.media_url, "REF", None),
             self.provider.ask("PIN?", 4, self.again),
@@ -350,16 +350,16 @@ class ProviderContract(SignatureContract, WireContract):
             assert markup.text.startswith('<?xml version="1.0" encoding="UTF-8"?><Response')
             assert markup.content_type == "text/xml; charset=utf-8"
 
-    def test_nothing_is_said_before_the_start(self) -> None:
+    def test_no_message_is_sent_before_the_start(self) -> None:
         wire = self.new_wire()
         for command, _ in self.encoded:
             assert wire.send(command) == []
 
-    def test_what_a_phone_cannot_be_told_is_not_said(self) -> None:
+    def test_messages_that_a_phone_cannot_receive_are_not_sent(self) -> None:
         wire = self.started_wire()
         assert wire.send(Message("CHAT", {"message": "hi"})) == []
 
-    def test_each_wire_stands_alone(self) -> None:
+    def test_wires_share_no_state(self) -> None:
         first, second = self.new_wire(), self.new_wire()
         first.receive(compact(self.start))
         assert second.send(Flush()) == []

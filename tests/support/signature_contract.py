@@ -1,7 +1,7 @@
-"""What every provider's check of signatures must do, whatever the scheme.
+"""Contract tests of every provider's signature check.
 
-A test class inherits ``SignatureContract`` through ``ProviderContract`` and says how its vendor
-signs.
+A test class inherits ``SignatureContract`` through ``ProviderContract`` and signs as its vendor
+does.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 class SignatureContract(ABC):
-    """The laws of credentials and signatures.
+    """The contract of credentials and signatures.
 
-    ``secrets`` are a connector's credentials that let its requests be checked, and
-    ``other_secrets`` somebody else's. ``signed_hook`` is signed as the provider signs, with
-    ``secrets`` and at the time ``signed_at``. ``signed_parts`` says which of ``url``, ``form`` and
-    ``body`` that covers, ``signature_headers`` which headers it takes, and ``tolerance`` for how
-    many seconds it is good, where the signature has a time. ``good_values`` and ``bad_values`` are
-    of credentials by name.
+    ``secrets`` are a connector's credentials for checking its requests, and ``other_secrets`` those
+    of another connector. ``signed_hook`` signs as the provider does, with ``secrets`` at the time
+    ``signed_at``. ``signed_parts`` names which of ``url``, ``form`` and ``body`` the signature
+    covers, ``signature_headers`` the headers that it needs, and ``tolerance`` the seconds for which
+    it is valid, if it has a timestamp. ``good_values`` and ``bad_values`` are values of credentials
+    by name.
     """
 
     provider: ClassVar[Provider]
@@ -51,7 +51,7 @@ class SignatureContract(ABC):
 
     @abstractmethod
     def upgrade(self, url: str) -> Webhook:
-        """A WebSocket upgrade as the provider sends it, which is signed where it signs those."""
+        """Return a WebSocket upgrade as the provider sends it, signed if it signs upgrades."""
 
     def verify(self, hook: Webhook, secrets: Secrets | None = None) -> None:
         self.provider.verify(hook, self.secrets if secrets is None else secrets, self.signed_at)
@@ -61,13 +61,13 @@ class SignatureContract(ABC):
         form = (*params.items(), ("Twice", "2"), ("Twice", "1"), ("Blank", ""))
         return self.signed_hook("https://voice.example.com/v2/hooks/x/whk_KEY", form)
 
-    def test_a_request_signed_by_the_provider_is_let_in(self) -> None:
+    def test_a_request_signed_by_the_provider_is_accepted(self) -> None:
         hook = self.a_signed_hook()
         self.verify(hook)
         self.verify(replace(hook, headers={k.lower(): v for k, v in hook.headers.items()}))
         self.verify(replace(hook, headers={k.upper(): v for k, v in hook.headers.items()}))
 
-    def test_without_a_secret_to_check_with_anybody_is_let_in(self) -> None:
+    def test_requests_are_accepted_without_a_secret_to_check_with(self) -> None:
         params, _ = self.arrival
         self.verify(self.hook(params), {})
         checked = {c.name for c in self.provider.credentials if Use.SIGNATURES in c.uses}
@@ -93,7 +93,7 @@ class SignatureContract(ABC):
                 with pytest.raises(BadSignature):
                     self.verify(replace(hook, headers=headers))
 
-    def test_whatever_is_signed_may_not_change(self) -> None:
+    def test_a_change_of_any_signed_part_is_refused(self) -> None:
         hook = self.a_signed_hook()
         for part, changed in self._changed(hook):
             if part in self.signed_parts:
@@ -117,7 +117,7 @@ class SignatureContract(ABC):
             yield "body", replace(hook, body=flipped)
         yield "body", replace(hook, body=hook.body + b" ")
 
-    def test_a_signature_is_good_for_as_long_as_the_provider_says(self) -> None:
+    def test_a_signature_is_valid_within_its_tolerance(self) -> None:
         hook = self.a_signed_hook()
         longest = 10**8 if self.tolerance is None else self.tolerance
         for seconds in (-longest, 0, longest):
@@ -127,7 +127,7 @@ class SignatureContract(ABC):
                 with pytest.raises(BadSignature):
                     self.provider.verify(hook, self.secrets, self.signed_at + seconds * 1000)
 
-    def test_an_upgrade_is_signed_where_the_provider_signs_it(self) -> None:
+    def test_an_upgrade_is_checked_if_the_provider_signs_it(self) -> None:
         url = "wss://voice.example.com/x/REF"
         sent, bare = self.upgrade(url), Webhook(url=url, method="GET")
         self.verify(sent)
@@ -140,7 +140,7 @@ class SignatureContract(ABC):
         with pytest.raises(BadSignature):
             self.verify(sent, self.other_secrets)
 
-    def test_any_signature_is_refused_or_right(self) -> None:
+    def test_any_invented_signature_is_refused(self) -> None:
         hook = self.a_signed_hook()
         names = sorted(self.signature_headers)
         texts = st.text(st.characters(max_codepoint=255))

@@ -1,7 +1,7 @@
-"""What every media dialect must do, whoever the peer is.
+"""Contract tests that every media dialect passes.
 
-A test class inherits ``WireContract`` and fills in the class attributes with the messages of its
-vendor's documentation.
+A test class inherits ``WireContract`` and sets the class attributes to the messages of its vendor's
+documentation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FRAME = bytes(range(160))
 
 OTHER_VALUES = (None, True, 0, -1, 7, 1.5, "", "x", "9" * 5000, [], [[]], {}, {"x": 1}, "\u0661")
 
-# Slowness is the machine's affair, not the dialect's.
+# A slow machine must not fail these tests.
 fuzz = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -36,12 +36,12 @@ def compact(document: object) -> bytes:
 
 
 def mutations(document: Document) -> Iterator[Document]:
-    """``document`` with each value in turn, at any depth, missing or replaced by another one."""
+    """Yield ``document`` with each value in turn, at any depth, removed or replaced."""
     return (mutant for _, mutant in placed_mutations(document))
 
 
 def placed_mutations(document: Document) -> Iterator[tuple[str, Document]]:
-    """The same, each with the place of the value that is another one, such as ``start.callId``."""
+    """Yield each mutation with the path of the changed value, such as ``start.callId``."""
 
     def places(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         if isinstance(value, dict):
@@ -63,7 +63,7 @@ def placed_mutations(document: Document) -> Iterator[tuple[str, Document]]:
 
 
 def with_value(document: Document, place: str, value: object) -> Document:
-    """``document`` with another value at a place."""
+    """Return ``document`` with another value at a path."""
     changed = copy.deepcopy(document)
     *path, last = place.split(".")
     parent = changed
@@ -74,7 +74,7 @@ def with_value(document: Document, place: str, value: object) -> Document:
 
 
 def outcome(read: Callable[[bytes], list[Event]], message: bytes) -> list[Event] | None:
-    """The events of ``message``, or None where it is refused. Lets any other failure through."""
+    """Return the events of ``message``, or None if it is refused. Raise any other error."""
     try:
         return read(message)
     except RemoteError as error:
@@ -92,12 +92,12 @@ def shuffled(draw: st.DrawFn, document: object) -> object:
 
 
 class WireContract(ABC):
-    """The laws of a dialect, judged by its documented messages.
+    """The contract of a dialect, tested with its documented messages.
 
-    ``start`` is a full start message and ``started`` what it means. ``media`` is a full audio
-    message and ``payload_path`` the place of its payload. ``decoded`` are messages after the start
-    with their events, ``encoded`` commands with their messages, and ``early`` the names of those
-    messages that make no sense before the start.
+    ``start`` is a full start message and ``started`` its event. ``media`` is a full audio message
+    and ``payload_path`` the path of its payload. ``decoded`` has messages after the start with
+    their events, ``encoded`` has commands with their messages, and ``early`` has the names of the
+    messages that are invalid before the start.
     """
 
     start: ClassVar[Document]
@@ -110,7 +110,7 @@ class WireContract(ABC):
 
     @abstractmethod
     def new_wire(self) -> Wire:
-        """A wire that has read nothing yet."""
+        """Return a wire that has received nothing."""
 
     def started_wire(self) -> Wire:
         wire = self.new_wire()
@@ -123,23 +123,23 @@ class WireContract(ABC):
     def frame(self, payload: bytes = FRAME) -> bytes:
         return compact(self.media_with(b64encode(payload).decode()))
 
-    def test_start_is_understood(self) -> None:
+    def test_start_is_decoded(self) -> None:
         assert self.new_wire().receive(compact(self.start)) == [self.started]
 
-    def test_documented_messages_are_understood(self) -> None:
+    def test_documented_messages_are_decoded(self) -> None:
         for document, events in self.decoded:
             assert self.started_wire().receive(compact(document)) == events, document
 
-    def test_documented_messages_are_written(self) -> None:
+    def test_documented_messages_are_encoded(self) -> None:
         for command, document in self.encoded:
-            said = self.started_wire().send(command)
-            assert [json.loads(message) for message in said] == [document], command
+            sent = self.started_wire().send(command)
+            assert [json.loads(message) for message in sent] == [document], command
 
     def test_a_second_start_is_refused(self) -> None:
         with pytest.raises(RemoteError, match="start came twice"):
             self.started_wire().receive(compact(self.start))
 
-    def test_what_needs_a_start_is_refused_before_it(self) -> None:
+    def test_messages_that_need_a_start_are_refused_before_it(self) -> None:
         tried = set()
         for document, _ in self.decoded:
             name = document.get("event", "")
@@ -152,7 +152,7 @@ class WireContract(ABC):
             self.new_wire().receive(self.frame())
         assert self.new_wire().audio(self.frame()) is None
 
-    def test_a_refused_start_leaves_room_for_a_good_one(self) -> None:
+    def test_a_valid_start_is_accepted_after_a_refused_one(self) -> None:
         wire = self.new_wire()
         for mutant in mutations(self.start):
             fresh = self.new_wire()
@@ -195,7 +195,7 @@ class WireContract(ABC):
             assert wire.audio(junk) is None
             assert outcome(wire.receive, junk) is None
 
-    def test_wrong_types_are_refused_or_understood(self) -> None:
+    def test_wrong_types_are_refused_or_decoded(self) -> None:
         for mutant in mutations(self.start):
             outcome(self.new_wire().receive, compact(mutant))
         for document in (self.media_with("AAAA"), *(document for document, _ in self.decoded)):
@@ -208,7 +208,7 @@ class WireContract(ABC):
                 audio = learned.audio(message)
                 assert audio is None or events == [audio], mutant
 
-    def test_any_bytes_are_refused_or_understood(self) -> None:
+    def test_any_bytes_are_refused_or_decoded(self) -> None:
         wire = self.started_wire()
 
         @fuzz
@@ -230,8 +230,8 @@ class WireContract(ABC):
         [heard] = wire.receive(self.frame())
         assert isinstance(heard, Audio)
         assert heard.payload == FRAME
-        [said] = wire.send(Play(heard.payload))
-        assert b64encode(FRAME) in said
+        [sent] = wire.send(Play(heard.payload))
+        assert b64encode(FRAME) in sent
 
     def test_bad_base64_is_refused(self) -> None:
         wire = self.started_wire()
@@ -251,13 +251,13 @@ class WireContract(ABC):
             with pytest.raises(RemoteError, match="payload"):
                 wire.receive(message)
 
-    def test_the_envelope_holds_what_play_says(self) -> None:
+    def test_the_envelope_surrounds_the_payload_as_play_does(self) -> None:
         wire = self.started_wire()
         prefix, suffix = wire.envelope()
         assert wire.send(Play(FRAME)) == [prefix + b64encode(FRAME) + suffix]
         assert wire.send(Play(b"")) == [prefix + suffix]
 
-    def test_the_fast_path_takes_audio_that_is_like_an_earlier_message(self) -> None:
+    def test_the_fast_path_takes_audio_that_resembles_an_earlier_message(self) -> None:
         for separators in ((",", ":"), (", ", ": ")):
             wire = self.started_wire()
             for turn in range(200):
@@ -268,14 +268,14 @@ class WireContract(ABC):
                 assert [audio] == wire.receive(message) or turn == 0
                 assert audio is not None or turn == 0
 
-    def test_the_fast_path_leaves_everything_else(self) -> None:
+    def test_the_fast_path_ignores_other_messages(self) -> None:
         wire = self.started_wire()
         assert wire.audio(compact(self.start)) is None
         for document, events in self.decoded:
             if not any(isinstance(event, Audio) for event in events):
                 assert wire.audio(compact(document)) is None, document
 
-    def test_the_fast_path_agrees_with_the_general_one(self) -> None:
+    def test_the_fast_path_agrees_with_the_general_path(self) -> None:
         @st.composite
         def messages(draw: st.DrawFn) -> tuple[bytes, bytes]:
             payload = b64encode(draw(st.binary(max_size=12))).decode()
@@ -318,7 +318,7 @@ class WireContract(ABC):
 
 
 def _counted(document: object, number: int) -> object:
-    """The document with every whole number in it, bare or in quotes, replaced."""
+    """Return the document with every whole number, bare or quoted, replaced."""
     if isinstance(document, dict):
         return {key: _counted(value, number) for key, value in document.items()}
     if isinstance(document, str) and document.isdigit():
@@ -327,6 +327,6 @@ def _counted(document: object, number: int) -> object:
 
 
 def _other_numbers(message: str) -> list[str]:
-    """The message with other digits where it has numbers, some of them not allowed there."""
+    """Return variants of the message with other, partly invalid, numbers."""
     numbers = ("7", "0", "007", "9" * 18, "9" * 19, "9" * 40)
     return [re.sub(r'(?<=[:" ])[0-9]+(?=[" ,}])', number, message) for number in numbers]

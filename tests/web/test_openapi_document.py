@@ -1,6 +1,6 @@
 """The OpenAPI document: valid, complete, and true of what the tests of every endpoint see.
 
-That it is true is checked in each test of this folder, by the client they all use (``judges``).
+Every test of the API checks each response against it (``tests.support.documented_responses``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from service.providers import load
 from service.web import responses, url_converters
 from service.web.declarations import Envelope, Reply, declare, declared, refuses, replies
 from service.web.openapi.document import VARIABLE, document
-from tests.support.judges import Undocumented
+from tests.support.documented_responses import Undocumented
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The OpenAPI document as a judge: whatever an app answers, the document must have said so."""
+"""Check of every response of an app against the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 class Undocumented(AssertionError):
-    """An answer that the document does not have."""
+    """A response that the document does not contain."""
 
 
-class JudgedClient(FlaskClient):
-    """A test client that accepts documented answers only."""
+class DocumentedClient(FlaskClient):
+    """A test client that accepts only documented responses."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         response = super().open(*args, **kwargs)
-        judge(self.application, response)
+        check_response(self.application, response)
         return response
 
 
-def judge(app: Flask, response: TestResponse) -> None:
-    """Raise ``Undocumented`` where the document knows no such answer to the request."""
+def check_response(app: Flask, response: TestResponse) -> None:
+    """Raise ``Undocumented`` if the document has no such response to the request."""
     request = response.request
     if request.method == "OPTIONS":
         return
@@ -43,15 +43,15 @@ def judge(app: Flask, response: TestResponse) -> None:
     try:
         rule, _ = app.url_map.bind("").match(request.path, method, return_rule=True)
     except HTTPException as error:
-        # No endpoint's answer: what the document says of all failures holds.
+        # Not the response of an endpoint: the document's schema of all errors applies.
         _require(response.status_code == error.code, response, "has another status")
-        _judge_body(response, {"content": {"application/json": {"schema": PROBLEM}}})
+        _check_body(response, {"content": {"application/json": {"schema": PROBLEM}}})
         return
     if "." in rule.endpoint and not rule.rule.startswith("/console") and rule.rule != "/":
-        _judge_operation(response, _operation(rule, method))
+        _check_operation(response, _operation(rule, method))
 
 
-def _judge_operation(response: TestResponse, operation: dict[str, Any]) -> None:
+def _check_operation(response: TestResponse, operation: dict[str, Any]) -> None:
     documented = operation["responses"].get(str(response.status_code))
     _require(documented is not None, response, f"is none of {', '.join(operation['responses'])}")
     if "$ref" in documented:
@@ -59,10 +59,10 @@ def _judge_operation(response: TestResponse, operation: dict[str, Any]) -> None:
         documented = _document()["components"]["responses"][name]
     for header in documented.get("headers", ()):
         _require(header in response.headers, response, f"lacks {header}")
-    _judge_body(response, documented)
+    _check_body(response, documented)
 
 
-def _judge_body(response: TestResponse, documented: dict[str, Any]) -> None:
+def _check_body(response: TestResponse, documented: dict[str, Any]) -> None:
     content = documented.get("content", {})
     if not content:
         _require(not response.data, response, "has a body")
@@ -76,8 +76,8 @@ def _judge_body(response: TestResponse, documented: dict[str, Any]) -> None:
 
 @cache
 def _document() -> dict[str, Any]:
-    """Written once: what blueprints serve is the same in every app."""
-    app = Flask("judge")
+    """Return the document, generated once: every app has the same endpoints."""
+    app = Flask("documented_responses")
     app.config["PROVIDERS"] = tuple(load())
     register(app)
     with app.app_context():
