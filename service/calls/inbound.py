@@ -20,6 +20,8 @@ from service.calls.pin_prompt import PinPrompt
 from service.calls.voice_webhook import VoiceRequest
 from service.clock import Clock, Millis
 from service.domain import ids, routing
+from service.domain.call_states import state_of
+from service.domain.call_transitions import Trigger
 from service.domain.calls import (
     Call,
     CallStatus,
@@ -242,8 +244,7 @@ class InboundCalls:
                 return self._pin_prompt.dismiss(request)
             return self._refusal(request, call.end_reason)
         # A repeated webhook does not end a call that has its socket.
-        has_socket = call.status is CallStatus.ANSWERED and call.detached_at is None
-        if call.attempts >= MAX_ATTEMPTS and (call.is_transferring or not has_socket):
+        if call.attempts >= MAX_ATTEMPTS and (call.is_transferring or not call.is_attached):
             detail = f"asked {MAX_ATTEMPTS} times without a sign of life in between"
             self._ending.hang_up(call, EndReason.CONNECTION_LOST, detail)
             return request.provider.hang_up()
@@ -252,10 +253,10 @@ class InboundCalls:
             # No markup means that the call has changed in between, which ends at some point.
             return markup or self._answer_again(request, self._calls.get(call.id))
         now = self._clock.now()
-        if call.transfer and call.is_transferring:
+        dialled = state_of(call).after(Trigger.DIALLED)
+        if call.transfer and dialled:
             dial = self._dial(request, call, call.transfer.number, now)
-            transferring = LadderStep(LadderEvent.TRANSFER, now, CallStatus.TRANSFERRING)
-            step = request.answered(transferring, dial)
+            step = request.answered(dialled.step(LadderEvent.TRANSFER, now), dial)
             if self._control.dialling(call.id, call.transfer.number, step):
                 return dial
         if self._drain.refusal and (markup := request.hold()):

@@ -15,7 +15,7 @@ from service.errors import Conflict
 
 @dataclass(frozen=True, slots=True)
 class CallState:
-    """``switch`` and ``transfer`` are the last words of the ladder about either."""
+    """``switch`` and ``transfer`` are the latest statuses of either on the ladder, if any."""
 
     phase: Phase
     switch: Part = None
@@ -26,7 +26,7 @@ class CallState:
         return self.phase.status
 
     def step(self, event: LadderEvent, at: Millis, detail: str | None = None) -> LadderStep:
-        """Return a step of the ladder, with the word of the part that the event is about."""
+        """Return a step of the ladder, with the status of the part that the event is about."""
         word = {LadderEvent.MOVED: self.switch, LadderEvent.TRANSFER: self.transfer}.get(event)
         return LadderStep(event, at, word or self.status, detail)
 

@@ -99,7 +99,7 @@ class Trigger(Enum):
 Event: TypeAlias = Trigger | EndReason
 
 Part: TypeAlias = CallStatus | None
-"""The last word on a call's ladder about a switch of rooms, or about a transfer, if any."""
+"""The latest status on a call's ladder of a switch of rooms, or of a transfer, if any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
-"""The nouns of the service as frozen values, and the states a call can be in.
+"""Calls and their ladders as frozen values, with the statuses and end reasons of a call.
 
-Rows never leave ``storage``; sockets never leave ``media``; these values travel.
 All times are ``Millis`` (epoch milliseconds, UTC).
 """
 
@@ -24,11 +23,12 @@ class Direction(StrEnum):
 
 
 class CallStatus(StrEnum):
-    """Where a call stands. It only moves forward: waiting, then answered, then one of the ends.
+    """The status of a call, or of a step of its ladder. It only moves forward: a call waits, is
+    answered, and ends.
 
-    An inbound call waits as ``incoming``, an outbound one as ``initiated`` and ``ringing``. The
-    words from ``transfer-initiated`` on are only said of steps: the call stays answered meanwhile.
-    A caller who was asked for a PIN and knew it is ``verified`` before being answered.
+    An inbound call waits as ``incoming``, and as ``verified`` after its PIN; an outbound one waits
+    as ``initiated`` and ``ringing``. The statuses from ``transfer-initiated`` on occur in steps
+    only; the call stays ``answered``. What may follow which is in ``call_transitions``.
     """
 
     INITIATED = "initiated"
@@ -54,7 +54,7 @@ class CallStatus(StrEnum):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the call is up and nobody has been in a room through it yet."""
+        """Whether the call is live and was never answered."""
         return self in WAITING
 
     @property
@@ -107,13 +107,13 @@ class EndReason(StrEnum):
 
 
 class LadderEvent(StrEnum):
-    """One rung of a call's ladder, in the order in which a good call climbs it.
+    """What a step of a call's ladder is about, in the order of a successful call.
 
-    ``placed`` and ``ringing`` are an outbound call's; ``no-audio`` says that a phone's line is up
-    but nothing is heard, ``overrun`` that audio came faster than real time for long; ``moved`` and
-    ``transfer`` say how far by the status of their step; ``provider`` is what the provider said
-    beside its webhooks, ``agent`` the progress of an agent that was sent for, and ``omitted`` how
-    many rungs of a long ladder were left out in this place.
+    ``placed`` and ``ringing`` occur in outbound calls. ``no-audio``: the phone's line is up, but
+    silent. ``overrun``: audio has arrived faster than real time for long. ``moved`` and
+    ``transfer`` have their progress as the status of the step. ``provider`` is a remark of the
+    provider outside its voice webhooks, ``agent`` the progress of a dispatched agent. ``omitted``
+    stands for steps that were left out of a long ladder.
     """
 
     PLACED = "placed"
@@ -139,7 +139,7 @@ class LadderEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """One voice in a session as the others see it."""
+    """A participant of a session, as others see it."""
 
     id: str
     name: str
@@ -153,9 +153,9 @@ def phone_metadata(direction: Direction) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class LadderStep:
-    """One rung of a ladder: what happened, when, and the status the call then had.
+    """A step of a call's ladder: an event, its time, and the status of the call then.
 
-    ``markup`` is what the provider was answered on it, with the secrets masked.
+    ``markup`` is the answer to the provider, with secrets masked.
     """
 
     event: LadderEvent
@@ -167,7 +167,7 @@ class LadderStep:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A call handed on to a number: ``status`` is the last of the ``transfer`` words that held."""
+    """A transfer of a call to a number. ``status`` is the latest of the ``transfer`` statuses."""
 
     number: str
     status: CallStatus
@@ -181,13 +181,13 @@ class Transfer:
 class Call:
     """One phone call as the provider knows it, or one custom WebSocket session.
 
-    ``leg_id`` names the media socket that holds the call now or held it last.
-    ``detached_at`` is set while an answered call has no socket. ``attempts`` counts
-    markup answers since the last audio, so that a provider that keeps asking without
-    ever streaming is told to hang up. An outbound call's ``provider_call_id`` is its own id until
-    the provider has told its. ``max_seconds`` is how long this call may last, where it was told so.
-    ``key_digest`` is that of the key in the addresses that the provider asks about this call.
-    ``agent`` is sent into the room once the call is in it.
+    ``leg_id`` names the media socket that holds the call or held it last. ``detached_at`` is set
+    while an answered call has no socket. ``attempts`` counts answers with markup since the last
+    audio, so that a provider that asks again and again without streaming is told to hang up. An
+    outbound call's ``provider_call_id`` is its own id until the provider's is known.
+    ``max_seconds`` is a time limit of this call. ``key_digest`` is the digest of the key in the
+    URLs that the provider requests about this call. ``agent`` is dispatched into the room once the
+    call is answered.
     """
 
     id: str
@@ -243,7 +243,7 @@ class Call:
 
     @property
     def switch(self) -> CallStatus | None:
-        """The last of the ``switch-room`` words on the ladder."""
+        """The latest of the ``switch-room`` statuses on the ladder, if any."""
         moved = (step.status for step in reversed(self.steps) if step.event is LadderEvent.MOVED)
         return next(moved, None)
 

@@ -25,7 +25,7 @@ BASE = "https://voice.example.com"
 AGENT = Assignment("agent_1", BASE, {"team": "support"})
 
 
-class House:
+class DispatchedCalls:
     """Calls and dispatches of one database, and helpers that change them."""
 
     def __init__(self, database: Database) -> None:
@@ -98,17 +98,17 @@ class House:
 
 
 @pytest.fixture
-def house(database: Database) -> House:
-    return House(database)
+def store(database: Database) -> DispatchedCalls:
+    return DispatchedCalls(database)
 
 
-def test_the_agent_is_dispatched_when_its_call_is_answered(house: House) -> None:
-    signal = house.database.signals[ChangeSignal.DISPATCHES]
-    call = house.admit(agent=AGENT)
+def test_the_agent_is_dispatched_when_its_call_is_answered(store: DispatchedCalls) -> None:
+    signal = store.database.signals[ChangeSignal.DISPATCHES]
+    call = store.admit(agent=AGENT)
     signal.clear()
-    assert house.dispatches.of_call(call.id) == ()
-    house.answer(call, 5_000)
-    dispatch = house.of(call)
+    assert store.dispatches.of_call(call.id) == ()
+    store.answer(call, 5_000)
+    dispatch = store.of(call)
     assert dispatch == Dispatch(
         id=dispatch.id,
         agent_id="agent_1",
@@ -122,7 +122,7 @@ def test_the_agent_is_dispatched_when_its_call_is_answered(house: House) -> None
         created_at=5_000,
     )
     assert signal.is_set()
-    (step,) = (s for s in house.calls.get(call.id).steps if s.event is LadderEvent.AGENT)
+    (step,) = (s for s in store.calls.get(call.id).steps if s.event is LadderEvent.AGENT)
     assert (step.at, step.status, step.detail) == (
         5_000,
         CallStatus.ANSWERED,
@@ -130,180 +130,190 @@ def test_the_agent_is_dispatched_when_its_call_is_answered(house: House) -> None
     )
 
 
-def test_a_call_without_an_agent_dispatches_none(house: House) -> None:
-    call = house.answer(house.admit())
-    assert house.dispatches.of_call(call.id) == ()
-    assert house.dispatches.next_due() is None
+def test_a_call_without_an_agent_dispatches_none(store: DispatchedCalls) -> None:
+    call = store.answer(store.admit())
+    assert store.dispatches.of_call(call.id) == ()
+    assert store.dispatches.next_due() is None
 
 
 @pytest.mark.parametrize("state", ["pending", "sent", "joined"])
-def test_a_reattached_call_keeps_the_agent_that_is_under_way(house: House, state: str) -> None:
-    call, dispatch = house.phone()
+def test_a_reattached_call_keeps_the_agent_that_is_under_way(
+    store: DispatchedCalls, state: str
+) -> None:
+    call, dispatch = store.phone()
     if state != "pending":
-        dispatch, ticket = house.attempt(dispatch)
-        assert house.dispatches.sent(dispatch, 20_000)
+        dispatch, ticket = store.attempt(dispatch)
+        assert store.dispatches.sent(dispatch, 20_000)
     if state == "joined":
-        house.answer(ticket)
-    house.answer(call, 8_000)
-    assert [each.status for each in house.dispatches.of_call(call.id)] == [state]
+        store.answer(ticket)
+    store.answer(call, 8_000)
+    assert [each.status for each in store.dispatches.of_call(call.id)] == [state]
 
 
 @pytest.mark.parametrize("state", ["left", "failed"])
-def test_a_reattached_call_dispatches_an_agent_that_left_again(house: House, state: str) -> None:
-    call, dispatch = house.phone()
+def test_a_reattached_call_dispatches_an_agent_that_left_again(
+    store: DispatchedCalls, state: str
+) -> None:
+    call, dispatch = store.phone()
     if state == "left":
-        _, ticket = house.attempt(dispatch)
-        house.answer(ticket)
-        house.end(ticket)
+        _, ticket = store.attempt(dispatch)
+        store.answer(ticket)
+        store.end(ticket)
     else:
-        assert house.dispatches.missed(dispatch, "did not come", 6_000, None)
-    house.answer(call, 8_000)
-    found = [(each.status, each.due_at) for each in house.dispatches.of_call(call.id)]
+        assert store.dispatches.missed(dispatch, "did not come", 6_000, None)
+    store.answer(call, 8_000)
+    found = [(each.status, each.due_at) for each in store.dispatches.of_call(call.id)]
     assert found == [(state, None), ("pending", 8_000)]
 
 
 def test_an_agent_joins_and_leaves_with_the_call_of_its_ticket(
-    house: House,
+    store: DispatchedCalls,
 ) -> None:
-    call, dispatch = house.phone()
-    dispatch, ticket = house.attempt(dispatch)
-    assert house.dispatches.sent(dispatch, 20_000)
-    house.answer(ticket, 6_000)
-    joined = house.of(call)
+    call, dispatch = store.phone()
+    dispatch, ticket = store.attempt(dispatch)
+    assert store.dispatches.sent(dispatch, 20_000)
+    store.answer(ticket, 6_000)
+    joined = store.of(call)
     assert (joined.status, joined.due_at, joined.ticket_id) == ("joined", None, ticket.id)
-    house.end(ticket)
-    assert house.of(call).status is DispatchStatus.LEFT
-    assert house.agent_steps(call) == [
+    store.end(ticket)
+    assert store.of(call).status is DispatchStatus.LEFT
+    assert store.agent_steps(call) == [
         "agent agent_1 was sent for",
         "agent agent_1 joined",
         "agent agent_1 left",
     ]
 
 
-def test_an_agent_that_leaves_after_its_call_is_not_on_the_ladder(house: House) -> None:
-    call, dispatch = house.phone()
-    _, ticket = house.attempt(dispatch)
-    house.answer(ticket)
-    house.end(call)
-    house.end(ticket)
-    assert house.of(call).status is DispatchStatus.LEFT
-    assert house.calls.get(call.id).steps[-1].event is LadderEvent.END
+def test_an_agent_that_leaves_after_its_call_is_not_on_the_ladder(
+    store: DispatchedCalls,
+) -> None:
+    call, dispatch = store.phone()
+    _, ticket = store.attempt(dispatch)
+    store.answer(ticket)
+    store.end(call)
+    store.end(ticket)
+    assert store.of(call).status is DispatchStatus.LEFT
+    assert store.calls.get(call.id).steps[-1].event is LadderEvent.END
 
 
-def test_an_agent_may_join_before_its_response(house: House) -> None:
-    call, dispatch = house.phone()
-    dispatch, ticket = house.attempt(dispatch)
-    house.answer(ticket)
-    assert house.dispatches.sent(dispatch, 20_000) is None
-    assert house.dispatches.missed(dispatch, "answered 500", 7_000, None) is None
-    assert house.of(call).status is DispatchStatus.JOINED
+def test_an_agent_may_join_before_its_response(store: DispatchedCalls) -> None:
+    call, dispatch = store.phone()
+    dispatch, ticket = store.attempt(dispatch)
+    store.answer(ticket)
+    assert store.dispatches.sent(dispatch, 20_000) is None
+    assert store.dispatches.missed(dispatch, "answered 500", 7_000, None) is None
+    assert store.of(call).status is DispatchStatus.JOINED
 
 
-def test_due_dispatches_are_taken_once_and_in_order(house: House) -> None:
-    second = house.of(house.answer(house.admit(agent=AGENT), 6_000))
-    first = house.of(house.answer(house.admit(agent=AGENT), 5_000))
-    assert house.dispatches.next_due() == 5_000
-    assert house.dispatches.take(4_999, 10_000) is None
-    taken = [house.dispatches.take(6_000, 10_000) for _ in range(3)]
+def test_due_dispatches_are_taken_once_and_in_order(store: DispatchedCalls) -> None:
+    second = store.of(store.answer(store.admit(agent=AGENT), 6_000))
+    first = store.of(store.answer(store.admit(agent=AGENT), 5_000))
+    assert store.dispatches.next_due() == 5_000
+    assert store.dispatches.take(4_999, 10_000) is None
+    taken = [store.dispatches.take(6_000, 10_000) for _ in range(3)]
     assert [each and each.id for each in taken] == [first.id, second.id, None]
-    assert house.dispatches.next_due() == 10_000
-    assert house.dispatches.take(10_000, 20_000) is not None
+    assert store.dispatches.next_due() == 10_000
+    assert store.dispatches.take(10_000, 20_000) is not None
 
 
-def test_one_of_many_simultaneous_takers_gets_a_dispatch(house: House) -> None:
-    house.phone()
-    taken = at_once(8, lambda _: house.dispatches.take(5_000, 10_000))
+def test_one_of_many_simultaneous_takers_gets_a_dispatch(store: DispatchedCalls) -> None:
+    store.phone()
+    taken = at_once(8, lambda _: store.dispatches.take(5_000, 10_000))
     assert sorted(isinstance(each, Dispatch) for each in taken) == [False] * 7 + [True]
     assert not [each for each in taken if isinstance(each, Exception)]
 
 
-def test_one_of_a_simultaneous_join_and_deadline_counts(house: House) -> None:
-    call, dispatch = house.phone()
-    dispatch, ticket = house.attempt(dispatch)
-    assert house.dispatches.sent(dispatch, 6_000)
+def test_one_of_a_simultaneous_join_and_deadline_counts(store: DispatchedCalls) -> None:
+    call, dispatch = store.phone()
+    dispatch, ticket = store.attempt(dispatch)
+    assert store.dispatches.sent(dispatch, 6_000)
     missed, answered = at_once(
         2,
         lambda turn: (
-            house.answer(ticket, 6_000)
+            store.answer(ticket, 6_000)
             if turn
-            else house.dispatches.missed(house.of(call), "did not join", 6_000, None)
+            else store.dispatches.missed(store.of(call), "did not join", 6_000, None)
         ),
     )
     assert isinstance(answered, Call)
-    assert house.of(call).status == ("failed" if isinstance(missed, Dispatch) else "joined")
+    assert store.of(call).status == ("failed" if isinstance(missed, Dispatch) else "joined")
 
 
-def test_a_missed_attempt_is_repeated_with_a_new_ticket_or_final(house: House) -> None:
-    call, dispatch = house.phone()
-    dispatch, old = house.attempt(dispatch)
-    missed = house.dispatches.missed(dispatch, "answered 500", 6_000, 7_000)
+def test_a_missed_attempt_is_repeated_with_a_new_ticket_or_final(
+    store: DispatchedCalls,
+) -> None:
+    call, dispatch = store.phone()
+    dispatch, old = store.attempt(dispatch)
+    missed = store.dispatches.missed(dispatch, "answered 500", 6_000, 7_000)
     assert missed is not None
     assert (missed.status, missed.attempts, missed.due_at) == ("pending", 1, 7_000)
     assert (missed.ticket_id, missed.detail) == (None, "answered 500")
     # The old ticket no longer counts as the agent's.
-    house.answer(old)
-    assert house.of(call).status is DispatchStatus.PENDING
-    assert house.dispatches.missed(dispatch, "late", 6_500, None) is None
-    retried, _ = house.attempt(missed)
-    assert house.dispatches.missed(retried, "did not join", 8_000, None)
-    failed = house.of(call)
+    store.answer(old)
+    assert store.of(call).status is DispatchStatus.PENDING
+    assert store.dispatches.missed(dispatch, "late", 6_500, None) is None
+    retried, _ = store.attempt(missed)
+    assert store.dispatches.missed(retried, "did not join", 8_000, None)
+    failed = store.of(call)
     assert (failed.status, failed.attempts, failed.due_at) == ("failed", 2, None)
-    assert house.dispatches.next_due() is None
-    assert house.agent_steps(call) == [
+    assert store.dispatches.next_due() is None
+    assert store.agent_steps(call) == [
         "agent agent_1 was sent for",
         "agent agent_1 answered 500, and is sent for again",
         "agent agent_1 did not join",
     ]
 
 
-def test_an_agent_that_accepts_and_does_not_join_in_time_is_overdue(house: House) -> None:
-    _, dispatch = house.phone()
-    dispatch, _ = house.attempt(dispatch)
-    assert house.dispatches.sent(dispatch, 20_000)
-    assert house.dispatches.overdue(19_999) == ()
-    (found,) = house.dispatches.overdue(20_000)
+def test_an_agent_that_accepts_and_does_not_join_in_time_is_overdue(
+    store: DispatchedCalls,
+) -> None:
+    _, dispatch = store.phone()
+    dispatch, _ = store.attempt(dispatch)
+    assert store.dispatches.sent(dispatch, 20_000)
+    assert store.dispatches.overdue(19_999) == ()
+    (found,) = store.dispatches.overdue(20_000)
     assert (found.id, found.status) == (dispatch.id, DispatchStatus.SENT)
 
 
-def test_a_ticket_that_ends_before_the_join_is_overdue_at_once(house: House) -> None:
-    _, dispatch = house.phone()
-    dispatch, ticket = house.attempt(dispatch)
-    assert house.dispatches.sent(dispatch, 20_000)
-    house.database.signals[ChangeSignal.DISPATCHES].clear()
-    house.end(ticket, 9_000)
-    assert [each.id for each in house.dispatches.overdue(9_000)] == [dispatch.id]
-    assert house.database.signals[ChangeSignal.DISPATCHES].is_set()
+def test_a_ticket_that_ends_before_the_join_is_overdue_at_once(store: DispatchedCalls) -> None:
+    _, dispatch = store.phone()
+    dispatch, ticket = store.attempt(dispatch)
+    assert store.dispatches.sent(dispatch, 20_000)
+    store.database.signals[ChangeSignal.DISPATCHES].clear()
+    store.end(ticket, 9_000)
+    assert [each.id for each in store.dispatches.overdue(9_000)] == [dispatch.id]
+    assert store.database.signals[ChangeSignal.DISPATCHES].is_set()
 
 
 @pytest.mark.parametrize("joined", [True, False])
-def test_a_lone_agent_whose_call_is_over_is_forsaken(house: House, joined: bool) -> None:
-    call, dispatch = house.phone()
-    _, ticket = house.attempt(dispatch)
+def test_a_lone_agent_whose_call_is_over_is_forsaken(store: DispatchedCalls, joined: bool) -> None:
+    call, dispatch = store.phone()
+    _, ticket = store.attempt(dispatch)
     if joined:
-        house.answer(ticket)
-    assert house.dispatches.forsaken() == []
-    house.end(call)
-    assert house.dispatches.forsaken() == [ticket.id]
-    house.end(ticket)
-    assert house.dispatches.forsaken() == []
+        store.answer(ticket)
+    assert store.dispatches.forsaken() == []
+    store.end(call)
+    assert store.dispatches.forsaken() == [ticket.id]
+    store.end(ticket)
+    assert store.dispatches.forsaken() == []
 
 
-def test_an_agent_stays_while_anyone_but_agents_is_present(house: House) -> None:
-    call, dispatch = house.phone()
-    other, second = house.phone()
-    _, ticket = house.attempt(dispatch)
-    _, another = house.attempt(second)
-    guest = house.ticket()
-    elsewhere = house.ticket("another-room")
-    house.end(call)
-    house.end(other)
-    assert house.dispatches.forsaken() == []
-    house.end(guest)
-    assert house.dispatches.forsaken() == [ticket.id, another.id]
-    house.end(elsewhere)
+def test_an_agent_stays_while_anyone_but_agents_is_present(store: DispatchedCalls) -> None:
+    call, dispatch = store.phone()
+    other, second = store.phone()
+    _, ticket = store.attempt(dispatch)
+    _, another = store.attempt(second)
+    guest = store.ticket()
+    elsewhere = store.ticket("another-room")
+    store.end(call)
+    store.end(other)
+    assert store.dispatches.forsaken() == []
+    store.end(guest)
+    assert store.dispatches.forsaken() == [ticket.id, another.id]
+    store.end(elsewhere)
 
 
-def test_an_agent_dispatched_without_a_call_is_never_forsaken(house: House) -> None:
+def test_an_agent_dispatched_without_a_call_is_never_forsaken(store: DispatchedCalls) -> None:
     dispatch = Dispatch(
         id="dispatch_1",
         agent_id="agent_1",
@@ -316,27 +326,27 @@ def test_an_agent_dispatched_without_a_call_is_never_forsaken(house: House) -> N
         due_at=5_000,
         created_at=1_000,
     )
-    house.dispatches.add(dispatch)
-    assert house.dispatches.get("dispatch_1") == dispatch
-    _, ticket = house.attempt(dispatch)
-    house.answer(ticket)
-    assert house.dispatches.get("dispatch_1").status is DispatchStatus.JOINED
-    assert house.dispatches.forsaken() == []
+    store.dispatches.add(dispatch)
+    assert store.dispatches.get("dispatch_1") == dispatch
+    _, ticket = store.attempt(dispatch)
+    store.answer(ticket)
+    assert store.dispatches.get("dispatch_1").status is DispatchStatus.JOINED
+    assert store.dispatches.forsaken() == []
 
 
-def test_a_custom_websocket_without_a_socket_is_lost_at_once(house: House) -> None:
-    phone, ticket = house.answer(house.admit()), house.answer(house.ticket())
-    house.calls.orphaned(10_000)
-    assert [call.id for call in house.calls.lost(9_999)] == [ticket.id]
-    assert [call.id for call in house.calls.lost(10_000)] == [phone.id, ticket.id]
+def test_a_custom_websocket_without_a_socket_is_lost_at_once(store: DispatchedCalls) -> None:
+    phone, ticket = store.answer(store.admit()), store.answer(store.ticket())
+    store.calls.orphaned(10_000)
+    assert [call.id for call in store.calls.lost(9_999)] == [ticket.id]
+    assert [call.id for call in store.calls.lost(10_000)] == [phone.id, ticket.id]
 
 
-def test_the_rooms_webhook_gets_the_events_of_its_agent(house: House) -> None:
-    house.watch("agent-session-*")
-    call, dispatch = house.phone()
-    dispatch, ticket = house.attempt(dispatch)
-    house.answer(ticket)
-    house.end(ticket)
+def test_the_rooms_webhook_gets_the_events_of_its_agent(store: DispatchedCalls) -> None:
+    store.watch("agent-session-*")
+    call, dispatch = store.phone()
+    dispatch, ticket = store.attempt(dispatch)
+    store.answer(ticket)
+    store.end(ticket)
     document = {
         "meetingId": "abcd-efgh-ijkl",
         "sessionId": "s1",
@@ -345,21 +355,23 @@ def test_the_rooms_webhook_gets_the_events_of_its_agent(house: House) -> None:
         "callId": call.id,
     }
     there = {**document, "participantId": ticket.participant.id}
-    assert house.told() == [
+    assert store.told() == [
         ("agent-session-starting", document),
         ("agent-session-started", there),
         ("agent-session-stopped", there),
     ]
 
 
-def test_the_rooms_webhook_gets_one_event_for_an_agent_that_does_not_join(house: House) -> None:
-    house.watch("agent-session-failed")
-    call, dispatch = house.phone()
-    again = house.dispatches.missed(dispatch, "answered 500", 6_000, 7_000)
+def test_the_rooms_webhook_gets_one_event_for_an_agent_that_does_not_join(
+    store: DispatchedCalls,
+) -> None:
+    store.watch("agent-session-failed")
+    call, dispatch = store.phone()
+    again = store.dispatches.missed(dispatch, "answered 500", 6_000, 7_000)
     assert again is not None
-    assert house.told() == []
-    assert house.dispatches.missed(again, "answered 503", 8_000, None)
-    assert house.told() == [
+    assert store.told() == []
+    assert store.dispatches.missed(again, "answered 503", 8_000, None)
+    assert store.told() == [
         (
             "agent-session-failed",
             {

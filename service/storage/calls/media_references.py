@@ -19,7 +19,7 @@ OVER = "The call of this media reference is over"
 LET_IN = (
     update(refs)
     .where(
-        refs.c.digest == bindparam("ref"),
+        refs.c.digest == bindparam("ref_digest"),
         exists()
         .where(calls.c.id == refs.c.call_id, calls.c.provider == bindparam("provider"))
         .correlate(refs),
@@ -60,7 +60,7 @@ def claim(
     """
     call_id: str | None = connection.scalar(
         AGAIN if again else FIRST,
-        {"ref": ref_digest, "provider": provider, "leg": leg_id, "at": at},
+        {"ref_digest": ref_digest, "provider": provider, "leg": leg_id, "at": at},
     )
     if call_id is None:
         raise _refusal(connection, ref_digest, provider, at, again=again)
