@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 from service.settings import Settings
@@ -17,8 +18,14 @@ OURS = [*SERVICE, *TESTS, *EXAMPLES, ROOT / "wsgi.py", ROOT / "gunicorn.conf.py"
 
 MAX_LINES = 300
 AGENT_LINES = 80
+STARTERS = {"serving", "refused", "patchbay", "Patchbay", "chromium", "signed_in"}
 SENTENCE = re.compile(r"\S.*[.:]")
 SHAPELESS = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def name(path: Path) -> str:
@@ -41,8 +48,7 @@ def test_agents_among_the_examples_are_shorter_still() -> None:
 
 def test_modules_begin_with_one_sentence_about_themselves() -> None:
     first_lines = {
-        name(path): (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
-        for path in OURS
+        name(path): (ast.get_docstring(tree(path)) or "").partition("\n")[0] for path in OURS
     }
     wrong = {path: line for path, line in first_lines.items() if not SENTENCE.fullmatch(line)}
     assert wrong == {}
@@ -57,7 +63,7 @@ def test_the_service_is_told_its_environment_and_never_looks() -> None:
     readers = {
         name(path)
         for path in SERVICE
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv")
         if isinstance(node.value, ast.Name) and node.value.id == "os"
     }
@@ -67,6 +73,19 @@ def test_the_service_is_told_its_environment_and_never_looks() -> None:
 def test_tests_have_names_of_their_own() -> None:
     names = [path.name for path in TESTS if path.name.startswith("test_")]
     assert len(names) == len(set(names))
+
+
+def test_servers_and_browsers_start_only_where_make_check_does_not_look() -> None:
+    folders = {
+        path.relative_to(ROOT / "tests").parts[0]
+        for path in TESTS
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests.support")
+        if STARTERS & {alias.name for alias in node.names}
+    }
+    left_out = re.search(r"^STARTS := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert left_out
+    assert folders - {"support", "conftest.py"} <= set(left_out[1].split())
 
 
 def test_tests_folders_are_no_packages() -> None:
