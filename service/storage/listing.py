@@ -1,6 +1,6 @@
-"""How lists are read: a few at a time, each for a bounded time, and counted up to a bound.
+"""Lists: few are read at a time, each within a time limit, and counted up to a bound.
 
-However much history a list covers, most of the pool is left to calls.
+However long the history of a list is, most of the connections are left to calls.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ TURN_SECONDS = 1
 """How long a list waits for its turn: meanwhile it holds a thread that a webhook may need."""
 
 STATEMENT_SECONDS = 2
-"""How long one statement of a list may take."""
+"""Time limit of one statement of a list."""
 
 COUNTED = 10_000
-"""Entries of a list that are counted. Where there are more, its total says so."""
+"""Entries of a list that are counted. If there are more, its total says so."""
 
 SHALLOW = 1_000
-"""Entries that are skipped one by one. Pages further on begin where the page before has ended."""
+"""Entries that are skipped one by one. Later pages begin at the end of the page before."""
 
 REMEMBERED = 1_000
 REMEMBERED_SECONDS = 60
-"""Ends of pages that are kept, and for how long: enough for a client to ask for the next page."""
+"""Ends of pages that are kept, and for how long: enough for a client to request the next page."""
 
 BIGGEST = 2**62
 """Entries that are skipped at most: a page number may exceed the integers of a database."""
@@ -53,10 +53,10 @@ LONG = "The list takes too long to read; narrow it down by a filter or a shorter
 CROWDED = "Too many lists are being read; try again in a moment."
 
 PROGRESS = 10_000
-"""Steps of SQLite's virtual machine between two looks at the clock."""
+"""Steps of SQLite's virtual machine between two checks of the time."""
 
 End = tuple[int, ...]
-"""Where a page has ended: what its last entry is ordered by."""
+"""The end of a page: the values by which its last entry is ordered."""
 
 
 class Lists:
@@ -69,7 +69,7 @@ class Lists:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Raises ``Busy`` where others have all the turns."""
+        """Hold one of the turns in this block. Raises ``Busy`` if none is free in time."""
         with turns.waiting():
             is_ours = self._turns.acquire(timeout=TURN_SECONDS)
         if not is_ours:
@@ -80,7 +80,7 @@ class Lists:
             self._turns.release()
 
     def end_of(self, page: Hashable) -> End | None:
-        """Where a page that was read a moment ago has ended."""
+        """Return the end of a page that was read recently, if it is kept."""
         with self._lock:
             end, until = self._ends.get(page, (None, 0.0))
         return end if time.monotonic() < until else None
@@ -105,7 +105,7 @@ def bounded(connection: Connection) -> Iterator[None]:
         end = time.monotonic() + STATEMENT_SECONDS
         driver.set_progress_handler(lambda: time.monotonic() > end, PROGRESS)
     else:
-        # To compile a plan takes longer than any of these queries.
+        # Compiling a plan takes longer than any of these queries.
         limit = round(STATEMENT_SECONDS * 1000)
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {limit}; SET LOCAL jit = off")
     try:
@@ -126,8 +126,9 @@ def _is_interrupted(error: DBAPIError) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Newest(Generic[T]):
-    """How a table's entries are read, newest first by ``order``. ``fetch`` returns those whose
-    ``seq`` a query selects; each has the ``id`` of its row.
+    """How the entries of a table are read, newest first by ``order``.
+
+    ``fetch`` returns the entries whose ``seq`` a query selects; each has the ``id`` of its row.
     """
 
     table: Table
@@ -141,8 +142,10 @@ class Newest(Generic[T]):
         conditions: Sequence[ColumnElement[bool]],
         place: Place,
     ) -> Sequence[T]:
-        """So many entries from a place on. A page that follows one that was read a moment ago
-        begins at the end of that one, which is found at once however far on it is.
+        """Return the entries at a place.
+
+        A page that follows one which was read recently begins at the end of that one, which is
+        found at once at any depth.
         """
         end = lists.end_of((place.key, place.number - 1)) if place.first > SHALLOW else None
         seqs = select(self.table.c.seq).where(*conditions).limit(place.most)
@@ -158,8 +161,9 @@ class Newest(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to read in a list, which ``key`` tells from others: page ``number`` begins ``first``
-    entries from the start, and ``most`` of them are wanted.
+    """A place in a list. ``key`` identifies the list with its filters.
+
+    Page ``number`` begins ``first`` entries from the start; ``most`` entries are wanted.
     """
 
     key: Hashable
@@ -171,14 +175,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many entries a list has, or at least has where not ``is_all``."""
+    """The number of entries of a list; a lower bound unless ``is_all``."""
 
     number: int
     is_all: bool
 
 
 def counted(connection: Connection, entries: Select[Any]) -> Count:
-    """How many there are, up to ``COUNTED``."""
+    """Count entries up to ``COUNTED``."""
     found = counted_all(connection, entries.limit(COUNTED + 1))
     return Count(min(found, COUNTED), found <= COUNTED)
 
@@ -194,9 +198,10 @@ def page_of(
     read: Callable[[int, int], Sequence[T]],
     count_all: Callable[[], int],
 ) -> Page[T]:
-    """A page of a list. ``read`` returns so many entries from a place on; where the list was not
-    counted to its end it is asked for one more than the page has, which tells whether there is a
-    page after it.
+    """Build a page of a list from ``read``, which returns a number of entries from a place on.
+
+    If the list was not counted to its end, one entry more than the page has is read: it tells
+    whether there is a next page.
     """
     first = (number - 1) * per_page
     if count.is_all:

@@ -1,4 +1,4 @@
-"""Pages of tables that stay short: all entries are counted, and the earlier ones are skipped."""
+"""Pages of short tables: all entries are counted, and earlier ones are skipped one by one."""
 
 from __future__ import annotations
 

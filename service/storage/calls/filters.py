@@ -20,14 +20,14 @@ from service.storage.tables.base import unindexed
 from service.storage.tables.calls import CARRIED, HAS_PASSED, NEWEST_FIRST, PASSED, passed_bit
 
 SAMPLES = 200
-"""Calls by which filters are compared, where each of them has more than are counted."""
+"""Calls by which filters are compared if each of them has more than are counted."""
 
 Conditions = tuple[ColumnElement[bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """``equal`` are the values of columns. ``passed`` is a status that only steps have."""
+    """``equal`` has the values of columns. ``passed`` is a status that only steps have."""
 
     equal: Mapping[Column[Any], str]
     since: Millis | None = None
@@ -47,14 +47,16 @@ class Wanted:
 
     @property
     def fits(self) -> Conditions:
-        """All filters, without an index that a planner could choose."""
+        """Return all filters in a form that uses no index."""
         return tuple(each.check for each in _filters(self))
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """``index`` is the condition that an index is found by, and ``check`` the whole filter in a
-    form that leads to no index. The index of an ``is_exact`` filter has no other calls.
+    """A filter that an index answers.
+
+    ``index`` is the condition that uses the index. ``check`` is the whole filter in a form that
+    uses no index. The index of an ``is_exact`` filter has no other calls.
     """
 
     index: ColumnElement[bool]
@@ -74,7 +76,7 @@ def _filters(wanted: Wanted) -> Iterator[Filter]:
 
 
 def led(connection: Connection, wanted: Wanted) -> tuple[Conditions, Conditions]:
-    """Conditions that lead to the fewest calls by an index, and those to check of each of them."""
+    """Return the conditions that lead to the fewest calls, and those to check of each."""
     filters = tuple(_filters(wanted))
     if not filters:
         return wanted.during, ()
@@ -88,7 +90,7 @@ def _lead(connection: Connection, wanted: Wanted, filters: Sequence[Filter]) -> 
         return filters[0]
     for each in filters:
         if not each.is_carried:
-            # The id of a call or session: no other index carries it.
+            # The id of a call or session: no other index contains it.
             return each
     counts = _numbers(connection, wanted, filters)
     if min(counts) > COUNTED:
@@ -97,7 +99,7 @@ def _lead(connection: Connection, wanted: Wanted, filters: Sequence[Filter]) -> 
 
 
 def _numbers(connection: Connection, wanted: Wanted, filters: Sequence[Filter]) -> Sequence[int]:
-    """How many calls each of the filters leads to, up to one more than are counted."""
+    """Count the calls of each filter, up to one more than are counted."""
     of_each = (
         select(calls.c.seq)
         .where(*wanted.during, each.index)
@@ -111,7 +113,7 @@ def _numbers(connection: Connection, wanted: Wanted, filters: Sequence[Filter]) 
 
 
 def _samples(connection: Connection, filters: Sequence[Filter]) -> Sequence[int]:
-    """How many of some calls, from the oldest to the newest, each of the filters leads to."""
+    """Count, among some calls from the oldest to the newest, those of each filter."""
     ends = select(func.min(calls.c.seq)), select(func.max(calls.c.seq))
     oldest, newest = (connection.execute(each).scalar_one() for each in ends)
     seqs = [oldest + (newest - oldest) * number // SAMPLES for number in range(SAMPLES + 1)]

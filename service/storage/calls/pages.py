@@ -1,7 +1,7 @@
 """Lists of phone calls, newest first, at a cost that does not grow with history.
 
-The filter with the fewest calls is read along its index, which tells of each call whether the
-others hold.
+The filter with the fewest calls is read along its index, which contains the columns of the other
+filters.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _listed(
 
 
 def _counted(connection: Connection, lead: Conditions, rest: Conditions) -> Count:
-    """How many there are of the newest ``COUNTED`` to which the lead leads."""
+    """Count the calls to which the lead leads, among the newest ``COUNTED``."""
     if not rest:
         return counted(connection, select(*NEWEST).where(*lead).order_by(*NEWEST_FIRST))
     fits = and_(*rest).label("fits")

@@ -1,4 +1,4 @@
-"""Search among calls: parts of numbers and of room ids.
+"""Search for calls by parts of numbers and of room ids.
 
 Among the newest calls a text is found anywhere. Among older ones it is found by an index: at the
 beginning or the end of a number, or as a whole room id.
@@ -31,27 +31,27 @@ LOOKED_THROUGH = 10_000
 """The newest calls, which are searched in full."""
 
 FOUND = 1_000
-"""What is found is counted up to here."""
+"""Upper bound of the count of found calls."""
 
 ALIKE = 20_000
-"""Older calls whose numbers begin or end alike are looked at where there are no more of them."""
+"""Older calls that one index may lead to. If there are more, they are not searched."""
 
 ALIKE_IN_INDEX = 200_000
-"""The same where the index alone tells."""
+"""The same bound if the index alone answers."""
 
 PUNCTUATION = re.compile(r"[\s().-]")
-"""What people write between the digits of a phone number."""
+"""Characters that people write between the digits of a phone number."""
 
 NUMBER = re.compile(r"\+?[0-9]+")
 
 
 Entry = tuple[Millis, int]
-"""What a call is ordered by."""
+"""The columns by which calls are ordered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Calls by ``seq``, newest first. There may be more where ``is_minimum``."""
+    """Found calls by ``seq``, newest first. There may be more if ``is_minimum``."""
 
     seqs: Sequence[int]
     is_minimum: bool
@@ -59,15 +59,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """An index that leads to calls with numbers like a text, and what is then checked of each."""
+    """An index of calls with numbers like a text, and the condition to check of each call."""
 
     index: ColumnElement[bool]
     checks: Conditions = ()
 
 
 def found(connection: Connection, wanted: Wanted, last: int) -> Found:
-    """The calls that a search finds, complete up to the ``last`` one that is asked for or to
-    ``FOUND``. The first question is about the newest, and mostly it is enough.
+    """Return the calls that a search finds, complete up to the ``last`` one requested or to
+    ``FOUND``.
+
+    The first query is about the newest calls, which is enough for most searches.
     """
     most = min(max(FOUND, last), COUNTED) + 1
     text = wanted.search or ""
@@ -86,8 +88,9 @@ def found(connection: Connection, wanted: Wanted, last: int) -> Found:
 def _among_newest(
     connection: Connection, wanted: Wanted, text: str, most: int
 ) -> tuple[set[Entry], bool]:
-    """What is found among the newest calls that the other filters leave, and whether these are all
-    of them. Each row is looked up by its number: a join may go through all.
+    """Return what is found among the newest calls of the other filters, and whether these are all.
+
+    Each row is looked up by its number: a join might read all rows.
     """
     lead, rest = led(connection, wanted)
     newest = select(*NEWEST).where(*lead, *rest).order_by(*NEWEST_FIRST)
@@ -111,10 +114,10 @@ def _entries(connection: Connection, query: Select[Any]) -> set[Entry]:
 def _older(
     connection: Connection, wanted: Wanted, text: str, most: int
 ) -> Iterator[set[Entry] | None]:
-    """What each index finds; ``None`` where it leads to too many calls to look at."""
+    """Return what each index finds; ``None`` if it leads to too many calls."""
     in_room = select(*NEWEST).where(*wanted.during, calls.c.room_id == text, *wanted.fits)
     yield _entries(connection, in_room.order_by(*NEWEST_FIRST).limit(most))
-    # An order that an index has would tempt a database to go along that one.
+    # Without an order: one that another index has would make the database choose that index.
     order = (unindexed(calls.c.started_at, 0).desc(), calls.c.seq.desc())
     for way in _ways(text, wanted.sees_hidden, connection.dialect.name == "sqlite"):
         bound = ALIKE if way.checks or wanted.fits else ALIKE_IN_INDEX
@@ -144,12 +147,12 @@ def _begins(column: Column[str], text: str, is_sqlite: bool) -> ColumnElement[bo
     after = text[:-1] + chr(ord(text[-1]) + 1)
     if is_sqlite:
         return (column >= text) & (column < after)
-    # Byte by byte, whatever language the database sorts by.
+    # Byte by byte, in any collation of the database.
     return column.op("~>=~", is_comparison=True)(text) & column.op("~<~", is_comparison=True)(after)
 
 
 def _holds(text: str, sees_hidden: bool) -> ColumnElement[bool]:
-    """Whether a number or the room's id has the text in it."""
+    """Whether a number or the room's id contains the text."""
     plain = PUNCTUATION.sub("", text)
     number = plain if NUMBER.fullmatch(plain) else text
     numbers = (
@@ -163,6 +166,6 @@ def _holds(text: str, sees_hidden: bool) -> ColumnElement[bool]:
 
 
 def _is_hidden(column: Column[str]) -> ColumnElement[bool]:
-    """Whether the number is one that only those see who see everything."""
+    """Whether the number is hidden from those who may not see every number."""
     of = Direction.INBOUND if column is calls.c.caller else Direction.OUTBOUND
     return calls.c.hides_number & (calls.c.direction == of)

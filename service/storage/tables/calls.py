@@ -77,7 +77,7 @@ calls = Table(
     Column("max_seconds", Integer),
     Column("transfer_number", String),
     Column("transfer_status", String),
-    # Bits of the statuses that only steps have, of those it has been through: see PASSING.
+    # Bits of the statuses that only steps have and that the call has been through; see PASSING.
     Column("passed", Integer, nullable=False, server_default="0"),
     # Of the key in the URLs that the provider requests about this call.
     Column("key_digest", String),
@@ -99,7 +99,7 @@ PHONE = calls.c.provider != literal_column(f"'{WEBSOCKET}'")
 
 PASSED = calls.c.passed != literal_column("0")
 
-# The same as an equality, which has SQLite go along the index that begins with it.
+# The same as an equality, with which SQLite uses the index that begins with it.
 HAS_PASSED = literal_column("sign(passed)", Integer)
 
 # Their order is stored: append new ones.
@@ -118,7 +118,7 @@ PASSING = (
 
 
 def passed_bit(status: CallStatus) -> int:
-    """The bit of ``calls.passed`` that stands for the status, or 0 if it is not a passing one."""
+    """Return the bit of ``calls.passed`` for the status, or 0 if it is a status of calls."""
     return 1 << PASSING.index(status) if status in PASSING else 0
 
 
@@ -127,7 +127,7 @@ NEWEST_FIRST = tuple(column.desc() for column in NEWEST)
 
 LAST_DIGITS = 4
 
-# The end of a number, which is what people remember of it. SQLite knows no other spelling.
+# The end of a number, which people remember best. SQLite has no other spelling of this.
 CALLER_END, CALLEE_END = (
     literal_column(f"substr({name}, length({name}) - {LAST_DIGITS - 1})", String)
     for name in ("caller", "callee")
@@ -144,19 +144,18 @@ CARRIED = (
     calls.c.status,
     calls.c.passed,
 )
-"""Columns of filters that the index of every other filter carries as well: several filters are
-answered along the index of one, without a look at rows or other indexes.
-"""
+"""Columns of filters that every filter's index contains as well: several filters are answered along
+one index, without access to rows or other indexes."""
 
 for column in (calls.c.session_id, *CARRIED[:-1]):
     carried = [each for each in CARRIED if each is not column]
-    # SQLite reads the row where the index does not carry the columns of its own condition.
+    # SQLite reads the row if the index lacks the columns of its own condition.
     covering = (column, *NEWEST, *carried, calls.c.provider)
     partial(f"ix_calls_{column.name}_newest", *covering, where=PHONE)
 has_passed = (HAS_PASSED, *NEWEST, *CARRIED, calls.c.provider)
 partial("ix_calls_passed_newest", *has_passed, where=PHONE & PASSED)
 for name, end in (("caller", CALLER_END), ("callee", CALLEE_END)):
-    # Where sorting is by a language's rules, Postgres finds a beginning only by this class.
+    # With a language's collation, Postgres finds a prefix only by this operator class.
     Index(
         f"ix_calls_{name}_newest",
         calls.c[name],
