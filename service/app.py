@@ -1,4 +1,4 @@
-"""The composition root: the one module that knows every room and wires them together."""
+"""The composition root: the only module that imports every room, and connects their parts."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ from service.webhooks.delivery import DeliveryScheduler
 
 
 def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
-    """The whole service as a WSGI application.
+    """Make the whole service as a WSGI application.
 
-    Nothing is opened or started before the first request, so that it may be made before a fork.
+    Nothing is opened or started before the first request, so it may be made before a fork.
     """
     wall = clock or SystemClock()
     troubles = logs.configure(settings.log_level, settings.log_format)
@@ -94,7 +94,7 @@ def register(app: Flask, services: Services, providers: tuple[str, ...]) -> None
     """Give the app its services, the providers on offer, its API and its console."""
     app.config["PROVIDERS"] = providers
     install(app, services)
-    # First of all, so that a request has its id whatever becomes of it.
+    # Before the console, because the API gives each request its id.
     api.register(app)
     console.register(app)
 
@@ -179,15 +179,15 @@ def build_services(
     )
     notifier = ChangeNotifier(engine, database.signals[ChangeSignal.CALLS])
     retention = Retention(stores.history, clock, settings.keep_days)
-    guard = LeaseGuard(lease_of(database), lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    lease_guard = LeaseGuard(lease_of(database), lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
     timekeeper = Timekeeper(clock, calls, stores.time_bases)
     recorder_thread = RecorderThread(
         clock,
         engine.reports,
         recorder,
         database,
-        Takeover(database, guard, timekeeper, deadlines, calls, secrets),
-        Sweeps(guard, timekeeper, deadlines, session_deadlines, secrets),
+        Takeover(database, lease_guard, timekeeper, deadlines, calls, secrets),
+        Sweeps(lease_guard, timekeeper, deadlines, session_deadlines, secrets),
         drain,
         metrics,
         followers=(notifier.start, dispatcher.start, deliveries.start, retention.start),
@@ -196,7 +196,7 @@ def build_services(
     def hand_calls_over() -> None:
         # The callers of test calls are in this process, and cannot ask the next one.
         test_calls.stop()
-        hand_over(settings, drain, engine, guard.release)
+        hand_over(settings, drain, engine, lease_guard.release)
 
     def close() -> None:
         atexit.unregister(close)
@@ -205,7 +205,7 @@ def build_services(
         test_calls.stop()
         engine.stop()
         recorder_thread.stop()
-        guard.close()
+        lease_guard.close()
         dispatcher.stop()
         deliveries.stop()
         provider_api.stop()
@@ -259,7 +259,7 @@ def build_services(
         is_alive={
             "engine": lambda: engine.is_alive,
             "ledger": lambda: recorder_thread.is_alive,
-            "guard": lambda: guard.is_alive,
+            "guard": lambda: lease_guard.is_alive,
             "herald": lambda: notifier.is_alive,
             "dispatcher": lambda: dispatcher.is_alive,
             "courier": lambda: deliveries.is_alive,

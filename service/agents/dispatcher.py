@@ -97,8 +97,8 @@ class Dispatcher(BackgroundThread):
         where the room does not let it in.
         """
         dispatch_id, at = ids.new_dispatch_id(), self._clock.now()
-        with self._waiters.seat(dispatch_id) as seat:
-            if seat is None:
+        with self._waiters.slot(dispatch_id) as slot:
+            if slot is None:
                 raise Busy("Too many requests are waiting for an answer already.")
             ticket, ref = self._ticket(agent, room_id, None)
             dispatch = Dispatch(

@@ -1,4 +1,4 @@
-"""Reports that the database refuses, set aside with those of the same call that follow them."""
+"""Reports that the database refuses, set aside with the later ones of the same call."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from service.telemetry.logs import about
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-"""Between two attempts, in monotonic time: it decides only how often a report is tried."""
+"""Pause between two attempts, in monotonic time."""
 
 MOST_REFUSED = 3
-"""Attempts after which a report is given up. Waiting for a lock does not count: locks end."""
+"""Attempts after which a report is given up. A wait for a lock does not count, as locks end."""
 
 MOST_LOCKED = 5
-"""Locks waited for in one pass: where a whole table is locked, all others would wait as well."""
+"""Locks that one pass waits for, because a whole table may be locked."""
 
 
 class WriteOutcome(Enum):
     WRITTEN = auto()
     AWAY = auto()
-    """The database is away, for every report."""
+    """The database is away, so no report can be written."""
 
     REFUSED = auto()
     CONTENDED = auto()
-    """Something that this report changes is locked."""
+    """A row that this report changes is locked."""
 
 
 @dataclass(slots=True)
 class DeferredCall:
-    """The reports of one call, and how often the first of them was tried."""
+    """The reports of one call, and how often the first of them was refused."""
 
     reports: deque[Report] = field(default_factory=deque)
     refused: int = 1
@@ -48,21 +48,21 @@ class DeferredReports:
     def __init__(self, write: Callable[[Report], WriteOutcome], lost: Callable[[], object]) -> None:
         self._write = write
         self._lost = lost
-        self._lines: dict[str, DeferredCall] = {}
+        self._calls: dict[str, DeferredCall] = {}
         self._tried_at = monotonic()
 
     def __len__(self) -> int:
-        return sum(len(line.reports) for line in self._lines.values())
+        return sum(len(deferred.reports) for deferred in self._calls.values())
 
     def has(self, call_id: str) -> bool:
-        return call_id in self._lines
+        return call_id in self._calls
 
     def add(self, report: Report) -> None:
         """Set aside a refused report, or one that follows it."""
-        self._lines.setdefault(report.call_id, DeferredCall()).reports.append(report)
+        self._calls.setdefault(report.call_id, DeferredCall()).reports.append(report)
 
-    def pass_by(self, reports: Sequence[Report]) -> Sequence[Report]:
-        """The reports to write now; those of a call that waits are set aside."""
+    def pending(self, reports: Sequence[Report]) -> Sequence[Report]:
+        """Return the reports to write. Set aside those of a call that has refused ones."""
         due = []
         for report in reports:
             if self.has(report.call_id):
@@ -72,35 +72,35 @@ class DeferredReports:
         return due
 
     def retry(self) -> bool:
-        """Try again where it is time. Returns whether it was."""
+        """Retry the reports if it is time. Return whether it was."""
         if monotonic() - self._tried_at < RETRY_SECONDS:
             return False
         locks = 0
-        for call_id in list(self._lines):
-            line = self._lines.pop(call_id)
-            outcome = self._advance(line)
-            if line.reports:
-                # To the end of the queue, so that the next pass begins with those not reached in
-                # this one.
-                self._lines[call_id] = line
+        for call_id in list(self._calls):
+            deferred = self._calls.pop(call_id)
+            outcome = self._advance(deferred)
+            if deferred.reports:
+                # At the end of the queue, so the next pass begins with the calls that this one
+                # has not reached.
+                self._calls[call_id] = deferred
             locks += outcome is WriteOutcome.CONTENDED
             if outcome is WriteOutcome.AWAY or locks == MOST_LOCKED:
                 break
         self._tried_at = monotonic()
         return True
 
-    def _advance(self, line: DeferredCall) -> WriteOutcome:
-        """Write the reports of one call, up to one that cannot be written; the last outcome."""
+    def _advance(self, deferred: DeferredCall) -> WriteOutcome:
+        """Write the reports of one call up to one that fails. Return the last outcome."""
         outcome = WriteOutcome.WRITTEN
-        while line.reports:
-            outcome = self._write(line.reports[0])
-            line.refused += outcome is WriteOutcome.REFUSED
-            if outcome is not WriteOutcome.WRITTEN and line.refused < MOST_REFUSED:
+        while deferred.reports:
+            outcome = self._write(deferred.reports[0])
+            deferred.refused += outcome is WriteOutcome.REFUSED
+            if outcome is not WriteOutcome.WRITTEN and deferred.refused < MOST_REFUSED:
                 return outcome
-            report = line.reports.popleft()
+            report = deferred.reports.popleft()
             if outcome is not WriteOutcome.WRITTEN:
                 name = type(report).__name__
                 logger.error("a report is given up: %s", name, extra=about(report.call_id))
                 self._lost()
-            line.refused = 0
+            deferred.refused = 0
         return outcome

@@ -20,7 +20,7 @@ from service.security import call_keys
 from service.settings import Settings
 
 MOST = 200
-"""Holds in a row: ten minutes of three seconds each."""
+"""Most holds in a row: ten minutes of three seconds each."""
 
 HELD = "held"
 """The query parameter that counts them."""

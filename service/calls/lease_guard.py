@@ -12,11 +12,11 @@ from service.storage.lease import RENEW_SECONDS, Lease
 logger = logging.getLogger(__name__)
 
 RELEASE_SECONDS = 2.0
-"""How long ``close`` waits for the thread to give the lease back."""
+"""How long ``close`` waits for the thread to release the lease."""
 
 
 class LeaseGuard:
-    """Thread-safe. ``lost`` is called where another process has taken the lease."""
+    """Thread-safe. ``lost`` is called when another process has taken the lease."""
 
     def __init__(self, lease: Lease, lost: Callable[[], None]) -> None:
         self._lease = lease
@@ -32,12 +32,12 @@ class LeaseGuard:
             if not self.holds and not self._released.is_set() and self._lease.take():
                 self.holds = True
                 if self._lease.lapses:
-                    self._thread = threading.Thread(target=self._renew, name="guard", daemon=True)
+                    self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
                     self._thread.start()
             return self.holds
 
     def release(self) -> None:
-        """Let the next process serve, without waiting."""
+        """Release the lease for the next process, without waiting."""
         with self._lock:
             self._released.set()
             held, self.holds = self.holds, False
@@ -45,7 +45,7 @@ class LeaseGuard:
                 self._lease.release()
 
     def close(self) -> None:
-        """Release, and wait a little until that is done."""
+        """Release the lease, and wait up to ``RELEASE_SECONDS`` for it."""
         self.release()
         if self._thread is not None:
             self._thread.join(RELEASE_SECONDS)
@@ -70,7 +70,7 @@ class LeaseGuard:
         try:
             return self._lease.renew()
         except Busy:
-            # No other server can take it either, and the outage is in the log already.
+            # No other server can take it either, and the outage is logged by the database.
             return True
         except Exception:
             logger.exception("the lease of the database could not be renewed")

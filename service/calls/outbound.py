@@ -193,7 +193,7 @@ class OutboundCalls:
     def wait(self, call: Call, ring_seconds: int) -> Call | None:
         """Wait until a placed call is answered or over. Return ``None`` if too many wait."""
         deadline = self._clock.monotonic() + min(ring_seconds + GRACE_SECONDS, WAIT_SECONDS)
-        with self._waiters.seat(call.id) as event:
+        with self._waiters.slot(call.id) as event:
             if event is None:
                 return None
             while True:

@@ -185,7 +185,7 @@ class RecorderThread(BackgroundThread):
 
     def _persist(self, reports: Sequence[Report]) -> bool:
         """Write reports or set them aside. While the database is away, keep them: returns false."""
-        due = self._aside.pass_by(reports)
+        due = self._aside.pending(reports)
         if not due:
             return True
         try:

@@ -1,6 +1,6 @@
-"""Retention: a thread that deletes history in small transactions, and rests between them.
+"""Retention: a thread that deletes old history in small transactions, with pauses between them.
 
-Another writer waits for one of these transactions at most.
+Other writers wait for at most one of these transactions.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from service.storage.calls.history import History
 logger = logging.getLogger(__name__)
 
 EVERY_SECONDS = 60.0
-"""Between two sweeps."""
+"""Interval of the sweeps."""
 
 REST_SECONDS = 0.02
-"""Between two transactions."""
+"""Pause between two transactions."""
 
 REF_HOURS = 1
-"""How long a used or expired reference is known as such; afterwards it is unknown."""
+"""How long a used or expired reference is kept. After that it is unknown."""
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -29,7 +29,7 @@ DAY = 24 * HOUR
 
 class Retention(BackgroundThread):
     def __init__(self, history: History, clock: Clock, keep_days: int) -> None:
-        """Calls are kept for ``keep_days`` after their ends; 0: for ever."""
+        """Keep calls for ``keep_days`` after they end, or for ever if it is 0."""
         super().__init__("retention")
         self._history = history
         self._clock = clock
@@ -51,7 +51,7 @@ class Retention(BackgroundThread):
             pass
 
     def _rests(self) -> bool:
-        """Rest; false where the process ends."""
+        """Pause. Return false where the process ends."""
         return not self._stopping.wait(REST_SECONDS)
 
     def _run(self) -> None:

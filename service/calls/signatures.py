@@ -1,4 +1,4 @@
-"""Lets in what a connector's provider has signed, and says which URL it was checked against."""
+"""Checks of webhook signatures, with errors that name the URL that was checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.storage.connectors import Connectors
 from service.telemetry.logs import redact
 
 MAX_SHOWN = 300
-"""Characters of a URL that are told; it is as long as whoever sent it liked."""
+"""Most characters of a URL in an error, because a sender can make it any length."""
 
 
 class Signatures:
@@ -36,7 +36,7 @@ class Signatures:
     def check(self, connector: Connector, hook: Webhook) -> None:
         """Raise ``BadSignature`` unless the request is signed as the credentials demand.
 
-        Credentials that cannot be read are not the same as none: then nobody is let in.
+        Where the credentials cannot be decrypted, every request is refused.
         """
         if connector.locked:
             raise Unverifiable(
@@ -75,9 +75,9 @@ class Signatures:
             yield sent + hook.url.removeprefix(origin(public) or "")
 
     def check_upgrade(self, provider_name: str, ref: str, hook: Webhook) -> None:
-        """The same for the request that opens a media socket, where the provider signs it.
+        """Check the request that opens a media socket, if the provider signs it.
 
-        A reference whose connector is gone, or of another provider, is left to whoever claims it.
+        A reference of a deleted connector, or of another provider, is left to the claim.
         """
         provider = self._providers.get(provider_name)
         if provider is None or not provider.signs_upgrades:
@@ -88,7 +88,7 @@ class Signatures:
 
 
 def shown(url: str) -> str:
-    """``url`` as a log may hold it: no secret of its path, and of its query the names alone."""
+    """Return ``url`` for a log: without the secrets of its path and the values of its query."""
     address, mark, query = url.partition("?")
     names = "&".join(name for name, _ in parse_qsl(query, keep_blank_values=True))
     return (redact(address) + mark + names)[:MAX_SHOWN]

@@ -22,13 +22,13 @@ class Sweeps:
 
     def __init__(
         self,
-        guard: LeaseGuard,
+        lease_guard: LeaseGuard,
         timekeeper: Timekeeper,
         deadlines: Deadlines,
         session_deadlines: SessionDeadlines,
         secrets: StoredSecrets,
     ) -> None:
-        self._guard = guard
+        self._lease_guard = lease_guard
         self._timekeeper = timekeeper
         self._deadlines = deadlines
         self._session_deadlines = session_deadlines
@@ -36,7 +36,7 @@ class Sweeps:
 
     def run(self) -> None:
         """Run every sweep, unless the lease is lost: the calls then belong to the next process."""
-        if not self._guard.holds:
+        if not self._lease_guard.holds:
             return
         self._try(DEADLINES, self._timekeeper.follow)
         self._try(DEADLINES, self._deadlines.sweep)

@@ -16,14 +16,14 @@ class Takeover:
     def __init__(
         self,
         database: Database,
-        guard: LeaseGuard,
+        lease_guard: LeaseGuard,
         timekeeper: Timekeeper,
         deadlines: Deadlines,
         calls: Calls,
         secrets: StoredSecrets,
     ) -> None:
         self._database = database
-        self._guard = guard
+        self._lease_guard = lease_guard
         self._timekeeper = timekeeper
         self._deadlines = deadlines
         self._calls = calls
@@ -35,7 +35,7 @@ class Takeover:
         Returns false where another process holds the lease. Raises ``Busy``.
         """
         self._database.migrate()
-        if not self._guard.acquire():
+        if not self._lease_guard.acquire():
             return False
         self._timekeeper.begin()
         self._deadlines.begin()

@@ -1,9 +1,9 @@
-"""Keeps the time by which calls are measured while the machine's wall clock is set.
+"""The time by which calls are measured while the machine's wall clock is set.
 
-Deadlines and lengths of calls go by a steady clock: the wall time as it was, carried on by the
-monotonic clock. It takes the wall time anew when no call is up. A process that starts goes on with
-the steady time of the one before where that left calls behind on this machine since it was booted;
-elsewhere nothing but the wall clock is left to believe.
+Deadlines and durations of calls use a steady clock: the wall time as it was, continued by the
+monotonic clock. It is set to the wall time when no call is up. A process that starts continues the
+steady time of the last process if that left calls behind on this machine since it was booted.
+Otherwise it uses the wall clock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOLERATED_MILLIS = 2_000
 
 
 class Timekeeper:
-    """Of the ledger's thread alone."""
+    """For the recorder's thread alone."""
 
     def __init__(
         self,
@@ -38,9 +38,9 @@ class Timekeeper:
         self._has_warned = False
 
     def begin(self) -> None:
-        """Go on with the time of the process before, if calls of it are up."""
+        """Continue the time of the last process, if calls of it are up."""
         base, has_calls = self._bases.find(), self._calls.live() > 0
-        # Read only now: the database may have been slow.
+        # Read after the queries, because the database may be slow.
         up = self._measure()
         if up is not None and base is not None and up.boot == base.boot and has_calls:
             now = base.began_at + up.millis
@@ -51,7 +51,7 @@ class Timekeeper:
         self._save()
 
     def follow(self) -> None:
-        """Take the wall time where it was set and no call is up; once a second."""
+        """Take over a wall time that was set, once no call is up. Called once a second."""
         if abs(self._clock.wall() - self._clock.now()) <= TOLERATED_MILLIS:
             self._has_warned = False
         elif not self._calls.live():

@@ -28,9 +28,9 @@ MASKED_REF = "•••"
 
 @dataclass(frozen=True, slots=True)
 class VoiceRequest:
-    """``base`` is the public origin without a trailing slash.
+    """A voice webhook of one call. ``base`` is the public origin without a trailing slash.
 
-    ``call_id`` is the id of the call, or the one that it gets where it is not known yet.
+    ``call_id`` is the call's id, also where the call is new.
     """
 
     call_id: str
@@ -42,9 +42,9 @@ class VoiceRequest:
     at: Millis
 
     def call(self, status: CallStatus, rule: Rule | None) -> Call:
-        """The call as its first webhook makes it, without a room yet.
+        """Make the call of a first webhook, without a room.
 
-        Without a rule nothing is hidden, and the room hears of keys.
+        Without a rule its number is not hidden, and the room is told of pressed keys.
         """
         caller = self.arrival.caller
         hides_number = rule is not None and rule.hide_phone_number
@@ -81,7 +81,7 @@ class VoiceRequest:
         return LadderStep(event, at, status, detail)
 
     def answered(self, step: LadderStep, markup: Markup, ref: str | None = None) -> LadderStep:
-        """The step with the markup it answers, from which nobody learns what lets calls in."""
+        """Return the step with its markup, in which key and reference are masked."""
         text = markup.text.replace(self.key, MASKED_KEY)
         return replace(step, markup=text if ref is None else text.replace(ref, MASKED_REF))
 
@@ -92,7 +92,7 @@ class VoiceRequest:
         return self.provider.answer(media_url, ref, again, f"{self.hook}/status")
 
     def hold(self, *, is_new: bool = False) -> Markup | None:
-        """Return a hold until the next process answers; ``None`` where no redirect is allowed.
+        """Return a hold until the next process answers, or ``None`` if ``REATTACH`` is off.
 
         A call that ``is_new`` has no address of its own yet.
         """
@@ -102,25 +102,25 @@ class VoiceRequest:
         return self.provider.hold(self.settings.hold_seconds, again)
 
     def ask(self, prompt: str, digits: int, tries: int) -> Markup:
-        """Ask for digits. The number of the try comes back with them, so that none counts twice."""
+        """Return markup that asks for digits. The answer carries the number of the try."""
         return self.provider.ask(prompt, digits, f"{self.hook}/gather?try={tries}")
 
     def refuse(self, refusal: Refusal) -> Markup:
-        """Turn the caller away: a call that is up already can only be hung up."""
+        """Return markup that refuses a new call. One in progress can only be hung up."""
         if self.arrival.in_progress:
             return self.provider.hang_up()
         return self.provider.refuse(refusal)
 
     @property
     def key(self) -> str:
-        """The key in the addresses of this call."""
+        """The call key, which is in the addresses of this call."""
         return call_keys.key_of(self.settings.api_secret, self.call_id)
 
     @property
     def hook(self) -> str:
-        """The address at which the provider asks what to do with this call from now on.
+        """The address at which the provider asks what to do with this call.
 
-        It stays valid where the webhook key is replaced or the connector deleted.
+        It stays valid when the webhook key is replaced or the connector deleted.
         """
         return self._address(self.key)
 

@@ -1,7 +1,7 @@
-"""Threads that wait for a call to be answered or to end, a few at a time.
+"""Request threads that wait for a call to be answered or to end.
 
-They are threads of the server's pool, which also answers webhooks: so only ``MOST`` may wait at
-once, and whoever comes then is told so at once.
+They are threads of the pool that also answers webhooks, so only ``MOST`` may wait at a time. A
+request beyond that does not wait.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Waiters:
         self._events: dict[str, Event] = {}
 
     @contextmanager
-    def seat(self, call_id: str) -> Iterator[Event | None]:
-        """An event that is set when something happens to the call; ``None`` where all are taken."""
+    def slot(self, call_id: str) -> Iterator[Event | None]:
+        """Yield an event that is set when the call changes, or ``None`` if all slots are taken."""
         with self._lock:
             event = None if len(self._events) >= MOST else Event()
             if event is not None:

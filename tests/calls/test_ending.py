@@ -564,7 +564,7 @@ def test_a_socket_hears_of_an_end_once_that_is_committed_and_never_of_one_that_i
 def test_whoever_waits_for_an_answer_is_woken_once_it_is_committed(each_harness: Harness) -> None:
     ref = ref_of(each_harness.webhook(each_harness.connect(a_connector())))
     spec = each_harness.admission.claim("twilio", ref)
-    with each_harness.waiters.seat(spec.call_id) as answered:
+    with each_harness.waiters.slot(spec.call_id) as answered:
         assert answered is not None
         with each_harness.database.together():
             each_harness.recorder.record(LegStarted(spec.call_id, spec.leg_id, "s1", 2_000))

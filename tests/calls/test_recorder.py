@@ -211,7 +211,7 @@ def test_a_report_that_cannot_be_written_is_tried_again_and_holds_back_what_came
 ) -> None:
     first, other, _ = specs
     thread = thread_with(harness, closed(other), started(first), heard(first))
-    with harness.waiters.seat(first.call_id) as answered:
+    with harness.waiters.slot(first.call_id) as answered:
         thread.start()
         assert failed.wait(30)
         assert harness.calls.get(other.call_id).end_reason is EndReason.CALLER_HUNG_UP
@@ -237,7 +237,7 @@ def test_deadlines_wait_for_what_could_not_be_written_in_time(
     assert failed.wait(30)
     reports.put(replace(started(later), at=harness.clock.now()))
     harness.clock.advance(START_MILLIS // 1000 + 1)
-    with harness.waiters.seat(later.call_id) as news:
+    with harness.waiters.slot(later.call_id) as news:
         mend()
         assert news is not None
         assert news.wait(30)
@@ -256,16 +256,16 @@ def test_a_report_that_can_never_be_written_is_given_up_and_counted_and_the_dead
     thread.start()
     assert failed.wait(30)
     # No other call waits for it, and what its own call reports next is written after it.
-    with harness.waiters.seat(other.call_id) as over:
+    with harness.waiters.slot(other.call_id) as over:
         reports.put(closed(other))
         assert over is not None
         assert over.wait(30)
-    with harness.waiters.seat(first.call_id) as over:
+    with harness.waiters.slot(first.call_id) as over:
         reports.put(closed(first))
         assert over is not None
         assert over.wait(30)
     assert lost(harness) == 1
-    with harness.waiters.seat(later.call_id) as over:
+    with harness.waiters.slot(later.call_id) as over:
         harness.clock.advance(START_MILLIS // 1000 + 1)
         assert over is not None
         assert over.wait(30)
@@ -282,7 +282,7 @@ def test_deadlines_are_kept_however_many_reports_are_refused(
     thread = harness.recorder_thread(reports)
     thread.start()
     harness.clock.advance(START_MILLIS // 1000 + 1)
-    with harness.waiters.seat(later.call_id) as over:
+    with harness.waiters.slot(later.call_id) as over:
         assert over is not None
         for _ in range(30):
             reports.put(replace(started(first), call_id=first.call_id))
@@ -302,11 +302,11 @@ def test_a_report_of_a_call_that_somebody_else_has_locked_is_written_once_it_is_
         thread = thread_with(harness, closed(held), closed(free))
         with migrated_postgres.write() as connection:
             assert locked(connection, held.call_id)
-            with harness.waiters.seat(free.call_id) as over:
+            with harness.waiters.slot(free.call_id) as over:
                 thread.start()
                 assert over is not None
                 assert over.wait(30)
-        with harness.waiters.seat(held.call_id) as over:
+        with harness.waiters.slot(held.call_id) as over:
             assert over is not None
             assert over.wait(30) or harness.calls.get(held.call_id).status.is_end
         thread.stop()
