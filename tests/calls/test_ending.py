@@ -414,6 +414,16 @@ def test_a_caller_who_hangs_up_before_the_start_abandons_the_call(
     assert (call.status, call.end_reason) == (CallStatus.ABANDONED, EndReason.CALLER_HUNG_UP)
 
 
+def test_a_call_that_was_answered_after_it_was_read_is_not_abandoned(
+    harness: Harness, connector: Connector
+) -> None:
+    spec = harness.admission.claim("twilio", ref_of(harness.webhook(connector)))
+    waiting = harness.call(connector)
+    harness.recorder.record(LegStarted(spec.call_id, spec.leg_id, "s1", harness.clock.now()))
+    harness.ending.hang_up(waiting, EndReason.CALLER_HUNG_UP, None)
+    assert harness.call(connector).status is CallStatus.ENDED
+
+
 def test_a_call_without_a_socket_is_abandoned_after_ninety_seconds(
     harness: Harness, connector: Connector
 ) -> None:
