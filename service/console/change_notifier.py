@@ -12,10 +12,13 @@ PAUSE_SECONDS = 0.25
 
 
 class ChangeNotifier(BackgroundThread):
-    def __init__(self, engine: Engine, signal: threading.Event) -> None:
+    def __init__(
+        self, engine: Engine, signal: threading.Event, pause: float = PAUSE_SECONDS
+    ) -> None:
         self._engine = engine
         super().__init__("change-notifier", signal)
         self._signal = signal
+        self._pause = pause
 
     def _run(self) -> None:
         while True:
@@ -24,4 +27,4 @@ class ChangeNotifier(BackgroundThread):
                 return
             self._signal.clear()
             self._engine.announce()
-            self._stopping.wait(PAUSE_SECONDS)
+            self._stopping.wait(self._pause)

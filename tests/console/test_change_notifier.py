@@ -10,6 +10,9 @@ from tests.support.clocks import FakeClock
 
 PATIENCE = 20
 
+MOMENT = 0.1
+"""Seconds in which a notifier without a pause would announce a change."""
+
 
 class CountingEngine(Engine):
     """Counts announcements and sets ``announced`` at each."""
@@ -41,6 +44,19 @@ def test_changes_are_announced_and_combined() -> None:
     assert not [
         each for each in set(threading.enumerate()) - others if each.name == "change-notifier"
     ]
+
+
+def test_change_during_the_pause_is_not_announced_yet() -> None:
+    engine, signal = CountingEngine(), threading.Event()
+    notifier = ChangeNotifier(engine, signal, pause=3600)
+    signal.set()
+    notifier.start()
+    assert engine.announced.wait(PATIENCE)
+    engine.announced.clear()
+    signal.set()
+    assert not engine.announced.wait(MOMENT)
+    notifier.stop()
+    assert engine.count == 1
 
 
 def test_notifier_that_was_never_started_can_be_stopped() -> None:
