@@ -1,4 +1,4 @@
-"""Test calls through the console's API: a real server calls its own connectors."""
+"""Test calls through the console's endpoints: a real server calls its own connectors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, patchbay
 from tests.support.spectrum import level
 
-TRIALS = "/console/api/trials"
+PATH = "/console/api/trials"
 LIMIT = 3
 
 
@@ -33,42 +33,42 @@ def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(bay: Patchbay) -> Iterator[None]:
+def hang_up_at_the_end(bay: Patchbay) -> Iterator[None]:
     yield
-    for trial in bay.ask("GET", TRIALS)[1]["data"]:
-        over(bay, bay.ask("DELETE", f"{TRIALS}/{trial['id']}")[1]["data"])
+    for test_call in bay.ask("GET", PATH)[1]["data"]:
+        ended(bay, bay.ask("DELETE", f"{PATH}/{test_call['id']}")[1]["data"])
 
 
 def connect(bay: Patchbay, provider: str = "twilio", **fields: Any) -> str:
-    """A new connector's id."""
+    """Create a connector, and return its id."""
     status, answer = bay.ask(
-        "POST", "/v2/connectors", {"provider": provider, "defaultRoomId": "trials", **fields}
+        "POST", "/v2/connectors", {"provider": provider, "defaultRoomId": "test-calls", **fields}
     )
     assert status == 201
     return str(answer["data"]["id"])
 
 
 def place(bay: Patchbay, connector: str, **fields: Any) -> tuple[int, dict[str, Any]]:
-    status, answer = bay.ask("POST", TRIALS, {"connectorId": connector, "seconds": 60, **fields})
+    status, answer = bay.ask("POST", PATH, {"connectorId": connector, "seconds": 60, **fields})
     return status, answer.get("data", answer)
 
 
-def reached(bay: Patchbay, trial: dict[str, Any], rung: str) -> dict[str, Any]:
-    """The trial once its ladder has this rung."""
-    news = trial
+def reached(bay: Patchbay, test_call: dict[str, Any], step: str) -> dict[str, Any]:
+    """Wait until the ladder has this step, and return the test call."""
+    latest = test_call
 
     def is_there() -> bool:
-        nonlocal news
-        news = bay.ask("GET", f"{TRIALS}/{trial['id']}")[1]["data"]
-        return rung in [each["name"] for each in news["ladder"]]
+        nonlocal latest
+        latest = bay.ask("GET", f"{PATH}/{test_call['id']}")[1]["data"]
+        return step in [each["name"] for each in latest["ladder"]]
 
     bay.eventually(is_there)
-    return news
+    return latest
 
 
-def over(bay: Patchbay, trial: dict[str, Any]) -> dict[str, Any]:
-    bay.eventually(lambda: reached(bay, trial, "end")["report"] is not None)
-    return reached(bay, trial, "end")
+def ended(bay: Patchbay, test_call: dict[str, Any]) -> dict[str, Any]:
+    bay.eventually(lambda: reached(bay, test_call, "end")["report"] is not None)
+    return reached(bay, test_call, "end")
 
 
 def recording(hertz: float, seconds: float, rate: int = 16_000) -> str:
@@ -83,7 +83,7 @@ def recording(hertz: float, seconds: float, rate: int = 16_000) -> str:
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
-def test_a_call_is_up_until_it_is_hung_up(bay: Patchbay, provider: str) -> None:
+def test_call_lasts_until_it_is_hung_up(bay: Patchbay, provider: str) -> None:
     status, placed = place(bay, connect(bay, provider), caller="+4930123456", sound="tone")
     assert (status, placed["planned"], placed["report"]) == (202, 60, None)
     up = reached(bay, placed, "first-audio")
@@ -91,13 +91,13 @@ def test_a_call_is_up_until_it_is_hung_up(bay: Patchbay, provider: str) -> None:
     call = bay.call(up["callId"])
     assert (call["roomId"], call["from"]) == (up["roomId"], "+4930123456")
     bay.eventually(lambda: reached(bay, placed, "first-audio")["seconds"] > 0.5)
-    assert bay.ask("DELETE", f"{TRIALS}/{placed['id']}")[0] == 200
-    report = over(bay, placed)["report"]
+    assert bay.ask("DELETE", f"{PATH}/{placed['id']}")[0] == 200
+    report = ended(bay, placed)["report"]
     assert (report["ended"], report["trouble"]) == ("caller-hung-up", None)
     bay.eventually(lambda: bay.call(up["callId"])["status"] == "ended")
 
 
-def test_what_was_recorded_is_heard_in_the_room(bay: Patchbay) -> None:
+def test_recording_is_heard_in_the_room(bay: Patchbay) -> None:
     connector = connect(bay, defaultRoomId="hearing")
     with Agent(bay.invite("hearing")["wsUrl"]) as agent:
         status, placed = place(bay, connector, sound="recording", recording=recording(700, 1.0))
@@ -107,13 +107,13 @@ def test_what_was_recorded_is_heard_in_the_room(bay: Patchbay) -> None:
         assert level(agent.heard[-4000:], 440.0) < -40
 
 
-def test_a_call_ends_by_itself_when_its_time_is_over(bay: Patchbay) -> None:
-    ended = over(bay, place(bay, connect(bay), seconds=1, digits="12#")[1])
-    assert ended["report"]["ended"] == "caller-hung-up"
-    assert ended["seconds"] >= 1
+def test_call_ends_after_its_seconds(bay: Patchbay) -> None:
+    call = ended(bay, place(bay, connect(bay), seconds=1, digits="12#")[1])
+    assert call["report"]["ended"] == "caller-hung-up"
+    assert call["seconds"] >= 1
 
 
-def test_no_more_are_up_than_the_setting_says(bay: Patchbay) -> None:
+def test_calls_beyond_the_limit_are_refused(bay: Patchbay) -> None:
     connector = connect(bay)
     assert [place(bay, connector)[0] for _ in range(LIMIT)] == [202] * LIMIT
     status, refusal = place(bay, connector)
@@ -121,13 +121,13 @@ def test_no_more_are_up_than_the_setting_says(bay: Patchbay) -> None:
     assert refusal["message"] == "3 test calls are up, and no more may be: hang one up first."
 
 
-def test_a_connector_with_credentials_is_called_with_a_signature(bay: Patchbay) -> None:
+def test_call_to_a_connector_with_credentials_is_signed(bay: Patchbay) -> None:
     credentials = {"accountSid": "AC" + "7" * 32, "authToken": "0123456789abcdef" * 2}
     placed = place(bay, connect(bay, credentials=credentials))[1]
     reached(bay, placed, "first-audio")
 
 
-def test_what_only_telnyx_can_sign_is_refused_in_a_sentence(bay: Patchbay) -> None:
+def test_connector_that_only_telnyx_can_sign_for_is_refused(bay: Patchbay) -> None:
     credentials = {"publicKey": signers.public_key(signers.TELNYX_KEY)}
     status, refusal = place(bay, connect(bay, "telnyx", credentials=credentials))
     assert status == 409
@@ -160,7 +160,7 @@ def test_what_only_telnyx_can_sign_is_refused_in_a_sentence(bay: Patchbay) -> No
         ),
     ],
 )
-def test_what_is_not_good_is_refused_in_a_sentence(
+def test_invalid_field_is_refused_in_a_sentence(
     bay: Patchbay, connector: str, fields: dict[str, Any], sentence: str
 ) -> None:
     status, refusal = place(bay, connector, **fields)
@@ -172,18 +172,18 @@ def connector(bay: Patchbay) -> str:
     return connect(bay)
 
 
-def test_the_longest_recording_at_the_highest_rate_is_taken(bay: Patchbay, connector: str) -> None:
+def test_longest_recording_at_the_highest_rate_is_accepted(bay: Patchbay, connector: str) -> None:
     status, _ = place(bay, connector, sound="recording", recording=recording(700, 30, 48_000))
     assert status == 202
 
 
-def test_an_unknown_connector_or_call_is_not_found(bay: Patchbay) -> None:
+def test_unknown_connector_or_call_is_not_found(bay: Patchbay) -> None:
     assert place(bay, "cn_unknown")[0] == 404
-    assert bay.ask("GET", f"{TRIALS}/trial_unknown")[0] == 404
-    assert bay.ask("DELETE", f"{TRIALS}/trial_unknown")[0] == 404
+    assert bay.ask("GET", f"{PATH}/trial_unknown")[0] == 404
+    assert bay.ask("DELETE", f"{PATH}/trial_unknown")[0] == 404
 
 
-def test_nobody_calls_without_a_token(bay: Patchbay, connector: str) -> None:
+def test_test_calls_require_a_token(bay: Patchbay, connector: str) -> None:
     bay.token, kept = "nothing", bay.token
     try:
         assert place(bay, connector)[0] == 401
@@ -193,7 +193,7 @@ def test_nobody_calls_without_a_token(bay: Patchbay, connector: str) -> None:
 
 @contextmanager
 def client(folder: Path, token: str, **settings: Any) -> Iterator[FlaskClient]:
-    """A client of the app itself."""
+    """A client of an app without a server."""
     app = create_app(
         Settings(
             api_key="key",
@@ -203,32 +203,32 @@ def client(folder: Path, token: str, **settings: Any) -> Iterator[FlaskClient]:
             **settings,
         )
     )
-    asking = app.test_client()
-    asking.environ_base["HTTP_AUTHORIZATION"] = token
+    http = app.test_client()
+    http.environ_base["HTTP_AUTHORIZATION"] = token
     try:
-        yield asking
+        yield http
     finally:
         services_of(app).close()
 
 
-def test_calls_are_off_unless_somebody_turns_them_on(tmp_path: Path, bay: Patchbay) -> None:
-    with client(tmp_path, bay.token) as asking:
-        answer = asking.post(TRIALS, json={"connectorId": "cn_1"})
+def test_test_calls_are_off_by_default(tmp_path: Path, bay: Patchbay) -> None:
+    with client(tmp_path, bay.token) as http:
+        answer = http.post(PATH, json={"connectorId": "cn_1"})
         assert answer.status_code == 409
         assert answer.json["message"].startswith("Test calls are off: set TEST_CALLS ")
-        entered = asking.post("/console/api/session", json={"token": bay.token})
+        entered = http.post("/console/api/session", json={"token": bay.token})
         assert entered.json["data"]["testCalls"] == 0
 
 
-def test_a_recording_beyond_all_bounds_is_not_read(tmp_path: Path, bay: Patchbay) -> None:
-    with client(tmp_path, bay.token, test_calls=1) as asking:
+def test_body_beyond_the_limit_is_not_read(tmp_path: Path, bay: Patchbay) -> None:
+    with client(tmp_path, bay.token, test_calls=1) as http:
         fields = {"connectorId": "cn_1", "sound": "recording", "recording": "A" * 4 * 1024 * 1024}
-        answer = asking.post(TRIALS, json=fields)
+        answer = http.post(PATH, json=fields)
         assert answer.status_code == 400
         assert answer.json["message"] == "Request body is larger than 4096 KB."
 
 
-def test_a_server_that_ends_waits_for_no_test_call(tmp_path: Path) -> None:
+def test_stopping_server_does_not_wait_for_test_calls(tmp_path: Path) -> None:
     with patchbay(tmp_path, TEST_CALLS="1") as bay:
         reached(bay, place(bay, connect(bay))[1], "first-audio")
         assert bay.server.stop() == 0

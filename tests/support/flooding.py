@@ -22,7 +22,7 @@ CONNECTIONS = 8
 PATIENCE = 20
 
 SIGN_IN = b"POST /console/api/session HTTP/1.1\r\nHost: x\r\n"
-TRIAL = b"POST /console/api/trials HTTP/1.1\r\nHost: x\r\n"
+TEST_CALL = b"POST /console/api/trials HTTP/1.1\r\nHost: x\r\n"
 HOOK = b"POST /v2/hooks/twilio/whk_q7Rk2mZx9LwB4nVc8TfJ1sHd6PgY3aEu HTTP/1.1\r\nHost: x\r\n"
 
 ENDLESS = (
@@ -30,7 +30,7 @@ ENDLESS = (
     SIGN_IN + b"Content-Length: 60000\r\n\r\n",
     SIGN_IN + b"Transfer-Encoding: chunked\r\n\r\n0000000ea60\r\n",
     SIGN_IN + b"Transfer-Encoding: chunked\r\n\r\n00000000ea60\r\n",
-    TRIAL + b"Content-Length: 4000000\r\n\r\n" + b"x" * 100_000,
+    TEST_CALL + b"Content-Length: 4000000\r\n\r\n" + b"x" * 100_000,
     HOOK + b"Content-Length: 999999\r\n\r\n",
     HOOK + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
     b"GET /healthz HTTP/1.1\r\nX: ",
