@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, select, update
 
 from service.clock import Millis
 from service.domain.call_states import CallState, state_of
@@ -41,10 +41,11 @@ from service.errors import Conflict, Gone
 from service.storage.calls import media_references
 from service.storage.calls.calls import Calls
 from service.storage.calls.control import StoredControl
+from service.storage.calls.phases import in_phase, permits
 from service.storage.calls.pins import Pins
 from service.storage.calls.rows import advance
 from service.storage.database import Database
-from service.storage.tables import refs
+from service.storage.tables import calls, refs
 from tests.support.records import a_call
 
 NOW: Millis = 5_000
@@ -98,6 +99,10 @@ class Stored:
                 transfer = Transfer(NUMBER, state.transfer)
                 call = advance(connection, call, [], transfer=transfer)
         return call
+
+    def ids(self, condition: ColumnElement[bool]) -> set[str]:
+        with self._database.read() as connection:
+            return set(connection.scalars(select(calls.c.id).where(condition)))
 
     def reference(self, call: Call, leg_id: str | None = None) -> str:
         """Issue a reference without asking the table; with ``leg_id``, it has let that leg in."""
@@ -215,6 +220,25 @@ def test_a_restart_has_the_tables_result_on_each_stored_call(stored: Stored) -> 
     for state, call in stored.by_state.items():
         after = stored.calls.get(call.id)
         assert_follows(Trigger.PROCESS_RESTARTED, state, call, after)
+
+
+@pytest.mark.parametrize("phase", [*Phase][1:], ids=lambda phase: str(phase.value))
+def test_the_condition_of_a_phase_selects_the_calls_in_it(stored: Stored, phase: Phase) -> None:
+    wanted = {call.id for state, call in stored.by_state.items() if state.phase is phase}
+    assert stored.ids(in_phase(phase)) == wanted
+
+
+@pytest.mark.parametrize("trigger", Trigger, ids=lambda trigger: str(trigger.value))
+def test_the_condition_of_an_event_selects_the_calls_that_it_may_happen_to(
+    stored: Stored, trigger: Trigger
+) -> None:
+    row = TABLE[trigger]
+    if row.switch or row.transfer:
+        with pytest.raises(ValueError, match="more than the phase"):
+            permits(trigger)
+        return
+    wanted = {call.id for state, call in stored.by_state.items() if state.after(trigger)}
+    assert stored.ids(permits(trigger)) == wanted
 
 
 def test_each_trigger_is_tried_on_stored_calls() -> None:
