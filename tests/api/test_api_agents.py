@@ -1,4 +1,4 @@
-"""Agents: the object, what may be sent, and who may ask."""
+"""The agent endpoints: the object, validation and permissions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_an_agent_is_answered_in_the_order_of_its_members(client: FlaskClient) -
     }
 
 
-def test_an_id_is_ours_to_give(client: FlaskClient) -> None:
+def test_sent_id_is_ignored(client: FlaskClient) -> None:
     response = client.post("/v2/agents", json={**GOOD, "id": "agent_mine"})
     assert response.json["data"]["id"] != "agent_mine"
     assert response.json["warnings"] == ["Field id is not known and was ignored."]
@@ -89,7 +89,7 @@ def test_a_wrong_field_is_400_and_named(
     assert client.get("/v2/agents").json["pageInfo"]["total"] == 1
 
 
-def test_a_private_address_is_for_those_who_allow_it(app: Flask, client: FlaskClient) -> None:
+def test_private_address_needs_the_setting(app: Flask, client: FlaskClient) -> None:
     private = {**GOOD, "url": "http://127.0.0.1:9000/join"}
     refused = client.post("/v2/agents", json=private)
     assert refused.status_code == 400
@@ -118,7 +118,7 @@ def test_the_list_is_paged_and_newest_first(
     assert client.get("/v2/agents?search=agent%201").json["data"] == [agents[1]]
 
 
-def test_what_is_changed_is_changed_and_nothing_else(
+def test_update_changes_only_the_sent_fields(
     client: FlaskClient, create: Callable[..., dict[str, Any]], clock: FakeClock
 ) -> None:
     agent = create()
@@ -155,7 +155,7 @@ def test_a_deleted_agent_is_gone(
 
 
 @pytest.mark.parametrize("claims", [{"roomId": "r1"}, {"participantId": "p1"}])
-def test_a_token_of_one_room_or_participant_reaches_no_agent(
+def test_tied_tokens_reach_no_agent(
     app: Flask, authorised: Callable[..., FlaskClient], claims: dict[str, str]
 ) -> None:
     client = authorised(app, **claims)

@@ -1,4 +1,4 @@
-"""Moving, transferring and placing calls over HTTP: who may, what is refused and how."""
+"""Moving, transferring and placing calls over HTTP: permissions and errors."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ def test_a_moved_call_is_answered_without_a_message(
     assert engine.moved == [(call.id, "room-2", "zoe")]
 
 
-def test_a_transferred_call_says_where_it_goes(
-    client: FlaskClient, call: Call, engine: Any
-) -> None:
+def test_transferred_call_has_its_target(client: FlaskClient, call: Call, engine: Any) -> None:
     answer = transfer(client, call)
     assert answer.status_code == 200
     assert answer.json["message"] == "Call transfer initiated successfully"
@@ -95,7 +93,7 @@ def test_a_transferred_call_says_where_it_goes(
     assert engine.released == [call.id]
 
 
-def test_what_is_not_acted_on_is_named(client: FlaskClient, call: Call) -> None:
+def test_fields_without_effect_are_named(client: FlaskClient, call: Call) -> None:
     assert move(client, call, token="x").json["warnings"] == [
         "token was ignored: the one in the Authorization header decides."
     ]
@@ -106,7 +104,7 @@ def test_what_is_not_acted_on_is_named(client: FlaskClient, call: Call) -> None:
     ]
 
 
-def test_the_end_of_a_call_that_is_dialled_on_says_what_the_line_does(
+def test_ending_a_call_in_transfer_warns_of_the_line(
     client: FlaskClient, app: Flask, call: Call
 ) -> None:
     transfer(client, call)
@@ -116,7 +114,7 @@ def test_the_end_of_a_call_that_is_dialled_on_says_what_the_line_does(
 
 
 @pytest.mark.parametrize("act", [move, transfer])
-def test_a_call_that_is_over_or_not_there_cannot_be_steered(
+def test_ended_and_unknown_calls_cannot_be_controlled(
     client: FlaskClient, calls: Calls, act: Callable[..., Any]
 ) -> None:
     over = a_call(status=CallStatus.ENDED)
@@ -155,7 +153,7 @@ def test_a_wrong_field_is_named(
     assert answer.json["message"].startswith(sentence)
 
 
-def test_a_token_of_one_room_moves_nothing_out_of_it_or_into_it(
+def test_room_token_moves_no_calls_between_rooms(
     app: Flask, authorised: Callable[..., FlaskClient], call: Call, calls: Calls
 ) -> None:
     here = authorised(app, roomId=call.room_id)
@@ -169,7 +167,7 @@ def test_a_token_of_one_room_moves_nothing_out_of_it_or_into_it(
     assert calls.get(call.id).transfer is None
 
 
-def test_a_tied_token_dials_only_where_a_setting_lets_it(
+def test_tied_token_dials_only_with_the_setting(
     sqlite_database: Database,
     clock: FakeClock,
     authorised: Callable[..., FlaskClient],
@@ -184,7 +182,7 @@ def test_a_tied_token_dials_only_where_a_setting_lets_it(
     assert transfer(authorised(app, roomId=call.room_id), call).status_code == 200
 
 
-def test_a_number_that_may_not_be_dialled_is_refused_in_a_sentence(
+def test_forbidden_number_is_refused_with_a_reason(
     sqlite_database: Database,
     clock: FakeClock,
     authorised: Callable[..., FlaskClient],
@@ -204,7 +202,7 @@ def test_a_number_that_may_not_be_dialled_is_refused_in_a_sentence(
     assert calls.page().total == 1
 
 
-def test_as_many_numbers_are_dialled_in_a_day_as_the_setting_says(
+def test_setting_limits_dialled_numbers_per_day(
     sqlite_database: Database,
     clock: FakeClock,
     authorised: Callable[..., FlaskClient],
@@ -219,7 +217,7 @@ def test_as_many_numbers_are_dialled_in_a_day_as_the_setting_says(
         assert answer.json["message"].startswith("DIAL_PER_DAY is 1, ")
 
 
-def test_a_token_of_one_participant_takes_no_other_name(
+def test_participant_token_cannot_take_another_participant_id(
     app: Flask, authorised: Callable[..., FlaskClient], call: Call
 ) -> None:
     own = authorised(app, participantId="p1")
@@ -233,7 +231,9 @@ def place(client: FlaskClient, **body: Any) -> Any:
     return client.post("/v2/sip/call", json=wanted)
 
 
-def test_without_credentials_a_call_is_refused_in_words(client: FlaskClient, app: Flask) -> None:
+def test_placing_without_credentials_is_refused_with_a_reason(
+    client: FlaskClient, app: Flask
+) -> None:
     connector = a_connector()
     services_of(app).stores.connectors.add(connector)
     answer = place(client, connectorId=connector.id)
@@ -272,7 +272,7 @@ def test_a_wrong_field_of_a_call_to_place_is_named(
     assert answer.json["message"].startswith(sentence)
 
 
-def test_a_token_of_one_room_places_calls_into_that_room_only(
+def test_room_token_places_calls_into_its_room_only(
     sqlite_database: Database,
     clock: FakeClock,
     authorised: Callable[..., FlaskClient],
@@ -359,7 +359,7 @@ def several(calls: Calls, app: Flask) -> None:
         ("status=missed", ""),
     ],
 )
-def test_calls_are_found_by_what_is_known_of_them(
+def test_calls_are_found_by_their_fields(
     client: FlaskClient, several: None, query: str, found: str
 ) -> None:
     answer = client.get(f"/v2/sip/call?{query}")
@@ -367,7 +367,7 @@ def test_calls_are_found_by_what_is_known_of_them(
     assert "warnings" not in answer.json
 
 
-def test_a_gateway_is_ignored_and_said_so(client: FlaskClient, several: None) -> None:
+def test_gateway_is_ignored_with_a_warning(client: FlaskClient, several: None) -> None:
     answer = client.get("/v2/sip/call?gatewayId=g1")
     assert answer.json["pageInfo"]["total"] == 4
     assert answer.json["warnings"] == [
@@ -398,7 +398,7 @@ def hook(app: Flask, connector: Connector, what: str, **request: Any) -> Any:
     return app.test_client().post(path, **request)
 
 
-def test_a_status_callback_is_answered_with_nothing(app: Flask, open_connector: Connector) -> None:
+def test_status_callback_is_answered_with_204(app: Flask, open_connector: Connector) -> None:
     form = {"CallSid": "CA1", "CallStatus": "completed"}
     for answer in (
         hook(app, open_connector, "status", data=form),
@@ -461,7 +461,7 @@ def test_every_hook_is_checked_where_the_connector_has_the_secret(
         assert app.test_client().post(moved, data=form, headers=signed).status_code == 403
 
 
-def test_a_failure_of_ours_is_not_one_of_the_provider(
+def test_internal_failure_is_not_reported_as_the_provider_s(
     app: Flask, open_connector: Connector, sqlite_database: Database
 ) -> None:
     over = {"CallSid": "CA1", "CallStatus": "completed"}
@@ -471,7 +471,7 @@ def test_a_failure_of_ours_is_not_one_of_the_provider(
     assert "<Reject" in answer.text
 
 
-def test_a_callback_with_nothing_to_say_has_no_call_looked_up(
+def test_callback_without_content_looks_up_no_call(
     app: Flask, open_connector: Connector, sqlite_database: Database
 ) -> None:
     with missing_table(sqlite_database, "calls"):
@@ -480,7 +480,7 @@ def test_a_callback_with_nothing_to_say_has_no_call_looked_up(
             assert answer.status_code == 204
 
 
-def test_a_placed_call_may_say_what_the_room_learns(
+def test_placed_call_may_hide_its_number_and_keys(
     app: Flask, client: FlaskClient, connector: Connector, calls: Calls
 ) -> None:
     ids = {"connectorId": connector.id}
@@ -492,14 +492,12 @@ def test_a_placed_call_may_say_what_the_room_learns(
     assert place(client, **ids, hidePhoneNumber="yes").status_code == 400
 
 
-def test_a_number_may_be_written_as_people_do(client: FlaskClient, call: Call) -> None:
+def test_number_may_have_spaces_and_punctuation(client: FlaskClient, call: Call) -> None:
     answer = transfer(client, call, transferTo="+44 20 7183-8750\u202c")
     assert answer.json["data"]["transfer"]["to"] == "+442071838750"
 
 
-def test_a_room_that_is_closed_is_not_moved_into(
-    app: Flask, client: FlaskClient, call: Call
-) -> None:
+def test_call_cannot_move_into_a_closed_room(app: Flask, client: FlaskClient, call: Call) -> None:
     rooms = services_of(app).stores.rooms
     rooms.deactivate(rooms.ensure("room-2", 1).id, 2)
     answer = move(client, call)

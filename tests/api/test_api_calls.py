@@ -312,7 +312,7 @@ def test_end_refuses_a_wrong_call_id(
     assert response.json["errors"] == {"callId": [f"callId {predicate}"]}
 
 
-def test_a_total_that_is_not_counted_to_its_end_says_so(
+def test_incomplete_total_is_marked(
     client: FlaskClient, arrive: Callable[..., Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "COUNTED", 2)
@@ -331,7 +331,7 @@ def test_a_total_that_is_not_counted_to_its_end_says_so(
 
 
 @pytest.mark.parametrize("path", ["/v2/sip/call?search=1", "/v2/sessions", "/v2/rooms"])
-def test_a_list_that_finds_no_turn_is_503_and_says_why(
+def test_list_beyond_the_limit_of_searches_is_503_with_a_reason(
     client: FlaskClient, sqlite_database: Database, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(listing, "TURN_SECONDS", 0.01)
@@ -346,9 +346,7 @@ def test_a_list_that_finds_no_turn_is_503_and_says_why(
     assert client.get(path).status_code == 200
 
 
-def test_a_call_is_deleted_once_it_is_over(
-    client: FlaskClient, arrive: Callable[..., Call]
-) -> None:
+def test_ended_call_is_deleted(client: FlaskClient, arrive: Callable[..., Call]) -> None:
     call = arrive(1, "abcd-efgh-ijkl", "s1")
     refused = client.delete(f"/v2/sip/call/{call.id}")
     assert refused.status_code == 409
@@ -363,7 +361,7 @@ def test_a_call_is_deleted_once_it_is_over(
     assert ids(client.get("/v2/sip/call")) == []
 
 
-def test_a_narrow_token_deletes_nothing(
+def test_tied_token_deletes_nothing(
     app: Flask,
     client: FlaskClient,
     authorised: Callable[..., FlaskClient],
@@ -410,7 +408,7 @@ def test_a_participant_token_cannot_list(
 @pytest.mark.parametrize(
     "claims", [{"roomId": "r1"}, {"participantId": "p1"}, {"roomId": "r1", "participantId": "p1"}]
 )
-def test_a_narrow_token_reaches_its_own_calls_only(
+def test_tied_token_reaches_its_own_calls_only(
     app: Flask,
     calls: Calls,
     authorised: Callable[..., FlaskClient],
@@ -428,7 +426,7 @@ def test_a_narrow_token_reaches_its_own_calls_only(
 
 
 @pytest.mark.parametrize("claims", [{"roomId": "r1"}, {"participantId": "p1"}])
-def test_a_hidden_number_is_seen_by_the_account_alone(
+def test_hidden_number_is_visible_to_the_account_only(
     app: Flask, calls: Calls, authorised: Callable[..., FlaskClient], claims: dict[str, str]
 ) -> None:
     hidden = a_call(room_id="r1", hides_number=True)

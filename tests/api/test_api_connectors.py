@@ -1,4 +1,4 @@
-"""The connector endpoints, answer by answer."""
+"""The connector endpoints."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def connector(client: FlaskClient) -> dict[str, str]:
     return data
 
 
-def test_the_documented_sample_is_created_whole_and_in_order(client: FlaskClient) -> None:
+def test_documented_sample_is_created_with_all_members_in_order(client: FlaskClient) -> None:
     response = client.post("/v2/connectors", json=SAMPLE)
     assert response.status_code == 201
     data = response.json["data"]
@@ -119,9 +119,7 @@ def test_the_id_of_an_inbound_rule_is_kept_until_the_rule_is_deleted(
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
-def test_what_is_absent_is_null_and_nothing_is_warned_of(
-    client: FlaskClient, provider: str
-) -> None:
+def test_absent_fields_are_null_without_a_warning(client: FlaskClient, provider: str) -> None:
     answer = client.post("/v2/connectors", json={"provider": provider}).json
     assert list(answer) == ["message", "data"]
     assert {name for name, value in answer["data"].items() if value is None} == {
@@ -140,14 +138,14 @@ def test_two_connectors_share_neither_id_nor_key(client: FlaskClient) -> None:
     assert first["webhookUrl"] != second["webhookUrl"]
 
 
-def test_create_takes_names_of_any_script(client: FlaskClient) -> None:
+def test_create_accepts_names_in_any_script(client: FlaskClient) -> None:
     name = "Zürich ☎ 電話"
     data = client.post("/v2/connectors", json={"provider": "plivo", "name": name}).json["data"]
     assert client.get(f"/v2/connectors/{data['id']}").json["data"]["name"] == name
 
 
 @pytest.mark.parametrize("body", BAD_PROVIDERS)
-def test_create_refuses_any_other_provider_and_names_the_choice(
+def test_create_refuses_unknown_providers_and_lists_the_known(
     client: FlaskClient, body: dict[str, object]
 ) -> None:
     response = client.post("/v2/connectors", json=body)
@@ -159,7 +157,7 @@ def test_create_refuses_any_other_provider_and_names_the_choice(
     }
 
 
-def test_create_without_a_body_asks_for_the_provider(client: FlaskClient) -> None:
+def test_create_without_a_body_requires_the_provider(client: FlaskClient) -> None:
     response = client.post("/v2/connectors")
     assert (response.status_code, response.json["message"]) == (400, PROVIDER)
 
@@ -215,7 +213,7 @@ def test_list_is_empty_at_first(client: FlaskClient) -> None:
     assert client.get("/v2/connectors").json["data"] == []
 
 
-def test_get_repeats_the_connector_with_its_url(
+def test_get_returns_the_connector_with_its_url(
     client: FlaskClient, connector: dict[str, str]
 ) -> None:
     response = client.get(f"/v2/connectors/{connector['id']}")
@@ -225,7 +223,7 @@ def test_get_repeats_the_connector_with_its_url(
     )
 
 
-def test_update_changes_what_it_is_given_and_nothing_else(
+def test_update_changes_only_the_sent_fields(
     client: FlaskClient, connector: dict[str, str]
 ) -> None:
     response = client.patch(f"/v2/connectors/{connector['id']}", json={"name": "Renamed"})
@@ -266,9 +264,7 @@ def test_update_refuses_a_body_without_an_editable_field(
     assert response.json == {"message": "No editable fields provided", "statusCode": 400}
 
 
-def test_update_names_what_it_did_not_change(
-    client: FlaskClient, connector: dict[str, str]
-) -> None:
+def test_update_names_ignored_fields(client: FlaskClient, connector: dict[str, str]) -> None:
     body = {"region": "in002", "provider": "plivo"}
     answer = client.patch(f"/v2/connectors/{connector['id']}", json=body).json
     assert answer["data"] == {**connector, "region": "in002"}
@@ -279,7 +275,7 @@ def test_update_names_what_it_did_not_change(
     "options",
     [{}, {"data": b""}, {"json": {}}, {"data": b"\xff{not json", "content_type": "text/plain"}],
 )
-def test_rotate_changes_the_url_alone_whatever_the_body(
+def test_rotate_changes_only_the_url(
     client: FlaskClient, connector: dict[str, str], options: dict[str, object]
 ) -> None:
     response = client.post(f"/v2/connectors/{connector['id']}/rotate-key", **options)
@@ -328,7 +324,7 @@ def test_an_unknown_connector_is_404(client: FlaskClient, method: str, suffix: s
         ({"HTTP_HOST": "voice.test", "SCRIPT_NAME": "/calls"}, "http://voice.test/calls"),
     ],
 )
-def test_without_public_url_the_webhook_url_is_where_the_request_went(
+def test_webhook_url_without_public_url_has_the_requested_host(
     app_without_public_url: Flask,
     authorised: Callable[..., FlaskClient],
     environ: dict[str, str],
@@ -340,7 +336,7 @@ def test_without_public_url_the_webhook_url_is_where_the_request_went(
 
 
 @pytest.mark.parametrize("host", ["", "a/b", "a b"])
-def test_without_public_url_a_host_that_cannot_be_one_is_400(
+def test_invalid_host_without_public_url_is_400(
     app_without_public_url: Flask, authorised: Callable[..., FlaskClient], host: str
 ) -> None:
     client = authorised(app_without_public_url)

@@ -104,7 +104,7 @@ def stored(app: Flask, answer: dict[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(("provider", "credentials"), GOOD)
-def test_an_answer_tells_the_names_and_no_answer_a_value(
+def test_answers_contain_names_and_no_values(
     client: FlaskClient,
     app: Flask,
     create: Callable[..., dict[str, Any]],
@@ -131,7 +131,7 @@ def test_an_answer_tells_the_names_and_no_answer_a_value(
 
 
 @pytest.mark.parametrize(("provider", "credentials", "sentence"), BAD)
-def test_what_cannot_be_a_credential_is_refused_and_not_repeated(
+def test_invalid_credential_is_refused_and_not_quoted(
     client: FlaskClient,
     create: Callable[..., dict[str, Any]],
     provider: str,
@@ -149,7 +149,7 @@ def test_what_cannot_be_a_credential_is_refused_and_not_repeated(
 
 
 @pytest.mark.parametrize("credentials", [None, {}, {"authToken": None}])
-def test_nothing_is_as_good_as_no_credentials(
+def test_null_and_empty_mean_no_credentials(
     create: Callable[..., dict[str, Any]], credentials: object
 ) -> None:
     assert create(credentials=credentials)["data"]["credentials"] == []
@@ -191,7 +191,7 @@ def test_a_change_of_something_else_keeps_them(
     assert stored(app, answer) == {"accountSid": (ACCOUNT,), "authToken": (TOKEN,)}
 
 
-def test_credentials_that_check_nothing_are_warned_of(
+def test_warning_where_credentials_check_no_signatures(
     client: FlaskClient, create: Callable[..., dict[str, Any]]
 ) -> None:
     answer = create("telnyx", credentials={"apiKey": "KEY0123"})
@@ -200,7 +200,7 @@ def test_credentials_that_check_nothing_are_warned_of(
     assert client.get("/v2/connectors").json["warnings"] == [sentence]
 
 
-def test_the_database_and_the_log_hold_no_secret(
+def test_database_and_log_contain_no_secret(
     own_sqlite: Database,
     authorised: Callable[..., FlaskClient],
     clock: FakeClock,
@@ -250,7 +250,7 @@ def test_a_locked_connector_is_listed_with_a_warning_changed_and_deleted(
 
 
 @pytest.mark.parametrize("change", [{"accountSid": ACCOUNT}, {"authToken": None}, {}])
-def test_a_locked_connector_is_not_opened_by_half_a_change(
+def test_locked_connector_is_not_opened_by_a_partial_change(
     client: FlaskClient, app: Flask, locked: Connector, change: dict[str, Any]
 ) -> None:
     answer = client.patch(f"/v2/connectors/{locked.id}", json={"credentials": change})

@@ -1,4 +1,4 @@
-"""The delivery endpoints: what is told of a delivery, to whom, and how one is sent again."""
+"""The delivery endpoints: the object, permissions and redelivery."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def room_id(client: FlaskClient) -> str:
     return str(room["roomId"])
 
 
-def test_a_delivery_is_told_without_its_body(
+def test_delivery_is_answered_without_its_body(
     client: FlaskClient, write: Callable[..., None], webhook_id: str
 ) -> None:
     write(webhook_id, "d1")
@@ -66,7 +66,7 @@ def test_a_delivery_is_told_without_its_body(
     assert NUMBER not in response.text
 
 
-def test_what_has_become_of_it_is_told(
+def test_delivery_has_its_result(
     client: FlaskClient, clock: FakeClock, write: Callable[..., None], webhook_id: str
 ) -> None:
     over = {
@@ -92,7 +92,7 @@ def test_what_has_become_of_it_is_told(
     ]
 
 
-def test_the_last_hundred_of_its_own_are_listed_newest_first(
+def test_last_hundred_deliveries_are_listed_newest_first(
     client: FlaskClient, write: Callable[..., None], webhook_id: str
 ) -> None:
     for number in range(102):
@@ -123,7 +123,7 @@ def test_a_delivery_is_sent_again_at_once(
     assert sqlite_database.signals[ChangeSignal.OUTBOX].is_set()
 
 
-def test_only_its_own_deliveries_are_sent_again(
+def test_deliveries_of_another_webhook_are_404(
     client: FlaskClient, write: Callable[..., None], webhook_id: str, room_id: str
 ) -> None:
     write("wh_other", "d1")
@@ -138,7 +138,7 @@ def test_only_its_own_deliveries_are_sent_again(
         assert client.post(address).status_code == 404
 
 
-def test_a_webhook_that_is_not_there_has_no_deliveries(
+def test_deliveries_of_an_unknown_webhook_are_404(
     client: FlaskClient, write: Callable[..., None], webhook_id: str
 ) -> None:
     write(webhook_id, "d1")
@@ -153,7 +153,7 @@ def test_a_webhook_that_is_not_there_has_no_deliveries(
         assert response.json["message"] == "Webhook not found"
 
 
-def test_a_room_s_own_webhook_has_deliveries_by_each_of_its_names(
+def test_deliveries_of_a_room_are_found_by_each_of_its_names(
     client: FlaskClient, write: Callable[..., None], room_id: str
 ) -> None:
     write(room_receiver(room_id), "d1")
@@ -169,9 +169,7 @@ def test_a_room_s_own_webhook_has_deliveries_by_each_of_its_names(
         assert (response.status_code, response.json["message"]) == (404, "Room not found.")
 
 
-def test_what_is_below_a_room_is_no_room_of_a_longer_name(
-    client: FlaskClient, room_id: str
-) -> None:
+def test_address_below_a_room_is_not_a_longer_room_name(client: FlaskClient, room_id: str) -> None:
     address = f"/v2/rooms/{room_id}/webhook/deliveries"
     assert client.post(address, json={"status": "disabled"}).status_code == 405
     assert client.get(f"{address}/d1/redeliver").status_code == 405

@@ -1,4 +1,4 @@
-"""Sending an agent into a room: what is answered, what is refused, and who may ask."""
+"""Dispatching an agent over HTTP: answers, errors and permissions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def employ(client: FlaskClient, program: Program) -> str:
 
 
 @pytest.mark.parametrize("url", [URL, "/v2/agent/connect"])
-def test_an_agent_that_comes_is_assigned(client: FlaskClient, url: str) -> None:
+def test_accepting_agent_is_assigned(client: FlaskClient, url: str) -> None:
     with agent_program() as program:
         agent_id = employ(client, program)
         body = {
@@ -75,9 +75,7 @@ def test_an_agent_that_comes_is_assigned(client: FlaskClient, url: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["meetingId", "roomId"])
-def test_a_room_has_either_name_and_is_made_where_there_is_none(
-    client: FlaskClient, name: str
-) -> None:
+def test_room_has_either_name_and_is_created_if_unknown(client: FlaskClient, name: str) -> None:
     room = client.post("/v2/rooms", json={"customRoomId": "known"}).json["roomId"]
     with agent_program() as program:
         agent_id = employ(client, program)
@@ -98,7 +96,7 @@ def test_a_room_has_either_name_and_is_made_where_there_is_none(
         ({"metadata": {"a": "é" * 4_096}}, "metadata must be at most 8 KB of JSON."),
     ],
 )
-def test_a_wrong_field_is_400_and_nobody_is_asked(
+def test_wrong_field_is_400_and_asks_no_agent(
     client: FlaskClient, changes: dict[str, Any], sentence: str
 ) -> None:
     with agent_program() as program:
@@ -120,7 +118,7 @@ def test_an_unknown_agent_is_404(client: FlaskClient) -> None:
     assert response.json == {"message": "Agent not found", "statusCode": 404}
 
 
-def test_what_is_not_acted_on_is_named(client: FlaskClient) -> None:
+def test_fields_without_effect_are_named(client: FlaskClient) -> None:
     with agent_program() as program:
         body = {
             "agentId": employ(client, program),
@@ -142,9 +140,7 @@ def test_what_is_not_acted_on_is_named(client: FlaskClient) -> None:
     ]
 
 
-def test_an_agent_that_does_not_take_it_is_502_with_the_reason(
-    app: Flask, client: FlaskClient
-) -> None:
+def test_declining_agent_is_502_with_the_reason(app: Flask, client: FlaskClient) -> None:
     with agent_program(500) as program:
         agent_id = employ(client, program)
         response = client.post(URL, json={"agentId": agent_id, "roomId": "r1"})
@@ -156,7 +152,7 @@ def test_an_agent_that_does_not_take_it_is_502_with_the_reason(
     assert services_of(app).stores.calls.live() == 0
 
 
-def test_an_agent_that_cannot_be_reached_is_502_without_its_address(client: FlaskClient) -> None:
+def test_unreachable_agent_is_502_without_its_address(client: FlaskClient) -> None:
     with agent_program() as program:
         agent_id = employ(client, program)
     response = client.post(URL, json={"agentId": agent_id, "roomId": "r1"})
@@ -164,7 +160,7 @@ def test_an_agent_that_cannot_be_reached_is_502_without_its_address(client: Flas
     assert "127.0.0.1" not in response.json["message"]
 
 
-def test_a_full_house_and_a_closed_room_are_told_apart(
+def test_full_server_and_closed_room_have_different_errors(
     sqlite_database: Database, clock: FakeClock, authorised: Callable[..., FlaskClient]
 ) -> None:
     app_for_one_call = an_app(sqlite_database, clock, max_calls=1)
@@ -183,7 +179,7 @@ def test_a_full_house_and_a_closed_room_are_told_apart(
     assert len(program.asked) == 1
 
 
-def test_beyond_a_few_that_wait_a_request_is_503(
+def test_too_many_waiting_dispatches_are_503(
     app: Flask, authorised: Callable[..., FlaskClient], client: FlaskClient
 ) -> None:
     wait = threading.Event()
@@ -215,7 +211,7 @@ def test_a_room_token_sends_agents_into_its_room_only(
         assert own.post(URL, json={"agentId": agent_id, "roomId": "r1"}).status_code == 200
 
 
-def test_a_participant_token_sends_nobody(
+def test_participant_token_sends_no_agents(
     client: FlaskClient, app: Flask, authorised: Callable[..., FlaskClient]
 ) -> None:
     with agent_program() as program:

@@ -1,4 +1,4 @@
-"""A dump of the database holds no secret that anybody could use."""
+"""A dump of the database contains no usable secret."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_dump_of_all_tables_holds_no_secret(secrets: dict[str, str], database:
     assert [name for name, secret in secrets.items() if secret in dumped] == []
 
 
-def test_the_files_of_sqlite_hold_none_either(
+def test_sqlite_files_contain_no_secret(
     secrets: dict[str, str], database: Database, request: pytest.FixtureRequest
 ) -> None:
     if not database._is_sqlite:

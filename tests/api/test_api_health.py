@@ -1,4 +1,4 @@
-"""Health and readiness, open to whoever probes."""
+"""Health and readiness probes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.deaths import kill, newest
 from tests.support.missing_tables import missing_table
 
 
-def test_healthz_is_ok_whatever_is_wrong(app: Flask, engine: Any) -> None:
+def test_healthz_is_ok_without_database_and_engine(app: Flask, engine: Any) -> None:
     engine.answers = False
     services_of(app).drain.begin()
     response = app.test_client().get("/healthz")
@@ -33,7 +33,7 @@ def test_readyz_lists_every_check(app: Flask) -> None:
     )
 
 
-def test_readyz_is_503_and_says_what_is_wrong(app: Flask, engine: Any) -> None:
+def test_readyz_is_503_with_the_failed_checks(app: Flask, engine: Any) -> None:
     engine.answers = False
     services_of(app).drain.begin()
     response = app.test_client().get("/readyz")
@@ -58,7 +58,7 @@ def test_readyz_notices_a_database_without_a_schema(app: Flask, sqlite_database:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_healthz_names_a_thread_that_has_died(tmp_path: Path, clock: FakeClock) -> None:
+def test_healthz_names_dead_threads(tmp_path: Path, clock: FakeClock) -> None:
     settings = Settings.from_env(
         {"API_KEY": "key", "API_SECRET": "secret" * 8, "DATA_DIR": str(tmp_path)}
     )
@@ -75,7 +75,7 @@ def test_healthz_names_a_thread_that_has_died(tmp_path: Path, clock: FakeClock) 
     services_of(app).close()
 
 
-def test_an_engine_that_gives_its_calls_back_is_not_dead(clock: FakeClock) -> None:
+def test_draining_engine_is_not_dead(clock: FakeClock) -> None:
     engine = Engine(clock)
     engine.stats([])
     engine.give_back()

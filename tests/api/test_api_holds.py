@@ -1,4 +1,4 @@
-"""Callers in progress wait for a database that is away, and for the next process."""
+"""Holds of calls in progress while the database or the process is unavailable."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def led_back(response: Element) -> str:
 
 @pytest.mark.parametrize("name", PROVIDERS)
 @pytest.mark.parametrize("ending", ["", "/gather?try=1"])
-def test_a_caller_in_progress_is_held_and_asks_at_the_calls_own_address(
+def test_call_in_progress_is_held_at_its_own_address(
     provider: FlaskClient, name: str, ending: str
 ) -> None:
     again = led_back(ask(provider, path(name, ending)))
@@ -72,7 +72,7 @@ def test_a_caller_in_progress_is_held_and_asks_at_the_calls_own_address(
     [("twilio", "DialCallStatus"), ("telnyx", "DialCallStatus"), ("plivo", "DialStatus")],
 )
 @pytest.mark.parametrize("outcome", ["completed", "busy", "no-answer", "failed"])
-def test_the_end_of_a_transfer_is_remembered_while_its_caller_is_held(
+def test_end_of_a_transfer_is_kept_during_a_hold(
     provider: FlaskClient, name: str, field: str, outcome: str
 ) -> None:
     again = ask(provider, path(name, "/dial"), **{field: outcome})
@@ -83,7 +83,7 @@ def test_the_end_of_a_transfer_is_remembered_while_its_caller_is_held(
         again = ask(provider, f"{address.path}?{address.query}")
 
 
-def test_a_caller_from_before_the_secret_was_changed_is_held(clock: FakeClock) -> None:
+def test_call_from_before_a_secret_change_is_held(clock: FakeClock) -> None:
     database = Database("postgresql+psycopg://someone@127.0.0.1:1/nothing")
     client = build(database, clock, api_secret_previous="secret before").test_client()
     own = path("twilio", key=key_of("secret before", CALL))
@@ -97,7 +97,7 @@ def test_a_new_caller_hears_busy(provider: FlaskClient) -> None:
         assert response[0].get("reason") == "busy"
 
 
-def test_a_notice_may_be_sent_again(provider: FlaskClient) -> None:
+def test_failed_status_notice_is_not_acknowledged(provider: FlaskClient) -> None:
     assert provider.post(path("twilio", "/status"), data=FORM).status_code == 503
 
 
@@ -107,12 +107,12 @@ def test_an_invalid_count_of_holds_begins_at_one(provider: FlaskClient, held: st
     assert led_back(response) == f"{path('twilio')}?held=1"
 
 
-def test_nobody_is_held_for_ever(provider: FlaskClient) -> None:
+def test_number_of_holds_is_bounded(provider: FlaskClient) -> None:
     assert led_back(ask(provider, path("twilio", f"?held={MOST - 1}")))
     assert [verb.tag for verb in ask(provider, path("twilio", f"?held={MOST}"))] == ["Hangup"]
 
 
-def test_a_held_caller_who_lost_the_socket_long_ago_is_not_over(
+def test_held_call_without_a_socket_does_not_end(
     app: Flask, clock: FakeClock, sqlite_database: Database
 ) -> None:
     client, services = app.test_client(), services_of(app)
@@ -135,7 +135,7 @@ def test_a_held_caller_who_lost_the_socket_long_ago_is_not_over(
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_a_process_that_is_ending_holds_without_the_database(away: Flask, name: str) -> None:
+def test_ending_process_holds_calls_without_the_database(away: Flask, name: str) -> None:
     handover = services_of(away).drain
     handover.begin()
     handover.expect([CALL, "another"])
@@ -143,7 +143,7 @@ def test_a_process_that_is_ending_holds_without_the_database(away: Flask, name: 
     assert handover.wait(0) == 1
 
 
-def test_a_calls_own_address_needs_a_signature_where_its_connector_has_a_secret(app: Flask) -> None:
+def test_call_address_requires_a_signature_with_credentials(app: Flask) -> None:
     client, services = app.test_client(), services_of(app)
     connector = a_connector(credentials={"authToken": ("t",)})
     services.stores.connectors.add(connector)

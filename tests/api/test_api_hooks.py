@@ -1,4 +1,4 @@
-"""Provider webhooks over HTTP: who is let in, what is read, and what a failure sounds like."""
+"""Provider webhooks over HTTP: keys, bodies and failures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def hook(connector: Connector) -> str:
     ],
     ids=["POST", "GET", "POST with a query"],
 )
-def test_a_webhook_is_answered_with_markup_that_nobody_may_keep(
+def test_webhook_is_answered_with_uncacheable_markup(
     ask: Callable, caller: FlaskClient, connector: Connector
 ) -> None:
     answer = ask(caller, hook(connector))
@@ -66,19 +66,19 @@ def test_a_webhook_is_answered_with_markup_that_nobody_may_keep(
     "path", ["/v2/hooks/twilio/whk_none", "/v2/hooks/plivo/{key}", "/v2/hooks/vonage/{key}"]
 )
 @pytest.mark.parametrize("ending", ["", "/gather", "/gather?try=1"])
-def test_whoever_has_no_key_of_this_provider_gets_404(
+def test_key_of_another_provider_is_404(
     path: str, ending: str, caller: FlaskClient, connector: Connector
 ) -> None:
     answer = caller.post(path.format(key=connector.webhook_key) + ending, data=CALL)
     assert (answer.status_code, answer.json["statusCode"]) == (404, 404)
 
 
-def test_a_request_that_names_no_call_gets_400(caller: FlaskClient, connector: Connector) -> None:
+def test_request_without_a_call_id_is_400(caller: FlaskClient, connector: Connector) -> None:
     answer = caller.post(hook(connector), data={"From": "+14155550100"})
     assert (answer.status_code, answer.json["message"]) == (400, "CallSid is missing.")
 
 
-def test_a_form_that_breaks_off_gets_400(caller: FlaskClient, connector: Connector) -> None:
+def test_incomplete_form_is_400(caller: FlaskClient, connector: Connector) -> None:
     answer = caller.post(
         hook(connector),
         content_type="application/x-www-form-urlencoded",
@@ -91,7 +91,7 @@ def test_a_form_that_breaks_off_gets_400(caller: FlaskClient, connector: Connect
     assert answer.status_code == 400
 
 
-def test_a_form_that_is_too_large_gets_400(caller: FlaskClient, connector: Connector) -> None:
+def test_too_large_form_is_400(caller: FlaskClient, connector: Connector) -> None:
     answer = caller.post(hook(connector), data={**CALL, "More": "x" * 70_000})
     assert (answer.status_code, answer.json["message"]) == (
         400,
@@ -99,7 +99,7 @@ def test_a_form_that_is_too_large_gets_400(caller: FlaskClient, connector: Conne
     )
 
 
-def test_a_caller_hears_busy_when_we_fail(
+def test_caller_hears_busy_on_an_internal_failure(
     caller: FlaskClient,
     connector: Connector,
     sqlite_database: Database,
@@ -112,7 +112,7 @@ def test_a_caller_hears_busy_when_we_fail(
     assert "a webhook failed" in caplog.text
 
 
-def test_a_notice_that_cannot_be_noted_is_not_acknowledged(
+def test_status_that_cannot_be_stored_is_not_acknowledged(
     caller: FlaskClient, connector: Connector, sqlite_database: Database
 ) -> None:
     with missing_table(sqlite_database, "calls"):
@@ -121,7 +121,7 @@ def test_a_notice_that_cannot_be_noted_is_not_acknowledged(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_keys_go_where_the_question_says_by_either_method(
+def test_keys_are_received_by_get_and_post(
     method: str, app: Flask, caller: FlaskClient, connector: Connector
 ) -> None:
     rule = a_rule()

@@ -1,4 +1,4 @@
-"""Ingest sessions: the ticket, its defaults, and who may ask for one."""
+"""Ingest sessions: the ticket, its defaults and permissions."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_session_is_answered_with_its_socket_and_call(client: FlaskClient) -> 
     )
 
 
-def test_without_public_url_the_socket_is_where_the_request_went(
+def test_socket_without_public_url_has_the_requested_host(
     app_without_public_url: Flask, authorised: Callable[..., FlaskClient]
 ) -> None:
     response = authorised(app_without_public_url).post(
@@ -148,7 +148,7 @@ def test_an_agent_is_remembered_with_the_call(app: Flask, client: FlaskClient) -
     )
 
 
-def test_an_agent_that_there_is_not_is_ignored(app: Flask, client: FlaskClient) -> None:
+def test_unknown_agent_is_ignored(app: Flask, client: FlaskClient) -> None:
     response = client.post("/v2/ingest/sessions", json={"roomId": "r1", "agent": {"id": "ag"}})
     assert stored(app, response).agent is None
     assert response.json["warnings"] == [
@@ -169,9 +169,7 @@ def test_a_wrong_field_is_400_and_named_and_opens_nothing(
 
 
 @pytest.mark.parametrize("number", [b"9223372036854775808", b"-1e30", b"1" * 300])
-def test_a_number_that_would_come_back_as_another_is_400(
-    client: FlaskClient, number: bytes
-) -> None:
+def test_number_beyond_64_bits_is_400(client: FlaskClient, number: bytes) -> None:
     raw = b'{"roomId":"r","participant":{"metadata":{"n":' + number + b"}}}"
     response = client.post("/v2/ingest/sessions", data=raw)
     assert response.status_code == 400
@@ -180,7 +178,7 @@ def test_a_number_that_would_come_back_as_another_is_400(
     )
 
 
-def test_metadata_at_its_limits_comes_back_as_it_was_sent(
+def test_metadata_at_its_limits_is_returned_unchanged(
     app_on_each_database: Flask, authorised: Callable[..., FlaskClient]
 ) -> None:
     metadata = {
@@ -198,7 +196,7 @@ def test_metadata_at_its_limits_comes_back_as_it_was_sent(
     assert stored(app_on_each_database, response).participant.metadata == metadata
 
 
-def test_a_full_house_is_503_with_retry_after(
+def test_full_server_is_503_with_retry_after(
     app_for_one_call: Flask, authorised: Callable[..., FlaskClient]
 ) -> None:
     client = authorised(app_for_one_call)

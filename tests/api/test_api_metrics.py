@@ -1,4 +1,4 @@
-"""``/metrics``: who may read it, and that what happens in the API is in it."""
+"""``/metrics``: permissions, and metrics of the API."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ def test_the_metrics_token_reads_them_and_nothing_else(guarded: Flask, authoriza
     "authorization",
     ["", TOKEN, "Bearer", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer ü"],
 )
-def test_nobody_else_does(guarded: Flask, authorization: str) -> None:
+def test_other_tokens_do_not(guarded: Flask, authorization: str) -> None:
     assert ask(guarded, authorization) == 401
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Bearer None"])
-def test_without_a_metrics_token_none_is_known(app: Flask, authorization: str) -> None:
+def test_metrics_token_without_the_setting_is_refused(app: Flask, authorization: str) -> None:
     assert ask(app, authorization) == 401
 
 
 @pytest.mark.parametrize("claims", [{"roomId": "abcd-efgh-ijkl"}, {"participantId": "ann"}])
-def test_a_token_that_is_tied_does_not_reach_this_far(
+def test_tied_token_is_refused(
     app: Flask, authorised: Callable[..., FlaskClient], claims: dict[str, str]
 ) -> None:
     assert authorised(app, **claims).get("/metrics").status_code == 403
@@ -73,7 +73,7 @@ def a_connector(client: FlaskClient) -> str:
     return str(answer["data"]["webhookUrl"]).removeprefix("https://voice.example.com")
 
 
-def test_webhooks_are_timed_by_what_became_of_them(client: FlaskClient) -> None:
+def test_webhooks_are_timed_by_outcome(client: FlaskClient) -> None:
     address = a_connector(client)
     form = {"CallSid": "CA1", "From": "+14155550100", "To": "+14155550199"}
     assert client.post(address, data=form).status_code == 200
@@ -86,7 +86,7 @@ def test_webhooks_are_timed_by_what_became_of_them(client: FlaskClient) -> None:
     assert f'{name}{{outcome="refused",provider="unknown"}} 1.0\n' in text
 
 
-def test_a_webhook_that_fails_is_counted_as_failed_though_its_caller_hears_busy(
+def test_failed_webhook_is_counted_where_the_caller_hears_busy(
     client: FlaskClient, sqlite_database: Database
 ) -> None:
     address = a_connector(client)
@@ -124,9 +124,7 @@ def test_calls_are_counted_when_they_are_turned_away_or_ended(client: FlaskClien
     assert 'patchbay_calls_ended_total{provider="twilio",reason="ended-by-api"} 1.0\n' in text
 
 
-def test_an_engine_that_does_not_answer_hides_nothing_else(
-    client: FlaskClient, engine: ScriptedEngine
-) -> None:
+def test_silent_engine_hides_no_other_metrics(client: FlaskClient, engine: ScriptedEngine) -> None:
     engine.counted = EngineStats(sockets=12)
     assert "patchbay_sockets 12.0\n" in client.get("/metrics").text
     engine.answers = False

@@ -1,4 +1,4 @@
-"""What each address needs of a token, and that it is required: one table of all of them."""
+"""The need of each handler, in one table, and its enforcement."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def refusals(client: FlaskClient, app: Flask, sentence: re.Pattern[str]) -> set[
     return refused
 
 
-def test_every_address_declares_what_it_needs(app: Flask) -> None:
+def test_every_handler_declares_its_need(app: Flask) -> None:
     found = {
         rule.endpoint: declared(app.view_functions[rule.endpoint]).need
         for rule in app.url_map.iter_rules()
@@ -138,7 +138,7 @@ def test_every_address_declares_what_it_needs(app: Flask) -> None:
     assert found == NEEDS
 
 
-def test_an_address_that_needs_a_token_has_a_guard_that_asks_for_one(app: Flask) -> None:
+def test_handler_that_needs_a_token_has_a_guard(app: Flask) -> None:
     for endpoint, need in NEEDS.items():
         guards = app.before_request_funcs[endpoint.partition(".")[0]]
         assert (require_nothing in guards) is (need is Need.NOTHING), endpoint
@@ -149,7 +149,7 @@ def test_a_handler_without_a_declared_need_is_an_error(app: Flask, client: Flask
     assert client.get("/v2/agents").status_code == 500
 
 
-def test_a_token_that_only_joins_sees_neither_a_rooms_webhook_nor_who_is_let_in(
+def test_joining_token_sees_neither_webhook_nor_allowed_participants(
     app: Flask, authorised: Callable[..., FlaskClient]
 ) -> None:
     webhook = {"endPoint": "https://hooks.example.com/?secret=abc", "events": ["session-*"]}
@@ -171,7 +171,7 @@ def test_a_token_for_joining_only_joins(
 
 
 @pytest.mark.parametrize("permissions", [[], None, "", ["ALLOW_MOD"], ["allow_mods", "admin"]])
-def test_a_token_whose_permissions_name_none_that_is_known_does_nothing(
+def test_token_with_unknown_permissions_only_is_refused(
     app: Flask, authorised: Callable[..., FlaskClient], permissions: object
 ) -> None:
     client = authorised(app, permissions=permissions)
@@ -180,7 +180,7 @@ def test_a_token_whose_permissions_name_none_that_is_known_does_nothing(
 
 
 @pytest.mark.parametrize("other", ["allow_join", "allow_mod"])
-def test_a_token_that_mixes_ask_join_with_another_permission_does_nothing(
+def test_token_that_mixes_ask_join_is_refused(
     app: Flask, authorised: Callable[..., FlaskClient], other: str
 ) -> None:
     client = authorised(app, permissions=["ask_join", other])
@@ -188,7 +188,7 @@ def test_a_token_that_mixes_ask_join_with_another_permission_does_nothing(
 
 
 @pytest.mark.parametrize("permissions", [{"allow_mod": True}, 7, [["allow_mod"]], ["allow_mod", 1]])
-def test_permissions_that_are_no_words_do_not_hold(
+def test_malformed_permissions_are_401(
     app: Flask, authorised: Callable[..., FlaskClient], permissions: object
 ) -> None:
     assert authorised(app, permissions=permissions).get("/v2/connectors").status_code == 401
@@ -230,7 +230,7 @@ def test_a_token_for_joining_as_one_participant_reaches_that_participant(
     assert client.post("/v2/sip/call/transfer", json={}).status_code == 403
 
 
-def test_a_token_for_joining_has_no_agent_sent_for(
+def test_joining_token_dispatches_no_agent(
     app: Flask, authorised: Callable[..., FlaskClient]
 ) -> None:
     body = {"roomId": "abcd-efgh-ijkl", "agent": {"id": "agent_1"}}
@@ -252,7 +252,7 @@ def test_a_token_for_joining_does_not_sign_in_to_the_console(
     assert "Set-Cookie" not in answer.headers
 
 
-def test_the_document_says_what_each_address_needs(app: Flask) -> None:
+def test_document_describes_each_need(app: Flask) -> None:
     document = app.test_client().get("/openapi.json").json
     placing = document["paths"]["/v2/sip/call"]["post"]
     assert placing["description"] == Need.DIAL.value

@@ -1,4 +1,4 @@
-"""Names of rooms and participants are parts of addresses, or they are refused."""
+"""Names of rooms and participants in addresses."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ def leads_to_the_room(routes: Any, name: str) -> bool:
 
 @given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=4).map("/".join).filter(bool))
 @example("validate/")
-def test_every_accepted_name_leads_to_its_room(routes: Any, name: str) -> None:
+def test_every_accepted_name_addresses_its_room(routes: Any, name: str) -> None:
     if is_addressable(name):
         assert leads_to_the_room(routes, name)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_name_that_is_refused_would_lead_elsewhere(routes: Any, name: str) -> None:
+def test_refused_names_address_something_else(routes: Any, name: str) -> None:
     assert not is_addressable(name)
     assert not leads_to_the_room(routes, name)
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_names_that_only_look_like_addresses_are_read(client: FlaskClient, name: str) -> None:
+def test_names_similar_to_addresses_are_accepted(client: FlaskClient, name: str) -> None:
     made = client.post("/v2/rooms", json={"customRoomId": name})
     assert made.status_code == 200
     assert client.get(f"/v2/rooms/{quote(name)}").json == made.json
@@ -111,7 +111,7 @@ ENTRANCES: dict[str, Callable[[str], tuple[str, dict[str, Any], str]]] = {
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES.values(), ids=ENTRANCES.keys())
-def test_no_request_makes_a_room_that_cannot_be_read(
+def test_no_request_creates_an_unreadable_room(
     app: Flask, client: FlaskClient, entrance: Callable[[str], tuple[str, dict[str, Any], str]]
 ) -> None:
     for name in REFUSED:
@@ -121,7 +121,7 @@ def test_no_request_makes_a_room_that_cannot_be_read(
     assert services_of(app).stores.rooms.page().total == 0
 
 
-def test_a_room_of_such_a_name_from_before_is_read_by_its_other_names(
+def test_older_room_with_such_a_name_is_read_by_its_other_names(
     app: Flask, client: FlaskClient
 ) -> None:
     rooms = services_of(app).stores.rooms
@@ -132,7 +132,7 @@ def test_a_room_of_such_a_name_from_before_is_read_by_its_other_names(
 
 
 @pytest.mark.parametrize("participant_id", ["active", ".", "..", "a/../b"])
-def test_no_request_makes_a_participant_who_cannot_be_read(
+def test_no_request_creates_an_unreadable_participant(
     app: Flask, client: FlaskClient, participant_id: str
 ) -> None:
     assert not is_addressable_participant(participant_id)
@@ -161,7 +161,7 @@ def test_no_request_makes_a_participant_who_cannot_be_read(
 
 
 @pytest.mark.parametrize("participant_id", ["actives", "active/", "a/b", "stats", "..."])
-def test_other_ids_of_participants_lead_to_them(routes: Any, participant_id: str) -> None:
+def test_other_participant_ids_address_them(routes: Any, participant_id: str) -> None:
     assert is_addressable_participant(participant_id)
     assert routes.match(f"/v2/sessions/s1/participants/{participant_id}", "GET") == (
         "sessions.participant",

@@ -1,4 +1,4 @@
-"""The room endpoints: the object, its names, what is honoured and who may ask."""
+"""The room endpoints: the object, its names, options and permissions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def create(client: FlaskClient) -> Callable[..., dict[str, Any]]:
     return make
 
 
-def test_a_room_is_answered_at_top_level_in_the_order_of_the_documents(client: FlaskClient) -> None:
+def test_room_is_answered_at_top_level_in_documented_order(client: FlaskClient) -> None:
     response = client.post("/v2/rooms", json=DOCUMENTED)
     assert response.status_code == 200
     room = response.json
@@ -63,7 +63,7 @@ def test_a_room_is_answered_at_top_level_in_the_order_of_the_documents(client: F
     )
 
 
-def test_a_request_without_body_and_content_type_makes_a_room(client: FlaskClient) -> None:
+def test_request_without_body_creates_a_room(client: FlaskClient) -> None:
     response = client.post("/v2/rooms")
     assert response.status_code == 200
     for name in ("customRoomId", "geoFence", "webhook", "autoCloseConfig"):
@@ -71,7 +71,7 @@ def test_a_request_without_body_and_content_type_makes_a_room(client: FlaskClien
     assert "warnings" not in response.json
 
 
-def test_null_is_as_good_as_nothing(create: Callable[..., dict[str, Any]]) -> None:
+def test_null_means_absent(create: Callable[..., dict[str, Any]]) -> None:
     fields = dict.fromkeys(
         ("customRoomId", "geoFence", "webhook", "autoCloseConfig", "autoStartConfig",
          "multiComposition", "allowedParticipantIds")
@@ -82,7 +82,7 @@ def test_null_is_as_good_as_nothing(create: Callable[..., dict[str, Any]]) -> No
     assert "warnings" not in room
 
 
-def test_every_room_is_the_same_users(create: Callable[..., dict[str, Any]]) -> None:
+def test_every_room_has_the_same_user(create: Callable[..., dict[str, Any]]) -> None:
     assert create()["userId"] == create()["userId"]
 
 
@@ -107,13 +107,13 @@ def test_a_custom_room_id_gives_the_same_room_again(create: Callable[..., dict[s
         ),
     ],
 )
-def test_closing_by_itself_has_the_documented_defaults(
+def test_auto_close_has_the_documented_defaults(
     create: Callable[..., dict[str, Any]], config: dict[str, Any], kept: dict[str, Any]
 ) -> None:
     assert create(autoCloseConfig=config)["autoCloseConfig"] == kept
 
 
-def test_what_does_not_exist_here_is_kept_and_warned_about(
+def test_options_without_effect_are_stored_with_a_warning(
     client: FlaskClient, create: Callable[..., dict[str, Any]]
 ) -> None:
     start = {"recording": {"config": {"layout": {"type": "GRID"}}}, "hls": {}}
@@ -141,7 +141,7 @@ def test_what_does_not_exist_here_is_kept_and_warned_about(
         (None, ["webhook.events is empty, so that the webhook is told of nothing."]),
     ],
 )
-def test_a_webhook_is_kept_and_warned_of_what_it_will_not_be_told(
+def test_webhook_is_stored_with_a_warning_of_unknown_events(
     create: Callable[..., dict[str, Any]], events: list[str] | None, warnings: list[str] | None
 ) -> None:
     room = create(webhook={"endPoint": "https://e/x", "events": events})
@@ -226,7 +226,7 @@ def test_a_webhook_is_kept_and_warned_of_what_it_will_not_be_told(
         ({"multiComposition": []}, "multiComposition", "must be a JSON object."),
     ],
 )
-def test_a_wrong_field_is_400_and_named_and_makes_nothing(
+def test_wrong_field_is_400_and_creates_nothing(
     client: FlaskClient, fields: dict[str, Any], name: str, predicate: str
 ) -> None:
     response = client.post("/v2/rooms", json=fields)
@@ -246,7 +246,7 @@ def test_a_room_is_read_by_each_of_its_names(
     assert response.json == {"message": "Room not found.", "statusCode": 404}
 
 
-def test_validating_says_400_where_there_is_no_such_room(
+def test_validating_an_unknown_room_is_400(
     client: FlaskClient, create: Callable[..., dict[str, Any]]
 ) -> None:
     room = create(customRoomId="c/1")
@@ -275,7 +275,7 @@ def test_the_list_holds_the_same_object_newest_first(
     assert client.get("/v2/rooms?page=0").status_code == 400
 
 
-def test_deactivating_answers_with_both_spellings_and_closes_what_is_in_the_room(
+def test_deactivating_answers_with_both_spellings_and_ends_the_calls(
     app: Flask, client: FlaskClient, engine: Any, create: Callable[..., dict[str, Any]]
 ) -> None:
     room = create(customRoomId="c1")
@@ -291,7 +291,7 @@ def test_deactivating_answers_with_both_spellings_and_closes_what_is_in_the_room
     assert (again.status_code, again.json) == (200, closed)
 
 
-def test_deactivating_takes_the_room_id_and_no_other_name(
+def test_deactivating_accepts_the_room_id_only(
     client: FlaskClient, create: Callable[..., dict[str, Any]]
 ) -> None:
     room = create(customRoomId="c1")
@@ -304,7 +304,7 @@ def test_deactivating_takes_the_room_id_and_no_other_name(
     assert client.get("/v2/rooms/c1").json["disabled"] is False
 
 
-def test_a_room_is_switched_off_and_on_by_its_status(
+def test_room_is_deactivated_and_activated_by_its_status(
     client: FlaskClient, clock: FakeClock, create: Callable[..., dict[str, Any]]
 ) -> None:
     room = create()
@@ -326,13 +326,13 @@ def test_a_room_is_switched_off_and_on_by_its_status(
     assert client.post("/v2/rooms/nobody", json={"status": "enabled"}).status_code == 404
 
 
-def test_an_ingest_session_of_an_unknown_room_makes_it(client: FlaskClient) -> None:
+def test_ingest_session_creates_an_unknown_room(client: FlaskClient) -> None:
     assert client.post("/v2/ingest/sessions", json={"roomId": "brand-new"}).status_code == 201
     room = client.get("/v2/rooms/brand-new").json
     assert (room["roomId"], room["customRoomId"]) == ("brand-new", None)
 
 
-def test_an_ingest_session_says_the_real_room_id(
+def test_ingest_session_has_the_room_id(
     client: FlaskClient, create: Callable[..., dict[str, Any]]
 ) -> None:
     room = create(customRoomId="c1")
@@ -340,7 +340,7 @@ def test_an_ingest_session_says_the_real_room_id(
     assert data["roomId"] == room["roomId"]
 
 
-def test_only_those_who_are_allowed_get_a_ticket(
+def test_only_allowed_participants_get_a_ticket(
     client: FlaskClient, create: Callable[..., dict[str, Any]]
 ) -> None:
     room = create(allowedParticipantIds=["ann"])

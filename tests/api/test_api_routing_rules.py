@@ -1,4 +1,4 @@
-"""The routing rule endpoints in both spellings, answer by answer."""
+"""The routing rule endpoints in both spellings."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_create_answers_with_the_documented_object(client: FlaskClient) -> None:
     assert response.json["id"].startswith("rr_")
 
 
-def test_everything_that_is_sent_comes_back_and_what_is_not_acted_on_is_named(
+def test_all_fields_are_returned_and_those_without_effect_named(
     client: FlaskClient, rule: dict[str, Any]
 ) -> None:
     expected = {
@@ -122,7 +122,7 @@ def test_everything_that_is_sent_comes_back_and_what_is_not_acted_on_is_named(
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_an_agent_that_there_is_not_is_kept_and_named(client: FlaskClient, known: bool) -> None:
+def test_unknown_agent_is_stored_and_named(client: FlaskClient, known: bool) -> None:
     agent_id = "agent_of_another_server"
     if known:
         agent = {"name": "Echo", "url": "https://agents.example.com"}
@@ -170,7 +170,7 @@ def test_an_outbound_rule_has_headers_and_shares_its_numbers(client: FlaskClient
         "0014155551234",
     ],
 )
-def test_numbers_are_kept_in_the_form_in_which_calls_come(client: FlaskClient, number: str) -> None:
+def test_numbers_are_stored_as_e164(client: FlaskClient, number: str) -> None:
     answer = client.post(
         URL,
         json={
@@ -252,7 +252,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "message"), REFUSALS)
-def test_what_does_not_hold_is_refused_in_one_sentence_on_create_and_update(
+def test_invalid_fields_have_one_error_on_create_and_update(
     client: FlaskClient, rule: dict[str, Any], fields: dict[str, Any], message: str
 ) -> None:
     for response in (
@@ -276,7 +276,7 @@ def test_what_does_not_hold_is_refused_in_one_sentence_on_create_and_update(
         ),
     ],
 )
-def test_create_refuses_what_a_rule_cannot_be(
+def test_create_refuses_invalid_rules(
     client: FlaskClient, fields: dict[str, Any], message: str
 ) -> None:
     response = client.post(URL, json={**MINIMAL, **fields})
@@ -308,7 +308,7 @@ def test_an_inbound_number_is_on_one_inbound_rule_only(
     assert again.status_code == 200
 
 
-def test_update_changes_what_it_is_given_and_nothing_else(
+def test_update_changes_only_the_sent_fields(
     client: FlaskClient, rule: dict[str, Any], clock: FakeClock
 ) -> None:
     clock.advance(1)
@@ -344,7 +344,7 @@ def test_update_merges_the_room(
     assert answer.json["room"] == dict(zip(("type", "prefix", "id", "pin"), room, strict=True))
 
 
-def test_what_of_a_room_does_not_suit_its_type_is_named(client: FlaskClient) -> None:
+def test_room_fields_of_the_other_type_are_named(client: FlaskClient) -> None:
     for room, warning in (
         (
             {"type": "static", "id": "r1", "prefix": "support-"},
@@ -589,7 +589,7 @@ def test_the_older_list_is_filtered_by_gateway_and_id(client: FlaskClient) -> No
         ),
     ],
 )
-def test_the_older_spelling_refuses_in_its_own_words(
+def test_older_spelling_has_its_own_field_names_in_errors(
     client: FlaskClient, fields: dict[str, Any], message: str
 ) -> None:
     response = client.post(OLDER, json={**OLDER_RULE, **fields})
@@ -597,7 +597,7 @@ def test_the_older_spelling_refuses_in_its_own_words(
 
 
 @pytest.mark.parametrize("name", ["name", "numbers", "dispatch"])
-def test_the_older_create_needs_what_it_always_needed(client: FlaskClient, name: str) -> None:
+def test_older_create_has_its_own_required_fields(client: FlaskClient, name: str) -> None:
     response = client.post(OLDER, json=without(OLDER_RULE, name))
     assert (response.status_code, response.json["message"]) == (400, f"{name} is required.")
 
@@ -609,7 +609,7 @@ def test_no_pin_is_logged(client: FlaskClient, caplog: pytest.LogCaptureFixture)
     assert "9183745" not in caplog.text
 
 
-def test_a_rule_whose_pin_cannot_be_read_says_so_and_keeps_it(
+def test_rule_with_an_unreadable_pin_warns_and_keeps_it(
     client: FlaskClient, stored: Rules, sqlite_database: Database
 ) -> None:
     rule = a_rule(room=replace(NEW_ROOM, pin="4711"))

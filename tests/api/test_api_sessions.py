@@ -1,4 +1,4 @@
-"""The session endpoints: envelopes, filters, timelogs, statistics, and putting people out."""
+"""The session endpoints: envelopes, filters, timelogs, statistics and removal of participants."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_unknown_sessions_are_404(client: FlaskClient) -> None:
         assert response.json == {"message": "Session not found.", "statusCode": 404}
 
 
-def test_participants_come_in_an_object_and_the_active_ones_in_an_array_of_one(
+def test_participants_are_in_an_object_and_active_ones_in_an_array(
     client: FlaskClient, come: Callable[..., Call], go: Callable[..., None]
 ) -> None:
     come("ann")
@@ -153,7 +153,7 @@ def test_participants_come_in_pages(client: FlaskClient, come: Callable[..., Cal
     assert client.get(f"/v2/sessions/{SESSION}/participants?perPage=101").status_code == 400
 
 
-def test_one_participant_has_all_of_its_visits(
+def test_participant_has_all_its_presences(
     client: FlaskClient, come: Callable[..., Call], go: Callable[..., None]
 ) -> None:
     come("watcher")
@@ -213,7 +213,9 @@ def test_filters_narrow_the_list(
     assert ids(client.get(f"/v2/sessions/?{query}")) == found
 
 
-def test_the_users_own_id_narrows_nothing(client: FlaskClient, come: Callable[..., Call]) -> None:
+def test_filter_by_the_account_s_id_has_no_effect(
+    client: FlaskClient, come: Callable[..., Call]
+) -> None:
     come("ann")
     user_id = client.get(f"/v2/rooms/{ROOM}").json["userId"]
     assert ids(client.get(f"/v2/sessions?userId={user_id}")) == [SESSION]
@@ -240,7 +242,7 @@ def test_a_wrong_filter_is_400_and_named(client: FlaskClient, query: str, senten
     assert (response.status_code, response.json["message"]) == (400, sentence)
 
 
-def test_statistics_are_what_is_measured_now_or_was_stored_at_the_end(
+def test_statistics_are_live_or_stored_at_the_end(
     client: FlaskClient, engine: Any, come: Callable[..., Call], go: Callable[..., None]
 ) -> None:
     ann, bob = come("ann"), come("bob")
@@ -274,7 +276,7 @@ def test_statistics_are_what_is_measured_now_or_was_stored_at_the_end(
     assert client.get(f"/v2/sessions/{SESSION}/participant/cat/stats").status_code == 404
 
 
-def test_statistics_of_an_engine_that_does_not_answer_are_those_stored(
+def test_statistics_are_the_stored_ones_without_the_engine(
     client: FlaskClient, engine: Any, come: Callable[..., Call]
 ) -> None:
     come("ann")
@@ -292,7 +294,7 @@ def test_statistics_of_an_engine_that_does_not_answer_are_those_stored(
         {"roomId": ROOM, "sessionId": SESSION},
     ],
 )
-def test_ending_a_session_puts_everybody_out_and_answers_with_it(
+def test_ending_a_session_removes_everyone_and_answers_with_it(
     client: FlaskClient, engine: Any, come: Callable[..., Call], support: Room, body: dict[str, str]
 ) -> None:
     calls = [come("ann"), come("bob")]
@@ -307,7 +309,7 @@ def test_ending_a_session_puts_everybody_out_and_answers_with_it(
     assert ended == {**single, "meetingId": ROOM, "userMeetingId": "testing-room"}
 
 
-def test_ending_needs_a_session_that_goes_on_or_is_named(
+def test_ending_requires_an_ongoing_or_named_session(
     client: FlaskClient, come: Callable[..., Call], go: Callable[..., None]
 ) -> None:
     go(come("ann"))

@@ -1,4 +1,4 @@
-"""Signed webhooks against the whole app: proxies, prefixes, refusals and what the log says."""
+"""Signed webhooks against the whole app: proxies, prefixes, refusals and log lines."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
-def test_a_signature_is_checked_against_the_url_that_the_provider_sees(
+def test_signature_is_checked_against_the_public_url(
     way: Way, sqlite_url: str, clock: FakeClock, tmp_path: Path
 ) -> None:
     settings = {"public_url": way.public_url, "trust_proxy": way.trust_proxy}
@@ -205,7 +205,7 @@ def provider_client(app: Flask) -> FlaskClient:
 
 
 @pytest.mark.parametrize("provider", CREDENTIALS)
-def test_what_is_refused_gets_an_empty_403_and_the_log_names_the_url(
+def test_refused_signature_is_an_empty_403_and_logs_the_url(
     provider: str, provider_client: FlaskClient, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = path_of(provider)
@@ -242,7 +242,7 @@ def test_a_stale_telnyx_signature_is_refused(
 
 
 @pytest.mark.parametrize("step", [3_600, -3_600])
-def test_a_signature_is_judged_by_the_wall_clock_and_a_call_by_one_that_nobody_sets(
+def test_signatures_use_the_wall_clock_and_calls_the_steady_one(
     app: Flask, provider_client: FlaskClient, clock: FakeClock, step: int
 ) -> None:
     way = WAYS["the public URL"]
@@ -263,7 +263,7 @@ def test_a_call_of_another_twilio_account_is_refused(
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo"])
-def test_a_signed_get_is_let_in(
+def test_signed_get_is_accepted(
     provider: str, provider_client: FlaskClient, clock: FakeClock
 ) -> None:
     query = urlencode(FIELDS[:-2])
@@ -273,7 +273,7 @@ def test_a_signed_get_is_let_in(
     assert provider_client.get(url.replace("1415", "1416"), headers=headers).status_code == 403
 
 
-def test_a_get_from_telnyx_proves_nothing(
+def test_get_from_telnyx_is_refused(
     provider_client: FlaskClient, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = f"{path_of('telnyx')}?{urlencode(FIELDS)}"
@@ -293,7 +293,7 @@ def test_plivo_may_post_json(provider_client: FlaskClient, clock: FakeClock) -> 
 
 
 @pytest.mark.parametrize("body", ["[1]", "{", "null", '"x"', ""])
-def test_json_that_is_no_object_holds_no_fields(
+def test_json_other_than_an_object_has_no_fields(
     body: str, provider_client: FlaskClient, clock: FakeClock
 ) -> None:
     headers = sign("plivo", HTTPS + path_of("plivo"), clock, ())
@@ -304,7 +304,7 @@ def test_json_that_is_no_object_holds_no_fields(
     assert json.loads(answer.data)["message"] == "CallUUID is missing."
 
 
-def test_a_key_that_is_none_is_unknown_whatever_is_signed(
+def test_signed_request_with_an_unknown_key_is_404(
     provider_client: FlaskClient, clock: FakeClock
 ) -> None:
     path = "/v2/hooks/twilio/whk_none"
@@ -322,7 +322,7 @@ def locked(app: Flask, sqlite_url: str) -> Connector:
     return connector
 
 
-def test_a_connector_whose_secret_cannot_be_read_lets_nobody_in(
+def test_connector_with_an_unreadable_secret_refuses_all(
     provider_client: FlaskClient,
     clock: FakeClock,
     locked: Connector,
@@ -407,7 +407,7 @@ def opens_socket(app: Flask, provider: str, ref: str, headers: dict[str, str]) -
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("provider", ["twilio", "plivo"])
-def test_a_webhook_sent_again_during_its_call_opens_no_socket_and_ends_nothing(
+def test_replayed_webhook_during_its_call_has_no_effect(
     provider: str, method: str, app: Flask, provider_client: FlaskClient, clock: FakeClock
 ) -> None:
     captured = Captured.of(provider, clock, method)
@@ -427,7 +427,7 @@ def test_a_webhook_sent_again_during_its_call_opens_no_socket_and_ends_nothing(
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("provider", ["twilio", "plivo"])
-def test_a_webhook_sent_again_after_its_call_changes_nothing(
+def test_replayed_webhook_after_its_call_has_no_effect(
     provider: str, method: str, app: Flask, provider_client: FlaskClient, clock: FakeClock
 ) -> None:
     captured = Captured.of(provider, clock, method)
@@ -445,7 +445,7 @@ def test_a_webhook_sent_again_after_its_call_changes_nothing(
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("provider", ["twilio", "plivo"])
-def test_a_callback_sent_again_does_not_touch_another_call(
+def test_replayed_callback_does_not_change_another_call(
     provider: str, method: str, app: Flask, provider_client: FlaskClient, clock: FakeClock
 ) -> None:
     over = Captured.of(provider, clock, method, "/status", CallStatus="completed")
@@ -464,7 +464,7 @@ def test_a_callback_sent_again_does_not_touch_another_call(
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("provider", ["twilio", "plivo"])
-def test_a_webhook_sent_again_after_its_call_was_deleted_makes_one_call_that_nobody_can_be_in(
+def test_replayed_webhook_of_a_deleted_call_creates_a_call_without_a_socket(
     provider: str,
     method: str,
     app: Flask,

@@ -1,4 +1,4 @@
-"""The webhook endpoints: the object, both spellings of its id, and what is refused."""
+"""The webhook endpoints: the object, both spellings of its id, and errors."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def refuses_private(client: FlaskClient, url: str) -> bool:
 
 
 @pytest.mark.parametrize("url", PRIVATE)
-def test_an_evidently_private_address_is_refused_unless_a_setting_allows_it(
+def test_private_address_is_refused_without_the_setting(
     app: Flask, client: FlaskClient, url: str
 ) -> None:
     assert refuses_private(client, url)
@@ -177,11 +177,11 @@ def test_an_evidently_private_address_is_refused_unless_a_setting_allows_it(
 
 
 @pytest.mark.parametrize("url", PUBLIC)
-def test_a_public_address_and_any_name_are_taken(client: FlaskClient, url: str) -> None:
+def test_public_addresses_and_all_names_are_accepted(client: FlaskClient, url: str) -> None:
     assert not refuses_private(client, url)
 
 
-def test_making_and_replacing_need_both_fields(
+def test_create_and_replace_require_both_fields(
     client: FlaskClient, create: Callable[..., dict[str, Any]]
 ) -> None:
     address = f"{ADDRESS}/{create()['id']}"
@@ -199,7 +199,7 @@ def test_making_and_replacing_need_both_fields(
         ("PATCH", {"events": ["call-answered", "call-update"]}),
     ],
 )
-def test_what_is_given_is_changed(
+def test_given_fields_are_changed(
     client: FlaskClient,
     clock: FakeClock,
     create: Callable[..., dict[str, Any]],
@@ -239,9 +239,7 @@ def test_the_list_holds_the_same_objects_newest_first(
     assert client.get(f"{ADDRESS}?page=0").status_code == 400
 
 
-def test_what_was_deleted_is_404(
-    client: FlaskClient, create: Callable[..., dict[str, Any]]
-) -> None:
+def test_deleted_webhook_is_404(client: FlaskClient, create: Callable[..., dict[str, Any]]) -> None:
     address = f"{ADDRESS}/{create()['id']}"
     response = client.delete(address)
     assert response.status_code == 200

@@ -12,6 +12,7 @@ import pytest
 from service.cli import dotenv_file
 from service.cli.keys import write
 from service.errors import SettingsError
+from tests.support.paths import ROOT
 
 TEXT = "# Grüße\nAPI_KEY=one\nexport API_SECRET='two'\nNAME=Jürgen\n"
 
@@ -92,10 +93,9 @@ def test_keys_command_prints_only_the_error(path: Path) -> None:
 
 @pytest.mark.parametrize("program", ["gunicorn.conf.py", "wsgi.py"])
 def test_programs_read_the_file_next_to_them(tmp_path: Path, program: str) -> None:
-    source = Path(__file__).parents[2]
-    (tmp_path / program).write_text((source / program).read_text())
+    (tmp_path / program).write_text((ROOT / program).read_text())
     (tmp_path / ".env").write_bytes(b"\xff\xfeA\x00")
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(source)}
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(tmp_path / program)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert ended.returncode == 1

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from tests.support.installed import installed
+from tests.support.paths import ROOT
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = ROOT / "deploy"
 DASHBOARD = DEPLOY / "grafana.json"
 ALERTS = DEPLOY / "alerts.yml"
 ALERT_TESTS = Path(__file__).with_name("alerts.yml")

@@ -17,7 +17,8 @@ import pytest
 from service.process import file_descriptors
 from service.settings import Settings
 from tests.support.installed import installed
-from tests.support.servers import GUNICORN, PATIENCE, ROOT, environment
+from tests.support.paths import ROOT
+from tests.support.servers import GUNICORN, PATIENCE, environment
 
 SERVICE = ROOT / "deploy" / "patchbay.service"
 SOCKET = ROOT / "deploy" / "patchbay.socket"

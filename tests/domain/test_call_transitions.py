@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
@@ -35,9 +34,10 @@ from service.domain.calls import (
     LadderStep,
     Transfer,
 )
+from tests.support.paths import ROOT
 from tests.support.records import a_call
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "architecture.md"
+PAGE = ROOT / "docs" / "architecture.md"
 
 CONNECTING = (Phase.INITIATED, Phase.RINGING, Phase.INCOMING, Phase.VERIFIED)
 GROUPS: Mapping[str, tuple[Phase, ...]] = {

@@ -16,7 +16,7 @@ from service.providers import load
 from service.security import access_tokens
 from tests.support.fuzzing import EXAMPLES
 from tests.support.patchbays import patchbay
-from tests.support.servers import ROOT
+from tests.support.paths import ROOT
 
 # The document cannot say everything: what metadata may weigh, or that a webhook has to name a call.
 EXCLUDED = "positive_data_acceptance"

@@ -21,7 +21,7 @@ from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.dispatches import dispatch, invitation, running
 from tests.support.patchbays import Patchbay
-from tests.support.servers import ROOT
+from tests.support.paths import ROOT
 from tests.support.spectrum import level, stretches
 
 DIGITS = ROOT / "examples" / "digits"

@@ -14,7 +14,8 @@ from urllib.request import urlopen
 import pytest
 
 from service.security import access_tokens
-from tests.support.servers import ROOT, Server, refused, serving
+from tests.support.paths import ROOT
+from tests.support.servers import Server, refused, serving
 
 KEY = "whk_q7Rk2mZx9LwB4nVc8TfJ1sHd6PgY3aEu"
 REF = "Nf5tQ8wLz2XcR7vKb4MjH9pGs6DyA3eU"

@@ -18,8 +18,9 @@ from service.security import access_tokens
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.flooding import flood, outcome
+from tests.support.paths import ROOT
 from tests.support.ports import free_port
-from tests.support.servers import GUNICORN, PATIENCE, ROOT, environment
+from tests.support.servers import GUNICORN, PATIENCE, environment
 
 MANY = 4000
 """Requests: more lines than the pipe and the queue before it hold."""

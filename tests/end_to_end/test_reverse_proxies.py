@@ -26,9 +26,10 @@ from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.certificates import certificate
 from tests.support.patchbays import Patchbay, patchbay
+from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.reverse_proxies import Caddy, Nginx, Proxy, proxying
-from tests.support.servers import PATIENCE, ROOT
+from tests.support.servers import PATIENCE
 from tests.support.spectrum import level
 
 CADDYFILE = ROOT / "deploy" / "Caddyfile"

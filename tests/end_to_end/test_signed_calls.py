@@ -20,7 +20,8 @@ from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support import signers
 from tests.support.patchbays import Patchbay, patchbay
-from tests.support.servers import ROOT, environment
+from tests.support.paths import ROOT
+from tests.support.servers import environment
 from tests.support.signers import FORM
 from tests.support.upgrades import upgrade
 

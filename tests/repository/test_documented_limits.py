@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from gunicorn.config import Config
@@ -26,8 +25,9 @@ from service.storage.webhooks import outbox
 from service.telemetry import log_output
 from service.web import validation
 from service.webhooks import delivery
+from tests.support.paths import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
+PAGE = ROOT / "docs" / "limits.md"
 
 KB = 1024
 

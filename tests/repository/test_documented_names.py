@@ -15,8 +15,8 @@ from service.domain.calls import ENDS, LIVE, EndReason, LadderEvent
 from service.domain.webhook_events import CallEvent, RoomEvent
 from service.errors import SettingsError
 from service.settings import Settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")]
 TEXT = "\n".join(page.read_text() for page in PAGES)

@@ -23,10 +23,10 @@ from service.storage.change_signals import ChangeSignal, notify_after_commit
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.storage.tables import connectors, metadata
+from tests.support.paths import ROOT
 from tests.support.races import at_once
 from tests.support.records import a_connector
 
-ROOT = Path(__file__).parents[2]
 LOCKS = Path("/proc/locks")
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -15,9 +14,8 @@ from service.process import identity
 from service.storage.database import Database
 from service.storage.lease import Lease, RowLease, lease_of
 from service.storage.tables import serving
+from tests.support.paths import ROOT
 from tests.support.races import at_once
-
-ROOT = Path(__file__).parents[2]
 
 HOLD = """
 import sys

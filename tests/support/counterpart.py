@@ -14,6 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server as MediaServer
 from websockets.sync.server import ServerConnection, serve
 
+from tests.support.http_servers import in_thread
+
 WAIT = 10.0
 
 Talk = Callable[[ServerConnection], None]
@@ -162,21 +164,14 @@ def running(*answers: str, refuse: int | None = None, port: int = 0) -> Iterator
     media: MediaServer = serve(counterpart.converse, "127.0.0.1", 0, process_request=check)
     counterpart.port = http.server_port
     counterpart.media = f"ws://127.0.0.1:{media.socket.getsockname()[1]}"
-    threads = [
-        # The interval is how long shutdown may take to be noticed.
-        threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}),
-        threading.Thread(target=media.serve_forever),
-    ]
-    for thread in threads:
-        thread.start()
+    thread = threading.Thread(target=media.serve_forever)
+    thread.start()
     try:
-        yield counterpart
+        with in_thread(http):
+            yield counterpart
     finally:
-        http.shutdown()
-        http.server_close()
         media.shutdown()
-        for thread in threads:
-            thread.join()
+        thread.join()
 
 
 @contextmanager

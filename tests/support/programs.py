@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.http_servers import in_thread
+
 PATIENCE = 20
 
 
@@ -76,11 +78,5 @@ def agent_program(*statuses: int, upon: Callable[[Asked], None] | None = None) -
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     program.url = f"http://127.0.0.1:{server.server_port}/join"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with in_thread(server):
         yield program
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from service.simulator.audio import sound
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
+from tests.support.http_servers import in_thread
 from tests.support.signers import TELNYX_KEY, public_key
 
 CREDENTIALS = {
@@ -153,14 +153,10 @@ def provider_api() -> Iterator[ProviderApi]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     api.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield api
-    finally:
-        for phone in api.phones:
-            phone.hang_up()
-            phone.join(20)
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with in_thread(server):
+        try:
+            yield api
+        finally:
+            for phone in api.phones:
+                phone.hang_up()
+                phone.join(20)

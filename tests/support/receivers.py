@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.support.http_servers import in_thread
+
 PATIENCE = 30
 """Seconds after which what does not arrive has failed its test."""
 
@@ -216,12 +218,8 @@ def receiving(certificate: Path | None = None) -> Iterator[Receiver]:
             server.socket, server_side=True, do_handshake_on_connect=False
         )
         receiver.url = receiver.url.replace("http:", "https:")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.released.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with in_thread(server):
+        try:
+            yield receiver
+        finally:
+            receiver.released.set()

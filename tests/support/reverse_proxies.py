@@ -16,8 +16,9 @@ from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
 from pathlib import Path
 
 from tests.support.installed import installed
+from tests.support.paths import ROOT
 from tests.support.ports import free_port
-from tests.support.servers import PATIENCE, ROOT
+from tests.support.servers import PATIENCE
 
 HOST = "voice.example.com"
 BACKEND = "127.0.0.1:8000"

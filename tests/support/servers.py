@@ -14,9 +14,9 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 from service.settings import Settings
+from tests.support.paths import ROOT
 from tests.support.ports import free_port
 
-ROOT = Path(__file__).parents[2]
 GUNICORN = (sys.executable, "-m", "gunicorn")
 ACTIVATED = (
     sys.executable,

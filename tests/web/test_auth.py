@@ -1,4 +1,4 @@
-"""Which tokens get in, how far they reach, and that nothing is open by omission."""
+"""Authentication, the reach of tokens, and no address that is open by omission."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_missing_token_is_401_with_a_challenge(app: Flask, header: str | None)
     assert isinstance(response.json["message"], str)
 
 
-def test_tokens_that_do_not_hold_are_401(app: Flask, token: Callable[..., str]) -> None:
+def test_invalid_tokens_are_401(app: Flask, token: Callable[..., str]) -> None:
     good = token()
     head, payload, signature = good.split(".")
     unsigned = segment(b'{"alg":"none"}')
@@ -128,7 +128,7 @@ def test_a_token_for_joining_rooms_only_is_403(
     assert response.json["statusCode"] == 403
 
 
-def test_every_address_without_a_secret_of_its_own_asks_for_a_token(app: Flask) -> None:
+def test_every_address_without_its_own_secret_requires_a_token(app: Flask) -> None:
     client = app.test_client()
     open_on_purpose = {"health", "hooks", "keys", "openapi", "sockets"}
     open_on_purpose |= {"console_pages", "console_session", "console_live"}
@@ -147,7 +147,7 @@ def test_every_address_without_a_secret_of_its_own_asks_for_a_token(app: Flask) 
                 assert client.open(path, method=method).status_code == 401, (method, path)
 
 
-def test_a_bad_body_says_nothing_to_those_without_a_token(app: Flask) -> None:
+def test_invalid_body_without_a_token_is_401(app: Flask) -> None:
     response = app.test_client().post("/v2/connectors", data=b"{", content_type="text/plain")
     assert response.status_code == 401
 
@@ -179,7 +179,7 @@ def test_a_bad_body_says_nothing_to_those_without_a_token(app: Flask) -> None:
         ("POST", "/v2/sip/webhooks/wh_1/deliveries/d1/redeliver"),
     ],
 )
-def test_what_is_the_whole_account_s_is_out_of_reach_of_a_narrow_token(
+def test_tied_tokens_do_not_reach_the_whole_account(
     app: Flask,
     authorised: Callable[..., FlaskClient],
     claims: dict[str, str],

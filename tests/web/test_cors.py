@@ -49,7 +49,7 @@ def test_a_preflight_is_answered_without_a_token(app: Flask, path: str) -> None:
         ("GET", "/v2/nowhere", 404),
     ],
 )
-def test_every_answer_may_be_read_by_any_page(
+def test_pages_of_any_origin_may_read_every_answer(
     client: FlaskClient, method: str, path: str, status: int
 ) -> None:
     response = client.open(path, method=method, headers=ORIGIN)
@@ -58,7 +58,7 @@ def test_every_answer_may_be_read_by_any_page(
     assert response.headers["Access-Control-Expose-Headers"] == "x-request-id"
 
 
-def test_a_refusal_and_a_failure_may_be_read_too(app: Flask) -> None:
+def test_pages_of_any_origin_may_read_errors_too(app: Flask) -> None:
     @app.get("/v2/fails")
     def fails() -> str:
         raise RuntimeError

@@ -1,4 +1,4 @@
-"""Every failure has the one JSON shape, and none says more than it should."""
+"""The JSON shape of every failure."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def test_each_service_error_has_its_status_sentence_and_log_level(
     assert record.getMessage() == f"{type(error).__name__}: No."
 
 
-def test_busy_says_when_to_come_back(app: Flask) -> None:
+def test_busy_has_retry_after(app: Flask) -> None:
     assert failing(app, Busy("Full.", retry_after=30)).headers["Retry-After"] == "30"
 
 
-def test_only_401_carries_a_challenge(app: Flask) -> None:
+def test_only_401_has_a_challenge(app: Flask) -> None:
     assert "WWW-Authenticate" not in failing(app, Forbidden("No.")).headers
 
 
@@ -77,7 +77,7 @@ def test_field_detail_of_a_service_error_is_kept(app: Flask) -> None:
     assert response.json["errors"] == {"name": ["name is odd."]}
 
 
-def test_nested_complaints_become_dotted_names(app: Flask) -> None:
+def test_nested_errors_have_dotted_names(app: Flask) -> None:
     error = ValidationError({"a": {"b": ["is odd", "is long"], "_schema": ["is no object"]}})
     assert failing(app, error).json == {
         "message": "a.b is odd.",
@@ -86,7 +86,7 @@ def test_nested_complaints_become_dotted_names(app: Flask) -> None:
     }
 
 
-def test_what_we_broke_is_500_without_detail_and_logged(
+def test_unhandled_exception_is_500_without_detail_and_logged(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     response = failing(app, RuntimeError("the password is hunter2"))
@@ -99,7 +99,7 @@ def test_what_we_broke_is_500_without_detail_and_logged(
     assert isinstance(record.exc_info[1], RuntimeError)
 
 
-def test_an_unknown_address_is_json_and_does_not_repeat_itself(client: FlaskClient) -> None:
+def test_unknown_address_is_json_without_the_address(client: FlaskClient) -> None:
     for path in (
         *("/v1/rooms", "/v2/whk_secret", "/v2/connectors/", "/v2/sip/call/a/b"),
         *("//v2/connectors", "/v2//connectors", "/v2/connectors//cn_1", "/v2/hooks//twilio/whk_x"),
@@ -129,7 +129,7 @@ def test_head_is_get_without_the_body(client: FlaskClient, path: str, status: in
     assert head.content_length == get.content_length == len(get.data)
 
 
-def test_options_outside_v2_says_which_methods_there_are(client: FlaskClient) -> None:
+def test_options_outside_v2_lists_the_methods(client: FlaskClient) -> None:
     response = client.options("/healthz")
     assert (response.status_code, response.data) == (200, b"")
     assert set(response.allow) == {"GET", "HEAD", "OPTIONS"}
@@ -145,7 +145,7 @@ def test_options_outside_v2_says_which_methods_there_are(client: FlaskClient) ->
         ("DELETE", "/healthz", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_a_wrong_method_is_405_and_says_which_are_right(
+def test_wrong_method_is_405_with_the_allowed_ones(
     client: FlaskClient, method: str, path: str, allowed: set[str]
 ) -> None:
     response = client.open(path, method=method)

@@ -1,4 +1,4 @@
-"""The OpenAPI document as other tools read it: validators, and generators of clients."""
+"""The OpenAPI document in other tools: validators and client generators."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def valid(written: dict[str, Any], name: str, value: object) -> bool:
         ),
     ],
 )
-def test_the_document_describes_values_as_they_are_checked(
+def test_document_and_validation_agree_on_values(
     written: dict[str, Any], name: str, good: list[object], bad: list[object]
 ) -> None:
     assert [value for value in good if not valid(written, name, value)] == []
@@ -124,7 +124,7 @@ def test_no_type_is_null_alone(written: dict[str, Any]) -> None:
     assert call["gatewayId"] == call["additionalDetails"] == {"type": ["string", "null"]}
 
 
-def test_a_client_can_be_generated_and_reads_what_is_answered(
+def test_generated_client_reads_the_answers(
     written: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: FlaskClient
 ) -> None:
     (tmp_path / "openapi.json").write_text(json.dumps(written))

@@ -54,7 +54,7 @@ def test_its_server_is_the_public_url(written: dict[str, Any]) -> None:
     assert written["servers"] == [{"url": "https://voice.example.com"}]
 
 
-def test_its_server_is_the_one_that_was_asked_where_there_is_no_public_url(
+def test_its_server_is_the_requested_one_without_a_public_url(
     app_without_public_url: Flask,
 ) -> None:
     client = app_without_public_url.test_client()
@@ -63,7 +63,7 @@ def test_its_server_is_the_one_that_was_asked_where_there_is_no_public_url(
         assert found["servers"] == [{"url": origin}]
 
 
-def test_it_is_written_once(app: Flask) -> None:
+def test_it_is_built_once(app: Flask) -> None:
     with app.app_context():
         first = openapi.written(app.config["PROVIDERS"])
         assert openapi.written(app.config["PROVIDERS"]) is first
@@ -74,7 +74,7 @@ def test_a_page_of_any_origin_may_read_it(app: Flask) -> None:
     assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_apispec_is_imported_only_for_whoever_asks() -> None:
+def test_apispec_is_imported_on_request_only() -> None:
     code = "import sys, service.app; sys.exit('apispec' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -92,13 +92,13 @@ def test_every_method_of_every_address_is_in_it(app: Flask, written: dict[str, A
     assert len(served) >= 19
 
 
-def test_every_blueprint_is_a_tag_that_says_what_it_is(written: dict[str, Any]) -> None:
+def test_every_blueprint_is_a_tag_with_a_description(written: dict[str, Any]) -> None:
     tags = {tag["name"]: tag["description"] for tag in written["tags"]}
     assert set(tags) == {blueprint.name for blueprint, _ in GUARDED}
     assert all(tags.values())
 
 
-def test_operations_have_ids_of_their_own(written: dict[str, Any]) -> None:
+def test_operation_ids_are_unique(written: dict[str, Any]) -> None:
     ids = [
         operation["operationId"]
         for item in written["paths"].values()
@@ -108,7 +108,7 @@ def test_operations_have_ids_of_their_own(written: dict[str, Any]) -> None:
     assert {"connectors_create", "hooks_answer_get", "hooks_answer_post"} <= set(ids)
 
 
-def test_what_a_guard_asks_for_is_said_of_everything_behind_it(written: dict[str, Any]) -> None:
+def test_declarations_of_a_guard_hold_for_its_handlers(written: dict[str, Any]) -> None:
     schemes = written["components"]["securitySchemes"]
     for path, item in written["paths"].items():
         for operation in item.values():
@@ -168,7 +168,7 @@ def test_an_envelope_has_its_members_in_their_order(written: dict[str, Any]) -> 
     assert members("delete", "/v2/connectors/{connector_id}", "200")[1] == ["message"]
 
 
-def test_requests_are_described_as_they_are_checked(written: dict[str, Any]) -> None:
+def test_requests_are_described_as_they_are_validated(written: dict[str, Any]) -> None:
     schemas = written["components"]["schemas"]
     assert schemas["NewConnector"]["required"] == ["provider"]
     properties = schemas["NewConnector"]["properties"]
@@ -190,7 +190,7 @@ def test_requests_are_described_as_they_are_checked(written: dict[str, Any]) -> 
     assert "answered" in parameters["status"]["enum"]
 
 
-def test_a_webhook_takes_any_parameters_and_answers_with_markup(written: dict[str, Any]) -> None:
+def test_webhook_accepts_any_parameters_and_answers_with_markup(written: dict[str, Any]) -> None:
     item = written["paths"]["/v2/hooks/{provider}/{key}"]
     assert list(item["post"]["requestBody"]["content"]) == ["application/x-www-form-urlencoded"]
     assert item["get"]["parameters"][-1]["schema"]["type"] == "object"
@@ -198,7 +198,7 @@ def test_a_webhook_takes_any_parameters_and_answers_with_markup(written: dict[st
         assert list(operation["responses"]["200"]["content"]) == ["text/xml"]
 
 
-def test_every_answer_but_an_upgrade_names_its_request(written: dict[str, Any]) -> None:
+def test_every_answer_but_an_upgrade_has_a_request_id(written: dict[str, Any]) -> None:
     kept = written["components"]["responses"]
     for item in written["paths"].values():
         for operation in item.values():
@@ -209,7 +209,7 @@ def test_every_answer_but_an_upgrade_names_its_request(written: dict[str, Any]) 
     assert "Retry-After" in kept["ServiceUnavailable"]["headers"]
 
 
-def test_a_handler_that_declares_no_answer_is_named() -> None:
+def test_handler_without_an_answer_raises_with_its_name() -> None:
     hidden = Blueprint("hidden", __name__)
 
     @hidden.get("/hidden")
@@ -290,13 +290,13 @@ def test_a_bare_message_is_a_string() -> None:
     assert bare(envelope, None) == {"type": "string", "const": "Gone for good."}
 
 
-def test_a_single_item_of_a_page_is_no_list() -> None:
+def test_single_item_of_a_page_is_an_object() -> None:
     shape = bare(Envelope(ThingData(), single=True), Page[Thing])
     assert shape["required"] == ["pageInfo", "data"]
     assert shape["properties"]["data"] == {"$ref": "#/components/schemas/ThingData"}
 
 
-def test_a_reply_of_its_own_wins_over_a_refusal() -> None:
+def test_reply_replaces_a_refusal_of_its_status() -> None:
     secret = Blueprint("secret", __name__)
 
     @secret.get("/secret")
@@ -328,7 +328,7 @@ def spoiled(app: Flask, spoil: Callable[[Response], Response]) -> FlaskClient:
     return app.test_client()
 
 
-def test_an_undeclared_status_does_not_pass_any_test_here(app: Flask, client: FlaskClient) -> None:
+def test_judged_client_refuses_an_undeclared_status(app: Flask, client: FlaskClient) -> None:
     def refuse() -> None:
         raise Conflict("Not now.")
 
@@ -337,7 +337,7 @@ def test_an_undeclared_status_does_not_pass_any_test_here(app: Flask, client: Fl
         client.get("/v2/connectors")
 
 
-def test_an_undeclared_member_does_not_pass_any_test_here(app: Flask) -> None:
+def test_judged_client_refuses_an_undeclared_member(app: Flask) -> None:
     def add(response: Response) -> Response:
         response.data = response.data.replace(b"{", b'{"more":1,', 1)
         return response
@@ -346,7 +346,7 @@ def test_an_undeclared_member_does_not_pass_any_test_here(app: Flask) -> None:
         spoiled(app, add).get("/healthz")
 
 
-def test_an_undeclared_content_type_does_not_pass_any_test_here(app: Flask) -> None:
+def test_judged_client_refuses_an_undeclared_content_type(app: Flask) -> None:
     def retype(response: Response) -> Response:
         response.content_type = "text/html"
         return response
@@ -355,7 +355,7 @@ def test_an_undeclared_content_type_does_not_pass_any_test_here(app: Flask) -> N
         spoiled(app, retype).get("/healthz")
 
 
-def test_a_missing_header_does_not_pass_any_test_here(app: Flask) -> None:
+def test_judged_client_refuses_a_missing_header(app: Flask) -> None:
     def drop(response: Response) -> Response:
         del response.headers["WWW-Authenticate"]
         return response

@@ -1,4 +1,4 @@
-"""Marshmallow schemas in the OpenAPI document: what the model adds to them, and what they add."""
+"""Conversion of marshmallow schemas for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -110,29 +110,29 @@ def car() -> dict[str, Any]:
         ("nothing", {"type": ["string", "null"]}),
     ],
 )
-def test_the_model_says_what_may_be_null_and_which_values_there_are(
+def test_annotations_give_null_and_enum_values(
     car: dict[str, Any], name: str, shape: dict[str, Any]
 ) -> None:
     assert car["properties"][name] == shape
 
 
-def test_a_member_of_an_answer_is_always_there_unless_it_is_marked(car: dict[str, Any]) -> None:
+def test_members_of_an_answer_are_required_unless_optional(car: dict[str, Any]) -> None:
     assert set(car["properties"]) - set(car["required"]) == {"sometimes"}
     assert car["additionalProperties"] is False
 
 
-def test_the_model_of_nested_things_is_known_too() -> None:
+def test_annotations_of_nested_objects_are_used_too() -> None:
     wheel = shapes(CarData(), Car)["WheelData"]["properties"]
     assert wheel == {"size": {"type": "integer"}, "name": {"type": ["string", "null"]}}
 
 
-def test_an_answer_without_a_model_is_taken_as_it_stands() -> None:
+def test_answer_without_annotations_is_described_by_its_schema() -> None:
     for annotation in (Any, dict[str, Any], None):
         owner = shapes(CarData(), annotation)["CarData"]["properties"]["owner"]
         assert owner == {"type": "string"}
 
 
-def test_a_request_may_have_more_than_is_known_and_requires_what_it_says() -> None:
+def test_request_may_have_unknown_members_and_has_required_ones() -> None:
     found = shapes(NewCar())["NewCar"]
     assert found["required"] == ["plate"]
     assert "additionalProperties" not in found

@@ -1,4 +1,4 @@
-"""Which addresses are accepted as somebody pasted them, and which are left alone."""
+"""Tidying of pasted URLs."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ def test_anything_else_is_left_alone(path: str) -> None:
 
 
 @given(st.text(st.characters(max_codepoint=255)))
-def test_no_path_breaks_it(path: str) -> None:
+def test_no_path_raises(path: str) -> None:
     assert tidied(path) in (path, tidied(tidied(path)))

@@ -24,7 +24,7 @@ def line(caplog: pytest.LogCaptureFixture) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_answer_carries_a_request_id(app: Flask, path: str) -> None:
+def test_every_answer_has_a_request_id(app: Flask, path: str) -> None:
     first = app.test_client().get(path).headers["x-request-id"]
     second = app.test_client().get(path).headers["x-request-id"]
     assert re.fullmatch(r"[0-9a-f]{32}", first)
@@ -32,7 +32,7 @@ def test_every_answer_carries_a_request_id(app: Flask, path: str) -> None:
 
 
 @pytest.mark.parametrize("sent", ["a", "A.b_c-9", "x" * 64])
-def test_a_harmless_request_id_is_kept(client: FlaskClient, sent: str) -> None:
+def test_safe_request_id_is_kept(client: FlaskClient, sent: str) -> None:
     response = client.get("/healthz", headers={"x-request-id": sent})
     assert response.headers["x-request-id"] == sent
 
@@ -93,9 +93,7 @@ def test_an_unknown_address_is_logged_without_the_address(
     assert "secret" not in caplog.text
 
 
-def test_a_failure_is_logged_with_the_status_it_was_answered_with(
-    app: Flask, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failure_is_logged_with_its_status(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     @app.get("/fails")
     def fails() -> str:
         raise RuntimeError
@@ -105,9 +103,7 @@ def test_a_failure_is_logged_with_the_status_it_was_answered_with(
     assert line(caplog)["status"] == 500
 
 
-def test_a_request_that_the_application_refuses_is_traced_too(
-    app: Flask, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refused_request_is_logged_too(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     def refuse() -> None:
         raise Busy("Not yet.")
 

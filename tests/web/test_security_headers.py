@@ -1,4 +1,4 @@
-"""What every answer forbids: to be kept, framed, sniffed, or asked for in the clear."""
+"""Security headers of every answer."""
 
 from __future__ import annotations
 
@@ -41,14 +41,16 @@ def found(response: Response) -> dict[str, str | None]:
         ("GET", "/openapi.json", 200),
     ],
 )
-def test_every_answer_has_them(client: FlaskClient, method: str, path: str, status: int) -> None:
+def test_every_answer_has_the_headers(
+    client: FlaskClient, method: str, path: str, status: int
+) -> None:
     response = client.open(path, method=method, json={} if method == "POST" else None)
     assert response.status_code == status
     assert found(response) == ANYWHERE
     assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-def test_refusals_failures_and_markup_have_them_too(app: Flask, client: FlaskClient) -> None:
+def test_errors_and_markup_have_the_headers_too(app: Flask, client: FlaskClient) -> None:
     @app.get("/fails")
     def fails() -> str:
         raise RuntimeError
@@ -68,7 +70,7 @@ def test_a_page_of_another_origin_may_still_read_the_api(client: FlaskClient) ->
     assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_https_is_demanded_only_where_it_is_served(
+def test_hsts_is_sent_only_with_an_https_public_url(
     app_without_public_url: Flask, authorised: Callable[..., FlaskClient]
 ) -> None:
     response = authorised(app_without_public_url).get("/v2/connectors")
@@ -76,7 +78,7 @@ def test_https_is_demanded_only_where_it_is_served(
     assert "Strict-Transport-Security" not in response.headers
 
 
-def test_a_view_may_say_otherwise(app: Flask, client: FlaskClient) -> None:
+def test_view_may_set_its_own_headers(app: Flask, client: FlaskClient) -> None:
     @app.get("/page")
     def page() -> Response:
         return Response("<p>", headers={"Cache-Control": "public", "X-Frame-Options": "SAMEORIGIN"})

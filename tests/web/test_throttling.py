@@ -1,4 +1,4 @@
-"""Addresses that fail too often get 429, and whoever has what it takes gets in from there too."""
+"""Throttling of addresses that fail too often. Valid requests always pass."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fail(client: FlaskClient, what: str, times: int = 1) -> list[int]:
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_whoever_fails_too_often_is_told_when_to_come_back(
+def test_address_that_fails_too_often_gets_429_with_retry_after(
     stranger: FlaskClient, clock: FakeClock, what: str
 ) -> None:
     expected = 401 if what == "token" else 404
@@ -74,7 +74,7 @@ def test_other_addresses_are_not_limited(stranger: FlaskClient) -> None:
     assert stranger.get("/v2/connectors", environ_overrides=elsewhere).status_code == 401
 
 
-def test_a_good_token_passes_from_an_address_that_is_limited(
+def test_valid_token_passes_from_a_limited_address(
     app: Flask, stranger: FlaskClient, token: Callable[..., str]
 ) -> None:
     fail(stranger, "token", BURST)
@@ -84,7 +84,7 @@ def test_a_good_token_passes_from_an_address_that_is_limited(
     assert fail(stranger, "token") == [429]
 
 
-def test_a_good_token_that_reaches_too_short_is_no_failure(
+def test_valid_token_without_the_right_is_not_counted(
     app: Flask, stranger: FlaskClient, token: Callable[..., str]
 ) -> None:
     narrow = {"Authorization": token(roomId="r1")}
@@ -93,7 +93,7 @@ def test_a_good_token_that_reaches_too_short_is_no_failure(
     assert fail(stranger, "token") == [401]
 
 
-def test_a_right_webhook_key_is_never_limited(stranger: FlaskClient, connector: Connector) -> None:
+def test_valid_webhook_key_is_never_limited(stranger: FlaskClient, connector: Connector) -> None:
     fail(stranger, "webhook key", BURST)
     for number in range(BURST + 1):
         path = f"/v2/hooks/twilio/{connector.webhook_key}"
@@ -104,12 +104,12 @@ def test_a_right_webhook_key_is_never_limited(stranger: FlaskClient, connector: 
 
 
 @pytest.mark.parametrize("ending", ["/gather", "/dial", "/status"])
-def test_no_other_door_of_a_webhook_is_open_to_a_flood(stranger: FlaskClient, ending: str) -> None:
+def test_every_address_of_a_webhook_is_limited(stranger: FlaskClient, ending: str) -> None:
     fail(stranger, "webhook key", BURST)
     assert stranger.post(BAD["webhook key"] + ending).status_code == 429
 
 
-def test_what_is_refused_fills_no_log(
+def test_limited_requests_are_not_logged(
     stranger: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     fail(stranger, "token", BURST)
@@ -138,7 +138,7 @@ def behind_a_proxy(sqlite_url: str, clock: FakeClock, tmp_path: Path) -> Iterato
 @pytest.mark.parametrize(
     "form", ["203.0.113.7:{}", "[2001:db8::{:x}]:443", "unknown-{}", "fe80::1%{}"]
 )
-def test_a_client_behind_a_proxy_is_limited_however_its_address_is_written(
+def test_client_behind_a_proxy_is_limited_in_every_notation(
     behind_a_proxy: FlaskClient, form: str
 ) -> None:
     statuses = [

@@ -1,4 +1,4 @@
-"""How request bodies, queries and path ids are read, for every endpoint that reads them."""
+"""Validation of request bodies, queries and path ids at every endpoint."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_an_empty_body_counts_as_an_empty_object(
     assert (response.status_code, response.json["message"]) == (400, "roomId is required.")
 
 
-def test_the_last_of_two_equal_names_holds(client: FlaskClient) -> None:
+def test_last_of_two_equal_names_counts(client: FlaskClient) -> None:
     raw = b'{"provider":"plivo","provider":"twilio"}'
     assert client.post("/v2/connectors", data=raw).json["data"]["provider"] == "twilio"
 
@@ -170,7 +170,7 @@ def test_a_body_of_just_64_kb_is_read(client: FlaskClient) -> None:
     assert client.post("/v2/connectors", data=raw).status_code == 201
 
 
-def test_unknown_fields_are_named_with_their_path_and_cut_short(client: FlaskClient) -> None:
+def test_unknown_fields_are_named_with_their_path_and_truncated(client: FlaskClient) -> None:
     body = {"roomId": "r", "participant": {"id": "p", "avatar": "a"}, "x" * 100: 1}
     assert client.post("/v2/ingest/sessions", json=body).json["warnings"] == [
         "Field participant.avatar is not known and was ignored.",
@@ -178,12 +178,12 @@ def test_unknown_fields_are_named_with_their_path_and_cut_short(client: FlaskCli
     ]
 
 
-def test_what_metadata_holds_is_never_unknown(client: FlaskClient) -> None:
+def test_members_of_metadata_are_never_unknown(client: FlaskClient) -> None:
     body = {"roomId": "r", "participant": {"metadata": {"anything": {"goes": 1}}}}
     assert "warnings" not in client.post("/v2/ingest/sessions", json=body).json
 
 
-def test_an_unknown_filter_is_named_because_it_filtered_nothing(client: FlaskClient) -> None:
+def test_unknown_filter_is_named(client: FlaskClient) -> None:
     assert client.get("/v2/sip/call?colour=red").json["warnings"] == [
         "Query parameter colour is not known and was ignored."
     ]
@@ -191,7 +191,7 @@ def test_an_unknown_filter_is_named_because_it_filtered_nothing(client: FlaskCli
 
 @pytest.mark.parametrize("path_id", ["%00", "a%00b", "%0a", "%ff", "x" * 129, "a%20b", "a%2Fb"])
 @pytest.mark.parametrize("path", ["/v2/connectors", "/v2/sip/call"])
-def test_a_path_id_that_nothing_can_have_is_404_on_each_database(
+def test_impossible_path_id_is_404_on_each_database(
     app_on_each_database: Flask, authorised: Callable[..., FlaskClient], path: str, path_id: str
 ) -> None:
     response = authorised(app_on_each_database).get(f"{path}/{path_id}")
@@ -202,7 +202,7 @@ def test_a_path_id_that_nothing_can_have_is_404_on_each_database(
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=bodies)
 @pytest.mark.parametrize(("method", "path"), WITH_BODY)
-def test_no_json_object_breaks_an_endpoint(
+def test_no_json_object_causes_a_500(
     app_on_each_database: Flask,
     authorised: Callable[..., FlaskClient],
     method: str,
@@ -218,9 +218,7 @@ def test_no_json_object_breaks_an_endpoint(
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(max_size=64))
 @pytest.mark.parametrize(("method", "path"), WITH_BODY)
-def test_no_bytes_break_an_endpoint(
-    client: FlaskClient, method: str, path: str, raw: bytes
-) -> None:
+def test_no_bytes_cause_a_500(client: FlaskClient, method: str, path: str, raw: bytes) -> None:
     response = client.open(path, method=method, data=raw)
     assert response.status_code in (400, 404)
     assert isinstance(response.json["message"], str)
