@@ -90,7 +90,7 @@ class TestDeactivate:
         assert ends(harness, phone, agent, coming) == [put_out] * 3
         assert session(harness).ended_at == harness.clock.now()
 
-    def test_other_rooms_are_left_alone(self, harness: Harness, answer: Answer) -> None:
+    def test_other_rooms_are_not_affected(self, harness: Harness, answer: Answer) -> None:
         elsewhere = invited(harness, "ann", "another-room")
         answer()
         harness.removals.deactivate(harness.stores.rooms.get(ROOM))

@@ -1,4 +1,4 @@
-"""Participants as the media plane meets them: a leg's spec, its real wire, and what it sends."""
+"""Participants of the media plane: a leg's spec, its real wire, and its messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOM = "abcd-efgh-ijkl"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """``inbound`` is the encoding it speaks in, ``outbound`` the one it hears."""
+    """``inbound`` is the encoding that the caller sends, ``outbound`` the one it receives."""
 
     spec: LegSpec
     start: bytes
@@ -28,7 +28,7 @@ class Caller:
     outbound: Encoding
 
     def media(self, payload: bytes, chunk: int | None = None) -> bytes:
-        """A message with audio; ``chunk`` counts it as Telnyx does."""
+        """Return an audio message, numbered with ``chunk`` as in Telnyx."""
         encoded = b64encode(payload).decode()
         if isinstance(self.spec.wire, WebSocketWire):
             return compact({"event": "media", "payload": encoded})
@@ -51,7 +51,7 @@ def spec(
     call: str | None = None,
     session: str | None = None,
 ) -> LegSpec:
-    """The call's id, its reference and the participant's id all follow from ``name``."""
+    """Return a spec whose call id, reference and participant id derive from ``name``."""
     return LegSpec(
         leg_id=f"{name}-{leg}",
         call_id=call or f"call-{name}",
@@ -67,7 +67,7 @@ def spec(
 def twilio(
     name: str, *, call_id: str | None = None, ref: str | None = None, **changes: Any
 ) -> Caller:
-    """A phone: mu-law both ways. ``call_id`` and ``ref`` are those of its start message."""
+    """Return a Twilio phone: mu-law both ways. ``call_id`` and ``ref`` are for its start."""
     start = {
         "streamSid": f"MZ-{name}",
         "callSid": call_id or f"provider-{name}",
@@ -83,7 +83,7 @@ def twilio(
 
 
 def plivo(name: str, **changes: Any) -> Caller:
-    """A phone that counts in bare numbers: mu-law both ways."""
+    """Return a Plivo phone, whose counters are numbers: mu-law both ways."""
     start = {
         "callId": f"provider-{name}",
         "streamId": f"stream-{name}",
@@ -105,7 +105,7 @@ def telnyx(
     encoding: str = "PCMA",
     **changes: Any,
 ) -> Caller:
-    """A phone outside North America: heard in A-law, and spoken to in mu-law."""
+    """Return a Telnyx phone outside North America: it sends A-law and receives mu-law."""
     start = {
         "call_control_id": call_id or f"provider-{name}",
         "media_format": {"encoding": encoding, "sample_rate": 8000, "channels": 1},
@@ -120,7 +120,7 @@ def telnyx(
 
 
 def agent(name: str, *, wire: WebSocketWire | None = None, **changes: Any) -> Caller:
-    """A program on the custom WebSocket: linear PCM both ways, and no pace of its own."""
+    """Return an agent on the custom WebSocket: linear PCM both ways, without pacing."""
     return Caller(
         spec(name, wire or WebSocketWire(), **changes),
         compact({"event": "start"}),

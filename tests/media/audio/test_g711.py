@@ -1,4 +1,4 @@
-"""G.711 against its own tables, and how much a sample may change on its way through."""
+"""G.711 compared with the tables of the standard, and its maximum error."""
 
 from __future__ import annotations
 
@@ -74,20 +74,20 @@ def there_and_back(samples: NDArray[np.int16], encoding: Encoding) -> NDArray[np
 
 
 @both
-def test_every_code_has_the_value_of_the_standard(encoding: Encoding) -> None:
+def test_every_code_has_its_value_in_the_standard(encoding: Encoding) -> None:
     assert decode(CODES, encoding).tolist() == [int(word) for word in TABLES[encoding].split()]
 
 
-def test_every_mulaw_code_but_negative_zero_survives() -> None:
+def test_every_mulaw_code_except_negative_zero_is_unchanged() -> None:
     survived = encode(decode(CODES, Encoding.MULAW), Encoding.MULAW)
     assert survived == CODES[:0x7F] + b"\xff" + CODES[0x80:]
 
 
-def test_every_alaw_code_survives() -> None:
+def test_every_alaw_code_is_unchanged() -> None:
     assert encode(decode(CODES, Encoding.ALAW), Encoding.ALAW) == CODES
 
 
-def test_mulaw_changes_a_sample_by_half_a_step_at_most() -> None:
+def test_mulaw_changes_a_sample_by_at_most_half_a_step() -> None:
     wide = EVERY.astype(np.int32)
     biased = np.minimum(np.abs(wide), 32_635) + 132
     half_step = 4 << (np.floor(np.log2(biased)).astype(np.int32) - 7)
@@ -97,7 +97,7 @@ def test_mulaw_changes_a_sample_by_half_a_step_at_most() -> None:
     assert error.max() == 644
 
 
-def test_alaw_changes_a_sample_by_half_a_step_at_most() -> None:
+def test_alaw_changes_a_sample_by_at_most_half_a_step() -> None:
     wide = EVERY.astype(np.int32)
     magnitude = np.maximum(np.abs(wide), 256)
     half_step = 8 << (np.floor(np.log2(magnitude)).astype(np.int32) - 8)
@@ -112,13 +112,13 @@ def test_a_louder_sample_is_never_encoded_as_a_softer_one(encoding: Encoding) ->
 
 
 @both
-def test_the_sign_survives(encoding: Encoding) -> None:
+def test_the_sign_is_unchanged(encoding: Encoding) -> None:
     heard = there_and_back(EVERY, encoding)
     assert (heard[EVERY > 8] > 0).all()
     assert (heard[EVERY < -8] < 0).all()
 
 
-def test_silence_is_what_zero_is_encoded_as() -> None:
+def test_silence_is_the_encoding_of_zero() -> None:
     zero = np.zeros(1, np.int16)
     assert {encoding: encode(zero, encoding) for encoding in Encoding} == SILENCE
     assert SILENCE == {
@@ -129,7 +129,7 @@ def test_silence_is_what_zero_is_encoded_as() -> None:
 
 
 @all_three
-def test_silence_sounds_silent(encoding: Encoding) -> None:
+def test_silence_decodes_to_near_zero(encoding: Encoding) -> None:
     assert np.abs(decode(SILENCE[encoding] * 160, encoding).astype(int)).max() <= 8
 
 
@@ -144,7 +144,7 @@ def test_linear_changes_nothing() -> None:
 
 
 @all_three
-def test_rows_are_encoded_one_after_another(encoding: Encoding) -> None:
+def test_rows_are_encoded_in_sequence(encoding: Encoding) -> None:
     rows = EVERY[::64].reshape(4, 256)
     assert encode(rows, encoding) == b"".join(encode(row, encoding) for row in rows)
 
@@ -157,7 +157,7 @@ def test_rows_picked_from_a_matrix_are_encoded_in_their_order(encoding: Encoding
 
 
 @all_three
-def test_nothing_is_encoded_as_nothing(encoding: Encoding) -> None:
+def test_empty_input_gives_empty_output(encoding: Encoding) -> None:
     assert decode(b"", encoding).tolist() == []
     assert encode(np.zeros(0, np.int16), encoding) == b""
 
@@ -165,7 +165,7 @@ def test_nothing_is_encoded_as_nothing(encoding: Encoding) -> None:
 @pytest.mark.parametrize("encoding", [Encoding.MULAW, Encoding.ALAW])
 @pytest.mark.parametrize("start", [0, 1])
 @pytest.mark.parametrize("length", [0, 1, 2, 159, 160])
-def test_codes_are_decoded_alike_however_many_there_are(
+def test_decoding_does_not_depend_on_the_number_of_codes(
     encoding: Encoding, start: int, length: int
 ) -> None:
     codes = bytes(range(256))[start : start + length]

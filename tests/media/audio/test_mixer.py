@@ -1,4 +1,4 @@
-"""The laws of mix minus self."""
+"""Mix minus self: each leg hears the sum of the others in its room."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LOUD = 32_767
 
 
 def rows(*values: int) -> NDArray[np.int16]:
-    """One row per leg, each of one value."""
+    """Return one row per leg, each of one value."""
     return np.repeat(np.array(values, np.int16)[:, None], FRAME_SAMPLES, axis=1)
 
 
 def mixed(sizes: list[int], *values: int) -> list[int]:
-    """What each leg hears, where it hears the same in every sample."""
+    """Return the value that each leg hears in every sample."""
     heard, _ = MixLayout(sizes).mix(rows(*values))
     assert heard.shape == (len(values), FRAME_SAMPLES)
     assert heard.dtype == np.int16
@@ -31,7 +31,7 @@ def mixed(sizes: list[int], *values: int) -> list[int]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 10])
-def test_silence_in_silence_out(size: int) -> None:
+def test_silence_is_mixed_to_silence(size: int) -> None:
     assert mixed([size], *[0] * size) == [0] * size
 
 
@@ -40,7 +40,7 @@ def test_a_lone_leg_hears_silence() -> None:
     assert mixed([1, 1, 1], 5, -6, LOUD) == [0, 0, 0]
 
 
-def test_two_legs_swap() -> None:
+def test_two_legs_hear_each_other() -> None:
     assert mixed([2], 100, -7) == [-7, 100]
 
 
@@ -48,7 +48,7 @@ def test_each_of_three_hears_the_other_two() -> None:
     assert mixed([3], 1, 10, 100) == [110, 101, 11]
 
 
-def test_every_sample_is_mixed_on_its_own() -> None:
+def test_every_sample_is_mixed_independently() -> None:
     ramp = np.arange(FRAME_SAMPLES, dtype=np.int16)
     heard, _ = MixLayout([3]).mix(np.stack([ramp, ramp[::-1], ramp * 0]))
     assert (heard[0] == ramp[::-1]).all()
@@ -62,11 +62,11 @@ def test_clipping_saturates_and_never_wraps() -> None:
     assert mixed([200], *[LOUD] * 200) == [LOUD] * 200
 
 
-def test_a_sum_that_comes_back_into_range_is_not_clipped_on_the_way() -> None:
+def test_a_sum_that_returns_into_range_is_not_clipped() -> None:
     assert mixed([5], LOUD, LOUD, -LOUD, -LOUD, 0) == [-LOUD, -LOUD, LOUD, LOUD, 0]
 
 
-def test_a_voice_is_as_loud_among_ten_as_between_two() -> None:
+def test_a_voice_is_equally_loud_among_two_and_ten_legs() -> None:
     assert mixed([2], 500, 0)[1] == mixed([10], 500, *[0] * 9)[9] == 500
 
 
@@ -74,13 +74,13 @@ def test_rooms_do_not_hear_each_other() -> None:
     assert mixed([2, 1, 3], 1, 2, 999, 10, 20, 30) == [2, 1, 0, 50, 40, 30]
 
 
-def test_nobody_is_there_to_hear() -> None:
+def test_a_mix_without_legs_is_empty() -> None:
     mixed, clipped = MixLayout([]).mix(np.zeros((0, FRAME_SAMPLES), np.int16))
     assert mixed.shape == (0, FRAME_SAMPLES)
     assert clipped == []
 
 
-def test_what_was_heard_is_not_changed_by_mixing() -> None:
+def test_mixing_does_not_change_its_input() -> None:
     heard = rows(1, 2, 3)
     MixLayout([3]).mix(heard)
     assert (heard == rows(1, 2, 3)).all()
@@ -95,7 +95,7 @@ def clipped(sizes: list[int], *values: int) -> list[int]:
     return list(MixLayout(sizes).mix(rows(*values))[1])
 
 
-def test_who_hears_a_clipped_sum_is_told() -> None:
+def test_legs_that_hear_a_clipped_sum_are_reported() -> None:
     assert clipped([2, 3, 1], LOUD, LOUD, LOUD, LOUD, -1, LOUD) == [4]
     assert clipped([3, 3], -20_000, -20_000, 1, 20_000, 20_000, 0) == [2, 5]
     assert clipped([3], LOUD - 1, 1, 0) == []
@@ -117,7 +117,7 @@ VOICES = [1, -20, 300, -4000, 30_000]
 
 
 @given(st.permutations(VOICES))
-def test_the_order_of_joining_does_not_matter(order: list[int]) -> None:
+def test_the_order_of_joining_does_not_change_the_mix(order: list[int]) -> None:
     def heard_by(voices: list[int]) -> dict[int, int]:
         return dict(zip(voices, mixed([5], *voices), strict=True))
 
@@ -130,7 +130,7 @@ def test_the_order_of_joining_does_not_matter(order: list[int]) -> None:
         st.lists(st.integers(-32_768, LOUD), min_size=12, max_size=12), min_size=1, max_size=4
     ),
 )
-def test_rooms_of_one_size_are_mixed_exactly_however_loud_some_of_them_are(
+def test_rooms_of_one_size_are_mixed_exactly_at_any_loudness(
     size: int, values: list[list[int]]
 ) -> None:
     said = np.array([one[:size] for one in values])

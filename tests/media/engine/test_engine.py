@@ -1,4 +1,4 @@
-"""The engine's thread with real sockets. Time-outs are reached by a clock that tests turn."""
+"""The engine's thread with real sockets. Tests of timeouts move a fake clock."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from tests.support.clocks import FakeClock
 RAISE = compact({"event": "mark", "name": "raise"})
 
 
-class House:
-    """An engine, and the clients who are connected to it."""
+class RunningEngine:
+    """An engine and the clients that are connected to it."""
 
     def __init__(self, clock: Clock, stack: ExitStack) -> None:
         self.engine = Engine(clock)
@@ -47,7 +47,7 @@ class House:
         self._reports: list[Report] = []
 
     def connect(self, caller: Caller, receive_buffer: int | None = None) -> Client:
-        """A client whose socket is the engine's, and which has not said anything yet."""
+        """Return a client whose socket the engine has adopted, before its start message."""
         client = self._stack.enter_context(Client(receive_buffer))
         self.engine.adopt(client.ours.dup(), caller.spec)
         client.ours.close()
@@ -60,7 +60,7 @@ class House:
         return client
 
     def wait_for(self, kind: type[Report], caller: Caller) -> Report:
-        """The first report of this kind about the caller's leg that was not yet waited for."""
+        """Return the first unclaimed report of this kind about the caller's leg."""
         while True:
             for report in self._reports:
                 if isinstance(report, kind) and report.leg_id == caller.spec.leg_id:
@@ -74,47 +74,47 @@ class House:
         return report
 
     def steps(self, caller: Caller) -> list[LadderEvent]:
-        """The rungs of the caller's leg so far."""
+        """Return the ladder steps of the caller's leg so far."""
         while not self.engine.reports.empty():
             self._reports.append(self.engine.reports.get())
         steps = [report for report in self._reports if isinstance(report, LegStep)]
         return [step.event for step in steps if step.leg_id == caller.spec.leg_id]
 
-    def left(self) -> list[Report]:
-        """The reports that nobody waited for."""
+    def unclaimed(self) -> list[Report]:
+        """Return the reports that no call of ``wait_for`` has claimed."""
         return self._reports
 
-    def turn(self) -> None:
-        """Return when the engine has looked at its sockets and the time."""
+    def await_turn(self) -> None:
+        """Return when the engine has handled its sockets and timeouts."""
         for _ in range(2):
             self.engine.stats((), PATIENCE)
 
 
-def open_house(clock: Clock) -> Iterator[House]:
+def run_engine(clock: Clock) -> Iterator[RunningEngine]:
     with ExitStack() as clients:
-        house = House(clock, clients)
+        running = RunningEngine(clock, clients)
         try:
-            yield house
+            yield running
         finally:
-            # First, because the engine waits for those who are there to answer its close frames.
+            # Close the clients first, because the engine waits for answers to its close frames.
             clients.close()
-            house.engine.stop()
+            running.engine.stop()
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
-    """On the machine's own clock."""
-    yield from open_house(SystemClock())
+def running() -> Iterator[RunningEngine]:
+    """Run an engine on the machine's clock."""
+    yield from run_engine(SystemClock())
 
 
 @pytest.fixture
-def still(clock: FakeClock) -> Iterator[House]:
-    """On the clock that the test turns."""
-    yield from open_house(clock)
+def on_fake_clock(clock: FakeClock) -> Iterator[RunningEngine]:
+    """Run an engine on a clock that the test moves."""
+    yield from run_engine(clock)
 
 
 def audio_of(message: bytes) -> bytes | None:
-    """The audio in a message to an agent or a Twilio phone."""
+    """Return the audio in a message to an agent or a Twilio phone."""
     document = json.loads(message)
     if document["event"] != "media":
         return None
@@ -122,7 +122,7 @@ def audio_of(message: bytes) -> bytes | None:
 
 
 def next_event(client: Client) -> dict[str, object]:
-    """The next message that is not audio."""
+    """Return the next message that is not audio."""
     while audio_of(message := client.read_text()) is not None:
         pass
     document: dict[str, object] = json.loads(message)
@@ -130,16 +130,16 @@ def next_event(client: Client) -> dict[str, object]:
 
 
 def next_sound(client: Client) -> bytes:
-    """The next audio that is not silence."""
+    """Return the next audio that is not silence."""
     while True:
         audio = audio_of(client.read_text())
         if audio is not None and audio.strip(b"\xff\x00"):
             return audio
 
 
-def test_two_callers_hear_each_other(house: House) -> None:
+def test_two_callers_hear_each_other(running: RunningEngine) -> None:
     ann, bob = twilio("ann"), agent("bob")
-    phone, program = house.join(ann), house.join(bob)
+    phone, program = running.join(ann), running.join(bob)
     for _ in range(5):
         phone.send(ann.media(b"\x20" * 160))
         program.send(bob.media(b"\x00\x20" * 160))
@@ -147,11 +147,13 @@ def test_two_callers_hear_each_other(house: House) -> None:
     assert len(next_sound(program)) == 320
 
 
-def test_a_newcomer_is_told_who_is_there_and_the_others_of_the_newcomer(house: House) -> None:
+def test_a_new_participant_and_the_others_are_told_of_each_other(
+    running: RunningEngine,
+) -> None:
     ann, bob = agent("ann"), agent("bob")
-    first = house.join(ann)
+    first = running.join(ann)
     assert next_event(first)["event"] == "meeting-joined"
-    second = house.join(bob)
+    second = running.join(bob)
     assert next_event(first)["event"] == "participant-joined"
     assert [next_event(second)["event"] for _ in range(2)] == [
         "meeting-joined",
@@ -161,17 +163,17 @@ def test_a_newcomer_is_told_who_is_there_and_the_others_of_the_newcomer(house: H
     assert next_event(first)["event"] == "participant-left"
 
 
-def test_first_audio_is_reported(house: House) -> None:
+def test_first_audio_is_reported(running: RunningEngine) -> None:
     ann, bob = twilio("ann"), twilio("bob")
-    house.join(bob)
-    phone = house.join(ann)
+    running.join(bob)
+    phone = running.join(ann)
     phone.send(ann.media(b"\x20" * 160))
-    assert isinstance(house.wait_for(LegStep, ann), LegStep)
-    assert isinstance(house.wait_for(LegStep, bob), LegStep)
+    assert isinstance(running.wait_for(LegStep, ann), LegStep)
+    assert isinstance(running.wait_for(LegStep, bob), LegStep)
 
 
-def test_a_ping_is_answered(house: House) -> None:
-    client = house.connect(agent("ann"))
+def test_a_ping_is_answered(running: RunningEngine) -> None:
+    client = running.connect(agent("ann"))
     assert client.settle() == []
 
 
@@ -184,38 +186,38 @@ def test_a_ping_is_answered(house: House) -> None:
         (1011, None),
     ],
 )
-def test_an_agent_that_closes_cleanly_has_hung_up(
-    house: House, code: int | None, reason: EndReason | None
+def test_a_clean_close_by_an_agent_is_a_hang_up(
+    running: RunningEngine, code: int | None, reason: EndReason | None
 ) -> None:
     ann = agent("ann")
-    client = house.join(ann)
+    client = running.join(ann)
     client.send_close(code)
     assert client.read_close() == (code, "")
-    assert house.closed(ann).reason is reason
+    assert running.closed(ann).reason is reason
 
 
-def test_a_phone_whose_socket_closes_without_stop_may_come_back(house: House) -> None:
+def test_a_phone_whose_socket_closes_without_stop_may_return(running: RunningEngine) -> None:
     ann = twilio("ann")
-    client = house.join(ann)
+    client = running.join(ann)
     client.send_close(1000)
     assert client.read_close() == (1000, "")
-    report = house.closed(ann)
+    report = running.closed(ann)
     assert (report.reason, report.detail) == (None, "closed by the peer with code 1000")
 
 
-def test_a_stop_message_ends_the_call(house: House) -> None:
+def test_a_stop_message_ends_the_call(running: RunningEngine) -> None:
     ann = twilio("ann")
-    client = house.join(ann)
+    client = running.join(ann)
     client.send(compact({"event": "stop"}))
     assert client.read_close() == (1000, "")
-    assert house.closed(ann).reason is EndReason.CALLER_HUNG_UP
+    assert running.closed(ann).reason is EndReason.CALLER_HUNG_UP
 
 
-def test_a_lost_connection_is_reported_without_a_reason(house: House) -> None:
+def test_a_lost_connection_is_reported_without_a_reason(running: RunningEngine) -> None:
     ann = agent("ann")
-    client = house.join(ann)
+    client = running.join(ann)
     client.sock.close()
-    report = house.closed(ann)
+    report = running.closed(ann)
     assert report.reason is None
     assert report.detail.startswith("connection lost")
 
@@ -230,37 +232,37 @@ def test_a_lost_connection_is_reported_without_a_reason(house: House) -> None:
     ],
     ids=["unmasked", "binary", "oversize", "not UTF-8"],
 )
-def test_a_peer_that_breaks_the_protocol_is_closed_with_the_code_for_it(
-    house: House, data: bytes, code: int
+def test_a_protocol_violation_closes_the_socket_with_its_code(
+    running: RunningEngine, data: bytes, code: int
 ) -> None:
     ann = agent("ann")
-    client = house.join(ann)
+    client = running.join(ann)
     client.send_raw(data)
     assert client.read_close()[0] == code
-    assert house.closed(ann).reason is EndReason.PROTOCOL_ERROR
+    assert running.closed(ann).reason is EndReason.PROTOCOL_ERROR
 
 
-def test_a_start_for_another_call_is_closed_with_1008(house: House) -> None:
+def test_a_start_for_another_call_is_closed_with_1008(running: RunningEngine) -> None:
     ann = twilio("ann", call_id="another")
-    client = house.connect(ann)
+    client = running.connect(ann)
     client.send(ann.start)
     assert client.read_close() == (1008, "The stream belongs to another call.")
-    report = house.closed(ann)
+    report = running.closed(ann)
     assert report.reason is EndReason.PROTOCOL_ERROR
     assert report.detail == "The stream belongs to another call."
 
 
-def test_a_start_that_cannot_be_decoded_is_closed_with_its_reason(house: House) -> None:
+def test_a_start_that_cannot_be_decoded_is_closed_with_its_reason(running: RunningEngine) -> None:
     ann = telnyx("ann", encoding="OPUS")
-    client = house.connect(ann)
+    client = running.connect(ann)
     client.send(ann.start)
     reason = "encoding must be one of PCMU, PCMA in mono at 8000 Hz."
     assert client.read_close() == (1003, reason)
-    assert house.closed(ann).detail == reason
+    assert running.closed(ann).detail == reason
 
 
-def test_a_fault_in_a_message_closes_its_own_leg_only(
-    house: House, caplog: pytest.LogCaptureFixture
+def test_a_fault_in_a_message_closes_only_its_own_leg(
+    running: RunningEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Faulty(WebSocketWire):
         def receive(self, message: bytes) -> list[Event]:
@@ -269,18 +271,18 @@ def test_a_fault_in_a_message_closes_its_own_leg_only(
             return super().receive(message)
 
     ann, bob = agent("ann", wire=Faulty()), agent("bob")
-    faulty, healthy = house.join(ann), house.join(bob)
+    faulty, healthy = running.join(ann), running.join(bob)
     faulty.send(RAISE)
     assert faulty.read_close() == (1011, "")
-    report = house.closed(ann)
+    report = running.closed(ann)
     assert report.reason is None
     assert "a fault of ours" in caplog.text
     healthy.settle()
-    assert set(house.engine.stats(["call-ann", "call-bob"], PATIENCE)) == {"call-bob"}
+    assert set(running.engine.stats(["call-ann", "call-bob"], PATIENCE)) == {"call-bob"}
 
 
-def test_a_fault_in_the_tick_closes_the_leg_that_carries_it_and_no_other(
-    house: House, caplog: pytest.LogCaptureFixture
+def test_a_fault_in_the_tick_closes_only_the_faulty_leg(
+    running: RunningEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Faulty(WebSocketWire):
         broken = False
@@ -292,19 +294,19 @@ def test_a_fault_in_the_tick_closes_the_leg_that_carries_it_and_no_other(
             return super().send(command)
 
     ann, bob = agent("ann"), agent("bob", wire=Faulty())
-    healthy, faulty = house.join(ann), house.join(bob)
+    healthy, faulty = running.join(ann), running.join(bob)
     faulty.send(RAISE)
     assert faulty.read_close() == (1011, "")
-    assert house.closed(bob).reason is None
+    assert running.closed(bob).reason is None
     assert "a fault of ours" in caplog.text
-    again = house.join(agent("bob", leg="leg-2"))
+    again = running.join(agent("bob", leg="leg-2"))
     assert next_event(again)["event"] == "meeting-joined"
     again.send(bob.media(b"\x00\x20" * 160))
     assert len(next_sound(healthy)) == 320
-    assert house.engine.engine_stats(PATIENCE).faults == 1
+    assert running.engine.engine_stats(PATIENCE).faults == 1
 
 
-def test_requests_that_a_fault_has_kept_waiting_are_carried_out() -> None:
+def test_commands_delayed_by_a_fault_are_executed() -> None:
     class Faulty(WebSocketWire):
         def send(self, command: Command) -> list[bytes]:
             if isinstance(command, MeetingLeft):
@@ -331,23 +333,23 @@ def test_requests_that_a_fault_has_kept_waiting_are_carried_out() -> None:
     loop.close()
 
 
-def test_a_socket_that_cannot_be_adopted_harms_nobody(house: House) -> None:
+def test_a_socket_that_cannot_be_adopted_affects_no_other(running: RunningEngine) -> None:
     bob, ann = agent("bob"), agent("ann")
-    healthy = house.join(bob)
+    healthy = running.join(bob)
     ours, theirs = connection()
     theirs.close()
     ours.close()
-    house.engine.adopt(ours, ann.spec)
-    report = house.closed(ann)
+    running.engine.adopt(ours, ann.spec)
+    report = running.closed(ann)
     assert report.reason is None
     healthy.settle()
-    assert set(house.engine.stats(["call-ann", "call-bob"], PATIENCE)) == {"call-bob"}
+    assert set(running.engine.stats(["call-ann", "call-bob"], PATIENCE)) == {"call-bob"}
 
 
-def test_hanging_up_ends_the_call_with_the_reason_that_was_given(house: House) -> None:
+def test_hanging_up_ends_the_call_with_the_given_reason(running: RunningEngine) -> None:
     ann, bob = agent("ann"), agent("bob")
-    client, other = house.join(ann), house.join(bob)
-    house.engine.hang_up("call-ann", EndReason.ENDED_BY_API, "The meeting has been closed")
+    client, other = running.join(ann), running.join(bob)
+    running.engine.hang_up("call-ann", EndReason.ENDED_BY_API, "The meeting has been closed")
     texts = []
     while (frame := client.read()) is not None and frame.opcode is not Opcode.CLOSE:
         texts.append(bytes(frame.data))
@@ -357,94 +359,94 @@ def test_hanging_up_ends_the_call_with_the_reason_that_was_given(house: House) -
     }
     assert frame is not None
     assert frame.data[2:] == b"The meeting has been closed"
-    report = house.closed(ann)
+    report = running.closed(ann)
     assert (report.reason, report.detail) == (EndReason.ENDED_BY_API, "The meeting has been closed")
     other.settle()
-    assert set(house.engine.stats(["call-bob"], PATIENCE)) == {"call-bob"}
+    assert set(running.engine.stats(["call-bob"], PATIENCE)) == {"call-bob"}
 
 
-def test_hanging_up_a_leg_leaves_another_leg_of_its_call_alone(house: House) -> None:
+def test_hanging_up_a_leg_does_not_affect_another_leg_of_its_call(running: RunningEngine) -> None:
     ann, again = agent("ann"), agent("ann", leg="leg-2")
-    first, second = house.connect(ann), house.connect(again)
-    house.engine.hang_up("call-ann", EndReason.REPLACED, "replaced", leg_id="ann-leg-1")
+    first, second = running.connect(ann), running.connect(again)
+    running.engine.hang_up("call-ann", EndReason.REPLACED, "replaced", leg_id="ann-leg-1")
     assert first.read_close() == (1000, "replaced")
-    assert house.closed(ann).reason is EndReason.REPLACED
+    assert running.closed(ann).reason is EndReason.REPLACED
     second.settle()
-    house.engine.hang_up("call-ann", EndReason.ENDED_BY_API, "over", leg_id="ann-leg-1")
+    running.engine.hang_up("call-ann", EndReason.ENDED_BY_API, "over", leg_id="ann-leg-1")
     second.settle()
-    house.engine.hang_up("call-ann", EndReason.ENDED_BY_API, "over")
+    running.engine.hang_up("call-ann", EndReason.ENDED_BY_API, "over")
     assert second.read_close() == (1000, "over")
-    assert house.closed(again).reason is EndReason.ENDED_BY_API
+    assert running.closed(again).reason is EndReason.ENDED_BY_API
 
 
-def test_hanging_up_a_call_that_is_not_there_does_nothing(house: House) -> None:
-    client = house.connect(agent("ann"))
-    house.engine.hang_up("call-bob", EndReason.ENDED_BY_API, "over")
+def test_hanging_up_an_unknown_call_does_nothing(running: RunningEngine) -> None:
+    client = running.connect(agent("ann"))
+    running.engine.hang_up("call-bob", EndReason.ENDED_BY_API, "over")
     client.settle()
-    assert house.engine.reports.empty()
+    assert running.engine.reports.empty()
 
 
-def test_stats_of_unknown_calls_are_none(house: House) -> None:
-    assert house.engine.stats(["call-ann"], PATIENCE) == {}
-    assert house.engine.stats([], PATIENCE) == {}
+def test_unknown_calls_have_no_stats(running: RunningEngine) -> None:
+    assert running.engine.stats(["call-ann"], PATIENCE) == {}
+    assert running.engine.stats([], PATIENCE) == {}
 
 
-def test_stats_are_those_of_the_leg_in_the_room(house: House) -> None:
+def test_stats_are_of_the_leg_in_the_room(running: RunningEngine) -> None:
     ann = agent("ann")
-    house.connect(ann)
-    client = house.join(agent("ann", leg="leg-2"))
-    house.connect(agent("ann", leg="leg-3"))
+    running.connect(ann)
+    client = running.join(agent("ann", leg="leg-2"))
+    running.connect(agent("ann", leg="leg-3"))
     client.send(b"{")
     client.settle()
-    stats = house.engine.stats(["call-ann", "call-bob"], PATIENCE)
+    stats = running.engine.stats(["call-ann", "call-bob"], PATIENCE)
     assert set(stats) == {"call-ann"}
     assert stats["call-ann"]["malformed"] == 1
 
 
 def heard(client: Client) -> None:
-    """Return once a frame has come."""
+    """Return after the next frame of audio."""
     while b'"media"' not in client.read_text():
         pass
 
 
-def test_figures_are_of_all_legs_and_outlive_them(house: House) -> None:
+def test_engine_stats_include_closed_legs(running: RunningEngine) -> None:
     ann, bob = twilio("ann"), agent("bob")
-    phone, program = house.join(ann), house.join(bob)
+    phone, program = running.join(ann), running.join(bob)
     for _ in range(5):
         heard(phone)
         heard(program)
-    figures = house.engine.engine_stats(PATIENCE)
-    assert (figures.sockets, figures.joined, figures.requests) == (2, 2, 0)
-    assert figures.frames.sent >= 10
-    assert sum(figures.lateness) == len(figures.recent) >= 5
-    house.engine.hang_up("call-ann", EndReason.ENDED_BY_API, "over")
-    gone = house.closed(ann)
-    later = house.engine.engine_stats(PATIENCE)
+    stats = running.engine.engine_stats(PATIENCE)
+    assert (stats.sockets, stats.joined, stats.requests) == (2, 2, 0)
+    assert stats.frames.sent >= 10
+    assert sum(stats.lateness) == len(stats.recent) >= 5
+    running.engine.hang_up("call-ann", EndReason.ENDED_BY_API, "over")
+    gone = running.closed(ann)
+    later = running.engine.engine_stats(PATIENCE)
     assert (later.sockets, later.joined) == (1, 1)
     assert later.frames.sent >= gone.stats["framesOut"] + 5
 
 
-def test_figures_leave_the_buffers_where_they_are(house: House) -> None:
+def test_engine_stats_do_not_unbatch_buffers(running: RunningEngine) -> None:
     ann, bob = twilio("ann"), twilio("bob")
-    clients = [(house.join(caller), caller) for caller in (ann, bob)]
+    clients = [(running.join(caller), caller) for caller in (ann, bob)]
     before = 0
     for _ in range(60):
         for client, caller in clients:
             client.send(caller.media(b"\x20" * 160))
             heard(client)
-        received = house.engine.engine_stats(PATIENCE).frames.received
+        received = running.engine.engine_stats(PATIENCE).frames.received
         assert received >= before
         before = received
-    found = house.engine.stats(["call-ann", "call-bob"], PATIENCE).values()
+    found = running.engine.stats(["call-ann", "call-bob"], PATIENCE).values()
     assert before <= sum(stats["framesIn"] for stats in found)
     assert before > 0
 
 
-def test_commands_from_many_threads_are_all_carried_out(house: House) -> None:
+def test_all_commands_of_many_threads_are_executed(running: RunningEngine) -> None:
     callers = [agent(f"caller{number}") for number in range(20)]
     clients: list[Client] = []
     threads = [
-        threading.Thread(target=lambda caller=caller: clients.append(house.connect(caller)))
+        threading.Thread(target=lambda caller=caller: clients.append(running.connect(caller)))
         for caller in callers
     ]
     for thread in threads:
@@ -452,13 +454,13 @@ def test_commands_from_many_threads_are_all_carried_out(house: House) -> None:
     for thread in threads:
         thread.join()
     ids = [caller.spec.call_id for caller in callers]
-    assert set(house.engine.stats(ids, PATIENCE)) == set(ids)
+    assert set(running.engine.stats(ids, PATIENCE)) == set(ids)
     assert [thread.name for thread in threading.enumerate()].count("engine") == 1
 
 
-def test_stopping_hands_every_call_back_to_its_provider(house: House) -> None:
+def test_stopping_returns_every_call_to_its_provider(running: RunningEngine) -> None:
     ann, bob = twilio("ann"), agent("bob")
-    clients = [house.join(ann), house.join(bob), house.connect(agent("cid"))]
+    clients = [running.join(ann), running.join(bob), running.connect(agent("cid"))]
     ends: list[tuple[int | None, str]] = []
     readers = [
         threading.Thread(target=lambda client=client: ends.append(client.read_close()))
@@ -466,36 +468,36 @@ def test_stopping_hands_every_call_back_to_its_provider(house: House) -> None:
     ]
     for reader in readers:
         reader.start()
-    house.engine.stop()
+    running.engine.stop()
     for reader in readers:
         reader.join(PATIENCE)
     assert ends == [(1012, "Service restart")] * 3
-    assert [house.closed(caller).reason for caller in (ann, bob)] == [None, None]
+    assert [running.closed(caller).reason for caller in (ann, bob)] == [None, None]
     assert "engine" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_stopping_does_not_wait_for_a_peer_that_never_answers(
-    still: House, clock: FakeClock
+    on_fake_clock: RunningEngine, clock: FakeClock
 ) -> None:
     ann = agent("ann")
-    still.connect(ann)
-    still.turn()
-    stopping = threading.Thread(target=still.engine.stop)
+    on_fake_clock.connect(ann)
+    on_fake_clock.await_turn()
+    stopping = threading.Thread(target=on_fake_clock.engine.stop)
     stopping.start()
     while stopping.is_alive():
         clock.advance(CLOSE_SECONDS / 2)
         stopping.join(0.05)
-    report = still.closed(ann)
+    report = on_fake_clock.closed(ann)
     assert (report.reason, report.detail) == (None, "Service restart")
 
 
-def test_an_engine_that_was_stopped_starts_again(house: House) -> None:
-    client = house.join(agent("ann"))
+def test_a_stopped_engine_can_start_again(running: RunningEngine) -> None:
+    client = running.join(agent("ann"))
     reader = threading.Thread(target=client.read_close)
     reader.start()
-    house.engine.stop()
+    running.engine.stop()
     reader.join(PATIENCE)
-    again = house.join(agent("ann", leg="leg-2"))
+    again = running.join(agent("ann", leg="leg-2"))
     assert next_event(again)["event"] == "meeting-joined"
 
 
@@ -508,51 +510,57 @@ def test_stopping_twice_or_before_the_start_does_nothing() -> None:
     assert engine.reports.empty()
 
 
-def test_a_socket_that_never_starts_is_closed(still: House, clock: FakeClock) -> None:
-    ann = twilio("ann")
-    client = still.connect(ann)
-    still.turn()
-    clock.advance(START_SECONDS - 0.5)
-    client.settle()
-    still.turn()
-    clock.advance(2)
-    still.turn()
-    assert client.read_close() == (1008, "No start message came.")
-    assert still.closed(ann).reason is None
-
-
-def test_a_socket_whose_start_was_not_understood_is_closed_with_the_reason(
-    still: House, clock: FakeClock
+def test_a_socket_that_never_starts_is_closed(
+    on_fake_clock: RunningEngine, clock: FakeClock
 ) -> None:
     ann = twilio("ann")
-    client = still.connect(ann)
+    client = on_fake_clock.connect(ann)
+    on_fake_clock.await_turn()
+    clock.advance(START_SECONDS - 0.5)
+    client.settle()
+    on_fake_clock.await_turn()
+    clock.advance(2)
+    on_fake_clock.await_turn()
+    assert client.read_close() == (1008, "No start message came.")
+    assert on_fake_clock.closed(ann).reason is None
+
+
+def test_a_socket_with_an_invalid_start_is_closed_with_the_reason(
+    on_fake_clock: RunningEngine, clock: FakeClock
+) -> None:
+    ann = twilio("ann")
+    client = on_fake_clock.connect(ann)
     client.send(b'{"event":"start"')
     client.settle()
     clock.advance(START_SECONDS + 1)
-    still.turn()
+    on_fake_clock.await_turn()
     reason = "No start message was understood: The message is not JSON."
     assert client.read_close() == (1008, reason)
-    assert still.closed(ann).detail == reason
+    assert on_fake_clock.closed(ann).detail == reason
 
 
-def test_a_peer_that_does_not_answer_our_close_is_cut_off(still: House, clock: FakeClock) -> None:
+def test_a_peer_that_does_not_answer_a_close_frame_is_disconnected(
+    on_fake_clock: RunningEngine, clock: FakeClock
+) -> None:
     ann = agent("ann")
-    client = still.connect(ann)
-    still.engine.hang_up("call-ann", EndReason.ENDED_BY_API, "over")
-    still.turn()
+    client = on_fake_clock.connect(ann)
+    on_fake_clock.engine.hang_up("call-ann", EndReason.ENDED_BY_API, "over")
+    on_fake_clock.await_turn()
     clock.advance(CLOSE_SECONDS - 0.5)
-    still.turn()
-    assert still.engine.stats(["call-ann"], PATIENCE) != {}
+    on_fake_clock.await_turn()
+    assert on_fake_clock.engine.stats(["call-ann"], PATIENCE) != {}
     clock.advance(1.5)
-    still.turn()
-    report = still.closed(ann)
+    on_fake_clock.await_turn()
+    report = on_fake_clock.closed(ann)
     assert (report.reason, report.detail) == (EndReason.ENDED_BY_API, "over")
     with pytest.raises(ConnectionResetError):
         client.read_raw()
 
 
-def test_a_peer_is_pinged_and_stays_while_it_answers(still: House, clock: FakeClock) -> None:
-    client = still.join(agent("ann"))
+def test_a_peer_that_answers_pings_stays_connected(
+    on_fake_clock: RunningEngine, clock: FakeClock
+) -> None:
+    client = on_fake_clock.join(agent("ann"))
     for _ in range(10):
         clock.advance(PING_SECONDS)
         frame = client.read()
@@ -560,120 +568,123 @@ def test_a_peer_is_pinged_and_stays_while_it_answers(still: House, clock: FakeCl
             frame = client.read()
         assert frame is not None
         client.settle()
-    assert still.engine.stats(["call-ann"], PATIENCE) != {}
+    assert on_fake_clock.engine.stats(["call-ann"], PATIENCE) != {}
 
 
-def test_a_peer_that_has_gone_silent_is_cut_off(still: House, clock: FakeClock) -> None:
+def test_a_silent_peer_is_disconnected(on_fake_clock: RunningEngine, clock: FakeClock) -> None:
     ann = agent("ann")
-    still.join(ann)
-    other = still.join(agent("bob"))
+    on_fake_clock.join(ann)
+    other = on_fake_clock.join(agent("bob"))
     clock.advance(1)
-    still.turn()
+    on_fake_clock.await_turn()
     for _ in range(5):
         clock.advance((SILENT_SECONDS - 1) / 5)
         other.settle()
-    assert set(still.engine.stats(["call-ann"], PATIENCE)) == {"call-ann"}
+    assert set(on_fake_clock.engine.stats(["call-ann"], PATIENCE)) == {"call-ann"}
     clock.advance(2.5)
-    report = still.closed(ann)
+    report = on_fake_clock.closed(ann)
     assert (report.reason, report.detail) == (None, "the peer has gone silent")
     other.settle()
-    assert set(still.engine.stats(["call-ann", "call-bob"], PATIENCE)) == {"call-bob"}
+    assert set(on_fake_clock.engine.stats(["call-ann", "call-bob"], PATIENCE)) == {"call-bob"}
 
 
-def test_a_peer_that_sends_a_frame_byte_by_byte_has_gone_silent(
-    still: House, clock: FakeClock
+def test_a_peer_that_sends_a_frame_byte_by_byte_is_silent(
+    on_fake_clock: RunningEngine, clock: FakeClock
 ) -> None:
     ann = agent("ann")
-    client = still.join(ann)
+    client = on_fake_clock.join(ann)
     client.send_raw(b"\x81\xfe\x00\xff" + bytes(4))
     for _ in range(round(SILENT_SECONDS / 2) - 1):
         client.send_raw(b"x")
         clock.advance(2)
-        still.turn()
+        on_fake_clock.await_turn()
     clock.advance(5)
-    report = still.closed(ann)
+    report = on_fake_clock.closed(ann)
     assert (report.reason, report.detail) == (None, "the peer has gone silent")
 
 
-def silence(still: House, clock: FakeClock, seconds: float, *alive: Client) -> None:
-    """Let time pass in which these clients answer every ping and say nothing else."""
+def silence(on_fake_clock: RunningEngine, clock: FakeClock, seconds: float, *alive: Client) -> None:
+    """Move the clock while these clients answer pings and send nothing else."""
     for _ in range(round(seconds / 5)):
         clock.advance(5)
         for client in alive:
             client.settle()
-        still.turn()
+        on_fake_clock.await_turn()
 
 
 @pytest.mark.parametrize("speaks", [True, False], ids=["after audio", "from the start"])
-def test_a_phone_that_sends_no_audio_and_answers_pings_stays(
-    still: House, clock: FakeClock, speaks: bool
+def test_a_phone_without_audio_that_answers_pings_stays_connected(
+    on_fake_clock: RunningEngine, clock: FakeClock, speaks: bool
 ) -> None:
     ann = telnyx("ann")
-    client = still.join(ann)
+    client = on_fake_clock.join(ann)
     if speaks:
         client.send(ann.media(b"\x20" * 160, 1))
-    still.turn()
-    silence(still, clock, 40 * MUTE_SECONDS, client)
-    assert set(still.engine.stats(["call-ann"], PATIENCE)) == {"call-ann"}
-    assert still.steps(ann).count(LadderEvent.NO_AUDIO) == 1
+    on_fake_clock.await_turn()
+    silence(on_fake_clock, clock, 40 * MUTE_SECONDS, client)
+    assert set(on_fake_clock.engine.stats(["call-ann"], PATIENCE)) == {"call-ann"}
+    assert on_fake_clock.steps(ann).count(LadderEvent.NO_AUDIO) == 1
 
 
-def test_a_phone_that_stops_answering_pings_is_handed_back_to_its_provider(
-    still: House, clock: FakeClock
+def test_a_phone_that_stops_answering_pings_is_returned_to_its_provider(
+    on_fake_clock: RunningEngine, clock: FakeClock
 ) -> None:
     ann = twilio("ann")
-    client, other = still.join(ann), still.join(twilio("bob"))
-    program = still.join(agent("cid"))
+    client, other = on_fake_clock.join(ann), on_fake_clock.join(twilio("bob"))
+    program = on_fake_clock.join(agent("cid"))
     client.pong()
     clock.advance(1)
-    still.turn()
-    silence(still, clock, MUTE_SECONDS - 5, other, program)
-    assert len(still.engine.stats(["call-ann", "call-bob", "call-cid"], PATIENCE)) == 3
-    silence(still, clock, 10, other, program)
+    on_fake_clock.await_turn()
+    silence(on_fake_clock, clock, MUTE_SECONDS - 5, other, program)
+    assert len(on_fake_clock.engine.stats(["call-ann", "call-bob", "call-cid"], PATIENCE)) == 3
+    silence(on_fake_clock, clock, 10, other, program)
     reason = "Nothing came for 30 seconds, not even a pong."
     assert client.read_close() == (1000, reason)
-    report = still.closed(ann)
+    report = on_fake_clock.closed(ann)
     assert (report.reason, report.detail) == (None, reason)
-    assert len(still.engine.stats(["call-bob", "call-cid"], PATIENCE)) == 2
+    assert len(on_fake_clock.engine.stats(["call-bob", "call-cid"], PATIENCE)) == 2
 
 
-def test_a_phone_that_answers_no_pings_stays_while_it_acknowledges_what_is_sent(
-    still: House, clock: FakeClock
+def test_a_phone_that_acknowledges_data_but_no_pings_stays_connected(
+    on_fake_clock: RunningEngine, clock: FakeClock
 ) -> None:
-    still.join(plivo("ann"))
-    silence(still, clock, 4 * MUTE_SECONDS)
-    assert set(still.engine.stats(["call-ann"], PATIENCE)) == {"call-ann"}
+    on_fake_clock.join(plivo("ann"))
+    silence(on_fake_clock, clock, 4 * MUTE_SECONDS)
+    assert set(on_fake_clock.engine.stats(["call-ann"], PATIENCE)) == {"call-ann"}
 
 
-def test_phones_that_many_others_are_heard_with_are_not_taken_for_silent(
-    still: House, clock: FakeClock
+def test_batched_phones_are_not_taken_for_silent(
+    on_fake_clock: RunningEngine, clock: FakeClock
 ) -> None:
-    """They are so many that the batch has them, which keeps no time for each."""
+    """They are numerous enough for the batch, which keeps no time per leg."""
     callers = [twilio(f"caller{number}") for number in range(MANY)]
-    clients = [still.join(caller) for caller in callers]
+    clients = [on_fake_clock.join(caller) for caller in callers]
     for _ in range(round(MUTE_SECONDS / PERIOD) + 100):
         for client, caller in zip(clients, callers, strict=True):
             client.send(caller.media(b"\x20" * 160))
-        still.turn()
+        on_fake_clock.await_turn()
         clock.advance(PERIOD)
-        still.turn()
-    assert len(still.engine.stats([caller.spec.call_id for caller in callers], PATIENCE)) == MANY
+        on_fake_clock.await_turn()
+    assert (
+        len(on_fake_clock.engine.stats([caller.spec.call_id for caller in callers], PATIENCE))
+        == MANY
+    )
 
 
 @pytest.mark.parametrize("phone", [twilio, plivo, telnyx])
 @pytest.mark.parametrize("already", [0, 50], ids=["first", "later"])
-def test_five_seconds_in_one_message_make_no_phone_late(
-    still: House, clock: FakeClock, phone: Callable[[str], Caller], already: int
+def test_five_seconds_in_one_message_do_not_delay_a_phone(
+    on_fake_clock: RunningEngine, clock: FakeClock, phone: Callable[[str], Caller], already: int
 ) -> None:
     ann = phone("ann")
-    client = still.join(ann)
+    client = on_fake_clock.join(ann)
     for number in range(already + 60):
         frames = 250 if number == already else 1
         client.send(ann.media(b"\x20" * 160 * frames, number + 1))
-        still.turn()
+        on_fake_clock.await_turn()
         clock.advance(PERIOD)
-        still.turn()
-    stats = still.engine.stats(["call-ann"], PATIENCE)["call-ann"]
+        on_fake_clock.await_turn()
+    stats = on_fake_clock.engine.stats(["call-ann"], PATIENCE)["call-ann"]
     assert stats["bufferMs"] <= 120
     assert stats["dropped"] >= 250 - 6
     assert stats["framesIn"] + stats["dropped"] + stats["bufferMs"] / 20 == already + 250 + 59
@@ -681,27 +692,27 @@ def test_five_seconds_in_one_message_make_no_phone_late(
 
 @pytest.mark.parametrize("phones", [2, MANY])
 @pytest.mark.parametrize("stall", [0.06, 0.2, 1.0])
-def test_after_a_stall_of_ours_nobody_is_heard_later_than_before(
-    still: House, clock: FakeClock, phones: int, stall: float
+def test_a_stall_of_the_engine_does_not_increase_the_delay(
+    on_fake_clock: RunningEngine, clock: FakeClock, phones: int, stall: float
 ) -> None:
     callers = [twilio(f"caller{number}") for number in range(phones)]
-    clients = [still.join(caller) for caller in callers]
+    clients = [on_fake_clock.join(caller) for caller in callers]
 
     def talk(frames: int) -> None:
         for _ in range(frames):
             for client, caller in zip(clients, callers, strict=True):
                 client.send(caller.media(b"\x20" * 160))
-        still.turn()
+        on_fake_clock.await_turn()
 
     def go_on(seconds: float) -> None:
         for _ in range(round(seconds / PERIOD)):
             talk(1)
             for _ in range(4):
                 clock.advance(PERIOD / 4)
-                still.turn()
+                on_fake_clock.await_turn()
 
     def waiting() -> float:
-        stats = still.engine.stats([caller.spec.call_id for caller in callers], PATIENCE)
+        stats = on_fake_clock.engine.stats([caller.spec.call_id for caller in callers], PATIENCE)
         return max(one["bufferMs"] for one in stats.values())
 
     go_on(1.0)
@@ -713,9 +724,9 @@ def test_after_a_stall_of_ours_nobody_is_heard_later_than_before(
     assert waiting() <= before + 1000 * PERIOD
 
 
-def test_a_peer_that_floods_is_closed_with_1008(house: House) -> None:
+def test_a_flooding_peer_is_closed_with_1008(running: RunningEngine) -> None:
     ann, bob = agent("ann"), agent("bob")
-    client, other = house.join(ann), house.join(bob)
+    client, other = running.join(ann), running.join(bob)
     frames = Frame(Opcode.TEXT, ann.media(b"")).serialize(mask=True) * 100
 
     def flood() -> None:
@@ -728,69 +739,73 @@ def test_a_peer_that_floods_is_closed_with_1008(house: House) -> None:
     assert client.read_close() == (1008, FLOOD)
     client.sock.close()
     thread.join(PATIENCE)
-    report = house.closed(ann)
+    report = running.closed(ann)
     assert (report.reason, report.detail) == (EndReason.PROTOCOL_ERROR, FLOOD)
     other.settle()
 
 
-def test_a_peer_that_is_always_too_fast_is_reported_once(still: House, clock: FakeClock) -> None:
+def test_a_peer_that_is_permanently_too_fast_is_reported_once(
+    on_fake_clock: RunningEngine, clock: FakeClock
+) -> None:
     ann = twilio("ann")
-    client = still.join(ann)
+    client = on_fake_clock.join(ann)
     for _ in range(round(2.5 * FULL_SECONDS / PERIOD)):
         for _ in range(2):
             client.send(ann.media(b"\x20" * 160))
-        still.turn()
+        on_fake_clock.await_turn()
         clock.advance(PERIOD)
-        still.turn()
-    stats = still.engine.stats(["call-ann"], PATIENCE)["call-ann"]
+        on_fake_clock.await_turn()
+    stats = on_fake_clock.engine.stats(["call-ann"], PATIENCE)["call-ann"]
     assert stats["dropped"] > stats["framesIn"] / 2
     client.send_close(1000)
-    steps = [still.wait_for(LegStep, ann) for _ in range(2)]
+    steps = [on_fake_clock.wait_for(LegStep, ann) for _ in range(2)]
     assert [step.event for step in steps if isinstance(step, LegStep)] == [
         LadderEvent.FIRST_AUDIO_IN,
         LadderEvent.OVERRUN,
     ]
-    still.closed(ann)
-    assert not [report for report in still.left() if isinstance(report, LegStep)]
+    on_fake_clock.closed(ann)
+    assert not [report for report in on_fake_clock.unclaimed() if isinstance(report, LegStep)]
 
 
 @pytest.mark.parametrize("last", ["stop", "close"])
-def test_last_words_are_heard_before_the_end_of_the_connection(still: House, last: str) -> None:
-    """They wait for the tick together with the audio before them, and the end comes sooner."""
+def test_the_last_audio_is_heard_before_the_end_of_the_connection(
+    on_fake_clock: RunningEngine, last: str
+) -> None:
+    """The audio waits for the next tick, and the connection ends before it."""
     bob = twilio("bob") if last == "stop" else plivo("bob")
-    client = still.join(bob)
+    client = on_fake_clock.join(bob)
     client.send(bob.media(b"\x20" * 160))
-    still.turn()
+    on_fake_clock.await_turn()
     client.send(bob.media(b"\x20" * 160))
-    still.turn()
+    on_fake_clock.await_turn()
     if last == "stop":
         client.send(compact({"event": "stop", "stop": {"accountSid": "A" * 200}}))
     else:
         client.send_close(1000, "x" * 120)
-    still.turn()
+    on_fake_clock.await_turn()
     client.sock.close()
-    assert still.closed(bob).reason is EndReason.CALLER_HUNG_UP
+    assert on_fake_clock.closed(bob).reason is EndReason.CALLER_HUNG_UP
 
 
-def test_a_peer_that_stops_reading_is_cut_off_while_the_others_go_on(
-    still: House, clock: FakeClock
+def test_a_peer_that_stops_reading_is_disconnected_and_the_others_continue(
+    on_fake_clock: RunningEngine, clock: FakeClock
 ) -> None:
     deaf, bob = twilio("deaf"), twilio("bob")
-    still.join(deaf, receive_buffer=4096)
-    other = still.join(bob)
+    on_fake_clock.join(deaf, receive_buffer=4096)
+    other = on_fake_clock.join(bob)
     heard = 0
-    while not still.engine.stats(["call-deaf"], PATIENCE)["call-deaf"]["framesUnsent"]:
+    while not on_fake_clock.engine.stats(["call-deaf"], PATIENCE)["call-deaf"]["framesUnsent"]:
         other.send(bob.media(b"\x20" * 160))
         for _ in range(10):
             clock.advance(0.021)
-            still.turn()
+            on_fake_clock.await_turn()
         heard += len(other.settle())
     assert heard > 50
     clock.advance(STALL_SECONDS - 2)
-    still.turn()
-    assert still.engine.stats(["call-deaf"], PATIENCE) != {}
+    on_fake_clock.await_turn()
+    assert on_fake_clock.engine.stats(["call-deaf"], PATIENCE) != {}
     clock.advance(3)
-    report = still.closed(deaf)
+    report = on_fake_clock.closed(deaf)
     assert (report.reason, report.detail) == (None, "the peer has stopped reading")
     assert report.stats["framesUnsent"] > 0
     other.settle()
@@ -798,10 +813,10 @@ def test_a_peer_that_stops_reading_is_cut_off_while_the_others_go_on(
     assert audio_of(other.read_text()) == b"\xff" * 160
 
 
-def test_ticks_come_with_the_clock_and_those_of_a_stall_are_not_made_up_for(
-    still: House, clock: FakeClock
+def test_ticks_follow_the_clock_and_those_of_a_stall_are_skipped(
+    on_fake_clock: RunningEngine, clock: FakeClock
 ) -> None:
-    client = still.join(twilio("ann"))
+    client = on_fake_clock.join(twilio("ann"))
     clock.advance(0.001)
     client.settle()
     for _ in range(10):
@@ -809,7 +824,7 @@ def test_ticks_come_with_the_clock_and_those_of_a_stall_are_not_made_up_for(
         assert audio_of(client.read_text()) == b"\xff" * 160
     clock.advance(5)
     for _ in range(50):
-        still.turn()
+        on_fake_clock.await_turn()
         clock.advance(0.01)
-    # Half a second is 25 ticks, and the one that was due in the stall. None is made up for.
+    # Half a second has 25 ticks, plus the one that was due during the stall; no tick is made up.
     assert 25 <= len(client.settle()) <= 27

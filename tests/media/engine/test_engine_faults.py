@@ -1,4 +1,4 @@
-"""Faults of ours in the engine: who loses a socket, what is logged, and that it ends there."""
+"""Exceptions in the engine: which sockets are closed, what is logged, and what continues."""
 
 from __future__ import annotations
 
@@ -44,38 +44,38 @@ from service.providers.twilio import TwilioWire
 from tests.support.callers import Caller, agent, twilio
 from tests.support.clients import PATIENCE, Client
 from tests.support.clocks import FakeClock
-from tests.support.halls import Hall, steady
+from tests.support.live_rooms_harness import LiveRoomsHarness, steady
 
 ROUNDS = CALM + 30
-"""Frames after which the batch has the phones of a full house."""
+"""Frames after which the batch has the phones of ``batched_phones``."""
 
 
-class Shaky:
-    """A readiness that fails the engine's turns as often as it is told to."""
+class FailingPoller:
+    """A poller whose next ``failures_left`` polls fail."""
 
     def __init__(self) -> None:
-        self.owed = 0
-        self._ready = best_poller()
+        self.failures_left = 0
+        self._poller = best_poller()
 
     def poll(self) -> list[tuple[int, int]]:
-        if self.owed:
-            self.owed -= 1
+        if self.failures_left:
+            self.failures_left -= 1
             raise RuntimeError("a fault of ours")
-        return self._ready.poll()
+        return self._poller.poll()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._ready, name)
+        return getattr(self._poller, name)
 
 
-class Works:
-    """A loop with shaky turns, and the phones and programs at its sockets."""
+class FaultyLoop:
+    """An engine loop with a failing poller, and the clients of its sockets."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.clock = FakeClock()
         self.reports: SimpleQueue[Report] = SimpleQueue()
-        self._passed: list[Report] = []
-        self._ready = Shaky()
-        self.loop = Loop(self.clock, self.reports, self._ready)
+        self._earlier: list[Report] = []
+        self._poller = FailingPoller()
+        self.loop = Loop(self.clock, self.reports, self._poller)
         self._thread = threading.Thread(target=self.loop.run, name="engine", daemon=True)
         self._thread.start()
         self._stack = stack
@@ -86,16 +86,16 @@ class Works:
         self.loop.submit(Adopt(client.ours.dup(), caller.spec))
         client.ours.close()
         while not isinstance(report := self.reports.get(timeout=PATIENCE), LegStarted):
-            self._passed.append(report)
+            self._earlier.append(report)
         return client
 
     def turn(self) -> None:
-        """Return when the engine has looked at its sockets and the time."""
+        """Return when the engine has handled its sockets and timeouts."""
         for _ in range(2):
             self.known()
 
     def known(self, *callers: Caller) -> set[str]:
-        """The calls among these that have a socket."""
+        """Return the calls among these that have a socket."""
         ask = Ask(tuple(caller.spec.call_id for caller in callers))
         self.loop.submit(ask)
         return set(ask.reply.get(timeout=PATIENCE))
@@ -106,9 +106,9 @@ class Works:
         return count.reply.get(timeout=PATIENCE).faults
 
     def fail(self, times: int) -> None:
-        """Have so many turns of the engine fail, one after the other."""
-        self._ready.owed = times
-        while self._ready.owed:
+        """Let this number of consecutive turns of the engine fail."""
+        self._poller.failures_left = times
+        while self._poller.failures_left:
             self.turn()
 
     def talk(self, pairs: list[tuple[Client, Caller]], rounds: int) -> None:
@@ -120,11 +120,11 @@ class Works:
             self.turn()
 
     def closed(self) -> list[str]:
-        """Calls of which a leg has been closed since the last time."""
+        """Return the calls of which a leg was closed since the last call."""
         with suppress(Empty):
             while True:
-                self._passed.append(self.reports.get_nowait())
-        passed, self._passed = self._passed, []
+                self._earlier.append(self.reports.get_nowait())
+        passed, self._earlier = self._earlier, []
         return [report.call_id for report in passed if isinstance(report, LegClosed)]
 
     def stop(self) -> None:
@@ -135,80 +135,82 @@ class Works:
 
 
 @pytest.fixture
-def works() -> Iterator[Works]:
+def faulty() -> Iterator[FaultyLoop]:
     with ExitStack() as clients:
-        works = Works(clients)
+        faulty = FaultyLoop(clients)
         try:
-            yield works
+            yield faulty
         finally:
             clients.close()
-            works.stop()
+            faulty.stop()
 
 
-def full_house(works: Works) -> list[tuple[Client, Caller]]:
-    """So many phones that the batch has them."""
+def batched_phones(faulty: FaultyLoop) -> list[tuple[Client, Caller]]:
+    """Connect enough phones for the batch, and let it take their audio."""
     callers = [twilio(f"caller{number}") for number in range(MANY + 4)]
-    pairs = [(works.join(caller), caller) for caller in callers]
-    works.talk(pairs, ROUNDS)
+    pairs = [(faulty.join(caller), caller) for caller in callers]
+    faulty.talk(pairs, ROUNDS)
     return pairs
 
 
-def test_one_fault_of_the_engine_is_counted_once_and_closes_no_socket(
-    works: Works, caplog: pytest.LogCaptureFixture
+def test_one_engine_fault_is_counted_once_and_closes_no_socket(
+    faulty: FaultyLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pairs = full_house(works)
+    pairs = batched_phones(faulty)
     callers = [caller for _, caller in pairs]
-    works.fail(1)
-    works.talk(pairs, 5)
+    faulty.fail(1)
+    faulty.talk(pairs, 5)
     client, newcomer = pairs[0][0], agent("newcomer")
     client.settle()
-    program = works.join(newcomer)
-    works.talk([*pairs, (program, newcomer)], ROUNDS)
-    assert works.known(*callers, newcomer) == {
+    program = faulty.join(newcomer)
+    faulty.talk([*pairs, (program, newcomer)], ROUNDS)
+    assert faulty.known(*callers, newcomer) == {
         caller.spec.call_id for caller in [*callers, newcomer]
     }
-    assert works.closed() == []
-    assert works.faults() == 1
+    assert faulty.closed() == []
+    assert faulty.faults() == 1
     assert caplog.text.count("Traceback") == 1
     assert client.settle()
 
 
 @pytest.mark.parametrize("times", [MOST_FAULTS, MOST_FAULTS + 1])
-def test_faults_in_a_row_end_with_every_call_handed_back_and_not_before(
-    works: Works, caplog: pytest.LogCaptureFixture, times: int
+def test_repeated_faults_return_every_call_to_its_provider_at_the_limit(
+    faulty: FaultyLoop, caplog: pytest.LogCaptureFixture, times: int
 ) -> None:
-    pairs = full_house(works)
+    pairs = batched_phones(faulty)
     callers = [caller for _, caller in pairs]
-    works.fail(times)
-    works.turn()
+    faulty.fail(times)
+    faulty.turn()
     lost = {caller.spec.call_id for caller in callers} if times > MOST_FAULTS else set()
-    assert set(works.closed()) == lost
+    assert set(faulty.closed()) == lost
     assert caplog.text.count("Traceback") == 1
     if not lost:
         return
-    # The next to come begin with clean state, and nothing of the old is in their way.
+    # New calls start with a clean state.
     callers = [twilio(f"caller{number}", leg="leg-2") for number in range(len(pairs))]
-    again = [(works.join(caller), caller) for caller in callers]
-    works.talk(again, 2 * ROUNDS)
-    assert works.known(*callers) == lost
-    assert works.closed() == []
-    assert works.faults() == times
+    again = [(faulty.join(caller), caller) for caller in callers]
+    faulty.talk(again, 2 * ROUNDS)
+    assert faulty.known(*callers) == lost
+    assert faulty.closed() == []
+    assert faulty.faults() == times
 
 
-def test_occasional_faults_close_no_socket(works: Works, caplog: pytest.LogCaptureFixture) -> None:
-    pairs = full_house(works)
+def test_occasional_faults_close_no_socket(
+    faulty: FaultyLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    pairs = batched_phones(faulty)
     for _ in range(9):
-        works.fail(1)
-        works.talk(pairs, round(FAULT_SECONDS / PERIOD) + 1)
-    assert works.closed() == []
-    assert works.faults() == 9
+        faulty.fail(1)
+        faulty.talk(pairs, round(FAULT_SECONDS / PERIOD) + 1)
+    assert faulty.closed() == []
+    assert faulty.faults() == 9
     assert caplog.text.count("Traceback") == 1
-    # After the first, one line for the second, the fourth and the eighth.
+    # One line each for the first, second, fourth and eighth fault.
     assert caplog.text.count("times so far") == 3
 
 
-class Mute(WebSocketWire):
-    """A wire that fails at one command, or where it is asked for its envelope."""
+class FailingWire(WebSocketWire):
+    """A wire that fails at one command, or when its envelope is requested."""
 
     def __init__(self, at: type[Command] | None) -> None:
         super().__init__()
@@ -227,39 +229,39 @@ class Mute(WebSocketWire):
 
 @pytest.mark.parametrize("at", [None, ParticipantJoined, MeetingLeft])
 def test_the_leg_with_the_faulty_wire_is_dropped_and_the_others_stay(
-    works: Works, at: type[Command] | None
+    faulty: FaultyLoop, at: type[Command] | None
 ) -> None:
-    faulty, ann, bob = agent("faulty", wire=Mute(at)), agent("ann"), agent("bob")
-    works.join(faulty)
-    clients = [(works.join(caller), caller) for caller in (ann, bob)]
+    failing, ann, bob = agent("faulty", wire=FailingWire(at)), agent("ann"), agent("bob")
+    faulty.join(failing)
+    clients = [(faulty.join(caller), caller) for caller in (ann, bob)]
     if at is MeetingLeft:
-        works.loop.submit(HangUp("call-faulty", EndReason.ENDED_BY_API, "over", None))
-    works.talk(clients, 3)
-    assert works.known(faulty, ann, bob) == {"call-ann", "call-bob"}
-    assert works.closed() == ["call-faulty"]
-    assert works.faults() == 1
+        faulty.loop.submit(HangUp("call-faulty", EndReason.ENDED_BY_API, "over", None))
+    faulty.talk(clients, 3)
+    assert faulty.known(failing, ann, bob) == {"call-ann", "call-bob"}
+    assert faulty.closed() == ["call-faulty"]
+    assert faulty.faults() == 1
 
 
-def test_a_call_that_is_ended_while_its_leg_fails_is_ended(works: Works) -> None:
-    works.join(agent("faulty", wire=Mute(MeetingLeft)))
-    works.loop.submit(HangUp("call-faulty", EndReason.ENDED_BY_API, "over", None))
-    works.turn()
-    report = works.reports.get(timeout=PATIENCE)
+def test_a_call_ends_although_its_leg_fails(faulty: FaultyLoop) -> None:
+    faulty.join(agent("faulty", wire=FailingWire(MeetingLeft)))
+    faulty.loop.submit(HangUp("call-faulty", EndReason.ENDED_BY_API, "over", None))
+    faulty.turn()
+    report = faulty.reports.get(timeout=PATIENCE)
     assert isinstance(report, LegClosed)
     assert report.reason is EndReason.ENDED_BY_API
 
 
-def test_a_move_that_fails_somebody_in_the_other_room_moves_the_leg(works: Works) -> None:
-    other = agent("other", wire=Mute(ParticipantJoined), room="other-room")
+def test_a_move_succeeds_although_a_leg_of_the_new_room_fails(faulty: FaultyLoop) -> None:
+    other = agent("other", wire=FailingWire(ParticipantJoined), room="other-room")
     ann = agent("ann")
-    works.join(other)
-    works.join(ann)
-    works.loop.submit(Move("call-ann", "other-room", Participant("ann", "Ann", {}), None))
-    assert works.known(ann, other) == {"call-ann"}
+    faulty.join(other)
+    faulty.join(ann)
+    faulty.loop.submit(Move("call-ann", "other-room", Participant("ann", "Ann", {}), None))
+    assert faulty.known(ann, other) == {"call-ann"}
 
 
-class Misshapen:
-    """A phone's wire whose shape does not fit its messages."""
+class WrongTemplateWire:
+    """A phone's wire whose template does not match its messages."""
 
     def __init__(self) -> None:
         self._wire = TwilioWire()
@@ -271,54 +273,54 @@ class Misshapen:
         return getattr(self._wire, name)
 
 
-def test_audio_that_cannot_be_taken_in_bulk_is_taken_one_by_one(works: Works) -> None:
+def test_audio_that_fails_in_bulk_is_taken_one_by_one(faulty: FaultyLoop) -> None:
     callers = [twilio(f"caller{number}") for number in range(MANY)]
-    callers = [replace(one, spec=replace(one.spec, wire=Misshapen())) for one in callers]
-    pairs = [(works.join(caller), caller) for caller in callers]
-    works.talk(pairs, 10)
-    assert len(works.known(*callers)) == MANY
-    assert works.closed() == []
-    assert works.faults() > 1
+    callers = [replace(one, spec=replace(one.spec, wire=WrongTemplateWire())) for one in callers]
+    pairs = [(faulty.join(caller), caller) for caller in callers]
+    faulty.talk(pairs, 10)
+    assert len(faulty.known(*callers)) == MANY
+    assert faulty.closed() == []
+    assert faulty.faults() > 1
     assert pairs[0][0].settle()
 
 
 @pytest.mark.parametrize(
     "request_", [AskLoudness("call-ann"), AskEngineStats()], ids=lambda one: type(one).__name__
 )
-def test_requests_are_answered_after_a_fault(works: Works, request_: EngineCommand) -> None:
-    works.join(agent("ann"))
-    works.fail(1)
-    works.loop.submit(request_)
+def test_requests_are_answered_after_a_fault(faulty: FaultyLoop, request_: EngineCommand) -> None:
+    faulty.join(agent("ann"))
+    faulty.fail(1)
+    faulty.loop.submit(request_)
     assert isinstance(request_, AskLoudness | AskEngineStats)
     request_.reply.get(timeout=PATIENCE)
 
 
-def crowd(clock: FakeClock) -> Hall:
-    hall = Hall(clock)
-    parties = [hall.join(twilio(f"caller{number}")) for number in range(MANY + 4)]
-    buffer = parties[3].leg.buffer
+def crowd(clock: FakeClock) -> LiveRoomsHarness:
+    harness = LiveRoomsHarness(clock)
+    members = [harness.join(twilio(f"caller{number}")) for number in range(MANY + 4)]
+    buffer = members[3].leg.buffer
     while buffer is not None and buffer.owner is None:
-        for party in parties:
-            party.speak(steady(1000))
-        hall.tick()
-    return hall
+        for member in members:
+            member.speak(steady(1000))
+        harness.tick()
+    return harness
 
 
-def test_a_leg_whose_row_is_corrupt_fails_alone(clock: FakeClock) -> None:
-    hall = crowd(clock)
-    legs = [leg for n in range(MANY + 4) if (leg := hall.exchange.leg(f"call-caller{n}"))]
+def test_only_the_leg_with_a_corrupt_row_fails(clock: FakeClock) -> None:
+    harness = crowd(clock)
+    legs = [leg for n in range(MANY + 4) if (leg := harness.live_rooms.leg(f"call-caller{n}"))]
     assert legs[3].buffer is not None
-    assert legs[3].buffer.owner is hall.exchange.buffers
+    assert legs[3].buffer.owner is harness.live_rooms.buffers
     legs[3].buffer.row = 10**6
-    hall.exchange.rebuild(legs, clock.monotonic())
+    harness.live_rooms.rebuild(legs, clock.monotonic())
     assert [leg for leg in legs if leg.failed] == [legs[3]]
-    hall.exchange.close(legs[3], None, "failed")
-    hall.tick(3)
+    harness.live_rooms.close(legs[3], None, "failed")
+    harness.tick(3)
     assert not any(leg.buffer.row for leg in legs if leg.buffer is not None)
 
 
-class Sore(BatchJitterBuffer):
-    """A batch that fails whenever it is to take a frame of one row."""
+class FailingBatch(BatchJitterBuffer):
+    """A batch that fails when it takes a frame of one row."""
 
     row = 0
 
@@ -328,12 +330,12 @@ class Sore(BatchJitterBuffer):
         return super().take(rows, at)
 
 
-def test_a_leg_faulty_only_in_the_batch_is_found(clock: FakeClock) -> None:
-    buffers, hall = Sore(), crowd(clock)
-    legs = [leg for n in range(MANY + 4) if (leg := hall.exchange.leg(f"call-caller{n}"))]
+def test_a_leg_that_fails_only_in_the_batch_is_found(clock: FakeClock) -> None:
+    buffers, harness = FailingBatch(), crowd(clock)
+    legs = [leg for n in range(MANY + 4) if (leg := harness.live_rooms.leg(f"call-caller{n}"))]
     for leg in legs:
         assert leg.buffer is not None
-        hall.exchange.buffers.forget(leg.buffer)
+        harness.live_rooms.buffers.forget(leg.buffer)
         leg.buffer.push(bytes(160), clock.monotonic() - 0.01)
         leg.buffer.push(bytes(160), clock.monotonic() - 0.01)
         leg.buffer.take(clock.monotonic())
@@ -344,28 +346,28 @@ def test_a_leg_faulty_only_in_the_batch_is_found(clock: FakeClock) -> None:
     assert [leg for leg in legs if leg.failed] == [legs[9]]
 
 
-def test_legs_with_which_no_tick_can_be_made_are_found_among_many(clock: FakeClock) -> None:
-    hall = crowd(clock)
-    legs = [leg for n in range(MANY + 4) if (leg := hall.exchange.leg(f"call-caller{n}"))]
-    rooms = [hall.join(twilio(f"other{n}", room=f"room-{n // 3}")).leg for n in range(30)]
+def test_legs_that_fail_every_tick_are_found_among_many(clock: FakeClock) -> None:
+    harness = crowd(clock)
+    legs = [leg for n in range(MANY + 4) if (leg := harness.live_rooms.leg(f"call-caller{n}"))]
+    rooms = [harness.join(twilio(f"other{n}", room=f"room-{n // 3}")).leg for n in range(30)]
     for leg in (legs[5], rooms[7], rooms[20]):
-        # Frames of another encoding than the leg is decoded in: the tick of all of them fails.
+        # Frames in another encoding than that of the leg: the tick fails for all legs.
         assert leg.buffer is not None
         leg.buffer = JitterBuffer(Encoding.LINEAR, paced=True)
         for _ in range(20):
             leg.buffer.push(bytes(321 * 2), clock.monotonic() - 0.1)
     everybody = [*legs, *rooms]
     with pytest.raises(ValueError, match="shape"):
-        hall.tick()
-    hall.exchange.rebuild(everybody, clock.monotonic(), sift=True)
+        harness.tick()
+    harness.live_rooms.rebuild(everybody, clock.monotonic(), sift=True)
     assert {leg for leg in everybody if leg.failed} == {legs[5], rooms[7], rooms[20]}
     for leg in (legs[5], rooms[7], rooms[20]):
-        hall.exchange.close(leg, None, "failed")
-    hall.tick(3)
+        harness.live_rooms.close(leg, None, "failed")
+    harness.tick(3)
 
 
 def test_a_batch_ignores_a_row_of_another_batch() -> None:
-    """That was how one fault became a fault of every tick."""
+    """Otherwise one fault would repeat in every tick."""
     old, new = BatchJitterBuffer(), BatchJitterBuffer()
     buffer, other = (JitterBuffer(Encoding.MULAW, paced=True) for _ in range(2))
     for each in (buffer, other):
@@ -383,7 +385,7 @@ def test_a_batch_ignores_a_row_of_another_batch() -> None:
     assert buffer.row != other.row
 
 
-def test_faults_at_other_places_are_logged_with_their_own_traceback(
+def test_faults_at_different_places_are_logged_with_their_tracebacks(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     faults = Faults()

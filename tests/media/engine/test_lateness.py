@@ -1,4 +1,4 @@
-"""Ticks, counted by how late they were."""
+"""Histogram of the lateness of ticks."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def test_a_tick_is_counted_at_the_first_bound_it_does_not_exceed(
     assert lateness.total == seconds
 
 
-def test_late_ticks_are_counted_on_their_own() -> None:
+def test_late_ticks_are_counted_separately() -> None:
     lateness = Lateness()
     for seconds in (LATE - 0.001, LATE, LATE + 1):
         lateness.note(seconds)
     assert lateness.late == 2
 
 
-def test_what_is_kept_of_single_ticks_is_bounded() -> None:
+def test_the_record_of_single_ticks_is_bounded() -> None:
     lateness = Lateness()
     for number in range(RECENT + 7):
         lateness.note(float(number))

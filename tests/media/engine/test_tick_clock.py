@@ -30,14 +30,14 @@ def test_a_tick_is_due_once() -> None:
     assert clock.wait(at) == pytest.approx(PERIOD, abs=2 * ROUNDING)
 
 
-def test_asking_how_long_to_wait_changes_nothing() -> None:
+def test_reading_the_wait_time_changes_nothing() -> None:
     clock = TickClock(START)
     at = START + PERIOD + ROUNDING
     assert clock.wait(at) == clock.wait(at) == 0.0
     assert clock.due(at)
 
 
-def test_random_lateness_for_an_hour_adds_up_to_no_drift() -> None:
+def test_random_lateness_for_an_hour_causes_no_drift() -> None:
     random = Random(1)
     clock = TickClock(START)
     at = START
@@ -48,14 +48,14 @@ def test_random_lateness_for_an_hour_adds_up_to_no_drift() -> None:
         at += random.expovariate(1000) if random.random() < 0.99 else random.uniform(0, 0.05)
         assert clock.due(at)
         ticks += 1
-        # Every tick was due at its own place on the grid, or later only where it had to catch up.
+        # Every tick was at its point on the grid, or later only while catching up.
         assert due >= START + ticks * PERIOD - ROUNDING
     assert clock.skipped == 0
     assert abs(ticks - (at - START) / PERIOD) <= CATCH_UP + 1
 
 
 @pytest.mark.parametrize("lateness", [0.021, 0.04, 0.059])
-def test_a_short_delay_is_made_up_for_at_twice_the_rate(lateness: float) -> None:
+def test_a_short_delay_is_made_up_at_twice_the_rate(lateness: float) -> None:
     clock = TickClock(START)
     at = START + PERIOD + lateness
     ticks = []
@@ -71,7 +71,7 @@ def test_a_short_delay_is_made_up_for_at_twice_the_rate(lateness: float) -> None
     assert len(ticks) == int((ticks[-1] - START + ROUNDING) / PERIOD)
 
 
-def test_two_ticks_are_never_closer_than_half_a_period() -> None:
+def test_two_ticks_are_at_least_half_a_period_apart() -> None:
     random = Random(2)
     clock = TickClock(START)
     at = START
@@ -96,8 +96,8 @@ def test_a_stall_of_a_second_is_skipped_and_counted() -> None:
 
 
 @pytest.mark.parametrize("stall", [0.081, 0.1, 0.5, 3.0, 3600.0])
-def test_no_tick_of_a_stall_beyond_the_catch_up_is_made_up_for(stall: float) -> None:
-    """A provider that plays all it gets would hear each of them as delay from then on."""
+def test_ticks_of_a_stall_beyond_the_catch_up_are_skipped(stall: float) -> None:
+    """A provider that plays everything would keep each extra tick as delay."""
     clock = TickClock(START)
     at = START + PERIOD + stall + ROUNDING
     assert clock.stalled(at)
@@ -107,7 +107,7 @@ def test_no_tick_of_a_stall_beyond_the_catch_up_is_made_up_for(stall: float) -> 
             ticks.append(at)
         assert not clock.stalled(at)
         at += max(clock.wait(at), ROUNDING)
-    # The next tick is the next one of the grid, which may be near.
+    # The next tick is the next point of the grid, which may be soon.
     assert ticks[1] - ticks[0] >= PERIOD / 2 - ROUNDING
     assert min(after - before for before, after in pairwise(ticks[1:])) > PERIOD - 3 * ROUNDING
     assert clock.skipped == int((stall + ROUNDING) / PERIOD)
@@ -122,7 +122,7 @@ def test_a_delay_within_the_catch_up_is_no_stall(stall: float) -> None:
     assert clock.skipped == 0
 
 
-def test_after_a_stall_ticks_lie_on_the_old_grid() -> None:
+def test_ticks_after_a_stall_are_on_the_old_grid() -> None:
     clock = TickClock(START)
     at = START + 1.0 + 0.013
     for _ in range(20):
@@ -141,7 +141,7 @@ def test_a_restart_begins_a_new_grid_without_ticks_for_the_idle_time() -> None:
     assert clock.skipped == 0
 
 
-def test_what_was_skipped_is_still_counted_after_a_restart() -> None:
+def test_skipped_ticks_are_still_counted_after_a_restart() -> None:
     clock = TickClock(START)
     clock.due(START + 10)
     skipped = clock.skipped
@@ -150,7 +150,7 @@ def test_what_was_skipped_is_still_counted_after_a_restart() -> None:
     assert clock.skipped == skipped
 
 
-def test_a_tick_is_noted_with_how_late_it_was() -> None:
+def test_a_tick_is_recorded_with_its_lateness() -> None:
     clock = TickClock(START)
     assert clock.due(START + PERIOD + 0.001)
     assert not clock.due(START + PERIOD + 0.002)
@@ -159,7 +159,7 @@ def test_a_tick_is_noted_with_how_late_it_was() -> None:
     assert clock.lateness.late == 1
 
 
-def test_of_a_stall_only_the_first_tick_has_all_its_lateness() -> None:
+def test_only_the_first_tick_of_a_stall_has_its_whole_lateness() -> None:
     clock = TickClock(START)
     at = START + PERIOD + 2.0 + ROUNDING
     assert clock.due(at)

@@ -1,4 +1,4 @@
-"""The batch against its definition: a buffer in it is heard like one that is on its own."""
+"""A buffer in the batch plays exactly like a single buffer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def frame(number: int) -> bytes:
 
 @dataclass
 class Twins:
-    """Two buffers that are given the same: one on its own, one in a batch whenever it can be."""
+    """Two buffers with the same input: a single one, and one that is batched when possible."""
 
     counted: bool
     batch: BatchJitterBuffer
@@ -33,7 +33,7 @@ class Twins:
     kept: JitterBuffer = field(default_factory=lambda: JitterBuffer(Encoding.MULAW, paced=True))
     sent: int = 0
     passes: int = 0
-    """How often the batch has acted."""
+    """Number of operations by the batch."""
 
     def push(
         self, payload: bytes, at: float, order: int | None, earliest: float | None = None
@@ -126,10 +126,10 @@ def test_batched_buffer_plays_like_a_single_one(
 
         arrival = due - early
         if act == "stall":
-            # Nothing comes for a while, and then all of it.
+            # Nothing arrives for a while, and then everything.
             missed += 3
         elif act == "hold":
-            # A stall of our own: ten ticks are skipped, and what came meanwhile is read late.
+            # A stall of the engine: ten ticks are skipped, and the data of that time is read late.
             due += 10 * PERIOD
             stalled += 10
             twins.settle(due)
@@ -175,8 +175,8 @@ def test_batched_buffer_plays_like_a_single_one(
     assert twins.same()
 
 
-def test_a_steady_leg_is_batched_from_its_second_frame() -> None:
-    """Through many calm windows, each of which may end in a cut: a frame early, all along."""
+def test_a_leg_without_jitter_is_batched_from_its_second_frame() -> None:
+    """Many calm windows, each of which may end in a cut; every frame is early."""
     twins = Twins(counted=True, batch=BatchJitterBuffer())
     for number in range(1000):
         twins.push(frame(number), START + number * PERIOD - 0.001, number)
@@ -186,15 +186,15 @@ def test_a_steady_leg_is_batched_from_its_second_frame() -> None:
     assert twins.passes > 1900
 
 
-def test_calm_windows_grow_and_shrink_alike() -> None:
-    """After gaps a leg must be calm for longer, until it has been calm for long."""
+def test_calm_windows_grow_and_shrink_equally() -> None:
+    """After gaps the calm window grows; after long calm it shrinks again."""
     twins = Twins(counted=False, batch=BatchJitterBuffer())
     tick = 0
     for gaps, calm in ((1, 330), (4, 900), (2, 500), (3, 1200)):
         for _ in range(gaps):
             tick += 1
             assert len(set(twins.take(START + tick * PERIOD))) == 1
-            # What had been missing comes all at once, so that there is something to cut.
+            # The missing frames arrive all at once, so that there is something to cut.
             for _ in range(3):
                 twins.push(frame(tick), START + tick * PERIOD, None)
             tick += 1
@@ -208,8 +208,8 @@ def test_calm_windows_grow_and_shrink_alike() -> None:
 
 
 @pytest.mark.parametrize("counted", [True, False])
-def test_what_is_too_much_is_dropped_alike(counted: bool) -> None:
-    """Twice as much as can be heard, for so long that at last the buffer is emptied."""
+def test_excess_audio_is_dropped_equally(counted: bool) -> None:
+    """Twice the real-time rate, for so long that the buffer is emptied."""
     twins = Twins(counted, BatchJitterBuffer())
     for tick in range(800):
         for number in (2 * tick, 2 * tick + 1):
@@ -219,11 +219,11 @@ def test_what_is_too_much_is_dropped_alike(counted: bool) -> None:
     assert twins.plain.overrun.count == twins.kept.overrun.count == 1
     assert twins.same()
     assert twins.plain.stats.dropped > 700
-    # All but the frame that began it, and what came with the two times when it was emptied.
+    # All frames except the first, and those that came when the buffer was emptied twice.
     assert twins.passes > 2390
 
 
-def test_of_many_legs_those_with_too_much_drop_their_own() -> None:
+def test_each_leg_drops_its_own_excess_audio() -> None:
     batch = BatchJitterBuffer()
     buffers = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(100)]
     twins = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(100)]
@@ -235,7 +235,7 @@ def test_of_many_legs_those_with_too_much_drop_their_own() -> None:
         assert batch.admit(buffer)
     rows = np.array([buffer.row for buffer in buffers])
     for turn in range(12):
-        # Each leg is sent more than the one before it.
+        # Each leg receives more than the previous one.
         some = [number for number in range(100) if number % 12 >= turn]
         codes = np.array([list(frame(number + turn)) for number in some], np.uint8)
         times = np.full(len(some), START + 2 * PERIOD)
@@ -256,7 +256,7 @@ def test_of_many_legs_those_with_too_much_drop_their_own() -> None:
     assert batch.dropped == sum(twin.stats.dropped for twin in twins)
 
 
-def test_rows_of_the_forgotten_are_given_to_others() -> None:
+def test_rows_of_removed_legs_are_reused() -> None:
     batch = BatchJitterBuffer()
     rows = set()
     for _ in range(500):
@@ -272,7 +272,7 @@ def test_rows_of_the_forgotten_are_given_to_others() -> None:
     assert len(rows) == 1
 
 
-def test_a_row_that_is_nobodys_has_nothing_to_give_and_takes_nothing() -> None:
+def test_an_unused_row_gives_and_takes_nothing() -> None:
     batch = BatchJitterBuffer()
     nobody = np.zeros(1, np.intp)
     codes = np.zeros((1, FRAME_SAMPLES), np.uint8)
@@ -280,7 +280,7 @@ def test_a_row_that_is_nobodys_has_nothing_to_give_and_takes_nothing() -> None:
     assert not batch.take(nobody, START).ordinary.any()
 
 
-def test_many_legs_are_kept_apart() -> None:
+def test_many_legs_are_independent() -> None:
     batch = BatchJitterBuffer()
     buffers = [JitterBuffer(Encoding.MULAW, paced=True) for _ in range(300)]
     for number, buffer in enumerate(buffers):

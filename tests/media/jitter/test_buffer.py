@@ -1,4 +1,4 @@
-"""The jitter buffer in simulated time: what is heard, how late, and what is given up."""
+"""The jitter buffer in simulated time: the frames heard, their delay, and the frames dropped."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LONGEST_DELAY = LONGEST_CAPACITY * PERIOD
 
 
 class Frame(NamedTuple):
-    """What a buffer hands out, and how it joins what was before."""
+    """A frame from the buffer, and how it joins the previous one."""
 
     payload: bytes
     effect: Effect
@@ -48,7 +48,7 @@ def take(buffer: JitterBuffer, at: float) -> Frame | None:
 
 
 def numbered(number: int) -> bytes:
-    """A frame of linear audio that says which one it is."""
+    """Return a frame of linear audio that contains its number."""
     return struct.pack("<I", number) * 80
 
 
@@ -70,7 +70,7 @@ class Heard(NamedTuple):
 
 
 def play(buffer: JitterBuffer, arrivals: Iterable[Arrival], until: float) -> list[Heard]:
-    """Push what arrives and take a frame at every tick, from ``START`` to ``until``."""
+    """Push the arrivals and take a frame at every tick, from ``START`` to ``until``."""
     waiting = sorted(arrivals, key=lambda arrival: arrival.at)
     heard = []
     place = 0
@@ -85,7 +85,7 @@ def play(buffer: JitterBuffer, arrivals: Iterable[Arrival], until: float) -> lis
 
 
 def voices(heard: Iterable[Heard]) -> list[tuple[float, int]]:
-    """When which frame was heard, without silence and concealment."""
+    """Return the time and number of each frame heard, without silence and concealment."""
     return [
         (at, number_of(frame.payload))
         for at, frame in heard
@@ -98,7 +98,7 @@ def effects(heard: Iterable[Heard]) -> list[Effect | None]:
 
 
 def delays(heard: Iterable[Heard], sent: list[float]) -> list[tuple[float, float]]:
-    """``(when it was heard, how long after it was sent)`` for every frame."""
+    """Return the time and the delay of every frame heard."""
     return [(at, at - sent[number]) for at, number in voices(heard)]
 
 
@@ -116,7 +116,7 @@ def linear(*, paced: bool = True) -> JitterBuffer:
 
 @pytest.mark.parametrize("phase", [tenth / 10_000 for tenth in range(0, 200, 3)])
 @pytest.mark.parametrize("paced", [True, False])
-def test_steady_audio_is_heard_in_full_and_soon_at_every_phase_of_the_tick(
+def test_audio_without_jitter_is_complete_and_prompt_at_every_phase_of_the_tick(
     phase: float, paced: bool
 ) -> None:
     sent = steady(300, phase)
@@ -139,7 +139,7 @@ def test_a_frame_has_20_ms_in_every_encoding(encoding: Encoding) -> None:
     assert buffer.depth == pytest.approx(PERIOD)
 
 
-def test_jitter_is_none_where_arrivals_are_steady_and_grows_where_they_are_not() -> None:
+def test_jitter_is_zero_for_regular_arrivals_and_grows_for_irregular_ones() -> None:
     calm, rough = linear(), linear()
     sent = steady(500)
     play(calm, arriving(sent), START + 10)
@@ -154,7 +154,7 @@ def test_jitter_is_none_where_arrivals_are_steady_and_grows_where_they_are_not()
 def test_chunks_of_any_length_are_reframed_without_losing_a_sample(
     lengths: list[int], paced: bool
 ) -> None:
-    """Chunks of up to 60 ms, each arriving when its last sample has been spoken."""
+    """Chunks of up to 60 ms, each arriving at the time of its last sample."""
     spoken = np.arange(sum(lengths), dtype="<u2").tobytes()
     arrivals = []
     position = 0
@@ -166,13 +166,13 @@ def test_chunks_of_any_length_are_reframed_without_losing_a_sample(
     played = b"".join(
         frame.payload for _, frame in heard if frame and frame.effect is not Effect.CONCEAL
     )
-    # Only silence, where a frame was filled up, may lie between what was said.
+    # Between the samples only the silence of filled frames is allowed.
     assert [sample for sample in np.frombuffer(played, "<u2") if sample] == list(
         range(1, len(spoken) // 2)
     )
 
 
-def test_an_unfinished_frame_is_filled_up_once_nothing_comes_to_finish_it() -> None:
+def test_an_incomplete_frame_is_filled_if_its_rest_does_not_arrive() -> None:
     buffer = linear()
     buffer.push(b"\1\1" * 100, START)
     assert take(buffer, START + STALE - 0.001) is None
@@ -182,7 +182,7 @@ def test_an_unfinished_frame_is_filled_up_once_nothing_comes_to_finish_it() -> N
 
 
 @pytest.mark.parametrize(("encoding", "silence"), [(Encoding.MULAW, 0xFF), (Encoding.ALAW, 0xD5)])
-def test_what_a_frame_is_filled_up_with_is_silence(encoding: Encoding, silence: int) -> None:
+def test_an_incomplete_frame_is_filled_with_silence(encoding: Encoding, silence: int) -> None:
     buffer = JitterBuffer(encoding, paced=True)
     buffer.push(b"\x01" * 10, START)
     frame = take(buffer, START + STALE + ROUNDING)
@@ -190,7 +190,7 @@ def test_what_a_frame_is_filled_up_with_is_silence(encoding: Encoding, silence: 
     assert frame.payload == b"\x01" * 10 + bytes([silence]) * 150
 
 
-def test_an_unfinished_frame_that_is_finished_in_time_is_played_unfilled() -> None:
+def test_a_frame_that_is_completed_in_time_is_not_filled() -> None:
     buffer = linear()
     buffer.push(numbered(7)[:200], START)
     assert take(buffer, START + 0.02) is None
@@ -198,14 +198,14 @@ def test_an_unfinished_frame_that_is_finished_in_time_is_played_unfilled() -> No
     assert take(buffer, START + 0.04) == Frame(numbered(7), Effect.RESUME)
 
 
-def test_an_empty_chunk_is_nothing() -> None:
+def test_an_empty_chunk_is_ignored() -> None:
     buffer = linear()
     buffer.push(b"", START)
     assert take(buffer, START + 1) is None
     assert buffer.stats.taken == 0
 
 
-def test_silence_until_the_first_audio_and_a_concealed_end_after_the_last() -> None:
+def test_output_is_silent_before_the_first_audio_and_concealed_after_the_last() -> None:
     heard = play(linear(), arriving(steady(3, phase=0.09)), START + 0.3)
     assert effects(heard) == [
         *[None] * 5,
@@ -220,7 +220,7 @@ def test_silence_until_the_first_audio_and_a_concealed_end_after_the_last() -> N
     assert number_of(concealed.payload) == 2
 
 
-def test_every_gap_is_counted_and_ends_with_a_resume() -> None:
+def test_each_gap_is_counted_and_ends_with_a_resume() -> None:
     buffer = linear()
     sent = steady(10) + [at + 1.0 for at in steady(10)] + [at + 2.0 for at in steady(10)]
     heard = play(buffer, arriving(sent), START + 3)
@@ -230,7 +230,7 @@ def test_every_gap_is_counted_and_ends_with_a_resume() -> None:
     assert buffer.stats.dropped == 0
 
 
-def test_audio_that_comes_too_close_to_its_tick_waits_for_the_next() -> None:
+def test_audio_that_arrives_just_before_a_tick_waits_for_the_next() -> None:
     buffer = linear()
     buffer.push(numbered(0), START)
     assert take(buffer, START + SLACK / 2) is None
@@ -238,7 +238,7 @@ def test_audio_that_comes_too_close_to_its_tick_waits_for_the_next() -> None:
 
 
 def shaken(sent: list[float], spread: float, seed: int) -> list[float]:
-    """Arrival times ``spread`` seconds early or late, without overtaking: TCP keeps the order."""
+    """Return arrival times that are up to ``spread`` seconds early or late, in order as in TCP."""
     random = Random(seed)
     arrivals: list[float] = []
     for at in sent:
@@ -249,7 +249,7 @@ def shaken(sent: list[float], spread: float, seed: int) -> list[float]:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("spread", "share"), [(0.01, 0.99), (0.04, 0.95), (0.08, 0.8)])
-def test_jitter_makes_the_delay_longer_but_never_longer_than_the_capacity(
+def test_jitter_increases_the_delay_up_to_the_capacity(
     spread: float, share: float, seed: int
 ) -> None:
     sent = steady(3000)
@@ -264,7 +264,7 @@ def test_jitter_makes_the_delay_longer_but_never_longer_than_the_capacity(
 
 
 @pytest.mark.parametrize("spread", [0.01, 0.04, 0.08])
-def test_the_delay_shrinks_again_after_the_jitter_has_calmed_down(spread: float) -> None:
+def test_the_delay_shrinks_after_the_end_of_jitter(spread: float) -> None:
     rough = shaken(steady(1000), spread, 4)
     calm_from = 1000 + math.ceil(2 * spread / PERIOD)
     calm = [START + 0.01 + number * PERIOD for number in range(calm_from, calm_from + 3000)]
@@ -275,7 +275,7 @@ def test_the_delay_shrinks_again_after_the_jitter_has_calmed_down(spread: float)
     assert max(late) <= PERIOD + SLACK + ROUNDING
 
 
-def test_a_burst_after_a_long_stall_keeps_the_newest_and_counts_what_it_drops() -> None:
+def test_a_burst_after_a_long_stall_keeps_the_newest_frames_and_counts_the_others() -> None:
     sent = steady(200)
     arrivals = sent[:50] + [max(at, sent[80]) for at in sent[50:]]
     buffer = linear()
@@ -288,7 +288,7 @@ def test_a_burst_after_a_long_stall_keeps_the_newest_and_counts_what_it_drops() 
     assert buffer.stats.gaps == 2  # the stall, and the end
 
 
-def test_the_first_frame_after_a_drop_is_spliced_from_the_one_that_was_due() -> None:
+def test_the_first_frame_after_a_drop_is_spliced_to_the_due_one() -> None:
     buffer = linear()
     buffer.push(numbered(0), START)
     assert take(buffer, START + 0.01) is not None
@@ -301,7 +301,7 @@ def test_the_first_frame_after_a_drop_is_spliced_from_the_one_that_was_due() -> 
 
 
 def calm_before_drops(gaps: int) -> list[int]:
-    """How many frames are taken before each drop, of a peer that is 60 ms ahead after gaps."""
+    """Return the number of frames before each drop, for a peer that is 60 ms ahead after gaps."""
     buffer = linear()
     at = START
     for _ in range(gaps):
@@ -324,22 +324,22 @@ def calm_before_drops(gaps: int) -> list[int]:
     return calm
 
 
-def test_each_gap_doubles_the_calm_that_is_needed_before_the_delay_is_shortened() -> None:
+def test_each_gap_doubles_the_calm_window() -> None:
     needed = [calm_before_drops(gaps)[0] for gaps in range(7)]
     assert needed == [WINDOW, 100, 200, *[LONGEST_WINDOW] * 4]
 
 
-def test_each_calm_window_halves_the_next() -> None:
+def test_each_calm_window_halves_the_next_one() -> None:
     assert calm_before_drops(4) == [LONGEST_WINDOW, 200, 100]
     assert calm_before_drops(0) == [WINDOW] * 3
 
 
 @pytest.mark.parametrize("paced", [True, False])
 @pytest.mark.parametrize("ppm", [-200, 200])
-def test_clocks_that_differ_for_ten_minutes_neither_pile_up_nor_tear_audio(
+def test_ten_minutes_of_clock_difference_neither_accumulate_nor_tear_audio(
     ppm: int, paced: bool
 ) -> None:
-    """All of it is quiet, because an unpaced peer is only cut short where it is."""
+    """All audio is quiet, because only quiet frames of an unpaced peer are cut."""
     period = PERIOD * (1 + ppm / 1e6)
     sent = steady(30_000, period=period)
     quiet = [
@@ -356,21 +356,21 @@ def test_clocks_that_differ_for_ten_minutes_neither_pile_up_nor_tear_audio(
             place += 1
         take(buffer, tick)
         deepest = max(deepest, buffer.depth)
-    # 600 s at 200 ppm are 120 ms, or six frames, to be gained or lost.
+    # 600 s at 200 ppm are 120 ms: six frames too many or too few.
     assert deepest <= 3 * PERIOD
     assert buffer.stats.dropped + buffer.stats.gaps <= 14
     assert (buffer.stats.dropped if ppm < 0 else buffer.stats.gaps) >= 3
 
 
 def counted(numbers: Iterable[int], first: float = 0.01) -> list[Arrival]:
-    """Frames of a peer that counts them, in the order in which they arrive, every 20 ms."""
+    """Return numbered frames in order of arrival, one every 20 ms."""
     return [
         Arrival(START + first + place * PERIOD, numbered(number), number)
         for place, number in enumerate(numbers)
     ]
 
 
-def test_frames_that_arrive_together_in_the_wrong_order_are_heard_in_the_right_one() -> None:
+def test_frames_that_arrive_together_out_of_order_are_reordered() -> None:
     buffer = linear()
     arrivals = [
         Arrival(START + 0.01 + (number // 4) * 4 * PERIOD, numbered(number), number)
@@ -382,7 +382,7 @@ def test_frames_that_arrive_together_in_the_wrong_order_are_heard_in_the_right_o
     assert (buffer.chunks.late, buffer.chunks.lost) == (0, 0)
 
 
-def test_a_frame_that_was_overtaken_by_one_is_waited_for() -> None:
+def test_a_frame_overtaken_by_one_is_awaited() -> None:
     order = list(range(100))
     for place in range(10, 100, 20):
         order[place], order[place + 1] = order[place + 1], order[place]
@@ -393,7 +393,7 @@ def test_a_frame_that_was_overtaken_by_one_is_waited_for() -> None:
     assert buffer.stats.gaps == 2  # the first time, and at the end
 
 
-def test_a_lost_frame_costs_its_own_time_and_no_more() -> None:
+def test_a_lost_frame_costs_only_its_own_time() -> None:
     numbers = [number for number in range(100) if number not in (30, 60, 61)]
     arrivals = [
         Arrival(START + 0.01 + number * PERIOD, numbered(number), number) for number in numbers
@@ -417,7 +417,7 @@ def test_duplicates_and_late_frames_are_counted_and_not_heard_twice() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 80)), max_size=120))
-def test_however_frames_are_shuffled_they_are_heard_in_order_and_once(
+def test_shuffled_frames_are_heard_once_and_in_order(
     shuffled: list[tuple[int, int]],
 ) -> None:
     buffer = linear()
@@ -428,7 +428,7 @@ def test_however_frames_are_shuffled_they_are_heard_in_order_and_once(
     assert len(numbers) + buffer.chunks.late + buffer.stats.dropped == len(shuffled)
 
 
-def test_a_mark_is_reached_when_the_audio_before_it_is_gone() -> None:
+def test_a_mark_is_reached_after_the_audio_before_it() -> None:
     buffer = linear(paced=False)
     for number in range(4):
         buffer.push(numbered(number), START)
@@ -440,7 +440,7 @@ def test_a_mark_is_reached_when_the_audio_before_it_is_gone() -> None:
     assert reached == [["after 0"], ["after 1"], ["after 2"], ["after 3"], [], []]
 
 
-def test_a_mark_in_the_middle_of_a_frame_waits_for_all_of_it() -> None:
+def test_a_mark_inside_a_frame_waits_for_its_end() -> None:
     buffer = linear(paced=False)
     buffer.push(numbered(0) + numbered(1)[:100], START)
     buffer.mark("middle")
@@ -452,7 +452,7 @@ def test_a_mark_in_the_middle_of_a_frame_waits_for_all_of_it() -> None:
     assert buffer.reached() == ["middle"]
 
 
-def test_marks_of_one_place_are_told_in_their_order_and_once() -> None:
+def test_marks_at_one_position_are_reported_once_and_in_order() -> None:
     buffer = linear(paced=False)
     for name in ("a", "b", "a"):
         buffer.mark(name)
@@ -460,13 +460,13 @@ def test_marks_of_one_place_are_told_in_their_order_and_once() -> None:
     assert buffer.reached() == []
 
 
-def test_a_mark_after_nothing_is_reached_at_once() -> None:
+def test_a_mark_without_audio_before_it_is_reached_at_once() -> None:
     buffer = linear(paced=False)
     buffer.mark("now")
     assert buffer.reached() == ["now"]
 
 
-def test_marks_in_what_is_cleared_count_as_reached() -> None:
+def test_marks_in_cleared_audio_are_reached() -> None:
     buffer = linear(paced=False)
     for number in range(3):
         buffer.push(numbered(number), START)
@@ -476,7 +476,7 @@ def test_marks_in_what_is_cleared_count_as_reached() -> None:
     assert buffer.depth == 0
 
 
-def test_marks_in_what_is_dropped_count_as_reached() -> None:
+def test_marks_in_dropped_audio_are_reached() -> None:
     buffer = linear()
     buffer.push(numbered(0), START)
     buffer.mark("dropped")
@@ -485,7 +485,7 @@ def test_marks_in_what_is_dropped_count_as_reached() -> None:
     assert buffer.reached() == ["dropped"]
 
 
-def test_marks_without_end_are_refused() -> None:
+def test_the_number_of_marks_is_limited() -> None:
     buffer = linear(paced=False)
     buffer.push(numbered(0), START)
     for number in range(MAX_MARKS):
@@ -497,7 +497,7 @@ def test_marks_without_end_are_refused() -> None:
     assert len(buffer.reached()) == MAX_MARKS
 
 
-def test_after_a_clear_only_what_comes_later_is_heard() -> None:
+def test_only_audio_after_a_clear_is_heard() -> None:
     buffer = linear(paced=False)
     for number in range(100):
         buffer.push(numbered(number), START)
@@ -509,7 +509,7 @@ def test_after_a_clear_only_what_comes_later_is_heard() -> None:
     assert take(buffer, START + 0.07) == Frame(numbered(500), Effect.RESUME)
 
 
-def test_audio_that_comes_at_once_after_a_clear_is_spliced_to_what_was_cleared() -> None:
+def test_audio_right_after_a_clear_is_spliced_to_the_cleared_audio() -> None:
     buffer = linear(paced=False)
     for number in range(100):
         buffer.push(numbered(number), START)
@@ -520,14 +520,14 @@ def test_audio_that_comes_at_once_after_a_clear_is_spliced_to_what_was_cleared()
     assert take(buffer, START + 0.05) == Frame(numbered(500), Effect.CONCEAL)
 
 
-def test_two_seconds_at_once_are_played_out_in_full() -> None:
+def test_a_burst_of_two_seconds_is_played_completely() -> None:
     buffer = linear(paced=False)
     heard = play(buffer, [Arrival(START, numbered(number)) for number in range(100)], START + 3)
     assert [number for _, number in voices(heard)] == list(range(100))
     assert buffer.stats.dropped == 0
 
 
-def test_two_seconds_in_one_message_are_played_out_in_full() -> None:
+def test_two_seconds_in_one_message_are_played_completely() -> None:
     buffer = linear(paced=False)
     speech = b"".join(numbered(number) for number in range(100))
     heard = play(buffer, [Arrival(START, speech)], START + 3)
@@ -543,7 +543,7 @@ def test_silence_in_a_burst_is_not_cut_out() -> None:
     assert effects(heard).count(Effect.SPLICE) == 0
 
 
-def test_a_minute_is_kept_and_what_is_older_is_dropped() -> None:
+def test_a_minute_is_kept_and_older_audio_is_dropped() -> None:
     buffer = linear(paced=False)
     for number in range(BURST_CAPACITY + 10):
         buffer.push(numbered(number), START)
@@ -557,7 +557,7 @@ QUIET = struct.pack("<hh", 100, -100) * 80
 
 
 def live(seconds: float, pause_every: int | None) -> list[Arrival]:
-    """A microphone in real time with a second of backlog, and quiet frames now and then."""
+    """Return a microphone's frames with a second of backlog and occasional quiet frames."""
     backlog = [Arrival(START, LOUD)] * 100
     frames = [
         Arrival(at, QUIET if pause_every and number % pause_every == 0 else LOUD)
@@ -566,7 +566,7 @@ def live(seconds: float, pause_every: int | None) -> list[Arrival]:
     return backlog + frames
 
 
-def test_the_backlog_of_a_live_peer_is_cut_in_quiet_frames_only() -> None:
+def test_the_backlog_of_a_live_peer_is_cut_only_in_quiet_frames() -> None:
     buffer = linear(paced=False)
     heard = play(buffer, live(40, pause_every=5), START + 40)
     assert buffer.depth <= 2 * PERIOD
@@ -578,14 +578,14 @@ def test_the_backlog_of_a_live_peer_is_cut_in_quiet_frames_only() -> None:
     assert set(spliced) == {QUIET}
 
 
-def test_the_backlog_of_a_live_peer_that_never_pauses_is_left_alone() -> None:
+def test_the_backlog_of_a_live_peer_without_pauses_is_not_cut() -> None:
     buffer = linear(paced=False)
     play(buffer, live(20, pause_every=None), START + 20)
     assert buffer.stats.dropped == 0
     assert buffer.depth == pytest.approx(2.0, abs=2 * PERIOD)
 
 
-def test_what_comes_after_a_clear_is_not_cut_for_the_backlog_before_it() -> None:
+def test_audio_after_a_clear_is_not_cut_for_the_backlog_before_it() -> None:
     buffer = linear(paced=False)
     play(buffer, live(20, pause_every=None), START + 20)
     buffer.clear()
@@ -594,7 +594,7 @@ def test_what_comes_after_a_clear_is_not_cut_for_the_backlog_before_it() -> None
     assert buffer.stats.dropped == 0
 
 
-def test_a_paced_peer_has_its_backlog_cut_at_once() -> None:
+def test_the_backlog_of_a_paced_peer_is_cut_at_once() -> None:
     buffer = linear()
     for number in range(100):
         buffer.push(numbered(number), START)

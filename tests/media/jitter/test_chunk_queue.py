@@ -1,4 +1,4 @@
-"""The byte queue under the jitter buffer: any chunking in, the same bytes in order out."""
+"""The chunk queue of the jitter buffer: it returns the same bytes in order for any chunking."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.media.jitter.chunk_queue import MAX_JUMP, PROOF, ChunkQueue
 
 
 def queue_of(*chunks: tuple[int | None, bytes]) -> ChunkQueue:
-    """A queue that was given chunks with these orders, one millisecond apart."""
+    """Return a queue of chunks with these numbers, one millisecond apart."""
     queue = ChunkQueue()
     for place, (order, payload) in enumerate(chunks):
         queue.push(payload, place / 1000, order)
@@ -26,7 +26,7 @@ def rest(queue: ChunkQueue) -> bytes:
     return queue.take(queue.size) if queue.size else b""
 
 
-def test_a_chunk_is_taken_whole_in_parts_and_together_with_others() -> None:
+def test_chunks_can_be_taken_whole_split_and_joined() -> None:
     queue = queue_of((None, b"abc"), (None, b"defgh"), (None, b"ij"))
     assert queue.size == 10
     assert queue.take(3) == b"abc"
@@ -40,9 +40,7 @@ def test_a_chunk_is_taken_whole_in_parts_and_together_with_others() -> None:
     st.lists(st.binary(min_size=1, max_size=40), max_size=30),
     st.lists(st.integers(1, 50), max_size=60),
 )
-def test_no_byte_is_lost_doubled_or_moved_by_any_chunking(
-    chunks: list[bytes], sizes: list[int]
-) -> None:
+def test_any_chunking_keeps_every_byte_in_order(chunks: list[bytes], sizes: list[int]) -> None:
     queue = ChunkQueue()
     waiting = list(chunks)
     taken = b""
@@ -57,7 +55,7 @@ def test_no_byte_is_lost_doubled_or_moved_by_any_chunking(
     assert queue.passed == len(b"".join(chunks))
 
 
-def test_peek_shows_what_comes_next_and_takes_nothing() -> None:
+def test_peek_returns_the_next_bytes_without_taking_them() -> None:
     queue = queue_of((None, b"abcd"), (None, b"ef"))
     queue.take(1)
     assert queue.peek(2) == b"bc"
@@ -65,7 +63,7 @@ def test_peek_shows_what_comes_next_and_takes_nothing() -> None:
     assert queue.take(5) == b"bcdef"
 
 
-def test_arrived_is_when_the_last_byte_of_a_frame_came() -> None:
+def test_arrived_is_the_time_of_the_last_byte_of_a_frame() -> None:
     queue = queue_of((None, b"abcd"), (None, b"ef"), (None, b"gh"))
     assert [queue.arrived(count) for count in (1, 4, 5, 6, 7, 8)] == [
         0,
@@ -94,7 +92,7 @@ def test_silence_lengthens_the_last_chunk() -> None:
     assert queue.take(4) == b"bc__"
 
 
-def test_clearing_counts_what_it_drops_as_passed() -> None:
+def test_cleared_bytes_count_as_passed() -> None:
     queue = queue_of((None, b"abcd"), (None, b"ef"))
     queue.take(1)
     queue.clear()
@@ -104,19 +102,19 @@ def test_clearing_counts_what_it_drops_as_passed() -> None:
 
 
 @given(st.permutations(range(1, 9)))
-def test_chunks_that_wait_together_leave_in_their_order(order: list[int]) -> None:
+def test_waiting_chunks_are_taken_in_order(order: list[int]) -> None:
     queue = queue_of(*((number, b"%d" % number) for number in order))
     assert rest(queue) == b"12345678"
     assert (queue.late, queue.lost) == (0, 0)
 
 
-def test_a_chunk_that_comes_twice_is_kept_once() -> None:
+def test_a_duplicate_chunk_is_kept_once() -> None:
     queue = queue_of((1, b"a"), (2, b"b"), (2, b"B"), (3, b"c"), (1, b"A"), (2, b"B"))
     assert queue.late == 3
     assert rest(queue) == b"abc"
 
 
-def test_a_chunk_whose_turn_is_over_is_refused() -> None:
+def test_a_late_chunk_is_refused() -> None:
     queue = queue_of((1, b"a"), (3, b"c"))
     assert queue.take(2) == b"ac"
     assert not queue.push(b"b", 0.5, 2)
@@ -125,7 +123,7 @@ def test_a_chunk_whose_turn_is_over_is_refused() -> None:
     assert (queue.late, queue.lost, queue.size) == (2, 1, 1)
 
 
-def test_a_chunk_cannot_come_before_one_that_has_begun() -> None:
+def test_a_chunk_cannot_precede_one_that_is_partly_taken() -> None:
     queue = queue_of((1, b"ab"), (3, b"cd"))
     assert queue.take(3) == b"abc"
     assert not queue.push(b"x", 0.5, 2)
@@ -134,20 +132,20 @@ def test_a_chunk_cannot_come_before_one_that_has_begun() -> None:
     assert queue.late == 2
 
 
-def test_lost_counts_every_chunk_that_never_came() -> None:
+def test_lost_counts_every_missing_chunk() -> None:
     queue = queue_of((5, b"a"), (6, b"b"), (9, b"c"), (10, b"d"), (20, b"e"))
     assert rest(queue) == b"abcde"
     assert queue.lost == 2 + 9
 
 
-def test_a_peer_that_does_not_count_is_never_late() -> None:
+def test_chunks_without_numbers_are_never_late() -> None:
     queue = queue_of(*((None, b"x") for _ in range(20)))
     rest(queue)
     assert (queue.late, queue.lost) == (0, 0)
     assert not queue_of((None, b"x")).overtaken()
 
 
-def test_a_chunk_is_seen_to_have_overtaken_a_missing_one() -> None:
+def test_a_chunk_that_has_overtaken_a_missing_one_is_detected() -> None:
     queue = queue_of((1, b"a"), (2, b"b"), (4, b"d"))
     queue.take(1)
     assert not queue.overtaken()
@@ -158,7 +156,7 @@ def test_a_chunk_is_seen_to_have_overtaken_a_missing_one() -> None:
     assert queue.take(2) == b"cd"
 
 
-def test_a_chunk_that_has_begun_is_no_longer_waited_for() -> None:
+def test_a_partly_taken_chunk_is_not_awaited() -> None:
     queue = queue_of((1, b"a"), (2, b"b"), (4, b"ddd"))
     queue.take(2)
     assert queue.overtaken()
@@ -166,15 +164,15 @@ def test_a_chunk_that_has_begun_is_no_longer_waited_for() -> None:
     assert not queue.overtaken()
 
 
-def test_nothing_is_overtaken_where_the_peer_counts_in_larger_steps() -> None:
-    """Some streams count samples or milliseconds."""
+def test_nothing_is_overtaken_if_numbers_have_larger_steps() -> None:
+    """Some streams number chunks by samples or milliseconds."""
     queue = queue_of((160, b"a"), (320, b"b"), (480, b"c"))
     queue.take(2)
     assert not queue.overtaken()
 
 
 @pytest.mark.parametrize("jump", [2**63, 3_000, 1])
-def test_a_peer_that_begins_to_count_anew_is_still_heard(jump: int) -> None:
+def test_a_peer_that_restarts_its_numbering_is_still_heard(jump: int) -> None:
     queue = queue_of((2_000, b"a"), (2_001, b"b"))
     rest(queue)
     for order in range(jump, jump + 3):
@@ -184,7 +182,7 @@ def test_a_peer_that_begins_to_count_anew_is_still_heard(jump: int) -> None:
 
 
 def played(orders: Iterable[int | None]) -> tuple[ChunkQueue, list[int]]:
-    """Chunks 20 ms apart, each taken with one tick's delay: which of them were heard."""
+    """Return which chunks are heard, if they are 20 ms apart and taken one tick later."""
     queue, heard = ChunkQueue(), []
     for place, order in enumerate(orders):
         queue.push(place.to_bytes(3), place / 50, order)
@@ -196,7 +194,7 @@ def played(orders: Iterable[int | None]) -> tuple[ChunkQueue, list[int]]:
 
 
 FEW = refusals.MOST - 1
-"""Chunks that are not heard when a count begins anew close to where it was."""
+"""Chunks that are lost when numbering restarts close to its previous value."""
 
 COUNTS: dict[str, tuple[Iterable[int | None], int, int]] = {
     "begins anew soon": (chain(range(1, 200), range(1, 300)), FEW, 1),
@@ -222,7 +220,7 @@ COUNTS: dict[str, tuple[Iterable[int | None], int, int]] = {
 
 
 @pytest.mark.parametrize(("orders", "missed", "renumbered"), COUNTS.values(), ids=COUNTS)
-def test_no_count_makes_a_peer_unheard(
+def test_any_numbering_leaves_a_peer_audible(
     orders: Iterable[int | None], missed: int, renumbered: int
 ) -> None:
     orders = list(orders)
@@ -234,20 +232,20 @@ def test_no_count_makes_a_peer_unheard(
 
 
 @pytest.mark.parametrize("step", [-1, -3])
-def test_a_count_that_goes_down_is_given_up_after_a_while(step: int) -> None:
+def test_a_descending_numbering_is_ignored_after_a_while(step: int) -> None:
     queue, heard = played(range(2000, 500, step))
     assert heard[-100:] == list(range(heard[-1] - 99, heard[-1] + 1))
     assert queue.late <= 2 * (refusals.SECONDS * 50 + 1)
 
 
-def test_numbers_without_any_order_are_given_up_after_a_while() -> None:
+def test_a_random_numbering_is_ignored_after_a_while() -> None:
     numbers = random.Random(7)
     queue, heard = played(numbers.randrange(10**12) for _ in range(1500))
     assert heard[-1000:] == list(range(500, 1500))
     assert queue.renumbered == 2
 
 
-def test_chunks_that_come_twice_or_late_in_a_row_are_no_new_count() -> None:
+def test_repeated_duplicate_or_late_chunks_are_no_new_numbering() -> None:
     queue = queue_of(*((number, b"%d" % number) for number in range(100)))
     rest(queue)
     for number in (50, 50, 50, 50, 50, 50, 50, 9, 7, 5, 3, 60, 61, 62, 63):
@@ -256,7 +254,7 @@ def test_chunks_that_come_twice_or_late_in_a_row_are_no_new_count() -> None:
     assert (queue.renumbered, queue.late) == (0, 15)
 
 
-def test_a_count_that_was_given_up_is_trusted_again_when_it_goes_up() -> None:
+def test_an_ignored_numbering_is_used_again_when_it_ascends() -> None:
     queue, _ = played(chain((7,) * 200, range(8, 8 + 2 * PROOF)))
     first, second, third = (8 + 2 * PROOF + ahead for ahead in range(3))
     for number in (first, third, second):
@@ -265,7 +263,7 @@ def test_a_count_that_was_given_up_is_trusted_again_when_it_goes_up() -> None:
     assert not queue.push(b"x", 20.0, second)
 
 
-def test_audio_of_the_old_count_is_played_before_that_of_the_new_one() -> None:
+def test_audio_of_the_old_numbering_is_played_before_the_new_one() -> None:
     queue = queue_of((MAX_JUMP + 10, b"a"))
     queue.take(1)
     for order, payload in ((MAX_JUMP + 11, b"b"), (MAX_JUMP + 12, b"c"), (1, b"d"), (2, b"e")):

@@ -1,4 +1,4 @@
-"""Overruns: when a buffer that is full is one that stays full, and what is left of it then."""
+"""Overruns: how long a buffer must be full until it is cut, and how much is kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.media.jitter.pace import PACED_CAPACITY
 FRAME = bytes(320)
 
 
-def test_being_full_counts_once_it_has_lasted() -> None:
+def test_a_full_buffer_is_an_overrun_after_a_while() -> None:
     overrun = Overrun()
     times = [1_000.0 + second for second in range(round(FULL_SECONDS))]
     assert not any(overrun.full(at) for at in times)
@@ -20,20 +20,20 @@ def test_being_full_counts_once_it_has_lasted() -> None:
     assert overrun.count == 1
 
 
-def test_after_an_overrun_it_must_last_as_long_again() -> None:
+def test_the_next_overrun_takes_as_long_again() -> None:
     overrun = Overrun()
     found = [second for second in range(100) if overrun.full(1_000.0 + second)]
     assert found == [10, 20, 30, 40, 50, 60, 70, 80, 90]
     assert overrun.count == len(found)
 
 
-def test_being_full_now_and_then_is_no_overrun() -> None:
+def test_an_occasionally_full_buffer_is_no_overrun() -> None:
     overrun = Overrun()
     assert not any(overrun.full(1_000.0 + n * (FULL_PAUSE + 0.1)) for n in range(100))
 
 
 def run(buffer: JitterBuffer, factor: float, seconds: float) -> list[float]:
-    """Send ``factor`` times as fast as real time; the depth of the buffer at each tick."""
+    """Send at ``factor`` times real time; return the depth of the buffer at each tick."""
     depths, sent = [], 0.0
     for number in range(round(seconds / PERIOD)):
         at = 1_000.0 + number * PERIOD
@@ -57,7 +57,7 @@ def test_a_phone_that_is_too_fast_is_cut_to_half_the_buffer_every_ten_seconds(
     assert buffer.stats.dropped == pytest.approx((factor - 1) * 35 / PERIOD, rel=0.05)
 
 
-def test_a_program_that_is_always_ahead_is_not_heard_a_minute_late_for_ever() -> None:
+def test_an_agent_that_is_always_ahead_is_not_a_minute_late_forever() -> None:
     buffer = JitterBuffer(Encoding.LINEAR, paced=False)
     minute = BURST_CAPACITY * PERIOD
     depths = run(buffer, 2.0, minute + FULL_SECONDS + 1)
@@ -66,7 +66,7 @@ def test_a_program_that_is_always_ahead_is_not_heard_a_minute_late_for_ever() ->
     assert depths[-1] < 3 * REST * PERIOD
 
 
-def test_a_program_that_is_a_minute_ahead_once_is_played_out() -> None:
+def test_an_agent_that_is_a_minute_ahead_once_is_played_completely() -> None:
     buffer = JitterBuffer(Encoding.LINEAR, paced=False)
     for _ in range(BURST_CAPACITY + 500):
         buffer.push(FRAME, 1_000.0)
@@ -77,7 +77,7 @@ def test_a_program_that_is_a_minute_ahead_once_is_played_out() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.99, 1.0, 1.01])
-def test_ordinary_differences_of_clocks_are_no_overrun(factor: float) -> None:
+def test_normal_clock_differences_are_no_overrun(factor: float) -> None:
     buffer = JitterBuffer(Encoding.LINEAR, paced=True)
     run(buffer, factor, 120)
     assert buffer.overrun.count == 0

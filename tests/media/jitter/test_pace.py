@@ -1,4 +1,4 @@
-"""The capacity of a phone's buffer: stalls of its network, bursts, and stalls of our own."""
+"""Capacity of a phone's buffer: stalls of the network, bursts, and stalls of the engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.clocks import FakeClock
 START = 1000.0
 PHASES = [0.0, 0.0037, 0.01, 0.0163, 0.0199]
 RETURN = (LONGEST_WINDOW * 2 + WINDOW * LONGEST_CAPACITY) * PERIOD
-"""Seconds in which the delay comes back to what it was, after any stall."""
+"""Seconds until the delay is back to normal after any stall."""
 
 
 class Arrival(NamedTuple):
@@ -35,7 +35,7 @@ class Arrival(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """``numbers`` are of the frames heard; ``depths`` are seconds, one for each tick."""
+    """``numbers`` has the numbers of the frames heard, ``depths`` the seconds at each tick."""
 
     numbers: list[int]
     depths: list[float]
@@ -57,7 +57,7 @@ def sent(seconds: float, phase: float) -> list[Arrival]:
 
 
 def held_up(arrivals: Sequence[Arrival], stalls: Sequence[tuple[float, float]]) -> list[Arrival]:
-    """With nothing arriving for so long from each of these times on, and then all of it."""
+    """Hold back all arrivals for this long from each of these times, then deliver them at once."""
     moved = []
     for at, payload in arrivals:
         ends = [
@@ -85,7 +85,7 @@ def play(buffer: JitterBuffer, arrivals: Sequence[Arrival], seconds: float) -> H
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize(("stall", "lost"), [(0.1, 0), (0.2, 0), (0.3, 5)])
-def test_five_stalls_of_the_network_cost_no_words(phase: float, stall: float, lost: int) -> None:
+def test_five_stalls_of_the_network_lose_no_words(phase: float, stall: float, lost: int) -> None:
     stalls = [(2.0 + 3 * number, stall) for number in range(5)]
     arrivals = held_up(sent(16, phase), stalls)
     buffer = phone()
@@ -93,20 +93,20 @@ def test_five_stalls_of_the_network_cost_no_words(phase: float, stall: float, lo
     assert buffer.stats.dropped <= lost
     assert len(heard.numbers) >= arrivals.index(arrivals[-1]) - lost - LONGEST_CAPACITY
     assert heard.numbers == sorted(heard.numbers)
-    # The second stall and those after it are not even heard, as long as they can be bridged.
+    # From the second stall on, the buffer bridges them without a gap.
     assert buffer.stats.gaps <= (1 if lost == 0 else 5) + 1
     assert max(heard.depths) <= LONGEST_CAPACITY * PERIOD + 1e-6
 
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("stall", [0.1, 0.2, 0.3])
-def test_the_delay_and_the_capacity_return_after_a_quiet_time(phase: float, stall: float) -> None:
+def test_delay_and_capacity_return_to_normal_after_a_calm_time(phase: float, stall: float) -> None:
     seconds = 5 + RETURN
     buffer = phone()
     heard = play(buffer, held_up(sent(seconds, phase), [(2.0, stall)]), seconds)
     grown = max(heard.depths)
     assert grown >= stall - 2 * PERIOD
-    # Nothing is cut before a calm window is over, and then a frame at a time.
+    # Nothing is cut before the end of a calm window; then one frame at a time.
     after = heard.depths[round(2.5 / PERIOD) : round(2.5 / PERIOD) + WINDOW]
     assert min(after) >= stall - 3 * PERIOD
     falls = [
@@ -118,16 +118,14 @@ def test_the_delay_and_the_capacity_return_after_a_quiet_time(phase: float, stal
     assert buffer.pace.capacity == PACED_CAPACITY
 
 
-def test_a_stall_that_is_too_long_to_be_bridged_makes_nobody_late() -> None:
+def test_a_stall_too_long_to_bridge_does_not_increase_the_delay() -> None:
     heard = play(phone(), held_up(sent(10, 0.01), [(2.0, RENEWAL + 0.3)]), 10)
     assert max(heard.depths[round(3 / PERIOD) :]) <= PACED_CAPACITY * PERIOD
 
 
 @pytest.mark.parametrize("seconds", [1.0, 5.0, 8.0])
 @pytest.mark.parametrize("at", ["first", "later"])
-def test_a_burst_in_one_message_makes_a_phone_no_later_than_the_capacity(
-    seconds: float, at: str
-) -> None:
+def test_a_burst_in_one_message_delays_a_phone_up_to_the_capacity(seconds: float, at: str) -> None:
     buffer = phone()
     before = 100 if at == "later" else 0
     arrivals = sent(2.0, 0.01)[:before]
@@ -143,13 +141,13 @@ def test_a_burst_in_one_message_makes_a_phone_no_later_than_the_capacity(
     assert max(heard.depths[first:]) <= PACED_CAPACITY * PERIOD + 1e-6
     assert heard.depths[-100] <= 2 * PERIOD
     assert buffer.pace.capacity == PACED_CAPACITY
-    # The newest of it is heard, and the rest counted.
+    # The newest frames are heard, and the others counted as dropped.
     assert before + count - 1 in heard.numbers
     assert buffer.stats.dropped >= count - PACED_CAPACITY
 
 
 @pytest.mark.parametrize("frames", [5, 10, 15])
-def test_a_burst_of_single_frames_grows_nothing(frames: int) -> None:
+def test_a_burst_of_single_frames_does_not_increase_the_capacity(frames: int) -> None:
     buffer = phone()
     arrivals = sent(2.0, 0.01)
     arrivals += [Arrival(arrivals[-1].at, numbered(100 + number)) for number in range(frames)]
@@ -175,7 +173,7 @@ def test_pieces_of_any_length_up_to_300_ms_in_real_time_lose_nothing(
 
 
 @pytest.mark.parametrize("frames", [20, 50])
-def test_a_phone_that_sends_long_pieces_in_real_time_loses_only_of_the_first(frames: int) -> None:
+def test_a_phone_with_long_pieces_in_real_time_loses_audio_only_of_the_first(frames: int) -> None:
     piece = b"".join(numbered(number) for number in range(frames))
     arrivals = [
         Arrival(START + 0.01 + turn * frames * PERIOD, piece) for turn in range(1000 // frames)
@@ -186,7 +184,7 @@ def test_a_phone_that_sends_long_pieces_in_real_time_loses_only_of_the_first(fra
 
 
 @pytest.mark.parametrize("every", [20, 50])
-def test_chunks_that_are_lost_now_and_then_are_no_stall(every: int) -> None:
+def test_occasional_lost_chunks_are_no_stall(every: int) -> None:
     buffer = phone()
     for number in range(3000):
         at = START + 0.01 + number * PERIOD
@@ -198,7 +196,7 @@ def test_chunks_that_are_lost_now_and_then_are_no_stall(every: int) -> None:
 
 
 @pytest.mark.parametrize("pause", [0.15, 0.3, 0.45, 1.0, 30.0])
-def test_a_phone_that_sends_nothing_between_words_is_not_heard_late(pause: float) -> None:
+def test_a_phone_that_sends_nothing_between_words_is_not_delayed(pause: float) -> None:
     buffer = phone()
     arrivals: list[Arrival] = []
     for turn in range(10):
@@ -211,7 +209,7 @@ def test_a_phone_that_sends_nothing_between_words_is_not_heard_late(pause: float
     assert heard.numbers == list(range(500))
 
 
-def test_a_program_may_still_send_a_minute_ahead() -> None:
+def test_an_agent_may_send_a_minute_ahead() -> None:
     buffer = JitterBuffer(Encoding.LINEAR, paced=False)
     for _ in range(30):
         buffer.push(bytes(320) * 100, START)
@@ -220,7 +218,7 @@ def test_a_program_may_still_send_a_minute_ahead() -> None:
 
 
 def stalled(clock: TickClock, buffer: JitterBuffer, stalls: Sequence[tuple[float, float]]) -> Heard:
-    """A phone that sends on while we stall, on a loop that reads and ticks like the engine's."""
+    """Simulate the engine's loop with stalls while a phone continues to send."""
     at = START
     arrivals = sent(40, 0.0137)
     numbers: list[int] = []
@@ -266,8 +264,8 @@ def _turn(
 
 
 @pytest.mark.parametrize("stall", [0.03, 0.05, 0.07, 0.1, 0.3, 3.0])
-def test_stalls_of_our_own_make_nobody_later(stall: float) -> None:
-    """A second apart, so that no calm window would ever be over."""
+def test_stalls_of_the_engine_do_not_increase_the_delay(stall: float) -> None:
+    """The stalls are a second apart, so that no calm window ends."""
     buffer = phone()
     stalls = [(5.0 + number * (0.9 + stall), stall) for number in range(8)]
     heard = stalled(TickClock(START), buffer, stalls)
@@ -275,18 +273,18 @@ def test_stalls_of_our_own_make_nobody_later(stall: float) -> None:
     last = stalls[-1][0] + stall
     after = heard.depths[-round((39 - last - 0.3) / PERIOD) :]
     assert max(after) <= 2 * PERIOD
-    # What is skipped is the audio of the stalls and no more.
+    # Only the audio of the stalls is skipped.
     assert buffer.stats.dropped <= 8 * (stall / PERIOD + 2)
 
 
-def test_a_stall_of_our_own_is_no_jitter_of_the_network() -> None:
+def test_a_stall_of_the_engine_is_no_network_jitter() -> None:
     buffer = phone()
     stalled(TickClock(START), buffer, [(5.0, 0.3), (10.0, 0.3)])
     assert buffer.stats.jitter < 0.003
 
 
 class Held:
-    """A readiness after which the engine is held up before it has read anything."""
+    """A poller that delays the engine after a poll, before it reads."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.holds: list[Callable[[], None]] = []
@@ -305,10 +303,10 @@ class Held:
 
 @pytest.mark.parametrize("phones", [2, MANY])
 @pytest.mark.parametrize("stall", [0.04, 0.1, 0.2])
-def test_a_stall_while_the_sockets_are_read_is_no_stall_of_the_network(
+def test_a_stall_during_reading_is_no_network_stall(
     clock: FakeClock, phones: int, stall: float
 ) -> None:
-    """What came meanwhile is read as of a time before it was sent, and what follows seems late."""
+    """The engine reads with the time of its poll, so later data must not seem late."""
     ready = Held(clock)
     loop = Loop(clock, SimpleQueue(), ready)
     callers = [twilio(f"caller{number}") for number in range(phones)]
@@ -339,7 +337,7 @@ def test_a_stall_while_the_sockets_are_read_is_no_stall_of_the_network(
         for _ in range(3):
             ready.holds.append(hold)
             go_on(40)
-        # A burst is cut to what is ordinary: no capacity has followed.
+        # A burst is cut to the normal capacity: the stall has not increased it.
         say(14)
         loop.submit(Announce())
         loop.turn()

@@ -1,4 +1,4 @@
-"""The fast path out against the wires: each leg's frame is what its wire says of the same audio."""
+"""The fast send path gives each leg the same frame as its wire for the same audio."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.callers import Caller, agent, plivo, telnyx, twilio
 from tests.support.clocks import FakeClock
 
 
-class FrameLine:
-    """Keeps frames as they would go to a socket."""
+class FrameTransport:
+    """A transport that keeps the frames of audio."""
 
     dropped = 0
     around = MediaSocket.around
@@ -27,20 +27,20 @@ class FrameLine:
         self.frames: list[bytes] = []
 
     def text(self, message: bytes) -> None:
-        raise AssertionError("A sheet says nothing but audio.")
+        raise AssertionError("An output group sends only audio.")
 
     def audio(self, frame: bytes) -> None:
         self.frames.append(frame)
 
     def forget_audio(self) -> None:
-        raise AssertionError("A sheet takes nothing back.")
+        raise AssertionError("An output group does not drop audio.")
 
     def hang_up(self, code: int, text: str, reason: EndReason | None) -> None:
-        raise AssertionError("A sheet hangs nobody up.")
+        raise AssertionError("An output group does not hang up.")
 
 
-def party() -> list[Caller]:
-    """All dialects, mixed up, with names of several lengths, some of them alike."""
+def callers() -> list[Caller]:
+    """Return callers of all dialects in mixed order, with stream names of several lengths."""
     return [
         twilio("a"),
         agent("b"),
@@ -55,12 +55,12 @@ def party() -> list[Caller]:
     ]
 
 
-def test_each_leg_is_sent_what_its_wire_says(clock: FakeClock) -> None:
-    exchange = LiveRooms(clock, lambda report: None)
-    lines = [FrameLine() for _ in party()]
+def test_each_leg_receives_the_frame_of_its_wire(clock: FakeClock) -> None:
+    live_rooms = LiveRooms(clock, lambda report: None)
+    transports = [FrameTransport() for _ in callers()]
     legs: list[Leg] = []
-    for caller, line in zip(party(), lines, strict=True):
-        leg = exchange.open(caller.spec, line)
+    for caller, transport in zip(callers(), transports, strict=True):
+        leg = live_rooms.open(caller.spec, transport)
         [started] = leg.wire.receive(caller.start)
         assert isinstance(started, Started)
         leg.start(started, 0)
@@ -71,14 +71,14 @@ def test_each_leg_is_sent_what_its_wire_says(clock: FakeClock) -> None:
         mixed = rng.integers(-32_768, 32_768, (len(legs), FRAME_SAMPLES)).astype(np.int16)
         for sheet in arranged:
             sheet.play(mixed)
-        for leg, line, samples in zip(legs, lines, mixed, strict=True):
+        for leg, transport, samples in zip(legs, transports, mixed, strict=True):
             [message] = leg.wire.send(Play(g711.encode(samples, leg.outbound)))
-            assert line.frames[tick] == websocket_frames.frame(Opcode.TEXT, message)
-            assert len(line.frames) == tick + 1
+            assert transport.frames[tick] == websocket_frames.frame(Opcode.TEXT, message)
+            assert len(transport.frames) == tick + 1
     assert [leg.stats()["framesOut"] for leg in legs] == [3] * len(legs)
-    # One for each dialect, and one for the two whose streams have longer names.
+    # One group per dialect, and one for the two with longer stream names.
     assert len(arranged) == 4 + 1
 
 
-def test_nobody_is_there_to_be_sent_anything() -> None:
+def test_output_without_legs_sends_nothing() -> None:
     assert output_groups([]) == []

@@ -1,4 +1,4 @@
-"""Rooms that change: nobody in another room is touched, and everybody hears exactly the others."""
+"""Changes of rooms leave other rooms untouched, and each leg hears exactly the others."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from service.domain.wire import FRAME_SAMPLES
 from service.media.audio.mixer import MixLayout
 from tests.support.callers import agent, twilio
 from tests.support.clocks import FakeClock
-from tests.support.halls import Hall, Party, steady
-from tests.support.lines import ListLine
+from tests.support.live_rooms_harness import LegClient, LiveRoomsHarness, steady
+from tests.support.transports import RecordingTransport
 
 
-class Asked(ListLine):
-    """A line that counts how often a leg was arranged on it."""
+class CountingTransport(RecordingTransport):
+    """A transport that counts how often the frames of its leg were laid out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,24 +30,24 @@ class Asked(ListLine):
         return super().around(prefix, suffix, length)
 
 
-def test_joining_or_leaving_rearranges_no_other_room(hall: Hall) -> None:
+def test_joining_or_leaving_does_not_rearrange_other_rooms(harness: LiveRoomsHarness) -> None:
     legs = []
     for number in range(40):
         caller = twilio(f"caller{number}", room=f"room-{number // 4}")
-        line = Asked()
-        leg = hall.exchange.open(caller.spec, line)
-        hall.exchange.message(leg, caller.start, hall.clock.monotonic())
-        legs.append((leg, line))
-        hall.tick()
-    newcomer = hall.join(twilio("newcomer", room="room-3"))
-    hall.tick()
+        transport = CountingTransport()
+        leg = harness.live_rooms.open(caller.spec, transport)
+        harness.live_rooms.message(leg, caller.start, harness.clock.monotonic())
+        legs.append((leg, transport))
+        harness.tick()
+    newcomer = harness.join(twilio("newcomer", room="room-3"))
+    harness.tick()
     newcomer.leave()
-    hall.tick()
-    hall.exchange.move(legs[0][0], "room-5", Participant("ann", "Ann", {}))
-    hall.tick()
-    hall.exchange.close(legs[20][0], None, "gone")
-    hall.tick()
-    assert [line.arranged for _, line in legs] == [1] * len(legs)
+    harness.tick()
+    harness.live_rooms.move(legs[0][0], "room-5", Participant("ann", "Ann", {}))
+    harness.tick()
+    harness.live_rooms.close(legs[20][0], None, "gone")
+    harness.tick()
+    assert [transport.arranged for _, transport in legs] == [1] * len(legs)
     assert {leg.frames_out for leg, _ in legs[:-1]} <= set(range(1, 45))
     assert legs[1][0].frames_out == 39 + 4
 
@@ -61,48 +61,48 @@ acts = st.lists(
 
 @settings(max_examples=60)
 @given(acts)
-def test_everybody_hears_exactly_the_others_however_rooms_change(
+def test_each_leg_hears_exactly_the_others_after_any_changes(
     happenings: list[tuple[str, int, int]],
 ) -> None:
-    hall = Hall(FakeClock())
+    harness = LiveRoomsHarness(FakeClock())
     names = count()
-    inside: list[tuple[Party, int, str]] = []  # with what each says, and its room
+    inside: list[tuple[LegClient, int, str]] = []  # with what each says, and its room
     for act, pick, room_number in happenings:
         room = f"room-{room_number}"
         if act == "j" or not inside:
             number = next(names)
-            party = hall.join(agent(f"a{number}", room=room))
-            inside.append((party, 1 << number % 14, room))
+            client = harness.join(agent(f"a{number}", room=room))
+            inside.append((client, 1 << number % 14, room))
         else:
             place = pick % len(inside)
-            party, value, _ = inside[place]
+            client, value, _ = inside[place]
             if act == "l":
-                party.leave()
+                client.leave()
                 del inside[place]
             elif act == "m":
-                hall.exchange.move(party.leg, room, party.leg.spec.participant)
-                inside[place] = (party, value, room)
+                harness.live_rooms.move(client.leg, room, client.leg.spec.participant)
+                inside[place] = (client, value, room)
             else:
-                name = party.leg.spec.participant.id
-                again = hall.join(agent(name, room=room, leg=f"leg-{next(names)}"))
+                name = client.leg.spec.participant.id
+                again = harness.join(agent(name, room=room, leg=f"leg-{next(names)}"))
                 inside[place] = (again, value, room)
-        for party, value, _ in inside:
-            party.speak(steady(value))
-            party.speak(steady(value))
-        hall.tick()
-        for party, value, _ in inside:
-            party.ear.heard.clear()
-            party.speak(steady(value))
-        hall.tick()
-        for party, _, room in inside:
+        for client, value, _ in inside:
+            client.speak(steady(value))
+            client.speak(steady(value))
+        harness.tick()
+        for client, value, _ in inside:
+            client.transport.payloads.clear()
+            client.speak(steady(value))
+        harness.tick()
+        for client, _, room in inside:
             expected = sum(
-                value for other, value, there in inside if there == room and other is not party
+                value for other, value, there in inside if there == room and other is not client
             )
-            assert set(party.listened().tolist()) == {expected}
+            assert set(client.heard_samples().tolist()) == {expected}
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 99)), min_size=1, max_size=40))
-def test_rooms_added_later_are_mixed_like_the_first_ones(happenings: list[tuple[int, int]]) -> None:
+def test_later_rooms_are_mixed_like_the_first_ones(happenings: list[tuple[int, int]]) -> None:
     seating, free, rooms = MixLayout(), list(range(200)), []
     heard = np.zeros((200, FRAME_SAMPLES), np.int16)
     for size, pick in happenings:
@@ -124,25 +124,27 @@ def test_rooms_added_later_are_mixed_like_the_first_ones(happenings: list[tuple[
 
 
 @pytest.mark.parametrize("left", [0, 1, 5])
-def test_a_house_that_has_emptied_goes_on_in_few_rows(hall: Hall, left: int) -> None:
-    parties = [hall.join(agent(f"a{number}", room=f"room-{number // 2}")) for number in range(300)]
-    hall.tick()
-    for party in parties[: 300 - 2 * left]:
-        party.leave()
-    rest = parties[300 - 2 * left :]
+def test_the_layout_shrinks_after_many_legs_have_left(harness: LiveRoomsHarness, left: int) -> None:
+    clients = [
+        harness.join(agent(f"a{number}", room=f"room-{number // 2}")) for number in range(300)
+    ]
+    harness.tick()
+    for client in clients[: 300 - 2 * left]:
+        client.leave()
+    rest = clients[300 - 2 * left :]
     for _ in range(3):
-        for party in rest:
-            party.speak(steady(700))
-        hall.tick()
-    hall.tick()
-    for party in rest:
-        party.ear.heard.clear()
-        party.speak(steady(700))
-    hall.tick()
-    assert all(set(party.listened().tolist()) == {700} for party in rest)
-    assert len(hall.exchange.live_levels()) == 2 * left
+        for client in rest:
+            client.speak(steady(700))
+        harness.tick()
+    harness.tick()
+    for client in rest:
+        client.transport.payloads.clear()
+        client.speak(steady(700))
+    harness.tick()
+    assert all(set(client.heard_samples().tolist()) == {700} for client in rest)
+    assert len(harness.live_rooms.live_levels()) == 2 * left
 
 
 @pytest.fixture
-def hall(clock: FakeClock) -> Hall:
-    return Hall(clock)
+def harness(clock: FakeClock) -> LiveRoomsHarness:
+    return LiveRoomsHarness(clock)

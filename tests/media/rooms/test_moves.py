@@ -1,8 +1,7 @@
-"""Legs that go from room to room on the socket they have."""
+"""Legs that move to another room on the same socket."""
 
 from __future__ import annotations
 
-import queue
 from dataclasses import replace
 
 import numpy as np
@@ -10,172 +9,130 @@ import pytest
 
 from service.domain.calls import Participant
 from service.domain.wire import FRAME_SAMPLES
-from service.media.audio import g711
-from service.media.rooms.leg import Leg
-from service.media.rooms.live_rooms import LiveRooms
-from service.media.rooms.reports import LegMoved, LegStarted, Report
-from tests.support.callers import ROOM, Caller, agent, compact, twilio
+from service.media.rooms.reports import LegMoved, LegStarted
+from tests.support.callers import ROOM, agent, compact, twilio
 from tests.support.clocks import FakeClock
-from tests.support.lines import ListLine
+from tests.support.live_rooms_harness import LegClient, LiveRoomsHarness, steady
 
 OTHER = "zzzz-zzzz-zzzz"
 
 
-class Hall:
-    """An exchange, and who is on it."""
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-        self.exchange = LiveRooms(self.clock, self.reports.put)
-        self.ears: dict[str, ListLine] = {}
-        self.callers: dict[str, Caller] = {}
-
-    def adopt(self, caller: Caller) -> Leg:
-        name = caller.spec.participant.id
-        self.ears[name], self.callers[name] = ListLine(), caller
-        return self.exchange.open(caller.spec, self.ears[name])
-
-    def join(self, caller: Caller) -> Leg:
-        leg = self.adopt(caller)
-        self.exchange.message(leg, caller.start, self.clock.monotonic())
-        return leg
-
-    def speak(self, leg: Leg, value: int) -> None:
-        caller = self.callers[leg.spec.participant.id]
-        payload = g711.encode(np.full(FRAME_SAMPLES, value, np.int16), caller.inbound)
-        self.exchange.message(leg, caller.media(payload), self.clock.monotonic())
-
-    def tick(self) -> None:
-        self.exchange.tick(self.clock.monotonic())
-        self.clock.advance(0.02)
-
-    def loudest(self, name: str) -> int:
-        """The loudest sample of the last frame that was heard."""
-        heard = self.ears[name].heard[-1]
-        return int(np.abs(g711.decode(heard, self.callers[name].outbound).astype(int)).max())
-
-    def news(self, name: str) -> list[tuple[str, str]]:
-        """Events since the last call, and whom or which room they are about."""
-        return [
-            (said["event"], said.get("participant", {}).get("id") or said.get("roomId"))
-            for said in self.ears[name].news()
-        ]
-
-    def told(self) -> list[Report]:
-        told = []
-        while not self.reports.empty():
-            told.append(self.reports.get())
-        return told
-
-
 @pytest.fixture
-def hall() -> Hall:
-    return Hall()
+def harness(clock: FakeClock) -> LiveRoomsHarness:
+    return LiveRoomsHarness(clock)
 
 
-def test_both_rooms_and_a_custom_socket_are_told_and_a_phone_is_not(hall: Hall) -> None:
-    for caller in (agent("ann"), agent("zoe", room=OTHER), twilio("tom")):
-        hall.join(caller)
-    mover = hall.join(agent("bob"))
-    phone = hall.exchange.leg("call-tom")
-    for name in ("ann", "bob", "zoe", "tom"):
-        hall.news(name)
-
-    hall.exchange.move(mover, OTHER, mover.spec.participant)
-    assert hall.news("ann") == [("participant-left", "bob")]
-    assert hall.news("zoe") == [("participant-joined", "bob")]
-    assert hall.news("bob") == [("meeting-joined", OTHER), ("participant-joined", "zoe")]
-
-    hall.exchange.move(phone, OTHER, phone.spec.participant)
-    assert hall.news("ann") == [("participant-left", "tom")]
-    assert hall.news("bob") == [("participant-joined", "tom")]
-    assert hall.news("tom") == []
+def events(client: LegClient) -> list[tuple[str, str]]:
+    """Return the events since the last call, each with its participant or room."""
+    return [
+        (message["event"], message.get("participant", {}).get("id") or message.get("roomId"))
+        for message in client.transport.new_messages()
+    ]
 
 
-def test_a_move_is_reported_with_the_session_of_the_new_room(hall: Hall) -> None:
-    hall.join(agent("zoe", room=OTHER, session="5e55"))
-    mover = hall.join(agent("bob"))
-    hall.told()
-    hall.exchange.move(mover, OTHER, replace(mover.spec.participant, id="rob"))
-    [report] = hall.told()
-    assert report == LegMoved("call-bob", "bob-leg-1", OTHER, "rob", "5e55", hall.clock.now())
+def loudest(client: LegClient) -> int:
+    """Return the loudest sample of the last frame received."""
+    return int(np.abs(client.heard_samples()[-FRAME_SAMPLES:]).max())
 
 
-def test_who_is_there_already_is_reported_and_left_alone(hall: Hall) -> None:
-    hall.join(agent("ann"))
-    mover = hall.join(agent("bob"))
-    hall.told()
-    hall.news("ann")
-    hall.exchange.move(mover, ROOM, mover.spec.participant)
-    assert [type(report) for report in hall.told()] == [LegMoved]
-    assert hall.news("ann") == []
+def test_both_rooms_and_a_custom_socket_are_notified_and_a_phone_is_not(
+    harness: LiveRoomsHarness,
+) -> None:
+    ann, zoe = harness.join(agent("ann")), harness.join(agent("zoe", room=OTHER))
+    tom, bob = harness.join(twilio("tom")), harness.join(agent("bob"))
+    for client in (ann, bob, zoe, tom):
+        events(client)
+
+    harness.live_rooms.move(bob.leg, OTHER, bob.leg.spec.participant)
+    assert events(ann) == [("participant-left", "bob")]
+    assert events(zoe) == [("participant-joined", "bob")]
+    assert events(bob) == [("meeting-joined", OTHER), ("participant-joined", "zoe")]
+
+    assert harness.live_rooms.leg("call-tom") is tom.leg
+    harness.live_rooms.move(tom.leg, OTHER, tom.leg.spec.participant)
+    assert events(ann) == [("participant-left", "tom")]
+    assert events(bob) == [("participant-joined", "tom")]
+    assert events(tom) == []
 
 
-def test_the_mover_hears_the_new_room_in_the_very_next_frame_and_never_the_old(hall: Hall) -> None:
-    ann, zoe, mover = (
-        hall.join(each) for each in (agent("ann"), agent("zoe", room=OTHER), agent("bob"))
+def test_a_move_is_reported_with_the_session_of_the_new_room(harness: LiveRoomsHarness) -> None:
+    harness.join(agent("zoe", room=OTHER, session="5e55"))
+    mover = harness.join(agent("bob")).leg
+    list(harness.new_reports())
+    harness.live_rooms.move(mover, OTHER, replace(mover.spec.participant, id="rob"))
+    [report] = harness.new_reports()
+    assert report == LegMoved("call-bob", "bob-leg-1", OTHER, "rob", "5e55", harness.clock.now())
+
+
+def test_a_move_to_the_same_room_is_reported_and_changes_nothing(
+    harness: LiveRoomsHarness,
+) -> None:
+    ann, mover = harness.join(agent("ann")), harness.join(agent("bob")).leg
+    list(harness.new_reports())
+    events(ann)
+    harness.live_rooms.move(mover, ROOM, mover.spec.participant)
+    assert [type(report) for report in harness.new_reports()] == [LegMoved]
+    assert events(ann) == []
+
+
+def test_the_moved_leg_hears_the_new_room_in_the_next_frame_and_never_the_old(
+    harness: LiveRoomsHarness,
+) -> None:
+    ann, zoe, bob = (
+        harness.join(each) for each in (agent("ann"), agent("zoe", room=OTHER), agent("bob"))
     )
     for turn in range(10):
         if turn == 5:
-            hall.exchange.move(mover, OTHER, mover.spec.participant)
-        for leg, value in ((ann, 1_000), (zoe, 5_000), (mover, 9_000)):
-            hall.speak(leg, value)
-        hall.tick()
+            harness.live_rooms.move(bob.leg, OTHER, bob.leg.spec.participant)
+        for client, value in ((ann, 1_000), (zoe, 5_000), (bob, 9_000)):
+            client.speak(steady(value))
+        harness.tick()
         if turn == 4:
-            assert (hall.loudest("bob"), hall.loudest("ann"), hall.loudest("zoe")) == (
-                1_000,
-                9_000,
-                0,
-            )
+            assert (loudest(bob), loudest(ann), loudest(zoe)) == (1_000, 9_000, 0)
         if turn > 4:
-            assert (hall.loudest("bob"), hall.loudest("ann"), hall.loudest("zoe")) == (
-                5_000,
-                0,
-                9_000,
-            )
-    assert len(hall.ears["bob"].heard) == 10
+            assert (loudest(bob), loudest(ann), loudest(zoe)) == (5_000, 0, 9_000)
+    assert len(bob.transport.payloads) == 10
 
 
-def test_a_leg_that_has_not_started_starts_in_the_new_room(hall: Hall) -> None:
-    hall.join(agent("ann"))
-    hall.news("ann")
-    caller = twilio("tom")
-    leg = hall.adopt(caller)
-    hall.told()
-    hall.exchange.move(leg, OTHER, Participant("tim", "Tim"))
-    assert hall.told() == []
-    hall.exchange.message(leg, caller.start, hall.clock.monotonic())
-    assert hall.news("ann") == []
-    assert [type(report) for report in hall.told()] == [LegStarted]
-    assert (leg.spec.room_id, leg.spec.participant.id) == (OTHER, "tim")
+def test_a_leg_that_has_not_started_starts_in_the_new_room(harness: LiveRoomsHarness) -> None:
+    ann = harness.join(agent("ann"))
+    events(ann)
+    tom = harness.open(twilio("tom"))
+    list(harness.new_reports())
+    harness.live_rooms.move(tom.leg, OTHER, Participant("tim", "Tim"))
+    assert list(harness.new_reports()) == []
+    tom.start()
+    assert events(ann) == []
+    assert [type(report) for report in harness.new_reports()] == [LegStarted]
+    assert (tom.leg.spec.room_id, tom.leg.spec.participant.id) == (OTHER, "tim")
 
 
-def test_a_namesake_in_the_new_room_makes_way(hall: Hall) -> None:
-    hall.join(agent("zoe", room=OTHER))
-    mover = hall.join(agent("bob"))
-    hall.exchange.move(mover, OTHER, replace(mover.spec.participant, id="zoe"))
-    assert hall.ears["zoe"].closed is not None
-    assert hall.exchange.leg("call-zoe") is None
-    assert len(hall.exchange) == 1
+def test_a_participant_with_the_same_id_in_the_new_room_is_replaced(
+    harness: LiveRoomsHarness,
+) -> None:
+    zoe, mover = harness.join(agent("zoe", room=OTHER)), harness.join(agent("bob")).leg
+    harness.live_rooms.move(mover, OTHER, replace(mover.spec.participant, id="zoe"))
+    assert zoe.transport.closed is not None
+    assert harness.live_rooms.leg("call-zoe") is None
+    assert len(harness.live_rooms) == 1
 
 
-def test_another_participant_id_in_the_same_room_keeps_the_session(hall: Hall) -> None:
-    mover = hall.join(agent("bob"))
-    [started] = hall.told()
-    hall.exchange.move(mover, ROOM, replace(mover.spec.participant, id="rob"))
-    [moved] = hall.told()
+def test_another_participant_id_in_the_same_room_keeps_the_session(
+    harness: LiveRoomsHarness,
+) -> None:
+    mover = harness.join(agent("bob")).leg
+    [started] = harness.new_reports()
+    harness.live_rooms.move(mover, ROOM, replace(mover.spec.participant, id="rob"))
+    [moved] = harness.new_reports()
     assert isinstance(started, LegStarted)
     assert isinstance(moved, LegMoved)
     assert moved.session_id == started.session_id
 
 
-def test_topics_come_along(hall: Hall) -> None:
-    zoe = hall.join(agent("zoe", room=OTHER))
-    mover = hall.join(agent("bob"))
-    now = hall.clock.monotonic()
-    hall.exchange.message(mover, compact({"event": "subscribe", "topic": "CHAT"}), now)
-    hall.exchange.move(mover, OTHER, mover.spec.participant)
-    hall.news("bob")
-    hall.exchange.message(zoe, compact({"event": "message", "topic": "CHAT", "data": "hi"}), now)
-    assert [event for event, _ in hall.news("bob")] == ["message"]
+def test_subscriptions_are_kept_in_the_new_room(harness: LiveRoomsHarness) -> None:
+    zoe, mover = harness.join(agent("zoe", room=OTHER)), harness.join(agent("bob"))
+    mover.send(compact({"event": "subscribe", "topic": "CHAT"}))
+    harness.live_rooms.move(mover.leg, OTHER, mover.leg.spec.participant)
+    events(mover)
+    zoe.send(compact({"event": "message", "topic": "CHAT", "data": "hi"}))
+    assert [event for event, _ in events(mover)] == ["message"]

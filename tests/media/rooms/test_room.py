@@ -1,4 +1,4 @@
-"""Who is told what, and in which order, when somebody comes, goes or says something."""
+"""Messages of a room to its participants, and their order."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from service.errors import RemoteError
 from service.media.rooms.leg import MAX_TOPICS, Leg
 from service.media.rooms.room import DTMF_TOPIC, Room
 from tests.support.callers import Caller, agent, twilio
-from tests.support.lines import ListLine
+from tests.support.transports import RecordingTransport
 
 AT = 1_782_052_245_123
 ISO = "2026-06-21T14:30:45.123Z"
 
 
 class Member(Leg):
-    """A leg whose line is a list."""
+    """A leg with a recording transport."""
 
     def __init__(self, caller: Caller) -> None:
-        self.ear = ListLine()
-        super().__init__(caller.spec, self.ear)
+        self.transport = RecordingTransport()
+        super().__init__(caller.spec, self.transport)
 
     def told(self) -> list[tuple[str, str]]:
-        """Events since the last call, each with whom or what it is about."""
+        """Return the events since the last call, each with its subject."""
         return [
             (news["event"], news["participant"]["id"] if "participant" in news else "")
-            for news in self.ear.news()
+            for news in self.transport.new_messages()
         ]
 
 
@@ -37,7 +37,7 @@ def room() -> Room:
 
 
 def joined(room: Room, *names: str) -> list[Member]:
-    """Agents who are in the room and have read what they were told."""
+    """Return agents in the room that have read all their messages."""
     members = [Member(agent(name)) for name in names]
     for member in members:
         room.join(member)
@@ -46,7 +46,7 @@ def joined(room: Room, *names: str) -> list[Member]:
     return members
 
 
-def test_a_newcomer_is_welcomed_before_hearing_of_the_others(room: Room) -> None:
+def test_a_new_participant_is_welcomed_before_the_others_are_announced(room: Room) -> None:
     joined(room, "ann", "bob")
     cid = Member(agent("cid"))
     room.join(cid)
@@ -57,24 +57,24 @@ def test_a_newcomer_is_welcomed_before_hearing_of_the_others(room: Room) -> None
     ]
 
 
-def test_the_welcome_names_the_room_and_its_session(room: Room) -> None:
+def test_the_welcome_contains_the_room_and_its_session(room: Room) -> None:
     ann = Member(agent("ann"))
     room.join(ann)
-    assert ann.ear.news() == [
+    assert ann.transport.new_messages() == [
         {"event": "meeting-joined", "roomId": "abcd-efgh-ijkl", "sessionId": "61fa"}
     ]
 
 
-def test_the_others_hear_of_a_newcomer_once(room: Room) -> None:
+def test_a_new_participant_is_announced_once(room: Room) -> None:
     ann, bob = joined(room, "ann", "bob")
     room.join(Member(agent("cid")))
     assert ann.told() == bob.told() == [("participant-joined", "cid")]
 
 
-def test_a_participant_is_told_with_its_name_and_metadata(room: Room) -> None:
+def test_a_participant_is_announced_with_name_and_metadata(room: Room) -> None:
     [ann] = joined(room, "ann")
     room.join(Member(twilio("bob")))
-    assert ann.ear.news() == [
+    assert ann.transport.new_messages() == [
         {
             "event": "participant-joined",
             "participant": {"id": "bob", "name": "Bob", "metadata": {"from": "test"}},
@@ -82,7 +82,7 @@ def test_a_participant_is_told_with_its_name_and_metadata(room: Room) -> None:
     ]
 
 
-def test_a_phone_has_no_word_for_any_of_it(room: Room) -> None:
+def test_a_phone_receives_no_room_events(room: Room) -> None:
     bob = Member(twilio("bob"))
     room.join(bob)
     joined(room, "ann")
@@ -90,7 +90,7 @@ def test_a_phone_has_no_word_for_any_of_it(room: Room) -> None:
     assert bob.told() == []
 
 
-def test_those_who_stay_are_told_who_left(room: Room) -> None:
+def test_a_departure_is_announced_to_the_others(room: Room) -> None:
     ann, bob, cid = joined(room, "ann", "bob", "cid")
     room.leave(bob)
     assert ann.told() == cid.told() == [("participant-left", "bob")]
@@ -98,7 +98,7 @@ def test_those_who_stay_are_told_who_left(room: Room) -> None:
     assert room.legs == [ann, cid]
 
 
-def test_a_replaced_socket_is_welcomed_and_nobody_else_notices(room: Room) -> None:
+def test_a_replacing_socket_is_welcomed_and_not_announced(room: Room) -> None:
     ann, bob, cid = joined(room, "ann", "bob", "cid")
     again = Member(agent("bob", leg="leg-2"))
     room.replace(bob, again)
@@ -111,15 +111,15 @@ def test_a_replaced_socket_is_welcomed_and_nobody_else_notices(room: Room) -> No
     assert room.legs == [ann, again, cid]
 
 
-def test_text_goes_to_all_subscribers_its_sender_included(room: Room) -> None:
+def test_text_reaches_all_subscribers_including_its_sender(room: Room) -> None:
     ann, bob, cid = joined(room, "ann", "bob", "cid")
     ann.subscribe("CHAT")
     bob.subscribe("CHAT")
     cid.subscribe("OTHER")
     room.publish(ann, "CHAT", "hello", AT)
-    heard = ann.ear.news()
-    assert heard == bob.ear.news()
-    assert cid.ear.news() == []
+    heard = ann.transport.new_messages()
+    assert heard == bob.transport.new_messages()
+    assert cid.transport.new_messages() == []
     [message] = heard
     identifier = message["data"].pop("id")
     assert re.fullmatch("[a-z0-9]{11}", identifier)
@@ -137,7 +137,7 @@ def test_text_goes_to_all_subscribers_its_sender_included(room: Room) -> None:
     }
 
 
-def test_text_reaches_those_who_subscribe_although_the_sender_does_not(room: Room) -> None:
+def test_text_reaches_subscribers_if_its_sender_has_not_subscribed(room: Room) -> None:
     ann, bob = joined(room, "ann", "bob")
     bob.subscribe("CHAT")
     room.publish(ann, "CHAT", "hello", AT)
@@ -145,12 +145,12 @@ def test_text_reaches_those_who_subscribe_although_the_sender_does_not(room: Roo
     assert bob.told() == [("message", "")]
 
 
-def test_each_message_has_an_id_of_its_own(room: Room) -> None:
+def test_each_message_has_a_unique_id(room: Room) -> None:
     [ann] = joined(room, "ann")
     ann.subscribe("CHAT")
     for _ in range(50):
         room.publish(ann, "CHAT", "hello", AT)
-    assert len({news["data"]["id"] for news in ann.ear.news()}) == 50
+    assert len({news["data"]["id"] for news in ann.transport.new_messages()}) == 50
 
 
 @pytest.mark.parametrize(
@@ -160,15 +160,17 @@ def test_each_message_has_an_id_of_its_own(room: Room) -> None:
         *[(key, key) for key in ("0", "*", "#", "A", "D")],
     ],
 )
-def test_a_digit_is_told_as_agents_read_it(room: Room, digit: str, number: int | str) -> None:
-    """A falsy number is dropped by VideoSDK's agents, so that 0 must be a string."""
+def test_a_digit_event_has_the_form_that_agents_read(
+    room: Room, digit: str, number: int | str
+) -> None:
+    """VideoSDK's agents drop a falsy number, so 0 must be a string."""
     [ann] = joined(room, "ann")
     bob = Member(twilio("bob"))
     room.join(bob)
     ann.told()
     ann.subscribe(DTMF_TOPIC)
     room.digit(bob, digit, AT)
-    [message] = ann.ear.news()
+    [message] = ann.transport.new_messages()
     del message["data"]["id"]
     assert message == {
         "event": "message",
@@ -185,7 +187,7 @@ def test_a_digit_is_told_as_agents_read_it(room: Room, digit: str, number: int |
     assert type(message["data"]["payload"]["number"]) is type(number)
 
 
-def test_a_digit_goes_to_its_subscribers_only_and_never_back(room: Room) -> None:
+def test_a_digit_reaches_its_subscribers_and_not_its_sender(room: Room) -> None:
     ann, bob, cid = joined(room, "ann", "bob", "cid")
     ann.subscribe(DTMF_TOPIC)
     bob.subscribe(DTMF_TOPIC)
@@ -193,7 +195,7 @@ def test_a_digit_goes_to_its_subscribers_only_and_never_back(room: Room) -> None
     assert (ann.told(), bob.told(), cid.told()) == ([], [("message", "")], [])
 
 
-def test_topics_without_end_are_refused() -> None:
+def test_the_number_of_topics_is_limited() -> None:
     ann = Member(agent("ann"))
     for number in range(MAX_TOPICS):
         ann.subscribe(f"topic {number}")
@@ -202,7 +204,7 @@ def test_topics_without_end_are_refused() -> None:
     assert refused.value.close_code == 1008
 
 
-def test_a_topic_that_is_already_subscribed_to_is_no_further_one() -> None:
+def test_a_repeated_subscription_does_not_count() -> None:
     ann = Member(agent("ann"))
     for number in range(MAX_TOPICS):
         ann.subscribe(f"topic {number}")

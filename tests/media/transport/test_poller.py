@@ -1,4 +1,4 @@
-"""Whatever tells which sockets are ready tells it to the engine in the same way."""
+"""All pollers report ready sockets in the same way."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def test_nothing_is_told_where_nothing_has_happened(
+def test_nothing_is_reported_without_events(
     ready: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     assert list(ready.poll()) == []
@@ -46,7 +46,7 @@ def test_nothing_is_told_where_nothing_has_happened(
     assert list(ready.poll()) == []
 
 
-def test_what_has_come_is_told_and_once_read_not_again(
+def test_data_is_reported_until_it_is_read(
     ready: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
@@ -58,16 +58,14 @@ def test_what_has_come_is_told_and_once_read_not_again(
         assert list(ready.poll()) == []
 
 
-def test_what_came_before_is_told_too(
-    ready: Poller, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_earlier_data_is_reported(ready: Poller, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     theirs.sendall(b"early")
     ready.add(ours.fileno())
     assert list(ready.poll()) == [(ours.fileno(), READ)]
 
 
-def test_an_end_is_told_as_something_to_read(
+def test_an_end_is_reported_as_readable(
     ready: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
@@ -80,7 +78,7 @@ def test_an_end_is_told_as_something_to_read(
     assert ours.recv(100) == b""
 
 
-def test_writing_is_told_of_where_it_is_wanted(
+def test_writable_is_reported_only_if_requested(
     ready: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
@@ -95,7 +93,7 @@ def test_writing_is_told_of_where_it_is_wanted(
     assert list(ready.poll()) == []
 
 
-def test_a_removed_socket_is_not_told_of(
+def test_a_removed_socket_is_not_reported(
     ready: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
@@ -105,7 +103,7 @@ def test_a_removed_socket_is_not_told_of(
     assert list(ready.poll()) == []
 
 
-def test_what_is_no_socket_is_refused(ready: Poller) -> None:
+def test_an_invalid_descriptor_is_refused(ready: Poller) -> None:
     ours, theirs = connection()
     with theirs:
         fd = ours.fileno()
@@ -115,8 +113,8 @@ def test_what_is_no_socket_is_refused(ready: Poller) -> None:
                 ready.add(bad)
 
 
-def test_a_call_goes_its_way_whatever_tells_of_its_socket(ready: Poller, clock: FakeClock) -> None:
-    """Joined, heard in more than one read, and gone with its last words."""
+def test_a_call_works_with_every_poller(ready: Poller, clock: FakeClock) -> None:
+    """It joins, is heard over several reads, and leaves after its last audio."""
     reports: SimpleQueue[Report] = SimpleQueue()
     loop = Loop(clock, reports, ready)
     ann = agent("ann")
@@ -125,7 +123,7 @@ def test_a_call_goes_its_way_whatever_tells_of_its_socket(ready: Poller, clock: 
         client.ours.close()
         loop.turn()
         client.send(ann.start)
-        # Longer than one read takes, so that it is not all told of at once.
+        # Longer than one read, so that the poller must report it again.
         client.send(compact({"event": "subscribe", "topic": "t" * 100}))
         long = compact({"event": "message", "topic": "t" * 100, "data": "x" * 9000})
         client.send(long)

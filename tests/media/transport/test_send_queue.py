@@ -1,4 +1,4 @@
-"""What waits for one socket: whole frames in order, and nothing but old audio is dropped."""
+"""The send queue of a socket: complete frames in order; only old audio is dropped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.media.transport.send_queue import MAX_AUDIO, MAX_BYTES, SendQueue
 
 
 def drain(queue: SendQueue, step: int = 1_000_000) -> bytes:
-    """Everything that is written, ``step`` bytes at a time."""
+    """Write the whole queue, ``step`` bytes at a time, and return the bytes."""
     written = b""
     while queue:
         head = bytes(queue.head()[:step])
@@ -22,11 +22,11 @@ def audio(number: int) -> bytes:
     return b"<audio %03d>" % number
 
 
-def test_nothing_waits_at_first() -> None:
+def test_a_new_queue_is_empty() -> None:
     assert not SendQueue()
 
 
-def test_frames_leave_in_the_order_in_which_they_came() -> None:
+def test_frames_are_written_in_order() -> None:
     queue = SendQueue()
     for data, is_audio in ((b"one", False), (b"two", True), (b"three", False)):
         assert queue.push(data, audio=is_audio)
@@ -36,7 +36,7 @@ def test_frames_leave_in_the_order_in_which_they_came() -> None:
     assert not queue
 
 
-def test_a_frame_goes_on_where_a_partial_write_ended() -> None:
+def test_a_frame_continues_after_a_partial_write() -> None:
     queue = SendQueue()
     queue.push(b"abcdef", audio=True)
     queue.wrote(2)
@@ -63,7 +63,7 @@ def test_half_a_second_of_audio_is_kept() -> None:
     assert queue.dropped == 0
 
 
-def test_audio_whose_beginning_is_on_its_way_is_never_dropped() -> None:
+def test_partly_written_audio_is_never_dropped() -> None:
     queue = SendQueue()
     queue.push(audio(0), audio=True)
     queue.wrote(1)
@@ -88,7 +88,7 @@ def test_other_messages_are_never_dropped() -> None:
     assert queue.dropped == 2 * MAX_AUDIO
 
 
-def test_audio_that_was_written_makes_room_for_new() -> None:
+def test_written_audio_makes_room_for_new_audio() -> None:
     queue = SendQueue()
     for number in range(10 * MAX_AUDIO):
         queue.push(audio(number), audio=True)
@@ -103,7 +103,7 @@ def test_a_peer_that_leaves_too_much_unread_is_given_up() -> None:
     assert not queue.push(b"x", audio=False)
 
 
-def test_what_was_written_no_longer_counts_towards_the_limit() -> None:
+def test_written_data_does_not_count_towards_the_limit() -> None:
     queue = SendQueue()
     for _ in range(5):
         assert queue.push(b"x" * MAX_BYTES, audio=False)
@@ -115,7 +115,7 @@ def test_audio_alone_never_reaches_the_limit() -> None:
     assert all(queue.push(b"x" * 20_000, audio=True) for _ in range(100))
 
 
-def test_audio_is_forgotten_and_nothing_else() -> None:
+def test_only_audio_is_forgotten() -> None:
     queue = SendQueue()
     for data, is_audio in ((b"one", False), (b"two", True), (b"three", False), (b"four", True)):
         queue.push(data, audio=is_audio)
@@ -124,7 +124,7 @@ def test_audio_is_forgotten_and_nothing_else() -> None:
     assert queue.dropped == 0
 
 
-def test_audio_whose_beginning_is_on_its_way_is_never_forgotten() -> None:
+def test_partly_written_audio_is_never_forgotten() -> None:
     queue = SendQueue()
     queue.push(b"abcdef", audio=True)
     queue.push(b"ghi", audio=True)
@@ -134,7 +134,7 @@ def test_audio_whose_beginning_is_on_its_way_is_never_forgotten() -> None:
     assert drain(queue) == b"cdef[clear]"
 
 
-def test_audio_that_was_forgotten_makes_room_for_new() -> None:
+def test_forgotten_audio_makes_room_for_new_audio() -> None:
     queue = SendQueue()
     for _ in range(10):
         for number in range(MAX_AUDIO):
@@ -149,7 +149,7 @@ writes = st.tuples(st.just("write"), st.integers(1, 12))
 
 
 @given(st.lists(st.one_of(pushes, writes), max_size=150))
-def test_whatever_happens_what_is_written_is_whole_frames_in_order(
+def test_any_operations_write_complete_frames_in_order(
     steps: list[tuple[str, bool | int]],
 ) -> None:
     queue = SendQueue()

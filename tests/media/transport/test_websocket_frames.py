@@ -1,4 +1,4 @@
-"""RFC 6455 framing: what is accepted, what is refused and with which code, however it is cut."""
+"""RFC 6455 framing: accepted and refused input, with close codes, in any pieces."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Message = tuple[int, bytes]
 
 
 def masked(first: int, payload: bytes = b"", *, length: bytes | None = None) -> bytes:
-    """A client's frame; ``length`` replaces the seven bits and what follows them."""
+    """Return a client's frame; ``length`` replaces the length field."""
     if length is None:
         if len(payload) < 126:
             length = bytes((len(payload),))
@@ -51,7 +51,7 @@ def whole(data: bytes) -> Iterator[bytes]:
 
 
 def in_crumbs(data: bytes) -> Iterator[bytes]:
-    """Byte by byte; the inside of something long in larger pieces, for speed."""
+    """Split into bytes; the middle of long input into larger pieces, for speed."""
     step = 1 if len(data) < 4096 else 251
     for start in range(0, len(data), step):
         yield data[start : start + step]
@@ -200,7 +200,7 @@ either_way = pytest.mark.parametrize("cut", [whole, in_crumbs])
 
 @either_way
 @pytest.mark.parametrize(("data", "messages"), ACCEPTED.values(), ids=ACCEPTED)
-def test_what_the_rfc_allows_is_understood(
+def test_valid_frames_are_accepted(
     data: bytes, messages: list[Message], cut: Callable[[bytes], Iterator[bytes]]
 ) -> None:
     assert received(FrameParser(), cut(data)) == messages
@@ -208,7 +208,7 @@ def test_what_the_rfc_allows_is_understood(
 
 @either_way
 @pytest.mark.parametrize(("data", "messages"), ACCEPTED.values(), ids=ACCEPTED)
-def test_what_follows_a_message_is_the_next_one(
+def test_a_message_is_followed_by_the_next_one(
     data: bytes, messages: list[Message], cut: Callable[[bytes], Iterator[bytes]]
 ) -> None:
     after = masked(TEXT, b"after")
@@ -218,7 +218,7 @@ def test_what_follows_a_message_is_the_next_one(
 @either_way
 @pytest.mark.parametrize("trailing", [b"", b"\x00" * 20, masked(TEXT, b"after")])
 @pytest.mark.parametrize(("data", "messages", "code"), REFUSED.values(), ids=REFUSED)
-def test_what_the_rfc_forbids_is_refused_with_the_code_it_deserves(
+def test_invalid_frames_are_refused_with_their_close_code(
     data: bytes,
     messages: list[Message],
     code: int,
@@ -232,7 +232,7 @@ def test_what_the_rfc_forbids_is_refused_with_the_code_it_deserves(
 
 
 @pytest.mark.parametrize(("data", "messages"), ACCEPTED.values(), ids=ACCEPTED)
-def test_the_short_way_reads_a_sole_text_message_or_leaves_everything_to_the_long_one(
+def test_the_fast_path_reads_a_single_text_message_or_nothing(
     data: bytes, messages: list[Message]
 ) -> None:
     connection = FrameParser()
@@ -243,7 +243,7 @@ def test_the_short_way_reads_a_sole_text_message_or_leaves_everything_to_the_lon
 
 
 @pytest.mark.parametrize("length", [126, 300, 4000, 65_535])
-def test_the_short_way_takes_text_as_long_as_audio_is(length: int) -> None:
+def test_the_fast_path_reads_text_of_the_length_of_audio(length: int) -> None:
     text = bytes(32 + place % 90 for place in range(length))
     assert FrameParser().sole_text(masked(TEXT, text)) == text
 
@@ -261,11 +261,11 @@ def test_the_short_way_takes_text_as_long_as_audio_is(length: int) -> None:
     ],
     ids=["short", "not ASCII", "binary", "fragment", "cut", "more", "reserved bit"],
 )
-def test_the_short_way_leaves_all_else(data: bytes) -> None:
+def test_the_fast_path_leaves_other_input(data: bytes) -> None:
     assert FrameParser().sole_text(data) is None
 
 
-def test_the_short_way_is_closed_inside_a_frame_or_a_message_and_after_a_close() -> None:
+def test_the_fast_path_is_off_inside_frames_and_messages_and_after_a_close() -> None:
     text = masked(TEXT, b"a" * 300)
     for before in (b"\x81", masked(TEXT_BEGINS, b"b"), masked(CLOSE, b"\x03\xe8")):
         connection = FrameParser()
@@ -274,7 +274,7 @@ def test_the_short_way_is_closed_inside_a_frame_or_a_message_and_after_a_close()
 
 
 @pytest.mark.parametrize("data", [b"\x81\x05", b"\xc1\x80", b"\x83\x80", b"\x09\x80", b"\x89\xfe"])
-def test_a_bad_header_is_refused_before_its_frame_has_come(data: bytes) -> None:
+def test_an_invalid_header_is_refused_before_its_frame_is_complete(data: bytes) -> None:
     with pytest.raises(RemoteError):
         received(FrameParser(), [data])
 
@@ -295,8 +295,8 @@ def test_a_close_frame_may_come_between_fragments() -> None:
     assert received(FrameParser(), [data]) == [(8, b"")]
 
 
-def test_what_was_left_unread_after_a_refusal_does_not_spoil_what_comes_next() -> None:
-    """The peer that is refused answers with a close frame, which must be recognised."""
+def test_unread_data_after_a_refusal_does_not_affect_later_frames() -> None:
+    """The refused peer answers with a close frame, which must be parsed."""
     connection = FrameParser()
     bad = masked(TEXT, b"\xff" * 40)
     assert received(connection, [bad[:20]]) == []
@@ -326,7 +326,7 @@ scripts = st.lists(
 
 
 def say(client: Protocol, opcode: Opcode, payload: bytes, draw: st.DrawFn) -> list[Message]:
-    """Send one message through ``client``, perhaps in fragments; what must arrive."""
+    """Send one message through ``client``, possibly in fragments; return what must arrive."""
     if opcode in (Opcode.PING, Opcode.PONG):
         (client.send_ping if opcode == Opcode.PING else client.send_pong)(payload)
         return [(opcode, payload)]
@@ -349,7 +349,7 @@ def say(client: Protocol, opcode: Opcode, payload: bytes, draw: st.DrawFn) -> li
 
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[list[bytes], list[Message]]:
-    """What the ``websockets`` library sends, cut anywhere, and what must arrive."""
+    """Bytes that the ``websockets`` library sends, split anywhere, and what must arrive."""
     client = Protocol(Side.CLIENT)
     expected: list[Message] = []
     for opcode, payload in draw(scripts):
@@ -367,7 +367,7 @@ def conversations(draw: st.DrawFn) -> tuple[list[bytes], list[Message]]:
 
 @settings(max_examples=150, deadline=None)
 @given(conversations())
-def test_whatever_another_library_sends_arrives_unchanged(
+def test_messages_of_another_library_arrive_unchanged(
     conversation: tuple[list[bytes], list[Message]],
 ) -> None:
     pieces, expected = conversation
@@ -376,7 +376,7 @@ def test_whatever_another_library_sends_arrives_unchanged(
 
 @settings(max_examples=100, deadline=None)
 @given(scripts)
-def test_whatever_is_sent_is_understood_by_another_library(
+def test_sent_messages_are_read_by_another_library(
     script: list[tuple[Opcode, bytes]],
 ) -> None:
     client = Protocol(Side.CLIENT, max_size=None)
@@ -389,9 +389,7 @@ def test_whatever_is_sent_is_understood_by_another_library(
 
 @pytest.mark.parametrize("code", [1000, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 4000])
 @given(reason=st.text(max_size=200))
-def test_a_close_frame_is_understood_by_another_library_however_long_its_reason(
-    code: int, reason: str
-) -> None:
+def test_close_frames_with_any_reason_are_read_by_another_library(code: int, reason: str) -> None:
     client = Protocol(Side.CLIENT)
     client.receive_data(close_frame(code, reason))
     assert client.parser_exc is None
@@ -412,7 +410,7 @@ def test_a_close_frame_without_a_status_has_no_payload() -> None:
 
 LARGEST_HEADER = 14
 HELD = MAX_MESSAGE + LARGEST_HEADER + 1025 * LARGEST_HEADER
-"""Bytes that may have come in without anything having come out: one message and its headers."""
+"""Maximum bytes of input without output: one message and its headers."""
 
 plausible = st.builds(
     masked,
@@ -423,7 +421,7 @@ plausible = st.builds(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=40), plausible), max_size=12))
-def test_arbitrary_bytes_raise_nothing_but_remote_errors_and_do_not_pile_up(
+def test_arbitrary_bytes_raise_only_remote_errors_and_do_not_accumulate(
     pieces: list[bytes],
 ) -> None:
     connection = FrameParser()

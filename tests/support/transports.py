@@ -1,4 +1,4 @@
-"""The peer's end of a leg without a socket: a ``Line`` that keeps what it is given."""
+"""A transport without a socket, which records what it is given."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from service.domain.calls import EndReason
 
 
-class ListLine:
-    """``said`` are the messages and ``heard`` the audio payloads, each in their order.
+class RecordingTransport:
+    """A ``Transport`` that keeps ``messages`` and audio ``payloads``, each in order.
 
-    ``log`` has both in one order: the name of an event, ``audio``, or ``forget``. Like a real line
-    it drops what comes after ``hang_up``, and only the first of these counts.
+    ``log`` has both in one order: the name of an event, ``audio``, or ``forget``. Like a real
+    transport it drops everything after ``hang_up``, and only the first ``hang_up`` counts.
     """
 
     def __init__(self) -> None:
-        self.said: list[dict[str, Any]] = []
-        self.heard: list[bytes] = []
+        self.messages: list[dict[str, Any]] = []
+        self.payloads: list[bytes] = []
         self.log: list[str] = []
         self.envelope: tuple[bytes, bytes] | None = None
         self.closed: tuple[int, str, EndReason | None] | None = None
@@ -28,7 +28,7 @@ class ListLine:
     def text(self, message: bytes) -> None:
         if self.closed is None:
             document = json.loads(message)
-            self.said.append(document)
+            self.messages.append(document)
             self.log.append(document["event"])
 
     def around(self, prefix: bytes, suffix: bytes, length: int) -> tuple[bytes, bytes]:
@@ -41,7 +41,7 @@ class ListLine:
             assert frame.startswith(prefix)
             assert frame.endswith(suffix)
             text = frame[len(prefix) : len(frame) - len(suffix)]
-            self.heard.append(a2b_base64(text, strict_mode=True))
+            self.payloads.append(a2b_base64(text, strict_mode=True))
             self.log.append("audio")
 
     def forget_audio(self) -> None:
@@ -51,7 +51,7 @@ class ListLine:
         if self.closed is None:
             self.closed = (code, text, reason)
 
-    def news(self) -> list[dict[str, Any]]:
-        """What has been said since the last call."""
-        said, self.said = self.said, []
-        return said
+    def new_messages(self) -> list[dict[str, Any]]:
+        """Return the messages since the last call."""
+        messages, self.messages = self.messages, []
+        return messages
