@@ -21,7 +21,13 @@ from twilio.request_validator import RequestValidator
 
 from service.clock import SystemClock
 from service.errors import Invalid
-from service.simulator.providers.signing import SIGNERS, Plivo, Telnyx, Twilio, key_and_account
+from service.simulator.providers.signing import (
+    SIGNERS,
+    PlivoSigner,
+    TelnyxSigner,
+    TwilioSigner,
+    key_and_account,
+)
 from tests.support import signers
 from tests.support.clocks import FakeClock
 from tests.support.wire_contract import fuzz
@@ -57,7 +63,7 @@ def test_signing_key_is_found_in_credentials(provider, credentials, found) -> No
 @fuzz
 @given(urls, fields)
 def test_twilio_sdk_accepts_its_signature(url: str, form: dict[str, str]) -> None:
-    signed = Twilio(TOKEN, FakeClock()).request("POST", url, form, b"")
+    signed = TwilioSigner(TOKEN, FakeClock()).request("POST", url, form, b"")
     assert RequestValidator(TOKEN).validate(url, form, signed["X-Twilio-Signature"])
 
 
@@ -65,7 +71,7 @@ def test_twilio_sdk_accepts_its_signature(url: str, form: dict[str, str]) -> Non
 @given(urls, fields, st.sampled_from(["GET", "POST"]))
 def test_plivo_sdk_accepts_its_signature(url: str, form: dict[str, str], method: str) -> None:
     form = {} if method == "GET" else form
-    signed = Plivo(TOKEN, FakeClock()).request(method, url, form, b"")
+    signed = PlivoSigner(TOKEN, FakeClock()).request(method, url, form, b"")
     nonce = signed["X-Plivo-Signature-V3-Nonce"]
     assert len(nonce) == 20
     signature = signed["X-Plivo-Signature-V3"]
@@ -77,26 +83,26 @@ def test_plivo_sdk_accepts_its_signature(url: str, form: dict[str, str], method:
 def test_telnyx_sdk_accepts_its_signature(form: dict[str, str]) -> None:
     body = urlencode(form).encode()
     key = b64encode(bytes(range(32))).decode()
-    signed = Telnyx(key, SystemClock()).request("POST", URL, form, body)
+    signed = TelnyxSigner(key, SystemClock()).request("POST", URL, form, body)
     verify_webhook_signature(body, signed, signers.public_key(signers.TELNYX_KEY))
 
 
 def test_upgrades_are_signed_as_each_provider_does() -> None:
     url = "wss://voice.example.com/x/REF"
-    signed = Twilio(TOKEN, FakeClock()).upgrade(url)
+    signed = TwilioSigner(TOKEN, FakeClock()).upgrade(url)
     assert RequestValidator(TOKEN).validate(url, {}, signed["X-Twilio-Signature"])
-    signed = Plivo(TOKEN, FakeClock()).upgrade(url)
+    signed = PlivoSigner(TOKEN, FakeClock()).upgrade(url)
     nonce, signature = signed["X-Plivo-Signature-V3-Nonce"], signed["X-Plivo-Signature-V3"]
     assert validate_v3_signature(
         "GET", "http://voice.example.com/x/REF", nonce, TOKEN, signature, {}
     )
     key = b64encode(bytes(32)).decode()
-    assert Telnyx(key, FakeClock()).upgrade(url) == {}
+    assert TelnyxSigner(key, FakeClock()).upgrade(url) == {}
 
 
 def test_telnyx_key_may_be_pem() -> None:
     pem = signers.TELNYX_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    signed = Telnyx(pem.decode(), SystemClock()).request("POST", URL, {}, b"x")
+    signed = TelnyxSigner(pem.decode(), SystemClock()).request("POST", URL, {}, b"x")
     verify_webhook_signature(b"x", signed, signers.public_key(signers.TELNYX_KEY))
 
 
@@ -118,4 +124,4 @@ def test_telnyx_key_may_be_pem() -> None:
 )
 def test_invalid_private_key_is_one_sentence(key: str) -> None:
     with pytest.raises(Invalid, match=r"^The signing key must be an Ed25519 private key"):
-        Telnyx(key, FakeClock())
+        TelnyxSigner(key, FakeClock())

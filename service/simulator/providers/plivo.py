@@ -79,7 +79,7 @@ SPOKEN: Mapping[str, markup.Reader] = {
 }
 
 
-class Plivo(dialect.Dialect):
+class PlivoDialect(dialect.Dialect):
     name = "plivo"
     account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {

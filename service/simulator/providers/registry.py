@@ -6,11 +6,13 @@ from urllib.parse import urlsplit
 
 from service.errors import Invalid
 from service.simulator.providers.dialect import Dialect
-from service.simulator.providers.plivo import Plivo
-from service.simulator.providers.telnyx import Telnyx
-from service.simulator.providers.twilio import Twilio
+from service.simulator.providers.plivo import PlivoDialect
+from service.simulator.providers.telnyx import TelnyxDialect
+from service.simulator.providers.twilio import TwilioDialect
 
-DIALECTS: dict[str, type[Dialect]] = {kind.name: kind for kind in (Twilio, Plivo, Telnyx)}
+DIALECTS: dict[str, type[Dialect]] = {
+    kind.name: kind for kind in (TwilioDialect, PlivoDialect, TelnyxDialect)
+}
 
 
 def of(webhook_url: str) -> type[Dialect]:

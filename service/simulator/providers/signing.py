@@ -52,7 +52,7 @@ class RequestSigner(ABC):
         return base64.b64encode(digest).decode()
 
 
-class Twilio(RequestSigner):
+class TwilioSigner(RequestSigner):
     account = "accountSid"
 
     def request(self, method: str, url: str, fields: Mapping[str, str], body: bytes) -> Headers:
@@ -64,7 +64,7 @@ class Twilio(RequestSigner):
         return self.request("GET", url, {}, b"")
 
 
-class Plivo(RequestSigner):
+class PlivoSigner(RequestSigner):
     account = "authId"
 
     def request(self, method: str, url: str, fields: Mapping[str, str], body: bytes) -> Headers:
@@ -87,7 +87,7 @@ class Plivo(RequestSigner):
         return self.request("GET", f"http://{url.partition('://')[2]}", {}, b"")
 
 
-class Telnyx(RequestSigner):
+class TelnyxSigner(RequestSigner):
     """The key is an Ed25519 private key, as PEM or as its 32 bytes in base64."""
 
     credential = None
@@ -105,7 +105,11 @@ class Telnyx(RequestSigner):
         }
 
 
-SIGNERS: Mapping[str, type[RequestSigner]] = {"twilio": Twilio, "plivo": Plivo, "telnyx": Telnyx}
+SIGNERS: Mapping[str, type[RequestSigner]] = {
+    "twilio": TwilioSigner,
+    "plivo": PlivoSigner,
+    "telnyx": TelnyxSigner,
+}
 
 
 def key_and_account(

@@ -60,7 +60,7 @@ def _gather(element: ET.Element) -> markup.Verb:
     return markup.gather(element, markup.SPOKEN)
 
 
-class Telnyx(dialect.Dialect):
+class TelnyxDialect(dialect.Dialect):
     name = "telnyx"
     account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {

@@ -38,7 +38,7 @@ def _gather(element: ET.Element) -> markup.Verb:
     return markup.gather(element, markup.SPOKEN, answers_silence=answers_silence)
 
 
-class Twilio(dialect.Dialect):
+class TwilioDialect(dialect.Dialect):
     name = "twilio"
     account = ACCOUNT
     readers: ClassVar[Mapping[str, markup.Reader]] = {
