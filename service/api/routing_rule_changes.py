@@ -14,7 +14,7 @@ from service.clock import Millis
 from service.domain.routing_rules import NEW_ROOM, RoomPrefix, RoomType, Rule, RuleRoom, RuleType
 from service.errors import Invalid
 from service.security import constant_time
-from service.storage.routing_rules import Taken
+from service.storage.routing_rules import NumberTaken
 from service.web.services import services
 from service.web.warnings import warn
 
@@ -108,7 +108,7 @@ def warn_of_unknown_agent(changes: Mapping[str, Any], spelling: Spelling) -> Non
         warn(f"{spelling.agent} was stored, but names no agent that could be sent for.")
 
 
-def taken(number: Taken, spelling: Spelling) -> Invalid:
+def taken(number: NumberTaken, spelling: Spelling) -> Invalid:
     """Return the error for a number that is on another rule."""
     return _wrong(
         spelling.numbers, f"must not hold {number.number}, which is on another inbound rule"

@@ -25,7 +25,7 @@ from service.domain.paging import Page
 from service.domain.routing_rules import Rule, RuleType
 from service.errors import Conflict, Invalid
 from service.security.permissions import Need
-from service.storage.routing_rules import Taken
+from service.storage.routing_rules import NumberTaken
 from service.web.declarations import needs, refuses
 from service.web.responses import answer
 from service.web.services import services
@@ -147,7 +147,7 @@ def _create(fields: Mapping[str, Any], spelling: Spelling) -> Rule:
     rule = routing_rule_changes.apply(blank, fields, spelling, at)
     try:
         services().stores.routing_rules.add(rule)
-    except Taken as taken:
+    except NumberTaken as taken:
         raise routing_rule_changes.taken(taken, spelling) from None
     routing_rule_changes.warn_of_unknown_agent(fields, spelling)
     return rule
@@ -161,7 +161,7 @@ def _update(rule_id: str, changes: Mapping[str, Any], spelling: Spelling) -> Rul
         rule = services().stores.routing_rules.update(
             rule_id, lambda rule: routing_rule_changes.apply(rule, changes, spelling, at)
         )
-    except Taken as taken:
+    except NumberTaken as taken:
         raise routing_rule_changes.taken(taken, spelling) from None
     routing_rule_changes.warn_of_unknown_agent(changes, spelling)
     return rule

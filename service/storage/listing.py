@@ -174,17 +174,17 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class EntryCount:
     """The number of entries of a list; a lower bound unless ``is_all``."""
 
     number: int
     is_all: bool
 
 
-def counted(connection: Connection, entries: Select[Any]) -> Count:
+def counted(connection: Connection, entries: Select[Any]) -> EntryCount:
     """Count entries up to ``COUNTED``."""
     found = counted_all(connection, entries.limit(COUNTED + 1))
-    return Count(min(found, COUNTED), found <= COUNTED)
+    return EntryCount(min(found, COUNTED), found <= COUNTED)
 
 
 def counted_all(connection: Connection, entries: Select[Any]) -> int:
@@ -194,7 +194,7 @@ def counted_all(connection: Connection, entries: Select[Any]) -> int:
 def page_of(
     number: int,
     per_page: int,
-    count: Count,
+    count: EntryCount,
     read: Callable[[int, int], Sequence[T]],
     count_all: Callable[[], int],
 ) -> Page[T]:

@@ -25,7 +25,7 @@ SAID = {
 }
 
 
-class Watch:
+class WatchedTransaction:
     """Watch one transaction. Each transaction has two of these, so this is no generator."""
 
     __slots__ = ("_asks", "_outage", "begun")
@@ -42,7 +42,7 @@ class Watch:
         self.begun = True
         self._succeed()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> WatchedTransaction:
         self._asks = self._outage.is_on
         if self._asks and not self._outage.asking.acquire(blocking=False):
             raise Busy(AWAY)
@@ -80,13 +80,13 @@ class Outage:
         self.is_on = False
         self.asking = Lock()
 
-    def watched(self) -> Watch:
+    def watched(self) -> WatchedTransaction:
         """Run a transaction in this block. After such a fault, the outage lasts until one succeeds.
 
         Raises ``Busy`` for the fault, or while another transaction tries; and ``Contended`` if only
         this transaction is refused. Other errors pass.
         """
-        return Watch(self)
+        return WatchedTransaction(self)
 
     def begin(self, error: SQLAlchemyError) -> None:
         is_news, self.is_on = not self.is_on, True

@@ -27,7 +27,7 @@ BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EncryptedColumn:
     """A column of encrypted texts, with the column that names the owner of each row."""
 
     id: Column[str]
@@ -36,15 +36,19 @@ class Place:
     owner: Callable[[str], str]
 
 
-PLACES = (
-    Place(connector_rows.c.id, connector_rows.c.webhook_key, connectors.KEYS, connectors.owner),
-    Place(
+ENCRYPTED_COLUMNS = (
+    EncryptedColumn(
+        connector_rows.c.id, connector_rows.c.webhook_key, connectors.KEYS, connectors.owner
+    ),
+    EncryptedColumn(
         connector_rows.c.id, connector_rows.c.credentials, connectors.CREDENTIALS, connectors.owner
     ),
-    Place(routing_rules.c.id, routing_rules.c.pin, routing_rule_rows.PINS, routing_rule_rows.owner),
-    Place(key_rows.c.id, key_rows.c.private_key, signing_keys.PRIVATE_KEYS, str),
+    EncryptedColumn(
+        routing_rules.c.id, routing_rules.c.pin, routing_rule_rows.PINS, routing_rule_rows.owner
+    ),
+    EncryptedColumn(key_rows.c.id, key_rows.c.private_key, signing_keys.PRIVATE_KEYS, str),
     # Last, because the secret that decrypts this text decrypts all others.
-    Place(secrets.c.name, secrets.c.sealed, ROOM_NAMES, str),
+    EncryptedColumn(secrets.c.name, secrets.c.sealed, ROOM_NAMES, str),
 )
 
 
@@ -54,18 +58,18 @@ def reseal(database: Database, api_secret: str, previous: str | None) -> int:
     A text that neither secret decrypts stays as it is.
     """
     count = 0
-    for place in PLACES:
-        vault = Vault(api_secret, place.purpose, previous)
-        for batch in _batches(database, place):
-            renewed = [(name, old, _renewed(vault, old, place.owner(name))) for name, old in batch]
+    for column in ENCRYPTED_COLUMNS:
+        vault = Vault(api_secret, column.purpose, previous)
+        for batch in _batches(database, column):
+            renewed = [(name, old, _renewed(vault, old, column.owner(name))) for name, old in batch]
             changes = [each for each in renewed if each[2] is not None]
             if not changes:
                 continue
             with database.write() as connection:
                 for name, old, new in changes:
                     # A value that was set in the meantime stays.
-                    mine = (place.id == name) & (place.sealed == old)
-                    changed = update(place.id.table).where(mine).values({place.sealed: new})
+                    mine = (column.id == name) & (column.sealed == old)
+                    changed = update(column.id.table).where(mine).values({column.sealed: new})
                     count += connection.execute(changed).rowcount
     if count:
         database.erase()
@@ -73,13 +77,13 @@ def reseal(database: Database, api_secret: str, previous: str | None) -> int:
     return count
 
 
-def _batches(database: Database, place: Place) -> Iterator[list[tuple[str, str]]]:
+def _batches(database: Database, column: EncryptedColumn) -> Iterator[list[tuple[str, str]]]:
     last = ""
     while True:
         wanted = (
-            select(place.id, place.sealed)
-            .where(place.id > last, place.sealed.is_not(None))
-            .order_by(place.id)
+            select(column.id, column.sealed)
+            .where(column.id > last, column.sealed.is_not(None))
+            .order_by(column.id)
             .limit(BATCH)
         )
         with database.read() as connection:

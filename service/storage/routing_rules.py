@@ -45,7 +45,7 @@ MAX_PROGRAM = 1 << 20
 """Memory of a compiled search in bytes: a short pattern can describe a very large automaton."""
 
 
-class Taken(Invalid):
+class NumberTaken(Invalid):
     """An inbound rule has this number already."""
 
     def __init__(self, number: str) -> None:
@@ -95,7 +95,7 @@ class Rules:
         self._vault = Vault(api_secret, PINS, previous)
 
     def add(self, rule: Rule) -> None:
-        """Add a rule. Raises ``Taken``."""
+        """Add a rule. Raises ``NumberTaken``."""
         with self._database.write() as connection:
             connection.execute(insert(routing_rules).values(to_row(rule, self._vault)))
             self._write_numbers(connection, rule)
@@ -161,7 +161,7 @@ class Rules:
     def update(self, rule_id: str, change: Callable[[Rule], Rule]) -> Rule:
         """Replace a rule by the result of ``change``, under a lock.
 
-        Raises ``NotFound``, ``Taken``, and whatever ``change`` raises.
+        Raises ``NotFound``, ``NumberTaken``, and whatever ``change`` raises.
         """
         where = routing_rules.c.id == rule_id
         with self._database.write() as connection:
@@ -216,7 +216,7 @@ class Rules:
                 .limit(1)
             )
             if taken is not None:
-                raise Taken(taken)
+                raise NumberTaken(taken)
         connection.execute(
             insert(rule_numbers),
             [{"rule_id": rule.id, "number": each, "type": rule.type} for each in rule.numbers],

@@ -13,7 +13,7 @@ from service.domain.routing_rules import NEW_ROOM, RoomPrefix, RoomType, Rule, R
 from service.errors import Conflict, Invalid, NotFound
 from service.storage.connectors import Connectors
 from service.storage.database import Database
-from service.storage.routing_rules import Rules, Taken
+from service.storage.routing_rules import NumberTaken, Rules
 from service.storage.tables import rule_numbers
 from tests.support.races import at_once
 from tests.support.records import a_connector, a_rule
@@ -74,7 +74,7 @@ def test_a_number_finds_its_inbound_rule_and_an_id_the_default(store: Rules) -> 
 def test_an_inbound_number_is_on_one_inbound_rule_only(store: Rules) -> None:
     store.add(a_rule(numbers=(OTHER, NUMBER)))
     late = a_rule(numbers=("+14155550101", NUMBER))
-    with pytest.raises(Taken) as taken:
+    with pytest.raises(NumberTaken) as taken:
         store.add(late)
     assert taken.value.number == NUMBER
     assert store.find(late.id) is None
@@ -97,7 +97,10 @@ def test_one_of_many_simultaneous_rules_gets_a_number(store: Rules) -> None:
     # Each pair has its numbers in another order, in which two transactions could deadlock.
     pairs = [(NUMBER, OTHER), (OTHER, NUMBER)] * 3
     results = at_once(len(pairs), lambda turn: store.add(a_rule(numbers=pairs[turn])))
-    assert sorted(str(type(result).__name__) for result in results) == ["NoneType"] + ["Taken"] * 5
+    assert (
+        sorted(str(type(result).__name__) for result in results)
+        == ["NoneType"] + ["NumberTaken"] * 5
+    )
     assert store.page().total == 1
 
 
@@ -105,7 +108,7 @@ def test_an_update_replaces_the_numbers_and_checks_them(store: Rules) -> None:
     rule, other = a_rule(numbers=(NUMBER,)), a_rule(numbers=(OTHER,))
     store.add(rule)
     store.add(other)
-    with pytest.raises(Taken):
+    with pytest.raises(NumberTaken):
         store.update(rule.id, lambda rule: replace(rule, numbers=(NUMBER, OTHER)))
     assert store.get(rule.id) == rule
     moved = store.update(rule.id, lambda rule: replace(rule, numbers=("+14155550101",), name="x"))
@@ -261,5 +264,5 @@ def test_a_number_with_a_pin_takes_precedence_over_one_with_the_same_end(store: 
 
 def test_a_number_is_on_one_inbound_rule_in_any_spelling(store: Rules) -> None:
     store.add(a_rule(numbers=("+5215512345678",)))
-    with pytest.raises(Taken, match=r"\+5215512345678"):
+    with pytest.raises(NumberTaken, match=r"\+5215512345678"):
         store.add(a_rule(numbers=("+525512345678",)))

@@ -26,7 +26,7 @@ Conditions = tuple[ColumnElement[bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CallFilters:
     """``equal`` has the values of columns. ``passed`` is a status that only steps have."""
 
     equal: Mapping[Column[Any], str]
@@ -65,7 +65,7 @@ class Filter:
     is_carried: bool = True
 
 
-def _filters(wanted: Wanted) -> Iterator[Filter]:
+def _filters(wanted: CallFilters) -> Iterator[Filter]:
     carried = set(CARRIED)
     for column, value in wanted.equal.items():
         check = unindexed(column, "") == value
@@ -75,7 +75,7 @@ def _filters(wanted: Wanted) -> Iterator[Filter]:
         yield Filter(PASSED & (HAS_PASSED == 1), check, is_exact=False)
 
 
-def led(connection: Connection, wanted: Wanted) -> tuple[Conditions, Conditions]:
+def led(connection: Connection, wanted: CallFilters) -> tuple[Conditions, Conditions]:
     """Return the conditions that lead to the fewest calls, and those to check of each."""
     filters = tuple(_filters(wanted))
     if not filters:
@@ -85,7 +85,7 @@ def led(connection: Connection, wanted: Wanted) -> tuple[Conditions, Conditions]
     return (*wanted.during, lead.index), tuple(rest)
 
 
-def _lead(connection: Connection, wanted: Wanted, filters: Sequence[Filter]) -> Filter:
+def _lead(connection: Connection, wanted: CallFilters, filters: Sequence[Filter]) -> Filter:
     if len(filters) == 1:
         return filters[0]
     for each in filters:
@@ -98,7 +98,9 @@ def _lead(connection: Connection, wanted: Wanted, filters: Sequence[Filter]) -> 
     return filters[min(range(len(filters)), key=counts.__getitem__)]
 
 
-def _numbers(connection: Connection, wanted: Wanted, filters: Sequence[Filter]) -> Sequence[int]:
+def _numbers(
+    connection: Connection, wanted: CallFilters, filters: Sequence[Filter]
+) -> Sequence[int]:
     """Count the calls of each filter, up to one more than are counted."""
     of_each = (
         select(calls.c.seq)

@@ -14,10 +14,18 @@ from sqlalchemy import Connection, Select, and_, func, select
 from service.domain.calls import Call
 from service.domain.paging import Page
 from service.storage.calls import text_search
-from service.storage.calls.filters import Conditions, Wanted, led
+from service.storage.calls.filters import CallFilters, Conditions, led
 from service.storage.calls.rows import fetch
 from service.storage.database import Database
-from service.storage.listing import COUNTED, Count, Newest, Place, counted, counted_all, page_of
+from service.storage.listing import (
+    COUNTED,
+    EntryCount,
+    Newest,
+    Place,
+    counted,
+    counted_all,
+    page_of,
+)
 from service.storage.tables import calls
 from service.storage.tables.calls import NEWEST, NEWEST_FIRST
 
@@ -30,7 +38,7 @@ def _fetch(connection: Connection, seqs: Select[Any] | Sequence[int]) -> list[Ca
 LIST = Newest(calls, NEWEST, _fetch)
 
 
-def page(database: Database, wanted: Wanted, number: int, per_page: int) -> Page[Call]:
+def page(database: Database, wanted: CallFilters, number: int, per_page: int) -> Page[Call]:
     with database.listing() as connection:
         if wanted.search:
             return _sought(connection, wanted, number, per_page)
@@ -38,7 +46,7 @@ def page(database: Database, wanted: Wanted, number: int, per_page: int) -> Page
 
 
 def _listed(
-    database: Database, connection: Connection, wanted: Wanted, number: int, per_page: int
+    database: Database, connection: Connection, wanted: CallFilters, number: int, per_page: int
 ) -> Page[Call]:
     lead, rest = led(connection, wanted)
     key = (
@@ -64,7 +72,7 @@ def _listed(
     )
 
 
-def _counted(connection: Connection, lead: Conditions, rest: Conditions) -> Count:
+def _counted(connection: Connection, lead: Conditions, rest: Conditions) -> EntryCount:
     """Count the calls to which the lead leads, among the newest ``COUNTED``."""
     if not rest:
         return counted(connection, select(*NEWEST).where(*lead).order_by(*NEWEST_FIRST))
@@ -72,10 +80,10 @@ def _counted(connection: Connection, lead: Conditions, rest: Conditions) -> Coun
     newest = select(fits).where(*lead).order_by(*NEWEST_FIRST).limit(COUNTED + 1).subquery()
     numbers = select(func.count().filter(newest.c.fits), func.count()).select_from(newest)
     found, seen = connection.execute(numbers).one()
-    return Count(min(found, COUNTED), seen <= COUNTED)
+    return EntryCount(min(found, COUNTED), seen <= COUNTED)
 
 
-def _sought(connection: Connection, wanted: Wanted, number: int, per_page: int) -> Page[Call]:
+def _sought(connection: Connection, wanted: CallFilters, number: int, per_page: int) -> Page[Call]:
     first = (number - 1) * per_page
     found = text_search.found(connection, wanted, first + per_page)
     seqs = found.seqs[first : first + per_page]

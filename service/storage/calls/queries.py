@@ -12,7 +12,7 @@ from service.domain.calls import WAITING, WEBSOCKET, Call, CallStatus, Direction
 from service.domain.paging import Page
 from service.errors import NotFound
 from service.storage.calls import pages
-from service.storage.calls.filters import Wanted
+from service.storage.calls.filters import CallFilters
 from service.storage.calls.phases import in_phase
 from service.storage.calls.rows import CALL, fetch
 from service.storage.database import Database
@@ -92,7 +92,7 @@ class CallQueries:
             equal[calls.c.status] = status
         else:
             passed = status
-        wanted = Wanted(equal, since, until, passed, search or None, sees_hidden)
+        wanted = CallFilters(equal, since, until, passed, search or None, sees_hidden)
         return pages.page(self._database, wanted, number, per_page)
 
     def has_reference(self, ref_digest: str) -> bool:

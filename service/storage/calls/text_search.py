@@ -15,7 +15,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, case, func, or
 
 from service.clock import Millis
 from service.domain.calls import Direction
-from service.storage.calls.filters import Conditions, Wanted, led
+from service.storage.calls.filters import CallFilters, Conditions, led
 from service.storage.listing import COUNTED, counted_all
 from service.storage.tables import PHONE, calls
 from service.storage.tables.base import unindexed
@@ -65,7 +65,7 @@ class Way:
     checks: Conditions = ()
 
 
-def found(connection: Connection, wanted: Wanted, last: int) -> Found:
+def found(connection: Connection, wanted: CallFilters, last: int) -> Found:
     """Return the calls that a search finds, complete up to the ``last`` one requested or to
     ``FOUND``.
 
@@ -86,7 +86,7 @@ def found(connection: Connection, wanted: Wanted, last: int) -> Found:
 
 
 def _among_newest(
-    connection: Connection, wanted: Wanted, text: str, most: int
+    connection: Connection, wanted: CallFilters, text: str, most: int
 ) -> tuple[set[Entry], bool]:
     """Return what is found among the newest calls of the other filters, and whether these are all.
 
@@ -112,7 +112,7 @@ def _entries(connection: Connection, query: Select[Any]) -> set[Entry]:
 
 
 def _older(
-    connection: Connection, wanted: Wanted, text: str, most: int
+    connection: Connection, wanted: CallFilters, text: str, most: int
 ) -> Iterator[set[Entry] | None]:
     """Return what each index finds; ``None`` if it leads to too many calls."""
     in_room = select(*NEWEST).where(*wanted.during, calls.c.room_id == text, *wanted.fits)

@@ -12,7 +12,7 @@ from service.clock import Millis
 from service.domain.paging import Page
 from service.domain.rooms import Session, SessionStatus
 from service.storage.database import Database
-from service.storage.listing import Count, Newest, Place, counted, counted_all, page_of
+from service.storage.listing import EntryCount, Newest, Place, counted, counted_all, page_of
 from service.storage.tables import ONGOING, OVER, rooms, sessions
 from service.storage.tables.rooms import NEWEST
 
@@ -20,7 +20,7 @@ Fetch = Callable[[Connection, Select[Any]], Sequence[Session]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SessionFilters:
     """As in ``Sessions.page``."""
 
     room_id: str | None = None
@@ -32,7 +32,7 @@ class Wanted:
 
 
 def page(
-    database: Database, wanted: Wanted, fetch: Fetch, number: int, per_page: int
+    database: Database, wanted: SessionFilters, fetch: Fetch, number: int, per_page: int
 ) -> Page[Session]:
     source = Newest(sessions, NEWEST, fetch)
     with database.listing() as connection:
@@ -60,7 +60,7 @@ def page(
                 found += source.read(database.lists, connection, over, place)
             return found
 
-        count = Count(
+        count = EntryCount(
             sum(each.number for each in counts.values()),
             all(each.is_all for each in counts.values()),
         )
@@ -73,7 +73,7 @@ def page(
         )
 
 
-def _conditions(connection: Connection, wanted: Wanted) -> tuple[ColumnElement[bool], ...]:
+def _conditions(connection: Connection, wanted: SessionFilters) -> tuple[ColumnElement[bool], ...]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.room_id is not None:
         conditions.append(sessions.c.room_id == wanted.room_id)

@@ -17,7 +17,7 @@ from service.errors import NotFound
 from service.storage.calls.phases import in_phase
 from service.storage.database import Database
 from service.storage.rooms import session_lists
-from service.storage.rooms.session_lists import Wanted
+from service.storage.rooms.session_lists import SessionFilters
 from service.storage.tables import ONGOING, PRESENT, calls, rooms, sessions, stays
 from service.storage.tables.base import unindexed
 from service.storage.tables.rooms import NEWEST
@@ -78,7 +78,7 @@ class Sessions:
         ``query`` is a room's whole id or customRoomId. ``since`` and ``until`` (excluded) limit the
         start.
         """
-        wanted = Wanted(room_id, custom_room_id, query, since, until, status)
+        wanted = SessionFilters(room_id, custom_room_id, query, since, until, status)
         return session_lists.page(self._database, wanted, _by_seq, number, per_page)
 
     def presences(self, session_id: str) -> tuple[Presence, ...]:
