@@ -122,7 +122,7 @@ def harness(database: Database, clock: FakeClock) -> Iterator[DispatchHarness]:
     harness.stop()
 
 
-def test_an_agent_is_told_of_the_call_and_joins_with_its_ticket(harness: DispatchHarness) -> None:
+def test_agent_receives_the_call_and_joins_with_its_ticket(harness: DispatchHarness) -> None:
     with agent_program() as program:
         agent = harness.employ(program)
         call = harness.phone(agent, {"team": "support"})
@@ -156,16 +156,14 @@ def test_an_agent_is_told_of_the_call_and_joins_with_its_ticket(harness: Dispatc
     assert harness.http.waits == [5]
 
 
-def test_a_hidden_number_is_masked_for_the_agent_as_for_the_room(harness: DispatchHarness) -> None:
+def test_hidden_number_is_masked_for_the_agent_as_for_the_room(harness: DispatchHarness) -> None:
     with agent_program() as program:
         harness.phone(harness.employ(program), hide_phone_number=True)
         document = program.wait_for(1).document
     assert (document["from"], document["to"]) == ("***00", "+14155550199")
 
 
-def test_public_url_and_the_address_of_the_region_come_before_where_the_call_came_to(
-    database: Database, clock: FakeClock
-) -> None:
+def test_public_url_and_region_decide_the_socket_url(database: Database, clock: FakeClock) -> None:
     for settings, base in (
         ({"public_url": "https://other.example.com"}, "wss://other.example.com"),
         ({"regions": {"us002": "wss://us.example.com"}}, "wss://us.example.com"),
@@ -181,7 +179,7 @@ def test_public_url_and_the_address_of_the_region_come_before_where_the_call_cam
         assert document["wsUrl"].startswith(f"{base}/videosdk?ref=vs_")
 
 
-def test_the_agent_of_a_ticket_is_sent_for_like_that_of_a_phone(harness: DispatchHarness) -> None:
+def test_agent_of_a_ticket_is_dispatched_when_it_is_used(harness: DispatchHarness) -> None:
     with agent_program() as program:
         agent = harness.employ(program)
         call, ref = harness.admission.invite(
@@ -194,7 +192,7 @@ def test_the_agent_of_a_ticket_is_sent_for_like_that_of_a_phone(harness: Dispatc
     assert (document["from"], document["to"], document["metadata"]) == ("ann", "r1", {"a": 1})
 
 
-def test_an_agent_that_refuses_is_asked_once_more_with_another_ticket(
+def test_agent_that_refuses_is_asked_once_more_with_a_new_ticket(
     harness: DispatchHarness,
 ) -> None:
     with agent_program(500, 503) as program:
@@ -217,7 +215,7 @@ def test_an_agent_that_refuses_is_asked_once_more_with_another_ticket(
     ]
 
 
-def test_an_agent_that_comes_the_second_time_has_come(harness: DispatchHarness) -> None:
+def test_second_attempt_may_succeed(harness: DispatchHarness) -> None:
     with agent_program(500, 202) as program:
         call = harness.phone(harness.employ(program))
         harness.until(call, "pending", attempts=1)
@@ -229,7 +227,7 @@ def test_an_agent_that_comes_the_second_time_has_come(harness: DispatchHarness) 
     assert harness.rungs(call)[-1] == "joined"
 
 
-def test_an_agent_that_takes_it_and_does_not_join_is_asked_once_more(
+def test_agent_that_accepts_and_does_not_join_is_asked_once_more(
     harness: DispatchHarness,
 ) -> None:
     with agent_program() as program:
@@ -252,7 +250,7 @@ def test_an_agent_that_takes_it_and_does_not_join_is_asked_once_more(
     ]
 
 
-def test_an_agent_that_joins_before_it_answers_has_joined_whatever_it_answers(
+def test_agent_that_joins_before_it_answers_has_joined(
     harness: DispatchHarness,
 ) -> None:
     with agent_program(
@@ -264,13 +262,13 @@ def test_an_agent_that_joins_before_it_answers_has_joined_whatever_it_answers(
     assert harness.rungs(call) == ["was sent for", "joined"]
 
 
-def test_an_agent_that_nobody_knows_any_more_is_not_sent_for(harness: DispatchHarness) -> None:
+def test_deleted_agent_is_not_asked(harness: DispatchHarness) -> None:
     call = harness.phone(an_agent())
     harness.until(call, "failed", attempts=1)
     assert harness.rungs(call) == ["was sent for", "is not known here"]
 
 
-def test_an_agent_that_does_not_answer_is_on_the_ladder_with_the_reason(
+def test_ladder_has_the_reason_where_an_agent_does_not_answer(
     harness: DispatchHarness,
 ) -> None:
     with agent_program() as program:
@@ -282,9 +280,7 @@ def test_an_agent_that_does_not_answer_is_on_the_ladder_with_the_reason(
 
 
 @pytest.mark.parametrize("broken", ["a length too large", "a chunk cut off", "a reset"])
-def test_an_agent_whose_answer_breaks_off_has_said_that_it_comes(
-    harness: DispatchHarness, broken: str
-) -> None:
+def test_agent_whose_answer_breaks_off_has_accepted(harness: DispatchHarness, broken: str) -> None:
     with receiving() as receiver:
         receiver.script(broken_bodies(202)[broken])
         agent = an_agent(url=receiver.url)
@@ -294,7 +290,7 @@ def test_an_agent_whose_answer_breaks_off_has_said_that_it_comes(
         assert len(receiver.received) == 1
 
 
-def test_a_private_address_is_not_asked_unless_it_may_be(
+def test_agent_at_a_private_address_is_asked_only_if_allowed(
     sqlite_database: Database, clock: FakeClock
 ) -> None:
     harness = DispatchHarness(sqlite_database, clock, webhook_allow_private=False)
@@ -306,7 +302,7 @@ def test_a_private_address_is_not_asked_unless_it_may_be(
     assert program.asked == []
 
 
-def test_an_agent_is_not_asked_where_there_is_no_place_for_it(
+def test_agent_is_not_asked_beyond_the_limit_of_calls(
     sqlite_database: Database, clock: FakeClock
 ) -> None:
     harness = DispatchHarness(sqlite_database, clock, max_calls=1)
@@ -320,7 +316,7 @@ def test_an_agent_is_not_asked_where_there_is_no_place_for_it(
     assert program.asked == []
 
 
-def test_nobody_is_sent_for_once_the_call_is_over(harness: DispatchHarness) -> None:
+def test_no_agent_is_asked_once_the_call_is_over(harness: DispatchHarness) -> None:
     with agent_program(500) as program:
         call = harness.phone(harness.employ(program))
         harness.until(call, "pending", attempts=1)
@@ -330,7 +326,7 @@ def test_nobody_is_sent_for_once_the_call_is_over(harness: DispatchHarness) -> N
     assert len(program.asked) == 1
 
 
-def test_nobody_is_sent_for_while_the_process_ends(harness: DispatchHarness) -> None:
+def test_no_agent_is_asked_while_draining(harness: DispatchHarness) -> None:
     with agent_program() as program:
         agent = harness.employ(program)
         extra = {"agent_id": agent.id}
@@ -348,7 +344,7 @@ def test_nobody_is_sent_for_while_the_process_ends(harness: DispatchHarness) -> 
         harness.until(call, "sent")
 
 
-def test_a_slow_agent_keeps_no_other_waiting(harness: DispatchHarness) -> None:
+def test_slow_agent_delays_no_other(harness: DispatchHarness) -> None:
     wait = threading.Event()
     with agent_program(upon=lambda _: wait.wait(PATIENCE) and None) as slow:
         with agent_program() as quick:
@@ -365,7 +361,7 @@ def test_a_slow_agent_keeps_no_other_waiting(harness: DispatchHarness) -> None:
         harness.until(first, "sent")
 
 
-def test_an_attempt_that_was_cut_off_is_made_again_by_the_next_process(
+def test_interrupted_attempt_is_repeated_by_the_next_process(
     database: Database, clock: FakeClock
 ) -> None:
     before = DispatchHarness(database, clock)
@@ -385,7 +381,7 @@ def test_an_attempt_that_was_cut_off_is_made_again_by_the_next_process(
         after.stop()
 
 
-def test_an_agent_leaves_with_its_call(harness: DispatchHarness) -> None:
+def test_agent_leaves_with_its_call(harness: DispatchHarness) -> None:
     with agent_program() as program:
         call = harness.phone(harness.employ(program))
         asked = program.wait_for(1)
@@ -399,7 +395,7 @@ def test_an_agent_leaves_with_its_call(harness: DispatchHarness) -> None:
     assert harness.calls.get(dispatch.ticket_id or "").end_reason is EndReason.ALONE
 
 
-def test_an_agent_is_sent_into_a_room_without_a_call(harness: DispatchHarness) -> None:
+def test_agent_is_dispatched_into_a_room_without_a_call(harness: DispatchHarness) -> None:
     with agent_program() as program:
         agent = harness.employ(program)
         _, ref = harness.admission.invite("r1", Participant("ann", "Ann"), None)
@@ -421,7 +417,7 @@ def test_an_agent_is_sent_into_a_room_without_a_call(harness: DispatchHarness) -
         assert harness.stores.dispatches.get(dispatch.id).status == "joined"
 
 
-def test_one_that_says_it_comes_and_does_not_is_asked_again_without_a_call_too(
+def test_agent_that_does_not_join_is_asked_again_without_a_call_too(
     harness: DispatchHarness,
 ) -> None:
     with agent_program() as program:
@@ -436,7 +432,7 @@ def test_one_that_says_it_comes_and_does_not_is_asked_again_without_a_call_too(
         eventually(lambda: find(dispatch.id).status == "failed")
 
 
-def test_one_that_refuses_is_told_to_whoever_asked_and_not_asked_again(
+def test_refusal_is_raised_and_not_retried_without_a_call(
     harness: DispatchHarness,
 ) -> None:
     with agent_program(500) as program:
@@ -449,7 +445,7 @@ def test_one_that_refuses_is_told_to_whoever_asked_and_not_asked_again(
     assert len(program.asked) == 1
 
 
-def test_a_closed_room_sends_for_nobody(harness: DispatchHarness) -> None:
+def test_no_agent_is_asked_into_a_deactivated_room(harness: DispatchHarness) -> None:
     with agent_program() as program:
         harness.stores.rooms.ensure("r1", 1)
         harness.stores.rooms.deactivate("r1", 1)

@@ -72,7 +72,7 @@ FATES = pytest.mark.parametrize("fate", [untouched, rotated, deleted])
 
 
 @FATES
-def test_a_lost_call_streams_again(
+def test_lost_call_streams_again(
     harness: Harness, connector: Connector, call: Any, fate: Any
 ) -> None:
     fate(harness, connector)
@@ -86,7 +86,7 @@ def test_a_lost_call_streams_again(
 
 
 @FATES
-def test_a_call_that_was_ended_hangs_up(
+def test_call_that_was_ended_hangs_up(
     harness: Harness, connector: Connector, call: Any, fate: Any
 ) -> None:
     fate(harness, connector)
@@ -95,7 +95,7 @@ def test_a_call_that_was_ended_hangs_up(
 
 
 @FATES
-def test_a_caller_is_dialled_on_and_comes_back(
+def test_caller_returns_to_the_room_after_a_transfer(
     harness: Harness, connector: Connector, call: Any, fate: Any
 ) -> None:
     fate(harness, connector)
@@ -113,14 +113,16 @@ def test_a_caller_is_dialled_on_and_comes_back(
 
 
 @FATES
-def test_its_end_is_noted(harness: Harness, connector: Connector, call: Any, fate: Any) -> None:
+def test_notice_of_the_end_at_the_calls_address_ends_it(
+    harness: Harness, connector: Connector, call: Any, fate: Any
+) -> None:
     fate(harness, connector)
     known = harness.services.connector_lookup.find(connector.provider, harness.key(call))
     callbacks(harness).status(known, hook(connector, CallStatus="completed"), call.id)
     assert harness.calls.get(call.id).end_reason is EndReason.CALLER_HUNG_UP
 
 
-def test_it_is_about_that_call_and_starts_none(
+def test_address_of_a_call_starts_no_other_call(
     harness: Harness, connector: Connector, call: Any
 ) -> None:
     field = "CallUUID" if connector.provider == "plivo" else "CallSid"
@@ -138,7 +140,7 @@ def test_it_is_about_that_call_and_starts_none(
     ]
 
 
-def test_only_its_own_key_and_provider_will_do(
+def test_call_key_of_another_call_or_provider_is_not_found(
     harness: Harness, connector: Connector, call: Any
 ) -> None:
     other = "plivo" if connector.provider == "twilio" else "twilio"
@@ -152,7 +154,7 @@ def test_only_its_own_key_and_provider_will_do(
             harness.services.connector_lookup.find(provider, key)
 
 
-def test_a_key_survives_another_api_secret(
+def test_call_key_survives_another_api_secret(
     harness: Harness, connector: Connector, call: Any, database: Database, clock: FakeClock
 ) -> None:
     with a_harness(database, clock, api_secret="changed") as later:
@@ -161,7 +163,7 @@ def test_a_key_survives_another_api_secret(
         assert fromstring(text).findtext("Redirect") == later.address(call)
 
 
-def test_the_webhook_key_still_serves_calls_from_before_an_upgrade(
+def test_webhook_key_still_serves_calls_from_before_an_upgrade(
     harness: Harness, connector: Connector, call: Any
 ) -> None:
     response = harness.webhook(connector, CallStatus=UP)
@@ -169,7 +171,7 @@ def test_the_webhook_key_still_serves_calls_from_before_an_upgrade(
     assert response.findtext("Redirect") == harness.address(call)
 
 
-def test_an_agents_session_has_no_address(harness: Harness) -> None:
+def test_websocket_session_has_no_webhook_address(harness: Harness) -> None:
     call, _ = harness.admission.invite("room-1", Participant("ann", "Ann"), None)
     with pytest.raises(NotFound):
         harness.services.connector_lookup.find("twilio", harness.key(call))

@@ -49,7 +49,7 @@ def asks(harness: Harness, call_id: str, sock: socket.socket) -> None:
     harness.drain.told(call_id)
 
 
-def test_sockets_are_closed_without_the_database_and_only_phones_are_waited_for(
+def test_drain_closes_all_sockets_without_the_database_and_waits_for_phones_only(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -67,7 +67,7 @@ def test_sockets_are_closed_without_the_database_and_only_phones_are_waited_for(
     assert LEFT not in caplog.text
 
 
-def test_a_line_that_never_asks_is_given_up(
+def test_drain_gives_up_a_provider_that_never_asks(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
@@ -81,7 +81,7 @@ def test_a_line_that_never_asks_is_given_up(
     assert f"1 {LEFT}" in caplog.text
 
 
-def test_nobody_is_waited_for_without_a_way_back(
+def test_drain_does_not_wait_where_reattach_is_off(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = Database("postgresql+psycopg://someone@127.0.0.1:1/nothing")
@@ -94,7 +94,7 @@ def test_nobody_is_waited_for_without_a_way_back(
     assert LEFT not in caplog.text
 
 
-def test_nothing_is_handed_over_until_it_begins() -> None:
+def test_drain_expects_no_call_until_it_begins() -> None:
     drain = Drain()
     assert not drain.has_begun
     drain.begin()
@@ -102,7 +102,7 @@ def test_nothing_is_handed_over_until_it_begins() -> None:
     assert drain.wait(0) == 0
 
 
-def test_a_process_that_waits_or_ends_takes_no_calls_and_says_which() -> None:
+def test_waiting_and_draining_processes_refuse_calls_with_different_messages() -> None:
     drain = Drain()
     drain.require_open()
     drain.is_waiting = True
@@ -113,7 +113,7 @@ def test_a_process_that_waits_or_ends_takes_no_calls_and_says_which() -> None:
         drain.require_open()
 
 
-def test_it_is_over_once_every_call_was_told_whoever_else_asks() -> None:
+def test_drain_ends_once_every_expected_call_was_told() -> None:
     drain = Drain()
     drain.expect(["a", "b"])
     drain.told("stranger")
@@ -123,7 +123,7 @@ def test_it_is_over_once_every_call_was_told_whoever_else_asks() -> None:
     assert drain.wait(30) == 0
 
 
-def test_it_is_given_up_where_no_other_asks_for_a_while() -> None:
+def test_drain_ends_after_a_lull() -> None:
     drain = Drain()
     drain.expect(["a", "b", "dead line"])
     for call_id in ("a", "b"):
@@ -131,7 +131,7 @@ def test_it_is_given_up_where_no_other_asks_for_a_while() -> None:
     assert drain.wait(3_600, lull=0.5) == 1
 
 
-def test_it_is_given_up_before_the_first_is_back() -> None:
+def test_drain_ends_before_the_first_hold_does() -> None:
     drain = Drain()
     drain.expect(["a", "b", "c"])
     threading.Timer(0.01, drain.told, ["a"]).start()

@@ -53,7 +53,7 @@ def streams(response: object) -> bool:
     return next(response.iter("Stream"), None) is not None
 
 
-def test_a_new_call_is_answered_with_a_stream_and_a_way_back(
+def test_new_call_is_answered_with_a_stream_and_a_redirect(
     harness: Harness, connector: Connector
 ) -> None:
     response = harness.webhook(connector)
@@ -71,7 +71,7 @@ def test_a_new_call_is_answered_with_a_stream_and_a_way_back(
     assert events(call) == [LadderEvent.WEBHOOK, LadderEvent.MARKUP]
 
 
-def test_every_answer_is_kept_as_it_was_and_without_its_secrets(
+def test_markup_is_kept_on_the_ladder_without_its_secrets(
     harness: Harness, connector: Connector
 ) -> None:
     first = harness.webhook(connector)
@@ -84,7 +84,7 @@ def test_every_answer_is_kept_as_it_was_and_without_its_secrets(
     assert ref_of(again) not in repr(call)
 
 
-def test_the_answer_to_a_call_that_is_turned_away_is_kept(harness: Harness) -> None:
+def test_markup_of_a_refused_call_is_kept(harness: Harness) -> None:
     connector = harness.connect(a_connector(default_room_id=None))
     refused = harness.webhook(connector)
     assert kept(harness.call(connector)) == [masked(refused, connector)]
@@ -98,13 +98,13 @@ def test_without_reattach_the_markup_ends_with_a_hang_up(
         assert verbs(harness.webhook(connector)) == ["Connect", "Hangup"]
 
 
-def test_a_plain_http_origin_gives_a_plain_media_url(harness: Harness, twilio: Connector) -> None:
+def test_plain_http_origin_gives_a_plain_media_url(harness: Harness, twilio: Connector) -> None:
     hook = Webhook((("CallSid", "CA9"), ("From", "+14155550100"), ("To", "+14155550199")))
     markup = harness.inbound.answer(twilio, hook, "http://127.0.0.1:8000")
     assert 'url="ws://127.0.0.1:8000/twilio/' in markup.text
 
 
-def test_a_call_without_a_room_is_turned_away_and_recorded(harness: Harness) -> None:
+def test_call_without_a_room_is_refused_and_recorded(harness: Harness) -> None:
     for name, verb in (("twilio", "Reject"), ("plivo", "Hangup"), ("telnyx", "Reject")):
         connector = harness.connect(a_connector(provider=name, default_room_id=None))
         response = harness.webhook(connector)
@@ -154,7 +154,7 @@ def test_no_room_is_made_for_a_call_over_the_limit(harness: Harness, twilio: Con
     assert harness.stores.rooms.page().total == before
 
 
-def test_a_repeated_webhook_of_a_known_call_is_served_at_the_limit(
+def test_repeated_webhook_of_a_known_call_is_served_at_the_limit(
     harness: Harness, twilio: Connector
 ) -> None:
     for number in range(2):
@@ -164,7 +164,7 @@ def test_a_repeated_webhook_of_a_known_call_is_served_at_the_limit(
 
 
 @pytest.mark.parametrize("state", ["has_begun", "is_waiting"])
-def test_a_process_that_ends_or_waits_tells_everybody_to_ask_again_in_a_moment(
+def test_draining_or_waiting_process_answers_with_a_hold(
     harness: Harness, connector: Connector, state: str
 ) -> None:
     first = harness.webhook(connector)
@@ -182,7 +182,7 @@ def test_a_process_that_ends_or_waits_tells_everybody_to_ask_again_in_a_moment(
     assert harness.calls.page().total == 1
 
 
-def test_without_a_way_back_new_calls_hear_busy_while_draining(
+def test_new_calls_hear_busy_while_draining_without_reattach(
     sqlite_database: Database, clock: FakeClock
 ) -> None:
     with a_harness(sqlite_database, clock, reattach=False) as harness:
@@ -192,19 +192,19 @@ def test_without_a_way_back_new_calls_hear_busy_while_draining(
 
 
 @pytest.mark.parametrize("key", ["whk_" + "x" * 32, "", "nonsense"])
-def test_an_unknown_key_is_not_found(harness: Harness, key: str) -> None:
+def test_unknown_key_is_not_found(harness: Harness, key: str) -> None:
     with pytest.raises(NotFound):
         harness.services.connector_lookup.find("twilio", key)
 
 
-def test_a_key_opens_only_its_own_provider(harness: Harness, twilio: Connector) -> None:
+def test_key_opens_only_its_own_provider(harness: Harness, twilio: Connector) -> None:
     with pytest.raises(NotFound):
         harness.services.connector_lookup.find("plivo", twilio.webhook_key)
     with pytest.raises(NotFound):
         harness.services.connector_lookup.find("vonage", twilio.webhook_key)
 
 
-def test_a_rotated_or_deleted_key_stops_at_once(harness: Harness, twilio: Connector) -> None:
+def test_rotated_or_deleted_key_stops_at_once(harness: Harness, twilio: Connector) -> None:
     harness.stores.connectors.rotate(twilio.id, "whk_new")
     with pytest.raises(NotFound):
         harness.webhook(twilio)
@@ -213,14 +213,12 @@ def test_a_rotated_or_deleted_key_stops_at_once(harness: Harness, twilio: Connec
         harness.services.connector_lookup.find("twilio", "whk_new")
 
 
-def test_a_webhook_without_a_call_id_is_the_peers_error(
-    harness: Harness, twilio: Connector
-) -> None:
+def test_webhook_without_a_call_id_is_a_remote_error(harness: Harness, twilio: Connector) -> None:
     with pytest.raises(RemoteError, match="CallSid"):
         harness.inbound.answer(twilio, Webhook((("From", "+1"),)), BASE)
 
 
-def test_a_repeated_first_webhook_makes_no_second_call_and_both_answers_work(
+def test_repeated_first_webhook_makes_no_second_call_and_both_answers_work(
     harness: Harness, connector: Connector
 ) -> None:
     first, second = harness.webhook(connector), harness.webhook(connector)
@@ -235,7 +233,7 @@ def test_sixteen_first_webhooks_at_once_make_one_call(harness: Harness, twilio: 
     assert harness.calls.page().total == 1
 
 
-def test_the_redirect_of_a_lost_call_leads_back_as_the_same_participant(
+def test_redirect_of_a_lost_call_leads_back_as_the_same_participant(
     harness: Harness, connector: Connector
 ) -> None:
     leg_id = harness.start(ref_of(harness.webhook(connector)), connector.provider)
@@ -254,7 +252,7 @@ def test_the_redirect_of_a_lost_call_leads_back_as_the_same_participant(
 
 
 @pytest.mark.parametrize("reason", [EndReason.ENDED_BY_API, EndReason.MAX_DURATION])
-def test_the_redirect_of_an_ended_call_is_told_to_hang_up(
+def test_redirect_of_an_ended_call_is_told_to_hang_up(
     harness: Harness, connector: Connector, reason: EndReason
 ) -> None:
     harness.start(ref_of(harness.webhook(connector)), connector.provider)
@@ -263,9 +261,7 @@ def test_the_redirect_of_an_ended_call_is_told_to_hang_up(
     assert harness.call(connector).end_reason is reason
 
 
-def test_a_call_that_keeps_asking_without_audio_is_ended(
-    harness: Harness, twilio: Connector
-) -> None:
+def test_call_that_keeps_asking_without_audio_is_ended(harness: Harness, twilio: Connector) -> None:
     answers = [verbs(harness.webhook(twilio, CallStatus="in-progress")) for _ in range(7)]
     assert answers == [["Connect", "Redirect"]] * 5 + [["Hangup"]] * 2
     call = harness.call(twilio)
@@ -273,7 +269,7 @@ def test_a_call_that_keeps_asking_without_audio_is_ended(
 
 
 @pytest.mark.parametrize("sign", [LadderEvent.FIRST_AUDIO_IN, LadderEvent.NO_AUDIO])
-def test_a_sign_of_life_in_between_allows_any_number_of_reattaches(
+def test_sign_of_life_in_between_allows_any_number_of_reattaches(
     harness: Harness, twilio: Connector, sign: LadderEvent
 ) -> None:
     for _ in range(12):
@@ -285,7 +281,7 @@ def test_a_sign_of_life_in_between_allows_any_number_of_reattaches(
     assert streams(response)
 
 
-def test_a_hang_up_notice_ends_the_call_and_gets_an_empty_response(
+def test_hang_up_notice_ends_the_call_and_gets_an_empty_response(
     harness: Harness, connector: Connector
 ) -> None:
     harness.start(ref_of(harness.webhook(connector)), connector.provider)
@@ -297,7 +293,7 @@ def test_a_hang_up_notice_ends_the_call_and_gets_an_empty_response(
     assert events(call).count(LadderEvent.END) == 1
 
 
-def test_a_hang_up_notice_of_a_call_that_never_connected_abandons_it(
+def test_hang_up_notice_of_a_call_that_never_connected_abandons_it(
     harness: Harness, connector: Connector
 ) -> None:
     harness.webhook(connector)
@@ -305,12 +301,12 @@ def test_a_hang_up_notice_of_a_call_that_never_connected_abandons_it(
     assert harness.call(connector).status is CallStatus.ABANDONED
 
 
-def test_a_notice_of_an_unknown_call_makes_no_call(harness: Harness, connector: Connector) -> None:
+def test_notice_of_an_unknown_call_makes_no_call(harness: Harness, connector: Connector) -> None:
     assert verbs(harness.webhook(connector, CallStatus="completed", Event="Hangup")) == []
     assert harness.call(connector) is None
 
 
-def test_a_refused_call_that_is_up_already_is_hung_up_and_not_rejected(harness: Harness) -> None:
+def test_refused_call_that_is_up_already_is_hung_up_and_not_rejected(harness: Harness) -> None:
     connector = harness.connect(a_connector(default_room_id=None))
     assert verbs(harness.webhook(connector, CallStatus="in-progress")) == ["Hangup"]
 
@@ -321,7 +317,7 @@ def test_busy_is_said_in_the_providers_own_markup(harness: Harness) -> None:
     assert harness.inbound.busy("vonage") is None
 
 
-def test_the_rule_of_the_dialled_number_decides_and_is_recorded(
+def test_rule_of_the_dialled_number_decides_and_is_recorded(
     harness: Harness, connector: Connector
 ) -> None:
     rule = a_rule(room=replace(NEW_ROOM, prefix=RoomPrefix.SIP_NUMBER))
@@ -343,7 +339,7 @@ def test_every_call_of_a_blank_rule_has_a_room_of_its_own(
     assert first != second
 
 
-def test_a_connector_s_rule_takes_what_no_number_rule_does(harness: Harness) -> None:
+def test_rule_of_the_connector_applies_where_no_rule_has_the_number(harness: Harness) -> None:
     rule = a_rule(numbers=())
     harness.stores.routing_rules.add(rule)
     connector = harness.connect(a_connector(default_rule_id=rule.id))
@@ -352,7 +348,7 @@ def test_a_connector_s_rule_takes_what_no_number_rule_does(harness: Harness) -> 
     assert (call.rule_id, call.room_id) == (rule.id, "rule-room-0001")
 
 
-def test_a_caller_whom_the_rule_does_not_allow_is_turned_away(harness: Harness) -> None:
+def test_caller_that_the_rule_does_not_allow_is_refused(harness: Harness) -> None:
     harness.stores.routing_rules.add(a_rule(allowed_numbers=("+91*", "+14155550111")))
     for name, verb in (("twilio", "Reject"), ("plivo", "Hangup"), ("telnyx", "Reject")):
         connector = harness.connect(a_connector(provider=name))
@@ -369,7 +365,7 @@ def test_a_caller_whom_the_rule_does_not_allow_is_turned_away(harness: Harness) 
 @pytest.mark.parametrize(
     ("hides", "name"), [(True, "***00"), (False, "+14155550100")], ids=["hidden", "shown"]
 )
-def test_a_rule_may_hide_the_caller_s_number_from_the_room(
+def test_rule_may_hide_the_caller_s_number_from_the_room(
     harness: Harness, twilio: Connector, hides: bool, name: str
 ) -> None:
     harness.stores.routing_rules.add(a_rule(hide_phone_number=hides))
@@ -379,7 +375,7 @@ def test_a_rule_may_hide_the_caller_s_number_from_the_room(
     assert (call.caller, call.hides_number) == ("+14155550100", hides)
 
 
-def test_only_calls_without_a_rule_tell_of_keys_unasked(
+def test_keys_are_told_to_the_room_by_default_only_without_a_rule(
     harness: Harness, twilio: Connector
 ) -> None:
     assert harness.admission.claim("twilio", ref_of(harness.webhook(twilio))).dtmf
@@ -401,7 +397,7 @@ def test_only_calls_without_a_rule_tell_of_keys_unasked(
         ("eu001", "+919876543210", "eu001", "wss://voice.example.com/twilio/"),
     ],
 )
-def test_the_region_is_the_connector_s_or_the_caller_s_and_has_its_address(
+def test_region_is_the_connector_s_or_the_caller_s_and_has_its_address(
     sqlite_database: Database,
     clock: FakeClock,
     own: str | None,
@@ -420,14 +416,14 @@ def test_the_region_is_the_connector_s_or_the_caller_s_and_has_its_address(
         assert media_url(harness.webhook(connector)).startswith(address)
 
 
-def test_the_agent_of_a_rule_is_the_calls(harness: Harness, twilio: Connector) -> None:
+def test_agent_of_a_rule_is_the_calls(harness: Harness, twilio: Connector) -> None:
     extra = {"agent_id": "agent_1", "agent_metadata": {"team": "support"}}
     harness.stores.routing_rules.add(a_rule(extra=extra))
     harness.webhook(twilio)
     assert harness.call(twilio).agent == Assignment("agent_1", BASE, {"team": "support"})
 
 
-def test_a_call_of_a_rule_without_an_agent_has_none(harness: Harness, twilio: Connector) -> None:
+def test_call_of_a_rule_without_an_agent_has_none(harness: Harness, twilio: Connector) -> None:
     harness.stores.routing_rules.add(a_rule(extra={"tags": ["a"]}))
     harness.webhook(twilio)
     assert harness.call(twilio).agent is None

@@ -16,7 +16,7 @@ def a_guard(database: Database, lost: threading.Event | None = None) -> LeaseGua
     return LeaseGuard(lease_of(database), (lost or threading.Event()).set)
 
 
-def test_the_second_holds_nothing_until_the_first_is_released(database: Database) -> None:
+def test_second_guard_gets_the_lease_once_the_first_releases_it(database: Database) -> None:
     first, second = a_guard(database), a_guard(database)
     assert first.acquire()
     assert first.acquire()
@@ -28,13 +28,13 @@ def test_the_second_holds_nothing_until_the_first_is_released(database: Database
     second.close()
 
 
-def test_a_process_that_ends_takes_nothing_any_more(database: Database) -> None:
+def test_released_guard_takes_no_lease(database: Database) -> None:
     guard = a_guard(database)
     guard.release()
     assert not guard.acquire()
 
 
-def test_a_lease_that_another_process_has_taken_is_noticed(migrated_postgres: Database) -> None:
+def test_lease_that_another_process_has_taken_is_noticed(migrated_postgres: Database) -> None:
     lost = threading.Event()
     guard = a_guard(migrated_postgres, lost)
     assert guard.acquire()

@@ -63,7 +63,7 @@ def dismissed(response: Element) -> bool:
     return verbs(response) in (["Say", "Hangup"], ["Speak", "Hangup"])
 
 
-def test_the_caller_is_asked_before_anything_else(harness: Harness, connector: Connector) -> None:
+def test_caller_is_asked_for_the_pin_first(harness: Harness, connector: Connector) -> None:
     response = harness.webhook(connector)
     assert asked(response) == PROMPT
     call = harness.call(connector)
@@ -73,7 +73,7 @@ def test_the_caller_is_asked_before_anything_else(harness: Harness, connector: C
     assert events(call) == [LadderEvent.WEBHOOK, LadderEvent.PIN]
 
 
-def test_the_right_pin_leads_into_the_room(harness: Harness, connector: Connector) -> None:
+def test_right_pin_leads_into_the_room(harness: Harness, connector: Connector) -> None:
     harness.webhook(connector)
     response = harness.press(connector, PIN, 1)
     call = harness.call(connector)
@@ -99,7 +99,7 @@ def test_three_wrong_pins_end_politely(harness: Harness, connector: Connector) -
     assert dismissed(harness.webhook(connector, CallStatus="in-progress"))
 
 
-def test_the_questions_are_kept_and_what_was_answered_last(
+def test_ladder_keeps_the_questions_and_the_last_answer(
     harness: Harness, connector: Connector
 ) -> None:
     answers = [
@@ -113,7 +113,7 @@ def test_the_questions_are_kept_and_what_was_answered_last(
     assert connector.webhook_key not in repr(call)
 
 
-def test_the_farewell_is_kept(harness: Harness, twilio: Connector) -> None:
+def test_farewell_is_kept(harness: Harness, twilio: Connector) -> None:
     answers = [
         harness.webhook(twilio),
         *(harness.press(twilio, "1111", number) for number in (1, 2, 3)),
@@ -121,7 +121,7 @@ def test_the_farewell_is_kept(harness: Harness, twilio: Connector) -> None:
     assert kept(harness.call(twilio)) == [masked(answer, twilio) for answer in answers]
 
 
-def test_silence_uses_up_the_tries_as_well(harness: Harness, connector: Connector) -> None:
+def test_silence_counts_as_a_try(harness: Harness, connector: Connector) -> None:
     harness.webhook(connector)
     assert asked(harness.press(connector, "", 1)) == PROMPT
     assert asked(harness.press(connector, "", 2)) == PROMPT
@@ -129,7 +129,7 @@ def test_silence_uses_up_the_tries_as_well(harness: Harness, connector: Connecto
     assert harness.call(connector).end_reason is EndReason.NO_PIN
 
 
-def test_a_second_answer_to_a_question_changes_nothing(harness: Harness, twilio: Connector) -> None:
+def test_second_answer_to_a_question_changes_nothing(harness: Harness, twilio: Connector) -> None:
     harness.webhook(twilio)
     harness.press(twilio, "1111", 1)
     for digits in ("1111", "2222", "", PIN):
@@ -138,7 +138,7 @@ def test_a_second_answer_to_a_question_changes_nothing(harness: Harness, twilio:
 
 
 @pytest.mark.parametrize("tries", ["", "0", "01", "1 ", "-1", "x", "9" * 400])
-def test_an_answer_to_no_question_of_ours_is_none(
+def test_answer_to_another_question_is_ignored(
     harness: Harness, twilio: Connector, tries: str
 ) -> None:
     harness.webhook(twilio)
@@ -146,7 +146,7 @@ def test_an_answer_to_no_question_of_ours_is_none(
     assert harness.call(twilio).pin_tries == 1
 
 
-def test_the_right_pin_twice_makes_one_verified_call_and_both_answers_stream(
+def test_right_pin_twice_makes_one_verified_call_and_both_answers_stream(
     harness: Harness, twilio: Connector
 ) -> None:
     harness.webhook(twilio)
@@ -179,7 +179,7 @@ def test_answers_to_everything_at_once_leave_one_call_in_its_room(
     assert events(harness.call(twilio)).count(LadderEvent.VERIFIED) == 1
 
 
-def test_a_repeated_webhook_repeats_the_question_but_not_for_ever(
+def test_repeated_webhook_repeats_the_question_but_not_for_ever(
     harness: Harness, twilio: Connector
 ) -> None:
     answers = [verbs(harness.webhook(twilio)) for _ in range(7)]
@@ -214,9 +214,7 @@ def test_digits_are_kept_nowhere(
             assert "70707" not in repr(rows)
 
 
-def test_a_waiting_caller_counts_and_a_full_server_asks_nobody(
-    harness: Harness, twilio: Connector
-) -> None:
+def test_caller_that_is_asked_counts_towards_the_limit(harness: Harness, twilio: Connector) -> None:
     for number in range(2):
         assert asked(harness.webhook(twilio, CallSid=f"CA{number}"))
     response = harness.webhook(twilio)
@@ -224,7 +222,9 @@ def test_a_waiting_caller_counts_and_a_full_server_asks_nobody(
     assert harness.call(twilio).end_reason is EndReason.BUSY
 
 
-def test_whoever_gives_no_sign_any_more_is_given_up(harness: Harness, twilio: Connector) -> None:
+def test_call_whose_caller_does_not_answer_ends_at_the_deadline(
+    harness: Harness, twilio: Connector
+) -> None:
     harness.webhook(twilio)
     harness.clock.advance(179.9)
     harness.deadlines.sweep()
@@ -236,7 +236,7 @@ def test_whoever_gives_no_sign_any_more_is_given_up(harness: Harness, twilio: Co
     assert verbs(harness.press(twilio, PIN, 1)) == ["Hangup"]
 
 
-def test_a_hang_up_while_being_asked_abandons_the_call(
+def test_hang_up_while_being_asked_abandons_the_call(
     harness: Harness, connector: Connector
 ) -> None:
     harness.webhook(connector)
@@ -245,7 +245,7 @@ def test_a_hang_up_while_being_asked_abandons_the_call(
     assert harness.call(connector).status is CallStatus.ABANDONED
 
 
-def test_a_call_ended_by_the_api_is_hung_up_on_its_next_answer(
+def test_call_ended_by_the_api_is_hung_up_on_its_next_answer(
     harness: Harness, twilio: Connector
 ) -> None:
     harness.webhook(twilio)
@@ -260,7 +260,7 @@ def test_keys_for_an_unknown_call_hang_up_and_make_no_call(
     assert harness.call(twilio) is None
 
 
-def test_the_rule_may_change_while_the_caller_is_asked(harness: Harness, twilio: Connector) -> None:
+def test_rule_may_change_while_the_caller_is_asked(harness: Harness, twilio: Connector) -> None:
     rules = harness.stores.routing_rules
     for call in ("CA1", "CA2"):
         harness.webhook(twilio, CallSid=call)
@@ -273,7 +273,7 @@ def test_the_rule_may_change_while_the_caller_is_asked(harness: Harness, twilio:
 
 
 @pytest.mark.parametrize("tries", [{"try": "1", "Digits": PIN}, {}], ids=["keys", "webhook"])
-def test_a_rule_that_is_gone_lets_nobody_in(
+def test_deleted_rule_lets_nobody_in(
     harness: Harness, twilio: Connector, tries: dict[str, str]
 ) -> None:
     harness.webhook(twilio)
@@ -283,7 +283,7 @@ def test_a_rule_that_is_gone_lets_nobody_in(
     assert (call.status, call.end_reason) == (CallStatus.REJECTED, EndReason.NO_ROUTE)
 
 
-def test_a_room_is_made_only_for_those_who_know_the_pin(
+def test_room_is_created_only_after_the_right_pin(
     sqlite_database: Database, clock: FakeClock
 ) -> None:
     with a_harness(sqlite_database, clock) as harness:
@@ -303,14 +303,14 @@ def test_no_spelling_of_the_called_number_avoids_the_question(
 
 
 @pytest.mark.parametrize("called", ["4155550199", "(415) 555-0199"])
-def test_a_called_number_without_its_country_asks_for_the_pin(
+def test_called_number_without_its_country_asks_for_the_pin(
     harness: Harness, connector: Connector, called: str
 ) -> None:
     assert asked(harness.webhook(connector, To=called)) == PROMPT
     assert harness.call(connector).callee == called
 
 
-def test_a_caller_is_let_in_and_shown_by_the_number_however_it_is_written(harness: Harness) -> None:
+def test_caller_is_let_in_and_shown_by_the_number_however_it_is_written(harness: Harness) -> None:
     rule = a_rule(numbers=("+14155550107",), allowed_numbers=("+14155550100",))
     harness.stores.routing_rules.add(rule)
     twilio = harness.connect(a_connector())
@@ -319,7 +319,7 @@ def test_a_caller_is_let_in_and_shown_by_the_number_however_it_is_written(harnes
     assert harness.call(twilio).caller == "+14155550100"
 
 
-def test_a_pin_that_cannot_be_read_lets_nobody_in(harness: Harness, connector: Connector) -> None:
+def test_pin_that_cannot_be_read_lets_nobody_in(harness: Harness, connector: Connector) -> None:
     harness.webhook(connector)
     sealed_elsewhere = Rules(harness.database, "another secret")
     sealed_elsewhere.update(

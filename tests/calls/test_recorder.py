@@ -1,382 +1,133 @@
-"""The recorder's thread writes every report, keeps the deadlines, and ends when it is told to."""
+"""The recorder: reports of the engine change a call in any order, and late ones change nothing."""
 
 from __future__ import annotations
 
-import logging
-import queue
-import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import replace
-
 import pytest
 
-from service.calls.recorder_thread import BATCH, BEAT_SECONDS, Heartbeat, RecorderThread
-from service.domain.calls import CallStatus, EndReason, LadderEvent
-from service.domain.loudness import Loudness
-from service.domain.reconnection import REATTACH_SECONDS
-from service.media.rooms.leg import LegSpec
-from service.media.rooms.reports import LegClosed, LegStarted, LegStep, Report
-from service.storage.calls.calls import START_MILLIS
-from service.storage.calls.rows import locked
+from service.domain.calls import CallStatus, EndReason, LadderEvent, Participant
+from service.domain.connectors import Connector
+from service.media.rooms.reports import LegStarted, LegStep
 from service.storage.database import Database
-from service.web.health import HealthSnapshot
-from service.web.prometheus import exposition
 from tests.support.clocks import FakeClock
-from tests.support.deaths import kill
-from tests.support.harness import Harness, a_harness, events, ref_of
-from tests.support.missing_tables import missing_table
+from tests.support.harness import Harness, a_harness, closed, events, ref_of
 from tests.support.records import a_connector
-from tests.support.statements import said
+
+ANN = Participant("ann", "Ann", {"a": 1})
 
 
-@pytest.fixture
-def harness(database: Database, clock: FakeClock) -> Iterator[Harness]:
-    with a_harness(database, clock) as harness:
-        yield harness
+"""The first byte of a close frame (RFC 6455, section 5.2)."""
 
 
-@pytest.fixture
-def specs(harness: Harness) -> list[LegSpec]:
-    """Three calls whose sockets are there and have not started."""
-    connector = harness.connect(a_connector())
-    return [
-        harness.admission.claim("twilio", ref_of(harness.webhook(connector, CallSid=f"CA{number}")))
-        for number in range(3)
-    ]
+UP = "in-progress"
+"""What a provider says of a call that it has answered."""
 
 
-def started(spec: LegSpec) -> LegStarted:
-    return LegStarted(spec.call_id, spec.leg_id, "s1", 2_000)
-
-
-def heard(spec: LegSpec) -> LegStep:
-    return LegStep(spec.call_id, spec.leg_id, LadderEvent.FIRST_AUDIO_IN, 2_001)
-
-
-def closed(spec: LegSpec) -> LegClosed:
-    return LegClosed(spec.call_id, spec.leg_id, EndReason.CALLER_HUNG_UP, "stop", {}, 3_000)
-
-
-def thread_with(harness: Harness, *reports: Report) -> RecorderThread:
-    """A thread that has these reports to write."""
-    waiting: queue.SimpleQueue[Report] = queue.SimpleQueue()
-    for report in reports:
-        waiting.put(report)
-    return harness.recorder_thread(waiting)
-
-
-def lost(harness: Harness) -> float:
-    """The reports that have been given up."""
-    snapshot = HealthSnapshot(200, 0, None, None)
-    text = exposition(harness.services.metrics, snapshot).decode()
-    return float(re.search(r"^patchbay_reports_lost_total (\S+)$", text, re.MULTILINE)[1])
-
-
-class Alarm(logging.Handler):
-    """Says when a line was logged that holds some words."""
-
-    def __init__(self, words: str) -> None:
-        super().__init__()
-        self.rung = threading.Event()
-        self._words = words
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if self._words in record.getMessage():
-            self.rung.set()
-
-
-@pytest.fixture
-def failed() -> Iterator[threading.Event]:
-    """Set once a report could not be written."""
-    alarm = Alarm("could not be written")
-    logger = logging.getLogger("service.calls.recorder_thread")
-    logger.addHandler(alarm)
-    yield alarm.rung
-    logger.removeHandler(alarm)
-
-
-@pytest.fixture
-def mend(database: Database, specs: list[LegSpec]) -> Iterator[Callable[[], None]]:
-    """The sockets that are there can end, and none can start, until this is called."""
-    with ExitStack() as stack:
-        stack.enter_context(missing_table(database, "sessions"))
-        yield stack.close
-
-
-def test_everything_reported_before_the_stop_is_written(harness: Harness) -> None:
-    connector = harness.connect(a_connector())
+def test_ladder_of_a_good_call_is_in_order(harness: Harness, connector: Connector) -> None:
     spec = harness.admission.claim("twilio", ref_of(harness.webhook(connector)))
-    reports: queue.SimpleQueue = queue.SimpleQueue()
-    thread = harness.recorder_thread(reports)
-    thread.start()
-    reports.put(LegStarted(spec.call_id, spec.leg_id, "s1", 2_000))
-    for at in range(10):
-        reports.put(LegStep(spec.call_id, spec.leg_id, LadderEvent.FIRST_AUDIO_IN, at))
-    thread.stop()
+    names = (spec.call_id, spec.leg_id)
+    harness.recorder.record(LegStarted(*names, "s1", 2_000))
+    harness.recorder.record(LegStep(*names, LadderEvent.FIRST_AUDIO_IN, 2_020))
+    harness.recorder.record(LegStep(*names, LadderEvent.FIRST_AUDIO_OUT, 2_040))
+    harness.recorder.record(LegStep(*names, LadderEvent.OVERRUN, 2_060, "too fast"))
+    harness.recorder.record(closed(*names, EndReason.CALLER_HUNG_UP))
+
     call = harness.call(connector)
-    assert call.status is CallStatus.ANSWERED
-    assert [step.at for step in call.steps][-10:] == list(range(10))
-
-
-def test_starting_takes_over_calls_and_gives_each_its_full_time_anew(harness: Harness) -> None:
-    connector = harness.connect(a_connector())
-    harness.start(ref_of(harness.webhook(connector)))
-    thread = harness.recorder_thread(queue.SimpleQueue())
-    thread.start()
-    thread.stop()
-    assert harness.call(connector).detached_at is not None
-
-    harness.clock.advance(60)
-    later = harness.recorder_thread(queue.SimpleQueue())
-    later.start()
-    later.stop()
-    assert harness.call(connector).status is CallStatus.ANSWERED
-
-    harness.clock.advance(REATTACH_SECONDS)
-    harness.deadlines.sweep()
-    assert harness.call(connector).end_reason is EndReason.CONNECTION_LOST
-
-
-def test_how_loud_a_leg_was_is_written_with_its_close(
-    harness: Harness, specs: list[LegSpec]
-) -> None:
-    spec, other, _ = specs
-    loudness = Loudness(spec.leg_id, 2_000, b"\xf0", b"\x00")
-    thread = thread_with(
-        harness, started(spec), replace(closed(spec), loudness=loudness), closed(other)
-    )
-    thread.start()
-    thread.stop()
-    assert harness.stores.loudness.of(spec.call_id) == [loudness]
-    assert harness.stores.loudness.of(other.call_id) == []
-
-
-def test_a_second_start_starts_nothing(harness: Harness) -> None:
-    thread = harness.recorder_thread(queue.SimpleQueue())
-    thread.start()
-    threads = threading.active_count()
-    thread.start()
-    assert threading.active_count() == threads
-    thread.stop()
-
-
-def test_a_report_of_a_call_that_is_not_stored_holds_nothing_up(harness: Harness) -> None:
-    connector = harness.connect(a_connector())
-    spec = harness.admission.claim("twilio", ref_of(harness.webhook(connector)))
-    reports: queue.SimpleQueue = queue.SimpleQueue()
-    thread = harness.recorder_thread(reports)
-    thread.start()
-    reports.put(LegStarted("no-such-call", "no-such-leg", "s1", 2_000))
-    reports.put(LegStarted(spec.call_id, spec.leg_id, "s1", 2_000))
-    thread.stop()
-    assert harness.call(connector).status is CallStatus.ANSWERED
-
-
-def test_what_has_been_reported_meanwhile_is_written_in_one_transaction(
-    harness: Harness, specs: list[LegSpec]
-) -> None:
-    thread = thread_with(
-        harness, *(report for spec in specs for report in (started(spec), heard(spec)))
-    )
-    with said() as statements:
-        thread.start()
-        thread.stop()
-    joins = [at for at, text in enumerate(statements) if text.startswith("INSERT INTO stays")]
-    assert len(joins) == len(specs)
-    assert "COMMIT" not in statements[joins[0] : joins[-1]]
-    for spec in specs:
-        call = harness.calls.get(spec.call_id)
-        assert call.status is CallStatus.ANSWERED
-        assert events(call)[-2:] == [LadderEvent.START, LadderEvent.FIRST_AUDIO_IN]
-
-
-def test_one_transaction_holds_a_bounded_number_of_reports(
-    harness: Harness, specs: list[LegSpec]
-) -> None:
-    thread = thread_with(harness, started(specs[0]), *[heard(specs[0])] * (2 * BATCH))
-    with said() as statements:
-        thread.start()
-        thread.stop()
-    rungs = "".join(
-        "." if text.startswith("INSERT INTO steps") else " " if text == "COMMIT" else ""
-        for text in statements
-    )
-    assert [len(each) for each in rungs.split()] == [BATCH, BATCH, 1]
-
-
-def test_a_report_that_cannot_be_written_is_tried_again_and_holds_back_what_came_after_it(
-    harness: Harness, specs: list[LegSpec], mend: Callable[[], None], failed: threading.Event
-) -> None:
-    first, other, _ = specs
-    thread = thread_with(harness, closed(other), started(first), heard(first))
-    with harness.waiters.slot(first.call_id) as answered:
-        thread.start()
-        assert failed.wait(30)
-        assert harness.calls.get(other.call_id).end_reason is EndReason.CALLER_HUNG_UP
-        assert harness.calls.get(first.call_id).status is CallStatus.INCOMING
-        mend()
-        assert answered is not None
-        assert answered.wait(30)
-    thread.stop()
-    assert events(harness.calls.get(first.call_id))[-2:] == [
+    assert events(call) == [
+        LadderEvent.WEBHOOK,
+        LadderEvent.MARKUP,
+        LadderEvent.SOCKET,
         LadderEvent.START,
         LadderEvent.FIRST_AUDIO_IN,
+        LadderEvent.FIRST_AUDIO_OUT,
+        LadderEvent.OVERRUN,
+        LadderEvent.END,
     ]
+    assert call.steps[-2].detail == "too fast"
+    assert (call.status, call.end_reason) == (CallStatus.ENDED, EndReason.CALLER_HUNG_UP)
+    assert (call.session_id, call.answered_at, call.ended_at) == ("s1", 2_000, 5_000)
+    assert call.stats == {"framesIn": 7}
+    assert call.steps[-1].detail == "a reason in words"
 
 
-def test_deadlines_wait_for_what_could_not_be_written_in_time(
-    harness: Harness, specs: list[LegSpec], mend: Callable[[], None], failed: threading.Event
+@pytest.mark.parametrize("reason", [None, EndReason.REPLACED], ids=["lost first", "replaced"])
+def test_second_socket_that_starts_replaces_the_first(
+    each_harness: Harness, reason: EndReason | None
 ) -> None:
-    first, later, _ = specs
-    reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-    reports.put(started(first))
-    thread = harness.recorder_thread(reports)
-    thread.start()
-    assert failed.wait(30)
-    reports.put(replace(started(later), at=harness.clock.now()))
-    harness.clock.advance(START_MILLIS // 1000 + 1)
-    with harness.waiters.slot(later.call_id) as news:
-        mend()
-        assert news is not None
-        assert news.wait(30)
-    thread.stop()
-    assert harness.calls.get(later.call_id).status is CallStatus.ANSWERED
+    harness, connector = each_harness, each_harness.connect(a_connector())
+    first = harness.start(ref_of(harness.webhook(connector)))
+    second = harness.admission.claim("twilio", ref_of(harness.webhook(connector, CallStatus=UP)))
+    call_id = second.call_id
+    reports = [
+        LegStarted(call_id, second.leg_id, "s1", harness.clock.now()),
+        closed(call_id, first, reason, harness.clock.now()),
+    ]
+    for report in reports if reason else reversed(reports):
+        harness.recorder.record(report)
+
+    harness.clock.advance(60)
+    harness.deadlines.sweep()
+    call = harness.call(connector)
+    assert (call.status, call.leg_id) == (CallStatus.ANSWERED, second.leg_id)
+    assert call.detached_at is None
+    harness.recorder.record(closed(call_id, first, EndReason.CALLER_HUNG_UP))
+    assert harness.call(connector) == call
+    harness.recorder.record(closed(call_id, second.leg_id, EndReason.CALLER_HUNG_UP))
+    assert harness.call(connector).status is CallStatus.ENDED
 
 
-@pytest.mark.usefixtures("mend")
-def test_a_report_that_can_never_be_written_is_given_up_and_counted_and_the_deadlines_go_on(
-    harness: Harness, specs: list[LegSpec], failed: threading.Event
+def test_without_reattach_a_lost_socket_ends_the_call(
+    sqlite_database: Database, clock: FakeClock
 ) -> None:
-    first, other, later = specs
-    reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-    reports.put(started(first))
-    thread = harness.recorder_thread(reports)
-    thread.start()
-    assert failed.wait(30)
-    # No other call waits for it, and what its own call reports next is written after it.
-    with harness.waiters.slot(other.call_id) as over:
-        reports.put(closed(other))
-        assert over is not None
-        assert over.wait(30)
-    with harness.waiters.slot(first.call_id) as over:
-        reports.put(closed(first))
-        assert over is not None
-        assert over.wait(30)
-    assert lost(harness) == 1
-    with harness.waiters.slot(later.call_id) as over:
-        harness.clock.advance(START_MILLIS // 1000 + 1)
-        assert over is not None
-        assert over.wait(30)
-    thread.stop()
-    assert harness.calls.get(later.call_id).end_reason is EndReason.NO_SOCKET
-
-
-@pytest.mark.usefixtures("mend")
-def test_deadlines_are_kept_however_many_reports_are_refused(
-    harness: Harness, specs: list[LegSpec]
-) -> None:
-    first, _, later = specs
-    reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-    thread = harness.recorder_thread(reports)
-    thread.start()
-    harness.clock.advance(START_MILLIS // 1000 + 1)
-    with harness.waiters.slot(later.call_id) as over:
-        assert over is not None
-        for _ in range(30):
-            reports.put(replace(started(first), call_id=first.call_id))
-            if over.wait(0.5):
-                break
-        assert over.is_set()
-    thread.stop()
-
-
-def test_a_report_of_a_call_that_somebody_else_has_locked_is_written_once_it_is_free(
-    migrated_postgres: Database, clock: FakeClock
-) -> None:
-    with a_harness(migrated_postgres, clock) as harness:
+    with a_harness(sqlite_database, clock, reattach=False) as harness:
         connector = harness.connect(a_connector())
-        rings = [harness.webhook(connector, CallSid=f"CA{number}") for number in range(2)]
-        held, free = (harness.admission.claim("twilio", ref_of(each)) for each in rings)
-        thread = thread_with(harness, closed(held), closed(free))
-        with migrated_postgres.write() as connection:
-            assert locked(connection, held.call_id)
-            with harness.waiters.slot(free.call_id) as over:
-                thread.start()
-                assert over is not None
-                assert over.wait(30)
-        with harness.waiters.slot(held.call_id) as over:
-            assert over is not None
-            assert over.wait(30) or harness.calls.get(held.call_id).status.is_end
-        thread.stop()
-        assert harness.calls.get(held.call_id).end_reason is EndReason.CALLER_HUNG_UP
-        assert lost(harness) == 0
+        leg_id = harness.start(ref_of(harness.webhook(connector)))
+        harness.recorder.record(closed(harness.call(connector).id, leg_id, None))
+        assert harness.call(connector).end_reason is EndReason.CONNECTION_LOST
 
 
-def test_a_step_that_was_committed_without_our_knowing_is_no_second_rung(
-    harness: Harness, specs: list[LegSpec]
+def test_custom_socket_that_is_lost_ends_its_session(harness: Harness) -> None:
+    call, ref = harness.admission.invite("room-1", ANN, None)
+    leg_id = harness.start(ref, "websocket")
+    harness.recorder.record(closed(call.id, leg_id, None))
+    ended = harness.calls.get(call.id)
+    assert (ended.status, ended.end_reason) == (CallStatus.ENDED, EndReason.CONNECTION_LOST)
+
+
+def test_broken_protocol_before_the_start_fails_the_call(
+    harness: Harness, connector: Connector
 ) -> None:
-    spec = specs[0]
-    harness.recorder.record(started(spec))
-    harness.recorder.record(heard(spec))
-    harness.recorder.record(heard(spec), again=True)
-    assert events(harness.calls.get(spec.call_id)).count(LadderEvent.FIRST_AUDIO_IN) == 1
+    spec = harness.admission.claim("twilio", ref_of(harness.webhook(connector)))
+    harness.recorder.record(closed(spec.call_id, spec.leg_id, EndReason.PROTOCOL_ERROR))
+    call = harness.call(connector)
+    assert (call.status, call.end_reason) == (CallStatus.FAILED, EndReason.PROTOCOL_ERROR)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_has_died_is_not_alive(harness: Harness) -> None:
-    thread = harness.recorder_thread(queue.SimpleQueue())
-    assert thread.is_alive
-    thread.start()
-    assert thread.is_alive
-    kill("recorder")
-    assert not thread.is_alive
-    stopped = harness.recorder_thread(queue.SimpleQueue())
-    stopped.start()
-    stopped.stop()
-    assert stopped.is_alive
-
-
-@pytest.mark.usefixtures("mend")
-def test_a_process_that_ends_gives_up_what_cannot_be_written_and_nothing_else(
-    harness: Harness, specs: list[LegSpec], failed: threading.Event
+def test_caller_who_hangs_up_before_the_start_abandons_the_call(
+    harness: Harness, connector: Connector
 ) -> None:
-    first, *others = specs
-    thread = thread_with(harness, started(first), *map(closed, others))
-    thread.start()
-    thread.stop()
-    assert failed.is_set()
-    assert harness.calls.get(first.call_id).status is CallStatus.INCOMING
-    for spec in others:
-        assert harness.calls.get(spec.call_id).end_reason is EndReason.CALLER_HUNG_UP
+    spec = harness.admission.claim("twilio", ref_of(harness.webhook(connector)))
+    harness.recorder.record(closed(spec.call_id, spec.leg_id, EndReason.CALLER_HUNG_UP))
+    call = harness.call(connector)
+    assert (call.status, call.end_reason) == (CallStatus.ABANDONED, EndReason.CALLER_HUNG_UP)
 
 
-def test_a_report_of_no_call_undoes_none_of_those_that_came_with_it(
-    harness: Harness, specs: list[LegSpec], caplog: pytest.LogCaptureFixture
-) -> None:
-    first, other, _ = specs
-    nobody = LegClosed("no-such-call", "no-such-leg", None, "gone", {}, 2_000)
-    thread = thread_with(harness, started(first), nobody, started(other))
-    thread.start()
-    thread.stop()
-    (line,) = [one for one in caplog.records if "does not exist" in one.getMessage()]
-    assert vars(line)["call_id"] == "no-such-call"
-    for spec in (first, other):
-        call = harness.calls.get(spec.call_id)
-        assert call.status is CallStatus.ANSWERED
-        assert events(call).count(LadderEvent.START) == 1
+def test_reports_after_the_end_only_add_statistics(harness: Harness, connector: Connector) -> None:
+    leg_id = harness.start(ref_of(harness.webhook(connector)))
+    ended = harness.ending.end(harness.call(connector).id)
+    harness.recorder.record(LegStep(ended.id, leg_id, LadderEvent.FIRST_AUDIO_IN, 9_000))
+    harness.recorder.record(closed(ended.id, leg_id, EndReason.CALLER_HUNG_UP))
+    after = harness.call(connector)
+    assert after.steps == ended.steps
+    assert after.end_reason is EndReason.ENDED_BY_API
+    assert after.stats == {"framesIn": 7}
 
 
-def test_heartbeat_is_overdue_once_nothing_is_written_for_too_long(clock: FakeClock) -> None:
-    heartbeat = Heartbeat(clock.monotonic)
-    clock.advance(BEAT_SECONDS + 1)
-    # The thread was never started, as in a process that only serves the API.
-    assert not heartbeat.is_overdue
-    heartbeat.beat()
-    clock.advance(BEAT_SECONDS)
-    assert not heartbeat.is_overdue
-    clock.advance(1)
-    assert heartbeat.is_overdue
-    heartbeat.beat()
-    assert not heartbeat.is_overdue
+def test_waiting_thread_is_woken_once_the_answer_is_committed(each_harness: Harness) -> None:
+    ref = ref_of(each_harness.webhook(each_harness.connect(a_connector())))
+    spec = each_harness.admission.claim("twilio", ref)
+    with each_harness.waiters.slot(spec.call_id) as answered:
+        assert answered is not None
+        with each_harness.database.together():
+            each_harness.recorder.record(LegStarted(spec.call_id, spec.leg_id, "s1", 2_000))
+            assert not answered.is_set()
+        assert answered.is_set()

@@ -80,9 +80,7 @@ def sweep(harness: Harness) -> None:
 
 
 class TestDeactivate:
-    def test_everybody_inside_and_on_the_way_is_put_out(
-        self, harness: Harness, answer: Answer
-    ) -> None:
+    def test_calls_inside_and_on_the_way_are_ended(self, harness: Harness, answer: Answer) -> None:
         phone, agent, coming = answer(1), invited(harness, "ann"), answer(2, started=False)
         room = harness.stores.rooms.get(ROOM)
         assert harness.removals.deactivate(room).disabled
@@ -96,9 +94,7 @@ class TestDeactivate:
         harness.removals.deactivate(harness.stores.rooms.get(ROOM))
         assert ends(harness, elsewhere) == [(CallStatus.ANSWERED, None)]
 
-    def test_a_caller_who_comes_later_is_rejected_and_the_ladder_says_why(
-        self, harness: Harness
-    ) -> None:
+    def test_later_call_is_rejected_with_the_reason_on_its_ladder(self, harness: Harness) -> None:
         harness.removals.deactivate(a_room(harness))
         connector = harness.connect(a_connector())
         assert verbs(harness.webhook(connector)) == ["Reject"]
@@ -108,7 +104,7 @@ class TestDeactivate:
         assert call.room_id == ROOM
         assert events(call) == [LadderEvent.WEBHOOK, LadderEvent.END]
 
-    def test_a_caller_whose_socket_was_lost_is_hung_up_on_asking_again(
+    def test_caller_whose_socket_was_lost_is_hung_up_on_asking_again(
         self, harness: Harness
     ) -> None:
         connector = harness.connect(a_connector())
@@ -119,7 +115,7 @@ class TestDeactivate:
         harness.removals.deactivate(harness.stores.rooms.get(ROOM))
         assert verbs(harness.webhook(connector, CallStatus=UP)) == ["Hangup"]
 
-    def test_a_caller_who_was_let_in_meanwhile_is_put_out_again(
+    def test_call_admitted_meanwhile_is_ended_when_it_starts(
         self, harness: Harness, answer: Answer
     ) -> None:
         call = answer(started=False)
@@ -133,9 +129,7 @@ class TestDeactivate:
         assert session(harness).ended_at is not None
         assert harness.calls.get(call.id).status is CallStatus.INCOMING
 
-    def test_nobody_is_left_inside_however_the_joins_and_it_fall_together(
-        self, harness: Harness
-    ) -> None:
+    def test_simultaneous_joins_leave_no_call_inside(self, harness: Harness) -> None:
         connectors = [harness.connect(a_connector()) for _ in range(4)]
         specs = [
             harness.admission.claim("twilio", ref_of(harness.webhook(one))) for one in connectors
@@ -154,20 +148,20 @@ class TestDeactivate:
         assert [outcome for outcome in at_once(5, act) if outcome is not None] == []
         assert harness.calls.live() == 0
 
-    def test_a_program_is_not_invited(self, harness: Harness) -> None:
+    def test_no_ticket_is_made_for_it(self, harness: Harness) -> None:
         harness.removals.deactivate(a_room(harness))
         with pytest.raises(Forbidden, match="deactivated"):
             invited(harness, "ann")
 
 
 class TestAllowed:
-    def test_a_program_of_another_id_is_not_invited(self, harness: Harness) -> None:
+    def test_no_ticket_is_made_for_another_participant_id(self, harness: Harness) -> None:
         a_room(harness, allowed_participant_ids=("ann",))
         assert invited(harness, "ann").participant.id == "ann"
         with pytest.raises(Forbidden, match="this id"):
             invited(harness, "bob")
 
-    def test_a_phone_has_no_id_that_anybody_could_allow(self, harness: Harness) -> None:
+    def test_phone_call_is_rejected_because_its_id_is_new(self, harness: Harness) -> None:
         a_room(harness, allowed_participant_ids=("ann",))
         connector = harness.connect(a_connector())
         assert verbs(harness.webhook(connector)) == ["Reject"]
@@ -176,9 +170,7 @@ class TestAllowed:
 
 
 class TestEnd:
-    def test_everybody_in_it_is_put_out_and_it_has_ended(
-        self, harness: Harness, answer: Answer
-    ) -> None:
+    def test_calls_of_all_participants_are_ended(self, harness: Harness, answer: Answer) -> None:
         phone, agent, coming = answer(1), invited(harness, "ann"), answer(2, started=False)
         ended = harness.removals.end(session(harness))
         assert ended.ended_at == harness.clock.now()
@@ -186,13 +178,13 @@ class TestEnd:
         assert ends(harness, phone, agent) == [put_out] * 2
         assert ends(harness, coming) == [(CallStatus.INCOMING, None)]
 
-    def test_one_that_has_ended_stays_as_it_is(self, harness: Harness, answer: Answer) -> None:
+    def test_ended_session_is_returned_unchanged(self, harness: Harness, answer: Answer) -> None:
         answer()
         first = harness.removals.end(session(harness))
         harness.clock.advance(5)
         assert harness.removals.end(first) == first
 
-    def test_the_room_is_open_for_the_next_session(self, harness: Harness, answer: Answer) -> None:
+    def test_room_is_open_for_the_next_session(self, harness: Harness, answer: Answer) -> None:
         answer(1)
         harness.removals.end(session(harness))
         answer(2, "s2")
@@ -200,14 +192,16 @@ class TestEnd:
 
 
 class TestRemove:
-    def test_one_is_put_out_and_the_others_stay(self, harness: Harness, answer: Answer) -> None:
+    def test_only_the_call_of_the_participant_is_ended(
+        self, harness: Harness, answer: Answer
+    ) -> None:
         phone, agent = answer(), invited(harness, "ann")
         harness.removals.remove(session(harness), phone.participant.id)
         assert ends(harness, phone) == [(CallStatus.ENDED, EndReason.REMOVED)]
         assert ends(harness, agent) == [(CallStatus.ANSWERED, None)]
         assert session(harness).ended_at is None
 
-    def test_whoever_is_not_there_cannot_be_removed(self, harness: Harness, answer: Answer) -> None:
+    def test_absent_participant_is_not_found(self, harness: Harness, answer: Answer) -> None:
         phone = answer()
         invited(harness, "ann")
         harness.removals.remove(session(harness), phone.participant.id)
@@ -217,7 +211,7 @@ class TestRemove:
 
 
 class TestAutoClose:
-    def test_a_session_ends_after_the_minutes_of_its_room(
+    def test_session_ends_after_the_minutes_of_its_room(
         self, harness: Harness, answer: Answer
     ) -> None:
         a_room(harness, auto_close=AutoClose(AutoCloseType.SESSION_ENDS, 2))
@@ -231,7 +225,7 @@ class TestAutoClose:
         assert ends(harness, phone, agent) == [(CallStatus.ENDED, EndReason.SESSION_TIMEOUT)] * 2
         assert not harness.stores.rooms.get(ROOM).disabled
 
-    def test_a_room_for_one_session_is_deactivated_with_it(
+    def test_room_for_one_session_is_deactivated_with_it(
         self, harness: Harness, answer: Answer
     ) -> None:
         a_room(harness, auto_close=AutoClose(AutoCloseType.DEACTIVATE, 2))
@@ -241,7 +235,7 @@ class TestAutoClose:
         assert ends(harness, phone) == [(CallStatus.ENDED, EndReason.SESSION_TIMEOUT)]
         assert harness.stores.rooms.get(ROOM).disabled
 
-    def test_the_ledger_keeps_the_deadline_across_a_restart(
+    def test_recorder_thread_keeps_the_deadline_across_a_restart(
         self, harness: Harness, answer: Answer
     ) -> None:
         a_room(harness, auto_close=AutoClose(AutoCloseType.SESSION_ENDS, 1))
@@ -257,7 +251,7 @@ class TestAlone:
         with a_harness(database, clock, alone_seconds=30) as harness:
             yield harness
 
-    def test_a_caller_alone_is_hung_up_after_the_time(
+    def test_phone_that_is_alone_is_ended_after_the_time(
         self, harness: Harness, answer: Answer
     ) -> None:
         phone = answer()
@@ -269,7 +263,7 @@ class TestAlone:
         assert ends(harness, phone) == [(CallStatus.ENDED, EndReason.ALONE)]
         assert harness.calls.get(phone.id).steps[-1].detail == "alone"
 
-    def test_company_resets_the_time(self, harness: Harness, answer: Answer) -> None:
+    def test_time_alone_restarts_when_others_leave(self, harness: Harness, answer: Answer) -> None:
         phone = answer()
         harness.clock.advance(20)
         agent = invited(harness, "ann")
@@ -283,15 +277,13 @@ class TestAlone:
         harness.session_deadlines.sweep()
         assert ends(harness, phone) == [(CallStatus.ENDED, EndReason.ALONE)]
 
-    def test_a_program_may_wait_for_callers(self, harness: Harness) -> None:
+    def test_agent_may_be_alone(self, harness: Harness) -> None:
         agent = invited(harness, "ann")
         harness.clock.advance(3_600)
         harness.session_deadlines.sweep()
         assert ends(harness, agent) == [(CallStatus.ANSWERED, None)]
 
-    def test_by_default_nobody_is_hung_up_for_it(
-        self, database: Database, clock: FakeClock
-    ) -> None:
+    def test_phone_may_be_alone_by_default(self, database: Database, clock: FakeClock) -> None:
         with a_harness(database, clock) as patient:
             phone = answering(patient)()
             clock.advance(3_600)
@@ -299,7 +291,7 @@ class TestAlone:
             assert ends(patient, phone) == [(CallStatus.ANSWERED, None)]
 
 
-def test_a_newcomer_takes_up_the_session_of_those_who_lost_their_sockets(
+def test_new_participant_joins_the_session_of_detached_calls(
     harness: Harness, answer: Answer
 ) -> None:
     phone = answer(1, "s1")
@@ -311,7 +303,7 @@ def test_a_newcomer_takes_up_the_session_of_those_who_lost_their_sockets(
     assert harness.admission.claim("websocket", ref).session_id is None
 
 
-def test_a_call_is_in_the_room_that_its_connector_names_in_any_way(harness: Harness) -> None:
+def test_connector_may_name_its_room_by_custom_id(harness: Harness) -> None:
     room = harness.stores.rooms.create(
         Room(id=ROOM, object_id="o", created_at=1, updated_at=1, custom_id="support")
     )
@@ -320,7 +312,7 @@ def test_a_call_is_in_the_room_that_its_connector_names_in_any_way(harness: Harn
     assert harness.call(connector).room_id == room.id
 
 
-def test_a_call_to_an_unknown_room_makes_it(harness: Harness) -> None:
+def test_call_to_an_unknown_room_creates_it(harness: Harness) -> None:
     connector = harness.connect(a_connector(default_room_id="brand-new"))
     harness.webhook(connector)
     assert harness.call(connector).room_id == "brand-new"

@@ -40,14 +40,16 @@ def test_calls_are_kept_for_so_many_days(
     assert calls.page().total == kept
 
 
-def test_references_go_whether_calls_are_kept_or_not(database: Database, clock: FakeClock) -> None:
+def test_references_are_deleted_whether_calls_are_kept_or_not(
+    database: Database, clock: FakeClock
+) -> None:
     calls = Calls(database)
     old, new = (f"ref-{an_old_call(calls, clock, days)}" for days in (1, 0))
     Retention(History(database), clock, 0).sweep()
     assert [calls.has_reference(each) for each in (old, new)] == [False, True]
 
 
-def test_all_goes_however_small_the_pieces_are(
+def test_old_history_is_deleted_in_batches_of_any_size(
     database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "PIECE", 1)
@@ -59,7 +61,7 @@ def test_all_goes_however_small_the_pieces_are(
     assert not any(map(calls.has_reference, refs))
 
 
-def test_the_thread_sweeps_again_and_again_and_ends_when_told_to(
+def test_thread_sweeps_until_it_is_stopped(
     database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "EVERY_SECONDS", 0.001)

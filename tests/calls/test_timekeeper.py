@@ -47,7 +47,7 @@ def lose(harness: Harness, call: Call) -> None:
 
 
 @STEPS
-def test_a_steady_clock_does_not_jump(clock: FakeClock, steady: SteadyClock, step: int) -> None:
+def test_steady_clock_does_not_jump(clock: FakeClock, steady: SteadyClock, step: int) -> None:
     before = steady.now()
     clock.step(step)
     clock.advance(1.5)
@@ -58,7 +58,7 @@ def test_a_steady_clock_does_not_jump(clock: FakeClock, steady: SteadyClock, ste
 
 
 @STEPS
-def test_a_call_that_is_up_goes_on(harness: Harness, clock: FakeClock, step: int) -> None:
+def test_live_call_is_not_ended_by_a_step(harness: Harness, clock: FakeClock, step: int) -> None:
     call = up(harness)
     clock.step(step)
     harness.deadlines.sweep()
@@ -69,7 +69,7 @@ def test_a_call_that_is_up_goes_on(harness: Harness, clock: FakeClock, step: int
 
 
 @STEPS
-def test_a_lost_socket_is_noticed_in_time(harness: Harness, clock: FakeClock, step: int) -> None:
+def test_lost_socket_is_noticed_in_time(harness: Harness, clock: FakeClock, step: int) -> None:
     call = up(harness)
     lose(harness, call)
     clock.step(step)
@@ -82,7 +82,7 @@ def test_a_lost_socket_is_noticed_in_time(harness: Harness, clock: FakeClock, st
 
 
 @STEPS
-def test_a_reference_holds_for_as_long_as_it_says(
+def test_reference_expires_by_the_steady_clock(
     harness: Harness, clock: FakeClock, step: int
 ) -> None:
     connector = harness.connect(a_connector())
@@ -94,7 +94,7 @@ def test_a_reference_holds_for_as_long_as_it_says(
 
 
 @STEPS
-def test_the_wall_clock_is_followed_once_no_call_is_up(
+def test_wall_clock_is_followed_once_no_call_is_up(
     harness: Harness, clock: FakeClock, step: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -111,9 +111,7 @@ def test_the_wall_clock_is_followed_once_no_call_is_up(
     assert f"the wall clock was set by {step:+d} s, and is followed from now on" in caplog.text
 
 
-def test_a_clock_that_is_adjusted_a_little_is_left_alone(
-    harness: Harness, clock: FakeClock
-) -> None:
+def test_clock_that_is_adjusted_a_little_is_left_alone(harness: Harness, clock: FakeClock) -> None:
     kept, before = harness.timekeeper(), harness.steady.now()
     kept.begin()
     clock.step(1.9)
@@ -122,7 +120,7 @@ def test_a_clock_that_is_adjusted_a_little_is_left_alone(
 
 
 @STEPS
-def test_the_next_process_goes_on_with_the_time_of_the_one_before(
+def test_next_process_goes_on_with_the_time_of_the_one_before(
     harness: Harness, clock: FakeClock, database: Database, step: int
 ) -> None:
     call = up(harness)
@@ -140,7 +138,7 @@ def test_the_next_process_goes_on_with_the_time_of_the_one_before(
 
 
 @pytest.mark.parametrize(("boot", "live"), [("boot-2", True), ("boot-1", False)])
-def test_elsewhere_and_where_no_call_is_up_the_wall_clock_is_believed(
+def test_wall_clock_is_used_after_a_reboot_or_without_live_calls(
     harness: Harness, clock: FakeClock, database: Database, boot: str, live: bool
 ) -> None:
     call = up(harness)
@@ -157,7 +155,7 @@ def test_elsewhere_and_where_no_call_is_up_the_wall_clock_is_believed(
             assert found.answered_at == found.detached_at == clock.now()
 
 
-def test_a_database_that_takes_its_time_is_no_step(
+def test_slow_query_is_not_taken_for_a_step(
     harness: Harness, clock: FakeClock, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Slow(TimeBases):
@@ -173,9 +171,7 @@ def test_a_database_that_takes_its_time_is_no_step(
     assert harness.steady.now() == clock.now()
 
 
-def test_a_machine_that_tells_no_uptime_keeps_its_wall_clock(
-    harness: Harness, clock: FakeClock
-) -> None:
+def test_wall_clock_is_used_where_the_uptime_is_unknown(harness: Harness, clock: FakeClock) -> None:
     up(harness)
     bases = TimeBases(harness.database)
     Timekeeper(harness.steady, harness.calls, bases, lambda: None).begin()

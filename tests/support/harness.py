@@ -11,15 +11,16 @@ from urllib.parse import quote
 from xml.etree.ElementTree import Element, fromstring, tostring
 
 from service.calls.lease_guard import LeaseGuard
+from service.calls.outbound import CallRequest
 from service.calls.recorder_thread import RecorderThread
 from service.calls.sweeps import Sweeps
 from service.calls.takeover import Takeover
 from service.calls.timekeeper import Timekeeper
 from service.clock import Uptime
-from service.domain.calls import LadderEvent
+from service.domain.calls import Call, EndReason, LadderEvent
 from service.domain.connectors import Connector
 from service.media.engine.engine import Engine
-from service.media.rooms.reports import Report
+from service.media.rooms.reports import LegClosed, LegMoved, Report
 from service.providers.base.provider import Webhook
 from service.security.call_keys import key_of
 from service.storage.database import Database
@@ -27,8 +28,13 @@ from service.storage.lease import lease_of
 from service.storage.time_bases import TimeBases
 from tests.support.apps import a_settings, services_with
 from tests.support.clocks import FakeClock
+from tests.support.provider_apis import CREDENTIALS
+from tests.support.records import a_connector
 
 BASE = "https://voice.example.com"
+
+DIALLED = "+442071838750"
+"""The number that calls are placed to."""
 
 CALL_IDS = {
     "twilio": "CA00000000000000000000000000000001",
@@ -142,6 +148,32 @@ class Harness:
         assert self.calls.answered(spec.call_id, spec.leg_id, session_id, self.clock.now())
         return spec.leg_id
 
+    def answered(self, connector: Connector, **fields: str) -> Call:
+        leg = self.start(ref_of(self.webhook(connector, **fields)), connector.provider)
+        call = self.call(connector)
+        assert call.leg_id == leg
+        return call
+
+    def hook(self, connector: Connector, **fields: str) -> Webhook:
+        name = "CallUUID" if connector.provider == "plivo" else "CallSid"
+        return Webhook(tuple({name: CALL_IDS[connector.provider], **fields}.items()))
+
+    def dialled(self, connector: Connector, status: str, **fields: str) -> Element:
+        name = "DialStatus" if connector.provider == "plivo" else "DialCallStatus"
+        hook = self.hook(connector, **{name: status, "CallStatus": "in-progress", **fields})
+        return fromstring(self.callbacks.dialled(connector, hook, BASE).text)
+
+    def lost(self, call: Call, reason: EndReason | None = None) -> None:
+        at = self.clock.now()
+        self.recorder.record(LegClosed(call.id, call.leg_id, reason, "gone", {}, at))
+
+    def moved(self, call: Call, room_id: str, session_id: str = "s2") -> None:
+        self.recorder.record(
+            LegMoved(
+                call.id, call.leg_id, room_id, call.participant.id, session_id, self.clock.now()
+            )
+        )
+
 
 @contextmanager
 def a_harness(database: Database, clock: FakeClock, **settings: Any) -> Iterator[Harness]:
@@ -181,3 +213,22 @@ def masked(response: Element, connector: Connector) -> str:
     assert connector.webhook_key not in text
     streamed = next(response.iter("Stream"), None) is not None
     return text.replace(ref_of(response), "•••") if streamed else text
+
+
+def keyed(provider: str, **changes: object) -> Connector:
+    """A connector with the credentials to ask its provider."""
+    credentials = {name: (value,) for name, value in CREDENTIALS[provider].items()}
+    return a_connector(provider=provider, credentials=credentials, **changes)
+
+
+def place(harness: Harness, connector: Connector, **changes: object) -> Call:
+    """Place a call through the connector."""
+    request = CallRequest(
+        callee=DIALLED, caller="+14155550199", connector_id=connector.id, **changes
+    )
+    return harness.outbound.place_call(request, harness.outbound.plan(request), BASE)
+
+
+def closed(call_id: str, leg_id: str, reason: EndReason | None, at: int = 5_000) -> LegClosed:
+    """The engine's report that a leg's socket is closed."""
+    return LegClosed(call_id, leg_id, reason, "a reason in words", {"framesIn": 7}, at)
