@@ -1,6 +1,6 @@
-"""An agent that says each key that a caller presses: python examples/digits_agent.py --help.
+"""An agent that speaks each key that a caller presses: python examples/digits_agent.py --help.
 
-It takes every dispatch for Patchbay's own: echo_agent.py shows how to check the signature.
+It accepts every dispatch: echo_agent.py shows how to check the signature.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent / "digits"
 
 
 def spoken(name: str) -> str:
-    """A WAV file's audio, which is what the custom WebSocket wants: 16 bits, 8 kHz, mono."""
+    """Return a WAV file's audio in the format of the custom WebSocket: 16 bits, 8 kHz, mono."""
     with wave.open(str(FOLDER / f"{name}.wav")) as file:
         return base64.b64encode(file.readframes(file.getnframes())).decode()
 
@@ -39,7 +39,7 @@ class Dispatches(BaseHTTPRequestHandler):
 
 
 def talk(url: str) -> None:
-    """Patchbay closes the socket when the call that the agent was sent for is over."""
+    """Handle the session. Patchbay closes the socket at the end of the call."""
     with contextlib.suppress(ConnectionClosed), connect(url, compression=None) as socket:
 
         def say(event: str, **fields: str) -> None:

@@ -1,6 +1,6 @@
-"""An agent that says whatever it hears back to the room: python examples/echo_agent.py --help.
+"""An agent that repeats what it hears to the room: python examples/echo_agent.py --help.
 
-It takes only what Patchbay has signed.
+It accepts only dispatches that Patchbay has signed.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def is_signed(body: bytes, signature: str | None, key: str | None) -> bool:
 
 @lru_cache(maxsize=2)
 def public_key(key: str | None) -> Any:
-    """Fetched once, and again when Patchbay signs with another key."""
+    """Fetch the key once, and again when Patchbay signs with another key."""
     with urlopen(f"{options.patchbay}/v2/public/rsa-public-key", timeout=5) as answer:
         return load_pem_public_key(json.load(answer)["publicKey"].encode())
 
 
 def talk(url: str) -> None:
-    """Patchbay closes the socket when the call that the agent was sent for is over."""
+    """Handle the session. Patchbay closes the socket at the end of the call."""
     with contextlib.suppress(ConnectionClosed), connect(url, compression=None) as socket:
         socket.send(json.dumps({"event": "start"}))
         for text in socket:

@@ -1,6 +1,6 @@
-"""A parrot on Pipecat: says back what it has heard when a key is pressed, and stops for the next.
+"""A parrot on Pipecat: a key press makes it repeat what it has heard, the next one stops it.
 
-It takes every dispatch for Patchbay's own: echo_agent.py shows how to check the signature.
+It accepts every dispatch: echo_agent.py shows how to check the signature.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipecat_serializer import PatchbayTransport
 
 
 class Parrot(FrameProcessor):
-    """Where a voice agent has its speech recognition, language model and speech synthesis."""
+    """The place of speech recognition, language model and speech synthesis in a voice agent."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Patchbay's custom WebSocket for Pipecat: a serializer, and the transport that goes with it.
+"""Patchbay's custom WebSocket for Pipecat: a serializer and its transport.
 
 Needs ``pipecat-ai[websocket]`` 1.14 or newer. See docs/pipecat.md.
 """
@@ -37,11 +37,11 @@ KEYS = "DTMF_EVENT"
 
 
 class PatchbaySerializer(FrameSerializer):
-    """Audio goes both ways at the rates of the pipeline, and keys become ``InputDTMFFrame``.
+    """Serializer of audio at the rates of the pipeline, and of keys as ``InputDTMFFrame``.
 
-    ``meeting-left`` ends the pipeline. All else that Patchbay says (who joins and leaves, messages,
-    marks) is an ``InputTransportMessageFrame``, and an ``OutputTransportMessageFrame`` is sent as
-    it is.
+    ``meeting-left`` ends the pipeline. Other messages from Patchbay (joins, departures, texts,
+    marks) become an ``InputTransportMessageFrame``, and an ``OutputTransportMessageFrame`` is sent
+    unchanged.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class PatchbaySerializer(FrameSerializer):
 
 
 class PatchbayTransport(WebsocketClientTransport):
-    """Pipecat's WebSocket client, which joins by itself and passes interruptions on."""
+    """Pipecat's WebSocket client, which joins the room and forwards interruptions."""
 
     def __init__(self, ws_url: str, **params: Any) -> None:
         defaults = {"audio_in_enabled": True, "audio_out_enabled": True}
@@ -105,5 +105,5 @@ class _Output(WebsocketClientOutputTransport):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
         if isinstance(frame, InterruptionFrame):
-            # Pipecat's WebSocket servers do so too; its client keeps it to itself.
+            # Pipecat's WebSocket servers do this too; its client does not.
             await self._write_frame(frame)

@@ -1,6 +1,6 @@
-"""The states of a call: the table of transitions says what docs/architecture.md says.
+"""The table of a call's transitions equals the tables in docs/architecture.md.
 
-The page is read as a second table. Every event is tried in every state.
+Every event is tried in every state.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ BY_WORD: Mapping[str, Event] = {str(event.value): event for event in EVENTS}
 
 
 def rows(heading: str) -> Iterator[list[str]]:
-    """The rows of the page's table with this heading, without marks."""
+    """Yield the rows of the page's table with this heading, without markup."""
     _, _, after = PAGE.read_text().partition(f"\n{heading}\n")
     for line in after.splitlines()[1:]:
         if not line.startswith("|"):
@@ -135,7 +135,7 @@ def page() -> Page:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: str(event.value))
-def test_an_event_has_the_result_of_the_page_in_every_state(page: Page, event: Event) -> None:
+def test_events_have_the_documented_result_in_every_state(page: Page, event: Event) -> None:
     differing = {
         state: (state.after(event), page.after(state, event))
         for state in STATES
@@ -144,16 +144,16 @@ def test_an_event_has_the_result_of_the_page_in_every_state(page: Page, event: E
     assert differing == {}
 
 
-def test_events_are_caused_by_whom_the_page_names(page: Page) -> None:
+def test_events_have_the_documented_causes(page: Page) -> None:
     assert {event: row.by for event, row in TABLE.items()} == page.by
 
 
-def test_every_event_has_a_row_and_a_word_of_its_own() -> None:
+def test_every_event_has_a_row_and_a_unique_word() -> None:
     assert set(TABLE) == set(EVENTS)
     assert len(BY_WORD) == len(EVENTS)
 
 
-def test_a_live_call_may_always_end_and_nothing_follows_an_end() -> None:
+def test_a_live_call_can_always_end_and_an_ended_call_cannot_change() -> None:
     for state in STATES:
         allowed = {event for event in EVENTS if state.after(event)}
         if state.phase in LIVE_PHASES:
@@ -185,7 +185,7 @@ def test_the_state_of_a_call_is_read_from_its_fields() -> None:
     assert state_of(a_call(status=CallStatus.ANSWERED, detached_at=5)) == CallState(Phase.DETACHED)
 
 
-def test_a_step_has_the_word_of_what_it_is_about() -> None:
+def test_a_step_is_named_after_its_subject() -> None:
     state = CallState(Phase.DETACHED, CallStatus.SWITCH_ROOM_INITIATED, CallStatus.TRANSFER_FAILED)
     statuses = [state.step(event, 1).status for event in STEPS]
     assert statuses == [state.switch, state.transfer, CallStatus.ANSWERED]

@@ -1,4 +1,4 @@
-"""Region, mask and patterns of callers' numbers, as tables."""
+"""Region, mask and patterns of callers' numbers."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def test_withheld_callers_and_addresses_are_not_numbers(caller: str) -> None:
         ("+919876543210", "in002"),
         ("+14155550100", "us002"),
         ("+442071838750", "us002"),
-        # Bangladesh begins like India does, and is not.
+        # Bangladesh's code starts like India's.
         ("+8801712345678", "us002"),
         *((caller, "us002") for caller in (*NOT_NUMBERS, *sorted(WITHHELD))),
     ],
 )
-def test_region_is_of_the_country_or_the_default(caller: str, expected: str) -> None:
+def test_region_is_that_of_the_country_or_the_default(caller: str, expected: str) -> None:
     assert region(caller) == expected
 
 
@@ -46,9 +46,7 @@ def test_region_is_of_the_country_or_the_default(caller: str, expected: str) -> 
         *((caller, "***") for caller in NOT_NUMBERS),
     ],
 )
-def test_mask_shows_two_digits_of_a_number_and_nothing_of_other_text(
-    caller: str, expected: str
-) -> None:
+def test_mask_shows_two_digits_of_a_number_and_hides_other_text(caller: str, expected: str) -> None:
     assert masked(caller) == expected
 
 
@@ -70,7 +68,7 @@ def test_pattern_matches_the_whole_number(
     assert [caller for caller in other if is_allowed(caller, [pattern])] == []
 
 
-def test_one_matching_pattern_is_enough_and_no_patterns_allow_every_caller() -> None:
+def test_one_matching_pattern_is_enough_and_an_empty_list_allows_every_caller() -> None:
     assert is_allowed("+919876543210", ["+1*", "+91*"])
     assert not is_allowed("+919876543210", ["+1*", "+44*"])
     assert is_allowed("anonymous", [])

@@ -1,4 +1,4 @@
-"""Which numbers may be dialled."""
+"""Numbers that may be dialled."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SATELLITE = "+881612345678"
         (("!*", "+44*"), LONDON, US),
     ],
 )
-def test_a_number_that_may_be_dialled(patterns: tuple[str, ...], number: str, own: str) -> None:
+def test_an_allowed_number_may_be_dialled(patterns: tuple[str, ...], number: str, own: str) -> None:
     require_allowed(number, own, patterns)
 
 
@@ -58,7 +58,7 @@ def test_a_number_that_may_be_dialled(patterns: tuple[str, ...], number: str, ow
         (("+52*", "!+5255*"), "+5215587654321", US, "DIAL_ALLOWED excludes"),
     ],
 )
-def test_a_number_that_may_not_be_dialled(
+def test_other_numbers_are_refused_with_the_reason(
     patterns: tuple[str, ...], number: str, own: str, sentence: str
 ) -> None:
     with pytest.raises(Forbidden, match=sentence) as refused:

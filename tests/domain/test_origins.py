@@ -1,4 +1,4 @@
-"""Addresses of servers: one spelling for what is one server."""
+"""Origins of servers: one spelling per server."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_address_has_one_spelling(written: str, address: str) -> None:
         "https://" + "a" * 64 + ".example.com",
     ],
 )
-def test_text_that_names_no_server_has_no_origin(text: str) -> None:
+def test_text_without_a_server_has_no_origin(text: str) -> None:
     assert Address.of(text) is None
 
 

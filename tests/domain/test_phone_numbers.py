@@ -1,4 +1,4 @@
-"""How telephone numbers are read: what people write, and what providers send."""
+"""Telephone numbers as people write them and as providers send them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_written_number_is_stored_as_e164(text: str, number: str) -> None:
         ("1" * 5000, PLUS),
     ],
 )
-def test_text_that_is_no_number_is_refused_with_the_reason(text: str, sentence: str) -> None:
+def test_invalid_text_is_refused_with_the_reason(text: str, sentence: str) -> None:
     with pytest.raises(UnreadableError) as raised:
         read(text)
     assert str(raised.value) == sentence
@@ -143,7 +143,7 @@ def test_numbers_become_e164(text: str, number: str) -> None:
         "1" * 200,
     ],
 )
-def test_text_that_is_no_number_stays_as_it_is(text: str) -> None:
+def test_other_text_is_unchanged(text: str) -> None:
     assert e164(text) == text
     assert e164(text, plus=False) == text
 
@@ -151,15 +151,15 @@ def test_text_that_is_no_number_stays_as_it_is(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "twilio", "plivo"),
     [
-        # Norway's numbers have eight digits: Plivo writes them so, others never without a plus.
+        # Norway's numbers have eight digits: Plivo omits their plus sign, other providers never do.
         ("4741234567", "4741234567", "+4741234567"),
         ("4712345678", "4712345678", "4712345678"),
-        # Too new for the library to know, or an old Brazilian mobile number.
+        # A number too new for the library, and an old Brazilian mobile number.
         ("551187654321", "551187654321", "+551187654321"),
         ("5215512345678", "+5215512345678", "+5215512345678"),
     ],
 )
-def test_no_country_is_guessed_where_a_provider_always_writes_the_plus_sign(
+def test_no_country_is_guessed_for_providers_that_always_send_the_plus_sign(
     text: str, twilio: str, plivo: str
 ) -> None:
     assert (e164(text), e164(text, plus=False)) == (twilio, plivo)
@@ -199,9 +199,7 @@ def test_no_country_is_guessed_where_a_provider_always_writes_the_plus_sign(
         ("client:4155550106", None),
     ],
 )
-def test_a_called_number_in_another_spelling_is_known_by_its_digits(
-    text: str, digits: str | None
-) -> None:
+def test_a_called_number_is_matched_by_its_digits(text: str, digits: str | None) -> None:
     assert ending(text) == digits
 
 
@@ -229,5 +227,5 @@ def test_other_numbers_have_one_spelling(number: str) -> None:
     assert spellings(number) == (number,)
 
 
-def test_an_old_mexican_mobile_number_is_masked_and_placed_like_any_other() -> None:
+def test_an_old_mexican_mobile_number_has_a_mask_and_a_region() -> None:
     assert (masked("+5215512345678"), region("+5215512345678")) == ("***78", "us002")

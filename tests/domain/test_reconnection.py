@@ -1,4 +1,4 @@
-"""How long a call may be without a socket, by all that can give it time."""
+"""End of the time that a call may be without a socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOST: dict[str, Any] = {"status": CallStatus.ANSWERED, "detached_at": 100_000, "
 DIALLED = Transfer("+14155550123", CallStatus.TRANSFERRING)
 BACK = Transfer("+14155550123", CallStatus.TRANSFER_FAILED)
 
-# Which call, when this process began, when it was last told to hold, and when it is over.
+# Call, start of this process, last hold, and end of the call.
 RULE: list[tuple[str, dict[str, Any], int, int | None, int | None]] = [
     ("has a socket", {**LOST, "detached_at": None}, 0, None, None),
     (
@@ -49,7 +49,7 @@ RULE: list[tuple[str, dict[str, Any], int, int | None, int | None]] = [
     [row[1:] for row in RULE],
     ids=[row[0] for row in RULE],
 )
-def test_the_latest_sign_of_life_counts(
+def test_the_latest_applicable_time_is_used(
     call: dict[str, Any], began_at: int, held_at: int | None, ends_at: int | None
 ) -> None:
     found = reconnection.ends_at(a_call(**call), ALLOWED, began_at=began_at, held_at=held_at)
@@ -57,5 +57,5 @@ def test_the_latest_sign_of_life_counts(
 
 
 @pytest.mark.parametrize(("hold", "allowed"), [(2, 15), (3, 15), (5, 15), (6, 16), (60, 70)])
-def test_a_call_outlives_the_hold_that_it_was_told(hold: int, allowed: int) -> None:
+def test_a_call_outlives_its_hold(hold: int, allowed: int) -> None:
     assert reconnection.seconds(hold) == allowed

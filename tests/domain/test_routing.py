@@ -1,4 +1,4 @@
-"""Where a call goes, as tables."""
+"""Rooms of calls by rule, number and connector."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ OUTBOUND = replace(DIALLED, name="outbound", type=RuleType.OUTBOUND)
         (None, DEFAULT, False, DEFAULT),
         (None, None, True, ROOM),
         (None, None, False, EndReason.NO_ROUTE),
-        # Turned away, and not sent on to what the rule was to protect.
+        # Refused, and not routed to the room that the rule protects.
         (CLOSED, DEFAULT, True, EndReason.NOT_ALLOWED),
         (None, CLOSED, True, EndReason.NOT_ALLOWED),
         (DIALLED, CLOSED, True, DIALLED),
-        # Rules for outbound calls say nothing about inbound ones.
+        # Rules for outbound calls do not apply to inbound ones.
         (None, OUTBOUND, True, ROOM),
         (OUTBOUND, DEFAULT, True, DEFAULT),
         (None, OUTBOUND, False, EndReason.NO_ROUTE),
@@ -73,7 +73,7 @@ def test_the_rule_s_strategy_finds_the_room(
     assert place(decision, caller, callee, lambda: "secret") == expected
 
 
-def test_a_hidden_number_has_a_stable_room_whose_name_gives_nothing_away() -> None:
+def test_a_withheld_number_has_a_stable_room_with_an_opaque_name() -> None:
     rule = dynamic(RoomPrefix.PARTICIPANT_NUMBER, hide=True)
     found = place(rule, CALLER, CALLEE, lambda: "secret")
     assert found == place(rule, CALLER, "+442071838750", lambda: "secret")

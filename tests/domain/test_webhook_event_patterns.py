@@ -1,4 +1,4 @@
-"""Names of events, and the patterns that a room's webhook chooses them by."""
+"""Names of events, and the patterns with which a room's webhook selects them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVENTS = [*CallEvent, *RoomEvent]
         ),
     ],
 )
-def test_a_pattern_is_a_name_or_its_beginning(
+def test_a_pattern_is_a_name_or_a_prefix(
     patterns: list[str], chosen: set[CallEvent | RoomEvent]
 ) -> None:
     assert {event for event in EVENTS if matches(patterns, event)} == chosen

@@ -1,4 +1,4 @@
-"""What the steps of a call tell the world, and in which words."""
+"""Webhook events for the steps of a call."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ ENDS = {
 }
 
 
-def climbed(call: Call, *steps: LadderStep, **changes: object) -> Call:
+def with_steps(call: Call, *steps: LadderStep, **changes: object) -> Call:
     return replace(call, steps=(*call.steps, *steps), **changes)
 
 
-def told(before: CallStatus | None, call: Call, *new: LadderStep) -> list[str]:
+def event_names(before: CallStatus | None, call: Call, *new: LadderStep) -> list[str]:
     return [each.event.value for each in happenings(before, call, new)]
 
 
-def test_a_new_call_has_started_as_it_was_on_its_first_rung() -> None:
+def test_the_started_event_has_the_call_at_its_first_step() -> None:
     call = a_call()
     (started,) = happenings(None, call, call.steps)
     assert started.event is CallEvent.STARTED
@@ -54,15 +54,15 @@ def test_a_new_call_has_started_as_it_was_on_its_first_rung() -> None:
     assert started.call.steps == call.steps[:1]
 
 
-def test_a_ticket_for_a_custom_websocket_has_started_too() -> None:
+def test_a_ticket_for_a_custom_websocket_has_a_started_event() -> None:
     ticket = a_call(provider=WEBSOCKET, steps=())
     (started,) = happenings(None, ticket, ())
     assert (started.event, started.call) == (CallEvent.STARTED, ticket)
 
 
-def test_a_call_that_is_refused_at_once_has_started_and_is_over() -> None:
+def test_a_call_that_is_refused_at_once_has_a_started_and_an_end_event() -> None:
     end = LadderStep(LadderEvent.END, 1_002, CallStatus.REJECTED, "no-route")
-    call = climbed(
+    call = with_steps(
         a_call(status=CallStatus.INCOMING),
         end,
         status=CallStatus.REJECTED,
@@ -80,26 +80,26 @@ def test_a_call_that_is_refused_at_once_has_started_and_is_over() -> None:
     assert hangup.call == update.call == call
 
 
-def test_an_answer_is_told_once_and_coming_back_on_another_socket_is_not() -> None:
+def test_an_answer_has_one_event_and_a_reconnection_has_none() -> None:
     start = LadderStep(LadderEvent.START, 2_000, CallStatus.ANSWERED)
-    call = climbed(a_call(), start, status=CallStatus.ANSWERED)
-    assert told(CallStatus.INCOMING, call, start) == ["call-answered", "call-update"]
-    assert told(CallStatus.ANSWERED, climbed(call, start), start) == []
+    call = with_steps(a_call(), start, status=CallStatus.ANSWERED)
+    assert event_names(CallStatus.INCOMING, call, start) == ["call-answered", "call-update"]
+    assert event_names(CallStatus.ANSWERED, with_steps(call, start), start) == []
 
 
 @pytest.mark.parametrize(("status", "event"), ENDS.items())
-def test_every_end_is_one_of_two_events(status: CallStatus, event: CallEvent) -> None:
+def test_every_end_has_one_of_two_events(status: CallStatus, event: CallEvent) -> None:
     end = LadderStep(LadderEvent.END, 3_000, status, "detail")
-    call = climbed(a_call(), end, status=status, ended_at=3_000)
-    assert told(CallStatus.ANSWERED, call, end) == [event.value, "call-update"]
+    call = with_steps(a_call(), end, status=status, ended_at=3_000)
+    assert event_names(CallStatus.ANSWERED, call, end) == [event.value, "call-update"]
 
 
 @pytest.mark.parametrize(
     "status", [status for status in CallStatus if not status.is_live and not status.is_end]
 )
-def test_what_is_said_of_steps_is_an_event_of_its_name_and_no_change(status: CallStatus) -> None:
+def test_notified_steps_have_an_event_of_their_name_and_no_update(status: CallStatus) -> None:
     step = LadderStep(LadderEvent.TRANSFER, 3_000, status)
-    call = climbed(a_call(status=CallStatus.ANSWERED), step)
+    call = with_steps(a_call(status=CallStatus.ANSWERED), step)
     names = {
         "transfer-initiated": ["call-transfer-initiated"],
         "transferring": ["call-transferring"],
@@ -108,32 +108,32 @@ def test_what_is_said_of_steps_is_an_event_of_its_name_and_no_change(status: Cal
         "transfer-accepted": [],
         "transfer-ringing": [],
     }
-    assert told(CallStatus.ANSWERED, call, step) == names.get(status.value, [status.value])
+    assert event_names(CallStatus.ANSWERED, call, step) == names.get(status.value, [status.value])
     assert all(
         each.call.status is CallStatus.ANSWERED
         for each in happenings(CallStatus.ANSWERED, call, [step])
     )
 
 
-def test_a_verified_caller_is_an_update_and_ringing_is_both() -> None:
+def test_a_verified_caller_has_an_update_and_ringing_has_both_events() -> None:
     verified = LadderStep(LadderEvent.VERIFIED, 2_000, CallStatus.VERIFIED)
     markup = LadderStep(LadderEvent.MARKUP, 2_000, CallStatus.VERIFIED)
-    call = climbed(a_call(), verified, markup, status=CallStatus.VERIFIED)
-    assert told(CallStatus.INCOMING, call, verified, markup) == ["call-update"]
+    call = with_steps(a_call(), verified, markup, status=CallStatus.VERIFIED)
+    assert event_names(CallStatus.INCOMING, call, verified, markup) == ["call-update"]
     ringing = LadderStep(LadderEvent.RINGING, 2_000, CallStatus.RINGING)
-    call = climbed(a_call(status=CallStatus.INITIATED), ringing, status=CallStatus.RINGING)
-    assert told(CallStatus.INITIATED, call, ringing) == ["call-ringing", "call-update"]
+    call = with_steps(a_call(status=CallStatus.INITIATED), ringing, status=CallStatus.RINGING)
+    assert event_names(CallStatus.INITIATED, call, ringing) == ["call-ringing", "call-update"]
 
 
-def test_audio_and_lost_sockets_are_nobodys_business() -> None:
+def test_audio_and_lost_sockets_have_no_event() -> None:
     steps = [
         LadderStep(event, 2_000, CallStatus.ANSWERED)
         for event in (LadderEvent.FIRST_AUDIO_IN, LadderEvent.SOCKET_LOST, LadderEvent.SOCKET)
     ]
-    assert told(CallStatus.ANSWERED, climbed(a_call(), *steps), *steps) == []
+    assert event_names(CallStatus.ANSWERED, with_steps(a_call(), *steps), *steps) == []
 
 
-def test_a_call_is_told_as_the_api_answers_it() -> None:
+def test_an_event_contains_the_call_as_the_api_returns_it() -> None:
     call = a_call(
         direction=Direction.OUTBOUND,
         rule_id="rr_1",
@@ -153,15 +153,15 @@ def test_a_call_is_told_as_the_api_answers_it() -> None:
     )
     plain = a_call()
     schema = CallData()
-    # Whoever holds a token for the whole account, which every such test needs, sees everything.
+    # The token for the whole account, which such tests need, sees everything.
     for each in (call, plain):
         assert call_document(each) == schema.dump(each)
         assert list(call_document(each)) == list(schema.dump(each))
 
 
-def test_an_event_has_what_receivers_of_videosdk_s_events_read() -> None:
+def test_an_event_has_the_fields_that_videosdk_receivers_read() -> None:
     answer = LadderStep(LadderEvent.START, 2_000, CallStatus.ANSWERED)
-    call = climbed(a_call(), answer, status=CallStatus.ANSWERED)
+    call = with_steps(a_call(), answer, status=CallStatus.ANSWERED)
     for happening in happenings(CallStatus.INCOMING, call, [answer]):
         data = event_document(happening)
         assert data["meetingId"] == data["roomId"] == call.room_id
@@ -170,20 +170,20 @@ def test_an_event_has_what_receivers_of_videosdk_s_events_read() -> None:
 
     begun = LadderStep(LadderEvent.TRANSFER, 3_000, CallStatus.TRANSFER_INITIATED)
     transfer = Transfer("+14155550177", CallStatus.TRANSFER_INITIATED)
-    call = climbed(call, begun, transfer=transfer)
+    call = with_steps(call, begun, transfer=transfer)
     (initiated,) = happenings(CallStatus.ANSWERED, call, [begun])
     data = event_document(initiated)
     assert (data["transferTo"], data["timestamp"]) == ("+14155550177", "1970-01-01T00:00:03.000Z")
 
 
-def test_a_ticket_s_start_is_at_the_time_of_the_ticket() -> None:
+def test_a_ticket_s_started_event_has_the_time_of_the_ticket() -> None:
     ticket = a_call(provider=WEBSOCKET, room_id=None, steps=())
     (started,) = happenings(None, ticket, ())
     data = event_document(started)
     assert (data["timestamp"], data["meetingId"]) == (data["start"], None)
 
 
-def test_rooms_webhooks_are_written_as_videosdk_writes_them() -> None:
+def test_room_webhooks_have_videosdk_s_form() -> None:
     assert session_document("r", "s", 1_656_993_600_047) == {
         "sessionId": "s",
         "meetingId": "r",
@@ -201,7 +201,7 @@ def test_rooms_webhooks_are_written_as_videosdk_writes_them() -> None:
     }
 
 
-def test_why_somebody_left_is_one_of_three_words() -> None:
+def test_the_reason_of_a_departure_is_one_of_three_words() -> None:
     words = {reason: left_reason(reason) for reason in EndReason}
     assert words[EndReason.CALLER_HUNG_UP] == left_reason(None) == "user-left"
     assert words[EndReason.CONNECTION_LOST] == "connection-error"

@@ -1,4 +1,4 @@
-"""A Pipecat pipeline in a room with a phone, on a real server, where Pipecat is installed."""
+"""A Pipecat pipeline in a room with a phone, on a real server, if Pipecat is installed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
-def test_a_parrot_hears_a_caller_speaks_and_is_interrupted(bay: Patchbay, provider: str) -> None:
+def test_the_parrot_hears_a_caller_speaks_and_is_interrupted(bay: Patchbay, provider: str) -> None:
     said = sound.tone(700, 1.0, -18)
     plan = Scenario(webhook_url=bay.webhook(provider, provider), sample=said, loop=True)
     with running("pipecat_agent") as url:

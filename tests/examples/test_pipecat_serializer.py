@@ -1,4 +1,4 @@
-"""The serializer for Pipecat, with the real package where it is installed: ``.[pipecat]``."""
+"""The serializer for Pipecat, with the real package if it is installed: ``.[pipecat]``."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def serializer(rate: int = 8000) -> PatchbaySerializer:
 
 
 def said(frame: Frame) -> Any:
-    """The message that a frame becomes."""
+    """Return the message for a frame."""
     message = asyncio.run(serializer().serialize(frame))
     return None if message is None else json.loads(message)
 
 
 def heard(**message: object) -> Frame | None:
-    """The frame that a message becomes."""
+    """Return the frame for a message."""
     return asyncio.run(serializer().deserialize(json.dumps(message)))
 
 
@@ -57,12 +57,12 @@ def payload(samples: Samples) -> str:
     return base64.b64encode(samples.astype("<i2").tobytes()).decode()
 
 
-def test_audio_is_said_as_it_is() -> None:
+def test_outgoing_audio_is_unchanged() -> None:
     frame = OutputAudioRawFrame(WORD.tobytes(), 8000, 1)
     assert said(frame) == {"event": "media", "payload": payload(WORD)}
 
 
-def test_audio_is_heard_as_it_is() -> None:
+def test_incoming_audio_is_unchanged() -> None:
     frame = heard(event="media", payload=payload(WORD))
     assert isinstance(frame, InputAudioRawFrame)
     assert (frame.sample_rate, frame.num_channels) == (8000, 1)
@@ -86,11 +86,11 @@ def test_audio_of_a_pipeline_at_another_rate_is_resampled_both_ways() -> None:
         return back
 
     samples = np.frombuffer(asyncio.run(there_and_back()), "<i2")
-    # The resamplers keep the end, for what might follow.
+    # The resamplers keep the last samples for the next frame.
     assert level(samples[1_000:2_500], 700) == pytest.approx(-12, abs=0.5)
 
 
-def test_an_interruption_takes_back_what_was_said() -> None:
+def test_an_interruption_clears_queued_audio() -> None:
     assert said(InterruptionFrame()) == {"event": "clear"}
 
 
@@ -104,13 +104,13 @@ def test_an_interruption_takes_back_what_was_said() -> None:
         ("#", KeypadEntry.POUND),
     ],
 )
-def test_a_key_of_a_caller_is_a_key_of_pipecat(number: object, key: KeypadEntry) -> None:
+def test_a_caller_s_key_becomes_a_dtmf_frame(number: object, key: KeypadEntry) -> None:
     frame = heard(event="message", topic="DTMF_EVENT", data={"payload": {"number": number}})
     assert isinstance(frame, InputDTMFFrame)
     assert key.value in str(frame)
 
 
-def test_a_key_that_pipecat_does_not_know_is_left_out() -> None:
+def test_keys_unknown_to_pipecat_are_ignored() -> None:
     data = {"payload": {"number": "A"}}
     assert heard(event="message", topic="DTMF_EVENT", data=data) is None
 
@@ -125,20 +125,20 @@ def test_a_key_that_pipecat_does_not_know_is_left_out() -> None:
         {"event": "mark", "name": "said"},
     ],
 )
-def test_the_rest_of_what_is_heard_is_for_the_pipeline(message: dict[str, Any]) -> None:
+def test_other_messages_are_passed_to_the_pipeline(message: dict[str, Any]) -> None:
     frame = heard(**message)
     assert isinstance(frame, InputTransportMessageFrame)
     assert frame.message == message
 
 
-def test_the_end_of_the_session_is_the_end_of_the_pipeline() -> None:
+def test_the_end_of_the_session_ends_the_pipeline() -> None:
     frame = heard(event="meeting-left", message="Meeting Ended.")
     assert isinstance(frame, EndWorkerFrame)
     assert frame.reason == "Meeting Ended."
 
 
 @pytest.mark.parametrize("kind", [OutputTransportMessageFrame, OutputTransportMessageUrgentFrame])
-def test_a_message_of_the_pipeline_is_sent_unless_it_is_for_a_client_of_pipecat(
+def test_messages_of_the_pipeline_are_sent_except_those_for_pipecat_clients(
     kind: type[Frame],
 ) -> None:
     message = {"event": "message", "topic": "CHAT", "data": "hello"}
@@ -146,5 +146,5 @@ def test_a_message_of_the_pipeline_is_sent_unless_it_is_for_a_client_of_pipecat(
     assert said(kind({"label": "rtvi-ai", "type": "bot-ready"})) is None
 
 
-def test_other_frames_are_not_for_the_room() -> None:
+def test_other_frames_are_not_sent() -> None:
     assert said(StartFrame()) is None

@@ -1,4 +1,4 @@
-"""A participant on the custom WebSocket: says one sound over and over, hears, and collects."""
+"""A participant on the custom WebSocket, which repeats one sound and records what it receives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE = 20
 
 
 class Agent:
-    """``events`` are the messages received, audio excepted; ``heard`` is the audio."""
+    """``events`` has the received messages without audio; ``heard`` is the audio."""
 
     def __init__(self, url: str, sound: Samples | None = None) -> None:
         self.events: list[dict[str, Any]] = []
@@ -64,7 +64,7 @@ class Agent:
             thread.join(PATIENCE)
 
     def wait_for(self, event: str, count: int = 1) -> dict[str, Any]:
-        """The ``count``-th message of this event."""
+        """Wait for the ``count``-th message of this event."""
 
         def found() -> dict[str, Any] | None:
             named = [message for message in self.events if message["event"] == event]

@@ -1,4 +1,4 @@
-"""Apps, and clients of theirs that have a token."""
+"""Apps, and clients with a token."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def app_without_public_url(sqlite_database: Database, clock: FakeClock) -> Flask
 
 @pytest.fixture
 def app_for_one_call(sqlite_database: Database, clock: FakeClock) -> Flask:
-    """An app that has room for one call, for whoever is first."""
+    """An app that takes one call at a time."""
     return build(sqlite_database, clock, max_calls=1)
 
 
@@ -45,7 +45,7 @@ def engine(app: Flask) -> ScriptedEngine:
 
 @pytest.fixture
 def token() -> Callable[..., str]:
-    """A function that makes a token of the given claims on top of those that always hold."""
+    """A function that makes a token with the given claims in addition to the usual ones."""
 
     def make(**claims: Any) -> str:
         return jwt.encode({"apikey": API_KEY, **claims}, API_SECRET, algorithm="HS256")
@@ -55,7 +55,7 @@ def token() -> Callable[..., str]:
 
 @pytest.fixture
 def authorised(token: Callable[..., str]) -> Callable[..., FlaskClient]:
-    """A function that makes a client of an app which sends a token of the given claims."""
+    """A function that makes a client of an app that sends a token with the given claims."""
 
     def make(app: Flask, **claims: Any) -> FlaskClient:
         client = app.test_client()

@@ -1,4 +1,4 @@
-"""Request bodies as no client should send them."""
+"""Invalid request bodies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 
 
 class Broken(io.RawIOBase):
-    """A body whose chunks are not chunks, as a server says it: with an exception of its own."""
+    """A body with invalid chunks, for which a server raises its own exception."""
 
     def readinto(self, buffer: object) -> int:
         raise RuntimeError("Invalid chunk size")

@@ -66,7 +66,7 @@ def signed_in(
 
 
 def _note(message: ConsoleMessage, complaints: list[str]) -> None:
-    # What a request is refused with is for the page to show; the browser says so here as well.
+    # The browser also logs refused requests, which the page shows itself.
     told = ("Failed to load resource", "WebSocket connection to")
     if message.type == "error" and not any(words in message.text for words in told):
         complaints.append(message.text)

@@ -1,4 +1,4 @@
-"""Certificates that vouch for themselves, for servers of TLS on loopback."""
+"""Self-signed certificates for TLS servers on loopback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 
 def certificate(folder: Path, name: str) -> Path:
-    """A file with a certificate for this name, valid for an hour, and its key."""
+    """Write a file with a certificate for this name, valid for an hour, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The far end of an adopted socket: loopback TCP and the ``websockets`` library's own protocol."""
+"""The remote end of an adopted socket: loopback TCP and the ``websockets`` library's protocol."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import SEND_EOF, Protocol, Side
 
 PATIENCE = 20
-"""Seconds after which a socket that says nothing has failed its test."""
+"""Seconds after which a silent socket fails its test."""
 
 
 def connection(receive_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
-    """Both ends of a TCP connection, ours first; theirs may have a small receive buffer."""
+    """Return both ends of a TCP connection, ours first; theirs may have a small receive buffer."""
     theirs = socket.socket()
-    # Or a message would wait until the one before it is acknowledged.
+    # Otherwise a message waits until the previous one is acknowledged.
     theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if receive_buffer is not None:
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -30,9 +30,9 @@ def connection(receive_buffer: int | None = None) -> tuple[socket.socket, socket
 
 
 class FarEnd:
-    """A WebSocket client whose handshake is behind it.
+    """A WebSocket client after its handshake.
 
-    Pings and close frames are answered while ``read`` waits.
+    It answers pings and close frames while ``read`` waits.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -52,12 +52,12 @@ class FarEnd:
         self.sock.close()
 
     def send(self, message: bytes) -> None:
-        """One text message."""
+        """Send one text message."""
         self._protocol.send_text(message)
         self._flush()
 
     def send_fragments(self, *fragments: bytes) -> None:
-        """One text message in fragments, with a ping between each two."""
+        """Send one text message in fragments, with pings between them."""
         for place, fragment in enumerate(fragments):
             final = place == len(fragments) - 1
             if place:
@@ -84,18 +84,18 @@ class FarEnd:
         self._flush()
 
     def send_raw(self, data: bytes) -> None:
-        """Bytes that need not be WebSocket frames."""
+        """Send bytes, which need not be WebSocket frames."""
         self.sock.sendall(data)
 
     def read_raw(self) -> bytes:
-        """All that comes until the end of the connection, with nothing in it answered."""
+        """Read until the end of the connection, and answer nothing."""
         data = b""
         while piece := self.sock.recv(65_536):
             data += piece
         return data
 
     def read(self) -> Frame | None:
-        """The next frame; ``None`` at the end of the connection."""
+        """Return the next frame; ``None`` at the end of the connection."""
         while not self._frames:
             data = self.sock.recv(65_536)
             if not data:
@@ -105,12 +105,12 @@ class FarEnd:
             self._frames.extend(
                 event for event in self._protocol.events_received() if isinstance(event, Frame)
             )
-            with contextlib.suppress(ConnectionError):  # The answer may come too late.
+            with contextlib.suppress(ConnectionError):  # The answer may be too late.
                 self._flush()
         return self._frames.popleft()
 
     def read_text(self) -> bytes:
-        """The next text message; other frames before it are skipped."""
+        """Return the next text message; skip other frames."""
         while True:
             frame = self.read()
             assert frame is not None, "The connection is over."
@@ -118,7 +118,7 @@ class FarEnd:
                 return bytes(frame.data)
 
     def settle(self) -> list[bytes]:
-        """Wait until all that was sent is dealt with; the text messages that came meanwhile."""
+        """Wait until everything sent is handled; return the text messages received meanwhile."""
         self.ping(b"settle")
         messages: list[bytes] = []
         while True:
@@ -130,13 +130,13 @@ class FarEnd:
                 messages.append(bytes(frame.data))
 
     def read_close(self) -> tuple[int | None, str]:
-        """Code and reason of the close frame, after which the connection must end."""
+        """Return code and reason of the close frame, after which the connection must end."""
         while True:
             frame = self.read()
             assert frame is not None, "The connection ended without a close frame."
             if frame.opcode is Opcode.CLOSE:
                 break
-        with contextlib.suppress(ConnectionResetError):  # It does where an answer came too late.
+        with contextlib.suppress(ConnectionResetError):  # After a late answer it is reset.
             assert self.read() is None
         assert self._protocol.close_rcvd is not None
         code: int = self._protocol.close_rcvd.code
@@ -149,7 +149,7 @@ class FarEnd:
 
 
 class Client(FarEnd):
-    """One whose server is a test: ``ours`` is the socket to adopt."""
+    """A client of a socket that a test adopts: ``ours``."""
 
     def __init__(self, receive_buffer: int | None = None) -> None:
         self.ours, theirs = connection(receive_buffer)

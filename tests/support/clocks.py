@@ -1,4 +1,4 @@
-"""A clock that only moves when a test moves it."""
+"""A clock that moves only when a test moves it."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ class FakeClock:
         self._millis += round(seconds * 1000)
 
     def step(self, seconds: float) -> None:
-        """Set the wall clock, as NTP does or an operator."""
+        """Set the wall clock, as NTP or an operator does."""
         self._set_by += round(seconds * 1000)

@@ -1,4 +1,4 @@
-"""A small server for the phone simulator to call: webhooks over HTTP, media over WebSocket."""
+"""A small server for the phone simulator: webhooks over HTTP, media over WebSocket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Talk = Callable[[ServerConnection], None]
 
 
 class Leg:
-    """One media socket: what it has received, and how it was closed."""
+    """One media socket: its received messages, and how it was closed."""
 
     def __init__(self) -> None:
         self.received: list[dict] = []
@@ -31,11 +31,11 @@ class Leg:
 
 
 class Counterpart:
-    """``answers`` is the markup in the order of the webhook requests; the last one repeats.
+    """``answers`` is the markup for the webhook requests, in order; the last one repeats.
 
-    ``{media}`` in it becomes the media server's URL. ``talks`` are what it does on each media
-    socket, and repeat in the same way. ``requests`` are the forms received. ``connectors`` is
-    the status and body with which the list of connectors is answered.
+    ``{media}`` in it becomes the media server's URL. ``talks`` are the functions that run on the
+    media sockets, and repeat in the same way. ``requests`` has the received forms. ``connectors``
+    is the status and body of the list of connectors.
     """
 
     def __init__(self, answers: Sequence[str]) -> None:
@@ -76,7 +76,7 @@ class Counterpart:
             leg.over.set()
 
     def messages(self, turn: int = 0) -> list[dict]:
-        """Everything that a media socket has received, once it is over."""
+        """Return all messages of a media socket after its end."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.legs) > turn, WAIT), "No media socket."
         assert self.legs[turn].over.wait(WAIT), "The media socket is still open."
@@ -87,7 +87,7 @@ class Counterpart:
 
 
 def incoming(connection: ServerConnection) -> Iterator[dict]:
-    """The messages of a media socket, kept in its ``received``, until the phone closes it."""
+    """Yield the messages of a media socket until the phone closes it, and record them."""
     for text in connection:
         message = json.loads(text)
         connection.received.append(message)
@@ -95,13 +95,13 @@ def incoming(connection: ServerConnection) -> Iterator[dict]:
 
 
 def keep(connection: ServerConnection) -> None:
-    """Listen and say nothing."""
+    """Receive messages and send nothing."""
     for _ in incoming(connection):
         pass
 
 
 def echo(connection: ServerConnection) -> None:
-    """Send the caller's own voice back, in the dialect that the start message gives away."""
+    """Send the caller's audio back in the dialect of the start message."""
     shape = {}
     for message in incoming(connection):
         if message["event"] == "start":
@@ -111,7 +111,7 @@ def echo(connection: ServerConnection) -> None:
 
 
 def spoken(start: dict, payload: str) -> dict:
-    """``payload`` as an audio message of the provider that sent ``start``."""
+    """Return ``payload`` as an audio message of the provider that sent ``start``."""
     if "streamSid" in start:
         return {"event": "media", "streamSid": start["streamSid"], "media": {"payload": payload}}
     if "stream_id" in start:
@@ -123,8 +123,9 @@ def spoken(start: dict, payload: str) -> dict:
 
 @contextmanager
 def running(*answers: str, refuse: int | None = None, port: int = 0) -> Iterator[Counterpart]:
-    """A counterpart on two free ports, or with its webhooks on ``port``. ``refuse`` is the status
-    that every media socket gets.
+    """Run a counterpart on two free ports, or with its webhooks on ``port``.
+
+    ``refuse`` is the status with which it refuses every media socket.
     """
     counterpart = Counterpart(answers)
 
@@ -176,6 +177,6 @@ def running(*answers: str, refuse: int | None = None, port: int = 0) -> Iterator
 
 @contextmanager
 def silent_port() -> Iterator[int]:
-    """A port that takes connections and never answers."""
+    """Yield a port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Threads that die of what nothing catches."""
+"""End threads with an exception that nothing catches."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 
 def newest(name: str) -> threading.Thread:
-    """The thread of this name that was started last: apps of other tests have theirs."""
+    """Return the newest thread of this name; apps of other tests have older ones."""
     return [each for each in threading.enumerate() if each.name == name][-1]
 
 
 def kill(name: str, nudge: Callable[[], object] = lambda: None) -> None:
-    """Raise ``SystemExit`` in a thread that ``nudge`` makes go on; return once it has ended."""
+    """Raise ``SystemExit`` in a thread, wake it with ``nudge``, and wait for its end."""
     thread = newest(name)
     ident = ctypes.c_ulong(thread.ident or 0)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
@@ -22,4 +22,4 @@ def kill(name: str, nudge: Callable[[], object] = lambda: None) -> None:
         thread.join(0.1)
         if not thread.is_alive():
             return
-    raise AssertionError(f"the thread {name} lives on")
+    raise AssertionError(f"the thread {name} is still alive")

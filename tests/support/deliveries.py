@@ -1,4 +1,4 @@
-"""Events in the outbox, written as those who tell of changes write them."""
+"""Events in the outbox, written as the service writes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAY = 24 * 60 * 60 * 1000
 
 
 def a_delivery(number: int, receiver: str = "wh_1", at: Millis = 1_000, **changes: Any) -> Delivery:
-    """A pending one, whose body is its number."""
+    """Return a pending delivery whose body is its number."""
     made = {
         "id": f"dl_{receiver}_{number}",
         "receiver": receiver,

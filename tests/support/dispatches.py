@@ -1,4 +1,4 @@
-"""The examples in processes of their own, and what Patchbay tells them."""
+"""The examples in separate processes, and dispatches to them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.servers import PATIENCE, Server
 
 @contextmanager
 def running(name: str, *arguments: str) -> Iterator[str]:
-    """An example in a process of its own; the URL at which it listens."""
+    """Run an example in a separate process; yield its URL."""
     env = {**os.environ, "PORT": str(free_port())}
     command = [sys.executable, f"examples/{name}.py", "--port", env["PORT"], *arguments]
     example = Server(command, env)
@@ -30,7 +30,7 @@ def running(name: str, *arguments: str) -> Iterator[str]:
 
 
 def dispatch(url: str, body: bytes, signature: bytes = b"") -> int:
-    """Tell an example of a room as Patchbay does; the status of its answer."""
+    """Dispatch an example as Patchbay does; return the status of its answer."""
     headers = {"videosdk-signature": base64.b64encode(signature).decode(), "x-patchbay-key": "1"}
     try:
         with urlopen(Request(url, body, headers), timeout=PATIENCE) as answer:

@@ -1,8 +1,8 @@
-"""Clients that mean harm, in a process of its own, which takes nothing from what is measured.
+"""Hostile clients in a separate process, so that they do not slow the measuring process down.
 
-``python flooding.py ADDRESS TIMES HEADER PATH…`` asks as fast as it is answered, and ends by
-printing how often each status came. ``python flooding.py ADDRESS`` opens connections that never
-finish, ``TURNS`` times at most.
+``python flooding.py ADDRESS TIMES HEADER PATH…`` sends each request as soon as the last one is
+answered, and prints the count of each status at the end. ``python flooding.py ADDRESS`` opens
+connections with unfinished requests, at most ``TURNS`` times.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ ENDLESS = (
     b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 50,
     b"GET /console/ HTTP/1.1\r\nHost: x\r\n\r\nGET ",
 )
-"""Requests of which more is to come. Whatever is answered is not read."""
+"""Unfinished requests. Their answers are not read."""
 
 SLOTS = 17
-"""Connections for each of them: more than there are threads."""
+"""Connections for each of them: more than the server has threads."""
 
 STORM = 60
-"""Connections that are opened at once each time, and left."""
+"""Connections that are opened at once in each turn and abandoned."""
 
 TURNS = 600
 PAUSE = 0.2
-"""Seconds between two turns, so that the rate of the attack does not depend on the machine."""
+"""Seconds between two turns, so that the rate does not depend on the machine."""
 
 
 def flood(address: str, times: int, header: str, *paths: str) -> subprocess.Popen[str]:
-    """A process that floods ``address`` (host and port) with requests for each of ``paths``."""
+    """Run a process that floods ``address`` (host and port) with requests for ``paths``."""
     command = [sys.executable, __file__, address, str(times), header, *paths]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 @contextmanager
 def besieged(address: str) -> Iterator[None]:
-    """Keep connections open, and open more, that never finish what they began."""
+    """Keep connections with unfinished requests open, and open more."""
     with subprocess.Popen([sys.executable, __file__, address]) as process:
         try:
             yield
@@ -68,7 +68,7 @@ def besieged(address: str) -> Iterator[None]:
 
 
 def outcome(process: subprocess.Popen[str]) -> dict[int, int]:
-    """How often each status came."""
+    """Return the count of each status."""
     text, _ = process.communicate(timeout=180)
     return {int(status): count for status, count in json.loads(text).items()}
 
@@ -88,7 +88,7 @@ def _ask(address: str, requests: Sequence[bytes], times: int, statuses: Counter[
 
 
 def _end(answer: bytes) -> int | None:
-    """Where an answer ends of which this is the beginning, once its head is there."""
+    """Return the length of the answer that starts with these bytes, if its head is complete."""
     head, separator, _ = answer.partition(b"\r\n\r\n")
     if not separator:
         return None
@@ -133,7 +133,7 @@ def _opened(address: str, data: bytes) -> socket.socket | None:
 
 
 def main() -> None:
-    # A flood comes from elsewhere, and takes no processor that the server has.
+    # A real flood comes from other machines, so leave the processor to the server.
     os.nice(10)
     if len(sys.argv) == 2:
         _besiege(sys.argv[1])

@@ -1,4 +1,4 @@
-"""Programs of the machine that some tests run: a browser, proxies, promtool, systemd's tools."""
+"""Installed programs that some tests run: a browser, proxies, promtool, systemd's tools."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FOLDERS = (
     os.environ.get("PATH", ""),
     "/usr/local/sbin:/usr/sbin",
 )
-"""The virtual environment's own programs first; Debian keeps servers where only root looks."""
+"""The virtual environment's programs first; Debian keeps servers in sbin."""
 
 
 def installed(*names: str, required_by: str) -> str:
     """Return the path of the first of these programs.
 
-    Without any, skip the test, or fail it where the variable ``required_by`` is set.
+    If there is none, skip the test, or fail it if the variable ``required_by`` is set.
     """
     for name in names:
         if path := shutil.which(name, path=os.pathsep.join(FOLDERS)):

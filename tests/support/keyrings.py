@@ -1,4 +1,4 @@
-"""RSA keys for tests, made once: making one takes as long as a hundred signatures."""
+"""RSA keys for tests, made once: generating one takes as long as a hundred signatures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from service.security.key_pairs import KeyPair
 
 @cache
 def a_pair(number: int = 0) -> KeyPair:
-    """The same pair for the same number."""
+    """Return the same pair for the same number."""
     return KeyPair.generate()
 
 
 class Keyring:
-    """The pairs to sign with, by a test's word, and how often was asked for them."""
+    """A key ring whose pairs the test chooses, with a count of its uses."""
 
     def __init__(self, pair: KeyPair) -> None:
         self.pair = pair

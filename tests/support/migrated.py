@@ -1,4 +1,4 @@
-"""A migrated SQLite database to copy, which is faster than to migrate one for every test."""
+"""A migrated SQLite database to copy, which is faster than a migration for every test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.storage.database import Database
 
 @cache
 def migrated_file() -> bytes:
-    """What is in the file of an empty database."""
+    """Return the content of the file of an empty database."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "patchbay.db")
         database = Database(f"sqlite:///{path}")

@@ -1,4 +1,4 @@
-"""Node as the judge of what is signed for programs that are written in JavaScript."""
+"""Verification of signatures with Node, for receivers that are written in JavaScript."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ console.log(JSON.stringify(signed.map(([signature, body]) =>
 
 
 def verified(key: str, signed: Sequence[tuple[str, str]]) -> list[list[bool]]:
-    """Of each signature, whether it holds for its body as it was sent, and parsed and printed."""
+    """Return whether each signature is valid for its body as sent, and parsed and printed."""
     node = shutil.which("node")
     if node is None:
-        pytest.skip("Node is not installed: nobody judges the signatures.")
+        pytest.skip("Node is not installed, so the signatures are not verified.")
     asked = json.dumps({"key": key, "signed": signed})
     answer = subprocess.run(
         [node, "-e", SCRIPT], input=asked, text=True, capture_output=True, check=True

@@ -1,4 +1,4 @@
-"""A running Patchbay as its users see it: a URL, a token and JSON."""
+"""A running Patchbay as users see it: a URL, a token and JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Patchbay:
         self.token = access_tokens.mint("key", secret, now)
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """Status and JSON of one request."""
+        """Send one request and return its status and JSON."""
         request = Request(
             self.url + path,
             method=method,
@@ -44,7 +44,7 @@ class Patchbay:
                 return error.code, json.load(error)
 
     def webhook(self, provider: str, room: str | None) -> str:
-        """Create a connector; its webhook URL."""
+        """Create a connector and return its webhook URL."""
         status, answer = self.ask(
             "POST", "/v2/connectors", {"provider": provider, "defaultRoomId": room}
         )
@@ -52,7 +52,7 @@ class Patchbay:
         return str(answer["data"]["webhookUrl"])
 
     def invite(self, room: str, **fields: object) -> dict[str, Any]:
-        """Create an ingest session; its ``data``."""
+        """Create an ingest session and return its ``data``."""
         status, answer = self.ask("POST", "/v2/ingest/sessions", {"roomId": room, **fields})
         assert status == 201
         data: dict[str, Any] = answer["data"]
@@ -62,7 +62,7 @@ class Patchbay:
     def calling(
         self, room: str, *, caller: str = CALLER, sample: Samples | None = None, digits: str = ""
     ) -> Iterator[Phone]:
-        """A simulated call into a room, whose caller says ``sample`` again and again."""
+        """Simulate a call into a room whose caller repeats ``sample``."""
         plan = Scenario(
             webhook_url=self.webhook("twilio", room),
             caller=caller,
@@ -91,11 +91,11 @@ class Patchbay:
         return call
 
     def eventually(self, holds: Callable[[], bool]) -> None:
-        """Ask until it holds: what is reported of a socket is written a moment later."""
+        """Wait until the condition holds: reports of a socket are written a moment later."""
         deadline = time.monotonic() + PATIENCE
         pause = threading.Event()
         while not holds():
-            assert time.monotonic() < deadline, "it did not come about"
+            assert time.monotonic() < deadline, "the condition was never met"
             pause.wait(0.02)
 
 

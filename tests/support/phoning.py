@@ -1,9 +1,9 @@
-"""Hooks for schemathesis: every other webhook it makes up is a phone call to a real connector.
+"""Hooks for schemathesis: every other generated webhook is a phone call to a real connector.
 
-Every request comes from another address, as far as the proxy says that it seems to be behind: or
-those without a token would soon be too many.
+Every request has a different address in its proxy header; otherwise requests without a token would
+soon exceed the limit of failures.
 
-``WEBHOOKS`` in the environment lists their paths.
+``WEBHOOKS`` in the environment lists the paths of the webhooks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CALL_IDS = ("CallSid", "CallUUID")
 ADDRESSES = iter(ip_network("10.0.0.0/8").hosts())
 
 LONGEST_QUERY = 3_000
-"""Characters. gunicorn refuses request lines beyond 4 KB by itself, in HTML."""
+"""Characters. gunicorn refuses longer request lines (4 KB) itself, in HTML."""
 
 
 @schemathesis.hook
@@ -47,7 +47,7 @@ def map_case(context: schemathesis.HookContext, case: schemathesis.Case) -> sche
 
 
 def _call(values: list[Any]) -> dict[str, str]:
-    """What names a call, with what was made up for its numbers."""
+    """Return the fields of a call, with generated texts as its numbers."""
     texts = [value for value in values if isinstance(value, str)]
     numbers = dict(zip(("From", "To", "CallStatus"), texts, strict=False))
     return {**dict.fromkeys(CALL_IDS, f"call-{len(values)}"), **numbers}

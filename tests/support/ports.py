@@ -1,18 +1,18 @@
-"""Ports on loopback that nothing listens on."""
+"""Free ports on loopback."""
 
 from __future__ import annotations
 
 import random
 import socket
 
-# Below the ports that systems give to connections that go out, or one of those could take the port
-# before the test's server does.
+# Below the range of ephemeral ports, from which an outgoing connection could take the port before
+# the test's server does.
 PORTS = range(11_000, 32_000)
 
 
 def free_port() -> int:
     while True:
-        # By chance, because other processes run tests at the same time.
+        # At random, because other processes run tests at the same time.
         port = random.SystemRandom().choice(PORTS)
         try:
             socket.create_server(("127.0.0.1", port)).close()

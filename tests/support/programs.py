@@ -1,4 +1,4 @@
-"""Programs that can be sent for: they listen on loopback, remember who asked, and answer."""
+"""Agents that can be dispatched: they listen on loopback, record requests, and answer."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Asked:
 
 
 class Program:
-    """``statuses`` are answered one after another, the last one from then on.
+    """An agent that answers with ``statuses`` in turn; the last one repeats.
 
-    ``upon`` is called with what was asked before it is answered.
+    ``upon`` is called with each request before its answer.
     """
 
     def __init__(self, statuses: tuple[int, ...], upon: Callable[[Asked], None] | None) -> None:
@@ -45,7 +45,7 @@ class Program:
         self._news = threading.Condition()
 
     def wait_for(self, count: int) -> Asked:
-        """The ``count``-th request."""
+        """Wait for the ``count``-th request."""
         with self._news:
             assert self._news.wait_for(lambda: len(self.asked) >= count, PATIENCE), self.asked
             return self.asked[count - 1]

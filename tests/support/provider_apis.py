@@ -1,7 +1,7 @@
-"""The providers' REST APIs on loopback: they check who asks and for what, and place calls.
+"""The providers' REST APIs on loopback: they check credentials and fields, and place calls.
 
-A placed call is a phone of the simulator, which rings the answer URL as the provider would, and
-signs all that it asks and tells.
+A placed call is a phone of the simulator, which requests the answer URL as the provider does, and
+signs all its requests.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ def authorization(provider: str) -> str:
 
 
 class ProviderApi:
-    """``placed`` are the fields of calls to place and ``hung_up`` ids of calls to end.
+    """``placed`` has the fields of calls to place and ``hung_up`` the ids of calls to end.
 
-    ``trouble`` is a status and a body that every good request is answered with instead, and ``cut``
-    whether half of each body is missing. Phones are made with the plans' arguments in ``plan``;
-    without a ``plan`` nobody is called.
+    ``trouble`` is a status and body that replace every successful answer, and ``cut`` removes half
+    of each body. Phones take their scenario's arguments from ``plan``; without a ``plan`` no phone
+    is called.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that a test can cut, as if the server behind it were away."""
+"""A TCP proxy on loopback that a test can cut, as if the server behind it were unreachable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PIECE = 65_536
 
 
 class Proxy:
-    """Carries bytes between whoever connects to ``port`` and one address."""
+    """A proxy from ``port`` to one address."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -26,7 +26,7 @@ class Proxy:
         """Break every connection and refuse new ones."""
         with self._lock:
             for end in (self._listener, *self._ends):
-                # Shut down as well: a thread that waits in a closed socket waits for ever.
+                # Shut down as well: closing alone does not wake a thread that waits in the socket.
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
                 end.close()

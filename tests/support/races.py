@@ -1,4 +1,4 @@
-"""Doing the same thing in many threads at the same moment."""
+"""Start the same work in many threads at the same moment."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 def at_once(count: int, work: Callable[[int], T]) -> list[T | Exception]:
-    """What ``work(0)`` to ``work(count - 1)`` returned or raised, all started together."""
+    """Return what ``work(0)`` to ``work(count - 1)``, started together, returned or raised."""
     barrier = Barrier(count, timeout=30)
 
     def run(index: int) -> T | Exception:
         barrier.wait()
         try:
             return work(index)
-        except Exception as error:  # noqa: BLE001 - the test looks at what was raised
+        except Exception as error:  # noqa: BLE001 - the test checks the exception
             return error
 
     with ThreadPoolExecutor(count) as pool:

@@ -1,6 +1,6 @@
-"""Somebody's HTTP server on loopback: it keeps what it is sent, and answers as a test wants it to.
+"""A webhook receiver on loopback, which records requests and answers as the test says.
 
-An answer is a status, or a function of the handler that does what servers should not.
+An answer is a status, or a function of the handler for invalid behaviour.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 from tests.support.http_servers import in_thread
 
 PATIENCE = 30
-"""Seconds after which what does not arrive has failed its test."""
+"""Seconds after which a missing request fails its test."""
 
 Answer = int | Callable[[BaseHTTPRequestHandler], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request. ``headers`` are by names in lower case."""
+    """One request. ``headers`` has names in lower case."""
 
     method: str
     path: str
@@ -40,9 +40,9 @@ class Received:
 
 
 class Receiver:
-    """``answer`` is asked for each request's, in threads; ``released`` ends what hangs.
+    """``answer`` answers each request, in threads; ``released`` ends hanging answers.
 
-    ``names`` are those that clients of TLS asked for.
+    ``names`` has the server names that TLS clients requested.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Receiver:
         return [request.body.decode() for request in self.received]
 
     def script(self, *answers: Answer) -> None:
-        """Answer with these, in turn, and then with 200."""
+        """Answer with these in turn, and then with 200."""
         left = list(answers)
         self.answer = lambda _: left.pop(0) if left else 200
 
@@ -74,18 +74,18 @@ class Receiver:
         return self.answer(received)
 
     def wait_for(self, count: int) -> tuple[Received, ...]:
-        """Return once that many requests have come."""
+        """Return when this number of requests has arrived."""
         with self._news:
             came = self._news.wait_for(lambda: len(self._received) >= count, PATIENCE)
             assert came, f"{len(self._received)} requests came of {count}"
         return self.received
 
     def hang(self, _handler: BaseHTTPRequestHandler) -> None:
-        """Say nothing."""
+        """Send nothing."""
         self.released.wait(PATIENCE)
 
     def trickle(self, first: bytes) -> Answer:
-        """Begin an answer with these bytes, and then say a byte now and then."""
+        """Start an answer with these bytes, and then send single bytes."""
 
         def answer(handler: BaseHTTPRequestHandler) -> None:
             with suppress(OSError):
@@ -99,7 +99,7 @@ class Receiver:
 
 
 def says(*parts: bytes) -> Answer:
-    """Say these bytes, one part after the other, and close the connection."""
+    """Send these parts in turn, and close the connection."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         for part in parts:
@@ -110,13 +110,13 @@ def says(*parts: bytes) -> Answer:
 
 
 def breaks_off(*parts: bytes) -> Answer:
-    """Say these bytes, and reset the connection."""
+    """Send these bytes, and reset the connection."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         says(*parts)(handler)
         linger = struct.pack("ii", 1, 0)
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        # The server would shut it down first, which the other side takes for an orderly end.
+        # Otherwise the server shuts the socket down first, which is an orderly end.
         os.close(handler.connection.detach())
 
     return answer
@@ -127,7 +127,7 @@ def die(_handler: BaseHTTPRequestHandler) -> None:
 
 
 def broken_bodies(status: int, *headers: str) -> dict[str, Answer]:
-    """Answers with a good head and a body that breaks off or makes no sense."""
+    """Answers with a valid head and an incomplete or invalid body."""
     head = "\r\n".join([f"HTTP/1.1 {status} Said", *headers, "Connection: close", ""]).encode()
     return {
         "a length too large": says(head + b"Content-Length: 9999\r\n\r\n{}"),
@@ -180,7 +180,7 @@ def receiving(certificate: Path | None = None) -> Iterator[Receiver]:
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length)
             if len(body) < length:
-                # Its sender has died.
+                # The sender has closed the connection.
                 self.close_connection = True
                 return
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -206,7 +206,7 @@ def receiving(certificate: Path | None = None) -> Iterator[Receiver]:
         request_queue_size = 128
 
         def handle_error(self, *_: object) -> None:
-            """A client that is gone is no error of a test's."""
+            """Ignore errors of clients that have disconnected."""
 
     server = Server(("127.0.0.1", 0), Handler)
     receiver.url = f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""Values to store: a good connector, rule, agent and call, with whatever a test changes."""
+"""Valid values to store: connector, rule, agent and call, with the test's changes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def a_connector(**changes: Any) -> Connector:
 
 
 def a_rule(**changes: Any) -> Rule:
-    """An inbound rule for +14155550199 that leads to the room ``rule-room-0001``."""
+    """Return an inbound rule for +14155550199 that leads to the room ``rule-room-0001``."""
     rule = Rule(
         id=new_rule_id(),
         name="Support",
@@ -65,7 +65,7 @@ def an_agent(**changes: Any) -> Agent:
 
 
 def a_subscription(**changes: Any) -> Subscription:
-    """To calls that begin and end."""
+    """Return a subscription to the start and end of calls."""
     subscription = Subscription(
         id=new_subscription_id(),
         url="https://example.com/calls",
@@ -77,7 +77,7 @@ def a_subscription(**changes: Any) -> Subscription:
 
 
 def a_call(**changes: Any) -> Call:
-    """An incoming call of connector ``cn_1``, which expires at 91,000."""
+    """Return an incoming call of connector ``cn_1``, which expires at 91,000."""
     status = changes.get("status", CallStatus.INCOMING)
     call = Call(
         id=new_call_id(),

@@ -1,4 +1,4 @@
-"""A real gunicorn on loopback, as a subprocess that tests talk to."""
+"""A real gunicorn on loopback, as a subprocess."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
 os.execv(sys.executable, [sys.executable, "-m", "gunicorn"])
 """,
 )
-"""gunicorn on a socket that somebody else holds open, as systemd does for it."""
+"""gunicorn on an inherited socket, as with systemd's socket activation."""
 PATIENCE = 30
-"""Seconds after which a server that does not do what a test waits for has failed."""
+"""Seconds after which a server that does not do what the test expects fails it."""
 
 
 def environment(data: Path, changes: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which every setting is the test's own, whatever ``.env`` says."""
+    """Return an environment that sets every setting, so that ``.env`` has no effect."""
     unset = {field.name.upper(): "" for field in fields(Settings)}
     own = {"API_KEY": "key", "API_SECRET": "secret" * 8, "DATA_DIR": str(data)}
     # Nobody waits for calls that a test has left behind.
@@ -46,7 +46,7 @@ def environment(data: Path, changes: Mapping[str, str]) -> dict[str, str]:
 
 
 class Server:
-    """One gunicorn that listens. ``output`` is complete once it has ended."""
+    """A running gunicorn. ``output`` is complete after its end."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         self.url = f"http://127.0.0.1:{env['PORT']}"
@@ -75,7 +75,7 @@ class Server:
             return "".join(self._lines)
 
     def wait_for(self, text: str) -> None:
-        """Return once ``text`` was printed; fail where the server ends or never prints it."""
+        """Return when ``text`` was printed; fail if the server ends or does not print it."""
         with self._news:
             self._news.wait_for(
                 lambda: text in "".join(self._lines) or not self._reader.is_alive(), PATIENCE
@@ -83,7 +83,7 @@ class Server:
             assert text in "".join(self._lines), "".join(self._lines)
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> int:
-        """Status of a GET; ``urllib.error.HTTPError`` where it is not a good one."""
+        """Return the status of a GET; raise ``urllib.error.HTTPError`` for an error."""
         request = Request(self.url + path, headers=dict(headers or {}))
         with urlopen(request, timeout=PATIENCE) as answer:
             status: int = answer.status
@@ -93,7 +93,7 @@ class Server:
         self._process.send_signal(number)
 
     def stop(self) -> int:
-        """End it the polite way; its exit code."""
+        """Stop it with SIGTERM and return its exit code."""
         self._process.terminate()
         try:
             return self._process.wait(PATIENCE)
@@ -116,7 +116,7 @@ class Server:
 def serving(
     data: Path, *arguments: str, command: Sequence[str] = GUNICORN, **changes: str
 ) -> Iterator[Server]:
-    """A server that listens, with settings and gunicorn arguments of the test's choice."""
+    """Run a server with the given settings and gunicorn arguments."""
     server = Server(
         [*command, *arguments], environment(data, {"PORT": str(free_port()), **changes})
     )
@@ -128,7 +128,7 @@ def serving(
 
 
 def refused(data: Path, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """What a server printed that is expected not to start."""
+    """Return the output of a server that must not start."""
     return subprocess.run(
         [*GUNICORN, *arguments],
         cwd=ROOT,

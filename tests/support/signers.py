@@ -1,7 +1,7 @@
-"""Requests signed as the providers sign them: by their own SDKs, where those have the code for it.
+"""Requests signed as the providers sign them, with their SDKs where those can sign.
 
-Telnyx's SDK only verifies, so its requests are signed with ``cryptography`` and the SDK is asked
-whether it would take them.
+Telnyx's SDK only verifies, so its requests are signed with ``cryptography`` and verified with the
+SDK.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def telnyx(private: Ed25519PrivateKey, body: bytes, seconds: int) -> dict[str, s
 
 
 def posted(url: str, form: Pairs, headers: Mapping[str, str]) -> Webhook:
-    """A form as it is received, with the headers that sign it."""
+    """Return a received form with the headers that sign it."""
     return Webhook(
         form=tuple(form),
         url=url,

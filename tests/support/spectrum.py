@@ -1,4 +1,4 @@
-"""Listening with numbers: how loud a tone is in a stretch of audio."""
+"""Level of a tone in audio."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from service.simulator.audio.codec import RATE, Samples
 
 
 def level(samples: Samples, frequency: float) -> float:
-    """dBFS of the part of ``samples`` that is at ``frequency``, by a Hann-windowed transform."""
+    """Return the level of ``frequency`` in dBFS, by a Hann-windowed Fourier transform."""
     if not len(samples):
         return float("-inf")
     window = np.hanning(len(samples))
@@ -19,6 +19,6 @@ def level(samples: Samples, frequency: float) -> float:
 
 
 def stretches(samples: Samples, seconds: float) -> list[Samples]:
-    """The samples in consecutive stretches of that length, the remainder left out."""
+    """Split the samples into stretches of this length, without the remainder."""
     size = round(seconds * RATE)
     return [samples[start : start + size] for start in range(0, len(samples) - size + 1, size)]

@@ -1,4 +1,4 @@
-"""What is said to databases, to be counted: work, and never how long it takes."""
+"""Record SQL statements, so that tests count work instead of time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sqlalchemy import Engine, event
 
 @contextmanager
 def said() -> Iterator[list[str]]:
-    """The statements that are executed meanwhile, ``BEGIN`` and ``COMMIT`` among them, by this
-    thread and those it starts.
+    """Record the statements of this thread and the threads that it starts, with ``BEGIN`` and
+    ``COMMIT``.
 
-    Apps of other tests have threads that look at databases of their own from time to time.
+    Threads of other tests' apps, which read their databases occasionally, are ignored.
     """
     texts: list[str] = []
     others = set(threading.enumerate()) - {threading.current_thread()}
@@ -25,7 +25,7 @@ def said() -> Iterator[list[str]]:
             texts.append(text)
 
     def execute(_connection: Any, _cursor: Any, text: str, *_: Any) -> None:
-        # SQLite is told to begin in words, and drivers do it by themselves: see below.
+        # SQLite receives BEGIN as a statement, other drivers begin implicitly: see below.
         if not text.startswith("BEGIN"):
             note(text)
 

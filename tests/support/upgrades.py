@@ -1,4 +1,4 @@
-"""A WebSocket handshake by hand: what a server says to it, and the bare socket behind it."""
+"""A manual WebSocket handshake, which returns the server's answer and the socket."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ HANDSHAKE = {
 def upgrade(
     url: str, *, method: str = "GET", early: bytes = b"", **changes: str | None
 ) -> tuple[int, bytes, socket.socket]:
-    """Status, head and socket. ``changes`` replace header fields; ``None`` leaves one out.
+    """Return status, head and socket. ``changes`` replace header fields; ``None`` omits one.
 
-    ``early`` is sent right behind the request, before it is answered.
+    ``early`` is sent right after the request, before the answer.
     """
     parts = urlsplit(url)
     fields = {"Host": parts.netloc, **HANDSHAKE}
@@ -40,6 +40,6 @@ def upgrade(
 
 
 def text_frame(message: bytes) -> bytes:
-    """A short masked text frame; the mask is all zeros."""
+    """Return a short text frame, masked with zeros."""
     assert len(message) < 126
     return bytes((0x81, 0x80 | len(message), 0, 0, 0, 0)) + message
