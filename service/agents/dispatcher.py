@@ -116,7 +116,7 @@ class Dispatcher(BackgroundThread):
             )
             self._dispatches.add(dispatch)
             refusal = self._ask(agent, dispatch, None, ticket, ref)
-            if refusal is not None and self._miss(dispatch, refusal, is_last=True):
+            if refusal is not None and self._fail_attempt(dispatch, refusal, is_last=True):
                 raise BadGateway(f"The agent {refusal}.")
             return dispatch
 
@@ -124,9 +124,9 @@ class Dispatcher(BackgroundThread):
         """Process the due dispatches: fail those whose agent has not joined, and ask others."""
         now = self._clock.now()
         for dispatch in self._dispatches.overdue(now):
-            self._miss(dispatch, f"did not join within {JOIN_SECONDS} s")
+            self._fail_attempt(dispatch, f"did not join within {JOIN_SECONDS} s")
         while (due := self._take(now)) is not None:
-            self._pool.submit(self._attend, due)
+            self._pool.submit(self._run_attempt, due)
 
     def _run(self) -> None:
         signal = self._dispatches.signal
@@ -161,7 +161,7 @@ class Dispatcher(BackgroundThread):
             if dispatch is None:
                 self._free.release()
 
-    def _attend(self, dispatch: Dispatch) -> None:
+    def _run_attempt(self, dispatch: Dispatch) -> None:
         try:
             self._attempt(dispatch)
         except Exception:
@@ -174,25 +174,25 @@ class Dispatcher(BackgroundThread):
     def _attempt(self, dispatch: Dispatch) -> None:
         call, agent = self._call(dispatch), self._agents.find(dispatch.agent_id)
         if agent is None:
-            self._miss(dispatch, "is not known here", is_last=True)
+            self._fail_attempt(dispatch, "is not known here", is_last=True)
             return
         if call is not None and not call.status.is_live:
-            self._miss(dispatch, "was too late: the call is over", is_last=True)
+            self._fail_attempt(dispatch, "was too late: the call is over", is_last=True)
             return
         if dispatch.ticket_id is not None:
-            self._void(dispatch.ticket_id)
+            self._end_ticket(dispatch.ticket_id)
         try:
             ticket, ref = self._ticket(agent, dispatch.room_id, call)
         except ServiceError as error:
-            self._miss(dispatch, f"was not asked ({error.message})")
+            self._fail_attempt(dispatch, f"was not asked ({error.message})")
             return
         ticketed = self._dispatches.ticketed(dispatch, ticket.id)
         if ticketed is None:
-            self._void(ticket.id)
+            self._end_ticket(ticket.id)
             return
         refusal = self._ask(agent, ticketed, call, ticket, ref)
         if refusal is not None:
-            self._miss(ticketed, refusal)
+            self._fail_attempt(ticketed, refusal)
 
     def _ask(
         self, agent: Agent, dispatch: Dispatch, call: Call | None, ticket: Call, ref: str
@@ -215,7 +215,7 @@ class Dispatcher(BackgroundThread):
         )
         return self._admission.invite(room_id, who, None if call is None else call.region)
 
-    def _miss(self, dispatch: Dispatch, detail: str, *, is_last: bool = False) -> bool:
+    def _fail_attempt(self, dispatch: Dispatch, detail: str, *, is_last: bool = False) -> bool:
         """Plan another attempt, or fail the dispatch. Return false where the agent has joined."""
         now, call = self._clock.now(), self._call(dispatch)
         is_last |= dispatch.attempts + 1 >= ATTEMPTS
@@ -225,10 +225,10 @@ class Dispatcher(BackgroundThread):
             return False
         logger.warning("agent %s %s", dispatch.agent_id, detail, extra=_about(dispatch))
         if dispatch.ticket_id is not None:
-            self._void(dispatch.ticket_id)
+            self._end_ticket(dispatch.ticket_id)
         return True
 
-    def _void(self, ticket_id: str) -> None:
+    def _end_ticket(self, ticket_id: str) -> None:
         """End the ticket's call, so nobody joins with it."""
         ticket = self._calls.get(ticket_id)
         self._ending.hang_up(ticket, EndReason.NO_SOCKET, None)

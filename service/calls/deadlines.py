@@ -184,13 +184,13 @@ class SessionDeadlines:
             if room.auto_close and room.auto_close.type is AutoCloseType.DEACTIVATE:
                 # Before the calls end, or somebody could join in between.
                 self._rooms.deactivate(room.id, now)
-            self._put_out(self._sessions.present(session.id), EndReason.SESSION_TIMEOUT)
-        self._put_out(self._dispatches.forsaken(), EndReason.ALONE)
+            self._end_calls(self._sessions.present(session.id), EndReason.SESSION_TIMEOUT)
+        self._end_calls(self._dispatches.forsaken(), EndReason.ALONE)
         seconds = self._settings.alone_seconds
         if seconds:
-            self._put_out(self._sessions.lonely(now - seconds * 1000), EndReason.ALONE)
+            self._end_calls(self._sessions.lonely(now - seconds * 1000), EndReason.ALONE)
 
-    def _put_out(self, call_ids: Iterable[str], reason: EndReason) -> None:
+    def _end_calls(self, call_ids: Iterable[str], reason: EndReason) -> None:
         failures = SweepFailures()
         for call_id in call_ids:
             with failures.contained(call_id), self._database.together():

@@ -78,7 +78,7 @@ class CallEnding:
         at = self._clock.now()
         ended = self._calls.end(call.id, reason, at, detail=detail, provided=provided)
         if ended is not None:
-            self._database.afterwards(self._part_with, ended, reason)
+            self._database.afterwards(self._pass_on, ended, reason)
 
     def note(self, call: Call, reason: EndReason) -> None:
         """Count an ended call, and wake the threads that wait for its end."""
@@ -86,7 +86,7 @@ class CallEnding:
         self._waiters.wake(call.id)
         self._drain.told(call.id)
 
-    def _part_with(self, call: Call, reason: EndReason) -> None:
+    def _pass_on(self, call: Call, reason: EndReason) -> None:
         logger.info("a call is over: %s", reason, extra=about(call.id, call.room_id))
         self._engine.hang_up(call.id, reason, farewell(reason))
         self.note(call, reason)

@@ -119,7 +119,7 @@ class InboundCalls:
         request, call = received
         if call is None:
             return request.provider.hang_up()
-        markup = self._pin_prompt.hear(request, call, hook)
+        markup = self._pin_prompt.check(request, call, hook)
         if markup is None:
             # A second answer to the same question changes nothing.
             markup = self._answer_again(request, self._calls.get(call.id))
@@ -157,25 +157,25 @@ class InboundCalls:
     def _admit(self, request: VoiceRequest) -> Markup:
         """Answer the first webhook of a call. Raises ``Conflict`` where the call is known."""
         if self._drain.refusal:
-            return request.hold(is_new=True) or self._turn_away(request, EndReason.BUSY, None)
+            return request.hold(is_new=True) or self._refuse(request, EndReason.BUSY, None)
         if file_descriptors.is_short():
-            return self._turn_away(request, EndReason.BUSY, None)
+            return self._refuse(request, EndReason.BUSY, None)
         caller, callee = request.arrival.caller, request.arrival.callee
         dialled, default = self._routing_rules.for_call(callee, request.connector.default_rule_id)
         decision = routing.resolve(request.connector, caller, dialled, default)
         if decision is EndReason.NOT_ALLOWED:
-            return self._turn_away(request, decision, dialled or default)
+            return self._refuse(request, decision, dialled or default)
         if isinstance(decision, EndReason):
-            return self._turn_away(request, decision, None)
+            return self._refuse(request, decision, None)
         rule = decision if isinstance(decision, Rule) else None
         call = replace(request.call(CallStatus.INCOMING, rule), attempts=1)
         if rule is not None and rule.room.pin is not None:
             markup = self._pin_prompt.ask(request, call, rule.room.pin)
         else:
-            markup = self._let_in(request, call, decision)
-        return markup or self._turn_away(request, EndReason.BUSY, rule)
+            markup = self._admit_to_room(request, call, decision)
+        return markup or self._refuse(request, EndReason.BUSY, rule)
 
-    def _let_in(
+    def _admit_to_room(
         self, request: VoiceRequest, call: Call, decision: Rule | Existing
     ) -> Markup | None:
         """Admit a new call to its room, if the room lets it in.
@@ -189,7 +189,7 @@ class InboundCalls:
         barred = room.bars(call.participant.id)
         if barred:
             rule = decision if isinstance(decision, Rule) else None
-            return self._turn_away(request, barred, rule, room.id)
+            return self._refuse(request, barred, rule, room.id)
         ref, now = ids.new_ref(), self._clock.now()
         markup, steps = self._stream(request, call, ref, now)
         call = replace(call, room_id=room.id, expires_at=now + ids.REF_SECONDS * 1000, steps=steps)
@@ -205,7 +205,7 @@ class InboundCalls:
         answered = request.answered(request.step(LadderEvent.MARKUP, at), markup, ref)
         return markup, (request.step(LadderEvent.WEBHOOK, request.at), answered)
 
-    def _turn_away(
+    def _refuse(
         self,
         request: VoiceRequest,
         reason: EndReason,

@@ -77,19 +77,19 @@ class PinPrompt:
         logger.info("a call of %s is asked for a PIN", call.provider, extra=about(call.id))
         return markup
 
-    def hear(self, request: VoiceRequest, call: Call, hook: Webhook) -> Markup | None:
+    def check(self, request: VoiceRequest, call: Call, hook: Webhook) -> Markup | None:
         """Check the keys pressed. Return ``None`` where they do not answer the open question."""
         if not call.awaits_pin or hook.ours("try") != str(call.pin_tries):
             return None
         rule = self._rule(call)
         if rule is None or rule.room.pin is None:
-            return self._settle(request, call, rule)
+            return self._continue_without_pin(request, call, rule)
         digits, pin = request.provider.digits(hook), rule.room.pin
         if constant_time.equal(digits, pin):
-            return self._let_in(request, call, rule)
+            return self._admit(request, call, rule)
         missed = "wrong PIN" if digits else "no PIN"
         if call.pin_tries >= MAX_TRIES:
-            return self._close(request, call, EndReason.NO_PIN, missed)
+            return self._reject(request, call, EndReason.NO_PIN, missed)
         prompt = PROMPT_AGAIN if digits else PROMPT
         markup = request.ask(prompt, len(pin), tries=call.pin_tries + 1)
         step = request.step(LadderEvent.PIN, self._clock.now(), f"{missed}, asked again")
@@ -102,7 +102,7 @@ class PinPrompt:
         """Ask the open question again, because our markup was lost on its way."""
         rule = self._rule(call)
         if rule is None or rule.room.pin is None:
-            return self._settle(request, call, rule)
+            return self._continue_without_pin(request, call, rule)
         markup = request.ask(PROMPT, len(rule.room.pin), tries=call.pin_tries)
         step = request.step(LadderEvent.PIN, self._clock.now(), "the same question again")
         steps = (request.step(LadderEvent.WEBHOOK, request.at), request.answered(step, markup))
@@ -114,17 +114,19 @@ class PinPrompt:
         """Return the end of a call that was asked for a PIN, with a spoken sentence."""
         return request.provider.dismiss(FAREWELL)
 
-    def _settle(self, request: VoiceRequest, call: Call, rule: Rule | None) -> Markup | None:
+    def _continue_without_pin(
+        self, request: VoiceRequest, call: Call, rule: Rule | None
+    ) -> Markup | None:
         """Continue without a PIN: the rule was deleted, or lost its PIN after the question."""
         if rule is None:
-            return self._close(request, call, EndReason.NO_ROUTE, "the routing rule is gone")
-        return self._let_in(request, call, rule)
+            return self._reject(request, call, EndReason.NO_ROUTE, "the routing rule is gone")
+        return self._admit(request, call, rule)
 
-    def _let_in(self, request: VoiceRequest, call: Call, rule: Rule) -> Markup | None:
+    def _admit(self, request: VoiceRequest, call: Call, rule: Rule) -> Markup | None:
         room = self._admission.resolve_room(rule, call.caller, call.callee, is_admitted=True)
         barred = room.bars(call.participant.id)
         if barred:
-            return self._close(request, call, barred, "the room does not let the caller in")
+            return self._reject(request, call, barred, "the room does not let the caller in")
         ref, now = ids.new_ref(), self._clock.now()
         markup = request.stream(ref, call.region)
         verified, step = (
@@ -140,7 +142,7 @@ class PinPrompt:
         logger.info("a call of %s is let in", call.provider, extra=about(call.id, room.id))
         return markup
 
-    def _close(
+    def _reject(
         self, request: VoiceRequest, call: Call, reason: EndReason, detail: str
     ) -> Markup | None:
         now, markup = self._clock.now(), self.dismiss(request)

@@ -40,7 +40,7 @@ class Removals:
 
     def end(self, session: Session) -> Session:
         """End the calls of all participants. The session ends with the last of them."""
-        self._put_out(self._sessions.present(session.id), EndReason.SESSION_ENDED)
+        self._end_calls(self._sessions.present(session.id), EndReason.SESSION_ENDED)
         return self._sessions.get(session.id)
 
     def remove(self, session: Session, participant_id: str) -> None:
@@ -48,8 +48,8 @@ class Removals:
         found = self._sessions.present(session.id, participant_id)
         if not found:
             raise NotFound("This participant is not in the session.")
-        self._put_out(found, EndReason.REMOVED)
+        self._end_calls(found, EndReason.REMOVED)
 
-    def _put_out(self, call_ids: Iterable[str], reason: EndReason) -> None:
+    def _end_calls(self, call_ids: Iterable[str], reason: EndReason) -> None:
         for call_id in call_ids:
             self._ending.hang_up(self._calls.get(call_id), reason, None)

@@ -1,4 +1,4 @@
-"""Agents are asked to come, once more where they do not, and leave with their call."""
+"""The dispatcher: agents are asked, asked once more, and leave with their call."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ class DispatchHarness(Harness):
         with pytest.raises(Gone):
             self.admission.claim("websocket", ref)
 
-    def rungs(self, call: Call) -> list[str]:
-        """What the ladder says of the agent, without its id."""
+    def agent_steps(self, call: Call) -> list[str]:
+        """The details of the ladder's steps of the agent, without its id."""
         steps = self.calls.get(call.id).steps
         texts = [step.detail or "" for step in steps if step.event is LadderEvent.AGENT]
         return [text.split(" ", 2)[2] for text in texts]
@@ -151,7 +151,7 @@ def test_agent_receives_the_call_and_joins_with_its_ticket(harness: DispatchHarn
         harness.start(asked.ref, "websocket")
         assert harness.of(call).status == "joined"
         harness.advance(60)
-    assert harness.rungs(call) == ["was sent for", "joined"]
+    assert harness.agent_steps(call) == ["was sent for", "joined"]
     assert len(program.asked) == 1
     assert harness.http.waits == [5]
 
@@ -208,7 +208,7 @@ def test_agent_that_refuses_is_asked_once_more_with_a_new_ticket(
     for asked in (first, second):
         harness.refuses(asked.ref)
     assert len(program.asked) == 2
-    assert harness.rungs(call) == [
+    assert harness.agent_steps(call) == [
         "was sent for",
         "did not take the dispatch: answered 500, and is sent for again",
         "did not take the dispatch: answered 503",
@@ -224,7 +224,7 @@ def test_second_attempt_may_succeed(harness: DispatchHarness) -> None:
         harness.until(call, "sent", attempts=1)
         harness.start(asked.ref, "websocket")
     assert harness.of(call).status == "joined"
-    assert harness.rungs(call)[-1] == "joined"
+    assert harness.agent_steps(call)[-1] == "joined"
 
 
 def test_agent_that_accepts_and_does_not_join_is_asked_once_more(
@@ -243,7 +243,7 @@ def test_agent_that_accepts_and_does_not_join_is_asked_once_more(
         harness.advance(10)
         harness.until(call, "failed", attempts=2)
         harness.refuses(program.wait_for(2).ref)
-    assert harness.rungs(call) == [
+    assert harness.agent_steps(call) == [
         "was sent for",
         "did not join within 10 s, and is sent for again",
         "did not join within 10 s",
@@ -259,13 +259,13 @@ def test_agent_that_joins_before_it_answers_has_joined(
         call = harness.phone(harness.employ(it))
         harness.until(call, "joined")
         harness.advance(60)
-    assert harness.rungs(call) == ["was sent for", "joined"]
+    assert harness.agent_steps(call) == ["was sent for", "joined"]
 
 
 def test_deleted_agent_is_not_asked(harness: DispatchHarness) -> None:
     call = harness.phone(an_agent())
     harness.until(call, "failed", attempts=1)
-    assert harness.rungs(call) == ["was sent for", "is not known here"]
+    assert harness.agent_steps(call) == ["was sent for", "is not known here"]
 
 
 def test_ladder_has_the_reason_where_an_agent_does_not_answer(
@@ -275,7 +275,7 @@ def test_ladder_has_the_reason_where_an_agent_does_not_answer(
         agent = harness.employ(program)
     call = harness.phone(agent)
     harness.until(call, "pending", attempts=1)
-    assert harness.rungs(call)[-1].startswith("did not take the dispatch: no answer")
+    assert harness.agent_steps(call)[-1].startswith("did not take the dispatch: no answer")
     assert agent.url not in str(harness.calls.get(call.id).steps)
 
 
@@ -298,7 +298,7 @@ def test_agent_at_a_private_address_is_asked_only_if_allowed(
         call = harness.phone(harness.employ(program))
         harness.until(call, "pending", attempts=1)
         harness.stop()
-    assert "WEBHOOK_ALLOW_PRIVATE" in harness.rungs(call)[-1]
+    assert "WEBHOOK_ALLOW_PRIVATE" in harness.agent_steps(call)[-1]
     assert program.asked == []
 
 
@@ -310,7 +310,7 @@ def test_agent_is_not_asked_beyond_the_limit_of_calls(
         call = harness.phone(harness.employ(program))
         harness.until(call, "pending", attempts=1)
         harness.stop()
-    assert harness.rungs(call)[-1] == (
+    assert harness.agent_steps(call)[-1] == (
         "was not asked (All 1 calls are taken.), and is sent for again"
     )
     assert program.asked == []

@@ -1,4 +1,4 @@
-"""What comes back about a call, at an address of its own, whatever became of its connector."""
+"""Webhooks at the address of a call, also after its connector was changed or deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a process: sockets first, and no wait for a call that has none."""
+"""Drain: sockets are closed first, and only their providers are waited for."""
 
 from __future__ import annotations
 

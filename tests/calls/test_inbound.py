@@ -1,4 +1,4 @@
-"""What a provider's webhook is answered with, for every state its call can be in."""
+"""Inbound calls: the markup for a webhook in each state of its call."""
 
 from __future__ import annotations
 

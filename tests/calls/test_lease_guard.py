@@ -1,4 +1,4 @@
-"""The guard of a database: held until it is released, and given up where another has taken it."""
+"""The lease guard: held until it is released, and lost where another process takes it."""
 
 from __future__ import annotations
 

@@ -255,12 +255,12 @@ def test_dynamic_room_of_a_placed_call_is_named_after_the_number_outside(
 def test_rule_decides_what_the_room_is_told_of_a_placed_call(calling: Harness) -> None:
     connector = calling.connect(keyed("twilio"))
     outbound(calling, hide_phone_number=True, dtmf=False)
-    for wishes, expected in (
+    for changes, expected in (
         ({}, (True, False, "***50")),
         ({"hides_number": False, "dtmf": True}, (False, True, DIALLED)),
         ({"participant_name": "Zoe"}, (True, False, "Zoe")),
     ):
-        request = CallRequest(callee=DIALLED, caller=OURS, connector_id=connector.id, **wishes)
+        request = CallRequest(callee=DIALLED, caller=OURS, connector_id=connector.id, **changes)
         call = calling.outbound.place_call(request, calling.outbound.plan(request), BASE)
         assert (call.hides_number, call.dtmf, call.participant.name) == expected
         assert (call.remote, call.rule_id) == (DIALLED, "rr_out")

@@ -1,4 +1,4 @@
-"""Callers who are asked for a PIN: what they hear, how often, and what is kept of it."""
+"""The PIN prompt: questions, tries, and what is stored of them."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_guesses_at_once_are_one_try(harness: Harness, twilio: Connector) -> Non
 def test_answers_to_everything_at_once_leave_one_call_in_its_room(
     harness: Harness, twilio: Connector
 ) -> None:
-    """The right PIN, twice, between repeated webhooks and late answers: nobody is hung up."""
+    """The right PIN, twice, between repeated webhooks and late answers, ends no call."""
     harness.webhook(twilio)
     asks = [
         lambda: harness.press(twilio, PIN, 1),
@@ -325,7 +325,7 @@ def test_pin_that_cannot_be_read_lets_nobody_in(harness: Harness, connector: Con
     sealed_elsewhere.update(
         RULE.id, lambda rule: replace(rule, room=replace(rule.room, pin=PIN, is_locked=False))
     )
-    # Whoever was asked before has no answer left, and whoever calls now is not asked.
+    # A caller who was asked before cannot answer, and a new caller is not asked.
     assert dismissed(harness.press(connector, PIN, 1))
     assert harness.call(connector).status is CallStatus.REJECTED
     assert dismissed(harness.press(connector, "", 1))

@@ -79,12 +79,12 @@ class Alarm(logging.Handler):
 
     def __init__(self, words: str) -> None:
         super().__init__()
-        self.rung = threading.Event()
+        self.raised = threading.Event()
         self._words = words
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._words in record.getMessage():
-            self.rung.set()
+            self.raised.set()
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def failed() -> Iterator[threading.Event]:
     alarm = Alarm("could not be written")
     logger = logging.getLogger("service.calls.recorder_thread")
     logger.addHandler(alarm)
-    yield alarm.rung
+    yield alarm.raised
     logger.removeHandler(alarm)
 
 
@@ -199,11 +199,11 @@ def test_one_transaction_holds_a_bounded_number_of_reports(
     with said() as statements:
         thread.start()
         thread.stop()
-    rungs = "".join(
+    batches = "".join(
         "." if text.startswith("INSERT INTO steps") else " " if text == "COMMIT" else ""
         for text in statements
     )
-    assert [len(each) for each in rungs.split()] == [BATCH, BATCH, 1]
+    assert [len(each) for each in batches.split()] == [BATCH, BATCH, 1]
 
 
 def test_failed_report_is_retried_before_later_reports_of_its_call(

@@ -1,4 +1,4 @@
-"""Who must leave: rooms are deactivated, sessions end, people are removed, times are up."""
+"""Removals: deactivated rooms, ended sessions, removed participants, and their deadlines."""
 
 from __future__ import annotations
 

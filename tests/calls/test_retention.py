@@ -1,4 +1,4 @@
-"""Old history goes by itself, where it is told to, and in pieces."""
+"""Retention: old history is deleted after the configured days, in batches."""
 
 from __future__ import annotations
 

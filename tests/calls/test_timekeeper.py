@@ -1,4 +1,4 @@
-"""Calls and the wall clock: setting it ends nothing, delays nothing, and is followed in the end."""
+"""The time of calls: a wall clock that is set ends and delays no call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP rooms in a small Flask app: real use cases, a real database, a scripted engine."""
+"""Apps of the real use cases and a real database, with a scripted engine."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class ScriptedEngine(Engine):
         self.released.append(call_id)
 
     def _submit(self, request: EngineCommand) -> None:
-        # A thread that nobody stops would be found by other tests.
+        # A thread that is not stopped would run during other tests.
         raise AssertionError(f"This engine has no thread to act on {request}.")
 
 

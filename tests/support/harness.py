@@ -108,7 +108,7 @@ class Harness:
         return connector
 
     def webhook(self, connector: Connector, **fields: str) -> Element:
-        """The markup of a voice webhook of the connector's provider."""
+        """Return the markup for a voice webhook of the connector's provider."""
         name = connector.provider
         params = {
             "CallUUID" if name == "plivo" else "CallSid": CALL_IDS[name],
@@ -124,26 +124,26 @@ class Harness:
         return fromstring(ask(known, Webhook(tuple(params.items()), url), BASE).text)
 
     def press(self, connector: Connector, digits: str, tries: int, **fields: str) -> Element:
-        """The markup after keys were pressed, or none were, when asked for a PIN."""
+        """Return the markup after keys were pressed, or none were, for a PIN."""
         pressed = {"Digits": digits} if digits else {}
         return self.webhook(
             connector, CallStatus="in-progress", **{"try": str(tries)}, **pressed, **fields
         )
 
     def call(self, connector: Connector) -> Any:
-        """The stored call of the provider's usual call id, with its ladder."""
+        """Return the stored call of the usual call id, with its ladder."""
         found = self.calls.find(connector.id, CALL_IDS[connector.provider])
         return None if found is None else self.calls.get(found.id)
 
     def address(self, call: Any) -> str:
-        """Where the provider asks about a call that is known."""
+        """Return the address at which the provider asks about a call."""
         return f"{BASE}/v2/hooks/{call.provider}/{self.key(call)}"
 
     def key(self, call: Any) -> str:
         return key_of(self.services.settings.api_secret, call.id)
 
     def start(self, ref: str, provider: str = "twilio", session_id: str = "s1") -> str:
-        """Claim a reference and start its leg, as the engine would report it; the leg's id."""
+        """Claim a reference and report the start of its leg. Return the leg's id."""
         spec = self.admission.claim(provider, ref)
         assert self.calls.answered(spec.call_id, spec.leg_id, session_id, self.clock.now())
         return spec.leg_id
@@ -202,13 +202,13 @@ def events(call: Any) -> list[LadderEvent]:
 
 
 def kept(call: Any) -> list[str]:
-    """The markup on a call's ladder, in the order of its rungs."""
+    """Return the markup on a call's ladder, in the order of its steps."""
     markups = [step.markup for step in call.steps if step.markup is not None]
     return [tostring(fromstring(markup), encoding="unicode") for markup in markups]
 
 
 def masked(response: Element, connector: Connector) -> str:
-    """An answer as it may be kept: without the call's key and the stream's reference."""
+    """Return an answer as the ladder keeps it: without call key and reference."""
     text = re.sub(r"clk_\w+(-\w+)*", "clk_•••", tostring(response, encoding="unicode"))
     assert connector.webhook_key not in text
     streamed = next(response.iter("Stream"), None) is not None
