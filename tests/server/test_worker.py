@@ -48,7 +48,7 @@ class Threads:
         return body
 
 
-class Desk:
+class SteppedWorker:
     """A worker whose main loop a test runs step by step, and its clients."""
 
     def __init__(self, listener: socket.socket, connections: int) -> None:
@@ -114,25 +114,25 @@ class Desk:
 
 
 @contextmanager
-def at_work(connections: int = 1000) -> Iterator[Desk]:
+def stepped_worker(connections: int = 1000) -> Iterator[SteppedWorker]:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=100) as listener,
-        closing(Desk(listener, connections)) as desk,
+        closing(SteppedWorker(listener, connections)) as stepped,
     ):
-        yield desk
+        yield stepped
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    with at_work() as desk:
-        yield desk
+def stepped() -> Iterator[SteppedWorker]:
+    with stepped_worker() as stepped:
+        yield stepped
 
 
 @pytest.fixture
-def patient_desk(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> Desk:
+def patient(monkeypatch: pytest.MonkeyPatch, stepped: SteppedWorker) -> SteppedWorker:
     """A worker without ``PATIENCE``: requests wait until others have returned their turn."""
     monkeypatch.setattr("service.server.worker.PATIENCE", 1000.0)
-    return desk
+    return stepped
 
 
 def refusal(answer: bytes) -> tuple[int, Any]:
@@ -143,47 +143,47 @@ def refusal(answer: bytes) -> tuple[int, Any]:
     return int(head.split()[1]), json.loads(body)
 
 
-def test_only_a_few_requests_run_at_a_time(patient_desk: Desk) -> None:
+def test_only_a_few_requests_run_at_a_time(patient: SteppedWorker) -> None:
     for _ in range(AT_ONCE + 3):
-        patient_desk.ask()
-    patient_desk.turn_until_read(AT_ONCE + 3)
-    given = patient_desk.threads.given
+        patient.ask()
+    patient.turn_until_read(AT_ONCE + 3)
+    given = patient.threads.given
     assert len(given) == AT_ONCE
-    patient_desk.threads.finish(0)
-    patient_desk.turn_until(lambda: len(given) == AT_ONCE + 1)
-    patient_desk.threads.finish(1)
-    patient_desk.threads.finish(2)
-    patient_desk.turn_until(lambda: len(given) == AT_ONCE + 3)
+    patient.threads.finish(0)
+    patient.turn_until(lambda: len(given) == AT_ONCE + 1)
+    patient.threads.finish(1)
+    patient.threads.finish(2)
+    patient.turn_until(lambda: len(given) == AT_ONCE + 3)
 
 
-def test_blocked_requests_delay_no_others(desk: Desk) -> None:
+def test_blocked_requests_delay_no_others(stepped: SteppedWorker) -> None:
     for _ in range(AT_ONCE + 3):
-        desk.ask()
-    desk.turn_until(lambda: len(desk.threads.given) == AT_ONCE + 3)
+        stepped.ask()
+    stepped.turn_until(lambda: len(stepped.threads.given) == AT_ONCE + 3)
 
 
-def test_request_that_waits_for_io_gives_its_turn_away(patient_desk: Desk) -> None:
+def test_request_that_waits_for_io_gives_its_turn_away(patient: SteppedWorker) -> None:
     for _ in range(AT_ONCE + 2):
-        patient_desk.ask()
-    patient_desk.turn_until_read(AT_ONCE + 2)
-    given = patient_desk.threads.given
+        patient.ask()
+    patient.turn_until_read(AT_ONCE + 2)
+    given = patient.threads.given
     assert len(given) == AT_ONCE
     with turns.taken(given[0][0].turn), turns.waiting():
-        patient_desk.turn_until(lambda: len(given) == AT_ONCE + 1)
-    patient_desk.threads.finish(1)
-    patient_desk.worker.wait_for_and_dispatch_events(0.01)
+        patient.turn_until(lambda: len(given) == AT_ONCE + 1)
+    patient.threads.finish(1)
+    patient.worker.wait_for_and_dispatch_events(0.01)
     assert len(given) == AT_ONCE + 1, "the first one runs again"
-    patient_desk.threads.finish(0)
-    patient_desk.turn_until(lambda: len(given) == AT_ONCE + 2)
+    patient.threads.finish(0)
+    patient.turn_until(lambda: len(given) == AT_ONCE + 2)
 
 
-def test_incomplete_request_has_no_turn(desk: Desk) -> None:
-    client = desk.ask(REQUEST[:-1])
-    desk.ask()
-    desk.turn_until_read(1)
+def test_incomplete_request_has_no_turn(stepped: SteppedWorker) -> None:
+    client = stepped.ask(REQUEST[:-1])
+    stepped.ask()
+    stepped.turn_until_read(1)
     client.sendall(REQUEST[-1:])
-    desk.turn_until_read(2)
-    first, second = (conn.client for conn, _ in desk.threads.given)
+    stepped.turn_until_read(2)
+    first, second = (conn.client for conn, _ in stepped.threads.given)
     assert second == client.getsockname()
     assert first != second
 
@@ -197,40 +197,40 @@ def test_incomplete_request_has_no_turn(desk: Desk) -> None:
         b"Transfer-Encoding: chunked\r\n\r\n000000000ea60;x=y\r\n",
     ],
 )
-def test_no_thread_waits_for_a_body(desk: Desk, head: bytes) -> None:
+def test_no_thread_waits_for_a_body(stepped: SteppedWorker, head: bytes) -> None:
     for _ in range(20):
-        desk.ask(POST + head + b"x")
-    desk.ask()
-    desk.turn_until(lambda: len(desk.worker.pending_conns) == 20)
-    desk.turn_until_read(1)
+        stepped.ask(POST + head + b"x")
+    stepped.ask()
+    stepped.turn_until(lambda: len(stepped.worker.pending_conns) == 20)
+    stepped.turn_until_read(1)
 
 
-def test_expect_100_continue_is_answered_once(desk: Desk) -> None:
-    client = desk.ask(POST + b"Expect: 100-continue\r\nContent-Length: 6\r\n\r\n")
-    desk.turn_until(lambda: len(desk.worker.pending_conns) == 1)
+def test_expect_100_continue_is_answered_once(stepped: SteppedWorker) -> None:
+    client = stepped.ask(POST + b"Expect: 100-continue\r\nContent-Length: 6\r\n\r\n")
+    stepped.turn_until(lambda: len(stepped.worker.pending_conns) == 1)
     client.sendall(b"abc")
-    desk.turn_until(lambda: desk.worker.held >= 3)
+    stepped.turn_until(lambda: stepped.worker.held >= 3)
     client.sendall(b"def")
-    desk.turn_until_read(1)
-    assert desk.threads.body(0) == b"abcdef"
-    desk.threads.finish(0, b"answer")
-    assert desk.answer(client) == b"HTTP/1.1 100 Continue\r\n\r\nanswer"
+    stepped.turn_until_read(1)
+    assert stepped.threads.body(0) == b"abcdef"
+    stepped.threads.finish(0, b"answer")
+    assert stepped.answer(client) == b"HTTP/1.1 100 Continue\r\n\r\nanswer"
 
 
-def test_pipelined_requests_are_answered_in_order(desk: Desk) -> None:
+def test_pipelined_requests_are_answered_in_order(stepped: SteppedWorker) -> None:
     first = POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
-    client = desk.ask(first + POST + b"Content-Length: 1\r\n\r\nb" + REQUEST)
+    client = stepped.ask(first + POST + b"Content-Length: 1\r\n\r\nb" + REQUEST)
     for place, body in enumerate((b"a", b"b", b"")):
-        desk.turn_until_read(place + 1)
-        assert desk.threads.body(place) == body
-        desk.threads.finish(place, b"%d" % place, reusable=place < 2)
-    assert desk.answer(client) == b"012"
+        stepped.turn_until_read(place + 1)
+        assert stepped.threads.body(place) == body
+        stepped.threads.finish(place, b"%d" % place, reusable=place < 2)
+    assert stepped.answer(client) == b"012"
 
 
-def test_bytes_after_an_upgrade_stay_in_the_socket(desk: Desk) -> None:
-    desk.ask(REQUEST[:-2] + b"Upgrade: websocket\r\n\r\n" + b"\x81\x80early")
-    desk.turn_until_read(1)
-    assert desk.threads.given[0][0].sock.recv(100) == b"\x81\x80early"
+def test_bytes_after_an_upgrade_stay_in_the_socket(stepped: SteppedWorker) -> None:
+    stepped.ask(REQUEST[:-2] + b"Upgrade: websocket\r\n\r\n" + b"\x81\x80early")
+    stepped.turn_until_read(1)
+    assert stepped.threads.given[0][0].sock.recv(100) == b"\x81\x80early"
 
 
 @pytest.mark.parametrize(
@@ -245,152 +245,154 @@ def test_bytes_after_an_upgrade_stay_in_the_socket(desk: Desk) -> None:
     ],
 )
 def test_invalid_request_is_refused_in_json_without_a_thread(
-    desk: Desk, data: bytes, status: int
+    stepped: SteppedWorker, data: bytes, status: int
 ) -> None:
-    client = desk.ask(data)
-    got, document = refusal(desk.answer(client))
+    client = stepped.ask(data)
+    got, document = refusal(stepped.answer(client))
     assert (got, document["statusCode"]) == (status, status)
     assert document["message"].endswith(".")
-    assert not desk.threads.given
+    assert not stepped.threads.given
 
 
-def test_long_body_is_read_only_where_it_is_allowed(desk: Desk) -> None:
+def test_long_body_is_read_only_where_it_is_allowed(stepped: SteppedWorker) -> None:
     length = b"Content-Length: %d\r\n\r\n" % (SMALL_BODY + 1)
-    desk.ask(POST + length)
-    desk.turn_until_read(1)
-    assert desk.threads.body(0) == b""
-    upload = desk.ask(POST.replace(b"POST /", b"POST /below" + UPLOADS.encode()) + length)
-    desk.turn_until(lambda: len(desk.worker.upload_conns) == 1)
+    stepped.ask(POST + length)
+    stepped.turn_until_read(1)
+    assert stepped.threads.body(0) == b""
+    upload = stepped.ask(POST.replace(b"POST /", b"POST /below" + UPLOADS.encode()) + length)
+    stepped.turn_until(lambda: len(stepped.worker.upload_conns) == 1)
     upload.sendall(b"x" * (SMALL_BODY + 1))
-    desk.turn_until_read(2)
-    assert len(desk.threads.body(1)) == SMALL_BODY + 1
+    stepped.turn_until_read(2)
+    assert len(stepped.threads.body(1)) == SMALL_BODY + 1
 
 
-def test_client_that_reads_no_answer_occupies_no_thread(desk: Desk) -> None:
+def test_client_that_reads_no_answer_occupies_no_thread(stepped: SteppedWorker) -> None:
     answer = b"x" * 8_000_000
-    client = desk.ask()
-    desk.turn_until_read(1)
-    desk.threads.finish(0, answer)
-    desk.turn_until(lambda: len(desk.worker.answering_conns) == 1)
-    assert 0 < desk.worker.held < len(answer)
-    assert desk.answer(client) == answer
-    assert desk.worker.held == 0
+    client = stepped.ask()
+    stepped.turn_until_read(1)
+    stepped.threads.finish(0, answer)
+    stepped.turn_until(lambda: len(stepped.worker.answering_conns) == 1)
+    assert 0 < stepped.worker.held < len(answer)
+    assert stepped.answer(client) == answer
+    assert stepped.worker.held == 0
 
 
-def test_memory_of_clients_is_bounded(desk: Desk) -> None:
-    desk.worker.memory = 100_000
-    deaf = [desk.ask(POST + b"Content-Length: 60000\r\n\r\n" + b"x" * 40_000) for _ in range(5)]
-    desk.turn_until(lambda: desk.worker.nr_conns == 2)
-    assert desk.worker.held <= 100_000
+def test_memory_of_clients_is_bounded(stepped: SteppedWorker) -> None:
+    stepped.worker.memory = 100_000
+    deaf = [stepped.ask(POST + b"Content-Length: 60000\r\n\r\n" + b"x" * 40_000) for _ in range(5)]
+    stepped.turn_until(lambda: stepped.worker.nr_conns == 2)
+    assert stepped.worker.held <= 100_000
     for client in deaf[:3]:
-        assert desk.answer(client) == b""
-    served = desk.ask()
-    desk.turn_until_read(1)
-    desk.threads.finish(0, b"answer")
-    assert desk.answer(served) == b"answer"
+        assert stepped.answer(client) == b""
+    served = stepped.ask()
+    stepped.turn_until_read(1)
+    stepped.threads.finish(0, b"answer")
+    assert stepped.answer(served) == b"answer"
 
 
-def test_callback_of_a_closed_connection_is_not_called(desk: Desk) -> None:
-    victim, killer = desk.ask(b"G"), desk.ask(b"G")
-    desk.turn_until(lambda: len(desk.worker.pending_conns) == 2)
+def test_callback_of_a_closed_connection_is_not_called(stepped: SteppedWorker) -> None:
+    victim, killer = stepped.ask(b"G"), stepped.ask(b"G")
+    stepped.turn_until(lambda: len(stepped.worker.pending_conns) == 2)
     for client in (killer, victim):
         client.sendall(b"E")
-    keys = [key for key, _ in desk.worker.poller.select(5)]
+    keys = [key for key, _ in stepped.worker.poller.select(5)]
     assert len(keys) == 2
-    for conn in tuple(desk.worker.pending_conns):
-        desk.worker.close_conn(conn)
+    for conn in tuple(stepped.worker.pending_conns):
+        stepped.worker.close_conn(conn)
     # Another connection may have the same descriptor by then.
-    desk.ask(b"G")
-    desk.turn_until(lambda: len(desk.worker.pending_conns) == 1)
+    stepped.ask(b"G")
+    stepped.turn_until(lambda: len(stepped.worker.pending_conns) == 1)
     for key in keys:
-        desk.worker.dispatch(key)
-    assert len(desk.worker.pending_conns) == 1
-    assert desk.faults == 0
+        stepped.worker.dispatch(key)
+    assert len(stepped.worker.pending_conns) == 1
+    assert stepped.faults == 0
 
 
 def test_oldest_connection_is_closed_beyond_the_limit() -> None:
-    with at_work(connections=10) as desk:
+    with stepped_worker(connections=10) as stepped:
         for round_ in range(30):
-            old = [desk.ask(b"G") for _ in range(12)]
+            old = [stepped.ask(b"G") for _ in range(12)]
             for client in old:
                 client.sendall(b"E")
-            desk.worker.wait_for_and_dispatch_events(0.01)
-            asked = desk.ask()
-            desk.turn_until_read(round_ + 1)
-            desk.threads.finish(round_, b"answer")
-            assert desk.answer(asked) == b"answer"
-        assert desk.worker.nr_conns <= 10
-        assert desk.faults == 0
+            stepped.worker.wait_for_and_dispatch_events(0.01)
+            asked = stepped.ask()
+            stepped.turn_until_read(round_ + 1)
+            stepped.threads.finish(round_, b"answer")
+            assert stepped.answer(asked) == b"answer"
+        assert stepped.worker.nr_conns <= 10
+        assert stepped.faults == 0
 
 
-def test_idle_connections_are_closed_before_requests(desk: Desk) -> None:
-    desk.worker.worker_connections = 5
+def test_idle_connections_are_closed_before_requests(stepped: SteppedWorker) -> None:
+    stepped.worker.worker_connections = 5
     for _ in range(4):
-        desk.ask(b"")
-    desk.turn_until(lambda: desk.worker.nr_conns == 4)
-    begun = desk.ask(POST + b"Content-Length: 1\r\n\r\n")
-    desk.turn_until(lambda: len(desk.worker.pending_conns) == 1)
-    desk.ask(b"")
-    desk.turn_until(lambda: desk.worker.nr_conns == 4)
+        stepped.ask(b"")
+    stepped.turn_until(lambda: stepped.worker.nr_conns == 4)
+    begun = stepped.ask(POST + b"Content-Length: 1\r\n\r\n")
+    stepped.turn_until(lambda: len(stepped.worker.pending_conns) == 1)
+    stepped.ask(b"")
+    stepped.turn_until(lambda: stepped.worker.nr_conns == 4)
     begun.sendall(b"x")
-    desk.turn_until_read(1)
+    stepped.turn_until_read(1)
 
 
-def test_a_fault_of_one_connection_is_counted_and_ends_that_connection_only(desk: Desk) -> None:
+def test_a_fault_of_one_connection_is_counted_and_ends_that_connection_only(
+    stepped: SteppedWorker,
+) -> None:
     def broken(conn: ClientConnection) -> None:
         raise ValueError("deque.remove(x): x not in deque")
 
-    client, other = desk.ask(b"G"), desk.ask(REQUEST[:-1])
-    desk.turn_until(lambda: len(desk.worker.pending_conns) == 2)
-    desk.worker.pending_conns[0].watched.callback = broken
+    client, other = stepped.ask(b"G"), stepped.ask(REQUEST[:-1])
+    stepped.turn_until(lambda: len(stepped.worker.pending_conns) == 2)
+    stepped.worker.pending_conns[0].watched.callback = broken
     client.sendall(b"E")
-    desk.turn_until(lambda: desk.faults == 1)
-    assert desk.worker.nr_conns == 1
-    assert desk.answer(client) == b""
+    stepped.turn_until(lambda: stepped.faults == 1)
+    assert stepped.worker.nr_conns == 1
+    assert stepped.answer(client) == b""
     other.sendall(REQUEST[-1:])
-    desk.turn_until_read(1)
+    stepped.turn_until_read(1)
 
 
-def test_connection_unknown_to_the_poller_does_not_end_the_process(desk: Desk) -> None:
-    client = desk.ask(b"G")
-    desk.turn_until(lambda: len(desk.worker.pending_conns) == 1)
-    conn = desk.worker.pending_conns[0]
-    desk.worker.poller.unregister(conn.sock)
+def test_connection_unknown_to_the_poller_does_not_end_the_process(stepped: SteppedWorker) -> None:
+    client = stepped.ask(b"G")
+    stepped.turn_until(lambda: len(stepped.worker.pending_conns) == 1)
+    conn = stepped.worker.pending_conns[0]
+    stepped.worker.poller.unregister(conn.sock)
     conn.timeout = 0
-    desk.worker.murder_pending()
-    assert (desk.worker.nr_conns, desk.faults) == (0, 1)
-    assert desk.answer(client) == b""
+    stepped.worker.murder_pending()
+    assert (stepped.worker.nr_conns, stepped.faults) == (0, 1)
+    assert stepped.answer(client) == b""
 
 
-def test_reset_by_the_client_is_not_a_fault(desk: Desk) -> None:
+def test_reset_by_the_client_is_not_a_fault(stepped: SteppedWorker) -> None:
     asked = POST + b"Expect: 100-continue\r\nContent-Length: 6\r\n\r\n"
     for number in range(20):
-        client = desk.ask(asked[: 30 + number])
-        desk.worker.wait_for_and_dispatch_events(0.01)
+        client = stepped.ask(asked[: 30 + number])
+        stepped.worker.wait_for_and_dispatch_events(0.01)
         client.sendall(asked[30 + number :])
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
-    desk.turn_until(lambda: desk.worker.nr_conns == 0)
-    assert desk.faults == 0
+    stepped.turn_until(lambda: stepped.worker.nr_conns == 0)
+    assert stepped.faults == 0
 
 
-def test_full_thread_pool_does_not_end_the_process(desk: Desk) -> None:
+def test_full_thread_pool_does_not_end_the_process(stepped: SteppedWorker) -> None:
     def submit(handle: object, conn: ClientConnection) -> Future[bool]:
         raise RuntimeError("can't start new thread")
 
-    desk.worker.tpool = SimpleNamespace(submit=submit)
-    client = desk.ask()
-    assert desk.answer(client) == b""
-    assert desk.faults == 1
-    desk.worker.tpool = desk.threads
-    desk.ask()
-    desk.turn_until_read(1)
+    stepped.worker.tpool = SimpleNamespace(submit=submit)
+    client = stepped.ask()
+    assert stepped.answer(client) == b""
+    assert stepped.faults == 1
+    stepped.worker.tpool = stepped.threads
+    stepped.ask()
+    stepped.turn_until_read(1)
 
 
-def test_connection_of_a_failed_request_is_closed(desk: Desk) -> None:
-    client = desk.ask()
-    desk.turn_until_read(1)
-    desk.threads.given[0][1].set_exception(MemoryError())
-    assert desk.answer(client) == b""
+def test_connection_of_a_failed_request_is_closed(stepped: SteppedWorker) -> None:
+    client = stepped.ask()
+    stepped.turn_until_read(1)
+    stepped.threads.given[0][1].set_exception(MemoryError())
+    assert stepped.answer(client) == b""
     client.close()
-    desk.turn_until(lambda: desk.worker.nr_conns == 0)
+    stepped.turn_until(lambda: stepped.worker.nr_conns == 0)

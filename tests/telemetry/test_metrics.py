@@ -18,7 +18,7 @@ from service.web.prometheus import exposition
 
 COUNTS = tuple(range(1, len(BOUNDS) + 2))
 
-FIGURES = EngineStats(
+STATS = EngineStats(
     lateness=COUNTS,
     late_seconds=1.5,
     late=7,
@@ -29,7 +29,7 @@ FIGURES = EngineStats(
     requests=9,
     faults=2,
 )
-WELL = HealthSnapshot(200, 8, Stored(calls=4, pending=11, seconds=0.001), FIGURES)
+WELL = HealthSnapshot(200, 8, Stored(calls=4, pending=11, seconds=0.001), STATS)
 UNWELL = HealthSnapshot(200, 8, None, None)
 
 
