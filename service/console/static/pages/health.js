@@ -64,7 +64,7 @@ function ticks(engine) {
     figure(`${p99} ms`, "late or less in 99 % of the last 3,000 ticks"),
     facts([
       ["Median", `${p50} ms`],
-      ["10 ms or more late", `${counted(engine.late, "tick")} of ${engine.ticks}`],
+      ["10 ms late or more", `${counted(engine.late, "tick")} of ${engine.ticks}`],
       ["Skipped", counted(engine.skipped, "tick")],
     ]),
     pill(p99 < 10 ? "Steady" : "Late: calls may sound broken", p99 < 10 ? "good" : "bad"),
@@ -82,7 +82,7 @@ function audio(engine) {
     facts([
       ["To reduce delay", counted(dropped, "frame") + share(dropped, received)],
       ["Receiver too slow", counted(unsent, "frame") + share(unsent, sent)],
-      ["Received too late", counted(late, "chunk")],
+      ["Late", counted(late, "chunk")],
       ["Lost", counted(lost, "chunk")],
     ]),
   );
@@ -96,8 +96,8 @@ function database({ database: { kind, stored }, reports, engine }) {
     figure(`${stored.answeredMs} ms`, `to count the calls in ${kind}`),
     facts([
       ["Webhooks to deliver", counted(stored.pending, "event")],
-      ["Waiting to be stored", counted(reports, "report")],
-      ["Waiting for the engine", engine && counted(engine.requests, "request")],
+      ["To be stored", counted(reports, "report")],
+      ["For the engine", engine && counted(engine.requests, "request")],
     ]),
   );
 }
