@@ -77,8 +77,8 @@ class PendingDeliveries(Protocol):
     def failed(
         self, delivery_id: str, at: Millis, answer: int | None, error: str, due_at: Millis | None
     ) -> None: ...
-    def bury(self, receiver: str, at: Millis, error: str) -> int: ...
-    def lapse(self, receiver: str, at: Millis, error: str, due_at: Millis) -> int: ...
+    def give_up(self, receiver: str, at: Millis, error: str) -> int: ...
+    def expire(self, receiver: str, at: Millis, error: str, due_at: Millis) -> int: ...
     def prune(self, receiver: str) -> int: ...
 
 
@@ -127,7 +127,7 @@ class DeliveryAttempts:
         """Send what is due, until one delivery fails or the turn has lasted long enough."""
         address = self._outbox.address(receiver)
         if address is None:
-            self._count_outcome("dead", self._outbox.bury(receiver, self._clock.now(), GONE))
+            self._count_outcome("dead", self._outbox.give_up(receiver, self._clock.now(), GONE))
             self._health.forget(receiver)
         else:
             began = self._clock.monotonic()
@@ -181,6 +181,6 @@ class DeliveryAttempts:
         # Expire the overdue events queued behind this one without trying each; send the next live
         # event when the receiver is due.
         self._outbox.failed(delivery.id, at, answer, error, None)
-        lost = 1 + self._outbox.lapse(receiver, at, EXPIRED, due_at)
+        lost = 1 + self._outbox.expire(receiver, at, EXPIRED, due_at)
         self._count_outcome("dead", lost)
         logger.warning("%d webhook deliveries to %s expired and are given up", lost, receiver)

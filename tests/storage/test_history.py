@@ -13,7 +13,7 @@ from service.domain.calls import LIVE, WEBSOCKET, Call, CallStatus, EndReason
 from service.domain.loudness import Loudness
 from service.errors import Conflict, Gone, NotFound
 from service.storage.agents.dispatches import Dispatches
-from service.storage.calls import history
+from service.storage.calls import history, media_references
 from service.storage.calls.calls import Calls
 from service.storage.calls.history import History
 from service.storage.calls.loudness import LoudnessRecords
@@ -119,7 +119,9 @@ def test_other_calls_keep_their_rows(past: Past) -> None:
 @pytest.mark.parametrize("status", LIVE)
 def test_a_live_call_is_not_deleted(past: Past, status: CallStatus) -> None:
     call = a_call(status=status)
-    assert past.calls.admit(call, "ref", 100)
+    past.calls.add(call)
+    with past.database.write() as connection:
+        media_references.issue(connection, "ref", call.id, 91_000)
     with pytest.raises(Conflict, match=status):
         past.history.delete(call.id)
     assert past.calls.get(call.id) == call

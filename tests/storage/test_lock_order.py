@@ -88,7 +88,7 @@ def test_transactions_around_one_session_never_deadlock(
             lambda: crowd.end(other),
             lambda: crowd.dispatches.missed(crowd.dispatch, "was late", 6_000, None),
             lambda: subscriptions.delete(subscription.id, 6_000),
-            lambda: outbox.bury(subscription.id, 6_000, "gone"),
+            lambda: outbox.give_up(subscription.id, 6_000, "gone"),
             lambda: rooms.deactivate("abcd-efgh-ijkl", 6_000),
         ]
         return at_once(len(works), lambda index: works[index]())

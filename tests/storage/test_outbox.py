@@ -106,7 +106,7 @@ def test_a_delivery_that_died_during_an_attempt_stays_dead_unless_delivered(
 ) -> None:
     first, second = a_delivery(1), a_delivery(2)
     write(database, first, second)
-    outbox.bury("wh_1", 5_000, "It is gone.")
+    outbox.give_up("wh_1", 5_000, "It is gone.")
     outbox.failed(first.id, 6_000, 500, "It answered 500.", 7_000)
     outbox.delivered(second.id, 6_000, 200)
     assert statuses(outbox) == {"1": "dead", "2": "delivered"}
@@ -136,7 +136,7 @@ def test_pending_deliveries_of_a_deleted_receiver_are_given_up(
 ) -> None:
     write(database, *(a_delivery(number) for number in range(PIECE + 1)), a_delivery(1, "wh_2"))
     outbox.delivered("dl_wh_1_0", 1, 200)
-    assert outbox.bury("wh_1", 5_000, "It is gone.") == PIECE
+    assert outbox.give_up("wh_1", 5_000, "It is gone.") == PIECE
     assert outbox.waiting() == (WaitingReceiver("wh_2", 1_000),)
     newest = outbox.recent("wh_1")[0]
     assert (newest.status, newest.error, newest.attempts) == (DeliveryStatus.DEAD, "It is gone.", 0)
@@ -147,7 +147,7 @@ def test_expired_deliveries_die_and_the_next_one_is_due_later(
     database: Database, outbox: Outbox
 ) -> None:
     write(database, *(a_delivery(number, at=number * 1_000) for number in range(5)))
-    assert outbox.lapse("wh_1", DAY + 2_000, "Too late.", DAY + 9_000) == 3
+    assert outbox.expire("wh_1", DAY + 2_000, "Too late.", DAY + 9_000) == 3
     assert statuses(outbox) == dict.fromkeys("43", "pending") | dict.fromkeys("210", "dead")
     assert outbox.waiting() == (WaitingReceiver("wh_1", DAY + 9_000),)
     assert [delivery.due_at for delivery in outbox.pending("wh_1", 2)] == [DAY + 9_000, 4_000]
@@ -155,7 +155,7 @@ def test_expired_deliveries_die_and_the_next_one_is_due_later(
 
 def test_a_lapse_may_leave_no_pending_delivery(database: Database, outbox: Outbox) -> None:
     write(database, a_delivery(1))
-    assert outbox.lapse("wh_1", 2 * DAY, "Too late.", 3 * DAY) == 1
+    assert outbox.expire("wh_1", 2 * DAY, "Too late.", 3 * DAY) == 1
     assert outbox.waiting() == ()
 
 

@@ -178,8 +178,8 @@ class StoredControl:
             call = locked_row(connection, call_id)
             if call is None:
                 return False
-            said = connection.scalars(NOTES, {"call_id": call_id}).all()
-            if detail in said or len(said) >= MAX_NOTES:
+            known = connection.scalars(NOTES, {"call_id": call_id}).all()
+            if detail in known or len(known) >= MAX_NOTES:
                 return False
             advance(connection, call, [LadderStep(LadderEvent.PROVIDER, at, call.status, detail)])
             return True

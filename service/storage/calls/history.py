@@ -55,11 +55,11 @@ class History:
                 raise Conflict(f"The call is {row.status}; end it before it is deleted.")
             _forget(connection, [call_id])
             until = (row.ended_at or row.started_at) + AFTERMATH
-            told = select(deliveries.c.seq).where(
+            about_it = select(deliveries.c.seq).where(
                 deliveries.c.created_at.between(row.started_at, until),
                 deliveries.c.body.contains(call_id, autoescape=True),
             )
-            in_order = told.order_by(deliveries.c.seq).with_for_update()
+            in_order = about_it.order_by(deliveries.c.seq).with_for_update()
             seqs = connection.scalars(in_order).all()
             connection.execute(delete(deliveries).where(deliveries.c.seq.in_(seqs)))
 

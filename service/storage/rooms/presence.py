@@ -104,11 +104,11 @@ def join(connection: Connection, call: Call, session_id: str, at: Millis) -> Non
     )
     room_id, who = call.room_id or "", call.participant
     came = participant_document(room_id, session_id, who.id, who.name, call.id)
-    told: list[Announcement] = [(RoomEvent.PARTICIPANT_JOINED, came)]
+    events: list[Announcement] = [(RoomEvent.PARTICIPANT_JOINED, came)]
     if is_new:
         started = session_document(room_id, session_id, at)
-        told.insert(0, (RoomEvent.SESSION_STARTED, started))
-    announce_room(connection, room_id, at, told)
+        events.insert(0, (RoomEvent.SESSION_STARTED, started))
+    announce_room(connection, room_id, at, events)
 
 
 def leave(
@@ -132,14 +132,14 @@ def leave(
     went = participant_document(
         room_id, session_id, left.participant_id, left.participant_name, call_id
     )
-    told: list[Announcement] = [
+    events: list[Announcement] = [
         (RoomEvent.PARTICIPANT_LEFT, {**went, "reason": left_reason(reason)})
     ]
     if not goes_on and connection.execute(STILL_THERE, {"session": session_id}).first() is None:
         ended_at = _end(connection, session_id, room_id, at)
         document = session_document(room_id, session_id, started_at, ended_at)
-        told.append((RoomEvent.SESSION_ENDED, document))
-    announce_room(connection, room_id, at, told)
+        events.append((RoomEvent.SESSION_ENDED, document))
+    announce_room(connection, room_id, at, events)
 
 
 def _open(connection: Connection, call: Call, session_id: str, at: Millis) -> bool:

@@ -35,14 +35,14 @@ def announce_call(
     Threads that wait for any change of calls are signalled in any case.
     """
     notify_after_commit(connection, ChangeSignal.CALLS)
-    told = happenings(before, call, new)
-    if not told:
+    events = happenings(before, call, new)
+    if not events:
         return
     wanted = [
         (subscription_id, happening)
-        for subscription_id, events in connection.execute(SUBSCRIBED)
-        for happening in told
-        if happening.event in events
+        for subscription_id, names in connection.execute(SUBSCRIBED)
+        for happening in events
+        if happening.event in names
     ]
     at = new[-1].at if new else call.started_at
     _write(
@@ -54,7 +54,7 @@ def announce_room(
     connection: Connection,
     room_id: str,
     at: Millis,
-    told: Sequence[tuple[RoomEvent, Mapping[str, Any]]],
+    events: Sequence[tuple[RoomEvent, Mapping[str, Any]]],
 ) -> None:
     """Write events for the room's own webhook, if it has one with matching patterns."""
     webhook = connection.scalar(WEBHOOK, {"room": room_id})
@@ -64,12 +64,12 @@ def announce_room(
     _write(
         connection,
         at,
-        ((receiver, event, data) for event, data in told if matches(patterns, event)),
+        ((receiver, event, data) for event, data in events if matches(patterns, event)),
     )
 
 
 def _write(
-    connection: Connection, at: Millis, told: Iterable[tuple[str, str, Mapping[str, Any]]]
+    connection: Connection, at: Millis, events: Iterable[tuple[str, str, Mapping[str, Any]]]
 ) -> None:
     rows = [
         {
@@ -83,7 +83,7 @@ def _write(
             "due_at": at,
             "expires_at": at + DELIVERY_SECONDS * 1000,
         }
-        for receiver, event, data in told
+        for receiver, event, data in events
     ]
     if rows:
         connection.execute(insert(deliveries), rows)

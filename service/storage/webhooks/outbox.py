@@ -125,13 +125,13 @@ class Outbox:
         changes = _dead() if due_at is None else {"due_at": due_at}
         self._tried(delivery_id, at, answer, PENDING, error=error, **changes)
 
-    def bury(self, receiver: str, at: Millis, error: str) -> int:
+    def give_up(self, receiver: str, at: Millis, error: str) -> int:
         """Give up all pending deliveries of a deleted receiver, and return their number."""
-        return self._give_up(receiver, error, tried_at=at)
+        return self._kill(receiver, error, tried_at=at)
 
-    def lapse(self, receiver: str, at: Millis, error: str, due_at: Millis) -> int:
+    def expire(self, receiver: str, at: Millis, error: str, due_at: Millis) -> int:
         """Give up expired deliveries, and return how many. The next one is due at ``due_at``."""
-        lost = self._give_up(receiver, error, expired_at=at)
+        lost = self._kill(receiver, error, expired_at=at)
         oldest = select(func.min(deliveries.c.seq)).where(
             PENDING, deliveries.c.receiver == receiver
         )
@@ -160,15 +160,15 @@ class Outbox:
         """Return the deliveries about a call that began ``since`` and ended before ``until``, to
         any receiver, in order.
         """
-        told = [
+        about_it = [
             deliveries.c.created_at >= since,
             deliveries.c.body.contains(call_id, autoescape=True),
         ]
         if until is not None:
-            told.append(deliveries.c.created_at < until)
+            about_it.append(deliveries.c.created_at < until)
         in_order = deliveries.c.created_at, deliveries.c.seq
         with self._database.listing() as connection:
-            wanted = select(deliveries).where(*told).order_by(*in_order).limit(limit)
+            wanted = select(deliveries).where(*about_it).order_by(*in_order).limit(limit)
             return tuple(map(_delivery, connection.execute(wanted).mappings()))
 
     def redeliver(self, receiver: str, delivery_id: str, at: Millis) -> Delivery:
@@ -229,7 +229,7 @@ class Outbox:
                 .values(attempts=deliveries.c.attempts + 1, tried_at=at, answer=answer, **changes)
             )
 
-    def _give_up(
+    def _kill(
         self, receiver: str, error: str, *, expired_at: Millis | None = None, **changes: Any
     ) -> int:
         oldest = (
