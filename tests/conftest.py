@@ -22,7 +22,7 @@ from service.storage.database import Database
 from service.storage.tables import metadata
 from tests.support.clocks import FakeClock
 from tests.support.migrated import migrated_file
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 
 pytest_plugins = ("tests.support.app_fixtures",)
 
@@ -167,7 +167,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
     """One server for all tests that can share it: each uses rooms of its own."""
-    with patchbay(tmp_path_factory.mktemp("data"), WEBHOOK_ALLOW_PRIVATE="on") as running:
+    with running_patchbay(tmp_path_factory.mktemp("data"), WEBHOOK_ALLOW_PRIVATE="on") as running:
         yield running

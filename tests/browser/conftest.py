@@ -18,7 +18,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def console_page(browser: Browser, bay: Patchbay) -> Iterator[Page]:
+def console_page(browser: Browser, patchbay: Patchbay) -> Iterator[Page]:
     """A blank page with a console session."""
-    with signed_in(browser, bay) as page:
+    with signed_in(browser, patchbay) as page:
         yield page

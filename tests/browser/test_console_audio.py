@@ -66,8 +66,8 @@ async ({ arrivals, seconds, rate, loud }) => {
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, bay: Patchbay) -> Iterator[Page]:
-    with signed_in(browser, bay) as opened:
+def page(browser: Browser, patchbay: Patchbay) -> Iterator[Page]:
+    with signed_in(browser, patchbay) as opened:
         opened.goto("/console/connectors")
         yield opened
 

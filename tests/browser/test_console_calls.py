@@ -14,20 +14,20 @@ from tests.support.clocks import FakeClock
 from tests.support.patchbays import Patchbay
 
 
-def place_call(bay: Patchbay, provider: str, room: str | None) -> str:
+def place_call(patchbay: Patchbay, provider: str, room: str | None) -> str:
     """Make a short call, and return its id."""
-    url = bay.webhook(provider, room)
+    url = patchbay.webhook(provider, room)
     plan = Scenario(webhook_url=url, sample=sound.melody(), loop=True, seconds=1)
     Phone(plan).start().join()
-    bay.eventually(lambda: bay.calls()[0]["status"] in ("ended", "rejected"))
-    return str(bay.calls()[0]["callId"])
+    patchbay.eventually(lambda: patchbay.calls()[0]["status"] in ("ended", "rejected"))
+    return str(patchbay.calls()[0]["callId"])
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
 def test_call_page_shows_ladder_and_markup(
-    bay: Patchbay, console_page: Page, provider: str
+    patchbay: Patchbay, console_page: Page, provider: str
 ) -> None:
-    call_id = place_call(bay, provider, "shown-room-0001")
+    call_id = place_call(patchbay, provider, "shown-room-0001")
     console_page.goto(f"/console/calls/{call_id}")
     ladder = console_page.locator(".ladder")
     expect(ladder).to_contain_text("The provider asked what to do")
@@ -39,14 +39,14 @@ def test_call_page_shows_ladder_and_markup(
     markup = panel.locator("pre").inner_text()
     assert "clk_•••" in markup
     assert "<Response>" in markup
-    stored = bay.call(call_id)["connectorId"]
-    status, connector = bay.ask("GET", f"/v2/connectors/{stored}")
+    stored = patchbay.call(call_id)["connectorId"]
+    status, connector = patchbay.ask("GET", f"/v2/connectors/{stored}")
     assert status == 200
     assert connector["data"]["webhookUrl"].rpartition("/")[2] not in console_page.content()
 
 
-def test_page_of_a_rejected_call_shows_the_reason(bay: Patchbay, console_page: Page) -> None:
-    call_id = place_call(bay, "twilio", None)
+def test_page_of_a_rejected_call_shows_the_reason(patchbay: Patchbay, console_page: Page) -> None:
+    call_id = place_call(patchbay, "twilio", None)
     console_page.goto("/console/calls")
     console_page.locator(f'a[href="/console/calls/{call_id}"]').click()
     expect(console_page.locator(".ladder")).to_contain_text(
@@ -55,12 +55,12 @@ def test_page_of_a_rejected_call_shows_the_reason(bay: Patchbay, console_page: P
     expect(console_page.locator("pre")).to_contain_text("<Reject")
 
 
-def test_calls_are_filtered_by_status(bay: Patchbay, console_page: Page) -> None:
-    place_call(bay, "twilio", None)
+def test_calls_are_filtered_by_status(patchbay: Patchbay, console_page: Page) -> None:
+    place_call(patchbay, "twilio", None)
     console_page.goto("/console/calls")
     console_page.get_by_label("Status").select_option("rejected")
     expect(console_page.locator("tbody .pill").first).to_have_text("rejected")
-    expect(console_page).to_have_url(f"{bay.url}/console/calls?status=rejected")
+    expect(console_page).to_have_url(f"{patchbay.url}/console/calls?status=rejected")
     console_page.get_by_label("Search calls").fill("+4400")
     expect(console_page.locator("main")).to_contain_text("No call contains “+4400”.")
     console_page.get_by_role("button", name="Show all").click()

@@ -18,24 +18,24 @@ from service.providers.base.provider import Provider
 from service.simulator.audio import sound
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.receivers import Receiver, receiving
 
 
 @pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
     """A server that may deliver webhooks to receivers on this machine."""
     data = tmp_path_factory.mktemp("data")
-    with patchbay(data, WEBHOOK_ALLOW_PRIVATE="on") as running:
+    with running_patchbay(data, WEBHOOK_ALLOW_PRIVATE="on") as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def empty_lists(bay: Patchbay) -> None:
+def empty_lists(patchbay: Patchbay) -> None:
     """Delete what earlier tests created."""
     for path in ("/v2/sip/routing-rule", "/v2/sip/webhooks", "/v2/agents", "/v2/connectors"):
-        for each in bay.ask("GET", f"{path}?perPage=100")[1]["data"]:
-            assert bay.ask("DELETE", f"{path}/{each['id']}")[0] == 200
+        for each in patchbay.ask("GET", f"{path}?perPage=100")[1]["data"]:
+            assert patchbay.ask("DELETE", f"{path}/{each['id']}")[0] == 200
 
 
 @pytest.fixture
@@ -79,13 +79,13 @@ def id_of(page: Page) -> str:
     return page.url.rpartition("/")[2]
 
 
-def url_of(bay: Patchbay, page: Page) -> str:
+def url_of(patchbay: Patchbay, page: Page) -> str:
     """Return the webhook URL of the connector on the page."""
-    return str(bay.ask("GET", f"/v2/connectors/{id_of(page)}")[1]["data"]["webhookUrl"])
+    return str(patchbay.ask("GET", f"/v2/connectors/{id_of(page)}")[1]["data"]["webhookUrl"])
 
 
 def test_connector_is_created_its_url_copied_and_its_first_call_shown(
-    bay: Patchbay, console_page: Page
+    patchbay: Patchbay, console_page: Page
 ) -> None:
     page = console_page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -103,7 +103,7 @@ def test_connector_is_created_its_url_copied_and_its_first_call_shown(
     page.wait_for_url("**/console/connectors/cn_*")
     expect(page.locator("h1")).to_have_text("Front desk")
 
-    url = url_of(bay, page)
+    url = url_of(patchbay, page)
     assert url not in page.content()
     click(page.locator(".steps"), "Copy the webhook URL")
     assert page.evaluate("navigator.clipboard.readText()") == url
@@ -120,9 +120,9 @@ def test_connector_is_created_its_url_copied_and_its_first_call_shown(
     expect(page.locator(".first-call")).to_contain_text("2 calls in all")
 
 
-def test_connector_is_edited_rotated_and_deleted(bay: Patchbay, console_page: Page) -> None:
+def test_connector_is_edited_rotated_and_deleted(patchbay: Patchbay, console_page: Page) -> None:
     page = console_page
-    url = bay.webhook("twilio", "desk-room")
+    url = patchbay.webhook("twilio", "desk-room")
     page.goto("/console/connectors")
     page.locator("tbody a").first.click()
     expect(page.locator("h1")).to_be_visible()
@@ -134,10 +134,10 @@ def test_connector_is_edited_rotated_and_deleted(bay: Patchbay, console_page: Pa
     expect(page.locator("dl")).to_contain_text("in002")
 
     confirm(page, "New webhook URL", "Cancel")
-    assert url_of(bay, page) == url
+    assert url_of(patchbay, page) == url
     confirm(page, "New webhook URL", "Create a new URL")
     expect(page.get_by_role("status").filter(has_text="new webhook URL")).to_be_visible()
-    new_url = url_of(bay, page)
+    new_url = url_of(patchbay, page)
     assert new_url != url
     click(page.locator(".steps"), "Show the webhook URL")
     expect(page.locator(".steps code").first).to_have_text(new_url)
@@ -147,9 +147,9 @@ def test_connector_is_edited_rotated_and_deleted(bay: Patchbay, console_page: Pa
     expect(page.get_by_role("main")).not_to_contain_text("Night desk")
 
 
-def test_credentials_are_set_replaced_and_removed(bay: Patchbay, console_page: Page) -> None:
+def test_credentials_are_set_replaced_and_removed(patchbay: Patchbay, console_page: Page) -> None:
     page = console_page
-    bay.webhook("twilio", None)
+    patchbay.webhook("twilio", None)
     page.goto("/console/connectors")
     page.locator("tbody a").first.click()
     dialog = dialog_of(page, "Set accountSid")
@@ -183,18 +183,18 @@ def test_credentials_are_set_replaced_and_removed(bay: Patchbay, console_page: P
 
 @pytest.mark.parametrize("provider", load().values(), ids=lambda each: each.name)
 def test_page_offers_every_credential_of_a_provider(
-    bay: Patchbay, console_page: Page, provider: Provider
+    patchbay: Patchbay, console_page: Page, provider: Provider
 ) -> None:
-    bay.webhook(provider.name, None)
+    patchbay.webhook(provider.name, None)
     console_page.goto("/console/connectors")
     console_page.locator("tbody a").first.click()
     names = [each.name for each in provider.credentials]
     expect(console_page.locator("tbody code")).to_have_text(names)
 
 
-def test_rule_is_created_edited_and_deleted(bay: Patchbay, console_page: Page) -> None:
+def test_rule_is_created_edited_and_deleted(patchbay: Patchbay, console_page: Page) -> None:
     page = console_page
-    bay.ask("POST", "/v2/agents", {"name": "Clerk", "url": "https://example.com/clerk"})
+    patchbay.ask("POST", "/v2/agents", {"name": "Clerk", "url": "https://example.com/clerk"})
     page.goto("/console/rules")
     expect(page.get_by_role("main")).to_contain_text("No rule yet")
     dialog = page.get_by_role("dialog")
@@ -227,7 +227,7 @@ def test_rule_is_created_edited_and_deleted(bay: Patchbay, console_page: Page) -
     expect(row).to_contain_text("+14155550199")
     expect(row.locator(".pill")).to_have_text(["PIN", "allowed callers only"])
     expect(row).to_contain_text("Clerk")
-    (rule,) = bay.ask("GET", "/v2/sip/routing-rule")[1]["data"]
+    (rule,) = patchbay.ask("GET", "/v2/sip/routing-rule")[1]["data"]
     assert rule["room"] == {"type": "static", "prefix": None, "id": "support-room", "pin": "4321"}
     assert (rule["allowedNumbers"], rule["dtmf"]) == (["+91*"], True)
 
@@ -243,11 +243,11 @@ def test_rule_is_created_edited_and_deleted(bay: Patchbay, console_page: Page) -
     expect(page.get_by_role("main")).to_contain_text("No rule yet")
 
 
-def test_list_is_searched_and_paged(bay: Patchbay, console_page: Page) -> None:
+def test_list_is_searched_and_paged(patchbay: Patchbay, console_page: Page) -> None:
     page = console_page
     for n in range(21):
         rule = {"name": f"Desk {n:02}", "type": "outbound", "phoneNumbers": [f"+44207183{n:04}"]}
-        assert bay.ask("POST", "/v2/sip/routing-rule", rule)[0] == 201
+        assert patchbay.ask("POST", "/v2/sip/routing-rule", rule)[0] == 201
     page.goto("/console/rules")
     expect(page.locator("tbody tr")).to_have_count(20)
     click(page, "Older")
@@ -256,7 +256,7 @@ def test_list_is_searched_and_paged(bay: Patchbay, console_page: Page) -> None:
     expect(page.locator("tbody tr")).to_contain_text("Desk 00")
     page.get_by_label("Search rules").fill("Desk 13")
     expect(page.locator("tbody tr")).to_contain_text("Desk 13")
-    expect(page).to_have_url(f"{bay.url}/console/rules?search=Desk+13")
+    expect(page).to_have_url(f"{patchbay.url}/console/rules?search=Desk+13")
     page.get_by_label("Search rules").fill("nobody")
     expect(page.get_by_role("main")).to_contain_text("No rule contains “nobody”.")
     click(page, "Show all")
@@ -266,7 +266,7 @@ def test_list_is_searched_and_paged(bay: Patchbay, console_page: Page) -> None:
 
 
 def test_webhook_is_redelivered_edited_and_deleted(
-    bay: Patchbay, console_page: Page, receiver: Receiver
+    patchbay: Patchbay, console_page: Page, receiver: Receiver
 ) -> None:
     page = console_page
     page.clock.install()
@@ -285,9 +285,9 @@ def test_webhook_is_redelivered_edited_and_deleted(
     page.wait_for_url("**/console/webhooks/wh_*")
     expect(page.get_by_role("main")).to_contain_text("Nothing was sent yet")
 
-    call(bay.webhook("twilio", "told-room"))
+    call(patchbay.webhook("twilio", "told-room"))
     log = f"/v2/sip/webhooks/{id_of(page)}/deliveries"
-    bay.eventually(lambda: bay.ask("GET", log)[1]["data"][0]["status"] == "delivered")
+    patchbay.eventually(lambda: patchbay.ask("GET", log)[1]["data"][0]["status"] == "delivered")
     let_page_poll(page)
     row = page.locator("tbody tr")
     expect(row).to_contain_text("HTTP 200")
@@ -315,15 +315,15 @@ def test_webhook_form_offers_every_event(console_page: Page) -> None:
 
 
 def test_commands_on_the_page_verify_a_signature(
-    bay: Patchbay, console_page: Page, receiver: Receiver, tmp_path: Path
+    patchbay: Patchbay, console_page: Page, receiver: Receiver, tmp_path: Path
 ) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("No openssl is installed: the commands were not tried.")
     page = console_page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     body = {"url": receiver.url, "events": ["call-started"]}
-    assert bay.ask("POST", "/v2/sip/webhooks", body)[0] == 201
-    call(bay.webhook("twilio", "signed-room"))
+    assert patchbay.ask("POST", "/v2/sip/webhooks", body)[0] == 201
+    call(patchbay.webhook("twilio", "signed-room"))
     request = receiver.wait_for(1)[0]
 
     page.goto("/console/webhooks")
@@ -338,7 +338,7 @@ def test_commands_on_the_page_verify_a_signature(
 
 
 def test_agent_is_created_sent_edited_and_deleted(
-    bay: Patchbay, console_page: Page, receiver: Receiver
+    patchbay: Patchbay, console_page: Page, receiver: Receiver
 ) -> None:
     page = console_page
     page.goto("/console/agents")

@@ -17,7 +17,7 @@ from service.simulator.audio import sound
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.browsers import NARROW, WIDE, signed_in
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 
 ROOM = "demo-room-0001"
 
@@ -42,18 +42,18 @@ PAGES: dict[str, str] = {
 
 
 @pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
     """A server that has one of each thing only."""
-    with patchbay(tmp_path_factory.mktemp("data")) as running:
+    with running_patchbay(tmp_path_factory.mktemp("data")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def names(bay: Patchbay) -> dict[str, str]:
+def names(patchbay: Patchbay) -> dict[str, str]:
     """Create one item for each page, and return their ids."""
-    url = bay.webhook("twilio", ROOM)
+    url = patchbay.webhook("twilio", ROOM)
     Phone(Scenario(webhook_url=url, sample=sound.melody(), loop=True, seconds=1)).start().join()
-    call = bay.calls()[0]
+    call = patchbay.calls()[0]
     hook = {"url": "https://example.com/hook", "events": ["call-started", "call-hangup"]}
     agent = {"name": "Echo", "url": "https://example.com/agent"}
     rule = {
@@ -63,7 +63,7 @@ def names(bay: Patchbay) -> dict[str, str]:
         "room": {"type": "static", "id": ROOM, "pin": "4321"},
     }
     made = {
-        path: bay.ask("POST", path, body)
+        path: patchbay.ask("POST", path, body)
         for path, body in (
             ("/v2/sip/webhooks", hook),
             ("/v2/agents", agent),
@@ -97,14 +97,17 @@ def keep(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Page, str], None
 )
 def test_every_page_is_fully_visible_and_accessible(
     browser: Browser,
-    bay: Patchbay,
+    patchbay: Patchbay,
     names: dict[str, str],
     keep: Callable[[Page, str], None],
     size: tuple[int, int],
     scheme: str,
 ) -> None:
     faults: list[str] = []
-    with signed_in(browser, bay, size, scheme) as page, bay.calling(ROOM, sample=sound.melody()):
+    with (
+        signed_in(browser, patchbay, size, scheme) as page,
+        patchbay.calling(ROOM, sample=sound.melody()),
+    ):
         for name, path in PAGES.items():
             page.goto(path.format(**names))
             expect(page.locator("main h1")).to_be_visible()
@@ -123,12 +126,12 @@ def test_every_page_is_fully_visible_and_accessible(
 )
 def test_sign_in_page_is_fully_visible_and_accessible(
     browser: Browser,
-    bay: Patchbay,
+    patchbay: Patchbay,
     keep: Callable[[Page, str], None],
     size: tuple[int, int],
     scheme: str,
 ) -> None:
-    with signed_in(browser, bay, size, scheme) as page:
+    with signed_in(browser, patchbay, size, scheme) as page:
         page.context.clear_cookies()
         page.goto("/console/calls")
         expect(page.locator("main h1")).to_have_text("Sign in to Patchbay")

@@ -14,7 +14,7 @@ from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
 from tests.support.agents import Agent
 from tests.support.browsers import signed_in
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.ports import free_port
 
 SILENCE = -60.0
@@ -40,25 +40,25 @@ def join(page: Page, verb: str = "Join") -> None:
     expect(page.get_by_text("You are in the room.")).to_be_visible()
 
 
-def test_caller_and_browser_hear_each_other(bay: Patchbay, console_page: Page) -> None:
+def test_caller_and_browser_hear_each_other(patchbay: Patchbay, console_page: Page) -> None:
     page, room = console_page, "both-of-them"
     open_room(page, room)
     join(page)
-    with bay.calling(room, sample=sound.tone(500, 1.0, -12.0)) as phone:
+    with patchbay.calling(room, sample=sound.tone(500, 1.0, -12.0)) as phone:
         # Chromium's fake microphone beeps twice a second.
-        bay.eventually(lambda: heard_level(phone, 2.0) > -35)
-        bay.eventually(lambda: abs(shown_level(page, "Room") + 12) <= 2)
-        bay.eventually(lambda: shown_level(page, "Microphone") > -35)
+        patchbay.eventually(lambda: heard_level(phone, 2.0) > -35)
+        patchbay.eventually(lambda: abs(shown_level(page, "Room") + 12) <= 2)
+        patchbay.eventually(lambda: shown_level(page, "Microphone") > -35)
         said = f"What {phone.scenario.caller} says"
-        bay.eventually(lambda: abs(shown_level(page, said) + 12) <= 2)
+        patchbay.eventually(lambda: abs(shown_level(page, said) + 12) <= 2)
 
         page.get_by_role("button", name="Mute").click()
         expect(page.get_by_role("button", name="Mute")).to_have_attribute("aria-pressed", "true")
-        bay.eventually(lambda: heard_level(phone, 2.0) <= SILENCE)
-        bay.eventually(lambda: shown_level(page, "Microphone") == SILENCE)
-        bay.eventually(lambda: abs(shown_level(page, "Room") + 12) <= 2)
+        patchbay.eventually(lambda: heard_level(phone, 2.0) <= SILENCE)
+        patchbay.eventually(lambda: shown_level(page, "Microphone") == SILENCE)
+        patchbay.eventually(lambda: abs(shown_level(page, "Room") + 12) <= 2)
         page.get_by_role("button", name="Mute").click()
-        bay.eventually(lambda: heard_level(phone, 2.0) > -35)
+        patchbay.eventually(lambda: heard_level(phone, 2.0) > -35)
 
     present = page.get_by_role("table", name="Participants in the room now")
     expect(present.get_by_role("row")).to_have_count(2)
@@ -66,50 +66,52 @@ def test_caller_and_browser_hear_each_other(bay: Patchbay, console_page: Page) -
     page.get_by_role("button", name="Leave").click()
     expect(page.get_by_text("You have left the room.")).to_be_visible()
     expect(page.get_by_text("Nobody is in this room")).to_be_visible()
-    session = bay.ask("GET", f"/v2/sessions?roomId={room}")[1]["data"][0]
+    session = patchbay.ask("GET", f"/v2/sessions?roomId={room}")[1]["data"][0]
     assert session["status"] == "ended"
     expect(page.get_by_role("table", name="Earlier sessions")).to_contain_text("Console")
 
 
-def test_leaving_the_page_leaves_the_room(bay: Patchbay, console_page: Page) -> None:
+def test_leaving_the_page_leaves_the_room(patchbay: Patchbay, console_page: Page) -> None:
     open_room(console_page, "left-behind")
     join(console_page, "Only listen")
     # One meter for the room's mix, and one for each participant.
     expect(console_page.get_by_role("meter")).to_have_count(2)
     console_page.get_by_role("link", name="Connectors").click()
-    bay.eventually(lambda: ongoing(bay, "left-behind") == 0)
+    patchbay.eventually(lambda: ongoing(patchbay, "left-behind") == 0)
 
 
-def test_browser_that_cannot_play_audio_shows_an_error(bay: Patchbay, console_page: Page) -> None:
+def test_browser_that_cannot_play_audio_shows_an_error(
+    patchbay: Patchbay, console_page: Page
+) -> None:
     console_page.add_init_script("AudioContext.prototype.resume = () => new Promise(() => {})")
     open_room(console_page, "deaf")
     console_page.get_by_role("button", name="Join", exact=True).click()
     expect(console_page.get_by_role("alert")).to_contain_text("connect a loudspeaker")
     expect(console_page.get_by_role("button", name="Join", exact=True)).to_be_enabled()
-    assert ongoing(bay, "deaf") == 0
+    assert ongoing(patchbay, "deaf") == 0
 
 
-def test_move_to_another_room_is_shown(bay: Patchbay, console_page: Page) -> None:
+def test_move_to_another_room_is_shown(patchbay: Patchbay, console_page: Page) -> None:
     open_room(console_page, "from-here")
     join(console_page, "Only listen")
-    bay.eventually(lambda: ongoing(bay, "from-here") == 1)
-    session = bay.ask("GET", "/v2/sessions?roomId=from-here")[1]["data"][0]
-    (reading,) = bay.ask("GET", f"/v2/sessions/{session['id']}/stats")[1]["stats"]
+    patchbay.eventually(lambda: ongoing(patchbay, "from-here") == 1)
+    session = patchbay.ask("GET", "/v2/sessions?roomId=from-here")[1]["data"][0]
+    (reading,) = patchbay.ask("GET", f"/v2/sessions/{session['id']}/stats")[1]["stats"]
     move = {"callId": reading["callId"], "roomId": "to-there"}
-    assert bay.ask("POST", "/v2/sip/call/switch-room", move)[0] == 200
+    assert patchbay.ask("POST", "/v2/sip/call/switch-room", move)[0] == 200
     expect(console_page.get_by_text("You were moved to to-there.")).to_be_visible()
 
 
-def ongoing(bay: Patchbay, room: str) -> int:
-    found: int = bay.ask("GET", f"/v2/sessions?roomId={room}&status=ongoing")[1]["pageInfo"][
+def ongoing(patchbay: Patchbay, room: str) -> int:
+    found: int = patchbay.ask("GET", f"/v2/sessions?roomId={room}&status=ongoing")[1]["pageInfo"][
         "total"
     ]
     return found
 
 
-def test_messages_and_keys_appear_as_they_arrive(bay: Patchbay, console_page: Page) -> None:
+def test_messages_and_keys_appear_as_they_arrive(patchbay: Patchbay, console_page: Page) -> None:
     page, room = console_page, "talkative"
-    with Agent(bay.invite(room, participant={"id": "ann", "name": "Ann"})["wsUrl"]) as agent:
+    with Agent(patchbay.invite(room, participant={"id": "ann", "name": "Ann"})["wsUrl"]) as agent:
         agent.send(event="subscribe", topic="CHAT")
         open_room(page, room)
         join(page, "Only listen")
@@ -118,7 +120,7 @@ def test_messages_and_keys_appear_as_they_arrive(bay: Patchbay, console_page: Pa
         messages = page.get_by_role("list", name="Messages")
         expect(messages).to_contain_text("Is anybody there?")
         expect(page.get_by_label("Text")).to_have_value("")
-        bay.eventually(lambda: "Is anybody there?" in str(agent.events))
+        patchbay.eventually(lambda: "Is anybody there?" in str(agent.events))
 
         agent.send(event="message", topic="CHAT", data="<b>I am</b>")
         expect(messages).to_contain_text("Ann")
@@ -131,7 +133,7 @@ def test_messages_and_keys_appear_as_they_arrive(bay: Patchbay, console_page: Pa
         page.get_by_role("button", name="Send").click()
         expect(messages.get_by_role("listitem").filter(has_text="Rain")).to_contain_text("WEATHER")
 
-        with bay.calling(room, digits="10#") as phone:
+        with patchbay.calling(room, digits="10#") as phone:
             keys = page.get_by_role("list", name="Keys").get_by_role("listitem")
             expect(keys.filter(has_text=phone.scenario.caller).locator("kbd")).to_have_text(
                 ["1", "0", "#"]
@@ -141,12 +143,12 @@ def test_messages_and_keys_appear_as_they_arrive(bay: Patchbay, console_page: Pa
 
 def test_participant_keeps_its_id_across_a_server_restart(browser: Browser, tmp_path: Path) -> None:
     port = str(free_port())
-    with patchbay(tmp_path, PORT=port) as before, signed_in(browser, before) as page:
+    with running_patchbay(tmp_path, PORT=port) as before, signed_in(browser, before) as page:
         open_room(page, "lasting")
         join(page)
         before.server.stop()
         expect(page.get_by_text(re.compile("Rejoining in"))).to_be_visible()
-        with patchbay(tmp_path, PORT=port) as after:
+        with running_patchbay(tmp_path, PORT=port) as after:
             expect(page.get_by_text("You are in the room.")).to_be_visible()
             with after.calling("lasting") as phone:
                 after.eventually(lambda: heard_level(phone, 2.0) > -35)
@@ -162,7 +164,9 @@ def test_participant_keeps_its_id_across_a_server_restart(browser: Browser, tmp_
     assert len(ids) == 1
 
 
-def test_removed_participant_is_told_and_does_not_rejoin(bay: Patchbay, console_page: Page) -> None:
+def test_removed_participant_is_told_and_does_not_rejoin(
+    patchbay: Patchbay, console_page: Page
+) -> None:
     page, room = console_page, "strict"
     open_room(page, room)
     join(page)
@@ -175,39 +179,39 @@ def test_removed_participant_is_told_and_does_not_rejoin(bay: Patchbay, console_
     expect(page.get_by_text("Nobody is in this room")).to_be_visible()
 
 
-def test_room_is_deactivated_after_a_warning(bay: Patchbay, console_page: Page) -> None:
+def test_room_is_deactivated_after_a_warning(patchbay: Patchbay, console_page: Page) -> None:
     page, room = console_page, "closing"
-    bay.ask("POST", "/v2/rooms", {"customRoomId": room})
+    patchbay.ask("POST", "/v2/rooms", {"customRoomId": room})
     open_room(page, room)
     page.get_by_role("button", name="Deactivate").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("nobody can join it")
     dialog.get_by_role("button", name="Deactivate room").click()
     expect(page.get_by_text("Nobody can join this room")).to_be_visible()
-    assert bay.ask("GET", f"/v2/rooms/{room}")[1]["disabled"] is True
+    assert patchbay.ask("GET", f"/v2/rooms/{room}")[1]["disabled"] is True
     page.get_by_role("button", name="Activate").click()
     expect(page.get_by_role("button", name="Join", exact=True)).to_be_visible()
 
 
-def test_reason_for_a_refused_ticket_is_shown(bay: Patchbay, console_page: Page) -> None:
+def test_reason_for_a_refused_ticket_is_shown(patchbay: Patchbay, console_page: Page) -> None:
     page, room = console_page, "just-closed"
-    bay.ask("POST", "/v2/rooms", {"customRoomId": room})
+    patchbay.ask("POST", "/v2/rooms", {"customRoomId": room})
     open_room(page, room)
-    bay.ask("POST", f"/v2/rooms/{room}", {"status": "disabled"})
+    patchbay.ask("POST", f"/v2/rooms/{room}", {"status": "disabled"})
     page.get_by_role("button", name="Only listen").click()
     expect(page.get_by_text("This room is deactivated: nobody can join it.")).to_be_visible()
 
 
 def test_restricted_room_is_joined_as_an_allowed_participant(
-    bay: Patchbay, console_page: Page
+    patchbay: Patchbay, console_page: Page
 ) -> None:
     room = {"customRoomId": "restricted", "allowedParticipantIds": ["host", "guest"]}
-    bay.ask("POST", "/v2/rooms", room)
+    patchbay.ask("POST", "/v2/rooms", room)
     open_room(console_page, "restricted")
     console_page.get_by_label("Join as").select_option("guest")
     join(console_page, "Only listen")
-    bay.eventually(lambda: ongoing(bay, "restricted") == 1)
-    session = bay.ask("GET", "/v2/sessions?customRoomId=restricted")[1]["data"][0]
+    patchbay.eventually(lambda: ongoing(patchbay, "restricted") == 1)
+    session = patchbay.ask("GET", "/v2/sessions?customRoomId=restricted")[1]["data"][0]
     assert [who["participantId"] for who in session["participants"]] == ["guest"]
 
 
@@ -230,10 +234,10 @@ def test_missing_microphone_is_explained(console_page: Page, name: str, sentence
     join(console_page, "Only listen")
 
 
-def test_rooms_are_listed_found_and_created(bay: Patchbay, console_page: Page) -> None:
+def test_rooms_are_listed_found_and_created(patchbay: Patchbay, console_page: Page) -> None:
     page = console_page
     for number in range(25):
-        bay.ask("POST", "/v2/rooms", {"customRoomId": f"many-{number:02}"})
+        patchbay.ask("POST", "/v2/rooms", {"customRoomId": f"many-{number:02}"})
     page.goto("/console/rooms")
     table = page.get_by_role("table", name="Rooms")
     expect(table).to_contain_text("many-24")
@@ -255,4 +259,4 @@ def test_rooms_are_listed_found_and_created(bay: Patchbay, console_page: Page) -
     page.get_by_role("textbox", name="Custom ID", exact=True).fill("one-word")
     page.get_by_role("button", name="Create room").click()
     expect(page.get_by_role("heading", name="one-word")).to_be_visible()
-    assert bay.ask("GET", "/v2/rooms/one-word")[0] == 200
+    assert patchbay.ask("GET", "/v2/rooms/one-word")[0] == 200

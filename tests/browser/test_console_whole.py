@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browsers import WIDE
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 
 TONE = -20
 """Minimum level of the caller's tone, in dBFS."""
@@ -21,9 +21,9 @@ BEEPS = -50
 
 
 @pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
     data = tmp_path_factory.mktemp("data")
-    with patchbay(data, "--env", "FIRST_STEPS=1", TEST_CALLS="1") as running:
+    with running_patchbay(data, "--env", "FIRST_STEPS=1", TEST_CALLS="1") as running:
         yield running
 
 
@@ -32,27 +32,31 @@ def level(page: Page, name: str) -> float:
     return float(page.get_by_role("meter", name=name).get_attribute("aria-valuenow") or "-60")
 
 
-def loudest(bay: Patchbay, call_id: str, direction: str) -> float:
+def loudest(patchbay: Patchbay, call_id: str, direction: str) -> float:
     """Return the loudest second that the server mixed in a direction, in dBFS."""
-    status, answer = bay.ask("GET", f"/console/api/calls/{call_id}/loudness")
+    status, answer = patchbay.ask("GET", f"/console/api/calls/{call_id}/loudness")
     assert status == 200
     levels = [level for record in answer["data"] for level in record[direction]]
     return max((level for level in levels if level is not None), default=-99.0)
 
 
 @pytest.mark.parametrize("provider", ["Twilio", "Plivo", "Telnyx"])
-def test_first_link_leads_to_an_ended_call(browser: Browser, bay: Patchbay, provider: str) -> None:
+def test_first_link_leads_to_an_ended_call(
+    browser: Browser, patchbay: Patchbay, provider: str
+) -> None:
     context = browser.new_context(
-        base_url=bay.url, viewport={"width": WIDE[0], "height": WIDE[1]}, permissions=["microphone"]
+        base_url=patchbay.url,
+        viewport={"width": WIDE[0], "height": WIDE[1]},
+        permissions=["microphone"],
     )
     page = context.new_page()
     if provider == "Twilio":
-        bay.server.wait_for("export TOKEN=")
-        link = next(word for word in bay.server.output.split() if "/console/sign-in#" in word)
+        patchbay.server.wait_for("export TOKEN=")
+        link = next(word for word in patchbay.server.output.split() if "/console/sign-in#" in word)
         page.goto(link)
     else:
         page.goto("/console/")
-        page.get_by_label("Token", exact=True).fill(bay.token)
+        page.get_by_label("Token", exact=True).fill(patchbay.token)
         page.get_by_role("button", name="Sign in with the token").click()
     expect(page.locator("main h1")).to_have_text("Live")
     assert "#" not in page.url
@@ -76,12 +80,12 @@ def test_first_link_leads_to_an_ended_call(browser: Browser, bay: Patchbay, prov
 
     page.get_by_role("button", name="Join", exact=True).click()
     expect(page.get_by_text("You are in the room.")).to_be_visible()
-    bay.eventually(lambda: len(bay.calls(status="answered")) == 1)
-    call_id = bay.calls(status="answered")[0]["callId"]
-    bay.eventually(lambda: level(page, "Microphone") > BEEP)
-    bay.eventually(lambda: level(page, "Room") > TONE)
-    bay.eventually(lambda: loudest(bay, call_id, "said") > TONE)
-    bay.eventually(lambda: loudest(bay, call_id, "heard") > BEEPS)
+    patchbay.eventually(lambda: len(patchbay.calls(status="answered")) == 1)
+    call_id = patchbay.calls(status="answered")[0]["callId"]
+    patchbay.eventually(lambda: level(page, "Microphone") > BEEP)
+    patchbay.eventually(lambda: level(page, "Room") > TONE)
+    patchbay.eventually(lambda: loudest(patchbay, call_id, "said") > TONE)
+    patchbay.eventually(lambda: loudest(patchbay, call_id, "heard") > BEEPS)
     page.get_by_role("button", name="Leave").click()
     expect(page.get_by_text("You have left the room.")).to_be_visible()
 
@@ -89,7 +93,7 @@ def test_first_link_leads_to_an_ended_call(browser: Browser, bay: Patchbay, prov
     page.locator(f'a[href="/console/calls/{call_id}"]').first.click()
     page.get_by_role("button", name="End call").click()
     page.get_by_role("dialog").get_by_role("button", name="End call").click()
-    bay.eventually(lambda: bay.call(call_id)["status"] == "ended")
+    patchbay.eventually(lambda: patchbay.call(call_id)["status"] == "ended")
     page.get_by_role("button", name="Refresh").click()
     for step in (
         "asked what to do",

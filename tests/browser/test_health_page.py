@@ -7,12 +7,12 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 
 from tests.support.browsers import signed_in
-from tests.support.patchbays import patchbay
+from tests.support.patchbays import running_patchbay
 
 
 def test_page_shows_the_state_of_the_server(browser: Browser, tmp_path: Path) -> None:
-    with patchbay(tmp_path) as bay, signed_in(browser, bay) as page:
-        bay.webhook("twilio", "some-room-0001")
+    with running_patchbay(tmp_path) as patchbay, signed_in(browser, patchbay) as page:
+        patchbay.webhook("twilio", "some-room-0001")
         page.goto("/console/health")
         main = page.locator("main")
         expect(main).to_contain_text("of 200 at most")

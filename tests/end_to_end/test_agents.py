@@ -15,17 +15,17 @@ from tests.support.patchbays import Patchbay
 from tests.support.spectrum import level
 
 
-def invited(bay: Patchbay, room: str, name: str) -> str:
+def invited(patchbay: Patchbay, room: str, name: str) -> str:
     participant = {"id": name, "name": name.title(), "metadata": {"shoe": 43}}
-    return str(bay.invite(room, participant=participant)["wsUrl"])
+    return str(patchbay.invite(room, participant=participant)["wsUrl"])
 
 
-def test_agents_are_told_who_is_there_and_what_they_say(bay: Patchbay) -> None:
-    with Agent(invited(bay, "talk", "ann")) as ann:
+def test_agents_are_told_who_is_there_and_what_they_say(patchbay: Patchbay) -> None:
+    with Agent(invited(patchbay, "talk", "ann")) as ann:
         joined = ann.wait_for("meeting-joined")
         assert joined["roomId"] == "talk"
         ann.send(event="subscribe", topic="CHAT")
-        with Agent(invited(bay, "talk", "bob")) as bob:
+        with Agent(invited(patchbay, "talk", "bob")) as bob:
             card = {"id": "bob", "name": "Bob", "metadata": {"shoe": 43}}
             assert ann.wait_for("participant-joined")["participant"] == card
             assert bob.wait_for("meeting-joined")["sessionId"] == joined["sessionId"]
@@ -46,12 +46,12 @@ def test_agents_are_told_who_is_there_and_what_they_say(bay: Patchbay) -> None:
         assert [event["event"] for event in ann.events].count("message") == 1
 
 
-def test_keys_a_caller_presses_reach_the_room_as_dtmf_events(bay: Patchbay) -> None:
-    with Agent(invited(bay, "keys", "ann")) as ann:
+def test_keys_a_caller_presses_reach_the_room_as_dtmf_events(patchbay: Patchbay) -> None:
+    with Agent(invited(patchbay, "keys", "ann")) as ann:
         ann.send(event="subscribe", topic="DTMF_EVENT")
         for provider in ("twilio", "plivo", "telnyx"):
             phone = Phone(
-                Scenario(webhook_url=bay.webhook(provider, "keys"), digits="150*#")
+                Scenario(webhook_url=patchbay.webhook(provider, "keys"), digits="150*#")
             ).start()
             phone.wait_for("digit", count=5)
             ann.wait_for("message", count=5)
@@ -66,37 +66,43 @@ def test_keys_a_caller_presses_reach_the_room_as_dtmf_events(bay: Patchbay) -> N
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
 def test_an_agent_that_speaks_when_a_phone_has_joined_is_heard_from_its_first_word(
-    bay: Patchbay, provider: str
+    patchbay: Patchbay, provider: str
 ) -> None:
     room = f"ready-{provider}"
-    with Agent(invited(bay, room, "ann")) as ann:
-        phone = Phone(Scenario(webhook_url=bay.webhook(provider, room), seconds=20)).start()
+    with Agent(invited(patchbay, room, "ann")) as ann:
+        phone = Phone(Scenario(webhook_url=patchbay.webhook(provider, room), seconds=20)).start()
         joined = ann.wait_for("participant-joined")["participant"]
         assert joined["metadata"] == {"sipUser": True, "callType": "inbound"}
         payload = sound.tone(1010, 1.0).astype("<i2").tobytes()
         ann.send(event="media", payload=base64.b64encode(payload).decode())
         # The first few milliseconds are faded in, and a sine has its zeros.
-        bay.eventually(lambda: int(np.count_nonzero(phone.heard)) > 7_900)
+        patchbay.eventually(lambda: int(np.count_nonzero(phone.heard)) > 7_900)
         phone.hang_up()
         phone.join(20)
 
 
 def test_a_burst_is_played_in_real_time_and_its_mark_comes_back_when_it_was_mixed(
-    bay: Patchbay,
+    patchbay: Patchbay,
 ) -> None:
-    with Agent(invited(bay, "burst", "ann")) as ann, Agent(invited(bay, "burst", "bob")) as bob:
+    with (
+        Agent(invited(patchbay, "burst", "ann")) as ann,
+        Agent(invited(patchbay, "burst", "bob")) as bob,
+    ):
         bob.wait_for("participant-joined")
         payload = sound.tone(1010, 1.0).astype("<i2").tobytes()
         ann.send(event="media", payload=base64.b64encode(payload).decode())
         ann.send(event="mark", name="said")
         assert ann.wait_for("mark")["name"] == "said"
-        bay.eventually(lambda: int(np.count_nonzero(bob.heard)) > 7_800)
+        patchbay.eventually(lambda: int(np.count_nonzero(bob.heard)) > 7_800)
         spoken = bob.heard[np.flatnonzero(bob.heard)[0] :][:8_000]
         assert level(spoken, 1010) == pytest.approx(-12, abs=0.5)
 
 
-def test_clear_takes_back_what_is_not_yet_mixed(bay: Patchbay) -> None:
-    with Agent(invited(bay, "clear", "ann")) as ann, Agent(invited(bay, "clear", "bob")) as bob:
+def test_clear_takes_back_what_is_not_yet_mixed(patchbay: Patchbay) -> None:
+    with (
+        Agent(invited(patchbay, "clear", "ann")) as ann,
+        Agent(invited(patchbay, "clear", "bob")) as bob,
+    ):
         bob.wait_for("participant-joined")
         payload = sound.tone(1010, 1.0).astype("<i2").tobytes()
         for _ in range(2):
@@ -107,24 +113,26 @@ def test_clear_takes_back_what_is_not_yet_mixed(bay: Patchbay) -> None:
         ann.send(event="media", payload=base64.b64encode(payload[:3200]).decode())
         ann.send(event="mark", name="two")
         ann.wait_for("mark", count=2)
-        bay.eventually(lambda: int(np.count_nonzero(bob.heard)) > 1_500)
+        patchbay.eventually(lambda: int(np.count_nonzero(bob.heard)) > 1_500)
         assert np.count_nonzero(bob.heard) < 8_000
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
-def test_clear_takes_back_what_a_phone_has_not_played_yet(bay: Patchbay, provider: str) -> None:
+def test_clear_takes_back_what_a_phone_has_not_played_yet(
+    patchbay: Patchbay, provider: str
+) -> None:
     room = f"clear-{provider}"
-    with Agent(invited(bay, room, "ann")) as ann:
-        phone = Phone(Scenario(webhook_url=bay.webhook(provider, room), seconds=20)).start()
+    with Agent(invited(patchbay, room, "ann")) as ann:
+        phone = Phone(Scenario(webhook_url=patchbay.webhook(provider, room), seconds=20)).start()
         ann.wait_for("participant-joined")
         payload = sound.tone(1010, 5.0).astype("<i2").tobytes()
         ann.send(event="media", payload=base64.b64encode(payload[:48_000]).decode())
         ann.send(event="media", payload=base64.b64encode(payload[48_000:]).decode())
-        bay.eventually(lambda: np.count_nonzero(phone.heard) > 4_000)
+        patchbay.eventually(lambda: np.count_nonzero(phone.heard) > 4_000)
         ann.send(event="clear")
         phone.wait_for("clear")
         streamed = phone.streamed
-        bay.eventually(lambda: phone.streamed > streamed + 2_400)
+        patchbay.eventually(lambda: phone.streamed > streamed + 2_400)
         phone.hang_up()
         phone.join(20)
     assert phone.report.clears == 1
@@ -135,13 +143,13 @@ def test_clear_takes_back_what_a_phone_has_not_played_yet(bay: Patchbay, provide
     assert np.diff(heard)[-160:].max() > 160
 
 
-def test_ending_an_agents_session_tells_it_and_closes_its_socket(bay: Patchbay) -> None:
-    session = bay.invite("shut", participant={"id": "ann"})
+def test_ending_an_agents_session_tells_it_and_closes_its_socket(patchbay: Patchbay) -> None:
+    session = patchbay.invite("shut", participant={"id": "ann"})
     with Agent(session["wsUrl"]) as ann:
         ann.wait_for("meeting-joined")
-        assert bay.ask("POST", "/v2/sip/call/end", {"callId": session["callId"]})[0] == 200
+        assert patchbay.ask("POST", "/v2/sip/call/end", {"callId": session["callId"]})[0] == 200
         assert ann.wait_for("meeting-left")["message"] == "The meeting has been closed"
         ann.leave()
         assert ann.close_code == 1000
-    assert bay.call(session["callId"])["endReason"] == "ended-by-api"
-    assert bay.calls(roomId="shut") == []
+    assert patchbay.call(session["callId"])["endReason"] == "ended-by-api"
+    assert patchbay.calls(roomId="shut") == []

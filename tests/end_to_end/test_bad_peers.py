@@ -35,15 +35,15 @@ IDLE = 5
 
 
 @pytest.fixture(scope="module", autouse=True)
-def beside(bay: Patchbay) -> Iterator[list[Phone]]:
+def beside(patchbay: Patchbay) -> Iterator[list[Phone]]:
     """Two calls in a room that go on beside everything that happens here."""
-    webhook = bay.webhook("twilio", "beside")
+    webhook = patchbay.webhook("twilio", "beside")
     phones = [Phone(Scenario(webhook_url=webhook, loop=True)).start() for _ in range(2)]
     for phone in phones:
         phone.wait_for("first-audio")
     with ExitStack() as sockets:
         for number in range(2 * IDLE):
-            idle = sockets.enter_context(Guest(bay))
+            idle = sockets.enter_context(Guest(patchbay))
             if number % 2:
                 idle.send_raw(b"\x81\xfe\x01")
         yield phones
@@ -55,12 +55,12 @@ def beside(bay: Patchbay) -> Iterator[list[Phone]]:
 class Guest(FarEnd):
     """A custom WebSocket that has said nothing yet."""
 
-    def __init__(self, bay: Patchbay) -> None:
-        ticket = bay.invite("room-1")
+    def __init__(self, patchbay: Patchbay) -> None:
+        ticket = patchbay.invite("room-1")
         status, _, sock = upgrade(ticket["wsUrl"])
         assert status == 101
         super().__init__(sock)
-        self._bay = bay
+        self._bay = patchbay
         self.call_id = str(ticket["callId"])
 
     def say(self, document: object) -> None:
@@ -75,17 +75,17 @@ class Guest(FarEnd):
         return over(self._bay, lambda: self._bay.call(self.call_id))
 
 
-def over(bay: Patchbay, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    bay.eventually(lambda: "endReason" in ask() and ask()["endReason"] is not None)
+def over(patchbay: Patchbay, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    patchbay.eventually(lambda: "endReason" in ask() and ask()["endReason"] is not None)
     return ask()
 
 
 class Caller:
     """A phone that rings, up to the markup that it is answered with."""
 
-    def __init__(self, bay: Patchbay, provider: str) -> None:
-        self._bay, self._room = bay, f"room-{next(rooms)}"
-        webhook = bay.webhook(provider, self._room)
+    def __init__(self, patchbay: Patchbay, provider: str) -> None:
+        self._bay, self._room = patchbay, f"room-{next(rooms)}"
+        webhook = patchbay.webhook(provider, self._room)
         self.dialect: Dialect = registry.of(webhook)(CALLER, CALLEE, SystemClock())
         with urlopen(webhook, urlencode(self.dialect.webhook()).encode(), timeout=20) as answer:
             verbs = markup.parse(answer.read(), self.dialect.readers)
@@ -134,9 +134,9 @@ BROKEN = {
 @pytest.mark.parametrize(("data", "code"), BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("started", [True, False], ids=["started", "before start"])
 def test_what_the_rfc_forbids_is_closed_with_its_code(
-    bay: Patchbay, data: bytes, code: int, started: bool
+    patchbay: Patchbay, data: bytes, code: int, started: bool
 ) -> None:
-    with Guest(bay) as guest:
+    with Guest(patchbay) as guest:
         if started:
             guest.say(START)
             guest.settle()
@@ -170,8 +170,8 @@ BOMBS = {
 }
 
 
-def test_messages_that_make_no_sense_are_counted_and_too_many_are_fatal(bay: Patchbay) -> None:
-    with Guest(bay) as guest:
+def test_messages_that_make_no_sense_are_counted_and_too_many_are_fatal(patchbay: Patchbay) -> None:
+    with Guest(patchbay) as guest:
         guest.send(b'{"event":"media","payload":"AAAA"}')
         guest.say(START)
         for message in BOMBS.values():
@@ -194,9 +194,9 @@ def test_messages_that_make_no_sense_are_counted_and_too_many_are_fatal(bay: Pat
     ("event", "name", "most"), [("mark", "name", MAX_MARKS), ("subscribe", "topic", MAX_TOPICS)]
 )
 def test_marks_and_topics_without_end_are_closed_with_1008(
-    bay: Patchbay, event: str, name: str, most: int
+    patchbay: Patchbay, event: str, name: str, most: int
 ) -> None:
-    with Guest(bay) as guest:
+    with Guest(patchbay) as guest:
         guest.say(START)
         # The marks wait for audio that lasts longer than this test.
         for _ in range(4):
@@ -217,8 +217,10 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("frames", FLOODS.values(), ids=FLOODS)
-def test_thousands_of_frames_a_second_are_closed_with_1008(bay: Patchbay, frames: bytes) -> None:
-    with Guest(bay) as guest:
+def test_thousands_of_frames_a_second_are_closed_with_1008(
+    patchbay: Patchbay, frames: bytes
+) -> None:
+    with Guest(patchbay) as guest:
         guest.say(START)
         guest.send_raw(frames * (FRAMES_AHEAD + 5 * FRAMES_A_SECOND))
         while (frame := guest.read()) is not None and frame.opcode is not Opcode.CLOSE:
@@ -228,8 +230,10 @@ def test_thousands_of_frames_a_second_are_closed_with_1008(bay: Patchbay, frames
     assert guest.outcome()["timelog"][-1]["detail"] == FLOOD
 
 
-def test_a_peer_that_reads_nothing_is_cut_off_once_too_much_waits_for_it(bay: Patchbay) -> None:
-    with Guest(bay) as guest:
+def test_a_peer_that_reads_nothing_is_cut_off_once_too_much_waits_for_it(
+    patchbay: Patchbay,
+) -> None:
+    with Guest(patchbay) as guest:
         guest.say(START)
         with suppress(ConnectionError):
             for _ in range(5):
@@ -245,9 +249,9 @@ DIALECTS = [(own, other) for own in PHONES for other in (*PHONES, "websocket") i
 # Telnyx's start message is known by its reference, and not by its call.
 @pytest.mark.parametrize("provider", ["twilio", "plivo"])
 def test_a_start_for_another_call_is_refused_and_that_call_goes_on(
-    bay: Patchbay, provider: str
+    patchbay: Patchbay, provider: str
 ) -> None:
-    mine, other = Caller(bay, provider), Caller(bay, provider)
+    mine, other = Caller(patchbay, provider), Caller(patchbay, provider)
     with ExitStack() as stack:
         own = other.connect(stack)
         thief = mine.connect(stack)
@@ -257,14 +261,14 @@ def test_a_start_for_another_call_is_refused_and_that_call_goes_on(
         assert thief.read_close() == (1008, "The stream belongs to another call.")
         own.settle()
         assert mine.outcome()["endReason"] == "protocol-error"
-        bay.eventually(lambda: other.call()["status"] == "answered")
+        patchbay.eventually(lambda: other.call()["status"] == "answered")
 
 
 @pytest.mark.parametrize("provider", PHONES)
 def test_a_reference_that_is_used_again_is_refused_and_its_call_goes_on(
-    bay: Patchbay, provider: str
+    patchbay: Patchbay, provider: str
 ) -> None:
-    caller = Caller(bay, provider)
+    caller = Caller(patchbay, provider)
     with ExitStack() as stack:
         own = caller.connect(stack)
         for message in caller.opening:
@@ -275,20 +279,20 @@ def test_a_reference_that_is_used_again_is_refused_and_its_call_goes_on(
         again.close()
         assert status == 410
         own.settle()
-        bay.eventually(lambda: caller.call()["status"] == "answered")
+        patchbay.eventually(lambda: caller.call()["status"] == "answered")
 
 
 @pytest.mark.parametrize(("provider", "spoken"), DIALECTS)
 def test_another_dialect_than_that_of_the_reference_starts_nothing(
-    bay: Patchbay, provider: str, spoken: str
+    patchbay: Patchbay, provider: str, spoken: str
 ) -> None:
-    caller = Caller(bay, provider)
+    caller = Caller(patchbay, provider)
     with ExitStack() as stack:
         peer = caller.connect(stack)
         if spoken == "websocket":
             opening, media = [START], b'{"event":"media","payload":"AAAA"}'
         else:
-            another = Caller(bay, spoken)
+            another = Caller(patchbay, spoken)
             opening, media = list(another.opening), another.media()
         for message in opening:
             peer.send(json.dumps(message).encode())
@@ -302,7 +306,7 @@ def test_another_dialect_than_that_of_the_reference_starts_nothing(
 
 
 def test_the_calls_beside_them_have_heard_every_frame(
-    bay: Patchbay, beside: list[Phone], record_property: Callable[[str, object], None]
+    patchbay: Patchbay, beside: list[Phone], record_property: Callable[[str, object], None]
 ) -> None:
     for phone in beside:
         phone.hang_up()
@@ -311,8 +315,8 @@ def test_the_calls_beside_them_have_heard_every_frame(
     record_property("frames heard", [report.frames_heard for report in reports])
     record_property("frames missing", [report.frames_missing for report in reports])
     record_property("longest gaps", [report.longest_gap_ms for report in reports])
-    bay.eventually(lambda: all(call["stats"] for call in bay.calls(roomId="beside")))
-    calls = bay.calls(roomId="beside")
+    patchbay.eventually(lambda: all(call["stats"] for call in patchbay.calls(roomId="beside")))
+    calls = patchbay.calls(roomId="beside")
     assert len(calls) == len(reports)
     for report, call in zip(reports, calls, strict=True):
         assert (report.ended, report.redirects, report.problems) == ("caller-hung-up", 0, ())
@@ -323,4 +327,4 @@ def test_the_calls_beside_them_have_heard_every_frame(
         assert call["stats"]["framesOut"] - report.frames_heard <= 50
         # The machine that makes the calls is this one, and is late by itself.
         assert report.frames_missing <= report.frames_heard // 4
-    assert "Traceback" not in bay.server.output
+    assert "Traceback" not in patchbay.server.output

@@ -13,18 +13,18 @@ from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.spectrum import level
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
 
 
 @pytest.fixture
-def dial(bay: Patchbay) -> Iterator[Callable[..., Phone]]:
+def dial(patchbay: Patchbay) -> Iterator[Callable[..., Phone]]:
     phones: list[Phone] = []
 
     def dial(provider: str, room: str, frequency: float = 440.0, **plan: object) -> Phone:
-        phones.append(call(bay, provider, room, frequency, **plan))
+        phones.append(call(patchbay, provider, room, frequency, **plan))
         return phones[-1]
 
     yield dial
@@ -33,21 +33,23 @@ def dial(bay: Patchbay) -> Iterator[Callable[..., Phone]]:
         phone.join(20)
 
 
-def call(bay: Patchbay, provider: str, room: str, frequency: float, **plan: object) -> Phone:
-    url = bay.webhook(provider, room)
+def call(patchbay: Patchbay, provider: str, room: str, frequency: float, **plan: object) -> Phone:
+    url = patchbay.webhook(provider, room)
     sample = sound.tone(frequency, 1.0)
     return Phone(Scenario(webhook_url=url, sample=sample, loop=True, **plan)).start()
 
 
-def hears(bay: Patchbay, phone: Phone, frequency: float) -> None:
+def hears(patchbay: Patchbay, phone: Phone, frequency: float) -> None:
     """Return once the last 300 ms that the caller heard were this tone."""
-    bay.eventually(lambda: level(phone.heard[-RATE * 3 // 10 :], frequency) > -20)
+    patchbay.eventually(lambda: level(phone.heard[-RATE * 3 // 10 :], frequency) > -20)
 
 
-def in_room(bay: Patchbay, room: str) -> dict:
+def in_room(patchbay: Patchbay, room: str) -> dict:
     """The only call of a room, once it is answered."""
-    bay.eventually(lambda: [each["status"] for each in bay.calls(roomId=room)] == ["answered"])
-    (found,) = bay.calls(roomId=room)
+    patchbay.eventually(
+        lambda: [each["status"] for each in patchbay.calls(roomId=room)] == ["answered"]
+    )
+    (found,) = patchbay.calls(roomId=room)
     return found
 
 
@@ -55,9 +57,9 @@ def statuses(call: dict) -> list[str]:
     return [rung["status"] for rung in call["timelog"]]
 
 
-def stays(bay: Patchbay, session_id: str) -> dict[str, list[bool]]:
+def stays(patchbay: Patchbay, session_id: str) -> dict[str, list[bool]]:
     """The participants of a session, and of each stay whether it goes on."""
-    status, session = bay.ask("GET", f"/v2/sessions/{session_id}")
+    status, session = patchbay.ask("GET", f"/v2/sessions/{session_id}")
     assert status == 200
     return {
         each["participantId"]: [stay["end"] is None for stay in each["timelog"]]
@@ -68,40 +70,42 @@ def stays(bay: Patchbay, session_id: str) -> dict[str, list[bool]]:
 @pytest.mark.parametrize("reattach", ["on", "off"])
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_moved_caller_hears_the_other_room_on_the_same_socket(
-    bay: Patchbay, dial: Callable[..., Phone], tmp_path: Path, provider: str, reattach: str
+    patchbay: Patchbay, dial: Callable[..., Phone], tmp_path: Path, provider: str, reattach: str
 ) -> None:
     if reattach == "off":
-        with patchbay(tmp_path, REATTACH="off") as other:
+        with running_patchbay(tmp_path, REATTACH="off") as other:
             phone = call(other, provider, "here", 440.0)
             moves(other, phone, "here", "there")
             phone.hang_up()
             phone.join(20)
         return
     here, there = f"here-{provider}", f"there-{provider}"
-    moves(bay, dial(provider, here), here, there)
+    moves(patchbay, dial(provider, here), here, there)
 
 
-def moves(bay: Patchbay, phone: Phone, here: str, there: str) -> None:
+def moves(patchbay: Patchbay, phone: Phone, here: str, there: str) -> None:
     with (
-        Agent(bay.invite(here)["wsUrl"], sound.tone(700, 1.0)) as ann,
-        Agent(bay.invite(there)["wsUrl"], sound.tone(1300, 1.0)) as zoe,
+        Agent(patchbay.invite(here)["wsUrl"], sound.tone(700, 1.0)) as ann,
+        Agent(patchbay.invite(there)["wsUrl"], sound.tone(1300, 1.0)) as zoe,
     ):
         ann.wait_for("participant-joined")
         zoe.wait_for("meeting-joined")
-        hears(bay, phone, 700)
-        before = in_room(bay, here)
+        hears(patchbay, phone, 700)
+        before = in_room(patchbay, here)
         body = {"callId": before["callId"], "roomId": there}
-        status, answer = bay.ask("POST", "/v2/sip/call/switch-room", body)
+        status, answer = patchbay.ask("POST", "/v2/sip/call/switch-room", body)
         assert (status, answer["data"]["roomId"]) == (200, there)
-        hears(bay, phone, 1300)
+        hears(patchbay, phone, 1300)
         assert ann.wait_for("participant-left")["participant"]["id"] == before["participantId"]
         assert zoe.wait_for("participant-joined")["participant"]["id"] == before["participantId"]
-        bay.eventually(lambda: level(zoe.heard[-RATE * 3 // 10 :], 440) > -20)
-        bay.eventually(lambda: level(ann.heard[-RATE * 3 // 10 :], 440) < -50)
-        bay.eventually(lambda: statuses(bay.call(before["callId"]))[-1] == "switch-room-completed")
-        after = bay.call(before["callId"])
-        who, now = before["participantId"], stays(bay, after["sessionId"])
-        assert (now[who], stays(bay, before["sessionId"])[who]) == ([True], [False])
+        patchbay.eventually(lambda: level(zoe.heard[-RATE * 3 // 10 :], 440) > -20)
+        patchbay.eventually(lambda: level(ann.heard[-RATE * 3 // 10 :], 440) < -50)
+        patchbay.eventually(
+            lambda: statuses(patchbay.call(before["callId"]))[-1] == "switch-room-completed"
+        )
+        after = patchbay.call(before["callId"])
+        who, now = before["participantId"], stays(patchbay, after["sessionId"])
+        assert (now[who], stays(patchbay, before["sessionId"])[who]) == ([True], [False])
         session = zoe.wait_for("meeting-joined")["sessionId"]
     assert (after["sessionId"], after["status"]) == (session, "answered")
     assert statuses(after)[-2:] == ["switch-room-initiated", "switch-room-completed"]
@@ -111,11 +115,11 @@ def moves(bay: Patchbay, phone: Phone, here: str, there: str) -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_an_ended_call_is_really_down_without_any_credentials(
-    bay: Patchbay, dial: Callable[..., Phone], provider: str
+    patchbay: Patchbay, dial: Callable[..., Phone], provider: str
 ) -> None:
     phone = dial(provider, f"end-{provider}")
-    found = in_room(bay, f"end-{provider}")
-    status, _ = bay.ask("POST", "/v2/sip/call/end", {"callId": found["callId"]})
+    found = in_room(patchbay, f"end-{provider}")
+    status, _ = patchbay.ask("POST", "/v2/sip/call/end", {"callId": found["callId"]})
     assert status == 200
     phone.join(20)
     assert phone.report.ended is Ending.SERVER_HUNG_UP
@@ -124,20 +128,20 @@ def test_an_ended_call_is_really_down_without_any_credentials(
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_transfer_that_is_answered_ends_with_that_conversation(
-    bay: Patchbay, dial: Callable[..., Phone], provider: str
+    patchbay: Patchbay, dial: Callable[..., Phone], provider: str
 ) -> None:
     room = f"transfer-{provider}"
     phone = dial(provider, room, dialled="completed")
-    found = in_room(bay, room)
+    found = in_room(patchbay, room)
     body = {"callId": found["callId"], "transferTo": "+44 20 7183 8750"}
-    status, answer = bay.ask("POST", "/v2/sip/call/transfer", body)
+    status, answer = patchbay.ask("POST", "/v2/sip/call/transfer", body)
     assert (status, answer["data"]["status"]) == (200, "answered")
     assert answer["data"]["transfer"] == {"to": "+442071838750", "status": "transfer-initiated"}
     dialled = phone.wait_for("dial")
     assert dialled.detail == ("442071838750" if provider == "plivo" else "+442071838750")
     phone.join(20)
     assert phone.report.ended is Ending.SERVER_HUNG_UP
-    ended = bay.call(found["callId"])
+    ended = patchbay.call(found["callId"])
     assert (ended["status"], ended["endReason"]) == ("ended", "transferred")
     assert ended["transfer"]["status"] == "transferred"
     transfer = [rung["status"] for rung in ended["timelog"] if rung["event"] == "transfer"]
@@ -148,38 +152,40 @@ def test_a_transfer_that_is_answered_ends_with_that_conversation(
 @pytest.mark.parametrize("outcome", ["busy", "no-answer", "failed"])
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_transfer_that_fails_brings_the_caller_back_into_the_room(
-    bay: Patchbay, dial: Callable[..., Phone], provider: str, outcome: str
+    patchbay: Patchbay, dial: Callable[..., Phone], provider: str, outcome: str
 ) -> None:
     room = f"back-{provider}-{outcome}"
     phone = dial(provider, room, dialled=outcome)
-    with Agent(bay.invite(room)["wsUrl"], sound.tone(1300, 1.0)) as agent:
-        found = in_room(bay, room)
+    with Agent(patchbay.invite(room)["wsUrl"], sound.tone(1300, 1.0)) as agent:
+        found = in_room(patchbay, room)
         body = {"callId": found["callId"], "transferTo": "+442071838750"}
-        assert bay.ask("POST", "/v2/sip/call/transfer", body)[0] == 200
+        assert patchbay.ask("POST", "/v2/sip/call/transfer", body)[0] == 200
         agent.wait_for("participant-left")
         phone.wait_for("start", count=2)
         back = agent.wait_for("participant-joined", count=2)
         assert back["participant"]["id"] == found["participantId"]
-        hears(bay, phone, 1300)
-    bay.eventually(lambda: bay.call(found["callId"])["transfer"]["status"] == "transfer-failed")
-    after = bay.call(found["callId"])
+        hears(patchbay, phone, 1300)
+    patchbay.eventually(
+        lambda: patchbay.call(found["callId"])["transfer"]["status"] == "transfer-failed"
+    )
+    after = patchbay.call(found["callId"])
     assert (after["status"], after["sessionId"]) == ("answered", found["sessionId"])
     assert "transfer-failed" in statuses(after)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_caller_who_hangs_up_during_a_transfer_ends_the_call(
-    bay: Patchbay, dial: Callable[..., Phone], provider: str
+    patchbay: Patchbay, dial: Callable[..., Phone], provider: str
 ) -> None:
     room = f"gone-{provider}"
     phone = dial(provider, room, dialled="no-answer", dial_seconds=60.0)
-    found = in_room(bay, room)
+    found = in_room(patchbay, room)
     body = {"callId": found["callId"], "transferTo": "+442071838750"}
-    assert bay.ask("POST", "/v2/sip/call/transfer", body)[0] == 200
+    assert patchbay.ask("POST", "/v2/sip/call/transfer", body)[0] == 200
     phone.wait_for("dial")
     phone.hang_up()
     phone.join(20)
-    bay.eventually(lambda: bay.call(found["callId"])["status"] == "ended")
-    after = bay.call(found["callId"])
+    patchbay.eventually(lambda: patchbay.call(found["callId"])["status"] == "ended")
+    after = patchbay.call(found["callId"])
     assert after["endReason"] == "caller-hung-up"
     assert after["transfer"]["status"] == "transfer-failed"

@@ -20,7 +20,7 @@ from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.spectrum import level
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
@@ -29,8 +29,8 @@ PROVIDERS = ("twilio", "plivo", "telnyx")
 @pytest.fixture
 def mortal(tmp_path: Path) -> Iterator[Patchbay]:
     """A server for one test, which ends it."""
-    with patchbay(tmp_path) as bay:
-        yield bay
+    with running_patchbay(tmp_path) as patchbay:
+        yield patchbay
 
 
 @pytest.fixture
@@ -42,9 +42,13 @@ def room() -> str:
 def dial() -> Iterator[Callable[..., Phone]]:
     phones: list[Phone] = []
 
-    def dial(bay: Patchbay, provider: str, room: str | None, frequency: float = 440.0) -> Phone:
+    def dial(
+        patchbay: Patchbay, provider: str, room: str | None, frequency: float = 440.0
+    ) -> Phone:
         plan = Scenario(
-            webhook_url=bay.webhook(provider, room), sample=sound.tone(frequency, 1.0), loop=True
+            webhook_url=patchbay.webhook(provider, room),
+            sample=sound.tone(frequency, 1.0),
+            loop=True,
         )
         phones.append(Phone(plan).start())
         return phones[-1]
@@ -55,9 +59,9 @@ def dial() -> Iterator[Callable[..., Phone]]:
         phone.join(20)
 
 
-def hears(bay: Patchbay, phone: Phone, frequency: float) -> None:
+def hears(patchbay: Patchbay, phone: Phone, frequency: float) -> None:
     """Return once the last 300 ms that the caller heard were this tone."""
-    bay.eventually(lambda: level(phone.heard[-RATE * 3 // 10 :], frequency) > -20)
+    patchbay.eventually(lambda: level(phone.heard[-RATE * 3 // 10 :], frequency) > -20)
 
 
 def events(call: dict) -> list[str]:
@@ -67,24 +71,26 @@ def events(call: dict) -> list[str]:
 def test_calls_come_back_to_their_room_after_the_worker_is_killed(
     mortal: Patchbay, room: str, dial: Callable[..., Phone]
 ) -> None:
-    bay = mortal
-    phones = {name: dial(bay, name, room, 400.0 + 300 * n) for n, name in enumerate(PROVIDERS)}
+    patchbay = mortal
+    phones = {name: dial(patchbay, name, room, 400.0 + 300 * n) for n, name in enumerate(PROVIDERS)}
     for phone in phones.values():
         phone.wait_for("first-audio")
-    hears(bay, phones["twilio"], 700)
-    bay.eventually(lambda: len(bay.calls(roomId=room, status="answered")) == len(phones))
-    before = {call["callId"]: call for call in bay.calls(roomId=room)}
+    hears(patchbay, phones["twilio"], 700)
+    patchbay.eventually(lambda: len(patchbay.calls(roomId=room, status="answered")) == len(phones))
+    before = {call["callId"]: call for call in patchbay.calls(roomId=room)}
 
-    worker = re.search(r"Booting worker with pid: (\d+)", bay.server.output)
+    worker = re.search(r"Booting worker with pid: (\d+)", patchbay.server.output)
     os.kill(int(worker[1]), signal.SIGKILL)
     for phone in phones.values():
         phone.wait_for("start", count=2, timeout=20)
 
     for name, others in (("twilio", (700, 1000)), ("plivo", (400, 1000)), ("telnyx", (400, 700))):
         for frequency in others:
-            hears(bay, phones[name], frequency)
-    bay.eventually(lambda: all(events(call).count("start") == 2 for call in bay.calls(roomId=room)))
-    after = {call["callId"]: call for call in bay.calls(roomId=room)}
+            hears(patchbay, phones[name], frequency)
+    patchbay.eventually(
+        lambda: all(events(call).count("start") == 2 for call in patchbay.calls(roomId=room))
+    )
+    after = {call["callId"]: call for call in patchbay.calls(roomId=room)}
     assert after.keys() == before.keys()
     for call_id, call in after.items():
         assert call["status"] == "answered"
@@ -96,91 +102,91 @@ def test_calls_come_back_to_their_room_after_the_worker_is_killed(
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_lost_socket_is_answered_with_a_way_back(
-    bay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
+    patchbay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
 ) -> None:
-    phone = dial(bay, provider, room)
-    with Agent(bay.invite(room)["wsUrl"], sound.tone(1300, 1.0)) as agent:
+    phone = dial(patchbay, provider, room)
+    with Agent(patchbay.invite(room)["wsUrl"], sound.tone(1300, 1.0)) as agent:
         agent.wait_for("participant-joined")
-        hears(bay, phone, 1300)
+        hears(patchbay, phone, 1300)
         phone.drop()
         agent.wait_for("participant-left")
         again = agent.wait_for("participant-joined", count=2)
         assert again["participant"]["metadata"] == {"sipUser": True, "callType": "inbound"}
         phone.wait_for("start", count=2)
-        hears(bay, phone, 1300)
-    (call,) = [call for call in bay.calls(roomId=room) if call["provider"] == provider]
+        hears(patchbay, phone, 1300)
+    (call,) = [call for call in patchbay.calls(roomId=room) if call["provider"] == provider]
     assert call["status"] == "answered"
     assert again["participant"]["id"] == call["participantId"]
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_call_outlives_the_key_and_the_connector_that_it_came_by(
-    bay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
+    patchbay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
 ) -> None:
-    phone = dial(bay, provider, room)
+    phone = dial(patchbay, provider, room)
     phone.wait_for("first-audio")
-    connector = bay.ask("GET", "/v2/connectors")[1]["data"][0]["id"]
-    assert bay.ask("POST", f"/v2/connectors/{connector}/rotate-key")[0] == 200
+    connector = patchbay.ask("GET", "/v2/connectors")[1]["data"][0]["id"]
+    assert patchbay.ask("POST", f"/v2/connectors/{connector}/rotate-key")[0] == 200
     phone.drop()
     phone.wait_for("start", count=2)
-    assert bay.ask("DELETE", f"/v2/connectors/{connector}")[0] == 200
+    assert patchbay.ask("DELETE", f"/v2/connectors/{connector}")[0] == 200
     phone.drop()
     phone.wait_for("start", count=3)
-    (call,) = bay.calls(roomId=room)
+    (call,) = patchbay.calls(roomId=room)
     order = {"callId": call["callId"], "transferTo": "+442071838750"}
-    bay.eventually(lambda: events(bay.call(call["callId"])).count("start") == 3)
-    assert bay.ask("POST", "/v2/sip/call/transfer", order)[0] == 200
+    patchbay.eventually(lambda: events(patchbay.call(call["callId"])).count("start") == 3)
+    assert patchbay.ask("POST", "/v2/sip/call/transfer", order)[0] == 200
     phone.join(20)
-    bay.eventually(lambda: bay.call(call["callId"])["endReason"] == "transferred")
+    patchbay.eventually(lambda: patchbay.call(call["callId"])["endReason"] == "transferred")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_ending_a_call_through_the_api_hangs_up_through_the_markup(
-    bay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
+    patchbay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
 ) -> None:
-    phone = dial(bay, provider, room)
+    phone = dial(patchbay, provider, room)
     phone.wait_for("first-audio")
-    (call,) = bay.calls(roomId=room)
-    status, answer = bay.ask("POST", "/v2/sip/call/end", {"callId": call["callId"]})
+    (call,) = patchbay.calls(roomId=room)
+    status, answer = patchbay.ask("POST", "/v2/sip/call/end", {"callId": call["callId"]})
     assert (status, answer["data"]["status"]) == (200, "ended")
     phone.join(20)
     assert phone.report.ended is Ending.SERVER_HUNG_UP
     assert phone.report.redirects == 1
-    ended = bay.call(call["callId"])
+    ended = patchbay.call(call["callId"])
     assert ended["endReason"] == "ended-by-api"
     assert events(ended).count("end") == 1
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_caller_who_hangs_up_ends_the_call(
-    bay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
+    patchbay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
 ) -> None:
-    phone = dial(bay, provider, room)
+    phone = dial(patchbay, provider, room)
     phone.wait_for("first-audio")
     phone.hang_up()
     phone.join(20)
-    bay.eventually(lambda: bay.calls(roomId=room)[0]["status"] == "ended")
-    assert bay.calls(roomId=room)[0]["endReason"] == "caller-hung-up"
+    patchbay.eventually(lambda: patchbay.calls(roomId=room)[0]["status"] == "ended")
+    assert patchbay.calls(roomId=room)[0]["endReason"] == "caller-hung-up"
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_call_without_a_room_is_refused_in_the_providers_words(
-    bay: Patchbay, dial: Callable[..., Phone], provider: str
+    patchbay: Patchbay, dial: Callable[..., Phone], provider: str
 ) -> None:
-    phone = dial(bay, provider, None)
+    phone = dial(patchbay, provider, None)
     phone.join(20)
     assert phone.report.ended is Ending.REJECTED
-    assert bay.calls()[0]["status"] == "rejected"
+    assert patchbay.calls()[0]["status"] == "rejected"
 
 
 def test_without_reattach_a_lost_socket_ends_the_call(tmp_path: Path) -> None:
-    with patchbay(tmp_path, REATTACH="off") as bay:
-        phone = Phone(Scenario(webhook_url=bay.webhook("twilio", "room-1"), loop=True)).start()
+    with running_patchbay(tmp_path, REATTACH="off") as patchbay:
+        phone = Phone(Scenario(webhook_url=patchbay.webhook("twilio", "room-1"), loop=True)).start()
         phone.wait_for("first-audio")
         phone.drop()
         phone.join(20)
         assert phone.report.ended is Ending.SERVER_HUNG_UP
-        bay.eventually(lambda: bay.calls()[0]["endReason"] == "connection-lost")
+        patchbay.eventually(lambda: patchbay.calls()[0]["endReason"] == "connection-lost")
 
 
 def test_an_ending_process_is_not_ready_and_takes_no_new_calls(mortal: Patchbay) -> None:

@@ -19,7 +19,7 @@ from service.settings import Settings
 from service.web.services import services_of
 from tests.support import signers
 from tests.support.agents import Agent
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.spectrum import level
 
 PATH = "/console/api/trials"
@@ -27,48 +27,48 @@ LIMIT = 3
 
 
 @pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    with patchbay(tmp_path_factory.mktemp("data"), TEST_CALLS=str(LIMIT)) as running:
+def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    with running_patchbay(tmp_path_factory.mktemp("data"), TEST_CALLS=str(LIMIT)) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def hang_up_at_the_end(bay: Patchbay) -> Iterator[None]:
+def hang_up_at_the_end(patchbay: Patchbay) -> Iterator[None]:
     yield
-    for test_call in bay.ask("GET", PATH)[1]["data"]:
-        ended(bay, bay.ask("DELETE", f"{PATH}/{test_call['id']}")[1]["data"])
+    for test_call in patchbay.ask("GET", PATH)[1]["data"]:
+        ended(patchbay, patchbay.ask("DELETE", f"{PATH}/{test_call['id']}")[1]["data"])
 
 
-def connect(bay: Patchbay, provider: str = "twilio", **fields: Any) -> str:
+def connect(patchbay: Patchbay, provider: str = "twilio", **fields: Any) -> str:
     """Create a connector, and return its id."""
-    status, answer = bay.ask(
+    status, answer = patchbay.ask(
         "POST", "/v2/connectors", {"provider": provider, "defaultRoomId": "test-calls", **fields}
     )
     assert status == 201
     return str(answer["data"]["id"])
 
 
-def place(bay: Patchbay, connector: str, **fields: Any) -> tuple[int, dict[str, Any]]:
-    status, answer = bay.ask("POST", PATH, {"connectorId": connector, "seconds": 60, **fields})
+def place(patchbay: Patchbay, connector: str, **fields: Any) -> tuple[int, dict[str, Any]]:
+    status, answer = patchbay.ask("POST", PATH, {"connectorId": connector, "seconds": 60, **fields})
     return status, answer.get("data", answer)
 
 
-def reached(bay: Patchbay, test_call: dict[str, Any], step: str) -> dict[str, Any]:
+def reached(patchbay: Patchbay, test_call: dict[str, Any], step: str) -> dict[str, Any]:
     """Wait until the ladder has this step, and return the test call."""
     latest = test_call
 
     def is_there() -> bool:
         nonlocal latest
-        latest = bay.ask("GET", f"{PATH}/{test_call['id']}")[1]["data"]
+        latest = patchbay.ask("GET", f"{PATH}/{test_call['id']}")[1]["data"]
         return step in [each["name"] for each in latest["ladder"]]
 
-    bay.eventually(is_there)
+    patchbay.eventually(is_there)
     return latest
 
 
-def ended(bay: Patchbay, test_call: dict[str, Any]) -> dict[str, Any]:
-    bay.eventually(lambda: reached(bay, test_call, "end")["report"] is not None)
-    return reached(bay, test_call, "end")
+def ended(patchbay: Patchbay, test_call: dict[str, Any]) -> dict[str, Any]:
+    patchbay.eventually(lambda: reached(patchbay, test_call, "end")["report"] is not None)
+    return reached(patchbay, test_call, "end")
 
 
 def recording(hertz: float, seconds: float, rate: int = 16_000) -> str:
@@ -83,53 +83,57 @@ def recording(hertz: float, seconds: float, rate: int = 16_000) -> str:
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
-def test_call_lasts_until_it_is_hung_up(bay: Patchbay, provider: str) -> None:
-    status, placed = place(bay, connect(bay, provider), caller="+4930123456", sound="tone")
+def test_call_lasts_until_it_is_hung_up(patchbay: Patchbay, provider: str) -> None:
+    status, placed = place(
+        patchbay, connect(patchbay, provider), caller="+4930123456", sound="tone"
+    )
     assert (status, placed["planned"], placed["report"]) == (202, 60, None)
-    up = reached(bay, placed, "first-audio")
-    bay.eventually(lambda: bay.call(up["callId"])["status"] == "answered")
-    call = bay.call(up["callId"])
+    up = reached(patchbay, placed, "first-audio")
+    patchbay.eventually(lambda: patchbay.call(up["callId"])["status"] == "answered")
+    call = patchbay.call(up["callId"])
     assert (call["roomId"], call["from"]) == (up["roomId"], "+4930123456")
-    bay.eventually(lambda: reached(bay, placed, "first-audio")["seconds"] > 0.5)
-    assert bay.ask("DELETE", f"{PATH}/{placed['id']}")[0] == 200
-    report = ended(bay, placed)["report"]
+    patchbay.eventually(lambda: reached(patchbay, placed, "first-audio")["seconds"] > 0.5)
+    assert patchbay.ask("DELETE", f"{PATH}/{placed['id']}")[0] == 200
+    report = ended(patchbay, placed)["report"]
     assert (report["ended"], report["trouble"]) == ("caller-hung-up", None)
-    bay.eventually(lambda: bay.call(up["callId"])["status"] == "ended")
+    patchbay.eventually(lambda: patchbay.call(up["callId"])["status"] == "ended")
 
 
-def test_recording_is_heard_in_the_room(bay: Patchbay) -> None:
-    connector = connect(bay, defaultRoomId="hearing")
-    with Agent(bay.invite("hearing")["wsUrl"]) as agent:
-        status, placed = place(bay, connector, sound="recording", recording=recording(700, 1.0))
+def test_recording_is_heard_in_the_room(patchbay: Patchbay) -> None:
+    connector = connect(patchbay, defaultRoomId="hearing")
+    with Agent(patchbay.invite("hearing")["wsUrl"]) as agent:
+        status, placed = place(
+            patchbay, connector, sound="recording", recording=recording(700, 1.0)
+        )
         assert status == 202
-        reached(bay, placed, "first-audio")
-        bay.eventually(lambda: level(agent.heard[-4000:], 700.0) > -30)
+        reached(patchbay, placed, "first-audio")
+        patchbay.eventually(lambda: level(agent.heard[-4000:], 700.0) > -30)
         assert level(agent.heard[-4000:], 440.0) < -40
 
 
-def test_call_ends_after_its_seconds(bay: Patchbay) -> None:
-    call = ended(bay, place(bay, connect(bay), seconds=1, digits="12#")[1])
+def test_call_ends_after_its_seconds(patchbay: Patchbay) -> None:
+    call = ended(patchbay, place(patchbay, connect(patchbay), seconds=1, digits="12#")[1])
     assert call["report"]["ended"] == "caller-hung-up"
     assert call["seconds"] >= 1
 
 
-def test_calls_beyond_the_limit_are_refused(bay: Patchbay) -> None:
-    connector = connect(bay)
-    assert [place(bay, connector)[0] for _ in range(LIMIT)] == [202] * LIMIT
-    status, refusal = place(bay, connector)
+def test_calls_beyond_the_limit_are_refused(patchbay: Patchbay) -> None:
+    connector = connect(patchbay)
+    assert [place(patchbay, connector)[0] for _ in range(LIMIT)] == [202] * LIMIT
+    status, refusal = place(patchbay, connector)
     assert status == 409
     assert refusal["message"] == "3 test calls are up, and no more may be: hang one up first."
 
 
-def test_call_to_a_connector_with_credentials_is_signed(bay: Patchbay) -> None:
+def test_call_to_a_connector_with_credentials_is_signed(patchbay: Patchbay) -> None:
     credentials = {"accountSid": "AC" + "7" * 32, "authToken": "0123456789abcdef" * 2}
-    placed = place(bay, connect(bay, credentials=credentials))[1]
-    reached(bay, placed, "first-audio")
+    placed = place(patchbay, connect(patchbay, credentials=credentials))[1]
+    reached(patchbay, placed, "first-audio")
 
 
-def test_connector_that_only_telnyx_can_sign_for_is_refused(bay: Patchbay) -> None:
+def test_connector_that_only_telnyx_can_sign_for_is_refused(patchbay: Patchbay) -> None:
     credentials = {"publicKey": signers.public_key(signers.TELNYX_KEY)}
-    status, refusal = place(bay, connect(bay, "telnyx", credentials=credentials))
+    status, refusal = place(patchbay, connect(patchbay, "telnyx", credentials=credentials))
     assert status == 409
     assert refusal["message"].startswith("Only the provider can sign calls to this connector: ")
 
@@ -161,34 +165,36 @@ def test_connector_that_only_telnyx_can_sign_for_is_refused(bay: Patchbay) -> No
     ],
 )
 def test_invalid_field_is_refused_in_a_sentence(
-    bay: Patchbay, connector: str, fields: dict[str, Any], sentence: str
+    patchbay: Patchbay, connector: str, fields: dict[str, Any], sentence: str
 ) -> None:
-    status, refusal = place(bay, connector, **fields)
+    status, refusal = place(patchbay, connector, **fields)
     assert (status, refusal["message"]) == (400, sentence)
 
 
 @pytest.fixture(scope="module")
-def connector(bay: Patchbay) -> str:
-    return connect(bay)
+def connector(patchbay: Patchbay) -> str:
+    return connect(patchbay)
 
 
-def test_longest_recording_at_the_highest_rate_is_accepted(bay: Patchbay, connector: str) -> None:
-    status, _ = place(bay, connector, sound="recording", recording=recording(700, 30, 48_000))
+def test_longest_recording_at_the_highest_rate_is_accepted(
+    patchbay: Patchbay, connector: str
+) -> None:
+    status, _ = place(patchbay, connector, sound="recording", recording=recording(700, 30, 48_000))
     assert status == 202
 
 
-def test_unknown_connector_or_call_is_not_found(bay: Patchbay) -> None:
-    assert place(bay, "cn_unknown")[0] == 404
-    assert bay.ask("GET", f"{PATH}/trial_unknown")[0] == 404
-    assert bay.ask("DELETE", f"{PATH}/trial_unknown")[0] == 404
+def test_unknown_connector_or_call_is_not_found(patchbay: Patchbay) -> None:
+    assert place(patchbay, "cn_unknown")[0] == 404
+    assert patchbay.ask("GET", f"{PATH}/trial_unknown")[0] == 404
+    assert patchbay.ask("DELETE", f"{PATH}/trial_unknown")[0] == 404
 
 
-def test_test_calls_require_a_token(bay: Patchbay, connector: str) -> None:
-    bay.token, kept = "nothing", bay.token
+def test_test_calls_require_a_token(patchbay: Patchbay, connector: str) -> None:
+    patchbay.token, kept = "nothing", patchbay.token
     try:
-        assert place(bay, connector)[0] == 401
+        assert place(patchbay, connector)[0] == 401
     finally:
-        bay.token = kept
+        patchbay.token = kept
 
 
 @contextmanager
@@ -211,17 +217,17 @@ def client(folder: Path, token: str, **settings: Any) -> Iterator[FlaskClient]:
         services_of(app).close()
 
 
-def test_test_calls_are_off_by_default(tmp_path: Path, bay: Patchbay) -> None:
-    with client(tmp_path, bay.token) as http:
+def test_test_calls_are_off_by_default(tmp_path: Path, patchbay: Patchbay) -> None:
+    with client(tmp_path, patchbay.token) as http:
         answer = http.post(PATH, json={"connectorId": "cn_1"})
         assert answer.status_code == 409
         assert answer.json["message"].startswith("Test calls are off: set TEST_CALLS ")
-        entered = http.post("/console/api/session", json={"token": bay.token})
+        entered = http.post("/console/api/session", json={"token": patchbay.token})
         assert entered.json["data"]["testCalls"] == 0
 
 
-def test_body_beyond_the_limit_is_not_read(tmp_path: Path, bay: Patchbay) -> None:
-    with client(tmp_path, bay.token, test_calls=1) as http:
+def test_body_beyond_the_limit_is_not_read(tmp_path: Path, patchbay: Patchbay) -> None:
+    with client(tmp_path, patchbay.token, test_calls=1) as http:
         fields = {"connectorId": "cn_1", "sound": "recording", "recording": "A" * 4 * 1024 * 1024}
         answer = http.post(PATH, json=fields)
         assert answer.status_code == 400
@@ -229,7 +235,7 @@ def test_body_beyond_the_limit_is_not_read(tmp_path: Path, bay: Patchbay) -> Non
 
 
 def test_stopping_server_does_not_wait_for_test_calls(tmp_path: Path) -> None:
-    with patchbay(tmp_path, TEST_CALLS="1") as bay:
-        reached(bay, place(bay, connect(bay))[1], "first-audio")
-        assert bay.server.stop() == 0
-    assert "the process is ending: 0 calls are handed over" in bay.server.output
+    with running_patchbay(tmp_path, TEST_CALLS="1") as patchbay:
+        reached(patchbay, place(patchbay, connect(patchbay))[1], "first-audio")
+        assert patchbay.server.stop() == 0
+    assert "the process is ending: 0 calls are handed over" in patchbay.server.output

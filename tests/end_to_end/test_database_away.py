@@ -17,7 +17,7 @@ from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.proxies import proxied
 from tests.support.receivers import Receiver, receiving
 from tests.support.spectrum import level
@@ -34,15 +34,15 @@ CALLERS = 32
 class Place:
     """A running server and what takes its database away."""
 
-    bay: Patchbay
+    patchbay: Patchbay
     away: Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture
 def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
     if kind == "sqlite":
-        with patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as bay:
-            yield Place(bay, lambda: locked(tmp_path / "patchbay.db"))
+        with running_patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as patchbay:
+            yield Place(patchbay, lambda: locked(tmp_path / "patchbay.db"))
         return
     url = sa.make_url(request.getfixturevalue("postgres")())
     with proxied(url.host or "127.0.0.1", url.port or 5432) as proxy:
@@ -62,8 +62,8 @@ def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator
 
         through = url.set(host="127.0.0.1", port=proxy.port)
         settings = {"DATABASE_URL": through.render_as_string(hide_password=False)}
-        with patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on", **settings) as bay:
-            yield Place(bay, cut if kind == "postgres" else silent)
+        with running_patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on", **settings) as patchbay:
+            yield Place(patchbay, cut if kind == "postgres" else silent)
 
 
 @contextmanager
@@ -75,12 +75,14 @@ def locked(path: Path) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-def talk(bay: Patchbay, room: str) -> list[Phone]:
+def talk(patchbay: Patchbay, room: str) -> list[Phone]:
     """Two in a room who hear each other."""
     phones = [
         Phone(
             Scenario(
-                webhook_url=bay.webhook(provider, room), sample=sound.tone(tone, 1.0), loop=True
+                webhook_url=patchbay.webhook(provider, room),
+                sample=sound.tone(tone, 1.0),
+                loop=True,
             )
         ).start()
         for provider, tone in (("twilio", 500.0), ("telnyx", 900.0))
@@ -96,22 +98,24 @@ def told(receiver: Receiver, event: str) -> list[str]:
     return [each["data"]["callId"] for each in documents if each["webhookType"] == event]
 
 
-def is_ready(bay: Patchbay) -> bool:
-    return bay.ask("GET", "/readyz")[0] == 200
+def is_ready(patchbay: Patchbay) -> bool:
+    return patchbay.ask("GET", "/readyz")[0] == 200
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres", "silent postgres"])
 def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(place: Place) -> None:
-    bay = place.bay
-    hooks = [bay.webhook(provider, "late") for provider in PROVIDERS]
+    patchbay = place.patchbay
+    hooks = [patchbay.webhook(provider, "late") for provider in PROVIDERS]
     with receiving() as receiver:
         wanted = {"url": receiver.url, "events": ["call-hangup"]}
-        assert bay.ask("POST", "/v2/sip/webhooks", wanted)[0] == 201
-        staying, leaving = talk(bay, "staying"), talk(bay, "leaving")
-        straying = Phone(Scenario(webhook_url=bay.webhook("plivo", "straying"), loop=True)).start()
+        assert patchbay.ask("POST", "/v2/sip/webhooks", wanted)[0] == 201
+        staying, leaving = talk(patchbay, "staying"), talk(patchbay, "leaving")
+        straying = Phone(
+            Scenario(webhook_url=patchbay.webhook("plivo", "straying"), loop=True)
+        ).start()
         straying.wait_for("first-audio")
-        bay.eventually(lambda: len(bay.calls(status="answered")) == 5)
-        left = {call["callId"] for call in bay.calls(roomId="leaving")}
+        patchbay.eventually(lambda: len(patchbay.calls(status="answered")) == 5)
+        left = {call["callId"] for call in patchbay.calls(roomId="leaving")}
 
         with place.away():
             silence = sound.tone(0.0, 0.02)
@@ -124,8 +128,8 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(pla
                 phone.hang_up()
             # Who loses the socket meanwhile is told to wait.
             straying.drop()
-            assert bay.ask("GET", "/healthz")[0] == 200
-            status, answer = bay.ask("GET", "/readyz")
+            assert patchbay.ask("GET", "/healthz")[0] == 200
+            status, answer = patchbay.ask("GET", "/readyz")
             assert (status, answer["message"]) == (503, "Not ready: database.")
             for phone in [*leaving, *late]:
                 phone.join(30)
@@ -133,19 +137,19 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(pla
             assert {phone.report.ended for phone in late} == {Ending.BUSY}
             # It stays away until both have heard that much. Whoever waited for it never would.
             for phone, before in zip(staying, heard, strict=True):
-                bay.eventually(
+                patchbay.eventually(
                     lambda phone=phone, before=before: (
                         phone.report.frames_heard - before >= AWAY_SECONDS * FRAMES
                     )
                 )
 
-        bay.eventually(lambda: is_ready(bay))
+        patchbay.eventually(lambda: is_ready(patchbay))
         straying.wait_for("start", count=2, timeout=30)
-        bay.eventually(lambda: len(bay.calls(status="answered")) == 3)
-        calls = {call["callId"]: call for call in bay.calls()}
+        patchbay.eventually(lambda: len(patchbay.calls(status="answered")) == 3)
+        calls = {call["callId"]: call for call in patchbay.calls()}
         assert {calls[each]["endReason"] for each in left} == {"caller-hung-up"}
         assert {calls[each]["timelog"][-1]["event"] for each in left} == {"end"}
-        bay.eventually(lambda: set(told(receiver, "call-hangup")) >= left)
+        patchbay.eventually(lambda: set(told(receiver, "call-hangup")) >= left)
 
         new = Phone(Scenario(webhook_url=hooks[0], loop=True)).start()
         new.wait_for("first-audio")

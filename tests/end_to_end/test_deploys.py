@@ -20,7 +20,7 @@ from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.ports import free_port
 from tests.support.servers import ACTIVATED, PATIENCE
 from tests.support.spectrum import level
@@ -38,10 +38,10 @@ WITHOUT_A_SERVER = 18_000
 class House:
     """Calls in rooms of five, each room with a tone of its own."""
 
-    def __init__(self, bay: Patchbay, rooms: int) -> None:
+    def __init__(self, patchbay: Patchbay, rooms: int) -> None:
         self.rooms, self.calls = rooms, rooms * IN_A_ROOM
         hooks = {
-            (provider, room): bay.webhook(provider, f"room-{room}")
+            (provider, room): patchbay.webhook(provider, f"room-{room}")
             for provider in PROVIDERS
             for room in range(rooms)
         }
@@ -58,18 +58,18 @@ class House:
         ]
         for phone in self.phones:
             phone.wait_for("first-audio", timeout=30)
-        bay.eventually(lambda: len(bay.calls(status="answered")) == self.calls)
+        patchbay.eventually(lambda: len(patchbay.calls(status="answered")) == self.calls)
 
     def tone(self, number: int) -> float:
         """The last to come into a room sings another tone than the others."""
         is_last = number >= self.calls - self.rooms
         return 1000.0 + 100 * (number % self.rooms) if is_last else 400.0
 
-    def are_together(self, bay: Patchbay) -> None:
+    def are_together(self, patchbay: Patchbay) -> None:
         """Everybody but the last of each room hears the one who sings its tone."""
         for number, phone in enumerate(self.phones[: self.rooms]):
             tone = 1000.0 + 100 * number
-            bay.eventually(lambda: level(phone.heard[-RATE * 3 // 10 :], tone) > -30)  # noqa: B023
+            patchbay.eventually(lambda: level(phone.heard[-RATE * 3 // 10 :], tone) > -30)  # noqa: B023
 
     def leave(self) -> None:
         for phone in self.phones:
@@ -86,22 +86,26 @@ def listener() -> Iterator[dict[str, str]]:
 
 
 def serving(data: Path, listener: dict[str, str]) -> AbstractContextManager[Patchbay]:
-    return patchbay(data, command=ACTIVATED, DRAIN_SECONDS="20", **listener)
+    return running_patchbay(data, command=ACTIVATED, DRAIN_SECONDS="20", **listener)
 
 
-def dead_lines(bay: Patchbay) -> None:
+def dead_lines(patchbay: Patchbay) -> None:
     """One caller who gave up between webhook and socket, and one whose provider never asks."""
     form = {"CallSid": GIVEN_UP, "From": "+14155550100", "To": "+14155550199"}
-    with urlopen(bay.webhook("twilio", "room-1"), urlencode(form).encode(), timeout=30) as answer:
+    with urlopen(
+        patchbay.webhook("twilio", "room-1"), urlencode(form).encode(), timeout=30
+    ) as answer:
         assert b"<Stream" in answer.read()
-    line = Phone(Scenario(webhook_url=bay.webhook("twilio", "room-1"), loop=True, max_redirects=0))
+    line = Phone(
+        Scenario(webhook_url=patchbay.webhook("twilio", "room-1"), loop=True, max_redirects=0)
+    )
     line.start().wait_for("first-audio")
 
 
-def worker_of(bay: Patchbay) -> int:
+def worker_of(patchbay: Patchbay) -> int:
     """Process id of gunicorn's worker."""
-    bay.server.wait_for("Booting worker with pid: ")
-    (pid,) = re.findall(r"Booting worker with pid: (\d+)", bay.server.output)
+    patchbay.server.wait_for("Booting worker with pid: ")
+    (pid,) = re.findall(r"Booting worker with pid: (\d+)", patchbay.server.output)
     return int(pid)
 
 
@@ -117,28 +121,28 @@ def make_late(data: Path) -> None:
     database.close()
 
 
-def listed(bay: Patchbay, **filters: str) -> dict[str, dict]:
-    return {call["callId"]: call for call in bay.calls(**filters)}
+def listed(patchbay: Patchbay, **filters: str) -> dict[str, dict]:
+    return {call["callId"]: call for call in patchbay.calls(**filters)}
 
 
-def ended_call(bay: Patchbay) -> str:
+def ended_call(patchbay: Patchbay) -> str:
     """A call that is over before anything else happens; its id."""
-    phone = Phone(Scenario(webhook_url=bay.webhook("twilio", "room-0"), seconds=0.3)).start()
+    phone = Phone(Scenario(webhook_url=patchbay.webhook("twilio", "room-0"), seconds=0.3)).start()
     phone.join(20)
-    bay.eventually(lambda: bay.calls()[0]["status"] == "ended")
-    return str(bay.calls()[0]["callId"])
+    patchbay.eventually(lambda: patchbay.calls()[0]["status"] == "ended")
+    return str(patchbay.calls()[0]["callId"])
 
 
 def starts(call: dict) -> int:
     return [rung["event"] for rung in call["timelog"]].count("start")
 
 
-def require_the_same_calls(bay: Patchbay, before: dict[str, dict], over: str) -> None:
+def require_the_same_calls(patchbay: Patchbay, before: dict[str, dict], over: str) -> None:
     back = [2] * (len(before) - 1) + [1]
-    bay.eventually(
-        lambda: [starts(call) for call in bay.calls() if call["callId"] in before] == back
+    patchbay.eventually(
+        lambda: [starts(call) for call in patchbay.calls() if call["callId"] in before] == back
     )
-    after = {call_id: call for call_id, call in listed(bay).items() if call_id in before}
+    after = {call_id: call for call_id, call in listed(patchbay).items() if call_id in before}
     assert after.keys() == before.keys()
     assert after[over]["status"] == "ended"
     assert after[over]["timelog"] == before[over]["timelog"]
@@ -152,11 +156,11 @@ def house_and_server(
     request: pytest.FixtureRequest, tmp_path: Path, listener: dict[str, str]
 ) -> Iterator[tuple[Patchbay, House, str]]:
     """A server with calls in so many rooms, and the id of one that is over."""
-    with serving(tmp_path, listener) as bay:
-        over = ended_call(bay)
-        house = House(bay, request.param)
+    with serving(tmp_path, listener) as patchbay:
+        over = ended_call(patchbay)
+        house = House(patchbay, request.param)
         try:
-            yield bay, house, over
+            yield patchbay, house, over
         finally:
             house.leave()
 
@@ -165,15 +169,15 @@ def house_and_server(
 def test_a_deploy_brings_every_call_back_into_its_room(
     house_and_server: tuple[Patchbay, House, str], tmp_path: Path, listener: dict[str, str]
 ) -> None:
-    bay, house, over = house_and_server
-    house.are_together(bay)
-    before = listed(bay)
+    patchbay, house, over = house_and_server
+    house.are_together(patchbay)
+    before = listed(patchbay)
     assert len(before) == house.calls + 1
-    dead_lines(bay)
+    dead_lines(patchbay)
 
-    assert bay.server.stop() == 0
+    assert patchbay.server.stop() == 0
     # The dead line has a socket, and the caller who gave up has none.
-    assert f"{house.calls + 1} calls are handed over" in bay.server.output
+    assert f"{house.calls + 1} calls are handed over" in patchbay.server.output
     make_late(tmp_path)
     with serving(tmp_path, listener) as successor:
         for phone in house.phones:
@@ -189,26 +193,26 @@ def test_a_deploy_brings_every_call_back_into_its_room(
 def test_a_killed_worker_is_replaced_and_every_call_comes_back(
     house_and_server: tuple[Patchbay, House, str],
 ) -> None:
-    bay, house, over = house_and_server
-    before = listed(bay)
-    os.kill(worker_of(bay), signal.SIGKILL)
+    patchbay, house, over = house_and_server
+    before = listed(patchbay)
+    os.kill(worker_of(patchbay), signal.SIGKILL)
     for phone in house.phones:
         phone.wait_for("start", count=2, timeout=30)
-    house.are_together(bay)
-    require_the_same_calls(bay, before, over)
+    house.are_together(patchbay)
+    require_the_same_calls(patchbay, before, over)
 
 
 def test_without_its_master_a_worker_hands_every_call_to_the_next_server_on_its_port(
     tmp_path: Path,
 ) -> None:
     settings = {"PORT": str(free_port()), "HOLD_SECONDS": "6", "DRAIN_SECONDS": "20"}
-    with patchbay(tmp_path, **settings) as bay:
-        over = ended_call(bay)
-        house = House(bay, 3)
-        before = listed(bay)
-        dead_lines(bay)
-        bay.server.send(signal.SIGKILL)
-        with patchbay(tmp_path, **settings) as successor:
+    with running_patchbay(tmp_path, **settings) as patchbay:
+        over = ended_call(patchbay)
+        house = House(patchbay, 3)
+        before = listed(patchbay)
+        dead_lines(patchbay)
+        patchbay.server.send(signal.SIGKILL)
+        with running_patchbay(tmp_path, **settings) as successor:
             for phone in house.phones:
                 phone.wait_for("start", count=2, timeout=30)
             require_the_same_calls(successor, before, over)
@@ -219,16 +223,16 @@ def test_without_its_master_a_worker_hands_every_call_to_the_next_server_on_its_
 def test_who_calls_while_the_process_ends_gets_through_to_the_next(
     tmp_path: Path, listener: dict[str, str]
 ) -> None:
-    with serving(tmp_path, listener) as bay:
-        hook = bay.webhook("twilio", "room-1")
+    with serving(tmp_path, listener) as patchbay:
+        hook = patchbay.webhook("twilio", "room-1")
         # A caller who has been told to wait keeps the process up until he has asked.
         waiting = Phone(Scenario(webhook_url=hook, loop=True)).start()
         waiting.wait_for("first-audio")
-        bay.server.send(signal.SIGTERM)
+        patchbay.server.send(signal.SIGTERM)
         late = Phone(Scenario(webhook_url=hook, seconds=5.0)).start()
         # Whom this process does not answer any more, the next one does: the listener stays.
         late.wait_for("webhook")
-        assert bay.server.stop() == 0
+        assert patchbay.server.stop() == 0
     with serving(tmp_path, listener):
         late.wait_for("first-audio", timeout=30)
         waiting.wait_for("start", count=2, timeout=30)
@@ -246,13 +250,15 @@ def test_systemd_is_told_of_the_start_and_may_signal_every_process_at_the_end(
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(PATIENCE)
         listener["NOTIFY_SOCKET"] = str(tmp_path / "notify")
-        with serving(tmp_path, listener) as bay:
+        with serving(tmp_path, listener) as patchbay:
             assert "READY=1" in manager.recv(4096).decode().splitlines()
-            phone = Phone(Scenario(webhook_url=bay.webhook("twilio", "room-1"), loop=True)).start()
+            phone = Phone(
+                Scenario(webhook_url=patchbay.webhook("twilio", "room-1"), loop=True)
+            ).start()
             phone.wait_for("first-audio")
-            os.kill(worker_of(bay), signal.SIGTERM)
-            assert bay.server.stop() == 0
-            assert "1 calls are handed over" in bay.server.output
+            os.kill(worker_of(patchbay), signal.SIGTERM)
+            assert patchbay.server.stop() == 0
+            assert "1 calls are handed over" in patchbay.server.output
         with serving(tmp_path, listener):
             phone.wait_for("start", count=2, timeout=30)
             phone.hang_up()
@@ -263,10 +269,10 @@ def test_systemd_is_told_of_the_start_and_may_signal_every_process_at_the_end(
 def test_a_server_that_starts_while_its_database_is_locked_holds_the_calls(
     tmp_path: Path, listener: dict[str, str]
 ) -> None:
-    with serving(tmp_path, listener) as bay:
-        phone = Phone(Scenario(webhook_url=bay.webhook("twilio", "room-1"), loop=True)).start()
+    with serving(tmp_path, listener) as patchbay:
+        phone = Phone(Scenario(webhook_url=patchbay.webhook("twilio", "room-1"), loop=True)).start()
         phone.wait_for("first-audio")
-        assert bay.server.stop() == 0
+        assert patchbay.server.stop() == 0
     with closing(sqlite3.connect(tmp_path / "patchbay.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with serving(tmp_path, listener) as successor:

@@ -20,7 +20,7 @@ from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.keyrings import verify
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.programs import Asked, Program, agent_program
 from tests.support.spectrum import level
 
@@ -60,24 +60,24 @@ class Worker:
             self._news.notify_all()
 
 
-def employ(bay: Patchbay, program: Program) -> str:
-    status, answer = bay.ask("POST", "/v2/agents", {"name": "Echo", "url": program.url})
+def employ(patchbay: Patchbay, program: Program) -> str:
+    status, answer = patchbay.ask("POST", "/v2/agents", {"name": "Echo", "url": program.url})
     assert status == 201
     return str(answer["data"]["agentId"])
 
 
 @contextmanager
-def working(bay: Patchbay) -> Iterator[Worker]:
+def working(patchbay: Patchbay) -> Iterator[Worker]:
     worker = Worker()
     with agent_program(upon=worker.come) as worker.program:
-        worker.agent_id = employ(bay, worker.program)
+        worker.agent_id = employ(patchbay, worker.program)
         try:
             yield worker
         finally:
             worker.leave()
 
 
-def dial(bay: Patchbay, provider: str, room: str, agent_id: str, **rule: Any) -> Phone:
+def dial(patchbay: Patchbay, provider: str, room: str, agent_id: str, **rule: Any) -> Phone:
     """A phone that calls a number whose rule names the agent, and says a tone over and over."""
     number = NUMBERS[provider]
     body = {
@@ -88,11 +88,11 @@ def dial(bay: Patchbay, provider: str, room: str, agent_id: str, **rule: Any) ->
         "agentId": agent_id,
         **rule,
     }
-    status, made = bay.ask("POST", "/v2/sip/routing-rule", body)
+    status, made = patchbay.ask("POST", "/v2/sip/routing-rule", body)
     assert status == 201
     assert "warnings" not in made
     plan = Scenario(
-        webhook_url=bay.webhook(provider, None),
+        webhook_url=patchbay.webhook(provider, None),
         caller=CALLER,
         callee=number,
         sample=sound.tone(CALLER_TONE, 1.0),
@@ -101,7 +101,7 @@ def dial(bay: Patchbay, provider: str, room: str, agent_id: str, **rule: Any) ->
     phone = Phone(plan).start()
     phone.wait_for("start")
     # The number is free for the next test.
-    assert bay.ask("DELETE", f"/v2/sip/routing-rule/{made['id']}")[0] == 200
+    assert patchbay.ask("DELETE", f"/v2/sip/routing-rule/{made['id']}")[0] == 200
     return phone
 
 
@@ -110,25 +110,27 @@ def last(samples: Samples) -> Samples:
     return samples[-RATE * 3 // 10 :]
 
 
-def rungs(bay: Patchbay, room: str) -> list[str]:
+def rungs(patchbay: Patchbay, room: str) -> list[str]:
     """What the ladder of the room's phone says of its agent, without the agent's id."""
-    (call,) = bay.calls(roomId=room)
+    (call,) = patchbay.calls(roomId=room)
     found = [rung for rung in call["timelog"] if rung["event"] == "agent"]
     assert all(rung["status"] == "answered" for rung in found)
     return [rung["detail"].split(" ", 2)[2] for rung in found]
 
 
 @pytest.mark.parametrize("provider", NUMBERS)
-def test_the_agent_of_a_rule_and_its_caller_hear_each_other(bay: Patchbay, provider: str) -> None:
+def test_the_agent_of_a_rule_and_its_caller_hear_each_other(
+    patchbay: Patchbay, provider: str
+) -> None:
     room = f"hears-{provider}"
-    with working(bay) as worker:
-        phone = dial(bay, provider, room, worker.agent_id, agentMetadata={"team": "support"})
+    with working(patchbay) as worker:
+        phone = dial(patchbay, provider, room, worker.agent_id, agentMetadata={"team": "support"})
         agent = worker.session()
         asked = worker.program.wait_for(1)
-        published = bay.ask("GET", "/v2/public/rsa-public-key")[1]["publicKey"]
+        published = patchbay.ask("GET", "/v2/public/rsa-public-key")[1]["publicKey"]
         verify(published, b64decode(asked.headers["videosdk-signature"]), asked.body)
         document = asked.document
-        (call,) = bay.calls(roomId=room)
+        (call,) = patchbay.calls(roomId=room)
         assert (document["callId"], document["sessionId"]) == (call["callId"], call["sessionId"])
         assert (document["from"], document["to"]) == (CALLER, NUMBERS[provider])
         assert document["metadata"] == {"team": "support"}
@@ -136,21 +138,21 @@ def test_the_agent_of_a_rule_and_its_caller_hear_each_other(bay: Patchbay, provi
         joined = agent.wait_for("participant-joined")["participant"]
         assert joined["id"] == call["participantId"]
         assert joined["metadata"] == {"sipUser": True, "callType": "inbound"}
-        bay.eventually(lambda: level(last(phone.heard), AGENT_TONE) > -20)
-        bay.eventually(lambda: level(last(agent.heard), CALLER_TONE) > -20)
+        patchbay.eventually(lambda: level(last(phone.heard), AGENT_TONE) > -20)
+        patchbay.eventually(lambda: level(last(agent.heard), CALLER_TONE) > -20)
         assert level(last(phone.heard), CALLER_TONE) < -50
 
         phone.hang_up()
         phone.join(20)
         assert agent.wait_for("meeting-left")
-        bay.eventually(lambda: agent.close_code == 1000)
-        bay.eventually(lambda: bay.calls(roomId=room)[0]["status"] == "ended")
-    assert rungs(bay, room) == ["was sent for", "joined"]
+        patchbay.eventually(lambda: agent.close_code == 1000)
+        patchbay.eventually(lambda: patchbay.calls(roomId=room)[0]["status"] == "ended")
+    assert rungs(patchbay, room) == ["was sent for", "joined"]
 
 
-def test_the_agent_of_an_ingest_session_hears_it(bay: Patchbay) -> None:
-    with working(bay) as worker:
-        ticket = bay.invite("ingest", agent={"id": worker.agent_id, "metadata": {"a": 1}})
+def test_the_agent_of_an_ingest_session_hears_it(patchbay: Patchbay) -> None:
+    with working(patchbay) as worker:
+        ticket = patchbay.invite("ingest", agent={"id": worker.agent_id, "metadata": {"a": 1}})
         with Agent(ticket["wsUrl"], sound.tone(CALLER_TONE, 1.0)) as guest:
             agent = worker.session()
             document = worker.program.wait_for(1).document
@@ -158,60 +160,69 @@ def test_the_agent_of_an_ingest_session_hears_it(bay: Patchbay) -> None:
             assert document["metadata"] == {"a": 1}
             participant = guest.wait_for("participant-joined")["participant"]
             assert participant["metadata"] == {"agent": True, "agentId": worker.agent_id}
-            bay.eventually(lambda: level(last(guest.heard), AGENT_TONE) > -20)
-            bay.eventually(lambda: level(last(agent.heard), CALLER_TONE) > -20)
+            patchbay.eventually(lambda: level(last(guest.heard), AGENT_TONE) > -20)
+            patchbay.eventually(lambda: level(last(agent.heard), CALLER_TONE) > -20)
         agent.wait_for("meeting-left")
 
 
-def test_an_agent_is_sent_into_a_room_and_stays_when_others_leave(bay: Patchbay) -> None:
+def test_an_agent_is_sent_into_a_room_and_stays_when_others_leave(patchbay: Patchbay) -> None:
     room = "sent-for"
-    with working(bay) as worker, Agent(bay.invite(room)["wsUrl"]) as guest:
+    with working(patchbay) as worker, Agent(patchbay.invite(room)["wsUrl"]) as guest:
         guest.wait_for("meeting-joined")
         body = {"agentId": worker.agent_id, "meetingId": room, "roomId": room}
-        status, answer = bay.ask("POST", "/v2/agent/dispatch", body)
+        status, answer = patchbay.ask("POST", "/v2/agent/dispatch", body)
         assert (status, answer["data"]["status"]) == (200, "assigned")
         agent = worker.session()
-        bay.eventually(lambda: level(last(guest.heard), AGENT_TONE) > -20)
+        patchbay.eventually(lambda: level(last(guest.heard), AGENT_TONE) > -20)
         guest.leave()
         agent.wait_for("participant-left")
         assert agent.close_code is None
 
 
-def test_an_agent_that_refuses_twice_is_on_the_ladder(bay: Patchbay) -> None:
+def test_an_agent_that_refuses_twice_is_on_the_ladder(patchbay: Patchbay) -> None:
     with agent_program(500) as program:
-        phone = dial(bay, "twilio", "refused", employ(bay, program))
+        phone = dial(patchbay, "twilio", "refused", employ(patchbay, program))
         refused = "did not take the dispatch: answered 500"
         expected = ["was sent for", f"{refused}, and is sent for again", refused]
-        bay.eventually(lambda: rungs(bay, "refused") == expected)
+        patchbay.eventually(lambda: rungs(patchbay, "refused") == expected)
         phone.hang_up()
         phone.join(20)
     assert len(program.asked) == 2
 
 
-def test_an_agent_that_never_joins_is_on_the_ladder(bay: Patchbay) -> None:
+def test_an_agent_that_never_joins_is_on_the_ladder(patchbay: Patchbay) -> None:
     with agent_program() as program:
-        phone = dial(bay, "twilio", "silent", employ(bay, program))
+        phone = dial(patchbay, "twilio", "silent", employ(patchbay, program))
         missed = "did not join within 10 s"
         expected = ["was sent for", f"{missed}, and is sent for again", missed]
-        bay.eventually(lambda: rungs(bay, "silent") == expected)
+        patchbay.eventually(lambda: rungs(patchbay, "silent") == expected)
         phone.hang_up()
         phone.join(20)
     assert len({asked.ref for asked in program.asked}) == 2
 
 
 def test_a_call_that_comes_back_after_a_crash_gets_its_agent_again(tmp_path: Path) -> None:
-    with patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as bay, working(bay) as worker:
-        phone = dial(bay, "twilio", "crashed", worker.agent_id)
+    with (
+        running_patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as patchbay,
+        working(patchbay) as worker,
+    ):
+        phone = dial(patchbay, "twilio", "crashed", worker.agent_id)
         worker.session()
-        bay.eventually(lambda: level(last(phone.heard), AGENT_TONE) > -20)
+        patchbay.eventually(lambda: level(last(phone.heard), AGENT_TONE) > -20)
 
-        process = re.search(r"Booting worker with pid: (\d+)", bay.server.output)
+        process = re.search(r"Booting worker with pid: (\d+)", patchbay.server.output)
         assert process
         os.kill(int(process[1]), signal.SIGKILL)
         phone.wait_for("start", count=2, timeout=20)
         agent = worker.session(2)
-        bay.eventually(lambda: level(last(phone.heard), AGENT_TONE) > -20)
-        bay.eventually(lambda: level(last(agent.heard), CALLER_TONE) > -20)
-        assert rungs(bay, "crashed") == ["was sent for", "joined", "left", "was sent for", "joined"]
+        patchbay.eventually(lambda: level(last(phone.heard), AGENT_TONE) > -20)
+        patchbay.eventually(lambda: level(last(agent.heard), CALLER_TONE) > -20)
+        assert rungs(patchbay, "crashed") == [
+            "was sent for",
+            "joined",
+            "left",
+            "was sent for",
+            "joined",
+        ]
         phone.hang_up()
         phone.join(20)

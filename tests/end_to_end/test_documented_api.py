@@ -15,7 +15,7 @@ from pathlib import Path
 from service.providers import load
 from service.security import access_tokens
 from tests.support.fuzzing import EXAMPLES
-from tests.support.patchbays import patchbay
+from tests.support.patchbays import running_patchbay
 from tests.support.paths import ROOT
 
 # The document cannot say everything: what metadata may weigh, or that a webhook has to name a call.
@@ -30,8 +30,8 @@ checks.not_a_server_error.expected-statuses = ["2xx", "4xx", "502"]
 
 
 def test_no_endpoint_breaks_or_answers_what_is_not_documented(tmp_path: Path) -> None:
-    with patchbay(tmp_path, MAX_CALLS="100000", TRUST_PROXY="1") as bay:
-        webhooks = [bay.webhook(provider, "room-1") for provider in load()]
+    with running_patchbay(tmp_path, MAX_CALLS="100000", TRUST_PROXY="1") as patchbay:
+        webhooks = [patchbay.webhook(provider, "room-1") for provider in load()]
         (tmp_path / "schemathesis.toml").write_text(CONFIG)
         token = access_tokens.mint("key", "secret" * 8, time.time_ns() // 1_000_000)
         run = subprocess.run(
@@ -40,7 +40,7 @@ def test_no_endpoint_breaks_or_answers_what_is_not_documented(tmp_path: Path) ->
                 *("--header", f"Authorization: {token}"),
                 *("--max-examples", EXAMPLES or "15", *(() if EXAMPLES else ("--seed", "1"))),
                 *("--exclude-checks", EXCLUDED, "--continue-on-failure", "--warnings", "off"),
-                f"{bay.url}/openapi.json",
+                f"{patchbay.url}/openapi.json",
             ],
             cwd=tmp_path,
             env={
@@ -52,6 +52,6 @@ def test_no_endpoint_breaks_or_answers_what_is_not_documented(tmp_path: Path) ->
             check=False,
         )
         assert run.returncode == 0
-        assert bay.calls(), "no webhook was a call"
-        bay.server.stop()
-    assert " ERROR " not in bay.server.output
+        assert patchbay.calls(), "no webhook was a call"
+        patchbay.server.stop()
+    assert " ERROR " not in patchbay.server.output

@@ -43,22 +43,22 @@ def spoken(key: str) -> Samples:
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
 def test_the_digits_agent_says_each_key_and_stops_for_the_next_one(
-    bay: Patchbay, provider: str
+    patchbay: Patchbay, provider: str
 ) -> None:
     room = f"digits-{provider}"
     silence = np.zeros(160, np.int16)
-    plan = Scenario(webhook_url=bay.webhook(provider, room), sample=silence, seconds=60)
+    plan = Scenario(webhook_url=patchbay.webhook(provider, room), sample=silence, seconds=60)
     with running("digits_agent") as url:
-        call_id, body = invitation(bay, room)
+        call_id, body = invitation(patchbay, room)
         assert dispatch(url, body) == 204
-        bay.eventually(lambda: bay.call(call_id)["status"] == "answered")
+        patchbay.eventually(lambda: patchbay.call(call_id)["status"] == "answered")
         phone = Phone(plan).start()
         phone.wait_for("first-audio")
         phone.press("3")
-        bay.eventually(lambda: np.count_nonzero(phone.heard) > 800)
+        patchbay.eventually(lambda: np.count_nonzero(phone.heard) > 800)
         phone.press("#")
         phone.wait_for("clear")
-        bay.eventually(lambda: likeness(phone.heard, spoken("pound")) > 0.95)
+        patchbay.eventually(lambda: likeness(phone.heard, spoken("pound")) > 0.95)
         phone.hang_up()
         phone.join(20)
     three = spoken("3")
@@ -97,20 +97,22 @@ def publishing(key: RSAPrivateKey) -> Iterator[str]:
         thread.join()
 
 
-def test_the_echo_agent_takes_what_is_signed_and_says_back_what_it_hears(bay: Patchbay) -> None:
+def test_the_echo_agent_takes_what_is_signed_and_says_back_what_it_hears(
+    patchbay: Patchbay,
+) -> None:
     room = "echo"
     key = generate_private_key(65_537, 2048)
     said = sound.tone(700, 1.0, -18)
-    plan = Scenario(webhook_url=bay.webhook("telnyx", room), sample=said, loop=True)
+    plan = Scenario(webhook_url=patchbay.webhook("telnyx", room), sample=said, loop=True)
     with publishing(key) as publisher, running("echo_agent", "--patchbay", publisher) as url:
         phone = Phone(plan).start()
         phone.wait_for("first-audio")
-        _, body = invitation(bay, room)
+        _, body = invitation(patchbay, room)
         signature = key.sign(body, PKCS1v15(), SHA256())
         assert dispatch(url, body) == 403
         assert dispatch(url, body, key.sign(b"another", PKCS1v15(), SHA256())) == 403
         assert dispatch(url, body, signature) == 204
-        bay.eventually(lambda: np.count_nonzero(phone.heard) > 2 * RATE)
+        patchbay.eventually(lambda: np.count_nonzero(phone.heard) > 2 * RATE)
         phone.hang_up()
         phone.join(20)
     loud = [level(stretch, 700) for stretch in stretches(phone.heard, 0.5)]

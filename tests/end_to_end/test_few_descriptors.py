@@ -12,7 +12,7 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.servers import GUNICORN
 from tests.support.upgrades import upgrade
 
@@ -21,9 +21,9 @@ FEW = ("sh", "-c", 'ulimit -n 64 && exec "$0" "$@"', *GUNICORN)
 
 
 @pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
-    with patchbay(tmp_path_factory.mktemp("data"), command=FEW) as bay:
-        yield bay
+def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+    with running_patchbay(tmp_path_factory.mktemp("data"), command=FEW) as patchbay:
+        yield patchbay
 
 
 def call(hook: str, number: int) -> socket.socket | None:
@@ -52,8 +52,8 @@ def is_open(connection: socket.socket) -> bool:
         return True
 
 
-def test_phones_inside_stay_when_descriptors_run_out(bay: Patchbay) -> None:
-    hook = bay.webhook("twilio", "room-1")
+def test_phones_inside_stay_when_descriptors_run_out(patchbay: Patchbay) -> None:
+    hook = patchbay.webhook("twilio", "room-1")
     with ExitStack() as stack, ThreadPoolExecutor(10) as pool:
         inside = [
             stack.enter_context(connection)
@@ -71,7 +71,7 @@ def test_phones_inside_stay_when_descriptors_run_out(bay: Patchbay) -> None:
         for each in idle:
             each.connect_ex(inside[0].getpeername())
         for _ in range(20):
-            assert bay.server.get("/healthz") == 200
+            assert patchbay.server.get("/healthz") == 200
         # Let in or told that it is busy, as descriptors are just then.
         if (late := call(hook, 2 * PHONES)) is not None:
             stack.enter_context(late)
@@ -80,8 +80,8 @@ def test_phones_inside_stay_when_descriptors_run_out(bay: Patchbay) -> None:
         for connection in inside[:10]:
             connection.close()
         again = iter(range(3 * PHONES, 1000))
-        bay.eventually(lambda: call(hook, next(again)) is not None)
+        patchbay.eventually(lambda: call(hook, next(again)) is not None)
         assert all(map(is_open, inside[10:]))
-    assert bay.server.output.count("Booting worker") == 1
-    assert "MAX_CALLS=200 needs " in bay.server.output
-    assert "Traceback" not in bay.server.output
+    assert patchbay.server.output.count("Booting worker") == 1
+    assert "MAX_CALLS=200 needs " in patchbay.server.output
+    assert "Traceback" not in patchbay.server.output

@@ -15,16 +15,16 @@ from service.security.failure_limit import BURST
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.flooding import besieged, flood, outcome
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.servers import PATIENCE
 from tests.support.upgrades import upgrade
 
 
 @pytest.fixture
-def bay(tmp_path: Path) -> Iterator[Patchbay]:
+def patchbay(tmp_path: Path) -> Iterator[Patchbay]:
     # As many connections as the clients that never finish use up several times over.
-    with patchbay(tmp_path, "--worker-connections", "100") as bay:
-        yield bay
+    with running_patchbay(tmp_path, "--worker-connections", "100") as patchbay:
+        yield patchbay
 
 
 def opened(url: str) -> tuple[int, bytes]:
@@ -36,14 +36,16 @@ def opened(url: str) -> tuple[int, bytes]:
 @pytest.mark.parametrize(
     "path", ["/twilio/Nf5tQ8wLz2XcR7vKb4MjH9pGs6DyA3eU", "/videosdk?ref=vs_k3x9m2p7q4w8z1r6t5b0"]
 )
-def test_unknown_references_are_limited_and_known_ones_are_not(bay: Patchbay, path: str) -> None:
-    statuses = [opened(bay.url + path)[0] for _ in range(BURST)]
+def test_unknown_references_are_limited_and_known_ones_are_not(
+    patchbay: Patchbay, path: str
+) -> None:
+    statuses = [opened(patchbay.url + path)[0] for _ in range(BURST)]
     assert statuses == [404] * BURST
-    while (answer := opened(bay.url + path))[0] == 404:
+    while (answer := opened(patchbay.url + path))[0] == 404:
         pass  # One more for each second that this has taken.
     assert answer[0] == 429
     assert b"\r\nRetry-After: 1\r\n" in answer[1]
-    url = bay.invite("room-1")["wsUrl"]
+    url = patchbay.invite("room-1")["wsUrl"]
     assert opened(url)[0] == 101
     assert opened(url)[0] == 410
 
@@ -67,16 +69,16 @@ def require_heard(load: Load, record_property: Callable[[str, object], None]) ->
     assert calls.heard > (0.75 if calls.generator_lateness_p99 < 20 else 0.2)
 
 
-def late_caller(bay: Patchbay) -> Phone:
+def late_caller(patchbay: Patchbay) -> Phone:
     """A call that begins meanwhile."""
-    return Phone(Scenario(webhook_url=bay.webhook("telnyx", "late"), loop=True)).start()
+    return Phone(Scenario(webhook_url=patchbay.webhook("telnyx", "late"), loop=True)).start()
 
 
 @pytest.fixture
-def load(bay: Patchbay) -> Iterator[Load]:
-    address = bay.url.removeprefix("http://")
+def load(patchbay: Patchbay) -> Iterator[Load]:
+    address = patchbay.url.removeprefix("http://")
     server = Server(
-        int(address.rpartition(":")[2]), process_stats.family(bay.server.pid), bay.token
+        int(address.rpartition(":")[2]), process_stats.family(patchbay.server.pid), patchbay.token
     )
     workload = Workload(room_size=len(DIALECTS), dialects=DIALECTS)
     with loading(workload, server, CALLS, SECONDS, cores=None) as load:
@@ -84,14 +86,14 @@ def load(bay: Patchbay) -> Iterator[Load]:
 
 
 def test_ten_thousand_bad_tokens_and_keys_do_not_disturb_fifty_calls(
-    bay: Patchbay, load: Load, record_property: Callable[[str, object], None]
+    patchbay: Patchbay, load: Load, record_property: Callable[[str, object], None]
 ) -> None:
     token = access_tokens.mint("key", "another-secret" * 3, 1_000)
-    address = bay.url.removeprefix("http://")
+    address = patchbay.url.removeprefix("http://")
     paths = ("/v2/connectors", "/v2/hooks/twilio/whk_q7Rk2mZx9LwB4nVc8TfJ1sHd6PgY3aEu")
     process = flood(address, FLOOD, f"Authorization: {token}", *paths)
-    good = [bay.ask("GET", "/v2/connectors")[0] for _ in range(20)]
-    late = late_caller(bay)
+    good = [patchbay.ask("GET", "/v2/connectors")[0] for _ in range(20)]
+    late = late_caller(patchbay)
     late.wait_for("first-audio")
     require_heard(load, record_property)
     late.hang_up()
@@ -104,16 +106,16 @@ def test_ten_thousand_bad_tokens_and_keys_do_not_disturb_fifty_calls(
 
 
 def test_clients_that_never_finish_do_not_disturb_fifty_calls(
-    bay: Patchbay, load: Load, record_property: Callable[[str, object], None]
+    patchbay: Patchbay, load: Load, record_property: Callable[[str, object], None]
 ) -> None:
-    with besieged(bay.url.removeprefix("http://")):
+    with besieged(patchbay.url.removeprefix("http://")):
         for _ in range(10):
-            assert bay.server.get("/healthz") == 200
-            late = late_caller(bay)
+            assert patchbay.server.get("/healthz") == 200
+            late = late_caller(patchbay)
             late.wait_for("first-audio")
             late.hang_up()
             late.join(PATIENCE)
         require_heard(load, record_property)
-        assert bay.server.get("/healthz") == 200
-    assert bay.server.output.count("Booting worker") == 1
-    assert "Traceback" not in bay.server.output
+        assert patchbay.server.get("/healthz") == 200
+    assert patchbay.server.output.count("Booting worker") == 1
+    assert "Traceback" not in patchbay.server.output

@@ -25,19 +25,19 @@ def levels(samples: Samples, first: float, last: float) -> dict[str, list[float]
     return {name: [level(piece, tone) for piece in pieces] for name, tone in TONES.items()}
 
 
-def test_everyone_hears_exactly_the_others(bay: Patchbay) -> None:
+def test_everyone_hears_exactly_the_others(patchbay: Patchbay) -> None:
     room = "four-of-them"
     phones = {
         name: Phone(
             Scenario(
-                webhook_url=bay.webhook(name, room),
+                webhook_url=patchbay.webhook(name, room),
                 sample=sound.tone(TONES[name], 1.0, LEVEL),
                 loop=True,
             )
         )
         for name in ("twilio", "plivo", "telnyx")
     }
-    url = bay.invite(room, participant={"id": "agent", "name": "Agent"})["wsUrl"]
+    url = patchbay.invite(room, participant={"id": "agent", "name": "Agent"})["wsUrl"]
     with Agent(url, sound.tone(TONES["agent"], 1.0, LEVEL)) as agent:
         for phone in phones.values():
             phone.start()
@@ -45,13 +45,13 @@ def test_everyone_hears_exactly_the_others(bay: Patchbay) -> None:
             phone.wait_for("first-audio")
         together = {name: phone.streamed / RATE for name, phone in phones.items()}
         together["agent"] = len(agent.heard) / RATE
-        bay.eventually(lambda: phones["plivo"].streamed / RATE > together["plivo"] + 5.5)
+        patchbay.eventually(lambda: phones["plivo"].streamed / RATE > together["plivo"] + 5.5)
 
         phones["plivo"].hang_up()
         phones["plivo"].join(10)
         fewer = {name: phone.streamed / RATE for name, phone in phones.items()}
         fewer["agent"] = len(agent.heard) / RATE
-        bay.eventually(lambda: phones["twilio"].streamed / RATE > fewer["twilio"] + 2.0)
+        patchbay.eventually(lambda: phones["twilio"].streamed / RATE > fewer["twilio"] + 2.0)
         for name in ("twilio", "telnyx"):
             phones[name].hang_up()
             phones[name].join(10)
@@ -71,8 +71,10 @@ def test_everyone_hears_exactly_the_others(bay: Patchbay) -> None:
     for phone in phones.values():
         assert phone.report.frames_missing <= phone.report.frames_heard // 10
 
-    bay.eventually(lambda: all(call["status"] == "ended" for call in bay.calls(roomId=room)))
-    calls = {call["provider"]: call for call in bay.calls(roomId=room)}
+    patchbay.eventually(
+        lambda: all(call["status"] == "ended" for call in patchbay.calls(roomId=room))
+    )
+    calls = {call["provider"]: call for call in patchbay.calls(roomId=room)}
     assert set(calls) == {"twilio", "plivo", "telnyx"}
     assert len({call["sessionId"] for call in calls.values()}) == 1
     for call in calls.values():

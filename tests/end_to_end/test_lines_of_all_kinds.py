@@ -25,20 +25,23 @@ from tests.support.spectrum import level
     ids=["telnyx-alaw", "telnyx-shuffled", "plivo-l16", "twilio-jitter", "twilio-loss"],
 )
 def test_a_caller_is_heard_at_the_right_pitch_and_level(
-    bay: Patchbay, provider: str, line: dict[str, object]
+    patchbay: Patchbay, provider: str, line: dict[str, object]
 ) -> None:
     # One room each: a caller of the last case may not have left yet.
     room = f"{provider}-{'-'.join(line)}"
-    with Agent(bay.invite(room)["wsUrl"], sound.tone(1300, 1.0)) as agent:
+    with Agent(patchbay.invite(room)["wsUrl"], sound.tone(1300, 1.0)) as agent:
         plan = Scenario(
-            webhook_url=bay.webhook(provider, room), sample=sound.tone(700, 1.0), loop=True, **line
+            webhook_url=patchbay.webhook(provider, room),
+            sample=sound.tone(700, 1.0),
+            loop=True,
+            **line,
         )
         phone = Phone(plan).start()
         try:
-            bay.eventually(
+            patchbay.eventually(
                 lambda: level(agent.heard[-RATE // 4 :], 700) == pytest.approx(-12, abs=0.5)
             )
-            bay.eventually(
+            patchbay.eventually(
                 lambda: level(phone.heard[-RATE // 4 :], 1300) == pytest.approx(-12, abs=0.5)
             )
         finally:

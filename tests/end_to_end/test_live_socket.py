@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from service.media.engine.live_feed import MOST
 from service.simulator.audio import sound
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.servers import PATIENCE
 from tests.support.upgrades import upgrade
 
@@ -25,25 +25,25 @@ TONE_LEVEL = -12
 
 
 @pytest.fixture(scope="module")
-def cookie(bay: Patchbay) -> str:
-    return cookie_of(bay)
+def cookie(patchbay: Patchbay) -> str:
+    return cookie_of(patchbay)
 
 
-def cookie_of(bay: Patchbay) -> str:
+def cookie_of(patchbay: Patchbay) -> str:
     request = Request(
-        f"{bay.url}/console/api/session",
+        f"{patchbay.url}/console/api/session",
         method="POST",
-        data=json.dumps({"token": bay.token}).encode(),
+        data=json.dumps({"token": patchbay.token}).encode(),
         headers={"Content-Type": "application/json"},
     )
     with urlopen(request, timeout=PATIENCE) as answer:
         return str(answer.headers["Set-Cookie"]).partition(";")[0]
 
 
-def watch(bay: Patchbay, cookie: str) -> ClientConnection:
+def watch(patchbay: Patchbay, cookie: str) -> ClientConnection:
     return connect(
-        bay.url.replace("http", "ws") + LIVE,
-        origin=bay.url,
+        patchbay.url.replace("http", "ws") + LIVE,
+        origin=patchbay.url,
         additional_headers={"Cookie": cookie},
         open_timeout=PATIENCE,
     )
@@ -59,24 +59,26 @@ def until(page: ClientConnection, holds: Callable[[dict[str, Any]], bool]) -> di
     raise AssertionError("no such message came")
 
 
-def test_a_call_is_seen_to_come_to_speak_and_to_go(bay: Patchbay, cookie: str) -> None:
-    with watch(bay, cookie) as page:
+def test_a_call_is_seen_to_come_to_speak_and_to_go(patchbay: Patchbay, cookie: str) -> None:
+    with watch(patchbay, cookie) as page:
         until(page, lambda news: news["event"] == "changed")
         assert until(page, lambda news: news["event"] == "levels")["calls"] == {}
-        with bay.calling("watched", sample=sound.tone(700, 1.0)):
+        with patchbay.calling("watched", sample=sound.tone(700, 1.0)):
             until(page, lambda news: news["event"] == "changed")
             news = until(page, lambda news: news.get("calls") and speaks(news))
             [(call_id, (_, hears, lost, jitter, waiting))] = news["calls"].items()
             assert (hears, lost) == (None, 0)
             assert jitter >= 0
             assert waiting >= 0
-            assert bay.calls()[0]["callId"] == call_id
-            bay.eventually(lambda: len(loudness(bay, call_id)) == 1)
-            bay.eventually(lambda: TONE_LEVEL in map(rounded, loudness(bay, call_id)[0]["said"]))
+            assert patchbay.calls()[0]["callId"] == call_id
+            patchbay.eventually(lambda: len(loudness(patchbay, call_id)) == 1)
+            patchbay.eventually(
+                lambda: TONE_LEVEL in map(rounded, loudness(patchbay, call_id)[0]["said"])
+            )
         until(page, lambda news: news["event"] == "changed")
         until(page, lambda news: news.get("calls") == {})
-    bay.eventually(lambda: bay.call(call_id)["status"] == "ended")
-    [record] = loudness(bay, call_id)
+    patchbay.eventually(lambda: patchbay.call(call_id)["status"] == "ended")
+    [record] = loudness(patchbay, call_id)
     assert record["step"] == 1000
     assert TONE_LEVEL in map(rounded, record["said"])
     assert set(record["heard"]) == {None}
@@ -90,8 +92,8 @@ def rounded(level: float | None) -> float | None:
     return None if level is None else round(level)
 
 
-def loudness(bay: Patchbay, call_id: str) -> list[dict[str, Any]]:
-    status, answer = bay.ask("GET", f"/console/api/calls/{call_id}/loudness")
+def loudness(patchbay: Patchbay, call_id: str) -> list[dict[str, Any]]:
+    status, answer = patchbay.ask("GET", f"/console/api/calls/{call_id}/loudness")
     assert status == 200
     records: list[dict[str, Any]] = answer["data"]
     return records
@@ -103,35 +105,35 @@ def loudness(bay: Patchbay, call_id: str) -> list[dict[str, Any]]:
     ids=["another-page", "no-page", "nobody", "own-page"],
 )
 def test_who_is_let_in_is_decided_before_the_upgrade(
-    bay: Patchbay, cookie: str, origin: str | None, sends_cookie: bool, status: int
+    patchbay: Patchbay, cookie: str, origin: str | None, sends_cookie: bool, status: int
 ) -> None:
     found, _, connection = upgrade(
-        bay.url + LIVE,
-        Origin=bay.url if origin == "" else origin,
+        patchbay.url + LIVE,
+        Origin=patchbay.url if origin == "" else origin,
         Cookie=cookie if sends_cookie else None,
     )
     connection.close()
     assert found == status
 
 
-def test_pages_hold_no_thread_and_only_so_many_may_watch(bay: Patchbay, cookie: str) -> None:
+def test_pages_hold_no_thread_and_only_so_many_may_watch(patchbay: Patchbay, cookie: str) -> None:
     with ExitStack() as pages:
         for _ in range(MOST):
-            status, _, page = upgrade(bay.url + LIVE, Origin=bay.url, Cookie=cookie)
+            status, _, page = upgrade(patchbay.url + LIVE, Origin=patchbay.url, Cookie=cookie)
             pages.enter_context(page)
             assert status == 101
             assert page.recv(4096)
-        assert bay.server.get("/readyz") == 200
-        with watch(bay, cookie) as late, pytest.raises(ConnectionClosed) as closed:
+        assert patchbay.server.get("/readyz") == 200
+        with watch(patchbay, cookie) as late, pytest.raises(ConnectionClosed) as closed:
             until(late, lambda news: False)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1013
 
 
 def test_the_end_of_the_process_is_told(tmp_path: Path) -> None:
-    with patchbay(tmp_path) as bay, watch(bay, cookie_of(bay)) as page:
+    with running_patchbay(tmp_path) as patchbay, watch(patchbay, cookie_of(patchbay)) as page:
         until(page, lambda news: news["event"] == "levels")
-        bay.server.stop()
+        patchbay.server.stop()
         with pytest.raises(ConnectionClosed) as closed:
             until(page, lambda news: False)
         assert closed.value.rcvd is not None

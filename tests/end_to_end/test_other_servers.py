@@ -14,7 +14,7 @@ from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.ports import free_port
 from tests.support.servers import Server, environment
 from tests.support.spectrum import level
@@ -34,23 +34,23 @@ def flask_run(data: Path) -> Iterator[Patchbay]:
 
 @contextmanager
 def sync_worker(data: Path) -> Iterator[Patchbay]:
-    with patchbay(data, "--worker-class", "sync", "--threads", "1") as bay:
-        bay.server.wait_for("Using worker: sync")
-        yield bay
+    with running_patchbay(data, "--worker-class", "sync", "--threads", "1") as patchbay:
+        patchbay.server.wait_for("Using worker: sync")
+        yield patchbay
 
 
 @pytest.mark.parametrize("serve", [flask_run, sync_worker])
 def test_a_caller_and_an_agent_hear_each_other(serve: object, tmp_path: Path) -> None:
-    with serve(tmp_path) as bay:
+    with serve(tmp_path) as patchbay:
         plan = Scenario(
-            webhook_url=bay.webhook("telnyx", "r"), sample=sound.tone(700, 1.0), loop=True
+            webhook_url=patchbay.webhook("telnyx", "r"), sample=sound.tone(700, 1.0), loop=True
         )
         phone = Phone(plan).start()
-        with Agent(bay.invite("r")["wsUrl"], sound.tone(1300, 1.0)) as agent:
-            bay.eventually(lambda: level(phone.heard[-RATE // 2 :], 1300) > -20)
-            bay.eventually(lambda: level(agent.heard[-RATE // 2 :], 700) > -20)
-            assert bay.server.get("/healthz") == 200
+        with Agent(patchbay.invite("r")["wsUrl"], sound.tone(1300, 1.0)) as agent:
+            patchbay.eventually(lambda: level(phone.heard[-RATE // 2 :], 1300) > -20)
+            patchbay.eventually(lambda: level(agent.heard[-RATE // 2 :], 700) > -20)
+            assert patchbay.server.get("/healthz") == 200
         phone.hang_up()
         phone.join(20)
-        bay.eventually(lambda: bay.calls()[0]["endReason"] == "caller-hung-up")
-    assert "Traceback" not in bay.server.output
+        patchbay.eventually(lambda: patchbay.calls()[0]["endReason"] == "caller-hung-up")
+    assert "Traceback" not in patchbay.server.output

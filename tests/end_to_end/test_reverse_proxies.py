@@ -25,7 +25,7 @@ from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.certificates import certificate
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.reverse_proxies import Caddy, Nginx, Proxy, proxying
@@ -62,18 +62,18 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
     log = ("--access-logfile", "-", "--access-logformat", "%(h)s asked for %(U)s")
-    with patchbay(tmp_path_factory.mktemp("data"), *log, TRUST_PROXY="1") as bay:
-        yield bay
+    with running_patchbay(tmp_path_factory.mktemp("data"), *log, TRUST_PROXY="1") as patchbay:
+        yield patchbay
 
 
 class Front:
     """A proxy in front of the server."""
 
-    def __init__(self, proxy: Proxy, bay: Patchbay) -> None:
+    def __init__(self, proxy: Proxy, patchbay: Patchbay) -> None:
         self.proxy = proxy
-        self.bay = bay
+        self.patchbay = patchbay
 
     def connect(self, **fields: object) -> str:
         """Create a connector through the proxy; the path of its webhook."""
@@ -82,7 +82,7 @@ class Front:
             "/v2/connectors",
             body,
             method="POST",
-            Authorization=self.bay.token,
+            Authorization=self.patchbay.token,
             Content_Type="application/json",
         )
         assert status == 201, answer
@@ -111,20 +111,20 @@ class Front:
 def front(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    bay: Patchbay,
+    patchbay: Patchbay,
     pem: Path,
 ) -> Iterator[Front]:
     folder = tmp_path_factory.mktemp("proxy") / "run"
-    with proxying(request.param, folder, port_of(bay), pem) as proxy:
-        yield Front(proxy, bay)
+    with proxying(request.param, folder, port_of(patchbay), pem) as proxy:
+        yield Front(proxy, patchbay)
 
 
-def port_of(bay: Patchbay) -> int:
-    return urlsplit(bay.url).port or 0
+def port_of(patchbay: Patchbay) -> int:
+    return urlsplit(patchbay.url).port or 0
 
 
 def hears(front: Front, phone: Phone, tone: float) -> None:
-    front.bay.eventually(
+    front.patchbay.eventually(
         lambda: phone.streamed > RATE and level(phone.heard[-RATE // 2 :], tone) > -30
     )
 
@@ -159,7 +159,7 @@ def test_client_can_forge_neither_its_address_nor_its_scheme(front: Front) -> No
     path = f"/v2/asked-through-{front.proxy.name}"
     status, _, _ = front.proxy.ask(path, **forged)
     assert status == 404
-    front.bay.server.wait_for(f"127.0.0.1 asked for {path}")
+    front.patchbay.server.wait_for(f"127.0.0.1 asked for {path}")
 
 
 def test_longest_request_line_gets_through(front: Front) -> None:
@@ -189,10 +189,10 @@ def test_plain_http_is_sent_to_https(front: Front) -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_slow_body_is_cut_and_a_call_goes_on(
-    kind: type[Proxy], bay: Patchbay, tmp_path: Path, pem: Path
+    kind: type[Proxy], patchbay: Patchbay, tmp_path: Path, pem: Path
 ) -> None:
-    with proxying(kind, tmp_path / "run", port_of(bay), pem, (QUICKLY[kind],)) as proxy:
-        front = Front(proxy, bay)
+    with proxying(kind, tmp_path / "run", port_of(patchbay), pem, (QUICKLY[kind],)) as proxy:
+        front = Front(proxy, patchbay)
         path = front.connect()
         with (
             front.calling(path, TONE, None) as one,
@@ -212,15 +212,15 @@ def test_slow_body_is_cut_and_a_call_goes_on(
             assert "closed" not in {event.name for phone in (one, other) for event in phone.events}
 
 
-def test_reload_of_nginx_cuts_no_call(bay: Patchbay, tmp_path: Path, pem: Path) -> None:
-    with proxying(Nginx, tmp_path / "run", port_of(bay), pem) as proxy:
-        front = Front(proxy, bay)
+def test_reload_of_nginx_cuts_no_call(patchbay: Patchbay, tmp_path: Path, pem: Path) -> None:
+    with proxying(Nginx, tmp_path / "run", port_of(patchbay), pem) as proxy:
+        front = Front(proxy, patchbay)
         path = front.connect()
         with front.calling(path, TONE, None) as one, front.calling(path, OTHER_TONE, None) as other:
             hears(front, one, OTHER_TONE)
             proxy.reload()
             before = other.streamed
-            bay.eventually(lambda: other.streamed > before + RATE)
+            patchbay.eventually(lambda: other.streamed > before + RATE)
             hears(front, one, OTHER_TONE)
             assert "closed" not in {event.name for phone in (one, other) for event in phone.events}
 

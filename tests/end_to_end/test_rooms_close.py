@@ -13,7 +13,7 @@ from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
 
@@ -25,11 +25,11 @@ def lobby() -> str:
 
 
 @pytest.fixture
-def dial(bay: Patchbay) -> Iterator[Callable[..., Phone]]:
+def dial(patchbay: Patchbay) -> Iterator[Callable[..., Phone]]:
     phones: list[Phone] = []
 
     def dial(provider: str, room: str) -> Phone:
-        plan = Scenario(webhook_url=bay.webhook(provider, room), loop=True)
+        plan = Scenario(webhook_url=patchbay.webhook(provider, room), loop=True)
         phones.append(Phone(plan).start())
         phones[-1].wait_for("start")
         return phones[-1]
@@ -40,24 +40,24 @@ def dial(bay: Patchbay) -> Iterator[Callable[..., Phone]]:
         phone.join(20)
 
 
-def sessions(bay: Patchbay, room: str) -> list[dict[str, Any]]:
-    status, answer = bay.ask("GET", f"/v2/sessions?roomId={room}")
+def sessions(patchbay: Patchbay, room: str) -> list[dict[str, Any]]:
+    status, answer = patchbay.ask("GET", f"/v2/sessions?roomId={room}")
     assert status == 200
     found: list[dict[str, Any]] = answer["data"]
     return found
 
 
-def present(bay: Patchbay, room: str) -> int:
+def present(patchbay: Patchbay, room: str) -> int:
     return sum(
         visit["end"] is None
-        for session in sessions(bay, room)
+        for session in sessions(patchbay, room)
         for participant in session["participants"]
         for visit in participant["timelog"]
     )
 
 
-def reasons(bay: Patchbay, room: str) -> set[str]:
-    return {call["endReason"] for call in bay.calls(roomId=room)}
+def reasons(patchbay: Patchbay, room: str) -> set[str]:
+    return {call["endReason"] for call in patchbay.calls(roomId=room)}
 
 
 def hung_up(*phones: Phone) -> None:
@@ -67,137 +67,139 @@ def hung_up(*phones: Phone) -> None:
 
 
 def test_deactivating_a_room_closes_everybody_in_it(
-    bay: Patchbay, dial: Callable[..., Phone]
+    patchbay: Patchbay, dial: Callable[..., Phone]
 ) -> None:
-    status, room = bay.ask("POST", "/v2/rooms", {"customRoomId": "front-desk"})
+    status, room = patchbay.ask("POST", "/v2/rooms", {"customRoomId": "front-desk"})
     assert status == 200
     room_id = room["roomId"]
     phones = [dial("twilio", "front-desk"), dial("telnyx", room_id)]
-    with Agent(bay.invite("front-desk", participant={"id": "ann"})["wsUrl"]) as ann:
+    with Agent(patchbay.invite("front-desk", participant={"id": "ann"})["wsUrl"]) as ann:
         assert ann.wait_for("meeting-joined")["roomId"] == room_id
         ann.wait_for("participant-joined", count=2)
-        bay.eventually(lambda: present(bay, room_id) == 3)
-        status, closed = bay.ask("POST", "/v2/rooms/deactivate", {"roomId": room_id})
+        patchbay.eventually(lambda: present(patchbay, room_id) == 3)
+        status, closed = patchbay.ask("POST", "/v2/rooms/deactivate", {"roomId": room_id})
         assert (status, closed["disabled"]) == (200, True)
         assert ann.wait_for("meeting-left")["message"] == "The meeting has been closed"
         hung_up(*phones)
         ann.leave()
         assert ann.close_code == 1000
-    assert reasons(bay, room_id) == {"room-deactivated"}
-    (session,) = sessions(bay, room_id)
+    assert reasons(patchbay, room_id) == {"room-deactivated"}
+    (session,) = sessions(patchbay, room_id)
     assert session["status"] == "ended"
-    late = Phone(Scenario(webhook_url=bay.webhook("plivo", room_id))).start()
+    late = Phone(Scenario(webhook_url=patchbay.webhook("plivo", room_id))).start()
     late.join(20)
     assert late.report.ended is Ending.REJECTED
-    status, refused = bay.ask("POST", "/v2/ingest/sessions", {"roomId": room_id})
+    status, refused = patchbay.ask("POST", "/v2/ingest/sessions", {"roomId": room_id})
     assert (status, refused["message"]) == (403, "This room is deactivated: nobody can join it.")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_session_keeps_who_came_and_went_and_ends_when_it_is_told_to(
-    bay: Patchbay, lobby: str, dial: Callable[..., Phone], provider: str
+    patchbay: Patchbay, lobby: str, dial: Callable[..., Phone], provider: str
 ) -> None:
     first = dial(provider, lobby)
-    bay.eventually(lambda: present(bay, lobby) == 1)
+    patchbay.eventually(lambda: present(patchbay, lobby) == 1)
     second = dial(provider, lobby)
-    bay.eventually(lambda: present(bay, lobby) == 2)
+    patchbay.eventually(lambda: present(patchbay, lobby) == 2)
     first.hang_up()
     first.join(20)
-    bay.eventually(lambda: present(bay, lobby) == 1)
-    (session,) = sessions(bay, lobby)
+    patchbay.eventually(lambda: present(patchbay, lobby) == 1)
+    (session,) = sessions(patchbay, lobby)
     assert (session["status"], session["end"]) == ("ongoing", None)
     came, stayed = session["participants"]
     assert came["timelog"][0]["end"] > came["timelog"][0]["start"]
     assert stayed["timelog"][0]["end"] is None
 
-    with Agent(bay.invite(lobby)["wsUrl"]) as agent:
+    with Agent(patchbay.invite(lobby)["wsUrl"]) as agent:
         assert agent.wait_for("meeting-joined")["sessionId"] == session["id"]
-        bay.eventually(lambda: present(bay, lobby) == 2)
-        status, stats = bay.ask("GET", f"/v2/sessions/{session['id']}/stats")
+        patchbay.eventually(lambda: present(patchbay, lobby) == 2)
+        status, stats = patchbay.ask("GET", f"/v2/sessions/{session['id']}/stats")
         assert status == 200
         came, stayed, _ = stats["stats"]
         assert stayed["audio"]["framesOut"] > 0
         assert (came["callId"] != stayed["callId"], came["time"] < stayed["time"]) == (True, True)
-        status, ended = bay.ask("POST", "/v2/sessions/end", {"roomId": lobby})
+        status, ended = patchbay.ask("POST", "/v2/sessions/end", {"roomId": lobby})
         assert (status, ended["status"], ended["id"]) == (200, "ended", session["id"])
         assert agent.wait_for("meeting-left")["message"] == "Meeting Ended."
         hung_up(second)
-    assert {call["endReason"] for call in bay.calls(roomId=lobby)} == {
+    assert {call["endReason"] for call in patchbay.calls(roomId=lobby)} == {
         "caller-hung-up",
         "session-ended",
     }
     third = dial(provider, lobby)
-    bay.eventually(lambda: len(sessions(bay, lobby)) == 2)
+    patchbay.eventually(lambda: len(sessions(patchbay, lobby)) == 2)
     third.hang_up()
     third.join(20)
-    bay.eventually(lambda: present(bay, lobby) == 0)
-    assert all(each["status"] == "ended" for each in sessions(bay, lobby))
+    patchbay.eventually(lambda: present(patchbay, lobby) == 0)
+    assert all(each["status"] == "ended" for each in sessions(patchbay, lobby))
 
 
 def test_a_call_that_is_over_is_deleted_with_its_session(
-    bay: Patchbay, lobby: str, dial: Callable[..., Phone]
+    patchbay: Patchbay, lobby: str, dial: Callable[..., Phone]
 ) -> None:
     phone = dial("plivo", lobby)
-    bay.eventually(lambda: present(bay, lobby) == 1)
-    (call,) = bay.calls(roomId=lobby)
+    patchbay.eventually(lambda: present(patchbay, lobby) == 1)
+    (call,) = patchbay.calls(roomId=lobby)
     path = f"/v2/sip/call/{call['callId']}"
-    assert bay.ask("DELETE", path)[0] == 409
+    assert patchbay.ask("DELETE", path)[0] == 409
     phone.hang_up()
     phone.join(20)
-    bay.eventually(lambda: bay.ask("DELETE", path)[0] == 200)
-    assert bay.ask("GET", path)[0] == 404
-    assert (bay.calls(roomId=lobby), sessions(bay, lobby)) == ([], [])
+    patchbay.eventually(lambda: patchbay.ask("DELETE", path)[0] == 200)
+    assert patchbay.ask("GET", path)[0] == 404
+    assert (patchbay.calls(roomId=lobby), sessions(patchbay, lobby)) == ([], [])
 
 
 def test_removing_one_leaves_the_others_in_their_session(
-    bay: Patchbay, lobby: str, dial: Callable[..., Phone]
+    patchbay: Patchbay, lobby: str, dial: Callable[..., Phone]
 ) -> None:
     phone = dial("twilio", lobby)
     with (
-        Agent(bay.invite(lobby, participant={"id": "ann"})["wsUrl"]) as ann,
-        Agent(bay.invite(lobby, participant={"id": "bob"})["wsUrl"]) as bob,
+        Agent(patchbay.invite(lobby, participant={"id": "ann"})["wsUrl"]) as ann,
+        Agent(patchbay.invite(lobby, participant={"id": "bob"})["wsUrl"]) as bob,
     ):
         bob.wait_for("participant-joined", count=2)
-        bay.eventually(lambda: present(bay, lobby) == 3)
-        (call,) = bay.calls(roomId=lobby)
+        patchbay.eventually(lambda: present(patchbay, lobby) == 3)
+        (call,) = patchbay.calls(roomId=lobby)
         for name in ("ann", call["participantId"]):
             body = {"participantId": name, "roomId": lobby}
-            status, answer = bay.ask("POST", "/v2/sessions/participants/remove", body)
+            status, answer = patchbay.ask("POST", "/v2/sessions/participants/remove", body)
             assert (status, answer) == (200, "Participant removed from the session.")
         left = ann.wait_for("meeting-left")
         assert left["message"] == "Participant removed from the meeting"
         hung_up(phone)
         bob.wait_for("participant-left", count=2)
-        (session,) = sessions(bay, lobby)
-        assert (session["status"], present(bay, lobby)) == ("ongoing", 1)
-    assert reasons(bay, lobby) == {"participant-removed"}
-    bay.eventually(lambda: sessions(bay, lobby)[0]["status"] == "ended")
+        (session,) = sessions(patchbay, lobby)
+        assert (session["status"], present(patchbay, lobby)) == ("ongoing", 1)
+    assert reasons(patchbay, lobby) == {"participant-removed"}
+    patchbay.eventually(lambda: sessions(patchbay, lobby)[0]["status"] == "ended")
 
 
 def test_a_call_that_comes_back_is_in_one_session_with_whoever_came_meanwhile(
-    bay: Patchbay, lobby: str, dial: Callable[..., Phone]
+    patchbay: Patchbay, lobby: str, dial: Callable[..., Phone]
 ) -> None:
     phone = dial("twilio", lobby)
     phone.wait_for("first-audio")
-    bay.eventually(lambda: present(bay, lobby) == 1)
-    before = sessions(bay, lobby)
-    (call,) = bay.calls(roomId=lobby)
+    patchbay.eventually(lambda: present(patchbay, lobby) == 1)
+    before = sessions(patchbay, lobby)
+    (call,) = patchbay.calls(roomId=lobby)
     phone.drop()
     # Before that is written down, whoever comes finds an empty room and begins a session.
-    bay.eventually(
-        lambda: "socket-lost" in [rung["event"] for rung in bay.call(call["callId"])["timelog"]]
+    patchbay.eventually(
+        lambda: (
+            "socket-lost" in [rung["event"] for rung in patchbay.call(call["callId"])["timelog"]]
+        )
     )
-    with Agent(bay.invite(lobby)["wsUrl"]) as agent:
+    with Agent(patchbay.invite(lobby)["wsUrl"]) as agent:
         agent.wait_for("participant-joined")
         phone.wait_for("start", count=2)
-        bay.eventually(lambda: present(bay, lobby) == 2)
-        (after,) = sessions(bay, lobby)
+        patchbay.eventually(lambda: present(patchbay, lobby) == 2)
+        (after,) = sessions(patchbay, lobby)
         assert after["id"] == before[0]["id"]
         assert after["participants"][0] == before[0]["participants"][0]
 
 
 def test_a_caller_alone_is_hung_up_where_that_is_wanted(tmp_path: Path) -> None:
-    with patchbay(tmp_path, ALONE_SECONDS="1") as bay:
-        phone = Phone(Scenario(webhook_url=bay.webhook("twilio", "lobby"), loop=True)).start()
+    with running_patchbay(tmp_path, ALONE_SECONDS="1") as patchbay:
+        phone = Phone(Scenario(webhook_url=patchbay.webhook("twilio", "lobby"), loop=True)).start()
         hung_up(phone)
-        assert reasons(bay, "lobby") == {"alone"}
+        assert reasons(patchbay, "lobby") == {"alone"}

@@ -13,7 +13,7 @@ from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 
 PIN = "4321"
 PROVIDERS = {"twilio": "+14155550121", "plivo": "+14155550122", "telnyx": "+14155550123"}
@@ -21,23 +21,23 @@ CALLER = "+14155550142"
 
 
 @pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
     data: Path = tmp_path_factory.mktemp("data")
-    with patchbay(data, LOG_LEVEL="debug") as bay:
-        yield bay
+    with running_patchbay(data, LOG_LEVEL="debug") as patchbay:
+        yield patchbay
 
 
 @pytest.fixture(scope="module")
-def webhooks(bay: Patchbay) -> dict[str, str]:
+def webhooks(patchbay: Patchbay) -> dict[str, str]:
     """A webhook URL of each provider, whose number leads to a room behind a PIN."""
     for name, number in PROVIDERS.items():
-        add_rule(bay, number, room={"type": "static", "id": f"pin-{name}", "pin": PIN})
-    return {name: bay.webhook(name, None) for name in PROVIDERS}
+        add_rule(patchbay, number, room={"type": "static", "id": f"pin-{name}", "pin": PIN})
+    return {name: patchbay.webhook(name, None) for name in PROVIDERS}
 
 
-def add_rule(bay: Patchbay, number: str, **fields: Any) -> dict[str, Any]:
+def add_rule(patchbay: Patchbay, number: str, **fields: Any) -> dict[str, Any]:
     body = {"name": f"Rule of {number}", "type": "inbound", "phoneNumbers": [number], **fields}
-    status, rule = bay.ask("POST", "/v2/sip/routing-rule", body)
+    status, rule = patchbay.ask("POST", "/v2/sip/routing-rule", body)
     assert status == 201
     return dict(rule)
 
@@ -47,14 +47,14 @@ def notify_after_commit(webhook: str, number: str, **options: Any) -> Phone:
     return Phone(plan).start()
 
 
-def call_of(bay: Patchbay, number: str) -> dict[str, Any]:
+def call_of(patchbay: Patchbay, number: str) -> dict[str, Any]:
     """The newest call of a number."""
-    return next(call for call in bay.calls() if call["to"] == number)
+    return next(call for call in patchbay.calls() if call["to"] == number)
 
 
 @pytest.mark.parametrize(("provider", "number"), PROVIDERS.items())
 def test_whoever_knows_the_pin_is_in_the_room(
-    bay: Patchbay, webhooks: dict[str, str], provider: str, number: str
+    patchbay: Patchbay, webhooks: dict[str, str], provider: str, number: str
 ) -> None:
     phone = notify_after_commit(
         webhooks[provider], number, pins=("1111", f"{PIN}#"), seconds=1.0, loop=True
@@ -64,9 +64,9 @@ def test_whoever_knows_the_pin_is_in_the_room(
     assert (report.ended, report.problems) == (Ending.CALLER_HUNG_UP, ())
     assert (report.questions, report.redirects) == (2, 0)
     assert report.frames_heard > 0
-    bay.eventually(lambda: call_of(bay, number)["status"] == "ended")
-    call = call_of(bay, number)
-    assert bay.calls(roomId=call["roomId"])[0]["id"] == call["id"]
+    patchbay.eventually(lambda: call_of(patchbay, number)["status"] == "ended")
+    call = call_of(patchbay, number)
+    assert patchbay.calls(roomId=call["roomId"])[0]["id"] == call["id"]
     statuses = [rung["status"] for rung in call["timelog"]]
     assert statuses[:2] == ["incoming"] * 2
     assert list(dict.fromkeys(statuses)) == ["incoming", "verified", "answered", "ended"]
@@ -75,7 +75,7 @@ def test_whoever_knows_the_pin_is_in_the_room(
 @pytest.mark.parametrize("pins", [("1111", "2222", "3333"), ()], ids=["wrong", "silent"])
 @pytest.mark.parametrize(("provider", "number"), PROVIDERS.items())
 def test_whoever_does_not_know_it_hears_a_sentence_after_three_tries(
-    bay: Patchbay, webhooks: dict[str, str], provider: str, number: str, pins: tuple[str, ...]
+    patchbay: Patchbay, webhooks: dict[str, str], provider: str, number: str, pins: tuple[str, ...]
 ) -> None:
     phone = notify_after_commit(webhooks[provider], number, pins=pins)
     phone.join(20)
@@ -84,31 +84,31 @@ def test_whoever_does_not_know_it_hears_a_sentence_after_three_tries(
     assert report.questions == 3
     assert report.connected_ms is None
     assert report.said[-1] == "Sorry, you cannot be connected. Goodbye."
-    call = call_of(bay, number)
+    call = call_of(patchbay, number)
     assert (call["status"], call["endReason"]) == ("rejected", "no-pin")
     assert call["roomId"] is None
 
 
-def test_no_key_that_was_pressed_is_in_the_log_or_on_the_ladder(bay: Patchbay) -> None:
+def test_no_key_that_was_pressed_is_in_the_log_or_on_the_ladder(patchbay: Patchbay) -> None:
     number, pressed = "+14155550130", "809172635481"
-    add_rule(bay, number, room={"type": "static", "id": "r", "pin": "735460192837"})
+    add_rule(patchbay, number, room={"type": "static", "id": "r", "pin": "735460192837"})
     phone = notify_after_commit(
-        bay.webhook("twilio", None), number, pins=(pressed, pressed, "735460192837")
+        patchbay.webhook("twilio", None), number, pins=(pressed, pressed, "735460192837")
     )
     phone.wait_for("first-audio")
     phone.hang_up()
     phone.join(20)
     for digits in (pressed, "735460192837"):
-        assert digits not in bay.server.output
-        assert digits not in json.dumps(call_of(bay, number))
+        assert digits not in patchbay.server.output
+        assert digits not in json.dumps(call_of(patchbay, number))
 
 
-def test_a_hidden_number_is_hidden_from_an_agent_in_the_room(bay: Patchbay) -> None:
+def test_a_hidden_number_is_hidden_from_an_agent_in_the_room(patchbay: Patchbay) -> None:
     number = "+14155550131"
     room = {"type": "static", "id": "hidden-room"}
-    add_rule(bay, number, room=room, hidePhoneNumber=True, dtmf=True)
-    webhook = bay.webhook("twilio", None)
-    with Agent(bay.invite("hidden-room", participant={"id": "ann"})["wsUrl"]) as ann:
+    add_rule(patchbay, number, room=room, hidePhoneNumber=True, dtmf=True)
+    webhook = patchbay.webhook("twilio", None)
+    with Agent(patchbay.invite("hidden-room", participant={"id": "ann"})["wsUrl"]) as ann:
         ann.send(event="subscribe", topic="DTMF_EVENT")
         ann.wait_for("meeting-joined")
         phone = notify_after_commit(webhook, number, digits="1")
@@ -121,14 +121,14 @@ def test_a_hidden_number_is_hidden_from_an_agent_in_the_room(bay: Patchbay) -> N
         assert joined["metadata"]["sipUser"] is True
         assert CALLER[1:-2] not in json.dumps(ann.events)
     # The account sees who called.
-    assert call_of(bay, number)["from"] == CALLER
+    assert call_of(patchbay, number)["from"] == CALLER
 
 
-def test_a_rule_keeps_keys_from_the_room_unless_it_says_otherwise(bay: Patchbay) -> None:
+def test_a_rule_keeps_keys_from_the_room_unless_it_says_otherwise(patchbay: Patchbay) -> None:
     number = "+14155550132"
-    add_rule(bay, number, room={"type": "static", "id": "quiet-room"})
-    webhook = bay.webhook("plivo", None)
-    with Agent(bay.invite("quiet-room", participant={"id": "ann"})["wsUrl"]) as ann:
+    add_rule(patchbay, number, room={"type": "static", "id": "quiet-room"})
+    webhook = patchbay.webhook("plivo", None)
+    with Agent(patchbay.invite("quiet-room", participant={"id": "ann"})["wsUrl"]) as ann:
         ann.send(event="subscribe", topic="DTMF_EVENT")
         ann.wait_for("meeting-joined")
         phone = notify_after_commit(webhook, number, digits="12")
@@ -140,23 +140,25 @@ def test_a_rule_keeps_keys_from_the_room_unless_it_says_otherwise(bay: Patchbay)
         assert [event["event"] for event in ann.events if event["event"] == "message"] == []
 
 
-def test_callers_who_are_not_allowed_are_turned_away(bay: Patchbay) -> None:
+def test_callers_who_are_not_allowed_are_turned_away(patchbay: Patchbay) -> None:
     number = "+14155550133"
-    add_rule(bay, number, room={"type": "static", "id": "r"}, allowedNumbers=["+91*"])
+    add_rule(patchbay, number, room={"type": "static", "id": "r"}, allowedNumbers=["+91*"])
     for name in PROVIDERS:
-        phone = notify_after_commit(bay.webhook(name, "a-default-room"), number)
+        phone = notify_after_commit(patchbay.webhook(name, "a-default-room"), number)
         phone.join(20)
         assert phone.report.ended is Ending.REJECTED
-        assert call_of(bay, number)["endReason"] == "not-allowed"
+        assert call_of(patchbay, number)["endReason"] == "not-allowed"
 
 
-def test_callers_of_one_number_meet_in_a_room_of_their_own(bay: Patchbay) -> None:
+def test_callers_of_one_number_meet_in_a_room_of_their_own(patchbay: Patchbay) -> None:
     number = "+14155550134"
-    add_rule(bay, number, room={"type": "dynamic", "prefix": "sipNumber"})
-    phones = [notify_after_commit(bay.webhook(name, None), number) for name in ("twilio", "telnyx")]
+    add_rule(patchbay, number, room={"type": "dynamic", "prefix": "sipNumber"})
+    phones = [
+        notify_after_commit(patchbay.webhook(name, None), number) for name in ("twilio", "telnyx")
+    ]
     for phone in phones:
         phone.wait_for("first-audio")
         phone.hang_up()
         phone.join(20)
-    rooms = {call["roomId"] for call in bay.calls() if call["to"] == number}
+    rooms = {call["roomId"] for call in patchbay.calls() if call["to"] == number}
     assert len(rooms) == 1

@@ -15,7 +15,7 @@ import pytest
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.servers import ACTIVATED
 
 WAITS = "another server has this database"
@@ -31,8 +31,8 @@ def settings(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture
 def first(tmp_path: Path, settings: dict[str, str]) -> Iterator[Patchbay]:
-    with patchbay(tmp_path, **settings) as bay:
-        yield bay
+    with running_patchbay(tmp_path, **settings) as patchbay:
+        yield patchbay
 
 
 @pytest.fixture
@@ -46,28 +46,28 @@ def phone(first: Patchbay) -> Iterator[Phone]:
     phone.join(30)
 
 
-def readiness(bay: Patchbay) -> tuple[int, str]:
-    status, answer = bay.ask("GET", "/readyz")
+def readiness(patchbay: Patchbay) -> tuple[int, str]:
+    status, answer = patchbay.ask("GET", "/readyz")
     return status, answer["checks"]["database"]
 
 
-def starts(bay: Patchbay) -> list[int]:
+def starts(patchbay: Patchbay) -> list[int]:
     """How often each call that is up has started."""
     return [
         [rung["event"] for rung in call["timelog"]].count("start")
-        for call in bay.calls(status="answered")
+        for call in patchbay.calls(status="answered")
     ]
 
 
-def at(bay: Patchbay, url: str) -> str:
+def at(patchbay: Patchbay, url: str) -> str:
     """An address of one server at another."""
-    return bay.url + urlsplit(url).path
+    return patchbay.url + urlsplit(url).path
 
 
 def test_a_second_server_waits_and_its_changes_reach_the_first(
     first: Patchbay, phone: Phone, tmp_path: Path, settings: dict[str, str]
 ) -> None:
-    with patchbay(tmp_path, **settings) as second:
+    with running_patchbay(tmp_path, **settings) as second:
         second.server.wait_for(WAITS)
         assert readiness(second) == (503, "another server has it")
         assert readiness(first) == (200, "ok")
@@ -97,10 +97,10 @@ def test_of_two_servers_on_one_listener_the_second_goes_on_with_the_calls_of_the
 ) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=200) as held:
         shared = {"LISTENER": str(held.fileno()), "PORT": str(held.getsockname()[1])}
-        with patchbay(tmp_path, command=ACTIVATED, **settings, **shared) as first:
+        with running_patchbay(tmp_path, command=ACTIVATED, **settings, **shared) as first:
             phone = Phone(Scenario(webhook_url=first.webhook("twilio", "lobby"), loop=True)).start()
             phone.wait_for("first-audio")
-            with patchbay(tmp_path, command=ACTIVATED, **settings, **shared) as second:
+            with running_patchbay(tmp_path, command=ACTIVATED, **settings, **shared) as second:
                 second.server.wait_for(WAITS)
                 assert first.server.stop() == 0
                 phone.wait_for("start", count=2)
@@ -119,7 +119,7 @@ def test_a_server_that_was_killed_is_followed_at_once(
     first.server.send(signal.SIGKILL)
     os.kill(int(worker[1]), signal.SIGKILL)
     phone.join(30)
-    with patchbay(tmp_path, **settings) as second:
+    with running_patchbay(tmp_path, **settings) as second:
         assert readiness(second) == (200, "ok")
         assert WAITS not in second.server.output
         assert len(second.calls(status="answered")) == 1

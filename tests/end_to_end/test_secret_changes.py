@@ -14,9 +14,9 @@ from tests.support.servers import refused, serving
 OLD, NEW = "secret" * 8, "changed" * 8
 
 
-def ask_with(bay: Patchbay, token: str, path: str = "/v2/connectors") -> int:
-    bay.token = token
-    return bay.ask("GET", path)[0]
+def ask_with(patchbay: Patchbay, token: str, path: str = "/v2/connectors") -> int:
+    patchbay.token = token
+    return patchbay.ask("GET", path)[0]
 
 
 @pytest.fixture
@@ -31,22 +31,22 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_a_secret_is_changed_and_nothing_breaks(database_url: str, tmp_path: Path) -> None:
     settings = {"DATABASE_URL": database_url, "PUBLIC_URL": "https://voice.example.com"}
     with serving(tmp_path, **settings) as server:
-        bay = Patchbay(server)
-        old_token = bay.token
+        patchbay = Patchbay(server)
+        old_token = patchbay.token
         credentials = {"authToken": "t" * 32}
         body = {"provider": "plivo", "defaultRoomId": "r1", "credentials": credentials}
-        created = bay.ask("POST", "/v2/connectors", body)[1]["data"]
+        created = patchbay.ask("POST", "/v2/connectors", body)[1]["data"]
         room = {"type": "dynamic", "prefix": "participantNumber"}
         rule = {"name": "n", "type": "inbound", "phoneNumbers": ["+14155550199"], "room": room}
-        bay.ask("POST", "/v2/sip/routing-rule", {**rule, "hidePhoneNumber": True})
-        hook = urlsplit(bay.webhook("twilio", "r1")).path
-        key = bay.ask("GET", "/v2/public/rsa-public-key")[1]["publicKey"]
+        patchbay.ask("POST", "/v2/sip/routing-rule", {**rule, "hidePhoneNumber": True})
+        hook = urlsplit(patchbay.webhook("twilio", "r1")).path
+        key = patchbay.ask("GET", "/v2/public/rsa-public-key")[1]["publicKey"]
 
         def room_of(call: str) -> str:
             form = f"CallSid={call}&From=%2B14155550100&To=%2B14155550199".encode()
-            with urlopen(Request(bay.url + hook, form), timeout=20) as answer:
+            with urlopen(Request(patchbay.url + hook, form), timeout=20) as answer:
                 assert b"<Stream" in answer.read()
-            calls = bay.ask("GET", "/v2/sip/call")[1]["data"]
+            calls = patchbay.ask("GET", "/v2/sip/call")[1]["data"]
             return str(calls[0]["roomId"])
 
         before = room_of("CA1")
@@ -58,19 +58,19 @@ def test_a_secret_is_changed_and_nothing_breaks(database_url: str, tmp_path: Pat
 
     pair = {**settings, "API_SECRET": NEW, "API_SECRET_PREVIOUS": OLD}
     with serving(tmp_path, **pair) as server:
-        bay = Patchbay(server, secret=NEW)
-        new_token = bay.token
-        assert ask_with(bay, old_token) == ask_with(bay, new_token) == 200
-        again = bay.ask("GET", f"/v2/connectors/{created['id']}")[1]
+        patchbay = Patchbay(server, secret=NEW)
+        new_token = patchbay.token
+        assert ask_with(patchbay, old_token) == ask_with(patchbay, new_token) == 200
+        again = patchbay.ask("GET", f"/v2/connectors/{created['id']}")[1]
         assert (again["data"], again.get("warnings")) == (created, None)
-        assert bay.ask("GET", "/v2/public/rsa-public-key")[1]["publicKey"] == key
+        assert patchbay.ask("GET", "/v2/public/rsa-public-key")[1]["publicKey"] == key
         assert room_of("CA2") == before
 
     with serving(tmp_path, **settings, API_SECRET=NEW) as server:
-        bay = Patchbay(server, secret=NEW)
-        assert ask_with(bay, old_token) == 401
-        assert ask_with(bay, new_token) == 200
-        again = bay.ask("GET", f"/v2/connectors/{created['id']}")[1]
+        patchbay = Patchbay(server, secret=NEW)
+        assert ask_with(patchbay, old_token) == 401
+        assert ask_with(patchbay, new_token) == 200
+        again = patchbay.ask("GET", f"/v2/connectors/{created['id']}")[1]
         assert (again["data"], again.get("warnings")) == (created, None)
-        assert bay.ask("GET", "/v2/public/rsa-public-key")[1]["publicKey"] == key
+        assert patchbay.ask("GET", "/v2/public/rsa-public-key")[1]["publicKey"] == key
         assert room_of("CA3") == before

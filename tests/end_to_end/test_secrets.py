@@ -21,7 +21,7 @@ from service.security import access_tokens
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.provider_apis import (
     CREDENTIALS,
     SIGNING_KEYS,
@@ -51,11 +51,11 @@ ACCESS_LOG = (
 class Story:
     """``told`` are all error bodies; ``secrets`` are to be in none of them, and in no line."""
 
-    def __init__(self, bay: Patchbay, api: ProviderApi) -> None:
-        self.bay = bay
+    def __init__(self, patchbay: Patchbay, api: ProviderApi) -> None:
+        self.patchbay = patchbay
         self.api = api
         self.told: list[str] = []
-        self.secrets = {API_SECRET, OTHER_SECRET, METRICS_TOKEN, PIN, WRONG_PIN, bay.token}
+        self.secrets = {API_SECRET, OTHER_SECRET, METRICS_TOKEN, PIN, WRONG_PIN, patchbay.token}
         for name, fields in CREDENTIALS.items():
             self.secrets |= {fields[field] for field in ("authToken", "apiKey") if field in fields}
             self.secrets.add(authorization(name).split()[1])
@@ -63,8 +63,12 @@ class Story:
     def send(self, method: str, url: str, body: object = None, **headers: str) -> int:
         """Status of a request; ``body`` is JSON, or bytes as they are."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        fields = {"Authorization": self.bay.token, "Content-Type": "application/json", **headers}
-        url = url if url.startswith("http") else self.bay.url + url
+        fields = {
+            "Authorization": self.patchbay.token,
+            "Content-Type": "application/json",
+            **headers,
+        }
+        url = url if url.startswith("http") else self.patchbay.url + url
         try:
             with urlopen(Request(url, data, fields, method=method), timeout=20) as answer:
                 return int(answer.status)
@@ -88,13 +92,13 @@ class Story:
     def connect(self, provider: str) -> str:
         """A connector with credentials; its webhook URL, whose key is one of the secrets."""
         body = {"provider": provider, "credentials": CREDENTIALS[provider]}
-        _, answer = self.bay.ask("POST", "/v2/connectors", body)
+        _, answer = self.patchbay.ask("POST", "/v2/connectors", body)
         url = str(answer["data"]["webhookUrl"])
         self.secrets.add(url.rpartition("/")[2])
         return url
 
     def invite(self, room: str) -> str:
-        url = str(self.bay.invite(room)["wsUrl"])
+        url = str(self.patchbay.invite(room)["wsUrl"])
         self.secrets.add(url.rpartition("=")[2])
         return url
 
@@ -153,8 +157,8 @@ def test_no_secret_of_a_whole_story_is_in_a_log_or_an_error(
     settings["METRICS_TOKEN"] = METRICS_TOKEN
     with provider_api() as api:
         settings |= {f"{name.upper()}_API_URL": api.url for name in NUMBERS}
-        with patchbay(tmp_path / "data", *ACCESS_LOG, **settings) as bay:
-            story = Story(bay, api)
+        with running_patchbay(tmp_path / "data", *ACCESS_LOG, **settings) as patchbay:
+            story = Story(patchbay, api)
             story.secrets.add(password)
             webhooks = {name: story.connect(name) for name in NUMBERS}
             phones = call(story, webhooks)
@@ -168,8 +172,8 @@ def test_no_secret_of_a_whole_story_is_in_a_log_or_an_error(
             break_it()
             fail(story, webhooks)
             watch(story)
-            bay.server.stop()
-            output = bay.server.output
+            patchbay.server.stop()
+            output = patchbay.server.output
     assert "Traceback" in output
     assert len(story.told) > 30
     told = "\n".join(story.told)
@@ -208,9 +212,11 @@ def join(story: Story) -> None:
     with Agent(story.invite("vault")) as agent:
         agent.wait_for("participant-joined", count=3)
         # What the room knows is written a moment later.
-        story.bay.eventually(lambda: len(story.bay.calls(roomId="vault", status="answered")) == 3)
+        story.patchbay.eventually(
+            lambda: len(story.patchbay.calls(roomId="vault", status="answered")) == 3
+        )
         moved, transferred, ended = (
-            {"callId": found["callId"]} for found in story.bay.calls(roomId="vault")
+            {"callId": found["callId"]} for found in story.patchbay.calls(roomId="vault")
         )
         where = {"roomId": "elsewhere"}
         assert story.send("POST", "/v2/sip/call/switch-room", moved | where) == 200
@@ -222,7 +228,7 @@ def join(story: Story) -> None:
 
 def place(story: Story) -> None:
     """Calls through each provider's API: one is answered, and one is refused."""
-    for connector in story.bay.ask("GET", "/v2/connectors")[1]["data"]:
+    for connector in story.patchbay.ask("GET", "/v2/connectors")[1]["data"]:
         order = {
             "connectorId": connector["id"],
             "sipCallFrom": "+14155550199",
@@ -255,20 +261,22 @@ def intrude(story: Story, webhooks: dict[str, str]) -> None:
     for name, webhook in webhooks.items():
         wrong = ids.new_webhook_key()
         story.secrets.add(wrong)
-        form = urlencode({"CallSid": "CA1", "CallUUID": "u1", "token": story.bay.token}).encode()
+        form = urlencode(
+            {"CallSid": "CA1", "CallUUID": "u1", "token": story.patchbay.token}
+        ).encode()
         assert story.send("POST", f"/v2/hooks/{name}/{wrong}", form, **FORM) == 404
         assert story.send("POST", f"{webhook}?key={wrong}", form, **FORM) == 403
         assert story.send("POST", webhook.replace("whk_", "whk%5F"), form, **FORM) == 403
         ref = ids.new_ref()
         story.secrets.add(ref)
-        assert story.open(f"{story.bay.url}/{name}/{ref}") == 404
-        assert story.open(f"{story.bay.url}/{name}/{ref}?ref={ref}", Upgrade=None) == 400
+        assert story.open(f"{story.patchbay.url}/{name}/{ref}") == 404
+        assert story.open(f"{story.patchbay.url}/{name}/{ref}?ref={ref}", Upgrade=None) == 400
         assert story.send("GET", f"/nowhere/{ref}?ref={ref}", Referer=f"http://x/{ref}") == 404
     used = story.invite("vault")
     ref = used.rpartition("=")[2].encode()
     assert story.open(used, b'{"event": "start"}', b'{"event": "' + ref + b'"}', b"{" + ref) == 101
     assert story.open(used) == 410
-    token = story.bay.token.encode()[:90]
+    token = story.patchbay.token.encode()[:90]
     assert story.open(story.invite("vault"), b'{"event":"x' + token + b'"}') == 101
     assert story.open(story.invite("vault"), b'{"event":"start"}', b"[" + token) == 101
 
@@ -296,7 +304,7 @@ def misspell(story: Story, webhooks: dict[str, str]) -> None:
     assert story.send("POST", "/v2/connectors", broken) == 400
     assert story.send("POST", "/v2/connectors", broken, **FORM) == 415
     assert story.send("POST", "/v2/connectors", {"provider": key}) == 400
-    assert story.send("GET", f"/v2/sip/call?page={key}&status={story.bay.token}") == 400
+    assert story.send("GET", f"/v2/sip/call?page={key}&status={story.patchbay.token}") == 400
     assert story.send("GET", f"/v2/connectors/{key}") == 404
     assert story.send(f"X{key}", "/v2/connectors") == 400
 
@@ -304,8 +312,8 @@ def misspell(story: Story, webhooks: dict[str, str]) -> None:
 def watch(story: Story) -> None:
     """What is told of all this to whoever keeps an eye on the server, and signing in to do so."""
     for path, token in (("/metrics", f"Bearer {METRICS_TOKEN}"), ("/console/api/health", None)):
-        fields = {"Authorization": token or story.bay.token}
-        with urlopen(Request(story.bay.url + path, headers=fields), timeout=20) as answer:
+        fields = {"Authorization": token or story.patchbay.token}
+        with urlopen(Request(story.patchbay.url + path, headers=fields), timeout=20) as answer:
             story.told.append(answer.read().decode())
     session, link = "/console/api/session", secrets.token_urlsafe(32)
     story.secrets.add(link)
@@ -320,7 +328,7 @@ def fail(story: Story, webhooks: dict[str, str]) -> None:
         form = urlencode({"CallSid": "CA2", "CallUUID": "u2", "Digits": PIN}).encode()
         for ending in ("", "/gather?try=1", "/status"):
             story.send("POST", webhook + ending, form, **FORM)
-        story.open(f"{story.bay.url}/{name}/{ids.new_ref()}")
+        story.open(f"{story.patchbay.url}/{name}/{ids.new_ref()}")
     body = {"provider": "twilio", "credentials": CREDENTIALS["twilio"]}
     assert story.send("POST", "/v2/connectors", body) in (500, 503)
     assert story.send("GET", "/v2/connectors") in (500, 503)

@@ -19,7 +19,7 @@ from service.clock import SystemClock
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support import signers
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.paths import ROOT
 from tests.support.servers import environment
 from tests.support.signers import FORM
@@ -42,15 +42,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bay(data: Path) -> Iterator[Patchbay]:
-    with patchbay(data) as bay:
-        yield bay
+def patchbay(data: Path) -> Iterator[Patchbay]:
+    with running_patchbay(data) as patchbay:
+        yield patchbay
 
 
-def connect(bay: Patchbay, provider: str) -> str:
+def connect(patchbay: Patchbay, provider: str) -> str:
     """A connector with credentials; its webhook URL."""
     fields = {"provider": provider, "defaultRoomId": "signed"}
-    status, answer = bay.ask(
+    status, answer = patchbay.ask(
         "POST", "/v2/connectors", {**fields, "credentials": CREDENTIALS[provider]}
     )
     assert (status, answer["data"]["credentials"]) == (201, sorted(CREDENTIALS[provider]))
@@ -77,8 +77,10 @@ def send(url: str, fields: signers.Pairs, headers: dict[str, str]) -> tuple[int,
 
 
 @pytest.mark.parametrize("provider", CREDENTIALS)
-def test_a_signed_call_is_in_the_room_and_comes_back_to_it(bay: Patchbay, provider: str) -> None:
-    phone = Phone(plan(connect(bay, provider), provider, KEYS[provider])).start()
+def test_a_signed_call_is_in_the_room_and_comes_back_to_it(
+    patchbay: Patchbay, provider: str
+) -> None:
+    phone = Phone(plan(connect(patchbay, provider), provider, KEYS[provider])).start()
     try:
         phone.wait_for("first-audio")
         if provider != "plivo":  # whose socket, once closed, ends the call
@@ -95,22 +97,23 @@ def test_a_signed_call_is_in_the_room_and_comes_back_to_it(bay: Patchbay, provid
 @pytest.mark.parametrize("keys", [WRONG, dict.fromkeys(KEYS)], ids=["wrong", "none"])
 @pytest.mark.parametrize("provider", CREDENTIALS)
 def test_a_call_that_another_key_has_signed_is_refused(
-    bay: Patchbay, provider: str, keys: dict[str, str | None]
+    patchbay: Patchbay, provider: str, keys: dict[str, str | None]
 ) -> None:
-    before = len(bay.calls())
-    phone = Phone(plan(connect(bay, provider), provider, keys[provider])).start()
+    before = len(patchbay.calls())
+    phone = Phone(plan(connect(patchbay, provider), provider, keys[provider])).start()
     phone.join(20)
     assert phone.report.failure == (
-        f"{bay.url} answered the webhook with 403; is it signed with the connector's credentials?"
+        f"{patchbay.url} answered the webhook with 403; "
+        "is it signed with the connector's credentials?"
     )
-    assert len(bay.calls()) == before
+    assert len(patchbay.calls()) == before
 
 
 @pytest.mark.parametrize("provider", CREDENTIALS)
 def test_a_request_that_was_tampered_with_is_refused_with_an_empty_403(
-    bay: Patchbay, provider: str
+    patchbay: Patchbay, provider: str
 ) -> None:
-    url = connect(bay, provider)
+    url = connect(patchbay, provider)
     fields = [
         ("AccountSid", ACCOUNT),
         ("CallSid", f"CA-{provider}"),
@@ -123,10 +126,10 @@ def test_a_request_that_was_tampered_with_is_refused_with_an_empty_403(
     assert send(url, fields, {}) == (403, b"")
     assert send(url, fields, good)[0] == 200
     key = urlsplit(url).path.rpartition("/")[2]
-    shown = f"POST {bay.url}/v2/hooks/{provider}/whk_***"
-    bay.server.wait_for(shown)
+    shown = f"POST {patchbay.url}/v2/hooks/{provider}/whk_***"
+    patchbay.server.wait_for(shown)
     for secret in (key, TOKEN, OTHER):
-        assert secret not in bay.server.output
+        assert secret not in patchbay.server.output
 
 
 def signed(provider: str, url: str, fields: signers.Pairs) -> dict[str, str]:
@@ -139,8 +142,8 @@ def signed(provider: str, url: str, fields: signers.Pairs) -> dict[str, str]:
     )
 
 
-def media_url(bay: Patchbay, provider: str) -> str:
-    url = connect(bay, provider)
+def media_url(patchbay: Patchbay, provider: str) -> str:
+    url = connect(patchbay, provider)
     fields = [("AccountSid", ACCOUNT), ("CallSid", f"CA-{url[-9:]}"), ("CallUUID", url[-9:])]
     status, markup = send(url, fields, signed(provider, url, fields))
     assert status == 200
@@ -150,9 +153,9 @@ def media_url(bay: Patchbay, provider: str) -> str:
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo"])
 def test_an_unsigned_upgrade_is_refused_and_leaves_the_reference_usable(
-    bay: Patchbay, provider: str
+    patchbay: Patchbay, provider: str
 ) -> None:
-    url = media_url(bay, provider)
+    url = media_url(patchbay, provider)
     good = (
         signers.twilio(TOKEN, url)
         if provider == "twilio"
@@ -167,21 +170,21 @@ def test_an_unsigned_upgrade_is_refused_and_leaves_the_reference_usable(
     status, _, connection = upgrade(url, **good)
     connection.close()
     assert status == 101
-    shown = f"GET ws{bay.url.removeprefix('http')}/{provider}/***"
-    bay.server.wait_for(shown)
-    assert url.rpartition("/")[2] not in bay.server.output
+    shown = f"GET ws{patchbay.url.removeprefix('http')}/{provider}/***"
+    patchbay.server.wait_for(shown)
+    assert url.rpartition("/")[2] not in patchbay.server.output
 
 
-def test_telnyx_signs_no_upgrade(bay: Patchbay) -> None:
-    status, _, connection = upgrade(media_url(bay, "telnyx"))
+def test_telnyx_signs_no_upgrade(patchbay: Patchbay) -> None:
+    status, _, connection = upgrade(media_url(patchbay, "telnyx"))
     connection.close()
     assert status == 101
 
 
-def test_an_upgrade_is_not_checked_once_its_connector_is_gone(bay: Patchbay) -> None:
-    url = media_url(bay, "twilio")
-    connector = bay.ask("GET", "/v2/connectors")[1]["data"][0]
-    assert bay.ask("DELETE", f"/v2/connectors/{connector['id']}")[0] == 200
+def test_an_upgrade_is_not_checked_once_its_connector_is_gone(patchbay: Patchbay) -> None:
+    url = media_url(patchbay, "twilio")
+    connector = patchbay.ask("GET", "/v2/connectors")[1]["data"][0]
+    assert patchbay.ask("DELETE", f"/v2/connectors/{connector['id']}")[0] == 200
     status, _, connection = upgrade(url)
     connection.close()
     assert status == 101
@@ -189,32 +192,32 @@ def test_an_upgrade_is_not_checked_once_its_connector_is_gone(bay: Patchbay) -> 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo"])
 def test_flask_call_signs_with_what_its_own_server_has_stored(
-    bay: Patchbay, data: Path, provider: str
+    patchbay: Patchbay, data: Path, provider: str
 ) -> None:
-    result = flask_call(bay, data, connect(bay, provider))
+    result = flask_call(patchbay, data, connect(patchbay, provider))
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["ok"] is True
 
 
-def test_flask_call_signs_with_a_key_file(bay: Patchbay, data: Path, tmp_path: Path) -> None:
-    url = connect(bay, "telnyx")
-    assert "answered the webhook with 403" in flask_call(bay, data, url).stderr
+def test_flask_call_signs_with_a_key_file(patchbay: Patchbay, data: Path, tmp_path: Path) -> None:
+    url = connect(patchbay, "telnyx")
+    assert "answered the webhook with 403" in flask_call(patchbay, data, url).stderr
     file = tmp_path / "telnyx.key"
     file.write_text(KEYS["telnyx"] + "\n")
-    result = flask_call(bay, data, url, "--signing-key", str(file))
+    result = flask_call(patchbay, data, url, "--signing-key", str(file))
     assert result.returncode == 0, result.stderr
-    result = flask_call(bay, data, url, "--signing-key", str(tmp_path))
+    result = flask_call(patchbay, data, url, "--signing-key", str(tmp_path))
     assert result.stderr == f"Error: {tmp_path} cannot be read as a signing key.\n"
 
 
 def flask_call(
-    bay: Patchbay, data: Path, url: str, *options: str
+    patchbay: Patchbay, data: Path, url: str, *options: str
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "call", url, "--json"]
     return subprocess.run(
         [*command, "--seconds", "0.5", *options],
         cwd=ROOT,
-        env=environment(data, {"PORT": str(urlsplit(bay.url).port)}),
+        env=environment(data, {"PORT": str(urlsplit(patchbay.url).port)}),
         text=True,
         capture_output=True,
         stdin=subprocess.DEVNULL,
@@ -224,11 +227,11 @@ def flask_call(
 
 
 def test_signatures_hold_below_a_prefix(tmp_path: Path) -> None:
-    with patchbay(tmp_path, SCRIPT_NAME="/pb") as bay:
-        bay.url += "/pb"
+    with running_patchbay(tmp_path, SCRIPT_NAME="/pb") as patchbay:
+        patchbay.url += "/pb"
         for provider in CREDENTIALS:
-            url = connect(bay, provider)
-            assert url.startswith(f"{bay.url}/v2/hooks/")
+            url = connect(patchbay, provider)
+            assert url.startswith(f"{patchbay.url}/v2/hooks/")
             phone = Phone(plan(url, provider, KEYS[provider])).start()
             phone.wait_for("first-audio")
             phone.hang_up()

@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 from service.clock import SystemClock
 from service.simulator.providers import markup, registry
 from service.simulator.scenario import CALLEE, CALLER
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.upgrades import text_frame, upgrade
 
 START = text_frame(b'{"event":"start"}')
@@ -34,9 +34,9 @@ def answered(url: str, call_id: str) -> str:
         return str(stream.get("url"))
 
 
-def phone_url(bay: Patchbay, provider: str) -> str:
+def phone_url(patchbay: Patchbay, provider: str) -> str:
     """The media URL in the answer to a first call."""
-    webhook = bay.webhook(provider, "room-1")
+    webhook = patchbay.webhook(provider, "room-1")
     call = registry.of(webhook)(CALLER, CALLEE, SystemClock())
     with urlopen(webhook, urlencode(call.webhook()).encode(), timeout=20) as answer:
         verbs = markup.parse(answer.read(), call.readers)
@@ -44,9 +44,9 @@ def phone_url(bay: Patchbay, provider: str) -> str:
 
 
 def test_a_reference_opens_one_socket_and_a_second_one_is_refused_before_the_upgrade(
-    bay: Patchbay,
+    patchbay: Patchbay,
 ) -> None:
-    url = bay.invite("room-1")["wsUrl"]
+    url = patchbay.invite("room-1")["wsUrl"]
     status, _, first = upgrade(url)
     with first:
         assert status == 101
@@ -67,15 +67,15 @@ def test_a_reference_opens_one_socket_and_a_second_one_is_refused_before_the_upg
     ],
 )
 def test_an_unknown_reference_is_refused_before_the_upgrade(
-    bay: Patchbay, path: str, status: int
+    patchbay: Patchbay, path: str, status: int
 ) -> None:
-    found, _, connection = upgrade(bay.url + path)
+    found, _, connection = upgrade(patchbay.url + path)
     connection.close()
     assert found == status
 
 
-def test_a_reference_of_another_provider_is_unknown(bay: Patchbay) -> None:
-    url = answered(bay.webhook("twilio", "room-1"), "CA-other")
+def test_a_reference_of_another_provider_is_unknown(patchbay: Patchbay) -> None:
+    url = answered(patchbay.webhook("twilio", "room-1"), "CA-other")
     status, _, connection = upgrade(url.replace("/twilio/", "/telnyx/"))
     connection.close()
     assert status == 404
@@ -91,9 +91,9 @@ def test_a_reference_of_another_provider_is_unknown(bay: Patchbay) -> None:
     ],
 )
 def test_a_bad_handshake_does_not_use_the_reference_up(
-    bay: Patchbay, change: dict[str, str | None]
+    patchbay: Patchbay, change: dict[str, str | None]
 ) -> None:
-    url = bay.invite("room-1")["wsUrl"]
+    url = patchbay.invite("room-1")["wsUrl"]
     status, _, connection = upgrade(url, **change)
     connection.close()
     assert status == 400
@@ -123,9 +123,9 @@ def test_a_bad_handshake_does_not_use_the_reference_up(
     ids=lambda value: str(value)[:20],
 )
 def test_the_first_subprotocol_that_is_offered_is_answered(
-    bay: Patchbay, offer: str, answer: str | None
+    patchbay: Patchbay, offer: str, answer: str | None
 ) -> None:
-    url = bay.invite("room-1")["wsUrl"]
+    url = patchbay.invite("room-1")["wsUrl"]
     status, head, connection = upgrade(url, Sec_WebSocket_Protocol=offer)
     connection.close()
     assert status == 101
@@ -134,8 +134,10 @@ def test_the_first_subprotocol_that_is_offered_is_answered(
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
-def test_a_provider_that_offers_a_subprotocol_is_answered(bay: Patchbay, provider: str) -> None:
-    url = phone_url(bay, provider)
+def test_a_provider_that_offers_a_subprotocol_is_answered(
+    patchbay: Patchbay, provider: str
+) -> None:
+    url = phone_url(patchbay, provider)
     status, head, connection = upgrade(url, Sec_WebSocket_Protocol="audio, media")
     connection.close()
     assert status == 101
@@ -144,9 +146,9 @@ def test_a_provider_that_offers_a_subprotocol_is_answered(bay: Patchbay, provide
 
 @pytest.mark.parametrize("offer", ["no name", "chät", "a/b", "(chat)", "chat;v=1", "\x7f"])
 def test_an_offer_of_no_subprotocol_is_refused_and_does_not_use_the_reference_up(
-    bay: Patchbay, offer: str
+    patchbay: Patchbay, offer: str
 ) -> None:
-    url = bay.invite("room-1")["wsUrl"]
+    url = patchbay.invite("room-1")["wsUrl"]
     status, _, connection = upgrade(url, Sec_WebSocket_Protocol=offer)
     connection.close()
     assert status == 400
@@ -155,38 +157,38 @@ def test_an_offer_of_no_subprotocol_is_refused_and_does_not_use_the_reference_up
     assert status == 101
 
 
-def test_a_client_that_offers_subprotocols_is_let_in(bay: Patchbay) -> None:
-    url = bay.invite("offers")["wsUrl"]
+def test_a_client_that_offers_subprotocols_is_let_in(patchbay: Patchbay) -> None:
+    url = patchbay.invite("offers")["wsUrl"]
     with connect(url, subprotocols=[Subprotocol("v2.chat"), Subprotocol("chat")]) as client:
         assert client.subprotocol == "v2.chat"
         client.send('{"event":"start"}')
         assert json.loads(client.recv(20))["event"] == "meeting-joined"
 
 
-def test_compression_is_declined(bay: Patchbay) -> None:
-    url = bay.invite("room-1")["wsUrl"]
+def test_compression_is_declined(patchbay: Patchbay) -> None:
+    url = patchbay.invite("room-1")["wsUrl"]
     status, head, connection = upgrade(url, Sec_WebSocket_Extensions="permessage-deflate")
     connection.close()
     assert status == 101
     assert b"sec-websocket-extensions" not in head.lower()
 
 
-def test_a_hundred_open_sockets_leave_all_request_threads_free(bay: Patchbay) -> None:
-    webhook = bay.webhook("twilio", "crowded")
+def test_a_hundred_open_sockets_leave_all_request_threads_free(patchbay: Patchbay) -> None:
+    webhook = patchbay.webhook("twilio", "crowded")
     with ExitStack() as sockets:
         for number in range(100):
-            url = bay.invite("crowded", participant={"id": f"p{number}"})["wsUrl"]
+            url = patchbay.invite("crowded", participant={"id": f"p{number}"})["wsUrl"]
             status, _, connection = upgrade(url)
             sockets.enter_context(connection)
             assert status == 101
             connection.sendall(START)
-        assert bay.server.get("/healthz") == 200
-        assert bay.server.get("/readyz") == 200
+        assert patchbay.server.get("/healthz") == 200
+        assert patchbay.server.get("/readyz") == 200
         assert answered(webhook, "CA-crowded").startswith("ws://")
         # One more than there are threads, all at once: none of them waits for a socket.
         with ExitStack() as requests:
             waiting = [
-                requests.enter_context(socket.create_connection(_address(bay), 20))
+                requests.enter_context(socket.create_connection(_address(patchbay), 20))
                 for _ in range(17)
             ]
             for connection in waiting:
@@ -195,40 +197,40 @@ def test_a_hundred_open_sockets_leave_all_request_threads_free(bay: Patchbay) ->
                 assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
 
-def _address(bay: Patchbay) -> tuple[str, int]:
-    host, _, port = bay.url.removeprefix("http://").partition(":")
+def _address(patchbay: Patchbay) -> tuple[str, int]:
+    host, _, port = patchbay.url.removeprefix("http://").partition(":")
     return host, int(port)
 
 
 def test_calls_over_the_limit_hear_busy_and_agents_get_503(tmp_path: Path) -> None:
-    with patchbay(tmp_path, MAX_CALLS="1") as bay:
-        webhook = bay.webhook("plivo", "room-1")
-        bay.invite("room-1")
-        status, answer = bay.ask("POST", "/v2/ingest/sessions", {"roomId": "room-1"})
+    with running_patchbay(tmp_path, MAX_CALLS="1") as patchbay:
+        webhook = patchbay.webhook("plivo", "room-1")
+        patchbay.invite("room-1")
+        status, answer = patchbay.ask("POST", "/v2/ingest/sessions", {"roomId": "room-1"})
         assert (status, answer["statusCode"]) == (503, 503)
         fields = urlencode({"CallUUID": "u-1", "From": "14155550100", "To": "14155550199"})
         with urlopen(webhook, fields.encode(), timeout=20) as busy:
             assert b'<Hangup reason="busy" />' in busy.read()
-        call = bay.calls()[0]
+        call = patchbay.calls()[0]
         assert (call["status"], call["endReason"]) == ("rejected", "busy")
 
 
 def test_no_log_line_holds_a_webhook_key_or_a_reference(tmp_path: Path) -> None:
-    with patchbay(tmp_path, LOG_LEVEL="debug") as bay:
-        webhook = bay.webhook("twilio", "room-1")
+    with running_patchbay(tmp_path, LOG_LEVEL="debug") as patchbay:
+        webhook = patchbay.webhook("twilio", "room-1")
         media = answered(webhook, "CA-1")
-        invited = bay.invite("room-1")["wsUrl"]
+        invited = patchbay.invite("room-1")["wsUrl"]
         for url in (media, invited, invited):
             _, _, connection = upgrade(url)
             connection.close()
-        bay.server.stop()
+        patchbay.server.stop()
         for url in (webhook, media):
-            assert url.rpartition("/")[2] not in bay.server.output
-        assert invited.rpartition("=")[2] not in bay.server.output
+            assert url.rpartition("/")[2] not in patchbay.server.output
+        assert invited.rpartition("=")[2] not in patchbay.server.output
 
 
-def test_no_method_but_get_uses_a_reference_up(bay: Patchbay) -> None:
-    url = bay.invite("room-1")["wsUrl"]
+def test_no_method_but_get_uses_a_reference_up(patchbay: Patchbay) -> None:
+    url = patchbay.invite("room-1")["wsUrl"]
     for method in ("HEAD", "POST", "OPTIONS"):
         status, _, connection = upgrade(url, method=method)
         connection.close()
@@ -239,14 +241,14 @@ def test_no_method_but_get_uses_a_reference_up(bay: Patchbay) -> None:
 
 
 @pytest.mark.parametrize("ending", ["/", "//", "%20", "%09/", "%E2%80%8B", "/?a=1"])
-def test_a_webhook_is_answered_at_its_pasted_address(bay: Patchbay, ending: str) -> None:
-    hook = bay.webhook("twilio", "room-1").replace("/v2/hooks/", "//v2//hooks/")
+def test_a_webhook_is_answered_at_its_pasted_address(patchbay: Patchbay, ending: str) -> None:
+    hook = patchbay.webhook("twilio", "room-1").replace("/v2/hooks/", "//v2//hooks/")
     assert "/twilio/" in answered(hook + ending, f"CA-pasted-{ending}")
 
 
-def test_a_webhook_by_get_may_be_long(bay: Patchbay) -> None:
+def test_a_webhook_by_get_may_be_long(patchbay: Patchbay) -> None:
     call = urlencode({"CallSid": "CA-long", "From": "+14155550100", "To": "+14155550199"})
-    address = f"{bay.webhook('twilio', 'room-1')}?{call}&SipHeader_X="
+    address = f"{patchbay.webhook('twilio', 'room-1')}?{call}&SipHeader_X="
     with urlopen(address + 30_000 * "x", timeout=20) as answer:
         assert b"<Stream" in answer.read()
     with pytest.raises(HTTPError) as refused, urlopen(address + 40_000 * "x", timeout=20):
@@ -255,8 +257,8 @@ def test_a_webhook_by_get_may_be_long(bay: Patchbay) -> None:
         assert json.load(error) == {"message": "The request line is too long.", "statusCode": 414}
 
 
-def test_frames_that_come_right_behind_the_handshake_are_heard(bay: Patchbay) -> None:
-    url = bay.invite("room-early")["wsUrl"]
+def test_frames_that_come_right_behind_the_handshake_are_heard(patchbay: Patchbay) -> None:
+    url = patchbay.invite("room-early")["wsUrl"]
     status, _, connection = upgrade(url, early=START)
     with connection:
         assert status == 101

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 
 MANY = 40
 """More than twice the threads there are."""
@@ -41,33 +41,33 @@ STALLED = {
 
 
 @pytest.fixture(scope="module")
-def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
+def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
     data: Path = tmp_path_factory.mktemp("data")
-    with patchbay(data) as bay:
-        yield bay
+    with running_patchbay(data) as patchbay:
+        yield patchbay
 
 
 @pytest.fixture(scope="module")
-def hook(bay: Patchbay) -> str:
-    return bay.webhook("twilio", "room-1")
+def hook(patchbay: Patchbay) -> str:
+    return patchbay.webhook("twilio", "room-1")
 
 
-def connect(bay: Patchbay) -> socket.socket:
-    parts = urlsplit(bay.url)
+def connect(patchbay: Patchbay) -> socket.socket:
+    parts = urlsplit(patchbay.url)
     return socket.create_connection((parts.hostname, parts.port), PATIENCE)
 
 
 @contextmanager
-def stalled(bay: Patchbay, data: bytes) -> Iterator[list[socket.socket]]:
+def stalled(patchbay: Patchbay, data: bytes) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
-        sockets = [stack.enter_context(connect(bay)) for _ in range(MANY)]
+        sockets = [stack.enter_context(connect(patchbay)) for _ in range(MANY)]
         for each in sockets:
             each.sendall(data)
         yield sockets
 
 
-def assert_served(bay: Patchbay, hook: str) -> None:
-    assert bay.server.get("/healthz") == 200
+def assert_served(patchbay: Patchbay, hook: str) -> None:
+    assert patchbay.server.get("/healthz") == 200
     call = {"CallSid": f"CA{next(calls)}", "From": "+14155550100", "To": "+14155550199"}
     fields = urlencode(call)
     with urlopen(hook, fields.encode(), timeout=5) as answer:
@@ -76,49 +76,49 @@ def assert_served(bay: Patchbay, hook: str) -> None:
 
 @pytest.mark.parametrize("data", STALLED.values(), ids=STALLED)
 def test_calls_are_answered_beside_clients_that_stall(
-    bay: Patchbay, hook: str, data: bytes
+    patchbay: Patchbay, hook: str, data: bytes
 ) -> None:
     path = urlsplit(hook).path.encode()
-    with stalled(bay, data.replace(b"HOOK", path)):
+    with stalled(patchbay, data.replace(b"HOOK", path)):
         for _ in range(3):
-            assert_served(bay, hook)
-    assert "ERROR" not in bay.server.output
-    assert "Traceback" not in bay.server.output
+            assert_served(patchbay, hook)
+    assert "ERROR" not in patchbay.server.output
+    assert "Traceback" not in patchbay.server.output
 
 
-def test_whoever_takes_too_long_is_disconnected(bay: Patchbay, hook: str) -> None:
-    with stalled(bay, STALLED["half a header"]) as sockets:
+def test_whoever_takes_too_long_is_disconnected(patchbay: Patchbay, hook: str) -> None:
+    with stalled(patchbay, STALLED["half a header"]) as sockets:
         for each in sockets:
             assert each.recv(1) == b""
-    assert_served(bay, hook)
-    assert "ERROR" not in bay.server.output
+    assert_served(patchbay, hook)
+    assert "ERROR" not in patchbay.server.output
 
 
-def test_whoever_never_reads_an_answer_holds_no_thread(bay: Patchbay, hook: str) -> None:
+def test_whoever_never_reads_an_answer_holds_no_thread(patchbay: Patchbay, hook: str) -> None:
     asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100
     with ExitStack() as stack:
         for _ in range(MANY):
             deaf = stack.enter_context(socket.socket())
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            parts = urlsplit(bay.url)
+            parts = urlsplit(patchbay.url)
             deaf.connect((parts.hostname, parts.port))
             deaf.sendall(asked)
-        bay.eventually(lambda: served(bay, hook))
-    assert "ERROR" not in bay.server.output
+        patchbay.eventually(lambda: served(patchbay, hook))
+    assert "ERROR" not in patchbay.server.output
 
 
-def served(bay: Patchbay, hook: str) -> bool:
-    assert_served(bay, hook)
+def served(patchbay: Patchbay, hook: str) -> bool:
+    assert_served(patchbay, hook)
     return True
 
 
 def test_more_connections_than_there_may_be_close_those_that_do_nothing(tmp_path: Path) -> None:
-    with patchbay(tmp_path, "--worker-connections", "50") as bay, ExitStack() as stack:
-        hook = bay.webhook("twilio", "room-1")
+    with running_patchbay(tmp_path, "--worker-connections", "50") as patchbay, ExitStack() as stack:
+        hook = patchbay.webhook("twilio", "room-1")
         for data in (b"", STALLED["half a header"]):
             for _ in range(60):
-                stack.enter_context(connect(bay)).sendall(data)
-            assert_served(bay, hook)
+                stack.enter_context(connect(patchbay)).sendall(data)
+            assert_served(patchbay, hook)
 
 
 def everything(sock: socket.socket) -> bytes:
@@ -128,13 +128,13 @@ def everything(sock: socket.socket) -> bytes:
     return got
 
 
-def test_requests_that_come_together_are_answered_in_their_order(bay: Patchbay) -> None:
+def test_requests_that_come_together_are_answered_in_their_order(patchbay: Patchbay) -> None:
     paths = ["/healthz", "/nowhere", "/readyz", "/v2/connectors", "/healthz"]
     together = b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode() for path in paths)
     for cut in (1, 20, len(together) // 2, len(together)):
-        with connect(bay) as sock:
+        with connect(patchbay) as sock:
             sock.sendall(together[:cut])
-            bay.server.get("/healthz")
+            patchbay.server.get("/healthz")
             sock.sendall(together[cut:])
             sock.shutdown(socket.SHUT_WR)
             got = everything(sock)
@@ -143,11 +143,11 @@ def test_requests_that_come_together_are_answered_in_their_order(bay: Patchbay) 
 
 
 @pytest.mark.parametrize("size", [10, 60_000, 70_000, 700_000])
-def test_a_body_in_pieces_is_read_or_refused_as_a_whole(bay: Patchbay, size: int) -> None:
+def test_a_body_in_pieces_is_read_or_refused_as_a_whole(patchbay: Patchbay, size: int) -> None:
     body = json.dumps({"provider": "twilio", "name": "x" * size}).encode()
-    status, answer = bay.ask("POST", "/v2/connectors", json.loads(body))
-    with connect(bay) as sock:
-        head = f"POST /v2/connectors HTTP/1.1\r\nHost: x\r\nAuthorization: {bay.token}\r\n"
+    status, answer = patchbay.ask("POST", "/v2/connectors", json.loads(body))
+    with connect(patchbay) as sock:
+        head = f"POST /v2/connectors HTTP/1.1\r\nHost: x\r\nAuthorization: {patchbay.token}\r\n"
         sock.sendall(f"{head}Content-Type: application/json\r\n".encode())
         sock.sendall(b"Content-Length: %d\r\n\r\n" % len(body))
         for start in range(0, len(body), 9_000):
@@ -158,10 +158,10 @@ def test_a_body_in_pieces_is_read_or_refused_as_a_whole(bay: Patchbay, size: int
         assert answer["message"].encode() in got
 
 
-def test_whoever_waits_to_be_asked_for_a_body_is_asked(bay: Patchbay) -> None:
-    with connect(bay) as sock:
+def test_whoever_waits_to_be_asked_for_a_body_is_asked(patchbay: Patchbay) -> None:
+    with connect(patchbay) as sock:
         sock.sendall(
-            f"POST /v2/connectors HTTP/1.1\r\nHost: x\r\nAuthorization: {bay.token}\r\n"
+            f"POST /v2/connectors HTTP/1.1\r\nHost: x\r\nAuthorization: {patchbay.token}\r\n"
             "Content-Type: application/json\r\nContent-Length: 22\r\n"
             "Expect: 100-continue\r\n\r\n".encode()
         )
@@ -170,22 +170,22 @@ def test_whoever_waits_to_be_asked_for_a_body_is_asked(bay: Patchbay) -> None:
         assert sock.recv(65_536).startswith(b"HTTP/1.1 201 ")
 
 
-def test_a_head_without_an_end_is_refused(bay: Patchbay) -> None:
-    with connect(bay) as sock:
+def test_a_head_without_an_end_is_refused(patchbay: Patchbay) -> None:
+    with connect(patchbay) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\n")
         for _ in range(70):
             sock.sendall(b"X: " + b"x" * 1000 + b"\r\n")
         assert sock.recv(65_536).startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_connection_is_kept_for_the_next_request(bay: Patchbay) -> None:
-    parts = urlsplit(bay.url)
+def test_a_connection_is_kept_for_the_next_request(patchbay: Patchbay) -> None:
+    parts = urlsplit(patchbay.url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
     try:
         connection.connect()
         first = connection.sock.getsockname()
         for _ in range(3):
-            connection.request("POST", "/v2/connectors", b"{}", {"Authorization": bay.token})
+            connection.request("POST", "/v2/connectors", b"{}", {"Authorization": patchbay.token})
             with connection.getresponse() as answer:
                 answer.read()
                 assert answer.status == 400
@@ -196,8 +196,8 @@ def test_a_connection_is_kept_for_the_next_request(bay: Patchbay) -> None:
 
 def test_a_stalled_client_does_not_keep_a_server_from_ending(tmp_path: Path) -> None:
     with (
-        patchbay(tmp_path, "--graceful-timeout", "600") as bay,
-        stalled(bay, STALLED["half a header"]),
+        running_patchbay(tmp_path, "--graceful-timeout", "600") as patchbay,
+        stalled(patchbay, STALLED["half a header"]),
     ):
-        bay.server.get("/healthz")
-        assert bay.server.stop() == 0
+        patchbay.server.get("/healthz")
+        assert patchbay.server.stop() == 0

@@ -16,7 +16,7 @@ from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.nodes import verified
-from tests.support.patchbays import Patchbay, patchbay
+from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.receivers import Answer, Received, Receiver, die, receiving, redirect
 
 CALLS = 200
@@ -57,13 +57,13 @@ class Moody:
 
 
 @pytest.fixture
-def bay(tmp_path: Path) -> Iterator[Patchbay]:
-    with patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as bay:
-        yield bay
+def patchbay(tmp_path: Path) -> Iterator[Patchbay]:
+    with running_patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as patchbay:
+        yield patchbay
 
 
-def test_every_event_of_two_hundred_calls_arrives_and_is_signed(bay: Patchbay) -> None:
-    hooks = [bay.webhook(name, f"room-{n}") for n, name in enumerate(PROVIDERS)]
+def test_every_event_of_two_hundred_calls_arrives_and_is_signed(patchbay: Patchbay) -> None:
+    hooks = [patchbay.webhook(name, f"room-{n}") for n, name in enumerate(PROVIDERS)]
 
     def call(number: int) -> Ending:
         plan = Scenario(webhook_url=hooks[number % 3], caller=f"+1415{number:07}", seconds=0.1)
@@ -75,20 +75,20 @@ def test_every_event_of_two_hundred_calls_arrives_and_is_signed(bay: Patchbay) -
         moody = Moody(receiver)
         receiver.answer = moody.answer
         wanted = {"url": receiver.url, "events": EVENTS}
-        status, subscription = bay.ask("POST", "/v2/sip/webhooks", wanted)
+        status, subscription = patchbay.ask("POST", "/v2/sip/webhooks", wanted)
         assert status == 201
         with ThreadPoolExecutor(AT_ONCE) as pool:
             endings = list(pool.map(call, range(CALLS)))
         assert endings == [Ending.CALLER_HUNG_UP] * CALLS
         for _ in range(10):  # Each waits half a minute: a time-out and the pauses after failures.
             try:
-                bay.eventually(moody.has_heard_all)
+                patchbay.eventually(moody.has_heard_all)
                 break
             except AssertionError:
                 continue
         assert moody.has_heard_all()
 
-    _, key = bay.ask("GET", "/v2/public/rsa-public-key")
+    _, key = patchbay.ask("GET", "/v2/public/rsa-public-key")
     signed = [(each.headers["videosdk-signature"], each.body.decode()) for each in moody.taken]
     assert verified(key["publicKey"], signed) == [[True, True]] * len(signed)
 
@@ -102,5 +102,5 @@ def test_every_event_of_two_hundred_calls_arrives_and_is_signed(bay: Patchbay) -
     assert told == {f"+1415{number:07}": EVENTS for number in range(CALLS)}
 
     path = f"/v2/sip/webhooks/{subscription['id']}/deliveries"
-    _, listed = bay.ask("GET", path)
+    _, listed = patchbay.ask("GET", path)
     assert {each["status"] for each in listed["data"]} == {"delivered"}

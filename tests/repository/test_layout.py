@@ -18,7 +18,7 @@ OURS = [*SERVICE, *TESTS, *EXAMPLES, ROOT / "wsgi.py", ROOT / "gunicorn.conf.py"
 
 MAX_LINES = 300
 AGENT_LINES = 80
-STARTERS = {"serving", "refused", "patchbay", "Patchbay", "chromium", "signed_in"}
+STARTERS = {"serving", "refused", "running_patchbay", "Patchbay", "chromium", "signed_in"}
 SENTENCE = re.compile(r"\S.*[.:]")
 SHAPELESS = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
 

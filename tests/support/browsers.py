@@ -45,16 +45,16 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def signed_in(
-    browser: Browser, bay: Patchbay, size: tuple[int, int] = WIDE, scheme: str = "light"
+    browser: Browser, patchbay: Patchbay, size: tuple[int, int] = WIDE, scheme: str = "light"
 ) -> Iterator[Page]:
     """A page of the console, signed in with a token. Whatever its scripts complain of fails."""
     context = browser.new_context(
-        base_url=bay.url,
+        base_url=patchbay.url,
         viewport={"width": size[0], "height": size[1]},
         color_scheme="dark" if scheme == "dark" else "light",
     )
     context.set_default_timeout(PATIENCE * 1000)
-    answer = context.request.post("/console/api/session", data={"token": bay.token})
+    answer = context.request.post("/console/api/session", data={"token": patchbay.token})
     assert answer.ok
     page = context.new_page()
     complaints: list[str] = []

@@ -40,7 +40,7 @@ def dispatch(url: str, body: bytes, signature: bytes = b"") -> int:
             return error.code
 
 
-def invitation(bay: Patchbay, room: str) -> tuple[str, bytes]:
+def invitation(patchbay: Patchbay, room: str) -> tuple[str, bytes]:
     """The agent's own call, and of what Patchbay tells it of the room the part that it uses."""
-    session = bay.invite(room)
+    session = patchbay.invite(room)
     return session["callId"], json.dumps({"roomId": room, "wsUrl": session["wsUrl"]}).encode()

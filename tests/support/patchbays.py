@@ -100,7 +100,7 @@ class Patchbay:
 
 
 @contextmanager
-def patchbay(
+def running_patchbay(
     data: Path, *arguments: str, command: Sequence[str] = GUNICORN, **settings: str
 ) -> Iterator[Patchbay]:
     """A server on a new database that is migrated already, or on what is in ``data``."""
