@@ -20,10 +20,10 @@ from service.http_client.client import HttpClient
 from service.http_client.messages import HttpRequest, HttpResponse
 from service.security.webhook_signing import Signer
 from service.storage.database import Database
+from tests.support.agent_servers import AgentServer, agent_server
 from tests.support.clocks import FakeClock
 from tests.support.harness import BASE, Harness, ref_of
 from tests.support.keyrings import Keyring, a_pair, verify
-from tests.support.programs import Program, agent_program
 from tests.support.receivers import broken_bodies, receiving
 from tests.support.records import a_connector, a_rule, an_agent
 
@@ -69,7 +69,7 @@ class DispatchHarness(Harness):
         self.http.close()
         super().stop()
 
-    def employ(self, program: Program) -> Agent:
+    def employ(self, program: AgentServer) -> Agent:
         agent = an_agent(url=program.url)
         self.stores.agents.add(agent)
         return agent
@@ -123,7 +123,7 @@ def harness(database: Database, clock: FakeClock) -> Iterator[DispatchHarness]:
 
 
 def test_agent_receives_the_call_and_joins_with_its_ticket(harness: DispatchHarness) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         agent = harness.employ(program)
         call = harness.phone(agent, {"team": "support"})
         asked = program.wait_for(1)
@@ -157,7 +157,7 @@ def test_agent_receives_the_call_and_joins_with_its_ticket(harness: DispatchHarn
 
 
 def test_hidden_number_is_masked_for_the_agent_as_for_the_room(harness: DispatchHarness) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         harness.phone(harness.employ(program), hide_phone_number=True)
         document = program.wait_for(1).document
     assert (document["from"], document["to"]) == ("***00", "+14155550199")
@@ -169,7 +169,7 @@ def test_public_url_and_region_decide_the_socket_url(database: Database, clock: 
         ({"regions": {"us002": "wss://us.example.com"}}, "wss://us.example.com"),
     ):
         harness = DispatchHarness(database, clock, **settings)
-        with agent_program() as program:
+        with agent_server() as program:
             agent = harness.employ(program)
             ticket = Assignment(agent.id, BASE)
             _, ref = harness.admission.invite("r1", Participant("p", "P"), "us002", ticket)
@@ -180,7 +180,7 @@ def test_public_url_and_region_decide_the_socket_url(database: Database, clock: 
 
 
 def test_agent_of_a_ticket_is_dispatched_when_it_is_used(harness: DispatchHarness) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         agent = harness.employ(program)
         call, ref = harness.admission.invite(
             "r1", Participant("ann", "Ann"), None, Assignment(agent.id, BASE, {"a": 1})
@@ -195,7 +195,7 @@ def test_agent_of_a_ticket_is_dispatched_when_it_is_used(harness: DispatchHarnes
 def test_agent_that_refuses_is_asked_once_more_with_a_new_ticket(
     harness: DispatchHarness,
 ) -> None:
-    with agent_program(500, 503) as program:
+    with agent_server(500, 503) as program:
         call = harness.phone(harness.employ(program))
         harness.until(call, "pending", attempts=1)
         harness.advance(1)
@@ -216,7 +216,7 @@ def test_agent_that_refuses_is_asked_once_more_with_a_new_ticket(
 
 
 def test_second_attempt_may_succeed(harness: DispatchHarness) -> None:
-    with agent_program(500, 202) as program:
+    with agent_server(500, 202) as program:
         call = harness.phone(harness.employ(program))
         harness.until(call, "pending", attempts=1)
         harness.advance(1)
@@ -230,7 +230,7 @@ def test_second_attempt_may_succeed(harness: DispatchHarness) -> None:
 def test_agent_that_accepts_and_does_not_join_is_asked_once_more(
     harness: DispatchHarness,
 ) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         call = harness.phone(harness.employ(program))
         harness.until(call, "sent")
         harness.advance(9.999)
@@ -253,8 +253,8 @@ def test_agent_that_accepts_and_does_not_join_is_asked_once_more(
 def test_agent_that_joins_before_it_answers_has_joined(
     harness: DispatchHarness,
 ) -> None:
-    with agent_program(
-        500, upon=lambda asked: harness.start(asked.ref, "websocket") and None
+    with agent_server(
+        500, on_request=lambda asked: harness.start(asked.ref, "websocket") and None
     ) as it:
         call = harness.phone(harness.employ(it))
         harness.until(call, "joined")
@@ -271,7 +271,7 @@ def test_deleted_agent_is_not_asked(harness: DispatchHarness) -> None:
 def test_ladder_has_the_reason_where_an_agent_does_not_answer(
     harness: DispatchHarness,
 ) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         agent = harness.employ(program)
     call = harness.phone(agent)
     harness.until(call, "pending", attempts=1)
@@ -294,7 +294,7 @@ def test_agent_at_a_private_address_is_asked_only_if_allowed(
     sqlite_database: Database, clock: FakeClock
 ) -> None:
     harness = DispatchHarness(sqlite_database, clock, webhook_allow_private=False)
-    with agent_program() as program:
+    with agent_server() as program:
         call = harness.phone(harness.employ(program))
         harness.until(call, "pending", attempts=1)
         harness.stop()
@@ -306,7 +306,7 @@ def test_agent_is_not_asked_beyond_the_limit_of_calls(
     sqlite_database: Database, clock: FakeClock
 ) -> None:
     harness = DispatchHarness(sqlite_database, clock, max_calls=1)
-    with agent_program() as program:
+    with agent_server() as program:
         call = harness.phone(harness.employ(program))
         harness.until(call, "pending", attempts=1)
         harness.stop()
@@ -317,7 +317,7 @@ def test_agent_is_not_asked_beyond_the_limit_of_calls(
 
 
 def test_no_agent_is_asked_once_the_call_is_over(harness: DispatchHarness) -> None:
-    with agent_program(500) as program:
+    with agent_server(500) as program:
         call = harness.phone(harness.employ(program))
         harness.until(call, "pending", attempts=1)
         harness.ending.hang_up(call, EndReason.CALLER_HUNG_UP, None)
@@ -327,7 +327,7 @@ def test_no_agent_is_asked_once_the_call_is_over(harness: DispatchHarness) -> No
 
 
 def test_no_agent_is_asked_while_draining(harness: DispatchHarness) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         agent = harness.employ(program)
         extra = {"agent_id": agent.id}
         harness.stores.routing_rules.add(a_rule(extra=extra))
@@ -346,8 +346,8 @@ def test_no_agent_is_asked_while_draining(harness: DispatchHarness) -> None:
 
 def test_slow_agent_delays_no_other(harness: DispatchHarness) -> None:
     wait = threading.Event()
-    with agent_program(upon=lambda _: wait.wait(PATIENCE) and None) as slow:
-        with agent_program() as quick:
+    with agent_server(on_request=lambda _: wait.wait(PATIENCE) and None) as slow:
+        with agent_server() as quick:
             first = harness.phone(harness.employ(slow), numbers=("+14155550199",))
             slow.wait_for(1)
             agent = harness.employ(quick)
@@ -366,7 +366,7 @@ def test_interrupted_attempt_is_repeated_by_the_next_process(
 ) -> None:
     before = DispatchHarness(database, clock)
     before.dispatcher.stop()
-    with agent_program() as program:
+    with agent_server() as program:
         call = before.phone(before.employ(program))
         taken = before.stores.dispatches.take(clock.now(), clock.now() + 10_000)
         assert taken is not None
@@ -382,7 +382,7 @@ def test_interrupted_attempt_is_repeated_by_the_next_process(
 
 
 def test_agent_leaves_with_its_call(harness: DispatchHarness) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         call = harness.phone(harness.employ(program))
         asked = program.wait_for(1)
         dispatch = harness.until(call, "sent")
@@ -396,7 +396,7 @@ def test_agent_leaves_with_its_call(harness: DispatchHarness) -> None:
 
 
 def test_agent_is_dispatched_into_a_room_without_a_call(harness: DispatchHarness) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         agent = harness.employ(program)
         _, ref = harness.admission.invite("r1", Participant("ann", "Ann"), None)
         harness.start(ref, "websocket", "s7")
@@ -420,7 +420,7 @@ def test_agent_is_dispatched_into_a_room_without_a_call(harness: DispatchHarness
 def test_agent_that_does_not_join_is_asked_again_without_a_call_too(
     harness: DispatchHarness,
 ) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         dispatch = harness.dispatcher.send(harness.employ(program), "r1", BASE, {})
         harness.advance(10)
         find = harness.stores.dispatches.get
@@ -435,7 +435,7 @@ def test_agent_that_does_not_join_is_asked_again_without_a_call_too(
 def test_refusal_is_raised_and_not_retried_without_a_call(
     harness: DispatchHarness,
 ) -> None:
-    with agent_program(500) as program:
+    with agent_server(500) as program:
         agent = harness.employ(program)
         with pytest.raises(BadGateway, match="The agent did not take the dispatch: answered 500"):
             harness.dispatcher.send(agent, "r1", BASE, {})
@@ -446,7 +446,7 @@ def test_refusal_is_raised_and_not_retried_without_a_call(
 
 
 def test_no_agent_is_asked_into_a_deactivated_room(harness: DispatchHarness) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         harness.stores.rooms.ensure("r1", 1)
         harness.stores.rooms.deactivate("r1", 1)
         with pytest.raises(Forbidden):
@@ -456,7 +456,7 @@ def test_no_agent_is_asked_into_a_deactivated_room(harness: DispatchHarness) -> 
 
 def test_only_a_few_requests_wait_for_agents_at_a_time(harness: DispatchHarness) -> None:
     wait = threading.Event()
-    with agent_program(upon=lambda _: wait.wait(PATIENCE) and None) as program:
+    with agent_server(on_request=lambda _: wait.wait(PATIENCE) and None) as program:
         agent = harness.employ(program)
         threads = [
             threading.Thread(target=harness.dispatcher.send, args=(agent, "r1", BASE, {}))

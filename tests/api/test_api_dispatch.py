@@ -15,10 +15,10 @@ from flask.testing import FlaskClient
 from service.calls.waiting import MOST
 from service.storage.database import Database
 from service.web.services import services_of
+from tests.support.agent_servers import AgentServer, agent_server
 from tests.support.apps import build
 from tests.support.clocks import FakeClock
 from tests.support.keyrings import a_pair
-from tests.support.programs import Program, agent_program
 from tests.support.records import an_agent
 
 URL = "/v2/agent/dispatch"
@@ -36,7 +36,7 @@ def an_app(database: Database, clock: FakeClock, **settings: Any) -> Flask:
     return build(database, clock, webhook_allow_private=True, webhook_private_key=key, **settings)
 
 
-def employ(client: FlaskClient, program: Program) -> str:
+def employ(client: FlaskClient, program: AgentServer) -> str:
     agent = an_agent(url=program.url)
     services_of(client.application).stores.agents.add(agent)
     return agent.id
@@ -44,7 +44,7 @@ def employ(client: FlaskClient, program: Program) -> str:
 
 @pytest.mark.parametrize("url", [URL, "/v2/agent/connect"])
 def test_accepting_agent_is_assigned(client: FlaskClient, url: str) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         agent_id = employ(client, program)
         body = {
             "agentId": agent_id,
@@ -77,7 +77,7 @@ def test_accepting_agent_is_assigned(client: FlaskClient, url: str) -> None:
 @pytest.mark.parametrize("name", ["meetingId", "roomId"])
 def test_room_has_either_name_and_is_created_if_unknown(client: FlaskClient, name: str) -> None:
     room = client.post("/v2/rooms", json={"customRoomId": "known"}).json["roomId"]
-    with agent_program() as program:
+    with agent_server() as program:
         agent_id = employ(client, program)
         for given, found in (("known", room), ("brand-new", "brand-new")):
             response = client.post(URL, json={"agentId": agent_id, name: given})
@@ -99,7 +99,7 @@ def test_room_has_either_name_and_is_created_if_unknown(client: FlaskClient, nam
 def test_wrong_field_is_400_and_asks_no_agent(
     client: FlaskClient, changes: dict[str, Any], sentence: str
 ) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         body = {"agentId": employ(client, program), "roomId": "r1", **changes}
         response = client.post(URL, json=body)
         assert response.status_code == 400
@@ -119,7 +119,7 @@ def test_an_unknown_agent_is_404(client: FlaskClient) -> None:
 
 
 def test_fields_without_effect_are_named(client: FlaskClient) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         body = {
             "agentId": employ(client, program),
             "roomId": "r1",
@@ -141,7 +141,7 @@ def test_fields_without_effect_are_named(client: FlaskClient) -> None:
 
 
 def test_declining_agent_is_502_with_the_reason(app: Flask, client: FlaskClient) -> None:
-    with agent_program(500) as program:
+    with agent_server(500) as program:
         agent_id = employ(client, program)
         response = client.post(URL, json={"agentId": agent_id, "roomId": "r1"})
     assert response.status_code == 502
@@ -153,7 +153,7 @@ def test_declining_agent_is_502_with_the_reason(app: Flask, client: FlaskClient)
 
 
 def test_unreachable_agent_is_502_without_its_address(client: FlaskClient) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         agent_id = employ(client, program)
     response = client.post(URL, json={"agentId": agent_id, "roomId": "r1"})
     assert response.status_code == 502
@@ -165,7 +165,7 @@ def test_full_server_and_closed_room_have_different_errors(
 ) -> None:
     app_for_one_call = an_app(sqlite_database, clock, max_calls=1)
     client = authorised(app_for_one_call)
-    with agent_program() as program:
+    with agent_server() as program:
         agent_id = employ(client, program)
         for room in ("open", "closed"):
             services_of(app_for_one_call).stores.rooms.ensure(room, 1)
@@ -183,7 +183,7 @@ def test_too_many_waiting_dispatches_are_503(
     app: Flask, authorised: Callable[..., FlaskClient], client: FlaskClient
 ) -> None:
     wait = threading.Event()
-    with agent_program(upon=lambda _: wait.wait(PATIENCE) and None) as program:
+    with agent_server(on_request=lambda _: wait.wait(PATIENCE) and None) as program:
         body = {"agentId": employ(client, program), "roomId": "r1"}
         threads = [
             threading.Thread(target=authorised(app).post, args=(URL,), kwargs={"json": body})
@@ -203,7 +203,7 @@ def test_too_many_waiting_dispatches_are_503(
 def test_a_room_token_sends_agents_into_its_room_only(
     client: FlaskClient, app: Flask, authorised: Callable[..., FlaskClient]
 ) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         agent_id = employ(client, program)
         own = authorised(app, roomId="r1")
         assert own.post(URL, json={"agentId": agent_id, "roomId": "r2"}).status_code == 403
@@ -214,7 +214,7 @@ def test_a_room_token_sends_agents_into_its_room_only(
 def test_participant_token_sends_no_agents(
     client: FlaskClient, app: Flask, authorised: Callable[..., FlaskClient]
 ) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         body = {"agentId": employ(client, program), "roomId": "r1"}
         one = authorised(app, participantId="ann", roomId="r1")
         assert one.post(URL, json=body).status_code == 403

@@ -14,7 +14,7 @@ from service.settings import Settings
 from service.storage.database import Database
 from service.web.services import services_of
 from tests.support.clocks import FakeClock
-from tests.support.deaths import kill, newest
+from tests.support.dying_threads import kill, newest
 from tests.support.missing_tables import missing_table
 
 

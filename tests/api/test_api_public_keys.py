@@ -14,7 +14,7 @@ from service.security.webhook_signing import Signer
 from service.web.services import services_of
 from tests.support.clocks import FakeClock
 from tests.support.keyrings import verify
-from tests.support.nodes import verified
+from tests.support.node_signatures import verified
 
 ADDRESS = "/v2/public/rsa-public-key"
 SPKI = f"{ADDRESS}?format=spki"

@@ -24,7 +24,7 @@ from service.storage.database import Database
 from service.web.health import HealthSnapshot
 from service.web.prometheus import exposition
 from tests.support.clocks import FakeClock
-from tests.support.deaths import kill
+from tests.support.dying_threads import kill
 from tests.support.harness import Harness, a_harness, events, ref_of
 from tests.support.missing_tables import missing_table
 from tests.support.records import a_connector

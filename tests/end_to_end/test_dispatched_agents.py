@@ -18,10 +18,10 @@ from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE, Samples
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
+from tests.support.agent_servers import AgentServer, ReceivedDispatch, agent_server
 from tests.support.agents import Agent
 from tests.support.keyrings import verify
 from tests.support.patchbays import Patchbay, running_patchbay
-from tests.support.programs import Asked, Program, agent_program
 from tests.support.spectrum import level
 
 NUMBERS = {"twilio": "+14155550171", "plivo": "+14155550172", "telnyx": "+14155550173"}
@@ -35,11 +35,11 @@ class Worker:
 
     def __init__(self) -> None:
         self.agent_id = ""
-        self.program: Program
+        self.program: AgentServer
         self._news = threading.Condition()
         self._sessions: list[Agent] = []
 
-    def come(self, asked: Asked) -> None:
+    def come(self, asked: ReceivedDispatch) -> None:
         """Join in a thread of its own: the answer need not wait for it."""
         threading.Thread(target=self._join, args=(asked.document["wsUrl"],)).start()
 
@@ -60,7 +60,7 @@ class Worker:
             self._news.notify_all()
 
 
-def employ(patchbay: Patchbay, program: Program) -> str:
+def employ(patchbay: Patchbay, program: AgentServer) -> str:
     status, answer = patchbay.ask("POST", "/v2/agents", {"name": "Echo", "url": program.url})
     assert status == 201
     return str(answer["data"]["agentId"])
@@ -69,7 +69,7 @@ def employ(patchbay: Patchbay, program: Program) -> str:
 @contextmanager
 def working(patchbay: Patchbay) -> Iterator[Worker]:
     worker = Worker()
-    with agent_program(upon=worker.come) as worker.program:
+    with agent_server(on_request=worker.come) as worker.program:
         worker.agent_id = employ(patchbay, worker.program)
         try:
             yield worker
@@ -180,7 +180,7 @@ def test_an_agent_is_sent_into_a_room_and_stays_when_others_leave(patchbay: Patc
 
 
 def test_an_agent_that_refuses_twice_is_on_the_ladder(patchbay: Patchbay) -> None:
-    with agent_program(500) as program:
+    with agent_server(500) as program:
         phone = dial(patchbay, "twilio", "refused", employ(patchbay, program))
         refused = "did not take the dispatch: answered 500"
         expected = ["was sent for", f"{refused}, and is sent for again", refused]
@@ -191,7 +191,7 @@ def test_an_agent_that_refuses_twice_is_on_the_ladder(patchbay: Patchbay) -> Non
 
 
 def test_an_agent_that_never_joins_is_on_the_ladder(patchbay: Patchbay) -> None:
-    with agent_program() as program:
+    with agent_server() as program:
         phone = dial(patchbay, "twilio", "silent", employ(patchbay, program))
         missed = "did not join within 10 s"
         expected = ["was sent for", f"{missed}, and is sent for again", missed]

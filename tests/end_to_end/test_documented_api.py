@@ -46,7 +46,7 @@ def test_no_endpoint_breaks_or_answers_what_is_not_documented(tmp_path: Path) ->
             env={
                 **os.environ,
                 "PYTHONPATH": str(ROOT),
-                "SCHEMATHESIS_HOOKS": "tests.support.phoning",
+                "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks",
                 "WEBHOOKS": json.dumps(webhooks),
             },
             check=False,

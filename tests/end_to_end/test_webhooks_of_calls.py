@@ -15,7 +15,7 @@ import pytest
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
-from tests.support.nodes import verified
+from tests.support.node_signatures import verified
 from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.receivers import Answer, Received, Receiver, die, receiving, redirect
 

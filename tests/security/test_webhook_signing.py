@@ -11,7 +11,7 @@ from service.security.canonical_json import stringify
 from service.security.webhook_signing import CHECK_SECONDS, Signer
 from tests.support.clocks import FakeClock
 from tests.support.keyrings import Keyring, a_pair, verify
-from tests.support.nodes import verified
+from tests.support.node_signatures import verified
 from tests.support.races import at_once
 
 SIGNATURE, KEY = "videosdk-signature", "x-patchbay-key"

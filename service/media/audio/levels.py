@@ -69,9 +69,9 @@ class Levels:
         self._sums = np.zeros((2, 0), np.float32)
         self._measured = np.zeros(0, np.intp)
         for row, meter in enumerate(meters):
-            self.seat(row, meter)
+            self.assign(row, meter)
 
-    def seat(self, row: int, meter: Meter | None) -> None:
+    def assign(self, row: int, meter: Meter | None) -> None:
         """Measure this row for a meter; ``None`` stops that."""
         more = row + 1 - len(self._meters)
         if more > 0:

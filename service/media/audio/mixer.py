@@ -32,10 +32,10 @@ class MixLayout:
         self._small = self._first = 0
         row = 0
         for size in sizes:
-            self.seat(range(row, row + size))
+            self.assign(range(row, row + size))
             row += size
 
-    def seat(self, rows: Sequence[int]) -> None:
+    def assign(self, rows: Sequence[int]) -> None:
         """Add a room with legs in these rows."""
         if not rows:
             return

@@ -79,10 +79,10 @@ class Reader:
             self._unread.clear()
         sockets, keep = self._sockets, self._receiver.keep
         for fd, what in events:
-            seat = sockets.get(fd)
-            if seat is None:
+            entry = sockets.get(fd)
+            if entry is None:
                 continue
-            peer, leg = seat
+            peer, leg = entry
             try:
                 if what != READ and not self._more_than_read(peer, fd, what):
                     continue

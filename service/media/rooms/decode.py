@@ -45,7 +45,7 @@ class InputGroup:
     def __len__(self) -> int:
         return len(self._places)
 
-    def seat(self, row: int, leg: Leg, buffer: JitterBuffer) -> None:
+    def assign(self, row: int, leg: Leg, buffer: JitterBuffer) -> None:
         self._at[row] = len(self._places)
         self._places.append((row, leg, buffer))
         self._rows = np.append(self._rows, row)

@@ -36,7 +36,7 @@ class OutputGroups:
     def __iter__(self) -> Iterator[OutputGroup]:
         return iter(self._groups.values())
 
-    def seat(self, row: int, leg: Leg) -> None:
+    def assign(self, row: int, leg: Leg) -> None:
         """Add a leg. It fails if its wire cannot frame audio."""
         try:
             head, tail = leg.around(base64_length(leg.outbound))
@@ -47,7 +47,7 @@ class OutputGroups:
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = OutputGroup(*key)
-        group.seat(row, leg, (head, tail))
+        group.assign(row, leg, (head, tail))
 
     def unseat(self, row: int) -> None:
         """Remove the leg in this row."""
@@ -62,7 +62,7 @@ def output_groups(legs: Sequence[Leg]) -> list[OutputGroup]:
     """Return the output groups of legs given in the order of their rows."""
     groups = OutputGroups()
     for row, leg in enumerate(legs):
-        groups.seat(row, leg)
+        groups.assign(row, leg)
     return list(groups)
 
 
@@ -87,7 +87,7 @@ class OutputGroup:
     def __len__(self) -> int:
         return len(self._legs)
 
-    def seat(self, row: int, leg: Leg, around: Around) -> None:
+    def assign(self, row: int, leg: Leg, around: Around) -> None:
         line = self._at[row] = len(self._legs)
         if line == len(self._frames):
             self._frames = np.concatenate((self._frames, np.zeros_like(self._frames)))

@@ -45,7 +45,7 @@ class Gate:
         self._noise = np.zeros(0)  # peaks of noise alone; 0 if unknown
         self._open = np.zeros(0, np.int64)  # the last tick for which the gate is open
 
-    def seat(self, row: int) -> None:
+    def assign(self, row: int) -> None:
         """Begin a leg in this row."""
         more = row + 1 - len(self._noise)
         if more > 0:

@@ -74,7 +74,7 @@ class MixPlan:
             for leg in legs:
                 if leg not in self._rows:
                     self._seat(leg)
-            self._layout.seat([self._rows[leg] for leg in legs])
+            self._layout.assign([self._rows[leg] for leg in legs])
 
     def tick(self, at: float) -> list[Leg]:
         """Mix and send one frame. Returns the legs that were sent audio for the first time."""
@@ -135,10 +135,10 @@ class MixPlan:
             group = self._inputs.get(leg.inbound)
             if group is None:
                 group = self._inputs[leg.inbound] = InputGroup(leg.inbound, self._buffers)
-            group.seat(row, leg, leg.buffer)
-        self._levels.seat(row, leg.meter)
-        self._gate.seat(row)
-        self._outputs.seat(row, leg)
+            group.assign(row, leg, leg.buffer)
+        self._levels.assign(row, leg.meter)
+        self._gate.assign(row)
+        self._outputs.assign(row, leg)
         if not leg.heard:
             self._unheard[leg] = row
 
@@ -146,7 +146,7 @@ class MixPlan:
         row = self._rows.pop(leg)
         if leg.buffer is not None:
             self._inputs[leg.inbound].unseat(row)
-        self._levels.seat(row, None)
+        self._levels.assign(row, None)
         self._outputs.unseat(row)
         self._unheard.pop(leg, None)
         heapq.heappush(self._free, row)

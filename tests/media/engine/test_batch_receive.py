@@ -308,7 +308,7 @@ def test_ordinary_messages_are_neither_parsed_nor_buffered_one_by_one(clock: Fak
     live_rooms = LiveRooms(clock, lambda report: None)
     batch_receiver = BatchReceiver(live_rooms.buffers)
     wires, pushed = [], 0
-    seats: list[tuple[MediaSocket, Leg]] = []
+    sockets_and_legs: list[tuple[MediaSocket, Leg]] = []
     with ExitStack() as sockets:
         for number in range(20):
             caller = twilio(f"caller{number}")
@@ -321,9 +321,9 @@ def test_ordinary_messages_are_neither_parsed_nor_buffered_one_by_one(clock: Fak
             ours, theirs = socket.socketpair()
             sockets.enter_context(ours)
             sockets.enter_context(theirs)
-            seats.append((MediaSocket(ours, clock, set()), leg))
+            sockets_and_legs.append((MediaSocket(ours, clock, set()), leg))
         for number in range(1000):
-            for place, (media_socket, leg) in enumerate(seats):
+            for place, (media_socket, leg) in enumerate(sockets_and_legs):
                 data = masked(media("twilio", place, 1000 + number, audio("twilio", number)))
                 if not batch_receiver.keep(media_socket, leg, data, clock.monotonic()):
                     for message in media_socket.messages(data):
@@ -335,8 +335,10 @@ def test_ordinary_messages_are_neither_parsed_nor_buffered_one_by_one(clock: Fak
                     live_rooms.message(leg, message, at)
             live_rooms.tick(clock.monotonic())
             clock.advance(0.015)
-        kept = [isinstance(leg.buffer, JitterBuffer) and leg.buffer.owner for _, leg in seats]
-        taken = [leg.stats()["framesIn"] for _, leg in seats]
+        kept = [
+            isinstance(leg.buffer, JitterBuffer) and leg.buffer.owner for _, leg in sockets_and_legs
+        ]
+        taken = [leg.stats()["framesIn"] for _, leg in sockets_and_legs]
     assert [wire.parsed for wire in wires] == [2] * 20, "the start and the first audio"
     assert pushed == 0
     assert kept == [live_rooms.buffers] * 20

@@ -150,7 +150,7 @@ def test_a_ninth_line_is_gated(clock: FakeClock) -> None:
 
 def test_a_soft_voice_on_a_silent_line_is_heard(clock: FakeClock) -> None:
     gate = Gate()
-    gate.seat(0)
+    gate.assign(0)
     rows = np.array([0])
 
     def closed(peak: int) -> bool:
@@ -164,7 +164,7 @@ def test_a_soft_voice_on_a_silent_line_is_heard(clock: FakeClock) -> None:
 
 def test_louder_noise_is_learned_slowly_and_quieter_noise_at_once() -> None:
     gate = Gate()
-    gate.seat(0)
+    gate.assign(0)
     rows = np.array([0])
 
     def closed(peak: int) -> bool:

@@ -113,7 +113,7 @@ def test_later_rooms_are_mixed_like_the_first_ones(happenings: list[tuple[int, i
             free += rows
         else:
             rows = [free.pop(pick % len(free)) for _ in range(size)]
-            seating.seat(rows)
+            seating.assign(rows)
             heard[rows] = np.arange(1, size + 1)[:, None] * (pick + 1)
             rooms.append(rows)
         mixed, _ = seating.mix(heard)

@@ -16,7 +16,7 @@ PATIENCE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReceivedDispatch:
     headers: dict[str, str]
     body: bytes
 
@@ -31,44 +31,48 @@ class Asked:
         return ref
 
 
-class Program:
+class AgentServer:
     """An agent that answers with ``statuses`` in turn; the last one repeats.
 
-    ``upon`` is called with each request before its answer.
+    ``on_request`` is called with each request before its answer.
     """
 
-    def __init__(self, statuses: tuple[int, ...], upon: Callable[[Asked], None] | None) -> None:
+    def __init__(
+        self, statuses: tuple[int, ...], on_request: Callable[[ReceivedDispatch], None] | None
+    ) -> None:
         self.url = ""
-        self.asked: list[Asked] = []
+        self.asked: list[ReceivedDispatch] = []
         self._statuses = statuses
-        self._upon = upon
+        self._on_request = on_request
         self._news = threading.Condition()
 
-    def wait_for(self, count: int) -> Asked:
+    def wait_for(self, count: int) -> ReceivedDispatch:
         """Wait for the ``count``-th request."""
         with self._news:
             assert self._news.wait_for(lambda: len(self.asked) >= count, PATIENCE), self.asked
             return self.asked[count - 1]
 
-    def answer(self, asked: Asked) -> int:
+    def answer(self, asked: ReceivedDispatch) -> int:
         with self._news:
             self.asked.append(asked)
             status = self._statuses[min(len(self.asked), len(self._statuses)) - 1]
             self._news.notify_all()
-        if self._upon is not None:
-            self._upon(asked)
+        if self._on_request is not None:
+            self._on_request(asked)
         return status
 
 
 @contextmanager
-def agent_program(*statuses: int, upon: Callable[[Asked], None] | None = None) -> Iterator[Program]:
-    program = Program(statuses or (200,), upon)
+def agent_server(
+    *statuses: int, on_request: Callable[[ReceivedDispatch], None] | None = None
+) -> Iterator[AgentServer]:
+    program = AgentServer(statuses or (200,), on_request)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            self.send_response(program.answer(Asked(headers, body)))
+            self.send_response(program.answer(ReceivedDispatch(headers, body)))
             self.send_header("Content-Length", "0")
             self.end_headers()
 
