@@ -131,7 +131,7 @@ def test_idle_connections_that_the_server_has_closed_are_replaced(
     with database.read() as one, database.read() as other:
         idle = [one.scalar(pid), other.scalar(pid)]
     with psycopg.connect(
-        database._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        database._url.set(drivername="postgresql", query={}).render_as_string(hide_password=False)
     ) as admin:
         for each in idle:
             admin.execute("SELECT pg_terminate_backend(%s, 5000)", (each,))
