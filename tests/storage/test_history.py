@@ -34,7 +34,7 @@ from tests.support.records import a_call
 EVERYTHING = (calls, steps, refs, loudness, stays, sessions, dispatches, deliveries)
 
 
-class Past:
+class EndedCalls:
     """Ended calls with every kind of row that a call may have."""
 
     def __init__(self, database: Database) -> None:
@@ -87,102 +87,104 @@ class Past:
 
 
 @pytest.fixture
-def past(database: Database) -> Past:
-    return Past(database)
+def ended_calls(database: Database) -> EndedCalls:
+    return EndedCalls(database)
 
 
 def ids(found: Iterable[Call]) -> list[str]:
     return [call.id for call in found]
 
 
-def test_a_deleted_call_leaves_nothing_behind(past: Past) -> None:
-    call = past.ended()
-    assert 0 not in past.rows()
-    past.history.delete(call.id)
-    assert past.rows() == [0] * len(EVERYTHING)
+def test_a_deleted_call_leaves_nothing_behind(ended_calls: EndedCalls) -> None:
+    call = ended_calls.ended()
+    assert 0 not in ended_calls.rows()
+    ended_calls.history.delete(call.id)
+    assert ended_calls.rows() == [0] * len(EVERYTHING)
     with pytest.raises(NotFound, match="Call not found"):
-        past.history.delete(call.id)
+        ended_calls.history.delete(call.id)
 
 
-def test_other_calls_keep_their_rows(past: Past) -> None:
-    kept, gone = past.ended(session_id="together"), past.ended(session_id="together")
-    before = past.rows()
-    past.history.delete(gone.id)
+def test_other_calls_keep_their_rows(ended_calls: EndedCalls) -> None:
+    kept, gone = ended_calls.ended(session_id="together"), ended_calls.ended(session_id="together")
+    before = ended_calls.rows()
+    ended_calls.history.delete(gone.id)
     # The session had the other call as well.
     halves = [count // 2 for count in before]
     halves[EVERYTHING.index(sessions)] = 1
-    assert past.rows() == halves
-    assert ids(past.calls.page().items) == [kept.id]
-    assert Outbox(past.database).of_call(kept.id, 0)
+    assert ended_calls.rows() == halves
+    assert ids(ended_calls.calls.page().items) == [kept.id]
+    assert Outbox(ended_calls.database).of_call(kept.id, 0)
 
 
 @pytest.mark.parametrize("status", LIVE)
-def test_a_live_call_is_not_deleted(past: Past, status: CallStatus) -> None:
+def test_a_live_call_is_not_deleted(ended_calls: EndedCalls, status: CallStatus) -> None:
     call = a_call(status=status)
-    past.calls.add(call)
-    with past.database.write() as connection:
+    ended_calls.calls.add(call)
+    with ended_calls.database.write() as connection:
         media_references.issue(connection, "ref", call.id, 91_000)
     with pytest.raises(Conflict, match=status):
-        past.history.delete(call.id)
-    assert past.calls.get(call.id) == call
-    assert past.calls.has_reference("ref")
+        ended_calls.history.delete(call.id)
+    assert ended_calls.calls.get(call.id) == call
+    assert ended_calls.calls.has_reference("ref")
 
 
-def test_custom_websockets_are_deleted_as_well(past: Past) -> None:
-    ticket = past.ended(provider=WEBSOCKET, connector_id=None)
-    past.history.delete(ticket.id)
-    assert past.rows() == [0] * len(EVERYTHING)
+def test_custom_websockets_are_deleted_as_well(ended_calls: EndedCalls) -> None:
+    ticket = ended_calls.ended(provider=WEBSOCKET, connector_id=None)
+    ended_calls.history.delete(ticket.id)
+    assert ended_calls.rows() == [0] * len(EVERYTHING)
 
 
-def forget(past: Past, before: int) -> None:
+def forget(ended_calls: EndedCalls, before: int) -> None:
     seen: int | None = 0
     while seen is not None:
-        seen = past.history.forget_calls(before, seen)
-    while past.history.forget_deliveries(before):
+        seen = ended_calls.history.forget_calls(before, seen)
+    while ended_calls.history.forget_deliveries(before):
         pass
 
 
-def test_calls_that_ended_before_a_time_are_forgotten(past: Past) -> None:
-    old, lives, young = past.ended(1_000), past.call(1_001), past.ended(9_000)
-    forget(past, 2_000)
-    assert ids(past.calls.page().items) == [young.id, lives.id, old.id], "it ended at 2,000"
-    forget(past, 2_001)
-    assert ids(past.calls.page().items) == [young.id, lives.id]
-    assert past.calls.get(lives.id).status is CallStatus.ANSWERED
-    past.calls.end(lives.id, EndReason.CALLER_HUNG_UP, 3_000)
-    forget(past, 20_000)
-    assert past.rows() == [0] * len(EVERYTHING)
+def test_calls_that_ended_before_a_time_are_forgotten(ended_calls: EndedCalls) -> None:
+    old, lives, young = ended_calls.ended(1_000), ended_calls.call(1_001), ended_calls.ended(9_000)
+    forget(ended_calls, 2_000)
+    assert ids(ended_calls.calls.page().items) == [young.id, lives.id, old.id], "it ended at 2,000"
+    forget(ended_calls, 2_001)
+    assert ids(ended_calls.calls.page().items) == [young.id, lives.id]
+    assert ended_calls.calls.get(lives.id).status is CallStatus.ANSWERED
+    ended_calls.calls.end(lives.id, EndReason.CALLER_HUNG_UP, 3_000)
+    forget(ended_calls, 20_000)
+    assert ended_calls.rows() == [0] * len(EVERYTHING)
 
 
 def test_one_transaction_deletes_a_bounded_number(
-    past: Past, monkeypatch: pytest.MonkeyPatch
+    ended_calls: EndedCalls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "PIECE", 2)
     for number in range(5):
-        past.ended(1_000 + number)
-    seen = past.history.forget_calls(10_000)
-    assert past.rows()[0] == 3
+        ended_calls.ended(1_000 + number)
+    seen = ended_calls.history.forget_calls(10_000)
+    assert ended_calls.rows()[0] == 3
     assert seen is not None
-    past.history.forget_calls(10_000, seen)
-    assert past.rows()[0] == 1
+    ended_calls.history.forget_calls(10_000, seen)
+    assert ended_calls.rows()[0] == 1
 
 
-def test_a_pending_event_is_not_forgotten(past: Past) -> None:
-    call = past.ended()
-    with past.database.write() as connection:
+def test_a_pending_event_is_not_forgotten(ended_calls: EndedCalls) -> None:
+    call = ended_calls.ended()
+    with ended_calls.database.write() as connection:
         connection.execute(deliveries.update().values(status="pending", due_at=1))
-    forget(past, 10_000)
-    assert [each.id for each in Outbox(past.database).pending("wh_1", 9)] == [f"dl-{call.id}"]
+    forget(ended_calls, 10_000)
+    assert [each.id for each in Outbox(ended_calls.database).pending("wh_1", 9)] == [
+        f"dl-{call.id}"
+    ]
 
 
-def test_references_are_kept_for_a_while_after_their_call(past: Past) -> None:
-    over, lives = past.ended(2_000), past.call(2_000)
+def test_references_are_kept_for_a_while_after_their_call(ended_calls: EndedCalls) -> None:
+    over, lives = ended_calls.ended(2_000), ended_calls.call(2_000)
     with pytest.raises(Gone):
-        past.calls.claim(f"ref-{over.id}", "twilio", "leg", 4_000)
-    assert past.history.forget_refs(92_000) is False
-    assert past.calls.has_reference(f"ref-{over.id}"), "it expires at 92,000"
-    assert past.history.forget_refs(92_001) is False
+        ended_calls.calls.claim(f"ref-{over.id}", "twilio", "leg", 4_000)
+    assert ended_calls.history.forget_refs(92_000) is False
+    assert ended_calls.calls.has_reference(f"ref-{over.id}"), "it expires at 92,000"
+    assert ended_calls.history.forget_refs(92_001) is False
     with pytest.raises(NotFound):
-        past.calls.claim(f"ref-{over.id}", "twilio", "leg", 4_000)
+        ended_calls.calls.claim(f"ref-{over.id}", "twilio", "leg", 4_000)
     # The provider of a live call may dial its address again.
-    assert past.calls.has_reference(f"ref-{lives.id}")
+    assert ended_calls.calls.has_reference(f"ref-{lives.id}")

@@ -23,7 +23,7 @@ from tests.support.records import a_call, a_subscription
 ROUNDS = 12
 
 
-class Crowd:
+class SharedSession:
     """A phone with the ticket of its agent, and another phone, in one session."""
 
     def __init__(self, database: Database) -> None:
@@ -58,11 +58,13 @@ class Crowd:
 def test_an_agent_joins_beside_a_transaction_that_holds_its_phone(
     migrated_postgres: Database,
 ) -> None:
-    crowd = Crowd(migrated_postgres)
-    leg_id = crowd.claimed(crowd.agent)
+    shared = SharedSession(migrated_postgres)
+    leg_id = shared.claimed(shared.agent)
     with migrated_postgres.write() as connection:
-        assert rows.locked(connection, crowd.phone.id)
-        (joined,) = at_once(1, lambda _: crowd.calls.answered(crowd.agent.id, leg_id, "s1", 6_000))
+        assert rows.locked(connection, shared.phone.id)
+        (joined,) = at_once(
+            1, lambda _: shared.calls.answered(shared.agent.id, leg_id, "s1", 6_000)
+        )
     assert isinstance(joined, Call)
     assert joined.status is CallStatus.ANSWERED
 
@@ -74,19 +76,19 @@ def test_transactions_around_one_session_never_deadlock(
     outbox, steering = Outbox(migrated_postgres), StoredControl(migrated_postgres)
     rooms.ensure("abcd-efgh-ijkl", 1_000)
 
-    def round_of(crowd: Crowd, subscription: Subscription) -> list[object]:
-        phone, other, agent = crowd.phone, crowd.other, crowd.agent
-        agents_leg, phones_leg = crowd.claimed(agent), crowd.claimed(phone)
+    def round_of(shared: SharedSession, subscription: Subscription) -> list[object]:
+        phone, other, agent = shared.phone, shared.other, shared.agent
+        agents_leg, phones_leg = shared.claimed(agent), shared.claimed(phone)
         elsewhere = Participant("p2", "Somebody", {})
         works: list[Callable[[], object]] = [
-            lambda: crowd.calls.answered(agent.id, agents_leg, "s1", 6_000),
-            lambda: crowd.end(phone),
-            lambda: crowd.calls.answered(phone.id, phones_leg, "s1", 6_000),
-            lambda: crowd.end(agent),
-            lambda: crowd.calls.detached(other.id, other.leg_id or "", 6_000, None, None),
+            lambda: shared.calls.answered(agent.id, agents_leg, "s1", 6_000),
+            lambda: shared.end(phone),
+            lambda: shared.calls.answered(phone.id, phones_leg, "s1", 6_000),
+            lambda: shared.end(agent),
+            lambda: shared.calls.detached(other.id, other.leg_id or "", 6_000, None, None),
             lambda: steering.move(other.id, "room-2", elsewhere, 6_000),
-            lambda: crowd.end(other),
-            lambda: crowd.dispatches.missed(crowd.dispatch, "was late", 6_000, None),
+            lambda: shared.end(other),
+            lambda: shared.dispatches.missed(shared.dispatch, "was late", 6_000, None),
             lambda: subscriptions.delete(subscription.id, 6_000),
             lambda: outbox.give_up(subscription.id, 6_000, "gone"),
             lambda: rooms.deactivate("abcd-efgh-ijkl", 6_000),
@@ -96,7 +98,7 @@ def test_transactions_around_one_session_never_deadlock(
     for _ in range(ROUNDS):
         subscription = a_subscription()
         subscriptions.add(subscription)
-        done = round_of(Crowd(migrated_postgres), subscription)
+        done = round_of(SharedSession(migrated_postgres), subscription)
         failed = [each for each in done if isinstance(each, Exception)]
         # A call that is over already cannot be moved.
         assert [each for each in failed if not isinstance(each, Conflict)] == []

@@ -19,7 +19,7 @@ from tests.support.statements import said
 LEG = "leg"
 
 
-class Traveller:
+class MovedCall:
     """An answered call that is moved from room to room."""
 
     def __init__(self, database: Database) -> None:
@@ -51,32 +51,32 @@ class Traveller:
 
 
 @pytest.fixture
-def traveller(database: Database) -> Traveller:
-    return Traveller(database)
+def moved_call(database: Database) -> MovedCall:
+    return MovedCall(database)
 
 
-def test_a_long_ladder_keeps_its_first_and_newest_steps(traveller: Traveller) -> None:
-    before = traveller.calls.get(traveller.id).steps
+def test_a_long_ladder_keeps_its_first_and_newest_steps(moved_call: MovedCall) -> None:
+    before = moved_call.calls.get(moved_call.id).steps
     for number in range(1, 61):
-        traveller.move(number)
-        assert traveller.stored() <= MOST
-    ladder = traveller.calls.get(traveller.id).steps
+        moved_call.move(number)
+        assert moved_call.stored() <= MOST
+    ladder = moved_call.calls.get(moved_call.id).steps
     assert ladder[: len(before)] == before
     assert ladder[-1].detail == "room-60"
     left_out = [step for step in ladder if step.event is LadderEvent.OMITTED]
     assert [ladder.index(step) for step in left_out] == [FIRST]
-    count = traveller.steps - (len(ladder) - 1)
+    count = moved_call.steps - (len(ladder) - 1)
     assert left_out[0].detail == f"{count} rungs were left out"
     assert len(ladder) > NEWEST
     # The steps that are kept are in order.
     assert [step.at for step in ladder] == sorted(step.at for step in ladder)
 
 
-def test_a_move_costs_the_same_however_often_a_call_was_moved(traveller: Traveller) -> None:
+def test_a_move_costs_the_same_however_often_a_call_was_moved(moved_call: MovedCall) -> None:
     counts = []
     for number in range(1, 75):
         with said() as statements:
-            traveller.move(number)
+            moved_call.move(number)
         counts.append(len(statements))
     # A ladder is shortened now and then, by three statements.
     assert min(counts[-15:]) == counts[0]
@@ -84,7 +84,7 @@ def test_a_move_costs_the_same_however_often_a_call_was_moved(traveller: Travell
 
 
 def test_events_have_the_new_steps_and_the_last_one_the_whole_ladder(
-    traveller: Traveller, database: Database
+    moved_call: MovedCall, database: Database
 ) -> None:
     names = ["switch-room-initiated", "switch-room-completed", "call-hangup"]
     with database.write() as connection:
@@ -94,30 +94,30 @@ def test_events_have_the_new_steps_and_the_last_one_the_whole_ladder(
             )
         )
     for number in range(1, 61):
-        traveller.move(number)
-    traveller.calls.end(traveller.id, EndReason.CALLER_HUNG_UP, 90_000)
+        moved_call.move(number)
+    moved_call.calls.end(moved_call.id, EndReason.CALLER_HUNG_UP, 90_000)
     with database.read() as connection:
         bodies = connection.scalars(select(deliveries.c.body).order_by(deliveries.c.seq)).all()
     told = [json.loads(body)["data"]["timelog"] for body in bodies]
     assert [[step["status"] for step in each] for each in told[:-1]] == [names[:1], names[1:2]] * 60
-    whole = traveller.calls.get(traveller.id).steps
+    whole = moved_call.calls.get(moved_call.id).steps
     assert [step["event"] for step in told[-1]] == [step.event for step in whole]
     assert sum(map(len, bodies)) < 250_000
 
 
-def test_repeated_overruns_do_not_lengthen_a_ladder(traveller: Traveller) -> None:
+def test_repeated_overruns_do_not_lengthen_a_ladder(moved_call: MovedCall) -> None:
     for number in range(110):
-        traveller.calls.step(traveller.id, LEG, LadderEvent.OVERRUN, 3_000 + number, "too fast")
-    assert traveller.stored() <= MOST
+        moved_call.calls.step(moved_call.id, LEG, LadderEvent.OVERRUN, 3_000 + number, "too fast")
+    assert moved_call.stored() <= MOST
 
 
-def test_a_report_loads_no_ladder(traveller: Traveller) -> None:
+def test_a_report_loads_no_ladder(moved_call: MovedCall) -> None:
     with said() as statements:
-        assert traveller.calls.step(traveller.id, LEG, LadderEvent.FIRST_AUDIO_IN, 3_000)
+        assert moved_call.calls.step(moved_call.id, LEG, LadderEvent.FIRST_AUDIO_IN, 3_000)
     assert not [each for each in statements if each.startswith("SELECT") and "FROM steps" in each]
 
 
-def test_a_providers_notes_are_bounded(traveller: Traveller) -> None:
-    notes = [traveller.steering.note(traveller.id, f"note {n}", 3_000) for n in range(30)]
+def test_a_providers_notes_are_bounded(moved_call: MovedCall) -> None:
+    notes = [moved_call.steering.note(moved_call.id, f"note {n}", 3_000) for n in range(30)]
     assert notes == [True] * MAX_NOTES + [False] * 10
-    assert not traveller.steering.note(traveller.id, "note 0", 3_001)
+    assert not moved_call.steering.note(moved_call.id, "note 0", 3_001)
