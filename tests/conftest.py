@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share: a fake clock and a real database of each kind.
+"""Shared fixtures: a fake clock and a real database of each kind.
 
 Tests that ask for ``database`` run twice, on SQLite and on Postgres. Where no Postgres answers,
 its half is skipped, or fails if ``REQUIRE_POSTGRES`` is set. ``TEST_DATABASE_URL`` names another
@@ -29,7 +29,7 @@ pytest_plugins = ("tests.support.app_fixtures",)
 LOCAL_POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/test"
 
 
-# How long an example takes says more of the machine than of the code.
+# The time of an example depends on the machine more than on the code.
 settings.register_profile("patchbay", deadline=None)
 settings.load_profile("patchbay")
 
@@ -39,7 +39,7 @@ LONGEST = ("test_documented_api.py", "test_deploys.py", "test_database_away.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that no process is left alone with it in the end."""
+    """Start with the longest files, so that no process is left with one at the end."""
     items.sort(
         key=lambda item: (item.path.name not in LONGEST, item.path.parent.name not in REAL_TIME)
     )
@@ -52,7 +52,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def root_logger() -> Iterator[logging.Logger]:
-    """The root logger, which after the test is as it was before."""
+    """The root logger, restored after the test."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     yield root
@@ -66,7 +66,7 @@ def _schema(engine: sa.Engine) -> Iterator[str]:
     name = "test_" + secrets.token_hex(6)
     with engine.begin() as connection:
         connection.execute(sa.schema.CreateSchema(name))
-    # Nobody needs these rows after a crash.
+    # The rows need not survive a crash.
     options = f"-csynchronous_commit=off -csearch_path={name}"
     url = engine.url.update_query_dict({"options": options})
     try:

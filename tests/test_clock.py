@@ -1,4 +1,4 @@
-"""Times as they are printed and told."""
+"""Clocks and formatted times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The custom WebSocket on a real server: who is there, messages, keys pressed, marks."""
+"""The custom WebSocket on a real server: participants, messages, keys, marks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def invited(patchbay: Patchbay, room: str, name: str) -> str:
     return str(patchbay.invite(room, participant=participant)["wsUrl"])
 
 
-def test_agents_are_told_who_is_there_and_what_they_say(patchbay: Patchbay) -> None:
+def test_agents_receive_participants_and_messages(patchbay: Patchbay) -> None:
     with Agent(invited(patchbay, "talk", "ann")) as ann:
         joined = ann.wait_for("meeting-joined")
         assert joined["roomId"] == "talk"
@@ -65,7 +65,7 @@ def test_keys_a_caller_presses_reach_the_room_as_dtmf_events(patchbay: Patchbay)
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
-def test_an_agent_that_speaks_when_a_phone_has_joined_is_heard_from_its_first_word(
+def test_an_agent_that_speaks_after_a_join_is_heard_from_its_first_word(
     patchbay: Patchbay, provider: str
 ) -> None:
     room = f"ready-{provider}"
@@ -81,7 +81,7 @@ def test_an_agent_that_speaks_when_a_phone_has_joined_is_heard_from_its_first_wo
         phone.join(20)
 
 
-def test_a_burst_is_played_in_real_time_and_its_mark_comes_back_when_it_was_mixed(
+def test_a_burst_is_played_in_real_time_and_its_mark_is_returned_after_it(
     patchbay: Patchbay,
 ) -> None:
     with (
@@ -98,7 +98,7 @@ def test_a_burst_is_played_in_real_time_and_its_mark_comes_back_when_it_was_mixe
         assert level(spoken, 1010) == pytest.approx(-12, abs=0.5)
 
 
-def test_clear_takes_back_what_is_not_yet_mixed(patchbay: Patchbay) -> None:
+def test_clear_drops_unmixed_audio(patchbay: Patchbay) -> None:
     with (
         Agent(invited(patchbay, "clear", "ann")) as ann,
         Agent(invited(patchbay, "clear", "bob")) as bob,
@@ -118,9 +118,7 @@ def test_clear_takes_back_what_is_not_yet_mixed(patchbay: Patchbay) -> None:
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
-def test_clear_takes_back_what_a_phone_has_not_played_yet(
-    patchbay: Patchbay, provider: str
-) -> None:
+def test_clear_drops_audio_that_a_phone_has_not_played(patchbay: Patchbay, provider: str) -> None:
     room = f"clear-{provider}"
     with Agent(invited(patchbay, room, "ann")) as ann:
         phone = Phone(Scenario(webhook_url=patchbay.webhook(provider, room), seconds=20)).start()
@@ -139,11 +137,11 @@ def test_clear_takes_back_what_a_phone_has_not_played_yet(
     assert phone.report.problems == ()
     heard = np.flatnonzero(phone.heard)
     assert len(heard) < 20_000
-    # What was buffered is missing before the last frame, which the engine sends fading.
+    # The buffered audio is missing before the last frame, which the engine fades out.
     assert np.diff(heard)[-160:].max() > 160
 
 
-def test_ending_an_agents_session_tells_it_and_closes_its_socket(patchbay: Patchbay) -> None:
+def test_ending_an_agent_s_session_notifies_it_and_closes_its_socket(patchbay: Patchbay) -> None:
     session = patchbay.invite("shut", participant={"id": "ann"})
     with Agent(session["wsUrl"]) as ann:
         ann.wait_for("meeting-joined")

@@ -1,4 +1,4 @@
-"""What comes beside calls, against a real server: bad peers, and calls that come and go."""
+"""The benchmark's attackers and short calls against a real server."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def port_of(patchbay: Patchbay) -> int:
     return port
 
 
-def test_an_attacking_peer_that_is_cut_off_connects_again(patchbay: Patchbay) -> None:
+def test_a_disconnected_attacker_connects_again(patchbay: Patchbay) -> None:
     [peer] = [peer for peer in ATTACKERS if peer.name == "pings, 5,000 a second"]
     with attacking(peer, port_of(patchbay), patchbay.token) as attack:
         patchbay.eventually(lambda: attack.closed >= 1 and attack.opened >= 2)
     assert attack.sent > len(peer.burst)
 
 
-def test_calls_that_come_are_all_let_in(patchbay: Patchbay) -> None:
+def test_all_new_calls_are_accepted(patchbay: Patchbay) -> None:
     with churning(port_of(patchbay), patchbay.token) as churn:
         patchbay.eventually(lambda: len(churn.seconds) >= 10)
     assert churn.failed == 0

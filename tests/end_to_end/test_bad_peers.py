@@ -1,4 +1,4 @@
-"""Peers that break the rules once their socket is open: what becomes of them, and of the others."""
+"""Peers that violate the protocol on an open socket are closed, and other calls continue."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ PHONES = ("twilio", "plivo", "telnyx")
 START = {"event": "start"}
 rooms = count(2)
 IDLE = 5
-"""Sockets that stay open and say nothing, and as many that say half of something."""
+"""Sockets that stay open and send nothing, and as many that send half a message."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def beside(patchbay: Patchbay) -> Iterator[list[Phone]]:
-    """Two calls in a room that go on beside everything that happens here."""
+    """Two calls in a room that run during all tests of this file."""
     webhook = patchbay.webhook("twilio", "beside")
     phones = [Phone(Scenario(webhook_url=webhook, loop=True)).start() for _ in range(2)]
     for phone in phones:
@@ -53,7 +53,7 @@ def beside(patchbay: Patchbay) -> Iterator[list[Phone]]:
 
 
 class Guest(FarEnd):
-    """A custom WebSocket that has said nothing yet."""
+    """Open a custom WebSocket without a start message."""
 
     def __init__(self, patchbay: Patchbay) -> None:
         ticket = patchbay.invite("room-1")
@@ -71,7 +71,7 @@ class Guest(FarEnd):
         return stats
 
     def outcome(self) -> dict[str, Any]:
-        """The call, once it is over."""
+        """Wait for the end of the call and return it."""
         return over(self._bay, lambda: self._bay.call(self.call_id))
 
 
@@ -81,7 +81,7 @@ def over(patchbay: Patchbay, ask: Callable[[], dict[str, Any]]) -> dict[str, Any
 
 
 class Caller:
-    """A phone that rings, up to the markup that it is answered with."""
+    """Send a phone's webhook and return the phone with the markup of the answer."""
 
     def __init__(self, patchbay: Patchbay, provider: str) -> None:
         self._bay, self._room = patchbay, f"room-{next(rooms)}"
@@ -133,14 +133,14 @@ BROKEN = {
 
 @pytest.mark.parametrize(("data", "code"), BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("started", [True, False], ids=["started", "before start"])
-def test_what_the_rfc_forbids_is_closed_with_its_code(
+def test_an_rfc_violation_is_closed_with_its_code(
     patchbay: Patchbay, data: bytes, code: int, started: bool
 ) -> None:
     with Guest(patchbay) as guest:
         if started:
             guest.say(START)
             guest.settle()
-        with suppress(ConnectionError):  # It need not read to the end.
+        with suppress(ConnectionError):  # The server need not read to the end.
             guest.send_raw(data)
         assert guest.read_close()[0] == code
         call = guest.outcome()
@@ -170,7 +170,7 @@ BOMBS = {
 }
 
 
-def test_messages_that_make_no_sense_are_counted_and_too_many_are_fatal(patchbay: Patchbay) -> None:
+def test_malformed_messages_are_counted_and_too_many_are_fatal(patchbay: Patchbay) -> None:
     with Guest(patchbay) as guest:
         guest.send(b'{"event":"media","payload":"AAAA"}')
         guest.say(START)
@@ -193,7 +193,7 @@ def test_messages_that_make_no_sense_are_counted_and_too_many_are_fatal(patchbay
 @pytest.mark.parametrize(
     ("event", "name", "most"), [("mark", "name", MAX_MARKS), ("subscribe", "topic", MAX_TOPICS)]
 )
-def test_marks_and_topics_without_end_are_closed_with_1008(
+def test_too_many_marks_or_topics_are_closed_with_1008(
     patchbay: Patchbay, event: str, name: str, most: int
 ) -> None:
     with Guest(patchbay) as guest:
@@ -230,7 +230,7 @@ def test_thousands_of_frames_a_second_are_closed_with_1008(
     assert guest.outcome()["timelog"][-1]["detail"] == FLOOD
 
 
-def test_a_peer_that_reads_nothing_is_cut_off_once_too_much_waits_for_it(
+def test_a_peer_that_reads_nothing_is_disconnected_at_the_limit(
     patchbay: Patchbay,
 ) -> None:
     with Guest(patchbay) as guest:
@@ -246,9 +246,9 @@ def test_a_peer_that_reads_nothing_is_cut_off_once_too_much_waits_for_it(
 DIALECTS = [(own, other) for own in PHONES for other in (*PHONES, "websocket") if own != other]
 
 
-# Telnyx's start message is known by its reference, and not by its call.
+# Telnyx's start message is identified by its reference, not by its call id.
 @pytest.mark.parametrize("provider", ["twilio", "plivo"])
-def test_a_start_for_another_call_is_refused_and_that_call_goes_on(
+def test_a_start_for_another_call_is_refused_and_that_call_continues(
     patchbay: Patchbay, provider: str
 ) -> None:
     mine, other = Caller(patchbay, provider), Caller(patchbay, provider)
@@ -265,7 +265,7 @@ def test_a_start_for_another_call_is_refused_and_that_call_goes_on(
 
 
 @pytest.mark.parametrize("provider", PHONES)
-def test_a_reference_that_is_used_again_is_refused_and_its_call_goes_on(
+def test_a_reused_reference_is_refused_and_its_call_continues(
     patchbay: Patchbay, provider: str
 ) -> None:
     caller = Caller(patchbay, provider)
@@ -283,7 +283,7 @@ def test_a_reference_that_is_used_again_is_refused_and_its_call_goes_on(
 
 
 @pytest.mark.parametrize(("provider", "spoken"), DIALECTS)
-def test_another_dialect_than_that_of_the_reference_starts_nothing(
+def test_a_start_in_another_dialect_than_the_reference_s_is_refused(
     patchbay: Patchbay, provider: str, spoken: str
 ) -> None:
     caller = Caller(patchbay, provider)
@@ -305,7 +305,7 @@ def test_another_dialect_than_that_of_the_reference_starts_nothing(
     assert re.search("start message|streamSid", call["timelog"][-1]["detail"])
 
 
-def test_the_calls_beside_them_have_heard_every_frame(
+def test_the_other_calls_heard_every_frame(
     patchbay: Patchbay, beside: list[Phone], record_property: Callable[[str, object], None]
 ) -> None:
     for phone in beside:
@@ -323,8 +323,8 @@ def test_the_calls_beside_them_have_heard_every_frame(
         assert call["endReason"] == "caller-hung-up"
         for loss in ("framesUnsent", "lost", "late", "malformed"):
             assert call["stats"][loss] == 0
-        # Nothing was lost on the way; the last second may not have been played.
+        # No frame was lost; the last second may not have been played.
         assert call["stats"]["framesOut"] - report.frames_heard <= 50
-        # The machine that makes the calls is this one, and is late by itself.
+        # The calls are made on this machine, which may itself be late.
         assert report.frames_missing <= report.frames_heard // 4
     assert "Traceback" not in patchbay.server.output

@@ -1,4 +1,4 @@
-"""Calls that are moved, handed on and ended through the API, on a real server."""
+"""Calls that are moved, transferred and ended through the API, on a real server."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def call(patchbay: Patchbay, provider: str, room: str, frequency: float, **plan:
 
 
 def hears(patchbay: Patchbay, phone: Phone, frequency: float) -> None:
-    """Return once the last 300 ms that the caller heard were this tone."""
+    """Return when the last 300 ms that the caller heard were this tone."""
     patchbay.eventually(lambda: level(phone.heard[-RATE * 3 // 10 :], frequency) > -20)
 
 
 def in_room(patchbay: Patchbay, room: str) -> dict:
-    """The only call of a room, once it is answered."""
+    """Wait until the only call of a room is answered, and return it."""
     patchbay.eventually(
         lambda: [each["status"] for each in patchbay.calls(roomId=room)] == ["answered"]
     )
@@ -58,7 +58,7 @@ def statuses(call: dict) -> list[str]:
 
 
 def stays(patchbay: Patchbay, session_id: str) -> dict[str, list[bool]]:
-    """The participants of a session, and of each stay whether it goes on."""
+    """Return the participants of a session, and whether each of their stays continues."""
     status, session = patchbay.ask("GET", f"/v2/sessions/{session_id}")
     assert status == 200
     return {
@@ -114,7 +114,7 @@ def moves(patchbay: Patchbay, phone: Phone, here: str, there: str) -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_an_ended_call_is_really_down_without_any_credentials(
+def test_an_ended_call_hangs_up_without_credentials(
     patchbay: Patchbay, dial: Callable[..., Phone], provider: str
 ) -> None:
     phone = dial(provider, f"end-{provider}")
@@ -127,7 +127,7 @@ def test_an_ended_call_is_really_down_without_any_credentials(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_transfer_that_is_answered_ends_with_that_conversation(
+def test_an_answered_transfer_ends_with_its_conversation(
     patchbay: Patchbay, dial: Callable[..., Phone], provider: str
 ) -> None:
     room = f"transfer-{provider}"
@@ -151,7 +151,7 @@ def test_a_transfer_that_is_answered_ends_with_that_conversation(
 
 @pytest.mark.parametrize("outcome", ["busy", "no-answer", "failed"])
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_transfer_that_fails_brings_the_caller_back_into_the_room(
+def test_a_failed_transfer_returns_the_caller_to_the_room(
     patchbay: Patchbay, dial: Callable[..., Phone], provider: str, outcome: str
 ) -> None:
     room = f"back-{provider}-{outcome}"

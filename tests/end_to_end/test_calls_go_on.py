@@ -28,7 +28,7 @@ PROVIDERS = ("twilio", "plivo", "telnyx")
 
 @pytest.fixture
 def mortal(tmp_path: Path) -> Iterator[Patchbay]:
-    """A server for one test, which ends it."""
+    """Run a server for one test, which stops it."""
     with running_patchbay(tmp_path) as patchbay:
         yield patchbay
 
@@ -60,7 +60,7 @@ def dial() -> Iterator[Callable[..., Phone]]:
 
 
 def hears(patchbay: Patchbay, phone: Phone, frequency: float) -> None:
-    """Return once the last 300 ms that the caller heard were this tone."""
+    """Return when the last 300 ms that the caller heard were this tone."""
     patchbay.eventually(lambda: level(phone.heard[-RATE * 3 // 10 :], frequency) > -20)
 
 
@@ -68,7 +68,7 @@ def events(call: dict) -> list[str]:
     return [rung["event"] for rung in call["timelog"]]
 
 
-def test_calls_come_back_to_their_room_after_the_worker_is_killed(
+def test_calls_return_to_their_room_after_the_worker_is_killed(
     mortal: Patchbay, room: str, dial: Callable[..., Phone]
 ) -> None:
     patchbay = mortal
@@ -101,7 +101,7 @@ def test_calls_come_back_to_their_room_after_the_worker_is_killed(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_lost_socket_is_answered_with_a_way_back(
+def test_a_call_that_lost_its_socket_gets_a_new_one(
     patchbay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
 ) -> None:
     phone = dial(patchbay, provider, room)
@@ -120,7 +120,7 @@ def test_a_lost_socket_is_answered_with_a_way_back(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_call_outlives_the_key_and_the_connector_that_it_came_by(
+def test_a_call_outlives_its_webhook_key_and_its_connector(
     patchbay: Patchbay, room: str, dial: Callable[..., Phone], provider: str
 ) -> None:
     phone = dial(patchbay, provider, room)
@@ -170,7 +170,7 @@ def test_a_caller_who_hangs_up_ends_the_call(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_call_without_a_room_is_refused_in_the_providers_words(
+def test_a_call_without_a_room_is_refused_in_the_provider_s_markup(
     patchbay: Patchbay, dial: Callable[..., Phone], provider: str
 ) -> None:
     phone = dial(patchbay, provider, None)
@@ -189,7 +189,7 @@ def test_without_reattach_a_lost_socket_ends_the_call(tmp_path: Path) -> None:
         patchbay.eventually(lambda: patchbay.calls()[0]["endReason"] == "connection-lost")
 
 
-def test_an_ending_process_is_not_ready_and_takes_no_new_calls(mortal: Patchbay) -> None:
+def test_a_draining_process_is_not_ready_and_takes_no_new_calls(mortal: Patchbay) -> None:
     host, _, port = mortal.url.removeprefix("http://").partition(":")
     with closing(HTTPConnection(host, int(port), timeout=20)) as kept_alive:
         assert asked(kept_alive, "/readyz")[0] == 200
@@ -207,7 +207,7 @@ def asked(connection: HTTPConnection, path: str) -> tuple[int, dict]:
         return answer.status, json.load(answer)
 
 
-def test_a_polite_end_hands_the_calls_back_to_their_providers(
+def test_a_graceful_stop_returns_the_calls_to_their_providers(
     mortal: Patchbay, room: str, dial: Callable[..., Phone]
 ) -> None:
     phone = dial(mortal, "twilio", room)

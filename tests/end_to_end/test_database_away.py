@@ -1,4 +1,4 @@
-"""A database that is away for ten seconds is noticed by new callers alone, and nothing is lost."""
+"""An outage of the database for ten seconds affects only new callers, and loses nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CALLERS = 32
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A running server and what takes its database away."""
+    """A running server, and a context manager that makes its database unavailable."""
 
     patchbay: Patchbay
     away: Callable[[], AbstractContextManager[None]]
@@ -55,7 +55,7 @@ def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator
 
         @contextmanager
         def silent() -> Iterator[None]:
-            """Everything is acknowledged and nothing answered, as where a route is lost."""
+            """Acknowledge everything and answer nothing, as after the loss of a route."""
             proxy.stall()
             yield
             proxy.resume()
@@ -68,7 +68,7 @@ def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Another process writes, and does not come to an end."""
+    """Lock the database with an unfinished write of another connection."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -76,7 +76,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def talk(patchbay: Patchbay, room: str) -> list[Phone]:
-    """Two in a room who hear each other."""
+    """Two calls in a room that hear each other."""
     phones = [
         Phone(
             Scenario(
@@ -93,7 +93,7 @@ def talk(patchbay: Patchbay, room: str) -> list[Phone]:
 
 
 def told(receiver: Receiver, event: str) -> list[str]:
-    """The calls of which the receiver was told this."""
+    """Return the calls for which the receiver got this event."""
     documents = [json.loads(body) for body in receiver.bodies]
     return [each["data"]["callId"] for each in documents if each["webhookType"] == event]
 
@@ -103,7 +103,7 @@ def is_ready(patchbay: Patchbay) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres", "silent postgres"])
-def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(place: Place) -> None:
+def test_a_database_outage_of_ten_seconds_affects_only_new_calls(place: Place) -> None:
     patchbay = place.patchbay
     hooks = [patchbay.webhook(provider, "late") for provider in PROVIDERS]
     with receiving() as receiver:
@@ -126,7 +126,7 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(pla
             ]
             for phone in leaving:
                 phone.hang_up()
-            # Who loses the socket meanwhile is told to wait.
+            # A call that loses its socket during the outage is told to hold.
             straying.drop()
             assert patchbay.ask("GET", "/healthz")[0] == 200
             status, answer = patchbay.ask("GET", "/readyz")
@@ -135,7 +135,7 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing_but_new_calls(pla
                 phone.join(30)
             # A phone gives up on a webhook after 15 s, as Twilio does, and has failed then.
             assert {phone.report.ended for phone in late} == {Ending.BUSY}
-            # It stays away until both have heard that much. Whoever waited for it never would.
+            # The outage lasts until both heard this: a call that waits for its end blocks it.
             for phone, before in zip(staying, heard, strict=True):
                 patchbay.eventually(
                     lambda phone=phone, before=before: (

@@ -1,4 +1,4 @@
-"""A new version under live calls: they wait a moment and are back in their rooms."""
+"""A deploy during live calls: they hold for a moment and return to their rooms."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ GIVEN_UP = "CA00000000000000000000000000000009"
 """The provider's id of a call whose caller hung up before its socket was opened."""
 
 WITHOUT_A_SERVER = 18_000
-"""Milliseconds by which the next process is made to find that it is late."""
+"""Milliseconds by which the stored times are moved into the past for the next process."""
 
 
 class House:
-    """Calls in rooms of five, each room with a tone of its own."""
+    """Calls in rooms of five, each room with its own tone."""
 
     def __init__(self, patchbay: Patchbay, rooms: int) -> None:
         self.rooms, self.calls = rooms, rooms * IN_A_ROOM
@@ -61,12 +61,12 @@ class House:
         patchbay.eventually(lambda: len(patchbay.calls(status="answered")) == self.calls)
 
     def tone(self, number: int) -> float:
-        """The last to come into a room sings another tone than the others."""
+        """Let the last caller of a room send another tone than the others."""
         is_last = number >= self.calls - self.rooms
         return 1000.0 + 100 * (number % self.rooms) if is_last else 400.0
 
     def are_together(self, patchbay: Patchbay) -> None:
-        """Everybody but the last of each room hears the one who sings its tone."""
+        """Assert that all but the last caller of each room hear its tone."""
         for number, phone in enumerate(self.phones[: self.rooms]):
             tone = 1000.0 + 100 * number
             patchbay.eventually(lambda: level(phone.heard[-RATE * 3 // 10 :], tone) > -30)  # noqa: B023
@@ -80,7 +80,7 @@ class House:
 
 @pytest.fixture
 def listener() -> Iterator[dict[str, str]]:
-    """The settings of servers that follow each other on one socket, which is always open."""
+    """Settings of successive servers on one inherited socket, which stays open."""
     with socket.create_server(("127.0.0.1", 0), backlog=200) as held:
         yield {"LISTENER": str(held.fileno()), "PORT": str(held.getsockname()[1])}
 
@@ -90,7 +90,7 @@ def serving(data: Path, listener: dict[str, str]) -> AbstractContextManager[Patc
 
 
 def dead_lines(patchbay: Patchbay) -> None:
-    """One caller who gave up between webhook and socket, and one whose provider never asks."""
+    """Make a call that hangs up before its socket, and one that sends no further webhook."""
     form = {"CallSid": GIVEN_UP, "From": "+14155550100", "To": "+14155550199"}
     with urlopen(
         patchbay.webhook("twilio", "room-1"), urlencode(form).encode(), timeout=30
@@ -103,14 +103,14 @@ def dead_lines(patchbay: Patchbay) -> None:
 
 
 def worker_of(patchbay: Patchbay) -> int:
-    """Process id of gunicorn's worker."""
+    """Return the process id of gunicorn's worker."""
     patchbay.server.wait_for("Booting worker with pid: ")
     (pid,) = re.findall(r"Booting worker with pid: (\d+)", patchbay.server.output)
     return int(pid)
 
 
 def make_late(data: Path) -> None:
-    """Let all that is stored of time be longer ago than it is."""
+    """Move all stored times into the past."""
     with sqlite3.connect(data / "patchbay.db") as database:
         for table, column in (
             ("calls", "detached_at"),
@@ -126,7 +126,7 @@ def listed(patchbay: Patchbay, **filters: str) -> dict[str, dict]:
 
 
 def ended_call(patchbay: Patchbay) -> str:
-    """A call that is over before anything else happens; its id."""
+    """Make a call, wait for its end and return its id."""
     phone = Phone(Scenario(webhook_url=patchbay.webhook("twilio", "room-0"), seconds=0.3)).start()
     phone.join(20)
     patchbay.eventually(lambda: patchbay.calls()[0]["status"] == "ended")
@@ -155,7 +155,7 @@ def require_the_same_calls(patchbay: Patchbay, before: dict[str, dict], over: st
 def house_and_server(
     request: pytest.FixtureRequest, tmp_path: Path, listener: dict[str, str]
 ) -> Iterator[tuple[Patchbay, House, str]]:
-    """A server with calls in so many rooms, and the id of one that is over."""
+    """Run a server with calls in this number of rooms; yield also the id of a finished call."""
     with serving(tmp_path, listener) as patchbay:
         over = ended_call(patchbay)
         house = House(patchbay, request.param)
@@ -166,7 +166,7 @@ def house_and_server(
 
 
 @pytest.mark.parametrize("house_and_server", [10], indirect=True)
-def test_a_deploy_brings_every_call_back_into_its_room(
+def test_a_deploy_returns_every_call_to_its_room(
     house_and_server: tuple[Patchbay, House, str], tmp_path: Path, listener: dict[str, str]
 ) -> None:
     patchbay, house, over = house_and_server
@@ -176,7 +176,7 @@ def test_a_deploy_brings_every_call_back_into_its_room(
     dead_lines(patchbay)
 
     assert patchbay.server.stop() == 0
-    # The dead line has a socket, and the caller who gave up has none.
+    # The call without further webhooks has a socket; the one that hung up early has none.
     assert f"{house.calls + 1} calls are handed over" in patchbay.server.output
     make_late(tmp_path)
     with serving(tmp_path, listener) as successor:
@@ -190,7 +190,7 @@ def test_a_deploy_brings_every_call_back_into_its_room(
 
 
 @pytest.mark.parametrize("house_and_server", [3], indirect=True)
-def test_a_killed_worker_is_replaced_and_every_call_comes_back(
+def test_a_killed_worker_is_replaced_and_every_call_returns(
     house_and_server: tuple[Patchbay, House, str],
 ) -> None:
     patchbay, house, over = house_and_server
@@ -202,7 +202,7 @@ def test_a_killed_worker_is_replaced_and_every_call_comes_back(
     require_the_same_calls(patchbay, before, over)
 
 
-def test_without_its_master_a_worker_hands_every_call_to_the_next_server_on_its_port(
+def test_a_worker_without_its_master_passes_every_call_to_the_next_server(
     tmp_path: Path,
 ) -> None:
     settings = {"PORT": str(free_port()), "HOLD_SECONDS": "6", "DRAIN_SECONDS": "20"}
@@ -220,17 +220,17 @@ def test_without_its_master_a_worker_hands_every_call_to_the_next_server_on_its_
     assert {phone.report.ended for phone in house.phones} == {Ending.CALLER_HUNG_UP}
 
 
-def test_who_calls_while_the_process_ends_gets_through_to_the_next(
+def test_a_call_during_the_drain_reaches_the_next_process(
     tmp_path: Path, listener: dict[str, str]
 ) -> None:
     with serving(tmp_path, listener) as patchbay:
         hook = patchbay.webhook("twilio", "room-1")
-        # A caller who has been told to wait keeps the process up until he has asked.
+        # A call that was told to hold keeps the process running until its next request.
         waiting = Phone(Scenario(webhook_url=hook, loop=True)).start()
         waiting.wait_for("first-audio")
         patchbay.server.send(signal.SIGTERM)
         late = Phone(Scenario(webhook_url=hook, seconds=5.0)).start()
-        # Whom this process does not answer any more, the next one does: the listener stays.
+        # The listener stays open, so the next process answers the requests that this one does not.
         late.wait_for("webhook")
         assert patchbay.server.stop() == 0
     with serving(tmp_path, listener):
@@ -242,7 +242,7 @@ def test_who_calls_while_the_process_ends_gets_through_to_the_next(
     assert late.report.ended is Ending.CALLER_HUNG_UP
 
 
-def test_systemd_is_told_of_the_start_and_may_signal_every_process_at_the_end(
+def test_systemd_is_notified_of_the_start_and_may_signal_every_process(
     tmp_path: Path, listener: dict[str, str]
 ) -> None:
     """As ``Type=notify`` and ``KillMode=control-group`` of ``deploy/patchbay.service`` have it."""
@@ -266,7 +266,7 @@ def test_systemd_is_told_of_the_start_and_may_signal_every_process_at_the_end(
     assert phone.report.ended is Ending.CALLER_HUNG_UP
 
 
-def test_a_server_that_starts_while_its_database_is_locked_holds_the_calls(
+def test_a_server_that_starts_with_a_locked_database_holds_the_calls(
     tmp_path: Path, listener: dict[str, str]
 ) -> None:
     with serving(tmp_path, listener) as patchbay:
@@ -276,7 +276,7 @@ def test_a_server_that_starts_while_its_database_is_locked_holds_the_calls(
     with closing(sqlite3.connect(tmp_path / "patchbay.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with serving(tmp_path, listener) as successor:
-            # It was told to wait by the first server, and by this one then.
+            # The first server told it to hold, and then this one.
             phone.wait_for("redirect", count=3, timeout=30)
             other.execute("ROLLBACK")
             phone.wait_for("start", count=2, timeout=30)

@@ -1,4 +1,4 @@
-"""Agents that are sent for come into the room, are heard in it, and leave with the call."""
+"""Dispatched agents join the room, are heard in it, and leave with the call."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PATIENCE = 30
 
 
 class Worker:
-    """An agent program that joins whenever it is sent for, and says a tone over and over."""
+    """An agent that joins on every dispatch and repeats a tone."""
 
     def __init__(self) -> None:
         self.agent_id = ""
@@ -40,11 +40,11 @@ class Worker:
         self._sessions: list[Agent] = []
 
     def come(self, asked: ReceivedDispatch) -> None:
-        """Join in a thread of its own: the answer need not wait for it."""
+        """Join in a separate thread, so that the answer does not wait for it."""
         threading.Thread(target=self._join, args=(asked.document["wsUrl"],)).start()
 
     def session(self, count: int = 1) -> Agent:
-        """The ``count``-th time that it has joined."""
+        """Wait for the ``count``-th join."""
         with self._news:
             assert self._news.wait_for(lambda: len(self._sessions) >= count, PATIENCE)
             return self._sessions[count - 1]
@@ -78,7 +78,7 @@ def working(patchbay: Patchbay) -> Iterator[Worker]:
 
 
 def dial(patchbay: Patchbay, provider: str, room: str, agent_id: str, **rule: Any) -> Phone:
-    """A phone that calls a number whose rule names the agent, and says a tone over and over."""
+    """A phone that calls a number whose rule has the agent, and repeats a tone."""
     number = NUMBERS[provider]
     body = {
         "name": room,
@@ -106,12 +106,12 @@ def dial(patchbay: Patchbay, provider: str, room: str, agent_id: str, **rule: An
 
 
 def last(samples: Samples) -> Samples:
-    """The last 300 ms."""
+    """Return the last 300 ms."""
     return samples[-RATE * 3 // 10 :]
 
 
 def rungs(patchbay: Patchbay, room: str) -> list[str]:
-    """What the ladder of the room's phone says of its agent, without the agent's id."""
+    """Return the agent's steps on the ladder of the room's phone, without the agent's id."""
     (call,) = patchbay.calls(roomId=room)
     found = [rung for rung in call["timelog"] if rung["event"] == "agent"]
     assert all(rung["status"] == "answered" for rung in found)
@@ -165,7 +165,7 @@ def test_the_agent_of_an_ingest_session_hears_it(patchbay: Patchbay) -> None:
         agent.wait_for("meeting-left")
 
 
-def test_an_agent_is_sent_into_a_room_and_stays_when_others_leave(patchbay: Patchbay) -> None:
+def test_an_agent_dispatched_to_a_room_stays_when_others_leave(patchbay: Patchbay) -> None:
     room = "sent-for"
     with working(patchbay) as worker, Agent(patchbay.invite(room)["wsUrl"]) as guest:
         guest.wait_for("meeting-joined")
@@ -201,7 +201,7 @@ def test_an_agent_that_never_joins_is_on_the_ladder(patchbay: Patchbay) -> None:
     assert len({asked.ref for asked in program.asked}) == 2
 
 
-def test_a_call_that_comes_back_after_a_crash_gets_its_agent_again(tmp_path: Path) -> None:
+def test_a_call_that_returns_after_a_crash_gets_its_agent_again(tmp_path: Path) -> None:
     with (
         running_patchbay(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as patchbay,
         working(patchbay) as worker,

@@ -1,6 +1,6 @@
-"""schemathesis holds a real server to its own OpenAPI document.
+"""schemathesis compares a real server with its OpenAPI document.
 
-``make fuzz`` does the same with more examples, and other ones every time.
+``make fuzz`` runs more examples, with a new seed each time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.support.paths import ROOT
 # The document cannot say everything: what metadata may weigh, or that a webhook has to name a call.
 EXCLUDED = "positive_data_acceptance"
 
-# Agents are made up, and so are their addresses: they do not take what they are sent.
+# Generated agents have generated addresses, which accept no dispatch.
 CONFIG = """
 [[operations]]
 include-path-regex = "^/v2/agent/(dispatch|connect)$"
@@ -29,7 +29,7 @@ checks.not_a_server_error.expected-statuses = ["2xx", "4xx", "502"]
 """
 
 
-def test_no_endpoint_breaks_or_answers_what_is_not_documented(tmp_path: Path) -> None:
+def test_endpoints_answer_only_as_documented(tmp_path: Path) -> None:
     with running_patchbay(tmp_path, MAX_CALLS="100000", TRUST_PROXY="1") as patchbay:
         webhooks = [patchbay.webhook(provider, "room-1") for provider in load()]
         (tmp_path / "schemathesis.toml").write_text(CONFIG)

@@ -1,4 +1,4 @@
-"""The examples as they are run by hand, in a room with a phone on a real server."""
+"""The examples, started as a user starts them, in a room with a phone on a real server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DIGITS = ROOT / "examples" / "digits"
 
 
 def likeness(heard: Samples, sound: Samples) -> float:
-    """How like a sound the stretch is that is most like it: 1 where it is the same."""
+    """Return the maximum correlation of a sound with a recording: 1 if it is contained."""
     long, short = heard.astype(float), sound.astype(float)
     if len(long) < len(short):
         return 0.0
@@ -42,7 +42,7 @@ def spoken(key: str) -> Samples:
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo", "telnyx"])
-def test_the_digits_agent_says_each_key_and_stops_for_the_next_one(
+def test_the_digits_agent_speaks_each_key_and_stops_for_the_next(
     patchbay: Patchbay, provider: str
 ) -> None:
     room = f"digits-{provider}"
@@ -84,7 +84,7 @@ class PublicKey(BaseHTTPRequestHandler):
 
 @contextmanager
 def publishing(key: RSAPrivateKey) -> Iterator[str]:
-    """The base URL of a server that publishes this key's public half."""
+    """Yield the base URL of a server that publishes this key's public half."""
     handler = type("Handler", (PublicKey,), {"key": key})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -97,7 +97,7 @@ def publishing(key: RSAPrivateKey) -> Iterator[str]:
         thread.join()
 
 
-def test_the_echo_agent_takes_what_is_signed_and_says_back_what_it_hears(
+def test_the_echo_agent_accepts_signed_dispatches_and_echoes_audio(
     patchbay: Patchbay,
 ) -> None:
     room = "echo"

@@ -1,4 +1,4 @@
-"""A server with 64 descriptors and 100 phones: those inside stay, the others are told to go."""
+"""A server with 64 descriptors and 100 phones: connected phones stay, others hear busy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
 
 
 def call(hook: str, number: int) -> socket.socket | None:
-    """The media socket of a call, or ``None`` where the caller hears busy."""
+    """Return the media socket of a call, or ``None`` if the caller hears busy."""
     fields = {"CallSid": f"CA{number}", "From": "+14155550100", "To": "+14155550199"}
     with urlopen(hook, urlencode(fields).encode(), timeout=20) as answer:
         markup = fromstring(answer.read())
@@ -45,14 +45,14 @@ def call(hook: str, number: int) -> socket.socket | None:
 
 
 def is_open(connection: socket.socket) -> bool:
-    """Whether the server has not closed the connection."""
+    """Return whether the server has kept the connection open."""
     try:
         return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
     except BlockingIOError:
         return True
 
 
-def test_phones_inside_stay_when_descriptors_run_out(patchbay: Patchbay) -> None:
+def test_connected_phones_stay_when_descriptors_run_out(patchbay: Patchbay) -> None:
     hook = patchbay.webhook("twilio", "room-1")
     with ExitStack() as stack, ThreadPoolExecutor(10) as pool:
         inside = [
@@ -72,11 +72,11 @@ def test_phones_inside_stay_when_descriptors_run_out(patchbay: Patchbay) -> None
             each.connect_ex(inside[0].getpeername())
         for _ in range(20):
             assert patchbay.server.get("/healthz") == 200
-        # Let in or told that it is busy, as descriptors are just then.
+        # Accepted or answered with busy, depending on the free descriptors.
         if (late := call(hook, 2 * PHONES)) is not None:
             stack.enter_context(late)
         assert all(map(is_open, inside))
-        # A place that is left is taken.
+        # A freed descriptor is used again.
         for connection in inside[:10]:
             connection.close()
         again = iter(range(3 * PHONES, 1000))

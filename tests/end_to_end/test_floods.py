@@ -1,4 +1,4 @@
-"""Floods against a real server: who is turned away, who is let in beside them, and the calls."""
+"""Floods against a real server: refused and accepted requests, and the quality of calls."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def require_heard(load: Load, record_property: Callable[[str, object], None]) ->
 
 
 def late_caller(patchbay: Patchbay) -> Phone:
-    """A call that begins meanwhile."""
+    """Start a call during the flood."""
     return Phone(Scenario(webhook_url=patchbay.webhook("telnyx", "late"), loop=True)).start()
 
 

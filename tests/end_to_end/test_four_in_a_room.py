@@ -1,4 +1,4 @@
-"""The main job: callers of three providers and an agent, in one room on a real server."""
+"""Callers of three providers and an agent in one room on a real server."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LADDER = ["webhook", "markup", "socket", "start", "first-audio-in", "first-audio
 
 
 def levels(samples: Samples, first: float, last: float) -> dict[str, list[float]]:
-    """How loud each one's tone is in each half second between two moments, in dBFS."""
+    """Return the level of each participant's tone per half second between two times, in dBFS."""
     pieces = stretches(samples[round(first * RATE) : round(last * RATE)], 0.5)
     return {name: [level(piece, tone) for piece in pieces] for name, tone in TONES.items()}
 
 
-def test_everyone_hears_exactly_the_others(patchbay: Patchbay) -> None:
+def test_each_participant_hears_exactly_the_others(patchbay: Patchbay) -> None:
     room = "four-of-them"
     phones = {
         name: Phone(
@@ -61,7 +61,7 @@ def test_everyone_hears_exactly_the_others(patchbay: Patchbay) -> None:
         loud = levels(samples, together[name] + 0.3, together[name] + 5)
         assert max(loud.pop(name)) < -50
         for other, found in loud.items():
-            # A machine that is shared stalls now and then, and what it misses then is skipped.
+            # A shared machine stalls occasionally, and the audio of a stall is skipped.
             assert median(found) == pytest.approx(LEVEL, abs=1.5), (name, other)
     for name in ("twilio", "telnyx", "agent"):
         loud = levels(heard[name], fewer[name] + 0.3, fewer[name] + 1.8)
@@ -79,7 +79,7 @@ def test_everyone_hears_exactly_the_others(patchbay: Patchbay) -> None:
     assert len({call["sessionId"] for call in calls.values()}) == 1
     for call in calls.values():
         events = [rung["event"] for rung in call["timelog"]]
-        # Whoever joins where others speak may hear them before saying anything.
+        # A new participant may hear the others before it sends audio.
         if events[4:6] == ["first-audio-out", "first-audio-in"]:
             events[4:6] = reversed(events[4:6])
         assert events == [*LADDER, "end"]

@@ -1,4 +1,4 @@
-"""gunicorn with our configuration: what it refuses, what it forgives, what it never prints."""
+"""gunicorn with our configuration: refused and tolerated settings, and secrets in logs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INGEST_REF = "vs_k3x9m2p7q4w8z1r6t5b0"
         ({"PORT": "http"}, "PORT must be a whole number from 1 to 65535, not 'http'."),
     ],
 )
-def test_a_bad_setting_ends_the_start_with_its_sentence_and_nothing_else(
+def test_an_invalid_setting_ends_the_start_with_only_its_sentence(
     changes: dict[str, str], sentence: str, tmp_path: Path
 ) -> None:
     ended = refused(tmp_path, **changes)
@@ -46,7 +46,7 @@ def test_a_bad_setting_ends_the_start_with_its_sentence_and_nothing_else(
         (["--keyfile", "tls.pem"], "--keyfile"),
     ],
 )
-def test_what_would_break_rooms_is_refused_in_one_sentence(
+def test_settings_that_break_rooms_are_refused_in_one_sentence(
     arguments: list[str], word: str, tmp_path: Path
 ) -> None:
     ended = refused(tmp_path, *arguments)
@@ -71,7 +71,7 @@ def test_a_database_that_does_not_answer_is_refused_without_its_password(tmp_pat
     assert "Traceback" not in ended.stderr
 
 
-def test_the_procfile_listens_to_the_world_in_one_worker(tmp_path: Path) -> None:
+def test_the_procfile_listens_on_all_addresses_with_one_worker(tmp_path: Path) -> None:
     web = next(
         line.removeprefix("web: ")
         for line in (ROOT / "Procfile").read_text().splitlines()
@@ -86,14 +86,14 @@ def test_the_procfile_listens_to_the_world_in_one_worker(tmp_path: Path) -> None
         assert server.output.count("Booting worker") == 1
 
 
-def test_a_sync_worker_with_threads_is_a_gthread_worker_which_lacks_much(tmp_path: Path) -> None:
+def test_gunicorn_runs_sync_with_threads_as_gthread_and_warns(tmp_path: Path) -> None:
     with serving(tmp_path, "-k", "sync") as server:
         server.wait_for("Using worker: gthread")
         assert "--worker-class gthread needs a proxy" in server.output
 
 
 @pytest.mark.parametrize("fmt", ["text", "json"])
-def test_no_log_shows_a_secret_the_access_log_included(fmt: str, tmp_path: Path) -> None:
+def test_no_log_contains_a_secret(fmt: str, tmp_path: Path) -> None:
     token = access_tokens.mint("key", "secret" * 8, 1_782_052_245_123)
     arguments = [
         *("--access-logfile", "-", "--log-level", "debug"),
@@ -115,7 +115,7 @@ def test_no_log_shows_a_secret_the_access_log_included(fmt: str, tmp_path: Path)
         assert secret not in server.output
 
 
-def test_a_log_configuration_of_the_operators_own_shows_no_secret(tmp_path: Path) -> None:
+def test_logs_with_the_operator_s_configuration_contain_no_secret(tmp_path: Path) -> None:
     (tmp_path / "log.json").write_text('{"version": 1}')
     with serving(tmp_path, "--log-config-json", str(tmp_path / "log.json")) as server:
         with suppress(HTTPError):
@@ -125,7 +125,7 @@ def test_a_log_configuration_of_the_operators_own_shows_no_secret(tmp_path: Path
     assert REF not in server.output
 
 
-def test_it_serves_on_loopback_with_a_migrated_database_and_ends_with_zero(tmp_path: Path) -> None:
+def test_the_server_migrates_its_database_and_exits_with_zero(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server:
         assert f"Listening at: {server.url} " in server.output
         assert server.get("/healthz") == 200
@@ -152,27 +152,27 @@ def test_no_signal_adds_a_worker_or_a_second_server(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with a public URL that prints an access log and the first steps."""
+    """Run a server with a public URL that prints an access log and the first steps."""
     arguments = ("--access-logfile", "-", "--env", "FIRST_STEPS=1")
     data = tmp_path_factory.mktemp("data")
     with serving(data, *arguments, PUBLIC_URL="https://voice.example.com") as server:
         yield server
 
 
-def test_what_forbids_much_to_browsers_is_on_the_wire(public: Server) -> None:
+def test_security_headers_are_sent(public: Server) -> None:
     with urlopen(f"{public.url}/healthz", timeout=20) as answer:
         assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
         assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_the_access_log_leaves_out_the_numbers_of_a_webhook_by_get(public: Server) -> None:
+def test_the_access_log_omits_the_numbers_of_a_webhook_by_get(public: Server) -> None:
     with suppress(HTTPError):
         public.get(f"/v2/hooks/telnyx/{KEY}?CallSid=v3:1&From=%2B14155550100&To=x")
     public.wait_for("GET /v2/hooks/telnyx/whk_*** HTTP/1.1")
     assert "14155550100" not in public.output
 
 
-def test_the_first_steps_are_printed_when_asked_for_and_hold_a_token(public: Server) -> None:
+def test_the_first_steps_are_printed_with_a_token_if_requested(public: Server) -> None:
     public.wait_for("--app wsgi call")
     token = public.output.partition("export TOKEN=")[2].split()[0]
     assert public.get("/v2/connectors", {"Authorization": token}) == 200

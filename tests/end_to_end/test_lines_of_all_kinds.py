@@ -1,4 +1,4 @@
-"""Callers on other codecs and on bad lines are heard as they speak."""
+"""Callers with other codecs and on bad lines are heard correctly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.spectrum import level
 def test_a_caller_is_heard_at_the_right_pitch_and_level(
     patchbay: Patchbay, provider: str, line: dict[str, object]
 ) -> None:
-    # One room each: a caller of the last case may not have left yet.
+    # One room each, because a caller of the previous case may not have left yet.
     room = f"{provider}-{'-'.join(line)}"
     with Agent(patchbay.invite(room)["wsUrl"], sound.tone(1300, 1.0)) as agent:
         plan = Scenario(

@@ -1,4 +1,4 @@
-"""The live socket on a real server: who is let in, and what they see of a call."""
+"""The live socket on a real server: access, and the events of a call."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def watch(patchbay: Patchbay, cookie: str) -> ClientConnection:
 
 
 def until(page: ClientConnection, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The first message for which it holds."""
+    """Return the first message that fulfils the condition."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         news: dict[str, Any] = json.loads(page.recv(timeout=PATIENCE))
@@ -59,7 +59,7 @@ def until(page: ClientConnection, holds: Callable[[dict[str, Any]], bool]) -> di
     raise AssertionError("no such message came")
 
 
-def test_a_call_is_seen_to_come_to_speak_and_to_go(patchbay: Patchbay, cookie: str) -> None:
+def test_a_call_s_start_levels_and_end_are_visible(patchbay: Patchbay, cookie: str) -> None:
     with watch(patchbay, cookie) as page:
         until(page, lambda news: news["event"] == "changed")
         assert until(page, lambda news: news["event"] == "levels")["calls"] == {}
@@ -104,7 +104,7 @@ def loudness(patchbay: Patchbay, call_id: str) -> list[dict[str, Any]]:
     [("https://evil.example", True, 403), (None, True, 403), ("", False, 401), ("", True, 101)],
     ids=["another-page", "no-page", "nobody", "own-page"],
 )
-def test_who_is_let_in_is_decided_before_the_upgrade(
+def test_access_is_checked_before_the_upgrade(
     patchbay: Patchbay, cookie: str, origin: str | None, sends_cookie: bool, status: int
 ) -> None:
     found, _, connection = upgrade(
@@ -116,7 +116,7 @@ def test_who_is_let_in_is_decided_before_the_upgrade(
     assert found == status
 
 
-def test_pages_hold_no_thread_and_only_so_many_may_watch(patchbay: Patchbay, cookie: str) -> None:
+def test_pages_occupy_no_thread_and_are_limited(patchbay: Patchbay, cookie: str) -> None:
     with ExitStack() as pages:
         for _ in range(MOST):
             status, _, page = upgrade(patchbay.url + LIVE, Origin=patchbay.url, Cookie=cookie)
@@ -130,7 +130,7 @@ def test_pages_hold_no_thread_and_only_so_many_may_watch(patchbay: Patchbay, coo
         assert closed.value.rcvd.code == 1013
 
 
-def test_the_end_of_the_process_is_told(tmp_path: Path) -> None:
+def test_pages_are_notified_of_the_end_of_the_process(tmp_path: Path) -> None:
     with running_patchbay(tmp_path) as patchbay, watch(patchbay, cookie_of(patchbay)) as page:
         until(page, lambda news: news["event"] == "levels")
         patchbay.server.stop()

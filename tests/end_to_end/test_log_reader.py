@@ -1,4 +1,4 @@
-"""A server whose log nobody reads: it answers, its calls have audio, and it ends when told to."""
+"""A server whose log is not read: it answers, its calls have audio, and it stops on request."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.support.ports import free_port
 from tests.support.servers import GUNICORN, PATIENCE, environment
 
 MANY = 4000
-"""Requests: more lines than the pipe and the queue before it hold."""
+"""Requests: more lines than the pipe and the log queue hold."""
 
 
 class Unread:
-    """A gunicorn whose output goes into a pipe that is read on request only."""
+    """A gunicorn whose output goes into a pipe that is read only on request."""
 
     def __init__(self, data: Path) -> None:
         self.address = f"127.0.0.1:{free_port()}"
@@ -82,7 +82,7 @@ def server(tmp_path: Path) -> Iterator[Unread]:
         server.close()
 
 
-def test_a_log_that_nobody_reads_stops_nothing(server: Unread) -> None:
+def test_an_unread_log_blocks_nothing(server: Unread) -> None:
     made = server.ask(
         "/v2/connectors", b'{"provider": "telnyx", "defaultRoomId": "demo-room-0001"}'
     )

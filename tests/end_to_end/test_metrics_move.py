@@ -25,7 +25,7 @@ def figures(patchbay: Patchbay) -> dict[str, float]:
     return {name: float(value) for name, _, value in pairs}
 
 
-def test_figures_move_with_a_call_and_the_log_says_which(tmp_path: Path) -> None:
+def test_metrics_and_log_follow_a_call(tmp_path: Path) -> None:
     settings = {"METRICS_TOKEN": TOKEN, "LOG_FORMAT": "json"}
     with running_patchbay(tmp_path, **settings) as patchbay:
         hook = patchbay.webhook("twilio", "counted-room-0001")

@@ -1,4 +1,4 @@
-"""The door works under every server that is supported: gunicorn's workers and ``flask run``."""
+"""Media sockets work with every supported server: gunicorn's workers and ``flask run``."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def order(patchbay: Patchbay, provider: str, room: str, **more: object) -> dict:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_whoever_is_called_is_in_the_room_with_the_others(
+def test_the_callee_is_in_the_room_with_the_others(
     patchbay: Patchbay, api: ProviderApi, provider: str
 ) -> None:
     api.plan = {}
@@ -87,7 +87,7 @@ def test_whoever_is_called_is_in_the_room_with_the_others(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_request_that_waits_hears_that_nobody_has_answered(
+def test_a_waiting_request_is_answered_when_the_callee_does_not_answer(
     patchbay: Patchbay, api: ProviderApi, provider: str
 ) -> None:
     api.plan = {"outcome": "busy"}
@@ -97,7 +97,9 @@ def test_a_request_that_waits_hears_that_nobody_has_answered(
     assert (answer["data"]["status"], answer["data"]["endReason"]) == ("rejected", "callee-busy")
 
 
-def test_a_request_that_waits_hears_that_somebody_has(patchbay: Patchbay, api: ProviderApi) -> None:
+def test_a_waiting_request_is_answered_when_the_callee_answers(
+    patchbay: Patchbay, api: ProviderApi
+) -> None:
     api.plan = {}
     body = order(patchbay, "twilio", "waiting", waitUntilAnswered=True)
     status, answer = patchbay.ask("POST", "/v2/sip/call", body)

@@ -46,15 +46,15 @@ QUICKLY: dict[type[Proxy], tuple[str, str]] = {
     Nginx: ("client_body_timeout 10s", "client_body_timeout 1s"),
     Caddy: ("read_body 75s", "read_body 1s"),
 }
-"""What makes a proxy cut a slow body while a test waits."""
+"""Settings that make a proxy cut a slow body within the time of a test."""
 
 DEFAULT_READ_TIMEOUT = 60
-"""Seconds without a word after which nginx cuts a WebSocket by default."""
+"""Seconds of silence after which nginx cuts a WebSocket by default."""
 
 
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A certificate for localhost, which this process trusts meanwhile."""
+    """A certificate for localhost, which this process trusts during the tests."""
     path = certificate(tmp_path_factory.mktemp("pem"), "localhost")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(path))
@@ -76,7 +76,7 @@ class Front:
         self.patchbay = patchbay
 
     def connect(self, **fields: object) -> str:
-        """Create a connector through the proxy; the path of its webhook."""
+        """Create a connector through the proxy and return the path of its webhook."""
         body = json.dumps({"provider": "twilio", "defaultRoomId": "front", **fields}).encode()
         status, _, answer = self.proxy.ask(
             "/v2/connectors",
@@ -175,7 +175,7 @@ def test_recording_of_a_test_call_gets_through(front: Front) -> None:
     status, headers, answer = front.proxy.ask(
         "/console/api/trials", b"x" * (4 * 1024 * 1024 - 1024), method="POST"
     )
-    # Patchbay's own answer to somebody who has not signed in.
+    # Patchbay's answer without a signed-in session.
     assert (status, headers.get_content_type()) == (401, "application/json"), answer
 
 
@@ -205,7 +205,7 @@ def test_slow_body_is_cut_and_a_call_goes_on(
             answer = b""
             while piece := slow.recv(65_536):
                 answer += piece
-            # Whatever the proxy says to it, the request has not been acted on.
+            # With any answer of the proxy, the request was not executed.
             assert b"x-request-id" not in answer.lower()
             hears(front, one, OTHER_TONE)
             hears(front, other, TONE)
@@ -255,5 +255,5 @@ def test_caddy_has_no_timeout_for_a_socket_and_reads_longer_than_patchbay() -> N
     assert timeouts["read_timeout"] > (ARRIVAL_SECONDS + UPLOAD_SECONDS) * 10**9
 
 
-def test_caddy_likes_the_form_of_its_file() -> None:
+def test_caddy_accepts_the_format_of_its_file() -> None:
     assert caddy("fmt", str(CADDYFILE)) == CADDYFILE.read_text()

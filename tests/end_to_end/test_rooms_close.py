@@ -1,4 +1,4 @@
-"""Rooms and sessions on a real server: who is there, since when, and how they are put out."""
+"""Rooms and sessions on a real server: participants, their times, and their removal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROVIDERS = ("twilio", "plivo", "telnyx")
 
 @pytest.fixture
 def lobby() -> str:
-    """A room that nobody has been in."""
+    """Return the id of an unused room."""
     return f"lobby-{token_hex(4)}"
 
 
@@ -66,7 +66,7 @@ def hung_up(*phones: Phone) -> None:
         assert phone.report.ended is Ending.SERVER_HUNG_UP
 
 
-def test_deactivating_a_room_closes_everybody_in_it(
+def test_deactivating_a_room_disconnects_all_its_participants(
     patchbay: Patchbay, dial: Callable[..., Phone]
 ) -> None:
     status, room = patchbay.ask("POST", "/v2/rooms", {"customRoomId": "front-desk"})
@@ -94,7 +94,7 @@ def test_deactivating_a_room_closes_everybody_in_it(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_session_keeps_who_came_and_went_and_ends_when_it_is_told_to(
+def test_a_session_records_its_participants_and_ends_on_request(
     patchbay: Patchbay, lobby: str, dial: Callable[..., Phone], provider: str
 ) -> None:
     first = dial(provider, lobby)
@@ -149,7 +149,7 @@ def test_a_call_that_is_over_is_deleted_with_its_session(
     assert (patchbay.calls(roomId=lobby), sessions(patchbay, lobby)) == ([], [])
 
 
-def test_removing_one_leaves_the_others_in_their_session(
+def test_removing_a_participant_leaves_the_others_in_their_session(
     patchbay: Patchbay, lobby: str, dial: Callable[..., Phone]
 ) -> None:
     phone = dial("twilio", lobby)
@@ -174,7 +174,7 @@ def test_removing_one_leaves_the_others_in_their_session(
     patchbay.eventually(lambda: sessions(patchbay, lobby)[0]["status"] == "ended")
 
 
-def test_a_call_that_comes_back_is_in_one_session_with_whoever_came_meanwhile(
+def test_a_returning_call_shares_a_session_with_later_participants(
     patchbay: Patchbay, lobby: str, dial: Callable[..., Phone]
 ) -> None:
     phone = dial("twilio", lobby)
@@ -183,7 +183,7 @@ def test_a_call_that_comes_back_is_in_one_session_with_whoever_came_meanwhile(
     before = sessions(patchbay, lobby)
     (call,) = patchbay.calls(roomId=lobby)
     phone.drop()
-    # Before that is written down, whoever comes finds an empty room and begins a session.
+    # Before the return is stored, a new participant finds an empty room and starts a session.
     patchbay.eventually(
         lambda: (
             "socket-lost" in [rung["event"] for rung in patchbay.call(call["callId"])["timelog"]]
@@ -198,7 +198,7 @@ def test_a_call_that_comes_back_is_in_one_session_with_whoever_came_meanwhile(
         assert after["participants"][0] == before[0]["participants"][0]
 
 
-def test_a_caller_alone_is_hung_up_where_that_is_wanted(tmp_path: Path) -> None:
+def test_a_lone_caller_is_hung_up_if_the_room_says_so(tmp_path: Path) -> None:
     with running_patchbay(tmp_path, ALONE_SECONDS="1") as patchbay:
         phone = Phone(Scenario(webhook_url=patchbay.webhook("twilio", "lobby"), loop=True)).start()
         hung_up(phone)

@@ -29,7 +29,7 @@ def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
 
 @pytest.fixture(scope="module")
 def webhooks(patchbay: Patchbay) -> dict[str, str]:
-    """A webhook URL of each provider, whose number leads to a room behind a PIN."""
+    """A webhook URL of each provider, whose number leads to a room with a PIN."""
     for name, number in PROVIDERS.items():
         add_rule(patchbay, number, room={"type": "static", "id": f"pin-{name}", "pin": PIN})
     return {name: patchbay.webhook(name, None) for name in PROVIDERS}
@@ -48,12 +48,12 @@ def notify_after_commit(webhook: str, number: str, **options: Any) -> Phone:
 
 
 def call_of(patchbay: Patchbay, number: str) -> dict[str, Any]:
-    """The newest call of a number."""
+    """Return the newest call of a number."""
     return next(call for call in patchbay.calls() if call["to"] == number)
 
 
 @pytest.mark.parametrize(("provider", "number"), PROVIDERS.items())
-def test_whoever_knows_the_pin_is_in_the_room(
+def test_a_caller_with_the_pin_enters_the_room(
     patchbay: Patchbay, webhooks: dict[str, str], provider: str, number: str
 ) -> None:
     phone = notify_after_commit(
@@ -74,7 +74,7 @@ def test_whoever_knows_the_pin_is_in_the_room(
 
 @pytest.mark.parametrize("pins", [("1111", "2222", "3333"), ()], ids=["wrong", "silent"])
 @pytest.mark.parametrize(("provider", "number"), PROVIDERS.items())
-def test_whoever_does_not_know_it_hears_a_sentence_after_three_tries(
+def test_a_caller_without_the_pin_is_refused_after_three_tries(
     patchbay: Patchbay, webhooks: dict[str, str], provider: str, number: str, pins: tuple[str, ...]
 ) -> None:
     phone = notify_after_commit(webhooks[provider], number, pins=pins)
@@ -89,7 +89,7 @@ def test_whoever_does_not_know_it_hears_a_sentence_after_three_tries(
     assert call["roomId"] is None
 
 
-def test_no_key_that_was_pressed_is_in_the_log_or_on_the_ladder(patchbay: Patchbay) -> None:
+def test_pressed_keys_are_in_neither_the_log_nor_the_ladder(patchbay: Patchbay) -> None:
     number, pressed = "+14155550130", "809172635481"
     add_rule(patchbay, number, room={"type": "static", "id": "r", "pin": "735460192837"})
     phone = notify_after_commit(
@@ -103,7 +103,7 @@ def test_no_key_that_was_pressed_is_in_the_log_or_on_the_ladder(patchbay: Patchb
         assert digits not in json.dumps(call_of(patchbay, number))
 
 
-def test_a_hidden_number_is_hidden_from_an_agent_in_the_room(patchbay: Patchbay) -> None:
+def test_a_masked_number_is_hidden_from_an_agent_in_the_room(patchbay: Patchbay) -> None:
     number = "+14155550131"
     room = {"type": "static", "id": "hidden-room"}
     add_rule(patchbay, number, room=room, hidePhoneNumber=True, dtmf=True)
@@ -120,11 +120,11 @@ def test_a_hidden_number_is_hidden_from_an_agent_in_the_room(patchbay: Patchbay)
         assert joined["name"] == pressed["senderName"] == "***42"
         assert joined["metadata"]["sipUser"] is True
         assert CALLER[1:-2] not in json.dumps(ann.events)
-    # The account sees who called.
+    # The account sees the caller's number.
     assert call_of(patchbay, number)["from"] == CALLER
 
 
-def test_a_rule_keeps_keys_from_the_room_unless_it_says_otherwise(patchbay: Patchbay) -> None:
+def test_a_rule_withholds_keys_from_the_room_by_default(patchbay: Patchbay) -> None:
     number = "+14155550132"
     add_rule(patchbay, number, room={"type": "static", "id": "quiet-room"})
     webhook = patchbay.webhook("plivo", None)
@@ -135,12 +135,12 @@ def test_a_rule_keeps_keys_from_the_room_unless_it_says_otherwise(patchbay: Patc
         phone.wait_for("digit", count=2)
         phone.hang_up()
         phone.join(20)
-        # Whatever was told of the keys would have come before this.
+        # An event about the keys would have come before this one.
         ann.wait_for("participant-left")
         assert [event["event"] for event in ann.events if event["event"] == "message"] == []
 
 
-def test_callers_who_are_not_allowed_are_turned_away(patchbay: Patchbay) -> None:
+def test_callers_that_are_not_allowed_are_refused(patchbay: Patchbay) -> None:
     number = "+14155550133"
     add_rule(patchbay, number, room={"type": "static", "id": "r"}, allowedNumbers=["+91*"])
     for name in PROVIDERS:
@@ -150,7 +150,7 @@ def test_callers_who_are_not_allowed_are_turned_away(patchbay: Patchbay) -> None
         assert call_of(patchbay, number)["endReason"] == "not-allowed"
 
 
-def test_callers_of_one_number_meet_in_a_room_of_their_own(patchbay: Patchbay) -> None:
+def test_callers_of_one_number_meet_in_the_same_room(patchbay: Patchbay) -> None:
     number = "+14155550134"
     add_rule(patchbay, number, room={"type": "dynamic", "prefix": "sipNumber"})
     phones = [

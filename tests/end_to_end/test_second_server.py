@@ -23,7 +23,7 @@ WAITS = "another server has this database"
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def settings(request: pytest.FixtureRequest) -> dict[str, str]:
-    """What servers on one database have in common."""
+    """Return the common settings of servers on one database."""
     if request.param == "sqlite":
         return {}
     return {"DATABASE_URL": request.getfixturevalue("postgres")()}
@@ -37,7 +37,7 @@ def first(tmp_path: Path, settings: dict[str, str]) -> Iterator[Patchbay]:
 
 @pytest.fixture
 def phone(first: Patchbay) -> Iterator[Phone]:
-    """In a room of the first server."""
+    """Call a room of the first server."""
     phone = Phone(Scenario(webhook_url=first.webhook("twilio", "lobby"), loop=True)).start()
     phone.wait_for("first-audio")
     first.eventually(lambda: len(first.calls(status="answered")) == 1)
@@ -52,7 +52,7 @@ def readiness(patchbay: Patchbay) -> tuple[int, str]:
 
 
 def starts(patchbay: Patchbay) -> list[int]:
-    """How often each call that is up has started."""
+    """Return how often each live call has started."""
     return [
         [rung["event"] for rung in call["timelog"]].count("start")
         for call in patchbay.calls(status="answered")
@@ -60,7 +60,7 @@ def starts(patchbay: Patchbay) -> list[int]:
 
 
 def at(patchbay: Patchbay, url: str) -> str:
-    """An address of one server at another."""
+    """Return the URL of one server with the address of another."""
     return patchbay.url + urlsplit(url).path
 
 
@@ -71,7 +71,7 @@ def test_a_second_server_waits_and_its_changes_reach_the_first(
         second.server.wait_for(WAITS)
         assert readiness(second) == (503, "another server has it")
         assert readiness(first) == (200, "ok")
-        # It has taken no call for its own, and takes no new one.
+        # It has taken over no call, and accepts no new one.
         (call,) = first.calls(status="answered")
         assert [rung["event"] for rung in call["timelog"]].count("socket-lost") == 0
         asked = Phone(Scenario(webhook_url=at(second, first.webhook("twilio", "lobby")), seconds=1))
@@ -92,7 +92,7 @@ def test_a_second_server_waits_and_its_changes_reach_the_first(
             new.wait_for("first-audio")
 
 
-def test_of_two_servers_on_one_listener_the_second_goes_on_with_the_calls_of_the_first(
+def test_the_second_of_two_servers_on_one_listener_continues_the_calls_of_the_first(
     tmp_path: Path, settings: dict[str, str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=200) as held:
@@ -111,7 +111,7 @@ def test_of_two_servers_on_one_listener_the_second_goes_on_with_the_calls_of_the
     assert phone.report.ended is Ending.CALLER_HUNG_UP
 
 
-def test_a_server_that_was_killed_is_followed_at_once(
+def test_a_killed_server_is_replaced_at_once(
     first: Patchbay, phone: Phone, tmp_path: Path, settings: dict[str, str]
 ) -> None:
     worker = re.search(r"Booting worker with pid: (\d+)", first.server.output)

@@ -28,7 +28,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
-def test_a_secret_is_changed_and_nothing_breaks(database_url: str, tmp_path: Path) -> None:
+def test_a_secret_can_be_changed_without_an_outage(database_url: str, tmp_path: Path) -> None:
     settings = {"DATABASE_URL": database_url, "PUBLIC_URL": "https://voice.example.com"}
     with serving(tmp_path, **settings) as server:
         patchbay = Patchbay(server)

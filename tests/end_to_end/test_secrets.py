@@ -1,4 +1,4 @@
-"""A whole story on a real server, with everything logged: no secret of it is told to anybody."""
+"""A full scenario on a real server with all logs on: no secret is in a log or an answer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 REFERENCE = re.compile(
     r"(?<![A-Za-z0-9])(?=[A-Z0-9]*[a-z])(?=[a-z0-9]*[A-Z])[A-Za-z0-9]{32}(?![A-Za-z0-9])"
 )
-"""What every reference of a provider looks like, and nothing else that is logged."""
+"""Pattern of every provider's references, which nothing else in the log matches."""
 
 ACCESS_LOG = (
     *("--access-logfile", "-", "--log-level", "debug"),
@@ -49,7 +49,7 @@ ACCESS_LOG = (
 
 
 class Story:
-    """``told`` are all error bodies; ``secrets`` are to be in none of them, and in no line."""
+    """``told`` has all error bodies; ``secrets`` must be in none of them and in no log line."""
 
     def __init__(self, patchbay: Patchbay, api: ProviderApi) -> None:
         self.patchbay = patchbay
@@ -149,7 +149,7 @@ def database_url(
 @pytest.mark.parametrize(
     ("fmt", "database_url"), [("text", "sqlite"), ("json", "postgres")], indirect=["database_url"]
 )
-def test_no_secret_of_a_whole_story_is_in_a_log_or_an_error(
+def test_no_secret_of_a_full_scenario_is_in_a_log_or_an_error(
     fmt: str, database_url: tuple[str, str, Callable[[], None]], tmp_path: Path
 ) -> None:
     url, password, break_it = database_url
@@ -211,7 +211,7 @@ def join(story: Story) -> None:
     """An agent beside them; calls are moved, dropped, transferred and ended."""
     with Agent(story.invite("vault")) as agent:
         agent.wait_for("participant-joined", count=3)
-        # What the room knows is written a moment later.
+        # Reports of the room are written a moment later.
         story.patchbay.eventually(
             lambda: len(story.patchbay.calls(roomId="vault", status="answered")) == 3
         )
@@ -244,7 +244,7 @@ def place(story: Story) -> None:
 
 
 def intrude(story: Story, webhooks: dict[str, str]) -> None:
-    """Wrong tokens, keys, signatures and references."""
+    """Send wrong tokens, keys, signatures and references."""
     now = access_tokens.mint("key", API_SECRET, 1_000)
     for token in (
         access_tokens.mint("key", OTHER_SECRET, 1_000),
@@ -282,7 +282,7 @@ def intrude(story: Story, webhooks: dict[str, str]) -> None:
 
 
 def misspell(story: Story, webhooks: dict[str, str]) -> None:
-    """Bodies with secrets in them that are not as they should be."""
+    """Send invalid bodies that contain secrets."""
     key = webhooks["twilio"].rpartition("/")[2]
     token = CREDENTIALS["twilio"]["authToken"]
     for credentials in (
@@ -310,7 +310,7 @@ def misspell(story: Story, webhooks: dict[str, str]) -> None:
 
 
 def watch(story: Story) -> None:
-    """What is told of all this to whoever keeps an eye on the server, and signing in to do so."""
+    """Read the metrics and the console, and sign in to it."""
     for path, token in (("/metrics", f"Bearer {METRICS_TOKEN}"), ("/console/api/health", None)):
         fields = {"Authorization": token or story.patchbay.token}
         with urlopen(Request(story.patchbay.url + path, headers=fields), timeout=20) as answer:
@@ -323,7 +323,7 @@ def watch(story: Story) -> None:
 
 
 def fail(story: Story, webhooks: dict[str, str]) -> None:
-    """Everything that needs the database, which is out of order."""
+    """Send requests that need the database, which is broken."""
     for name, webhook in webhooks.items():
         form = urlencode({"CallSid": "CA2", "CallUUID": "u2", "Digits": PIN}).encode()
         for ending in ("", "/gather?try=1", "/status"):

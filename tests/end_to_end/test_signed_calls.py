@@ -1,4 +1,4 @@
-"""Calls on connectors with credentials: signed ones go through, and nothing else gets in."""
+"""Calls on connectors with credentials: only signed ones are accepted."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def patchbay(data: Path) -> Iterator[Patchbay]:
 
 
 def connect(patchbay: Patchbay, provider: str) -> str:
-    """A connector with credentials; its webhook URL."""
+    """Create a connector with credentials and return its webhook URL."""
     fields = {"provider": provider, "defaultRoomId": "signed"}
     status, answer = patchbay.ask(
         "POST", "/v2/connectors", {**fields, "credentials": CREDENTIALS[provider]}
@@ -77,9 +77,7 @@ def send(url: str, fields: signers.Pairs, headers: dict[str, str]) -> tuple[int,
 
 
 @pytest.mark.parametrize("provider", CREDENTIALS)
-def test_a_signed_call_is_in_the_room_and_comes_back_to_it(
-    patchbay: Patchbay, provider: str
-) -> None:
+def test_a_signed_call_enters_the_room_and_returns_to_it(patchbay: Patchbay, provider: str) -> None:
     phone = Phone(plan(connect(patchbay, provider), provider, KEYS[provider])).start()
     try:
         phone.wait_for("first-audio")
@@ -96,7 +94,7 @@ def test_a_signed_call_is_in_the_room_and_comes_back_to_it(
 
 @pytest.mark.parametrize("keys", [WRONG, dict.fromkeys(KEYS)], ids=["wrong", "none"])
 @pytest.mark.parametrize("provider", CREDENTIALS)
-def test_a_call_that_another_key_has_signed_is_refused(
+def test_a_call_signed_with_another_key_is_refused(
     patchbay: Patchbay, provider: str, keys: dict[str, str | None]
 ) -> None:
     before = len(patchbay.calls())
@@ -110,9 +108,7 @@ def test_a_call_that_another_key_has_signed_is_refused(
 
 
 @pytest.mark.parametrize("provider", CREDENTIALS)
-def test_a_request_that_was_tampered_with_is_refused_with_an_empty_403(
-    patchbay: Patchbay, provider: str
-) -> None:
+def test_a_modified_request_is_refused_with_an_empty_403(patchbay: Patchbay, provider: str) -> None:
     url = connect(patchbay, provider)
     fields = [
         ("AccountSid", ACCOUNT),
@@ -181,7 +177,7 @@ def test_telnyx_signs_no_upgrade(patchbay: Patchbay) -> None:
     assert status == 101
 
 
-def test_an_upgrade_is_not_checked_once_its_connector_is_gone(patchbay: Patchbay) -> None:
+def test_an_upgrade_is_not_checked_after_its_connector_was_deleted(patchbay: Patchbay) -> None:
     url = media_url(patchbay, "twilio")
     connector = patchbay.ask("GET", "/v2/connectors")[1]["data"][0]
     assert patchbay.ask("DELETE", f"/v2/connectors/{connector['id']}")[0] == 200
@@ -191,7 +187,7 @@ def test_an_upgrade_is_not_checked_once_its_connector_is_gone(patchbay: Patchbay
 
 
 @pytest.mark.parametrize("provider", ["twilio", "plivo"])
-def test_flask_call_signs_with_what_its_own_server_has_stored(
+def test_flask_call_signs_with_the_credentials_of_its_server(
     patchbay: Patchbay, data: Path, provider: str
 ) -> None:
     result = flask_call(patchbay, data, connect(patchbay, provider))
@@ -226,7 +222,7 @@ def flask_call(
     )
 
 
-def test_signatures_hold_below_a_prefix(tmp_path: Path) -> None:
+def test_signatures_are_valid_below_a_prefix(tmp_path: Path) -> None:
     with running_patchbay(tmp_path, SCRIPT_NAME="/pb") as patchbay:
         patchbay.url += "/pb"
         for provider in CREDENTIALS:

@@ -1,4 +1,4 @@
-"""Media sockets on a real server: who is let in, who is not, and what that costs the others."""
+"""Media sockets on a real server: accepted and refused upgrades, and their cost for others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START = text_frame(b'{"event":"start"}')
 
 
 def answered(url: str, call_id: str) -> str:
-    """The media URL in a Twilio webhook's answer."""
+    """Return the media URL in the answer to a Twilio webhook."""
     fields = {"CallSid": call_id, "From": "+14155550100", "To": "+14155550199"}
     with urlopen(url, urlencode(fields).encode(), timeout=20) as answer:
         assert answer.headers["Content-Type"] == "text/xml; charset=utf-8"
@@ -35,7 +35,7 @@ def answered(url: str, call_id: str) -> str:
 
 
 def phone_url(patchbay: Patchbay, provider: str) -> str:
-    """The media URL in the answer to a first call."""
+    """Return the media URL in the answer to a first call."""
     webhook = patchbay.webhook(provider, "room-1")
     call = registry.of(webhook)(CALLER, CALLEE, SystemClock())
     with urlopen(webhook, urlencode(call.webhook()).encode(), timeout=20) as answer:
@@ -90,7 +90,7 @@ def test_a_reference_of_another_provider_is_unknown(patchbay: Patchbay) -> None:
         {"Connection": "close"},
     ],
 )
-def test_a_bad_handshake_does_not_use_the_reference_up(
+def test_an_invalid_handshake_does_not_use_the_reference(
     patchbay: Patchbay, change: dict[str, str | None]
 ) -> None:
     url = patchbay.invite("room-1")["wsUrl"]
@@ -122,7 +122,7 @@ def test_a_bad_handshake_does_not_use_the_reference_up(
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_the_first_subprotocol_that_is_offered_is_answered(
+def test_the_first_offered_subprotocol_is_answered(
     patchbay: Patchbay, offer: str, answer: str | None
 ) -> None:
     url = patchbay.invite("room-1")["wsUrl"]
@@ -145,7 +145,7 @@ def test_a_provider_that_offers_a_subprotocol_is_answered(
 
 
 @pytest.mark.parametrize("offer", ["no name", "chät", "a/b", "(chat)", "chat;v=1", "\x7f"])
-def test_an_offer_of_no_subprotocol_is_refused_and_does_not_use_the_reference_up(
+def test_an_empty_subprotocol_offer_is_refused_and_does_not_use_the_reference(
     patchbay: Patchbay, offer: str
 ) -> None:
     url = patchbay.invite("room-1")["wsUrl"]
@@ -157,7 +157,7 @@ def test_an_offer_of_no_subprotocol_is_refused_and_does_not_use_the_reference_up
     assert status == 101
 
 
-def test_a_client_that_offers_subprotocols_is_let_in(patchbay: Patchbay) -> None:
+def test_a_client_that_offers_subprotocols_is_accepted(patchbay: Patchbay) -> None:
     url = patchbay.invite("offers")["wsUrl"]
     with connect(url, subprotocols=[Subprotocol("v2.chat"), Subprotocol("chat")]) as client:
         assert client.subprotocol == "v2.chat"
@@ -185,7 +185,7 @@ def test_a_hundred_open_sockets_leave_all_request_threads_free(patchbay: Patchba
         assert patchbay.server.get("/healthz") == 200
         assert patchbay.server.get("/readyz") == 200
         assert answered(webhook, "CA-crowded").startswith("ws://")
-        # One more than there are threads, all at once: none of them waits for a socket.
+        # One more than the server has threads, all at once: no thread waits for a socket.
         with ExitStack() as requests:
             waiting = [
                 requests.enter_context(socket.create_connection(_address(patchbay), 20))
@@ -215,7 +215,7 @@ def test_calls_over_the_limit_hear_busy_and_agents_get_503(tmp_path: Path) -> No
         assert (call["status"], call["endReason"]) == ("rejected", "busy")
 
 
-def test_no_log_line_holds_a_webhook_key_or_a_reference(tmp_path: Path) -> None:
+def test_no_log_line_contains_a_webhook_key_or_a_reference(tmp_path: Path) -> None:
     with running_patchbay(tmp_path, LOG_LEVEL="debug") as patchbay:
         webhook = patchbay.webhook("twilio", "room-1")
         media = answered(webhook, "CA-1")
@@ -229,7 +229,7 @@ def test_no_log_line_holds_a_webhook_key_or_a_reference(tmp_path: Path) -> None:
         assert invited.rpartition("=")[2] not in patchbay.server.output
 
 
-def test_no_method_but_get_uses_a_reference_up(patchbay: Patchbay) -> None:
+def test_only_get_uses_a_reference(patchbay: Patchbay) -> None:
     url = patchbay.invite("room-1")["wsUrl"]
     for method in ("HEAD", "POST", "OPTIONS"):
         status, _, connection = upgrade(url, method=method)
@@ -257,10 +257,10 @@ def test_a_webhook_by_get_may_be_long(patchbay: Patchbay) -> None:
         assert json.load(error) == {"message": "The request line is too long.", "statusCode": 414}
 
 
-def test_frames_that_come_right_behind_the_handshake_are_heard(patchbay: Patchbay) -> None:
+def test_frames_right_after_the_handshake_are_read(patchbay: Patchbay) -> None:
     url = patchbay.invite("room-early")["wsUrl"]
     status, _, connection = upgrade(url, early=START)
     with connection:
         assert status == 101
-        # What answers the start message.
+        # The answer to the start message.
         assert b"room-early" in connection.recv(4096)

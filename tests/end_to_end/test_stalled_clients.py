@@ -1,4 +1,4 @@
-"""Clients that stop half-way, before any socket is a call's: nobody waits for them."""
+"""Clients that stall before their socket belongs to a call do not delay others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from tests.support.patchbays import Patchbay, running_patchbay
 
 MANY = 40
-"""More than twice the threads there are."""
+"""More than twice the number of threads."""
 
 PATIENCE = 20
 
@@ -75,7 +75,7 @@ def assert_served(patchbay: Patchbay, hook: str) -> None:
 
 
 @pytest.mark.parametrize("data", STALLED.values(), ids=STALLED)
-def test_calls_are_answered_beside_clients_that_stall(
+def test_calls_are_answered_while_other_clients_stall(
     patchbay: Patchbay, hook: str, data: bytes
 ) -> None:
     path = urlsplit(hook).path.encode()
@@ -86,7 +86,7 @@ def test_calls_are_answered_beside_clients_that_stall(
     assert "Traceback" not in patchbay.server.output
 
 
-def test_whoever_takes_too_long_is_disconnected(patchbay: Patchbay, hook: str) -> None:
+def test_a_client_that_takes_too_long_is_disconnected(patchbay: Patchbay, hook: str) -> None:
     with stalled(patchbay, STALLED["half a header"]) as sockets:
         for each in sockets:
             assert each.recv(1) == b""
@@ -94,7 +94,9 @@ def test_whoever_takes_too_long_is_disconnected(patchbay: Patchbay, hook: str) -
     assert "ERROR" not in patchbay.server.output
 
 
-def test_whoever_never_reads_an_answer_holds_no_thread(patchbay: Patchbay, hook: str) -> None:
+def test_a_client_that_does_not_read_its_answer_occupies_no_thread(
+    patchbay: Patchbay, hook: str
+) -> None:
     asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100
     with ExitStack() as stack:
         for _ in range(MANY):
@@ -112,7 +114,7 @@ def served(patchbay: Patchbay, hook: str) -> bool:
     return True
 
 
-def test_more_connections_than_there_may_be_close_those_that_do_nothing(tmp_path: Path) -> None:
+def test_idle_connections_are_closed_at_the_limit(tmp_path: Path) -> None:
     with running_patchbay(tmp_path, "--worker-connections", "50") as patchbay, ExitStack() as stack:
         hook = patchbay.webhook("twilio", "room-1")
         for data in (b"", STALLED["half a header"]):
@@ -128,7 +130,7 @@ def everything(sock: socket.socket) -> bytes:
     return got
 
 
-def test_requests_that_come_together_are_answered_in_their_order(patchbay: Patchbay) -> None:
+def test_pipelined_requests_are_answered_in_their_order(patchbay: Patchbay) -> None:
     paths = ["/healthz", "/nowhere", "/readyz", "/v2/connectors", "/healthz"]
     together = b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode() for path in paths)
     for cut in (1, 20, len(together) // 2, len(together)):
@@ -143,7 +145,7 @@ def test_requests_that_come_together_are_answered_in_their_order(patchbay: Patch
 
 
 @pytest.mark.parametrize("size", [10, 60_000, 70_000, 700_000])
-def test_a_body_in_pieces_is_read_or_refused_as_a_whole(patchbay: Patchbay, size: int) -> None:
+def test_a_chunked_body_is_read_or_refused_as_a_whole(patchbay: Patchbay, size: int) -> None:
     body = json.dumps({"provider": "twilio", "name": "x" * size}).encode()
     status, answer = patchbay.ask("POST", "/v2/connectors", json.loads(body))
     with connect(patchbay) as sock:
@@ -158,7 +160,7 @@ def test_a_body_in_pieces_is_read_or_refused_as_a_whole(patchbay: Patchbay, size
         assert answer["message"].encode() in got
 
 
-def test_whoever_waits_to_be_asked_for_a_body_is_asked(patchbay: Patchbay) -> None:
+def test_a_client_that_waits_for_100_continue_receives_it(patchbay: Patchbay) -> None:
     with connect(patchbay) as sock:
         sock.sendall(
             f"POST /v2/connectors HTTP/1.1\r\nHost: x\r\nAuthorization: {patchbay.token}\r\n"
@@ -170,7 +172,7 @@ def test_whoever_waits_to_be_asked_for_a_body_is_asked(patchbay: Patchbay) -> No
         assert sock.recv(65_536).startswith(b"HTTP/1.1 201 ")
 
 
-def test_a_head_without_an_end_is_refused(patchbay: Patchbay) -> None:
+def test_an_endless_head_is_refused(patchbay: Patchbay) -> None:
     with connect(patchbay) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\n")
         for _ in range(70):
@@ -194,7 +196,7 @@ def test_a_connection_is_kept_for_the_next_request(patchbay: Patchbay) -> None:
         connection.close()
 
 
-def test_a_stalled_client_does_not_keep_a_server_from_ending(tmp_path: Path) -> None:
+def test_a_stalled_client_does_not_delay_the_end_of_the_server(tmp_path: Path) -> None:
     with (
         running_patchbay(tmp_path, "--graceful-timeout", "600") as patchbay,
         stalled(patchbay, STALLED["half a header"]),

@@ -1,4 +1,4 @@
-"""Two hundred calls, and a receiver that does all that receivers do: it is told everything."""
+"""Two hundred calls, and a receiver with all kinds of failures: it receives every event."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVENTS = ["call-started", "call-answered", "call-hangup"]
 
 
 class Moody:
-    """What a receiver answers: it hangs once, fails and dies a few times, moves and dawdles often.
+    """Answers of a receiver: one hang, a few failures and resets, many redirects and delays.
 
     ``taken`` are the requests that it has acknowledged.
     """
