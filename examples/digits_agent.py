@@ -50,7 +50,7 @@ def talk(url: str) -> None:
         for text in socket:
             message = json.loads(text)
             if message["event"] == "message":
-                say("clear")  # Whatever is being said, the caller has gone on.
+                say("clear")  # Stop the previous key: the caller has pressed another.
                 key = str(message["data"]["payload"]["number"])
                 if key in KEYS:  # A to D are keys too.
                     say("media", payload=KEYS[key])

@@ -135,7 +135,7 @@ def a_settings(**changes: Any) -> Settings:
         "database_url": "sqlite:////unused",
         "data_dir": Path("/unused"),
         "dial_allowed": ("*",),
-        # Where nothing listens: no test speaks to a provider.
+        # Addresses without a listener: no test connects to a provider.
         **{f"{name}_api_url": "http://127.0.0.1:9" for name in ("twilio", "plivo", "telnyx")},
     }
     return Settings(**{**usual, **changes})
@@ -144,7 +144,7 @@ def a_settings(**changes: Any) -> Settings:
 def services_with(
     settings: Settings, clock: FakeClock, database: Database, engine: Engine
 ) -> Services:
-    """What ``create_app`` would build, with a clock, an engine and a database of the test's."""
+    """Return the services of ``create_app``, with the test's clock, engine and database."""
     providers = load()
     return build_services(
         settings,

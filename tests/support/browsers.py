@@ -1,4 +1,4 @@
-"""A real Chromium with a fake microphone, and in it the console as who is signed in sees it."""
+"""A real Chromium with a fake microphone, signed in to the console."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NARROW = (360, 740)
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium. Where there is none the test is skipped, or fails if
+    """Run the system's Chromium. Without one the test is skipped, or fails if
     ``REQUIRE_CHROMIUM`` is set.
     """
     path = installed(*NAMES, required_by="REQUIRE_CHROMIUM")
@@ -47,7 +47,7 @@ def chromium() -> Iterator[Browser]:
 def signed_in(
     browser: Browser, patchbay: Patchbay, size: tuple[int, int] = WIDE, scheme: str = "light"
 ) -> Iterator[Page]:
-    """A page of the console, signed in with a token. Whatever its scripts complain of fails."""
+    """Open the console, signed in with a token. Errors of its scripts fail the test."""
     context = browser.new_context(
         base_url=patchbay.url,
         viewport={"width": size[0], "height": size[1]},

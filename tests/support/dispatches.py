@@ -41,6 +41,6 @@ def dispatch(url: str, body: bytes, signature: bytes = b"") -> int:
 
 
 def invitation(patchbay: Patchbay, room: str) -> tuple[str, bytes]:
-    """The agent's own call, and of what Patchbay tells it of the room the part that it uses."""
+    """Return the agent's call id, and the fields of a dispatch that the agent uses."""
     session = patchbay.invite(room)
     return session["callId"], json.dumps({"roomId": room, "wsUrl": session["wsUrl"]}).encode()

@@ -96,7 +96,7 @@ class Harness:
         )
 
     def timekeeper(self, boot: str = "boot-1", bases: TimeBases | None = None) -> Timekeeper:
-        """Of a process on a machine that was booted a thousand seconds before the test."""
+        """Return a timekeeper for a machine that was booted a thousand seconds before the test."""
 
         def measure() -> Uptime:
             return Uptime(boot, int(self.clock.monotonic() * 1000))

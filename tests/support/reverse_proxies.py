@@ -1,6 +1,6 @@
 """nginx and Caddy on loopback, each started with its file of ``deploy/``.
 
-Only host name, ports and paths in the files are replaced, and what a test asks for beside them.
+Host name, ports and paths in the files are replaced, and the texts that a test changes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Changes = tuple[tuple[str, str], ...]
 
 
 def replaced(file: str, changes: Changes) -> str:
-    """A file of ``deploy/`` with all of ``changes``, each of which it must hold."""
+    """Return a file of ``deploy/`` with ``changes``; it must contain each replaced text."""
     text = (ROOT / "deploy" / file).read_text()
     for old, new in changes:
         assert old in text, old
@@ -63,7 +63,7 @@ class Proxy:
 
     @property
     def log(self) -> str:
-        """All that it has logged so far."""
+        """The log so far."""
         return "".join(path.read_text() for path in sorted(self._folder.glob("*.log")))
 
     def reload(self) -> None:
@@ -76,7 +76,7 @@ class Proxy:
         return self._ask(HTTPSConnection("localhost", self.port), method, path, body, headers)
 
     def ask_plainly(self, path: str) -> tuple[int, HTTPMessage, bytes]:
-        """The same over plain HTTP."""
+        """Send the request over plain HTTP."""
         return self._ask(HTTPConnection("localhost", self.plain_port), "GET", path, None, {})
 
     def stop(self) -> None:
@@ -87,7 +87,7 @@ class Proxy:
             self._process.kill()
 
     def _prepare(self) -> Sequence[str]:
-        """Write the configuration; the command that runs with it."""
+        """Write the configuration and return the command that uses it."""
         raise NotImplementedError
 
     def _environment(self) -> dict[str, str]:

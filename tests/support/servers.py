@@ -37,10 +37,10 @@ def environment(data: Path, changes: Mapping[str, str]) -> dict[str, str]:
     """Return an environment that sets every setting, so that ``.env`` has no effect."""
     unset = {field.name.upper(): "" for field in fields(Settings)}
     own = {"API_KEY": "key", "API_SECRET": "secret" * 8, "DATA_DIR": str(data)}
-    # Nobody waits for calls that a test has left behind.
+    # Do not wait for calls that a test has left behind.
     own["DRAIN_SECONDS"] = "1"
     own["DIAL_ALLOWED"] = "*"
-    # Where nothing listens: no test speaks to a provider.
+    # Addresses without a listener: no test connects to a provider.
     own |= {f"{name}_API_URL": "http://127.0.0.1:9" for name in ("TWILIO", "PLIVO", "TELNYX")}
     return {**os.environ, **unset, **own, "PYTHONUNBUFFERED": "1", **changes}
 

@@ -356,11 +356,11 @@ def test_legs_that_fail_every_tick_are_found_among_many(clock: FakeClock) -> Non
         leg.buffer = JitterBuffer(Encoding.LINEAR, paced=True)
         for _ in range(20):
             leg.buffer.push(bytes(321 * 2), clock.monotonic() - 0.1)
-    everybody = [*legs, *rooms]
+    all_legs = [*legs, *rooms]
     with pytest.raises(ValueError, match="shape"):
         harness.tick()
-    harness.live_rooms.rebuild(everybody, clock.monotonic(), sift=True)
-    assert {leg for leg in everybody if leg.failed} == {legs[5], rooms[7], rooms[20]}
+    harness.live_rooms.rebuild(all_legs, clock.monotonic(), sift=True)
+    assert {leg for leg in all_legs if leg.failed} == {legs[5], rooms[7], rooms[20]}
     for leg in (legs[5], rooms[7], rooms[20]):
         harness.live_rooms.close(leg, None, "failed")
     harness.tick(3)

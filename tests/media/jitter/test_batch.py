@@ -274,10 +274,10 @@ def test_rows_of_removed_legs_are_reused() -> None:
 
 def test_an_unused_row_gives_and_takes_nothing() -> None:
     batch = BatchJitterBuffer()
-    nobody = np.zeros(1, np.intp)
+    unused = np.zeros(1, np.intp)
     codes = np.zeros((1, FRAME_SAMPLES), np.uint8)
-    assert not batch.push(nobody, codes, np.array([START]), None).any()
-    assert not batch.take(nobody, START).ordinary.any()
+    assert not batch.push(unused, codes, np.array([START]), None).any()
+    assert not batch.take(unused, START).ordinary.any()
 
 
 def test_many_legs_are_independent() -> None:
