@@ -42,7 +42,7 @@ def secrets(
     database: Database,
     clock: FakeClock,
 ) -> dict[str, str]:
-    """One of every secret that there is, made as users and providers make them."""
+    """One secret of every kind, created as users and providers create them."""
     app = app_on_each_database
     client, stranger = authorised(app), app.test_client()
 

@@ -28,7 +28,7 @@ def services(app: Flask) -> Services:
 
 @pytest.fixture
 def come(services: Services, clock: FakeClock) -> Callable[..., Call]:
-    """A function that lets somebody join a room, as the engine would report it."""
+    """A function that makes a participant join a room, as the engine reports it."""
 
     def make(name: str, session_id: str = SESSION, room_id: str = ROOM) -> Call:
         participant = Participant(name, name.title())

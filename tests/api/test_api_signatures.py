@@ -355,7 +355,7 @@ def test_a_caller_hears_busy_when_the_check_itself_fails(
 
 @dataclass(frozen=True)
 class Captured:
-    """A request that somebody has written down, and sends again as it was."""
+    """A captured request that is replayed unchanged."""
 
     path: str
     method: str

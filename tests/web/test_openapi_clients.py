@@ -108,7 +108,7 @@ def test_an_event_matches_its_openapi_schema(written: dict[str, Any]) -> None:
 
 
 def test_no_type_is_null_alone(written: dict[str, Any]) -> None:
-    """Generators make a class ``Null`` of it, which there is not."""
+    """Client generators refer to a class ``Null`` for it, which does not exist."""
 
     def members(shape: object) -> Iterator[dict[str, Any]]:
         if isinstance(shape, dict):

@@ -37,7 +37,7 @@ def connector(app: Flask) -> Connector:
 
 @pytest.fixture
 def stranger(app: Flask) -> FlaskClient:
-    """A client with a token of somebody else's."""
+    """A client with a token of another account."""
     client = app.test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = mint("test-key", "another-secret" * 3, 1_000)
     return client

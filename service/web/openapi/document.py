@@ -119,7 +119,7 @@ class _Document:
         self._spec.components.header(name, header)
 
     def _add(self, rule: Rule, view: Callable[..., object], blueprint: str, name: str) -> None:
-        # Paths that differ only in what they call an id are one path.
+        # Paths that differ only in the name of an id are one path.
         pattern = VARIABLE.sub("{}", rule.rule)
         path = self._paths.setdefault(pattern, VARIABLE.sub(r"{\g<name>}", rule.rule))
         ids = list(self._ids(rule, path))
