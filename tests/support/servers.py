@@ -29,7 +29,7 @@ os.execv(sys.executable, [sys.executable, "-m", "gunicorn"])
 """,
 )
 """gunicorn on an inherited socket, as with systemd's socket activation."""
-PATIENCE = 30
+PATIENCE = 60
 """Seconds after which a server that does not do what the test expects fails it."""
 
 
