@@ -136,3 +136,11 @@ def test_drain_ends_before_the_first_hold_does() -> None:
     drain.expect(["a", "b", "c"])
     threading.Timer(0.01, drain.told, ["a"]).start()
     assert drain.wait(3_600, after_first=0.1) == 2
+
+
+def test_drain_releases_the_database_after_it_has_closed_the_sockets(harness: Harness) -> None:
+    released = threading.Event()
+    with on_a_socket(harness, callers.agent("agent")) as program:
+        hand_over(harness.services.settings, harness.drain, harness.engine, released.set)
+        assert close_code(program) == RESTART
+    assert released.is_set()

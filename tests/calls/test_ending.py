@@ -86,3 +86,13 @@ def test_call_that_was_answered_after_it_was_read_is_not_abandoned(
     harness.recorder.record(LegStarted(spec.call_id, spec.leg_id, "s1", harness.clock.now()))
     harness.ending.hang_up(waiting, EndReason.CALLER_HUNG_UP, None)
     assert harness.call(connector).status is CallStatus.ENDED
+
+
+def test_draining_process_does_not_wait_for_an_ended_call(
+    harness: Harness, connector: Connector
+) -> None:
+    harness.start(ref_of(harness.webhook(connector)))
+    call = harness.call(connector)
+    harness.drain.expect([call.id])
+    harness.ending.hang_up(call, EndReason.CALLER_HUNG_UP, None)
+    assert harness.drain.wait(0) == 0

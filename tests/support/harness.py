@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
@@ -74,7 +74,10 @@ class Harness:
         self.provider_api.stop()
 
     def recorder_thread(
-        self, reports: SimpleQueue[Report], timekeeper: Timekeeper | None = None
+        self,
+        reports: SimpleQueue[Report],
+        timekeeper: Timekeeper | None = None,
+        followers: Sequence[Callable[[], object]] = (),
     ) -> RecorderThread:
         """A thread that has these reports to write. Another may follow it."""
         timekeeper = timekeeper or self.timekeeper()
@@ -88,6 +91,7 @@ class Harness:
             Sweeps(self._guard, timekeeper, self.deadlines, self.session_deadlines, secrets),
             self.drain,
             self.services.metrics,
+            followers,
         )
 
     def takeover(self, timekeeper: Timekeeper) -> Takeover:

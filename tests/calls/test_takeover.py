@@ -1,0 +1,95 @@
+"""The takeover and the sweeps: only the process that has the lease changes calls."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from service.calls.lease_guard import LeaseGuard
+from service.calls.sweeps import Sweeps
+from service.domain.calls import CallStatus
+from service.storage.connectors import Connectors
+from service.storage.database import Database
+from service.storage.lease import lease_of
+from tests.support.clocks import FakeClock
+from tests.support.harness import Harness, a_harness, keyed, ref_of
+from tests.support.provider_apis import CREDENTIALS
+from tests.support.records import a_connector
+
+NEW, OLD = "n" * 64, "o" * 64
+
+
+@pytest.fixture
+def other(database: Database) -> Iterator[LeaseGuard]:
+    """The guard of another process, which has the lease."""
+    with closing(LeaseGuard(lease_of(database), lost=lambda: None)) as guard:
+        assert guard.acquire()
+        yield guard
+
+
+def test_takeover_without_the_lease_leaves_the_calls(
+    each_harness: Harness, other: LeaseGuard
+) -> None:
+    connector = each_harness.connect(a_connector())
+    each_harness.start(ref_of(each_harness.webhook(connector)))
+    takeover = each_harness.takeover(each_harness.timekeeper())
+    assert not takeover.attempt()
+    assert each_harness.call(connector).detached_at is None
+    other.release()
+    other.close()
+    assert takeover.attempt()
+    assert each_harness.call(connector).detached_at is not None
+
+
+def test_sweeps_end_no_call_without_the_lease(each_harness: Harness, other: LeaseGuard) -> None:
+    connector = each_harness.connect(a_connector())
+    each_harness.webhook(connector)
+    each_harness.clock.advance(600)
+    sweeps = Sweeps(
+        other,
+        each_harness.timekeeper(),
+        each_harness.deadlines,
+        each_harness.session_deadlines,
+        each_harness.stores.secrets,
+    )
+    other.release()
+    sweeps.run()
+    assert each_harness.call(connector).status is CallStatus.INCOMING
+
+
+def test_recorder_thread_serves_once_the_other_process_releases_the_lease(
+    each_harness: Harness, other: LeaseGuard
+) -> None:
+    connector = each_harness.connect(a_connector())
+    each_harness.start(ref_of(each_harness.webhook(connector)))
+    served = threading.Event()
+    thread = each_harness.recorder_thread(queue.SimpleQueue(), followers=[served.set])
+    thread.start()
+    try:
+        assert each_harness.drain.is_waiting
+        other.release()
+        assert served.wait(30)
+    finally:
+        thread.stop()
+    assert not each_harness.drain.is_waiting
+    assert each_harness.call(connector).detached_at is not None
+
+
+def test_stop_encrypts_everything_under_the_new_secret(
+    database: Database, clock: FakeClock
+) -> None:
+    with a_harness(database, clock, api_secret=OLD) as earlier:
+        earlier.stores.secrets.of_rooms()
+        connector = earlier.connect(keyed("plivo"))
+        # While a call is up, the sweeps leave this to the end of the process.
+        earlier.start(ref_of(earlier.webhook(connector)), "plivo")
+    with a_harness(database, clock, api_secret=NEW, api_secret_previous=OLD) as harness:
+        thread = harness.recorder_thread(queue.SimpleQueue())
+        thread.start()
+        thread.stop()
+    stored = Connectors(database, NEW).get(connector.id)
+    assert {name: values[0] for name, values in stored.credentials.items()} == CREDENTIALS["plivo"]
