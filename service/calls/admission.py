@@ -10,7 +10,7 @@ from service.domain import ids
 from service.domain.agents import Assignment
 from service.domain.calls import WEBSOCKET, Call, CallStatus, Participant
 from service.domain.rooms import Room
-from service.domain.routing import Existing, Fresh, Named, place
+from service.domain.routing import Existing, Fresh, Named, choose_room
 from service.domain.routing_rules import Rule
 from service.errors import Busy
 from service.media.engine.engine import Engine
@@ -94,7 +94,7 @@ class Admission:
 
         Raises ``Busy`` instead of creating a room for a call that will not be admitted.
         """
-        where = place(decision, caller, callee, self._secrets.of_rooms)
+        where = choose_room(decision, caller, callee, self._secrets.of_rooms)
         name = None if isinstance(where, Fresh) else where.name
         if name is not None and (known := self._rooms.find(name)):
             return known

@@ -82,18 +82,18 @@ class CallRequest:
 
 @dataclass(frozen=True, slots=True)
 class OutboundPlan:
-    """What a request needs. ``decision`` routes the call, and ``place`` is the room it leads to."""
+    """What a request needs. ``decision`` routes the call, and ``room_choice`` is its room."""
 
     connector: Connector
     caller: str
     rule: Rule | None
     decision: Rule | Existing
-    place: routing.Place
+    room_choice: routing.RoomChoice
 
     @property
     def room_name(self) -> str:
         """The name of the room, or an empty one for a new room."""
-        match self.place:
+        match self.room_choice:
             case Existing(name) | Named(name):
                 return name
             case Fresh():
@@ -155,8 +155,8 @@ class OutboundCalls:
             decision = Existing(connector.default_room_id)
         else:
             raise Invalid("destinationRoomId is required: neither rule nor connector names a room.")
-        place = routing.place(decision, request.callee, caller, self._secrets.of_rooms)
-        return OutboundPlan(connector, caller, rule, decision, place)
+        room_choice = routing.choose_room(decision, request.callee, caller, self._secrets.of_rooms)
+        return OutboundPlan(connector, caller, rule, decision, room_choice)
 
     def place_call(self, request: CallRequest, plan: OutboundPlan, base: str) -> Call:
         """Have the provider dial, and return the call. ``base`` is the public origin.
@@ -168,7 +168,9 @@ class OutboundCalls:
         room = self._admission.resolve_room(plan.decision, request.callee, plan.caller)
         call = self._new_call(request, plan, room, base)
         room.require(call.participant.id)
-        if not self._control.place(call, self._settings.max_calls, self._settings.dial_per_day):
+        if not self._control.place_call(
+            call, self._settings.max_calls, self._settings.dial_per_day
+        ):
             raise self._admission.full()
         key = call_keys.key_of(self._settings.api_secret, call.id)
         hook = webhook_url(base, plan.connector.provider, key)

@@ -75,7 +75,7 @@ class ProviderApi:
         control, secrets = self._controls[connector.provider], _secrets(connector)
         try:
             response = self._outgoing.send(
-                control.place(order, secrets, self._settings.api_url(connector.provider)),
+                control.place_call(order, secrets, self._settings.api_url(connector.provider)),
                 needs_body=True,
             )
         except BadGateway as error:

@@ -32,7 +32,7 @@ class Fresh:
     """A new room."""
 
 
-Place: TypeAlias = Existing | Named | Fresh
+RoomChoice: TypeAlias = Existing | Named | Fresh
 
 
 def resolve(
@@ -51,7 +51,9 @@ def resolve(
     return EndReason.NO_ROUTE
 
 
-def place(decision: Rule | Existing, caller: str, callee: str, secret: Callable[[], str]) -> Place:
+def choose_room(
+    decision: Rule | Existing, caller: str, callee: str, secret: Callable[[], str]
+) -> RoomChoice:
     """Return the room of a call.
 
     Calls share a room by number only if it is a number: otherwise two callers who withhold theirs

@@ -53,7 +53,7 @@ class PlivoControl(CallControl):
     def was_over(self, response: HttpResponse) -> bool:
         return response.status == 404
 
-    def place(self, order: Order, secrets: Secrets, api: str) -> HttpRequest:
+    def place_call(self, order: Order, secrets: Secrets, api: str) -> HttpRequest:
         body = {
             "from": self.number(order.caller),
             "to": self.number(order.callee),

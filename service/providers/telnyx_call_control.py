@@ -55,7 +55,7 @@ class TelnyxControl(CallControl):
             return response.status == 404
         return any(str(error.get("code")) == ENDED_ALREADY for error in _errors(response))
 
-    def place(self, order: Order, secrets: Secrets, api: str) -> HttpRequest:
+    def place_call(self, order: Order, secrets: Secrets, api: str) -> HttpRequest:
         body = {
             "ApplicationSid": secrets["applicationId"],
             "To": order.callee,

@@ -53,7 +53,7 @@ class TwilioControl(CallControl):
     def was_over(self, response: HttpResponse) -> bool:
         return response.status == 404
 
-    def place(self, order: Order, secrets: Secrets, api: str) -> HttpRequest:
+    def place_call(self, order: Order, secrets: Secrets, api: str) -> HttpRequest:
         fields = [
             ("To", order.callee),
             ("From", order.caller),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from service.domain.calls import EndReason
-from service.domain.routing import Existing, Fresh, Named, Place, place, resolve
+from service.domain.routing import Existing, Fresh, Named, RoomChoice, choose_room, resolve
 from service.domain.routing_rules import NEW_ROOM, RoomPrefix, Rule, RuleType
 from tests.support.records import a_connector, a_rule
 
@@ -68,16 +68,16 @@ def dynamic(prefix: RoomPrefix, *, hide: bool = False) -> Rule:
     ],
 )
 def test_the_rule_s_strategy_finds_the_room(
-    decision: Rule | Existing, caller: str, callee: str, expected: Place
+    decision: Rule | Existing, caller: str, callee: str, expected: RoomChoice
 ) -> None:
-    assert place(decision, caller, callee, lambda: "secret") == expected
+    assert choose_room(decision, caller, callee, lambda: "secret") == expected
 
 
 def test_a_withheld_number_has_a_stable_room_with_an_opaque_name() -> None:
     rule = dynamic(RoomPrefix.PARTICIPANT_NUMBER, hide=True)
-    found = place(rule, CALLER, CALLEE, lambda: "secret")
-    assert found == place(rule, CALLER, "+442071838750", lambda: "secret")
-    assert found != place(rule, "+14155550101", CALLEE, lambda: "secret")
-    assert found != place(rule, CALLER, CALLEE, lambda: "another secret")
+    found = choose_room(rule, CALLER, CALLEE, lambda: "secret")
+    assert found == choose_room(rule, CALLER, "+442071838750", lambda: "secret")
+    assert found != choose_room(rule, "+14155550101", CALLEE, lambda: "secret")
+    assert found != choose_room(rule, CALLER, CALLEE, lambda: "another secret")
     assert isinstance(found, Named)
     assert "5550100" not in found.name

@@ -118,7 +118,7 @@ def telnyx_sdk(use: Callable[[Any], object]) -> Sent:
 
 
 def placed(name: str) -> Sent:
-    return ours(controls()[name].place(ORDER, SECRETS[name], APIS[name]))
+    return ours(controls()[name].place_call(ORDER, SECRETS[name], APIS[name]))
 
 
 def hung_up(name: str, secrets: dict[str, str] | None = None) -> Sent:
@@ -282,7 +282,7 @@ def test_a_refusal_quotes_the_provider(name: str, body: object, sentence: str) -
 def test_no_secret_is_in_the_text_of_a_request() -> None:
     for name in SECRETS:
         for request in (
-            controls()[name].place(ORDER, SECRETS[name], APIS[name]),
+            controls()[name].place_call(ORDER, SECRETS[name], APIS[name]),
             controls()[name].hang_up("x", SECRETS[name], APIS[name]),
         ):
             assert "secret" not in repr(request)

@@ -48,11 +48,11 @@ def test_placed_calls_and_transfers_are_counted_together(database: Database) -> 
     steering, calls = StoredControl(database), Calls(database)
     up = a_call(status=CallStatus.ANSWERED, leg_id="leg")
     calls.add(up)
-    assert steering.place(placed(5), 10, 2)
+    assert steering.place_call(placed(5), 10, 2)
     steering.hand_on(up.id, "+14155550123", 6, 2)
     refused = placed(7)
     with pytest.raises(Forbidden):
-        steering.place(refused, 10, 2)
+        steering.place_call(refused, 10, 2)
     assert calls.find(refused.connector_id, refused.provider_call_id) is None
 
 
@@ -62,20 +62,20 @@ def test_refused_dials_do_not_count(database: Database) -> None:
     calls.add(over)
     with pytest.raises(Conflict):
         steering.hand_on(over.id, "+14155550123", 6, 2)
-    assert not steering.place(placed(5), 0, 2)
+    assert not steering.place_call(placed(5), 0, 2)
     assert counted(database) == {}
 
 
 def test_a_limit_of_zero_allows_no_dial(database: Database) -> None:
     with pytest.raises(Forbidden):
-        StoredControl(database).place(placed(5), 10, 0)
+        StoredControl(database).place_call(placed(5), 10, 0)
 
 
 def test_counts_are_shared_by_processes_and_start_anew_each_day(
     database: Database,
 ) -> None:
-    assert StoredControl(database).place(placed(DAY - 1), 10, 1)
-    assert StoredControl(database).place(placed(DAY), 10, 1)
+    assert StoredControl(database).place_call(placed(DAY - 1), 10, 1)
+    assert StoredControl(database).place_call(placed(DAY), 10, 1)
     with pytest.raises(Forbidden):
-        StoredControl(database).place(placed(2 * DAY - 1), 10, 1)
+        StoredControl(database).place_call(placed(2 * DAY - 1), 10, 1)
     assert counted(database) == {1: 1}

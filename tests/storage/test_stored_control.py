@@ -103,7 +103,7 @@ def test_only_the_number_of_the_transfer_is_dialled(store: Calls, steering: Stor
 def test_simultaneously_placed_calls_stay_within_the_limit(
     store: Calls, steering: StoredControl
 ) -> None:
-    outcomes = at_once(8, lambda _: steering.place(to_place(), 3, 10))
+    outcomes = at_once(8, lambda _: steering.place_call(to_place(), 3, 10))
     assert sorted(outcomes) == [False] * 5 + [True] * 3
     assert store.live() == 3
 
@@ -112,7 +112,7 @@ def test_a_provider_call_id_from_a_webhook_replaces_one_from_the_rest_api(
     store: Calls, steering: StoredControl
 ) -> None:
     call = to_place()
-    assert steering.place(call, 10, 10)
+    assert steering.place_call(call, 10, 10)
     assert steering.bind(call.id, "promised", firm=False)
     assert steering.bind(call.id, "another promise", firm=False)
     assert store.get(call.id).provider_call_id == "promised"
@@ -124,14 +124,14 @@ def test_a_provider_call_id_from_a_webhook_replaces_one_from_the_rest_api(
 def test_the_provider_id_of_another_call_is_refused(store: Calls, steering: StoredControl) -> None:
     known = up(store)
     call = to_place(connector_id=known.connector_id)
-    assert steering.place(call, 10, 10)
+    assert steering.place_call(call, 10, 10)
     assert steering.bind(call.id, known.provider_call_id, firm=True) is None
     assert store.get(call.id) == call
 
 
 def test_only_an_initiated_call_begins_to_ring(store: Calls, steering: StoredControl) -> None:
     call = to_place()
-    assert steering.place(call, 10, 10)
+    assert steering.place_call(call, 10, 10)
     assert steering.ringing(call.id, 5)
     assert not steering.ringing(call.id, 6)
     assert store.get(call.id).status is CallStatus.RINGING

@@ -274,7 +274,7 @@ def test_a_new_call_begins_in_the_state_of_its_event(
 ) -> None:
     call = a_call(**fields)
     if event is Trigger.PLACED:
-        assert StoredControl(sqlite_database).place(call, 1, 1)
+        assert StoredControl(sqlite_database).place_call(call, 1, 1)
     else:
         assert Calls(sqlite_database).admit(call, None, 1)
     stored = Calls(sqlite_database).get(call.id)
@@ -290,5 +290,5 @@ def test_a_new_call_begins_in_no_other_state(sqlite_database: Database, status: 
             calls.admit(call, None, 1)
     if status is not CallStatus.INITIATED:
         with pytest.raises(ValueError, match="does not begin"):
-            steering.place(call, 1, 1)
+            steering.place_call(call, 1, 1)
     assert calls.page().total == 0

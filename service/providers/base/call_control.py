@@ -95,7 +95,7 @@ class CallControl(ABC):
         """Whether a hang-up was refused because the call had already ended."""
 
     @abstractmethod
-    def place(self, order: Order, secrets: Secrets, api: str) -> HttpRequest: ...
+    def place_call(self, order: Order, secrets: Secrets, api: str) -> HttpRequest: ...
 
     @abstractmethod
     def placed(self, response: HttpResponse) -> str | None:

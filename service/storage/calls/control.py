@@ -130,7 +130,7 @@ class StoredControl:
             step = state.step(LadderEvent.TRANSFER, at, detail)
             return advance(connection, call, [step], transfer=transfer, detached_at=at, attempts=0)
 
-    def place(self, call: Call, limit: int, per_day: int) -> bool:
+    def place_call(self, call: Call, limit: int, per_day: int) -> bool:
         """Add a call that the provider is about to be asked to dial.
 
         Returns false, and writes nothing, if ``limit`` calls are live. Raises ``Forbidden`` if
