@@ -144,7 +144,7 @@ def test_a_database_outage_of_ten_seconds_affects_only_new_calls(place: Place) -
                 )
 
         patchbay.eventually(lambda: is_ready(patchbay))
-        straying.wait_for("start", count=2, timeout=30)
+        straying.wait_for("start", count=2, timeout=60)
         patchbay.eventually(lambda: len(patchbay.calls(status="answered")) == 3)
         calls = {call["callId"]: call for call in patchbay.calls()}
         assert {calls[each]["endReason"] for each in left} == {"caller-hung-up"}

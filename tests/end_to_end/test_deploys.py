@@ -57,7 +57,7 @@ class House:
             for number in range(self.calls)
         ]
         for phone in self.phones:
-            phone.wait_for("first-audio", timeout=30)
+            phone.wait_for("first-audio", timeout=60)
         patchbay.eventually(lambda: len(patchbay.calls(status="answered")) == self.calls)
 
     def tone(self, number: int) -> float:
@@ -181,7 +181,7 @@ def test_a_deploy_returns_every_call_to_its_room(
     make_late(tmp_path)
     with serving(tmp_path, listener) as successor:
         for phone in house.phones:
-            phone.wait_for("start", count=2, timeout=30)
+            phone.wait_for("start", count=2, timeout=60)
         house.are_together(successor)
         require_the_same_calls(successor, before, over)
         house.leave()
@@ -197,7 +197,7 @@ def test_a_killed_worker_is_replaced_and_every_call_returns(
     before = listed(patchbay)
     os.kill(worker_of(patchbay), signal.SIGKILL)
     for phone in house.phones:
-        phone.wait_for("start", count=2, timeout=30)
+        phone.wait_for("start", count=2, timeout=60)
     house.are_together(patchbay)
     require_the_same_calls(patchbay, before, over)
 
@@ -214,7 +214,7 @@ def test_a_worker_without_its_master_passes_every_call_to_the_next_server(
         patchbay.server.send(signal.SIGKILL)
         with running_patchbay(tmp_path, **settings) as successor:
             for phone in house.phones:
-                phone.wait_for("start", count=2, timeout=30)
+                phone.wait_for("start", count=2, timeout=60)
             require_the_same_calls(successor, before, over)
             house.leave()
     assert {phone.report.ended for phone in house.phones} == {Ending.CALLER_HUNG_UP}
@@ -234,8 +234,8 @@ def test_a_call_during_the_drain_reaches_the_next_process(
         late.wait_for("webhook")
         assert patchbay.server.stop() == 0
     with serving(tmp_path, listener):
-        late.wait_for("first-audio", timeout=30)
-        waiting.wait_for("start", count=2, timeout=30)
+        late.wait_for("first-audio", timeout=60)
+        waiting.wait_for("start", count=2, timeout=60)
         waiting.hang_up()
         late.join(30)
         waiting.join(30)
@@ -260,7 +260,7 @@ def test_systemd_is_notified_of_the_start_and_may_signal_every_process(
             assert patchbay.server.stop() == 0
             assert "1 calls are handed over" in patchbay.server.output
         with serving(tmp_path, listener):
-            phone.wait_for("start", count=2, timeout=30)
+            phone.wait_for("start", count=2, timeout=60)
             phone.hang_up()
             phone.join(30)
     assert phone.report.ended is Ending.CALLER_HUNG_UP
@@ -277,9 +277,9 @@ def test_a_server_that_starts_with_a_locked_database_holds_the_calls(
         other.execute("BEGIN IMMEDIATE")
         with serving(tmp_path, listener) as successor:
             # The first server told it to hold, and then this one.
-            phone.wait_for("redirect", count=3, timeout=30)
+            phone.wait_for("redirect", count=3, timeout=60)
             other.execute("ROLLBACK")
-            phone.wait_for("start", count=2, timeout=30)
+            phone.wait_for("start", count=2, timeout=60)
             successor.eventually(lambda: len(successor.calls(status="answered")) == 1)
             phone.hang_up()
             phone.join(30)
