@@ -35,7 +35,12 @@ settings.load_profile("patchbay")
 
 
 REAL_TIME = ("end_to_end", "browser")
-LONGEST = ("test_documented_api.py", "test_deploys.py", "test_database_away.py")
+LONGEST = (
+    "test_webhooks_of_calls.py",
+    "test_documented_api.py",
+    "test_deploys.py",
+    "test_database_away.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
