@@ -3,9 +3,9 @@
 VENV := .venv/bin
 PIP := $(VENV)/python -m pip --disable-pip-version-check --quiet
 
-# Tests of real time mostly wait: one process more than there are cores. A file stays in one process,
-# which starts its server once, and the longest files begin first.
-PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile --no-loadscope-reorder
+# A process for each core: with more, tests of real time disturb each other. A file stays in one
+# process, which starts its server once, and the longest files begin first.
+PARALLEL := -n $(shell getconf _NPROCESSORS_ONLN) --dist loadfile --no-loadscope-reorder
 # Everything that starts a server or a browser.
 STARTS := end_to_end browser examples
 
