@@ -27,7 +27,7 @@ run: .venv/run ## Start Patchbay, with keys for development in .env
 	LC_ALL=C grep -q '^[^A-Za-z#]*TEST_CALLS=' .env || export TEST_CALLS="$${TEST_CALLS:-3}"; \
 	exec $(VENV)/gunicorn --env FIRST_STEPS=1
 
-# What to run before each commit: within a minute.
+# What to run before each commit: a few minutes on two cores.
 check: lint ## Lint, and run the tests that start no server and no browser
 	$(VENV)/pytest $(PARALLEL) $(STARTS:%=--ignore=tests/%)
 
