@@ -17,10 +17,10 @@ from service.security.webhook_signing import Signer
 from service.settings import Settings
 
 ANSWER_SECONDS = 5
-"""How long an agent may take to answer."""
+"""Timeout of an agent's answer."""
 
 JOIN_SECONDS = 10
-"""How long an agent that has accepted may take to join the room."""
+"""Timeout from an agent's acceptance to its joining the room."""
 
 DISPATCH_ID = "x-patchbay-dispatch"
 """The header by which an agent recognises a second request for the same dispatch."""

@@ -44,7 +44,7 @@ RETRY_SECONDS = 1
 """Pause between two attempts, long enough for a program to restart."""
 
 TAKEN_SECONDS = 2 * ANSWER_SECONDS
-"""How long an attempt may take. A longer one was interrupted by the end of a process."""
+"""Timeout of an attempt. A longer one was interrupted by the end of a process."""
 
 THREADS = 8
 """Most agents that are asked at a time."""

@@ -114,7 +114,7 @@ def _besiege(address: str) -> None:
             for number in range(STORM)
             if (opened := _opened(address, ENDLESS[(turn + number) % len(ENDLESS)]))
         ]
-        time.sleep(PAUSE)
+        time.sleep(PAUSE)  # The pace of the attack, in a process of its own.
 
 
 def _opened(address: str, data: bytes) -> socket.socket | None:

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
@@ -36,7 +37,7 @@ def replaced(file: str, changes: Changes) -> str:
     return text
 
 
-class Proxy:
+class Proxy(ABC):
     """A proxy in front of ``backend``, for localhost with the certificate and key in ``pem``."""
 
     name: str
@@ -86,9 +87,9 @@ class Proxy:
         finally:
             self._process.kill()
 
+    @abstractmethod
     def _prepare(self) -> Sequence[str]:
         """Write the configuration and return the command that uses it."""
-        raise NotImplementedError
 
     def _environment(self) -> dict[str, str]:
         return dict(os.environ)
