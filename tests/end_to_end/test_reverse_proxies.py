@@ -12,7 +12,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -203,8 +203,10 @@ def test_slow_body_is_cut_and_a_call_goes_on(
             one.wait_for("first-audio")
             slow.sendall(SLOW)
             answer = b""
-            while piece := slow.recv(65_536):
-                answer += piece
+            # Closing with unread data resets the connection, which is a cut as well.
+            with suppress(ConnectionResetError):
+                while piece := slow.recv(65_536):
+                    answer += piece
             # With any answer of the proxy, the request was not executed.
             assert b"x-request-id" not in answer.lower()
             hears(front, one, OTHER_TONE)
