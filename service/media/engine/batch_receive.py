@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from service.domain.wire import FRAME_SAMPLES, MessageTemplate
 from service.media.jitter.batch import BatchJitterBuffer
-from service.media.rooms.faults import Faults
+from service.media.rooms.fault_log import FaultLog
 from service.media.rooms.leg import Leg
 from service.media.transport.connection import MediaSocket
 
@@ -63,9 +63,9 @@ _DIGIT, _FIRST, _TEXT = 0, 256, 512
 class BatchReceiver:
     """Keeps reads, sorted by kind and length, until they are taken."""
 
-    def __init__(self, buffers: BatchJitterBuffer, faults: Faults | None = None) -> None:
+    def __init__(self, buffers: BatchJitterBuffer, faults: FaultLog | None = None) -> None:
         self._buffers = buffers
-        self._faults = faults or Faults()
+        self._faults = faults or FaultLog()
         self._layers: list[defaultdict[int, list[Read]]] = []
         self._templates: dict[int, Template] = {}
         self._spans: dict[float, tuple[float, float]] = {}
@@ -74,20 +74,25 @@ class BatchReceiver:
         """Say that reads kept with the time ``at`` arrived between these times."""
         self._spans[at] = earliest, latest
 
-    def keep(self, peer: MediaSocket, leg: Leg, data: bytes, at: float) -> bool:
+    def keep(self, media_socket: MediaSocket, leg: Leg, data: bytes, at: float) -> bool:
         """Keep a read. Returns false if it must take the general path at once."""
         kind, size = leg.kind, len(data)
-        if not peer.kept and not (
-            kind and size >= SHORTEST and peer.connection.at_rest and peer.closing is None
+        if not media_socket.kept and not (
+            kind
+            and size >= SHORTEST
+            and media_socket.connection.at_rest
+            and media_socket.closing is None
         ):
             return False
         # Most reads are one frame, like the one before. After a stall they are many.
         for frame in (data,) if size == leg.frame_size else _frames(data, leg):
-            if peer.kept == len(self._layers):
+            if media_socket.kept == len(self._layers):
                 self._layers.append(defaultdict(list))
             # 16 bits are more than a read can have.
-            self._layers[peer.kept][kind << 16 | len(frame)].append((peer, leg, frame, at))
-            peer.kept += 1
+            self._layers[media_socket.kept][kind << 16 | len(frame)].append(
+                (media_socket, leg, frame, at)
+            )
+            media_socket.kept += 1
         return True
 
     def take(self) -> Iterator[Read]:
@@ -97,8 +102,8 @@ class BatchReceiver:
         earliest = {latest: since for since, latest in spans.values()}
         for number, layer in enumerate(layers):
             for key, kept in layer.items():
-                for peer, _, _, _ in kept:
-                    peer.kept = 0
+                for media_socket, _, _, _ in kept:
+                    media_socket.kept = 0
                 batch = kept if not spans else [_until(read, spans) for read in kept]
                 ready: Sequence[Read] = batch
                 if number:
@@ -119,8 +124,8 @@ class BatchReceiver:
     def _template(self, key: int, example: Read) -> Template | None:
         template = self._templates.get(key)
         if template is None:
-            peer, leg, data, _ = example
-            message = peer.connection.sole_text(data)
+            media_socket, leg, data, _ = example
+            message = media_socket.connection.sole_text(data)
             shape = leg.wire.template(message) if message is not None else None
             # Without a template, the next read of this length may have one.
             if shape is not None:
@@ -132,8 +137,8 @@ class BatchReceiver:
 
 def _until(read: Read, spans: Mapping[float, tuple[float, float]]) -> Read:
     """Return a read with the latest time at which it may have arrived."""
-    peer, leg, data, at = read
-    return peer, leg, data, spans.get(at, (at, at))[1]
+    media_socket, leg, data, at = read
+    return media_socket, leg, data, spans.get(at, (at, at))[1]
 
 
 def _frames(data: bytes, leg: Leg) -> list[bytes]:
@@ -195,8 +200,8 @@ class Template:
         audio = self._audio(messages)
         if audio is None:
             return [*batch, *left]
-        for peer, _, _, _ in batch:
-            peer.connection.frames += 1
+        for media_socket, _, _, _ in batch:
+            media_socket.connection.frames += 1
         orders = self._orders(messages)
         others: Sequence[int] = range(len(batch))
         if self._size == FRAME_SAMPLES:

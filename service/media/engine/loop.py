@@ -30,7 +30,7 @@ from service.media.engine.live_feed import TURN_SECONDS, LiveFeed
 from service.media.engine.reader import READ_SECONDS, Reader
 from service.media.engine.stats import StatsCollector
 from service.media.engine.timeouts import CLOSE_SECONDS, PING_SECONDS, watch
-from service.media.rooms.faults import MOST_FAULTS, Faults
+from service.media.rooms.fault_log import MOST_FAULTS, FaultLog
 from service.media.rooms.leg import Leg
 from service.media.rooms.live_rooms import LiveRooms
 from service.media.rooms.recovery import withdraw
@@ -51,7 +51,7 @@ class Loop:
         self._commands: queue.SimpleQueue[EngineCommand] = queue.SimpleQueue()
         self._reports = reports
         self._poller = poller or best_poller()
-        self._faults = Faults()
+        self._faults = FaultLog()
         self._rooms = LiveRooms(clock, reports.put, self._faults)
         self._legs: dict[MediaSocket, Leg] = {}
         self._attention: set[MediaSocket] = set()
@@ -75,8 +75,8 @@ class Loop:
                 self.turn()
             except Exception:
                 self._recover()
-        for peer in list(self._legs):
-            self._forget(peer)
+        for media_socket in list(self._legs):
+            self._forget(media_socket)
         self._live_feed.close()
 
     def close(self) -> None:
@@ -148,7 +148,9 @@ class Loop:
             case Ask():
                 self._reply(command)
             case AskLegs():
-                open_legs = (leg for peer, leg in self._legs.items() if peer.closing is None)
+                open_legs = (
+                    leg for media_socket, leg in self._legs.items() if media_socket.closing is None
+                )
                 command.reply.put(tuple(leg.spec for leg in open_legs))
             case AskLoudness():
                 command.reply.put(self._rooms.loudness(command.call_id))
@@ -165,13 +167,13 @@ class Loop:
             case Stop() if self._stopping is None:
                 self._live_feed.hand_over()
                 self._stopping = self._clock.monotonic()
-                for peer in self._legs:
-                    peer.hang_up(1012, "Service restart", None)
+                for media_socket in self._legs:
+                    media_socket.hang_up(1012, "Service restart", None)
 
     def _adopt(self, command: Adopt) -> None:
         spec = command.spec
         try:
-            peer = MediaSocket(command.sock, self._clock, self._attention)
+            media_socket = MediaSocket(command.sock, self._clock, self._attention)
             self._poller.add(command.sock.fileno())
         except Exception as error:
             # A bad descriptor must not affect the other calls.
@@ -183,21 +185,21 @@ class Loop:
                 LegClosed(spec.call_id, spec.leg_id, None, detail, {}, self._clock.now())
             )
             return
-        leg = self._legs[peer] = self._rooms.open(spec, peer)
-        self._reader.admit(peer, leg)
+        leg = self._legs[media_socket] = self._rooms.open(spec, media_socket)
+        self._reader.admit(media_socket, leg)
 
     def _hang_up(self, command: HangUp) -> None:
-        for peer, leg in self._legs.items():
+        for media_socket, leg in self._legs.items():
             same_leg = command.leg_id in (None, leg.spec.leg_id)
-            if leg.spec.call_id == command.call_id and same_leg and peer.closing is None:
+            if leg.spec.call_id == command.call_id and same_leg and media_socket.closing is None:
                 leg.leave(command.text)
-                peer.hang_up(1000, command.text, command.reason)
+                media_socket.hang_up(1000, command.text, command.reason)
                 # Also if the socket failed on the message of ``leave``.
-                peer.reason = command.reason
+                media_socket.reason = command.reason
 
     def _move(self, command: Move) -> None:
-        for peer, leg in self._legs.items():
-            if leg.spec.call_id == command.call_id and peer.closing is None:
+        for media_socket, leg in self._legs.items():
+            if leg.spec.call_id == command.call_id and media_socket.closing is None:
                 try:
                     self._rooms.move(leg, command.room_id, command.participant, command.session_id)
                 except Exception:
@@ -216,39 +218,39 @@ class Loop:
     def _attend(self) -> None:
         """Handle the sockets that have ended or have data left to write."""
         while self._attention:
-            peer = self._attention.pop()
-            if peer not in self._legs:
+            media_socket = self._attention.pop()
+            if media_socket not in self._legs:
                 continue
-            if peer.ended:
-                self._forget(peer)
+            if media_socket.ended:
+                self._forget(media_socket)
                 continue
             try:
-                self._poller.watch_writing(peer.sock.fileno(), peer.wants_write)
+                self._poller.watch_writing(media_socket.sock.fileno(), media_socket.wants_write)
             except Exception:
-                self._legs[peer].fail()
+                self._legs[media_socket].fail()
         self._drop_failed()
 
     def _drop_failed(self) -> None:
         """Close the legs that an exception has made unusable; their calls may come back."""
-        while self._faults.legs:
-            failed = self._faults.legs.pop()
-            for peer in [peer for peer, leg in self._legs.items() if leg is failed]:
-                self._drop(peer)
+        while self._faults.leg_has_failed:
+            self._faults.leg_has_failed = False
+            for media_socket in [each for each, leg in self._legs.items() if leg.failed]:
+                self._drop(media_socket)
 
-    def _drop(self, peer: MediaSocket) -> None:
-        peer.hang_up(1011, "", None)
-        self._forget(peer)
+    def _drop(self, media_socket: MediaSocket) -> None:
+        media_socket.hang_up(1011, "", None)
+        self._forget(media_socket)
 
-    def _forget(self, peer: MediaSocket) -> None:
-        leg = self._legs.pop(peer)
+    def _forget(self, media_socket: MediaSocket) -> None:
+        leg = self._legs.pop(media_socket)
         try:
-            self._reader.remove(peer)
-            self._poller.remove(peer.sock.fileno())
+            self._reader.remove(media_socket)
+            self._poller.remove(media_socket.sock.fileno())
         except Exception:
             self._faults.note("a socket could not be forgotten", leg.spec.fields)
-        peer.sock.close()
+        media_socket.sock.close()
         try:
-            self._rooms.close(leg, peer.reason, peer.detail)
+            self._rooms.close(leg, media_socket.reason, media_socket.detail)
             self._stats.add(leg)
         except Exception:
             self._faults.note("a leg could not be forgotten", leg.spec.fields)
@@ -258,12 +260,12 @@ class Loop:
         ping = at >= self._next_ping
         if ping:
             self._next_ping = at + PING_SECONDS
-        for peer, leg in self._legs.items():
+        for media_socket, leg in self._legs.items():
             try:
-                if watch(peer, leg, at):
+                if watch(media_socket, leg, at):
                     self._rooms.look_after(leg)
                 if ping:
-                    peer.ping()
+                    media_socket.ping()
             except Exception:
                 leg.fail()
 
@@ -289,7 +291,7 @@ class Loop:
         withdraw(self._legs.values(), self._rooms.buffers)
         self._rooms = LiveRooms(self._clock, self._reports.put, self._faults)
         self._reader.restart(self._rooms)
-        for peer in list(self._legs):
-            self._drop(peer)
+        for media_socket in list(self._legs):
+            self._drop(media_socket)
         self._attention.clear()
-        self._faults.legs.clear()
+        self._faults.leg_has_failed = False

@@ -7,7 +7,7 @@ from service.domain.calls import EndReason
 from service.domain.wire import PERIOD
 from service.errors import RemoteError
 from service.media.engine.batch_receive import BatchReceiver
-from service.media.rooms.faults import Faults
+from service.media.rooms.fault_log import FaultLog
 from service.media.rooms.leg import Leg
 from service.media.rooms.live_rooms import LiveRooms
 from service.media.transport.connection import READ_BYTES, MediaSocket
@@ -37,7 +37,7 @@ class Reader:
         poller: Poller,
         rooms: LiveRooms,
         attention: set[MediaSocket],
-        faults: Faults,
+        faults: FaultLog,
     ) -> None:
         self._clock = clock
         self._poller = poller
@@ -53,15 +53,15 @@ class Reader:
         """Continue with these rooms. Data that was read and not handled yet is lost."""
         self._rooms = rooms
         self._receiver = BatchReceiver(rooms.buffers, self._faults)
-        for peer, _ in self._sockets.values():
-            peer.kept = 0
+        for media_socket, _ in self._sockets.values():
+            media_socket.kept = 0
 
-    def admit(self, peer: MediaSocket, leg: Leg) -> None:
-        self._sockets[peer.sock.fileno()] = peer, leg
+    def admit(self, media_socket: MediaSocket, leg: Leg) -> None:
+        self._sockets[media_socket.sock.fileno()] = media_socket, leg
 
-    def remove(self, peer: MediaSocket) -> None:
+    def remove(self, media_socket: MediaSocket) -> None:
         """Remove a socket, before it is closed."""
-        fd = peer.sock.fileno()
+        fd = media_socket.sock.fileno()
         self._sockets.pop(fd, None)
         self._unread.discard(fd)
 
@@ -82,20 +82,20 @@ class Reader:
             entry = sockets.get(fd)
             if entry is None:
                 continue
-            peer, leg = entry
+            media_socket, leg = entry
             try:
-                if what != READ and not self._more_than_read(peer, fd, what):
+                if what != READ and not self._more_than_read(media_socket, fd, what):
                     continue
-                data = peer.receive()
+                data = media_socket.receive()
                 if data:
                     if len(data) == READ_BYTES:
                         self._unread.add(fd)
-                    if not keep(peer, leg, data, at):
-                        self._read(peer, leg, data, at)
+                    if not keep(media_socket, leg, data, at):
+                        self._read(media_socket, leg, data, at)
                 elif data is not None:
                     # The peer's last messages are still in the batch.
                     self.take()
-                    peer.lose()
+                    media_socket.lose()
             except Exception:
                 leg.fail()
         ended = self._clock.monotonic()
@@ -113,28 +113,28 @@ class Reader:
 
     def take(self) -> None:
         """Handle the data read since the last tick."""
-        for peer, leg, data, at in self._receiver.take():
-            self._read(peer, leg, data, at)
+        for media_socket, leg, data, at in self._receiver.take():
+            self._read(media_socket, leg, data, at)
 
-    def _more_than_read(self, peer: MediaSocket, fd: int, what: int) -> bool:
+    def _more_than_read(self, media_socket: MediaSocket, fd: int, what: int) -> bool:
         """Handle events other than readability. Returns whether to read as well."""
         if what & WRITE:
-            peer.write()
-            self._attention.add(peer)
+            media_socket.write()
+            self._attention.add(media_socket)
         if what & ~(READ | WRITE):
             # The end follows the data that is still to be read, and is not reported again.
             self._unread.add(fd)
         return what != WRITE
 
-    def _read(self, peer: MediaSocket, leg: Leg, data: bytes, at: float) -> None:
+    def _read(self, media_socket: MediaSocket, leg: Leg, data: bytes, at: float) -> None:
         try:
             earliest = self._earliest if at < self._late_until else None
-            for message in peer.messages(data):
+            for message in media_socket.messages(data):
                 self._rooms.message(leg, message, at, earliest)
         except RemoteError as error:
-            peer.hang_up(error.close_code, error.message, EndReason.PROTOCOL_ERROR)
+            media_socket.hang_up(error.close_code, error.message, EndReason.PROTOCOL_ERROR)
         except Exception:
             # One peer's message must not affect the others.
             leg.fail()
-        if peer.peer_code in GOING_AWAY and leg.wire.close_ends_call:
-            peer.reason = EndReason.CALLER_HUNG_UP
+        if media_socket.peer_code in GOING_AWAY and leg.wire.close_ends_call:
+            media_socket.reason = EndReason.CALLER_HUNG_UP

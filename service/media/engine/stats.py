@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 
 from service.media.engine.clock import TickClock
 from service.media.engine.lateness import BOUNDS
-from service.media.rooms.faults import Faults
+from service.media.rooms.fault_log import FaultLog
 from service.media.rooms.leg import Leg
 from service.media.rooms.live_rooms import LiveRooms
 
@@ -55,7 +55,7 @@ class EngineStats:
 class StatsCollector:
     """Sums of the closed legs' counters. Used by the engine's thread only."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: FaultLog) -> None:
         self._closed = Frames()
         self._faults = faults
 

@@ -16,10 +16,11 @@ from service.domain.wire import FRAME_SAMPLES, PERIOD, Encoding
 from service.errors import RemoteError
 from service.media.audio import g711
 from service.media.jitter.chunk_queue import ChunkQueue
-from service.media.jitter.effects import Effect, JitterStats
+from service.media.jitter.effects import Effect
 from service.media.jitter.overrun import REST, Overrun
 from service.media.jitter.pace import PACED_CAPACITY, Pace
 from service.media.jitter.state import BatchOwner, BufferState
+from service.media.jitter.stats import JitterStats
 
 SLACK = 0.004
 """Seconds a frame should wait before its tick, so that scheduling jitter causes no gap."""

@@ -17,7 +17,7 @@ from service.domain.wire import Command, Encoding, Flush, MeetingLeft, Started, 
 from service.errors import RefusedStart, RemoteError
 from service.media.audio.levels import Meter
 from service.media.jitter.buffer import JitterBuffer
-from service.media.rooms.faults import Faults
+from service.media.rooms.fault_log import FaultLog
 from service.media.rooms.transport import Transport
 from service.telemetry.logs import about
 
@@ -104,7 +104,7 @@ class Leg:
         "wire",
     )
 
-    def __init__(self, spec: LegSpec, line: Transport, faults: Faults | None = None) -> None:
+    def __init__(self, spec: LegSpec, line: Transport, faults: FaultLog | None = None) -> None:
         self.spec = spec
         self.line = line
         self.wire = spec.wire
@@ -133,7 +133,7 @@ class Leg:
         self._is_mute = False
         self.failed = False
         """Whether an exception has made this leg unusable."""
-        self._faults = faults or Faults()
+        self._faults = faults or FaultLog()
         self._texts = 0
         self.frames_out = 0
         self._clipped = 0
@@ -195,7 +195,7 @@ class Leg:
         """
         if not self.failed:
             self.failed = True
-            self._faults.legs.append(self)
+            self._faults.leg_has_failed = True
             self._faults.note("leg failed", self.spec.fields)
 
     def falls_mute(self, at: float) -> bool:

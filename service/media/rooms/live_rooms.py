@@ -32,10 +32,10 @@ from service.errors import RefusedStart, RemoteError
 from service.media.jitter.batch import BatchJitterBuffer
 from service.media.jitter.overrun import OVERRUN
 from service.media.rooms import starts
-from service.media.rooms.faults import Faults
-from service.media.rooms.floor import Floor
+from service.media.rooms.fault_log import FaultLog
 from service.media.rooms.leg import NO_AUDIO, Leg, LegSpec
 from service.media.rooms.live_levels import LiveLevels
+from service.media.rooms.mixed_rooms import MixedRooms
 from service.media.rooms.recovery import withdraw
 from service.media.rooms.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
 from service.media.rooms.room import Room
@@ -52,13 +52,13 @@ class LiveRooms:
     """All rooms of the process. Used by the engine's thread only."""
 
     def __init__(
-        self, clock: Clock, report: Callable[[Report], None], faults: Faults | None = None
+        self, clock: Clock, report: Callable[[Report], None], faults: FaultLog | None = None
     ) -> None:
         self._clock = clock
-        self._faults = faults or Faults()
+        self._faults = faults or FaultLog()
         self._report = report
         self._legs: dict[str, Leg] = {}  # by call id, from the start message on
-        self._floor = Floor()
+        self._mixed = MixedRooms()
 
     def __len__(self) -> int:
         """Return the number of legs in rooms."""
@@ -66,7 +66,7 @@ class LiveRooms:
 
     @property
     def buffers(self) -> BatchJitterBuffer:
-        return self._floor.buffers
+        return self._mixed.buffers
 
     def leg(self, call_id: str) -> Leg | None:
         return self._legs.get(call_id)
@@ -104,8 +104,8 @@ class LiveRooms:
             if has_started:
                 self._vacate(room_id)
                 if before.room_id == room_id:
-                    session_id = self._floor[room_id].session_id
-                self._floor.leave(leg)
+                    session_id = self._mixed[room_id].session_id
+                self._mixed.leave(leg)
             leg.spec = replace(
                 before, room_id=room_id, participant=participant, session_id=session_id
             )
@@ -113,7 +113,7 @@ class LiveRooms:
                 self._join(leg)
                 logger.info("leg moved", extra=leg.spec.fields)
         if has_started:
-            there = self._floor[room_id].session_id
+            there = self._mixed[room_id].session_id
             now = self._clock.now()
             self._report(LegMoved(*leg.names, room_id, participant.id, there, now))
 
@@ -123,7 +123,7 @@ class LiveRooms:
         try:
             if self._legs.get(leg.spec.call_id) is leg:
                 del self._legs[leg.spec.call_id]
-                self._floor.leave(leg)
+                self._mixed.leave(leg)
             withdraw([leg], self.buffers)
         finally:
             logger.info("leg closed: %s", detail, extra=leg.spec.fields)
@@ -141,11 +141,11 @@ class LiveRooms:
 
     def settle(self, at: float) -> None:
         """End a stall of this process, so that audio that arrived during it adds no delay."""
-        self._floor.settle(at)
+        self._mixed.settle(at)
 
     def tick(self, at: float) -> None:
         """Mix one frame of every room and send each leg its own."""
-        for leg in self._floor.tick(at):
+        for leg in self._mixed.tick(at):
             self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
 
     def rebuild(self, legs: Sequence[Leg], at: float, *, sift: bool = False) -> None:
@@ -153,15 +153,15 @@ class LiveRooms:
 
         With ``sift``, find the legs that make ticks fail, and fail them.
         """
-        self._floor.rebuild(legs, at)
+        self._mixed.rebuild(legs, at)
         if sift:
-            for leg in self._floor.sift(at):
+            for leg in self._mixed.sift(at):
                 self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
-            self._floor.rebuild(legs, at)
+            self._mixed.rebuild(legs, at)
 
     def live_levels(self) -> Mapping[str, LiveLevels]:
         """Return each call's levels and buffer statistics as of the last tick, by call id."""
-        return self._floor.live_levels()
+        return self._mixed.live_levels()
 
     def loudness(self, call_id: str) -> Loudness | None:
         """Return the loudness of a call on its current leg."""
@@ -200,7 +200,7 @@ class LiveRooms:
                     "the provider complains: %s %s", event.code, detail, extra=leg.spec.fields
                 )
             case _:
-                room = self._floor.get(leg.spec.room_id)
+                room = self._mixed.get(leg.spec.room_id)
                 if room is not None and self._legs.get(leg.spec.call_id) is leg:
                     self._converse(leg, room, event, at)
 
@@ -232,7 +232,7 @@ class LiveRooms:
             return  # None of its audio was mixed since the last time.
         leg.taken_back = mixed
         others = [other for other in room.legs if other is not leg]
-        audible = [other for other in others if self._floor.audible_at(other) >= at - LINGER]
+        audible = [other for other in others if self._mixed.audible_at(other) >= at - LINGER]
         for other in others:
             if all(voice is other for voice in audible):
                 other.flush()
@@ -254,19 +254,19 @@ class LiveRooms:
         old = self._legs.get(spec.call_id)
         self._legs[spec.call_id] = leg
         if old is not None and old.spec.room_id == spec.room_id:
-            self._floor.replace(old, leg)
+            self._mixed.replace(old, leg)
         else:
             if old is not None:
-                self._floor.leave(old)
+                self._mixed.leave(old)
             self._join(leg)
         if old is not None:
             old.line.hang_up(1000, "The call has another socket now.", EndReason.REPLACED)
-        room = self._floor[spec.room_id]
+        room = self._mixed[spec.room_id]
         logger.info("leg joined its room", extra=leg.spec.fields)
         self._report(LegStarted(*leg.names, room.session_id, self._clock.now()))
 
     def _join(self, leg: Leg) -> None:
-        room = self._floor.enter(leg)
+        room = self._mixed.enter(leg)
         self._expel_namesake(room, leg)
         room.join(leg)
 
@@ -275,11 +275,11 @@ class LiveRooms:
 
         The last sockets may take a moment to close.
         """
-        room = self._floor.get(room_id)
+        room = self._mixed.get(room_id)
         if room is not None and all(other.left for other in room.legs):
             for other in list(room.legs):
                 del self._legs[other.spec.call_id]
-                self._floor.leave(other)
+                self._mixed.leave(other)
 
     def _expel_namesake(self, room: Room, leg: Leg) -> None:
         """Expel a leg with the same participant id, because an id names one voice.

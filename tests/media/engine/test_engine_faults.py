@@ -35,7 +35,7 @@ from service.media.jitter.batch import BatchJitterBuffer
 from service.media.jitter.buffer import JitterBuffer
 from service.media.jitter.columns import Rows, Taken
 from service.media.rooms.decode import CALM, MANY
-from service.media.rooms.faults import FAULT_SECONDS, MOST_FAULTS, Faults
+from service.media.rooms.fault_log import FAULT_SECONDS, MOST_FAULTS, FaultLog
 from service.media.rooms.recovery import probe
 from service.media.rooms.reports import LegClosed, LegStarted, Report
 from service.media.transport.poller import best_poller
@@ -388,7 +388,7 @@ def test_a_batch_ignores_a_row_of_another_batch() -> None:
 def test_faults_at_different_places_are_logged_with_their_tracebacks(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    faults = Faults()
+    faults = FaultLog()
     for _ in range(3):
         try:
             [].pop()

@@ -13,7 +13,7 @@ from service.media.rooms.recovery import probe, sift, withdraw
 from service.media.rooms.room import Room
 
 
-class Floor:
+class MixedRooms:
     """Used by the engine's thread only."""
 
     def __init__(self) -> None:

@@ -6,10 +6,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
-
-if TYPE_CHECKING:
-    from service.media.rooms.leg import Leg
+from typing import TypeAlias
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +23,12 @@ Place: TypeAlias = tuple[str, str, int]
 """The exception's class, and the file and line that raised it."""
 
 
-class Faults:
-    """For the engine's thread. ``legs`` have failed and were not collected yet."""
+class FaultLog:
+    """For the engine's thread. Its owner clears ``leg_has_failed`` and closes the failed legs."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.legs: list[Leg] = []
+        self.leg_has_failed = False
         self._places: Counter[Place] = Counter()
         self._row, self._last = 0, float("-inf")
 
