@@ -12,7 +12,7 @@ from service.clock import SystemClock
 from service.errors import Busy, Locked
 from service.settings import Settings
 from service.storage.database import Database
-from service.storage.faults import is_contended
+from service.storage.database_faults import is_contended
 from service.storage.stored_secrets import StoredSecrets
 from service.telemetry.logs import redact
 

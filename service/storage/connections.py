@@ -27,7 +27,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from service.errors import SettingsError
 from service.process import turns
-from service.storage.faults import READ_ONLY, sqlstate
+from service.storage.database_faults import READ_ONLY, sqlstate
 
 POOL_SIZE = 10
 """Maximum number of connections. Small hosted Postgres plans allow 20, and a release needs some

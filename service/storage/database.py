@@ -25,7 +25,7 @@ from service.process import turns
 from service.storage import connections, migrations
 from service.storage.change_signals import ChangeSignal
 from service.storage.connections import LOCK_SECONDS
-from service.storage.faults import Fault, fault
+from service.storage.database_faults import Fault, fault
 from service.storage.listing import Lists, bounded
 from service.storage.outage import AWAY, CONTENDED, Outage
 from service.storage.shared import Shared

@@ -12,7 +12,7 @@ from threading import Lock
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import Busy, Contended
-from service.storage.faults import Fault, fault
+from service.storage.database_faults import Fault, fault
 
 logger = logging.getLogger(__name__)
 
