@@ -157,8 +157,8 @@ def post_worker_init(worker: Worker) -> None:
     def drain(number: int, frame: FrameType | None) -> None:
         if drained.is_set():
             end(number, frame)
-        elif not services.drain.has_begun:
-            services.drain.begin()
+        elif not services.serving.is_draining:
+            services.serving.begin_drain()
             threading.Thread(target=leave, name="drain").start()
 
     signal.signal(signal.SIGTERM, drain)

@@ -17,7 +17,7 @@ from service.calls.call_lookup import CallLookup
 from service.calls.callbacks import Callbacks
 from service.calls.connector_lookup import ConnectorLookup
 from service.calls.deadlines import Deadlines, SessionDeadlines
-from service.calls.drain import Drain, hand_over
+from service.calls.drain import hand_over
 from service.calls.ending import CallEnding
 from service.calls.holds import Holds
 from service.calls.inbound import InboundCalls
@@ -29,6 +29,7 @@ from service.calls.recorder import CallRecorder
 from service.calls.recorder_thread import RecorderThread
 from service.calls.removals import Removals
 from service.calls.retention import Retention
+from service.calls.serving_state import ServingState
 from service.calls.signatures import Signatures
 from service.calls.steering import Steering
 from service.calls.sweeps import Sweeps
@@ -46,7 +47,7 @@ from service.providers.plivo import Plivo
 from service.security.failure_limit import FailureLimit
 from service.security.webhook_signing import Signer
 from service.settings import Settings
-from service.simulator.test_calls import TestCalls
+from service.simulator.simulated_calls import SimulatedCalls
 from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
 from service.storage.lease import lease_of
@@ -57,7 +58,7 @@ from service.telemetry.metrics import Metrics
 from service.web.application import Application
 from service.web.services import Services, install
 from service.web.websocket_handshake import SOCK_SERVER_OPTIONS
-from service.webhooks.delivery import DeliveryScheduler
+from service.webhooks.scheduler import DeliveryScheduler
 
 
 def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
@@ -111,44 +112,45 @@ def build_services(
 ) -> Services:
     """Make the repositories, the use cases and the background threads, and start nothing."""
     stores = Stores.of(database, settings, clock, wall)
-    calls, control, rooms, sessions = stores.calls, stores.control, stores.rooms, stores.sessions
+    calls, stored_steering = stores.calls, stores.steering
+    rooms, sessions = stores.rooms, stores.sessions
     connectors, rules, secrets = stores.connectors, stores.routing_rules, stores.secrets
 
-    drain, waiters = Drain(), Waiters()
+    serving, waiters = ServingState(), Waiters()
     http = HttpClient(clock, allow_private=settings.webhook_allow_private)
-    provider_api = ProviderApi(settings, clock, connectors, control)
+    provider_api = ProviderApi(settings, clock, connectors, stored_steering)
     signer = Signer(stores.signing_keys, clock)
-    test_calls = TestCalls(settings.test_calls)
+    simulated_calls = SimulatedCalls(settings.test_calls)
 
-    ending = CallEnding(clock, database, calls, engine, provider_api, metrics, waiters, drain)
+    ending = CallEnding(clock, database, calls, engine, provider_api, metrics, waiters, serving)
     admission = Admission(
-        settings, clock, providers, calls, rooms, sessions, secrets, engine, drain
+        settings, clock, providers, calls, rooms, sessions, secrets, engine, serving
     )
-    steering = Steering(settings, clock, database, control, rooms, sessions, engine)
-    lookup = CallLookup(calls, control, provider_api)
+    steering = Steering(settings, clock, database, stored_steering, rooms, sessions, engine)
+    lookup = CallLookup(calls, stored_steering, provider_api)
     inbound = InboundCalls(
         settings,
         clock,
         providers,
         calls,
-        control,
+        stored_steering,
         rules,
         lookup,
         admission,
         PinPrompt(settings, clock, calls, stores.pins, rules, admission, metrics),
         ending,
         metrics,
-        drain,
+        serving,
     )
-    deadlines = Deadlines(settings, clock, database, calls, engine, ending, drain)
+    deadlines = Deadlines(settings, clock, database, calls, engine, ending, serving)
     session_deadlines = SessionDeadlines(
-        settings, clock, database, calls, rooms, sessions, stores.dispatches, ending, drain
+        settings, clock, database, calls, rooms, sessions, stores.dispatches, ending, serving
     )
     recorder = CallRecorder(
         settings,
         database,
         calls,
-        control,
+        stored_steering,
         stores.loudness,
         rooms,
         engine,
@@ -167,7 +169,7 @@ def build_services(
         admission,
         ending,
         waiters,
-        drain,
+        serving,
     )
     deliveries = DeliveryScheduler(
         stores.outbox,
@@ -175,7 +177,7 @@ def build_services(
         http,
         clock,
         database.signals[ChangeSignal.OUTBOX],
-        count_outcome=metrics.told,
+        count_outcome=metrics.count_deliveries,
     )
     notifier = ChangeNotifier(engine, database.signals[ChangeSignal.CALLS])
     retention = Retention(stores.history, clock, settings.keep_days)
@@ -188,21 +190,21 @@ def build_services(
         database,
         Takeover(database, lease_guard, timekeeper, deadlines, calls, secrets),
         Sweeps(lease_guard, timekeeper, deadlines, session_deadlines, secrets),
-        drain,
+        serving,
         metrics,
         followers=(notifier.start, dispatcher.start, deliveries.start, retention.start),
     )
 
     def hand_calls_over() -> None:
         # The callers of test calls are in this process, and cannot ask the next one.
-        test_calls.stop()
-        hand_over(settings, drain, engine, lease_guard.release)
+        simulated_calls.stop()
+        hand_over(settings, serving, engine, lease_guard.release)
 
     def close() -> None:
         atexit.unregister(close)
         notifier.stop()
         retention.stop()
-        test_calls.stop()
+        simulated_calls.stop()
         engine.stop()
         recorder_thread.stop()
         lease_guard.close()
@@ -223,12 +225,12 @@ def build_services(
         metrics=metrics,
         troubles=troubles,
         failures=FailureLimit(clock),
-        drain=drain,
+        serving=serving,
         waiters=waiters,
         provider_api=provider_api,
         connector_lookup=ConnectorLookup(connectors, providers, settings.api_secrets),
         signatures=Signatures(connectors, providers, wall, settings.public_url),
-        holds=Holds(settings, providers, deadlines, drain),
+        holds=Holds(settings, providers, deadlines, serving),
         admission=admission,
         inbound=inbound,
         outbound=OutboundCalls(
@@ -236,16 +238,16 @@ def build_services(
             clock,
             calls,
             connectors,
-            control,
+            stored_steering,
             rules,
             secrets,
             admission,
             ending,
             provider_api,
             waiters,
-            drain,
+            serving,
         ),
-        callbacks=Callbacks(clock, providers, control, lookup, inbound, ending),
+        callbacks=Callbacks(clock, providers, stored_steering, lookup, inbound, ending),
         steering=steering,
         ending=ending,
         removals=Removals(clock, calls, rooms, sessions, ending),
@@ -254,7 +256,7 @@ def build_services(
         recorder=recorder,
         recorder_thread=recorder_thread,
         dispatcher=dispatcher,
-        test_calls=test_calls,
+        simulated_calls=simulated_calls,
         # The names are part of the answer of /healthz.
         is_alive={
             "engine": lambda: engine.is_alive,

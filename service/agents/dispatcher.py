@@ -21,8 +21,8 @@ from service.agents.dispatch_request import (
     DispatchRequests,
 )
 from service.calls.admission import Admission
-from service.calls.drain import Drain
 from service.calls.ending import CallEnding
+from service.calls.serving_state import ServingState
 from service.calls.waiting import Waiters
 from service.clock import Clock, Millis
 from service.domain import ids
@@ -68,7 +68,7 @@ class Dispatcher(BackgroundThread):
         admission: Admission,
         ending: CallEnding,
         waiters: Waiters,
-        drain: Drain,
+        serving: ServingState,
     ) -> None:
         super().__init__("dispatcher", dispatches.signal)
         self._clock = clock
@@ -80,7 +80,7 @@ class Dispatcher(BackgroundThread):
         self._admission = admission
         self._ending = ending
         self._waiters = waiters
-        self._drain = drain
+        self._serving = serving
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="dispatcher")
         self._free = threading.Semaphore(THREADS)
 
@@ -151,7 +151,7 @@ class Dispatcher(BackgroundThread):
 
     def _take(self, now: Millis) -> Dispatch | None:
         """Return a dispatch that is due for an attempt, if a thread is free for it."""
-        if self._drain.refusal or not self._free.acquire(blocking=False):
+        if self._serving.refusal or not self._free.acquire(blocking=False):
             return None
         dispatch = None
         try:

@@ -31,7 +31,7 @@ from service.telemetry.metrics import UNKNOWN
 from service.web.declarations import Reply, needs, refuses, replies, takes_form
 from service.web.request_log import elapsed
 from service.web.services import public_base, services
-from service.web.throttling import failed
+from service.web.throttling import count_failure
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def require_signature() -> Response | None:
 
     Raises ``NotFound`` for an unknown key, ``TooMany`` or ``BadSignature``.
     """
-    if services().drain.has_begun and _endpoint() == answer.__name__:
+    if services().serving.is_draining and _endpoint() == answer.__name__:
         # A look-up may take too long: the next process answers.
         markup = _hold()
         if markup is not None:
@@ -135,7 +135,7 @@ def _recognise() -> None:
     try:
         g.connector = services().connector_lookup.find(path["provider"], path["key"])
     except NotFound as error:
-        raise failed(error) from None
+        raise count_failure(error) from None
     g.hook = webhook()
     services().signatures.check(g.connector, g.hook)
 

@@ -17,7 +17,7 @@ from service.providers import load
 from service.security.permissions import Need
 from service.web.declarations import Reply, declare, needs, refuses, replies
 from service.web.services import services
-from service.web.throttling import failed, require_known
+from service.web.throttling import count_failure, require_known
 from service.web.websocket_handshake import detach, require_handshake
 
 sockets = Blueprint("sockets", __name__)
@@ -45,7 +45,7 @@ def require_reference() -> None:
     try:
         g.leg = services().admission.claim(WEBSOCKET if name == CUSTOM else name, ref)
     except NotFound as error:
-        raise failed(error) from None
+        raise count_failure(error) from None
 
 
 OPENED = Reply(101, "The socket is open and carries the call.", content_type=None)

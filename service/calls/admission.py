@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from service.calls.drain import Drain
+from service.calls.serving_state import ServingState
 from service.clock import Clock
 from service.domain import ids
 from service.domain.agents import Assignment
 from service.domain.calls import WEBSOCKET, Call, CallStatus, Participant
 from service.domain.rooms import Room
-from service.domain.routing import Existing, Fresh, Named, choose_room
+from service.domain.routing import ByCustomId, ById, Fresh, choose_room
 from service.domain.routing_rules import Rule
 from service.errors import Busy
 from service.media.engine.engine import Engine
@@ -37,7 +37,7 @@ class Admission:
         sessions: Sessions,
         secrets: StoredSecrets,
         engine: Engine,
-        drain: Drain,
+        serving: ServingState,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -47,7 +47,7 @@ class Admission:
         self._sessions = sessions
         self._secrets = secrets
         self._engine = engine
-        self._drain = drain
+        self._serving = serving
 
     def invite(
         self,
@@ -61,9 +61,9 @@ class Admission:
         An unknown room is created. Raises ``Forbidden`` where the room does not let the
         participant in, and ``Busy`` where the process is full, draining or waiting.
         """
-        self._drain.require_open()
+        self._serving.require_open()
         at = self._clock.now()
-        room = self.resolve_room(Existing(room_id), participant.id, room_id)
+        room = self.resolve_room(ById(room_id), participant.id, room_id)
         room.require(participant.id)
         call_id, ref = ids.new_call_id(), ids.new_ingest_ref()
         call = Call(
@@ -88,7 +88,7 @@ class Admission:
         return call, ref
 
     def resolve_room(
-        self, decision: Rule | Existing, caller: str, callee: str, *, is_admitted: bool = False
+        self, decision: Rule | ById, caller: str, callee: str, *, is_admitted: bool = False
     ) -> Room:
         """Return the room that a routing decision leads to, and create it if it does not exist.
 
@@ -100,7 +100,7 @@ class Admission:
             return known
         if not is_admitted and self._calls.live() >= self._settings.max_calls:
             raise self.full()
-        make = self._rooms.named if isinstance(where, Named) else self._rooms.ensure
+        make = self._rooms.named if isinstance(where, ByCustomId) else self._rooms.ensure
         return make(name or ids.new_room_id(), self._clock.now())
 
     def full(self) -> Busy:
@@ -114,7 +114,7 @@ class Admission:
         so it works again for the same live call if its socket is gone. Raises ``NotFound`` or
         ``Gone``, and ``Busy`` where the process takes no calls or the engine does not answer.
         """
-        self._drain.require_open()
+        self._serving.require_open()
         leg_id, at, ref_digest = ids.new_leg_id(), self._clock.now(), ids.digest(ref)
         try:
             call = self._calls.claim(ref_digest, provider_name, leg_id, at)

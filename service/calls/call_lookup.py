@@ -8,7 +8,7 @@ from service.domain.connectors import Connector
 from service.errors import NotFound
 from service.providers.base.provider import Webhook
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import StoredControl
+from service.storage.calls.steering import StoredSteering
 
 PLACED = "placed"
 """The query parameter that named a placed call before calls had keys. Calls that are up during an
@@ -18,9 +18,11 @@ upgrade still use it."""
 class CallLookup:
     """Thread-safe."""
 
-    def __init__(self, calls: Calls, control: StoredControl, provider_api: ProviderApi) -> None:
+    def __init__(
+        self, calls: Calls, stored_steering: StoredSteering, provider_api: ProviderApi
+    ) -> None:
         self._calls = calls
-        self._control = control
+        self._stored_steering = stored_steering
         self._provider_api = provider_api
 
     def find(
@@ -47,7 +49,7 @@ class CallLookup:
         if call_id is not None and not (call.status.is_waiting or is_unnamed):
             # The webhook is about another leg, such as the number of a transfer.
             return None
-        bound = self._control.bind(call.id, provider_call_id, firm=True)
+        bound = self._stored_steering.bind(call.id, provider_call_id, firm=True)
         if bound is not None and is_unnamed and not bound.status.is_live:
             # The call was ended before its provider's id was known, and still rings there.
             self._provider_api.hang_up(bound)

@@ -17,7 +17,7 @@ from service.domain.connectors import Connector
 from service.providers import controls
 from service.providers.base.call_control import News, Outcome
 from service.providers.base.provider import Markup, Provider, Webhook
-from service.storage.calls.control import StoredControl
+from service.storage.calls.steering import StoredSteering
 
 UNANSWERED: Mapping[Outcome, EndReason] = {
     Outcome.BUSY: EndReason.CALLEE_BUSY,
@@ -35,7 +35,7 @@ class Callbacks:
         self,
         clock: Clock,
         providers: Mapping[str, Provider],
-        control: StoredControl,
+        stored_steering: StoredSteering,
         lookup: CallLookup,
         inbound: InboundCalls,
         ending: CallEnding,
@@ -43,7 +43,7 @@ class Callbacks:
         self._clock = clock
         self._providers = providers
         self._controls = controls()
-        self._control = control
+        self._stored_steering = stored_steering
         self._lookup = lookup
         self._inbound = inbound
         self._ending = ending
@@ -62,9 +62,9 @@ class Callbacks:
             return
         at = self._clock.now()
         if news.trouble is not None:
-            self._control.note(call.id, news.trouble, at)
+            self._stored_steering.note(call.id, news.trouble, at)
         if news.is_ringing:
-            self._control.ringing(call.id, at)
+            self._stored_steering.ringing(call.id, at)
         if news.outcome is not None:
             self._ending.hang_up(call, _reason(call, news), news.cause)
 
@@ -91,7 +91,7 @@ class Callbacks:
             self._ending.hang_up(call, EndReason.CALLER_HUNG_UP, news.cause)
             return provider.nothing()
         at = self._clock.now()
-        self._control.transfer_failed(call.id, how.value, at)
+        self._stored_steering.transfer_failed(call.id, how.value, at)
         return self._inbound.resume(connector, call, base)
 
 

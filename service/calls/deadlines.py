@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from service.calls.drain import Drain
 from service.calls.ending import CallEnding, farewell, unconnected
+from service.calls.serving_state import ServingState
 from service.clock import Clock, Millis
 from service.domain import reconnection
 from service.domain.calls import Call, EndReason
@@ -67,7 +67,7 @@ class Deadlines:
         calls: Calls,
         engine: Engine,
         ending: CallEnding,
-        drain: Drain,
+        serving: ServingState,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -75,7 +75,7 @@ class Deadlines:
         self._calls = calls
         self._engine = engine
         self._ending = ending
-        self._drain = drain
+        self._serving = serving
         self._allowed = 1000 * reconnection.seconds(settings.hold_seconds)
         self._began_at: Millis = 0
         self._held_at: dict[str, Millis] = {}
@@ -102,7 +102,7 @@ class Deadlines:
 
         A draining process ends none: its calls belong to the next one.
         """
-        if self._drain.has_begun:
+        if self._serving.is_draining:
             return
         self._compare()
         now = self._clock.now()
@@ -158,7 +158,7 @@ class SessionDeadlines:
         sessions: Sessions,
         dispatches: Dispatches,
         ending: CallEnding,
-        drain: Drain,
+        serving: ServingState,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -168,13 +168,13 @@ class SessionDeadlines:
         self._sessions = sessions
         self._dispatches = dispatches
         self._ending = ending
-        self._drain = drain
+        self._serving = serving
 
     def sweep(self) -> None:
         """End the sessions whose time is up, phones that were alone for too long, and agents whose
         call has ended.
         """
-        if self._drain.has_begun:
+        if self._serving.is_draining:
             # The calls belong to the next process.
             return
         now = self._clock.now()

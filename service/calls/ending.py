@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from service.calls.drain import Drain
 from service.calls.provider_api import ProviderApi
+from service.calls.serving_state import ServingState
 from service.calls.waiting import Waiters
 from service.clock import Clock
 from service.domain.call_transitions import TABLE, Actor
@@ -45,7 +45,7 @@ class CallEnding:
         provider_api: ProviderApi,
         metrics: Metrics,
         waiters: Waiters,
-        drain: Drain,
+        serving: ServingState,
     ) -> None:
         self._clock = clock
         self._database = database
@@ -54,7 +54,7 @@ class CallEnding:
         self._provider_api = provider_api
         self._metrics = metrics
         self._waiters = waiters
-        self._drain = drain
+        self._serving = serving
 
     def end(self, call_id: str) -> Call:
         """End a call from the API. Close the socket of one that has ended. Raises ``NotFound``."""
@@ -84,7 +84,7 @@ class CallEnding:
         """Count an ended call, and wake the threads that wait for its end."""
         self._metrics.call_ended(call.provider, reason)
         self._waiters.wake(call.id)
-        self._drain.told(call.id)
+        self._serving.expect_no_more(call.id)
 
     def _pass_on(self, call: Call, reason: EndReason) -> None:
         logger.info("a call is over: %s", reason, extra=about(call.id, call.room_id))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from service.calls.deadlines import Deadlines
-from service.calls.drain import Drain
+from service.calls.serving_state import ServingState
 from service.domain.connectors import webhook_url
 from service.providers import controls
 from service.providers.base.call_control import CallControl, Outcome
@@ -37,13 +37,13 @@ class Holds:
         settings: Settings,
         providers: Mapping[str, Provider],
         deadlines: Deadlines,
-        drain: Drain,
+        serving: ServingState,
     ) -> None:
         self._settings = settings
         self._providers = providers
         self._controls = controls()
         self._deadlines = deadlines
-        self._drain = drain
+        self._serving = serving
 
     def markup(self, provider_name: str, key: str, hook: Webhook, base: str) -> Markup | None:
         """Return a hold that leads back to the call, or ``None`` for a key that is no call key."""
@@ -73,7 +73,7 @@ class Holds:
         if count >= MOST or not self._settings.reattach:
             return provider.hang_up()
         self._deadlines.held(call_id)
-        self._drain.told(call_id)
+        self._serving.expect_no_more(call_id)
         again = f"{address}?{urlencode({**query, HELD: count + 1})}"
         return provider.hold(self._settings.hold_seconds, again)
 

@@ -14,13 +14,13 @@ from dataclasses import replace
 
 from service.calls.admission import Admission
 from service.calls.call_lookup import CallLookup
-from service.calls.drain import Drain
 from service.calls.ending import CallEnding
 from service.calls.pin_prompt import PinPrompt
-from service.calls.voice_webhook import VoiceRequest
+from service.calls.serving_state import ServingState
+from service.calls.voice_request import VoiceRequest
 from service.clock import Clock, Millis
 from service.domain import ids, routing
-from service.domain.call_states import state_of
+from service.domain.call_state import state_of
 from service.domain.call_transitions import Trigger
 from service.domain.calls import (
     Call,
@@ -32,7 +32,7 @@ from service.domain.calls import (
 )
 from service.domain.connectors import Connector
 from service.domain.phone_numbers import is_number
-from service.domain.routing import Existing
+from service.domain.routing import ById
 from service.domain.routing_rules import Rule
 from service.errors import Busy, Conflict
 from service.process import file_descriptors
@@ -41,7 +41,7 @@ from service.providers.base.call_control import Dial
 from service.providers.base.provider import Arrival, Markup, Notice, Provider, Webhook
 from service.settings import Settings
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import StoredControl
+from service.storage.calls.steering import StoredSteering
 from service.storage.routing_rules import Rules
 from service.telemetry.logs import about
 from service.telemetry.metrics import Metrics
@@ -64,28 +64,28 @@ class InboundCalls:
         clock: Clock,
         providers: Mapping[str, Provider],
         calls: Calls,
-        control: StoredControl,
+        stored_steering: StoredSteering,
         routing_rules: Rules,
         lookup: CallLookup,
         admission: Admission,
         pin_prompt: PinPrompt,
         ending: CallEnding,
         metrics: Metrics,
-        drain: Drain,
+        serving: ServingState,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._providers = providers
         self._controls = controls()
         self._calls = calls
-        self._control = control
+        self._stored_steering = stored_steering
         self._routing_rules = routing_rules
         self._lookup = lookup
         self._admission = admission
         self._pin_prompt = pin_prompt
         self._ending = ending
         self._metrics = metrics
-        self._drain = drain
+        self._serving = serving
 
     def answer(
         self, connector: Connector, hook: Webhook, base: str, call_id: str | None = None
@@ -156,7 +156,7 @@ class InboundCalls:
 
     def _admit(self, request: VoiceRequest) -> Markup:
         """Answer the first webhook of a call. Raises ``Conflict`` where the call is known."""
-        if self._drain.refusal:
+        if self._serving.refusal:
             return request.hold(is_new=True) or self._refuse(request, EndReason.BUSY, None)
         if file_descriptors.is_short():
             return self._refuse(request, EndReason.BUSY, None)
@@ -176,7 +176,7 @@ class InboundCalls:
         return markup or self._refuse(request, EndReason.BUSY, rule)
 
     def _admit_to_room(
-        self, request: VoiceRequest, call: Call, decision: Rule | Existing
+        self, request: VoiceRequest, call: Call, decision: Rule | ById
     ) -> Markup | None:
         """Admit a new call to its room, if the room lets it in.
 
@@ -257,10 +257,10 @@ class InboundCalls:
         if call.transfer and dialled:
             dial = self._dial(request, call, call.transfer.number, now)
             step = request.answered(dialled.step(LadderEvent.TRANSFER, now), dial)
-            if self._control.dialling(call.id, call.transfer.number, step):
+            if self._stored_steering.dialling(call.id, call.transfer.number, step):
                 return dial
-        if self._drain.refusal and (markup := request.hold()):
-            self._drain.told(call.id)
+        if self._serving.refusal and (markup := request.hold()):
+            self._serving.expect_no_more(call.id)
             return markup
         ref = ids.new_ref()
         markup, steps = self._stream(request, call, ref, now)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.calls.admission import Admission
-from service.calls.drain import Drain
 from service.calls.ending import CallEnding
 from service.calls.provider_api import ProviderApi
+from service.calls.serving_state import ServingState
 from service.calls.waiting import Waiters
 from service.clock import Clock
 from service.domain import ids, phone_numbers, routing
@@ -32,7 +32,7 @@ from service.domain.connectors import Connector, webhook_url
 from service.domain.dialling import require_allowed
 from service.domain.phone_numbers import spellings
 from service.domain.rooms import Room
-from service.domain.routing import Existing, Fresh, Named
+from service.domain.routing import ByCustomId, ById, Fresh
 from service.domain.routing_rules import Rule, RuleType
 from service.errors import BadGateway, Conflict, Invalid
 from service.process import turns
@@ -40,7 +40,7 @@ from service.providers.base.call_control import Order
 from service.security import call_keys
 from service.settings import Settings
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import StoredControl
+from service.storage.calls.steering import StoredSteering
 from service.storage.connectors import Connectors
 from service.storage.routing_rules import Rules
 from service.storage.stored_secrets import StoredSecrets
@@ -87,14 +87,14 @@ class OutboundPlan:
     connector: Connector
     caller: str
     rule: Rule | None
-    decision: Rule | Existing
+    decision: Rule | ById
     room_choice: routing.RoomChoice
 
     @property
     def room_name(self) -> str:
         """The name of the room, or an empty one for a new room."""
         match self.room_choice:
-            case Existing(name) | Named(name):
+            case ById(name) | ByCustomId(name):
                 return name
             case Fresh():
                 return ""
@@ -109,27 +109,27 @@ class OutboundCalls:
         clock: Clock,
         calls: Calls,
         connectors: Connectors,
-        control: StoredControl,
+        stored_steering: StoredSteering,
         routing_rules: Rules,
         secrets: StoredSecrets,
         admission: Admission,
         ending: CallEnding,
         provider_api: ProviderApi,
         waiters: Waiters,
-        drain: Drain,
+        serving: ServingState,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._calls = calls
         self._connectors = connectors
-        self._control = control
+        self._stored_steering = stored_steering
         self._routing_rules = routing_rules
         self._secrets = secrets
         self._admission = admission
         self._ending = ending
         self._provider_api = provider_api
         self._waiters = waiters
-        self._drain = drain
+        self._serving = serving
 
     def plan(self, request: CallRequest) -> OutboundPlan:
         """Find connector, caller, rule and room of a request.
@@ -146,13 +146,13 @@ class OutboundCalls:
             raise Invalid("sipCallFrom is required: no routing rule names a number to call from.")
         require_allowed(request.callee, caller, self._settings.dial_allowed)
         rule = rule or self._routing_rules.outbound(caller)
-        decision: Rule | Existing
+        decision: Rule | ById
         if request.room_id is not None:
-            decision = Existing(request.room_id)
+            decision = ById(request.room_id)
         elif rule is not None:
             decision = rule
         elif connector.default_room_id is not None:
-            decision = Existing(connector.default_room_id)
+            decision = ById(connector.default_room_id)
         else:
             raise Invalid("destinationRoomId is required: neither rule nor connector names a room.")
         room_choice = routing.choose_room(decision, request.callee, caller, self._secrets.of_rooms)
@@ -164,11 +164,11 @@ class OutboundCalls:
         Raises ``Busy``, ``Forbidden`` where the room does not let the participant in, or
         ``BadGateway`` where the provider refuses.
         """
-        self._drain.require_open()
+        self._serving.require_open()
         room = self._admission.resolve_room(plan.decision, request.callee, plan.caller)
         call = self._new_call(request, plan, room, base)
         room.require(call.participant.id)
-        if not self._control.place_call(
+        if not self._stored_steering.place_call(
             call, self._settings.max_calls, self._settings.dial_per_day
         ):
             raise self._admission.full()
@@ -188,7 +188,7 @@ class OutboundCalls:
             self._ending.hang_up(call, EndReason.PROVIDER_FAILED, error.message)
             raise
         if provider_call_id is not None:
-            self._control.bind(call.id, provider_call_id, firm=False)
+            self._stored_steering.bind(call.id, provider_call_id, firm=False)
         logger.info("%s dials", call.provider, extra=about(call.id, call.room_id))
         return self._calls.get(call.id)
 

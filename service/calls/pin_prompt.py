@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 
 from service.calls.admission import Admission
-from service.calls.voice_webhook import VoiceRequest
+from service.calls.voice_request import VoiceRequest
 from service.clock import Clock
 from service.domain import ids
 from service.domain.calls import Call, CallStatus, EndReason, LadderEvent

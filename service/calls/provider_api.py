@@ -20,7 +20,7 @@ from service.http_client.client import HttpClient
 from service.providers import controls
 from service.providers.base.call_control import CallControl, Order
 from service.settings import Settings
-from service.storage.calls.control import StoredControl
+from service.storage.calls.steering import StoredSteering
 from service.storage.connectors import Connectors
 from service.telemetry.logs import about
 
@@ -33,12 +33,16 @@ class ProviderApi:
     """Thread-safe. The threads start with the first request, so after any fork."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, connectors: Connectors, control: StoredControl
+        self,
+        settings: Settings,
+        clock: Clock,
+        connectors: Connectors,
+        stored_steering: StoredSteering,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._connectors = connectors
-        self._control = control
+        self._stored_steering = stored_steering
         self._controls = controls()
         self._outgoing = HttpClient(clock)
         self._lock = Lock()
@@ -96,7 +100,7 @@ class ProviderApi:
         try:
             connector = self._connectors.get(call.connector_id or "")
             said = self._ask_to_hang_up(self._controls[call.provider], connector, call)
-            self._control.note(call.id, said, self._clock.now())
+            self._stored_steering.note(call.id, said, self._clock.now())
         except ServiceError as error:
             logger.warning("not ended through the provider: %s", error, extra=about(call.id))
         except Exception:

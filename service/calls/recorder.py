@@ -10,8 +10,8 @@ from service.media.engine.engine import Engine
 from service.media.rooms.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
 from service.settings import Settings
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import StoredControl
 from service.storage.calls.loudness import LoudnessRecords
+from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from service.storage.rooms.rooms import Rooms
 
@@ -24,7 +24,7 @@ class CallRecorder:
         settings: Settings,
         database: Database,
         calls: Calls,
-        control: StoredControl,
+        stored_steering: StoredSteering,
         loudness: LoudnessRecords,
         rooms: Rooms,
         engine: Engine,
@@ -35,7 +35,7 @@ class CallRecorder:
         self._settings = settings
         self._database = database
         self._calls = calls
-        self._control = control
+        self._stored_steering = stored_steering
         self._loudness = loudness
         self._rooms = rooms
         self._engine = engine
@@ -56,7 +56,7 @@ class CallRecorder:
                 self._database.afterwards(self._waiters.wake, call_id)
                 self._recheck(call)
             case LegMoved(call_id, leg_id, room_id, who, session_id, at):
-                call = self._control.arrived(call_id, leg_id, room_id, who, session_id, at)
+                call = self._stored_steering.arrived(call_id, leg_id, room_id, who, session_id, at)
                 if call is not None:
                     self._recheck(call)
             case LegStep(call_id, leg_id, event, at, detail):

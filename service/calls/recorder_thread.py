@@ -16,8 +16,8 @@ from contextlib import suppress
 from time import monotonic
 
 from service.calls.deferred_reports import DeferredReports, WriteOutcome
-from service.calls.drain import Drain
 from service.calls.recorder import CallRecorder
+from service.calls.serving_state import ServingState
 from service.calls.sweeps import Sweeps
 from service.calls.takeover import Takeover
 from service.clock import Clock
@@ -79,7 +79,7 @@ class RecorderThread(BackgroundThread):
         database: Database,
         takeover: Takeover,
         sweeps: Sweeps,
-        drain: Drain,
+        serving: ServingState,
         metrics: Metrics,
         followers: Sequence[Callable[[], object]] = (),
     ) -> None:
@@ -91,7 +91,7 @@ class RecorderThread(BackgroundThread):
         self._database = database
         self._takeover = takeover
         self._sweeps = sweeps
-        self._drain = drain
+        self._serving = serving
         self._followers = followers
         self._kept: list[Report] = []
         self._aside = DeferredReports(self._write, metrics.report_lost)
@@ -106,7 +106,7 @@ class RecorderThread(BackgroundThread):
 
     def _prepare(self) -> None:
         self._serves = self._serves_at_once()
-        self._drain.is_waiting = not self._serves
+        self._serving.is_waiting = not self._serves
 
     def _serves_at_once(self) -> bool:
         try:
@@ -135,7 +135,7 @@ class RecorderThread(BackgroundThread):
         while not self._stopping.wait(SWEEP_SECONDS / 2):
             try:
                 if self._take_over():
-                    self._drain.is_waiting = False
+                    self._serving.is_waiting = False
                     logger.info("the database is this server's now")
                     return True
             except Busy as error:

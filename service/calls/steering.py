@@ -10,14 +10,14 @@ import logging
 from dataclasses import replace
 
 from service.clock import Clock
-from service.domain.call_states import require
+from service.domain.call_state import require
 from service.domain.call_transitions import Trigger
 from service.domain.calls import WEBSOCKET, Call
 from service.domain.dialling import require_allowed
 from service.errors import Conflict
 from service.media.engine.engine import Engine
 from service.settings import Settings
-from service.storage.calls.control import StoredControl
+from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from service.storage.rooms.rooms import Rooms
 from service.storage.rooms.sessions import Sessions
@@ -34,7 +34,7 @@ class Steering:
         settings: Settings,
         clock: Clock,
         database: Database,
-        control: StoredControl,
+        stored_steering: StoredSteering,
         rooms: Rooms,
         sessions: Sessions,
         engine: Engine,
@@ -42,7 +42,7 @@ class Steering:
         self._settings = settings
         self._clock = clock
         self._database = database
-        self._control = control
+        self._stored_steering = stored_steering
         self._rooms = rooms
         self._sessions = sessions
         self._engine = engine
@@ -58,7 +58,7 @@ class Steering:
         room = self._rooms.ensure(room_id, at)
         participant = replace(call.participant, id=participant_id or call.participant.id)
         room.require(participant.id)
-        moved = self._control.move(call.id, room.id, participant, at)
+        moved = self._stored_steering.move(call.id, room.id, participant, at)
         if moved.is_moving:
             logger.info("a call is to go to another room", extra=about(call.id, room.id))
             self.move_socket(moved)
@@ -77,7 +77,7 @@ class Steering:
                 "REATTACH is off: the provider does not ask again, so a call cannot be transferred."
             )
         require_allowed(number, call.ours, self._settings.dial_allowed)
-        transferring = self._control.hand_on(
+        transferring = self._stored_steering.hand_on(
             call.id, number, self._clock.now(), self._settings.dial_per_day
         )
         logger.info("a call is to be transferred", extra=about(call.id, call.room_id))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from service.console import calls, health, live, loudness, pages, session, test_calls
+from service.console import calls, health, live, loudness, pages, session, simulated_calls
 from service.web.auth import require_nothing, require_token
 
 GUARDED = (
@@ -19,11 +19,11 @@ GUARDED = (
     (loudness.loudness, require_token),
     (live.calls, require_token),
     (live.live, live.require_console_page),
-    (test_calls.test_calls, require_token),
+    (simulated_calls.simulated_calls, require_token),
     (health.health, require_token),
 )
 
-BODY_LIMITS = {"/console/api/trials": test_calls.MAX_BODY}
+BODY_LIMITS = {"/console/api/trials": simulated_calls.MAX_BODY}
 """Maximum body size in bytes of paths that accept longer bodies than the rest of the service."""
 
 for _blueprint, _guard in GUARDED:

@@ -54,7 +54,7 @@ def require_console_page() -> None:
     require_handshake()
     _require_own_origin()
     require_token()
-    services().drain.require_open()
+    services().serving.require_open()
 
 
 @needs(Need.ACCOUNT)

@@ -19,7 +19,7 @@ from service.web.auth import signed_in
 from service.web.declarations import needs
 from service.web.responses import respond
 from service.web.services import services
-from service.web.throttling import failed
+from service.web.throttling import count_failure
 from service.web.validation import body
 
 session = Blueprint("console_session", __name__, url_prefix="/console/api/session")
@@ -33,7 +33,7 @@ def enter(fields: dict[str, Any]) -> Response:
     try:
         expires_at = _check(fields)
     except Unauthorized as error:
-        raise failed(error) from None
+        raise count_failure(error) from None
     settings, now = services().settings, services().wall.now()
     seconds = console_sessions.seconds_until(expires_at, now)
     value = console_sessions.issue(settings.api_secret, now, seconds)

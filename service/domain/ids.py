@@ -76,7 +76,7 @@ def new_dispatch_id() -> str:
     return "dispatch_" + _random(LOWER, 16)
 
 
-def new_test_call_id() -> str:
+def new_simulated_call_id() -> str:
     return "trial_" + _random(LOWER, 16)
 
 

@@ -14,14 +14,14 @@ from service.domain.routing_rules import RoomPrefix, Rule, RuleType
 
 
 @dataclass(frozen=True, slots=True)
-class Existing:
-    """A room by its id or custom id; created if there is none."""
+class ById:
+    """A room by its id or custom id, which becomes the id of a new room if there is none."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ByCustomId:
     """A room whose custom id is made from the call; created by its first call."""
 
     name: str
@@ -32,12 +32,12 @@ class Fresh:
     """A new room."""
 
 
-RoomChoice: TypeAlias = Existing | Named | Fresh
+RoomChoice: TypeAlias = ById | ByCustomId | Fresh
 
 
 def resolve(
     connector: Connector, caller: str, dialled: Rule | None, default: Rule | None
-) -> Rule | Existing | EndReason:
+) -> Rule | ById | EndReason:
     """Return the dialled number's rule, the connector's default rule or its default room.
 
     A rule that does not allow the caller ends the search, because a later one might admit him.
@@ -47,12 +47,12 @@ def resolve(
             is_open = not rule.room.is_locked and is_allowed(caller, rule.allowed_numbers)
             return rule if is_open else EndReason.NOT_ALLOWED
     if connector.default_room_id is not None:
-        return Existing(connector.default_room_id)
+        return ById(connector.default_room_id)
     return EndReason.NO_ROUTE
 
 
 def choose_room(
-    decision: Rule | Existing, caller: str, callee: str, secret: Callable[[], str]
+    decision: Rule | ById, caller: str, callee: str, secret: Callable[[], str]
 ) -> RoomChoice:
     """Return the room of a call.
 
@@ -61,16 +61,16 @@ def choose_room(
     rule hides numbers, the custom id is a pseudonym made with ``secret``, because members of the
     room can read it.
     """
-    if isinstance(decision, Existing):
+    if isinstance(decision, ById):
         return decision
     room = decision.room
     if room.id is not None:
-        return Existing(room.id)
+        return ById(room.id)
     match room.prefix:
         case RoomPrefix.PARTICIPANT_NUMBER if is_number(caller):
             shown = pseudonym(secret(), caller) if decision.hide_phone_number else caller[1:]
-            return Named(f"participant-{shown}")
+            return ByCustomId(f"participant-{shown}")
         case RoomPrefix.SIP_NUMBER if is_number(callee):
-            return Named(f"number-{callee[1:]}")
+            return ByCustomId(f"number-{callee[1:]}")
         case _:
             return Fresh()

@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from service.clock import Clock
 from service.errors import RemoteError
 from service.simulator.audio.codec import FRAME, RATE, Codec
-from service.simulator.audio.faults import Faults
+from service.simulator.audio.network_faults import NetworkFaults
 from service.simulator.audio.playback import Playback
 from service.simulator.providers.dialect import (
     Audio,
@@ -108,7 +108,7 @@ class PhoneLeg:
         *,
         speech: Speech,
         playback: Playback,
-        faults: Faults[Message],
+        faults: NetworkFaults[Message],
         clock: MediaClock,
         timeline: Timeline,
         counters: CallCounters,

@@ -9,7 +9,7 @@ from service.clock import Clock, SystemClock
 from service.errors import Invalid
 from service.simulator.audio import sound
 from service.simulator.audio.codec import Codec, Samples
-from service.simulator.audio.faults import Faults
+from service.simulator.audio.network_faults import NetworkFaults
 from service.simulator.providers import registry
 from service.simulator.providers.dialect import Message
 from service.simulator.providers.signing import SIGNERS, RequestSigner
@@ -97,9 +97,9 @@ class Scenario:
             return None
         return SIGNERS[registry.of(self.webhook_url).name](self.signing_key, clock)
 
-    def faults(self) -> Faults[Message]:
+    def faults(self) -> NetworkFaults[Message]:
         """Create the network faults of one socket."""
-        return Faults(
+        return NetworkFaults(
             jitter=self.jitter_ms / 1000,
             drop=self.drop_percent / 100,
             shuffle=self.shuffle,

@@ -10,11 +10,11 @@ from service.settings import Settings
 from service.storage.agents.agents import Agents
 from service.storage.agents.dispatches import Dispatches
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import StoredControl
 from service.storage.calls.history import History
 from service.storage.calls.in_progress import CallsInProgress
 from service.storage.calls.loudness import LoudnessRecords
 from service.storage.calls.pins import Pins
+from service.storage.calls.steering import StoredSteering
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.storage.rooms.rooms import Rooms
@@ -36,7 +36,7 @@ class Stores:
     calls: Calls
     calls_in_progress: CallsInProgress
     connectors: Connectors
-    control: StoredControl
+    steering: StoredSteering
     dispatches: Dispatches
     history: History
     loudness: LoudnessRecords
@@ -60,7 +60,7 @@ class Stores:
             calls=Calls(database),
             calls_in_progress=CallsInProgress(database),
             connectors=Connectors(database, *secrets),
-            control=StoredControl(database),
+            steering=StoredSteering(database),
             dispatches=Dispatches(database),
             history=History(database),
             loudness=LoudnessRecords(database),

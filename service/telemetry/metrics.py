@@ -97,7 +97,7 @@ class Metrics:
         """Time a webhook. ``outcome`` is one of ``ANSWERS``; ``provider`` may be ``UNKNOWN``."""
         self._answers.labels(provider, outcome).observe(seconds)
 
-    def told(self, outcome: str, count: int = 1) -> None:
+    def count_deliveries(self, outcome: str, count: int = 1) -> None:
         """Count deliveries by outcome: of an attempt, or ``dead`` for expired events."""
         self._deliveries.labels(outcome).inc(count)
 

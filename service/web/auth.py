@@ -23,7 +23,7 @@ from service.storage.rooms.rooms import NOT_FOUND
 from service.web.declarations import declared, refuses
 from service.web.schemas.fields import IDENTIFIER
 from service.web.services import services
-from service.web.throttling import failed
+from service.web.throttling import count_failure
 
 PROOF = "X-Console-Proof"
 """The header with the console's proof against cross-site requests. Pages of other origins do not
@@ -45,7 +45,7 @@ def require_token() -> None:
     try:
         grant = _grant()
     except Unauthorized as error:
-        raise failed(error) from None
+        raise count_failure(error) from None
     if grant.room_id is not None:
         # The token may name the room by its customRoomId.
         room = services().stores.rooms.find(grant.room_id)

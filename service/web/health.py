@@ -72,7 +72,7 @@ def checks() -> Mapping[str, str | None]:
     return {
         "database": _database_problem(known),
         "engine": _engine_problem(known.engine),
-        "draining": "the process is ending" if known.drain.has_begun else None,
+        "draining": "the process is ending" if known.serving.is_draining else None,
     }
 
 
@@ -91,7 +91,7 @@ def _database_problem(known: Services) -> str | None:
     except Exception as error:  # noqa: BLE001 - the driver's exceptions have no common class
         # The driver's text may hold the address, so only the class is shown.
         return f"not reachable ({type(error.__cause__ or error).__name__})"
-    if known.drain.is_waiting:
+    if known.serving.is_waiting:
         return "another server has it"
     return "nothing is written" if known.recorder_thread.heartbeat.is_overdue else None
 

@@ -13,7 +13,6 @@ from service.calls.admission import Admission
 from service.calls.callbacks import Callbacks
 from service.calls.connector_lookup import ConnectorLookup
 from service.calls.deadlines import Deadlines, SessionDeadlines
-from service.calls.drain import Drain
 from service.calls.ending import CallEnding
 from service.calls.holds import Holds
 from service.calls.inbound import InboundCalls
@@ -22,6 +21,7 @@ from service.calls.provider_api import ProviderApi
 from service.calls.recorder import CallRecorder
 from service.calls.recorder_thread import RecorderThread
 from service.calls.removals import Removals
+from service.calls.serving_state import ServingState
 from service.calls.signatures import Signatures
 from service.calls.steering import Steering
 from service.calls.waiting import Waiters
@@ -30,7 +30,7 @@ from service.errors import Invalid
 from service.media.engine.engine import Engine
 from service.security.failure_limit import FailureLimit
 from service.settings import Settings
-from service.simulator.test_calls import TestCalls
+from service.simulator.simulated_calls import SimulatedCalls
 from service.storage.database import Database
 from service.storage.stores import Stores
 from service.telemetry.logs import Troubles
@@ -58,7 +58,7 @@ class Services:
     metrics: Metrics
     troubles: Troubles
     failures: FailureLimit
-    drain: Drain
+    serving: ServingState
     waiters: Waiters
     provider_api: ProviderApi
     connector_lookup: ConnectorLookup
@@ -76,7 +76,7 @@ class Services:
     recorder: CallRecorder
     recorder_thread: RecorderThread
     dispatcher: Dispatcher
-    test_calls: TestCalls
+    simulated_calls: SimulatedCalls
     is_alive: Mapping[str, Callable[[], bool]]
     body_limits: Mapping[str, int]
     """The longest body in bytes of each path that takes longer ones than the rest."""

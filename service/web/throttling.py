@@ -20,7 +20,7 @@ from service.errors import ServiceError, TooMany
 from service.web.services import services
 
 
-def failed(error: ServiceError) -> ServiceError:
+def count_failure(error: ServiceError) -> ServiceError:
     """Count a failure. Return the error to answer with."""
     return _too_many(services().failures.count(_address())) or error
 

@@ -60,7 +60,7 @@ class DispatchHarness(Harness):
             self.admission,
             self.ending,
             self.waiters,
-            self.drain,
+            self.serving,
         )
         self.dispatcher.start()
 
@@ -333,13 +333,13 @@ def test_no_agent_is_asked_while_draining(harness: DispatchHarness) -> None:
         harness.stores.routing_rules.add(a_rule(extra=extra))
         connector = harness.connect(a_connector())
         spec = harness.admission.claim("twilio", ref_of(harness.webhook(connector)))
-        harness.drain.begin()
+        harness.serving.begin_drain()
         now = harness.clock.now()
         assert harness.calls.answered(spec.call_id, spec.leg_id, "s1", now)
         call = harness.call(connector)
         harness.advance(5)
         assert harness.of(call).status == "pending"
-        harness.drain.has_begun = False
+        harness.serving.is_draining = False
         harness.advance(0)
         harness.until(call, "sent")
 

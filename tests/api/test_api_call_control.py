@@ -297,7 +297,7 @@ def test_a_tied_token_neither_sees_nor_finds_a_hidden_number(
         a_call(id="c3", room_id="r1", **placed),
     ):
         calls.add(call)
-        services_of(app).stores.control.note(call.id, said, 5)
+        services_of(app).stores.steering.note(call.id, said, 5)
     here = authorised(app, roomId="r1")
 
     def found(by: FlaskClient, search: str) -> list[str]:
@@ -334,7 +334,7 @@ def several(calls: Calls, app: Flask) -> None:
         start=1,
     ):
         calls.add(a_call(id=f"c{number}", **changes))
-    services_of(app).stores.control.hand_on("c4", "+14155550123", 1, 10)
+    services_of(app).stores.steering.hand_on("c4", "+14155550123", 1, 10)
 
 
 @pytest.mark.parametrize(

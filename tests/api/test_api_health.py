@@ -20,7 +20,7 @@ from tests.support.missing_tables import missing_table
 
 def test_healthz_is_ok_without_database_and_engine(app: Flask, engine: Any) -> None:
     engine.answers = False
-    services_of(app).drain.begin()
+    services_of(app).serving.begin_drain()
     response = app.test_client().get("/healthz")
     assert (response.status_code, response.data) == (200, b'{"status":"ok"}')
 
@@ -35,7 +35,7 @@ def test_readyz_lists_every_check(app: Flask) -> None:
 
 def test_readyz_is_503_with_the_failed_checks(app: Flask, engine: Any) -> None:
     engine.answers = False
-    services_of(app).drain.begin()
+    services_of(app).serving.begin_drain()
     response = app.test_client().get("/readyz")
     assert response.status_code == 503
     assert response.json == {

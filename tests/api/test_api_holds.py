@@ -136,11 +136,11 @@ def test_held_call_without_a_socket_does_not_end(
 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_ending_process_holds_calls_without_the_database(away: Flask, name: str) -> None:
-    handover = services_of(away).drain
-    handover.begin()
-    handover.expect([CALL, "another"])
+    serving = services_of(away).serving
+    serving.begin_drain()
+    serving.expect([CALL, "another"])
     assert led_back(ask(away.test_client(), path(name))) == f"{path(name)}?held=1"
-    assert handover.wait(0) == 1
+    assert serving.wait(0) == 1
 
 
 def test_call_address_requires_a_signature_with_credentials(app: Flask) -> None:

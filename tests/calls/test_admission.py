@@ -118,6 +118,6 @@ def test_tickets_count_towards_the_limit(calling: Harness) -> None:
 
 
 def test_no_ticket_is_made_while_draining(harness: Harness) -> None:
-    harness.drain.begin()
+    harness.serving.begin_drain()
     with pytest.raises(Busy):
         harness.admission.invite("room-1", ANN, None)

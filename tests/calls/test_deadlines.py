@@ -122,7 +122,7 @@ def test_draining_process_ends_no_call_at_its_deadline(
     harness.start(ref_of(harness.webhook(connector)))
     harness.deadlines.begin()
     harness.webhook(connector, CallSid="CA2")
-    harness.drain.begin()
+    harness.serving.begin_drain()
     harness.clock.advance(20_000)
     harness.deadlines.sweep()
     assert {call.status for call in harness.calls.page().items} == {

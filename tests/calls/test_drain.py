@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.calls.drain import Drain, hand_over
-from service.errors import Busy
+from service.calls.drain import hand_over
 from service.storage.database import Database
 from tests.support import callers
 from tests.support.clocks import FakeClock
@@ -46,7 +45,7 @@ def close_code(sock: socket.socket) -> bytes:
 def asks(harness: Harness, call_id: str, sock: socket.socket) -> None:
     """As a provider does once its socket is closed."""
     assert close_code(sock) == RESTART
-    harness.drain.told(call_id)
+    harness.serving.expect_no_more(call_id)
 
 
 def test_drain_closes_all_sockets_without_the_database_and_waits_for_phones_only(
@@ -56,14 +55,14 @@ def test_drain_closes_all_sockets_without_the_database_and_waits_for_phones_only
     ann, agent = callers.twilio("ann"), callers.agent("agent")
     with on_a_socket(harness, ann) as phone, on_a_socket(harness, agent) as program:
         thread = threading.Thread(
-            target=hand_over, args=(harness.services.settings, harness.drain, harness.engine)
+            target=hand_over, args=(harness.services.settings, harness.serving, harness.engine)
         )
         thread.start()
         assert close_code(phone) == close_code(program) == RESTART
-        harness.drain.told(ann.spec.call_id)
+        harness.serving.expect_no_more(ann.spec.call_id)
         thread.join(30)
     assert not thread.is_alive()
-    assert harness.drain.has_begun
+    assert harness.serving.is_draining
     assert LEFT not in caplog.text
 
 
@@ -76,7 +75,7 @@ def test_drain_gives_up_a_provider_that_never_asks(
     ):
         provider = threading.Thread(target=asks, args=(harness, "call-bob", bob))
         provider.start()
-        hand_over(harness.services.settings, harness.drain, harness.engine)
+        hand_over(harness.services.settings, harness.serving, harness.engine)
         provider.join(30)
     assert f"1 {LEFT}" in caplog.text
 
@@ -89,58 +88,14 @@ def test_drain_does_not_wait_where_reattach_is_off(
         a_harness(database, clock, reattach=False) as harness,
         on_a_socket(harness, callers.twilio("ann")) as phone,
     ):
-        hand_over(harness.services.settings, harness.drain, harness.engine)
+        hand_over(harness.services.settings, harness.serving, harness.engine)
         assert close_code(phone) == RESTART
     assert LEFT not in caplog.text
-
-
-def test_drain_expects_no_call_until_it_begins() -> None:
-    drain = Drain()
-    assert not drain.has_begun
-    drain.begin()
-    assert drain.has_begun
-    assert drain.wait(0) == 0
-
-
-def test_waiting_and_draining_processes_refuse_calls_with_different_messages() -> None:
-    drain = Drain()
-    drain.require_open()
-    drain.is_waiting = True
-    with pytest.raises(Busy, match="does not have the database yet"):
-        drain.require_open()
-    drain.begin()
-    with pytest.raises(Busy, match="is restarting"):
-        drain.require_open()
-
-
-def test_drain_ends_once_every_expected_call_was_told() -> None:
-    drain = Drain()
-    drain.expect(["a", "b"])
-    drain.told("stranger")
-    drain.told("a")
-    assert drain.wait(0) == 1
-    threading.Timer(0.01, drain.told, ["b"]).start()
-    assert drain.wait(30) == 0
-
-
-def test_drain_ends_after_a_lull() -> None:
-    drain = Drain()
-    drain.expect(["a", "b", "dead line"])
-    for call_id in ("a", "b"):
-        threading.Timer(0.01, drain.told, [call_id]).start()
-    assert drain.wait(3_600, lull=0.5) == 1
-
-
-def test_drain_ends_before_the_first_hold_does() -> None:
-    drain = Drain()
-    drain.expect(["a", "b", "c"])
-    threading.Timer(0.01, drain.told, ["a"]).start()
-    assert drain.wait(3_600, after_first=0.1) == 2
 
 
 def test_drain_releases_the_database_after_it_has_closed_the_sockets(harness: Harness) -> None:
     released = threading.Event()
     with on_a_socket(harness, callers.agent("agent")) as program:
-        hand_over(harness.services.settings, harness.drain, harness.engine, released.set)
+        hand_over(harness.services.settings, harness.serving, harness.engine, released.set)
         assert close_code(program) == RESTART
     assert released.is_set()

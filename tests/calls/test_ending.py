@@ -93,6 +93,6 @@ def test_draining_process_does_not_wait_for_an_ended_call(
 ) -> None:
     harness.start(ref_of(harness.webhook(connector)))
     call = harness.call(connector)
-    harness.drain.expect([call.id])
+    harness.serving.expect([call.id])
     harness.ending.hang_up(call, EndReason.CALLER_HUNG_UP, None)
-    assert harness.drain.wait(0) == 0
+    assert harness.serving.wait(0) == 0

@@ -163,13 +163,13 @@ def test_repeated_webhook_of_a_known_call_is_served_at_the_limit(
     assert streams(harness.webhook(twilio))
 
 
-@pytest.mark.parametrize("state", ["has_begun", "is_waiting"])
+@pytest.mark.parametrize("state", ["is_draining", "is_waiting"])
 def test_draining_or_waiting_process_answers_with_a_hold(
     harness: Harness, connector: Connector, state: str
 ) -> None:
     first = harness.webhook(connector)
-    setattr(harness.drain, state, True)
-    harness.drain.expect([harness.call(connector).id])
+    setattr(harness.serving, state, True)
+    harness.serving.expect([harness.call(connector).id])
     again = harness.webhook(connector, CallStatus="in-progress")
     field = "CallUUID" if connector.provider == "plivo" else "CallSid"
     new = harness.webhook(connector, **{field: "another"})
@@ -178,7 +178,7 @@ def test_draining_or_waiting_process_answers_with_a_hold(
         pause, redirect = answer
         assert pause.tag == ("Wait" if connector.provider == "plivo" else "Pause")
         assert (pause.get("length"), redirect.text) == ("3", address)
-    assert harness.drain.wait(0) == 0
+    assert harness.serving.wait(0) == 0
     assert harness.calls.page().total == 1
 
 
@@ -187,7 +187,7 @@ def test_new_calls_hear_busy_while_draining_without_reattach(
 ) -> None:
     with a_harness(sqlite_database, clock, reattach=False) as harness:
         twilio = harness.connect(a_connector())
-        harness.drain.begin()
+        harness.serving.begin_drain()
         assert harness.webhook(twilio)[0].get("reason") == "busy"
 
 

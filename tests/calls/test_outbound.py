@@ -163,7 +163,7 @@ def test_placed_calls_count_towards_the_limit(calling: Harness, api: ProviderApi
         place(calling, connector, room_id="never-seen-0001")
     assert calling.stores.rooms.find("never-seen-0001") is None
     assert len(api.placed) == 3
-    calling.drain.begin()
+    calling.serving.begin_drain()
     with pytest.raises(Busy, match="restarting"):
         place(calling, connector)
 

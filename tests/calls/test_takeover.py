@@ -70,12 +70,12 @@ def test_recorder_thread_serves_once_the_other_process_releases_the_lease(
     thread = each_harness.recorder_thread(queue.SimpleQueue(), followers=[served.set])
     thread.start()
     try:
-        assert each_harness.drain.is_waiting
+        assert each_harness.serving.is_waiting
         other.release()
         assert served.wait(30)
     finally:
         thread.stop()
-    assert not each_harness.drain.is_waiting
+    assert not each_harness.serving.is_waiting
     assert each_harness.call(connector).detached_at is not None
 
 

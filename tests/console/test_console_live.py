@@ -152,7 +152,7 @@ def test_page_of_this_host_needs_the_cookie(app: Flask, origin: str, host: str) 
 
 
 def test_draining_process_refuses_the_socket(app: Flask, client: FlaskClient) -> None:
-    services_of(app).drain.begin()
+    services_of(app).serving.begin_drain()
     status, _ = handshake(client, {**HANDSHAKE, "Origin": "http://localhost"})
     assert status == 503
 

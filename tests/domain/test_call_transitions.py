@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from service.domain.call_states import CallState, state_of
+from service.domain.call_state import CallState, state_of
 from service.domain.call_transitions import (
     ANSWERED_PHASES,
     END_PHASES,

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from service.domain.calls import EndReason
-from service.domain.routing import Existing, Fresh, Named, RoomChoice, choose_room, resolve
+from service.domain.routing import ByCustomId, ById, Fresh, RoomChoice, choose_room, resolve
 from service.domain.routing_rules import NEW_ROOM, RoomPrefix, Rule, RuleType
 from tests.support.records import a_connector, a_rule
 
 CALLER, CALLEE = "+14155550100", "+14155550199"
-ROOM = Existing("abcd-efgh-ijkl")
+ROOM = ById("abcd-efgh-ijkl")
 
 DIALLED = a_rule(name="dialled")
 DEFAULT = a_rule(name="default", numbers=())
@@ -54,12 +54,17 @@ def dynamic(prefix: RoomPrefix, *, hide: bool = False) -> Rule:
     ("decision", "caller", "callee", "expected"),
     [
         (ROOM, CALLER, CALLEE, ROOM),
-        (DIALLED, CALLER, CALLEE, Existing("rule-room-0001")),
+        (DIALLED, CALLER, CALLEE, ById("rule-room-0001")),
         (dynamic(RoomPrefix.BLANK), CALLER, CALLEE, Fresh()),
         (dynamic(RoomPrefix.RANDOM), CALLER, CALLEE, Fresh()),
-        (dynamic(RoomPrefix.PARTICIPANT_NUMBER), CALLER, CALLEE, Named("participant-14155550100")),
-        (dynamic(RoomPrefix.SIP_NUMBER), CALLER, CALLEE, Named("number-14155550199")),
-        (dynamic(RoomPrefix.SIP_NUMBER), "anonymous", CALLEE, Named("number-14155550199")),
+        (
+            dynamic(RoomPrefix.PARTICIPANT_NUMBER),
+            CALLER,
+            CALLEE,
+            ByCustomId("participant-14155550100"),
+        ),
+        (dynamic(RoomPrefix.SIP_NUMBER), CALLER, CALLEE, ByCustomId("number-14155550199")),
+        (dynamic(RoomPrefix.SIP_NUMBER), "anonymous", CALLEE, ByCustomId("number-14155550199")),
         *(
             (dynamic(RoomPrefix.PARTICIPANT_NUMBER), caller, CALLEE, Fresh())
             for caller in ("", "anonymous", "+266696687", "+86282452253", "sip:ann@example.com")
@@ -68,7 +73,7 @@ def dynamic(prefix: RoomPrefix, *, hide: bool = False) -> Rule:
     ],
 )
 def test_the_rule_s_strategy_finds_the_room(
-    decision: Rule | Existing, caller: str, callee: str, expected: RoomChoice
+    decision: Rule | ById, caller: str, callee: str, expected: RoomChoice
 ) -> None:
     assert choose_room(decision, caller, callee, lambda: "secret") == expected
 
@@ -79,5 +84,5 @@ def test_a_withheld_number_has_a_stable_room_with_an_opaque_name() -> None:
     assert found == choose_room(rule, CALLER, "+442071838750", lambda: "secret")
     assert found != choose_room(rule, "+14155550101", CALLEE, lambda: "secret")
     assert found != choose_room(rule, CALLER, CALLEE, lambda: "another secret")
-    assert isinstance(found, Named)
+    assert isinstance(found, ByCustomId)
     assert "5550100" not in found.name

@@ -9,7 +9,7 @@ import pytest
 from gunicorn.config import Config
 
 from service.calls import deferred_reports, holds, inbound, retention
-from service.console import test_calls
+from service.console import simulated_calls
 from service.domain import ids, ladders, reconnection
 from service.http_client import client
 from service.media.engine import clock, live_feed, timeouts
@@ -24,7 +24,7 @@ from service.storage.rooms import sessions
 from service.storage.webhooks import outbox
 from service.telemetry import log_output
 from service.web import validation
-from service.webhooks import delivery
+from service.webhooks import scheduler
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "limits.md"
@@ -55,7 +55,7 @@ HOLDS: dict[str, Sequence[float]] = {
     "audio that a peer has not read": (send_queue.MAX_AUDIO,),
     "other messages that a peer has not read": (send_queue.MAX_BYTES // KB,),
     "ticks after a stall": (clock.CATCH_UP,),
-    "request body": (validation.MAX_BODY // KB, test_calls.MAX_BODY // KB // KB),
+    "request body": (validation.MAX_BODY // KB, simulated_calls.MAX_BODY // KB // KB),
     "request line; header fields with it": (
         request_framing.MAX_LINE // KB,
         request_framing.MAX_HEAD // KB,
@@ -90,7 +90,7 @@ HOLDS: dict[str, Sequence[float]] = {
         database.MIGRATION_LOCK_MILLIS / 1000,
         connections.MIGRATING.statement / 1000,
     ),
-    "delivery of an event": (delivery.THREADS, delivery.SUSPECTS),
+    "delivery of an event": (scheduler.THREADS, scheduler.SUSPECTS),
     "participants listed with the sessions in one answer": (sessions.PRESENCES,),
     "steps of a call's ladder": (ladders.MOST, ladders.FIRST, ladders.NEWEST),
     "finished deliveries of a receiver": (outbox.KEPT,),

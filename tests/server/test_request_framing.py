@@ -13,7 +13,7 @@ from gunicorn.http.unreader import IterUnreader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.console import test_calls
+from service.console import simulated_calls
 from service.server import request_framing, worker
 from service.server.refusals import Refused
 from service.server.request_framing import (
@@ -240,5 +240,5 @@ def test_bytes_of_the_next_request_are_not_read() -> None:
 
 def test_server_and_application_have_the_same_body_limits() -> None:
     assert worker.SMALL_BODY == validation.MAX_BODY
-    assert test_calls.MAX_BODY > worker.SMALL_BODY
+    assert simulated_calls.MAX_BODY > worker.SMALL_BODY
     assert request_framing.MAX_LINE < request_framing.MAX_HEAD

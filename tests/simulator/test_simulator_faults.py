@@ -4,19 +4,19 @@ import itertools
 
 import pytest
 
-from service.simulator.audio.faults import Faults
+from service.simulator.audio.network_faults import NetworkFaults
 
 MANY = range(1000)
 
 
 def delivered(**options):
-    faults = Faults(seed=1, **options)
+    faults = NetworkFaults(seed=1, **options)
     return [message for each in MANY for message in faults.deliver(each)]
 
 
 def test_network_without_faults_changes_nothing():
     assert delivered() == list(MANY)
-    assert Faults(seed=1).delay(0.02) == 0
+    assert NetworkFaults(seed=1).delay(0.02) == 0
 
 
 def test_drop_loses_its_share_in_order():
@@ -44,14 +44,14 @@ def test_shuffle_with_drop_loses_only_dropped_messages():
 
 
 def test_jitter_spreads_over_its_whole_range():
-    faults = Faults(jitter=0.04, seed=1)
+    faults = NetworkFaults(jitter=0.04, seed=1)
     delays = [faults.delay(1.0) for _ in MANY]
     assert 0 <= min(delays) < 0.002
     assert 0.038 < max(delays) <= 0.04
 
 
 def test_jitter_keeps_messages_in_order():
-    faults = Faults(jitter=0.5, seed=1)
+    faults = NetworkFaults(jitter=0.5, seed=1)
     arrivals = [each * 0.02 + faults.delay(0.02) for each in MANY]
     steps = [later - earlier for earlier, later in itertools.pairwise(arrivals)]
     assert min(steps) > -1e-9

@@ -21,7 +21,7 @@ from service.domain.paging import Page
 from service.errors import NotFound
 from service.storage.calls import queries
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import StoredControl
+from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from tests.support.records import a_call
 
@@ -212,7 +212,7 @@ def test_a_calls_own_time_limit_only_shortens_the_general_one(store: Calls) -> N
 def test_a_call_being_dialled_on_is_not_lost(database: Database, store: Calls) -> None:
     call = a_call(status=CallStatus.ANSWERED, detached_at=50)
     store.add(call)
-    steering = StoredControl(database)
+    steering = StoredSteering(database)
     steering.hand_on(call.id, "+14155550123", 60, 10)
     assert ids(store.lost(100)) == [call.id]
     step = LadderStep(LadderEvent.TRANSFER, 70, CallStatus.TRANSFERRING)

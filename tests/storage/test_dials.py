@@ -9,8 +9,8 @@ from service.domain.calls import Call, CallStatus, Direction
 from service.errors import Conflict, Forbidden
 from service.storage.calls import dials
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import StoredControl
 from service.storage.calls.dials import DAY
+from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from service.storage.tables import dials as table
 from tests.support.races import at_once
@@ -45,7 +45,7 @@ def test_concurrent_dials_stay_within_the_limit(
 
 
 def test_placed_calls_and_transfers_are_counted_together(database: Database) -> None:
-    steering, calls = StoredControl(database), Calls(database)
+    steering, calls = StoredSteering(database), Calls(database)
     up = a_call(status=CallStatus.ANSWERED, leg_id="leg")
     calls.add(up)
     assert steering.place_call(placed(5), 10, 2)
@@ -57,7 +57,7 @@ def test_placed_calls_and_transfers_are_counted_together(database: Database) -> 
 
 
 def test_refused_dials_do_not_count(database: Database) -> None:
-    steering, calls = StoredControl(database), Calls(database)
+    steering, calls = StoredSteering(database), Calls(database)
     over = a_call(status=CallStatus.ENDED)
     calls.add(over)
     with pytest.raises(Conflict):
@@ -68,14 +68,14 @@ def test_refused_dials_do_not_count(database: Database) -> None:
 
 def test_a_limit_of_zero_allows_no_dial(database: Database) -> None:
     with pytest.raises(Forbidden):
-        StoredControl(database).place_call(placed(5), 10, 0)
+        StoredSteering(database).place_call(placed(5), 10, 0)
 
 
 def test_counts_are_shared_by_processes_and_start_anew_each_day(
     database: Database,
 ) -> None:
-    assert StoredControl(database).place_call(placed(DAY - 1), 10, 1)
-    assert StoredControl(database).place_call(placed(DAY), 10, 1)
+    assert StoredSteering(database).place_call(placed(DAY - 1), 10, 1)
+    assert StoredSteering(database).place_call(placed(DAY), 10, 1)
     with pytest.raises(Forbidden):
-        StoredControl(database).place_call(placed(2 * DAY - 1), 10, 1)
+        StoredSteering(database).place_call(placed(2 * DAY - 1), 10, 1)
     assert counted(database) == {1: 1}

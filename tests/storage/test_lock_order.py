@@ -12,7 +12,7 @@ from service.errors import Conflict
 from service.storage.agents.dispatches import Dispatches
 from service.storage.calls import rows
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import StoredControl
+from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from service.storage.rooms.rooms import Rooms
 from service.storage.webhooks.outbox import Outbox
@@ -73,7 +73,7 @@ def test_transactions_around_one_session_never_deadlock(
     migrated_postgres: Database,
 ) -> None:
     rooms, subscriptions = Rooms(migrated_postgres), Subscriptions(migrated_postgres)
-    outbox, steering = Outbox(migrated_postgres), StoredControl(migrated_postgres)
+    outbox, steering = Outbox(migrated_postgres), StoredSteering(migrated_postgres)
     rooms.ensure("abcd-efgh-ijkl", 1_000)
 
     def round_of(shared: SharedSession, subscription: Subscription) -> list[object]:

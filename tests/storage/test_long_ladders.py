@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select
 from service.domain.calls import EndReason, LadderEvent
 from service.domain.ladders import FIRST, MOST, NEWEST
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import MAX_NOTES, StoredControl
+from service.storage.calls.steering import MAX_NOTES, StoredSteering
 from service.storage.database import Database
 from service.storage.tables import deliveries, steps, subscriptions
 from tests.support.records import a_call
@@ -25,7 +25,7 @@ class MovedCall:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.calls = Calls(database)
-        self.steering = StoredControl(database)
+        self.steering = StoredSteering(database)
         call = a_call()
         self.id = call.id
         self.steps = 4

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from service.domain.calls import CallStatus, Direction, LadderEvent
 from service.storage import migrations
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import StoredControl
+from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from service.storage.routing_rules import Rules
 
@@ -58,7 +58,7 @@ def test_a_call_from_before_outbound_calls_is_inbound_and_can_be_steered(empty_u
     assert (call.direction, call.metadata, call.max_seconds) == (Direction.INBOUND, {}, None)
     assert (call.transfer, call.is_moving) == (None, False)
     assert Calls(database).page(direction=Direction.INBOUND).items == (call,)
-    moved = StoredControl(database).move("c1", "room-2", call.participant, 2)
+    moved = StoredSteering(database).move("c1", "room-2", call.participant, 2)
     assert (moved.room_id, moved.is_moving) == ("room-2", True)
     database.close()
 

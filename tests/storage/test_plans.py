@@ -93,7 +93,7 @@ def a_life(harness: Harness) -> None:
     harness.recorder.record(LegStarted(spec.call_id, spec.leg_id, "s1", at))
     harness.recorder.record(LegStep(spec.call_id, spec.leg_id, LadderEvent.FIRST_AUDIO_IN, at))
     call = harness.calls.get(spec.call_id)
-    harness.stores.control.move(call.id, "other", call.participant, at)
+    harness.stores.steering.move(call.id, "other", call.participant, at)
     moved = ("other", call.participant.id, "s2")
     harness.recorder.record(LegMoved(spec.call_id, spec.leg_id, *moved, at))
     harness.recorder.record(LegClosed(spec.call_id, spec.leg_id, None, "lost", {}, at))

@@ -12,7 +12,7 @@ from service.domain.calls import WEBSOCKET, Call, EndReason, Participant
 from service.domain.rooms import AutoClose, AutoCloseType, Room, SessionStatus
 from service.errors import NotFound
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import StoredControl
+from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from service.storage.rooms import sessions
 from service.storage.rooms.rooms import Rooms
@@ -30,7 +30,7 @@ class SessionCalls:
         self.calls = Calls(database)
         self.rooms = Rooms(database)
         self.sessions = Sessions(database)
-        self.steering = StoredControl(database)
+        self.steering = StoredSteering(database)
 
     def come(
         self, name: str, at: int, session_id: str = "s1", room_id: str = ROOM, **changes: Any

@@ -19,8 +19,8 @@ from service.domain.calls import (
 )
 from service.domain.rooms import Room
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import StoredControl
 from service.storage.calls.pins import Pins
+from service.storage.calls.steering import StoredSteering
 from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
 from service.storage.rooms.rooms import Rooms
@@ -167,7 +167,7 @@ def test_a_move_and_its_arrival_write_events(database: Database) -> None:
     subscribe(database, "wh_all", *ALL)
     call = a_call()
     answered(database, call)
-    steering = StoredControl(database)
+    steering = StoredSteering(database)
     steering.move(call.id, "other", call.participant, 2_100)
     steering.arrived(call.id, "leg-" + call.id, "other", call.participant.id, "s2", 2_200)
     assert names(database, "wh_all")[3:] == ["switch-room-initiated", "switch-room-completed"]
@@ -242,7 +242,7 @@ def test_a_new_participant_id_in_the_same_session_is_a_leave_and_a_join(
     room(database, "*")
     call = a_call(participant=Participant("ann", "Ann"))
     answered(database, call)
-    steering = StoredControl(database)
+    steering = StoredSteering(database)
     steering.move(call.id, ROOM, Participant("eve", "Ann"), 2_100)
     steering.arrived(call.id, "leg-" + call.id, ROOM, "eve", "s1", 2_200)
     assert [
@@ -256,7 +256,7 @@ def test_a_move_writes_events_for_both_rooms(database: Database) -> None:
     room(database, "*", room_id="other")
     call = a_call()
     answered(database, call)
-    steering = StoredControl(database)
+    steering = StoredSteering(database)
     steering.move(call.id, "other", call.participant, 2_100)
     steering.arrived(call.id, "leg-" + call.id, "other", call.participant.id, "s2", 2_200)
     assert names(database, "room:" + ROOM)[2:] == ["participant-left", "session-ended"]

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import ColumnElement, select, update
 
 from service.clock import Millis
-from service.domain.call_states import CallState, state_of
+from service.domain.call_state import CallState, state_of
 from service.domain.call_transitions import (
     ANSWERED_PHASES,
     END_PHASES,
@@ -40,10 +40,10 @@ from service.domain.ids import new_ref
 from service.errors import Conflict, Gone
 from service.storage.calls import media_references
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import StoredControl
 from service.storage.calls.phases import in_phase, permits
 from service.storage.calls.pins import Pins
 from service.storage.calls.rows import advance
+from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from service.storage.tables import calls, refs
 from tests.support.records import a_call
@@ -78,7 +78,7 @@ class Stored:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.calls = Calls(database)
-        self.steering = StoredControl(database)
+        self.steering = StoredSteering(database)
         self.pins = Pins(database)
         with database.together():
             self.by_state = {state: self._add(state) for state in STATES}
@@ -274,7 +274,7 @@ def test_a_new_call_begins_in_the_state_of_its_event(
 ) -> None:
     call = a_call(**fields)
     if event is Trigger.PLACED:
-        assert StoredControl(sqlite_database).place_call(call, 1, 1)
+        assert StoredSteering(sqlite_database).place_call(call, 1, 1)
     else:
         assert Calls(sqlite_database).admit(call, None, 1)
     stored = Calls(sqlite_database).get(call.id)
@@ -284,7 +284,7 @@ def test_a_new_call_begins_in_the_state_of_its_event(
 @pytest.mark.parametrize("status", [each for each in CallStatus if each.is_live or each.is_end])
 def test_a_new_call_begins_in_no_other_state(sqlite_database: Database, status: CallStatus) -> None:
     call = a_call(status=status)
-    calls, steering = Calls(sqlite_database), StoredControl(sqlite_database)
+    calls, steering = Calls(sqlite_database), StoredSteering(sqlite_database)
     if status is not CallStatus.INCOMING:
         with pytest.raises(ValueError, match="does not begin"):
             calls.admit(call, None, 1)

@@ -55,7 +55,7 @@ class Harness:
         self.admission = self.services.admission
         self.callbacks = self.services.callbacks
         self.deadlines = self.services.deadlines
-        self.drain = self.services.drain
+        self.serving = self.services.serving
         self.ending = self.services.ending
         self.inbound = self.services.inbound
         self.outbound = self.services.outbound
@@ -89,7 +89,7 @@ class Harness:
             self.database,
             self.takeover(timekeeper),
             Sweeps(self._guard, timekeeper, self.deadlines, self.session_deadlines, secrets),
-            self.drain,
+            self.serving,
             self.services.metrics,
             followers,
         )

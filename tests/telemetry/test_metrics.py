@@ -59,7 +59,7 @@ def test_ends_of_calls_are_counted_by_provider_and_reason() -> None:
 
 def test_two_registries_in_one_process_do_not_mix() -> None:
     one, other = Metrics(load()), Metrics(load())
-    one.told("delivered")
+    one.count_deliveries("delivered")
     assert values(other)["patchbay_deliveries_total", "delivered"] == 0
 
 
@@ -75,8 +75,8 @@ def test_answers_are_timed_by_provider_and_outcome() -> None:
 
 def test_dead_events_are_counted_together() -> None:
     metrics = Metrics(load())
-    metrics.told("refused")
-    metrics.told("dead", 12)
+    metrics.count_deliveries("refused")
+    metrics.count_deliveries("dead", 12)
     found = values(metrics)
     assert found["patchbay_deliveries_total", "refused"] == 1
     assert found["patchbay_deliveries_total", "dead"] == 12

@@ -35,12 +35,12 @@ def test_process_that_can_take_calls_has_no_problem(app: Flask, found: Found) ->
 
 
 def test_draining_process_says_that_it_ends(app: Flask, found: Found) -> None:
-    services_of(app).drain.begin()
+    services_of(app).serving.begin_drain()
     assert found(app) == {**FINE, "draining": "the process is ending"}
 
 
 def test_process_that_waits_for_another_is_not_ready(app: Flask, found: Found) -> None:
-    services_of(app).drain.is_waiting = True
+    services_of(app).serving.is_waiting = True
     assert found(app) == {**FINE, "database": "another server has it"}
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from service.clock import Millis
-from service.domain.call_states import require_new
+from service.domain.call_state import require_new
 from service.domain.call_transitions import Phase, Trigger
 from service.domain.calls import Call, EndReason, LadderEvent, LadderStep
 from service.errors import Conflict, Gone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.clock import Millis
-from service.domain.call_states import CallState, state_of
+from service.domain.call_state import CallState, state_of
 from service.domain.calls import Call, CallStatus, LadderEvent, LadderStep
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert
 
 from service.domain import ladders
 from service.domain.agents import Assignment
-from service.domain.call_states import CallState, state_of
+from service.domain.call_state import CallState, state_of
 from service.domain.call_transitions import Event
 from service.domain.calls import (
     Call,

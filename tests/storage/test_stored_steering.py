@@ -9,7 +9,7 @@ import pytest
 from service.domain.calls import Call, CallStatus, Direction, EndReason, LadderEvent, LadderStep
 from service.errors import Conflict, NotFound
 from service.storage.calls.calls import Calls
-from service.storage.calls.control import MAX_NOTES, StoredControl
+from service.storage.calls.steering import MAX_NOTES, StoredSteering
 from service.storage.database import Database
 from tests.support.races import at_once
 from tests.support.records import a_call
@@ -21,8 +21,8 @@ def store(database: Database) -> Calls:
 
 
 @pytest.fixture
-def steering(database: Database) -> StoredControl:
-    return StoredControl(database)
+def steering(database: Database) -> StoredSteering:
+    return StoredSteering(database)
 
 
 def up(store: Calls, **changes: object) -> Call:
@@ -41,7 +41,7 @@ def to_place(**changes: object) -> Call:
 DIALLING = LadderStep(LadderEvent.TRANSFER, 70, CallStatus.TRANSFERRING, markup="<Response/>")
 
 
-def test_unknown_calls_cannot_be_steered(steering: StoredControl) -> None:
+def test_unknown_calls_cannot_be_steered(steering: StoredSteering) -> None:
     call = a_call()
     with pytest.raises(NotFound):
         steering.move("none", "room-2", call.participant, 1)
@@ -55,7 +55,7 @@ def test_unknown_calls_cannot_be_steered(steering: StoredControl) -> None:
 
 
 def test_an_arrival_counts_only_for_the_leg_that_holds_the_call(
-    store: Calls, steering: StoredControl
+    store: Calls, steering: StoredSteering
 ) -> None:
     call = up(store)
     steering.move(call.id, "room-2", call.participant, 5)
@@ -68,7 +68,7 @@ def test_an_arrival_counts_only_for_the_leg_that_holds_the_call(
 
 
 def test_simultaneous_moves_are_all_written_and_the_last_one_holds(
-    store: Calls, steering: StoredControl
+    store: Calls, steering: StoredSteering
 ) -> None:
     call = up(store)
     moved = at_once(
@@ -80,14 +80,14 @@ def test_simultaneous_moves_are_all_written_and_the_last_one_holds(
     assert store.get(call.id).room_id == steps[-1].detail
 
 
-def test_one_of_many_simultaneous_transfers_begins(store: Calls, steering: StoredControl) -> None:
+def test_one_of_many_simultaneous_transfers_begins(store: Calls, steering: StoredSteering) -> None:
     call = up(store)
     outcomes = at_once(8, lambda index: steering.hand_on(call.id, f"+1415555010{index}", index, 10))
     assert sum(isinstance(outcome, Call) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 7
 
 
-def test_only_the_number_of_the_transfer_is_dialled(store: Calls, steering: StoredControl) -> None:
+def test_only_the_number_of_the_transfer_is_dialled(store: Calls, steering: StoredSteering) -> None:
     call = up(store)
     steering.hand_on(call.id, "+14155550123", 60, 10)
     assert not steering.dialling(call.id, "+14155550124", DIALLING)
@@ -101,7 +101,7 @@ def test_only_the_number_of_the_transfer_is_dialled(store: Calls, steering: Stor
 
 
 def test_simultaneously_placed_calls_stay_within_the_limit(
-    store: Calls, steering: StoredControl
+    store: Calls, steering: StoredSteering
 ) -> None:
     outcomes = at_once(8, lambda _: steering.place_call(to_place(), 3, 10))
     assert sorted(outcomes) == [False] * 5 + [True] * 3
@@ -109,7 +109,7 @@ def test_simultaneously_placed_calls_stay_within_the_limit(
 
 
 def test_a_provider_call_id_from_a_webhook_replaces_one_from_the_rest_api(
-    store: Calls, steering: StoredControl
+    store: Calls, steering: StoredSteering
 ) -> None:
     call = to_place()
     assert steering.place_call(call, 10, 10)
@@ -121,7 +121,7 @@ def test_a_provider_call_id_from_a_webhook_replaces_one_from_the_rest_api(
     assert store.get(call.id).provider_call_id == "real"
 
 
-def test_the_provider_id_of_another_call_is_refused(store: Calls, steering: StoredControl) -> None:
+def test_the_provider_id_of_another_call_is_refused(store: Calls, steering: StoredSteering) -> None:
     known = up(store)
     call = to_place(connector_id=known.connector_id)
     assert steering.place_call(call, 10, 10)
@@ -129,7 +129,7 @@ def test_the_provider_id_of_another_call_is_refused(store: Calls, steering: Stor
     assert store.get(call.id) == call
 
 
-def test_only_an_initiated_call_begins_to_ring(store: Calls, steering: StoredControl) -> None:
+def test_only_an_initiated_call_begins_to_ring(store: Calls, steering: StoredSteering) -> None:
     call = to_place()
     assert steering.place_call(call, 10, 10)
     assert steering.ringing(call.id, 5)
@@ -140,7 +140,7 @@ def test_only_an_initiated_call_begins_to_ring(store: Calls, steering: StoredCon
     assert not steering.ringing(up(store).id, 9)
 
 
-def test_notes_are_written_once_each_and_bounded(store: Calls, steering: StoredControl) -> None:
+def test_notes_are_written_once_each_and_bounded(store: Calls, steering: StoredSteering) -> None:
     call = up(store)
     outcomes = at_once(8, lambda _: steering.note(call.id, "the same", 1))
     assert sorted(outcomes) == [False] * 7 + [True]
@@ -150,7 +150,7 @@ def test_notes_are_written_once_each_and_bounded(store: Calls, steering: StoredC
     assert len(notes) == MAX_NOTES
 
 
-def test_the_end_of_a_call_ends_its_transfer(store: Calls, steering: StoredControl) -> None:
+def test_the_end_of_a_call_ends_its_transfer(store: Calls, steering: StoredSteering) -> None:
     for reason, status in (
         (EndReason.TRANSFERRED, CallStatus.TRANSFERRED),
         (EndReason.CALLER_HUNG_UP, CallStatus.TRANSFER_FAILED),

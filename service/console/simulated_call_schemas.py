@@ -14,7 +14,7 @@ SOUNDS = ("melody", "tone", "recording")
 MAX_SECONDS = 300
 
 
-class NewTestCall(Request):
+class NewSimulatedCall(Request):
     """``recording`` is a WAV file in base64, for the sound ``recording`` only."""
 
     connector_id = Text(data_key="connectorId", required=True, validate=IDENTIFIER)
@@ -58,7 +58,7 @@ class LadderStepData(Schema):
     detail = fields.String()
 
 
-class TestCallReportData(Schema):
+class SimulatedCallReportData(Schema):
     ended = fields.String()
     trouble = fields.String()
     answered_ms = fields.Float(data_key="answeredMs")
@@ -76,10 +76,10 @@ class TestCallReportData(Schema):
     problems = fields.List(fields.String())
 
 
-class TestCallData(Schema):
+class SimulatedCallData(Schema):
     id = fields.String()
     connector_id = fields.String(data_key="connectorId")
     seconds = fields.Float()
     planned = fields.Float()
     ladder = fields.List(fields.Nested(LadderStepData))
-    report = fields.Nested(TestCallReportData)
+    report = fields.Nested(SimulatedCallReportData)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from service.errors import Conflict, NotFound
-from service.simulator import test_calls
 from service.simulator.scenario import Scenario
+from service.simulator.simulated_calls import KEPT, SimulatedCall, SimulatedCalls
 from tests.support import counterpart
 from tests.support.counterpart import Counterpart
 
@@ -27,8 +27,8 @@ def server() -> Iterator[Counterpart]:
 
 
 @pytest.fixture
-def two() -> Iterator[test_calls.TestCalls]:
-    calls = test_calls.TestCalls(2)
+def two() -> Iterator[SimulatedCalls]:
+    calls = SimulatedCalls(2)
     yield calls
     calls.stop()
 
@@ -37,7 +37,7 @@ def scenario(server: Counterpart) -> Scenario:
     return Scenario(webhook_url=server.url("twilio"), loop=True, seconds=60)
 
 
-def over(calls: test_calls.TestCalls, call_id: str) -> test_calls.TestCall:
+def over(calls: SimulatedCalls, call_id: str) -> SimulatedCall:
     """Wait until the call has ended, and return it."""
     deadline, pause = time.monotonic() + PATIENCE, threading.Event()
     while (call := calls.get(call_id)).report is None:
@@ -48,18 +48,18 @@ def over(calls: test_calls.TestCalls, call_id: str) -> test_calls.TestCall:
 
 def test_limit_of_zero_disables_test_calls(server: Counterpart) -> None:
     with pytest.raises(Conflict, match=r"^Test calls are off: set TEST_CALLS"):
-        test_calls.TestCalls(0).place("cn_1", scenario(server))
+        SimulatedCalls(0).place("cn_1", scenario(server))
     assert server.requests == []
 
 
-def test_calls_beyond_the_limit_are_refused(server: Counterpart, two: test_calls.TestCalls) -> None:
+def test_calls_beyond_the_limit_are_refused(server: Counterpart, two: SimulatedCalls) -> None:
     first, second = two.place("cn_1", scenario(server)), two.place("cn_2", scenario(server))
     with pytest.raises(Conflict, match=r"^2 test calls are up, and no more may be"):
         two.place("cn_1", scenario(server))
     assert [call.id for call in two.all()] == [second.id, first.id]
 
 
-def test_hanging_up_frees_a_place(server: Counterpart, two: test_calls.TestCalls) -> None:
+def test_hanging_up_frees_a_place(server: Counterpart, two: SimulatedCalls) -> None:
     first = two.place("cn_1", scenario(server))
     two.place("cn_1", scenario(server))
     two.hang_up(first.id)
@@ -67,9 +67,7 @@ def test_hanging_up_frees_a_place(server: Counterpart, two: test_calls.TestCalls
     assert two.place("cn_1", scenario(server)).report is None
 
 
-def test_ended_call_keeps_its_ladder_and_report(
-    server: Counterpart, two: test_calls.TestCalls
-) -> None:
+def test_ended_call_keeps_its_ladder_and_report(server: Counterpart, two: SimulatedCalls) -> None:
     server.answers = [REJECT]
     ended = over(two, two.place("cn_1", scenario(server)).id)
     assert [rung.name for rung in ended.ladder] == ["webhook", "markup", "end"]
@@ -77,17 +75,15 @@ def test_ended_call_keeps_its_ladder_and_report(
     assert two.hang_up(ended.id) == ended
 
 
-def test_oldest_calls_are_dropped(server: Counterpart, two: test_calls.TestCalls) -> None:
+def test_oldest_calls_are_dropped(server: Counterpart, two: SimulatedCalls) -> None:
     server.answers = [REJECT]
-    ids = [over(two, two.place("cn_1", scenario(server)).id).id for _ in range(test_calls.KEPT + 2)]
+    ids = [over(two, two.place("cn_1", scenario(server)).id).id for _ in range(KEPT + 2)]
     assert [call.id for call in two.all()] == ids[:1:-1]
     with pytest.raises(NotFound, match=r"^Test call not found\.$"):
         two.get(ids[0])
 
 
-def test_stop_ends_calls_and_refuses_new_ones(
-    server: Counterpart, two: test_calls.TestCalls
-) -> None:
+def test_stop_ends_calls_and_refuses_new_ones(server: Counterpart, two: SimulatedCalls) -> None:
     placed = two.place("cn_1", scenario(server))
     two.stop()
     assert two.get(placed.id).report.ended == "caller-hung-up"

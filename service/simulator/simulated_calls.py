@@ -1,6 +1,6 @@
-"""Test calls: the phone simulator calls connectors of this server.
+"""Simulated calls: the phone simulator calls connectors of this server.
 
-Test calls are kept in the memory of this process only.
+The settings and the console call them test calls. They are in the memory of this process only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OFF = "Test calls are off: set TEST_CALLS to how many may be up at a time."
 
 
 @dataclass(frozen=True, slots=True)
-class TestCall:
+class SimulatedCall:
     """A snapshot: ``seconds`` of ``planned`` were streamed. An ended call has a ``report``."""
 
     id: str
@@ -44,11 +44,11 @@ class _Placed:
     connector_id: str
     phone: Phone
 
-    def snapshot(self) -> TestCall:
+    def snapshot(self) -> SimulatedCall:
         # Read first, so that the snapshot of an ended call is complete.
         is_over = self.phone.is_over
         planned = self.phone.planned
-        return TestCall(
+        return SimulatedCall(
             id=self.id,
             connector_id=self.connector_id,
             provider_call_id=self.phone.call_id,
@@ -59,14 +59,14 @@ class _Placed:
         )
 
 
-class TestCalls:
+class SimulatedCalls:
     """At most ``limit`` test calls at a time. Thread-safe."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._lock = threading.Lock()
         self._up: dict[str, _Placed] = {}
-        self._over: dict[str, TestCall] = {}
+        self._over: dict[str, SimulatedCall] = {}
         self._has_stopped = False
 
     def require_on(self) -> None:
@@ -74,7 +74,7 @@ class TestCalls:
         if not self.limit:
             raise Conflict(OFF)
 
-    def place(self, connector_id: str, scenario: Scenario) -> TestCall:
+    def place(self, connector_id: str, scenario: Scenario) -> SimulatedCall:
         """Place a call. Raises ``Conflict`` if test calls are off or the limit is reached."""
         self.require_on()
         with self._lock:
@@ -85,30 +85,30 @@ class TestCalls:
                 raise Conflict(
                     f"{self.limit} test calls are up, and no more may be: hang one up first."
                 )
-            placed = _Placed(ids.new_test_call_id(), connector_id, Phone(scenario))
+            placed = _Placed(ids.new_simulated_call_id(), connector_id, Phone(scenario))
             self._up[placed.id] = placed
             placed.phone.start()
             return placed.snapshot()
 
-    def all(self) -> tuple[TestCall, ...]:
+    def all(self) -> tuple[SimulatedCall, ...]:
         """Return the calls in progress and the latest ended calls, newest first."""
         with self._lock:
             self._sweep()
             known = [*self._over.values(), *(each.snapshot() for each in self._up.values())]
         return tuple(reversed(known))
 
-    def get(self, test_call_id: str) -> TestCall:
+    def get(self, simulated_call_id: str) -> SimulatedCall:
         """Return a call. Raises ``NotFound`` if it does not exist or is no longer kept."""
         with self._lock:
             self._sweep()
-            return self._over.get(test_call_id) or self._placed(test_call_id).snapshot()
+            return self._over.get(simulated_call_id) or self._placed(simulated_call_id).snapshot()
 
-    def hang_up(self, test_call_id: str) -> TestCall:
+    def hang_up(self, simulated_call_id: str) -> SimulatedCall:
         """Hang up as the caller. Has no effect on an ended call. Raises ``NotFound``."""
         with self._lock:
-            if test_call_id not in self._over:
-                self._placed(test_call_id).phone.hang_up()
-        return self.get(test_call_id)
+            if simulated_call_id not in self._over:
+                self._placed(simulated_call_id).phone.hang_up()
+        return self.get(simulated_call_id)
 
     def stop(self) -> None:
         """Accept no more calls, hang up every call, and wait briefly for them to end."""
@@ -121,10 +121,10 @@ class TestCalls:
             for phone in phones:
                 phone.join(STOP_SECONDS)
 
-    def _placed(self, test_call_id: str) -> _Placed:
-        if test_call_id not in self._up:
+    def _placed(self, simulated_call_id: str) -> _Placed:
+        if simulated_call_id not in self._up:
             raise NotFound("Test call not found.")
-        return self._up[test_call_id]
+        return self._up[simulated_call_id]
 
     def _sweep(self) -> None:
         """Replace ended phones by snapshots, and drop the oldest snapshots.
@@ -134,5 +134,5 @@ class TestCalls:
         for each in [each for each in self._up.values() if each.phone.is_over]:
             del self._up[each.id]
             self._over[each.id] = each.snapshot()
-        for test_call_id in list(self._over)[:-KEPT]:
-            del self._over[test_call_id]
+        for simulated_call_id in list(self._over)[:-KEPT]:
+            del self._over[simulated_call_id]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from service.clock import Millis
-from service.domain.call_states import CallState, require, require_new, state_of
+from service.domain.call_state import CallState, require, require_new, state_of
 from service.domain.call_transitions import Trigger
 from service.domain.calls import Call, LadderEvent, LadderStep, Participant, Transfer
 from service.errors import NotFound
@@ -37,7 +37,7 @@ NOTES = select(steps.c.detail).where(
 )
 
 
-class StoredControl:
+class StoredSteering:
     def __init__(self, database: Database) -> None:
         self._database = database
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from flask import Blueprint, Response
 
-from service.console.test_call_schemas import NewTestCall, TestCallData
+from service.console.simulated_call_schemas import NewSimulatedCall, SimulatedCallData
 from service.domain.connectors import Connector, webhook_url
 from service.errors import Conflict, Invalid
 from service.providers import load
@@ -21,7 +21,7 @@ from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE, Samples
 from service.simulator.providers import signing
 from service.simulator.scenario import Scenario
-from service.simulator.test_calls import TestCall
+from service.simulator.simulated_calls import SimulatedCall
 from service.web.declarations import needs
 from service.web.responses import respond
 from service.web.services import services
@@ -38,17 +38,17 @@ PAUSE = RATE
 
 TONE_HERTZ = 440
 
-test_calls = Blueprint("console_test_calls", __name__, url_prefix="/console/api/trials")
+simulated_calls = Blueprint("console_test_calls", __name__, url_prefix="/console/api/trials")
 
 _providers = load()
 
 
-@test_calls.post("")
+@simulated_calls.post("")
 @needs(Need.ACCOUNT)
-@body(NewTestCall(), limit=MAX_BODY)
+@body(NewSimulatedCall(), limit=MAX_BODY)
 def place(fields: dict[str, Any]) -> Response:
     """Place a call without waiting for it."""
-    services().test_calls.require_on()
+    services().simulated_calls.require_on()
     connector = services().stores.connectors.get(fields["connector_id"])
     key, account = signing.key_and_account(connector.provider, connector.credentials)
     if key is None:
@@ -67,27 +67,29 @@ def place(fields: dict[str, Any]) -> Response:
         signing_key=key,
         account=account,
     )
-    return respond({"data": _describe(services().test_calls.place(connector.id, scenario))}, 202)
-
-
-@test_calls.get("")
-@needs(Need.ACCOUNT)
-def index() -> Response:
     return respond(
-        {"data": [_describe(test_call) for test_call in services().test_calls.all()]}, 200
+        {"data": _describe(services().simulated_calls.place(connector.id, scenario))}, 202
     )
 
 
-@test_calls.get("/<id:test_call_id>")
+@simulated_calls.get("")
 @needs(Need.ACCOUNT)
-def get(test_call_id: str) -> Response:
-    return respond({"data": _describe(services().test_calls.get(test_call_id))}, 200)
+def index() -> Response:
+    return respond(
+        {"data": [_describe(simulated) for simulated in services().simulated_calls.all()]}, 200
+    )
 
 
-@test_calls.delete("/<id:test_call_id>")
+@simulated_calls.get("/<id:simulated_call_id>")
 @needs(Need.ACCOUNT)
-def hang_up(test_call_id: str) -> Response:
-    return respond({"data": _describe(services().test_calls.hang_up(test_call_id))}, 200)
+def get(simulated_call_id: str) -> Response:
+    return respond({"data": _describe(services().simulated_calls.get(simulated_call_id))}, 200)
+
+
+@simulated_calls.delete("/<id:simulated_call_id>")
+@needs(Need.ACCOUNT)
+def hang_up(simulated_call_id: str) -> Response:
+    return respond({"data": _describe(services().simulated_calls.hang_up(simulated_call_id))}, 200)
 
 
 def _sample(fields: dict[str, Any]) -> Samples:
@@ -117,9 +119,9 @@ def _require_unsigned(connector: Connector) -> None:
         )
 
 
-def _describe(test_call: TestCall) -> dict[str, Any]:
-    call = services().stores.calls.find(test_call.connector_id, test_call.provider_call_id)
-    data: dict[str, Any] = TestCallData().dump(test_call)
+def _describe(simulated: SimulatedCall) -> dict[str, Any]:
+    call = services().stores.calls.find(simulated.connector_id, simulated.provider_call_id)
+    data: dict[str, Any] = SimulatedCallData().dump(simulated)
     return {
         **data,
         "callId": None if call is None else call.id,

@@ -11,7 +11,7 @@ OVERTAKEN = 0.2
 """Share of frames that arrive after their successor when frames are shuffled."""
 
 
-class Faults(Generic[T]):
+class NetworkFaults(Generic[T]):
     """Delays, drops and reorders messages, with its own random numbers."""
 
     def __init__(

@@ -16,9 +16,9 @@ from service.http_client.client import HttpClient
 from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
 from service.storage.webhooks.outbox import KEPT, SURPLUS, Outbox
-from service.webhooks import delivery as scheduling
+from service.webhooks import scheduler as scheduling
 from service.webhooks.attempts import EXPIRED, GONE, TURN_EVENTS
-from service.webhooks.delivery import SUSPECTS, THREADS, DeliveryScheduler
+from service.webhooks.scheduler import SUSPECTS, THREADS, DeliveryScheduler
 from tests.support.clocks import FakeClock
 from tests.support.deliveries import DAY, a_delivery, subscribe, write
 from tests.support.receivers import (

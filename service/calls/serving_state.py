@@ -1,0 +1,79 @@
+"""Whether the process takes calls, and which of its calls the next process has yet to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from threading import Condition
+from time import monotonic
+
+from service.errors import Busy
+from service.process import file_descriptors
+
+RESTARTING = "This server is restarting; try again in a moment."
+WAITING = "This server does not have the database yet; try again in a moment."
+
+
+class ServingState:
+    """A process serves, waits for the database of another process, or drains.
+
+    Thread-safe. ``begin_drain`` takes no lock, so a signal handler may call it.
+    """
+
+    def __init__(self) -> None:
+        self.is_draining = False
+        """The process takes no more calls, because it ends."""
+        self.is_waiting = False
+        """The process takes no calls yet, because another one serves from the database."""
+        self._changed = Condition()
+        self._expected: set[str] = set()
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the process takes no calls, or ``None`` if it does."""
+        if self.is_draining:
+            return RESTARTING
+        return WAITING if self.is_waiting else None
+
+    def require_open(self) -> None:
+        """Raise ``Busy`` where the process takes no calls."""
+        if self.refusal is not None:
+            raise Busy(self.refusal)
+        if file_descriptors.is_short():
+            raise Busy(file_descriptors.SHORT)
+
+    def begin_drain(self) -> None:
+        self.is_draining = True
+
+    def expect(self, call_ids: Iterable[str]) -> None:
+        """Expect the providers of these calls, which lose their sockets, to ask what to do."""
+        with self._changed:
+            self._expected |= set(call_ids)
+
+    def expect_no_more(self, call_id: str) -> None:
+        """Note that a call's provider has been told to hold, or that the call is over."""
+        with self._changed:
+            self._expected.discard(call_id)
+            self._changed.notify_all()
+
+    def wait(
+        self, seconds: float, lull: float | None = None, after_first: float | None = None
+    ) -> int:
+        """Wait until all providers have asked, ``seconds`` at most. Return how many have not.
+
+        Stop earlier after ``lull`` seconds in which none has asked, and ``after_first`` seconds
+        after the first.
+        """
+        deadline, has_asked = monotonic() + seconds, False
+        with self._changed:
+            while self._expected:
+                before, left = len(self._expected), deadline - monotonic()
+                self._changed.wait_for(
+                    lambda: len(self._expected) < before,  # noqa: B023 - called before it changes
+                    left if lull is None else min(left, lull),
+                )
+                if len(self._expected) == before:
+                    break
+                if not has_asked and after_first is not None:
+                    deadline = min(deadline, monotonic() + after_first)
+                has_asked = True
+            return len(self._expected)
