@@ -1,4 +1,4 @@
-"""The composition root: the only module that imports every room, and connects their parts."""
+"""The composition root: the only module that imports every package, and connects their parts."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
     troubles = logs.configure(settings.log_level, settings.log_format)
     providers = {**load(), Plivo.name: Plivo(accepts_v2=settings.plivo_old_signatures)}
     metrics = Metrics(providers)
-    # Durations and deadlines use a clock that nobody sets.
+    # Durations and deadlines use a clock that cannot be set.
     steady = SteadyClock(wall)
     database = Database(settings.database_url, metrics.transaction)
     services = build_services(

@@ -1,8 +1,7 @@
-"""What time it is. Everything that needs the time is given a ``Clock``.
+"""Clocks. Code that needs the time is given a ``Clock``.
 
-Wall time is an ``int`` of milliseconds since the epoch (``Millis``), because it is
-stored, compared and printed; monotonic time is a ``float`` of seconds, because it is
-only ever subtracted.
+Wall time is an ``int`` of milliseconds since the epoch (``Millis``), because it is stored, compared
+and printed. Monotonic time is a ``float`` of seconds, because it is only subtracted.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment, never going back."""
+        """Seconds since an arbitrary moment. They never decrease."""
         ...
 
 
@@ -38,15 +37,15 @@ class SystemClock:
 
 
 class SteadyClock:
-    """Wall time that does not jump: as it was, carried on by the monotonic clock.
+    """Wall time that does not jump: the wall time at the start, continued by the monotonic clock.
 
-    Durations and deadlines use it, so that setting the machine's clock ends nothing.
+    Durations and deadlines use it, so that a change of the machine's clock ends no call.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._offset = 0
-        self.go_on(clock.now())
+        self.set(clock.now())
 
     def now(self) -> Millis:
         return self._offset + self._elapsed()
@@ -55,11 +54,11 @@ class SteadyClock:
         return self._clock.monotonic()
 
     def wall(self) -> Millis:
-        """What the machine's wall clock says now."""
+        """The current time of the machine's wall clock."""
         return self._clock.now()
 
-    def go_on(self, now: Millis) -> None:
-        """Count from ``now`` on."""
+    def set(self, now: Millis) -> None:
+        """Set the time to ``now``."""
         self._offset = now - self._elapsed()
 
     def _elapsed(self) -> Millis:
@@ -68,14 +67,14 @@ class SteadyClock:
 
 @dataclass(frozen=True, slots=True)
 class Uptime:
-    """How long the machine has been up; ``boot`` names this boot of it and no other."""
+    """Time since the machine was booted. ``boot`` is an id of this boot."""
 
     boot: str
     millis: Millis
 
 
 def uptime() -> Uptime | None:
-    """``None`` where the system does not tell, as only Linux does."""
+    """Return the uptime; ``None`` on systems other than Linux."""
     with suppress(OSError, AttributeError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return Uptime(boot, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000)

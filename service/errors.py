@@ -1,27 +1,26 @@
-"""Everything that can go wrong on purpose, and what it means on each wire.
+"""Errors that the service raises itself, with their HTTP status or WebSocket close code.
 
     ServiceError
-    ├── Invalid            400: the request is not one we can act on
-    ├── UnsupportedMedia   415: a body in a content type we do not read
-    ├── Unauthorized       401: no token, or one that does not hold
-    ├── Forbidden          403: a token that holds but does not reach this far
+    ├── Invalid            400: the request is malformed or contradicts itself
+    ├── UnsupportedMedia   415: a body in an unsupported content type
+    ├── Unauthorized       401: no token, or an invalid one
+    ├── Forbidden          403: a valid token without this right
     │   └── BadSignature   403 with an empty body: a provider's request without a good signature
-    │       └── Unverifiable   ... or with one that we cannot check
+    │       └── Unverifiable   ... or with one that cannot be checked
     ├── NotFound           404
     │   └── WrongName      402: a customRoomId where VideoSDK takes a roomId only
     ├── Conflict           409
     ├── Gone               410: a used or expired reference
     ├── Busy               503 + Retry-After: full or draining
-    │   ├── Contended          ... or the database kept this one waiting for too long
+    │   ├── Contended          ... or this transaction waited too long for others
     │   └── TooMany        429 + Retry-After: too many failures from one address
     ├── BadGateway         502: a provider that was asked gave no answer, or refused
-    ├── Locked             500: a stored secret that this API_SECRET does not open
+    ├── Locked             500: a stored secret that this API_SECRET cannot decrypt
     └── RemoteError        400, socket 1002/1003/1007/1008/1009: a peer broke its protocol
         └── RefusedStart       ... with a start message, so that its stream cannot begin
 
-Each class carries its HTTP status and log level, so that no boundary keeps a table of its own.
-Only a ``RemoteError`` can happen on a socket that is open, so only it has a close code: everybody
-else is refused before the upgrade.
+Each class has its HTTP status and log level. Only a ``RemoteError`` can occur on an open socket, so
+only it has a close code. The others are raised before the upgrade.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from collections.abc import Mapping
 
 
 class ServiceError(Exception):
-    """A failure with one clear sentence for whoever caused it."""
+    """A failure, with one sentence for the client."""
 
     status = 500
     log_level = logging.ERROR
@@ -62,11 +61,11 @@ class Forbidden(ServiceError):
 
 
 class BadSignature(Forbidden):
-    """A provider's request that its secret did not sign. Whoever sent it is told nothing."""
+    """A provider's request without a valid signature. The answer has no body."""
 
 
 class Unverifiable(BadSignature):
-    """The secret to check a signature with is stored, and cannot be read."""
+    """The secret that verifies the signature is stored, but cannot be decrypted."""
 
     log_level = logging.ERROR
 
@@ -104,11 +103,11 @@ class Busy(ServiceError):
 
 
 class Contended(Busy):
-    """One transaction waited too long for others; the database goes on."""
+    """One transaction waited too long for others. The database itself is available."""
 
 
 class TooMany(Busy):
-    """One address has failed too often; what it is told is worth no line in the log each time."""
+    """One address has failed too often. Logged at debug level, because it may go on for long."""
 
     status = 429
     log_level = logging.DEBUG
@@ -120,11 +119,11 @@ class BadGateway(ServiceError):
 
 
 class Locked(ServiceError):
-    """A stored secret cannot be opened: it was sealed under another ``API_SECRET``."""
+    """A stored secret cannot be decrypted: it was encrypted under another ``API_SECRET``."""
 
 
 class RemoteError(ServiceError):
-    """A provider or a socket peer sent something its own protocol does not allow."""
+    """A message of a provider or a WebSocket peer that its own protocol does not allow."""
 
     status = 400
     close_code = 1002
@@ -136,8 +135,8 @@ class RemoteError(ServiceError):
 
 
 class RefusedStart(RemoteError):
-    """A start message without which a media stream cannot begin: its socket is closed."""
+    """An unusable start message. The media stream cannot begin, so its socket is closed."""
 
 
 class SettingsError(SystemExit):
-    """Stops the start: the interpreter prints the sentence to stderr and exits with 1."""
+    """Ends the start: the interpreter prints the sentence to stderr and exits with 1."""

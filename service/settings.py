@@ -1,4 +1,4 @@
-"""The settings, read once from the environment; the only reader of it.
+"""The settings. They are read once, and only this module reads the environment.
 
 A missing or malformed value raises ``SettingsError``, which ends the start with one sentence
 that names the variable. An empty value counts as not set.
@@ -67,25 +67,25 @@ class Settings:
 
     @property
     def local_url(self) -> str:
-        """Where this machine itself reaches the service."""
+        """The URL at which this machine itself reaches the service."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def database_kind(self) -> str:
-        """What the database is, without its address."""
+        """The kind of the database, without its address."""
         return "SQLite" if self.database_url.startswith("sqlite") else "Postgres"
 
     def api_url(self, provider: str) -> str:
-        """Where the provider's REST API is, without a trailing slash."""
+        """Return the URL of the provider's REST API, without a trailing slash."""
         url: str = getattr(self, f"{provider}_api_url")
         return url
 
     def call_seconds(self, wanted: int | None) -> int:
-        """How long a call may last for which that many seconds are wanted, if any are."""
+        """Return the time limit of a call in seconds: ``wanted``, if given, up to the setting."""
         return min(wanted or self.max_call_seconds, self.max_call_seconds)
 
     def media_base(self, region: str | None, public_base: str) -> str:
-        """Where media sockets of a region are opened, without a trailing slash."""
+        """Return the base URL of the media sockets of a region, without a trailing slash."""
         return self.regions.get(region or "", f"ws{public_base.removeprefix('http')}")
 
     @classmethod
@@ -172,7 +172,7 @@ def _origin(env: Mapping[str, str], name: str) -> Address | None:
 
 
 def _secret(env: Mapping[str, str], name: str) -> str | None:
-    """Something that can be sent in a header, and that nobody guesses."""
+    """Read a secret that can be sent in a header and is too long to guess."""
     text = env.get(name, "").strip()
     if text and not re.fullmatch("[!-~]{16,}", text):
         raise SettingsError(f"{name} must be at least 16 visible ASCII characters, without spaces.")
@@ -180,7 +180,7 @@ def _secret(env: Mapping[str, str], name: str) -> str | None:
 
 
 def _regions(env: Mapping[str, str], name: str) -> Mapping[str, str]:
-    """``us002=wss://…,in002=wss://…``: addresses that every provider would dial."""
+    """Read ``us002=wss://…,in002=wss://…``: addresses that every provider accepts."""
     regions: dict[str, str] = {}
     for pair in filter(None, map(str.strip, env.get(name, "").split(","))):
         region, _, address = pair.partition("=")
@@ -201,7 +201,7 @@ def _regions(env: Mapping[str, str], name: str) -> Mapping[str, str]:
 
 
 def _prefixes(env: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """``+1*,+44*,!+1900*``: prefixes of telephone numbers."""
+    """Read ``+1*,+44*,!+1900*``: prefixes of telephone numbers."""
     patterns = tuple(filter(None, map(str.strip, env.get(name, "").split(","))))
     if not all(map(dialling.PATTERN.fullmatch, patterns)):
         raise SettingsError(
@@ -211,7 +211,7 @@ def _prefixes(env: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 
 def _private_key(env: Mapping[str, str], name: str) -> str | None:
-    """PEM; hosts that take one line only are given ``\\n`` for its newlines, or its base64."""
+    """Read a PEM. On one line it has ``\\n`` for its newlines, or is written in base64."""
     text = env.get(name, "").strip()
     if not text:
         return None
@@ -221,7 +221,7 @@ def _private_key(env: Mapping[str, str], name: str) -> str | None:
         pem = text.replace("\\r", "").replace("\\n", "\n")
         KeyPair.read(pem)
     except ValueError:
-        # The value is not quoted, and neither is what was wrong with it.
+        # Neither the value nor the reason is quoted, because both may reveal the key.
         raise SettingsError(
             f"{name} must be an RSA private key of at least {MIN_BITS} bits in PEM, without a "
             "password."
@@ -230,7 +230,7 @@ def _private_key(env: Mapping[str, str], name: str) -> str | None:
 
 
 def _api(env: Mapping[str, str], name: str, default: str) -> str:
-    """An origin that credentials may be sent to."""
+    """Read an origin to which credentials may be sent."""
     url = _origin(env, name)
     if url is None:
         return default
@@ -241,7 +241,7 @@ def _api(env: Mapping[str, str], name: str, default: str) -> str:
 
 
 def _database(env: Mapping[str, str], name: str, data_dir: Path) -> str:
-    """A SQLAlchemy URL; the spellings that hosts hand out become the psycopg 3 driver's."""
+    """Read a SQLAlchemy URL. The URLs that hosting platforms provide get the psycopg 3 driver."""
     text = env.get(name, "").strip()
     if not text:
         return f"sqlite:///{data_dir / 'patchbay.db'}"

@@ -90,7 +90,7 @@ class Dispatcher(BackgroundThread):
         self._pool.shutdown()
 
     def send(self, agent: Agent, room_id: str, base: str, metadata: Mapping[str, Any]) -> Dispatch:
-        """Ask an agent to join a room, whatever calls are in it, and wait for its answer.
+        """Ask an agent to join a room, with or without calls in it, and wait for its answer.
 
         It is asked again only if it accepts and does not join. Raises ``BadGateway`` if it does not
         accept, ``Busy`` beyond ``MAX_CALLS`` or if too many requests are waiting, and ``Forbidden``
@@ -229,7 +229,7 @@ class Dispatcher(BackgroundThread):
         return True
 
     def _end_ticket(self, ticket_id: str) -> None:
-        """End the ticket's call, so nobody joins with it."""
+        """End the ticket's call, so that the ticket cannot be used."""
         ticket = self._calls.get(ticket_id)
         self._ending.hang_up(ticket, EndReason.NO_SOCKET, None)
 

@@ -58,7 +58,7 @@ for _blueprint, _guard in GUARDED:
 
 
 def register(app: Flask) -> None:
-    """Register the room with ``app``.
+    """Register the blueprints with ``app``.
 
     Expects the app's ``Services`` and ``app.config["PROVIDERS"]`` (the names of the providers on
     offer) by the first request.

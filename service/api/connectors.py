@@ -1,6 +1,6 @@
 """``/v2/connectors``: create, list, read, change, rotate and delete connectors.
 
-Credentials are write-only: an answer contains only the names of those that are set.
+Credentials are write-only: an answer contains only the names of the ones that are set.
 """
 
 from __future__ import annotations

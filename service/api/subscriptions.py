@@ -102,7 +102,7 @@ def _update(webhook_id: str, changes: dict[str, Any]) -> Subscription:
 
 
 def _events(names: Sequence[str]) -> tuple[CallEvent, ...]:
-    """Return the events of these names, and warn of those that never occur."""
+    """Return the events of these names, and warn of events that never occur."""
     if ALL in names:
         return tuple(CallEvent)
     if never := [name for name in names if name in NEVER]:

@@ -1,4 +1,4 @@
-"""Admission: whether a call or a media socket is taken, and into which room."""
+"""Admission of calls and media sockets, and the choice of a call's room."""
 
 from __future__ import annotations
 

@@ -30,8 +30,9 @@ class CallLookup:
     ) -> Call | None:
         """Return the call that a webhook of the connector is about, if it is known.
 
-        ``call_id`` is the call whose own address was asked: then it is that call and no other. A
-        placed call may be asked about before the provider has told its id, and is bound to it.
+        ``call_id`` is set where the request came to the address of a call: only that call counts. A
+        webhook of a placed call may arrive before the provider has returned its id of the call,
+        which is then stored from the webhook.
         """
         call = self._calls.find(connector.id, provider_call_id)
         if call is not None:

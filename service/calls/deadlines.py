@@ -182,7 +182,7 @@ class SessionDeadlines:
             logger.info("session %s of room %s has lasted long enough", session.id, session.room_id)
             room = self._rooms.get(session.room_id)
             if room.auto_close and room.auto_close.type is AutoCloseType.DEACTIVATE:
-                # Before the calls end, or somebody could join in between.
+                # Before the calls end, or a participant could join in between.
                 self._rooms.deactivate(room.id, now)
             self._end_calls(self._sessions.present(session.id), EndReason.SESSION_TIMEOUT)
         self._end_calls(self._dispatches.forsaken(), EndReason.ALONE)

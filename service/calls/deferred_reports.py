@@ -62,7 +62,7 @@ class DeferredReports:
         self._calls.setdefault(report.call_id, DeferredCall()).reports.append(report)
 
     def pending(self, reports: Sequence[Report]) -> Sequence[Report]:
-        """Return the reports to write. Set aside those of a call that has refused ones."""
+        """Return the reports to write. Set aside the reports of calls that have refused ones."""
         due = []
         for report in reports:
             if self.has(report.call_id):

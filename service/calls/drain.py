@@ -17,7 +17,7 @@ from service.settings import Settings
 logger = logging.getLogger(__name__)
 
 LULL_SECONDS = 1.5
-"""How long to wait for the next provider to ask. For a dead line none ever does."""
+"""Seconds to wait for the next provider to ask. The provider of a dead line never does."""
 
 START_SECONDS = 1.0
 """The part of the first hold that is left to the next process, at least."""

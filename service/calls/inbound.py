@@ -49,10 +49,10 @@ from service.telemetry.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
-"""Most markup answers without a sign of life in between. More are a loop."""
+"""Maximum number of markup answers in a row without audio between them. More are a loop."""
 
 DIAL_SECONDS = 30
-"""How long the number of a transfer rings."""
+"""Seconds for which the number of a transfer rings."""
 
 
 class InboundCalls:
@@ -92,7 +92,7 @@ class InboundCalls:
     ) -> Markup:
         """Return the markup for a webhook. Raises ``RemoteError`` for one that is malformed.
 
-        ``call_id`` names the one call that may be asked about, where the address is a call's own.
+        ``call_id`` is set where the request came to the address of a call: only that call counts.
         """
         received = self._receive(connector, hook, base, call_id)
         if isinstance(received, Markup):
@@ -276,7 +276,7 @@ class InboundCalls:
             Dial(
                 number=number,
                 caller=call.ours if is_number(call.ours) else None,
-                action=f"{request.hook}/dial",
+                action=f"{request.call_url}/dial",
                 ring_seconds=DIAL_SECONDS,
                 max_seconds=max(1, limit - (at - (call.answered_at or at)) // 1000),
             )

@@ -12,7 +12,7 @@ from service.storage.lease import RENEW_SECONDS, Lease
 logger = logging.getLogger(__name__)
 
 RELEASE_SECONDS = 2.0
-"""How long ``close`` waits for the thread to release the lease."""
+"""Seconds for which ``close`` waits for the thread to release the lease."""
 
 
 class LeaseGuard:

@@ -49,10 +49,10 @@ from service.telemetry.logs import about
 logger = logging.getLogger(__name__)
 
 RING_SECONDS = 60
-"""How long a placed call rings by default."""
+"""Seconds for which a placed call rings by default."""
 
 GRACE_SECONDS = 15
-"""How much longer than it rings a placed call may take to report its outcome."""
+"""Seconds in which a placed call must report its outcome after it has stopped ringing."""
 
 WAIT_SECONDS = 90
 """The longest wait of a request for its call to be answered."""
@@ -82,7 +82,7 @@ class CallRequest:
 
 @dataclass(frozen=True, slots=True)
 class OutboundPlan:
-    """What a request needs. ``decision`` routes the call, and ``room_choice`` is its room."""
+    """Plan of a placed call. ``decision`` routes the call, and ``room_choice`` is its room."""
 
     connector: Connector
     caller: str

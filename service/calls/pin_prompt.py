@@ -31,7 +31,7 @@ MAX_TRIES = 3
 """The most tries of a caller."""
 
 ASK_SECONDS = 180
-"""How long a question stays open: its prompt, and the longest PIN pressed slowly."""
+"""Seconds for which a question stays open: its prompt, and the longest PIN pressed slowly."""
 
 PROMPT = "Please enter your PIN."
 PROMPT_AGAIN = "That PIN is not right. Please enter your PIN."

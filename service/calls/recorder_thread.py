@@ -34,22 +34,23 @@ SWEEP_SECONDS = 1.0
 """Interval of the sweeps, and the wait before a failed write is retried."""
 
 POLL_SECONDS = 0.25
-"""How long the thread waits for a report before it checks whether it should stop."""
+"""Seconds to wait for a report before checking whether to stop."""
 
 GATHER_SECONDS = 0.02
-"""How long reports gather: a tick, in which a call that has started often sends its first audio."""
+"""Seconds in which reports are collected for one transaction: a tick. A call that has started often
+sends its first audio within it."""
 
 BATCH = 32
 """Most reports in one transaction, because other writers wait for it."""
 
 POSTPONED = 5
-"""How often the sweeps are postponed at most for reports that are set aside."""
+"""Times in a row that the sweeps may be postponed for reports that are set aside."""
 
 FINISH_SECONDS = 5.0
-"""How long ``stop`` waits for the remaining reports to be written."""
+"""Seconds for which ``stop`` waits for the remaining reports to be written."""
 
 BEAT_SECONDS = 15.0
-"""How long the thread may write nothing before readiness reports it."""
+"""Seconds for which the thread may write nothing before readiness reports it."""
 
 
 class Heartbeat:

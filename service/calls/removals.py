@@ -1,6 +1,6 @@
 """Removals: deactivate a room, end a session, or remove a participant.
 
-Calls are ended one by one, in storage first, so a provider that asks what to do next is told to
+Calls are ended one by one, in storage first, so a provider that requests markup next is told to
 hang up.
 """
 

@@ -21,7 +21,7 @@ REST_SECONDS = 0.02
 """Pause between two transactions."""
 
 REF_HOURS = 1
-"""How long a used or expired reference is kept. After that it is unknown."""
+"""Hours for which a used or expired reference is kept. After that it is unknown."""
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

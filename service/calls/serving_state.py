@@ -29,7 +29,7 @@ class ServingState:
 
     @property
     def refusal(self) -> str | None:
-        """Why the process takes no calls, or ``None`` if it does."""
+        """The reason why the process takes no calls, or ``None`` if it does."""
         if self.is_draining:
             return RESTARTING
         return WAITING if self.is_waiting else None
@@ -45,7 +45,7 @@ class ServingState:
         self.is_draining = True
 
     def expect(self, call_ids: Iterable[str]) -> None:
-        """Expect the providers of these calls, which lose their sockets, to ask what to do."""
+        """Expect the providers of these calls, which lose their sockets, to request markup."""
         with self._changed:
             self._expected |= set(call_ids)
 

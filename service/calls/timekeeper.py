@@ -45,7 +45,7 @@ class Timekeeper:
         if up is not None and base is not None and up.boot == base.boot and has_calls:
             now = base.began_at + up.millis
             if abs(now - self._clock.wall()) > TOLERATED_MILLIS:
-                self._clock.go_on(now)
+                self._clock.set(now)
                 self._has_warned = True
                 logger.warning("%s: calls go on by the time of the process before", self._step())
         self._save()
@@ -56,7 +56,7 @@ class Timekeeper:
             self._has_warned = False
         elif not self._calls.live():
             logger.info("%s, and is followed from now on", self._step())
-            self._clock.go_on(self._clock.wall())
+            self._clock.set(self._clock.wall())
             self._save()
         elif not self._has_warned:
             self._has_warned = True

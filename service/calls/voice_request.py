@@ -1,4 +1,4 @@
-"""A voice webhook of one call: the new call that it makes, and the markup for its caller."""
+"""The voice request: a voice webhook of one call, and the markup that answers it."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ class VoiceRequest:
     def stream(self, ref: str, region: str | None) -> Markup:
         media = self.settings.media_base(region, self.base)
         media_url = f"{media}/{self.provider.name}/{ref}"
-        again = self.hook if self.settings.reattach else None
-        return self.provider.answer(media_url, ref, again, f"{self.hook}/status")
+        again = self.call_url if self.settings.reattach else None
+        return self.provider.answer(media_url, ref, again, f"{self.call_url}/status")
 
     def hold(self, *, is_new: bool = False) -> Markup | None:
         """Return a hold until the next process answers, or ``None`` if ``REATTACH`` is off.
@@ -98,12 +98,12 @@ class VoiceRequest:
         """
         if not self.settings.reattach:
             return None
-        again = self._address(self.connector.webhook_key) if is_new else self.hook
+        again = self._address(self.connector.webhook_key) if is_new else self.call_url
         return self.provider.hold(self.settings.hold_seconds, again)
 
     def ask(self, prompt: str, digits: int, tries: int) -> Markup:
         """Return markup that asks for digits. The answer carries the number of the try."""
-        return self.provider.ask(prompt, digits, f"{self.hook}/gather?try={tries}")
+        return self.provider.ask(prompt, digits, f"{self.call_url}/gather?try={tries}")
 
     def refuse(self, refusal: Refusal) -> Markup:
         """Return markup that refuses a new call. One in progress can only be hung up."""
@@ -117,8 +117,8 @@ class VoiceRequest:
         return call_keys.key_of(self.settings.api_secret, self.call_id)
 
     @property
-    def hook(self) -> str:
-        """The address at which the provider asks what to do with this call.
+    def call_url(self) -> str:
+        """The URL at which the provider requests markup for this call.
 
         It stays valid when the webhook key is replaced or the connector deleted.
         """

@@ -1,4 +1,4 @@
-"""The state of one call, and what the table of transitions makes of it.
+"""The state of one call, and the transitions from it by the table in ``call_transitions``.
 
 Pure.
 """
@@ -57,7 +57,7 @@ def state_of(call: Call) -> CallState:
 
 
 def require_new(call: Call, *events: Event) -> None:
-    """Raise ``ValueError`` for a call that is to be stored and none of these events begins."""
+    """Raise ``ValueError`` unless one of these events creates a call in the state of ``call``."""
     if state_of(call) not in [CallState(Phase.NEW).after(event) for event in events]:
         raise ValueError(f"a call does not begin {call.status}")
 

@@ -1,8 +1,8 @@
-"""The state machine of a call, as one table: each event, who may cause it, and what follows.
+"""The state machine of a call as one table: each event, its possible causes, and the next state.
 
-The state has three parts. The phase is where the call stands between its first webhook and its end.
-An answered call may also be switching rooms, and may be in a transfer. Storage asks the table about
-the call that it has locked; what the table does not allow changes nothing.
+The state has three parts. The phase is the progress of the call from its first webhook to its end.
+An answered call may also be switching rooms, and may be in a transfer. Storage looks up the event
+for the call that it has locked. An event that the table does not allow changes nothing.
 
 Pure.
 """
@@ -18,7 +18,7 @@ from service.domain.calls import ENDS, LIVE, WAITING, CallStatus, EndReason
 
 
 class Phase(Enum):
-    """The status of a call, told more finely.
+    """The status of a call in finer steps.
 
     ``NEW`` is a call that is not stored yet. ``ASKED`` is an incoming call whose caller is asked
     for a PIN. An answered call is ``ATTACHED`` while it has a media socket, else ``DETACHED``.
@@ -41,7 +41,7 @@ class Phase(Enum):
 
     @property
     def status(self) -> CallStatus:
-        """The status as the API tells it. Raises ``ValueError`` for ``NEW``, which has none."""
+        """The status in the API. Raises ``ValueError`` for ``NEW``, which has none."""
         match self:
             case Phase.ASKED:
                 return CallStatus.INCOMING
@@ -52,7 +52,7 @@ class Phase(Enum):
 
 
 class Actor(Enum):
-    """Who causes an event."""
+    """The cause of an event."""
 
     PROVIDER = "provider"
     """A signed webhook, or the answer of the provider's REST API."""
@@ -104,7 +104,7 @@ Part: TypeAlias = CallStatus | None
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A row of the table: who may cause an event, and what it makes of each part of the state.
+    """A row of the table: the causes of an event, and its effect on each part of the state.
 
     A part that is ``None`` here stays as it is. Otherwise only the states that it names allow the
     event.

@@ -28,7 +28,8 @@ class CallStatus(StrEnum):
 
     An inbound call waits as ``incoming``, and as ``verified`` after its PIN; an outbound one waits
     as ``initiated`` and ``ringing``. The statuses from ``transfer-initiated`` on occur in steps
-    only; the call stays ``answered``. What may follow which is in ``call_transitions``.
+    only; the call stays ``answered``. Their order is in
+    ``call_transitions``.
     """
 
     INITIATED = "initiated"
@@ -79,7 +80,7 @@ ENDS = (
 
 
 class EndReason(StrEnum):
-    """Why a call is over."""
+    """The reason why a call is over."""
 
     CALLER_HUNG_UP = "caller-hung-up"
     ENDED_BY_API = "ended-by-api"
@@ -107,7 +108,7 @@ class EndReason(StrEnum):
 
 
 class LadderEvent(StrEnum):
-    """What a step of a call's ladder is about, in the order of a successful call.
+    """The subject of a step of a call's ladder, in the order of a successful call.
 
     ``placed`` and ``ringing`` occur in outbound calls. ``no-audio``: the phone's line is up, but
     silent. ``overrun``: audio has arrived faster than real time for long. ``moved`` and
@@ -224,7 +225,7 @@ class Call:
 
     @property
     def remote(self) -> str:
-        """The number of the party outside, which is the one that ``hides_number`` is about."""
+        """The number of the outside party, which ``hides_number`` hides."""
         return self.caller if self.direction is Direction.INBOUND else self.callee
 
     @property
@@ -259,7 +260,7 @@ class Call:
 
 
 class Refusal(StrEnum):
-    """How a caller is turned away."""
+    """The way in which a caller is turned away."""
 
     REJECTED = "rejected"
     BUSY = "busy"

@@ -15,8 +15,8 @@ from functools import lru_cache
 
 import phonenumbers
 
-# What Twilio sends in place of a withheld number: words, spelled on a keypad (ANONYMOUS,
-# RESTRICTED, BLOCKED, UNKNOWN, UNAVAILABLE). Some of them could be numbers.
+# Twilio's substitutes for a withheld number: words spelled on a keypad (ANONYMOUS, RESTRICTED,
+# BLOCKED, UNKNOWN, UNAVAILABLE). Some of them could be numbers.
 WITHHELD = frozenset(("+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"))
 
 REGIONS = {91: "in002"}
@@ -31,14 +31,14 @@ SENTENCE = "must be a phone number in E.164, such as +14155550100"
 _PUNCTUATION = frozenset("().[]/\u00b7\u2022\u2212\u30fb\uff08\uff09\uff0e\uff0f\uff3b\uff3d")
 _INVISIBLE = ("Cf", "Zs", "Zl", "Zp")
 _SELECTORS = frozenset(map(chr, range(0xFE00, 0xFE10)))
-"""Variation selectors, which follow what was copied as an emoji."""
+"""Variation selectors, which follow digits that were copied as emoji."""
 _PLUS = frozenset("+\uff0b\ufe62")
 _ORDINARY = re.compile(r"\+?[0-9]+", re.ASCII)
 _SCHEME = re.compile(r"\s*tel:", re.IGNORECASE)
 
 _DIGITS = re.compile(r"\+?[0-9]{7,19}")
 _EXTENSION = re.compile(r"[^\W\d_]|[,;#*%]")
-"""What may come after a number: a letter, as of "x5" or "ext.", or what keys mean to a phone."""
+"""Beginning of an extension: a letter, as in "x5" or "ext.", or a key with a meaning to a phone."""
 _ADDRESS = re.compile(
     r"(?:.*<)?\s*(?:[a-z]+:)?(?:(\+[-0-9().]+)(?:[;@>].*)?|([-0-9().]+)(?:;[^@]*)?@.*)",
     re.IGNORECASE | re.DOTALL,
@@ -67,7 +67,7 @@ class UnreadableError(ValueError):
 
 
 def read(text: str) -> str:
-    """The E.164 of a number that a person has written. Raises ``UnreadableError``.
+    """Return a number that a person has written as E.164. Raises ``UnreadableError``.
 
     Spaces, invisible characters and the usual punctuation are dropped, and digits of every script
     are digits. Without a plus sign a number has to show that it begins with a country's code.
@@ -148,7 +148,7 @@ def is_allowed(caller: str, patterns: Sequence[str]) -> bool:
 def ending(text: str) -> str | None:
     """Return the digits of a called number that is not E.164, such as one in an address.
 
-    ``None`` of E.164, of names and addresses without a number, and of too few digits.
+    ``None`` for E.164, for names and addresses without a number, and for too few digits.
     """
     text = _SCHEME.sub("", text)
     if re.fullmatch(r"\+[1-9][0-9]*", text):
@@ -165,7 +165,7 @@ def ending(text: str) -> str | None:
 
 
 def plain(text: str) -> str:
-    """The text without spaces, invisible characters and punctuation, and with ASCII digits.
+    """Return the text without spaces, invisible characters and punctuation, with ASCII digits.
 
     Raises ``UnreadableError``, which names the first character that is no part of a number.
     """
@@ -210,7 +210,7 @@ def _where(place: int, text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _international(written: str, *, strict: bool) -> str | None:
-    """E.164 of digits; ``strict`` where a number without a plus sign may be a national one."""
+    """Return digits as E.164. ``strict``: a number without a plus sign may be a national one."""
     if not _DIGITS.fullmatch(written):
         return None
     digits = written.removeprefix("+")
@@ -232,7 +232,7 @@ def _international(written: str, *, strict: bool) -> str | None:
 
 
 def _parse(number: str) -> phonenumbers.PhoneNumber | None:
-    """The parts of a possible number, which is written with a plus sign."""
+    """Return the parts of a possible number, which is written with a plus sign."""
     pattern, today = _OLD_MEXICAN
     try:
         found = phonenumbers.parse(pattern.sub(today, number))

@@ -1,8 +1,8 @@
 """Deadline of a live call without a media socket.
 
 The time runs from the latest of these: the loss of the socket, the last answer to the provider (a
-reference or a question), a hold, the start of this process. A call whose provider keeps asking
-therefore stays up, however long ago it lost its socket.
+reference or a question), a hold, the start of this process. So a call stays up as
+long as its provider keeps asking.
 """
 
 from __future__ import annotations

@@ -30,13 +30,13 @@ from service.process import turns
 WHOLE_SECONDS = 10.0
 
 BODY_SECONDS = 1.0
-"""How long to read a body that is not needed, so that its connection can be reused."""
+"""Seconds for which a body that is not needed is read, so that its connection can be reused."""
 
 MAX_BODY = 64 * 1024
 """Bytes of a body that are read at most."""
 
 KEPT_SECONDS = 4.0
-"""How long an idle connection is kept. Most servers close theirs after 5 s."""
+"""Seconds for which an idle connection is kept. Most servers close theirs after 5 s."""
 
 MOST_KEPT = 64
 

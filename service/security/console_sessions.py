@@ -20,7 +20,7 @@ from service.security import constant_time
 SIGNED_IN_SECONDS = 12 * 3600
 
 LINK_SECONDS = 15 * 60
-"""How long a sign-in link is valid."""
+"""Seconds for which a sign-in link is valid."""
 
 AUDIENCE = "patchbay console"
 

@@ -31,7 +31,7 @@ UNKNOWN = "no address"
 @dataclass(slots=True)
 class _Record:
     forgiven_at: float
-    """When the bucket is empty."""
+    """Time at which the bucket is empty."""
     limited: bool = False
 
 
@@ -76,7 +76,7 @@ def _wait(record: _Record, now: float) -> int:
 
 
 def _owner(address: str) -> str:
-    """Return the owner of an address: for IPv6 its /64, because a client has at least one."""
+    """Return the key of an address. For IPv6 it is the /64, because a client has at least one."""
     found = parsed(address)
     if found is None:
         return UNKNOWN

@@ -16,7 +16,7 @@ from service.clock import Clock
 from service.security.key_pairs import KeyPair
 
 CHECK_SECONDS = 3.0
-"""How long a key pair is used before the current one is looked up again."""
+"""Seconds for which a key pair is used before the current one is looked up again."""
 
 
 class Keyring(Protocol):

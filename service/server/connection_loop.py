@@ -39,7 +39,7 @@ ACCEPT_PAUSE = 0.1
 """Pause after a failed ``accept``, in seconds. The listener stays readable."""
 
 FEW_SECONDS = 1.0
-"""How long the number of connections stays limited after descriptors became scarce."""
+"""Seconds for which the number of connections stays limited after descriptors became scarce."""
 
 NOTHING_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR)
 

@@ -28,13 +28,13 @@ from service.server.refusals import Refused
 from service.server.request_framing import Incoming
 
 ARRIVAL_SECONDS = 10.0
-"""How long a request may take, from its first byte to its last."""
+"""Seconds that a request may take, from its first byte to its last."""
 
 UPLOAD_SECONDS = 60.0
-"""How long a body above ``SMALL_BODY`` may take after its head, where one is allowed."""
+"""Seconds that a body above ``SMALL_BODY`` may take after its head, where one is allowed."""
 
 ANSWER_SECONDS = 30.0
-"""How long a client may take to receive its answer."""
+"""Seconds that a client may take to receive its answer."""
 
 SMALL_BODY = 64 * 1024
 

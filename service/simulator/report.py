@@ -83,7 +83,7 @@ class CallReport:
 
     @property
     def trouble(self) -> str | None:
-        """Why no audio came through, in one sentence, or ``None`` if it did."""
+        """The reason why no audio came through, in one sentence, or ``None`` if it did."""
         if self.failure is not None:
             return self.failure
         if self.problems:

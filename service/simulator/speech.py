@@ -43,7 +43,7 @@ class Speech:
         return frame
 
     def recording(self, length: int) -> Samples:
-        """Return what the caller said in the first ``length`` samples."""
+        """Return the caller's speech in the first ``length`` samples."""
         frames = [self.frame(number) for number in range(-(-length // FRAME))]
         return np.concatenate([self._silence, *frames])[FRAME : FRAME + length]
 

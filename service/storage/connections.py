@@ -76,7 +76,7 @@ class Bounds:
 
 SERVING = Bounds(lock=2_000, statement=3_000, idle=5_000)
 MIGRATING = Bounds(lock=0, statement=600_000, idle=60_000)
-"""Bounds of migrations. A migration waits for another process's migration however long that takes.
+"""Bounds of migrations. The wait for another process's migration has no limit.
 """
 
 

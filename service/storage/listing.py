@@ -1,6 +1,6 @@
 """Lists: few are read at a time, each within a time limit, and counted up to a bound.
 
-However long the history of a list is, most of the connections are left to calls.
+So most of the connections are left to calls, also where lists are long.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Encryption under the current ``API_SECRET`` of what is under the previous one or in clear."""
+"""Encryption, under the current ``API_SECRET``, of texts under the previous one or in the clear."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ class Rules:
     def update(self, rule_id: str, change: Callable[[Rule], Rule]) -> Rule:
         """Replace a rule by the result of ``change``, under a lock.
 
-        Raises ``NotFound``, ``NumberTaken``, and whatever ``change`` raises.
+        Raises ``NotFound``, ``NumberTaken``, and the errors of ``change``.
         """
         where = routing_rules.c.id == rule_id
         with self._database.write() as connection:

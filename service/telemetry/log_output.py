@@ -1,4 +1,4 @@
-"""Standard output and error that never block the process, even where nobody reads them.
+"""Standard output and error that never block the process, even without a reader.
 
 Each has a thread that writes queued lines: when the reader stops, only that thread waits.
 Beyond ``MOST_LINES`` the newest lines are dropped and counted, and a warning tells how many once
@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 MOST_LINES = 2000
 
 EXIT_SECONDS = 1.0
-"""How long the end of the process waits for the reader."""
+"""Seconds for which the end of the process waits for the reader."""
 
 FORK_SECONDS = 0.5
-"""How long a fork waits for the reader. The child would inherit a half-written line."""
+"""Seconds for which a fork waits for the reader: the child would inherit a half-written line."""
 
 TOGETHER = select.PIPE_BUF // 2
-"""Bytes after which no more lines are written together. A pipe takes up to twice as many
-atomically, so that no other writer interrupts a line."""
+"""Bytes after which a write takes no further line. A pipe takes up to twice this size atomically,
+so that no other writer interrupts a line."""
 
 
 class Text(Protocol):

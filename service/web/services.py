@@ -44,8 +44,8 @@ NAME = "patchbay"
 class Services:
     """Settings, clocks, repositories and use cases of one process.
 
-    ``clock`` measures calls and does not jump; ``wall`` is the machine's clock. ``is_alive`` tells
-    of each background thread by its name whether it runs, or was not started yet.
+    ``clock`` measures calls and does not jump; ``wall`` is the machine's clock. ``is_alive`` has a
+    function for each background thread by name: false once the thread has ended by itself.
     """
 
     settings: Settings
@@ -85,7 +85,7 @@ class Services:
     """Take over the database and start the background threads, unless they run."""
 
     hand_over: Callable[[], None]
-    """Return all sockets, and wait until the providers have asked what to do."""
+    """Close all sockets, and wait until the providers have requested markup."""
 
     close: Callable[[], None]
     """Stop the background threads and close the database."""
@@ -101,20 +101,21 @@ def services_of(app: Flask) -> Services:
 
 
 def services() -> Services:
-    """The services of the app that handles the current request or command."""
+    """Return the services of the app that handles the current request or command."""
     return services_of(current_app)
 
 
 def public_base() -> str:
-    """Where the world reaches this service, without a trailing slash.
+    """Return the public URL of this service, without a trailing slash.
 
-    ``PUBLIC_URL`` where it is set, else what the request itself was sent to. Built from the host
-    as it was sent: Flask's own ``root_url`` would print a Punycode name in Unicode, and providers
-    want the ASCII form. Raises ``Invalid`` where there is neither.
+    It is ``PUBLIC_URL`` where that is set, else the URL of the request up to the service's root.
+    The host stays in ASCII, as providers need it: Flask's ``root_url`` converts Punycode to
+    Unicode.
+    Raises ``Invalid`` for a request without a valid host.
     """
     configured = services().settings.public_url
     if configured is not None:
         return configured
-    if not request.host:  # what Werkzeug makes of a Host header that cannot be one
+    if not request.host:  # Werkzeug drops an invalid Host header.
         raise Invalid("Host header must name the host this request was sent to.")
     return f"{request.scheme}://{request.host}{request.root_path}"

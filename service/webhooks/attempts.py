@@ -124,7 +124,7 @@ class DeliveryAttempts:
         self._count_outcome = count_outcome
 
     def take(self, receiver: str, is_stopping: Callable[[], bool]) -> None:
-        """Send what is due, until one delivery fails or the turn has lasted long enough."""
+        """Send the due deliveries, until one fails or the turn has lasted long enough."""
         address = self._outbox.address(receiver)
         if address is None:
             self._count_outcome("dead", self._outbox.give_up(receiver, self._clock.now(), GONE))

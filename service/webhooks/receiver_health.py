@@ -38,7 +38,7 @@ class ReceiverHealth:
     def failed(self, receiver: str, attempts: int, error: str) -> int:
         """Note a failed delivery, and return how many have failed in a row.
 
-        ``attempts`` counts those of this event, which may have begun before the process.
+        ``attempts`` counts the failures of this event, including those before this process.
         """
         with self._lock:
             before = self._failures.get(receiver)

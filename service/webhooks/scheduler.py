@@ -37,7 +37,7 @@ TROUBLE_SECONDS = 2.0
 """Pause after a failure that is not the receiver's, for example of the database."""
 
 FINISH_SECONDS = 5.0
-"""How long ``stop`` waits for attempts under way. The next process repeats unfinished ones."""
+"""Seconds for which ``stop`` waits for attempts under way. The next process repeats the others."""
 
 
 class DeliveryScheduler(BackgroundThread):

@@ -1,7 +1,7 @@
 """Mix minus self: every leg hears the sum of the others in its room.
 
 All rooms of one size are mixed in one vectorised pass. Sums are ``int32`` and saturate once, at the
-end: dividing by the number of voices would make everybody quieter whenever somebody joins.
+end: dividing by the number of voices would make all of them quieter when a participant joins.
 """
 
 from __future__ import annotations

@@ -37,11 +37,11 @@ class TickClock:
         return max(0.0, max(self._next, self._earliest) - at)
 
     def stalled(self, at: float) -> bool:
-        """Whether so many ticks were missed that the next one will skip them."""
+        """Whether too many ticks were missed to catch up, so that the next one will skip them."""
         return self._behind(at) > CATCH_UP
 
-    def due(self, at: float) -> bool:
-        """Return whether to tick now. True counts as a tick."""
+    def advance(self, at: float) -> bool:
+        """Return whether a tick is due, and count it if it is."""
         if self.wait(at) > 0.0:
             return False
         self.lateness.note(at - self._next)

@@ -106,7 +106,7 @@ class Loop:
         at = self._clock.monotonic()
         if self._ticks.stalled(at):
             self._rooms.settle(at)
-        if self._ticks.due(at):
+        if self._ticks.advance(at):
             self._reader.take()
             self._rooms.tick(self._clock.monotonic())
 
@@ -270,7 +270,7 @@ class Loop:
                 leg.fail()
 
     def _recover(self) -> None:
-        """Continue after the exception being handled, with as many calls as possible."""
+        """Continue after the exception being handled, and keep the calls that can be kept."""
         at = self._clock.monotonic()
         self._faults.note("the engine failed")
         in_a_row = self._faults.in_a_row(at)

@@ -200,7 +200,7 @@ class JitterBuffer:
         )
 
     def resume(self, steady: BufferState, taken: int, dropped: int) -> None:
-        """Continue from the state of an owner, which has taken and dropped so many frames."""
+        """Continue from the state of an owner that has ``taken`` and ``dropped`` frames."""
         self.alone = 0
         self.effect, self.spliced = Effect.PLAIN, None
         self.chunks.resume(steady.frames, (taken + dropped) * self._frame, steady.next_order)

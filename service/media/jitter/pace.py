@@ -53,7 +53,7 @@ class Pace:
         return max(earliest, min(at, self.base + span))
 
     def note(self, transit: float, frames: float) -> bool:
-        """Record the transit of so many frames. Returns whether the capacity has grown."""
+        """Record the transit of this many frames. Returns whether the capacity has grown."""
         self._is_ahead = self.base is None or transit < self.base - PERIOD
         if self.base is None:
             self.base = transit
@@ -70,7 +70,7 @@ class Pace:
         return True
 
     def room(self, frames: float) -> float:
-        """Return how many frames may wait after so many have arrived at once, and been noted.
+        """Return how many frames may wait after ``frames`` have arrived at once, and been noted.
 
         A peer may send in real time in long chunks, which must fit.
         """
@@ -81,7 +81,7 @@ class Pace:
         return self.capacity if self._is_ahead else frames + PACED_CAPACITY
 
     def calm(self, waiting: float) -> None:
-        """End a calm window, with so many frames waiting."""
+        """End a calm window, with this many frames ``waiting``."""
         if self.capacity > PACED_CAPACITY and waiting < self.capacity:
             self.capacity -= 1
 

@@ -125,9 +125,9 @@ class Leg:
         self.taken_back = 0
         """Frames of this leg mixed so far when its peer last cleared its audio."""
         self.began = 0.0
-        """When its stream began, in monotonic seconds."""
+        """Start of its stream, in monotonic seconds."""
         self.misunderstood = ""
-        """Why the last message was not understood, apart from messages that came before start."""
+        """The reason why the last message was not understood, unless it came before start."""
         self.overran = False
         """Whether an overrun of this leg was reported."""
         self._is_mute = False

@@ -225,8 +225,8 @@ class LiveRooms:
     def _take_back(self, leg: Leg, mixed: int, room: Room, at: float) -> None:
         """Make the others drop the audio of a leg that they have not played yet.
 
-        ``mixed`` is the number of its frames mixed so far. A provider has all voices in one buffer,
-        which is kept if any other voice is in it.
+        ``mixed`` is the number of its frames mixed so far. A provider keeps all voices in one
+        buffer, which is not dropped while it contains another voice.
         """
         if mixed == leg.taken_back:
             return  # None of its audio was mixed since the last time.

@@ -25,7 +25,7 @@ from service.media.rooms.leg import Leg
 from service.media.rooms.live_levels import LiveLevels, live_levels
 
 SPARSE = 64
-"""Empty rows allowed, beside as many as there are legs, before the rows are compacted."""
+"""Empty rows beyond the number of legs at which the rows are compacted."""
 
 
 class MixPlan:
@@ -58,7 +58,7 @@ class MixPlan:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether so many rows are empty that a new plan would be faster."""
+        """Whether too many rows are empty, so that a new plan would be faster."""
         return self._top > 2 * len(self._rows) + SPARSE
 
     def change(self, before: Sequence[Sequence[Leg]], after: Sequence[Sequence[Leg]]) -> None:

@@ -101,7 +101,7 @@ class MediaSocket:
         self._allowed = min(self._allowed + FRAMES_A_SECOND, frames + FRAMES_AHEAD)
 
     def has_acknowledged(self, seconds: float) -> bool:
-        """Whether the other side's kernel has acknowledged data within so many seconds.
+        """Whether the other side's kernel has acknowledged data within this many ``seconds``.
 
         False if unknown: for a Unix socket, or on systems other than Linux.
         """

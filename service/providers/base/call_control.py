@@ -33,7 +33,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A call to place. The URLs are those of the connector's own webhook."""
+    """A call to place. The URLs lead to the connector's webhook."""
 
     caller: str
     callee: str

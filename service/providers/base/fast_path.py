@@ -115,7 +115,7 @@ class FastPath:
         return _compiled(head + payload + tail)
 
     def _generalise(self, text: bytes) -> bytes:
-        """Return a pattern for ``text`` with any values, except those of ``TELLING`` fields."""
+        """Return a pattern for ``text`` with any values, except in ``TELLING`` fields."""
         parts, done = [], 0
         for (start, stop), value in _values(text, 0, len(text)):
             like = _like(value)

@@ -199,7 +199,7 @@ class Provider(ABC):
         return Markup.of(stream, Element("Hangup") if again is None else _redirect(again))
 
     def ask(self, prompt: str, digits: int, action: str) -> Markup:
-        """Collect so many keys and send them to ``action``, or none after a timeout.
+        """Collect this many ``digits`` and send them to ``action``, or none after a timeout.
 
         Without a key, providers continue with the markup, which therefore leads to ``action`` too.
         """
@@ -209,7 +209,7 @@ class Provider(ABC):
 
     @abstractmethod
     def gather(self, digits: int, action: str) -> Element:
-        """Return the verb that collects keys, up to so many or the hash key."""
+        """Return the verb that collects keys, up to this many ``digits`` or the hash key."""
 
     def digits(self, hook: Webhook) -> str:
         """Return the pressed keys; empty if there were none."""
@@ -224,7 +224,7 @@ class Provider(ABC):
         """Refuse a call that was not answered."""
 
     def hold(self, seconds: int, again: str) -> Markup:
-        """Keep the caller on the line for so many seconds, and then request ``again``."""
+        """Keep the caller on the line for this many ``seconds``, and then request ``again``."""
         return Markup.of(Element(self.wait_verb, length=str(seconds)), _redirect(again))
 
     def hang_up(self) -> Markup:

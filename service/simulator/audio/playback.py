@@ -29,7 +29,7 @@ class Playback:
         self._marks: deque[tuple[int, str]] = deque()
 
     def play(self, samples: Samples, now: int) -> None:
-        """Add audio after what is buffered."""
+        """Append audio to the buffer."""
         start = self._end
         if start <= now:
             start = now + PLAYOUT

@@ -24,7 +24,7 @@ Message: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Play audio to the caller, after what is buffered."""
+    """Play audio to the caller after the buffered audio."""
 
     payload: bytes = field(repr=False)
 
@@ -62,7 +62,7 @@ class Dialect(ABC):
     readers: ClassVar[Mapping[str, Reader]]
     """Readers of the markup's elements by name."""
     codecs: ClassVar[tuple[Codec, ...]] = (Codec.MULAW,)
-    """Codecs that a scenario may set, whatever the markup requests."""
+    """Codecs that a scenario may set in place of the one that the markup requests."""
     handshakes: ClassVar[int] = 1
     """Attempts to open a stream's URL."""
     skips_unknown_verbs: ClassVar[bool] = True

@@ -125,7 +125,7 @@ Reader: TypeAlias = Callable[[ET.Element], Verb]
 
 
 def parse(body: bytes, readers: Mapping[str, Reader]) -> tuple[Verb, ...]:
-    """Parse ``body`` into verbs. ``readers`` are those of the provider's elements by name."""
+    """Parse ``body`` into verbs. ``readers`` has the provider's elements by name."""
     if len(body) > MAX_BYTES:
         raise RemoteError(f"The markup is longer than {MAX_BYTES} bytes.")
     # Entities could expand a small response without limit, and markup needs no DTD.
@@ -206,7 +206,7 @@ SPOKEN: Mapping[str, Reader] = {"Pause": pause, "Play": play, "Say": say}
 def gather(
     element: ET.Element, readers: Mapping[str, Reader], *, answers_silence: bool = False
 ) -> Gather:
-    """Parse a ``<Gather>``. ``readers`` are those of its prompts."""
+    """Parse a ``<Gather>``. ``readers`` has its prompts by name."""
     action, method = element.get("action", ""), element.get("method", "POST")
     if element.get("input", "dtmf") != "dtmf":
         raise RemoteError(f"The simulator presses keys only: <{element.tag}> needs the input dtmf.")

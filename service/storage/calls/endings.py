@@ -1,4 +1,4 @@
-"""The end of what is still under way when a call ends: a switch of rooms, a transfer."""
+"""The end of a switch of rooms or a transfer that is under way when its call ends."""
 
 from __future__ import annotations
 

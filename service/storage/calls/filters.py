@@ -1,7 +1,7 @@
-"""Filters of lists of calls, and the one along whose index a list is read.
+"""Filters of lists of calls, and the choice of the filter whose index the list is read along.
 
-The index of each filter is in the order of lists and carries the columns of the other filters, so
-that several filters are answered by walking one index, however few calls they have in common.
+The index of each filter is in the order of lists and contains the columns of the other filters. So
+one walk along one index answers several filters, even if few calls match all of them.
 """
 
 from __future__ import annotations
@@ -75,8 +75,10 @@ def _filters(wanted: CallFilters) -> Iterator[Filter]:
         yield Filter(PASSED & (HAS_PASSED == 1), check, is_exact=False)
 
 
-def led(connection: Connection, wanted: CallFilters) -> tuple[Conditions, Conditions]:
-    """Return the conditions that lead to the fewest calls, and those to check of each."""
+def conditions_by_index(
+    connection: Connection, wanted: CallFilters
+) -> tuple[Conditions, Conditions]:
+    """Return the conditions that the best index answers, and the rest, to check of each call."""
     filters = tuple(_filters(wanted))
     if not filters:
         return wanted.during, ()
@@ -115,7 +117,7 @@ def _numbers(
 
 
 def _samples(connection: Connection, filters: Sequence[Filter]) -> Sequence[int]:
-    """Count, among some calls from the oldest to the newest, those of each filter."""
+    """Count the calls of each filter in a sample from the oldest call to the newest."""
     ends = select(func.min(calls.c.seq)), select(func.max(calls.c.seq))
     oldest, newest = (connection.execute(each).scalar_one() for each in ends)
     seqs = [oldest + (newest - oldest) * number // SAMPLES for number in range(SAMPLES + 1)]

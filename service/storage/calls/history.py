@@ -64,7 +64,7 @@ class History:
             connection.execute(delete(deliveries).where(deliveries.c.seq.in_(seqs)))
 
     def forget_calls(self, before: Millis, after: int = 0) -> int | None:
-        """Delete those of the next ``PIECE`` calls that ended before a time.
+        """Delete the calls among the next ``PIECE`` that ended before a time.
 
         Calls are taken in the order in which they began, from number ``after`` on. Returns the
         number of the last one, or ``None`` if the rest began after that time.
@@ -107,7 +107,7 @@ class History:
 
 
 def _forget(connection: Connection, call_ids: Collection[str]) -> None:
-    """Delete locked calls, and the sessions in which nobody else was."""
+    """Delete locked calls, and the sessions without other participants."""
     for table in (steps, loudness):
         connection.execute(delete(table).where(table.c.call_id.in_(call_ids)))
     connection.execute(

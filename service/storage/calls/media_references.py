@@ -1,7 +1,7 @@
 """References: the single-use secrets in media URLs, stored as digests.
 
-A reference has the leg that it let in until that leg has started or is gone. Until then nobody else
-is let in by it. The functions work inside the caller's transaction, which locks references before
+A reference has the leg that it let in until that leg has started or is gone. Until then it lets in
+no other leg. The functions work inside the caller's transaction, which locks references before
 calls to avoid deadlocks.
 """
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, and_, func, select
 from service.domain.calls import Call
 from service.domain.paging import Page
 from service.storage.calls import text_search
-from service.storage.calls.filters import CallFilters, Conditions, led
+from service.storage.calls.filters import CallFilters, Conditions, conditions_by_index
 from service.storage.calls.rows import fetch
 from service.storage.database import Database
 from service.storage.listing import (
@@ -48,7 +48,7 @@ def page(database: Database, wanted: CallFilters, number: int, per_page: int) ->
 def _listed(
     database: Database, connection: Connection, wanted: CallFilters, number: int, per_page: int
 ) -> Page[Call]:
-    lead, rest = led(connection, wanted)
+    indexed, rest = conditions_by_index(connection, wanted)
     key = (
         "calls",
         frozenset(wanted.equal.items()),
@@ -60,24 +60,24 @@ def _listed(
 
     def read(first: int, most: int) -> Sequence[Call]:
         place = Place(key, number, per_page, first, most)
-        return LIST.read(database.lists, connection, (*lead, *rest), place)
+        return LIST.read(database.lists, connection, (*indexed, *rest), place)
 
-    everything = select(calls.c.seq).where(*lead, *rest).order_by(*NEWEST_FIRST)
+    everything = select(calls.c.seq).where(*indexed, *rest).order_by(*NEWEST_FIRST)
     return page_of(
         number,
         per_page,
-        _counted(connection, lead, rest),
+        _counted(connection, indexed, rest),
         read,
         lambda: counted_all(connection, everything),
     )
 
 
-def _counted(connection: Connection, lead: Conditions, rest: Conditions) -> EntryCount:
-    """Count the calls to which the lead leads, among the newest ``COUNTED``."""
+def _counted(connection: Connection, indexed: Conditions, rest: Conditions) -> EntryCount:
+    """Count the calls that match, among the newest ``COUNTED`` that the index returns."""
     if not rest:
-        return counted(connection, select(*NEWEST).where(*lead).order_by(*NEWEST_FIRST))
+        return counted(connection, select(*NEWEST).where(*indexed).order_by(*NEWEST_FIRST))
     fits = and_(*rest).label("fits")
-    newest = select(fits).where(*lead).order_by(*NEWEST_FIRST).limit(COUNTED + 1).subquery()
+    newest = select(fits).where(*indexed).order_by(*NEWEST_FIRST).limit(COUNTED + 1).subquery()
     numbers = select(func.count().filter(newest.c.fits), func.count()).select_from(newest)
     found, seen = connection.execute(numbers).one()
     return EntryCount(min(found, COUNTED), seen <= COUNTED)

@@ -72,11 +72,11 @@ class CallQueries:
         number: int = 1,
         per_page: int = 10,
     ) -> Page[Call]:
-        """Phone calls, newest first; a page past the last is empty.
+        """Return a page of phone calls, newest first. A page past the last is empty.
 
-        A ``status`` that only steps have finds the calls that have been through it. ``search`` is
-        what ``text_search`` finds; of hidden numbers, only where they may be seen. ``since`` and
-        ``until`` limit when they began, the second excluded.
+        A ``status`` that only steps have finds the calls with such a step. ``search`` is a text for
+        ``text_search``, which searches hidden numbers only with ``sees_hidden``. ``since`` and
+        ``until`` (excluded) limit the start.
         """
         filters = {
             calls.c.id: call_id,
@@ -102,7 +102,7 @@ class CallQueries:
         return found is not None
 
     def over(self, call_ids: Iterable[str]) -> dict[str, EndReason]:
-        """Return those of the calls that are over, with their end reasons."""
+        """Return the end reasons of the calls that are over, by call id."""
         found: dict[str, EndReason] = {}
         ids = list(call_ids)
         with self._database.read() as connection:

@@ -44,8 +44,8 @@ class StoredSteering:
     def move(self, call_id: str, room_id: str, participant: Participant, at: Millis) -> Call:
         """Send a call to another room, or into its own under another participant id.
 
-        A later socket streams there; a socket that is open is not told here. Raises ``NotFound``,
-        or ``Conflict`` if the call cannot be moved.
+        A later socket streams there. An open socket has to be moved by the caller. Raises
+        ``NotFound``, or ``Conflict`` if the call cannot be moved.
         """
         with self._database.write() as connection:
             call, state = _steerable(connection, call_id, Trigger.MOVE_REQUESTED)
@@ -116,8 +116,8 @@ class StoredSteering:
             return True
 
     def transfer_failed(self, call_id: str, detail: str, at: Millis) -> Call | None:
-        """Note that nobody was reached. The call is detached, with the time to come back of any
-        other.
+        """Note that nobody has answered the transfer. The call is detached, like one that has lost
+        its socket.
 
         Returns ``None`` if the call was not being transferred.
         """

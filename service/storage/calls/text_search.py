@@ -15,7 +15,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, case, func, or
 
 from service.clock import Millis
 from service.domain.calls import Direction
-from service.storage.calls.filters import CallFilters, Conditions, led
+from service.storage.calls.filters import CallFilters, Conditions, conditions_by_index
 from service.storage.listing import COUNTED, counted_all
 from service.storage.tables import PHONE, calls
 from service.storage.tables.base import unindexed
@@ -88,12 +88,12 @@ def found(connection: Connection, wanted: CallFilters, last: int) -> Found:
 def _among_newest(
     connection: Connection, wanted: CallFilters, text: str, most: int
 ) -> tuple[set[Entry], bool]:
-    """Return what is found among the newest calls of the other filters, and whether these are all.
+    """Return the matches among the newest calls of the other filters, and whether these are all.
 
     Each row is looked up by its number: a join might read all rows.
     """
-    lead, rest = led(connection, wanted)
-    newest = select(*NEWEST).where(*lead, *rest).order_by(*NEWEST_FIRST)
+    indexed, rest = conditions_by_index(connection, wanted)
+    newest = select(*NEWEST).where(*indexed, *rest).order_by(*NEWEST_FIRST)
     some = newest.limit(LOOKED_THROUGH).cte()
     holds = select(_holds(text, wanted.sees_hidden)).where(calls.c.seq == some.c.seq)
     fit = select(some.c.started_at, some.c.seq).where(holds.correlate(some).scalar_subquery())
@@ -114,7 +114,7 @@ def _entries(connection: Connection, query: Select[Any]) -> set[Entry]:
 def _older(
     connection: Connection, wanted: CallFilters, text: str, most: int
 ) -> Iterator[set[Entry] | None]:
-    """Return what each index finds; ``None`` if it leads to too many calls."""
+    """Yield the matches of each index; ``None`` if it leads to too many calls."""
     in_room = select(*NEWEST).where(*wanted.during, calls.c.room_id == text, *wanted.fits)
     yield _entries(connection, in_room.order_by(*NEWEST_FIRST).limit(most))
     # Without an order: one that another index has would make the database choose that index.
@@ -166,6 +166,6 @@ def _holds(text: str, sees_hidden: bool) -> ColumnElement[bool]:
 
 
 def _is_hidden(column: Column[str]) -> ColumnElement[bool]:
-    """Whether the number is hidden from those who may not see every number."""
+    """Whether the number is hidden from clients that may not see hidden numbers."""
     of = Direction.INBOUND if column is calls.c.caller else Direction.OUTBOUND
     return calls.c.hides_number & (calls.c.direction == of)

@@ -75,8 +75,8 @@ CLOSE = (
 def join(connection: Connection, call: Call, session_id: str, at: Millis) -> None:
     """Put the call into this session, and out of any other.
 
-    A session that has ended continues: the media plane has let somebody in who was told its id
-    before it ended, and is not told another one.
+    A session that has ended is reopened: its last leave and this join happened at the same time,
+    and the media plane has already sent its id to the participant.
     """
     present = (stays.c.call_id == call.id, stays.c.left_at.is_(None))
     before = participant_id = None

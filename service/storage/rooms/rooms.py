@@ -1,7 +1,7 @@
 """Rooms: their names, and whether they are open.
 
-Ids and customRoomIds are one name space: a name leads to the same room whichever of the two it is.
-A transaction that adds a name holds an advisory lock while it looks.
+Ids and customRoomIds share one name space, so a name has at most one room. A transaction that adds
+a name holds an advisory lock from the look-up on.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Rooms:
     def create(self, room: Room) -> Room:
         """Add the room, or return the one that has its customRoomId, unchanged.
 
-        A room whose id is that name, because a call made it first, gets the configuration of this
-        one.
+        If an earlier call has created a room with that name as its id, that room gets this
+        configuration.
         """
         with self._database.write() as connection:
             self._database.take_turns(connection, NAMING)
@@ -159,7 +159,7 @@ LIST = Newest(rooms, (rooms.c.seq,), _by_seq)
 
 
 def _find(connection: Connection, key: str) -> Room | None:
-    """A name takes precedence over an object id, which may equal another room's customRoomId."""
+    """Return the room of a name. Ids and customRoomIds take precedence over object ids."""
     found = [_room(row) for row in connection.execute(CALLED, {"key": key}).mappings()]
     return min(found, key=lambda room: key not in (room.id, room.custom_id), default=None)
 

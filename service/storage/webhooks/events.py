@@ -1,7 +1,7 @@
 """Lifecycle events, written into the outbox in the transactions that cause them.
 
 The caller is about to commit the change that an event is about, so that an event is stored exactly
-if its change is. An event that nobody has subscribed to is not written.
+if its change is. An event without a subscriber is not written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Signing keys of webhooks: one that signs, and those that signed until a day ago.
+"""Signing keys of webhooks: the current one, and the ones that it replaced within the last day.
 
 A pair is made at the first start, and stored encrypted. Of a pair that is given by a setting, or
 that was replaced, only the public half is stored. The row that is not retired signs. Transactions
@@ -68,7 +68,7 @@ class SigningKeys:
             return self._known
 
     def published(self) -> PublicKeys:
-        """Return the key that signs, and then those that signed until a day ago."""
+        """Return the key that signs, and then the keys that were replaced within the last day."""
         self.current()
         recent = or_(
             signing_keys.c.retired_at.is_(None), signing_keys.c.retired_at > self._clock.now() - DAY

@@ -17,16 +17,16 @@ ROUNDING = 1e-6
 def test_the_first_tick_is_due_one_period_after_the_start() -> None:
     clock = TickClock(START)
     assert clock.wait(START) == pytest.approx(PERIOD)
-    assert not clock.due(START)
-    assert not clock.due(START + PERIOD - 0.001)
-    assert clock.due(START + PERIOD + ROUNDING)
+    assert not clock.advance(START)
+    assert not clock.advance(START + PERIOD - 0.001)
+    assert clock.advance(START + PERIOD + ROUNDING)
 
 
 def test_a_tick_is_due_once() -> None:
     clock = TickClock(START)
     at = START + PERIOD + ROUNDING
-    assert clock.due(at)
-    assert not clock.due(at)
+    assert clock.advance(at)
+    assert not clock.advance(at)
     assert clock.wait(at) == pytest.approx(PERIOD, abs=2 * ROUNDING)
 
 
@@ -34,7 +34,7 @@ def test_reading_the_wait_time_changes_nothing() -> None:
     clock = TickClock(START)
     at = START + PERIOD + ROUNDING
     assert clock.wait(at) == clock.wait(at) == 0.0
-    assert clock.due(at)
+    assert clock.advance(at)
 
 
 def test_random_lateness_for_an_hour_causes_no_drift() -> None:
@@ -46,7 +46,7 @@ def test_random_lateness_for_an_hour_causes_no_drift() -> None:
         at += clock.wait(at) + ROUNDING
         due = at
         at += random.expovariate(1000) if random.random() < 0.99 else random.uniform(0, 0.05)
-        assert clock.due(at)
+        assert clock.advance(at)
         ticks += 1
         # Every tick was at its point on the grid, or later only while catching up.
         assert due >= START + ticks * PERIOD - ROUNDING
@@ -60,7 +60,7 @@ def test_a_short_delay_is_made_up_at_twice_the_rate(lateness: float) -> None:
     at = START + PERIOD + lateness
     ticks = []
     while at < START + 0.3:
-        assert clock.due(at)
+        assert clock.advance(at)
         ticks.append(at)
         at += clock.wait(at) + ROUNDING
     gaps = [after - before for before, after in pairwise(ticks)]
@@ -78,7 +78,7 @@ def test_two_ticks_are_at_least_half_a_period_apart() -> None:
     last = START - PERIOD
     for _ in range(20_000):
         at += random.choice((0.0005, 0.003, 0.01, 0.07, 0.3))
-        if clock.due(at):
+        if clock.advance(at):
             assert at - last >= PERIOD / 2 - ROUNDING
             last = at
 
@@ -88,7 +88,7 @@ def test_a_stall_of_a_second_is_skipped_and_counted() -> None:
     at = START + PERIOD + 1.0 + ROUNDING
     ticks = 0
     while at < START + 2.0:
-        if clock.due(at):
+        if clock.advance(at):
             ticks += 1
         at += max(clock.wait(at), ROUNDING)
     assert clock.skipped == 50
@@ -103,7 +103,7 @@ def test_ticks_of_a_stall_beyond_the_catch_up_are_skipped(stall: float) -> None:
     assert clock.stalled(at)
     ticks = []
     while len(ticks) < 20:
-        if clock.due(at):
+        if clock.advance(at):
             ticks.append(at)
         assert not clock.stalled(at)
         at += max(clock.wait(at), ROUNDING)
@@ -118,7 +118,7 @@ def test_a_delay_within_the_catch_up_is_no_stall(stall: float) -> None:
     clock = TickClock(START)
     at = START + PERIOD + stall
     assert not clock.stalled(at)
-    assert clock.due(at)
+    assert clock.advance(at)
     assert clock.skipped == 0
 
 
@@ -127,7 +127,7 @@ def test_ticks_after_a_stall_are_on_the_old_grid() -> None:
     at = START + 1.0 + 0.013
     for _ in range(20):
         at += clock.wait(at) + ROUNDING
-        assert clock.due(at)
+        assert clock.advance(at)
     off = (at - START) % PERIOD
     assert min(off, PERIOD - off) < 1e-4
 
@@ -136,14 +136,14 @@ def test_a_restart_begins_a_new_grid_without_ticks_for_the_idle_time() -> None:
     clock = TickClock(START)
     clock.restart(START + 500.013)
     assert clock.wait(START + 500.013) == pytest.approx(PERIOD)
-    assert clock.due(START + 500.0331)
+    assert clock.advance(START + 500.0331)
     assert clock.wait(START + 500.0331) == pytest.approx(PERIOD, abs=2e-4)
     assert clock.skipped == 0
 
 
 def test_skipped_ticks_are_still_counted_after_a_restart() -> None:
     clock = TickClock(START)
-    clock.due(START + 10)
+    clock.advance(START + 10)
     skipped = clock.skipped
     assert skipped > 0
     clock.restart(START + 20)
@@ -152,9 +152,9 @@ def test_skipped_ticks_are_still_counted_after_a_restart() -> None:
 
 def test_a_tick_is_recorded_with_its_lateness() -> None:
     clock = TickClock(START)
-    assert clock.due(START + PERIOD + 0.001)
-    assert not clock.due(START + PERIOD + 0.002)
-    assert clock.due(START + 2 * PERIOD + 0.012)
+    assert clock.advance(START + PERIOD + 0.001)
+    assert not clock.advance(START + PERIOD + 0.002)
+    assert clock.advance(START + 2 * PERIOD + 0.012)
     assert list(clock.lateness.recent) == pytest.approx([0.001, 0.012])
     assert clock.lateness.late == 1
 
@@ -162,6 +162,6 @@ def test_a_tick_is_recorded_with_its_lateness() -> None:
 def test_only_the_first_tick_of_a_stall_has_its_whole_lateness() -> None:
     clock = TickClock(START)
     at = START + PERIOD + 2.0 + ROUNDING
-    assert clock.due(at)
-    assert clock.due(at + PERIOD)
+    assert clock.advance(at)
+    assert clock.advance(at + PERIOD)
     assert list(clock.lateness.recent) == pytest.approx([2.0, 0.0], abs=2 * ROUNDING)

@@ -255,7 +255,7 @@ def _turn(
     while place < len(arrivals) and arrivals[place].at <= at:
         buffer.push(arrivals[place].payload, at, None, earliest)
         place += 1
-    if clock.due(at):
+    if clock.advance(at):
         frame = buffer.take(at)
         if frame is not None:
             numbers.append(*struct.unpack_from("<I", frame))

@@ -1,4 +1,4 @@
-"""Rooms, their sessions and who was in them; begun with what the calls so far tell of them."""
+"""Rooms, their sessions and presences, filled from the calls so far."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def upgrade() -> None:
 
 
 def _remember(rooms: sa.Table) -> None:
-    """What an earlier version has stored of its calls: their rooms, sessions and stays."""
+    """Fill the tables with the rooms, sessions and presences of stored calls."""
     connection = op.get_bind()
     query = (
         "SELECT room_id, MIN(started_at) FROM calls WHERE room_id IS NOT NULL"

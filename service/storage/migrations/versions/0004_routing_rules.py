@@ -1,4 +1,4 @@
-"""Routing rules and their numbers, and what they say about a call."""
+"""Routing rules and their numbers, and the columns of a call that follow from its rule."""
 
 from __future__ import annotations
 

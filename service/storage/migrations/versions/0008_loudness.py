@@ -1,4 +1,4 @@
-"""How loud the legs of calls were."""
+"""Loudness of the legs of calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the providers were answered, with the secrets masked."""
+"""The markup of the answers to providers, with the secrets masked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many numbers have been dialled, by day."""
+"""The count of dialled numbers by day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Indexes with which neither calls nor lists pay for what is over."""
+"""Indexes that keep calls and lists fast with a long history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the machine was booted by the clock that the stored deadlines go by."""
+"""The boot of the machine, in the time of the clock that stored deadlines use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the process itself keeps secret.
+"""Secrets of the process itself.
 
 Webhook keys and PINs are sealed by the server that starts: a revision knows no API_SECRET, and may
 run while an earlier version still reads them.
