@@ -19,7 +19,7 @@ keys = Blueprint("keys", __name__, url_prefix="/v2/public")
 
 @keys.get("/rsa-public-key")
 @needs(Need.NOTHING)
-@answer(PublicKeysData(), envelope=False)
+@answer(PublicKeysData(), in_data=False)
 @query(KeyFilter())
 def get(wanted: dict[str, Any]) -> PublicKeys:
     """Read the public key in PEM, and the keys that it replaced within the last day."""

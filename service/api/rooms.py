@@ -44,11 +44,14 @@ NOT_ACTED_ON = {
 }
 
 CHOSEN = ("geo_fence", "webhook", "auto_close", "allowed_participant_ids", "options")
+"""Fields of a room that its creator may set."""
+
+UNSET: tuple[object, ...] = (None, (), {})
 
 
 @rooms.post("")
 @needs(Need.MODERATE)
-@answer(RoomData(), envelope=False)
+@answer(RoomData(), in_data=False)
 @body(NewRoom())
 def create(fields: dict[str, Any]) -> Room:
     """Create a room, or return the room with this customRoomId."""
@@ -73,7 +76,8 @@ def create(fields: dict[str, Any]) -> Room:
         updated_at=at,
     )
     found = services().stores.rooms.create(room)
-    if any(getattr(room, name) not in (None, (), {}, getattr(found, name)) for name in CHOSEN):
+    chosen = {name: getattr(room, name) for name in CHOSEN if getattr(room, name) not in UNSET}
+    if any(getattr(found, name) != value for name, value in chosen.items()):
         warn("A room of this customRoomId exists already and was left as it is.")
         return found
     for name, sentence in NOT_ACTED_ON.items():
@@ -95,7 +99,7 @@ def index(wanted: dict[str, Any]) -> Page[Room]:
 
 @rooms.get("/<room:room_id>")
 @needs(Need.JOIN)
-@answer(RoomData(), envelope=False)
+@answer(RoomData(), in_data=False)
 def get(room_id: str) -> Room:
     """Read a room by any of its names.
 
@@ -106,7 +110,7 @@ def get(room_id: str) -> Room:
 
 @rooms.route("/validate/<path:room_id>", methods=["GET", "POST"])
 @needs(Need.JOIN)
-@answer(RoomData(), envelope=False)
+@answer(RoomData(), in_data=False)
 def validate(room_id: str) -> Room:
     """Read a room by any of its names, or get 400 where there is none.
 
@@ -127,7 +131,7 @@ def validate(room_id: str) -> Room:
 
 @rooms.post("/deactivate")
 @needs(Need.MODERATE)
-@answer(ClosedRoomData(), envelope=False)
+@answer(ClosedRoomData(), in_data=False)
 @body(RoomToClose())
 @refuses(NotFound, WrongName)
 def deactivate(fields: dict[str, Any]) -> Room:
@@ -140,7 +144,7 @@ def deactivate(fields: dict[str, Any]) -> Room:
 
 @rooms.post("/<room:room_id>")
 @needs(Need.MODERATE)
-@answer(RoomData(), envelope=False)
+@answer(RoomData(), in_data=False)
 @body(RoomState())
 def update(fields: dict[str, Any], room_id: str) -> Room:
     """Deactivate or activate a room."""

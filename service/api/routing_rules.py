@@ -40,7 +40,7 @@ older = Blueprint("older_routing_rules", __name__, url_prefix="/v2/sip/routing-r
 
 @rules.post("")
 @needs(Need.ACCOUNT)
-@answer(RuleData(), status=201, envelope=False)
+@answer(RuleData(), status=201, in_data=False)
 @body(NewRule())
 @refuses(Conflict)
 def create(fields: dict[str, Any]) -> Rule:
@@ -59,7 +59,7 @@ def index(wanted: dict[str, Any]) -> Page[Rule]:
 
 @rules.get("/<id:rule_id>")
 @needs(Need.ACCOUNT)
-@answer(RuleData(), envelope=False)
+@answer(RuleData(), in_data=False)
 def get(rule_id: str) -> Rule:
     """Read a rule."""
     return _with_warning(services().stores.routing_rules.get(rule_id))
@@ -67,7 +67,7 @@ def get(rule_id: str) -> Rule:
 
 @rules.patch("/<id:rule_id>")
 @needs(Need.ACCOUNT)
-@answer(RuleData(), envelope=False)
+@answer(RuleData(), in_data=False)
 @body(RuleChanges())
 @refuses(Conflict)
 def update(changes: dict[str, Any], rule_id: str) -> Rule:
@@ -77,7 +77,7 @@ def update(changes: dict[str, Any], rule_id: str) -> Rule:
 
 @rules.delete("/<id:rule_id>")
 @needs(Need.ACCOUNT)
-@answer(DeletedRule(), message=DELETED, envelope=False)
+@answer(DeletedRule(), message=DELETED, in_data=False)
 @refuses(Conflict)
 def delete(rule_id: str) -> dict[str, str]:
     """Delete a rule."""
@@ -86,7 +86,7 @@ def delete(rule_id: str) -> dict[str, str]:
 
 @older.post("")
 @needs(Need.ACCOUNT)
-@answer(OlderRuleData(), status=201, envelope=False)
+@answer(OlderRuleData(), status=201, in_data=False)
 @body(NewOlderRule())
 @refuses(Conflict)
 def create_older(fields: dict[str, Any]) -> Rule:
@@ -106,7 +106,7 @@ def index_older(wanted: dict[str, Any]) -> Page[Rule]:
 
 @older.get("/<id:rule_id>")
 @needs(Need.ACCOUNT)
-@answer(OlderRuleData(), envelope=False)
+@answer(OlderRuleData(), in_data=False)
 def get_older(rule_id: str) -> Rule:
     """Read a rule, in the older spelling."""
     return _with_warning(services().stores.routing_rules.get(rule_id))
@@ -114,7 +114,7 @@ def get_older(rule_id: str) -> Rule:
 
 @older.put("/<id:rule_id>")
 @needs(Need.ACCOUNT)
-@answer(OlderRuleData(), envelope=False)
+@answer(OlderRuleData(), in_data=False)
 @body(OlderRuleChanges())
 @refuses(Conflict)
 def update_older(changes: dict[str, Any], rule_id: str) -> Rule:
@@ -124,7 +124,7 @@ def update_older(changes: dict[str, Any], rule_id: str) -> Rule:
 
 @older.delete("/<id:rule_id>")
 @needs(Need.ACCOUNT)
-@answer(DeletedRule(), message=DELETED, envelope=False)
+@answer(DeletedRule(), message=DELETED, in_data=False)
 @refuses(Conflict)
 def delete_older(rule_id: str) -> dict[str, str]:
     """Delete a rule, in the older spelling."""

@@ -66,7 +66,7 @@ def index(wanted: dict[str, Any]) -> Page[Session]:
 
 @sessions.get("/<id:session_id>")
 @needs(Need.MODERATE)
-@answer(SessionData(), envelope=False)
+@answer(SessionData(), in_data=False)
 def get(session_id: str) -> Session:
     """Read a session with all its participants."""
     require_nobody()
@@ -100,7 +100,7 @@ def active(wanted: dict[str, int], session_id: str) -> Page[Session]:
 
 @sessions.get("/<id:session_id>/participants/<name:participant_id>")
 @needs(Need.SELF)
-@answer(ParticipantData(), envelope=False)
+@answer(ParticipantData(), in_data=False)
 def participant(session_id: str, participant_id: str) -> SessionParticipant:
     """Read when a participant was in a session."""
     require_participant(participant_id)
@@ -109,7 +109,7 @@ def participant(session_id: str, participant_id: str) -> SessionParticipant:
 
 @sessions.get("/<id:session_id>/stats")
 @needs(Need.MODERATE)
-@answer(SessionStatsData(), envelope=False)
+@answer(SessionStatsData(), in_data=False)
 def stats(session_id: str) -> dict[str, Any]:
     """Read the statistics of a session's calls."""
     require_nobody()
@@ -120,7 +120,7 @@ def stats(session_id: str) -> dict[str, Any]:
 
 @sessions.get("/<id:session_id>/participant/<name:participant_id>/stats")
 @needs(Need.SELF)
-@answer(ParticipantStatsData(), envelope=False)
+@answer(ParticipantStatsData(), in_data=False)
 def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
     """Read the statistics of a participant's calls."""
     require_participant(participant_id)
@@ -138,7 +138,7 @@ def participant_stats(session_id: str, participant_id: str) -> dict[str, Any]:
 
 @sessions.post("/end")
 @needs(Need.MODERATE)
-@answer(EndedSessionData(), envelope=False)
+@answer(EndedSessionData(), in_data=False)
 @body(SessionToEnd())
 @refuses(NotFound)
 def end(fields: dict[str, Any]) -> Session:
@@ -149,7 +149,7 @@ def end(fields: dict[str, Any]) -> Session:
 
 @sessions.post("/participants/remove")
 @needs(Need.SELF)
-@answer(None, message="Participant removed from the session.", envelope=False)
+@answer(None, message="Participant removed from the session.", in_data=False)
 @body(ParticipantToRemove())
 @refuses(NotFound)
 def remove(fields: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ subscriptions = Blueprint("subscriptions", __name__, url_prefix="/v2/sip/webhook
 
 @subscriptions.post("")
 @needs(Need.ACCOUNT)
-@answer(SubscriptionData(), status=201, envelope=False)
+@answer(SubscriptionData(), status=201, in_data=False)
 @body(NewSubscription())
 def create(fields: dict[str, Any]) -> Subscription:
     """Create a webhook for the named events."""
@@ -61,7 +61,7 @@ def index(wanted: dict[str, Any]) -> Page[Subscription]:
 
 @subscriptions.get("/<id:webhook_id>")
 @needs(Need.ACCOUNT)
-@answer(SubscriptionData(), envelope=False)
+@answer(SubscriptionData(), in_data=False)
 def get(webhook_id: str) -> Subscription:
     """Read a webhook."""
     return services().stores.subscriptions.get(webhook_id)
@@ -69,7 +69,7 @@ def get(webhook_id: str) -> Subscription:
 
 @subscriptions.put("/<id:webhook_id>")
 @needs(Need.ACCOUNT)
-@answer(SubscriptionData(), envelope=False)
+@answer(SubscriptionData(), in_data=False)
 @body(NewSubscription())
 def replace(fields: dict[str, Any], webhook_id: str) -> Subscription:
     """Replace the URL and the events of a webhook."""
@@ -78,7 +78,7 @@ def replace(fields: dict[str, Any], webhook_id: str) -> Subscription:
 
 @subscriptions.patch("/<id:webhook_id>")
 @needs(Need.ACCOUNT)
-@answer(SubscriptionData(), envelope=False)
+@answer(SubscriptionData(), in_data=False)
 @body(SubscriptionChanges())
 def update(changes: dict[str, Any], webhook_id: str) -> Subscription:
     """Change the URL, the events or both of a webhook."""

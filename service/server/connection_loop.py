@@ -38,7 +38,7 @@ FAULT_SECONDS = 60.0
 ACCEPT_PAUSE = 0.1
 """Pause after a failed ``accept``, in seconds. The listener stays readable."""
 
-FEW_SECONDS = 1.0
+SCARCE_SECONDS = 1.0
 """Seconds for which the number of connections stays limited after descriptors became scarce."""
 
 NOTHING_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR)
@@ -71,8 +71,8 @@ class ConnectionLoop(ThreadWorker):
         """Bytes of memory that clients occupy."""
         self._next_report = 0.0
         self._accepts_again = 0.0
-        self._few = self.worker_connections
-        self._few_until = 0.0
+        self._scarce_limit = self.worker_connections
+        self._scarce_until = 0.0
 
     def init_process(self) -> None:
         self._spare = file_descriptors.Spare()
@@ -95,20 +95,20 @@ class ConnectionLoop(ThreadWorker):
         conn = ClientConnection(self.cfg, sock, address, listener.getsockname())
         self.nr_conns += 1
         is_last = file_descriptors.is_last(conn.sock.fileno())
-        if self.nr_conns >= self._most(is_last) and not self._make_room() and is_last:
+        if self.nr_conns >= self._limit(is_last) and not self._make_room() and is_last:
             # Threads own all other connections and soon finish some: new ones wait.
             self._pause_accepting()
         self.welcome(conn)
 
-    def _most(self, is_last: bool) -> int:
+    def _limit(self, is_last: bool) -> int:
         """Return the limit of connections, which stays low after descriptors became scarce."""
         now = time.monotonic()
         if is_last:
-            self._few = min(self.nr_conns, self._few)
-            self._few_until = now + FEW_SECONDS
-        elif self._few_until <= now:
-            self._few = self.worker_connections
-        return min(self._few, self.worker_connections)
+            self._scarce_limit = min(self.nr_conns, self._scarce_limit)
+            self._scarce_until = now + SCARCE_SECONDS
+        elif self._scarce_until <= now:
+            self._scarce_limit = self.worker_connections
+        return min(self._scarce_limit, self.worker_connections)
 
     @abstractmethod
     def welcome(self, conn: ClientConnection) -> None:

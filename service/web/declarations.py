@@ -22,17 +22,13 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The envelope that ``answer`` puts around the result, by the arguments of ``answer``.
-
-    ``bare`` puts the members of the result beside ``warnings`` instead of into ``data``. Without a
-    schema the answer is the message alone. ``single`` has the one item of a page as ``data``.
-    """
+    """The document that ``answer`` makes of a handler's result, by the arguments of ``answer``."""
 
     schema: Schema | None
     status: int = 200
     message: str | None = None
     status_code: bool = False
-    bare: bool = False
+    in_data: bool = True
     single: bool = False
 
 

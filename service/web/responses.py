@@ -40,22 +40,23 @@ def answer(
     status: int = 200,
     message: str | None = None,
     status_code: bool = False,
-    envelope: bool = True,
+    in_data: bool = True,
     single: bool = False,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
-    """Answer with the handler's result, dumped by ``schema``. Without one there is no ``data``.
+    """Answer with the handler's result, dumped by ``schema`` into the member ``data``.
 
     A ``Page`` or a tuple is dumped item by item. With ``single``, the one item of a page is the
-    ``data`` itself. ``status_code`` repeats the status in the body, as VideoSDK does in its calls
-    API only. Without ``envelope`` the dumped result and the warnings are the whole document;
-    without a schema too, the message alone is, as a JSON string.
+    ``data`` itself. Without ``in_data`` the members of the result are at the top of the document,
+    beside ``message`` and ``warnings``. Without a schema there is no ``data``; without both, the
+    document is the message as a JSON string. ``status_code`` repeats the status in the body, as
+    VideoSDK does in its calls API only.
     """
 
     def decorate(handler: Callable[P, object]) -> Callable[P, Response]:
         @wraps(handler)
         def answered(*args: P.args, **kwargs: P.kwargs) -> Response:
             result = handler(*args, **kwargs)
-            if not envelope and schema is None:
+            if not in_data and schema is None:
                 return respond(message, status)
             document: dict[str, Any] = {}
             if message is not None:
@@ -67,16 +68,14 @@ def answer(
                 result = result.items[0] if single else result.items
             if schema is not None:
                 dumped = schema.dump(result, many=isinstance(result, tuple))
-                document.update({"data": dumped} if envelope else dumped)
+                document.update({"data": dumped} if in_data else dumped)
             if warnings := g.get("warnings"):
                 document["warnings"] = warnings
             return respond(document, status)
 
         return declare(
             answered,
-            envelope=Envelope(
-                schema, status, message, status_code, bare=not envelope, single=single
-            ),
+            envelope=Envelope(schema, status, message, status_code, in_data=in_data, single=single),
         )
 
     return decorate

@@ -22,6 +22,7 @@ from tests.support.upgrades import upgrade
 
 LIVE = "/console/api/live"
 TONE_LEVEL = -12
+OWN_ORIGIN = "the server's own origin"
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +102,20 @@ def loudness(patchbay: Patchbay, call_id: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("origin", "sends_cookie", "status"),
-    [("https://evil.example", True, 403), (None, True, 403), ("", False, 401), ("", True, 101)],
-    ids=["another-page", "no-page", "nobody", "own-page"],
+    [
+        ("https://evil.example", True, 403),
+        (None, True, 403),
+        (OWN_ORIGIN, False, 401),
+        (OWN_ORIGIN, True, 101),
+    ],
+    ids=["another-page", "no-page", "signed-out", "own-page"],
 )
 def test_access_is_checked_before_the_upgrade(
     patchbay: Patchbay, cookie: str, origin: str | None, sends_cookie: bool, status: int
 ) -> None:
     found, _, connection = upgrade(
         patchbay.url + LIVE,
-        Origin=patchbay.url if origin == "" else origin,
+        Origin=patchbay.url if origin is OWN_ORIGIN else origin,
         Cookie=cookie if sends_cookie else None,
     )
     connection.close()

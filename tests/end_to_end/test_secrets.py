@@ -49,19 +49,19 @@ ACCESS_LOG = (
 
 
 class Story:
-    """``told`` has all error bodies; ``secrets`` must be in none of them and in no log line."""
+    """A client that keeps all error bodies. They and the log must contain none of ``secrets``."""
 
     def __init__(self, patchbay: Patchbay, api: ProviderApi) -> None:
         self.patchbay = patchbay
         self.api = api
-        self.told: list[str] = []
+        self.error_bodies: list[str] = []
         self.secrets = {API_SECRET, OTHER_SECRET, METRICS_TOKEN, PIN, WRONG_PIN, patchbay.token}
         for name, fields in CREDENTIALS.items():
             self.secrets |= {fields[field] for field in ("authToken", "apiKey") if field in fields}
             self.secrets.add(authorization(name).split()[1])
 
     def send(self, method: str, url: str, body: object = None, **headers: str) -> int:
-        """Status of a request; ``body`` is JSON, or bytes as they are."""
+        """Send a request, and return its status. ``body`` is dumped as JSON unless it is bytes."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         fields = {
             "Authorization": self.patchbay.token,
@@ -74,15 +74,15 @@ class Story:
                 return int(answer.status)
         except HTTPError as error:
             with error:
-                self.told.append(error.read().decode())
+                self.error_bodies.append(error.read().decode())
                 return error.code
 
     def open(self, url: str, *messages: bytes, **headers: str | None) -> int:
-        """Status of an upgrade, after which those messages are sent."""
+        """Request an upgrade, send the messages on its socket, and return its status."""
         status, head, connection = upgrade(url, **headers)
         with connection:
             if status != 101:
-                self.told.append(head.partition(b"\r\n\r\n")[2].decode())
+                self.error_bodies.append(head.partition(b"\r\n\r\n")[2].decode())
                 return status
             for message in messages:
                 connection.sendall(text_frame(message))
@@ -90,7 +90,7 @@ class Story:
         return status
 
     def connect(self, provider: str) -> str:
-        """A connector with credentials; its webhook URL, whose key is one of the secrets."""
+        """Create a connector with credentials. Return its webhook URL, whose key is a secret."""
         body = {"provider": provider, "credentials": CREDENTIALS[provider]}
         _, answer = self.patchbay.ask("POST", "/v2/connectors", body)
         url = str(answer["data"]["webhookUrl"])
@@ -175,13 +175,13 @@ def test_no_secret_of_a_full_scenario_is_in_a_log_or_an_error(
             patchbay.server.stop()
             output = patchbay.server.output
     assert "Traceback" in output
-    assert len(story.told) > 30
-    told = "\n".join(story.told)
+    assert len(story.error_bodies) > 30
+    errors = "\n".join(story.error_bodies)
     for secret in story.secrets:
         for shape in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
             assert shape not in output, secret
-            assert shape not in told, secret
-    assert REFERENCE.findall(output) == REFERENCE.findall(told) == []
+            assert shape not in errors, secret
+    assert REFERENCE.findall(output) == REFERENCE.findall(errors) == []
 
 
 def call(story: Story, webhooks: dict[str, str]) -> list[Phone]:
@@ -314,7 +314,7 @@ def watch(story: Story) -> None:
     for path, token in (("/metrics", f"Bearer {METRICS_TOKEN}"), ("/console/api/health", None)):
         fields = {"Authorization": token or story.patchbay.token}
         with urlopen(Request(story.patchbay.url + path, headers=fields), timeout=20) as answer:
-            story.told.append(answer.read().decode())
+            story.error_bodies.append(answer.read().decode())
     session, link = "/console/api/session", secrets.token_urlsafe(32)
     story.secrets.add(link)
     assert story.send("POST", session, {"link": link}) in (401, 503)

@@ -90,14 +90,14 @@ def test_contributing_lists_each_target_of_make() -> None:
     assert sorted(listed) == sorted(phony[1].split())
 
 
-def test_architecture_page_shows_the_floors_that_are_checked() -> None:
+def test_architecture_page_shows_the_layers_that_are_checked() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    floors = next(each for each in contracts["contracts"] if each["type"] == "layers")["layers"]
+    layers = next(each for each in contracts["contracts"] if each["type"] == "layers")["layers"]
     page = (DOCS / "architecture.md").read_text()
-    shown = re.search(r"^## Floors\n.*?^```\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    shown = re.search(r"^## Layers\n.*?^```\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert shown
     assert [line.split() for line in shown[1].splitlines()] == [
-        re.split(r" [|:] ", floor) for floor in floors
+        re.split(r" [|:] ", layer) for layer in layers
     ]
 
 

@@ -105,7 +105,7 @@ def test_a_reattached_socket_continues_its_presence(store: SessionCalls) -> None
     assert store.timelog() == {"ann": [(2_000, None)]}
 
 
-def test_a_restart_ends_no_session_and_the_end_of_its_calls_does(store: SessionCalls) -> None:
+def test_session_survives_a_restart_and_ends_with_its_last_call(store: SessionCalls) -> None:
     ann, bob = store.come("ann", 2_000), store.come("bob", 2_500)
     store.calls.orphaned(3_000)
     assert store.sessions.get("s1").ended_at is None

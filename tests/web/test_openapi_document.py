@@ -263,7 +263,7 @@ class ThingData(Schema):
     name = fields.String()
 
 
-def bare(envelope: Envelope, returned: object) -> dict[str, Any]:
+def described(envelope: Envelope, returned: object) -> dict[str, Any]:
     """The shape of the answer of a handler that returns ``returned``."""
     things = Blueprint("things", __name__)
 
@@ -279,19 +279,19 @@ def bare(envelope: Envelope, returned: object) -> dict[str, Any]:
 
 
 def test_a_bare_object_has_its_members_beside_the_warnings() -> None:
-    shape = bare(Envelope(ThingData(), status=201, bare=True), Thing)
+    shape = described(Envelope(ThingData(), status=201, in_data=False), Thing)
     assert list(shape["properties"]) == ["name", "warnings"]
     assert shape["properties"]["name"] == {"type": ["string", "null"]}
     assert shape["required"] == ["name"]
 
 
 def test_a_bare_message_is_a_string() -> None:
-    envelope = Envelope(None, message="Gone for good.", bare=True)
-    assert bare(envelope, None) == {"type": "string", "const": "Gone for good."}
+    envelope = Envelope(None, message="Gone for good.", in_data=False)
+    assert described(envelope, None) == {"type": "string", "const": "Gone for good."}
 
 
 def test_single_item_of_a_page_is_an_object() -> None:
-    shape = bare(Envelope(ThingData(), single=True), Page[Thing])
+    shape = described(Envelope(ThingData(), single=True), Page[Thing])
     assert shape["required"] == ["pageInfo", "data"]
     assert shape["properties"]["data"] == {"$ref": "#/components/schemas/ThingData"}
 

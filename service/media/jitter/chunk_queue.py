@@ -72,13 +72,13 @@ class ChunkQueue:
 
     def push(self, payload: bytes, at: float, order: int | None) -> bool:
         """Add a chunk. Returns whether it came in time."""
-        number = None if order is None else self._numbered(order)
+        number = None if order is None else self._number_of(order)
         if number is None or number >= (self._following() or 0):
             self._append(number, payload, at)
         elif self._insert((number, payload, at), number):
             self._refusals.forget()
         elif order is not None and self._refusals.add(order, payload, at):
-            self._append(self._renumbered(order), payload, at)
+            self._append(self._resynchronise(order), payload, at)
         else:
             self.late += 1
             return False
@@ -185,7 +185,7 @@ class ChunkQueue:
         last = self._chunks[-1][0] if self._chunks else None
         return self._expected if last is None else last + 1
 
-    def _numbered(self, order: int) -> int | None:
+    def _number_of(self, order: int) -> int | None:
         """Return the number of a chunk in this queue's continuous numbering.
 
         ``None`` if the peer's numbers are not trusted; the chunk then goes to the end.
@@ -203,9 +203,9 @@ class ChunkQueue:
         if following is None or self._expected is None:
             return number
         is_off = number - following > MAX_JUMP or self._expected - number > MAX_JUMP
-        return self._renumbered(order) if is_off else number
+        return self._resynchronise(order) if is_off else number
 
-    def _renumbered(self, order: int) -> int | None:
+    def _resynchronise(self, order: int) -> int | None:
         """Resynchronise the numbers with this chunk; ignore them if that was needed just before."""
         following = self._following() or 0
         self.renumbered += 1

@@ -73,7 +73,7 @@ class CallsInProgress:
     def newest(
         self, room_id: str | None = None, most: int = MOST
     ) -> tuple[Sequence[CallInProgress], int]:
-        """Return the newest live calls, ``most`` at most, of all rooms or of one, and their total."""
+        """Return the newest ``most`` live calls, of all rooms or of one, and their total."""
         query = NEWEST if room_id is None else NEWEST_IN_ROOM
         with self._database.read() as connection:
             rows = connection.execute(query, {"most": most, "room_id": room_id}).mappings().all()

@@ -192,7 +192,7 @@ class _Document:
 
     def _enveloped(self, envelope: Envelope, view: Callable[..., object]) -> dict[str, Any]:
         returned = get_type_hints(inspect.unwrap(view)).get("return", Any)
-        if envelope.bare and envelope.schema is None:
+        if not envelope.in_data and envelope.schema is None:
             shape = constant(envelope.message)
         else:
             shape = self._members(envelope, returned)
@@ -214,10 +214,10 @@ class _Document:
             data = self._converter.refer(
                 envelope.schema, get_args(returned)[0] if several else returned
             )
-            if envelope.bare and not several:
-                bare = self._spec.components.schemas[data["$ref"].rpartition("/")[2]]
-                members |= bare["properties"]
-                required += bare["required"]
+            if not envelope.in_data and not several:
+                dumped = self._spec.components.schemas[data["$ref"].rpartition("/")[2]]
+                members |= dumped["properties"]
+                required += dumped["required"]
             else:
                 listed = several and not envelope.single
                 members["data"] = {"type": "array", "items": data} if listed else data
