@@ -98,11 +98,11 @@ def about(call_id: str | None, room_id: str | None = None, **more: str) -> Mappi
     return {name: value for name, value in known.items() if value is not None}
 
 
-def configure(level: str, fmt: str) -> Troubles:
+def configure(level: str, fmt: str, node: str | None = None) -> Troubles:
     """Send every logger's lines of at least ``level`` to stderr, as ``fmt``: ``text`` or ``json``.
 
-    The returned handler keeps the last warnings and errors. A second call replaces the handlers of
-    the first one, and no others.
+    Every line names the ``node``, where there are several. The returned handler keeps the last
+    warnings and errors. A second call replaces the handlers of the first one, and no others.
     """
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if handler.name == HANDLER]:
@@ -112,11 +112,24 @@ def configure(level: str, fmt: str) -> Troubles:
     for handler in (stream, troubles):
         handler.name = HANDLER
         handler.addFilter(_name_request)
+        name_node(handler, node)
         root.addHandler(handler)
     root.setLevel(level.upper())
     # Alembic logs each plugin at info, seven lines on every start that migrates.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     return troubles
+
+
+def name_node(handler: logging.Handler, node: str | None) -> None:
+    """Let every line of a handler name the node, unless it is ``None``."""
+
+    def name(record: logging.LogRecord) -> bool:
+        # A line that names another node is about that one.
+        vars(record).setdefault("node", node)
+        return True
+
+    if node is not None:
+        handler.addFilter(name)
 
 
 def _name_request(record: logging.LogRecord) -> bool:

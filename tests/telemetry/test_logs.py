@@ -184,6 +184,23 @@ def test_configure_twice_prints_each_line_once(capsys: pytest.CaptureFixture[str
     assert [orjson.loads(line)["message"] for line in err.splitlines()] == ["Hello."]
 
 
+def test_every_line_names_the_node_where_there_are_several(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logger = logging.getLogger("service.calls.ending")
+    logs.configure("info", "json", "n1")
+    logger.info("Hello.")
+    logger.info("About another one.", extra={"node": "n2"})
+    logs.configure("info", "text", "n1")
+    logger.info("Hello.")
+    logs.configure("info", "text")
+    logger.info("Alone.")
+    own, other, text, alone = capsys.readouterr().err.splitlines()
+    assert [orjson.loads(line)["node"] for line in (own, other)] == ["n1", "n2"]
+    assert text.endswith(": Hello. node=n1")
+    assert alone.endswith(": Alone.")
+
+
 def test_configure_leaves_other_handlers_in_place() -> None:
     other = logging.NullHandler()
     logging.getLogger().addHandler(other)
