@@ -26,6 +26,7 @@ health = Blueprint("console_health", __name__, url_prefix="/console/api/health")
 def get() -> Response:
     """Return the state. Null means no response from the database or engine; times are in ms."""
     status, patchbay = snapshot(), services()
+    (process,) = status.processes
     troubles = services().troubles.last()
     document = {
         "version": __version__,
@@ -41,8 +42,8 @@ def get() -> Response:
                 "answeredMs": round(status.stored.seconds * 1000, 2),
             },
         },
-        "reports": status.reports,
-        "engine": None if status.engine_stats is None else _engine(status.engine_stats),
+        "reports": process.reports,
+        "engine": None if process.engine_stats is None else _engine(process.engine_stats),
         "troubles": [_trouble(trouble) for trouble in troubles],
         "settings": _settings(patchbay.settings),
     }

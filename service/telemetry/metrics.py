@@ -11,9 +11,11 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
+from prometheus_client.metrics_core import Metric
 
 from service import __version__
 from service.domain.calls import WEBSOCKET, EndReason
+from service.telemetry.shared_counters import SharedCounters
 
 ANSWER_BOUNDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -31,11 +33,18 @@ DELIVERIES = ("delivered", "refused", "unanswered", "dead")
 class Metrics:
     """Thread-safe."""
 
-    def __init__(self, providers: Iterable[str]) -> None:
+    def __init__(self, providers: Iterable[str], shared: SharedCounters | None = None) -> None:
+        """``shared`` keeps the counters where this process is one of several."""
+        self._shared = shared
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        build = Info("patchbay_build", "The version that runs.", registry=self.registry)
-        build.info({"version": __version__})
+        if shared is None:
+            ProcessCollector(registry=self.registry)
+        self._build = Info(
+            "patchbay_build",
+            "The version that runs.",
+            registry=self.registry if shared is None else None,
+        )
+        self._build.info({"version": __version__})
         self._ended = Counter(
             "patchbay_calls_ended_total",
             "Calls and WebSocket sessions that are over, by why.",
@@ -74,6 +83,15 @@ class Metrics:
         )
         self._transactions = {kind: transactions.labels(kind) for kind in ("read", "write")}
         self._begin_at_zero(sorted(providers))
+
+    def collect(self) -> Iterable[Metric]:
+        """Return all counters and histograms: this process's, or the sums of all that share them.
+
+        Metrics of the process itself, such as its memory, are included where it is the only one.
+        """
+        if self._shared is None:
+            return self.registry.collect()
+        return (*self._build.collect(), *self._shared.collect())
 
     def _begin_at_zero(self, providers: Sequence[str]) -> None:
         """Create every label set at zero: Prometheus sees no increase in one that begins above."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from service.media.engine.engine import Engine
 from service.media.engine.stats import EngineStats
 from service.storage.calls.calls import Calls
 from service.storage.webhooks.outbox import Outbox
+from service.telemetry import log_output
 from service.web.services import Services, services
 
 logger = logging.getLogger(__name__)
@@ -30,28 +33,49 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class HealthSnapshot:
-    """``stored`` and ``engine_stats`` are ``None`` where database or engine do not answer.
+class ProcessSnapshot:
+    """One process of the machine. ``node`` is ``None`` where it is the only one.
 
-    ``reports`` of the engine wait for the call recorder.
+    ``reports`` of the engine wait for the call recorder. ``engine_stats`` is ``None`` where the
+    engine does not answer.
     """
 
-    call_limit: int
+    node: str | None
+    pid: int
+    threads: int
+    log_lines_dropped: int
     reports: int
-    stored: Stored | None
     engine_stats: EngineStats | None
 
 
+@dataclass(frozen=True, slots=True)
+class HealthSnapshot:
+    """``stored`` is ``None`` where the database does not answer. This process is the first one."""
+
+    call_limit: int
+    stored: Stored | None
+    processes: tuple[ProcessSnapshot, ...]
+
+
 def snapshot() -> HealthSnapshot:
-    """Read the process's health. Raises nothing, because it is read when something may be wrong."""
+    """Read the machine's health. Raises nothing, because it is read when something may be wrong."""
     known = services()
+    stored = _stored(known.stores.calls, known.stores.outbox, known.clock)
+    return HealthSnapshot(known.settings.max_calls, stored, (_process(known.engine),))
+
+
+def _process(engine: Engine) -> ProcessSnapshot:
     try:
-        engine_stats = known.engine.engine_stats()
+        engine_stats = engine.engine_stats()
     except TimeoutError:
         engine_stats = None
-    stored = _stored(known.stores.calls, known.stores.outbox, known.clock)
-    return HealthSnapshot(
-        known.settings.max_calls, known.engine.reports.qsize(), stored, engine_stats
+    return ProcessSnapshot(
+        node=None,
+        pid=os.getpid(),
+        threads=threading.active_count(),
+        log_lines_dropped=log_output.dropped(),
+        reports=engine.reports.qsize(),
+        engine_stats=engine_stats,
     )
 
 

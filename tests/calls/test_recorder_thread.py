@@ -69,7 +69,7 @@ def thread_with(harness: Harness, *reports: Report) -> RecorderThread:
 
 def lost(harness: Harness) -> float:
     """The reports that have been given up."""
-    snapshot = HealthSnapshot(200, 0, None, None)
+    snapshot = HealthSnapshot(200, None, ())
     text = exposition(harness.services.metrics, snapshot).decode()
     return float(re.search(r"^patchbay_reports_lost_total (\S+)$", text, re.MULTILINE)[1])
 

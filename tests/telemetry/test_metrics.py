@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from prometheus_client.metrics_core import Metric
@@ -11,9 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.domain.calls import EndReason
 from service.media.engine.lateness import BOUNDS
 from service.media.engine.stats import EngineStats, Frames
+from service.process.machine import COUNTERS
 from service.providers import load
 from service.telemetry.metrics import Metrics
-from service.web.health import HealthSnapshot, Stored
+from service.telemetry.shared_counters import SharedCounters
+from service.web.health import HealthSnapshot, ProcessSnapshot, Stored
 from service.web.prometheus import exposition
 
 COUNTS = tuple(range(1, len(BOUNDS) + 2))
@@ -29,8 +34,17 @@ STATS = EngineStats(
     requests=9,
     faults=2,
 )
-WELL = HealthSnapshot(200, 8, Stored(calls=4, pending=11, seconds=0.001), STATS)
-UNWELL = HealthSnapshot(200, 8, None, None)
+PROCESS = ProcessSnapshot(
+    node=None,
+    pid=os.getpid(),
+    threads=31,
+    log_lines_dropped=12,
+    reports=8,
+    engine_stats=STATS,
+)
+STORED = Stored(calls=4, pending=11, seconds=0.001)
+WELL = HealthSnapshot(200, STORED, (PROCESS,))
+UNWELL = HealthSnapshot(200, None, (replace(PROCESS, engine_stats=None),))
 
 
 def families(metrics: Metrics, snapshot: HealthSnapshot = WELL) -> dict[str, Metric]:
@@ -117,6 +131,65 @@ def test_engine_and_queues_are_read_on_request() -> None:
     assert (found["patchbay_sockets",], found["patchbay_legs",]) == (6, 5)
     assert (found["patchbay_ticks_late_total",], found["patchbay_ticks_skipped_total",]) == (7, 3)
     assert found["patchbay_engine_faults_total",] == 2
+
+
+def test_an_only_process_has_no_label() -> None:
+    text = exposition(Metrics(load()), WELL).decode()
+    assert "node=" not in text
+    assert text.count("process_resident_memory_bytes ") == 3
+    assert "patchbay_threads 31.0\n" in text
+
+
+def test_each_of_several_processes_has_its_own_values() -> None:
+    one = replace(PROCESS, node="one")
+    other = replace(PROCESS, node="other", reports=2, engine_stats=replace(STATS, sockets=1))
+    found = families(Metrics(load()), HealthSnapshot(200, STORED, (one, other)))
+    for name, expected in (
+        ("patchbay_sockets", {"one": 6, "other": 1}),
+        ("patchbay_engine_up", {"one": 1, "other": 1}),
+        ("patchbay_threads", {"one": 31, "other": 31}),
+        ("patchbay_log_lines_dropped", {"one": 12, "other": 12}),
+    ):
+        (family,) = [each for each in found.values() if each.name == name]
+        assert {each.labels["node"]: each.value for each in family.samples} == expected
+    memory = found["process_resident_memory_bytes"].samples
+    assert {each.labels.get("node") for each in memory} >= {"one", "other"}
+    lengths = found["patchbay_queue_length"].samples
+    assert {(each.labels["queue"], each.labels.get("node")): each.value for each in lengths} == {
+        ("reports", "one"): 8,
+        ("reports", "other"): 2,
+        ("outbox", None): 11,
+        ("requests", "one"): 9,
+        ("requests", "other"): 9,
+    }
+
+
+def test_processes_that_share_counters_are_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that follows another one under its number counts on."""
+    monkeypatch.setenv(COUNTERS, str(tmp_path))
+    texts = []
+    for number, delivered in ((0, 2), (1, 3), (0, 4)):
+        shared = SharedCounters(tmp_path, number)
+        try:
+            metrics = Metrics(load(), shared)
+            for _ in range(delivered):
+                metrics.count_deliveries("delivered")
+            metrics.webhook_answered("plivo", "answered", 0.03)
+            texts.append(values(metrics))
+        finally:
+            shared.close()
+    name = "patchbay_webhook_answer_seconds"
+    for found, delivered, answers in zip(texts, (2, 5, 9), (1, 2, 3), strict=True):
+        assert found["patchbay_deliveries_total", "delivered"] == delivered
+        assert found["patchbay_deliveries_total", "dead"] == 0
+        assert found[f"{name}_count", "answered", "plivo"] == answers
+        assert found[f"{name}_bucket", "0.02", "answered", "plivo"] == 0
+        assert found[f"{name}_bucket", "+Inf", "answered", "plivo"] == answers
+    assert set(values(Metrics(load()))) - set(texts[0]) == {
+        key for key in values(Metrics(load())) if key[0].endswith("_created")
+    } | {key for key in values(Metrics(load())) if key[0].startswith("process_")}
 
 
 def test_silent_database_and_engine_are_down_and_have_no_stats() -> None:
