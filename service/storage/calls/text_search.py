@@ -27,13 +27,13 @@ from service.storage.tables.calls import (
     NEWEST_FIRST,
 )
 
-LOOKED_THROUGH = 10_000
+LOOKED_THROUGH = 5_000
 """The newest calls, which are searched in full."""
 
 FOUND = 1_000
 """Upper bound of the count of found calls."""
 
-ALIKE = 20_000
+ALIKE = 10_000
 """Older calls that one index may lead to. If there are more, they are not searched."""
 
 ALIKE_IN_INDEX = 200_000
