@@ -41,6 +41,7 @@ from service.console.change_notifier import ChangeNotifier
 from service.errors import ServiceError
 from service.http_client.client import HttpClient
 from service.media.engine.engine import Engine
+from service.media.engine.media import Media
 from service.providers import load
 from service.providers.base.provider import Provider
 from service.providers.plivo import Plivo
@@ -116,17 +117,18 @@ def build_services(
     rooms, sessions = stores.rooms, stores.sessions
     connectors, rules, secrets = stores.connectors, stores.routing_rules, stores.secrets
 
+    media: Media = engine
     serving, waiters = ServingState(), Waiters()
     http = HttpClient(clock, allow_private=settings.webhook_allow_private)
     provider_api = ProviderApi(settings, clock, connectors, stored_steering)
     signer = Signer(stores.signing_keys, clock)
     simulated_calls = SimulatedCalls(settings.test_calls)
 
-    ending = CallEnding(clock, database, calls, engine, provider_api, metrics, waiters, serving)
+    ending = CallEnding(clock, database, calls, media, provider_api, metrics, waiters, serving)
     admission = Admission(
-        settings, clock, providers, calls, rooms, sessions, secrets, engine, serving
+        settings, clock, providers, calls, rooms, sessions, secrets, media, serving
     )
-    steering = Steering(settings, clock, database, stored_steering, rooms, sessions, engine)
+    steering = Steering(settings, clock, database, stored_steering, rooms, sessions, media)
     lookup = CallLookup(calls, stored_steering, provider_api)
     inbound = InboundCalls(
         settings,
@@ -179,7 +181,7 @@ def build_services(
         database.signals[ChangeSignal.OUTBOX],
         count_outcome=metrics.count_deliveries,
     )
-    notifier = ChangeNotifier(engine, database.signals[ChangeSignal.CALLS])
+    notifier = ChangeNotifier(media, database.signals[ChangeSignal.CALLS])
     retention = Retention(stores.history, clock, settings.keep_days)
     lease_guard = LeaseGuard(lease_of(database), lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
     timekeeper = Timekeeper(clock, calls, stores.time_bases)
@@ -222,6 +224,7 @@ def build_services(
         database=database,
         stores=stores,
         engine=engine,
+        media=media,
         metrics=metrics,
         troubles=troubles,
         failures=FailureLimit(clock),

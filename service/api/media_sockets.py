@@ -55,7 +55,7 @@ OPENED = Reply(101, "The socket is open and carries the call.", content_type=Non
 @replies(OPENED)
 def adopt(ws: Server, ref: str | None = None) -> None:
     """Open the media socket of a phone call."""
-    services().engine.adopt(detach(ws), cast("LegSpec", g.leg))
+    services().media.adopt(detach(ws), cast("LegSpec", g.leg))
 
 
 @needs(Need.OWN_KEY)

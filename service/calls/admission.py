@@ -13,7 +13,7 @@ from service.domain.rooms import Room
 from service.domain.routing import ByCustomId, ById, Fresh, choose_room
 from service.domain.routing_rules import Rule
 from service.errors import Busy
-from service.media.engine.engine import Engine
+from service.media.engine.media import Media
 from service.media.rooms.leg import LegSpec
 from service.providers.base.provider import Provider
 from service.providers.custom import WebSocketWire
@@ -36,7 +36,7 @@ class Admission:
         rooms: Rooms,
         sessions: Sessions,
         secrets: StoredSecrets,
-        engine: Engine,
+        media: Media,
         serving: ServingState,
     ) -> None:
         self._settings = settings
@@ -46,7 +46,7 @@ class Admission:
         self._rooms = rooms
         self._sessions = sessions
         self._secrets = secrets
-        self._engine = engine
+        self._media = media
         self._serving = serving
 
     def invite(
@@ -138,6 +138,6 @@ class Admission:
 
     def _has_socket(self, call_id: str) -> bool:
         try:
-            return call_id in self._engine.stats([call_id])
+            return call_id in self._media.stats([call_id])
         except TimeoutError:
             raise Busy("The media engine does not answer.") from None

@@ -14,7 +14,7 @@ from service.calls.waiting import Waiters
 from service.clock import Clock
 from service.domain.call_transitions import TABLE, Actor
 from service.domain.calls import WEBSOCKET, Call, Direction, EndReason
-from service.media.engine.engine import Engine
+from service.media.engine.media import Media
 from service.storage.calls.calls import Calls
 from service.storage.database import Database
 from service.telemetry.logs import about
@@ -41,7 +41,7 @@ class CallEnding:
         clock: Clock,
         database: Database,
         calls: Calls,
-        engine: Engine,
+        media: Media,
         provider_api: ProviderApi,
         metrics: Metrics,
         waiters: Waiters,
@@ -50,7 +50,7 @@ class CallEnding:
         self._clock = clock
         self._database = database
         self._calls = calls
-        self._engine = engine
+        self._media = media
         self._provider_api = provider_api
         self._metrics = metrics
         self._waiters = waiters
@@ -61,7 +61,7 @@ class CallEnding:
         self.hang_up(self._calls.get(call_id), EndReason.ENDED_BY_API, None)
         call = self._calls.get(call_id)
         if reason := call.end_reason:
-            self._engine.hang_up(call.id, reason, farewell(reason))
+            self._media.hang_up(call.id, reason, farewell(reason))
         return call
 
     def hang_up(
@@ -88,7 +88,7 @@ class CallEnding:
 
     def _pass_on(self, call: Call, reason: EndReason) -> None:
         logger.info("a call is over: %s", reason, extra=about(call.id, call.room_id))
-        self._engine.hang_up(call.id, reason, farewell(reason))
+        self._media.hang_up(call.id, reason, farewell(reason))
         self.note(call, reason)
         if reason not in TOLD_BY_PROVIDER:
             self._provider_api.hang_up(call)

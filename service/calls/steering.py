@@ -15,7 +15,7 @@ from service.domain.call_transitions import Trigger
 from service.domain.calls import WEBSOCKET, Call
 from service.domain.dialling import require_allowed
 from service.errors import Conflict
-from service.media.engine.engine import Engine
+from service.media.engine.media import Media
 from service.settings import Settings
 from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
@@ -37,7 +37,7 @@ class Steering:
         stored_steering: StoredSteering,
         rooms: Rooms,
         sessions: Sessions,
-        engine: Engine,
+        media: Media,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -45,7 +45,7 @@ class Steering:
         self._stored_steering = stored_steering
         self._rooms = rooms
         self._sessions = sessions
-        self._engine = engine
+        self._media = media
 
     def move(self, call: Call, room_id: str, participant_id: str | None) -> Call:
         """Move a call to another room, which is created if it does not exist.
@@ -82,12 +82,12 @@ class Steering:
         )
         logger.info("a call is to be transferred", extra=about(call.id, call.room_id))
         # Without its stream, the provider asks what to do next.
-        self._engine.release(transferring.id, "The call is being transferred")
+        self._media.release(transferring.id, "The call is being transferred")
         return transferring
 
     def move_socket(self, call: Call) -> None:
         """Move the call's socket, if it has one, to the room in storage."""
         if call.room_id is not None:
             session_id = self._sessions.waiting(call.room_id)
-            move = self._engine.move
+            move = self._media.move
             self._database.afterwards(move, call.id, call.room_id, call.participant, session_id)

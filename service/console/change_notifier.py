@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from service.media.engine.engine import Engine
+from service.media.engine.media import Media
 from service.process.background import BackgroundThread
 
 PAUSE_SECONDS = 0.25
@@ -12,10 +12,8 @@ PAUSE_SECONDS = 0.25
 
 
 class ChangeNotifier(BackgroundThread):
-    def __init__(
-        self, engine: Engine, signal: threading.Event, pause: float = PAUSE_SECONDS
-    ) -> None:
-        self._engine = engine
+    def __init__(self, media: Media, signal: threading.Event, pause: float = PAUSE_SECONDS) -> None:
+        self._media = media
         super().__init__("change-notifier", signal)
         self._signal = signal
         self._pause = pause
@@ -26,5 +24,5 @@ class ChangeNotifier(BackgroundThread):
             if self._stopping.is_set():
                 return
             self._signal.clear()
-            self._engine.announce()
+            self._media.announce()
             self._stopping.wait(self._pause)

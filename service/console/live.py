@@ -60,7 +60,7 @@ def require_console_page() -> None:
 @needs(Need.ACCOUNT)
 def feed(ws: Server) -> None:
     """Send levels five times a second, and notices of changed calls, until either side closes."""
-    services().engine.watch(detach(ws))
+    services().media.watch(detach(ws))
 
 
 sock.route("/console/api/live", bp=live)(feed)

@@ -36,7 +36,7 @@ def get(call_id: str) -> Response:
 
 def _current(call_id: str) -> Loudness | None:
     try:
-        return services().engine.loudness(call_id)
+        return services().media.loudness(call_id)
     except TimeoutError:
         logger.warning("the media engine did not report a call's loudness in time")
         return None

@@ -103,7 +103,7 @@ def checks() -> Mapping[str, str | None]:
 def live_stats(call_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
     """Return the statistics of those calls that have a socket, by call id."""
     try:
-        return services().engine.stats(call_ids)
+        return services().media.stats(call_ids)
     except TimeoutError:
         logger.warning("the media engine gave no statistics in time")
         return {}

@@ -28,6 +28,7 @@ from service.calls.waiting import Waiters
 from service.clock import Clock, Millis
 from service.errors import Invalid
 from service.media.engine.engine import Engine
+from service.media.engine.media import Media
 from service.security.failure_limit import FailureLimit
 from service.settings import Settings
 from service.simulator.simulated_calls import SimulatedCalls
@@ -55,6 +56,7 @@ class Services:
     database: Database
     stores: Stores
     engine: Engine
+    media: Media
     metrics: Metrics
     troubles: Troubles
     failures: FailureLimit
