@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException
@@ -36,11 +37,54 @@ from service.web.throttling import count_failure
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., object])
+
+MakeMarkup: TypeAlias = Callable[[], Markup | None] | None
 
 hooks = Blueprint("hooks", __name__, url_prefix="/v2/hooks")
 
 MARKUP = Reply(200, "Markup for the provider.", content_type=Markup.content_type)
 NOTED = Reply(204, "Noted.", content_type=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Markup of one endpoint ``on_failure`` on our side, and ``in_drain`` before any look-up.
+
+    A status has none: the provider may send it again.
+    """
+
+    on_failure: MakeMarkup
+    in_drain: MakeMarkup = None
+
+
+FALLBACKS: dict[str, Fallback] = {}
+"""Fallbacks by endpoint."""
+
+
+def falls_back(fallback: Fallback) -> Callable[[F], F]:
+    """Declare the fallback of a handler. Its endpoint is named after it."""
+
+    def decorate(handler: F) -> F:
+        FALLBACKS[f"{hooks.name}.{handler.__name__}"] = fallback
+        return handler
+
+    return decorate
+
+
+def hold() -> Markup | None:
+    """Return a hold for a call in progress; ``None`` where the address has no call key."""
+    path = request.view_args or {}
+    return services().holds.markup(path["provider"], path["key"], _hook(), public_base())
+
+
+def hold_or_busy() -> Markup | None:
+    return hold() or _busy()
+
+
+def hold_after_dial_or_busy() -> Markup | None:
+    path, holds = request.view_args or {}, services().holds
+    return holds.after_dial(path["provider"], path["key"], _hook(), public_base()) or _busy()
 
 
 @replies(Reply(403, "The signature is missing, stale or wrong.", content_type=None))
@@ -50,12 +94,12 @@ def require_signature() -> Response | None:
 
     Raises ``NotFound`` for an unknown key, ``TooMany`` or ``BadSignature``.
     """
-    if services().serving.is_draining and _endpoint() == answer.__name__:
+    if services().serving.is_draining:
         # A look-up may take too long: the next process answers.
-        markup = _hold()
-        if markup is not None:
+        make = _fallback().in_drain
+        if make is not None and (markup := make()) is not None:
             return _respond(markup)
-    return _sparing(_recognise)
+    return _or_fallback(_recognise)
 
 
 @hooks.route("/<id:provider>/<id:key>", methods=["GET", "POST"])
@@ -63,6 +107,7 @@ def require_signature() -> Response | None:
 @replies(MARKUP)
 @refuses(RemoteError)
 @takes_form
+@falls_back(Fallback(hold_or_busy, in_drain=hold))
 def answer(provider: str, key: str) -> Response:
     """Answer a new call, or a call whose media socket has ended, with markup."""
     return _answered(services().inbound.answer)
@@ -73,6 +118,7 @@ def answer(provider: str, key: str) -> Response:
 @replies(MARKUP)
 @refuses(RemoteError)
 @takes_form
+@falls_back(Fallback(hold_or_busy))
 def gather(provider: str, key: str) -> Response:
     """Answer the keys of a caller with markup."""
     return _answered(services().inbound.gather)
@@ -83,6 +129,7 @@ def gather(provider: str, key: str) -> Response:
 @replies(MARKUP)
 @refuses(RemoteError)
 @takes_form
+@falls_back(Fallback(hold_after_dial_or_busy))
 def dialled(provider: str, key: str) -> Response:
     """Answer the end of a transfer with markup."""
     return _answered(services().callbacks.dialled)
@@ -93,9 +140,10 @@ def dialled(provider: str, key: str) -> Response:
 @replies(NOTED)
 @refuses(RemoteError, Busy)
 @takes_form
+@falls_back(Fallback(None))
 def status(provider: str, key: str) -> Response:
     """Receive the status of a call or its stream."""
-    return _sparing(_note)
+    return _or_fallback(_note)
 
 
 @hooks.after_request
@@ -117,7 +165,7 @@ def _note() -> Response:
 
 
 def _answered(work: Callable[[Connector, Webhook, str, str | None], Markup]) -> Response:
-    return _sparing(lambda: _respond(work(g.connector, g.hook, public_base(), _call_id())))
+    return _or_fallback(lambda: _respond(work(g.connector, g.hook, public_base(), _call_id())))
 
 
 def _call_id() -> str | None:
@@ -125,13 +173,18 @@ def _call_id() -> str | None:
     return call_key_id((request.view_args or {})["key"])
 
 
-def _endpoint() -> str:
-    return (request.endpoint or "").rpartition(".")[2]
+def _hook() -> Webhook:
+    hook: Webhook = g.get("hook") or webhook()
+    return hook
+
+
+def _fallback() -> Fallback:
+    return FALLBACKS[request.endpoint or ""]
 
 
 def _recognise() -> None:
     path = request.view_args or {}
-    # Before the body is read, so that a client without a key cannot make a thread wait for one.
+    # The key is checked before the body is read: a slow body of an unknown client costs no thread.
     try:
         g.connector = services().connector_lookup.find(path["provider"], path["key"])
     except NotFound as error:
@@ -140,20 +193,21 @@ def _recognise() -> None:
     services().signatures.check(g.connector, g.hook)
 
 
-def _sparing(work: Callable[[], T]) -> T | Response:
-    """Return the result of ``work``, or hold or busy markup where it fails on our side."""
+def _or_fallback(work: Callable[[], T]) -> T | Response:
+    """Return the result of ``work``, or the fallback's markup where it fails on our side."""
     try:
         return work()
     except Exception as error:
-        busy = None if _is_refusal(error) else _busy()
-        if busy is None:
+        make = None if _is_refusal(error) else _fallback().on_failure
+        markup = None if make is None else make()
+        if markup is None:
             raise
         g.has_failed = True
         if isinstance(error, Busy):
             logger.warning("a webhook failed: %s", error.message)
         else:
             logger.exception("a webhook failed")
-        return _respond(busy)
+        return _respond(markup)
 
 
 def _is_refusal(error: Exception) -> bool:
@@ -164,17 +218,7 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _busy() -> Markup | None:
-    """Return markup for the caller; ``None`` for a status, which the provider may send again."""
-    if _endpoint() == status.__name__:
-        return None
-    return _hold() or services().inbound.busy((request.view_args or {})["provider"])
-
-
-def _hold() -> Markup | None:
-    """Return a hold for a call in progress; ``None`` where the address has no call key."""
-    path, holds = request.view_args or {}, services().holds
-    hold = holds.after_dial if _endpoint() == dialled.__name__ else holds.markup
-    return hold(path["provider"], path["key"], g.get("hook") or webhook(), public_base())
+    return services().inbound.busy((request.view_args or {})["provider"])
 
 
 def _respond(markup: Markup) -> Response:

@@ -89,7 +89,7 @@ class Database:
     @contextmanager
     def listing(self) -> Iterator[Connection]:
         """Open a transaction that reads a list. Raises ``Busy`` if that takes too long."""
-        with self.lists.turn(), self.read() as connection, bounded(connection):
+        with self.lists.slot(), self.read() as connection, bounded(connection):
             yield connection
 
     @contextmanager

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, func, select, tuple_
@@ -30,8 +30,9 @@ T = TypeVar("T", bound=Entry)
 AT_ONCE = 3
 """Lists that are read at a time."""
 
-TURN_SECONDS = 1
-"""How long a list waits for its turn: meanwhile it holds a thread that a webhook may need."""
+SLOT_SECONDS = 1
+"""Seconds for which a list waits for a slot. It holds a thread meanwhile, which a webhook may need.
+"""
 
 STATEMENT_SECONDS = 2
 """Time limit of one statement of a list."""
@@ -59,33 +60,51 @@ End = tuple[int, ...]
 """The end of a page: the values by which its last entry is ordered."""
 
 
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """A requested page. ``key`` identifies the list with its filters; ``number`` counts from 1."""
+
+    key: Hashable
+    number: int
+    per_page: int
+
+    @property
+    def first(self) -> int:
+        """The number of entries before the page."""
+        return (self.number - 1) * self.per_page
+
+    @property
+    def previous(self) -> PageRequest:
+        return replace(self, number=self.number - 1)
+
+
 class Lists:
-    """Thread-safe."""
+    """The slots of lists, and the ends of pages that were read recently. Thread-safe."""
 
     def __init__(self) -> None:
-        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._lock = threading.Lock()
-        self._ends: dict[Hashable, tuple[End, float]] = {}
+        self._ends: dict[PageRequest, tuple[End, float]] = {}
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Hold one of the turns in this block. Raises ``Busy`` if none is free in time."""
+    def slot(self) -> Iterator[None]:
+        """Hold one of the slots in this block. Raises ``Busy`` if none is free in time."""
         with turns.waiting():
-            is_ours = self._turns.acquire(timeout=TURN_SECONDS)
+            is_ours = self._slots.acquire(timeout=SLOT_SECONDS)
         if not is_ours:
             raise Busy(CROWDED)
         try:
             yield
         finally:
-            self._turns.release()
+            self._slots.release()
 
-    def end_of(self, page: Hashable) -> End | None:
+    def end_of(self, page: PageRequest) -> End | None:
         """Return the end of a page that was read recently, if it is kept."""
         with self._lock:
             end, until = self._ends.get(page, (None, 0.0))
         return end if time.monotonic() < until else None
 
-    def remember(self, page: Hashable, end: End) -> None:
+    def remember(self, page: PageRequest, end: End) -> None:
         with self._lock:
             self._ends.pop(page, None)
             self._ends[page] = (end, time.monotonic() + REMEMBERED_SECONDS)
@@ -126,7 +145,7 @@ def _is_interrupted(error: DBAPIError) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Newest(Generic[T]):
-    """How the entries of a table are read, newest first by ``order``.
+    """Reader of the entries of a table, newest first by ``order``.
 
     ``fetch`` returns the entries whose ``seq`` a query selects; each has the ``id`` of its row.
     """
@@ -140,37 +159,27 @@ class Newest(Generic[T]):
         lists: Lists,
         connection: Connection,
         conditions: Sequence[ColumnElement[bool]],
-        place: Place,
+        page: PageRequest,
+        most: int,
+        elsewhere: int = 0,
     ) -> Sequence[T]:
-        """Return the entries at a place.
+        """Return ``most`` entries from the beginning of a page on.
 
-        A page that follows one which was read recently begins at the end of that one, which is
-        found at once at any depth.
+        ``elsewhere`` entries of the list come before all entries that fit the ``conditions``. If
+        the previous page was read recently, the page begins after its last entry, because skipping
+        many entries is slow.
         """
-        end = lists.end_of((place.key, place.number - 1)) if place.first > SHALLOW else None
-        seqs = select(self.table.c.seq).where(*conditions).limit(place.most)
+        skipped = max(0, page.first - elsewhere)
+        end = lists.end_of(page.previous) if skipped > SHALLOW else None
+        seqs = select(self.table.c.seq).where(*conditions).limit(most)
         seqs = seqs.order_by(*(column.desc() for column in self.order))
-        seqs = seqs.offset(place.first) if end is None else seqs.where(tuple_(*self.order) < end)
+        seqs = seqs.offset(skipped) if end is None else seqs.where(tuple_(*self.order) < end)
         found = self.fetch(connection, seqs)
-        if place.first + place.per_page >= SHALLOW and len(found) >= place.per_page:
-            last_id = found[place.per_page - 1].id
+        if skipped + page.per_page >= SHALLOW and len(found) >= page.per_page:
+            last_id = found[page.per_page - 1].id
             last = select(*self.order).where(self.table.c.id == last_id)
-            lists.remember((place.key, place.number), tuple(connection.execute(last).one()))
+            lists.remember(page, tuple(connection.execute(last).one()))
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place in a list. ``key`` identifies the list with its filters.
-
-    Page ``number`` begins ``first`` entries from the start; ``most`` entries are wanted.
-    """
-
-    key: Hashable
-    number: int
-    per_page: int
-    first: int
-    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,22 +201,21 @@ def counted_all(connection: Connection, entries: Select[Any]) -> int:
 
 
 def page_of(
-    number: int,
-    per_page: int,
+    page: PageRequest,
     count: EntryCount,
-    read: Callable[[int, int], Sequence[T]],
+    read: Callable[[int], Sequence[T]],
     count_all: Callable[[], int],
 ) -> Page[T]:
-    """Build a page of a list from ``read``, which returns a number of entries from a place on.
+    """Build a page of a list from ``read``, which returns up to a number of its entries.
 
-    If the list was not counted to its end, one entry more than the page has is read: it tells
+    If the list was not counted to its end, one entry more than the page has is read, to find out
     whether there is a next page.
     """
-    first = (number - 1) * per_page
+    number, per_page, first = page.number, page.per_page, page.first
     if count.is_all:
-        found = read(first, per_page) if first < count.number else ()
+        found = read(per_page) if first < count.number else ()
         return Page(tuple(found), number, per_page, count.number)
-    found = read(first, per_page + 1) if first < BIGGEST else ()
+    found = read(per_page + 1) if first < BIGGEST else ()
     goes_on = len(found) > per_page
     if found or not first:
         total = first + len(found)

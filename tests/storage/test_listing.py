@@ -53,10 +53,10 @@ def all_pages(store: Calls, per_page: int, **wanted: Any) -> Iterator[Page[Call]
         number += 1
 
 
-def test_calls_are_served_while_lists_hold_all_their_turns(
+def test_calls_are_served_while_lists_hold_all_slots(
     database: Database, store: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "TURN_SECONDS", 0.01)
+    monkeypatch.setattr(listing, "SLOT_SECONDS", 0.01)
     (call,) = filled(store, 1)
     with ExitStack() as lists:
         for _ in range(AT_ONCE):

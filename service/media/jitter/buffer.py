@@ -55,7 +55,9 @@ class JitterBuffer:
         self.marks: deque[tuple[int, str]] = deque()  # positions in the audio, and names
         self.effect = Effect.PLAIN
         self.spliced: bytes | None = None
-        self.owner: BatchOwner | None = None  # holds this buffer's state, and acts for it
+        self.owner: BatchOwner[JitterBuffer] | None = (
+            None  # holds this buffer's state, and acts for it
+        )
         self.row = 0  # the owner's row for this buffer; 0 for none
         self.alone = 0  # frames since it last had an owner
         self.overrun = Overrun()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 
 from service.media.jitter.chunk_queue import Chunk
 
-if TYPE_CHECKING:
-    from service.media.jitter.buffer import JitterBuffer
+Buffer = TypeVar("Buffer", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +37,9 @@ class BufferState:
     settling: tuple[int, float]
 
 
-class BatchOwner(Protocol):
+class BatchOwner(Protocol[Buffer]):
     """Holder of the state of steady buffers, which acts for them."""
 
-    def release(self, buffer: JitterBuffer) -> None:
+    def release(self, buffer: Buffer) -> None:
         """Return the buffer's state to it."""
         ...

@@ -21,7 +21,7 @@ from service.storage.listing import (
     COUNTED,
     EntryCount,
     Newest,
-    Place,
+    PageRequest,
     counted,
     counted_all,
     page_of,
@@ -49,23 +49,15 @@ def _listed(
     database: Database, connection: Connection, wanted: CallFilters, number: int, per_page: int
 ) -> Page[Call]:
     indexed, rest = conditions_by_index(connection, wanted)
-    key = (
-        "calls",
-        frozenset(wanted.equal.items()),
-        wanted.passed,
-        wanted.since,
-        wanted.until,
-        per_page,
-    )
+    filters = frozenset(wanted.equal.items()), wanted.passed, wanted.since, wanted.until
+    request = PageRequest(("calls", *filters), number, per_page)
 
-    def read(first: int, most: int) -> Sequence[Call]:
-        place = Place(key, number, per_page, first, most)
-        return LIST.read(database.lists, connection, (*indexed, *rest), place)
+    def read(most: int) -> Sequence[Call]:
+        return LIST.read(database.lists, connection, (*indexed, *rest), request, most)
 
     everything = select(calls.c.seq).where(*indexed, *rest).order_by(*NEWEST_FIRST)
     return page_of(
-        number,
-        per_page,
+        request,
         _counted(connection, indexed, rest),
         read,
         lambda: counted_all(connection, everything),

@@ -28,7 +28,7 @@ from service.domain.paging import Page
 from service.domain.rooms import AutoClose, AutoCloseType, Room
 from service.errors import NotFound
 from service.storage.database import Database
-from service.storage.listing import Newest, Place, counted, counted_all, page_of
+from service.storage.listing import Newest, PageRequest, counted, counted_all, page_of
 from service.storage.tables import rooms
 
 NAMING = 7_300_003
@@ -100,18 +100,15 @@ class Rooms:
             conditions.append(rooms.c.id == room_id)
         if query is not None:
             conditions.append(or_(rooms.c.id == query, rooms.c.custom_id == query))
-        key = ("rooms", room_id, query, per_page)
+        request = PageRequest(("rooms", room_id, query), number, per_page)
         everything = select(rooms.c.seq).where(*conditions)
         with self._database.listing() as connection:
 
-            def read(first: int, most: int) -> Sequence[Room]:
-                place = Place(key, number, per_page, first, most)
-                return LIST.read(self._database.lists, connection, conditions, place)
+            def read(most: int) -> Sequence[Room]:
+                return LIST.read(self._database.lists, connection, conditions, request, most)
 
             count = counted(connection, everything)
-            return page_of(
-                number, per_page, count, read, lambda: counted_all(connection, everything)
-            )
+            return page_of(request, count, read, lambda: counted_all(connection, everything))
 
     def deactivate(self, room_id: str, at: Millis) -> Room:
         """Close the room to new participants. Raises ``NotFound``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, or_, select
@@ -12,7 +12,7 @@ from service.clock import Millis
 from service.domain.paging import Page
 from service.domain.rooms import Session, SessionStatus
 from service.storage.database import Database
-from service.storage.listing import EntryCount, Newest, Place, counted, counted_all, page_of
+from service.storage.listing import EntryCount, Newest, PageRequest, counted, counted_all, page_of
 from service.storage.tables import ONGOING, OVER, rooms, sessions
 from service.storage.tables.rooms import NEWEST
 
@@ -37,27 +37,27 @@ def page(
     source = Newest(sessions, NEWEST, fetch)
     with database.listing() as connection:
         conditions = _conditions(connection, wanted)
-        going_on, over = ((*conditions, state) for state in (ONGOING, OVER))
+        ongoing, over = ((*conditions, state) for state in (ONGOING, OVER))
 
-        def those(state: SessionStatus) -> Select[Any]:
-            some = going_on if state is SessionStatus.ONGOING else over
-            entries = select(sessions.c.seq).where(*some)
-            return entries.order_by(*(each.desc() for each in NEWEST))
+        def entries(state: SessionStatus) -> Select[Any]:
+            some = ongoing if state is SessionStatus.ONGOING else over
+            query = select(sessions.c.seq).where(*some)
+            return query.order_by(*(each.desc() for each in NEWEST))
 
         states = [each for each in SessionStatus if wanted.status in (None, each)]
-        counts = {each: counted(connection, those(each)) for each in states}
+        counts = {each: counted(connection, entries(each)) for each in states}
         # Ongoing sessions have live calls, which are always fewer than a list counts.
         present = counts[SessionStatus.ONGOING].number if SessionStatus.ONGOING in counts else 0
+        request = PageRequest((wanted, "over"), number, per_page)
 
-        def read(first: int, most: int) -> Sequence[Session]:
+        def read(most: int) -> Sequence[Session]:
             found: list[Session] = []
-            if first < present:
-                place = Place((wanted, "ongoing"), number, per_page, first, most)
-                found += source.read(database.lists, connection, going_on, place)
+            if request.first < present:
+                first_ones = replace(request, key=(wanted, "ongoing"))
+                found += source.read(database.lists, connection, ongoing, first_ones, most)
             if len(found) < most and wanted.status is not SessionStatus.ONGOING:
-                rest = max(0, first - present)
-                place = Place((wanted, per_page), number, per_page, rest, most - len(found))
-                found += source.read(database.lists, connection, over, place)
+                rest = most - len(found)
+                found += source.read(database.lists, connection, over, request, rest, present)
             return found
 
         count = EntryCount(
@@ -65,11 +65,10 @@ def page(
             all(each.is_all for each in counts.values()),
         )
         return page_of(
-            number,
-            per_page,
+            request,
             count,
             read,
-            lambda: sum(counted_all(connection, those(each)) for each in states),
+            lambda: sum(counted_all(connection, entries(each)) for each in states),
         )
 
 
