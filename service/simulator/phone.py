@@ -117,7 +117,7 @@ class Phone:
     def events(self) -> tuple[Event, ...]:
         return self._timeline.events
 
-    def wait_for(self, name: str, *, count: int = 1, timeout: float = 10.0) -> Event:
+    def wait_for(self, name: str, *, count: int = 1, timeout: float = 60.0) -> Event:
         """Wait until an event has happened ``count`` times. Raises ``TimeoutError``."""
         return self._timeline.wait_for(name, count, timeout)
 

@@ -1,11 +1,14 @@
-"""The benchmark's attackers and short calls against a real server."""
+"""The benchmark's calls, attackers and short calls against a real server."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from bench import process_stats
 from bench.attackers import ATTACKERS, attacking
 from bench.churn import churning
+from bench.servers import Server
+from bench.trial import Workload, loading
 from tests.support.patchbays import Patchbay
 
 
@@ -13,6 +16,18 @@ def port_of(patchbay: Patchbay) -> int:
     port = urlsplit(patchbay.url).port
     assert port is not None
     return port
+
+
+def test_load_generator_judges_the_calls_that_it_makes(patchbay: Patchbay) -> None:
+    server = Server(port_of(patchbay), process_stats.family(patchbay.server.pid), patchbay.token)
+    workload = Workload(room_size=4, dialects=("twilio", "plivo", "telnyx", "websocket"))
+    with loading(workload, server, calls=8, seconds=1, cores=None) as load:
+        reading = load.finish()
+    assert (reading.calls, reading.lost, reading.unsent) == (8, 0, 0)
+    # A busy machine may skip some frames.
+    assert 0 < reading.heard <= 1
+    assert 0 < reading.exact <= 1
+    assert 0 < reading.answered <= 1
 
 
 def test_a_disconnected_attacker_connects_again(patchbay: Patchbay) -> None:

@@ -65,7 +65,7 @@ class Unread:
         return got
 
     def flood(self) -> dict[int, int]:
-        return outcome(flood(self.address, MANY, "X: y", "/healthz"))
+        return outcome(flood(self.address, "X: y", "/healthz", times=MANY))
 
     def close(self) -> None:
         self.process.kill()

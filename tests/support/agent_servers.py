@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.support.http_servers import in_thread
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 
 from service.simulator.audio.codec import FRAME, Samples
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Agent:
@@ -30,7 +30,9 @@ class Agent:
         self._sound = sound
         self._over = threading.Event()
         self._open = ExitStack()
-        self._socket = self._open.enter_context(connect(url, compression=None))
+        self._socket = self._open.enter_context(
+            connect(url, compression=None, open_timeout=PATIENCE)
+        )
         self._threads = [threading.Thread(target=self._listen)]
         if sound is not None:
             self._threads.append(threading.Thread(target=self._speak))

@@ -11,7 +11,7 @@ from typing import Self
 from websockets.frames import Frame, Opcode
 from websockets.protocol import SEND_EOF, Protocol, Side
 
-PATIENCE = 20
+PATIENCE = 60
 """Seconds after which a silent socket fails its test."""
 
 

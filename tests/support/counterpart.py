@@ -16,7 +16,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from tests.support.http_servers import in_thread
 
-WAIT = 10.0
+WAIT = 60.0
 
 Talk = Callable[[ServerConnection], None]
 

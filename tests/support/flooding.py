@@ -1,8 +1,9 @@
 """Hostile clients in a separate process, so that they do not slow the measuring process down.
 
 ``python flooding.py ADDRESS TIMES HEADER PATH…`` sends each request as soon as the last one is
-answered, and prints the count of each status at the end. ``python flooding.py ADDRESS`` opens
-connections with unfinished requests, at most ``TURNS`` times.
+answered, and prints the count of each status at the end. With ``0`` times it goes on until its
+input ends. ``python flooding.py ADDRESS`` opens connections with unfinished requests until it is
+killed, or its parent is. Both of these print ``begun`` on a line when the attack is under way.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count, cycle, islice
 
+BEGUN = "begun\n"
 CONNECTIONS = 8
-PATIENCE = 20
+AT_FIRST = 500
+"""Requests after which a flood is under way: several times as many failures as are forgiven."""
+
+PATIENCE = 60
 
 SIGN_IN = b"POST /console/api/session HTTP/1.1\r\nHost: x\r\n"
 TEST_CALL = b"POST /console/api/trials HTTP/1.1\r\nHost: x\r\n"
@@ -45,26 +51,39 @@ SLOTS = 17
 STORM = 60
 """Connections that are opened at once in each turn and abandoned."""
 
-TURNS = 600
 PAUSE = 0.2
 """Seconds between two turns, so that the rate does not depend on the machine."""
 
 
-def flood(address: str, times: int, header: str, *paths: str) -> subprocess.Popen[str]:
-    """Run a process that floods ``address`` (host and port) with requests for ``paths``."""
+def flood(address: str, header: str, *paths: str, times: int = 0) -> subprocess.Popen[str]:
+    """Run a process that floods ``address`` (host and port) with requests for ``paths``.
+
+    It sends so many requests. Without a number it goes on until its ``outcome`` is asked for, and
+    is under way when this returns.
+    """
     command = [sys.executable, __file__, address, str(times), header, *paths]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    if not times:
+        _await_begin(process)
+    return process
 
 
 @contextmanager
 def besieged(address: str) -> Iterator[None]:
     """Keep connections with unfinished requests open, and open more."""
-    with subprocess.Popen([sys.executable, __file__, address]) as process:
+    command = [sys.executable, __file__, address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
+            _await_begin(process)
             yield
             assert process.poll() is None
         finally:
             process.kill()
+
+
+def _await_begin(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == BEGUN
 
 
 def outcome(process: subprocess.Popen[str]) -> dict[int, int]:
@@ -73,17 +92,18 @@ def outcome(process: subprocess.Popen[str]) -> dict[int, int]:
     return {int(status): count for status, count in json.loads(text).items()}
 
 
-def _ask(address: str, requests: Sequence[bytes], times: int, statuses: Counter[int]) -> None:
+def _answers(address: str, requests: Iterable[bytes]) -> Iterator[int]:
+    """Yield the status of the answer to each request."""
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port)), PATIENCE) as sock:
         answer = b""
-        for number in range(times):
-            sock.sendall(requests[number % len(requests)])
+        for request in requests:
+            sock.sendall(request)
             while (end := _end(answer)) is None or end > len(answer):
                 piece = sock.recv(65_536)
                 assert piece, "the connection was closed"
                 answer += piece
-            statuses[int(answer.split(None, 2)[1])] += 1
+            yield int(answer.split(None, 2)[1])
             answer = answer[end:]
 
 
@@ -99,7 +119,10 @@ def _end(answer: bytes) -> int | None:
 def _besiege(address: str) -> None:
     slots: list[socket.socket | None] = [None] * (SLOTS * len(ENDLESS))
     storm: list[socket.socket] = []
-    for turn in range(TURNS):
+    parent = os.getppid()
+    for turn in count():
+        if os.getppid() != parent:
+            return
         for number, sock in enumerate(slots):
             try:
                 if sock is None:
@@ -114,6 +137,8 @@ def _besiege(address: str) -> None:
             for number in range(STORM)
             if (opened := _opened(address, ENDLESS[(turn + number) % len(ENDLESS)]))
         ]
+        if not turn:
+            _print_begun()
         time.sleep(PAUSE)  # The pace of the attack, in a process of its own.
 
 
@@ -132,20 +157,39 @@ def _opened(address: str, data: bytes) -> socket.socket | None:
     return sock
 
 
+def _print_begun() -> None:
+    sys.stdout.write(BEGUN)
+    sys.stdout.flush()
+
+
 def main() -> None:
     # A real flood comes from other machines, so leave the processor to the server.
     os.nice(10)
     if len(sys.argv) == 2:
         _besiege(sys.argv[1])
+        return
     address, times, header, *paths = sys.argv[1:]
     requests = [f"GET {path} HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode() for path in paths]
+    share = int(times) // CONNECTIONS or None
+    begun, over = threading.Event(), threading.Event()
     statuses: Counter[int] = Counter()
-    threads = [
-        threading.Thread(target=_ask, args=(address, requests, int(times) // CONNECTIONS, statuses))
-        for _ in range(CONNECTIONS)
-    ]
+
+    def work() -> None:
+        for status in _answers(address, islice(cycle(requests), share)):
+            statuses[status] += 1
+            if statuses.total() >= AT_FIRST:
+                begun.set()
+            if over.is_set():
+                return
+
+    threads = [threading.Thread(target=work) for _ in range(CONNECTIONS)]
     for thread in threads:
         thread.start()
+    if share is None:
+        begun.wait()
+        _print_begun()
+        sys.stdin.read()
+        over.set()
     for thread in threads:
         thread.join()
     sys.stdout.write(json.dumps(statuses))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.support.http_servers import in_thread
 
-PATIENCE = 30
+PATIENCE = 60
 """Seconds after which a missing request fails its test."""
 
 Answer = int | Callable[[BaseHTTPRequestHandler], None]

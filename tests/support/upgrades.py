@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from urllib.parse import urlsplit
 
-PATIENCE = 20
+PATIENCE = 60
 
 HANDSHAKE = {
     "Connection": "Upgrade",
