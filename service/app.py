@@ -85,17 +85,17 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
             raise ServiceError("Patchbay keeps its rooms in one process: run one worker.")
         services.start()
 
-    register(app, services, tuple(providers))
+    install(app, services)
+    register(app, tuple(providers))
     app.before_request(begin)
     cli.register(app)
     atexit.register(services.close)
     return app
 
 
-def register(app: Flask, services: Services, providers: tuple[str, ...]) -> None:
-    """Give the app its services, the providers on offer, its API and its console."""
+def register(app: Flask, providers: tuple[str, ...]) -> None:
+    """Give the app the providers on offer, its API and its console."""
     app.config["PROVIDERS"] = providers
-    install(app, services)
     # Before the console, because the API gives each request its id.
     api.register(app)
     console.register(app)

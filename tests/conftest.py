@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -139,13 +140,18 @@ def sqlite_database(shared_sqlite: Database) -> Database:
     return _emptied(shared_sqlite)
 
 
+DELETES = [f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)]
+
+
 def _emptied(database: Database) -> Database:
     """Delete all rows: with an engine that has compiled its statements a test takes a third less
     time than with a database of its own.
     """
     with database.write() as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
+        # Through the driver alone: SQLAlchemy's own way takes many times as long.
+        driver: Any = connection.connection.driver_connection
+        for statement in DELETES if database.file else ["; ".join(DELETES)]:
+            driver.execute(statement)
     return database
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cache
 from types import ModuleType
 
 from service.providers.base.call_control import CallControl
@@ -28,6 +29,7 @@ def controls() -> Mapping[str, CallControl]:
     return {each.provider.name: each for each in found if isinstance(each, CallControl)}
 
 
-def _modules() -> Iterator[ModuleType]:
-    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
-        yield importlib.import_module(f"{__name__}.{module.name}")
+@cache
+def _modules() -> tuple[ModuleType, ...]:
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(importlib.import_module(f"{__name__}.{name}") for name in names)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy, deepcopy
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from flask import Flask
-from werkzeug.routing import Rule
 
 from service.app import build_services, register
 from service.clock import SteadyClock
@@ -83,30 +84,40 @@ class ScriptedEngine(Engine):
         raise AssertionError(f"This engine has no thread to act on {request}.")
 
 
-class KnownRule(Rule):
-    """A rule that is compiled as its like was before.
-
-    Werkzeug parses each rule of each app and writes two functions for it, which takes most of what
-    an app takes to build, and the tests build hundreds of the same rules.
-    """
-
-    _known: ClassVar[dict[tuple[object, ...], Rule]] = {}
-
-    def compile(self) -> None:
-        key = (self.rule, self.subdomain, self.merge_slashes, str(self.defaults))
-        known = self._known.setdefault(key, self)
-        if known is self:
-            super().compile()
-            return
-        self._parts, self._trace, self._converters = known._parts, known._trace, known._converters
-        self.arguments |= known.arguments
-        self._build = known._build.__func__.__get__(self)
-        self._build_unknown = known._build_unknown.__func__.__get__(self)
-
-
 class App(Flask):
-    url_rule_class = KnownRule
     test_client_class = DocumentedClient
+    shares_rules = False
+
+    def copy(self) -> App:
+        """An app with the same endpoints, and with services, settings and hooks of its own.
+
+        It shares the rules, which take long to compile, until a test adds one.
+        """
+        twin = copy(self)
+        twin.shares_rules = True
+        twin.extensions, twin.config = {}, copy(self.config)
+        twin.view_functions = copy(self.view_functions)
+        twin.before_request_funcs = deepcopy(self.before_request_funcs)
+        twin.after_request_funcs = deepcopy(self.after_request_funcs)
+        return twin
+
+    def add_url_rule(self, *args: Any, **kwargs: Any) -> None:
+        if self.shares_rules:
+            self.shares_rules, self.url_map = False, _registered().url_map
+        super().add_url_rule(*args, **kwargs)
+
+
+def _registered() -> App:
+    app = App("patchbay", static_folder=None)
+    # The order of the documentation, and no more than it: a new provider changes no test here.
+    register(app, ("twilio", "plivo", "telnyx"))
+    return app
+
+
+@cache
+def _endpoints() -> App:
+    """The app that the others are copied from. It is never asked."""
+    return _registered()
 
 
 def build(
@@ -121,10 +132,8 @@ def build(
         **{"api_key": API_KEY, "api_secret": API_SECRET, "public_url": public_url, **more},
         max_calls=max_calls,
     )
-    app = App("patchbay", static_folder=None)
-    # The order of the documentation, and no more than it: a new provider changes no test here.
-    providers = ("twilio", "plivo", "telnyx")
-    register(app, services_with(settings, clock, database, ScriptedEngine(clock)), providers)
+    app = _endpoints().copy()
+    install(app, services_with(settings, clock, database, ScriptedEngine(clock)))
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from typing import Any
@@ -10,7 +11,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from service.api import register
@@ -48,7 +48,7 @@ def check_response(app: Flask, response: TestResponse) -> None:
         _check_body(response, {"content": {"application/json": {"schema": PROBLEM}}})
         return
     if "." in rule.endpoint and not rule.rule.startswith("/console") and rule.rule != "/":
-        _check_operation(response, _operation(rule, method))
+        _check_operation(response, _operation(rule.rule, method))
 
 
 def _check_operation(response: TestResponse, operation: dict[str, Any]) -> None:
@@ -69,9 +69,14 @@ def _check_body(response: TestResponse, documented: dict[str, Any]) -> None:
         return
     _require(response.mimetype in content, response, f"is {response.mimetype}")
     if response.is_json and response.request.method != "HEAD":
-        schema = {**content[response.mimetype]["schema"], "components": _document()["components"]}
-        for error in Draft202012Validator(schema).iter_errors(response.json):
+        schema = json.dumps(content[response.mimetype]["schema"])
+        for error in _validator(schema).iter_errors(response.json):
             _require(False, response, f"is wrong at {error.json_path}: {error.message}")
+
+
+@cache
+def _validator(schema: str) -> Draft202012Validator:
+    return Draft202012Validator({**json.loads(schema), "components": _document()["components"]})
 
 
 @cache
@@ -84,8 +89,9 @@ def _document() -> dict[str, Any]:
         return document(app, EVENT)
 
 
-def _operation(rule: Rule, method: str) -> dict[str, Any]:
-    pattern = VARIABLE.sub("{}", rule.rule)
+@cache
+def _operation(rule: str, method: str) -> dict[str, Any]:
+    pattern = VARIABLE.sub("{}", rule)
     (path,) = [path for path in _document()["paths"] if re.sub(r"{\w+}", "{}", path) == pattern]
     operation: dict[str, Any] = _document()["paths"][path][method.lower()]
     return operation
