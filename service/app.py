@@ -38,6 +38,7 @@ from service.calls.timekeeper import Timekeeper
 from service.calls.waiting import Waiters
 from service.clock import Clock, SteadyClock, SystemClock
 from service.console.change_notifier import ChangeNotifier
+from service.domain import ids
 from service.errors import ServiceError
 from service.http_client.client import HttpClient
 from service.media.engine.engine import Engine
@@ -112,7 +113,7 @@ def build_services(
     troubles: Troubles,
 ) -> Services:
     """Make the repositories, the use cases and the background threads, and start nothing."""
-    stores = Stores.of(database, settings, clock, wall)
+    stores = Stores.of(database, settings, clock, wall, ids.new_node_id())
     calls, stored_steering = stores.calls, stores.steering
     rooms, sessions = stores.rooms, stores.sessions
     connectors, rules, secrets = stores.connectors, stores.routing_rules, stores.secrets
@@ -174,6 +175,7 @@ def build_services(
         serving,
     )
     deliveries = DeliveryScheduler(
+        stores.receiver_leases,
         stores.outbox,
         signer,
         http,
@@ -182,7 +184,7 @@ def build_services(
         count_outcome=metrics.count_deliveries,
     )
     notifier = ChangeNotifier(media, database.signals[ChangeSignal.CALLS])
-    retention = Retention(stores.history, clock, settings.keep_days)
+    retention = Retention(stores.history, stores.work_leases, clock, settings.keep_days)
     lease_guard = LeaseGuard(lease_of(database), lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
     timekeeper = Timekeeper(clock, calls, stores.time_bases)
     recorder_thread = RecorderThread(
@@ -194,7 +196,14 @@ def build_services(
         Sweeps(lease_guard, timekeeper, deadlines, session_deadlines, secrets),
         serving,
         metrics,
-        followers=(notifier.start, dispatcher.start, deliveries.start, retention.start),
+        followers=(
+            # No other process serves from the database.
+            stores.work_leases.release_others,
+            notifier.start,
+            dispatcher.start,
+            deliveries.start,
+            retention.start,
+        ),
     )
 
     def hand_calls_over() -> None:

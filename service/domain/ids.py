@@ -76,6 +76,10 @@ def new_dispatch_id() -> str:
     return "dispatch_" + _random(LOWER, 16)
 
 
+def new_node_id() -> str:
+    return "nd_" + _random(LOWER, 16)
+
+
 def new_simulated_call_id() -> str:
     return "trial_" + _random(LOWER, 16)
 

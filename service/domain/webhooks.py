@@ -54,6 +54,19 @@ class Delivery:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ReceiverLease:
+    """A node's right to deliver to one receiver. ``epoch`` rises with each claim.
+
+    The last ``failures`` attempts in a row have failed, also those of other nodes.
+    """
+
+    receiver: str
+    holder: str
+    epoch: int
+    failures: int = 0
+
+
 def room_receiver(room_id: str) -> str:
     """Return the receiver id of a room's own webhook. No subscription's id has a colon."""
     return f"room:{room_id}"

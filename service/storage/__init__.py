@@ -12,9 +12,11 @@ A transaction takes its locks in this order, so that two cannot deadlock:
 5. sessions, by id where there are two
 6. the room
 7. the count of dialled numbers (``dials``)
-8. deliveries, by ``seq``
+8. the lease of a receiver
+9. deliveries, by ``seq``
 
-A dispatch that is changed without its ticket's call is the only row of its transaction. A rule is
-locked before the advisory lock of numbers, and that before connectors. A shared transaction
-(``together``) changes several calls and can deadlock; it times out after ``SHARED_LOCK_MILLIS``.
+Other leases are the only rows of their transactions, and so is a dispatch that is changed without
+its ticket's call. A rule is locked before the advisory lock of numbers, and that before connectors.
+A shared transaction (``together``) changes several calls and can deadlock; it times out after
+``SHARED_LOCK_MILLIS``.
 """

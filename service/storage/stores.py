@@ -24,8 +24,10 @@ from service.storage.sign_in_links import SignInLinks
 from service.storage.stored_secrets import StoredSecrets
 from service.storage.time_bases import TimeBases
 from service.storage.webhooks.outbox import Outbox
+from service.storage.webhooks.receiver_leases import ReceiverLeases
 from service.storage.webhooks.signing_keys import SigningKeys
 from service.storage.webhooks.subscriptions import Subscriptions
+from service.storage.work_leases import WorkLeases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class Stores:
     loudness: LoudnessRecords
     outbox: Outbox
     pins: Pins
+    receiver_leases: ReceiverLeases
     rooms: Rooms
     routing_rules: Rules
     secrets: StoredSecrets
@@ -50,10 +53,16 @@ class Stores:
     signing_keys: SigningKeys
     subscriptions: Subscriptions
     time_bases: TimeBases
+    work_leases: WorkLeases
 
     @classmethod
-    def of(cls, database: Database, settings: Settings, clock: Clock, wall: Clock) -> Self:
-        """``clock`` measures calls; ``wall`` tells how long a replaced signing key is valid."""
+    def of(
+        cls, database: Database, settings: Settings, clock: Clock, wall: Clock, node_id: str
+    ) -> Self:
+        """``clock`` measures calls; ``wall`` tells how long a replaced signing key is valid.
+
+        Leases of shared work are claimed in the name of ``node_id``.
+        """
         secrets = settings.api_secrets
         return cls(
             agents=Agents(database),
@@ -66,6 +75,7 @@ class Stores:
             loudness=LoudnessRecords(database),
             outbox=Outbox(database),
             pins=Pins(database),
+            receiver_leases=ReceiverLeases(database, node_id),
             rooms=Rooms(database),
             routing_rules=Rules(database, *secrets),
             secrets=StoredSecrets(database, clock, *secrets),
@@ -80,4 +90,5 @@ class Stores:
             ),
             subscriptions=Subscriptions(database),
             time_bases=TimeBases(database),
+            work_leases=WorkLeases(database, node_id),
         )

@@ -1,8 +1,8 @@
 """The scheduler of webhook deliveries: one thread finds due receivers and starts their turns.
 
-A receiver has at most one turn at a time, so that its events keep their order. Each turn has a
-thread of its own, so that a slow receiver delays no other. Receivers that have failed or were slow
-may hold at most half of the threads.
+A receiver has at most one turn at a time, on one node, so that its events keep their order. Each
+turn has a thread of its own, so that a slow receiver delays no other. Receivers that have failed or
+were slow may hold at most half of the threads.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from service.clock import Clock
+from service.clock import Clock, Millis
+from service.errors import Busy
 from service.process.background import BackgroundThread
 from service.webhooks.attempts import (
     BodySigner,
@@ -23,7 +25,8 @@ from service.webhooks.attempts import (
     is_due,
     uncounted,
 )
-from service.webhooks.receiver_health import ReceiverHealth
+from service.webhooks.claims import Claims, Leases
+from service.webhooks.slow_receivers import SlowReceivers
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +43,32 @@ FINISH_SECONDS = 5.0
 """Seconds for which ``stop`` waits for attempts under way. The next process repeats the others."""
 
 
+class DueReceiver(Protocol):
+    """A receiver with pending deliveries: when its oldest one is due, and its failures in a row."""
+
+    @property
+    def receiver(self) -> str: ...
+
+    @property
+    def due_at(self) -> Millis: ...
+
+    @property
+    def failures(self) -> int: ...
+
+
+class Receivers(Leases, Protocol):
+    """The receivers as the scheduler uses them; see
+    ``service/storage/webhooks/receiver_leases.py``.
+    """
+
+    def waiting(self) -> Sequence[DueReceiver]: ...
+    def release_all(self) -> None: ...
+
+
 class DeliveryScheduler(BackgroundThread):
     def __init__(
         self,
+        receivers: Receivers,
         outbox: PendingDeliveries,
         signer: BodySigner,
         sender: Sender,
@@ -50,14 +76,17 @@ class DeliveryScheduler(BackgroundThread):
         signal: threading.Event,
         chance: Callable[[], float] = random.random,
         count_outcome: OutcomeCounter = uncounted,
+        is_shared: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``is_shared`` says whether other nodes deliver as well."""
         super().__init__("delivery", signal)
-        self._outbox = outbox
+        self._receivers = receivers
         self._clock = clock
         self._signal = signal
-        self._health = ReceiverHealth()
+        self._slow = SlowReceivers()
+        self._claims = Claims(receivers, clock, is_shared)
         self._attempts = DeliveryAttempts(
-            outbox, signer, sender, clock, self._health, chance, count_outcome
+            outbox, self._claims, signer, sender, clock, self._slow, chance, count_outcome
         )
         self._change = threading.Condition()
         # The receivers whose turns are running, and whether each is suspect.
@@ -70,6 +99,10 @@ class DeliveryScheduler(BackgroundThread):
         super().stop(seconds)
         with self._change:
             self._change.wait_for(lambda: not self._busy, seconds)
+        try:
+            self._receivers.release_all()
+        except Busy as error:
+            logger.warning("the receivers of webhooks are not given back: %s", error.message)
 
     def _run(self) -> None:
         while True:
@@ -82,11 +115,11 @@ class DeliveryScheduler(BackgroundThread):
         """Start the turns that are due, and return the seconds until the next look."""
         pause = LOOK_SECONDS
         try:
-            receivers = sorted(self._outbox.waiting(), key=lambda each: each.due_at)
+            receivers = sorted(self._receivers.waiting(), key=lambda each: each.due_at)
             now = self._clock.now()
             for each in receivers:
                 if is_due(each.due_at, now):
-                    self._begin(each.receiver)
+                    self._begin(each)
                 else:
                     pause = min((each.due_at - now) / 1000, pause)
         except Exception:
@@ -96,8 +129,9 @@ class DeliveryScheduler(BackgroundThread):
         self._recovered("the outbox")
         return pause
 
-    def _begin(self, receiver: str) -> None:
-        is_suspect = self._health.is_suspect(receiver)
+    def _begin(self, each: DueReceiver) -> None:
+        receiver = each.receiver
+        is_suspect = each.failures > 0 or receiver in self._slow
         with self._change:
             is_full = len(self._busy) >= THREADS or (
                 is_suspect and sum(self._busy.values()) >= SUSPECTS

@@ -14,7 +14,9 @@ from service.storage.calls import history
 from service.storage.calls.calls import Calls
 from service.storage.calls.history import History
 from service.storage.database import Database
+from service.storage.work_leases import WorkLeases
 from tests.support.clocks import FakeClock
+from tests.support.leases import lapse
 from tests.support.records import a_call
 
 DAY = 86_400_000
@@ -36,7 +38,7 @@ def test_calls_are_kept_for_so_many_days(
     for days in (30, 10, 2):
         an_old_call(calls, clock, days)
     clock.advance(1)
-    Retention(History(database), clock, keep_days).sweep()
+    Retention(History(database), WorkLeases(database, "nd_1"), clock, keep_days).sweep()
     assert calls.page().total == kept
 
 
@@ -45,7 +47,7 @@ def test_references_are_deleted_whether_calls_are_kept_or_not(
 ) -> None:
     calls = Calls(database)
     old, new = (f"ref-{an_old_call(calls, clock, days)}" for days in (1, 0))
-    Retention(History(database), clock, 0).sweep()
+    Retention(History(database), WorkLeases(database, "nd_1"), clock, 0).sweep()
     assert [calls.has_reference(each) for each in (old, new)] == [False, True]
 
 
@@ -56,9 +58,44 @@ def test_old_history_is_deleted_in_batches_of_any_size(
     monkeypatch.setattr(history, "ROWS", 1)
     calls = Calls(database)
     refs = [f"ref-{an_old_call(calls, clock, 9)}" for _ in range(3)]
-    Retention(History(database), clock, 5).sweep()
+    Retention(History(database), WorkLeases(database, "nd_1"), clock, 5).sweep()
     assert calls.page().total == 0
     assert not any(map(calls.has_reference, refs))
+
+
+def test_one_node_deletes_at_a_time(database: Database, clock: FakeClock) -> None:
+    calls = Calls(database)
+    an_old_call(calls, clock, 9)
+    other = WorkLeases(database, "nd_2")
+    assert other.claim(retention.WORK)
+    sweeper = Retention(History(database), WorkLeases(database, "nd_1"), clock, 5)
+    sweeper.sweep()
+    assert calls.page().total == 1
+    other.release(retention.WORK)
+    sweeper.sweep()
+    assert calls.page().total == 0
+    assert other.claim(retention.WORK)
+
+
+def test_node_that_stalls_stops_deleting(database: Database, clock: FakeClock) -> None:
+    """Another node has claimed the work meanwhile."""
+    calls = Calls(database)
+    for _ in range(4):
+        an_old_call(calls, clock, 9)
+    other = WorkLeases(database, "nd_2")
+
+    class Stalling(History):
+        def forget_calls(self, before: int, after: int = 0) -> int | None:
+            seen = super().forget_calls(before, after)
+            if calls.page().total == 2:
+                clock.advance(60)
+                lapse(database)
+                assert other.claim(retention.WORK)
+            return seen
+
+    Retention(Stalling(database), WorkLeases(database, "nd_1"), clock, 5).sweep()
+    assert calls.page().total == 2
+    assert other.claim(retention.WORK)
 
 
 def test_thread_sweeps_until_it_is_stopped(
@@ -74,9 +111,9 @@ def test_thread_sweeps_until_it_is_stopped(
             swept.put(threading.current_thread())
             raise RuntimeError("the thread goes on")
 
-    sweeper = Retention(Failing(database), clock, 0)
+    sweeper = Retention(Failing(database), WorkLeases(database, "nd_1"), clock, 0)
     sweeper.stop()
-    sweeper = Retention(Failing(database), clock, 0)
+    sweeper = Retention(Failing(database), WorkLeases(database, "nd_1"), clock, 0)
     sweeper.start()
     sweeper.start()
     threads = {swept.get(timeout=20) for _ in range(3)}

@@ -16,6 +16,7 @@ from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from service.storage.rooms.rooms import Rooms
 from service.storage.webhooks.outbox import Outbox
+from service.storage.webhooks.receiver_leases import ReceiverLeases
 from service.storage.webhooks.subscriptions import Subscriptions
 from tests.support.races import at_once
 from tests.support.records import a_call, a_subscription
@@ -73,11 +74,14 @@ def test_transactions_around_one_session_never_deadlock(
     migrated_postgres: Database,
 ) -> None:
     rooms, subscriptions = Rooms(migrated_postgres), Subscriptions(migrated_postgres)
+    receivers = ReceiverLeases(migrated_postgres, "nd_1")
     outbox, steering = Outbox(migrated_postgres), StoredSteering(migrated_postgres)
     rooms.ensure("abcd-efgh-ijkl", 1_000)
 
     def round_of(shared: SharedSession, subscription: Subscription) -> list[object]:
         phone, other, agent = shared.phone, shared.other, shared.agent
+        lease = receivers.claim(subscription.id)
+        assert lease
         agents_leg, phones_leg = shared.claimed(agent), shared.claimed(phone)
         elsewhere = Participant("p2", "Somebody", {})
         works: list[Callable[[], object]] = [
@@ -90,7 +94,7 @@ def test_transactions_around_one_session_never_deadlock(
             lambda: shared.end(other),
             lambda: shared.dispatches.missed(shared.dispatch, "was late", 6_000, None),
             lambda: subscriptions.delete(subscription.id, 6_000),
-            lambda: outbox.give_up(subscription.id, 6_000, "gone"),
+            lambda: outbox.give_up(lease, 6_000, "gone"),
             lambda: rooms.deactivate("abcd-efgh-ijkl", 6_000),
         ]
         return at_once(len(works), lambda index: works[index]())

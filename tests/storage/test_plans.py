@@ -21,6 +21,7 @@ from service.storage.calls.in_progress import CallsInProgress
 from service.storage.database import Database
 from service.storage.stores import Stores
 from service.storage.webhooks.outbox import Outbox
+from service.storage.webhooks.receiver_leases import ReceiverLeases
 from tests.support.clocks import FakeClock
 from tests.support.harness import Harness, a_harness, ref_of
 from tests.support.records import a_call, a_connector
@@ -120,7 +121,7 @@ def watching(harness: Harness, database: Database) -> None:
     outbox = Outbox(database)
     harness.calls.live()
     outbox.count()
-    outbox.waiting()
+    ReceiverLeases(database, "nd_1").waiting()
     outbox.recent("wh_1")
     outbox.prune("wh_1")
     outbox.of_call("c1", 1, 2)

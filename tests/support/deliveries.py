@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,8 @@ from service.domain.webhooks import Delivery
 from service.storage.change_signals import ChangeSignal, notify_after_commit
 from service.storage.database import Database
 from service.storage.tables import deliveries, subscriptions
+from service.storage.webhooks.outbox import Outbox
+from tests.support.receivers import PATIENCE
 
 DAY = 24 * 60 * 60 * 1000
 
@@ -34,6 +37,16 @@ def write(database: Database, *some: Delivery) -> None:
     with database.write() as connection:
         connection.execute(insert(deliveries), [asdict(delivery) for delivery in some])
         notify_after_commit(connection, ChangeSignal.OUTBOX)
+
+
+def nothing_waits(outbox: Outbox) -> None:
+    """Return when no delivery is pending."""
+    moment = threading.Event()
+    for _ in range(PATIENCE * 20):
+        if not outbox.count():
+            return
+        moment.wait(0.05)
+    raise AssertionError(f"{outbox.count()} deliveries are pending")
 
 
 def subscribe(

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from service import __version__
-from service.domain.webhooks import Delivery, DeliveryStatus
+from service.domain.webhooks import Delivery, DeliveryStatus, ReceiverLease
 from service.http_client.client import HttpClient
 from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
 from service.storage.webhooks.outbox import KEPT, SURPLUS, Outbox
+from service.storage.webhooks.receiver_leases import ReceiverLeases
 from service.webhooks import scheduler as scheduling
 from service.webhooks.attempts import EXPIRED, GONE, TURN_EVENTS
 from service.webhooks.scheduler import SUSPECTS, THREADS, DeliveryScheduler
@@ -49,13 +50,20 @@ class Deliveries:
         self.database = database
         self.clock = clock
         self.outbox = Outbox(database)
+        self.receivers = ReceiverLeases(database, "nd_1")
         self.http = HttpClient(clock, allow_private=allow_private)
         self.scheduler = self.another()
 
     def another(self) -> DeliveryScheduler:
         """A scheduler without the memory of the one before."""
         return DeliveryScheduler(
-            self.outbox, FakeSigner(), self.http, self.clock, self.signal, chance=lambda: 0.5
+            self.receivers,
+            self.outbox,
+            FakeSigner(),
+            self.http,
+            self.clock,
+            self.signal,
+            chance=lambda: 0.5,
         )
 
     @property
@@ -387,13 +395,9 @@ class UnavailableOutbox(Outbox):
         self._ask()
         return super().pending(receiver, limit)
 
-    def waiting(self) -> Any:
+    def delivered(self, lease: ReceiverLease, delivery_id: str, at: int, answer: int) -> bool:
         self._ask()
-        return super().waiting()
-
-    def delivered(self, delivery_id: str, at: int, answer: int) -> None:
-        self._ask()
-        super().delivered(delivery_id, at, answer)
+        return super().delivered(lease, delivery_id, at, answer)
 
     def _ask(self) -> None:
         if self.is_away:
@@ -422,7 +426,12 @@ def test_an_outage_of_the_database_loses_no_event(
     receiver.answer = answer
     subscribe(sqlite_database, "wh_1", receiver.url + "/?secret=1")
     scheduler = DeliveryScheduler(
-        outbox, FakeSigner(), HttpClient(clock), clock, sqlite_database.signals[ChangeSignal.OUTBOX]
+        ReceiverLeases(sqlite_database, "nd_1"),
+        outbox,
+        FakeSigner(),
+        HttpClient(clock),
+        clock,
+        sqlite_database.signals[ChangeSignal.OUTBOX],
     )
     outbox.is_away = when == "before"
     write(sqlite_database, a_delivery(1), a_delivery(2))

@@ -20,6 +20,7 @@ from service.storage.tables.calls import (
 from service.storage.tables.clocks import time_base
 from service.storage.tables.console import secrets, sign_in_links
 from service.storage.tables.dials import dials
+from service.storage.tables.leases import provider_requests, receiver_leases, work_leases
 from service.storage.tables.rooms import ONGOING, OVER, PRESENT, rooms, sessions, stays
 from service.storage.tables.routing_rules import INBOUND_NUMBER, routing_rules, rule_numbers
 from service.storage.tables.serving import serving
@@ -48,6 +49,8 @@ __all__ = [
     "dispatches",
     "loudness",
     "metadata",
+    "provider_requests",
+    "receiver_leases",
     "refs",
     "rooms",
     "routing_rules",
@@ -61,4 +64,5 @@ __all__ = [
     "steps",
     "subscriptions",
     "time_base",
+    "work_leases",
 ]

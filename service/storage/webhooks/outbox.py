@@ -1,22 +1,51 @@
 """The outbox: deliveries of events to receivers, in order, and the progress of each.
 
 A delivery is written in the transaction of the change that it is about. It is pending until it is
-delivered or dead. Of the finished ones each receiver keeps the newest.
+delivered or dead. Of the finished ones each receiver keeps the newest. The outcome of an attempt is
+written only by the node that still has the receiver's lease.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, TextClause, delete, func, select, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    TextClause,
+    delete,
+    func,
+    select,
+    update,
+)
 
 from service.clock import Millis
-from service.domain.webhooks import DELIVERY_SECONDS, Delivery, DeliveryStatus, room_receiver
+from service.domain.webhooks import (
+    DELIVERY_SECONDS,
+    Delivery,
+    DeliveryStatus,
+    ReceiverLease,
+    room_receiver,
+)
 from service.errors import NotFound
 from service.storage.change_signals import ChangeSignal, notify_after_commit
 from service.storage.database import Database
-from service.storage.tables import FINISHED, PENDING, deliveries, rooms, subscriptions
+from service.storage.tables import (
+    FINISHED,
+    PENDING,
+    deliveries,
+    receiver_leases,
+    rooms,
+    subscriptions,
+)
+from service.storage.webhooks.delivery_rows import (
+    DELIVERED,
+    IS_HELD,
+    OLDEST,
+    dead,
+    delivery_of,
+)
+from service.storage.webhooks.receiver_leases import OWN, parameters
 
 KEPT = 100
 """Finished deliveries that a receiver keeps."""
@@ -31,53 +60,11 @@ PIECE = 500
 """Rows that one transaction changes at most, so that other writers do not wait long."""
 
 
-def _waiting() -> Select[tuple[str, Millis]]:
-    """Query the receivers with pending deliveries, and when the oldest of each is due.
-
-    One step along the index for each receiver: one of them may have a day's deliveries pending.
-    """
-    first = select(func.min(deliveries.c.receiver).label("receiver")).where(PENDING)
-    receivers = first.cte("receivers", recursive=True)
-    later = select(func.min(deliveries.c.receiver)).where(
-        PENDING, deliveries.c.receiver > receivers.c.receiver
-    )
-    receivers = receivers.union_all(
-        select(later.scalar_subquery()).where(receivers.c.receiver.is_not(None))
-    )
-    oldest = (
-        select(deliveries.c.due_at)
-        .where(PENDING, deliveries.c.receiver == receivers.c.receiver)
-        .order_by(deliveries.c.seq)
-        .limit(1)
-    )
-    return select(receivers.c.receiver, oldest.scalar_subquery().label("due_at")).where(
-        receivers.c.receiver.is_not(None)
-    )
-
-
-WAITING = _waiting()
-"""Built once: building takes longer than executing."""
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingReceiver:
-    """A receiver with pending deliveries, and when the oldest is due."""
-
-    receiver: str
-    due_at: Millis
-
-
 class Outbox:
     """Thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    def waiting(self) -> tuple[WaitingReceiver, ...]:
-        """Return every receiver with pending deliveries."""
-        with self._database.read() as connection:
-            rows = connection.execute(WAITING).all()
-        return tuple(WaitingReceiver(row.receiver, row.due_at) for row in rows)
 
     def count(self) -> int:
         """Return the number of pending deliveries of all receivers together."""
@@ -87,14 +74,9 @@ class Outbox:
 
     def pending(self, receiver: str, limit: int) -> tuple[Delivery, ...]:
         """Return pending deliveries of a receiver, oldest first."""
-        oldest = (
-            select(deliveries)
-            .where(PENDING, deliveries.c.receiver == receiver)
-            .order_by(deliveries.c.seq)
-            .limit(limit)
-        )
+        values = {"of": receiver, "most": limit}
         with self._database.read() as connection:
-            return tuple(_delivery(row) for row in connection.execute(oldest).mappings())
+            return tuple(delivery_of(row) for row in connection.execute(OLDEST, values).mappings())
 
     def address(self, receiver: str) -> str | None:
         """Return the URL of the receiver; ``None`` if it was deleted."""
@@ -111,35 +93,61 @@ class Outbox:
             )
             return url
 
-    def delivered(self, delivery_id: str, at: Millis, answer: int) -> None:
-        done = {"status": DeliveryStatus.DELIVERED, "due_at": None, "expires_at": None}
-        self._tried(delivery_id, at, answer, error=None, **done)
+    def delivered(self, lease: ReceiverLease, delivery_id: str, at: Millis, answer: int) -> bool:
+        """Note a success. Returns false where the lease is lost or the delivery was deleted."""
+        with self._database.write() as connection:
+            if lease.failures and not _count(connection, lease, 0):
+                return False
+            values = {"delivery": delivery_id, "at": at, "status_code": answer}
+            return connection.execute(DELIVERED, values | parameters(lease)).rowcount > 0
 
     def failed(
-        self, delivery_id: str, at: Millis, answer: int | None, error: str, due_at: Millis | None
-    ) -> None:
+        self,
+        lease: ReceiverLease,
+        delivery_id: str,
+        at: Millis,
+        answer: int | None,
+        error: str,
+        due_at: Millis | None,
+    ) -> bool:
         """Note a failed attempt: the next one is at ``due_at``, or the delivery is dead.
 
-        A delivery that has died in the meantime stays dead.
+        ``lease.failures`` counts it. A delivery that has died in the meantime stays dead. Returns
+        false where the lease is lost.
         """
-        changes = _dead() if due_at is None else {"due_at": due_at}
-        self._tried(delivery_id, at, answer, PENDING, error=error, **changes)
+        changes = dead() if due_at is None else {"due_at": due_at}
+        with self._database.write() as connection:
+            if not _count(connection, lease, lease.failures):
+                return False
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id == delivery_id, PENDING)
+                .values(
+                    attempts=deliveries.c.attempts + 1,
+                    tried_at=at,
+                    answer=answer,
+                    error=error,
+                    **changes,
+                )
+            )
+            return True
 
-    def give_up(self, receiver: str, at: Millis, error: str) -> int:
+    def give_up(self, lease: ReceiverLease, at: Millis, error: str) -> int:
         """Give up all pending deliveries of a deleted receiver, and return their number."""
-        return self._kill(receiver, error, tried_at=at)
+        return self._kill(lease, error, tried_at=at)
 
-    def expire(self, receiver: str, at: Millis, error: str, due_at: Millis) -> int:
+    def expire(self, lease: ReceiverLease, at: Millis, error: str, due_at: Millis) -> int:
         """Give up expired deliveries, and return how many. The next one is due at ``due_at``."""
-        lost = self._kill(receiver, error, expired_at=at)
+        lost = self._kill(lease, error, expired_at=at)
         oldest = select(func.min(deliveries.c.seq)).where(
-            PENDING, deliveries.c.receiver == receiver
+            PENDING, deliveries.c.receiver == lease.receiver
         )
         with self._database.write() as connection:
             connection.execute(
                 update(deliveries)
-                .where(deliveries.c.seq == oldest.scalar_subquery())
-                .values(due_at=due_at)
+                .where(deliveries.c.seq == oldest.scalar_subquery(), IS_HELD)
+                .values(due_at=due_at),
+                parameters(lease),
             )
         return lost
 
@@ -152,7 +160,7 @@ class Outbox:
                 for row in _newest(connection, receiver, some, limit)
             ]
         rows.sort(key=lambda row: row["seq"], reverse=True)
-        return tuple(_delivery(row) for row in rows[:limit])
+        return tuple(delivery_of(row) for row in rows[:limit])
 
     def of_call(
         self, call_id: str, since: Millis, until: Millis | None = None, limit: int = KEPT
@@ -169,7 +177,7 @@ class Outbox:
         in_order = deliveries.c.created_at, deliveries.c.seq
         with self._database.listing() as connection:
             wanted = select(deliveries).where(*about_it).order_by(*in_order).limit(limit)
-            return tuple(map(_delivery, connection.execute(wanted).mappings()))
+            return tuple(map(delivery_of, connection.execute(wanted).mappings()))
 
     def redeliver(self, receiver: str, delivery_id: str, at: Millis) -> Delivery:
         """Make a delivery pending, as if it had never been tried. Raises ``NotFound``."""
@@ -192,7 +200,7 @@ class Outbox:
             if row is None:
                 raise NotFound("Delivery not found")
             notify_after_commit(connection, ChangeSignal.OUTBOX)
-            return _delivery(row)
+            return delivery_of(row)
 
     def prune(self, receiver: str) -> int:
         """Delete all finished deliveries of a receiver but the newest, and return their number."""
@@ -214,46 +222,38 @@ class Outbox:
             if count < PIECE:
                 return forgotten
 
-    def _tried(
-        self,
-        delivery_id: str,
-        at: Millis,
-        answer: int | None,
-        *conditions: TextClause,
-        **changes: Any,
-    ) -> None:
-        with self._database.write() as connection:
-            connection.execute(
-                update(deliveries)
-                .where(deliveries.c.id == delivery_id, *conditions)
-                .values(attempts=deliveries.c.attempts + 1, tried_at=at, answer=answer, **changes)
-            )
-
     def _kill(
-        self, receiver: str, error: str, *, expired_at: Millis | None = None, **changes: Any
+        self,
+        lease: ReceiverLease,
+        error: str,
+        *,
+        expired_at: Millis | None = None,
+        **changes: Any,
     ) -> int:
         oldest = (
             select(deliveries.c.seq)
-            .where(PENDING, deliveries.c.receiver == receiver)
+            .where(PENDING, deliveries.c.receiver == lease.receiver)
             .order_by(deliveries.c.seq)
             .limit(PIECE)
             .with_for_update()
         )
-        lost = update(deliveries).where(deliveries.c.seq.in_(oldest))
+        lost = update(deliveries).where(deliveries.c.seq.in_(oldest), IS_HELD)
         if expired_at is not None:
             lost = lost.where(deliveries.c.expires_at <= expired_at)
-        lost = lost.values(error=error, **_dead(), **changes)
+        lost = lost.values(error=error, **dead(), **changes)
         total = 0
         while True:
             with self._database.write() as connection:
-                count = connection.execute(lost).rowcount
+                count = connection.execute(lost, parameters(lease)).rowcount
             total += count
             if count < PIECE:
                 return total
 
 
-def _dead() -> dict[str, Any]:
-    return {"status": DeliveryStatus.DEAD, "due_at": None, "expires_at": None}
+def _count(connection: Connection, lease: ReceiverLease, failures: int) -> bool:
+    """Store the failures in a row. Locks the lease; returns false where it is lost."""
+    counted = update(receiver_leases).where(OWN).values(failures=failures)
+    return connection.execute(counted, parameters(lease)).rowcount > 0
 
 
 def _newest(
@@ -262,20 +262,3 @@ def _newest(
     wanted = select(deliveries).where(some, deliveries.c.receiver == receiver)
     newest = wanted.order_by(deliveries.c.seq.desc()).limit(limit)
     return list(connection.execute(newest).mappings())
-
-
-def _delivery(row: RowMapping) -> Delivery:
-    return Delivery(
-        id=row["id"],
-        receiver=row["receiver"],
-        event=row["event"],
-        body=row["body"],
-        created_at=row["created_at"],
-        status=DeliveryStatus(row["status"]),
-        attempts=row["attempts"],
-        due_at=row["due_at"],
-        expires_at=row["expires_at"],
-        tried_at=row["tried_at"],
-        answer=row["answer"],
-        error=row["error"],
-    )
