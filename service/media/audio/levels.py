@@ -45,6 +45,14 @@ class Meter:
         self._said = bytearray()
         self._heard = bytearray()
 
+    @classmethod
+    def continued(cls, before: Loudness) -> Meter:
+        """Return a meter that goes on after these seconds."""
+        meter = cls(before.leg_id, before.started_at)
+        meter._said.extend(before.said)
+        meter._heard.extend(before.heard)
+        return meter
+
     def add(self, said: int, heard: int) -> None:
         """Add a second, as codes."""
         if len(self._said) < LONGEST:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -12,12 +12,34 @@ from service.domain.calls import EndReason, Participant
 from service.domain.loudness import Loudness
 from service.media.engine.stats import EngineStats
 from service.media.rooms.leg import LegSpec
+from service.media.rooms.leg_state import LegState
+from service.media.rooms.live_levels import LiveLevels
 
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
+    """Adopt a socket. ``state`` is that of a leg that another engine has taken out."""
+
     sock: socket.socket
     spec: LegSpec
+    state: LegState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakenLeg:
+    """A leg without an engine. Its owner adopts the socket elsewhere, or closes it."""
+
+    sock: socket.socket
+    spec: LegSpec
+    state: LegState
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOut:
+    """Take the call's open legs out, and give each to ``deliver``, in the engine's thread."""
+
+    call_id: str
+    deliver: Callable[[TakenLeg], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +98,24 @@ class AskLegs:
 
 
 @dataclass(frozen=True, slots=True)
+class AskLevels:
+    """Ask for the levels of all calls, by call id."""
+
+    reply: queue.SimpleQueue[Mapping[str, LiveLevels]] = field(default_factory=queue.SimpleQueue)
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Show these levels of other engines' calls in the live feed, in place of earlier ones.
+
+    The answer is whether the feed has readers.
+    """
+
+    calls: Mapping[str, Any]
+    reply: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue)
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
     """Send the live feed to this socket until it is closed."""
 
@@ -92,6 +132,8 @@ class Stop:
     """Close every socket with 1012, "service restart", and end the thread."""
 
 
+Question: TypeAlias = Ask | AskLegs | AskLoudness | AskEngineStats | AskLevels
+
 EngineCommand: TypeAlias = (
-    Adopt | HangUp | Move | Ask | AskLegs | AskLoudness | AskEngineStats | Watch | Announce | Stop
+    Adopt | TakeOut | HangUp | Move | Question | Show | Watch | Announce | Stop
 )

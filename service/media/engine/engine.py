@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from service.clock import Clock
@@ -22,17 +22,23 @@ from service.media.engine.commands import (
     Ask,
     AskEngineStats,
     AskLegs,
+    AskLevels,
     AskLoudness,
     EngineCommand,
     HangUp,
     Move,
+    Show,
     Stop,
+    TakenLeg,
+    TakeOut,
     Watch,
 )
 from service.media.engine.loop import Loop
 from service.media.engine.stats import EngineStats
 from service.media.engine.timeouts import CLOSE_SECONDS
 from service.media.rooms.leg import LegSpec
+from service.media.rooms.leg_state import LegState
+from service.media.rooms.live_levels import LiveLevels
 from service.media.rooms.reports import Report
 from service.process import turns
 
@@ -50,9 +56,18 @@ class Engine:
         self._loop: Loop | None = None
         self._gives_back = False
 
-    def adopt(self, sock: socket.socket, spec: LegSpec) -> None:
-        """Take over a socket whose handshake is done, and close it at its end."""
-        self._submit(Adopt(sock, spec))
+    def adopt(self, sock: socket.socket, spec: LegSpec, state: LegState | None = None) -> None:
+        """Take over a socket whose handshake is done, and close it at its end.
+
+        ``state`` is that of a leg that another engine has taken out.
+        """
+        self._submit(Adopt(sock, spec, state))
+
+    def take_out(self, call_id: str, deliver: Callable[[TakenLeg], object]) -> None:
+        """Take the call's legs out of their room. Each is given to ``deliver``, which must not
+        block, and nothing is reported.
+        """
+        self._submit(TakeOut(call_id, deliver))
 
     def hang_up(
         self, call_id: str, reason: EndReason, text: str, *, leg_id: str | None = None
@@ -90,6 +105,21 @@ class Engine:
         self._submit(ask)
         return _reply(ask.reply, seconds)
 
+    def levels(self, seconds: float = 1.0) -> Mapping[str, LiveLevels]:
+        """Return the levels of all calls, by call id. Raises ``TimeoutError``."""
+        ask = AskLevels()
+        self._submit(ask)
+        return _reply(ask.reply, seconds)
+
+    def show(self, calls: Mapping[str, Any], seconds: float = 1.0) -> bool:
+        """Show levels of other engines' calls in the live feed, until the next ones.
+
+        Returns whether the feed has readers. Raises ``TimeoutError``.
+        """
+        show = Show(calls)
+        self._submit(show)
+        return _reply(show.reply, seconds)
+
     def engine_stats(self, seconds: float = 1.0) -> EngineStats:
         """Return the statistics of the whole engine. Raises ``TimeoutError``."""
         ask = AskEngineStats()
@@ -110,6 +140,11 @@ class Engine:
         """Begin to close every socket with 1012, "service restart"; ``stop`` waits for the end."""
         self._gives_back = True
         self._submit(Stop())
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the sockets are being closed."""
+        return self._gives_back
 
     @property
     def is_alive(self) -> bool:

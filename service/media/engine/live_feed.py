@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import orjson
 
@@ -47,6 +48,8 @@ class LiveFeed:
         self._faults = faults or FaultLog()
         self._sockets: set[MediaSocket] = set()
         self._behind: set[MediaSocket] = set()  # sockets to be sent "changed"
+        self.others: Mapping[str, Any] = {}
+        """Levels of other engines' calls."""
         self._next_turn = self._next_levels = self._next_changed = 0.0
         self._next_check = self._next_ping = 0.0
 
@@ -124,7 +127,11 @@ class LiveFeed:
                 self._behind.discard(media_socket)
         if at >= self._next_levels and free:
             self._next_levels = at + LEVELS_SECONDS
-            content = {"event": "levels", "at": self._clock.now(), "calls": live_levels()}
+            content = {
+                "event": "levels",
+                "at": self._clock.now(),
+                "calls": {**self.others, **live_levels()},
+            }
             message = orjson.dumps(content)
             for media_socket in free:
                 media_socket.text(message)

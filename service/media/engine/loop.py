@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Mapping
-from typing import Any
 
 from service.clock import Clock
 from service.media.engine.clock import TickClock
@@ -19,22 +17,26 @@ from service.media.engine.commands import (
     Ask,
     AskEngineStats,
     AskLegs,
+    AskLevels,
     AskLoudness,
     EngineCommand,
     HangUp,
     Move,
+    Show,
     Stop,
+    TakeOut,
     Watch,
 )
+from service.media.engine.leg_sockets import LegSockets
 from service.media.engine.live_feed import TURN_SECONDS, LiveFeed
+from service.media.engine.questions import answer
 from service.media.engine.reader import READ_SECONDS, Reader
 from service.media.engine.stats import StatsCollector
 from service.media.engine.timeouts import CLOSE_SECONDS, PING_SECONDS, watch
 from service.media.rooms.fault_log import MOST_FAULTS, FaultLog
-from service.media.rooms.leg import Leg
 from service.media.rooms.live_rooms import LiveRooms
 from service.media.rooms.recovery import withdraw
-from service.media.rooms.reports import LegClosed, Report
+from service.media.rooms.reports import Report
 from service.media.transport.connection import MediaSocket
 from service.media.transport.poller import Poller, best_poller
 
@@ -53,12 +55,22 @@ class Loop:
         self._poller = poller or best_poller()
         self._faults = FaultLog()
         self._rooms = LiveRooms(clock, reports.put, self._faults)
-        self._legs: dict[MediaSocket, Leg] = {}
         self._attention: set[MediaSocket] = set()
         self._reader = Reader(clock, self._poller, self._rooms, self._attention, self._faults)
         self._live_feed = LiveFeed(clock, self._faults)
         self._ticks = TickClock(clock.monotonic())
         self._stats = StatsCollector(self._faults)
+        self._sockets = LegSockets(
+            clock,
+            self._poller,
+            self._reader,
+            self._rooms,
+            self._attention,
+            self._stats,
+            reports.put,
+            self._faults,
+        )
+        self._legs = self._sockets.legs
         self._next_check = self._next_ping = 0.0
         self._stopping: float | None = None
 
@@ -76,7 +88,7 @@ class Loop:
             except Exception:
                 self._recover()
         for media_socket in list(self._legs):
-            self._forget(media_socket)
+            self._sockets.forget(media_socket)
         self._live_feed.close()
 
     def close(self) -> None:
@@ -140,53 +152,36 @@ class Loop:
     def _carry_out(self, command: EngineCommand) -> None:
         match command:
             case Adopt():
-                self._adopt(command)
+                self._sockets.adopt(command)
             case HangUp():
                 self._hang_up(command)
             case Move():
                 self._move(command)
-            case Ask():
-                self._reply(command)
-            case AskLegs():
-                open_legs = (
-                    leg for media_socket, leg in self._legs.items() if media_socket.closing is None
-                )
-                command.reply.put(tuple(leg.spec for leg in open_legs))
-            case AskLoudness():
-                command.reply.put(self._rooms.loudness(command.call_id))
+            case TakeOut():
+                # A process that ends has told its peers to come back.
+                if self._stopping is None:
+                    self._sockets.take_out(command)
+            case Show():
+                self._live_feed.others = command.calls
+                command.reply.put(bool(self._live_feed))
             case Watch():
                 self._live_feed.admit(command.sock)
             case Announce():
                 self._live_feed.announce()
-            case AskEngineStats():
-                command.reply.put(
-                    self._stats.collect(
-                        self._legs.values(), self._rooms, self._ticks, self._commands.qsize()
-                    )
-                )
             case Stop() if self._stopping is None:
                 self._live_feed.hand_over()
                 self._stopping = self._clock.monotonic()
                 for media_socket in self._legs:
                     media_socket.hang_up(1012, "Service restart", None)
-
-    def _adopt(self, command: Adopt) -> None:
-        spec = command.spec
-        try:
-            media_socket = MediaSocket(command.sock, self._clock, self._attention)
-            self._poller.add(command.sock.fileno())
-        except Exception as error:
-            # A bad descriptor must not affect the other calls.
-            if not isinstance(error, OSError | ValueError):
-                self._faults.note("a socket could not be adopted", spec.fields)
-            command.sock.close()
-            detail = f"the socket could not be adopted: {error}"
-            self._reports.put(
-                LegClosed(spec.call_id, spec.leg_id, None, detail, {}, self._clock.now())
-            )
-            return
-        leg = self._legs[media_socket] = self._rooms.open(spec, media_socket)
-        self._reader.admit(media_socket, leg)
+            case Ask() | AskLegs() | AskLoudness() | AskEngineStats() | AskLevels():
+                answer(
+                    command,
+                    self._legs,
+                    self._rooms,
+                    self._stats,
+                    self._ticks,
+                    self._commands.qsize(),
+                )
 
     def _hang_up(self, command: HangUp) -> None:
         for media_socket, leg in self._legs.items():
@@ -205,16 +200,6 @@ class Loop:
                 except Exception:
                     leg.fail()
 
-    def _reply(self, command: Ask) -> None:
-        wanted = set(command.call_ids)
-        found: dict[str, Mapping[str, Any]] = {}
-        for leg in self._legs.values():
-            call_id = leg.spec.call_id
-            # A call may have two sockets for a moment; the one that has started counts.
-            if call_id in wanted and (call_id not in found or self._rooms.leg(call_id) is leg):
-                found[call_id] = leg.last_stats()
-        command.reply.put(found)
-
     def _attend(self) -> None:
         """Handle the sockets that have ended or have data left to write."""
         while self._attention:
@@ -222,7 +207,7 @@ class Loop:
             if media_socket not in self._legs:
                 continue
             if media_socket.ended:
-                self._forget(media_socket)
+                self._sockets.forget(media_socket)
                 continue
             try:
                 self._poller.watch_writing(media_socket.sock.fileno(), media_socket.wants_write)
@@ -239,21 +224,7 @@ class Loop:
 
     def _drop(self, media_socket: MediaSocket) -> None:
         media_socket.hang_up(1011, "", None)
-        self._forget(media_socket)
-
-    def _forget(self, media_socket: MediaSocket) -> None:
-        leg = self._legs.pop(media_socket)
-        try:
-            self._reader.remove(media_socket)
-            self._poller.remove(media_socket.sock.fileno())
-        except Exception:
-            self._faults.note("a socket could not be forgotten", leg.spec.fields)
-        media_socket.sock.close()
-        try:
-            self._rooms.close(leg, media_socket.reason, media_socket.detail)
-            self._stats.add(leg)
-        except Exception:
-            self._faults.note("a leg could not be forgotten", leg.spec.fields)
+        self._sockets.forget(media_socket)
 
     def _check(self, at: float) -> None:
         """Apply all timeouts; once a second."""
@@ -291,6 +262,7 @@ class Loop:
         withdraw(self._legs.values(), self._rooms.buffers)
         self._rooms = LiveRooms(self._clock, self._reports.put, self._faults)
         self._reader.restart(self._rooms)
+        self._sockets.restart(self._rooms)
         for media_socket in list(self._legs):
             self._drop(media_socket)
         self._attention.clear()

@@ -91,7 +91,7 @@ class Reader:
                     if len(data) == READ_BYTES:
                         self._unread.add(fd)
                     if not keep(media_socket, leg, data, at):
-                        self._read(media_socket, leg, data, at)
+                        self.read(media_socket, leg, data, at)
                 elif data is not None:
                     # The peer's last messages are still in the batch.
                     self.take()
@@ -114,7 +114,7 @@ class Reader:
     def take(self) -> None:
         """Handle the data read since the last tick."""
         for media_socket, leg, data, at in self._receiver.take():
-            self._read(media_socket, leg, data, at)
+            self.read(media_socket, leg, data, at)
 
     def _more_than_read(self, media_socket: MediaSocket, fd: int, what: int) -> bool:
         """Handle events other than readability. Returns whether to read as well."""
@@ -126,7 +126,8 @@ class Reader:
             self._unread.add(fd)
         return what != WRITE
 
-    def _read(self, media_socket: MediaSocket, leg: Leg, data: bytes, at: float) -> None:
+    def read(self, media_socket: MediaSocket, leg: Leg, data: bytes, at: float) -> None:
+        """Handle data of a socket, at once."""
         try:
             earliest = self._earliest if at < self._late_until else None
             for message in media_socket.messages(data):

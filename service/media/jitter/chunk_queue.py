@@ -162,6 +162,16 @@ class ChunkQueue:
         waiting = zip(orders, self._chunks, strict=True)
         return tuple((order - self._shift, payload, at) for order, (_, payload, at) in waiting)
 
+    def rest(self) -> tuple[Chunk, ...]:
+        """Return the audio that waits, by the numbers of the peer."""
+        found = []
+        start = self._head
+        for number, payload, arrived in self._chunks:
+            order = None if number is None else number - self._shift
+            found.append((order, payload[start:], arrived))
+            start = 0
+        return tuple(found)
+
     def next_order(self) -> int | None:
         """Return the number expected of the peer's next chunk, if the queue is ``whole``."""
         following = self._following()

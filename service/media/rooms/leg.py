@@ -85,6 +85,7 @@ class Leg:
         "_unknown",
         "began",
         "buffer",
+        "earlier",
         "failed",
         "frame_size",
         "frames_out",
@@ -99,6 +100,7 @@ class Leg:
         "overran",
         "spec",
         "spoke",
+        "start_message",
         "taken_back",
         "topics",
         "wire",
@@ -115,6 +117,10 @@ class Leg:
         """Kind of the wire's ordinary audio messages, known after the first one."""
         self.frame_size = 0
         """Bytes of the last WebSocket frame with audio."""
+        self.start_message = b""
+        """The last message up to the one with which the leg has started."""
+        self.earlier: Mapping[str, int] = {}
+        """Counters of this leg on other engines."""
         self.topics: set[str] = set()
         self.spoke = False
         """Whether the peer has sent audio."""
@@ -271,7 +277,7 @@ class Leg:
         if buffer is not None:
             buffer.reclaim()
         heard = buffer.stats if buffer else None
-        return {
+        stats: dict[str, Any] = {
             "framesIn": heard.taken if heard else 0,
             "framesOut": self.frames_out,
             "framesUnsent": self.line.dropped,
@@ -287,3 +293,4 @@ class Leg:
             "unknown": self._unknown,
             "ignored": self._ignored,
         }
+        return stats | {name: stats[name] + count for name, count in self.earlier.items()}

@@ -15,18 +15,12 @@ from service.domain.calls import EndReason, LadderEvent, Participant
 from service.domain.loudness import Loudness
 from service.domain.wire import (
     Audio,
-    Clear,
     Complaint,
-    Digit,
     Event,
     Ignored,
-    Mark,
-    Publish,
     Started,
     Stopped,
-    Subscribe,
     Unknown,
-    Unsubscribe,
 )
 from service.errors import RefusedStart, RemoteError
 from service.media.jitter.batch import BatchJitterBuffer
@@ -34,18 +28,18 @@ from service.media.jitter.overrun import OVERRUN
 from service.media.rooms import starts
 from service.media.rooms.fault_log import FaultLog
 from service.media.rooms.leg import NO_AUDIO, Leg, LegSpec
+from service.media.rooms.leg_state import LegState, restore
 from service.media.rooms.live_levels import LiveLevels
 from service.media.rooms.mixed_rooms import MixedRooms
 from service.media.rooms.recovery import withdraw
 from service.media.rooms.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
 from service.media.rooms.room import Room
+from service.media.rooms.room_events import RoomEvents
 from service.media.rooms.transport import Transport
 
 logger = logging.getLogger(__name__)
 
-LINGER = 0.2
-"""Seconds for which a voice counts as audible after a sound. Pauses within speech, before a "t" or
-between two syllables, are shorter. About as much audio waits at a provider."""
+ANOTHER_SOCKET = "The call has another socket now."
 
 
 class LiveRooms:
@@ -59,6 +53,7 @@ class LiveRooms:
         self._report = report
         self._legs: dict[str, Leg] = {}  # by call id, from the start message on
         self._mixed = MixedRooms()
+        self._events = RoomEvents(clock, self._mixed)
 
     def __len__(self) -> int:
         """Return the number of legs in rooms."""
@@ -113,22 +108,42 @@ class LiveRooms:
                 self._join(leg)
                 logger.info("leg moved", extra=leg.spec.fields)
         if has_started:
-            there = self._mixed[room_id].session_id
-            now = self._clock.now()
-            self._report(LegMoved(*leg.names, room_id, participant.id, there, now))
+            self._arrived(leg)
 
     def close(self, leg: Leg, reason: EndReason | None, detail: str) -> None:
         """Remove a leg from its room and report its end."""
         loudness, stats = leg.meter.loudness() if leg.meter else None, leg.last_stats()
         try:
-            if self._legs.get(leg.spec.call_id) is leg:
-                del self._legs[leg.spec.call_id]
-                self._mixed.leave(leg)
-            withdraw([leg], self.buffers)
+            self.take_out(leg)
         finally:
             logger.info("leg closed: %s", detail, extra=leg.spec.fields)
             now = self._clock.now()
             self._report(LegClosed(*leg.names, reason, detail, stats, now, loudness))
+
+    def take_out(self, leg: Leg) -> None:
+        """Remove a leg from its room, and report nothing: it may go on elsewhere."""
+        if self._legs.get(leg.spec.call_id) is leg:
+            del self._legs[leg.spec.call_id]
+            self._mixed.leave(leg)
+        withdraw([leg], self.buffers)
+
+    def resume(self, leg: Leg, state: LegState, at: float) -> None:
+        """Continue a leg of another engine, and report its arrival if it had started.
+
+        Raises ``RemoteError`` if it cannot continue.
+        """
+        restore(leg, state, at, self._clock.now())
+        if leg.buffer is None:
+            return
+        spec = leg.spec
+        if spec.call_id in self._legs:
+            leg.line.hang_up(1000, ANOTHER_SOCKET, EndReason.REPLACED)
+            return
+        self._vacate(spec.room_id)
+        self._legs[spec.call_id] = leg
+        self._join(leg)
+        logger.info("leg moved", extra=spec.fields)
+        self._arrived(leg)
 
     def look_after(self, leg: Leg) -> None:
         """Renew the allowance of texts; report an overrun or missing audio. Once a second."""
@@ -179,6 +194,8 @@ class LiveRooms:
                 raise error if leg.buffer else RefusedStart(starts.missing(leg)) from None
             logger.debug("malformed: %s", error.message, extra=leg.spec.fields)
             return
+        if leg.buffer is None:
+            leg.start_message = message
         for event in events:
             self._handle(leg, event, at)
 
@@ -202,40 +219,7 @@ class LiveRooms:
             case _:
                 room = self._mixed.get(leg.spec.room_id)
                 if room is not None and self._legs.get(leg.spec.call_id) is leg:
-                    self._converse(leg, room, event, at)
-
-    def _converse(self, leg: Leg, room: Room, event: Event, at: float) -> None:
-        """Act on an event that only has a meaning inside a room."""
-        match event:
-            case Digit() if leg.spec.dtmf:
-                room.digit(leg, event.digit, self._clock.now())
-            case Publish():
-                leg.count_text()
-                room.publish(leg, event.topic, event.text, self._clock.now())
-            case Subscribe():
-                leg.subscribe(event.topic)
-            case Unsubscribe():
-                leg.topics.discard(event.topic)
-            case Mark() if leg.buffer:
-                leg.buffer.mark(event.name)
-            case Clear() if leg.buffer:
-                leg.buffer.clear()
-                self._take_back(leg, leg.buffer.stats.taken, room, at)
-
-    def _take_back(self, leg: Leg, mixed: int, room: Room, at: float) -> None:
-        """Make the others drop the audio of a leg that they have not played yet.
-
-        ``mixed`` is the number of its frames mixed so far. A provider keeps all voices in one
-        buffer, which is not dropped while it contains another voice.
-        """
-        if mixed == leg.taken_back:
-            return  # None of its audio was mixed since the last time.
-        leg.taken_back = mixed
-        others = [other for other in room.legs if other is not leg]
-        audible = [other for other in others if self._mixed.audible_at(other) >= at - LINGER]
-        for other in others:
-            if all(voice is other for voice in audible):
-                other.flush()
+                    self._events.handle(leg, room, event, at)
 
     def _hear(self, leg: Leg, audio: Audio, at: float) -> None:
         if leg.buffer is None:
@@ -260,10 +244,15 @@ class LiveRooms:
                 self._mixed.leave(old)
             self._join(leg)
         if old is not None:
-            old.line.hang_up(1000, "The call has another socket now.", EndReason.REPLACED)
+            old.line.hang_up(1000, ANOTHER_SOCKET, EndReason.REPLACED)
         room = self._mixed[spec.room_id]
         logger.info("leg joined its room", extra=leg.spec.fields)
         self._report(LegStarted(*leg.names, room.session_id, self._clock.now()))
+
+    def _arrived(self, leg: Leg) -> None:
+        spec, now = leg.spec, self._clock.now()
+        there = self._mixed[spec.room_id].session_id
+        self._report(LegMoved(*leg.names, spec.room_id, spec.participant.id, there, now))
 
     def _join(self, leg: Leg) -> None:
         room = self._mixed.enter(leg)

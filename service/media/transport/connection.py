@@ -90,6 +90,22 @@ class MediaSocket:
     def wants_write(self) -> bool:
         return bool(self._queue)
 
+    @property
+    def unread(self) -> bytes:
+        """Input that does not complete a message."""
+        return self.connection.rest()
+
+    @property
+    def unsent(self) -> bytes:
+        """Output that the kernel has not accepted."""
+        return self._queue.rest()
+
+    def resume(self, unsent: bytes, *, answers_pings: bool) -> None:
+        """Continue a connection whose output so far ends with ``unsent``."""
+        self._answers_pings = answers_pings
+        if unsent:
+            self._send(unsent)
+
     def take_stock(self, at: float) -> None:
         """Update the time of the last frame, and renew the allowance of frames; once a second.
 

@@ -44,6 +44,10 @@ class SendQueue:
         """Return the unwritten rest of the first frame."""
         return memoryview(self._items[0][0])[self._written :]
 
+    def rest(self) -> bytes:
+        """Return all that was not written."""
+        return b"".join(data for data, _ in self._items)[self._written :]
+
     def wrote(self, count: int) -> None:
         """Remove ``count`` written bytes of ``head``."""
         self._written += count

@@ -73,6 +73,15 @@ class FrameParser:
         payload = apply_mask(data[8:], data[4:8])
         return payload if payload.isascii() else None
 
+    def rest(self) -> bytes:
+        """Return what has arrived of an incomplete message, for another parser to receive."""
+        if self._opcode is None:
+            return self._buffer
+        # Masked with zeros, which change nothing.
+        begun = header(Opcode(self._opcode), self._size)
+        head = bytes((begun[0] & 0x0F, begun[1] | 0x80)) + begun[2:] + bytes(4)
+        return b"".join((head, *self._fragments, self._buffer))
+
     def receive(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield ``(opcode, payload)`` for every whole message and control frame in ``data``.
 

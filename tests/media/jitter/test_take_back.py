@@ -10,7 +10,7 @@ import pytest
 
 from service.domain.wire import FRAME_SAMPLES
 from service.media.jitter.buffer import QUIET
-from service.media.rooms.live_rooms import LINGER
+from service.media.rooms.room_events import LINGER
 from tests.support.callers import Caller, agent, compact, plivo, telnyx, twilio
 from tests.support.clocks import FakeClock
 from tests.support.live_rooms_harness import PERIOD, LegClient, LiveRoomsHarness, steady
