@@ -1,0 +1,1 @@
+"""Several workers on one machine: commands and open sockets between their media engines."""

@@ -1,0 +1,78 @@
+"""The thread that sends commands and hints to the other nodes, so that no caller waits for one.
+
+A command that is lost costs a second: every node compares its legs with the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from threading import Lock
+
+from service.cluster.messages import ChangeHint, Message
+from service.cluster.peers import Peers, Unanswered
+from service.process.background import BackgroundThread
+
+logger = logging.getLogger(__name__)
+
+MOST_WAITING = 10_000
+"""Commands that wait at most, while nodes do not answer. More are dropped."""
+
+POLL_SECONDS = 0.25
+"""How long the thread waits for a job before it checks whether it should stop."""
+
+Job = Callable[[], object]
+
+
+class CommandSender(BackgroundThread):
+    """Thread-safe. Jobs run one after the other, in their order."""
+
+    def __init__(self, peers: Peers) -> None:
+        super().__init__("commands")
+        self._peers = peers
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._lock = Lock()
+        self._signals: set[str] = set()
+        self._calls: set[str] = set()
+
+    def submit(self, job: Job) -> None:
+        """Run a job in the thread. It may wait for another node."""
+        self._jobs.put(job)
+
+    def send(self, node_ids: Iterable[str], message: Message) -> None:
+        """Send a message to these nodes."""
+        for node_id in node_ids:
+            if self._jobs.qsize() < MOST_WAITING:
+                self._jobs.put(partial(self._ask, node_id, message))
+
+    def hint(self, signals: Iterable[str] = (), calls: Iterable[str] = ()) -> None:
+        """Tell all nodes that there may be new rows. Hints that wait become one message."""
+        with self._lock:
+            is_waiting = bool(self._signals or self._calls)
+            self._signals.update(signals)
+            self._calls.update(calls)
+        if not is_waiting:
+            self._jobs.put(self._send_hint)
+
+    def _run(self) -> None:
+        while not (self._stopping.is_set() and self._jobs.empty()):
+            with suppress(queue.Empty):
+                job = self._jobs.get(timeout=POLL_SECONDS)
+                try:
+                    job()
+                except Exception:
+                    logger.exception("a command to another worker failed")
+
+    def _send_hint(self) -> None:
+        with self._lock:
+            hint = ChangeHint(tuple(self._signals), tuple(self._calls))
+            self._signals.clear()
+            self._calls.clear()
+        self._peers.ask_all(dict.fromkeys(self._peers.ids(), hint))
+
+    def _ask(self, node_id: str, message: Message) -> None:
+        with suppress(Unanswered):
+            self._peers.ask(node_id, message)

@@ -1,0 +1,67 @@
+"""One node of a machine: the parts by which a worker shares the calls of all workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from service.clock import Clock
+from service.cluster.command_sender import CommandSender
+from service.cluster.handler import MessageHandler
+from service.cluster.levels_relay import LevelsRelay
+from service.cluster.listener import Listener
+from service.cluster.media import ClusterMedia, NodeOf
+from service.cluster.passing import Passing
+from service.cluster.peers import Peers
+from service.cluster.spec_codec import SpecCodec
+from service.media.engine.engine import Engine
+from service.providers.base.provider import Provider
+
+STOP_SECONDS = 2.0
+"""How long ``stop`` waits for the commands that wait."""
+
+
+class Node:
+    """Thread-safe. ``media`` is for use cases, ``hint`` for their signals."""
+
+    def __init__(
+        self,
+        folder: Path,
+        node_id: str,
+        node_of: NodeOf,
+        clock: Clock,
+        engine: Engine,
+        providers: Mapping[str, Provider],
+        hinted: Callable[[Iterable[str], Iterable[str]], object],
+    ) -> None:
+        """``hinted`` is called with the signals and the calls of another node's hint."""
+        self._peers = Peers(folder, node_id)
+        self._sender = CommandSender(self._peers)
+        specs = SpecCodec(providers)
+        passing = Passing(clock, engine, self._peers, specs)
+        self._relay = LevelsRelay(engine, self._peers, engine.announce)
+        self.media = ClusterMedia(
+            node_id, node_of, engine, self._peers, self._sender, passing, self._relay.watched.set
+        )
+        handler = MessageHandler(
+            engine, specs, self.media.place, hinted, lambda: self.media.changes
+        )
+        self.listener = Listener(folder, node_id, handler.handle)
+        self.hint = self._sender.hint
+
+    def start(self) -> None:
+        """Start the threads, after any fork. From now on other nodes find this one."""
+        self._sender.start()
+        self._relay.start()
+        self.listener.start()
+
+    def stop(self) -> None:
+        """Remove the node's address, send the commands that wait, and end the threads."""
+        self.listener.stop()
+        self._relay.stop(STOP_SECONDS)
+        self._sender.stop(STOP_SECONDS)
+        self._peers.close()
+
+    @property
+    def is_alive(self) -> bool:
+        return self.listener.is_alive and self._sender.is_alive and self._relay.is_alive
