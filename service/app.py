@@ -21,7 +21,6 @@ from service.calls.drain import hand_over
 from service.calls.ending import CallEnding
 from service.calls.holds import Holds
 from service.calls.inbound import InboundCalls
-from service.calls.lease_guard import LeaseGuard
 from service.calls.outbound import OutboundCalls
 from service.calls.pin_prompt import PinPrompt
 from service.calls.provider_api import ProviderApi
@@ -37,6 +36,7 @@ from service.calls.takeover import Takeover
 from service.calls.timekeeper import Timekeeper
 from service.calls.waiting import Waiters
 from service.clock import Clock, SteadyClock, SystemClock
+from service.cluster.keeper import Keeper
 from service.console.change_notifier import ChangeNotifier
 from service.domain import ids
 from service.errors import ServiceError
@@ -51,8 +51,9 @@ from service.security.webhook_signing import Signer
 from service.settings import Settings
 from service.simulator.simulated_calls import SimulatedCalls
 from service.storage.change_signals import ChangeSignal
+from service.storage.cluster.nodes import Nodes
+from service.storage.cluster.placement import SingleNode
 from service.storage.database import Database
-from service.storage.lease import lease_of
 from service.storage.stores import Stores
 from service.telemetry import logs
 from service.telemetry.logs import Troubles
@@ -113,7 +114,9 @@ def build_services(
     troubles: Troubles,
 ) -> Services:
     """Make the repositories, the use cases and the background threads, and start nothing."""
-    stores = Stores.of(database, settings, clock, wall, ids.new_node_id())
+    node_id = ids.new_node_id()
+    nodes = Nodes(database, node_id, settings.api_secret)
+    stores = Stores.of(database, settings, clock, wall, nodes, SingleNode(node_id))
     calls, stored_steering = stores.calls, stores.steering
     rooms, sessions = stores.rooms, stores.sessions
     connectors, rules, secrets = stores.connectors, stores.routing_rules, stores.secrets
@@ -185,15 +188,15 @@ def build_services(
     )
     notifier = ChangeNotifier(media, database.signals[ChangeSignal.CALLS])
     retention = Retention(stores.history, stores.work_leases, clock, settings.keep_days)
-    lease_guard = LeaseGuard(lease_of(database), lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    keeper = Keeper(clock, nodes, None, engine, lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
     timekeeper = Timekeeper(clock, calls, stores.time_bases)
     recorder_thread = RecorderThread(
         clock,
         engine.reports,
         recorder,
         database,
-        Takeover(database, lease_guard, timekeeper, deadlines, calls, secrets),
-        Sweeps(lease_guard, timekeeper, deadlines, session_deadlines, secrets),
+        Takeover(database, keeper, timekeeper, deadlines, calls, secrets),
+        Sweeps(keeper, timekeeper, deadlines, session_deadlines, secrets),
         serving,
         metrics,
         followers=(
@@ -209,7 +212,7 @@ def build_services(
     def hand_calls_over() -> None:
         # The callers of test calls are in this process, and cannot ask the next one.
         simulated_calls.stop()
-        hand_over(settings, serving, engine, lease_guard.release)
+        hand_over(settings, serving, engine, keeper.release)
 
     def close() -> None:
         atexit.unregister(close)
@@ -218,7 +221,7 @@ def build_services(
         simulated_calls.stop()
         engine.stop()
         recorder_thread.stop()
-        lease_guard.close()
+        keeper.close()
         dispatcher.stop()
         deliveries.stop()
         provider_api.stop()
@@ -273,7 +276,7 @@ def build_services(
         is_alive={
             "engine": lambda: engine.is_alive,
             "ledger": lambda: recorder_thread.is_alive,
-            "guard": lambda: lease_guard.is_alive,
+            "guard": lambda: keeper.is_alive,
             "herald": lambda: notifier.is_alive,
             "dispatcher": lambda: dispatcher.is_alive,
             "courier": lambda: deliveries.is_alive,

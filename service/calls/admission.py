@@ -130,7 +130,7 @@ class Admission:
             room_id=room_id,
             participant=call.participant,
             wire=provider.wire() if provider else WebSocketWire(),
-            session_id=call.session_id or self._sessions.waiting(room_id),
+            session_id=call.session_id or self._sessions.waiting(room_id, call.node_id),
             provider_call_id=call.provider_call_id if provider else None,
             ref=ref if provider else None,
             dtmf=call.dtmf,

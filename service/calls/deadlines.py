@@ -83,8 +83,6 @@ class Deadlines:
     def begin(self) -> None:
         """Restart the deadlines of all calls, which lost their sockets with the last process."""
         self._began_at = self._clock.now()
-        if orphans := self._calls.orphaned(self._began_at):
-            logger.warning("%d calls have lost their sockets to a restart", orphans)
 
     def held(self, call_id: str) -> None:
         """Note that the call's provider was told to hold. This is not stored."""
@@ -140,7 +138,7 @@ class Deadlines:
         for call_id, reason in self._calls.over(set(legs.values())).items():
             logger.warning("a call that is over still had a socket", extra=about(call_id))
             self._engine.hang_up(call_id, reason, farewell(reason))
-        for call_id, leg_id in self._calls.detached_legs().items():
+        for call_id, leg_id in self._calls.detached_legs(self._calls.node_id).items():
             if leg_id is not None and legs.get(leg_id) == call_id:
                 self._calls.reattached(call_id, leg_id)
 

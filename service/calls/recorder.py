@@ -53,6 +53,10 @@ class CallRecorder:
                     over = (call_id, EndReason.REPLACED, "The call is over.")
                     self._database.afterwards(self._engine.hang_up, *over, leg_id=leg_id)
                     return
+                if call.node_id != self._calls.node_id and not call.is_moving:
+                    elsewhere = "The call is on another server."
+                    self._database.afterwards(self._engine.release, call_id, elsewhere)
+                    return
                 self._database.afterwards(self._waiters.wake, call_id)
                 self._recheck(call)
             case LegMoved(call_id, leg_id, room_id, who, session_id, at):

@@ -88,6 +88,6 @@ class Steering:
     def move_socket(self, call: Call) -> None:
         """Move the call's socket, if it has one, to the room in storage."""
         if call.room_id is not None:
-            session_id = self._sessions.waiting(call.room_id)
+            session_id = self._sessions.waiting(call.room_id, call.node_id)
             move = self._media.move
             self._database.afterwards(move, call.id, call.room_id, call.participant, session_id)

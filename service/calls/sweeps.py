@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 
 from service.calls.deadlines import Deadlines, SessionDeadlines
-from service.calls.lease_guard import LeaseGuard
 from service.calls.timekeeper import Timekeeper
+from service.cluster.keeper import Keeper
 from service.errors import Busy
 from service.storage.stored_secrets import StoredSecrets
 
@@ -22,21 +22,21 @@ class Sweeps:
 
     def __init__(
         self,
-        lease_guard: LeaseGuard,
+        keeper: Keeper,
         timekeeper: Timekeeper,
         deadlines: Deadlines,
         session_deadlines: SessionDeadlines,
         secrets: StoredSecrets,
     ) -> None:
-        self._lease_guard = lease_guard
+        self._keeper = keeper
         self._timekeeper = timekeeper
         self._deadlines = deadlines
         self._session_deadlines = session_deadlines
         self._secrets = secrets
 
     def run(self) -> None:
-        """Run every sweep, unless the lease is lost: the calls then belong to the next process."""
-        if not self._lease_guard.holds:
+        """Run every sweep, unless the database was left to the next process, with the calls."""
+        if not self._keeper.holds:
             return
         self._try(DEADLINES, self._timekeeper.follow)
         self._try(DEADLINES, self._deadlines.sweep)

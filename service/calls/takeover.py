@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from service.calls.deadlines import Deadlines
-from service.calls.lease_guard import LeaseGuard
 from service.calls.timekeeper import Timekeeper
+from service.cluster.keeper import Keeper
 from service.storage.calls.calls import Calls
 from service.storage.database import Database
 from service.storage.stored_secrets import StoredSecrets
@@ -16,28 +16,29 @@ class Takeover:
     def __init__(
         self,
         database: Database,
-        lease_guard: LeaseGuard,
+        keeper: Keeper,
         timekeeper: Timekeeper,
         deadlines: Deadlines,
         calls: Calls,
         secrets: StoredSecrets,
     ) -> None:
         self._database = database
-        self._lease_guard = lease_guard
+        self._keeper = keeper
         self._timekeeper = timekeeper
         self._deadlines = deadlines
         self._calls = calls
         self._secrets = secrets
 
     def attempt(self) -> bool:
-        """Bring the database to the current schema, take its lease, and restart its deadlines.
+        """Bring the database to the current schema, take its lease, and take over its calls.
 
-        Returns false where another process holds the lease. Raises ``Busy``.
+        Returns false where another machine has the lease. Raises ``Busy``.
         """
         self._database.migrate()
-        if not self._lease_guard.acquire():
+        if not self._keeper.join():
             return False
         self._timekeeper.begin()
         self._deadlines.begin()
+        self._keeper.take_over()
         self._secrets.begin(calls_are_up=self._calls.live() > 0)
         return True

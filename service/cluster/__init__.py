@@ -1,1 +1,1 @@
-"""Several workers on one machine: commands and open sockets between their media engines."""
+"""Several workers on one machine: heartbeats, takeovers, commands and passing of open sockets."""

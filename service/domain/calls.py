@@ -188,7 +188,8 @@ class Call:
     outbound call's ``provider_call_id`` is its own id until the provider's is known.
     ``max_seconds`` is a time limit of this call. ``key_digest`` is the digest of the key in the
     URLs that the provider requests about this call. ``agent`` is dispatched into the room once the
-    call is answered.
+    call is answered. ``node_id`` names the node that has its leg or will have its next one; it is
+    ``None`` once that node is gone.
     """
 
     id: str
@@ -221,6 +222,7 @@ class Call:
     transfer: Transfer | None = None
     agent: Assignment | None = None
     key_digest: str | None = None
+    node_id: str | None = None
     steps: tuple[LadderStep, ...] = ()
 
     @property

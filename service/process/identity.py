@@ -32,3 +32,10 @@ def began(pid: int) -> str | None:
     # The name, in parentheses, may contain any character.
     state, *fields = stat.rpartition(")")[2].split()
     return None if state in ENDED else fields[18]
+
+
+def is_gone(host: str | None, pid: int, pid_began: str | None) -> bool:
+    """Whether a process has ended, by its machine and its start time. False where that cannot be
+    seen from here.
+    """
+    return host is not None and host == machine() and began(pid) != pid_began

@@ -8,12 +8,13 @@ A transaction takes its locks in this order, so that two cannot deadlock:
 1. the advisory lock under which calls are admitted, or rooms named
 2. references (``refs``), also where they are deleted
 3. one call, FOR NO KEY UPDATE, which lets others add rows that name it
-4. rows that only this call has: its presences and loudness, the dispatch whose ticket it is
-5. sessions, by id where there are two
-6. the room
-7. the count of dialled numbers (``dials``)
-8. the lease of a receiver
-9. deliveries, by ``seq``
+4. the lease of a room
+5. rows that only this call has: its presences and loudness, the dispatch whose ticket it is
+6. sessions, by id where there are two
+7. the room
+8. the count of dialled numbers (``dials``)
+9. the lease of a receiver
+10. deliveries, by ``seq``
 
 Other leases are the only rows of their transactions, and so is a dispatch that is changed without
 its ticket's call. A rule is locked before the advisory lock of numbers, and that before connectors.

@@ -15,6 +15,8 @@ from service.storage.calls.in_progress import CallsInProgress
 from service.storage.calls.loudness import LoudnessRecords
 from service.storage.calls.pins import Pins
 from service.storage.calls.steering import StoredSteering
+from service.storage.cluster.nodes import Nodes
+from service.storage.cluster.placement import Placement
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.storage.rooms.rooms import Rooms
@@ -42,6 +44,7 @@ class Stores:
     dispatches: Dispatches
     history: History
     loudness: LoudnessRecords
+    nodes: Nodes
     outbox: Outbox
     pins: Pins
     receiver_leases: ReceiverLeases
@@ -57,25 +60,32 @@ class Stores:
 
     @classmethod
     def of(
-        cls, database: Database, settings: Settings, clock: Clock, wall: Clock, node_id: str
+        cls,
+        database: Database,
+        settings: Settings,
+        clock: Clock,
+        wall: Clock,
+        nodes: Nodes,
+        placement: Placement,
     ) -> Self:
         """``clock`` measures calls; ``wall`` tells how long a replaced signing key is valid.
 
-        Leases of shared work are claimed in the name of ``node_id``.
+        Leases of shared work are claimed in the name of this node.
         """
         secrets = settings.api_secrets
         return cls(
             agents=Agents(database),
-            calls=Calls(database),
+            calls=Calls(database, placement),
             calls_in_progress=CallsInProgress(database),
             connectors=Connectors(database, *secrets),
-            steering=StoredSteering(database),
+            steering=StoredSteering(database, placement),
             dispatches=Dispatches(database),
             history=History(database),
             loudness=LoudnessRecords(database),
+            nodes=nodes,
             outbox=Outbox(database),
             pins=Pins(database),
-            receiver_leases=ReceiverLeases(database, node_id),
+            receiver_leases=ReceiverLeases(database, nodes.node_id),
             rooms=Rooms(database),
             routing_rules=Rules(database, *secrets),
             secrets=StoredSecrets(database, clock, *secrets),
@@ -90,5 +100,5 @@ class Stores:
             ),
             subscriptions=Subscriptions(database),
             time_bases=TimeBases(database),
-            work_leases=WorkLeases(database, node_id),
+            work_leases=WorkLeases(database, nodes.node_id),
         )

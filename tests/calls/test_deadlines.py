@@ -120,7 +120,7 @@ def test_draining_process_ends_no_call_at_its_deadline(
     harness: Harness, connector: Connector
 ) -> None:
     harness.start(ref_of(harness.webhook(connector)))
-    harness.deadlines.begin()
+    harness.restart()
     harness.webhook(connector, CallSid="CA2")
     harness.serving.begin_drain()
     harness.clock.advance(20_000)
@@ -152,7 +152,7 @@ def test_process_reattaches_calls_whose_sockets_it_has(
     harness = each_harness
     spec, there = connected(harness)
     with there, a_harness(database, clock) as other:
-        other.deadlines.begin()
+        other.restart()
         assert harness.calls.get(spec.call_id).detached_at is not None
         for _ in range(20):
             harness.clock.advance(1)
@@ -168,7 +168,7 @@ def test_call_goes_on_after_its_process_was_killed(each_harness: Harness, by: st
     ref = ref_of(harness.webhook(connector))
     harness.start(ref)
     harness.admission.claim("twilio", ref_of(harness.webhook(connector, CallStatus=UP)))
-    harness.deadlines.begin()
+    harness.restart()
     if by == "a new reference":
         ref = ref_of(harness.webhook(connector, CallStatus=UP))
     harness.clock.advance(14)
@@ -267,7 +267,7 @@ def test_sweep_goes_on_after_a_call_that_cannot_be_ended(
 
 def test_restart_detaches_calls_and_ends_none(harness: Harness, connector: Connector) -> None:
     harness.start(ref_of(harness.webhook(connector)))
-    harness.deadlines.begin()
+    harness.restart()
     call = harness.call(connector)
     assert call.status is CallStatus.ANSWERED
     assert call.detached_at == harness.clock.now()

@@ -194,7 +194,7 @@ def test_tries_survive_a_restart(
     harness.webhook(twilio)
     harness.press(twilio, "1111", 1)
     with a_harness(sqlite_database, clock) as another:
-        another.deadlines.begin()
+        another.restart()
         another.press(twilio, "1111", 2)
         assert dismissed(another.press(twilio, "1111", 3))
 

@@ -295,7 +295,7 @@ def test_new_participant_joins_the_session_of_detached_calls(
     harness: Harness, answer: Answer
 ) -> None:
     phone = answer(1, "s1")
-    harness.deadlines.begin()
+    harness.restart()
     _, ref = harness.admission.invite(ROOM, Participant("ann", "Ann"), None)
     assert harness.admission.claim("websocket", ref).session_id == "s1"
     harness.ending.end(phone.id)

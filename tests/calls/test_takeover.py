@@ -1,4 +1,4 @@
-"""The takeover and the sweeps: only the process that has the lease changes calls."""
+"""The takeover and the sweeps: only the machine that has the lease changes calls."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import closing
 
 import pytest
 
-from service.calls.lease_guard import LeaseGuard
 from service.calls.sweeps import Sweeps
+from service.cluster.keeper import Keeper
 from service.domain.calls import CallStatus
 from service.storage.connectors import Connectors
 from service.storage.database import Database
-from service.storage.lease import lease_of
 from tests.support.clocks import FakeClock
 from tests.support.harness import Harness, a_harness, keyed, ref_of
+from tests.support.keepers import a_keeper
 from tests.support.provider_apis import CREDENTIALS
 from tests.support.records import a_connector
 
@@ -24,16 +24,14 @@ NEW, OLD = "n" * 64, "o" * 64
 
 
 @pytest.fixture
-def other(database: Database) -> Iterator[LeaseGuard]:
-    """The guard of another process, which has the lease."""
-    with closing(LeaseGuard(lease_of(database), lost=lambda: None)) as guard:
-        assert guard.acquire()
-        yield guard
+def other(database: Database, clock: FakeClock) -> Iterator[Keeper]:
+    """The keeper of another machine, which has the lease."""
+    with closing(a_keeper(database, clock)) as keeper:
+        assert keeper.join()
+        yield keeper
 
 
-def test_takeover_without_the_lease_leaves_the_calls(
-    each_harness: Harness, other: LeaseGuard
-) -> None:
+def test_takeover_without_the_lease_leaves_the_calls(each_harness: Harness, other: Keeper) -> None:
     connector = each_harness.connect(a_connector())
     each_harness.start(ref_of(each_harness.webhook(connector)))
     takeover = each_harness.takeover(each_harness.timekeeper())
@@ -45,7 +43,7 @@ def test_takeover_without_the_lease_leaves_the_calls(
     assert each_harness.call(connector).detached_at is not None
 
 
-def test_sweeps_end_no_call_without_the_lease(each_harness: Harness, other: LeaseGuard) -> None:
+def test_sweeps_end_no_call_without_the_lease(each_harness: Harness, other: Keeper) -> None:
     connector = each_harness.connect(a_connector())
     each_harness.webhook(connector)
     each_harness.clock.advance(600)
@@ -62,7 +60,7 @@ def test_sweeps_end_no_call_without_the_lease(each_harness: Harness, other: Leas
 
 
 def test_recorder_thread_serves_once_the_other_process_releases_the_lease(
-    each_harness: Harness, other: LeaseGuard
+    each_harness: Harness, other: Keeper
 ) -> None:
     connector = each_harness.connect(a_connector())
     each_harness.start(ref_of(each_harness.webhook(connector)))

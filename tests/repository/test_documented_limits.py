@@ -10,7 +10,7 @@ from gunicorn.config import Config
 
 from service.calls import deferred_reports, holds, inbound, retention
 from service.console import simulated_calls
-from service.domain import ids, ladders, reconnection
+from service.domain import ids, ladders, nodes, reconnection
 from service.http_client import client
 from service.media.engine import clock, live_feed, timeouts
 from service.media.jitter import buffer, overrun, pace
@@ -18,7 +18,7 @@ from service.media.rooms import gate, leg
 from service.media.transport import connection, send_queue, websocket_frames
 from service.security import failure_limit
 from service.server import connection_loop, request_framing, worker
-from service.storage import bounded, connections, database, lease, listing
+from service.storage import bounded, connections, database, listing
 from service.storage.calls import text_search
 from service.storage.rooms import sessions
 from service.storage.webhooks import outbox
@@ -85,7 +85,7 @@ HOLDS: dict[str, Sequence[float]] = {
         bounded.Bounded.seconds,
     ),
     "report of the media engine that the database refuses": (deferred_reports.MOST_REFUSED,),
-    "Postgres: lease of a server that vanished": (lease.LEASE_SECONDS,),
+    "Postgres: lease of a server that vanished": (nodes.LEASE_SECONDS,),
     "Postgres migration: a table's lock; a statement": (
         database.MIGRATION_LOCK_MILLIS / 1000,
         connections.MIGRATING.statement / 1000,

@@ -18,6 +18,7 @@ from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
 from service.storage.rooms.rooms import Rooms
 from service.storage.tables import deliveries
+from tests.support.orphans import orphaned
 from tests.support.races import at_once
 from tests.support.records import a_call
 
@@ -336,7 +337,7 @@ def test_an_agent_dispatched_without_a_call_is_never_forsaken(store: DispatchedC
 
 def test_a_custom_websocket_without_a_socket_is_lost_at_once(store: DispatchedCalls) -> None:
     phone, ticket = store.answer(store.admit()), store.answer(store.ticket())
-    store.calls.orphaned(10_000)
+    orphaned(store.calls, 10_000)
     assert [call.id for call in store.calls.lost(9_999)] == [ticket.id]
     assert [call.id for call in store.calls.lost(10_000)] == [phone.id, ticket.id]
 

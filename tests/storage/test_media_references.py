@@ -10,6 +10,7 @@ from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, Ladde
 from service.errors import Gone, NotFound, ServiceError
 from service.storage.calls.calls import START_MILLIS, Calls, Used
 from service.storage.database import Database
+from tests.support.orphans import orphaned
 from tests.support.races import at_once
 from tests.support.records import a_call
 
@@ -212,7 +213,7 @@ def test_a_redial_is_let_in_once_the_leg_of_the_reference_is_not_about_to_start(
         case "lost before the start":
             assert store.detached(call.id, "second", 4_100, None, None) is False
         case _:
-            assert store.orphaned(4_100) == 1
+            assert orphaned(store, 4_100) == 1
     store.claim("ref2", "twilio", "third", EXPIRES + 1, redial=True)
     assert store.answered(call.id, "third", "session", EXPIRES + 2)
     assert store.get(call.id).leg_id == "third"
@@ -220,7 +221,7 @@ def test_a_redial_is_let_in_once_the_leg_of_the_reference_is_not_about_to_start(
 
 def test_a_restart_keeps_a_legs_claim_on_a_waiting_call(store: Calls, call: Call) -> None:
     use(store, call)
-    assert store.orphaned(2_100) == 0
+    assert orphaned(store, 2_100) == 0
     assert store.answered(call.id, "first", "session", 2_200)
 
 

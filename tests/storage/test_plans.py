@@ -24,6 +24,7 @@ from service.storage.webhooks.outbox import Outbox
 from service.storage.webhooks.receiver_leases import ReceiverLeases
 from tests.support.clocks import FakeClock
 from tests.support.harness import Harness, a_harness, ref_of
+from tests.support.orphans import orphaned
 from tests.support.records import a_call, a_connector
 
 HISTORY = "calls|steps|refs|loudness|rooms|sessions|stays|deliveries|dispatches"
@@ -109,8 +110,8 @@ def a_life(harness: Harness) -> None:
 def sweeps(harness: Harness) -> None:
     harness.deadlines.sweep()
     harness.session_deadlines.sweep()
-    harness.calls.orphaned(1)
-    harness.calls.detached_legs()
+    orphaned(harness.calls, 1)
+    harness.calls.detached_legs(None)
     harness.calls.in_room("room")
     harness.stores.sessions.ongoing("room")
     harness.stores.dispatches.forsaken()

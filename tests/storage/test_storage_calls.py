@@ -18,6 +18,7 @@ from service.domain.calls import WEBSOCKET, Call, CallStatus, EndReason, LadderE
 from service.errors import Conflict, NotFound
 from service.storage.calls.calls import Calls
 from service.storage.database import Database
+from tests.support.orphans import orphaned
 from tests.support.races import at_once
 from tests.support.records import a_call
 
@@ -178,12 +179,12 @@ def test_a_restart_detaches_every_answered_call_that_had_a_socket(store: Calls) 
         attached.append(call.id)
     assert store.detached(attached[2], "leg", 2_500, None, None)
     assert store.admit(a_call(), "ref9", 10)
-    assert store.orphaned(5_000) == 2
+    assert orphaned(store, 5_000) == 2
     assert [call.detached_at for call in store.lost(9_999)] == [5_000, 5_000, 2_500]
     assert store.get(attached[0]).steps[-1] == LadderStep(
         LadderEvent.SOCKET_LOST, 5_000, CallStatus.ANSWERED, "the process restarted"
     )
-    assert store.orphaned(6_000) == 0
+    assert orphaned(store, 6_000) == 0
 
 
 # The states of a call, each reached by its events.
@@ -335,7 +336,7 @@ REPORTS: dict[str, tuple[Report, tuple[str, str | None] | None, dict[Any, dict[s
         {claimed_twice: {"stats": STATS}, back: {"stats": STATS, "detached_at": NOW}},
     ),
     "the process restarts": (
-        lambda store: store.orphaned(NOW),
+        lambda store: orphaned(store, NOW),
         ("socket-lost", "the process restarted"),
         {
             answered: {"detached_at": NOW},
@@ -517,7 +518,7 @@ def test_the_last_leg_to_start_holds_the_call(
             case "lose":
                 store.detached("c1", who, at, None, None)
             case "restart":
-                store.orphaned(at)
+                orphaned(store, at)
     call = store.get("c1")
     assert call.status is CallStatus.ANSWERED
     assert call.leg_id == leg
@@ -555,7 +556,7 @@ def test_simultaneous_sockets_of_a_call_do_not_deadlock(store: Calls) -> None:
         for turn in range(3):
             store.answered("c1", f"leg{index}", "s1", NOW + turn)
             store.detached("c1", f"leg{index}", NOW + turn, None, None)
-            store.orphaned(NOW + turn)
+            orphaned(store, NOW + turn)
             store.claim(f"other{index}", "twilio", f"leg{index}", NOW + turn, redial=True)
 
     assert at_once(8, come_and_go) == [None] * 8

@@ -17,6 +17,7 @@ from service.storage.database import Database
 from service.storage.rooms import sessions
 from service.storage.rooms.rooms import Rooms
 from service.storage.rooms.sessions import Sessions
+from tests.support.orphans import orphaned
 from tests.support.races import at_once
 from tests.support.records import a_call
 
@@ -107,7 +108,7 @@ def test_a_reattached_socket_continues_its_presence(store: SessionCalls) -> None
 
 def test_session_survives_a_restart_and_ends_with_its_last_call(store: SessionCalls) -> None:
     ann, bob = store.come("ann", 2_000), store.come("bob", 2_500)
-    store.calls.orphaned(3_000)
+    orphaned(store.calls, 3_000)
     assert store.sessions.get("s1").ended_at is None
     store.come_back(ann, 4_000, "s1")
     store.go(bob, 18_000)
@@ -306,14 +307,19 @@ def test_presences_have_the_statistics_of_their_calls(store: SessionCalls) -> No
     ]
 
 
+def test_a_session_whose_call_is_on_another_node_is_waiting(store: SessionCalls) -> None:
+    store.come("ann", 2_000)
+    assert store.sessions.waiting(ROOM, "nd_other") == "s1"
+
+
 def test_a_session_with_a_detached_call_is_waiting(store: SessionCalls) -> None:
     ann = store.come("ann", 2_000)
-    assert store.sessions.waiting(ROOM) is None
+    assert store.sessions.waiting(ROOM, None) is None
     store.lose(ann, 3_000)
-    assert store.sessions.waiting(ROOM) == "s1"
-    assert store.sessions.waiting("elsewhere") is None
+    assert store.sessions.waiting(ROOM, None) == "s1"
+    assert store.sessions.waiting("elsewhere", None) is None
     store.go(ann, 4_000)
-    assert store.sessions.waiting(ROOM) is None
+    assert store.sessions.waiting(ROOM, None) is None
 
 
 @pytest.mark.parametrize("minutes", [2, 525_600])

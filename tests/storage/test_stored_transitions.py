@@ -46,6 +46,7 @@ from service.storage.calls.rows import advance
 from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from service.storage.tables import calls, refs
+from tests.support.orphans import orphaned
 from tests.support.records import a_call
 
 NOW: Millis = 5_000
@@ -216,7 +217,7 @@ def test_an_event_has_the_tables_result_on_a_stored_call(stored: Stored, event: 
 
 
 def test_a_restart_has_the_tables_result_on_each_stored_call(stored: Stored) -> None:
-    stored.calls.orphaned(NOW)
+    orphaned(stored.calls, NOW)
     for state, call in stored.by_state.items():
         after = stored.calls.get(call.id)
         assert_follows(Trigger.PROCESS_RESTARTED, state, call, after)

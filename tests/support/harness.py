@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, fromstring, tostring
 
-from service.calls.lease_guard import LeaseGuard
 from service.calls.outbound import CallRequest
 from service.calls.recorder_thread import RecorderThread
 from service.calls.sweeps import Sweeps
 from service.calls.takeover import Takeover
 from service.calls.timekeeper import Timekeeper
 from service.clock import Uptime
+from service.cluster.keeper import Keeper
 from service.domain.calls import Call, EndReason, LadderEvent
 from service.domain.connectors import Connector
 from service.media.engine.engine import Engine
@@ -24,7 +24,6 @@ from service.media.rooms.reports import LegClosed, LegMoved, Report
 from service.providers.base.provider import Webhook
 from service.security.call_keys import key_of
 from service.storage.database import Database
-from service.storage.lease import lease_of
 from service.storage.time_bases import TimeBases
 from tests.support.apps import a_settings, services_with
 from tests.support.clocks import FakeClock
@@ -66,10 +65,10 @@ class Harness:
         self.steering = self.services.steering
         self.waiters = self.services.waiters
 
-        self._guard = LeaseGuard(lease_of(database), lost=lambda: None)
+        self._keeper = Keeper(self.steady, self.stores.nodes, None, self.engine, lost=lambda: None)
 
     def stop(self) -> None:
-        self._guard.close()
+        self._keeper.close()
         self.engine.stop()
         self.provider_api.stop()
 
@@ -88,15 +87,25 @@ class Harness:
             self.recorder,
             self.database,
             self.takeover(timekeeper),
-            Sweeps(self._guard, timekeeper, self.deadlines, self.session_deadlines, secrets),
+            Sweeps(self._keeper, timekeeper, self.deadlines, self.session_deadlines, secrets),
             self.serving,
             self.services.metrics,
             followers,
         )
 
+    def restart(self) -> None:
+        """Take the calls over as after the process that had them was killed."""
+        self.deadlines.begin()
+        self.stores.nodes.take_over(self.clock.now(), has_started=True)
+
     def takeover(self, timekeeper: Timekeeper) -> Takeover:
         return Takeover(
-            self.database, self._guard, timekeeper, self.deadlines, self.calls, self.stores.secrets
+            self.database,
+            self._keeper,
+            timekeeper,
+            self.deadlines,
+            self.calls,
+            self.stores.secrets,
         )
 
     def timekeeper(self, boot: str = "boot-1", bases: TimeBases | None = None) -> Timekeeper:

@@ -11,19 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
-
 from service.clock import Millis
 from service.domain.call_state import require_new
 from service.domain.call_transitions import Phase, Trigger
 from service.domain.calls import Call, EndReason, LadderEvent, LadderStep
 from service.errors import Conflict, Gone
 from service.storage.agents import dispatch_rows
-from service.storage.calls import endings, media_references, orphans
+from service.storage.calls import endings, media_references
 from service.storage.calls.media_references import Used
-from service.storage.calls.queries import CallQueries, count_live
+from service.storage.calls.queries import CallQueries
 from service.storage.calls.rows import (
+    KNOWN,
     advance,
     insert_call,
     is_known,
@@ -32,6 +30,8 @@ from service.storage.calls.rows import (
     permitted,
     transfer_in,
 )
+from service.storage.cluster.placement import UNPLACED, Placement
+from service.storage.database import Database
 from service.storage.rooms import presence
 
 __all__ = ["Calls", "Used"]
@@ -42,8 +42,6 @@ ADMISSION = 7_300_002
 START_MILLIS = 15_000
 """Time for a leg that was let in to start. After it the call counts as never connected."""
 
-KNOWN = "This call is known already"
-
 SIGNS_OF_LIFE = (LadderEvent.FIRST_AUDIO_IN, LadderEvent.NO_AUDIO)
 
 REPEATED = (LadderEvent.OVERRUN, LadderEvent.NO_AUDIO)
@@ -53,22 +51,33 @@ SOCKET_EVENTS = (LadderEvent.SOCKET, LadderEvent.SOCKET_LOST)
 
 
 class Calls(CallQueries):
+    def __init__(self, database: Database, placement: Placement = UNPLACED) -> None:
+        super().__init__(database)
+        self._placement = placement
+
+    @property
+    def node_id(self) -> str | None:
+        """The node of this process."""
+        return self._placement.node_id
+
     def admit(self, call: Call, ref_digest: str | None, limit: int) -> bool:
         """Add a call that waits for its socket, with its ladder and its reference, if it has one.
 
-        Returns false, and writes nothing, if ``limit`` calls are live. The reference expires with
-        ``call.expires_at``. Raises ``Conflict`` if the connector has a call of this provider id.
+        Returns false, and writes nothing, if each node that may take it has ``limit`` calls. The
+        reference expires with ``call.expires_at``. Raises ``Conflict`` if the connector has a call
+        of this provider id.
         """
         if call.expires_at is None:
             raise ValueError("a call that waits for its socket needs expires_at")
         require_new(call, Trigger.ADMITTED, Trigger.PIN_ASKED)
         with self._database.write() as connection:
             self._database.take_turns(connection, ADMISSION)
-            if count_live(connection) >= limit:
+            admitted = self._placement.admitted(connection, call, limit)
+            if admitted is None:
                 if is_known(connection, call):
                     raise Conflict(KNOWN)
                 return False
-            _insert(connection, call)
+            insert_call(connection, admitted)
             if ref_digest is not None:
                 media_references.issue(connection, ref_digest, call.id, call.expires_at)
             return True
@@ -76,7 +85,7 @@ class Calls(CallQueries):
     def add(self, call: Call) -> None:
         """Add a call that is over already, with its ladder. Raises ``Conflict`` like ``admit``."""
         with self._database.write() as connection:
-            _insert(connection, call)
+            insert_call(connection, call)
 
     def reissue(
         self, call_id: str, ref_digest: str, expires_at: Millis, steps: Sequence[LadderStep]
@@ -99,6 +108,7 @@ class Calls(CallQueries):
                 [replace(step, status=state.status) for step in steps],
                 attempts=call.attempts + 1,
                 expires_at=expires_at,
+                node_id=self._placement.node_for(connection, call.room_id),
             )
 
     def claim(
@@ -131,6 +141,7 @@ class Calls(CallQueries):
                 [state.step(LadderEvent.SOCKET, at)],
                 leg_id=leg_id if waiting else call.leg_id,
                 expires_at=at + START_MILLIS,
+                node_id=self._placement.node_for(connection, call.room_id),
             )
 
     def answered(self, call_id: str, leg_id: str, session_id: str, at: Millis) -> Call | None:
@@ -138,7 +149,8 @@ class Calls(CallQueries):
 
         The leg holds the call from this moment; the media plane has already replaced an earlier
         one. Returns the call, or ``None`` if the leg may not stream: the call is over, or the leg
-        was not let in, has lost its socket or was replaced.
+        was not let in, has lost its socket or was replaced. A call of another node is returned as
+        it is.
         """
         with self._database.write() as connection:
             is_due = media_references.settle(connection, call_id, leg_id)
@@ -146,6 +158,9 @@ class Calls(CallQueries):
             if found is None:
                 return None
             call, state = found
+            if call.node_id != self.node_id and not call.is_moving:
+                # Before this leg had started, another node was given the call.
+                return call
             if not is_due:
                 return call if call.leg_id == leg_id and call.is_attached else None
             if not call.is_moving:
@@ -224,18 +239,13 @@ class Calls(CallQueries):
             )
             return True
 
-    def orphaned(self, at: Millis) -> int:
-        """Detach all answered calls, at the start of a process. Returns how many were attached."""
-        with self._database.write() as connection:
-            return orphans.take_over(connection, at)
-
     def reattached(self, call_id: str, leg_id: str) -> bool:
-        """Attach a call again whose leg has its socket, but which another process has detached."""
+        """Attach a call again that was detached, and not given to another node since."""
         with self._database.write() as connection:
             found = permitted(connection, call_id, Trigger.SOCKET_FOUND, leg_id)
-            if found is None:
+            if found is None or found[0].node_id not in (None, self.node_id):
                 return False
-            advance(connection, found[0], [], detached_at=None)
+            advance(connection, found[0], [], detached_at=None, node_id=self.node_id)
             return True
 
     def end(
@@ -283,13 +293,6 @@ class Calls(CallQueries):
                 return False
             advance(connection, call, [], stats=dict(stats))
             return True
-
-
-def _insert(connection: Connection, call: Call) -> None:
-    try:
-        insert_call(connection, call)
-    except IntegrityError:
-        raise Conflict(KNOWN) from None
 
 
 def _last_socket_event(call: Call) -> LadderEvent | None:

@@ -7,12 +7,12 @@ calls to avoid deadlocks.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, insert, select, update
 
 from service.clock import Millis
 from service.domain.calls import CallStatus
 from service.errors import Gone, NotFound, ServiceError
-from service.storage.tables import alive, calls, refs
+from service.storage.tables import calls, refs
 
 OVER = "The call of this media reference is over"
 
@@ -72,9 +72,9 @@ def settle(connection: Connection, call_id: str, leg_id: str) -> bool:
     return connection.execute(SETTLED, {"call": call_id, "leg": leg_id}).rowcount > 0
 
 
-def settle_answered(connection: Connection) -> None:
-    """Settle the legs of answered calls, whose process is gone."""
-    answered = select(calls.c.id).where(alive(), calls.c.status == CallStatus.ANSWERED)
+def settle_answered(connection: Connection, left: ColumnElement[bool]) -> None:
+    """Settle the legs of answered calls that are ``left``: their process is gone."""
+    answered = select(calls.c.id).where(left, calls.c.status == CallStatus.ANSWERED)
     connection.execute(
         update(refs)
         .where(refs.c.leg_id.is_not(None), refs.c.call_id.in_(answered))

@@ -112,6 +112,14 @@ class CallQueries:
                     found[row.id] = EndReason(row.end_reason or EndReason.ENDED_BY_API)
         return found
 
+    def nodes_of(self, call_ids: Iterable[str]) -> dict[str, str]:
+        """Return the node of each of the calls that has one."""
+        query = select(calls.c.id, calls.c.node_id).where(
+            calls.c.id.in_(list(call_ids)), calls.c.node_id.is_not(None)
+        )
+        with self._database.read() as connection:
+            return {row.id: row.node_id for row in connection.execute(query)}
+
     def live(self) -> int:
         """Return the number of live calls."""
         with self._database.read() as connection:
@@ -123,9 +131,10 @@ class CallQueries:
         """
         return self._where(calls.c.room_id == room_id)
 
-    def detached_legs(self) -> dict[str, str | None]:
-        """Return the detached calls, each with the leg that held it last."""
-        query = select(calls.c.id, calls.c.leg_id).where(alive(), in_phase(Phase.DETACHED))
+    def detached_legs(self, node_id: str | None) -> dict[str, str | None]:
+        """Return the detached calls of a node or of none, each with the leg that held it last."""
+        mine = or_(calls.c.node_id.is_(None), calls.c.node_id == node_id)
+        query = select(calls.c.id, calls.c.leg_id).where(alive(), in_phase(Phase.DETACHED), mine)
         with self._database.read() as connection:
             return {row.id: row.leg_id for row in connection.execute(query)}
 

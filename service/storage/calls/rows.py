@@ -10,6 +10,7 @@ from operator import or_
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from service.domain import ladders
 from service.domain.agents import Assignment
@@ -25,9 +26,12 @@ from service.domain.calls import (
     Participant,
     Transfer,
 )
+from service.errors import Conflict
 from service.storage.tables import calls, steps
 from service.storage.tables.calls import passed_bit
 from service.storage.webhooks.events import announce_call
+
+KNOWN = "This call is known already"
 
 # Built once, here and where calls begin: building takes several times as long as executing.
 CALL = select(calls).where(calls.c.id == bindparam("call_id"))
@@ -49,42 +53,13 @@ def fetch(connection: Connection, query: Select[Any], **values: Any) -> list[Cal
 
 
 def insert_call(connection: Connection, call: Call) -> None:
-    connection.execute(
-        insert(calls),
-        {
-            "id": call.id,
-            "provider": call.provider,
-            "provider_call_id": call.provider_call_id,
-            "connector_id": call.connector_id,
-            "room_id": call.room_id,
-            "rule_id": call.rule_id,
-            "session_id": call.session_id,
-            "caller": call.caller,
-            "callee": call.callee,
-            "status": call.status,
-            "participant_id": call.participant.id,
-            "participant_name": call.participant.name,
-            "participant_metadata": dict(call.participant.metadata),
-            "region": call.region,
-            "started_at": call.started_at,
-            "expires_at": call.expires_at,
-            "answered_at": call.answered_at,
-            "detached_at": call.detached_at,
-            "ended_at": call.ended_at,
-            "end_reason": call.end_reason,
-            "leg_id": call.leg_id,
-            "attempts": call.attempts,
-            "pin_tries": call.pin_tries,
-            "hides_number": call.hides_number,
-            "dtmf": call.dtmf,
-            "stats": None if call.stats is None else dict(call.stats),
-            "direction": call.direction,
-            "metadata": dict(call.metadata),
-            "max_seconds": call.max_seconds,
-            "key_digest": call.key_digest,
-            **_agent_columns(call.agent),
-        },
-    )
+    """Add a call with its ladder. Raises ``Conflict`` if the connector has a call of its provider
+    id.
+    """
+    try:
+        connection.execute(insert(calls), _row(call))
+    except IntegrityError:
+        raise Conflict(KNOWN) from None
     insert_steps(connection, [call.id], call.steps)
     announce_call(connection, None, call, call.steps)
 
@@ -199,6 +174,43 @@ def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:
     return columns
 
 
+def _row(call: Call) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "provider": call.provider,
+        "provider_call_id": call.provider_call_id,
+        "connector_id": call.connector_id,
+        "room_id": call.room_id,
+        "rule_id": call.rule_id,
+        "session_id": call.session_id,
+        "caller": call.caller,
+        "callee": call.callee,
+        "status": call.status,
+        "participant_id": call.participant.id,
+        "participant_name": call.participant.name,
+        "participant_metadata": dict(call.participant.metadata),
+        "region": call.region,
+        "started_at": call.started_at,
+        "expires_at": call.expires_at,
+        "answered_at": call.answered_at,
+        "detached_at": call.detached_at,
+        "ended_at": call.ended_at,
+        "end_reason": call.end_reason,
+        "leg_id": call.leg_id,
+        "attempts": call.attempts,
+        "pin_tries": call.pin_tries,
+        "hides_number": call.hides_number,
+        "dtmf": call.dtmf,
+        "stats": None if call.stats is None else dict(call.stats),
+        "direction": call.direction,
+        "metadata": dict(call.metadata),
+        "max_seconds": call.max_seconds,
+        "key_digest": call.key_digest,
+        "node_id": call.node_id,
+        **_agent_columns(call.agent),
+    }
+
+
 def _agent_columns(agent: Assignment | None) -> dict[str, Any]:
     if agent is None:
         return {}
@@ -273,5 +285,6 @@ def _call(row: RowMapping, ladder: Iterable[LadderStep]) -> Call:
         transfer=_transfer(row),
         agent=_agent(row),
         key_digest=row["key_digest"],
+        node_id=row["node_id"],
         steps=tuple(ladder),
     )

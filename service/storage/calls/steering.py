@@ -16,7 +16,6 @@ from service.domain.calls import Call, LadderEvent, LadderStep, Participant, Tra
 from service.errors import NotFound
 from service.storage.calls import dials
 from service.storage.calls.calls import ADMISSION
-from service.storage.calls.queries import count_live
 from service.storage.calls.rows import (
     advance,
     insert_call,
@@ -25,6 +24,7 @@ from service.storage.calls.rows import (
     permitted,
     transfer_in,
 )
+from service.storage.cluster.placement import UNPLACED, Placement
 from service.storage.database import Database
 from service.storage.rooms import presence
 from service.storage.tables import steps
@@ -38,8 +38,9 @@ NOTES = select(steps.c.detail).where(
 
 
 class StoredSteering:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, placement: Placement = UNPLACED) -> None:
         self._database = database
+        self._placement = placement
 
     def move(self, call_id: str, room_id: str, participant: Participant, at: Millis) -> Call:
         """Send a call to another room, or into its own under another participant id.
@@ -52,12 +53,19 @@ class StoredSteering:
             if (call.room_id, call.participant) == (room_id, participant):
                 return call
             step = state.step(LadderEvent.MOVED, at, room_id)
+            node_id = self._placement.node_for(connection, room_id)
             if call.detached_at is not None:
                 # A detached call is in no room until it comes back. An attached one leaves when it
                 # arrives.
                 presence.leave(connection, call_id, at)
             return advance(
-                connection, call, [step], room_id=room_id, participant=participant, session_id=None
+                connection,
+                call,
+                [step],
+                room_id=room_id,
+                participant=participant,
+                session_id=None,
+                node_id=node_id,
             )
 
     def arrived(
@@ -133,16 +141,17 @@ class StoredSteering:
     def place_call(self, call: Call, limit: int, per_day: int) -> bool:
         """Add a call that the provider is about to be asked to dial.
 
-        Returns false, and writes nothing, if ``limit`` calls are live. Raises ``Forbidden`` if
-        ``per_day`` numbers have been dialled.
+        Returns false, and writes nothing, if each node that may take it has ``limit`` calls. Raises
+        ``Forbidden`` if ``per_day`` numbers have been dialled.
         """
         require_new(call, Trigger.PLACED)
         with self._database.write() as connection:
             self._database.take_turns(connection, ADMISSION)
-            if count_live(connection) >= limit:
+            admitted = self._placement.admitted(connection, call, limit)
+            if admitted is None:
                 return False
             dials.count(connection, call.started_at, per_day)
-            insert_call(connection, call)
+            insert_call(connection, admitted)
             return True
 
     def bind(self, call_id: str, provider_call_id: str, *, firm: bool) -> Call | None:

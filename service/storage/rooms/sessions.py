@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, func, or_, select
 
 from service.clock import Millis
 from service.domain.call_transitions import Phase
@@ -36,7 +36,10 @@ WAITING = (
         sessions.c.room_id == bindparam("room_id"),
         ONGOING,
         PRESENT,
-        calls.c.detached_at.is_not(None),
+        or_(
+            calls.c.detached_at.is_not(None),
+            calls.c.node_id.is_distinct_from(bindparam("node_id")),
+        ),
     )
     .order_by(sessions.c.seq.desc())
     .limit(1)
@@ -101,13 +104,15 @@ class Sessions:
             query = select(stays.c.call_id).where(*conditions).order_by(stays.c.seq)
             return list(connection.scalars(query))
 
-    def waiting(self, room_id: str) -> str | None:
-        """Return the session of a room in which a detached call waits for a new socket, if any.
+    def waiting(self, room_id: str, node_id: str | None) -> str | None:
+        """Return the session of a room in which a call waits for a new socket on ``node_id``, if
+        any: one that is detached, or that another node has lost the room to this one with.
 
-        The media plane may have forgotten this session. The first call that streams continues it.
+        The node's media plane does not know this session. The first call that streams there
+        continues it.
         """
         with self._database.read() as connection:
-            found: str | None = connection.scalar(WAITING, {"room_id": room_id})
+            found: str | None = connection.scalar(WAITING, {"room_id": room_id, "node_id": node_id})
             return found
 
     def overdue(self, now: Millis) -> list[Session]:

@@ -21,6 +21,7 @@ from service.storage.tables.clocks import time_base
 from service.storage.tables.console import secrets, sign_in_links
 from service.storage.tables.dials import dials
 from service.storage.tables.leases import provider_requests, receiver_leases, work_leases
+from service.storage.tables.nodes import nodes, room_leases
 from service.storage.tables.rooms import ONGOING, OVER, PRESENT, rooms, sessions, stays
 from service.storage.tables.routing_rules import INBOUND_NUMBER, routing_rules, rule_numbers
 from service.storage.tables.serving import serving
@@ -49,9 +50,11 @@ __all__ = [
     "dispatches",
     "loudness",
     "metadata",
+    "nodes",
     "provider_requests",
     "receiver_leases",
     "refs",
+    "room_leases",
     "rooms",
     "routing_rules",
     "rule_numbers",

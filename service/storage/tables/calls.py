@@ -85,6 +85,9 @@ calls = Table(
     Column("agent_id", String),
     Column("agent_base", String),
     Column("agent_metadata", Document),
+    # The node that has its leg or will have its next one. Not a foreign key: a node's row goes with
+    # the node.
+    Column("node_id", String),
     UniqueConstraint("connector_id", "provider_call_id"),
 )
 

@@ -1,0 +1,38 @@
+"""Nodes: the processes that serve from one database, each with a media engine of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from service.clock import Millis
+
+LEASE_SECONDS = 10
+"""Seconds without a heartbeat after which a node counts as gone."""
+
+RENEW_SECONDS = 3
+"""Interval of heartbeats."""
+
+
+class NodeState(StrEnum):
+    SERVING = "serving"
+    DRAINING = "draining"
+    """The node hands its calls over and gets no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One process. Its ``id`` is new with each start, so that late news of an earlier process
+    belongs to no other node.
+
+    ``machine_id`` is the id of all workers of one gunicorn. ``started_at`` and ``heartbeat`` are
+    times of the database, and not of the node's own clock.
+    """
+
+    id: str
+    machine_id: str
+    pid: int
+    version: str
+    state: NodeState = NodeState.SERVING
+    started_at: Millis = 0
+    heartbeat: Millis = 0
