@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode, encodebytes
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -42,55 +43,47 @@ def test_defaults_need_only_the_key_pair(tmp_path: Path, monkeypatch: pytest.Mon
     )
 
 
-def test_every_variable_is_read() -> None:
-    read = settings(
-        PUBLIC_URL="https://voice.example.com",
-        PORT="9000",
-        DATABASE_URL="sqlite:////srv/calls.db",
-        DATA_DIR="/srv/patchbay",
-        MAX_CALLS="7",
-        MAX_CALL_SECONDS="60",
-        ALONE_SECONDS="30",
-        KEEP_DAYS="90",
-        REATTACH="off",
-        LOG_LEVEL="debug",
-        LOG_FORMAT="json",
-        METRICS_TOKEN="0123456789abcdef",
-        TRUST_PROXY="2",
-        WEBHOOK_ALLOW_PRIVATE="on",
-        TEST_CALLS="3",
-        DIAL_ALLOWED="+1*, +44 ,!+1900*",
-        DIAL_PER_DAY="50",
-        DIAL_TIED_TOKENS="on",
-        API_SECRET_PREVIOUS=" before ",
-        PLIVO_OLD_SIGNATURES="on",
-        REGIONS="us002=wss://us.example.com, in002=wss://in.example.com:8443/voice/",
-    )
-    assert read == Settings(
-        api_key="key",
-        api_secret="secret",
-        public_url="https://voice.example.com",
-        port=9000,
-        database_url="sqlite:////srv/calls.db",
-        data_dir=Path("/srv/patchbay"),
-        max_calls=7,
-        max_call_seconds=60,
-        alone_seconds=30,
-        keep_days=90,
-        reattach=False,
-        log_level="debug",
-        log_format="json",
-        metrics_token="0123456789abcdef",
-        trust_proxy=2,
-        webhook_allow_private=True,
-        test_calls=3,
-        dial_allowed=("+1*", "+44", "!+1900*"),
-        dial_per_day=50,
-        dial_tied_tokens=True,
-        api_secret_previous="before",
-        plivo_old_signatures=True,
-        regions={"us002": "wss://us.example.com", "in002": "wss://in.example.com:8443/voice"},
-    )
+READ: dict[str, tuple[str, object]] = {
+    "api_key": ("another key", "another key"),
+    "api_secret": ("another secret", "another secret"),
+    "api_secret_previous": (" before ", "before"),
+    "public_url": ("https://voice.example.com", "https://voice.example.com"),
+    "port": ("9000", 9000),
+    "database_url": ("sqlite:////srv/calls.db", "sqlite:////srv/calls.db"),
+    "data_dir": ("/srv/patchbay", Path("/srv/patchbay")),
+    "max_calls": ("7", 7),
+    "max_call_seconds": ("60", 60),
+    "alone_seconds": ("30", 30),
+    "dial_allowed": ("+1*, +44 ,!+1900*", ("+1*", "+44", "!+1900*")),
+    "dial_per_day": ("50", 50),
+    "dial_tied_tokens": ("on", True),
+    "drain_seconds": ("30", 30),
+    "hold_seconds": ("5", 5),
+    "keep_days": ("90", 90),
+    "reattach": ("off", False),
+    "log_level": ("debug", "debug"),
+    "log_format": ("json", "json"),
+    "metrics_token": ("0123456789abcdef", "0123456789abcdef"),
+    "trust_proxy": ("2", 2),
+    "webhook_allow_private": ("on", True),
+    "test_calls": ("3", 3),
+    "webhook_private_key": (a_pair().private_pem(), a_pair().private_pem().strip()),
+    "twilio_api_url": ("https://api.ie1.twilio.com", "https://api.ie1.twilio.com"),
+    "plivo_api_url": ("https://eu.plivo.com", "https://eu.plivo.com"),
+    "telnyx_api_url": ("https://eu.telnyx.com", "https://eu.telnyx.com"),
+    "plivo_old_signatures": ("on", True),
+    "regions": (
+        "us002=wss://us.example.com, in002=wss://in.example.com:8443/voice/",
+        {"us002": "wss://us.example.com", "in002": "wss://in.example.com:8443/voice"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(Settings)])
+def test_every_variable_is_read(name: str) -> None:
+    text, value = READ[name]
+    assert getattr(settings(), name) != value
+    assert getattr(settings(**{name.upper(): text}), name) == value
 
 
 @pytest.mark.parametrize("name", ["API_KEY", "API_SECRET"])
@@ -103,32 +96,7 @@ def test_neither_half_of_the_key_pair_has_a_default(name: str, value: str | None
         Settings.from_env(env)
 
 
-OPTIONAL = (
-    "PUBLIC_URL",
-    "PORT",
-    "DATABASE_URL",
-    "DATA_DIR",
-    "MAX_CALLS",
-    "MAX_CALL_SECONDS",
-    "ALONE_SECONDS",
-    "KEEP_DAYS",
-    "DIAL_ALLOWED",
-    "DIAL_PER_DAY",
-    "DIAL_TIED_TOKENS",
-    "API_SECRET_PREVIOUS",
-    "PLIVO_OLD_SIGNATURES",
-    "REATTACH",
-    "LOG_LEVEL",
-    "LOG_FORMAT",
-    "METRICS_TOKEN",
-    "TRUST_PROXY",
-    "TEST_CALLS",
-    "REGIONS",
-    "WEBHOOK_PRIVATE_KEY",
-    "TWILIO_API_URL",
-    "PLIVO_API_URL",
-    "TELNYX_API_URL",
-)
+OPTIONAL = [name.upper() for name in READ if name.upper() not in PAIR]
 
 
 def test_credentials_go_to_the_providers_unless_told_otherwise() -> None:

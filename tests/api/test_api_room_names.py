@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -65,6 +66,27 @@ def leads_to_the_room(routes: Any, name: str) -> bool:
 def test_every_accepted_name_addresses_its_room(routes: Any, name: str) -> None:
     if is_addressable(name):
         assert leads_to_the_room(routes, name)
+
+
+def filled(rule: str) -> str:
+    return re.sub("<[^>]+>", "x", rule)
+
+
+def test_every_address_below_rooms_is_refused_as_a_name(routes: Any) -> None:
+    for rule in routes.map.iter_rules():
+        if rule.rule.startswith("/v2/rooms/") and rule.rule != "/v2/rooms/<room:room_id>":
+            address = filled(rule.rule)
+            assert not is_addressable(address.removeprefix("/v2/rooms/")), rule
+            for method in rule.methods - {"OPTIONS"}:
+                assert routes.match(address, method)[0] == rule.endpoint
+
+
+def test_every_address_below_participants_is_refused_as_an_id(routes: Any) -> None:
+    above = "/v2/sessions/x/participants/"
+    for rule in routes.map.iter_rules():
+        address = filled(rule.rule)
+        if address.startswith(above) and "<name:participant_id>" not in rule.rule:
+            assert not is_addressable_participant(address.removeprefix(above)), rule
 
 
 @pytest.mark.parametrize("name", REFUSED)
