@@ -3,13 +3,13 @@
 VENV := .venv/bin
 PIP := $(VENV)/python -m pip --disable-pip-version-check --quiet
 
-# A process for each core: with more, tests of real time disturb each other. A file stays in one
-# process, which starts its server once, and the longest files begin first.
+# One process for each core: with more, tests in real time disturb each other. Each file stays in one
+# process, so that its server starts once. The longest files begin first.
 PARALLEL := -n $(shell getconf _NPROCESSORS_ONLN) --dist loadfile --no-loadscope-reorder
-# Everything that starts a server or a browser.
+# Folders of tests that start a server or a browser.
 STARTS := end_to_end browser examples
 
-# Tests start many servers: without compiled modules each start takes seconds.
+# Tests start many servers. Without compiled modules each start takes seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -18,8 +18,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Whoever develops on a laptop has the receivers of webhooks there too, and wants to hear a call. A
-# value in the environment or in .env wins.
+# For development on one machine: receivers of webhooks may have private addresses, and test calls are
+# on. A value in the environment or in .env takes precedence.
 run: .venv/run ## Start Patchbay, with keys for development in .env
 	@$(VENV)/python -m service.cli.keys .env
 	@LC_ALL=C grep -q '^[^A-Za-z#]*WEBHOOK_ALLOW_PRIVATE=' .env || \
@@ -27,14 +27,14 @@ run: .venv/run ## Start Patchbay, with keys for development in .env
 	LC_ALL=C grep -q '^[^A-Za-z#]*TEST_CALLS=' .env || export TEST_CALLS="$${TEST_CALLS:-3}"; \
 	exec $(VENV)/gunicorn --env FIRST_STEPS=1
 
-# What to run before each commit: a few minutes on two cores.
+# For use before each commit. It takes a few minutes on two cores.
 check: lint ## Lint, and run the tests that start no server and no browser
 	$(VENV)/pytest $(PARALLEL) $(STARTS:%=--ignore=tests/%)
 
 test: lint ## Lint, and run all tests
 	$(VENV)/pytest $(PARALLEL)
 
-# About twenty minutes, and half as long again with OPTIONS=--fine; Node is compared where npm is.
+# Takes about twenty minutes, or thirty with OPTIONS=--fine. Node is compared if npm is installed.
 bench: .venv/test ## Measure how many calls a core carries (OPTIONS=--fine)
 	@if command -v npm >/dev/null; then \
 	  npm install --prefix bench/alternatives --no-audit --no-fund --no-package-lock --silent || \
@@ -42,16 +42,15 @@ bench: .venv/test ## Measure how many calls a core carries (OPTIONS=--fine)
 	fi
 	@$(VENV)/python -m bench $(OPTIONS)
 
-# Calls come and go for so many minutes, and everything must be back where it was.
+# Runs calls for MINUTES, and compares resources before and after.
 soak: .venv/test ## Let calls come and go, and look for leaks (MINUTES=30)
 	@$(VENV)/python -m bench.soak --minutes $(or $(MINUTES),30)
 
-# Every parser, then every endpoint against /openapi.json, with as many examples for each as you
-# have patience for.
+# Tests every parser, then every endpoint against /openapi.json, with EXAMPLES examples each.
 fuzz: .venv/test ## Feed parsers and endpoints wrong input (EXAMPLES=1000)
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(VENV)/pytest -s tests/fuzz tests/end_to_end/test_documented_api.py
 
-# All that is installed, against published advisories. The tool is kept apart from what it looks at.
+# The tool has an environment of its own, so that it does not audit itself.
 audit: .venv/run ## Compare the installed packages with published advisories
 	@test -x .venv/audit/bin/pip-audit || { $(VENV)/python -m venv .venv/audit && \
 	  .venv/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit; }

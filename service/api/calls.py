@@ -85,8 +85,8 @@ def delete(call_id: str) -> None:
 @calls.post("/end")
 @needs(Need.SELF)
 @answer(CallData(), message="Call ended successfully", status_code=True)
-@refuses(NotFound)
 @body(CallToEnd())
+@refuses(NotFound)
 def end(fields: dict[str, Any]) -> Call:
     """End a phone call or a WebSocket session."""
     call = _reachable(fields["call_id"])
@@ -102,8 +102,8 @@ def end(fields: dict[str, Any]) -> Call:
 @calls.post("/switch-room")
 @needs(Need.MODERATE)
 @answer(CallData(), status_code=True)
-@refuses(NotFound, Conflict)
 @body(CallToMove())
+@refuses(NotFound, Conflict)
 def switch_room(fields: dict[str, Any]) -> Call:
     """Move a call to another room without a gap for the caller."""
     call = _reachable(fields["call_id"])
@@ -119,8 +119,8 @@ def switch_room(fields: dict[str, Any]) -> Call:
 @calls.post("/transfer")
 @needs(Need.DIAL)
 @answer(CallData(), message="Call transfer initiated successfully", status_code=True)
-@refuses(NotFound, Conflict)
 @body(CallToTransfer())
+@refuses(NotFound, Conflict)
 def transfer(fields: dict[str, Any]) -> Call:
     """Transfer a call to a phone number."""
     call = _reachable(fields["call_id"])
@@ -131,8 +131,8 @@ def transfer(fields: dict[str, Any]) -> Call:
 @calls.post("")
 @needs(Need.DIAL)
 @answer(CallData(), message="Call initiated successfully", status_code=True)
-@refuses(NotFound, Conflict, BadGateway, Busy)
 @body(NewCall())
+@refuses(NotFound, Conflict, BadGateway, Busy)
 def place(fields: dict[str, Any]) -> Call:
     """Have a provider dial a number, and connect the call to a room."""
     require_nobody()

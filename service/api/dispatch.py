@@ -32,8 +32,8 @@ NOT_ACTED_ON = {
 @dispatch.post("/connect", endpoint="connect")
 @needs(Need.MODERATE)
 @answer(DispatchData(), message="Agent dispatch requested successfully.")
-@refuses(NotFound, BadGateway, Busy)
 @body(NewDispatch())
+@refuses(NotFound, BadGateway, Busy)
 def create(fields: dict[str, Any]) -> Dispatch:
     """Send an agent into a room, and wait until it accepts or declines."""
     known_room(fields["room_id"])

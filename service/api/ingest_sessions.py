@@ -26,8 +26,8 @@ ingest = Blueprint("ingest", __name__, url_prefix="/v2/ingest/sessions")
 @ingest.post("")
 @needs(Need.JOIN)
 @answer(IngestSessionData(), status=201, message="Ingest session created")
-@refuses(Busy)
 @body(NewIngestSession())
+@refuses(Busy)
 def create(fields: dict[str, Any]) -> dict[str, Any]:
     """Create a ticket for a custom WebSocket. An `agent` needs `allow_mod`."""
     known_room(fields["room_id"])

@@ -16,7 +16,7 @@ def first_steps(settings: Settings, link: str, now: Millis) -> str:
     # The other terminal does not have this one's PORT.
     port = "" if settings.port == DEFAULT_PORT else f"PORT={settings.port} "
     return f"""
-Patchbay is ready. Open the console; this link works once, within a quarter of an hour:
+Patchbay is ready. Open the console; this link works once, within 15 minutes:
 
 {link}
 
