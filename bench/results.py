@@ -77,7 +77,7 @@ class HistoryCost:
 class ChurnCost:
     """Cost and quality of long calls, alone (``quiet``) and during short calls (``busy``).
 
-    ``begun`` counts the short calls and ``failed`` those that were refused. ``answer_p99`` is in
+    ``begun`` counts the short calls and ``failed`` the refused ones. ``answer_p99`` is in
     milliseconds from the webhook to the open socket.
     """
 

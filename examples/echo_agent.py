@@ -1,4 +1,4 @@
-"""An agent that repeats what it hears to the room: python examples/echo_agent.py --help.
+"""An agent that echoes the audio of its room: python examples/echo_agent.py --help.
 
 It accepts only dispatches that Patchbay has signed.
 """

@@ -1,4 +1,4 @@
-"""A parrot on Pipecat: a key press makes it repeat what it has heard, the next one stops it.
+"""A parrot on Pipecat: a key press makes it repeat the last audio, the next one stops it.
 
 It accepts every dispatch: echo_agent.py shows how to check the signature.
 """

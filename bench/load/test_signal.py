@@ -69,7 +69,7 @@ class Decoded:
 
 
 def decode(payload: bytes, seat: int, room: Sequence[Encoding], outbound: Encoding) -> Decoded:
-    """Return what the listener in ``seat`` hears; ``room`` has the encoding of each seat."""
+    """Return the signal that ``seat`` hears. ``room`` has the encoding of each seat."""
     frames = g711.decode(payload, outbound).reshape(-1, FRAME_SAMPLES).astype(np.int32)
     numbers = np.full((len(frames), len(room)), -1, np.int64)
     total = np.zeros_like(frames)

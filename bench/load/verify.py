@@ -1,4 +1,4 @@
-"""Analyse what the sampled listeners of a run have heard. This file does no I/O."""
+"""Analyse the audio that the sampled listeners of a run have heard. This file does no I/O."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def index(webhook_id: str) -> tuple[Delivery, ...]:
 @needs(Need.ACCOUNT)
 @answer(DeliveryData())
 def redeliver(webhook_id: str, delivery_id: str) -> Delivery:
-    """Send a delivery again, whatever its status."""
+    """Send a delivery again, in any status."""
     return _redelivered(services().stores.subscriptions.get(webhook_id).id, delivery_id)
 
 
@@ -44,7 +44,7 @@ def index_of_room(room_id: str) -> tuple[Delivery, ...]:
 @needs(Need.MODERATE)
 @answer(DeliveryData())
 def redeliver_of_room(room_id: str, delivery_id: str) -> Delivery:
-    """Send a delivery again, whatever its status."""
+    """Send a delivery again, in any status."""
     return _redelivered(room_receiver(reachable_room(room_id).id), delivery_id)
 
 

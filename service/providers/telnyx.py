@@ -126,8 +126,8 @@ def _is_signed(text: bytes, signature: str, key: str) -> bool:
 class TelnyxWire(PhoneWire):
     """Media streaming in rtp mode. Messages sent do not name the stream.
 
-    The directions are independent. The caller's audio has the codec of the telephone line, PCMA in
-    most of the world, whatever the markup requested. Audio sent is PCMU, by the markup's
+    The directions are independent. The markup cannot choose the codec of the caller's audio: it is
+    that of the telephone line, PCMA in most of the world. Audio sent is PCMU, by the markup's
     ``bidirectionalCodec``.
     """
 

@@ -92,7 +92,7 @@ class StoredSecrets:
         return stored is None or self._opens(ROOM_NAMES, ROOM_NAMES, stored)
 
     def begin_anew(self) -> None:
-        """Make this ``API_SECRET`` the right one, whatever was stored under another."""
+        """Accept this ``API_SECRET``, also where texts are stored under another one."""
         with self._lock, self._database.write() as connection:
             connection.execute(delete(secrets).where(secrets.c.name == ROOM_NAMES))
             _add(connection, self._vault.seal(self._api_secret, ROOM_NAMES))

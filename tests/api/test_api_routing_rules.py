@@ -303,7 +303,7 @@ def test_an_inbound_number_is_on_one_inbound_rule_only(
     assert (response.status_code, response.json["message"]) == (400, message)
     older = client.put(f"{OLDER}/{other['id']}", json={"numbers": ["+14155551234"]})
     assert older.json["message"] == message.replace("phoneNumbers", "numbers")
-    # Its own numbers stand in nobody's way.
+    # A rule may keep its own numbers.
     again = client.patch(f"{URL}/{rule['id']}", json={"phoneNumbers": ["+14155551234"]})
     assert again.status_code == 200
 

@@ -90,9 +90,9 @@ def sign(
 
 @dataclass(frozen=True)
 class Way:
-    """How a request comes to us. ``raw`` is what stands before ``/v2`` in its request line,
-    ``mounted`` the server's own prefix, ``sees`` the origin that the provider dialled.
-    ``pasted`` is what somebody left behind the address.
+    """The way of a request to the server. ``raw`` is the text before ``/v2`` in its request line,
+    ``mounted`` the server's own prefix, ``sees`` the origin that the provider requested. ``pasted``
+    is text that was pasted behind the address by mistake.
     """
 
     sees: str
@@ -419,7 +419,7 @@ def test_replayed_webhook_during_its_call_has_no_effect(
         clock.advance(1)
         again = captured.send(provider_client)
         assert again.status_code == 200
-        # What was signed is another URL than that of the new reference.
+        # The signed URL is not the one of the new reference.
         assert not opens_socket(app, provider, offered(provider, again), captured.headers)
     [call] = calls_of(app)
     assert (call.status, call.leg_id, call.detached_at) == (CallStatus.ANSWERED, "leg", None)

@@ -76,12 +76,12 @@ def resampled(
     page: Page, rate: int, to: int, hertz: float, seconds: float = 1.0
 ) -> NDArray[np.float64]:
     wanted = {"from": rate, "to": to, "hertz": hertz, "seconds": seconds, "block": 128}
-    # As text, because Playwright takes seconds to convert so many numbers.
+    # As text, because Playwright takes seconds to convert the numbers.
     return np.array(json.loads(page.evaluate(RESAMPLE, wanted)), np.float64)
 
 
 def played(page: Page, arrivals: list[float], *, loud: bool = True) -> Any:
-    """Play frames that arrive at these seconds and return what the buffer did."""
+    """Play frames that arrive at these seconds, and return the actions of the buffer."""
     wanted = {"arrivals": arrivals, "seconds": arrivals[-1], "rate": PLAYED, "loud": loud}
     return page.evaluate(PLAY, wanted)
 

@@ -147,7 +147,7 @@ def test_sign_in_page_is_fully_visible_and_accessible(
 
 
 def _faults(page: Page) -> list[str]:
-    """Return what axe reports, and what is cut off."""
+    """Return the violations that axe reports, and the elements that are cut off."""
     found = Axe().run(page).response["violations"]
     faults = [
         f"{each['id']}: {', '.join(str(node['target']) for node in each['nodes'])}"
@@ -157,7 +157,7 @@ def _faults(page: Page) -> list[str]:
 
 
 def _cut_off(page: Page) -> list[str]:
-    """Return what is wider than the screen or its panel."""
+    """Return the elements that are wider than the screen or their panel."""
     found: list[str] = page.evaluate(
         """() => [document.documentElement, ...document.querySelectorAll(".panel")]
           .filter((each) => each.scrollWidth > each.clientWidth)

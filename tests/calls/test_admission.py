@@ -22,7 +22,7 @@ ANN = Participant("ann", "Ann", {"a": 1})
 """The first byte of a close frame (RFC 6455, section 5.2)."""
 
 
-"""What a provider says of a call that it has answered."""
+"""The status that a provider sends for an answered call."""
 
 
 def test_claim_returns_the_leg_of_the_call(harness: Harness, connector: Connector) -> None:

@@ -24,7 +24,7 @@ CLOSE = b"\x88"
 
 
 UP = "in-progress"
-"""What a provider says of a call that it has answered."""
+"""The status that a provider sends for an answered call."""
 
 
 def test_lost_socket_leaves_the_call_up_for_fifteen_seconds(

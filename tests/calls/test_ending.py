@@ -19,7 +19,7 @@ CLOSE = b"\x88"
 
 
 UP = "in-progress"
-"""What a provider says of a call that it has answered."""
+"""The status that a provider sends for an answered call."""
 
 
 def test_call_whose_condition_no_longer_holds_is_not_ended(each_harness: Harness) -> None:

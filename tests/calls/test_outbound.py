@@ -122,7 +122,7 @@ def test_call_that_the_provider_refuses_to_place_fails(calling: Harness, api: Pr
 def test_call_is_placed_where_the_provider_s_answer_breaks_off(
     calling: Harness, api: ProviderApi, provider: str
 ) -> None:
-    """Its id comes with what the provider asks and tells next."""
+    """The next webhook of the provider has the id."""
     api.cut = True
     connector = calling.connect(keyed(provider))
     call = place(calling, connector)

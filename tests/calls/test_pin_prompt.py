@@ -1,4 +1,4 @@
-"""The PIN prompt: questions, tries, and what is stored of them."""
+"""The PIN prompt: questions, tries, and their storage."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_right_pin_leads_into_the_room(harness: Harness, connector: Connector) -
     assert [step.status for step in call.steps[-2:]] == [CallStatus.VERIFIED] * 2
     harness.start(ref_of(response), connector.provider)
     assert harness.call(connector).status is CallStatus.ANSWERED
-    # What it asks from now on is about its stream, whatever the address.
+    # Every later webhook is about the stream, also at the address for keys.
     assert ref_of(harness.press(connector, "9999", 1))
 
 
@@ -94,7 +94,7 @@ def test_three_wrong_pins_end_politely(harness: Harness, connector: Connector) -
     call = harness.call(connector)
     assert (call.status, call.end_reason) == (CallStatus.REJECTED, EndReason.NO_PIN)
     assert call.ended_at == harness.clock.now()
-    # Whatever the provider asks afterwards, and wherever.
+    # Every later webhook is answered the same, at both addresses.
     assert dismissed(harness.press(connector, PIN, 3))
     assert dismissed(harness.webhook(connector, CallStatus="in-progress"))
 

@@ -19,7 +19,7 @@ ANN = Participant("ann", "Ann", {"a": 1})
 
 
 UP = "in-progress"
-"""What a provider says of a call that it has answered."""
+"""The status that a provider sends for an answered call."""
 
 
 def test_ladder_of_a_good_call_is_in_order(harness: Harness, connector: Connector) -> None:

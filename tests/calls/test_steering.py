@@ -123,7 +123,7 @@ def test_socket_claimed_before_the_move_arrives_in_the_new_room(
 
 
 def presences(harness: Harness, session_id: str) -> list[tuple[str, int, int | None]]:
-    """Who was in a session, from when to when."""
+    """The participants of a session, with the times of their joins and leaves."""
     return [
         (presence.participant_id, presence.joined_at, presence.left_at)
         for presence in harness.stores.sessions.presences(session_id)

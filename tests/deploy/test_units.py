@@ -30,7 +30,7 @@ Unit = Mapping[str, str]
 
 
 def unit(path: Path) -> dict[str, str]:
-    """What a unit file sets; the values of a name that is there twice, in lines."""
+    """The values in a unit file by name. Values of a repeated name are joined by newlines."""
     values: dict[str, str] = {}
     for line in path.read_text().splitlines():
         if found := re.fullmatch(r"(\w+)=(.*)", line):

@@ -31,7 +31,7 @@ PHONES = ("twilio", "plivo", "telnyx")
 START = {"event": "start"}
 rooms = count(2)
 IDLE = 5
-"""Sockets that stay open and send nothing, and as many that send half a message."""
+"""Number of sockets that send nothing, and of sockets that send half a message."""
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -25,9 +25,9 @@ from tests.support.spectrum import level
 PROVIDERS = ("twilio", "plivo", "telnyx")
 AWAY_SECONDS = 10
 FRAMES = 50
-"""In a second."""
+"""Frames in a second."""
 CALLERS = 32
-"""Twice as many as the server has threads."""
+"""Twice the number of the server's threads."""
 
 
 @dataclass(frozen=True, slots=True)

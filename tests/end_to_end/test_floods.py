@@ -25,7 +25,7 @@ from tests.support.upgrades import upgrade
 def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
     """A server behind a proxy, so that each test has an address of its own to be limited by."""
     data: Path = tmp_path_factory.mktemp("data")
-    # As many connections as the clients that never finish use up several times over.
+    # Fewer connections than the clients that never finish would open.
     with running_patchbay(data, "--worker-connections", "100", TRUST_PROXY="1") as patchbay:
         yield patchbay
 

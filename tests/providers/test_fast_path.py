@@ -1,4 +1,4 @@
-"""Messages that become a pattern: only those that compile without delaying the engine."""
+"""Messages that become a pattern: it must compile without delaying the engine."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def _changed_forms(hook: Webhook) -> Iterator[Webhook]:
 
 def _flipped(text: str) -> Iterator[str]:
     for place, character in enumerate(text):
-        # Letters, so that neither an encoded character nor a port or scheme becomes an alias of
-        # what it was.
+        # Only letters are changed: a change to an encoded character, a port or a scheme could give
+        # another spelling of the same URL.
         other = "x" if character != "x" else "y"
         yield text[:place] + other + text[place + 1 :]

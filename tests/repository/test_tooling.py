@@ -55,7 +55,7 @@ def test_make_lists_every_target_with_a_short_line(arguments: list[str]) -> None
     listed = subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=ROOT,
-        # Not those of a make that runs the tests.
+        # Without the variables of a make that runs the tests.
         env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
         text=True,
         capture_output=True,

@@ -16,7 +16,7 @@ from tests.support.races import at_once
 
 SIGNATURE, KEY = "videosdk-signature", "x-patchbay-key"
 
-# Both samples that VideoSDK documents: over the raw body, and over what a framework made of it.
+# Both samples that VideoSDK documents: over the raw body, and over a body parsed by a framework.
 EVENT = {
     "webhookType": "call-hangup",
     "data": {

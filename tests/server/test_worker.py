@@ -89,7 +89,7 @@ class SteppedWorker:
         self.turn_until(lambda: len(self.threads.given) + len(self.worker.whole_conns) == count)
 
     def answer(self, client: socket.socket) -> bytes:
-        """Return what the client receives until the connection is closed."""
+        """Return the bytes that the client receives until the connection is closed."""
         client.setblocking(False)
         got = bytearray()
 

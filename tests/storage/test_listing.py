@@ -179,7 +179,7 @@ FILTERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     ({"search": "+4930"}, {"caller": "+49301234567"}),
 ]
-"""Filters, with what a call is like that only these find, where that has other names."""
+"""Filters, each with the fields of a call that matches it, where their names differ."""
 
 
 @pytest.mark.parametrize("is_counted_short", [False, True])

@@ -410,7 +410,7 @@ def test_a_report_changes_its_call_where_it_applies_and_nothing_else(
 
 @pytest.mark.parametrize("report", REPORTS)
 def test_a_report_changes_its_call_on_postgres(postgres_database: Database, report: str) -> None:
-    """The statements are those of SQLite: one state in which a report applies is enough."""
+    """The statements are the same as on SQLite, so one state for each report is enough."""
     applies = REPORTS[report][2]
     assert_changes(Calls(postgres_database), report, next(iter(applies), incoming))
 

@@ -1,7 +1,7 @@
 """Storage obeys the table of transitions: every event on a stored call in every state, on SQLite.
 
-What the table allows is written, with steps that have the words of the new state. What it does not
-allow changes nothing, and neither does an event of a leg that may not cause it.
+An allowed event is written, with steps that have the statuses of the new state. Any other event
+changes nothing, and neither does an event of a leg that may not cause it.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ OTHERS: Mapping[Event, Callable[[Stored, Call], object]] = {
 
 
 def cause(stored: Stored, event: Event, call: Call) -> None:
-    """Let an event happen to a call, whatever the answer."""
+    """Let an event happen to a call, and ignore a refusal."""
     with suppress(Conflict, Gone):
         if isinstance(event, EndReason):
             stored.calls.end(call.id, event, NOW)

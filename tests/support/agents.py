@@ -1,4 +1,4 @@
-"""A participant on the custom WebSocket, which repeats one sound and records what it receives."""
+"""A participant on the custom WebSocket, which repeats one sound and records all messages."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ PUBLIC_URL = "https://voice.example.com"
 
 
 class ScriptedEngine(Engine):
-    """An engine without a thread: its statistics are what a test writes into ``live``."""
+    """An engine without a thread. A test writes its statistics into ``live``."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)

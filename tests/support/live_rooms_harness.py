@@ -22,7 +22,7 @@ PERIOD = 0.02
 
 
 class LegClient:
-    """The remote end of one leg: it sends messages, and ``transport`` records what it receives."""
+    """The remote end of one leg. ``transport`` records the messages to it."""
 
     def __init__(self, harness: LiveRoomsHarness, caller: Caller) -> None:
         self.caller = caller

@@ -103,7 +103,7 @@ class Patchbay:
 def running_patchbay(
     data: Path, *arguments: str, command: Sequence[str] = GUNICORN, **settings: str
 ) -> Iterator[Patchbay]:
-    """A server on a new database that is migrated already, or on what is in ``data``."""
+    """Run a server on a new, migrated database, or on the one in ``data``."""
     file = data / "patchbay.db"
     if "DATABASE_URL" not in settings and not file.exists():
         data.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ os.execv(sys.executable, [sys.executable, "-m", "gunicorn"])
 )
 """gunicorn on an inherited socket, as with systemd's socket activation."""
 PATIENCE = 60
-"""Seconds after which a server that does not do what the test expects fails it."""
+"""Seconds to wait for the state that a test expects."""
 
 
 def environment(data: Path, changes: Mapping[str, str]) -> dict[str, str]:

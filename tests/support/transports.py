@@ -1,4 +1,4 @@
-"""A transport without a socket, which records what it is given."""
+"""A transport without a socket, which records the messages to send."""
 
 from __future__ import annotations
 

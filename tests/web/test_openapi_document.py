@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, and true of what the tests of every endpoint see.
+"""The OpenAPI document: valid, complete, and in agreement with the responses of every endpoint.
 
 Every test of the API checks each response against it (``tests.support.documented_responses``).
 """

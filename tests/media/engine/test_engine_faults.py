@@ -1,4 +1,4 @@
-"""Exceptions in the engine: which sockets are closed, what is logged, and what continues."""
+"""Exceptions in the engine: the closed sockets, the log, and the calls that continue."""
 
 from __future__ import annotations
 

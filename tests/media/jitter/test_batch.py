@@ -219,7 +219,7 @@ def test_excess_audio_is_dropped_equally(counted: bool) -> None:
     assert twins.plain.overrun.count == twins.kept.overrun.count == 1
     assert twins.same()
     assert twins.plain.stats.dropped > 700
-    # All frames except the first, and those that came when the buffer was emptied twice.
+    # All frames except the first, and the frames that arrived while the buffer was emptied twice.
     assert twins.passes > 2390
 
 
