@@ -83,7 +83,7 @@ class Room:
             raise Forbidden(BARRED[barred])
 
     def bars(self, participant_id: str) -> EndReason | None:
-        """Return why this participant may not join; ``None`` if it may."""
+        """Return the reason why this participant may not join; ``None`` if it may."""
         if self.disabled:
             return EndReason.ROOM_DEACTIVATED
         if self.allowed_participant_ids and participant_id not in self.allowed_participant_ids:

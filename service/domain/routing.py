@@ -40,7 +40,7 @@ def resolve(
 ) -> Rule | ById | EndReason:
     """Return the dialled number's rule, the connector's default rule or its default room.
 
-    A rule that does not allow the caller ends the search, because a later one might admit him.
+    A rule that does not allow the caller ends the search, so that no later rule admits the caller.
     """
     for rule in (dialled, default):
         if rule is not None and rule.type is RuleType.INBOUND:

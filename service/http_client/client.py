@@ -60,7 +60,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class IdleConnection:
     """An open connection without a request in progress."""
 
     origin: Origin
@@ -106,7 +106,7 @@ class HttpClient:
         self._clock = clock
         self._connections = Connections(allow_private=allow_private, resolve=resolve)
         self._lock = Lock()
-        self._kept: list[Kept] = []
+        self._kept: list[IdleConnection] = []
 
     def send(
         self,
@@ -184,15 +184,15 @@ class HttpClient:
                 http.close()
         return HttpResponse(answer.status, body), answer.headers
 
-    def _opened(self, origin: Origin, deadline: Deadline) -> Kept:
+    def _opened(self, origin: Origin, deadline: Deadline) -> IdleConnection:
         is_tls = origin.scheme == "https"
         opened = self._connections.open(origin.host, origin.port, deadline, tls=is_tls)
         http = (HTTPSConnection if is_tls else HTTPConnection)(origin.host, origin.port)
         http.response_class = Answer
         http.sock = opened
-        return Kept(origin, http, opened, self._clock.monotonic())
+        return IdleConnection(origin, http, opened, self._clock.monotonic())
 
-    def _taken(self, origin: Origin) -> Kept | None:
+    def _taken(self, origin: Origin) -> IdleConnection | None:
         """Return a kept connection that is still usable."""
         while True:
             with self._lock:
@@ -205,11 +205,13 @@ class HttpClient:
                 return found
             found.http.close()
 
-    def _keep(self, connection: Kept) -> None:
+    def _keep(self, connection: IdleConnection) -> None:
         """Keep a connection. Beyond ``MOST_KEPT`` the oldest is closed."""
         now = self._clock.monotonic()
         with self._lock:
-            self._kept.insert(0, Kept(connection.origin, connection.http, connection.socket, now))
+            self._kept.insert(
+                0, IdleConnection(connection.origin, connection.http, connection.socket, now)
+            )
             surplus, self._kept = self._kept[MOST_KEPT:], self._kept[:MOST_KEPT]
         for one in surplus:
             one.http.close()

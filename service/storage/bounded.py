@@ -20,7 +20,7 @@ INTERVAL = 0.1
 """Interval in seconds between two checks of the deadline."""
 
 
-class Bounded(psycopg.Connection[Any]):
+class BoundedConnection(psycopg.Connection[Any]):
     """A connection that closes itself if the server does not answer within ``seconds``."""
 
     seconds = 4.0
@@ -46,7 +46,7 @@ class Bounded(psycopg.Connection[Any]):
         raise psycopg.OperationalError("the server does not answer")
 
 
-class Patient(Bounded):
+class MigrationConnection(BoundedConnection):
     """A connection with the longer timeout of migrations."""
 
     seconds = 900.0

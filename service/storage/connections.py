@@ -100,9 +100,9 @@ def postgres(url: URL, bounds: Bounds = SERVING, size: int = POOL_SIZE) -> Engin
         pool_timeout=POOL_SECONDS,
         connect_args=POSTGRES_TIMEOUTS | SESSIONLESS,
     )
-    from service.storage.bounded import Bounded
+    from service.storage.bounded import BoundedConnection
 
-    _bind(engine, bounds, Bounded)
+    _bind(engine, bounds, BoundedConnection)
     return engine
 
 
@@ -111,9 +111,9 @@ def migrating(url: URL) -> Engine:
     engine = create_engine(
         url, hide_parameters=True, poolclass=NullPool, connect_args=POSTGRES_TIMEOUTS | SESSIONLESS
     )
-    from service.storage.bounded import Patient
+    from service.storage.bounded import MigrationConnection
 
-    _bind(engine, MIGRATING, Patient)
+    _bind(engine, MIGRATING, MigrationConnection)
     return engine
 
 
@@ -175,7 +175,7 @@ def _begun(engine: Engine, *, writes: bool) -> tuple[Connection, RootTransaction
         raise
 
 
-class SteppingAside(SQLiteCursor):
+class YieldingCursor(SQLiteCursor):
     """A cursor that reports its work to the server: SQLite works and waits without the GIL.
 
     SQLAlchemy's events around a statement cost more than most statements.
@@ -198,7 +198,7 @@ class SteppingAside(SQLiteCursor):
 
 class SQLiteSession(SQLiteConnection):
     def cursor(self, *_: Any) -> Any:
-        return SteppingAside(self)
+        return YieldingCursor(self)
 
 
 def sqlite(url: URL) -> Engine:

@@ -1,7 +1,7 @@
-"""Routing rules: which number leads to which room.
+"""Routing rules, and the numbers that lead to them.
 
 An inbound number is on one inbound rule at most. Transactions that write numbers take turns, so
-that the second of two rules for one number is refused; the unique index has the last word.
+that the second of two rules for one number is refused. A unique index enforces it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class NumberTaken(Invalid):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class RuleQuery:
     """A query for rules, newest first, with their numbers: two statements for any count."""
 
     rules: Select[Any]
@@ -80,11 +80,11 @@ ENDING = select(rule_numbers.c.rule_id).where(
     rule_numbers.c.number.endswith(DIGITS) | DIGITS.endswith(func.substr(rule_numbers.c.number, 2))
 )
 
-BY_ID = Question.where(routing_rules.c.id == bindparam("rule_id"))
+BY_ID = RuleQuery.where(routing_rules.c.id == bindparam("rule_id"))
 # Spelt as the condition of the index is. SQLite would not use the index for a parameter.
-INBOUND = Question.where(routing_rules.c.id.in_(OWNERS.where(INBOUND_NUMBER)))
-INBOUND_ENDING = Question.where(routing_rules.c.id.in_(ENDING.where(INBOUND_NUMBER)))
-OUTBOUND = Question.where(
+INBOUND = RuleQuery.where(routing_rules.c.id.in_(OWNERS.where(INBOUND_NUMBER)))
+INBOUND_ENDING = RuleQuery.where(routing_rules.c.id.in_(ENDING.where(INBOUND_NUMBER)))
+OUTBOUND = RuleQuery.where(
     routing_rules.c.id.in_(OWNERS.where(rule_numbers.c.type == RuleType.OUTBOUND))
 )
 
@@ -150,7 +150,7 @@ class Rules:
         if room_types:
             conditions.append(routing_rules.c.room_type.in_(room_types))
         with self._database.read() as connection:
-            found = self._fetch(connection, Question.where(*conditions), {})
+            found = self._fetch(connection, RuleQuery.where(*conditions), {})
         if gateway_id is not None:
             found = [rule for rule in found if rule.extra.get("gateway_id") == gateway_id]
         if search is not None:
@@ -230,18 +230,18 @@ class Rules:
         # Of numbers with the same end, the one with a PIN: another spelling must not avoid the PIN.
         return max(found, key=lambda rule: rule.room.is_closed, default=None)
 
-    def _one(self, connection: Connection, question: Question, **values: object) -> Rule | None:
-        found = self._fetch(connection, question, values)
+    def _one(self, connection: Connection, query: RuleQuery, **values: object) -> Rule | None:
+        found = self._fetch(connection, query, values)
         return found[0] if found else None
 
     def _fetch(
-        self, connection: Connection, question: Question, values: Mapping[str, object]
+        self, connection: Connection, query: RuleQuery, values: Mapping[str, object]
     ) -> list[Rule]:
         """Return rules with their numbers."""
-        rows = connection.execute(question.rules, values).mappings().all()
+        rows = connection.execute(query.rules, values).mappings().all()
         numbers: defaultdict[str, list[str]] = defaultdict(list)
         if rows:
-            for row in connection.execute(question.numbers, values).mappings():
+            for row in connection.execute(query.numbers, values).mappings():
                 numbers[row["rule_id"]].append(row["number"])
         return [from_row(row, numbers[row["id"]], self._vault) for row in rows]
 

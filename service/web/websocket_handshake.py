@@ -35,8 +35,8 @@ class NoReader:
         pass
 
 
-class Chosen:
-    """A set of all subprotocols: ``require_handshake`` leaves only the first one offered.
+class FirstOffered:
+    """A set that contains every subprotocol: ``require_handshake`` keeps the first one offered.
 
     A client that offers subprotocols closes a connection without one (RFC 6455, 4.1, and the
     WebSocket API of browsers). Their names have no meaning here.
@@ -46,7 +46,7 @@ class Chosen:
         return True
 
 
-SOCK_SERVER_OPTIONS = {"thread_class": NoReader, "subprotocols": Chosen()}
+SOCK_SERVER_OPTIONS = {"thread_class": NoReader, "subprotocols": FirstOffered()}
 
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """The grammar of a subprotocol's name (RFC 9110, section 5.6.2)."""

@@ -82,7 +82,7 @@ HOLDS: dict[str, Sequence[float]] = {
     "Postgres: a lock; a statement; no answer at all": (
         connections.SERVING.lock / 1000,
         connections.SERVING.statement / 1000,
-        bounded.Bounded.seconds,
+        bounded.BoundedConnection.seconds,
     ),
     "report of the media engine that the database refuses": (deferred_reports.MOST_REFUSED,),
     "Postgres: lease of a server that vanished": (nodes.LEASE_SECONDS,),

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service.errors import Busy, Contended
 from service.storage import connections
-from service.storage.bounded import Bounded
+from service.storage.bounded import BoundedConnection
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 from tests.support.proxies import Proxy, proxied
@@ -72,7 +72,7 @@ def test_a_server_that_never_answers_times_out(
 
 
 def test_a_connection_that_timed_out_is_closed(silent: tuple[Proxy, str]) -> None:
-    class Hasty(Bounded):
+    class Hasty(BoundedConnection):
         seconds = 0.2
 
     proxy, url = silent

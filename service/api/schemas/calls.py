@@ -26,7 +26,7 @@ from service.web.schemas.fields import (
     at_most,
     storable,
 )
-from service.web.schemas.phone_numbers import PhoneNumber, Sought
+from service.web.schemas.phone_numbers import PhoneNumber, SearchText
 
 
 class CallFilter(PageFilter):
@@ -40,7 +40,7 @@ class CallFilter(PageFilter):
         by_value=True,
         error_messages={"unknown": "must be one of {choices}"},
     )
-    search = Sought(validate=at_most(128))
+    search = SearchText(validate=at_most(128))
     since = Moment(data_key="startDate")
     until = DayOf(data_key="endDate")
     room_id = Text(data_key="roomId", validate=IDENTIFIER)

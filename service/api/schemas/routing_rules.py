@@ -25,7 +25,7 @@ from service.web.schemas.fields import (
     at_most,
     storable,
 )
-from service.web.schemas.phone_numbers import CallerPattern, PhoneNumber, Sought
+from service.web.schemas.phone_numbers import CallerPattern, PhoneNumber, SearchText
 from service.web.services import services
 
 NAME = [validate.Length(min=1, error="must not be empty"), *at_most(128)]
@@ -97,7 +97,7 @@ class NewRule(RuleChanges):
 
 
 class RuleFilter(PageFilter):
-    search = Sought(validate=at_most(128))
+    search = SearchText(validate=at_most(128))
     kind = fields.Enum(RuleType, by_value=True, data_key="type", error_messages=ONE_OF)
     rule_ids = Several(Text(validate=IDENTIFIER), data_key="ruleIds")
     room_types = Several(
@@ -217,7 +217,7 @@ class NewOlderRule(OlderRuleChanges):
 class OlderRuleFilter(PageFilter):
     gateway_id = Text(data_key="gatewayId", validate=IDENTIFIER)
     rule_ids = Several(Text(validate=IDENTIFIER), data_key="id")
-    search = Sought(validate=at_most(128))
+    search = SearchText(validate=at_most(128))
 
 
 class OlderAgentData(Schema):

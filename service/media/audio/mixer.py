@@ -27,7 +27,7 @@ class MixLayout:
         self._groups: dict[int, Rows] = {}  # by size: the rows of a room in each line
         self._places: dict[int, int] = {}  # by a room's first row: its line in the group
         self._sources: Rows | None = None
-        self._alone = self._crowd = np.zeros(0, np.intp)
+        self._alone = self._large_rooms = np.zeros(0, np.intp)
         self._is_crowd_known = False
         self._small = self._first = 0
         row = 0
@@ -45,7 +45,7 @@ class MixLayout:
         self._groups[len(rows)] = line if group is None else np.concatenate((group, line))
         self._sources, self._is_crowd_known = None, False
 
-    def unseat(self, rows: Sequence[int]) -> None:
+    def remove(self, rows: Sequence[int]) -> None:
         """Remove the room that was added with these rows."""
         if not rows:
             return
@@ -60,7 +60,7 @@ class MixLayout:
             del self._groups[len(rows)]
         self._sources, self._is_crowd_known = None, False
 
-    def crowd(self, small: int) -> tuple[Rows, int]:
+    def large_rooms(self, small: int) -> tuple[Rows, int]:
         """Return the rows in rooms of three or more, ordered by size of room.
 
         The second value is how many of them are in rooms of at most ``small`` legs.
@@ -69,18 +69,20 @@ class MixLayout:
             self._is_crowd_known = True
             rooms = sorted(size for size in self._groups if size > 2)
             rows = [self._groups[size].ravel() for size in rooms]
-            self._crowd = np.concatenate(rows) if rows else np.zeros(0, np.intp)
+            self._large_rooms = np.concatenate(rows) if rows else np.zeros(0, np.intp)
             self._first = sum(
                 len(block) for size, block in zip(rooms, rows, strict=True) if size <= small
             )
             self._small = small
-        return self._crowd, self._first
+        return self._large_rooms, self._first
 
-    def mix(self, heard: Samples, crowd: Samples | None = None) -> tuple[Samples, Sequence[int]]:
+    def mix(
+        self, heard: Samples, large_rooms: Samples | None = None
+    ) -> tuple[Samples, Sequence[int]]:
         """Mix ``heard``, which has one row of samples per leg, into a matrix of the same shape.
 
-        The second value are the rows whose sum was clipped. ``crowd`` replaces ``heard`` in rooms
-        of three or more, in the order of the rows of ``crowd()``.
+        The second value are the rows whose sum was clipped. ``large_rooms`` replaces ``heard``
+        in rooms of three or more, in the order of the rows of ``large_rooms()``.
         """
         sources = self._sources
         if sources is None or len(sources) != len(heard):
@@ -96,10 +98,10 @@ class MixLayout:
         start = 0
         for size in large:
             rows = self._groups[size]
-            if crowd is None:
+            if large_rooms is None:
                 rooms = heard.take(rows, axis=0)
             else:
-                rooms = crowd[start : start + rows.size].reshape(*rows.shape, -1)
+                rooms = large_rooms[start : start + rows.size].reshape(*rows.shape, -1)
                 start += rows.size
             clipped += _mix(mixed, rows, rooms)
         return mixed, clipped

@@ -51,7 +51,7 @@ class InputGroup:
         self._rows = np.append(self._rows, row)
         self._buffer_rows = np.append(self._buffer_rows, buffer.row)
 
-    def unseat(self, row: int) -> None:
+    def remove(self, row: int) -> None:
         """Remove the leg in this row; the last one takes its place."""
         place, last = self._at.pop(row), self._places.pop()
         if place < len(self._places):

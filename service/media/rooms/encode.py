@@ -49,11 +49,11 @@ class OutputGroups:
             group = self._groups[key] = OutputGroup(*key)
         group.assign(row, leg, (head, tail))
 
-    def unseat(self, row: int) -> None:
+    def remove(self, row: int) -> None:
         """Remove the leg in this row."""
         key = self._of.pop(row, None)
         if key is not None:
-            self._groups[key].unseat(row)
+            self._groups[key].remove(row)
             if not len(self._groups[key]):
                 del self._groups[key]
 
@@ -96,7 +96,7 @@ class OutputGroup:
         self._legs.append(leg)
         self._rows = np.append(self._rows, row)
 
-    def unseat(self, row: int) -> None:
+    def remove(self, row: int) -> None:
         """Remove the leg in this row; the last one takes its place."""
         line, last = self._at.pop(row), len(self._legs) - 1
         leg = self._legs.pop()

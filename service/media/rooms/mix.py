@@ -64,12 +64,12 @@ class MixPlan:
     def change(self, before: Sequence[Sequence[Leg]], after: Sequence[Sequence[Leg]]) -> None:
         """Replace some rooms, ``before`` by ``after``. A leg may have moved between them."""
         for legs in before:
-            self._layout.unseat([self._rows[leg] for leg in legs])
+            self._layout.remove([self._rows[leg] for leg in legs])
         stay = {leg for legs in after for leg in legs}
         for legs in before:
             for leg in legs:
                 if leg not in stay:
-                    self._unseat(leg)
+                    self._remove(leg)
         for legs in after:
             for leg in legs:
                 if leg not in self._rows:
@@ -104,7 +104,7 @@ class MixPlan:
 
     def _gated(self, heard: Samples, at: float) -> Samples | None:
         """Record which legs are audible. Returns the gated samples of rooms of three or more."""
-        rows, small = self._layout.crowd(UNGATED)
+        rows, small = self._layout.large_rooms(UNGATED)
         if not len(rows):
             # In smaller rooms nothing asks which other voices are audible.
             return None
@@ -142,12 +142,12 @@ class MixPlan:
         if not leg.heard:
             self._unheard[leg] = row
 
-    def _unseat(self, leg: Leg) -> None:
+    def _remove(self, leg: Leg) -> None:
         row = self._rows.pop(leg)
         if leg.buffer is not None:
-            self._inputs[leg.inbound].unseat(row)
+            self._inputs[leg.inbound].remove(row)
         self._levels.assign(row, None)
-        self._outputs.unseat(row)
+        self._outputs.remove(row)
         self._unheard.pop(leg, None)
         heapq.heappush(self._free, row)
         if row + 1 == self._top:

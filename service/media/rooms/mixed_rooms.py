@@ -20,7 +20,7 @@ class MixedRooms:
         self._rooms: dict[str, Room] = {}
         self.buffers = BatchJitterBuffer()
         self._plan = MixPlan((), self.buffers)
-        self._seated: dict[str, tuple[Leg, ...]] = {}  # by room id, as in the plan
+        self._planned: dict[str, tuple[Leg, ...]] = {}  # the legs in the plan by room id
         self._changed: set[str] = set()
 
     def __getitem__(self, room_id: str) -> Room:
@@ -80,7 +80,7 @@ class MixedRooms:
         withdraw(legs, self.buffers)
         self.buffers = BatchJitterBuffer()
         self._plan = MixPlan((), self.buffers)
-        self._seated.clear()
+        self._planned.clear()
         self._changed = set(self._rooms)
 
     def sift(self, at: float) -> list[Leg]:
@@ -93,15 +93,15 @@ class MixedRooms:
     def _arranged(self) -> MixPlan:
         """Return the plan, updated for the rooms that have changed."""
         if self._changed:
-            before = [self._seated.pop(room_id, ()) for room_id in self._changed]
+            before = [self._planned.pop(room_id, ()) for room_id in self._changed]
             after = {
                 room_id: tuple(self._rooms[room_id].legs)
                 for room_id in self._changed
                 if room_id in self._rooms
             }
             self._plan.change(before, list(after.values()))
-            self._seated.update(after)
+            self._planned.update(after)
             self._changed.clear()
             if self._plan.is_sparse:
-                self._plan = MixPlan(self._seated.values(), self.buffers, self._plan)
+                self._plan = MixPlan(self._planned.values(), self.buffers, self._plan)
         return self._plan

@@ -23,7 +23,7 @@ class LegStarted:
 
 @dataclass(frozen=True, slots=True)
 class LegMoved:
-    """The leg was told to move, and is in this room."""
+    """The leg has moved to this room."""
 
     call_id: str
     leg_id: str

@@ -22,7 +22,7 @@ def warn(leg: Leg, error: RefusedStart, message: bytes) -> None:
 
 
 def missing(leg: Leg) -> str:
-    """Return why a leg has not started, in one sentence."""
+    """Return the reason why a leg has not started, in one sentence."""
     if not leg.misunderstood:
         return "No start message came."
     return f"No start message was understood: {leg.misunderstood}"

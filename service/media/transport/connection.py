@@ -57,7 +57,7 @@ class MediaSocket:
         self.closing: float | None = None
         """Time at which this side's close frame was queued."""
         self.blocked: float | None = None
-        """Since when none of the queued data could be written."""
+        """Time since which none of the queued data could be written."""
         self.peer_code: int | None = None
         """Code of the peer's close frame, if it closed first."""
         self.was_pinged = False

@@ -86,7 +86,7 @@ class FrameParser:
         """Yield ``(opcode, payload)`` for every whole message and control frame in ``data``.
 
         Text payloads are valid UTF-8, close payloads are well formed. Raises ``RemoteError``
-        with the close code the peer deserves. Nothing that follows a close frame is read.
+        with the close code to send. Nothing that follows a close frame is read.
         """
         self.at_rest = False
         if self._buffer:

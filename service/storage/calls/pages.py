@@ -31,8 +31,8 @@ from service.storage.tables.calls import NEWEST, NEWEST_FIRST
 
 
 def _fetch(connection: Connection, seqs: Select[Any] | Sequence[int]) -> list[Call]:
-    those = select(calls).where(calls.c.seq.in_(seqs)).order_by(*NEWEST_FIRST)
-    return fetch(connection, those)
+    found = select(calls).where(calls.c.seq.in_(seqs)).order_by(*NEWEST_FIRST)
+    return fetch(connection, found)
 
 
 LIST = Newest(calls, NEWEST, _fetch)
@@ -77,7 +77,7 @@ def _counted(connection: Connection, indexed: Conditions, rest: Conditions) -> E
 
 def _sought(connection: Connection, wanted: CallFilters, number: int, per_page: int) -> Page[Call]:
     first = (number - 1) * per_page
-    found = text_search.found(connection, wanted, first + per_page)
+    found = text_search.search_calls(connection, wanted, first + per_page)
     seqs = found.seqs[first : first + per_page]
     items = _fetch(connection, seqs) if seqs else []
     return Page(tuple(items), number, per_page, len(found.seqs), found.is_minimum)

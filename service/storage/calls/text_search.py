@@ -50,7 +50,7 @@ Entry = tuple[Millis, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """Found calls by ``seq``, newest first. There may be more if ``is_minimum``."""
 
     seqs: Sequence[int]
@@ -58,14 +58,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class IndexSearch:
     """An index of calls with numbers like a text, and the condition to check of each call."""
 
     index: ColumnElement[bool]
     checks: Conditions = ()
 
 
-def found(connection: Connection, wanted: CallFilters, last: int) -> Found:
+def search_calls(connection: Connection, wanted: CallFilters, last: int) -> SearchResult:
     """Return the calls that a search finds, complete up to the ``last`` one requested or to
     ``FOUND``.
 
@@ -82,7 +82,7 @@ def found(connection: Connection, wanted: CallFilters, last: int) -> Found:
             if len(entries) >= most:
                 break
     newest = sorted(entries, reverse=True)[:COUNTED]
-    return Found([seq for _, seq in newest], is_minimum)
+    return SearchResult([seq for _, seq in newest], is_minimum)
 
 
 def _among_newest(
@@ -97,11 +97,11 @@ def _among_newest(
     some = newest.limit(LOOKED_THROUGH).cte()
     holds = select(_holds(text, wanted.sees_hidden)).where(calls.c.seq == some.c.seq)
     fit = select(some.c.started_at, some.c.seq).where(holds.correlate(some).scalar_subquery())
-    those = fit.limit(most).subquery()
+    matching = fit.limit(most).subquery()
     seen = select(func.count().label("number")).select_from(some).subquery()
-    both = seen.outerjoin(those, true())
+    both = seen.outerjoin(matching, true())
     rows = connection.execute(
-        select(seen.c.number, those.c.started_at, those.c.seq).select_from(both)
+        select(seen.c.number, matching.c.started_at, matching.c.seq).select_from(both)
     ).all()
     found = {(at, seq) for _, at, seq in rows if seq is not None}
     return found, rows[0].number < LOOKED_THROUGH
@@ -119,17 +119,17 @@ def _older(
     yield _entries(connection, in_room.order_by(*NEWEST_FIRST).limit(most))
     # Without an order: one that another index has would make the database choose that index.
     order = (unindexed(calls.c.started_at, 0).desc(), calls.c.seq.desc())
-    for way in _ways(text, wanted.sees_hidden, connection.dialect.name == "sqlite"):
-        bound = ALIKE if way.checks or wanted.fits else ALIKE_IN_INDEX
-        alike = select(calls.c.seq).where(PHONE, way.index).limit(bound + 1)
+    for search in _index_searches(text, wanted.sees_hidden, connection.dialect.name == "sqlite"):
+        bound = ALIKE if search.checks or wanted.fits else ALIKE_IN_INDEX
+        alike = select(calls.c.seq).where(PHONE, search.index).limit(bound + 1)
         if counted_all(connection, alike) > bound:
             yield None
             continue
-        conditions = (*wanted.during, way.index, *way.checks, *wanted.fits)
+        conditions = (*wanted.during, search.index, *search.checks, *wanted.fits)
         yield _entries(connection, select(*NEWEST).where(*conditions).order_by(*order).limit(most))
 
 
-def _ways(text: str, sees_hidden: bool, is_sqlite: bool) -> Iterator[Way]:
+def _index_searches(text: str, sees_hidden: bool, is_sqlite: bool) -> Iterator[IndexSearch]:
     plain = PUNCTUATION.sub("", text)
     is_number = NUMBER.fullmatch(plain) is not None
     digits = plain.removeprefix("+")
@@ -137,10 +137,10 @@ def _ways(text: str, sees_hidden: bool, is_sqlite: bool) -> Iterator[Way]:
     for column, end in ((calls.c.caller, CALLER_END), (calls.c.callee, CALLEE_END)):
         shown = () if sees_hidden else (~_is_hidden(column),)
         for each in sorted(begins):
-            yield Way(_begins(column, each, is_sqlite), shown)
+            yield IndexSearch(_begins(column, each, is_sqlite), shown)
         if is_number and len(digits) >= LAST_DIGITS and plain == digits:
             last = end == digits[-LAST_DIGITS:]
-            yield Way(last, (column.endswith(digits, autoescape=True), *shown))
+            yield IndexSearch(last, (column.endswith(digits, autoescape=True), *shown))
 
 
 def _begins(column: Column[str], text: str, is_sqlite: bool) -> ColumnElement[bool]:

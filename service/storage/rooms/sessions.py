@@ -163,8 +163,8 @@ def _sessions() -> Select[Any]:
 
 def _by_seq(connection: Connection, seqs: Select[Any]) -> list[Session]:
     """Return sessions by their numbers, in the order of lists."""
-    those = _sessions().where(sessions.c.seq.in_(seqs))
-    return _fetch(connection, those.order_by(*(column.desc() for column in NEWEST)))
+    found = _sessions().where(sessions.c.seq.in_(seqs))
+    return _fetch(connection, found.order_by(*(column.desc() for column in NEWEST)))
 
 
 def _fetch(connection: Connection, query: Select[Any]) -> list[Session]:

@@ -31,7 +31,7 @@ class PhoneNumber(Text):
         }
 
 
-class Sought(Text):
+class SearchText(Text):
     """A search text. A whole phone number may have spaces and punctuation."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:

@@ -108,7 +108,7 @@ def test_later_rooms_are_mixed_like_the_first_ones(happenings: list[tuple[int, i
     for size, pick in happenings:
         if pick % 3 == 0 and rooms:
             rows = rooms.pop(pick % len(rooms))
-            seating.unseat(rows)
+            seating.remove(rows)
             heard[rows] = 0
             free += rows
         else:
