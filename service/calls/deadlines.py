@@ -1,4 +1,4 @@
-"""Deadlines: of calls, to connect, to come back and to end; of sessions; of phones left alone."""
+"""Deadlines of calls (to connect, to come back, to end), of sessions, and of phones left alone."""
 
 from __future__ import annotations
 

@@ -22,7 +22,9 @@ from service.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-TOLD_BY_PROVIDER = frozenset(reason for reason in EndReason if Actor.PROVIDER in TABLE[reason].by)
+REPORTED_BY_PROVIDER = frozenset(
+    reason for reason in EndReason if Actor.PROVIDER in TABLE[reason].by
+)
 """End reasons that the provider reported itself, so it is not asked to hang up."""
 
 FAREWELLS = {
@@ -90,7 +92,7 @@ class CallEnding:
         logger.info("a call is over: %s", reason, extra=about(call.id, call.room_id))
         self._media.hang_up(call.id, reason, farewell(reason))
         self.note(call, reason)
-        if reason not in TOLD_BY_PROVIDER:
+        if reason not in REPORTED_BY_PROVIDER:
             self._provider_api.hang_up(call)
 
 

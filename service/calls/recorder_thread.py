@@ -132,7 +132,7 @@ class RecorderThread(BackgroundThread):
 
     def _wait_to_serve(self) -> bool:
         """Wait for the takeover. Returns false where the process ends before."""
-        told = ""
+        last_error = ""
         while not self._stopping.wait(SWEEP_SECONDS / 2):
             try:
                 if self._take_over():
@@ -142,8 +142,8 @@ class RecorderThread(BackgroundThread):
             except Busy as error:
                 logger.debug("still waiting for the database: %s", error.message)
             except Exception as error:
-                if repr(error) != told:
-                    told = repr(error)
+                if repr(error) != last_error:
+                    last_error = repr(error)
                     logger.exception("the calls could not be taken over")
         return False
 

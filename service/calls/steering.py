@@ -77,7 +77,7 @@ class Steering:
                 "REATTACH is off: the provider does not ask again, so a call cannot be transferred."
             )
         require_allowed(number, call.ours, self._settings.dial_allowed)
-        transferring = self._stored_steering.hand_on(
+        transferring = self._stored_steering.begin_transfer(
             call.id, number, self._clock.now(), self._settings.dial_per_day
         )
         logger.info("a call is to be transferred", extra=about(call.id, call.room_id))

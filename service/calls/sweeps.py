@@ -44,7 +44,7 @@ class Sweeps:
         self._try(SECRETS, self._secrets.sweep)
 
     def finish(self) -> None:
-        """Complete what may not wait for the next process."""
+        """Complete the work that cannot be left to the next process."""
         self._try(SECRETS, self._secrets.finish)
 
     def _try(self, failure: str, sweep: Callable[[], object]) -> None:

@@ -87,13 +87,13 @@ def happenings(before: CallStatus | None, call: Call, new: Sequence[LadderStep])
     status is also a ``call-update``, for receivers that subscribe to nothing else. The last event
     has the whole ladder, each other one only the new steps.
     """
-    told = []
+    found = []
     status = before
     if status is None:
         # A ticket for a custom WebSocket has no step yet.
         status = new[0].status if new else call.status
         began = new[0].at if new else call.started_at
-        told.append(Happening(CallEvent.STARTED, _as_of(call, new[:1], status), began))
+        found.append(Happening(CallEvent.STARTED, _as_of(call, new[:1], status), began))
     for number, step in enumerate(new, 1):
         is_own = step.status.is_live or step.status.is_end
         if is_own and step.status is status:
@@ -102,10 +102,10 @@ def happenings(before: CallStatus | None, call: Call, new: Sequence[LadderStep])
         then = _as_of(call, new[:number], status)
         event = OF_STEPS.get(step.status)
         if event is not None:
-            told.append(Happening(event, then, step.at))
+            found.append(Happening(event, then, step.at))
         if is_own:
-            told.append(Happening(CallEvent.UPDATE, then, step.at))
-    return told
+            found.append(Happening(CallEvent.UPDATE, then, step.at))
+    return found
 
 
 def _as_of(call: Call, new: Sequence[LadderStep], status: CallStatus) -> Call:

@@ -334,7 +334,7 @@ def several(calls: Calls, app: Flask) -> None:
         start=1,
     ):
         calls.add(a_call(id=f"c{number}", **changes))
-    services_of(app).stores.steering.hand_on("c4", "+14155550123", 1, 10)
+    services_of(app).stores.steering.begin_transfer("c4", "+14155550123", 1, 10)
 
 
 @pytest.mark.parametrize(

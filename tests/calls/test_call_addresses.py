@@ -99,7 +99,7 @@ def test_caller_returns_to_the_room_after_a_transfer(
     harness: Harness, connector: Connector, call: Any, fate: Any
 ) -> None:
     fate(harness, connector)
-    harness.stores.steering.hand_on(call.id, "+442071838750", harness.clock.now(), 10)
+    harness.stores.steering.begin_transfer(call.id, "+442071838750", harness.clock.now(), 10)
     dial = asks(harness, connector, call)
     assert dial[0].get("action") == f"{harness.address(call)}/dial"
     known = harness.services.connector_lookup.find(connector.provider, harness.key(call))

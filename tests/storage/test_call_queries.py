@@ -213,7 +213,7 @@ def test_a_call_being_dialled_on_is_not_lost(database: Database, store: Calls) -
     call = a_call(status=CallStatus.ANSWERED, detached_at=50)
     store.add(call)
     steering = StoredSteering(database)
-    steering.hand_on(call.id, "+14155550123", 60, 10)
+    steering.begin_transfer(call.id, "+14155550123", 60, 10)
     assert ids(store.lost(100)) == [call.id]
     step = LadderStep(LadderEvent.TRANSFER, 70, CallStatus.TRANSFERRING)
     assert steering.dialling(call.id, "+14155550123", step)

@@ -49,7 +49,7 @@ def test_placed_calls_and_transfers_are_counted_together(database: Database) -> 
     up = a_call(status=CallStatus.ANSWERED, leg_id="leg")
     calls.add(up)
     assert steering.place_call(placed(5), 10, 2)
-    steering.hand_on(up.id, "+14155550123", 6, 2)
+    steering.begin_transfer(up.id, "+14155550123", 6, 2)
     refused = placed(7)
     with pytest.raises(Forbidden):
         steering.place_call(refused, 10, 2)
@@ -61,7 +61,7 @@ def test_refused_dials_do_not_count(database: Database) -> None:
     over = a_call(status=CallStatus.ENDED)
     calls.add(over)
     with pytest.raises(Conflict):
-        steering.hand_on(over.id, "+14155550123", 6, 2)
+        steering.begin_transfer(over.id, "+14155550123", 6, 2)
     assert not steering.place_call(placed(5), 0, 2)
     assert counted(database) == {}
 

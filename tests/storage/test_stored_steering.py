@@ -46,7 +46,7 @@ def test_unknown_calls_cannot_be_steered(steering: StoredSteering) -> None:
     with pytest.raises(NotFound):
         steering.move("none", "room-2", call.participant, 1)
     with pytest.raises(NotFound):
-        steering.hand_on("none", "+14155550123", 1, 10)
+        steering.begin_transfer("none", "+14155550123", 1, 10)
     assert not steering.dialling("none", "+14155550123", DIALLING)
     assert steering.transfer_failed("none", "busy", 1) is None
     assert steering.bind("none", "CA1", firm=True) is None
@@ -82,14 +82,16 @@ def test_simultaneous_moves_are_all_written_and_the_last_one_holds(
 
 def test_one_of_many_simultaneous_transfers_begins(store: Calls, steering: StoredSteering) -> None:
     call = up(store)
-    outcomes = at_once(8, lambda index: steering.hand_on(call.id, f"+1415555010{index}", index, 10))
+    outcomes = at_once(
+        8, lambda index: steering.begin_transfer(call.id, f"+1415555010{index}", index, 10)
+    )
     assert sum(isinstance(outcome, Call) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 7
 
 
 def test_only_the_number_of_the_transfer_is_dialled(store: Calls, steering: StoredSteering) -> None:
     call = up(store)
-    steering.hand_on(call.id, "+14155550123", 60, 10)
+    steering.begin_transfer(call.id, "+14155550123", 60, 10)
     assert not steering.dialling(call.id, "+14155550124", DIALLING)
     assert steering.dialling(call.id, "+14155550123", DIALLING)
     assert steering.dialling(call.id, "+14155550123", replace(DIALLING, at=80))
@@ -156,7 +158,7 @@ def test_the_end_of_a_call_ends_its_transfer(store: Calls, steering: StoredSteer
         (EndReason.CALLER_HUNG_UP, CallStatus.TRANSFER_FAILED),
     ):
         call = up(store)
-        steering.hand_on(call.id, "+14155550123", 5, 10)
+        steering.begin_transfer(call.id, "+14155550123", 5, 10)
         ended = store.end(call.id, reason, 6)
         assert ended == store.get(call.id)
         assert ended is not None

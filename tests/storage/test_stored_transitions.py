@@ -173,7 +173,7 @@ OTHERS: Mapping[Event, Callable[[Stored, Call], object]] = {
     Trigger.MOVE_REQUESTED: lambda stored, call: stored.steering.move(
         call.id, "room-2", NOBODY, NOW
     ),
-    Trigger.TRANSFER_REQUESTED: lambda stored, call: stored.steering.hand_on(
+    Trigger.TRANSFER_REQUESTED: lambda stored, call: stored.steering.begin_transfer(
         call.id, NUMBER, NOW, 1_000
     ),
     Trigger.DIALLED: lambda stored, call: stored.steering.dialling(call.id, NUMBER, DIALLED),

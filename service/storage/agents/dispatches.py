@@ -130,9 +130,9 @@ class Dispatches:
             return found
 
     def forsaken(self) -> list[str]:
-        """Return the calls of agents whose own call is over and who are alone or with agents only.
+        """Return the tickets of agents that should leave; the oldest ``BATCH``.
 
-        The oldest ``BATCH``.
+        The call that the agent was sent for is over, and only agents are in the room.
         """
         own, other = calls.alias(), calls.alias()
         is_agent = exists().where(dispatches.c.ticket_id == other.c.id).correlate(other)

@@ -93,7 +93,7 @@ class StoredSteering:
             step = state.step(LadderEvent.MOVED, at, room_id)
             return advance(connection, call, [step], session_id=session_id)
 
-    def hand_on(self, call_id: str, number: str, at: Millis, per_day: int) -> Call:
+    def begin_transfer(self, call_id: str, number: str, at: Millis, per_day: int) -> Call:
         """Begin a transfer. The provider is told to dial when it next asks.
 
         Raises ``NotFound``, ``Conflict`` if the call cannot be transferred, and ``Forbidden`` if
