@@ -17,8 +17,8 @@ from service.domain.webhooks import ReceiverLease
 from service.storage.leases import LEASE_SECONDS
 
 ATTEMPT_SECONDS = 12.0
-"""What is left of a lease before an attempt, at least: the HTTP client takes 11 s at most. No other
-node can send the same event meanwhile."""
+"""Least time that is left of a lease before an attempt. The HTTP client takes 11 s at most, so no
+other node can send the same event meanwhile."""
 
 TURN_SECONDS = 5.0
 """Seconds after which a turn sends no further event."""
