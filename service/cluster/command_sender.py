@@ -22,7 +22,7 @@ MOST_WAITING = 10_000
 """Commands that wait at most, while nodes do not answer. More are dropped."""
 
 POLL_SECONDS = 0.25
-"""How long the thread waits for a job before it checks whether it should stop."""
+"""Seconds to wait for a job before checking whether to stop."""
 
 Job = Callable[[], object]
 

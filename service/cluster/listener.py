@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 BACKLOG = 64
 
 ANSWER_SECONDS = 1.0
-"""How long a node may take to read its answer."""
+"""Seconds that a node may take to read its answer."""
 
 Handle = Callable[[Message, Frame], Answer]
 """Acts on a message. It takes the descriptor of the frame, or leaves it to be closed."""

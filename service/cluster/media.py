@@ -58,7 +58,7 @@ class ClusterMedia:
         self._passing = passing
         self._watched = watched
         self.changes = 0
-        """How often stored calls were announced as changed."""
+        """Number of announcements that stored calls have changed."""
 
     def adopt(self, sock: socket.socket, spec: LegSpec) -> None:
         try:

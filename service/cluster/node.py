@@ -18,7 +18,7 @@ from service.media.engine.engine import Engine
 from service.providers.base.provider import Provider
 
 STOP_SECONDS = 2.0
-"""How long ``stop`` waits for the commands that wait."""
+"""Seconds for which ``stop`` waits for the queued commands."""
 
 
 class Node:

@@ -27,10 +27,10 @@ from service.process import turns
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 1.0
-"""How long a node may take to answer."""
+"""Seconds that a node may take to answer."""
 
 REST_SECONDS = 1.0
-"""How long a node that did not answer in time is not asked again."""
+"""Seconds for which a node that did not answer in time is not asked again."""
 
 LEAST_SECONDS = 0.001
 
