@@ -163,7 +163,7 @@ def test_create_without_a_body_requires_the_provider(client: FlaskClient) -> Non
 
 
 @pytest.mark.parametrize(("fields", "sentence"), BAD_FIELDS)
-def test_create_refuses_what_update_refuses_in_the_same_words(
+def test_create_and_update_refuse_a_value_with_the_same_error(
     client: FlaskClient, connector: dict[str, str], fields: dict[str, object], sentence: str
 ) -> None:
     created = client.post("/v2/connectors", json={"provider": "telnyx", **fields})

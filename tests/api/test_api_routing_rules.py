@@ -100,7 +100,7 @@ def test_create_answers_with_the_documented_object(client: FlaskClient) -> None:
     assert response.json["id"].startswith("rr_")
 
 
-def test_all_fields_are_returned_and_those_without_effect_named(
+def test_all_fields_are_returned_and_the_ineffective_ones_are_named(
     client: FlaskClient, rule: dict[str, Any]
 ) -> None:
     expected = {

@@ -164,7 +164,7 @@ def test_participant_keeps_its_id_across_a_server_restart(browser: Browser, tmp_
     assert len(ids) == 1
 
 
-def test_removed_participant_is_told_and_does_not_rejoin(
+def test_removed_participant_sees_a_notice_and_does_not_rejoin(
     patchbay: Patchbay, console_page: Page
 ) -> None:
     page, room = console_page, "strict"

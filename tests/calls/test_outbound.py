@@ -252,7 +252,9 @@ def test_dynamic_room_of_a_placed_call_is_named_after_the_number_outside(
     assert calling.stores.rooms.get(call.room_id or "").custom_id == (name or None)
 
 
-def test_rule_decides_what_the_room_is_told_of_a_placed_call(calling: Harness) -> None:
+def test_rule_decides_whether_a_placed_call_sends_keys_and_shows_its_number(
+    calling: Harness,
+) -> None:
     connector = calling.connect(keyed("twilio"))
     outbound(calling, hide_phone_number=True, dtmf=False)
     for changes, expected in (

@@ -273,7 +273,7 @@ def test_rule_may_change_while_the_caller_is_asked(harness: Harness, twilio: Con
 
 
 @pytest.mark.parametrize("tries", [{"try": "1", "Digits": PIN}, {}], ids=["keys", "webhook"])
-def test_deleted_rule_lets_nobody_in(
+def test_deleted_rule_admits_no_caller(
     harness: Harness, twilio: Connector, tries: dict[str, str]
 ) -> None:
     harness.webhook(twilio)
@@ -319,7 +319,9 @@ def test_caller_is_let_in_and_shown_by_the_number_however_it_is_written(harness:
     assert harness.call(twilio).caller == "+14155550100"
 
 
-def test_pin_that_cannot_be_read_lets_nobody_in(harness: Harness, connector: Connector) -> None:
+def test_pin_that_cannot_be_decrypted_admits_no_caller(
+    harness: Harness, connector: Connector
+) -> None:
     harness.webhook(connector)
     sealed_elsewhere = Rules(harness.database, "another secret")
     sealed_elsewhere.update(

@@ -220,7 +220,7 @@ def test_a_move_to_a_node_that_is_gone_closes_the_socket_with_its_statistics(
     assert descriptors[0] == descriptors[1]
 
 
-def test_statistics_are_those_of_all_nodes(machine: Machine) -> None:
+def test_statistics_include_all_nodes(machine: Machine) -> None:
     for name, home in (("ann", machine.one), ("bob", machine.two)):
         machine.join(machine.one, home, agent(name))
     machine.homes["call-zoe"] = "three"

@@ -137,7 +137,7 @@ def test_a_long_message_in_pieces_holds_up_no_other(connect: Connect) -> None:
     assert isinstance(next_answer(slow), Accepted)
 
 
-def test_descriptors_that_nobody_takes_are_closed(connect: Connect) -> None:
+def test_untaken_descriptors_are_closed(connect: Connect) -> None:
     sock = connect()
     answer_to(sock, encode(GetStats(())))
     before = open_descriptors()

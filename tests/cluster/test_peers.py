@@ -97,7 +97,7 @@ def test_threads_ask_at_once_and_leave_few_connections(peers: Peers, other: List
     assert len(open_descriptors()) <= before + 6
 
 
-def test_nodes_are_those_that_listen(peers: Peers, folder: Path, other: Listener) -> None:
+def test_only_listening_nodes_are_found(peers: Peers, folder: Path, other: Listener) -> None:
     own = Listener(folder, "own", answer)
     own.start()
     assert peers.ids() == ["other"]
@@ -167,7 +167,7 @@ def test_all_are_asked_before_the_first_has_answered(
         assert peers.ask_all(questions, seconds=0.1) == {"other": len(str(QUESTION))}
 
 
-def test_an_answer_that_is_none_is_an_error(peers: Peers, folder: Path) -> None:
+def test_malformed_answer_is_an_error(peers: Peers, folder: Path) -> None:
     with silent(folder, "other") as listening, ThreadPoolExecutor() as pool:
         asked = pool.submit(peers.ask, "other", QUESTION)
         accepted, _ = listening.accept()

@@ -138,7 +138,7 @@ def test_the_end_of_the_session_ends_the_pipeline() -> None:
 
 
 @pytest.mark.parametrize("kind", [OutputTransportMessageFrame, OutputTransportMessageUrgentFrame])
-def test_messages_of_the_pipeline_are_sent_except_those_for_pipecat_clients(
+def test_messages_of_the_pipeline_are_sent_except_for_pipecat_clients(
     kind: type[Frame],
 ) -> None:
     message = {"event": "message", "topic": "CHAT", "data": "hello"}

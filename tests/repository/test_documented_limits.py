@@ -123,7 +123,7 @@ def test_the_bound_that_is_told_is_the_one_that_holds(bounds: dict[str, str], wh
     assert told[: len(held)] == held
 
 
-def test_a_buffer_that_stays_full_is_cut_to_what_is_told() -> None:
+def test_limits_page_has_the_cut_of_a_buffer_that_stays_full() -> None:
     text = PAGE.read_text()
     assert overrun.REST * 20 == 1000
     assert f"full for {overrun.FULL_SECONDS:.0f} s: cut to half, to a second at most" in text

@@ -290,7 +290,7 @@ def test_a_hidden_number_is_not_found_by_its_ends(
         assert store.page(search=search).items == (outbound, inbound)
 
 
-def test_calls_are_found_by_what_they_passed_through(store: Calls) -> None:
+def test_calls_are_found_by_the_statuses_of_their_steps(store: Calls) -> None:
     passed = CallStatus.TRANSFER_FAILED
     steps = tuple(LadderStep(LadderEvent.TRANSFER, 5_000, passed) for _ in range(2))
     those = filled(store, 5, steps=steps, status=CallStatus.ENDED)

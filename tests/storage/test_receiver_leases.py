@@ -103,7 +103,7 @@ def test_a_node_that_has_lost_its_lease_marks_nothing(nodes: TwoNodes, failures:
     assert nodes.other.waiting() == (WaitingReceiver("wh_1", 1_000),)
 
 
-def test_a_lapsed_lease_that_nobody_has_claimed_still_marks(nodes: TwoNodes) -> None:
+def test_lapsed_and_unclaimed_lease_still_marks(nodes: TwoNodes) -> None:
     write(nodes.database, a_delivery(1))
     lease = nodes.one.claim("wh_1")
     assert lease

@@ -35,7 +35,7 @@ def test_a_page_is_newest_first_and_counts_them_all(store: Agents) -> None:
     assert store.page(number=10**9, per_page=2).items == ()
 
 
-def test_a_search_finds_a_part_of_the_name_whatever_the_case(store: Agents) -> None:
+def test_search_finds_a_part_of_the_name_in_any_case(store: Agents) -> None:
     first, second = an_agent(name="Front Desk"), an_agent(name="100% night")
     store.add(first)
     store.add(second)
@@ -44,7 +44,7 @@ def test_a_search_finds_a_part_of_the_name_whatever_the_case(store: Agents) -> N
     assert store.page(search="_").items == ()
 
 
-def test_update_changes_what_it_is_given_and_the_time(store: Agents) -> None:
+def test_update_changes_the_given_fields_and_the_time(store: Agents) -> None:
     agent, other = an_agent(), an_agent()
     store.add(agent)
     store.add(other)
@@ -58,7 +58,7 @@ def test_update_changes_what_it_is_given_and_the_time(store: Agents) -> None:
         store.update("agent_other", {"name": "New"}, at=9_000)
 
 
-def test_update_refuses_what_is_fixed(store: Agents) -> None:
+def test_update_refuses_fixed_fields(store: Agents) -> None:
     agent = an_agent()
     store.add(agent)
     with pytest.raises(ValueError, match="created_at"):

@@ -89,7 +89,7 @@ def test_admit_needs_to_know_when_the_call_expires(store: Calls) -> None:
         store.admit(a_call(expires_at=None), "ref", 10)
 
 
-def test_a_rejected_call_is_stored_whatever_the_limit_and_only_once(store: Calls) -> None:
+def test_rejected_call_is_stored_beyond_the_limit_and_only_once(store: Calls) -> None:
     call = a_call(status=CallStatus.REJECTED, end_reason=EndReason.NO_ROUTE, ended_at=1_000)
     store.add(call)
     assert store.get(call.id) == call
@@ -162,7 +162,7 @@ def test_a_step_of_a_reissue_has_the_calls_status(store: Calls) -> None:
     assert again.steps[-1].status is CallStatus.ANSWERED
 
 
-def test_an_end_without_statistics_keeps_those_of_the_last_leg(store: Calls) -> None:
+def test_end_without_statistics_keeps_the_ones_of_the_last_leg(store: Calls) -> None:
     call = lost(store)
     ended = store.end(call.id, EndReason.CONNECTION_LOST, 5_000)
     assert ended is not None

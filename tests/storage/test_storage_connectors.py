@@ -69,9 +69,7 @@ def test_a_key_finds_its_connector_for_its_own_provider_only(store: Connectors) 
         {},
     ],
 )
-def test_update_changes_what_it_is_given_and_nothing_else(
-    store: Connectors, changes: dict[str, Any]
-) -> None:
+def test_update_changes_the_given_fields_only(store: Connectors, changes: dict[str, Any]) -> None:
     other, connector = a_connector(), a_connector()
     store.add(other)
     store.add(connector)
@@ -82,7 +80,7 @@ def test_update_changes_what_it_is_given_and_nothing_else(
 
 
 @pytest.mark.parametrize("name", ["webhook_key", "provider", "id", "created_at"])
-def test_update_refuses_what_is_fixed(store: Connectors, name: str) -> None:
+def test_update_refuses_fixed_fields(store: Connectors, name: str) -> None:
     connector = a_connector()
     store.add(connector)
     with pytest.raises(ValueError, match=name):

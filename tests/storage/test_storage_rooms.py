@@ -139,5 +139,7 @@ def test_pages_are_newest_first_and_narrowed_by_whole_names(store: Rooms) -> Non
         ({"allowed_participant_ids": ("ann",), "disabled": True}, "room-deactivated"),
     ],
 )
-def test_a_room_bars_who_may_not_join(changes: dict[str, Any], reason: str | None) -> None:
+def test_room_bars_participants_that_may_not_join(
+    changes: dict[str, Any], reason: str | None
+) -> None:
     assert a_room(**changes).bars("ann") == reason

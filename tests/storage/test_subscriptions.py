@@ -46,7 +46,7 @@ def test_a_subscription_comes_back_as_it_was_stored(store: Subscriptions) -> Non
         {"url": "https://new.example.com", "events": tuple(CallEvent)},
     ],
 )
-def test_update_changes_what_it_is_given_and_nothing_else(
+def test_update_changes_the_given_fields_only(
     store: Subscriptions, changes: dict[str, Any]
 ) -> None:
     one, other = added(store, "https://example.com/1", "https://example.com/2")

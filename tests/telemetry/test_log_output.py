@@ -71,7 +71,7 @@ def test_lines_are_written_in_order(pipe: Pipe) -> None:
     assert pipe.read(len(b"".join(lines))) == b"".join(lines)
 
 
-def test_newest_lines_are_dropped_while_nobody_reads(pipe: Pipe) -> None:
+def test_newest_lines_are_dropped_while_the_reader_stands_still(pipe: Pipe) -> None:
     kept = pipe.fill()
     assert kept >= MOST
     assert not pipe.writer.drain(0)

@@ -813,7 +813,7 @@ def test_a_peer_that_stops_reading_is_disconnected_and_the_others_continue(
     assert audio_of(other.read_text()) == b"\xff" * 160
 
 
-def test_ticks_follow_the_clock_and_those_of_a_stall_are_skipped(
+def test_ticks_follow_the_clock_and_skip_a_stall(
     on_fake_clock: RunningEngine, clock: FakeClock
 ) -> None:
     client = on_fake_clock.join(twilio("ann"))

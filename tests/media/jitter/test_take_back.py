@@ -163,7 +163,7 @@ def test_a_pause_between_two_syllables_is_no_silence(
     assert flushes(tom) == []
 
 
-def test_a_participant_who_has_stopped_speaking_is_no_third_speaker(
+def test_participant_who_has_stopped_speaking_does_not_count_as_audible(
     harness: LiveRoomsHarness, phone: Phone
 ) -> None:
     ann, tom, eve = (

@@ -465,9 +465,7 @@ def test_a_peer_that_leaves_too_much_unread_is_given_up(
     assert slow_media_socket.detail == "the peer has stopped reading"
 
 
-def test_the_close_frame_comes_after_what_was_queued(
-    slow_media_socket: MediaSocket, slow: Client
-) -> None:
+def test_close_frame_follows_the_queued_data(slow_media_socket: MediaSocket, slow: Client) -> None:
     flood(slow_media_socket)
     slow_media_socket.text(b"goodbye")
     slow_media_socket.hang_up(1000, "the end", EndReason.ENDED_BY_API)
