@@ -200,8 +200,6 @@ def build_services(
         serving,
         metrics,
         followers=(
-            # No other process serves from the database.
-            stores.work_leases.release_others,
             notifier.start,
             dispatcher.start,
             deliveries.start,

@@ -105,6 +105,8 @@ class Keeper:
             if not self.holds and not self._is_released:
                 self._lost()
                 return
+        if not was_released:
+            self._try("the database is not released", self._nodes.release)
         self._try("this node is not removed", lambda: self._nodes.leave(self._clock.now()))
 
     def _try(self, failure: str, act: Callable[[], object]) -> bool:

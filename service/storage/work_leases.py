@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from sqlalchemy import Connection, select
+
 from service.storage import leases
 from service.storage.database import Database
-from service.storage.tables import receiver_leases, work_leases
+from service.storage.tables import nodes, receiver_leases, work_leases
 
 LEASED = (work_leases, receiver_leases)
 """Tables with leases, in the order in which a transaction locks them."""
@@ -36,8 +38,8 @@ class WorkLeases:
             for table in LEASED:
                 leases.end(connection, table, table.c.holder == holder)
 
-    def release_others(self) -> None:
-        """End the leases of all other nodes. For the only process that serves from the database."""
-        with self._database.write() as connection:
-            for table in LEASED:
-                leases.end(connection, table, table.c.holder != self._holder)
+
+def end_of_gone_nodes(connection: Connection) -> None:
+    """End the leases of nodes that are gone. The transaction then locks nothing but deliveries."""
+    for table in LEASED:
+        leases.end(connection, table, table.c.holder.not_in(select(nodes.c.id)))

@@ -15,7 +15,7 @@ from service.process import identity
 from service.storage.cluster.machine_lease import MachineLease, RowLease, lease_of, open_file
 from service.storage.database import Database
 from service.storage.tables import serving
-from tests.support.node_times import DatabaseTime, a_node
+from tests.support.clusters import Cluster, DatabaseTime
 from tests.support.paths import ROOT
 from tests.support.races import at_once
 
@@ -180,7 +180,7 @@ def test_a_reused_process_id_holds_no_lease(postgres_database: Database) -> None
 def test_a_machine_with_a_live_node_has_its_lease_though_another_node_was_killed(
     postgres_database: Database, time: DatabaseTime
 ) -> None:
-    assert a_node(postgres_database, "nd_live", time).register()
+    assert Cluster(postgres_database, time).node("nd_live").register()
     # As if the node that has renewed the lease last had ended.
     change(postgres_database, pid_began="1")
     assert not a_row_lease(postgres_database, "other", time).take()

@@ -135,5 +135,3 @@ def test_the_leases_of_a_node_end_with_it(nodes: TwoNodes) -> None:
     assert nodes.one.claim("wh_2") is None
     nodes.other.release_all()
     assert nodes.one.claim("wh_2")
-    WorkLeases(nodes.database, "nd_2").release_others()
-    assert nodes.other.claim("wh_2")

@@ -36,6 +36,7 @@ from service.storage.cluster.machine_lease import MachineLease, lease_of
 from service.storage.cluster.time import time_of
 from service.storage.database import Database
 from service.storage.tables import nodes
+from service.storage.work_leases import end_of_gone_nodes
 
 LEASE_MILLIS = LEASE_SECONDS * 1000
 
@@ -142,7 +143,8 @@ class Nodes:
             return connection.execute(self._beat, {"node": self.node_id}).rowcount > 0
 
     def take_over(self, at: Millis, *, has_started: bool = False) -> int:
-        """Remove the nodes that are gone, and detach their calls. Returns how many were attached.
+        """Remove the nodes that are gone, end their leases of shared work, and detach their calls.
+        Returns how many were attached.
 
         A process that ``has_started`` also looks for calls of no node: of an earlier version, or of
         a process that was killed while it ended.
@@ -153,7 +155,9 @@ class Nodes:
             if not gone and not has_started:
                 return 0
             connection.execute(delete(nodes).where(nodes.c.id.in_(gone)))
-            return orphans.take_over(connection, at, self.node_id if has_started else None)
+            attached = orphans.take_over(connection, at, self.node_id if has_started else None)
+            end_of_gone_nodes(connection)
+            return attached
 
     def sees_gone(self) -> bool:
         """Return whether there is anything to take over."""
@@ -197,6 +201,7 @@ class Nodes:
         with self._database.write() as connection:
             connection.execute(delete(nodes).where(nodes.c.id == self.node_id))
             orphans.take_over(connection, at)
+            end_of_gone_nodes(connection)
 
     def _census(self) -> Census:
         with self._database.read() as connection:

@@ -1,0 +1,90 @@
+"""Nodes of machines that a test makes, by a time that it sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, bindparam, update
+
+from service.storage.cluster.machine_lease import MachineLease, lease_of, open_file
+from service.storage.cluster.nodes import Nodes
+from service.storage.cluster.placement import LeasedPlacement
+from service.storage.database import Database
+from service.storage.tables import nodes
+
+MACHINE = "machine-1"
+SECRET = "secret"
+
+
+@dataclass
+class DatabaseTime:
+    """The time of heartbeats, in milliseconds."""
+
+    now: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        self.expression: ColumnElement[int] = bindparam(
+            "now", callable_=lambda: self.now, type_=BigInteger
+        )
+
+    def advance(self, seconds: float) -> None:
+        self.now += int(seconds * 1000)
+
+
+class Cluster:
+    """Machines on one database. The nodes of each have the file of SQLite's lease in common."""
+
+    def __init__(self, database: Database, time: DatabaseTime) -> None:
+        self.database = database
+        self.time = time
+        self._files: dict[str, int | None] = {}
+
+    def node(self, node_id: str, machine_id: str = MACHINE, **changes: Any) -> Nodes:
+        """Return a node that is not registered yet."""
+        usual = {"now": self.time.expression, "lease": self._lease(machine_id)}
+        secret = changes.pop("secret", SECRET)
+        return Nodes(self.database, node_id, secret, machine_id=machine_id, **{**usual, **changes})
+
+    def serving(self, *node_ids: str) -> list[Nodes]:
+        """Return nodes of one machine that have been up for long enough to judge others."""
+        started = [self.node(node_id) for node_id in node_ids]
+        for node in started:
+            assert node.register()
+        for _ in range(2):
+            self.time.advance(5)
+            for node in started:
+                assert node.beat()
+        return started
+
+    def placement(self, node_id: str) -> LeasedPlacement:
+        return LeasedPlacement(node_id, self.time.expression)
+
+    def kill(self, node_id: str) -> None:
+        """Make a node's row name a process that has ended."""
+        with self.database.write() as connection:
+            own = update(nodes).where(nodes.c.id == node_id)
+            connection.execute(own.values(pid_began="ended"))
+
+    def close(self) -> None:
+        for descriptor in self._files.values():
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _lease(self, machine_id: str) -> MachineLease:
+        if machine_id not in self._files:
+            url = self.database._url.render_as_string(hide_password=False)
+            self._files[machine_id] = open_file(url)
+        return lease_of(self.database, machine_id, self._files[machine_id])
+
+
+@contextmanager
+def a_cluster(database: Database) -> Iterator[Cluster]:
+    cluster = Cluster(database, DatabaseTime())
+    try:
+        yield cluster
+    finally:
+        cluster.close()
