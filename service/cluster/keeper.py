@@ -21,7 +21,7 @@ from service.storage.cluster.room_leases import RoomLeases
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 2.0
-"""How long ``close`` waits for the thread to remove this node."""
+"""Seconds for which ``close`` waits for the thread to remove this node."""
 
 
 class Keeper:

@@ -1,9 +1,10 @@
-"""How the repository is laid out: what a reader may rely on without looking."""
+"""The layout of the repository."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,8 @@ MAX_LINES = 300
 AGENT_LINES = 80
 STARTERS = {"serving", "refused", "running_patchbay", "Patchbay", "chromium", "signed_in"}
 SENTENCE = re.compile(r"\S.*[.:]")
+OPENING = re.compile(r"(What|How|Who|Whose|Which|Where|When|Why|Those)\b")
+PHRASE = re.compile(r"\b(whoever|whatever|those that|what there is)\b")
 SHAPELESS = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
 
 
@@ -52,6 +55,24 @@ def test_modules_begin_with_one_sentence_about_themselves() -> None:
     }
     wrong = {path: line for path, line in first_lines.items() if not SENTENCE.fullmatch(line)}
     assert wrong == {}
+
+
+def docstrings(path: Path) -> Iterator[str]:
+    """The texts that stand alone as statements: docstrings, and descriptions of constants."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            yield str(node.value.value)
+
+
+def test_docstrings_say_plainly_what_something_is() -> None:
+    bench = (path for path in (ROOT / "bench").rglob("*.py") if "node_modules" not in path.parts)
+    riddles = [
+        (name(path), text.partition("\n")[0])
+        for path in [*OURS, *bench]
+        for text in docstrings(path)
+        if OPENING.match(text) or PHRASE.search(text)
+    ]
+    assert riddles == []
 
 
 def test_no_module_is_called_something_that_says_nothing() -> None:
