@@ -124,16 +124,16 @@ def build_services(
     media: Media = engine
     serving, waiters = ServingState(), Waiters()
     http = HttpClient(clock, allow_private=settings.webhook_allow_private)
-    provider_api = ProviderApi(settings, clock, connectors, stored_steering)
+    provider_api = ProviderApi(settings, clock, connectors, stores.provider_requests)
     signer = Signer(stores.signing_keys, clock)
     simulated_calls = SimulatedCalls(settings.test_calls)
 
-    ending = CallEnding(clock, database, calls, media, provider_api, metrics, waiters, serving)
+    ending = CallEnding(clock, database, calls, media, metrics, waiters, serving)
     admission = Admission(
         settings, clock, providers, calls, rooms, sessions, secrets, media, serving
     )
     steering = Steering(settings, clock, database, stored_steering, rooms, sessions, media)
-    lookup = CallLookup(calls, stored_steering, provider_api)
+    lookup = CallLookup(calls, stored_steering)
     inbound = InboundCalls(
         settings,
         clock,
@@ -203,6 +203,7 @@ def build_services(
             notifier.start,
             dispatcher.start,
             deliveries.start,
+            provider_api.start,
             retention.start,
         ),
     )
@@ -278,6 +279,7 @@ def build_services(
             "herald": lambda: notifier.is_alive,
             "dispatcher": lambda: dispatcher.is_alive,
             "courier": lambda: deliveries.is_alive,
+            "provider-api": lambda: provider_api.is_alive,
             "retention": lambda: retention.is_alive,
         },
         body_limits=console.BODY_LIMITS,

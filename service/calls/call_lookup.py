@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from service.calls.provider_api import ProviderApi
 from service.domain.calls import Call, Direction
 from service.domain.connectors import Connector
 from service.errors import NotFound
@@ -18,12 +17,9 @@ upgrade still use it."""
 class CallLookup:
     """Thread-safe."""
 
-    def __init__(
-        self, calls: Calls, stored_steering: StoredSteering, provider_api: ProviderApi
-    ) -> None:
+    def __init__(self, calls: Calls, stored_steering: StoredSteering) -> None:
         self._calls = calls
         self._stored_steering = stored_steering
-        self._provider_api = provider_api
 
     def find(
         self, connector: Connector, hook: Webhook, provider_call_id: str, call_id: str | None = None
@@ -50,8 +46,4 @@ class CallLookup:
         if call_id is not None and not (call.status.is_waiting or is_unnamed):
             # The webhook is about another leg, such as the number of a transfer.
             return None
-        bound = self._stored_steering.bind(call.id, provider_call_id, firm=True)
-        if bound is not None and is_unnamed and not bound.status.is_live:
-            # The call was ended before its provider's id was known, and still rings there.
-            self._provider_api.hang_up(bound)
-        return bound
+        return self._stored_steering.bind(call.id, provider_call_id, firm=True)

@@ -1,4 +1,6 @@
-"""The end of a call: written to storage first, then passed on to its socket and its provider.
+"""The end of a call: written to storage first, then passed on to its socket.
+
+The request to its provider is written with it.
 
 A provider that asks about an ended call is told to hang up, also after a restart.
 """
@@ -8,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from service.calls.provider_api import ProviderApi
 from service.calls.serving_state import ServingState
 from service.calls.waiting import Waiters
 from service.clock import Clock
@@ -44,7 +45,6 @@ class CallEnding:
         database: Database,
         calls: Calls,
         media: Media,
-        provider_api: ProviderApi,
         metrics: Metrics,
         waiters: Waiters,
         serving: ServingState,
@@ -53,7 +53,6 @@ class CallEnding:
         self._database = database
         self._calls = calls
         self._media = media
-        self._provider_api = provider_api
         self._metrics = metrics
         self._waiters = waiters
         self._serving = serving
@@ -78,7 +77,14 @@ class CallEnding:
         ``provided`` is checked on the stored call: where it returns false the call goes on.
         """
         at = self._clock.now()
-        ended = self._calls.end(call.id, reason, at, detail=detail, provided=provided)
+        ended = self._calls.end(
+            call.id,
+            reason,
+            at,
+            detail=detail,
+            provided=provided,
+            asks_provider=reason not in REPORTED_BY_PROVIDER,
+        )
         if ended is not None:
             self._database.afterwards(self._pass_on, ended, reason)
 
@@ -92,8 +98,6 @@ class CallEnding:
         logger.info("a call is over: %s", reason, extra=about(call.id, call.room_id))
         self._media.hang_up(call.id, reason, farewell(reason))
         self.note(call, reason)
-        if reason not in REPORTED_BY_PROVIDER:
-            self._provider_api.hang_up(call)
 
 
 def unconnected(call: Call) -> EndReason:

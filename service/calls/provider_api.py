@@ -1,26 +1,29 @@
 """Requests to the providers' REST APIs: hang up a call, and place one.
 
-A connector needs the credentials for them. Calls are hung up in the background, in a few threads
-that may block on HTTP and the database. A failure is written on the call's ladder and fails nothing
+A connector needs the credentials for them. A request to hang up is a row that is written with the
+end of the call, so it outlives this process: a thread takes the rows, and a few others send them
+and may block on HTTP and the database. A failure is written on the call's ladder and fails nothing
 else, because the provider's next question is answered with a hang-up as well.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
 
 from service.clock import Clock
 from service.domain.calls import Call
 from service.domain.connectors import Connector
-from service.errors import BadGateway, NotFound, ServiceError
+from service.domain.provider_requests import HangUpRequest
+from service.errors import BadGateway, Busy, NotFound, ServiceError
 from service.http_client.client import HttpClient
+from service.process.background import BackgroundThread
 from service.providers import controls
 from service.providers.base.call_control import CallControl, Order
 from service.settings import Settings
-from service.storage.calls.steering import StoredSteering
+from service.storage.calls.provider_requests import MOST_ATTEMPTS, ProviderRequests
 from service.storage.connectors import Connectors
 from service.telemetry.logs import about
 
@@ -28,43 +31,37 @@ logger = logging.getLogger(__name__)
 
 THREADS = 2
 
+LOOK_SECONDS = 5.0
+"""Seconds between two searches for requests of a process that was killed. The signal shortens it.
+"""
 
-class ProviderApi:
-    """Thread-safe. The threads start with the first request, so after any fork."""
+TROUBLE_SECONDS = 1.0
+"""Pause after a failure of the database."""
+
+
+class ProviderApi(BackgroundThread):
+    """Thread-safe. The threads start with ``start``, so after any fork."""
 
     def __init__(
         self,
         settings: Settings,
         clock: Clock,
         connectors: Connectors,
-        stored_steering: StoredSteering,
+        requests: ProviderRequests,
     ) -> None:
+        super().__init__("provider-api", requests.signal)
         self._settings = settings
         self._clock = clock
         self._connectors = connectors
-        self._stored_steering = stored_steering
+        self._requests = requests
         self._controls = controls()
         self._outgoing = HttpClient(clock)
-        self._lock = Lock()
-        self._pool: ThreadPoolExecutor | None = None
-
-    def hang_up(self, call: Call) -> None:
-        """Ask the provider in the background to end the call, if it can be asked."""
-        if call.provider_call_id == call.id or not self.can_hang_up(call):
-            return
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="provider-api")
-            self._pool.submit(self._hang_up, call)
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="provider-api")
+        self._free = threading.Semaphore(THREADS)
 
     def can_hang_up(self, call: Call) -> bool:
         """Return whether the provider can be asked to end this call."""
-        try:
-            connector = self._connectors.get(call.connector_id or "")
-        except NotFound:
-            return False
-        needed = self._controls[connector.provider].hang_up_needs
-        return all(name in connector.credentials for name in needed)
+        return self._able_connector(call.connector_id or "") is not None
 
     def lacking(self, connector: Connector) -> tuple[str, ...]:
         """Return the names of the credentials that the connector lacks to place calls."""
@@ -88,30 +85,83 @@ class ProviderApi:
             raise BadGateway(f"{control.refusal(response)}.")
         return control.placed(response)
 
-    def stop(self) -> None:
-        """Finish the requests that have begun, and drop the rest."""
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
+    def stop(self, seconds: float | None = None) -> None:
+        """Finish the requests that have begun. The rest is left to another process."""
+        super().stop(seconds)
+        self._pool.shutdown()
         self._outgoing.close()
 
-    def _hang_up(self, call: Call) -> None:
-        try:
-            connector = self._connectors.get(call.connector_id or "")
-            said = self._ask_to_hang_up(self._controls[call.provider], connector, call)
-            self._stored_steering.note(call.id, said, self._clock.now())
-        except ServiceError as error:
-            logger.warning("not ended through the provider: %s", error, extra=about(call.id))
-        except Exception:
-            logger.exception("not ended through the provider", extra=about(call.id))
+    def work(self) -> None:
+        """Begin the requests that wait, as far as threads are free."""
+        while not self._stopping.is_set() and self._free.acquire(blocking=False):
+            asked = None
+            try:
+                asked = self._requests.take()
+            finally:
+                if asked is None:
+                    self._free.release()
+            if asked is None:
+                return
+            self._pool.submit(self._hang_up, asked)
 
-    def _ask_to_hang_up(self, control: CallControl, connector: Connector, call: Call) -> str:
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._requests.signal.clear()
+            pause = LOOK_SECONDS
+            try:
+                self.work()
+            except Busy as error:
+                pause = TROUBLE_SECONDS
+                logger.warning("calls are still to be ended at their providers: %s", error.message)
+            except Exception:
+                pause = TROUBLE_SECONDS
+                logger.exception("calls are still to be ended at their providers")
+            self._requests.signal.wait(pause)
+
+    def _hang_up(self, asked: HangUpRequest) -> None:
+        try:
+            self._try_to_hang_up(asked)
+        except ServiceError as error:
+            logger.warning("not ended through the provider: %s", error, extra=about(asked.call_id))
+        except Exception:
+            logger.exception("not ended through the provider", extra=about(asked.call_id))
+        finally:
+            self._free.release()
+            self._requests.signal.set()
+
+    def _try_to_hang_up(self, asked: HangUpRequest) -> None:
+        connector = self._able_connector(asked.connector_id)
+        if connector is None:
+            self._requests.drop(asked)
+            return
+        if asked.attempts > MOST_ATTEMPTS:
+            logger.error(
+                "the provider is not asked to hang up any more: no attempt of %d was finished",
+                MOST_ATTEMPTS,
+                extra=about(asked.call_id),
+            )
+            self._requests.drop(asked)
+            return
+        said = self._ask_to_hang_up(self._controls[asked.provider], connector, asked)
+        self._requests.answered(asked, said, self._clock.now())
+
+    def _able_connector(self, connector_id: str) -> Connector | None:
+        """Return the connector, if it has the credentials to hang up."""
+        try:
+            connector = self._connectors.get(connector_id)
+        except NotFound:
+            return None
+        needed = self._controls[connector.provider].hang_up_needs
+        return connector if all(name in connector.credentials for name in needed) else None
+
+    def _ask_to_hang_up(
+        self, control: CallControl, connector: Connector, asked: HangUpRequest
+    ) -> str:
         """Return the outcome in one sentence."""
         api = self._settings.api_url(connector.provider)
         try:
             response = self._outgoing.send(
-                control.hang_up(call.provider_call_id, _secrets(connector), api), needs_body=True
+                control.hang_up(asked.provider_call_id, _secrets(connector), api), needs_body=True
             )
         except BadGateway as error:
             said = f"{control.title} could not be asked to hang up: {error.message}."
@@ -121,7 +171,7 @@ class ProviderApi:
             if control.was_over(response):
                 return f"{control.title} had ended the call already."
             said = f"{control.title} did not hang up. {control.refusal(response)}."
-        logger.warning("%s", said, extra=about(call.id, call.room_id))
+        logger.warning("%s", said, extra=about(asked.call_id))
         return said
 
 

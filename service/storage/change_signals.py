@@ -13,6 +13,7 @@ class ChangeSignal(StrEnum):
     OUTBOX = "outbox"
     DISPATCHES = "dispatches"
     CALLS = "calls"
+    PROVIDER_REQUESTS = "provider requests"
 
 
 def notify_after_commit(connection: Connection, signal: ChangeSignal) -> None:

@@ -14,6 +14,7 @@ from service.storage.calls.history import History
 from service.storage.calls.in_progress import CallsInProgress
 from service.storage.calls.loudness import LoudnessRecords
 from service.storage.calls.pins import Pins
+from service.storage.calls.provider_requests import ProviderRequests
 from service.storage.calls.steering import StoredSteering
 from service.storage.cluster.nodes import Nodes
 from service.storage.cluster.placement import Placement
@@ -47,6 +48,7 @@ class Stores:
     nodes: Nodes
     outbox: Outbox
     pins: Pins
+    provider_requests: ProviderRequests
     receiver_leases: ReceiverLeases
     rooms: Rooms
     routing_rules: Rules
@@ -85,6 +87,7 @@ class Stores:
             nodes=nodes,
             outbox=Outbox(database),
             pins=Pins(database),
+            provider_requests=ProviderRequests(database, nodes.node_id),
             receiver_leases=ReceiverLeases(database, nodes.node_id),
             rooms=Rooms(database),
             routing_rules=Rules(database, *secrets),

@@ -6,9 +6,9 @@ from sqlalchemy import Connection, select
 
 from service.storage import leases
 from service.storage.database import Database
-from service.storage.tables import nodes, receiver_leases, work_leases
+from service.storage.tables import nodes, provider_requests, receiver_leases, work_leases
 
-LEASED = (work_leases, receiver_leases)
+LEASED = (work_leases, provider_requests, receiver_leases)
 """Tables with leases, in the order in which a transaction locks them."""
 
 
@@ -31,12 +31,6 @@ class WorkLeases:
         own = (work_leases.c.name == name) & (work_leases.c.holder == self._holder)
         with self._database.write() as connection:
             leases.end(connection, work_leases, own)
-
-    def release_of(self, holder: str) -> None:
-        """End all leases of a node that has ended."""
-        with self._database.write() as connection:
-            for table in LEASED:
-                leases.end(connection, table, table.c.holder == holder)
 
 
 def end_of_gone_nodes(connection: Connection) -> None:

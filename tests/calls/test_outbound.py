@@ -103,7 +103,7 @@ def test_placed_call_without_callbacks_is_missed_and_hung_up(
     assert calling.calls.get(call.id).status is CallStatus.INITIATED
     calling.clock.advance(0.1)
     calling.deadlines.sweep()
-    calling.provider_api.stop()
+    calling.ask_providers()
     after = calling.calls.get(call.id)
     assert (after.status, after.end_reason) == (CallStatus.MISSED, EndReason.RING_TIMEOUT)
 

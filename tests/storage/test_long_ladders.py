@@ -10,7 +10,8 @@ from sqlalchemy import func, insert, select
 from service.domain.calls import EndReason, LadderEvent
 from service.domain.ladders import FIRST, MOST, NEWEST
 from service.storage.calls.calls import Calls
-from service.storage.calls.steering import MAX_NOTES, StoredSteering
+from service.storage.calls.notes import MAX_NOTES
+from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from service.storage.tables import deliveries, steps, subscriptions
 from tests.support.records import a_call

@@ -11,9 +11,8 @@ from service.storage.leases import UNTIL
 from service.storage.tables import receiver_leases
 from service.storage.webhooks.outbox import Outbox
 from service.storage.webhooks.receiver_leases import ReceiverLeases, WaitingReceiver
-from service.storage.work_leases import WorkLeases
 from tests.support.deliveries import DAY, a_delivery, write
-from tests.support.leases import lapse
+from tests.support.leases import add_node, end_of_gone, lapse
 from tests.support.races import at_once
 
 
@@ -130,7 +129,8 @@ def test_failures_in_a_row_are_counted_over_nodes(nodes: TwoNodes) -> None:
 def test_the_leases_of_a_node_end_with_it(nodes: TwoNodes) -> None:
     assert nodes.one.claim("wh_1")
     assert nodes.other.claim("wh_2")
-    WorkLeases(nodes.database, "nd_2").release_of("nd_1")
+    add_node(nodes.database, "nd_2")
+    end_of_gone(nodes.database)
     assert nodes.other.claim("wh_1")
     assert nodes.one.claim("wh_2") is None
     nodes.other.release_all()

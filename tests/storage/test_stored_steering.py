@@ -9,7 +9,8 @@ import pytest
 from service.domain.calls import Call, CallStatus, Direction, EndReason, LadderEvent, LadderStep
 from service.errors import Conflict, NotFound
 from service.storage.calls.calls import Calls
-from service.storage.calls.steering import MAX_NOTES, StoredSteering
+from service.storage.calls.notes import MAX_NOTES
+from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from tests.support.races import at_once
 from tests.support.records import a_call

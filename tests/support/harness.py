@@ -6,9 +6,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
+from threading import Event
 from typing import Any
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, fromstring, tostring
+
+from sqlalchemy import select
 
 from service.calls.outbound import CallRequest
 from service.calls.recorder_thread import RecorderThread
@@ -24,6 +27,7 @@ from service.media.rooms.reports import LegClosed, LegMoved, Report
 from service.providers.base.provider import Webhook
 from service.security.call_keys import key_of
 from service.storage.database import Database
+from service.storage.tables import provider_requests
 from service.storage.time_bases import TimeBases
 from tests.support.apps import a_settings, services_with
 from tests.support.clocks import FakeClock
@@ -40,6 +44,12 @@ CALL_IDS = {
     "plivo": "11111111-2222-3333-4444-555555555555",
     "telnyx": "v3:9X2vabcAiQ",
 }
+
+
+def waiting_requests(database: Database) -> list[str]:
+    """Return the calls whose providers are still to be asked to end them."""
+    with database.read() as connection:
+        return list(connection.scalars(select(provider_requests.c.call_id)))
 
 
 class Harness:
@@ -71,6 +81,16 @@ class Harness:
         self._keeper.close()
         self.engine.stop()
         self.provider_api.stop()
+
+    def ask_providers(self) -> None:
+        """Send all requests that wait for a provider's API."""
+        pause = Event()
+        for _ in range(2_000):
+            if not waiting_requests(self.database):
+                return
+            self.provider_api.work()
+            pause.wait(0.01)
+        raise AssertionError("requests to providers are left")
 
     def recorder_thread(
         self,

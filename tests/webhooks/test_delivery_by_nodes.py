@@ -10,10 +10,9 @@ from itertools import pairwise
 from service.clock import SystemClock
 from service.storage.database import Database
 from service.storage.webhooks.outbox import Outbox
-from service.storage.work_leases import WorkLeases
 from tests.support.deliveries import a_delivery, nothing_waits, subscribe, write
 from tests.support.delivering_node import scheduler_of
-from tests.support.leases import lapse
+from tests.support.leases import add_node, end_of_gone, lapse
 from tests.support.nodes import another, node_process
 from tests.support.receivers import PATIENCE, Answer, Received, Receiver, receiving
 
@@ -91,12 +90,13 @@ def test_killed_node_loses_no_event_and_no_order(database: Database) -> None:
     with receiving() as receiver, ExitStack() as stack:
         subscribed(database, receiver, RECEIVERS)
         tell(database, RECEIVERS, 0, EVENTS)
+        add_node(database, "nd_2")
         killed = stack.enter_context(node_process("delivering_node", database, "nd_1"))
         stack.enter_context(node_process("delivering_node", database, "nd_2"))
         receiver.wait_for(RECEIVERS * EVENTS // 3)
         killed.send_signal(signal.SIGKILL)
         killed.wait(PATIENCE)
-        WorkLeases(database, "nd_3").release_of("nd_1")
+        end_of_gone(database)
         receiver.wait_for(RECEIVERS * EVENTS)
         nothing_waits(Outbox(database))
     for bodies in by_receiver(receiver).values():

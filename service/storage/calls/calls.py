@@ -17,7 +17,7 @@ from service.domain.call_transitions import Phase, Trigger
 from service.domain.calls import Call, EndReason, LadderEvent, LadderStep
 from service.errors import Conflict, Gone
 from service.storage.agents import dispatch_rows
-from service.storage.calls import endings, media_references
+from service.storage.calls import endings, media_references, provider_requests
 from service.storage.calls.media_references import Used
 from service.storage.calls.queries import CallQueries
 from service.storage.calls.rows import (
@@ -46,8 +46,6 @@ SIGNS_OF_LIFE = (LadderEvent.FIRST_AUDIO_IN, LadderEvent.NO_AUDIO)
 
 REPEATED = (LadderEvent.OVERRUN, LadderEvent.NO_AUDIO)
 """Events that one leg may report repeatedly."""
-
-SOCKET_EVENTS = (LadderEvent.SOCKET, LadderEvent.SOCKET_LOST)
 
 
 class Calls(CallQueries):
@@ -133,7 +131,11 @@ class Calls(CallQueries):
                 raise Gone(media_references.OVER)
             call, state = found
             waiting = call.status.is_waiting
-            if redial and waiting and _last_socket_event(call) is LadderEvent.SOCKET:
+            if (
+                redial
+                and waiting
+                and media_references.last_socket_event(call) is LadderEvent.SOCKET
+            ):
                 raise Used(call_id)
             return advance(
                 connection,
@@ -258,10 +260,11 @@ class Calls(CallQueries):
         detail: str | None = None,
         stats: Mapping[str, Any] | None = None,
         provided: Callable[[Call], bool] | None = None,
+        asks_provider: bool = False,
     ) -> Call | None:
         """End a live call, and return it. With ``leg_id``, only if that leg holds it; with
-        ``provided``, only if this is true of the locked call. Returns ``None`` if nothing was
-        changed.
+        ``provided``, only if this is true of the locked call. With ``asks_provider``, the provider
+        is to be asked to end it too. Returns ``None`` if nothing was changed.
         """
         with self._database.write() as connection:
             found = permitted(connection, call_id, reason, leg_id)
@@ -270,6 +273,8 @@ class Calls(CallQueries):
             call, state = found
             if provided is not None and not provided(call):
                 return None
+            if asks_provider:
+                provider_requests.add(connection, call)
             dispatch_rows.ended(connection, call, at)
             presence.leave(connection, call_id, endings.last_seen(call, at), reason)
             end = state.step(LadderEvent.END, at, reason.value if detail is None else detail)
@@ -293,7 +298,3 @@ class Calls(CallQueries):
                 return False
             advance(connection, call, [], stats=dict(stats))
             return True
-
-
-def _last_socket_event(call: Call) -> LadderEvent | None:
-    return next((step.event for step in reversed(call.steps) if step.event in SOCKET_EVENTS), None)

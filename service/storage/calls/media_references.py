@@ -10,11 +10,13 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, insert, select, update
 
 from service.clock import Millis
-from service.domain.calls import CallStatus
+from service.domain.calls import Call, CallStatus, LadderEvent
 from service.errors import Gone, NotFound, ServiceError
 from service.storage.tables import calls, refs
 
 OVER = "The call of this media reference is over"
+
+SOCKET_EVENTS = (LadderEvent.SOCKET, LadderEvent.SOCKET_LOST)
 
 LET_IN = (
     update(refs)
@@ -99,3 +101,8 @@ def _refusal(
     if not again and row.expires_at <= at:
         return Gone("This media reference has expired")
     return Gone(OVER)
+
+
+def last_socket_event(call: Call) -> LadderEvent | None:
+    """Return the last step of the ladder that is about a socket."""
+    return next((step.event for step in reversed(call.steps) if step.event in SOCKET_EVENTS), None)

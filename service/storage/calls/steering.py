@@ -6,7 +6,7 @@ change nothing.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from service.clock import Millis
@@ -14,27 +14,19 @@ from service.domain.call_state import CallState, require, require_new, state_of
 from service.domain.call_transitions import Trigger
 from service.domain.calls import Call, LadderEvent, LadderStep, Participant, Transfer
 from service.errors import NotFound
-from service.storage.calls import dials
+from service.storage.calls import dials, provider_requests
 from service.storage.calls.calls import ADMISSION
+from service.storage.calls.notes import add_note
 from service.storage.calls.rows import (
     advance,
     insert_call,
     locked,
-    locked_row,
     permitted,
     transfer_in,
 )
 from service.storage.cluster.placement import UNPLACED, Placement
 from service.storage.database import Database
 from service.storage.rooms import presence
-from service.storage.tables import steps
-
-MAX_NOTES = 20
-"""Steps that a provider's remarks may add to one call's ladder."""
-
-NOTES = select(steps.c.detail).where(
-    steps.c.call_id == bindparam("call_id"), steps.c.event == LadderEvent.PROVIDER
-)
 
 
 class StoredSteering:
@@ -157,8 +149,9 @@ class StoredSteering:
     def bind(self, call_id: str, provider_call_id: str, *, firm: bool) -> Call | None:
         """Store the provider's id of a placed call, and return the call.
 
-        ``firm`` marks an id from a webhook, which replaces one from the REST API. Returns ``None``
-        if the id belongs to another call.
+        ``firm`` marks an id from a webhook, which replaces one from the REST API. A call that ended
+        before its id was known still rings there, so the provider is to be asked to end it. Returns
+        ``None`` if the id belongs to another call.
         """
         try:
             with self._database.write() as connection:
@@ -167,7 +160,10 @@ class StoredSteering:
                     return call
                 if not firm and call.provider_call_id != call.id:
                     return call
-                return advance(connection, call, [], provider_call_id=provider_call_id)
+                bound = advance(connection, call, [], provider_call_id=provider_call_id)
+                if call.provider_call_id == call.id and not call.status.is_live:
+                    provider_requests.add(connection, bound)
+                return bound
         except IntegrityError:
             return None
 
@@ -184,14 +180,7 @@ class StoredSteering:
     def note(self, call_id: str, detail: str, at: Millis) -> bool:
         """Add a remark of the provider to the ladder, once, also to that of a call that is over."""
         with self._database.write() as connection:
-            call = locked_row(connection, call_id)
-            if call is None:
-                return False
-            known = connection.scalars(NOTES, {"call_id": call_id}).all()
-            if detail in known or len(known) >= MAX_NOTES:
-                return False
-            advance(connection, call, [LadderStep(LadderEvent.PROVIDER, at, call.status, detail)])
-            return True
+            return add_note(connection, call_id, detail, at)
 
 
 def _steerable(connection: Connection, call_id: str, event: Trigger) -> tuple[Call, CallState]:

@@ -1,0 +1,117 @@
+"""Requests to providers to end calls, until the provider has answered.
+
+A request is written in the transaction that ends its call. The node that takes it has a lease; if
+that node is killed, another one asks again. A row names the call and the connector, and contains no
+credentials.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from sqlalchemy import Connection, RowMapping, delete, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.clock import Millis
+from service.domain.calls import Call
+from service.domain.provider_requests import HangUpRequest
+from service.storage.calls.notes import add_note
+from service.storage.change_signals import ChangeSignal, notify_after_commit
+from service.storage.database import Database
+from service.storage.database_time import DATABASE_NOW
+from service.storage.leases import UNTIL
+from service.storage.tables import connectors, provider_requests
+
+MOST_ATTEMPTS = 3
+"""Nodes that try a request at most, in case that it is what ends them."""
+
+ASK_NOW = 0
+"""Expiry of a lease that nobody has."""
+
+
+def add(connection: Connection, call: Call) -> None:
+    """Add a request to end a call that is over here. The caller has locked the call.
+
+    None is added where the connector has no credentials, or the provider's id is unknown.
+    """
+    if call.connector_id is None or call.provider_call_id == call.id:
+        return
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    has_credentials = select(connectors.c.id).where(
+        connectors.c.id == call.connector_id, connectors.c.credentials.is_not(None)
+    )
+    if connection.scalar(has_credentials) is None:
+        return
+    new = insert(provider_requests).values(
+        call_id=call.id,
+        connector_id=call.connector_id,
+        provider=call.provider,
+        provider_call_id=call.provider_call_id,
+        attempts=0,
+        expires_at=ASK_NOW,
+    )
+    connection.execute(new.on_conflict_do_nothing())
+    notify_after_commit(connection, ChangeSignal.PROVIDER_REQUESTS)
+
+
+class ProviderRequests:
+    """Thread-safe. ``holder`` is the node."""
+
+    def __init__(self, database: Database, holder: str) -> None:
+        self._database = database
+        self._holder = holder
+
+    @property
+    def signal(self) -> threading.Event:
+        """Set after a transaction that added a request."""
+        return self._database.signals[ChangeSignal.PROVIDER_REQUESTS]
+
+    def take(self) -> HangUpRequest | None:
+        """Lease the oldest request that no other node has."""
+        held_until = provider_requests.c.expires_at
+        is_free = or_(held_until <= DATABASE_NOW, held_until > UNTIL)
+        oldest = select(provider_requests.c.seq).where(is_free).order_by(provider_requests.c.seq)
+        first = oldest.limit(1).with_for_update(skip_locked=True).scalar_subquery()
+        taken = (
+            update(provider_requests)
+            .where(provider_requests.c.seq == first)
+            .values(
+                holder=self._holder,
+                expires_at=UNTIL,
+                attempts=provider_requests.c.attempts + 1,
+            )
+            .returning(*provider_requests.c)
+        )
+        with self._database.write() as connection:
+            row = connection.execute(taken).mappings().one_or_none()
+            return None if row is None else _request(row)
+
+    def answered(self, request: HangUpRequest, said: str, at: Millis) -> None:
+        """Remove a request, and note on the call's ladder what the provider has answered."""
+        with self._database.write() as connection:
+            add_note(connection, request.call_id, said, at)
+            self._remove(connection, request)
+
+    def drop(self, request: HangUpRequest) -> None:
+        """Remove a request that cannot be sent."""
+        with self._database.write() as connection:
+            self._remove(connection, request)
+
+    def _remove(self, connection: Connection, request: HangUpRequest) -> None:
+        connection.execute(
+            delete(provider_requests).where(
+                provider_requests.c.call_id == request.call_id,
+                provider_requests.c.holder == self._holder,
+                provider_requests.c.attempts == request.attempts,
+            )
+        )
+
+
+def _request(row: RowMapping) -> HangUpRequest:
+    return HangUpRequest(
+        call_id=row["call_id"],
+        connector_id=row["connector_id"],
+        provider=row["provider"],
+        provider_call_id=row["provider_call_id"],
+        attempts=row["attempts"],
+    )
