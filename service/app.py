@@ -148,7 +148,7 @@ def build_services(
         metrics,
         serving,
     )
-    deadlines = Deadlines(settings, clock, database, calls, engine, ending, serving)
+    deadlines = Deadlines(settings, clock, database, calls, stores.holds, engine, ending, serving)
     session_deadlines = SessionDeadlines(
         settings, clock, database, calls, rooms, sessions, stores.dispatches, ending, serving
     )

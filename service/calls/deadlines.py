@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from threading import Lock
 
 from service.calls.ending import CallEnding, farewell, unconnected
 from service.calls.serving_state import ServingState
@@ -17,6 +19,7 @@ from service.media.engine.engine import Engine
 from service.settings import Settings
 from service.storage.agents.dispatches import Dispatches
 from service.storage.calls.calls import Calls
+from service.storage.calls.holds import StoredHolds
 from service.storage.database import Database
 from service.storage.rooms.rooms import Rooms
 from service.storage.rooms.sessions import Sessions
@@ -55,8 +58,8 @@ class SweepFailures:
 
 
 class Deadlines:
-    """The deadlines of this process's calls. ``held`` is thread-safe; the rest is called by the
-    recorder's thread.
+    """The deadlines of the calls of this node, and of those without a node. ``held`` is
+    thread-safe; the rest is called by the recorder's thread.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Deadlines:
         clock: Clock,
         database: Database,
         calls: Calls,
+        holds: StoredHolds,
         engine: Engine,
         ending: CallEnding,
         serving: ServingState,
@@ -73,45 +77,69 @@ class Deadlines:
         self._clock = clock
         self._database = database
         self._calls = calls
+        self._holds = holds
         self._engine = engine
         self._ending = ending
         self._serving = serving
         self._allowed = 1000 * reconnection.seconds(settings.hold_seconds)
         self._began_at: Millis = 0
+        self._is_interrupted = False
+        self._lock = Lock()
         self._held_at: dict[str, Millis] = {}
 
     def begin(self) -> None:
         """Restart the deadlines of all calls, which lost their sockets with the last process."""
         self._began_at = self._clock.now()
 
+    def interrupt(self) -> None:
+        """Restart the deadlines of all calls once the database is back. Meanwhile any node may have
+        told their providers to hold.
+        """
+        self._is_interrupted = True
+
     def held(self, call_id: str) -> None:
-        """Note that the call's provider was told to hold. This is not stored."""
-        self._held_at[call_id] = self._clock.now()
+        """Note that the call's provider was told to hold. The next sweep stores it."""
+        with self._lock:
+            self._held_at[call_id] = self._clock.now()
 
     def sweep(self) -> None:
-        """End the calls whose time is up."""
+        """Store the holds, and end the calls whose time is up."""
         failures = SweepFailures()
+        self._store_holds(failures)
         for call, reason, provided in self._due():
             with failures.contained(call.id), self._database.together():
                 self._ending.hang_up(call, reason, None, provided)
 
-    def _due(self) -> Iterator[tuple[Call, EndReason, Callable[[Call], bool] | None]]:
-        """Yield the calls to end, their end reasons, and a condition to check again then.
+    def _due(self) -> Iterator[tuple[Call, EndReason, Callable[[Call], bool]]]:
+        """Yield the calls to end, their end reasons, and a condition to check again then: other
+        nodes may change them meanwhile.
 
         A draining process ends none: its calls belong to the next one.
         """
         if self._serving.is_draining:
             return
         self._compare()
-        now = self._clock.now()
-        for call_id, at in list(self._held_at.items()):
-            if at + self._allowed <= now:
-                del self._held_at[call_id]
-        for call in (*self._calls.unclaimed(now), *self._calls.lost(now - self._allowed)):
+        now, node_id = self._clock.now(), self._calls.node_id
+        if self._is_interrupted:
+            self._is_interrupted, self._began_at = False, now
+        waiting = self._calls.unclaimed(now, node_id)
+        for call in (*waiting, *self._calls.lost(now - self._allowed, node_id)):
             if self._is_over(call):
                 yield call, unconnected(call), self._is_over
-        for call in self._calls.overlong(now, self._settings.max_call_seconds):
-            yield call, EndReason.MAX_DURATION, None
+        for call in self._calls.overlong(now, self._settings.max_call_seconds, node_id):
+            yield call, EndReason.MAX_DURATION, self._is_overlong
+
+    def _store_holds(self, failures: SweepFailures) -> None:
+        for call_id, at in list(self._held_at.items()):
+            with failures.contained(call_id):
+                self._holds.extend(call_id, at + self._allowed)
+                with self._lock:
+                    if self._held_at[call_id] == at:
+                        del self._held_at[call_id]
+
+    def _is_overlong(self, call: Call) -> bool:
+        limit = 1000 * self._settings.call_seconds(call.max_seconds)
+        return call.answered_at is not None and call.answered_at + limit <= self._clock.now()
 
     def _is_over(self, call: Call) -> bool:
         """Return whether a call's time without a socket is up."""
@@ -144,7 +172,10 @@ class Deadlines:
 
 
 class SessionDeadlines:
-    """The deadlines of sessions, of phones that are alone, and of agents whose call has ended."""
+    """The deadlines of sessions, of phones that are alone, and of agents whose call has ended.
+
+    Each node keeps those of all nodes: a change that another one was faster with changes nothing.
+    """
 
     def __init__(
         self,
@@ -182,14 +213,36 @@ class SessionDeadlines:
             if room.auto_close and room.auto_close.type is AutoCloseType.DEACTIVATE:
                 # Before the calls end, or a participant could join in between.
                 self._rooms.deactivate(room.id, now)
-            self._end_calls(self._sessions.present(session.id), EndReason.SESSION_TIMEOUT)
-        self._end_calls(self._dispatches.forsaken(), EndReason.ALONE)
+            self._end_calls(
+                self._sessions.present(session.id),
+                EndReason.SESSION_TIMEOUT,
+                partial(_is_in, session.id),
+            )
+        dispatches, sessions = self._dispatches, self._sessions
+        self._end_calls(
+            dispatches.forsaken(),
+            EndReason.ALONE,
+            lambda call: call.id in dispatches.forsaken(call.id),
+        )
         seconds = self._settings.alone_seconds
         if seconds:
-            self._end_calls(self._sessions.lonely(now - seconds * 1000), EndReason.ALONE)
+            since = now - seconds * 1000
+            self._end_calls(
+                sessions.lonely(since),
+                EndReason.ALONE,
+                lambda call: call.id in sessions.lonely(since, call.id),
+            )
 
-    def _end_calls(self, call_ids: Iterable[str], reason: EndReason) -> None:
+    def _end_calls(
+        self, call_ids: Iterable[str], reason: EndReason, provided: Callable[[Call], bool]
+    ) -> None:
+        """End the calls of which the condition is still true then."""
         failures = SweepFailures()
         for call_id in call_ids:
             with failures.contained(call_id), self._database.together():
-                self._ending.hang_up(self._calls.get(call_id), reason, None)
+                self._ending.hang_up(self._calls.get(call_id), reason, None, provided)
+
+
+def _is_in(session_id: str, call: Call) -> bool:
+    """Whether a call is in a session, or between two rooms."""
+    return call.session_id in (None, session_id)

@@ -168,6 +168,7 @@ class RecorderThread(BackgroundThread):
                 self._give_up()
                 return
             if is_away:
+                self._sweeps.interrupt()
                 self._stopping.wait(SWEEP_SECONDS)
             else:
                 self.heartbeat.beat()

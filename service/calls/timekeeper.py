@@ -4,6 +4,9 @@ Deadlines and durations of calls use a steady clock: the wall time as it was, co
 monotonic clock. It is set to the wall time when no call is up. A process that starts continues the
 steady time of the last process if that left calls behind on this machine since it was booted.
 Otherwise it uses the wall clock.
+
+All processes of a machine use one steady time: its base is a row, which one of them changes and the
+others follow.
 """
 
 from __future__ import annotations
@@ -36,36 +39,69 @@ class Timekeeper:
         self._bases = bases
         self._measure = measure
         self._has_warned = False
+        self._base: TimeBase | None = None
 
     def begin(self) -> None:
-        """Continue the time of the last process, if calls of it are up."""
-        base, has_calls = self._bases.find(), self._calls.live() > 0
-        # Read after the queries, because the database may be slow.
+        """Continue the time of the processes before or beside this one, if calls are up."""
         up = self._measure()
-        if up is not None and base is not None and up.boot == base.boot and has_calls:
+        base = None if up is None else self._bases.find(up.boot)
+        has_calls = self._calls.live() > 0
+        # Again after the queries, because the database may be slow.
+        up = self._measure()
+        if up is not None and base is not None and has_calls:
             now = base.began_at + up.millis
             if abs(now - self._clock.wall()) > TOLERATED_MILLIS:
                 self._clock.set(now)
                 self._has_warned = True
                 logger.warning("%s: calls go on by the time of the process before", self._step())
-        self._save()
+        self._base = self._own_base()
+        if self._base is not None:
+            self._bases.save(self._base)
 
-    def follow(self) -> None:
-        """Take over a wall time that was set, once no call is up. Called once a second."""
+    def follow(self) -> bool:
+        """Follow a change of the time by another process. Take over a wall time that was set, once
+        no call is up. Called once a second. Returns whether another process has changed the time.
+        """
+        if self._follow_others():
+            return True
         if abs(self._clock.wall() - self._clock.now()) <= TOLERATED_MILLIS:
             self._has_warned = False
         elif not self._calls.live():
-            logger.info("%s, and is followed from now on", self._step())
-            self._clock.set(self._clock.wall())
-            self._save()
+            self._follow_wall()
         elif not self._has_warned:
             self._has_warned = True
             logger.warning("%s: calls go on by the time before", self._step())
+        return False
 
-    def _save(self) -> None:
+    def _follow_others(self) -> bool:
+        if self._base is None:
+            return False
+        stored, up = self._bases.find(self._base.boot), self._measure()
+        if stored is None or up is None or stored == self._base:
+            return False
+        self._base = stored
+        now = stored.began_at + up.millis
+        if abs(now - self._clock.now()) <= TOLERATED_MILLIS:
+            return False
+        self._clock.set(now)
+        logger.warning("%s: another process has changed the time of calls", self._step())
+        return True
+
+    def _follow_wall(self) -> None:
+        step, before = self._step(), self._base
+        was = self._clock.now()
+        self._clock.set(self._clock.wall())
+        self._base = self._own_base()
+        if before is None or self._base is None or self._bases.replace(before, self._base):
+            logger.info("%s, and is followed from now on", step)
+            return
+        # A call has begun meanwhile, or another process was faster: see what it has stored.
+        self._clock.set(was)
+        self._base = before
+
+    def _own_base(self) -> TimeBase | None:
         up = self._measure()
-        if up is not None:
-            self._bases.save(TimeBase(up.boot, self._clock.now() - up.millis))
+        return None if up is None else TimeBase(up.boot, self._clock.now() - up.millis)
 
     def _step(self) -> str:
         seconds = (self._clock.wall() - self._clock.now()) / 1000

@@ -11,6 +11,7 @@ from service.storage.agents.agents import Agents
 from service.storage.agents.dispatches import Dispatches
 from service.storage.calls.calls import Calls
 from service.storage.calls.history import History
+from service.storage.calls.holds import StoredHolds
 from service.storage.calls.in_progress import CallsInProgress
 from service.storage.calls.loudness import LoudnessRecords
 from service.storage.calls.pins import Pins
@@ -44,6 +45,7 @@ class Stores:
     steering: StoredSteering
     dispatches: Dispatches
     history: History
+    holds: StoredHolds
     loudness: LoudnessRecords
     nodes: Nodes
     outbox: Outbox
@@ -83,6 +85,7 @@ class Stores:
             steering=StoredSteering(database, placement),
             dispatches=Dispatches(database),
             history=History(database),
+            holds=StoredHolds(database),
             loudness=LoudnessRecords(database),
             nodes=nodes,
             outbox=Outbox(database),

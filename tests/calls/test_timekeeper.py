@@ -155,12 +155,52 @@ def test_wall_clock_is_used_after_a_reboot_or_without_live_calls(
             assert found.answered_at == found.detached_at == clock.now()
 
 
+@STEPS
+def test_processes_of_a_machine_follow_the_wall_clock_together(
+    harness: Harness, clock: FakeClock, database: Database, step: int
+) -> None:
+    """The second one has a call before it has looked."""
+    with a_harness(database, clock) as other:
+        first, second = harness.timekeeper(), other.timekeeper()
+        first.begin()
+        second.begin()
+        assert not first.follow()
+        clock.step(step)
+        assert not first.follow()
+        assert harness.steady.now() == clock.now()
+        call = up(harness)
+        assert second.follow()
+        assert other.steady.now() == clock.now()
+        assert not second.follow()
+        clock.advance(10)
+        other.deadlines.begin()
+        other.deadlines.sweep()
+        assert other.calls.get(call.id).status is CallStatus.ANSWERED
+
+
+def test_wall_clock_is_not_followed_once_another_process_has_a_call(
+    harness: Harness, clock: FakeClock, database: Database
+) -> None:
+    class Late(TimeBases):
+        def replace(self, before: TimeBase, base: TimeBase) -> bool:
+            up(harness)
+            return super().replace(before, base)
+
+    kept = harness.timekeeper(bases=Late(database))
+    kept.begin()
+    clock.step(HOUR)
+    before = harness.steady.now()
+    assert not kept.follow()
+    assert harness.steady.now() == before
+    assert not kept.follow()
+
+
 def test_slow_query_is_not_taken_for_a_step(
     harness: Harness, clock: FakeClock, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Slow(TimeBases):
-        def find(self) -> TimeBase | None:
-            found = super().find()
+        def find(self, boot: str) -> TimeBase | None:
+            found = super().find(boot)
             clock.advance(3)
             return found
 
@@ -175,7 +215,7 @@ def test_wall_clock_is_used_where_the_uptime_is_unknown(harness: Harness, clock:
     up(harness)
     bases = TimeBases(harness.database)
     Timekeeper(harness.steady, harness.calls, bases, lambda: None).begin()
-    assert bases.find() is None
+    assert bases.find("boot-1") is None
     assert harness.steady.now() == clock.now()
 
 
@@ -186,4 +226,4 @@ def test_recorder_thread_keeps_the_time(harness: Harness, clock: FakeClock) -> N
     thread.start()
     thread.stop()
     assert harness.steady.now() == clock.now()
-    assert TimeBases(harness.database).find() is not None
+    assert TimeBases(harness.database).find("boot-1") is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from sqlalchemy import Connection, Update, exists, func, select
+from sqlalchemy import Connection, Update, exists, func, select, true
 
 from service.clock import Millis
 from service.domain.agents import Dispatch, DispatchStatus
@@ -129,8 +129,9 @@ class Dispatches:
             )
             return found
 
-    def forsaken(self) -> list[str]:
-        """Return the tickets of agents that should leave; the oldest ``BATCH``.
+    def forsaken(self, call_id: str | None = None) -> list[str]:
+        """Return the tickets of agents that should leave, or this one if it is such; the oldest
+        ``BATCH``.
 
         The call that the agent was sent for is over, and only agents are in the room.
         """
@@ -148,6 +149,7 @@ class Dispatches:
                     alive(),
                     ~alive(own),
                     ~company.correlate(calls),
+                    true() if call_id is None else calls.c.id == call_id,
                 )
             )
             return list(connection.scalars(query.order_by(dispatches.c.seq).limit(BATCH)))
@@ -166,8 +168,11 @@ def _session(connection: Connection, dispatch: Dispatch) -> str | None:
 
 
 def _still(dispatch: Dispatch, states: tuple[DispatchStatus, ...]) -> Update:
-    """Build a change of a dispatch that is in one of the states and still has the same ticket."""
+    """Build a change of a dispatch that is in one of the states, in the same attempt and with the
+    same ticket. Another node may have gone on with it.
+    """
     return one(dispatch.id).where(
         dispatches.c.status.in_(states),
+        dispatches.c.attempts == dispatch.attempts,
         dispatches.c.ticket_id.is_not_distinct_from(dispatch.ticket_id),
     )

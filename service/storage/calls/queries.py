@@ -13,6 +13,7 @@ from service.domain.paging import Page
 from service.errors import NotFound
 from service.storage.calls import pages
 from service.storage.calls.filters import CallFilters
+from service.storage.calls.orphans import NO_NODE
 from service.storage.calls.phases import in_phase
 from service.storage.calls.rows import CALL, fetch
 from service.storage.database import Database
@@ -138,12 +139,16 @@ class CallQueries:
         with self._database.read() as connection:
             return {row.id: row.leg_id for row in connection.execute(query)}
 
-    def unclaimed(self, now: Millis) -> list[Call]:
-        """Return waiting calls whose last answer has expired; the oldest ``BATCH``."""
-        return self._where(calls.c.status.in_(WAITING), calls.c.expires_at <= now)
+    def unclaimed(self, now: Millis, node_id: str | None = None) -> list[Call]:
+        """Return waiting calls of a node or of none whose last answer has expired; the oldest
+        ``BATCH``.
+        """
+        expired = calls.c.expires_at <= now
+        return self._where(calls.c.status.in_(WAITING), expired, _is_of(node_id))
 
-    def lost(self, before: Millis) -> list[Call]:
-        """Return calls that were detached before a time, or then; the oldest ``BATCH``.
+    def lost(self, before: Millis, node_id: str | None = None) -> list[Call]:
+        """Return calls of a node or of none that were detached before a time, or then; the oldest
+        ``BATCH``.
 
         A call whose provider dials on for it is left out. A custom WebSocket is included at once,
         because it does not come back.
@@ -153,21 +158,26 @@ class CallQueries:
             in_phase(Phase.DETACHED),
             or_(calls.c.detached_at <= before, calls.c.provider == WEBSOCKET),
             ~dialling,
+            _is_of(node_id),
         )
 
-    def overlong(self, now: Millis, seconds: int) -> list[Call]:
-        """Return calls that have reached their time limit, ``seconds`` at most; the oldest
-        ``BATCH``.
+    def overlong(self, now: Millis, seconds: int, node_id: str | None = None) -> list[Call]:
+        """Return calls of a node or of none that have reached their time limit, ``seconds`` at
+        most; the oldest ``BATCH``.
         """
         allowed = func.coalesce(calls.c.max_seconds, seconds)
         last = calls.c.answered_at + 1000 * case((allowed < seconds, allowed), else_=seconds)
-        return self._where(calls.c.status == CallStatus.ANSWERED, last <= now)
+        return self._where(calls.c.status == CallStatus.ANSWERED, last <= now, _is_of(node_id))
 
     def _where(self, *conditions: ColumnElement[bool]) -> list[Call]:
         """Return live calls with these properties."""
         with self._database.read() as connection:
             oldest = select(calls).where(alive(), *conditions).order_by(unindexed(calls.c.seq, 0))
             return fetch(connection, oldest.limit(BATCH))
+
+
+def _is_of(node_id: str | None) -> ColumnElement[bool]:
+    return or_(calls.c.node_id == node_id, NO_NODE)
 
 
 def count_live(connection: Connection) -> int:

@@ -6,7 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    bindparam,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from service.clock import Millis
 from service.domain.call_transitions import Phase
@@ -120,8 +130,9 @@ class Sessions:
         allowed = rooms.c.auto_close_minutes * 60_000
         return self._where(ONGOING, sessions.c.started_at + allowed <= now)
 
-    def lonely(self, before: Millis) -> list[str]:
-        """Return the phone calls that have been alone in their room since ``before`` or earlier.
+    def lonely(self, before: Millis, call_id: str | None = None) -> list[str]:
+        """Return the phone calls that have been alone in their room since ``before`` or earlier,
+        or this call if it has.
 
         Detached calls are left out: they have a deadline of their own.
         """
@@ -146,6 +157,7 @@ class Sessions:
                         in_phase(Phase.ATTACHED),
                         stays.c.joined_at <= before,
                         func.coalesce(last.scalar_subquery(), 0) <= before,
+                        true() if call_id is None else calls.c.id == call_id,
                     )
                     .limit(BATCH)
                 )
