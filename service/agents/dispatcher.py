@@ -44,14 +44,17 @@ RETRY_SECONDS = 1
 """Pause between two attempts, long enough for a program to restart."""
 
 TAKEN_SECONDS = 2 * ANSWER_SECONDS
-"""Timeout of an attempt. A longer one was interrupted by the end of a process."""
+"""Timeout of an attempt. A longer one was interrupted by the end of its process, and any node may
+repeat it."""
 
 THREADS = 8
 """Most agents that are asked at a time."""
 
 SHORTEST_PAUSE = 0.1
-LONGEST_PAUSE = 60.0
-"""Seconds between two searches for due dispatches, unless the signal is set earlier."""
+LONGEST_PAUSE = 5.0
+"""Seconds between two searches for due dispatches, unless the signal is set earlier. The signal is
+of this process, and the dispatch may be left from another one.
+"""
 
 
 class Dispatcher(BackgroundThread):
@@ -189,6 +192,10 @@ class Dispatcher(BackgroundThread):
         ticketed = self._dispatches.ticketed(dispatch, ticket.id)
         if ticketed is None:
             self._end_ticket(ticket.id)
+            return
+        if (ticketed.due_at or 0) - self._clock.now() < ANSWER_SECONDS * 1000:
+            # Another node may take it before the agent has answered.
+            logger.warning("a dispatch was delayed and is repeated", extra=_about(dispatch))
             return
         refusal = self._ask(agent, ticketed, call, ticket, ref)
         if refusal is not None:

@@ -19,11 +19,13 @@ from service.errors import BadGateway, Busy, Forbidden, Gone
 from service.http_client.client import HttpClient
 from service.http_client.messages import HttpRequest, HttpResponse
 from service.security.webhook_signing import Signer
+from service.storage.agents.dispatches import Dispatches
 from service.storage.database import Database
 from tests.support.agent_servers import AgentServer, agent_server
 from tests.support.clocks import FakeClock
 from tests.support.harness import BASE, Harness, ref_of
 from tests.support.keyrings import Keyring, a_pair, verify
+from tests.support.nodes import another
 from tests.support.receivers import broken_bodies, receiving
 from tests.support.records import a_connector, a_rule, an_agent
 
@@ -50,19 +52,23 @@ class DispatchHarness(Harness):
         settings = self.services.settings
         self.http = Watched(clock, allow_private=settings.webhook_allow_private)
         signer = Signer(Keyring(a_pair()), clock)
-        self.dispatcher = Dispatcher(
+        self.requests = DispatchRequests(settings, signer, self.http)
+        self.dispatcher = self.another(self.stores.dispatches)
+        self.dispatcher.start()
+
+    def another(self, dispatches: Dispatches) -> Dispatcher:
+        return Dispatcher(
             self.steady,
             self.stores.agents,
             self.calls,
-            self.stores.dispatches,
+            dispatches,
             self.stores.sessions,
-            DispatchRequests(settings, signer, self.http),
+            self.requests,
             self.admission,
             self.ending,
             self.waiters,
             self.serving,
         )
-        self.dispatcher.start()
 
     def stop(self) -> None:
         self.dispatcher.stop()
@@ -379,6 +385,53 @@ def test_interrupted_attempt_is_repeated_by_the_next_process(
         with pytest.raises(Gone):
             after.admission.claim("websocket", ref)
         after.stop()
+
+
+def test_two_processes_ask_each_agent_once(database: Database, clock: FakeClock) -> None:
+    with another(database) as second, agent_server() as program:
+        one, other = DispatchHarness(database, clock), DispatchHarness(second, clock)
+        agent = one.employ(program)
+        refs = []
+        for number in range(6):
+            assigned = Assignment(agent.id, BASE)
+            who = Participant(f"p{number}", "Ann")
+            call, ref = one.admission.invite(f"room-{number}", who, None, assigned)
+            refs.append((call, ref))
+        for _, ref in refs:
+            one.start(ref, "websocket", f"s-{ref}")
+        # The signal of the other process is its own.
+        other.advance(0)
+        for call, _ in refs:
+            one.until(call, "sent")
+        one.stop()
+        other.stop()
+    assert len({asked.headers["x-patchbay-dispatch"] for asked in program.asked}) == 6
+    assert len(program.asked) == 6
+
+
+def test_attempt_that_was_delayed_does_not_ask(database: Database, clock: FakeClock) -> None:
+    """Another process may have taken the dispatch."""
+
+    class Slow(Dispatches):
+        def ticketed(self, dispatch: Dispatch, ticket_id: str) -> Dispatch | None:
+            ticketed = super().ticketed(dispatch, ticket_id)
+            if not delayed.is_set():
+                clock.advance(6)
+                delayed.set()
+            return ticketed
+
+    delayed = threading.Event()
+    harness = DispatchHarness(database, clock)
+    harness.dispatcher.stop()
+    slow = harness.another(Slow(database))
+    with agent_server() as program:
+        call = harness.phone(harness.employ(program))
+        slow.start()
+        assert delayed.wait(PATIENCE)
+        harness.advance(4)
+        harness.until(call, "sent")
+        slow.stop()
+    assert len(program.asked) == 1
 
 
 def test_agent_leaves_with_its_call(harness: DispatchHarness) -> None:

@@ -78,4 +78,12 @@ def test_counts_are_shared_by_processes_and_start_anew_each_day(
     assert StoredSteering(database).place_call(placed(DAY), 10, 1)
     with pytest.raises(Forbidden):
         StoredSteering(database).place_call(placed(2 * DAY - 1), 10, 1)
-    assert counted(database) == {1: 1}
+    assert StoredSteering(database).place_call(placed(2 * DAY), 10, 1)
+    assert counted(database) == {1: 1, 2: 1}
+
+
+def test_node_whose_day_still_goes_on_has_no_second_count(database: Database) -> None:
+    assert StoredSteering(database).place_call(placed(DAY - 1), 10, 1)
+    assert StoredSteering(database).place_call(placed(DAY), 10, 1)
+    with pytest.raises(Forbidden):
+        StoredSteering(database).place_call(placed(DAY - 1), 10, 1)

@@ -224,6 +224,22 @@ def test_one_of_many_simultaneous_takers_gets_a_dispatch(store: DispatchedCalls)
     assert not [each for each in taken if isinstance(each, Exception)]
 
 
+@pytest.mark.parametrize("has_ticket", [True, False])
+def test_one_of_several_nodes_that_note_the_same_failure_counts(
+    store: DispatchedCalls, has_ticket: bool
+) -> None:
+    call, dispatch = store.phone()
+    if has_ticket:
+        dispatch, _ = store.attempt(dispatch)
+        assert store.dispatches.sent(dispatch, 6_000)
+        (dispatch,) = store.dispatches.overdue(6_000)
+    missed = at_once(4, lambda _: store.dispatches.missed(dispatch, "was late", 6_000, 7_000))
+    assert len([each for each in missed if isinstance(each, Dispatch)]) == 1
+    assert not [each for each in missed if isinstance(each, Exception)]
+    assert (store.of(call).attempts, store.of(call).due_at) == (1, 7_000)
+    assert store.agent_steps(call)[1:] == ["agent agent_1 was late, and is sent for again"]
+
+
 def test_one_of_a_simultaneous_join_and_deadline_counts(store: DispatchedCalls) -> None:
     call, dispatch = store.phone()
     dispatch, ticket = store.attempt(dispatch)

@@ -27,7 +27,8 @@ def count(connection: Connection, at: Millis, limit: int) -> None:
         insert(dials).values(day=day, count=0).on_conflict_do_nothing(index_elements=[dials.c.day])
     )
     if begun.rowcount:
-        connection.execute(delete(dials).where(dials.c.day < day))
+        # The day before stays: by the clock of another node it may still go on.
+        connection.execute(delete(dials).where(dials.c.day < day - 1))
     counted = connection.execute(
         update(dials)
         .where(dials.c.day == day, dials.c.count < limit)
