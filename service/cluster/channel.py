@@ -16,7 +16,7 @@ from service.cluster.codec import Malformed
 LENGTH = struct.Struct("!I")
 
 MAX_BYTES = 4 * 1024 * 1024
-"""Longest body: a minute of audio of an agent, with all that was not sent to it yet, fits twice."""
+"""Longest body: twice an agent's minute of audio and its unsent data."""
 
 READ_BYTES = 256 * 1024
 
@@ -56,7 +56,7 @@ class FrameReader:
         """Receive once. Returns a frame that is complete, else ``None``.
 
         Raises ``EOFError`` at the end, ``OSError``, and ``Malformed``. After any of them the socket
-        is of no more use.
+        cannot be used any more.
         """
         data, descriptors, flags, _ = socket.recv_fds(self._sock, READ_BYTES, 1, CLOSE_ON_EXEC)
         for descriptor in descriptors:

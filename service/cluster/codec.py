@@ -1,7 +1,7 @@
-"""Frozen dataclasses as JSON, and back: strictly, with the field that is wrong named in the error.
+"""Conversion of frozen dataclasses to JSON and back. An error names the wrong field.
 
-Every field must be there, with the type of its annotation, and no other. ``bytes`` travel as
-base64. ``Any`` stands for a value that is passed on and not looked at.
+A document has exactly the fields of its class, with the annotated types. ``bytes`` are written in
+base64. ``Any`` is a value that is passed on unchecked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Malformed(Exception):
 
 
 def pack(value: Any) -> Any:
-    """Return a value as JSON knows it."""
+    """Return a value in the types of JSON."""
     if is_dataclass(value):
         return {each.name: pack(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, bytes):
@@ -36,7 +36,7 @@ def pack(value: Any) -> Any:
 
 
 def unpack(kind: type[T], document: Any, name: str = "message") -> T:
-    """Return the dataclass that ``document`` stands for. Raises ``Malformed``."""
+    """Return the dataclass of ``document``. Raises ``Malformed``."""
     if not isinstance(document, dict):
         raise Malformed(f"{name} must be an object.")
     hints = _hints(kind)

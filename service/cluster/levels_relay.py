@@ -1,7 +1,7 @@
-"""NodeLevels of the other nodes' calls, fetched for the live feed while it has readers.
+"""Levels of the other nodes' calls, fetched for the live feed while it has readers.
 
-Nothing runs and no message is sent while no page is open. A node that ends or begins meanwhile is
-absent from the next answers, or in them.
+Nothing runs and no message is sent while no page is open. Each fetch asks the nodes that listen
+then.
 """
 
 from __future__ import annotations

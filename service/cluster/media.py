@@ -89,8 +89,8 @@ class ClusterMedia:
     def move(
         self, call_id: str, room_id: str, participant: Participant, session_id: str | None
     ) -> None:
-        """Tell every node, because the call's node is the new room's already, and the node that has
-        the socket is another one.
+        """Send the move to every node: the stored node of the call is already that of the new room,
+        and another node has the socket.
         """
         node_id = self._home_if_known(call_id)
         move = MoveCall(call_id, room_id, participant, session_id, node_id)

@@ -22,7 +22,7 @@ if sys.platform != "win32":
 FOLDER = "PATCHBAY_MACHINE"
 LEASE = "PATCHBAY_LEASE"
 WORKER = "PATCHBAY_WORKER"
-"""Environment variables by which a worker is told the folder, the lease and its own number."""
+"""Environment variables with the folder, the lease and the number of a worker."""
 
 COUNTERS = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable from which prometheus_client reads the folder of the counters."""
@@ -47,7 +47,7 @@ class Machine:
 
     @classmethod
     def make(cls, environ: MutableMapping[str, str], lease_fd: int | None = None) -> Machine:
-        """Make the folder, and tell ``environ`` of the machine. Raises ``OSError``."""
+        """Make the folder, and set the variables in ``environ``. Raises ``OSError``."""
         folder = Path(tempfile.mkdtemp(prefix="patchbay-"))
         if len(os.fsencode(folder)) > LONGEST:
             folder.rmdir()
@@ -69,7 +69,7 @@ class Machine:
 
     @staticmethod
     def forget(environ: MutableMapping[str, str]) -> None:
-        """Remove what another master has told its own workers."""
+        """Remove the variables that another master has set for its workers."""
         for name in (FOLDER, LEASE, WORKER, COUNTERS):
             environ.pop(name, None)
 

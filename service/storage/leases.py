@@ -61,7 +61,7 @@ def claim(
 
 
 def of_claim(table: Table) -> ColumnElement[bool]:
-    """Whether a row is the lease of a claim, which nobody has claimed since.
+    """Whether a row is still the lease of this claim.
 
     The parameters are ``lease_name``, ``lease_holder`` and ``lease_epoch``.
     """
@@ -79,7 +79,7 @@ def end(
     whose: ColumnElement[bool],
     values: Mapping[str, object] | None = None,
 ) -> None:
-    """End some leases at once. They are locked by name, so that two who do this cannot deadlock."""
+    """End some leases at once. They are locked in the order of names, to avoid deadlocks."""
     (key,) = table.primary_key.columns
     some = select(key).where(whose, table.c.expires_at > 0).order_by(key).with_for_update()
     connection.execute(update(table).where(key.in_(some)).values(expires_at=0), values)

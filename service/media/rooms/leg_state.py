@@ -1,4 +1,4 @@
-"""State of a leg that moves to another engine of this machine, and on its socket goes on there.
+"""State of a leg that moves with its socket to another engine of this machine.
 
 The dialect's state is not sent. It follows from the start message, which the new engine parses
 again. The state of the jitter buffer is not sent either: the audio that waits is enough, with its
@@ -28,7 +28,8 @@ class LegState:
 
     ``unread`` is input that does not complete a message, and ``unsent`` output that the kernel has
     not accepted; both are raw bytes. ``audio`` waits for its tick: number, payload and time of
-    arrival. Each of ``marks`` follows so many bytes of it. ``counters`` are the statistics so far.
+    arrival. Each of ``marks`` has the number of bytes before it. ``counters`` are the statistics so
+    far.
     """
 
     start: bytes = field(repr=False)
