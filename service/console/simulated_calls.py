@@ -38,7 +38,7 @@ PAUSE = RATE
 
 TONE_HERTZ = 440
 
-simulated_calls = Blueprint("console_test_calls", __name__, url_prefix="/console/api/trials")
+simulated_calls = Blueprint("console_simulated_calls", __name__, url_prefix="/console/api/trials")
 
 _providers = load()
 
