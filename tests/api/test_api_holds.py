@@ -143,6 +143,20 @@ def test_ending_process_holds_calls_without_the_database(away: Flask, name: str)
     assert serving.wait(0) == 1
 
 
+def test_draining_process_holds_a_call_before_it_checks_a_signature(app: Flask) -> None:
+    client, services = app.test_client(), services_of(app)
+    connector = a_connector(credentials={"authToken": ("t",)})
+    services.stores.connectors.add(connector)
+    start = f"/v2/hooks/twilio/{connector.webhook_key}"
+    signed = signers.twilio("t", f"{PUBLIC_URL}{start}", tuple(FORM.items()))
+    assert client.post(start, data=FORM, headers=signed).status_code == 200
+    (call,) = services.stores.calls.page().items
+    own = path("twilio", key=key_of(API_SECRET, call.id))
+    services.serving.begin_drain()
+    assert led_back(ask(client, own)) == f"{own}?held=1"
+    assert client.post(f"{own}/gather?try=1", data=FORM).status_code == 403
+
+
 def test_call_address_requires_a_signature_with_credentials(app: Flask) -> None:
     client, services = app.test_client(), services_of(app)
     connector = a_connector(credentials={"authToken": ("t",)})
