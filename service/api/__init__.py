@@ -28,7 +28,7 @@ from service.api import (
 )
 from service.web import cors, errors, request_log, responses, security_headers, websocket_handshake
 from service.web.auth import require_nothing, require_room_token, require_token
-from service.web.url_converters import Identifier, Name, RoomName
+from service.web.url_converters import IdConverter, NameConverter, RoomNameConverter
 from service.web.validation import MAX_BODY
 
 GUARDED = (
@@ -65,12 +65,12 @@ def register(app: Flask) -> None:
     """
     app.json = responses.OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.url_map.converters["id"] = Identifier
+    app.url_map.converters["id"] = IdConverter
     # Otherwise Werkzeug redirects /v2//connectors before any guard runs. Behind an untrusted proxy
     # the target is http, and the token or the webhook key in the path would be sent in the clear.
     app.url_map.merge_slashes = False
-    app.url_map.converters["name"] = Name
-    app.url_map.converters["room"] = RoomName
+    app.url_map.converters["name"] = NameConverter
+    app.url_map.converters["room"] = RoomNameConverter
     request_log.register(app)
     security_headers.register(app)
     cors.register(app)

@@ -15,7 +15,7 @@ class LiveFilter(Request):
     room_id = Text(data_key="roomId", validate=IDENTIFIER)
 
 
-class Credentials(Request):
+class SignInCredentials(Request):
     """Credentials for one of the ways to sign in."""
 
     token = Text(validate=at_most(4096))

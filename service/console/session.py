@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 
 from service import __version__
 from service.clock import Millis
-from service.console.schemas import Credentials
+from service.console.schemas import SignInCredentials
 from service.domain import ids
 from service.domain.origins import origin
 from service.errors import Forbidden, Unauthorized
@@ -27,7 +27,7 @@ session = Blueprint("console_session", __name__, url_prefix="/console/api/sessio
 
 @session.post("")
 @needs(Need.NOTHING)
-@body(Credentials())
+@body(SignInCredentials())
 def enter(fields: dict[str, Any]) -> Response:
     """Sign in with a token, with the API key and secret, or with a link."""
     try:

@@ -30,7 +30,7 @@ def unblock(log: logging.Logger) -> None:
             log.addHandler(QueuedHandler(handler))
 
 
-def _queue_stream(handler: logging.StreamHandler[log_output.Text]) -> None:
+def _queue_stream(handler: logging.StreamHandler[log_output.TextStream]) -> None:
     stream = handler.stream
     try:
         is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)

@@ -32,7 +32,7 @@ TOGETHER = select.PIPE_BUF // 2
 so that no other writer interrupts a line."""
 
 
-class Text(Protocol):
+class TextStream(Protocol):
     """A text stream that has a descriptor."""
 
     def write(self, text: str, /) -> object: ...
@@ -179,7 +179,7 @@ class QueuedWriter(io.RawIOBase):
 
 
 _all: list[Dropping] = []
-_kept: list[Text] = []
+_kept: list[TextStream] = []
 """Replaced streams. Without a reference they would close their descriptors."""
 
 
@@ -196,11 +196,11 @@ def install() -> None:
             setattr(sys, name, queued(stream))
 
 
-def is_queued(stream: Text) -> bool:
+def is_queued(stream: TextStream) -> bool:
     return isinstance(getattr(stream, "buffer", None), QueuedWriter)
 
 
-def queued(stream: Text) -> io.TextIOWrapper:
+def queued(stream: TextStream) -> io.TextIOWrapper:
     """Return a stream that writes to the same descriptor in a thread."""
     stream.flush()
     writer = QueuedWriter(stream.fileno())

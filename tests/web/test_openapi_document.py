@@ -40,7 +40,7 @@ def written(app: Flask) -> dict[str, Any]:
 def of(blueprint: Blueprint) -> dict[str, Any]:
     """The document of an app that has this blueprint only."""
     app = Flask("one", static_folder=None)
-    app.url_map.converters["id"] = url_converters.Identifier
+    app.url_map.converters["id"] = url_converters.IdConverter
     app.register_blueprint(blueprint)
     return document(app, EVENT)
 

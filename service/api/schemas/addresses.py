@@ -31,7 +31,7 @@ def callable_url(text: str) -> None:
         raise ValidationError("must not hold a user or password, which could be read here")
 
 
-class Address(Text):
+class CallableUrl(Text):
     """An http or https URL of the user, to which webhooks are sent."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from service.api.schemas.addresses import Address
+from service.api.schemas.addresses import CallableUrl
 from service.web.schemas.fields import Instant, PageFilter, Request, Text, at_most
 
 NAME = [validate.Length(min=1, error="must not be empty"), *at_most(128)]
@@ -14,12 +14,12 @@ class AgentChanges(Request):
     changes = True
 
     name = Text(validate=NAME)
-    url = Address()
+    url = CallableUrl()
 
 
 class NewAgent(AgentChanges):
     name = Text(required=True, validate=NAME)
-    url = Address(required=True)
+    url = CallableUrl(required=True)
 
 
 class AgentFilter(PageFilter):

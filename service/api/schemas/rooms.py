@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from service.api.schemas.addresses import Address
+from service.api.schemas.addresses import CallableUrl
 from service.domain.rooms import AutoCloseType
 from service.web.schemas.fields import (
     IDENTIFIER,
@@ -51,7 +51,7 @@ class EventPattern(Text):
 
 
 class WebhookFields(Request):
-    end_point = Address(data_key="endPoint", required=True)
+    end_point = CallableUrl(data_key="endPoint", required=True)
     events = fields.List(
         EventPattern(),
         allow_none=True,

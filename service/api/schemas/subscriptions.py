@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from service.api.schemas.addresses import Address
+from service.api.schemas.addresses import CallableUrl
 from service.domain.webhook_events import CallEvent
 from service.web.schemas.fields import LIST_ERRORS, Instant, PageFilter, Request, Text, at_most
 
@@ -55,12 +55,12 @@ def _events(**options: Any) -> Events:
 class SubscriptionChanges(Request):
     changes = True
 
-    url = Address()
+    url = CallableUrl()
     events = _events()
 
 
 class NewSubscription(SubscriptionChanges):
-    url = Address(required=True)
+    url = CallableUrl(required=True)
     events = _events(required=True)
 
 
