@@ -12,13 +12,18 @@ from service.storage.database import Database
 from tests.support.apps import build
 from tests.support.clocks import FakeClock
 from tests.support.patchbays import Patchbay
+from tests.support.servers import PATIENCE
 
 
 def place_call(patchbay: Patchbay, provider: str, room: str | None) -> str:
     """Make a short call, and return its id."""
     url = patchbay.webhook(provider, room)
-    plan = Scenario(webhook_url=url, sample=sound.melody(), loop=True, seconds=1)
-    Phone(plan).start().join()
+    phone = Phone(Scenario(webhook_url=url, sample=sound.melody(), loop=True)).start()
+    if room is not None:
+        phone.wait_for("first-audio")
+        patchbay.eventually(lambda: patchbay.calls()[0]["status"] == "answered")
+        phone.hang_up()
+    phone.join(PATIENCE)
     patchbay.eventually(lambda: patchbay.calls()[0]["status"] in ("ended", "rejected"))
     return str(patchbay.calls()[0]["callId"])
 

@@ -14,8 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from service.simulator.audio import sound
-from service.simulator.phone import Phone
-from service.simulator.scenario import Scenario
+from service.simulator.audio.codec import RATE
 from tests.support.browsers import NARROW, WIDE, signed_in
 from tests.support.patchbays import Patchbay, running_patchbay
 
@@ -51,8 +50,9 @@ def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
 @pytest.fixture(scope="module")
 def names(patchbay: Patchbay) -> dict[str, str]:
     """Create one item for each page, and return their ids."""
-    url = patchbay.webhook("twilio", ROOM)
-    Phone(Scenario(webhook_url=url, sample=sound.melody(), loop=True, seconds=1)).start().join()
+    with patchbay.calling(ROOM) as phone:
+        phone.wait_for("first-audio")
+        patchbay.eventually(lambda: phone.streamed > RATE)
     call = patchbay.calls()[0]
     hook = {"url": "https://example.com/hook", "events": ["call-started", "call-hangup"]}
     agent = {"name": "Echo", "url": "https://example.com/agent"}

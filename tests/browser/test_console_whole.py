@@ -73,7 +73,7 @@ def test_first_link_leads_to_an_ended_call(
 
     page.get_by_role("button", name="Place a test call").click()
     dialog.get_by_label("Tone").check()
-    dialog.get_by_label("Seconds").fill("120")
+    dialog.get_by_label("Seconds").fill("300")
     dialog.get_by_role("button", name="Place the call").click()
     expect(dialog.get_by_text("In the room", exact=True)).to_be_visible()
     dialog.get_by_role("link", name="Hear it in the room").click()

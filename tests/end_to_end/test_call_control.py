@@ -14,6 +14,7 @@ from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, running_patchbay
+from tests.support.servers import PATIENCE
 from tests.support.spectrum import level
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
@@ -30,7 +31,7 @@ def dial(patchbay: Patchbay) -> Iterator[Callable[..., Phone]]:
     yield dial
     for phone in phones:
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)
 
 
 def call(patchbay: Patchbay, provider: str, room: str, frequency: float, **plan: object) -> Phone:
@@ -77,7 +78,7 @@ def test_a_moved_caller_hears_the_other_room_on_the_same_socket(
             phone = call(other, provider, "here", 440.0)
             moves(other, phone, "here", "there")
             phone.hang_up()
-            phone.join(20)
+            phone.join(PATIENCE)
         return
     here, there = f"here-{provider}", f"there-{provider}"
     moves(patchbay, dial(provider, here), here, there)
@@ -121,7 +122,7 @@ def test_an_ended_call_hangs_up_without_credentials(
     found = in_room(patchbay, f"end-{provider}")
     status, _ = patchbay.ask("POST", "/v2/sip/call/end", {"callId": found["callId"]})
     assert status == 200
-    phone.join(20)
+    phone.join(PATIENCE)
     assert phone.report.ended is Ending.SERVER_HUNG_UP
     assert phone.report.problems == ()
 
@@ -139,7 +140,7 @@ def test_an_answered_transfer_ends_with_its_conversation(
     assert answer["data"]["transfer"] == {"to": "+442071838750", "status": "transfer-initiated"}
     dialled = phone.wait_for("dial")
     assert dialled.detail == ("442071838750" if provider == "plivo" else "+442071838750")
-    phone.join(20)
+    phone.join(PATIENCE)
     assert phone.report.ended is Ending.SERVER_HUNG_UP
     ended = patchbay.call(found["callId"])
     assert (ended["status"], ended["endReason"]) == ("ended", "transferred")
@@ -184,7 +185,7 @@ def test_a_caller_who_hangs_up_during_a_transfer_ends_the_call(
     assert patchbay.ask("POST", "/v2/sip/call/transfer", body)[0] == 200
     phone.wait_for("dial")
     phone.hang_up()
-    phone.join(20)
+    phone.join(PATIENCE)
     patchbay.eventually(lambda: patchbay.call(found["callId"])["status"] == "ended")
     after = patchbay.call(found["callId"])
     assert after["endReason"] == "caller-hung-up"

@@ -21,6 +21,7 @@ from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, running_patchbay
+from tests.support.servers import PATIENCE
 from tests.support.spectrum import level
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
@@ -56,7 +57,7 @@ def dial() -> Iterator[Callable[..., Phone]]:
     yield dial
     for phone in phones:
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)
 
 
 def hears(patchbay: Patchbay, phone: Phone, frequency: float) -> None:
@@ -82,7 +83,7 @@ def test_calls_return_to_their_room_after_the_worker_is_killed(
     worker = re.search(r"Booting worker with pid: (\d+)", patchbay.server.output)
     os.kill(int(worker[1]), signal.SIGKILL)
     for phone in phones.values():
-        phone.wait_for("start", count=2, timeout=20)
+        phone.wait_for("start", count=2)
 
     for name, others in (("twilio", (700, 1000)), ("plivo", (400, 1000)), ("telnyx", (400, 700))):
         for frequency in others:
@@ -136,7 +137,7 @@ def test_a_call_outlives_its_webhook_key_and_its_connector(
     order = {"callId": call["callId"], "transferTo": "+442071838750"}
     patchbay.eventually(lambda: events(patchbay.call(call["callId"])).count("start") == 3)
     assert patchbay.ask("POST", "/v2/sip/call/transfer", order)[0] == 200
-    phone.join(20)
+    phone.join(PATIENCE)
     patchbay.eventually(lambda: patchbay.call(call["callId"])["endReason"] == "transferred")
 
 
@@ -149,7 +150,7 @@ def test_ending_a_call_through_the_api_hangs_up_through_the_markup(
     (call,) = patchbay.calls(roomId=room)
     status, answer = patchbay.ask("POST", "/v2/sip/call/end", {"callId": call["callId"]})
     assert (status, answer["data"]["status"]) == (200, "ended")
-    phone.join(20)
+    phone.join(PATIENCE)
     assert phone.report.ended is Ending.SERVER_HUNG_UP
     assert phone.report.redirects == 1
     ended = patchbay.call(call["callId"])
@@ -164,7 +165,7 @@ def test_a_caller_who_hangs_up_ends_the_call(
     phone = dial(patchbay, provider, room)
     phone.wait_for("first-audio")
     phone.hang_up()
-    phone.join(20)
+    phone.join(PATIENCE)
     patchbay.eventually(lambda: patchbay.calls(roomId=room)[0]["status"] == "ended")
     assert patchbay.calls(roomId=room)[0]["endReason"] == "caller-hung-up"
 
@@ -174,7 +175,7 @@ def test_a_call_without_a_room_is_refused_in_the_provider_s_markup(
     patchbay: Patchbay, dial: Callable[..., Phone], provider: str
 ) -> None:
     phone = dial(patchbay, provider, None)
-    phone.join(20)
+    phone.join(PATIENCE)
     assert phone.report.ended is Ending.REJECTED
     assert patchbay.calls()[0]["status"] == "rejected"
 
@@ -184,14 +185,14 @@ def test_without_reattach_a_lost_socket_ends_the_call(tmp_path: Path) -> None:
         phone = Phone(Scenario(webhook_url=patchbay.webhook("twilio", "room-1"), loop=True)).start()
         phone.wait_for("first-audio")
         phone.drop()
-        phone.join(20)
+        phone.join(PATIENCE)
         assert phone.report.ended is Ending.SERVER_HUNG_UP
         patchbay.eventually(lambda: patchbay.calls()[0]["endReason"] == "connection-lost")
 
 
 def test_a_draining_process_is_not_ready_and_takes_no_new_calls(mortal: Patchbay) -> None:
     host, _, port = mortal.url.removeprefix("http://").partition(":")
-    with closing(HTTPConnection(host, int(port), timeout=20)) as kept_alive:
+    with closing(HTTPConnection(host, int(port), timeout=PATIENCE)) as kept_alive:
         assert asked(kept_alive, "/readyz")[0] == 200
         mortal.server.send(signal.SIGTERM)
         answers: list[tuple[int, dict]] = []

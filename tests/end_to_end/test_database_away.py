@@ -20,6 +20,7 @@ from service.simulator.scenario import Scenario
 from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.proxies import proxied
 from tests.support.receivers import Receiver, receiving
+from tests.support.servers import PATIENCE
 from tests.support.spectrum import level
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
@@ -132,7 +133,7 @@ def test_a_database_outage_of_ten_seconds_affects_only_new_calls(place: Place) -
             status, answer = patchbay.ask("GET", "/readyz")
             assert (status, answer["message"]) == (503, "Not ready: database.")
             for phone in [*leaving, *late]:
-                phone.join(30)
+                phone.join(PATIENCE)
             # A phone gives up on a webhook after 15 s, as Twilio does, and has failed then.
             assert {phone.report.ended for phone in late} == {Ending.BUSY}
             # The outage lasts until both heard this: a call that waits for its end blocks it.
@@ -144,7 +145,7 @@ def test_a_database_outage_of_ten_seconds_affects_only_new_calls(place: Place) -
                 )
 
         patchbay.eventually(lambda: is_ready(patchbay))
-        straying.wait_for("start", count=2, timeout=60)
+        straying.wait_for("start", count=2)
         patchbay.eventually(lambda: len(patchbay.calls(status="answered")) == 3)
         calls = {call["callId"]: call for call in patchbay.calls()}
         assert {calls[each]["endReason"] for each in left} == {"caller-hung-up"}
@@ -154,10 +155,12 @@ def test_a_database_outage_of_ten_seconds_affects_only_new_calls(place: Place) -
         new = Phone(Scenario(webhook_url=hooks[0], loop=True)).start()
         new.wait_for("first-audio")
         for phone, tone in zip(staying, (900.0, 500.0), strict=True):
-            assert level(phone.heard[-RATE * 3 // 10 :], tone) > -30
+            patchbay.eventually(
+                lambda phone=phone, tone=tone: level(phone.heard[-RATE * 3 // 10 :], tone) > -30
+            )
         for phone in [new, straying, *staying]:
             phone.hang_up()
-            phone.join(30)
+            phone.join(PATIENCE)
 
     for phone in staying:
         report = phone.report

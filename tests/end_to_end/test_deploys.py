@@ -57,7 +57,7 @@ class House:
             for number in range(self.calls)
         ]
         for phone in self.phones:
-            phone.wait_for("first-audio", timeout=60)
+            phone.wait_for("first-audio")
         patchbay.eventually(lambda: len(patchbay.calls(status="answered")) == self.calls)
 
     def tone(self, number: int) -> float:
@@ -75,7 +75,7 @@ class House:
         for phone in self.phones:
             phone.hang_up()
         for phone in self.phones:
-            phone.join(30)
+            phone.join(PATIENCE)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def dead_lines(patchbay: Patchbay) -> None:
     """Make a call that hangs up before its socket, and one that sends no further webhook."""
     form = {"CallSid": GIVEN_UP, "From": "+14155550100", "To": "+14155550199"}
     with urlopen(
-        patchbay.webhook("twilio", "room-1"), urlencode(form).encode(), timeout=30
+        patchbay.webhook("twilio", "room-1"), urlencode(form).encode(), timeout=PATIENCE
     ) as answer:
         assert b"<Stream" in answer.read()
     line = Phone(
@@ -127,8 +127,11 @@ def listed(patchbay: Patchbay, **filters: str) -> dict[str, dict]:
 
 def ended_call(patchbay: Patchbay) -> str:
     """Make a call, wait for its end and return its id."""
-    phone = Phone(Scenario(webhook_url=patchbay.webhook("twilio", "room-0"), seconds=0.3)).start()
-    phone.join(20)
+    phone = Phone(Scenario(webhook_url=patchbay.webhook("twilio", "room-0"), loop=True)).start()
+    phone.wait_for("first-audio")
+    patchbay.eventually(lambda: patchbay.calls()[0]["status"] == "answered")
+    phone.hang_up()
+    phone.join(PATIENCE)
     patchbay.eventually(lambda: patchbay.calls()[0]["status"] == "ended")
     return str(patchbay.calls()[0]["callId"])
 
@@ -181,7 +184,7 @@ def test_a_deploy_returns_every_call_to_its_room(
     make_late(tmp_path)
     with serving(tmp_path, listener) as successor:
         for phone in house.phones:
-            phone.wait_for("start", count=2, timeout=60)
+            phone.wait_for("start", count=2)
         house.are_together(successor)
         require_the_same_calls(successor, before, over)
         house.leave()
@@ -197,7 +200,7 @@ def test_a_killed_worker_is_replaced_and_every_call_returns(
     before = listed(patchbay)
     os.kill(worker_of(patchbay), signal.SIGKILL)
     for phone in house.phones:
-        phone.wait_for("start", count=2, timeout=60)
+        phone.wait_for("start", count=2)
     house.are_together(patchbay)
     require_the_same_calls(patchbay, before, over)
 
@@ -214,7 +217,7 @@ def test_a_worker_without_its_master_passes_every_call_to_the_next_server(
         patchbay.server.send(signal.SIGKILL)
         with running_patchbay(tmp_path, **settings) as successor:
             for phone in house.phones:
-                phone.wait_for("start", count=2, timeout=60)
+                phone.wait_for("start", count=2)
             require_the_same_calls(successor, before, over)
             house.leave()
     assert {phone.report.ended for phone in house.phones} == {Ending.CALLER_HUNG_UP}
@@ -234,11 +237,11 @@ def test_a_call_during_the_drain_reaches_the_next_process(
         late.wait_for("webhook")
         assert patchbay.server.stop() == 0
     with serving(tmp_path, listener):
-        late.wait_for("first-audio", timeout=60)
-        waiting.wait_for("start", count=2, timeout=60)
+        late.wait_for("first-audio")
+        waiting.wait_for("start", count=2)
         waiting.hang_up()
-        late.join(30)
-        waiting.join(30)
+        late.join(PATIENCE)
+        waiting.join(PATIENCE)
     assert late.report.ended is Ending.CALLER_HUNG_UP
 
 
@@ -260,9 +263,9 @@ def test_systemd_is_notified_of_the_start_and_may_signal_every_process(
             assert patchbay.server.stop() == 0
             assert "1 calls are handed over" in patchbay.server.output
         with serving(tmp_path, listener):
-            phone.wait_for("start", count=2, timeout=60)
+            phone.wait_for("start", count=2)
             phone.hang_up()
-            phone.join(30)
+            phone.join(PATIENCE)
     assert phone.report.ended is Ending.CALLER_HUNG_UP
 
 
@@ -277,10 +280,10 @@ def test_a_server_that_starts_with_a_locked_database_holds_the_calls(
         other.execute("BEGIN IMMEDIATE")
         with serving(tmp_path, listener) as successor:
             # The first server told it to hold, and then this one.
-            phone.wait_for("redirect", count=3, timeout=60)
+            phone.wait_for("redirect", count=3)
             other.execute("ROLLBACK")
-            phone.wait_for("start", count=2, timeout=60)
+            phone.wait_for("start", count=2)
             successor.eventually(lambda: len(successor.calls(status="answered")) == 1)
             phone.hang_up()
-            phone.join(30)
+            phone.join(PATIENCE)
     assert phone.report.ended is Ending.CALLER_HUNG_UP

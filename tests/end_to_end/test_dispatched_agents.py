@@ -22,12 +22,12 @@ from tests.support.agent_servers import AgentServer, ReceivedDispatch, agent_ser
 from tests.support.agents import Agent
 from tests.support.keyrings import verify
 from tests.support.patchbays import Patchbay, running_patchbay
+from tests.support.servers import PATIENCE
 from tests.support.spectrum import level
 
 NUMBERS = {"twilio": "+14155550171", "plivo": "+14155550172", "telnyx": "+14155550173"}
 CALLER = "+14155550142"
 CALLER_TONE, AGENT_TONE = 400.0, 1300.0
-PATIENCE = 30
 
 
 class Worker:
@@ -110,6 +110,14 @@ def last(samples: Samples) -> Samples:
     return samples[-RATE * 3 // 10 :]
 
 
+def hears_only(audio: Samples, tone: float, *, instead_of: float) -> bool:
+    """Return whether one tone is loud and the other absent.
+
+    In the same piece, because gaps in a tone, as on a busy machine, sound at all frequencies.
+    """
+    return level(audio, tone) > -20 and level(audio, instead_of) < -50
+
+
 def rungs(patchbay: Patchbay, room: str) -> list[str]:
     """Return the agent's steps on the ladder of the room's phone, without the agent's id."""
     (call,) = patchbay.calls(roomId=room)
@@ -138,12 +146,13 @@ def test_the_agent_of_a_rule_and_its_caller_hear_each_other(
         joined = agent.wait_for("participant-joined")["participant"]
         assert joined["id"] == call["participantId"]
         assert joined["metadata"] == {"sipUser": True, "callType": "inbound"}
-        patchbay.eventually(lambda: level(last(phone.heard), AGENT_TONE) > -20)
+        patchbay.eventually(
+            lambda: hears_only(last(phone.heard), AGENT_TONE, instead_of=CALLER_TONE)
+        )
         patchbay.eventually(lambda: level(last(agent.heard), CALLER_TONE) > -20)
-        assert level(last(phone.heard), CALLER_TONE) < -50
 
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)
         assert agent.wait_for("meeting-left")
         patchbay.eventually(lambda: agent.close_code == 1000)
         patchbay.eventually(lambda: patchbay.calls(roomId=room)[0]["status"] == "ended")
@@ -186,7 +195,7 @@ def test_an_agent_that_refuses_twice_is_on_the_ladder(patchbay: Patchbay) -> Non
         expected = ["was sent for", f"{refused}, and is sent for again", refused]
         patchbay.eventually(lambda: rungs(patchbay, "refused") == expected)
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)
     assert len(program.asked) == 2
 
 
@@ -197,7 +206,7 @@ def test_an_agent_that_never_joins_is_on_the_ladder(patchbay: Patchbay) -> None:
         expected = ["was sent for", f"{missed}, and is sent for again", missed]
         patchbay.eventually(lambda: rungs(patchbay, "silent") == expected)
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)
     assert len({asked.ref for asked in program.asked}) == 2
 
 
@@ -213,7 +222,7 @@ def test_a_call_that_returns_after_a_crash_gets_its_agent_again(tmp_path: Path) 
         process = re.search(r"Booting worker with pid: (\d+)", patchbay.server.output)
         assert process
         os.kill(int(process[1]), signal.SIGKILL)
-        phone.wait_for("start", count=2, timeout=20)
+        phone.wait_for("start", count=2)
         agent = worker.session(2)
         patchbay.eventually(lambda: level(last(phone.heard), AGENT_TONE) > -20)
         patchbay.eventually(lambda: level(last(agent.heard), CALLER_TONE) > -20)
@@ -225,4 +234,4 @@ def test_a_call_that_returns_after_a_crash_gets_its_agent_again(tmp_path: Path) 
             "joined",
         ]
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)

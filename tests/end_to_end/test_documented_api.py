@@ -17,6 +17,7 @@ from service.security import access_tokens
 from tests.support.fuzzing import EXAMPLES
 from tests.support.patchbays import running_patchbay
 from tests.support.paths import ROOT
+from tests.support.servers import PATIENCE
 
 # The document cannot say everything: what metadata may weigh, or that a webhook has to name a call.
 EXCLUDED = "positive_data_acceptance"
@@ -38,6 +39,7 @@ def test_endpoints_answer_only_as_documented(tmp_path: Path) -> None:
             [
                 *(Path(sys.executable).with_name("schemathesis"), "--no-color", "run"),
                 *("--header", f"Authorization: {token}"),
+                *("--request-timeout", str(PATIENCE)),
                 *("--max-examples", EXAMPLES or "15", *(() if EXAMPLES else ("--seed", "1"))),
                 *("--exclude-checks", EXCLUDED, "--continue-on-failure", "--warnings", "off"),
                 f"{patchbay.url}/openapi.json",

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from tests.support.patchbays import Patchbay, running_patchbay
-from tests.support.servers import GUNICORN
+from tests.support.servers import GUNICORN, PATIENCE
 from tests.support.upgrades import upgrade
 
 PHONES = 100
@@ -29,7 +29,7 @@ def patchbay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patchbay]:
 def call(hook: str, number: int) -> socket.socket | None:
     """Return the media socket of a call, or ``None`` if the caller hears busy."""
     fields = {"CallSid": f"CA{number}", "From": "+14155550100", "To": "+14155550199"}
-    with urlopen(hook, urlencode(fields).encode(), timeout=20) as answer:
+    with urlopen(hook, urlencode(fields).encode(), timeout=PATIENCE) as answer:
         markup = fromstring(answer.read())
     stream = next(markup.iter("Stream"), None)
     if stream is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from statistics import median
+from collections.abc import Collection
 
 import pytest
 
@@ -12,17 +12,27 @@ from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay
+from tests.support.servers import PATIENCE
 from tests.support.spectrum import level, stretches
 
 TONES = {"twilio": 400.0, "plivo": 700.0, "telnyx": 1000.0, "agent": 1300.0}
 LEVEL = -18.0
+SILENCE = -50.0
 LADDER = ["webhook", "markup", "socket", "start", "first-audio-in", "first-audio-out"]
 
 
-def levels(samples: Samples, first: float, last: float) -> dict[str, list[float]]:
-    """Return the level of each participant's tone per half second between two times, in dBFS."""
-    pieces = stretches(samples[round(first * RATE) : round(last * RATE)], 0.5)
-    return {name: [level(piece, tone) for piece in pieces] for name, tone in TONES.items()}
+def heard_by(name: str, audio: Samples, present: Collection[str]) -> bool:
+    """Return whether the last half second is exactly the voices of the others ``present``.
+
+    A busy machine skips audio now and then, but not for good.
+    """
+    piece = audio[-RATE // 2 :]
+    return all(
+        level(piece, tone) == pytest.approx(LEVEL, abs=1.0)
+        if other in present and other != name
+        else level(piece, tone) < SILENCE
+        for other, tone in TONES.items()
+    )
 
 
 def test_each_participant_hears_exactly_the_others(patchbay: Patchbay) -> None:
@@ -39,37 +49,24 @@ def test_each_participant_hears_exactly_the_others(patchbay: Patchbay) -> None:
     }
     url = patchbay.invite(room, participant={"id": "agent", "name": "Agent"})["wsUrl"]
     with Agent(url, sound.tone(TONES["agent"], 1.0, LEVEL)) as agent:
+        everybody: dict[str, Phone | Agent] = {**phones, "agent": agent}
         for phone in phones.values():
             phone.start()
-        for phone in phones.values():
-            phone.wait_for("first-audio")
-        together = {name: phone.streamed / RATE for name, phone in phones.items()}
-        together["agent"] = len(agent.heard) / RATE
-        patchbay.eventually(lambda: phones["plivo"].streamed / RATE > together["plivo"] + 5.5)
-
+        for name, each in everybody.items():
+            patchbay.eventually(lambda name=name, each=each: heard_by(name, each.heard, everybody))
         phones["plivo"].hang_up()
-        phones["plivo"].join(10)
-        fewer = {name: phone.streamed / RATE for name, phone in phones.items()}
-        fewer["agent"] = len(agent.heard) / RATE
-        patchbay.eventually(lambda: phones["twilio"].streamed / RATE > fewer["twilio"] + 2.0)
+        phones["plivo"].join(PATIENCE)
+        staying = everybody.keys() - {"plivo"}
+        for name in staying:
+            patchbay.eventually(lambda name=name: heard_by(name, everybody[name].heard, staying))
         for name in ("twilio", "telnyx"):
             phones[name].hang_up()
-            phones[name].join(10)
+            phones[name].join(PATIENCE)
 
-    heard = {name: phone.heard for name, phone in phones.items()} | {"agent": agent.heard}
-    for name, samples in heard.items():
-        loud = levels(samples, together[name] + 0.3, together[name] + 5)
-        assert max(loud.pop(name)) < -50
-        for other, found in loud.items():
-            # A shared machine stalls occasionally, and the audio of a stall is skipped.
-            assert median(found) == pytest.approx(LEVEL, abs=1.5), (name, other)
-    for name in ("twilio", "telnyx", "agent"):
-        loud = levels(heard[name], fewer[name] + 0.3, fewer[name] + 1.8)
-        assert max(*loud.pop(name), *loud.pop("plivo")) < -50
-        for other, found in loud.items():
-            assert median(found) == pytest.approx(LEVEL, abs=1.5), (name, other)
-    for phone in phones.values():
-        assert phone.report.frames_missing <= phone.report.frames_heard // 10
+    for name, each in everybody.items():
+        own = [level(piece, TONES[name]) for piece in stretches(each.heard, 0.5)]
+        # Gaps in the voices of others sound at all frequencies.
+        assert max(own) < LEVEL - 15
 
     patchbay.eventually(
         lambda: all(call["status"] == "ended" for call in patchbay.calls(roomId=room))
@@ -84,6 +81,6 @@ def test_each_participant_hears_exactly_the_others(patchbay: Patchbay) -> None:
             events[4:6] = reversed(events[4:6])
         assert events == [*LADDER, "end"]
         assert call["endReason"] == "caller-hung-up"
-        assert call["stats"]["framesOut"] >= 250
+        assert call["stats"]["framesOut"] >= phones[call["provider"]].report.frames_heard
         stamps = [rung["timestamp"] for rung in call["timelog"]]
         assert stamps == sorted(stamps)

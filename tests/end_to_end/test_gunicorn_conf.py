@@ -15,7 +15,7 @@ import pytest
 
 from service.security import access_tokens
 from tests.support.paths import ROOT
-from tests.support.servers import Server, refused, serving
+from tests.support.servers import PATIENCE, Server, refused, serving
 
 KEY = "whk_q7Rk2mZx9LwB4nVc8TfJ1sHd6PgY3aEu"
 REF = "Nf5tQ8wLz2XcR7vKb4MjH9pGs6DyA3eU"
@@ -160,7 +160,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_security_headers_are_sent(public: Server) -> None:
-    with urlopen(f"{public.url}/healthz", timeout=20) as answer:
+    with urlopen(f"{public.url}/healthz", timeout=PATIENCE) as answer:
         assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
         assert answer.headers["Cache-Control"] == "no-store"
 

@@ -16,7 +16,7 @@ from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.ports import free_port
-from tests.support.servers import Server, environment
+from tests.support.servers import PATIENCE, Server, environment
 from tests.support.spectrum import level
 
 
@@ -51,6 +51,6 @@ def test_a_caller_and_an_agent_hear_each_other(serve: object, tmp_path: Path) ->
             patchbay.eventually(lambda: level(agent.heard[-RATE // 2 :], 700) > -20)
             assert patchbay.server.get("/healthz") == 200
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)
         patchbay.eventually(lambda: patchbay.calls()[0]["endReason"] == "caller-hung-up")
     assert "Traceback" not in patchbay.server.output

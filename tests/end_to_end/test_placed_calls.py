@@ -12,6 +12,7 @@ from service.simulator.report import Ending
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.provider_apis import CREDENTIALS, ProviderApi, provider_api
+from tests.support.servers import PATIENCE
 from tests.support.spectrum import level
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
@@ -79,7 +80,7 @@ def test_the_callee_is_in_the_room_with_the_others(
         assert call["timelog"][0]["status"] == "initiated"
         status, _ = patchbay.ask("POST", "/v2/sip/call/end", {"callId": call["callId"]})
         assert status == 200
-        phone.join(20)
+        phone.join(PATIENCE)
     assert phone.report.ended is Ending.SERVER_HUNG_UP
     assert phone.report.problems == ()
     patchbay.eventually(lambda: phone.call_id in api.hung_up)
@@ -105,7 +106,7 @@ def test_a_waiting_request_is_answered_when_the_callee_answers(
     status, answer = patchbay.ask("POST", "/v2/sip/call", body)
     assert (status, answer["data"]["status"]) == (200, "answered")
     api.phones[-1].hang_up()
-    api.phones[-1].join(20)
+    api.phones[-1].join(PATIENCE)
     patchbay.eventually(
         lambda: patchbay.call(answer["data"]["callId"])["endReason"] == "caller-hung-up"
     )
@@ -124,7 +125,7 @@ def test_the_callee_may_be_moved_and_transferred_like_a_caller(
     handed_on = {"callId": call_id, "transferTo": "+14155550123"}
     assert patchbay.ask("POST", "/v2/sip/call/transfer", handed_on)[0] == 200
     phone = api.phones[-1]
-    phone.join(20)
+    phone.join(PATIENCE)
     assert phone.report.ended is Ending.SERVER_HUNG_UP
     assert patchbay.call(call_id)["endReason"] == "transferred"
     assert patchbay.call(call_id)["roomId"] == "second-room"

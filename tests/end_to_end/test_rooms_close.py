@@ -14,6 +14,7 @@ from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, running_patchbay
+from tests.support.servers import PATIENCE
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
 
@@ -37,7 +38,7 @@ def dial(patchbay: Patchbay) -> Iterator[Callable[..., Phone]]:
     yield dial
     for phone in phones:
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)
 
 
 def sessions(patchbay: Patchbay, room: str) -> list[dict[str, Any]]:
@@ -62,7 +63,7 @@ def reasons(patchbay: Patchbay, room: str) -> set[str]:
 
 def hung_up(*phones: Phone) -> None:
     for phone in phones:
-        phone.join(20)
+        phone.join(PATIENCE)
         assert phone.report.ended is Ending.SERVER_HUNG_UP
 
 
@@ -87,7 +88,7 @@ def test_deactivating_a_room_disconnects_all_its_participants(
     (session,) = sessions(patchbay, room_id)
     assert session["status"] == "ended"
     late = Phone(Scenario(webhook_url=patchbay.webhook("plivo", room_id))).start()
-    late.join(20)
+    late.join(PATIENCE)
     assert late.report.ended is Ending.REJECTED
     status, refused = patchbay.ask("POST", "/v2/ingest/sessions", {"roomId": room_id})
     assert (status, refused["message"]) == (403, "This room is deactivated: nobody can join it.")
@@ -102,7 +103,7 @@ def test_a_session_records_its_participants_and_ends_on_request(
     second = dial(provider, lobby)
     patchbay.eventually(lambda: present(patchbay, lobby) == 2)
     first.hang_up()
-    first.join(20)
+    first.join(PATIENCE)
     patchbay.eventually(lambda: present(patchbay, lobby) == 1)
     (session,) = sessions(patchbay, lobby)
     assert (session["status"], session["end"]) == ("ongoing", None)
@@ -129,7 +130,7 @@ def test_a_session_records_its_participants_and_ends_on_request(
     third = dial(provider, lobby)
     patchbay.eventually(lambda: len(sessions(patchbay, lobby)) == 2)
     third.hang_up()
-    third.join(20)
+    third.join(PATIENCE)
     patchbay.eventually(lambda: present(patchbay, lobby) == 0)
     assert all(each["status"] == "ended" for each in sessions(patchbay, lobby))
 
@@ -143,7 +144,7 @@ def test_a_call_that_is_over_is_deleted_with_its_session(
     path = f"/v2/sip/call/{call['callId']}"
     assert patchbay.ask("DELETE", path)[0] == 409
     phone.hang_up()
-    phone.join(20)
+    phone.join(PATIENCE)
     patchbay.eventually(lambda: patchbay.ask("DELETE", path)[0] == 200)
     assert patchbay.ask("GET", path)[0] == 404
     assert (patchbay.calls(roomId=lobby), sessions(patchbay, lobby)) == ([], [])

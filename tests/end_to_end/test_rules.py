@@ -14,6 +14,7 @@ from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.agents import Agent
 from tests.support.patchbays import Patchbay, running_patchbay
+from tests.support.servers import PATIENCE
 
 PIN = "4321"
 PROVIDERS = {"twilio": "+14155550121", "plivo": "+14155550122", "telnyx": "+14155550123"}
@@ -56,10 +57,11 @@ def call_of(patchbay: Patchbay, number: str) -> dict[str, Any]:
 def test_a_caller_with_the_pin_enters_the_room(
     patchbay: Patchbay, webhooks: dict[str, str], provider: str, number: str
 ) -> None:
-    phone = notify_after_commit(
-        webhooks[provider], number, pins=("1111", f"{PIN}#"), seconds=1.0, loop=True
-    )
-    phone.join(20)
+    phone = notify_after_commit(webhooks[provider], number, pins=("1111", f"{PIN}#"), loop=True)
+    phone.wait_for("first-audio")
+    patchbay.eventually(lambda: call_of(patchbay, number)["status"] == "answered")
+    phone.hang_up()
+    phone.join(PATIENCE)
     report = phone.report
     assert (report.ended, report.problems) == (Ending.CALLER_HUNG_UP, ())
     assert (report.questions, report.redirects) == (2, 0)
@@ -78,7 +80,7 @@ def test_a_caller_without_the_pin_is_refused_after_three_tries(
     patchbay: Patchbay, webhooks: dict[str, str], provider: str, number: str, pins: tuple[str, ...]
 ) -> None:
     phone = notify_after_commit(webhooks[provider], number, pins=pins)
-    phone.join(20)
+    phone.join(PATIENCE)
     report = phone.report
     assert (report.ended, report.failure, report.problems) == (Ending.SERVER_HUNG_UP, None, ())
     assert report.questions == 3
@@ -97,7 +99,7 @@ def test_pressed_keys_are_in_neither_the_log_nor_the_ladder(patchbay: Patchbay) 
     )
     phone.wait_for("first-audio")
     phone.hang_up()
-    phone.join(20)
+    phone.join(PATIENCE)
     for digits in (pressed, "735460192837"):
         assert digits not in patchbay.server.output
         assert digits not in json.dumps(call_of(patchbay, number))
@@ -115,7 +117,7 @@ def test_a_masked_number_is_hidden_from_an_agent_in_the_room(patchbay: Patchbay)
         joined = ann.wait_for("participant-joined")["participant"]
         pressed = ann.wait_for("message")["data"]
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)
         ann.wait_for("participant-left")
         assert joined["name"] == pressed["senderName"] == "***42"
         assert joined["metadata"]["sipUser"] is True
@@ -134,7 +136,7 @@ def test_a_rule_withholds_keys_from_the_room_by_default(patchbay: Patchbay) -> N
         phone = notify_after_commit(webhook, number, digits="12")
         phone.wait_for("digit", count=2)
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)
         # An event about the keys would have come before this one.
         ann.wait_for("participant-left")
         assert [event["event"] for event in ann.events if event["event"] == "message"] == []
@@ -145,7 +147,7 @@ def test_callers_that_are_not_allowed_are_refused(patchbay: Patchbay) -> None:
     add_rule(patchbay, number, room={"type": "static", "id": "r"}, allowedNumbers=["+91*"])
     for name in PROVIDERS:
         phone = notify_after_commit(patchbay.webhook(name, "a-default-room"), number)
-        phone.join(20)
+        phone.join(PATIENCE)
         assert phone.report.ended is Ending.REJECTED
         assert call_of(patchbay, number)["endReason"] == "not-allowed"
 
@@ -159,6 +161,6 @@ def test_callers_of_one_number_meet_in_the_same_room(patchbay: Patchbay) -> None
     for phone in phones:
         phone.wait_for("first-audio")
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)
     rooms = {call["roomId"] for call in patchbay.calls() if call["to"] == number}
     assert len(rooms) == 1

@@ -16,7 +16,7 @@ from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.patchbays import Patchbay, running_patchbay
-from tests.support.servers import ACTIVATED
+from tests.support.servers import ACTIVATED, PATIENCE
 
 WAITS = "another server has this database"
 
@@ -43,7 +43,7 @@ def phone(first: Patchbay) -> Iterator[Phone]:
     first.eventually(lambda: len(first.calls(status="answered")) == 1)
     yield phone
     phone.hang_up()
-    phone.join(30)
+    phone.join(PATIENCE)
 
 
 def readiness(patchbay: Patchbay) -> tuple[int, str]:
@@ -77,13 +77,13 @@ def test_a_second_server_waits_and_its_changes_reach_the_first(
         asked = Phone(Scenario(webhook_url=at(second, first.webhook("twilio", "lobby")), seconds=1))
         asked.start().wait_for("webhook")
         asked.hang_up()
-        asked.join(30)
+        asked.join(PATIENCE)
         assert len(first.calls()) == 1
 
         # The socket is the first server's, which compares its sockets with the database.
         status, _ = second.ask("POST", "/v2/sip/call/end", {"callId": call["callId"]})
         assert status == 200
-        phone.join(30)
+        phone.join(PATIENCE)
         assert phone.report.ended is Ending.SERVER_HUNG_UP
 
         first.server.stop()
@@ -107,7 +107,7 @@ def test_the_second_of_two_servers_on_one_listener_continues_the_calls_of_the_fi
                 second.eventually(lambda: readiness(second) == (200, "ok"))
                 second.eventually(lambda: starts(second) == [2])
                 phone.hang_up()
-                phone.join(30)
+                phone.join(PATIENCE)
     assert phone.report.ended is Ending.CALLER_HUNG_UP
 
 
@@ -118,7 +118,7 @@ def test_a_killed_server_is_replaced_at_once(
     assert worker
     first.server.send(signal.SIGKILL)
     os.kill(int(worker[1]), signal.SIGKILL)
-    phone.join(30)
+    phone.join(PATIENCE)
     with running_patchbay(tmp_path, **settings) as second:
         assert readiness(second) == (200, "ok")
         assert WAITS not in second.server.output

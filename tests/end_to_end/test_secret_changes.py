@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.support.patchbays import Patchbay
-from tests.support.servers import refused, serving
+from tests.support.servers import PATIENCE, refused, serving
 
 OLD, NEW = "secret" * 8, "changed" * 8
 
@@ -44,7 +44,7 @@ def test_a_secret_can_be_changed_without_an_outage(database_url: str, tmp_path: 
 
         def room_of(call: str) -> str:
             form = f"CallSid={call}&From=%2B14155550100&To=%2B14155550199".encode()
-            with urlopen(Request(patchbay.url + hook, form), timeout=20) as answer:
+            with urlopen(Request(patchbay.url + hook, form), timeout=PATIENCE) as answer:
                 assert b"<Stream" in answer.read()
             calls = patchbay.ask("GET", "/v2/sip/call")[1]["data"]
             return str(calls[0]["roomId"])

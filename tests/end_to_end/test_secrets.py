@@ -29,6 +29,7 @@ from tests.support.provider_apis import (
     authorization,
     provider_api,
 )
+from tests.support.servers import PATIENCE
 from tests.support.upgrades import text_frame, upgrade
 
 NUMBERS = {"twilio": "+14155550121", "plivo": "+14155550122", "telnyx": "+14155550123"}
@@ -70,7 +71,7 @@ class Story:
         }
         url = url if url.startswith("http") else self.patchbay.url + url
         try:
-            with urlopen(Request(url, data, fields, method=method), timeout=20) as answer:
+            with urlopen(Request(url, data, fields, method=method), timeout=PATIENCE) as answer:
                 return int(answer.status)
         except HTTPError as error:
             with error:
@@ -168,7 +169,7 @@ def test_no_secret_of_a_full_scenario_is_in_a_log_or_an_error(
             misspell(story, webhooks)
             for phone in phones:
                 phone.hang_up()
-                phone.join(20)
+                phone.join(PATIENCE)
             break_it()
             fail(story, webhooks)
             watch(story)
@@ -313,7 +314,8 @@ def watch(story: Story) -> None:
     """Read the metrics and the console, and sign in to it."""
     for path, token in (("/metrics", f"Bearer {METRICS_TOKEN}"), ("/console/api/health", None)):
         fields = {"Authorization": token or story.patchbay.token}
-        with urlopen(Request(story.patchbay.url + path, headers=fields), timeout=20) as answer:
+        request = Request(story.patchbay.url + path, headers=fields)
+        with urlopen(request, timeout=PATIENCE) as answer:
             story.error_bodies.append(answer.read().decode())
     session, link = "/console/api/session", secrets.token_urlsafe(32)
     story.secrets.add(link)

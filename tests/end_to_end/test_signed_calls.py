@@ -21,7 +21,7 @@ from service.simulator.scenario import Scenario
 from tests.support import signers
 from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.paths import ROOT
-from tests.support.servers import environment
+from tests.support.servers import PATIENCE, environment
 from tests.support.signers import FORM
 from tests.support.upgrades import upgrade
 
@@ -69,7 +69,7 @@ def send(url: str, fields: signers.Pairs, headers: dict[str, str]) -> tuple[int,
         url, urlencode(fields).encode(), {"Content-Type": FORM, **headers}, method="POST"
     )
     try:
-        with urlopen(request, timeout=20) as answer:
+        with urlopen(request, timeout=PATIENCE) as answer:
             return answer.status, answer.read()
     except HTTPError as error:
         with error:
@@ -86,7 +86,7 @@ def test_a_signed_call_enters_the_room_and_returns_to_it(patchbay: Patchbay, pro
             phone.wait_for("start", count=2)
     finally:
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)
     assert phone.report.ended == "caller-hung-up", phone.report
     assert phone.report.problems == ()
     assert phone.report.redirects == (0 if provider == "plivo" else 1)
@@ -99,7 +99,7 @@ def test_a_call_signed_with_another_key_is_refused(
 ) -> None:
     before = len(patchbay.calls())
     phone = Phone(plan(connect(patchbay, provider), provider, keys[provider])).start()
-    phone.join(20)
+    phone.join(PATIENCE)
     assert phone.report.failure == (
         f"{patchbay.url} answered the webhook with 403; "
         "is it signed with the connector's credentials?"
@@ -209,17 +209,29 @@ def test_flask_call_signs_with_a_key_file(patchbay: Patchbay, data: Path, tmp_pa
 def flask_call(
     patchbay: Patchbay, data: Path, url: str, *options: str
 ) -> subprocess.CompletedProcess[str]:
+    """Run the command, and end its call when there is audio."""
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "call", url, "--json"]
-    return subprocess.run(
-        [*command, "--seconds", "0.5", *options],
+    with subprocess.Popen(
+        [*command, "--seconds", "300", *options],
         cwd=ROOT,
         env=environment(data, {"PORT": str(urlsplit(patchbay.url).port)}),
         text=True,
-        capture_output=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
-        check=False,
-    )
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr is not None
+        shown = ""
+        for line in process.stderr:
+            shown += line
+            if "first-audio" in line:
+                patchbay.eventually(lambda: len(patchbay.calls(status="answered")) == 1)
+                (call,) = patchbay.calls(status="answered")
+                assert (
+                    patchbay.ask("POST", "/v2/sip/call/end", {"callId": call["callId"]})[0] == 200
+                )
+        printed, _ = process.communicate(timeout=PATIENCE)
+    return subprocess.CompletedProcess(command, process.returncode, printed, shown)
 
 
 def test_signatures_are_valid_below_a_prefix(tmp_path: Path) -> None:
@@ -231,5 +243,5 @@ def test_signatures_are_valid_below_a_prefix(tmp_path: Path) -> None:
             phone = Phone(plan(url, provider, KEYS[provider])).start()
             phone.wait_for("first-audio")
             phone.hang_up()
-            phone.join(20)
+            phone.join(PATIENCE)
             assert phone.report.ended == "caller-hung-up", phone.report

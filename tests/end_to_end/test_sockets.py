@@ -20,6 +20,7 @@ from service.clock import SystemClock
 from service.simulator.providers import markup, registry
 from service.simulator.scenario import CALLEE, CALLER
 from tests.support.patchbays import Patchbay, running_patchbay
+from tests.support.servers import PATIENCE
 from tests.support.upgrades import text_frame, upgrade
 
 START = text_frame(b'{"event":"start"}')
@@ -28,7 +29,7 @@ START = text_frame(b'{"event":"start"}')
 def answered(url: str, call_id: str) -> str:
     """Return the media URL in the answer to a Twilio webhook."""
     fields = {"CallSid": call_id, "From": "+14155550100", "To": "+14155550199"}
-    with urlopen(url, urlencode(fields).encode(), timeout=20) as answer:
+    with urlopen(url, urlencode(fields).encode(), timeout=PATIENCE) as answer:
         assert answer.headers["Content-Type"] == "text/xml; charset=utf-8"
         stream = next(fromstring(answer.read()).iter("Stream"))
         return str(stream.get("url"))
@@ -38,7 +39,7 @@ def phone_url(patchbay: Patchbay, provider: str) -> str:
     """Return the media URL in the answer to a first call."""
     webhook = patchbay.webhook(provider, "room-1")
     call = registry.of(webhook)(CALLER, CALLEE, SystemClock())
-    with urlopen(webhook, urlencode(call.webhook()).encode(), timeout=20) as answer:
+    with urlopen(webhook, urlencode(call.webhook()).encode(), timeout=PATIENCE) as answer:
         verbs = markup.parse(answer.read(), call.readers)
     return next(verb.url for verb in verbs if isinstance(verb, markup.Stream))
 
@@ -162,7 +163,7 @@ def test_a_client_that_offers_subprotocols_is_accepted(patchbay: Patchbay) -> No
     with connect(url, subprotocols=[Subprotocol("v2.chat"), Subprotocol("chat")]) as client:
         assert client.subprotocol == "v2.chat"
         client.send('{"event":"start"}')
-        assert json.loads(client.recv(20))["event"] == "meeting-joined"
+        assert json.loads(client.recv(PATIENCE))["event"] == "meeting-joined"
 
 
 def test_compression_is_declined(patchbay: Patchbay) -> None:
@@ -188,7 +189,7 @@ def test_a_hundred_open_sockets_leave_all_request_threads_free(patchbay: Patchba
         # One more than the server has threads, all at once: no thread waits for a socket.
         with ExitStack() as requests:
             waiting = [
-                requests.enter_context(socket.create_connection(_address(patchbay), 20))
+                requests.enter_context(socket.create_connection(_address(patchbay), PATIENCE))
                 for _ in range(17)
             ]
             for connection in waiting:
@@ -209,7 +210,7 @@ def test_calls_over_the_limit_hear_busy_and_agents_get_503(tmp_path: Path) -> No
         status, answer = patchbay.ask("POST", "/v2/ingest/sessions", {"roomId": "room-1"})
         assert (status, answer["statusCode"]) == (503, 503)
         fields = urlencode({"CallUUID": "u-1", "From": "14155550100", "To": "14155550199"})
-        with urlopen(webhook, fields.encode(), timeout=20) as busy:
+        with urlopen(webhook, fields.encode(), timeout=PATIENCE) as busy:
             assert b'<Hangup reason="busy" />' in busy.read()
         call = patchbay.calls()[0]
         assert (call["status"], call["endReason"]) == ("rejected", "busy")
@@ -249,9 +250,9 @@ def test_a_webhook_is_answered_at_its_pasted_address(patchbay: Patchbay, ending:
 def test_a_webhook_by_get_may_be_long(patchbay: Patchbay) -> None:
     call = urlencode({"CallSid": "CA-long", "From": "+14155550100", "To": "+14155550199"})
     address = f"{patchbay.webhook('twilio', 'room-1')}?{call}&SipHeader_X="
-    with urlopen(address + 30_000 * "x", timeout=20) as answer:
+    with urlopen(address + 30_000 * "x", timeout=PATIENCE) as answer:
         assert b"<Stream" in answer.read()
-    with pytest.raises(HTTPError) as refused, urlopen(address + 40_000 * "x", timeout=20):
+    with pytest.raises(HTTPError) as refused, urlopen(address + 40_000 * "x", timeout=PATIENCE):
         pass
     with refused.value as error:
         assert json.load(error) == {"message": "The request line is too long.", "statusCode": 414}

@@ -6,9 +6,11 @@ import os
 import random
 import re
 import signal
+import socket
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -96,15 +98,24 @@ def test_every_event_arrives_after_failures_of_receivers_and_server(
 
 def test_a_hanging_receiver_delays_no_other(database: Database, tmp_path: Path) -> None:
     now = SystemClock().now()
-    with receiving() as receiver, receiving() as hanging:
-        hanging.answer = lambda _: hanging.hang
-        subscribe(database, "wh_hanging", f"{hanging.url}/hook")
-        subscribe(database, "wh_1", receiver.url)
-        for receiver_id in ("wh_hanging", "wh_1"):
-            write(database, *(a_delivery(event, receiver_id, now) for event in range(100)))
+    with receiving() as before, receiving() as hanging, receiving() as after:
+        held: list[socket.socket] = []
+
+        def hang(handler: BaseHTTPRequestHandler) -> None:
+            held.append(handler.connection)
+            hanging.hang(handler)
+
+        hanging.answer = lambda _: hang
+        for receiver_id, each in (("wh_1", before), ("wh_2", hanging), ("wh_3", after)):
+            subscribe(database, receiver_id, f"{each.url}/hook")
+            write(database, *(a_delivery(event, receiver_id, now) for event in range(20)))
         with serving(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as server:
             hanging.wait_for(1)
-            receiver.wait_for(100)
+            before.wait_for(20)
+            after.wait_for(20)
+            # The first attempt is still under way, and no other is.
             assert [request.body for request in hanging.received] == [b"0"]
+            with pytest.raises(BlockingIOError):
+                held[0].recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             hanging.released.set()
     assert "/hook" not in server.output

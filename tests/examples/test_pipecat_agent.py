@@ -14,6 +14,7 @@ from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.dispatches import dispatch, invitation, running
 from tests.support.patchbays import Patchbay, running_patchbay
+from tests.support.servers import PATIENCE
 from tests.support.spectrum import level, stretches
 
 pytest.importorskip("pipecat", reason="pipecat-ai is not installed: pip install '.[pipecat]'")
@@ -45,7 +46,7 @@ def test_the_parrot_hears_a_caller_speaks_and_is_interrupted(
         phone.press("2")
         phone.wait_for("clear")
         phone.hang_up()
-        phone.join(20)
+        phone.join(PATIENCE)
     assert phone.report.problems == ()
     loud = [level(stretch, 700) for stretch in stretches(phone.heard, 0.25)]
     assert max(loud) == pytest.approx(-18, abs=1)

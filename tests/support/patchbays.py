@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -19,6 +19,11 @@ from service.simulator.phone import Phone
 from service.simulator.scenario import CALLER, Scenario
 from tests.support.migrated import migrated_file
 from tests.support.servers import GUNICORN, PATIENCE, Server, serving
+
+T = TypeVar("T")
+
+ATTEMPTS = 4
+"""Attempts that a busy machine may spoil."""
 
 
 class Patchbay:
@@ -89,6 +94,28 @@ class Patchbay:
         assert status == 200
         call: dict[str, Any] = answer["data"]
         return call
+
+    def skipped(self) -> int:
+        """Return how many ticks the media engine has skipped because it was late."""
+        status, answer = self.ask("GET", "/console/api/health")
+        assert status == 200
+        skipped: int = answer["data"]["engine"]["skipped"]
+        return skipped
+
+    def undisturbed(self, attempt: Callable[[], T]) -> T:
+        """Return the value of an attempt that needs every frame, in rooms of its own.
+
+        On a busy machine the media engine is late and skips audio, as it should. An attempt that
+        fails meanwhile says nothing and is repeated.
+        """
+        for _ in range(ATTEMPTS):
+            before = self.skipped()
+            try:
+                return attempt()
+            except AssertionError:
+                if self.skipped() == before:
+                    raise
+        return attempt()
 
     def eventually(self, holds: Callable[[], bool]) -> None:
         """Wait until the condition holds: reports of a socket are written a moment later."""

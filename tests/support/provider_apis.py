@@ -19,6 +19,7 @@ from service.simulator.audio import sound
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
 from tests.support.http_servers import in_thread
+from tests.support.servers import PATIENCE
 from tests.support.signers import TELNYX_KEY, public_key
 
 CREDENTIALS = {
@@ -159,4 +160,4 @@ def provider_api() -> Iterator[ProviderApi]:
         finally:
             for phone in api.phones:
                 phone.hang_up()
-                phone.join(20)
+                phone.join(PATIENCE)
