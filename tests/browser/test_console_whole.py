@@ -48,6 +48,7 @@ def test_first_link_leads_to_an_ended_call(
         base_url=patchbay.url,
         viewport={"width": WIDE[0], "height": WIDE[1]},
         permissions=["microphone"],
+        reduced_motion="reduce",
     )
     page = context.new_page()
     if provider == "Twilio":

@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from urllib.parse import urlencode
@@ -22,7 +22,7 @@ from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.ports import free_port
-from tests.support.servers import ACTIVATED, PATIENCE
+from tests.support.servers import ACTIVATED, FORKED, PATIENCE
 from tests.support.spectrum import level
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
@@ -85,8 +85,10 @@ def listener() -> Iterator[dict[str, str]]:
         yield {"LISTENER": str(held.fileno()), "PORT": str(held.getsockname()[1])}
 
 
-def serving(data: Path, listener: dict[str, str]) -> AbstractContextManager[Patchbay]:
-    return running_patchbay(data, command=ACTIVATED, DRAIN_SECONDS="20", **listener)
+def serving(
+    data: Path, listener: dict[str, str], command: Sequence[str] = FORKED
+) -> AbstractContextManager[Patchbay]:
+    return running_patchbay(data, command=command, DRAIN_SECONDS="20", **listener)
 
 
 def dead_lines(patchbay: Patchbay) -> None:
@@ -168,7 +170,7 @@ def house_and_server(
             house.leave()
 
 
-@pytest.mark.parametrize("house_and_server", [10], indirect=True)
+@pytest.mark.parametrize("house_and_server", [5], indirect=True)
 def test_a_deploy_returns_every_call_to_its_room(
     house_and_server: tuple[Patchbay, House, str], tmp_path: Path, listener: dict[str, str]
 ) -> None:
@@ -192,7 +194,7 @@ def test_a_deploy_returns_every_call_to_its_room(
     assert {phone.report.ended for phone in house.phones} == {Ending.CALLER_HUNG_UP}
 
 
-@pytest.mark.parametrize("house_and_server", [3], indirect=True)
+@pytest.mark.parametrize("house_and_server", [2], indirect=True)
 def test_a_killed_worker_is_replaced_and_every_call_returns(
     house_and_server: tuple[Patchbay, House, str],
 ) -> None:
@@ -211,7 +213,7 @@ def test_a_worker_without_its_master_passes_every_call_to_the_next_server(
     settings = {"PORT": str(free_port()), "HOLD_SECONDS": "6", "DRAIN_SECONDS": "20"}
     with running_patchbay(tmp_path, **settings) as patchbay:
         over = ended_call(patchbay)
-        house = House(patchbay, 3)
+        house = House(patchbay, 2)
         before = listed(patchbay)
         dead_lines(patchbay)
         patchbay.server.send(signal.SIGKILL)
@@ -253,7 +255,7 @@ def test_systemd_is_notified_of_the_start_and_may_signal_every_process(
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(PATIENCE)
         listener["NOTIFY_SOCKET"] = str(tmp_path / "notify")
-        with serving(tmp_path, listener) as patchbay:
+        with serving(tmp_path, listener, ACTIVATED) as patchbay:
             assert "READY=1" in manager.recv(4096).decode().splitlines()
             phone = Phone(
                 Scenario(webhook_url=patchbay.webhook("twilio", "room-1"), loop=True)

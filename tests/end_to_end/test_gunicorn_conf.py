@@ -15,7 +15,7 @@ import pytest
 
 from service.security import access_tokens
 from tests.support.paths import ROOT
-from tests.support.servers import PATIENCE, Server, refused, serving
+from tests.support.servers import GUNICORN, PATIENCE, Server, refused, serving
 
 KEY = "whk_q7Rk2mZx9LwB4nVc8TfJ1sHd6PgY3aEu"
 REF = "Nf5tQ8wLz2XcR7vKb4MjH9pGs6DyA3eU"
@@ -126,7 +126,7 @@ def test_logs_with_the_operator_s_configuration_contain_no_secret(tmp_path: Path
 
 
 def test_the_server_migrates_its_database_and_exits_with_zero(tmp_path: Path) -> None:
-    with serving(tmp_path / "data") as server:
+    with serving(tmp_path / "data", command=GUNICORN) as server:
         assert f"Listening at: {server.url} " in server.output
         assert server.get("/healthz") == 200
         assert server.get("/readyz") == 200

@@ -16,7 +16,7 @@ from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.patchbays import Patchbay, running_patchbay
-from tests.support.servers import ACTIVATED, PATIENCE
+from tests.support.servers import PATIENCE
 
 WAITS = "another server has this database"
 
@@ -97,10 +97,10 @@ def test_the_second_of_two_servers_on_one_listener_continues_the_calls_of_the_fi
 ) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=200) as held:
         shared = {"LISTENER": str(held.fileno()), "PORT": str(held.getsockname()[1])}
-        with running_patchbay(tmp_path, command=ACTIVATED, **settings, **shared) as first:
+        with running_patchbay(tmp_path, **settings, **shared) as first:
             phone = Phone(Scenario(webhook_url=first.webhook("twilio", "lobby"), loop=True)).start()
             phone.wait_for("first-audio")
-            with running_patchbay(tmp_path, command=ACTIVATED, **settings, **shared) as second:
+            with running_patchbay(tmp_path, **settings, **shared) as second:
                 second.server.wait_for(WAITS)
                 assert first.server.stop() == 0
                 phone.wait_for("start", count=2)

@@ -1,4 +1,4 @@
-"""A hundred calls, and a receiver with all kinds of failures: it receives every event."""
+"""Many calls, and a receiver with all kinds of failures: it receives every event."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.receivers import Answer, Received, Receiver, die, receiving, redirect
 from tests.support.servers import PATIENCE
 
-CALLS = 100
+CALLS = 48
 AT_ONCE = 8
 PROVIDERS = ("twilio", "plivo", "telnyx")
 EVENTS = ["call-started", "call-answered", "call-hangup"]
@@ -45,7 +45,7 @@ class Moody:
     def answer(self, request: Received) -> Answer:
         with self._lock:
             luck = self._chance.random()
-            if self._moods and luck < 0.02:
+            if self._moods and luck < 0.05:
                 return self._moods.pop()
             if luck > 0.95 and request.path != "/moved":
                 return redirect(307, "/moved")
@@ -61,8 +61,7 @@ class Moody:
 
 def statuses(patchbay: Patchbay) -> dict[str, str]:
     """Return the status of every call by its caller."""
-    pages = [patchbay.calls(page=str(page)) for page in range(1, CALLS // 100 + 1)]
-    return {call["from"]: call["status"] for calls in pages for call in calls}
+    return {call["from"]: call["status"] for call in patchbay.calls()}
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def patchbay(tmp_path: Path) -> Iterator[Patchbay]:
         yield patchbay
 
 
-def test_every_event_of_a_hundred_calls_arrives_and_is_signed(patchbay: Patchbay) -> None:
+def test_every_event_of_many_calls_arrives_and_is_signed(patchbay: Patchbay) -> None:
     hooks = [patchbay.webhook(name, f"room-{n}") for n, name in enumerate(PROVIDERS)]
 
     def call(number: int) -> Ending:

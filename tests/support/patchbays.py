@@ -18,7 +18,7 @@ from service.simulator.audio.codec import Samples
 from service.simulator.phone import Phone
 from service.simulator.scenario import CALLER, Scenario
 from tests.support.migrated import migrated_file
-from tests.support.servers import GUNICORN, PATIENCE, Server, serving
+from tests.support.servers import FORKED, PATIENCE, Server, serving
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ class Patchbay:
 
 @contextmanager
 def running_patchbay(
-    data: Path, *arguments: str, command: Sequence[str] = GUNICORN, **settings: str
+    data: Path, *arguments: str, command: Sequence[str] = FORKED, **settings: str
 ) -> Iterator[Patchbay]:
     """Run a server on a new, migrated database, or on the one in ``data``."""
     file = data / "patchbay.db"

@@ -1,4 +1,4 @@
-"""A real gunicorn on loopback, as a subprocess."""
+"""A real gunicorn on loopback, in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 from service.settings import Settings
+from tests.support.forked import ForkedProcess
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
+
+FORKED = ()
+"""gunicorn as ``fork_server`` starts it. Then a setting ``LISTENER`` is a socket of systemd's."""
 
 GUNICORN = (sys.executable, "-m", "gunicorn")
 ACTIVATED = (
@@ -45,23 +49,34 @@ def environment(data: Path, changes: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **unset, **own, "PYTHONUNBUFFERED": "1", **changes}
 
 
+def _started(
+    command: Sequence[str], arguments: Sequence[str], env: Mapping[str, str]
+) -> subprocess.Popen[str] | ForkedProcess:
+    listener = int(env["LISTENER"]) if "LISTENER" in env else None
+    if not command:
+        return ForkedProcess(arguments, env, listener)
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=ROOT,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        pass_fds=() if listener is None else [listener],
+    )
+
+
 class Server:
     """A running gunicorn. ``output`` is complete after its end."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str], arguments: Sequence[str] = ()
+    ) -> None:
         self.url = f"http://127.0.0.1:{env['PORT']}"
         self._lines: list[str] = []
         self._news = threading.Condition()
-        self._process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            pass_fds=[int(env["LISTENER"])] if "LISTENER" in env else (),
-        )
+        self._process = _started(command, arguments, env)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -114,12 +129,11 @@ class Server:
 
 @contextmanager
 def serving(
-    data: Path, *arguments: str, command: Sequence[str] = GUNICORN, **changes: str
+    data: Path, *arguments: str, command: Sequence[str] = FORKED, **changes: str
 ) -> Iterator[Server]:
     """Run a server with the given settings and gunicorn arguments."""
-    server = Server(
-        [*command, *arguments], environment(data, {"PORT": str(free_port()), **changes})
-    )
+    env = environment(data, {"PORT": str(free_port()), **changes})
+    server = Server(command, env, arguments)
     try:
         server.wait_for("Listening at: ")
         yield server
