@@ -40,7 +40,7 @@ STALLED = {
 }
 
 ENDED_BY_THE_SERVER = ("half a large body", "no end of what is over")
-"""Those that have their answer."""
+"""Requests that are answered before their client ends them."""
 
 TRIES = 3
 
