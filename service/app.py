@@ -148,7 +148,9 @@ def build_services(
         metrics,
         serving,
     )
-    deadlines = Deadlines(settings, clock, database, calls, stores.holds, engine, ending, serving)
+    deadlines = Deadlines(
+        settings, clock, database, calls, stores.holds, engine, ending, steering, serving
+    )
     session_deadlines = SessionDeadlines(
         settings, clock, database, calls, rooms, sessions, stores.dispatches, ending, serving
     )

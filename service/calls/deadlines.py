@@ -10,12 +10,14 @@ from threading import Lock
 
 from service.calls.ending import CallEnding, farewell, unconnected
 from service.calls.serving_state import ServingState
+from service.calls.steering import Steering
 from service.clock import Clock, Millis
 from service.domain import reconnection
 from service.domain.calls import Call, EndReason
 from service.domain.rooms import AutoCloseType
 from service.errors import Busy, Contended
 from service.media.engine.engine import Engine
+from service.media.rooms.leg import LegSpec
 from service.settings import Settings
 from service.storage.agents.dispatches import Dispatches
 from service.storage.calls.calls import Calls
@@ -71,6 +73,7 @@ class Deadlines:
         holds: StoredHolds,
         engine: Engine,
         ending: CallEnding,
+        steering: Steering,
         serving: ServingState,
     ) -> None:
         self._settings = settings
@@ -80,6 +83,7 @@ class Deadlines:
         self._holds = holds
         self._engine = engine
         self._ending = ending
+        self._steering = steering
         self._serving = serving
         self._allowed = 1000 * reconnection.seconds(settings.hold_seconds)
         self._began_at: Millis = 0
@@ -154,21 +158,38 @@ class Deadlines:
         process has changed the database, or where the answer to a commit was lost.
 
         A call that is over is hung up. A call that another process marked as detached is
-        reattached.
+        reattached. A call that is in another room or on another node, or is being transferred, is
+        moved or released again: the command to this engine was lost.
         """
         try:
-            legs = {leg.leg_id: leg.call_id for leg in self._engine.legs()}
+            specs = self._engine.legs()
         except TimeoutError:
             logger.warning("the media engine does not say which calls it has")
             return
-        if not legs:
+        if not specs:
             return
+        legs = {leg.leg_id: leg.call_id for leg in specs}
         for call_id, reason in self._calls.over(set(legs.values())).items():
             logger.warning("a call that is over still had a socket", extra=about(call_id))
             self._engine.hang_up(call_id, reason, farewell(reason))
         for call_id, leg_id in self._calls.detached_legs(self._calls.node_id).items():
             if leg_id is not None and legs.get(leg_id) == call_id:
                 self._calls.reattached(call_id, leg_id)
+        node_id = self._calls.node_id
+        steered = {call.id: call for call in self._calls.steered(set(legs.values()), node_id)}
+        for leg in specs:
+            call = steered.get(leg.call_id)
+            if call is None:
+                continue
+            is_here = call.node_id in (None, node_id)
+            if call.is_transferring:
+                self._steering.release_socket(call)
+            elif not is_here or not _is_in_its_room(call, leg):
+                self._steering.move_socket(call)
+
+
+def _is_in_its_room(call: Call, leg: LegSpec) -> bool:
+    return (call.room_id, call.participant.id) == (leg.room_id, leg.participant.id)
 
 
 class SessionDeadlines:

@@ -81,9 +81,12 @@ class Steering:
             call.id, number, self._clock.now(), self._settings.dial_per_day
         )
         logger.info("a call is to be transferred", extra=about(call.id, call.room_id))
-        # Without its stream, the provider asks what to do next.
-        self._media.release(transferring.id, "The call is being transferred")
+        self.release_socket(transferring)
         return transferring
+
+    def release_socket(self, call: Call) -> None:
+        """Close the call's socket: without its stream, the provider asks what to do next."""
+        self._media.release(call.id, "The call is being transferred")
 
     def move_socket(self, call: Call) -> None:
         """Move the call's socket, if it has one, to the room in storage."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from websockets.frames import Frame, Opcode
@@ -13,7 +14,7 @@ from service.domain.calls import CallStatus, EndReason, LadderEvent
 from service.domain.connectors import Connector
 from service.errors import Gone
 from service.media.rooms.leg import LegSpec
-from service.media.rooms.reports import LegStarted, LegStep
+from service.media.rooms.reports import LegMoved, LegStarted, LegStep
 from service.storage.database import Database
 from tests.support.clocks import FakeClock
 from tests.support.harness import Harness, a_harness, closed, events, ref_of
@@ -243,6 +244,46 @@ def test_socket_of_a_call_that_another_process_ended_is_closed(
         while CLOSE not in received:
             received += there.recv(1_000)
     assert each_harness.calls.get(spec.call_id).end_reason is EndReason.CONNECTION_LOST
+
+
+def test_socket_of_a_call_that_another_process_has_moved_is_moved(each_harness: Harness) -> None:
+    spec, there = connected(each_harness)
+    with there:
+        who = replace(spec.participant, id="renamed")
+        each_harness.stores.rooms.ensure("other", 1_000)
+        each_harness.stores.steering.move(spec.call_id, "other", who, 2_000)
+        each_harness.deadlines.sweep()
+        [leg] = each_harness.engine.legs()
+        assert (leg.room_id, leg.participant.id) == ("other", "renamed")
+        each_harness.recorder.record(each_harness.engine.reports.get(timeout=30))
+        assert not each_harness.calls.get(spec.call_id).is_moving
+        # A call that has arrived is not told again.
+        each_harness.deadlines.sweep()
+        each_harness.engine.legs()
+        assert each_harness.engine.reports.empty()
+
+
+def test_socket_of_a_call_of_another_node_is_moved_although_its_room_is_the_same(
+    harness: Harness,
+) -> None:
+    spec, there = connected(harness)
+    with there:
+        with harness.database.write() as connection:
+            connection.exec_driver_sql("UPDATE calls SET node_id = 'nd_other'")
+        harness.deadlines.sweep()
+        report = harness.engine.reports.get(timeout=30)
+        assert (type(report), report.call_id) == (LegMoved, spec.call_id)
+
+
+def test_socket_of_a_call_that_another_process_transfers_is_closed(each_harness: Harness) -> None:
+    spec, there = connected(each_harness)
+    with there:
+        each_harness.stores.steering.begin_transfer(spec.call_id, "+442071838750", 2_000, 10)
+        each_harness.deadlines.sweep()
+        received = b""
+        while CLOSE not in received:
+            received += there.recv(1_000)
+    assert each_harness.calls.get(spec.call_id).is_transferring
 
 
 def test_sweep_goes_on_after_a_call_that_cannot_be_ended(

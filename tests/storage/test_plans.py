@@ -112,6 +112,7 @@ def sweeps(harness: Harness) -> None:
     harness.session_deadlines.sweep()
     orphaned(harness.calls, 1)
     harness.calls.detached_legs(None)
+    harness.calls.steered(["c1"], "nd_1")
     harness.calls.in_room("room")
     harness.stores.sessions.ongoing("room")
     harness.stores.dispatches.forsaken()

@@ -19,6 +19,7 @@ from service.storage.calls.rows import CALL, fetch
 from service.storage.database import Database
 from service.storage.tables import alive, calls, refs
 from service.storage.tables.base import unindexed
+from service.storage.tables.calls import passed_bit
 
 BATCH = 1_000
 """Calls that one query of a sweep returns; the sweep repeats it for the rest."""
@@ -29,6 +30,15 @@ OF_PROVIDER = select(calls).where(
 )
 OVER = select(calls.c.id, calls.c.end_reason).where(
     calls.c.id.in_(bindparam("call_ids", expanding=True)), ~alive()
+)
+STEERED = select(calls).where(
+    calls.c.id.in_(bindparam("call_ids", expanding=True)),
+    alive(),
+    or_(
+        calls.c.node_id != bindparam("node_id"),
+        calls.c.transfer_status.is_not(None),
+        calls.c.passed.bitwise_and(passed_bit(CallStatus.SWITCH_ROOM_INITIATED)) != 0,
+    ),
 )
 HOW_MANY_LIVE = select(func.count()).select_from(calls).where(alive())
 
@@ -120,6 +130,19 @@ class CallQueries:
         )
         with self._database.read() as connection:
             return {row.id: row.node_id for row in connection.execute(query)}
+
+    def steered(self, call_ids: Iterable[str], node_id: str | None) -> list[Call]:
+        """Return those of the calls that are live, and were moved or transferred at any time or are
+        on another node.
+        """
+        found: list[Call] = []
+        ids = list(call_ids)
+        with self._database.read() as connection:
+            for first in range(0, len(ids), BATCH):
+                found += fetch(
+                    connection, STEERED, call_ids=ids[first : first + BATCH], node_id=node_id
+                )
+        return found
 
     def live(self) -> int:
         """Return the number of live calls."""
