@@ -18,7 +18,7 @@ LENGTH = struct.Struct("!I")
 MAX_BYTES = 4 * 1024 * 1024
 """Longest body: twice an agent's minute of audio and its unsent data."""
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
 
 CREDENTIALS = struct.Struct("3i")
 """Process, user and group of the other end, as Linux tells them."""

@@ -145,8 +145,11 @@ class Peers:
         if (connection := self._kept(node_id)) is not None:
             try:
                 connection.send(body, descriptor, deadline)
-            except (OSError, EOFError):
-                # The other end may have closed it in the meantime. Nothing was received there.
+            except TimeoutError as error:
+                connection.close()
+                raise self._failed(node_id, error) from None
+            except OSError:
+                # The other end has closed it since, so it received nothing.
                 connection.close()
             else:
                 return connection

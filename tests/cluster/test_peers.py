@@ -195,7 +195,7 @@ def test_a_process_that_was_stopped_is_bounded_and_answers_once_it_goes_on(
         os.kill(child, signal.SIGSTOP)
         os.waitpid(child, os.WUNTRACED)
         with pytest.raises(Unanswered, match="Node child does not answer"):
-            peers.ask("child", QUESTION, seconds=0.1)
+            peers.ask("child", LONG, seconds=0.1)
         os.kill(child, signal.SIGCONT)
         clock.advance(REST_SECONDS)
         assert peers.ask("child", QUESTION) == len(str(QUESTION))
