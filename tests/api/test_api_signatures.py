@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlencode
 
 import pytest
@@ -28,7 +25,9 @@ from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.web.services import services_of
 from tests.support import signers
+from tests.support.apps import build
 from tests.support.clocks import FakeClock
+from tests.support.migrated import migrated_file
 from tests.support.records import a_connector
 from tests.support.signers import FORM
 
@@ -54,24 +53,14 @@ CREDENTIALS = {
 }
 
 
-@contextmanager
-def running(url: str, clock: FakeClock, folder: Path, **settings: Any) -> Iterator[Flask]:
-    """The whole app, with a connector for each provider."""
-    app = create_app(
-        Settings(
-            api_key="key", api_secret="secret" * 8, database_url=url, data_dir=folder, **settings
-        ),
-        clock,
-    )
+def with_connectors(app: Flask) -> Flask:
+    """The app, with a connector for each provider."""
     for name, credentials in CREDENTIALS.items():
         connector = a_connector(
             id=f"cn_{name}", provider=name, credentials=credentials, webhook_key=KEY + name
         )
         services_of(app).stores.connectors.add(connector)
-    try:
-        yield app
-    finally:
-        services_of(app).close()
+    return app
 
 
 def path_of(provider: str) -> str:
@@ -181,22 +170,47 @@ WAYS = {
 }
 
 
+@pytest.fixture(scope="module")
+def whole_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Way], Flask]]:
+    """A function that returns the whole app, one for each public URL and number of proxies."""
+    apps: dict[object, Flask] = {}
+
+    def app_of(way: Way) -> Flask:
+        # Addresses are equal however they are written.
+        key = (way.public_url, getattr(way.public_url, "written", None), way.trust_proxy)
+        if key not in apps:
+            folder = tmp_path_factory.mktemp("data")
+            (folder / "patchbay.db").write_bytes(migrated_file())
+            settings = Settings(
+                api_key="key",
+                api_secret="secret" * 8,
+                database_url=f"sqlite:///{folder}/patchbay.db",
+                data_dir=folder,
+                public_url=way.public_url,
+                trust_proxy=way.trust_proxy,
+            )
+            apps[key] = with_connectors(create_app(settings, FakeClock()))
+        return apps[key]
+
+    yield app_of
+    for app in apps.values():
+        services_of(app).close()
+
+
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 def test_signature_is_checked_against_the_public_url(
-    way: Way, sqlite_url: str, clock: FakeClock, tmp_path: Path
+    way: Way, whole_app: Callable[[Way], Flask], clock: FakeClock
 ) -> None:
-    settings = {"public_url": way.public_url, "trust_proxy": way.trust_proxy}
-    with running(sqlite_url, clock, tmp_path, **settings) as app:
-        found = {name: way.send(app.test_client(), name, clock).status_code for name in CREDENTIALS}
+    client = whole_app(way).test_client()
+    found = {name: way.send(client, name, clock).status_code for name in CREDENTIALS}
     status = 200 if way.good else 403
     # Telnyx does not sign the URL.
     assert found == {"twilio": status, "plivo": status, "telnyx": 200}
 
 
 @pytest.fixture
-def app(sqlite_url: str, clock: FakeClock, tmp_path: Path) -> Iterator[Flask]:
-    with running(sqlite_url, clock, tmp_path, public_url=HTTPS) as app:
-        yield app
+def app(sqlite_database: Database, clock: FakeClock) -> Flask:
+    return with_connectors(build(sqlite_database, clock, public_url=HTTPS))
 
 
 @pytest.fixture
@@ -314,11 +328,9 @@ def test_signed_request_with_an_unknown_key_is_404(
 
 
 @pytest.fixture
-def locked(app: Flask, sqlite_url: str) -> Connector:
+def locked(sqlite_database: Database) -> Connector:
     connector = a_connector(credentials={"authToken": (TOKEN,)})
-    database = Database(sqlite_url)
-    Connectors(database, "another").add(connector)
-    database.close()
+    Connectors(sqlite_database, "another").add(connector)
     return connector
 
 
@@ -341,14 +353,13 @@ def test_connector_with_an_unreadable_secret_refuses_all(
 
 
 def test_a_caller_hears_busy_when_the_check_itself_fails(
-    provider_client: FlaskClient, clock: FakeClock, sqlite_url: str
+    own_sqlite: Database, clock: FakeClock
 ) -> None:
-    assert Way(sees=HTTPS).send(provider_client, "twilio", clock).status_code == 200
-    database = Database(sqlite_url)
-    with database.write() as connection:
+    client = with_connectors(build(own_sqlite, clock, public_url=HTTPS)).test_client()
+    assert Way(sees=HTTPS).send(client, "twilio", clock).status_code == 200
+    with own_sqlite.write() as connection:
         connection.exec_driver_sql("ALTER TABLE connectors RENAME TO elsewhere")
-    database.close()
-    answer = Way(sees=HTTPS).send(provider_client, "twilio", clock)
+    answer = Way(sees=HTTPS).send(client, "twilio", clock)
     assert answer.status_code == 200
     assert b'<Reject reason="busy"' in answer.data
 
@@ -470,16 +481,14 @@ def test_replayed_webhook_of_a_deleted_call_creates_a_call_without_a_socket(
     app: Flask,
     provider_client: FlaskClient,
     clock: FakeClock,
-    sqlite_url: str,
+    sqlite_database: Database,
 ) -> None:
     captured = Captured.of(provider, clock, method)
     captured.send(provider_client)
     Captured.of(provider, clock, method, "/status", CallStatus="completed").send(provider_client)
-    database = Database(sqlite_url)
-    with database.write() as connection:
+    with sqlite_database.write() as connection:
         for table in ("refs", "steps", "deliveries", "calls"):
             connection.exec_driver_sql(f"DELETE FROM {table}")
-    database.close()
     again = captured.send(provider_client)
     assert not opens_socket(app, provider, offered(provider, again), captured.headers)
     clock.advance(REF_SECONDS + 1)

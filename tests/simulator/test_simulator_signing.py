@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 from plivo.utils import validate_v3_signature
-from telnyx.lib.webhook_verification import verify_webhook_signature
 from twilio.request_validator import RequestValidator
 
 from service.clock import SystemClock
@@ -30,6 +29,7 @@ from service.simulator.providers.signing import (
 )
 from tests.support import signers
 from tests.support.clocks import FakeClock
+from tests.support.telnyx_sdk import verify_webhook_signature
 from tests.support.wire_contract import fuzz
 
 TOKEN = "0123456789abcdef" * 2
