@@ -205,7 +205,7 @@ def test_no_text_of_a_loaded_query_contains_nul(schema: Schema) -> None:
 def test_a_body_is_loaded_as_storable_values_or_refused(schema: Schema) -> None:
     raw = st.one_of(*[requests(schema)] * 4, json_values).map(json.dumps).map(str.encode)
 
-    @fuzz(60)
+    @fuzz(20)
     @given(st.one_of(*[raw] * 4, raw.flatmap(corrupted)))
     def check(sent: bytes) -> None:
         is_body_taken(schema, sent)
@@ -221,7 +221,7 @@ def test_a_query_is_loaded_as_storable_values_or_refused(schema: Schema) -> None
     values = st.one_of(TEXTS, *[st.sampled_from([each.value for each in enum]) for enum in enums])
     pairs = st.lists(st.tuples(st.sampled_from(known) | texts, values), max_size=4)
 
-    @fuzz(60)
+    @fuzz(20)
     @given(pairs.map(urlencode) | st.binary(max_size=40).map(lambda raw: raw.decode("latin-1")))
     def check(sent: str) -> None:
         is_taken(query, schema, query_string=sent)
@@ -235,7 +235,7 @@ def test_credentials_are_loaded_as_storable_values_or_refused(provider: Provider
     values = TEXTS | st.sampled_from(["AC" + "0" * 32, "MA" + "A" * 18, " secret\n"])
     names = st.sampled_from([each.name for each in provider.credentials])
 
-    @fuzz(150)
+    @fuzz(50)
     @given(
         st.dictionaries(names | texts, values | st.lists(values, max_size=3) | json_values)
         | st.dictionaries(names, values)

@@ -93,7 +93,7 @@ def is_fit(text: str, length: int) -> bool:
 
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 def test_a_voice_webhook_gives_an_arrival_or_a_notice_or_a_remote_error(provider: Provider) -> None:
-    @fuzz(150)
+    @fuzz(50)
     @given(hooks())
     def check(hook: Webhook) -> None:
         assert isinstance(provider.digits(hook), str)
@@ -120,7 +120,7 @@ def test_an_invented_signature_is_refused(provider: Provider) -> None:
         each.name: SECRETS[each.name] for each in provider.credentials if each.name in SECRETS
     }
 
-    @fuzz(150)
+    @fuzz(50)
     @given(hooks(), st.integers(0, 2**41))
     def check(hook: Webhook, now: int) -> None:
         provider.verify(hook, {}, now)
@@ -136,7 +136,7 @@ def test_an_invented_signature_is_refused(provider: Provider) -> None:
 def test_a_callback_gives_news_or_a_remote_error(control: CallControl) -> None:
     name = control.provider.call_id_field
 
-    @fuzz(150)
+    @fuzz(50)
     @given(hooks())
     @example(Webhook(((name, "1"), ("ErrorCode", "\0"))))
     @example(Webhook(((name, "1"), ("ErrorCode", "7" * 5000))))
@@ -166,7 +166,7 @@ def test_a_provider_response_gives_a_call_id_or_a_reason_or_nothing(
     documents = st.dictionaries(st.sampled_from([*ANSWERS, "data", "errors"]), json_values)
     nested = st.dictionaries(st.sampled_from(ANSWERS), json_values)
 
-    @fuzz(150)
+    @fuzz(50)
     @given(
         st.sampled_from([200, 400, 404, 422, 500]),
         st.binary(max_size=20)

@@ -236,7 +236,7 @@ def check_conversation(wire: Wire, messages: list[bytes]) -> None:
 
 @pytest.mark.parametrize("name", WIRES)
 def test_any_messages_give_events_or_remote_errors(name: str) -> None:
-    @fuzz(150)
+    @fuzz(50)
     @given(conversations(name))
     def check(messages: list[bytes]) -> None:
         check_conversation(WIRES[name](), messages)
@@ -250,7 +250,7 @@ def test_the_fast_path_takes_no_audio_that_the_general_path_refuses(name: str) -
         media = {"chunk": 1, "payload": payload}
         return written({"event": "media", **(media if name == "websocket" else {"media": media})})
 
-    @fuzz(150)
+    @fuzz(50)
     @given(payloads, payloads)
     @example("AAA=", "AAAA")
     @example("AAA=", "AA==")

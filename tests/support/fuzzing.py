@@ -14,7 +14,10 @@ EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
 
 
 def fuzz(examples: int) -> settings:
-    """Set the number of examples in the normal suite, without limits on time."""
+    """Set the number of examples in the normal suite, without limits on time.
+
+    They are few, because the suite runs before each commit. ``make fuzz`` runs more.
+    """
     return settings(
         max_examples=int(EXAMPLES or examples),
         deadline=None,

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.wire import Audio, Command, Event, Play, Started, Unknown, Wire
 from service.errors import RemoteError
+from tests.support import fuzzing
 
 Document = dict[str, Any]
 
@@ -27,8 +28,7 @@ FRAME = bytes(range(160))
 
 OTHER_VALUES = (None, True, 0, -1, 7, 1.5, "", "x", "9" * 5000, [], [[]], {}, {"x": 1}, "\u0661")
 
-# A slow machine must not fail these tests.
-fuzz = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+fuzz = fuzzing.fuzz(50)
 
 
 def compact(document: object) -> bytes:

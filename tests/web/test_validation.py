@@ -199,7 +199,7 @@ def test_impossible_path_id_is_404_on_each_database(
     assert response.json == {"message": "There is nothing at this address.", "statusCode": 404}
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=bodies)
 @pytest.mark.parametrize(("method", "path"), WITH_BODY)
 def test_no_json_object_causes_a_500(
@@ -215,7 +215,7 @@ def test_no_json_object_causes_a_500(
         assert response.json["message"].endswith((".", "No editable fields provided"))
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(max_size=64))
 @pytest.mark.parametrize(("method", "path"), WITH_BODY)
 def test_no_bytes_cause_a_500(client: FlaskClient, method: str, path: str, raw: bytes) -> None:
