@@ -147,10 +147,12 @@ def _emptied(database: Database) -> Database:
     """Delete all rows: with an engine that has compiled its statements a test takes a third less
     time than with a database of its own.
     """
+    # Through the driver alone, and on Postgres in one statement: a statement for each table through
+    # SQLAlchemy takes thirty times as long.
+    statements = DELETES if database.file else [f"DO $$ BEGIN {'; '.join(DELETES)}; END $$"]
     with database.write() as connection:
-        # Through the driver alone: SQLAlchemy's own way takes many times as long.
         driver: Any = connection.connection.driver_connection
-        for statement in DELETES if database.file else ["; ".join(DELETES)]:
+        for statement in statements:
             driver.execute(statement)
     return database
 
