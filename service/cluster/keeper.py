@@ -34,13 +34,17 @@ class Keeper:
         leases: RoomLeases | None,
         engine: Engine,
         lost: Callable[[], None],
+        interval: float = RENEW_SECONDS,
     ) -> None:
-        """``leases`` is ``None`` where this node is the only one."""
+        """``leases`` is ``None`` where this node is the only one. ``interval`` is the time between
+        heartbeats in seconds.
+        """
         self._clock = clock
         self._nodes = nodes
         self._leases = leases
         self._engine = engine
         self._lost = lost
+        self._interval = interval
         self._lock = threading.Lock()
         self._due = threading.Event()
         self._drains = False
@@ -96,7 +100,7 @@ class Keeper:
     def _run(self) -> None:
         was_released = False
         while not self._is_closed:
-            self._due.wait(RENEW_SECONDS)
+            self._due.wait(self._interval)
             self._due.clear()
             if self._is_released and not was_released:
                 was_released = self._try("the database is not released", self._nodes.release)
