@@ -1,4 +1,4 @@
-"""gunicorn's configuration: one worker, with the database migrated before it listens.
+"""gunicorn's configuration: workers that share one machine, and a migration before they listen.
 
 The values here replace gunicorn's defaults, and its command line overrides them. ``on_starting``
 refuses values that would break rooms.
@@ -25,7 +25,9 @@ from service.cli.migrate import prepare
 from service.cli.quickstart import first_steps
 from service.clock import SystemClock
 from service.process import file_descriptors
-from service.settings import Settings
+from service.process.machine import WORKER, Machine
+from service.settings import MOST_WORKERS, Settings
+from service.storage.cluster import machine_lease
 from service.telemetry import log_handlers, log_output, logs
 from service.web.services import services_of
 
@@ -33,7 +35,9 @@ OTHER_WORKER = (
     "--worker-class %s needs a proxy that reads whole requests: slow clients hold its threads. It "
     "loses its calls where file descriptors run out or gunicorn's master is gone."
 )
-ONE_WORKER = "Patchbay runs in one worker, because rooms live in its memory: leave --workers at 1."
+ONE_WORKER = "--worker-class %s has one worker only: set --workers to 1, or leave --worker-class."
+TOO_MANY = "WEB_CONCURRENCY and --workers must be from 1 to %d."
+NOT_SHARED = "This server was started with one worker: set WEB_CONCURRENCY and restart it for more."
 
 dotenv_file.load(Path(__file__).with_name(".env"), os.environ)
 settings = Settings.from_env(os.environ)
@@ -76,8 +80,8 @@ class RedactingLogger(Logger):
 wsgi_app = "wsgi:app"
 bind = f"127.0.0.1:{settings.port}"
 
-# Not WEB_CONCURRENCY, which Heroku sets by the size of the machine.
-workers = 1
+# WEB_CONCURRENCY, which Heroku sets by the size of the machine.
+workers = settings.web_concurrency
 # A thread serves one request, or the upgrade of a media socket, and is free again.
 worker_class = "service.server.worker.Worker"
 threads = 16
@@ -109,11 +113,13 @@ access_log_format = '%(h)s "%(m)s %(U)s %(H)s" %(s)s %(B)s bytes %(M)s ms'
 
 def on_starting(server: Arbiter) -> None:
     """Refuse settings that would break rooms, then migrate the database."""
-    if server.cfg.workers != 1:
-        raise SystemExit(ONE_WORKER)
+    if not 1 <= server.cfg.workers <= MOST_WORKERS:
+        raise SystemExit(TOO_MANY % MOST_WORKERS)
     if server.cfg.worker_class_str not in (worker_class, "gthread", "sync"):
         raise SystemExit("Patchbay runs in a worker of its own: leave --worker-class as it is.")
     if server.cfg.worker_class_str != worker_class:
+        if server.cfg.workers > 1:
+            raise SystemExit(ONE_WORKER % server.cfg.worker_class_str)
         server.log.warning(OTHER_WORKER, server.cfg.worker_class_str)
     if server.cfg.is_ssl:
         raise SystemExit("TLS ends in front of Patchbay: remove --certfile and --keyfile.")
@@ -125,6 +131,36 @@ def on_starting(server: Arbiter) -> None:
     is_awaited = "LISTEN_FDS" in os.environ
     if not prepare(settings, waits=is_awaited):
         server.log.error("The database is away or locked: this server starts, and waits for it.")
+    Machine.forget(os.environ)
+    if server.cfg.workers > 1:
+        machine = Machine.make(os.environ, machine_lease.open_file(settings.database_url))
+        machine.lock()
+        machine.give(server.cfg.uid, server.cfg.gid)
+
+
+def on_exit(server: Arbiter) -> None:
+    """Remove the folder that the workers have shared."""
+    machine = Machine.of(os.environ)
+    if machine is not None:
+        machine.remove()
+
+
+def pre_fork(server: Arbiter, worker: Worker) -> None:
+    """Let workers that end wait for this one, which is about to serve."""
+    machine = Machine.of(os.environ)
+    if machine is not None:
+        machine.expect(worker.age)
+
+
+def post_fork(server: Arbiter, worker: Worker) -> None:
+    os.environ[WORKER] = str(worker.age)
+
+
+def child_exit(server: Arbiter, worker: Worker) -> None:
+    """Let no worker wait for one that has ended."""
+    machine = Machine.of(os.environ)
+    if machine is not None:
+        machine.serves(worker.age)
 
 
 def when_ready(server: Arbiter) -> None:
@@ -135,8 +171,11 @@ def when_ready(server: Arbiter) -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Start the background threads, and refuse new calls after SIGTERM."""
+    """Start the background threads, and hand the calls over after SIGTERM."""
     services = services_of(worker.wsgi)
+    for name in ("gunicorn.error", "gunicorn.access"):
+        for handler in logging.getLogger(name).handlers:
+            logs.name_node(handler, services.node)
     worker.on_fault = services.metrics.connection_failed
     worker.body_limits = services.body_limits
     services.start()
@@ -145,6 +184,7 @@ def post_worker_init(worker: Worker) -> None:
     gc.freeze()
     end = signal.getsignal(signal.SIGTERM)
     drained = threading.Event()
+    is_ending = False
 
     def leave() -> None:
         try:
@@ -155,20 +195,28 @@ def post_worker_init(worker: Worker) -> None:
 
     # Heroku and systemd send the signal to every process, so it arrives twice.
     def drain(number: int, frame: FrameType | None) -> None:
+        nonlocal is_ending
         if drained.is_set():
             end(number, frame)
-        elif not services.serving.is_draining:
-            services.serving.begin_drain()
+        elif not is_ending:
+            is_ending = True
             threading.Thread(target=leave, name="drain").start()
 
     signal.signal(signal.SIGTERM, drain)
 
 
 def nworkers_changed(server: Arbiter, new: int, old: int | None) -> None:
-    """Undo SIGTTIN. ``old`` is ``None`` at the start."""
-    if old is not None and new > 1:
-        server.log.warning(ONE_WORKER)
+    """Undo SIGTTIN where workers share nothing. ``old`` is ``None`` at the start."""
+    if old is None or new <= 1:
+        return
+    if Machine.of(os.environ) is None:
+        server.log.warning(NOT_SHARED)
+        # Each request is told by it whether there are other workers.
+        server.cfg.set("workers", 1)
         server.num_workers = 1
+    elif new > MOST_WORKERS:
+        server.log.warning(TOO_MANY, MOST_WORKERS)
+        server.num_workers = MOST_WORKERS
 
 
 def pre_exec(server: Arbiter) -> None:

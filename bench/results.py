@@ -94,6 +94,19 @@ class ChurnCost:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkersCost:
+    """Calls to a server with one worker, and to one with two on the same core."""
+
+    one: Reading
+    two: Reading
+
+    @property
+    def ratio(self) -> float:
+        """The CPU of two workers divided by that of one."""
+        return self.two.server_cpu / max(self.one.server_cpu, 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """All results. ``left_out`` names what could not be run, and why."""
 
@@ -105,3 +118,4 @@ class Results:
     left_out: Sequence[str]
     past: Sequence[HistoryCost] = ()
     turnovers: Sequence[ChurnCost] = ()
+    several: Sequence[WorkersCost] = ()

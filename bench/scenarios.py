@@ -10,9 +10,18 @@ from bench import history_load, http_load
 from bench.attackers import ATTACKERS, Attacker, attacking
 from bench.churn import RATE, churning
 from bench.job import Reading
-from bench.results import COSTS, AttackCost, ChurnCost, HistoryCost, RequestLoad, Results, Series
+from bench.results import (
+    COSTS,
+    AttackCost,
+    ChurnCost,
+    HistoryCost,
+    RequestLoad,
+    Results,
+    Series,
+    WorkersCost,
+)
 from bench.search import bounded, confirmed, disturbances, faults, largest
-from bench.servers import SERVER_TYPES, serving
+from bench.servers import SERVER_TYPES, TWO_WORKERS, serving
 from bench.trial import Cores, Workload, loading, trial
 
 CEILING = 2400
@@ -32,6 +41,9 @@ QUIET_CALLS = 50
 
 HELD = (200, 500)
 """Long calls during churn."""
+
+SHARED = (200, 400)
+"""Calls to two workers."""
 
 BESIDE = (0, 200)
 """Calls during the HTTP requests."""
@@ -55,6 +67,7 @@ SECTIONS = {
     "alternatives": 350,
     "growth": 45,
     "churn": 80,
+    "workers": 60,
     "requests": 90,
     "peers": 140,
     "history": 60,
@@ -82,6 +95,7 @@ class Bench:
         beside: list[AttackCost] = []
         histories: list[HistoryCost] = []
         turnovers: list[ChurnCost] = []
+        several: list[WorkersCost] = []
         chosen = [name for name in SECTIONS if name in sections]
         for place, name in enumerate(chosen):
             left = self._duration * sum(SECTIONS[section] for section in chosen[place:])
@@ -105,6 +119,8 @@ class Bench:
                     ]
                 case "churn":
                     turnovers += [self._churn(calls) for calls in HELD]
+                case "workers":
+                    several += [self._workers(calls) for calls in SHARED]
                 case "requests":
                     rounds += self._request_loads()
                 case "peers":
@@ -114,7 +130,9 @@ class Bench:
         left_out = [f"{one.name}, since {one.missing()}" for one in SERVER_TYPES if one.missing()]
         if "history" in chosen and self._postgres is None:
             left_out.append("history on Postgres, since --postgres is not set")
-        return Results(machine, series, growth, rounds, beside, left_out, histories, turnovers)
+        return Results(
+            machine, series, growth, rounds, beside, left_out, histories, turnovers, several
+        )
 
     def _series(self, workload: Workload, like: Sequence[Series] = ()) -> Series:
         """Measure the cost at fixed numbers of calls, then search for the highest number.
@@ -216,6 +234,14 @@ class Bench:
                 f"[{time.monotonic() - began:.0f} s]"
             )
             yield found
+
+    def _workers(self, calls: int) -> WorkersCost:
+        found = WorkersCost(
+            self._trial(TWO, calls, SECONDS),
+            self._trial(Workload(TWO_WORKERS), calls, SECONDS),
+        )
+        _tell(f"  {calls} calls: two workers take {found.ratio:.2f} times the CPU of one")
+        return found
 
     def _churn(self, calls: int) -> ChurnCost:
         quiet = self._trial(TWO, calls, SECONDS)

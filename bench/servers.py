@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
@@ -70,8 +70,15 @@ def _patchbay(port: int, data: Path) -> Start:
         "LOG_LEVEL": "warning",
         "MAX_CALLS": str(MAX_CALLS),
         "PORT": str(port),
+        # gunicorn reads it as well, and takes no empty value.
+        "WEB_CONCURRENCY": "1",
     }
     return Start([sys.executable, "-m", "gunicorn"], ROOT, settings | own)
+
+
+def _two_workers(port: int, data: Path) -> Start:
+    start = _patchbay(port, data)
+    return replace(start, environment={**start.environment, "WEB_CONCURRENCY": "2"})
 
 
 def _flask_sock(port: int, data: Path) -> Start:
@@ -99,6 +106,8 @@ def _node_missing() -> str:
 
 
 PATCHBAY = ServerType("Patchbay", _patchbay, uses_webhooks=True)
+
+TWO_WORKERS = ServerType("Patchbay, two workers", _two_workers, uses_webhooks=True)
 
 SERVER_TYPES = (
     PATCHBAY,

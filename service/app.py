@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
-import signal
 from collections.abc import Mapping
 
 from flask import Flask, request
@@ -17,10 +15,11 @@ from service.calls.call_lookup import CallLookup
 from service.calls.callbacks import Callbacks
 from service.calls.connector_lookup import ConnectorLookup
 from service.calls.deadlines import Deadlines, SessionDeadlines
-from service.calls.drain import hand_over
+from service.calls.drain import drain
 from service.calls.ending import CallEnding
 from service.calls.holds import Holds
 from service.calls.inbound import InboundCalls
+from service.calls.node_services import node_services
 from service.calls.outbound import OutboundCalls
 from service.calls.pin_prompt import PinPrompt
 from service.calls.provider_api import ProviderApi
@@ -34,15 +33,14 @@ from service.calls.steering import Steering
 from service.calls.sweeps import Sweeps
 from service.calls.takeover import Takeover
 from service.calls.timekeeper import Timekeeper
-from service.calls.waiting import Waiters
 from service.clock import Clock, SteadyClock, SystemClock
-from service.cluster.keeper import Keeper
+from service.cluster.membership import Membership, membership
 from service.console.change_notifier import ChangeNotifier
 from service.domain import ids
 from service.errors import ServiceError
 from service.http_client.client import HttpClient
 from service.media.engine.engine import Engine
-from service.media.engine.media import Media
+from service.process.machine import Machine
 from service.providers import load
 from service.providers.base.provider import Provider
 from service.providers.plivo import Plivo
@@ -51,40 +49,46 @@ from service.security.webhook_signing import Signer
 from service.settings import Settings
 from service.simulator.simulated_calls import SimulatedCalls
 from service.storage.change_signals import ChangeSignal
-from service.storage.cluster.nodes import Nodes
-from service.storage.cluster.placement import SingleNode
 from service.storage.database import Database
 from service.storage.stores import Stores
 from service.telemetry import logs
 from service.telemetry.logs import Troubles
 from service.telemetry.metrics import Metrics
+from service.telemetry.shared_counters import SharedCounters
 from service.web.application import Application
 from service.web.services import Services, install
 from service.web.websocket_handshake import SOCK_SERVER_OPTIONS
 from service.webhooks.scheduler import DeliveryScheduler
 
 
-def create_app(settings: Settings, clock: Clock | None = None) -> Flask:
+def create_app(
+    settings: Settings, clock: Clock | None = None, machine: Machine | None = None
+) -> Flask:
     """Make the whole service as a WSGI application.
 
-    Nothing is opened or started before the first request, so it may be made before a fork.
+    Nothing is started before the first request, so it may be made before a fork. With a
+    ``machine`` it is one worker of several.
     """
     wall = clock or SystemClock()
-    troubles = logs.configure(settings.log_level, settings.log_format)
+    node_id = ids.new_node_id()
+    troubles = logs.configure(
+        settings.log_level, settings.log_format, None if machine is None else node_id
+    )
     providers = {**load(), Plivo.name: Plivo(accepts_v2=settings.plivo_old_signatures)}
-    metrics = Metrics(providers)
+    metrics = Metrics(providers, None if machine is None else SharedCounters.of(machine))
     # Durations and deadlines use a clock that cannot be set.
     steady = SteadyClock(wall)
     database = Database(settings.database_url, metrics.transaction)
+    member = membership(settings, database, node_id, machine)
     services = build_services(
-        settings, steady, wall, database, Engine(steady), providers, metrics, troubles
+        settings, steady, wall, database, Engine(steady), providers, metrics, troubles, member
     )
     app = Application(settings.trust_proxy)
     app.config.update(SETTINGS=settings, SOCK_SERVER_OPTIONS=SOCK_SERVER_OPTIONS)
 
     def begin() -> None:
-        if request.environ.get("wsgi.multiprocess"):
-            raise ServiceError("Patchbay keeps its rooms in one process: run one worker.")
+        if machine is None and request.environ.get("wsgi.multiprocess"):
+            raise ServiceError("This server runs several processes that share no rooms.")
         services.start()
 
     install(app, services)
@@ -112,21 +116,23 @@ def build_services(
     providers: Mapping[str, Provider],
     metrics: Metrics,
     troubles: Troubles,
+    member: Membership,
 ) -> Services:
     """Make the repositories, the use cases and the background threads, and start nothing."""
-    node_id = ids.new_node_id()
-    nodes = Nodes(database, node_id, settings.api_secret)
-    stores = Stores.of(database, settings, clock, wall, nodes, SingleNode(node_id))
+    stores = Stores.of(database, settings, clock, wall, member.nodes, member.placement)
     calls, stored_steering = stores.calls, stores.steering
     rooms, sessions = stores.rooms, stores.sessions
     connectors, rules, secrets = stores.connectors, stores.routing_rules, stores.secrets
 
-    media: Media = engine
-    serving, waiters = ServingState(), Waiters()
+    simulated_calls = SimulatedCalls(settings.test_calls)
+    node = node_services(
+        member, database, calls, clock, engine, simulated_calls, troubles, providers
+    )
+    media, waiters = node.media, node.waiters
+    serving = ServingState(member.serves_elsewhere)
     http = HttpClient(clock, allow_private=settings.webhook_allow_private)
     provider_api = ProviderApi(settings, clock, connectors, stores.provider_requests)
     signer = Signer(stores.signing_keys, clock)
-    simulated_calls = SimulatedCalls(settings.test_calls)
 
     ending = CallEnding(clock, database, calls, media, metrics, waiters, serving)
     admission = Admission(
@@ -187,10 +193,12 @@ def build_services(
         clock,
         database.signals[ChangeSignal.OUTBOX],
         count_outcome=metrics.count_deliveries,
+        is_shared=lambda: member.machine is not None or serving.is_draining,
     )
     notifier = ChangeNotifier(media, database.signals[ChangeSignal.CALLS])
     retention = Retention(stores.history, stores.work_leases, clock, settings.keep_days)
-    keeper = Keeper(clock, nodes, None, engine, lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    threads = (notifier, dispatcher, deliveries, provider_api, retention)
+    keeper = member.keeper(clock, engine)
     timekeeper = Timekeeper(clock, calls, stores.time_bases)
     recorder_thread = RecorderThread(
         clock,
@@ -201,25 +209,20 @@ def build_services(
         Sweeps(keeper, timekeeper, deadlines, session_deadlines, secrets),
         serving,
         metrics,
-        followers=(
-            notifier.start,
-            dispatcher.start,
-            deliveries.start,
-            provider_api.start,
-            retention.start,
-        ),
+        followers=(*(thread.start for thread in threads), node.on_takeover),
     )
 
     def hand_calls_over() -> None:
         # The callers of test calls are in this process, and cannot ask the next one.
         simulated_calls.stop()
-        hand_over(settings, serving, engine, keeper.release)
+        drain(settings, serving, engine, keeper, member.machine)
 
     def close() -> None:
         atexit.unregister(close)
         notifier.stop()
         retention.stop()
         simulated_calls.stop()
+        node.stop()
         engine.stop()
         recorder_thread.stop()
         keeper.close()
@@ -273,11 +276,13 @@ def build_services(
         recorder_thread=recorder_thread,
         dispatcher=dispatcher,
         simulated_calls=simulated_calls,
+        workers=node.workers,
+        node=member.name,
         # The names are part of the answer of /healthz.
         is_alive={
             "engine": lambda: engine.is_alive,
             "ledger": lambda: recorder_thread.is_alive,
-            "guard": lambda: keeper.is_alive,
+            "guard": lambda: keeper.is_alive and node.is_alive(),
             "herald": lambda: notifier.is_alive,
             "dispatcher": lambda: dispatcher.is_alive,
             "courier": lambda: deliveries.is_alive,
@@ -285,7 +290,7 @@ def build_services(
             "retention": lambda: retention.is_alive,
         },
         body_limits=console.BODY_LIMITS,
-        start=recorder_thread.start,
+        start=node.started_before(recorder_thread.start),
         hand_over=hand_calls_over,
         close=close,
     )

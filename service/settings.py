@@ -21,6 +21,7 @@ from service.security.key_pairs import MIN_BITS, KeyPair
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+MOST_WORKERS = 64
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Reader: TypeAlias = Callable[[Mapping[str, str], str], object]
@@ -195,6 +196,7 @@ class Settings:
     api_secret_previous: str | None = field(default=None, repr=False, metadata=read_by(_text))
     public_url: str | None = field(default=None, metadata=read_by(_origin))
     port: int = field(default=8000, metadata=whole(1, 65_535))
+    web_concurrency: int = field(default=1, metadata=whole(1, MOST_WORKERS))
     database_url: str = field(repr=False, metadata=read_by(_database))
     data_dir: Path = field(metadata=read_by(_data_dir))
     max_calls: int = field(default=200, metadata=whole(1, 100_000))

@@ -7,7 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from bench.job import Reading
-from bench.results import COSTS, AttackCost, ChurnCost, HistoryCost, RequestLoad, Results, Series
+from bench.results import (
+    COSTS,
+    AttackCost,
+    ChurnCost,
+    HistoryCost,
+    RequestLoad,
+    Results,
+    Series,
+    WorkersCost,
+)
 from bench.search import disturbances, faults
 
 DISTURBED = "*"
@@ -27,6 +36,8 @@ def table(results: Results) -> str:
         parts += ["", *_growth(results.growth)]
     if results.turnovers:
         parts += ["", *_turnovers(results.turnovers)]
+    if results.several:
+        parts += ["", *_several(results.several)]
     if results.rounds:
         parts += ["", *_rounds(results.rounds)]
     if results.beside:
@@ -94,6 +105,26 @@ def _growth(growth: Sequence[Reading]) -> Iterator[str]:
         ],
         left=0,
     )
+
+
+def _several(several: Sequence[WorkersCost]) -> Iterator[str]:
+    yield "One worker and two, on the same core."
+    head = ["calls", "CPU of one", "of two", "ratio", "p99", "of two", "heard", "of two"]
+    yield from _aligned([head, *map(_workers, several)], left=0)
+
+
+def _workers(cost: WorkersCost) -> list[str]:
+    one, two = cost.one, cost.two
+    return [
+        f"{one.calls}{_mark(one) or _mark(two)}",
+        f"{one.server_cpu:.0%}",
+        f"{two.server_cpu:.0%}",
+        f"{cost.ratio:.2f}",
+        f"{one.latency_p99:.0f}",
+        f"{two.latency_p99:.0f}",
+        f"{one.heard:.2%}",
+        f"{two.heard:.2%}",
+    ]
 
 
 def _turnovers(turnovers: Sequence[ChurnCost]) -> Iterator[str]:
@@ -200,6 +231,7 @@ def _notes(results: Results) -> Iterator[str]:
     yield "late: beyond 20 ms after the frame before; gen.: the load generator, on its own core."
     readings = [reading for one in results.series for reading in (one.limit, *one.readings)]
     readings += [each for one in results.turnovers for each in (one.quiet, one.busy)]
+    readings += [each for one in results.several for each in (one.one, one.two)]
     readings += [*results.growth, *(one.calls for one in (*results.rounds, *results.beside))]
     if any(reading is not None and disturbances(reading) for reading in readings):
         yield f"{DISTURBED} Disturbed: the load generator fell behind, or other processes took CPU."

@@ -154,7 +154,8 @@ class Dispatcher(BackgroundThread):
 
     def _take(self, now: Millis) -> Dispatch | None:
         """Return a dispatch that is due for an attempt, if a thread is free for it."""
-        if self._serving.refusal or not self._free.acquire(blocking=False):
+        serving = self._serving
+        if serving.is_draining or serving.refusal or not self._free.acquire(blocking=False):
             return None
         dispatch = None
         try:

@@ -94,7 +94,8 @@ def require_signature() -> Response | None:
 
     Raises ``NotFound`` for an unknown key, ``TooMany`` or ``BadSignature``.
     """
-    if services().serving.is_draining:
+    serving = services().serving
+    if serving.is_draining and serving.refusal is not None:
         # A look-up may take too long: the next process answers.
         make = _fallback().in_drain
         if make is not None and (markup := make()) is not None:

@@ -98,7 +98,7 @@ class Admission:
         name = None if isinstance(where, Fresh) else where.name
         if name is not None and (known := self._rooms.find(name)):
             return known
-        if not is_admitted and self._calls.live() >= self._settings.max_calls:
+        if not is_admitted and self._calls.are_full(self._settings.max_calls):
             raise self.full()
         make = self._rooms.named if isinstance(where, ByCustomId) else self._rooms.ensure
         return make(name or ids.new_room_id(), self._clock.now())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Condition
 from time import monotonic
 
@@ -19,9 +19,11 @@ class ServingState:
     Thread-safe. ``begin_drain`` takes no lock, so a signal handler may call it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, serves_elsewhere: Callable[[], bool] = lambda: False) -> None:
+        """``serves_elsewhere`` tells whether another node takes the calls of one that drains."""
+        self._serves_elsewhere = serves_elsewhere
         self.is_draining = False
-        """The process takes no more calls, because it ends."""
+        """The process ends, and keeps no calls."""
         self.is_waiting = False
         """The process takes no calls yet, because another one serves from the database."""
         self._changed = Condition()
@@ -29,9 +31,12 @@ class ServingState:
 
     @property
     def refusal(self) -> str | None:
-        """The reason why the process takes no calls, or ``None`` if it does."""
+        """The reason why the process takes no calls, or ``None`` if it does.
+
+        While it drains it takes them for another node, if one serves.
+        """
         if self.is_draining:
-            return RESTARTING
+            return None if not self.is_waiting and self._has_successor() else RESTARTING
         return WAITING if self.is_waiting else None
 
     def require_open(self) -> None:
@@ -77,3 +82,10 @@ class ServingState:
                     deadline = min(deadline, monotonic() + after_first)
                 has_asked = True
             return len(self._expected)
+
+    def _has_successor(self) -> bool:
+        try:
+            return self._serves_elsewhere()
+        except Busy:
+            # Without the database no other node can take a call either.
+            return False

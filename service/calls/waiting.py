@@ -6,7 +6,7 @@ request beyond that does not wait.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Lock
 
@@ -16,7 +16,9 @@ MOST = 4
 class Waiters:
     """Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, pass_on: Callable[[str], object] = lambda call_id: None) -> None:
+        """``pass_on`` is told which call has changed, for threads of other processes."""
+        self._pass_on = pass_on
         self._lock = Lock()
         self._events: dict[str, Event] = {}
 
@@ -35,6 +37,11 @@ class Waiters:
                     del self._events[call_id]
 
     def wake(self, call_id: str) -> None:
+        self.wake_here(call_id)
+        self._pass_on(call_id)
+
+    def wake_here(self, call_id: str) -> None:
+        """Wake the threads of this process only."""
         with self._lock:
             event = self._events.get(call_id)
         if event is not None:

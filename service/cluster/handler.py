@@ -12,20 +12,26 @@ from service.cluster.messages import (
     AdoptSocket,
     Answer,
     ChangeHint,
-    GetEngineStats,
     GetLevels,
     GetLoudness,
+    GetProcess,
+    GetSimulatedCalls,
     GetStats,
+    GetTroubles,
     HangUpCall,
+    HangUpSimulatedCall,
     Message,
     MoveCall,
     NodeLevels,
     Rejected,
     ReleaseCall,
 )
+from service.cluster.process_stats import process_stats
 from service.cluster.spec_codec import SpecCodec
 from service.errors import NotFound
 from service.media.engine.engine import Engine
+from service.simulator.simulated_calls import SimulatedCall, SimulatedCalls
+from service.telemetry.logs import Troubles
 
 STOPPING = "This node ends, and adopts no more sockets."
 
@@ -39,13 +45,19 @@ class MessageHandler:
 
     def __init__(
         self,
+        node_id: str,
         engine: Engine,
+        simulated_calls: SimulatedCalls,
+        troubles: Troubles,
         specs: SpecCodec,
         place: Callable[[MoveCall], object],
         hinted: Callable[[Iterable[str], Iterable[str]], object],
         changes: Callable[[], int],
     ) -> None:
+        self._node_id = node_id
         self._engine = engine
+        self._simulated_calls = simulated_calls
+        self._troubles = troubles
         self._specs = specs
         self._place = place
         self._hinted = hinted
@@ -68,11 +80,23 @@ class MessageHandler:
                 return Accepted(pack(self._engine.stats(call_ids)))
             case GetLoudness(call_id):
                 return Accepted(pack(self._engine.loudness(call_id)))
-            case GetEngineStats():
-                return Accepted(pack(self._engine.engine_stats()))
+            case GetProcess():
+                return Accepted(pack((process_stats(self._node_id, self._engine),)))
+            case GetTroubles():
+                return Accepted(pack(self._troubles.last()))
+            case GetSimulatedCalls():
+                return Accepted(pack(self._simulated_calls.all()))
+            case HangUpSimulatedCall(simulated_call_id):
+                return Accepted(pack(self._hang_up(simulated_call_id)))
             case GetLevels():
                 return Accepted(pack(NodeLevels(self._engine.levels(), self._changes())))
         return Accepted()
+
+    def _hang_up(self, simulated_call_id: str) -> tuple[SimulatedCall, ...]:
+        try:
+            return (self._simulated_calls.hang_up(simulated_call_id),)
+        except NotFound:
+            return ()
 
     def _adopt(self, message: AdoptSocket, frame: Frame) -> Answer:
         if self._engine.is_ending:

@@ -13,7 +13,6 @@ from typing import Any
 from service.cluster.codec import Malformed, unpack
 from service.cluster.command_sender import CommandSender
 from service.cluster.messages import (
-    GetEngineStats,
     GetLoudness,
     GetStats,
     HangUpCall,
@@ -26,7 +25,6 @@ from service.domain.calls import EndReason, Participant
 from service.domain.loudness import Loudness
 from service.media.engine.commands import TakenLeg
 from service.media.engine.engine import Engine
-from service.media.engine.stats import EngineStats
 from service.media.rooms.leg import LegSpec
 from service.telemetry.logs import about
 
@@ -127,21 +125,6 @@ class ClusterMedia:
             return None if answer is None else unpack(Loudness, answer)
         except (Unanswered, Malformed) as error:
             raise TimeoutError(str(error)) from None
-
-    def nodes_stats(self, seconds: float = ANSWER_SECONDS) -> Mapping[str, EngineStats]:
-        """Return the statistics of each engine of the machine that answers in time, by node."""
-        found: dict[str, EngineStats] = {}
-        questions = {node_id: GetEngineStats() for node_id in self._peers.ids()}
-        for node_id, answer in self._peers.ask_all(questions, seconds).items():
-            try:
-                found[node_id] = unpack(EngineStats, answer)
-            except Malformed as error:
-                logger.warning("node %s answers with something else: %s", node_id, error)
-        try:
-            found[self._node_id] = self._engine.engine_stats(seconds)
-        except TimeoutError:
-            logger.warning("the media engine gave no statistics in time")
-        return found
 
     def watch(self, sock: socket.socket) -> None:
         self._engine.watch(sock)

@@ -60,8 +60,25 @@ class GetLoudness:
 
 
 @dataclass(frozen=True, slots=True)
-class GetEngineStats:
-    pass
+class GetProcess:
+    """Ask for ``ProcessStats``, in a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetTroubles:
+    """Ask for the last warnings and errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetSimulatedCalls:
+    """Ask for all test calls of the node."""
+
+
+@dataclass(frozen=True, slots=True)
+class HangUpSimulatedCall:
+    """Hang up a test call, and ask for it in a list. The list is empty if the node has none."""
+
+    simulated_call_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +119,10 @@ Message: TypeAlias = (
     | MoveCall
     | GetStats
     | GetLoudness
-    | GetEngineStats
+    | GetProcess
+    | GetTroubles
+    | GetSimulatedCalls
+    | HangUpSimulatedCall
     | GetLevels
     | ChangeHint
 )
@@ -117,7 +137,10 @@ KINDS: Mapping[str, type[Any]] = {
         MoveCall,
         GetStats,
         GetLoudness,
-        GetEngineStats,
+        GetProcess,
+        GetTroubles,
+        GetSimulatedCalls,
+        HangUpSimulatedCall,
         GetLevels,
         ChangeHint,
     )

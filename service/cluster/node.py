@@ -14,15 +14,18 @@ from service.cluster.media import ClusterMedia, NodeOf
 from service.cluster.passing import Passing
 from service.cluster.peers import Peers
 from service.cluster.spec_codec import SpecCodec
+from service.cluster.workers import Workers
 from service.media.engine.engine import Engine
 from service.providers.base.provider import Provider
+from service.simulator.simulated_calls import SimulatedCalls
+from service.telemetry.logs import Troubles
 
 STOP_SECONDS = 2.0
 """Seconds for which ``stop`` waits for the queued commands."""
 
 
 class Node:
-    """Thread-safe. ``media`` is for use cases, ``hint`` for their signals."""
+    """Thread-safe. ``media`` and ``workers`` are for use cases, ``hint`` for their signals."""
 
     def __init__(
         self,
@@ -31,6 +34,8 @@ class Node:
         node_of: NodeOf,
         clock: Clock,
         engine: Engine,
+        simulated_calls: SimulatedCalls,
+        troubles: Troubles,
         providers: Mapping[str, Provider],
         hinted: Callable[[Iterable[str], Iterable[str]], object],
     ) -> None:
@@ -43,8 +48,16 @@ class Node:
         self.media = ClusterMedia(
             node_id, node_of, engine, self._peers, self._sender, passing, self._relay.watched.set
         )
+        self.workers = Workers(node_id, engine, simulated_calls, troubles, self._peers)
         handler = MessageHandler(
-            engine, specs, self.media.place, hinted, lambda: self.media.changes
+            node_id,
+            engine,
+            simulated_calls,
+            troubles,
+            specs,
+            self.media.place,
+            hinted,
+            lambda: self.media.changes,
         )
         self.listener = Listener(folder, node_id, handler.handle)
         self.hint = self._sender.hint

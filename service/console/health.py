@@ -9,7 +9,8 @@ from flask import Blueprint, Response
 
 from service import __version__
 from service.clock import iso
-from service.media.engine.stats import EngineStats
+from service.cluster.process_stats import ProcessStats
+from service.media.engine.stats import EngineStats, together
 from service.security.permissions import Need
 from service.settings import Settings
 from service.telemetry.logs import Trouble
@@ -26,8 +27,8 @@ health = Blueprint("console_health", __name__, url_prefix="/console/api/health")
 def get() -> Response:
     """Return the state. Null means no response from the database or engine; times are in ms."""
     status, patchbay = snapshot(), services()
-    (process,) = status.processes
-    troubles = services().troubles.last()
+    processes = status.processes
+    answers = [each.engine_stats for each in processes if each.engine_stats is not None]
     document = {
         "version": __version__,
         "upMs": patchbay.clock.now() - patchbay.began_at,
@@ -42,12 +43,23 @@ def get() -> Response:
                 "answeredMs": round(status.stored.seconds * 1000, 2),
             },
         },
-        "reports": process.reports,
-        "engine": None if process.engine_stats is None else _engine(process.engine_stats),
-        "troubles": [_trouble(trouble) for trouble in troubles],
+        "reports": sum(each.reports for each in processes),
+        "engine": _engine(together(answers)) if answers else None,
+        "troubles": [_trouble(trouble) for trouble in patchbay.workers.troubles()],
         "settings": _settings(patchbay.settings),
     }
+    if len(processes) > 1:
+        document["workers"] = [_worker(each) for each in processes]
     return respond({"data": document}, 200)
+
+
+def _worker(process: ProcessStats) -> dict[str, Any]:
+    stats = process.engine_stats
+    return {
+        "node": process.node,
+        "reports": process.reports,
+        "engine": None if stats is None else _engine(stats),
+    }
 
 
 def _engine(figures: EngineStats) -> dict[str, Any]:

@@ -76,20 +76,20 @@ def place(fields: dict[str, Any]) -> Response:
 @needs(Need.ACCOUNT)
 def index() -> Response:
     return respond(
-        {"data": [_describe(simulated) for simulated in services().simulated_calls.all()]}, 200
+        {"data": [_describe(simulated) for simulated in services().workers.simulated_calls()]}, 200
     )
 
 
 @simulated_calls.get("/<id:simulated_call_id>")
 @needs(Need.ACCOUNT)
 def get(simulated_call_id: str) -> Response:
-    return respond({"data": _describe(services().simulated_calls.get(simulated_call_id))}, 200)
+    return respond({"data": _describe(services().workers.simulated_call(simulated_call_id))}, 200)
 
 
 @simulated_calls.delete("/<id:simulated_call_id>")
 @needs(Need.ACCOUNT)
 def hang_up(simulated_call_id: str) -> Response:
-    return respond({"data": _describe(services().simulated_calls.hang_up(simulated_call_id))}, 200)
+    return respond({"data": _describe(services().workers.hang_up(simulated_call_id))}, 200)
 
 
 def _sample(fields: dict[str, Any]) -> Samples:

@@ -58,6 +58,7 @@ class ConnectionLoop(ThreadWorker):
     ppid: int
     worker_connections: int
     max_keepalived: int
+    max_requests: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -11,7 +11,10 @@ Requests that wait for I/O do not count.
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -61,6 +64,8 @@ class Worker(ConnectionLoop):
         super().__init__(*args, **kwargs)
         self.whole_conns: deque[ClientConnection] = deque()
         self._in_threads: set[ClientConnection] = set()
+        # gunicorn's own limit would end the worker without a drain.
+        self._retires_at, self.max_requests = self.max_requests, sys.maxsize
         self.body_limits: Mapping[str, int] = {}
         """The longest body in bytes of each path that takes more than ``SMALL_BODY``."""
 
@@ -91,6 +96,10 @@ class Worker(ConnectionLoop):
         self._in_threads.discard(conn)
         self._contained(conn, self._answered, conn, fs)
         self._give_turns()
+        if self.nr >= self._retires_at:
+            self._retires_at = sys.maxsize
+            self.log.info("The worker has answered as many requests as it may, and ends.")
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _keepalive_after(self, conn: ClientConnection, keepalive: bool) -> bool:
         return keepalive

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 
 from service.domain import ids
 from service.errors import Conflict, NotFound
@@ -27,9 +28,13 @@ OFF = "Test calls are off: set TEST_CALLS to how many may be up at a time."
 
 @dataclass(frozen=True, slots=True)
 class SimulatedCall:
-    """A snapshot: ``seconds`` of ``planned`` were streamed. An ended call has a ``report``."""
+    """A snapshot: ``seconds`` of ``planned`` were streamed. An ended call has a ``report``.
+
+    ``placed_at`` is in monotonic seconds, which all processes of a machine share.
+    """
 
     id: str
+    placed_at: float
     connector_id: str
     provider_call_id: str
     seconds: float
@@ -41,6 +46,7 @@ class SimulatedCall:
 @dataclass(frozen=True, slots=True)
 class _Placed:
     id: str
+    placed_at: float
     connector_id: str
     phone: Phone
 
@@ -50,6 +56,7 @@ class _Placed:
         planned = self.phone.planned
         return SimulatedCall(
             id=self.id,
+            placed_at=self.placed_at,
             connector_id=self.connector_id,
             provider_call_id=self.phone.call_id,
             seconds=self.phone.streamed / RATE,
@@ -85,7 +92,9 @@ class SimulatedCalls:
                 raise Conflict(
                     f"{self.limit} test calls are up, and no more may be: hang one up first."
                 )
-            placed = _Placed(ids.new_simulated_call_id(), connector_id, Phone(scenario))
+            placed = _Placed(
+                ids.new_simulated_call_id(), monotonic(), connector_id, Phone(scenario)
+            )
             self._up[placed.id] = placed
             placed.phone.start()
             return placed.snapshot()

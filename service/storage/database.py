@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -78,6 +78,8 @@ class Database:
         self._local = threading.local()
         self.signals = {signal: threading.Event() for signal in ChangeSignal}
         """Set when there may be new rows. A waiting thread clears its signal before it looks."""
+        self.pass_on: Callable[[Collection[ChangeSignal]], object] = lambda signals: None
+        """Called with the signals of a commit, for threads of other processes."""
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -238,6 +240,8 @@ class Database:
             raise Busy(AWAY) from error
         for signal in signals:
             self.signals[signal].set()
+        if signals:
+            self.pass_on(signals)
 
     @contextmanager
     def _begun(self, *, writes: bool) -> Iterator[Connection]:

@@ -15,6 +15,8 @@ from typing import Any
 from prometheus_client import multiprocess, values
 from prometheus_client.metrics_core import Metric
 
+from service.process.machine import Machine
+
 # prometheus_client has no types for its several processes.
 _values: Any = values
 _multiprocess: Any = multiprocess
@@ -31,6 +33,12 @@ class SharedCounters:
         self._folder = folder
         # prometheus_client has decided when it was imported, in the process that has forked.
         _values.ValueClass = _values.MultiProcessValue(lambda: number)
+
+    @classmethod
+    def of(cls, machine: Machine) -> SharedCounters:
+        """Use the machine's folder, and a number that is this process's until it ends."""
+        number, _ = machine.place()
+        return cls(machine.metrics, number)
 
     def collect(self) -> Iterable[Metric]:
         """Return the sums of all processes, ordered by name."""

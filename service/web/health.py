@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.calls.serving_state import ServingState
 from service.clock import Clock
+from service.cluster.process_stats import ProcessStats
 from service.media.engine.engine import Engine
-from service.media.engine.stats import EngineStats
 from service.storage.calls.calls import Calls
 from service.storage.webhooks.outbox import Outbox
-from service.telemetry import log_output
 from service.web.services import Services, services
 
 logger = logging.getLogger(__name__)
@@ -33,50 +31,20 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessSnapshot:
-    """One process of the machine. ``node`` is ``None`` where it is the only one.
-
-    ``reports`` of the engine wait for the call recorder. ``engine_stats`` is ``None`` where the
-    engine does not answer.
-    """
-
-    node: str | None
-    pid: int
-    threads: int
-    log_lines_dropped: int
-    reports: int
-    engine_stats: EngineStats | None
-
-
-@dataclass(frozen=True, slots=True)
 class HealthSnapshot:
     """``stored`` is ``None`` where the database does not answer. This process is the first one."""
 
     call_limit: int
     stored: Stored | None
-    processes: tuple[ProcessSnapshot, ...]
+    processes: tuple[ProcessStats, ...]
 
 
 def snapshot() -> HealthSnapshot:
     """Read the machine's health. Raises nothing, because it is read when something may be wrong."""
     known = services()
     stored = _stored(known.stores.calls, known.stores.outbox, known.clock)
-    return HealthSnapshot(known.settings.max_calls, stored, (_process(known.engine),))
-
-
-def _process(engine: Engine) -> ProcessSnapshot:
-    try:
-        engine_stats = engine.engine_stats()
-    except TimeoutError:
-        engine_stats = None
-    return ProcessSnapshot(
-        node=None,
-        pid=os.getpid(),
-        threads=threading.active_count(),
-        log_lines_dropped=log_output.dropped(),
-        reports=engine.reports.qsize(),
-        engine_stats=engine_stats,
-    )
+    processes = known.workers.processes()
+    return HealthSnapshot(known.settings.max_calls * len(processes), stored, processes)
 
 
 def _stored(calls: Calls, outbox: Outbox, clock: Clock) -> Stored | None:
@@ -96,7 +64,7 @@ def checks() -> Mapping[str, str | None]:
     return {
         "database": _database_problem(known),
         "engine": _engine_problem(known.engine),
-        "draining": "the process is ending" if known.serving.is_draining else None,
+        "draining": _drain_problem(known.serving),
     }
 
 
@@ -118,6 +86,12 @@ def _database_problem(known: Services) -> str | None:
     if known.serving.is_waiting:
         return "another server has it"
     return "nothing is written" if known.recorder_thread.heartbeat.is_overdue else None
+
+
+def _drain_problem(serving: ServingState) -> str | None:
+    """Return no problem where another node takes the calls of this one."""
+    is_last = serving.is_draining and serving.refusal is not None
+    return "the process is ending" if is_last else None
 
 
 def _engine_problem(engine: Engine) -> str | None:

@@ -10,9 +10,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from service.cluster.process_stats import ProcessStats
 from service.media.engine.lateness import BOUNDS
 from service.telemetry.metrics import Metrics
-from service.web.health import HealthSnapshot, ProcessSnapshot, Stored
+from service.web.health import HealthSnapshot, Stored
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The text format that every Prometheus reads."""
@@ -44,7 +45,7 @@ class _Exposed(Collector):
         yield from self._each(_of_engine)
         yield _queues(snapshot)
 
-    def _each(self, family: Callable[[ProcessSnapshot], Iterable[Metric]]) -> Iterable[Metric]:
+    def _each(self, family: Callable[[ProcessStats], Iterable[Metric]]) -> Iterable[Metric]:
         """Return metrics of each process, with its node as a label where there are several."""
         merged: dict[str, Metric] = {}
         for process in self._snapshot.processes:
@@ -62,22 +63,22 @@ class _Exposed(Collector):
         yield from merged.values()
 
 
-def _node(process: ProcessSnapshot) -> dict[str, str]:
+def _node(process: ProcessStats) -> dict[str, str]:
     return {} if process.node is None else {NODE: process.node}
 
 
-def _process(process: ProcessSnapshot) -> Iterable[Metric]:
+def _process(process: ProcessStats) -> Iterable[Metric]:
     """Return memory, CPU time and descriptors. The metrics of an only process include them."""
     if process.node is None:
         return ()
     return ProcessCollector(pid=lambda: process.pid, registry=None).collect()
 
 
-def _threads(process: ProcessSnapshot) -> Iterable[Metric]:
+def _threads(process: ProcessStats) -> Iterable[Metric]:
     yield _gauge("patchbay_threads", "Threads of the process.", process.threads)
 
 
-def _log(process: ProcessSnapshot) -> Iterable[Metric]:
+def _log(process: ProcessStats) -> Iterable[Metric]:
     yield _counter(
         "patchbay_log_lines_dropped_total",
         "Lines of the log that were dropped because nobody read it.",
@@ -107,7 +108,7 @@ def _of_database(stored: Stored | None) -> Iterator[Metric]:
         yield _gauge("patchbay_calls", "Calls and WebSocket sessions that are up.", stored.calls)
 
 
-def _of_engine(process: ProcessSnapshot) -> Iterator[Metric]:
+def _of_engine(process: ProcessStats) -> Iterator[Metric]:
     stats = process.engine_stats
     yield _gauge("patchbay_engine_up", "Whether the media engine answers.", stats is not None)
     if stats is None:

@@ -26,6 +26,7 @@ from service.calls.signatures import Signatures
 from service.calls.steering import Steering
 from service.calls.waiting import Waiters
 from service.clock import Clock, Millis
+from service.cluster.workers import Workers
 from service.errors import Invalid
 from service.media.engine.engine import Engine
 from service.media.engine.media import Media
@@ -79,6 +80,10 @@ class Services:
     recorder_thread: RecorderThread
     dispatcher: Dispatcher
     simulated_calls: SimulatedCalls
+    workers: Workers
+    node: str | None
+    """The name of this node; ``None`` where it is the only one."""
+
     is_alive: Mapping[str, Callable[[], bool]]
     body_limits: Mapping[str, int]
     """The longest body in bytes of each path that takes longer ones than the rest."""

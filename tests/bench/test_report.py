@@ -10,7 +10,15 @@ from bench.http_load import Answers
 from bench.job import Reading
 from bench.report.chart import chart
 from bench.report.table import document, table
-from bench.results import AttackCost, ChurnCost, HistoryCost, RequestLoad, Results, Series
+from bench.results import (
+    AttackCost,
+    ChurnCost,
+    HistoryCost,
+    RequestLoad,
+    Results,
+    Series,
+    WorkersCost,
+)
 from tests.support.readings import GOOD
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -98,6 +106,13 @@ def test_long_calls_are_shown_alone_and_during_churn() -> None:
     cells = [cell for cell in line(text, " 500").split(" ") if cell]
     assert cells[:4] == ["500", "50%", "60%", "1.20"]
     assert cells[-3:] == ["100", "1", "12"]
+
+
+def test_two_workers_are_compared_with_one() -> None:
+    cost = WorkersCost(reading(400), replace(reading(400), server_cpu=0.44))
+    text = table(replace(RESULTS, series=[], several=[cost]))
+    cells = [cell for cell in line(text, "  400").split(" ") if cell]
+    assert cells[:4] == ["400", "40%", "44%", "1.10"]
 
 
 def test_requests_are_shown_with_the_quality_of_the_calls() -> None:

@@ -6,10 +6,15 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from service.calls.drain import hand_over
+from service.calls.drain import NodeDrain, hand_over
+from service.calls.serving_state import ServingState
+from service.cluster.keeper import Keeper
+from service.errors import Busy
+from service.process.machine import Machine
 from service.storage.database import Database
 from tests.support import callers
 from tests.support.clocks import FakeClock
@@ -99,3 +104,92 @@ def test_drain_releases_the_database_after_it_has_closed_the_sockets(harness: Ha
         hand_over(harness.services.settings, harness.serving, harness.engine, released.set)
         assert close_code(program) == RESTART
     assert released.is_set()
+
+
+class ScriptedKeeper(Keeper):
+    """Notes what it is told. ``fault`` is the answer of the database, if it has one."""
+
+    def __init__(self, done: list[str]) -> None:
+        self.fault: Exception | None = None
+        self._done = done
+
+    def drain(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self._done.append("drain")
+
+    def release(self) -> None:
+        self._done.append("release")
+
+
+class Node:
+    """A worker that drains beside others. ``done`` tells in order what it does."""
+
+    def __init__(
+        self, harness: Harness, folder: Path, *, serves_elsewhere: bool, looks: int = 0
+    ) -> None:
+        """Another worker is starting, and serves after so many ``looks`` at it."""
+        self.done: list[str] = []
+        self.keeper = ScriptedKeeper(self.done)
+        self.serving = ServingState(lambda: serves_elsewhere)
+        self._machine, self._looks = Machine(folder), looks
+        if looks:
+            self._machine.expect(7)
+        self._drain = NodeDrain(
+            harness.services.settings,
+            self.serving,
+            harness.engine,
+            self._machine,
+            self.keeper,
+            self._pause,
+        )
+
+    def drain(self) -> None:
+        self._drain.run()
+
+    def _pause(self, seconds: float) -> None:
+        self.done.append("pause, draining" if self.serving.is_draining else "pause, serving")
+        if self.done.count("pause, serving") == self._looks:
+            self._machine.serves(7)
+
+
+def test_a_node_leaves_its_calls_to_another_one_without_waiting_for_providers(
+    harness: Harness, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    node = Node(harness, tmp_path, serves_elsewhere=True)
+    with on_a_socket(harness, callers.twilio("ann")) as phone:
+        node.drain()
+        assert close_code(phone) == RESTART
+    assert node.done == ["drain", "pause, draining", "release"]
+    assert "1 calls go on in other nodes" in caplog.text
+    assert LEFT not in caplog.text
+
+
+def test_a_node_serves_until_the_workers_that_start_do(harness: Harness, tmp_path: Path) -> None:
+    node = Node(harness, tmp_path, serves_elsewhere=True, looks=2)
+    node.drain()
+    serving = ["pause, serving"] * 2
+    assert node.done == [*serving, "drain", "pause, draining", "release"]
+
+
+def test_the_last_node_waits_until_its_providers_have_asked(
+    harness: Harness, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = Node(harness, tmp_path, serves_elsewhere=False)
+    with on_a_socket(harness, callers.twilio("ann")) as phone:
+        node.drain()
+        assert close_code(phone) == RESTART
+    assert node.done == ["drain", "pause, draining", "release"]
+    assert f"1 {LEFT}" in caplog.text
+
+
+def test_a_node_that_cannot_tell_the_others_drains_all_the_same(
+    harness: Harness, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = Node(harness, tmp_path, serves_elsewhere=True)
+    node.keeper.fault = Busy("The database is away.")
+    with on_a_socket(harness, callers.twilio("ann")) as phone:
+        node.drain()
+        assert close_code(phone) == RESTART
+    assert "The database is away." in caplog.text

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from service.calls.serving_state import ServingState
+from service.calls.serving_state import RESTARTING, WAITING, ServingState
 from service.errors import Busy
 
 
@@ -52,3 +52,32 @@ def test_wait_ends_before_the_first_hold_does() -> None:
     serving.expect(["a", "b", "c"])
     threading.Timer(0.01, serving.expect_no_more, ["a"]).start()
     assert serving.wait(3_600, after_first=0.1) == 2
+
+
+def test_a_draining_process_takes_calls_for_another_node_that_serves() -> None:
+    serving = ServingState(lambda: True)
+    serving.begin_drain()
+    assert serving.refusal is None
+    serving.require_open()
+
+
+def test_a_process_that_waits_takes_calls_for_no_other_node() -> None:
+    serving = ServingState(lambda: True)
+    serving.is_waiting = True
+    assert serving.refusal == WAITING
+
+
+def test_a_draining_process_without_its_database_refuses_calls() -> None:
+    def fail() -> bool:
+        raise Busy("The database is away.")
+
+    serving = ServingState(fail)
+    serving.begin_drain()
+    assert serving.refusal == RESTARTING
+
+
+def test_other_nodes_are_not_looked_for_while_the_process_serves() -> None:
+    looks: list[bool] = []
+    serving = ServingState(lambda: not looks.append(True))
+    assert serving.refusal is None
+    assert looks == []

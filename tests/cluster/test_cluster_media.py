@@ -32,7 +32,7 @@ class Machine:
             node.node.start()
         for node in (self.one, self.two):
             # Opens the descriptors that stay.
-            assert node.media.nodes_stats().keys() == {"one", "two"}
+            assert {each.node for each in node.workers.processes()} == {"one", "two"}
         self._stack = stack
 
     def connect(self, via: RunningNode, home: RunningNode, caller: Caller) -> Client:
@@ -227,8 +227,6 @@ def test_statistics_include_all_nodes(machine: Machine) -> None:
     found = machine.one.media.stats(["call-ann", "call-bob", "call-zoe", "call-tom"])
     assert found.keys() == {"call-ann", "call-bob"}
     assert found["call-bob"].keys() == found["call-ann"].keys()
-    nodes = machine.one.media.nodes_stats()
-    assert {node_id: stats.sockets for node_id, stats in nodes.items()} == {"one": 1, "two": 1}
 
 
 def test_loudness_is_that_of_the_calls_node(machine: Machine) -> None:
@@ -283,4 +281,4 @@ def test_a_node_that_ends_is_absent_from_the_levels(machine: Machine) -> None:
 def test_a_stopped_node_leaves_no_address(machine: Machine) -> None:
     machine.two.stop()
     assert not Path(address(machine.folder, "two")).exists()
-    assert machine.one.media.nodes_stats().keys() == {"one"}
+    assert [each.node for each in machine.one.workers.processes()] == ["one"]

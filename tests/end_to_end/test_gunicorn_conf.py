@@ -27,6 +27,10 @@ INGEST_REF = "vs_k3x9m2p7q4w8z1r6t5b0"
     [
         ({"API_KEY": ""}, "API_KEY is not set; `make run` writes a development pair into .env."),
         ({"PORT": "http"}, "PORT must be a whole number from 1 to 65535, not 'http'."),
+        (
+            {"WEB_CONCURRENCY": "65"},
+            "WEB_CONCURRENCY must be a whole number from 1 to 64, not '65'.",
+        ),
     ],
 )
 def test_an_invalid_setting_ends_the_start_with_only_its_sentence(
@@ -40,7 +44,9 @@ def test_an_invalid_setting_ends_the_start_with_only_its_sentence(
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["-w", "2"], "--workers"),
+        (["-w", "2", "-k", "gthread"], "--workers"),
+        (["-w", "65"], "WEB_CONCURRENCY"),
+        (["-w", "0"], "WEB_CONCURRENCY"),
         (["-k", "gunicorn.workers.base.Worker"], "--worker-class"),
         (["--certfile", "tls.pem"], "--certfile"),
         (["--keyfile", "tls.pem"], "--keyfile"),
@@ -71,7 +77,9 @@ def test_a_database_that_does_not_answer_is_refused_without_its_password(tmp_pat
     assert "Traceback" not in ended.stderr
 
 
-def test_the_procfile_listens_on_all_addresses_with_one_worker(tmp_path: Path) -> None:
+def test_the_procfile_listens_on_all_addresses_with_as_many_workers_as_are_set(
+    tmp_path: Path,
+) -> None:
     web = next(
         line.removeprefix("web: ")
         for line in (ROOT / "Procfile").read_text().splitlines()
@@ -79,11 +87,11 @@ def test_the_procfile_listens_on_all_addresses_with_one_worker(tmp_path: Path) -
     )
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = ["sh", "-c", f"exec {web}"]
-    with serving(tmp_path, command=command, PATH=path, WEB_CONCURRENCY="4") as server:
+    with serving(tmp_path, command=command, PATH=path, WEB_CONCURRENCY="2") as server:
         assert "Listening at: http://0.0.0.0:" in server.output
         assert server.get("/healthz") == 200
         server.stop()
-        assert server.output.count("Booting worker") == 1
+        assert server.output.count("Booting worker") == 2
 
 
 def test_gunicorn_runs_sync_with_threads_as_gthread_and_warns(tmp_path: Path) -> None:
@@ -137,11 +145,13 @@ def test_the_server_migrates_its_database_and_exits_with_zero(tmp_path: Path) ->
     assert "TOKEN" not in server.output
 
 
-def test_no_signal_adds_a_worker_or_a_second_server(tmp_path: Path) -> None:
+def test_no_signal_adds_a_worker_to_one_that_shares_nothing_or_a_second_server(
+    tmp_path: Path,
+) -> None:
     with serving(tmp_path) as server:
         assert server.get("/healthz") == 200
         server.send(signal.SIGTTIN)
-        server.wait_for("Patchbay runs in one worker")
+        server.wait_for("This server was started with one worker")
         server.send(signal.SIGUSR2)
         server.wait_for("Patchbay does not upgrade in place")
         assert server.get("/healthz") == 200

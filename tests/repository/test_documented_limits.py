@@ -76,7 +76,7 @@ HOLDS: dict[str, Sequence[float]] = {
         client.MOST_REDIRECTS,
         client.BODY_SECONDS,
     ),
-    "failures of one address": (failure_limit.BURST, failure_limit.ADDRESSES),
+    "failures of one address in each worker": (failure_limit.BURST, failure_limit.ADDRESSES),
     "log lines that have not been written": (log_output.MOST_LINES,),
     "wait for the database": (connections.POOL_SECONDS, connections.LOCK_SECONDS),
     "Postgres: a lock; a statement; no answer at all": (

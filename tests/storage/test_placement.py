@@ -125,8 +125,20 @@ def test_full_node_has_full_rooms_and_others_take_new_ones(placed: Placed) -> No
     assert all(placed.admit("nd_a", room, limit=2) for room in rooms)
     assert placed.admit("nd_b", rooms[0], limit=2) is None
     assert placed.admit("nd_b", "new", limit=2) is None
+    assert placed.calls("nd_b").are_full(2)
+    assert not placed.calls("nd_b").are_full(3)
     placed.calls("nd_a").end(in_room(placed, rooms[0]), EndReason.ENDED_BY_API, 5_000)
     assert placed.admit("nd_b", rooms[1], limit=2) is None
+    assert not placed.calls("nd_b").are_full(2)
+    drain(placed, "nd_a")
+    assert placed.calls("nd_b").are_full(2)
+    assert placed.admit("nd_b", "other", limit=2) is None
+
+
+def test_new_room_goes_to_the_node_that_is_not_full(placed: Placed) -> None:
+    rooms = [f"room-{number}" for number in range(6)]
+    assert all(placed.admit("nd_a", room, limit=2) for room in rooms)
+    placed.calls("nd_a").end(in_room(placed, rooms[0]), EndReason.ENDED_BY_API, 5_000)
     assert placed.node("nd_b", "new") == "nd_a"
 
 

@@ -13,6 +13,8 @@ from flask import Flask
 
 from service.app import build_services, register
 from service.clock import SteadyClock
+from service.cluster.membership import membership
+from service.domain import ids
 from service.domain.calls import EndReason, Participant
 from service.domain.loudness import Loudness
 from service.media.engine.commands import EngineCommand
@@ -164,6 +166,7 @@ def services_with(
         providers,
         Metrics(providers),
         Troubles(),
+        membership(settings, database, ids.new_node_id(), None),
     )
 
 

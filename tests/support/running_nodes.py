@@ -16,6 +16,8 @@ from service.errors import Busy
 from service.media.engine.engine import Engine
 from service.media.rooms.reports import Report
 from service.providers import load
+from service.simulator.simulated_calls import SimulatedCalls
+from service.telemetry.logs import Troubles
 from tests.support.callers import Caller
 from tests.support.clients import PATIENCE, Client
 
@@ -34,16 +36,21 @@ class RunningNode:
         self.directory_fails = False
         self._homes = homes
         self.engine = Engine(SystemClock())
+        self.simulated_calls = SimulatedCalls(3)
+        self.troubles = Troubles()
         self.node = Node(
             folder,
             node_id,
             self._node_of,
             SystemClock(),
             self.engine,
+            self.simulated_calls,
+            self.troubles,
             load(),
             self._hinted,
         )
         self.media = self.node.media
+        self.workers = self.node.workers
 
     def adopt(self, client: Client, caller: Caller) -> None:
         """Adopt a client's socket, as the worker that did its handshake."""
@@ -51,6 +58,7 @@ class RunningNode:
         client.ours.close()
 
     def stop(self) -> None:
+        self.simulated_calls.stop()
         self.node.stop()
         self.engine.stop()
 

@@ -41,6 +41,8 @@ def environment(data: Path, changes: Mapping[str, str]) -> dict[str, str]:
     """Return an environment that sets every setting, so that ``.env`` has no effect."""
     unset = {field.name.upper(): "" for field in fields(Settings)}
     own = {"API_KEY": "key", "API_SECRET": "secret" * 8, "DATA_DIR": str(data)}
+    # gunicorn reads it as well, and takes no empty value.
+    own["WEB_CONCURRENCY"] = "1"
     # Do not wait for calls that a test has left behind.
     own["DRAIN_SECONDS"] = "1"
     own["DIAL_ALLOWED"] = "*"

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.cluster.process_stats import ProcessStats
 from service.domain.calls import EndReason
 from service.media.engine.lateness import BOUNDS
 from service.media.engine.stats import EngineStats, Frames
@@ -18,7 +19,7 @@ from service.process.machine import COUNTERS
 from service.providers import load
 from service.telemetry.metrics import Metrics
 from service.telemetry.shared_counters import SharedCounters
-from service.web.health import HealthSnapshot, ProcessSnapshot, Stored
+from service.web.health import HealthSnapshot, Stored
 from service.web.prometheus import exposition
 
 COUNTS = tuple(range(1, len(BOUNDS) + 2))
@@ -34,7 +35,7 @@ STATS = EngineStats(
     requests=9,
     faults=2,
 )
-PROCESS = ProcessSnapshot(
+PROCESS = ProcessStats(
     node=None,
     pid=os.getpid(),
     threads=31,

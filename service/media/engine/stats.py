@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import astuple, dataclass
+from functools import reduce
+from itertools import chain
+from operator import add
 
 from service.media.engine.clock import TickClock
 from service.media.engine.lateness import BOUNDS
@@ -50,6 +53,22 @@ class EngineStats:
     joined: int = 0
     requests: int = 0
     faults: int = 0
+
+
+def together(answers: Sequence[EngineStats]) -> EngineStats:
+    """Return the statistics of several engines as those of one."""
+    return EngineStats(
+        lateness=tuple(map(sum, zip(*(each.lateness for each in answers), strict=True))),
+        late_seconds=sum(each.late_seconds for each in answers),
+        late=sum(each.late for each in answers),
+        skipped=sum(each.skipped for each in answers),
+        recent=tuple(chain.from_iterable(each.recent for each in answers)),
+        frames=reduce(add, (each.frames for each in answers)),
+        sockets=sum(each.sockets for each in answers),
+        joined=sum(each.joined for each in answers),
+        requests=sum(each.requests for each in answers),
+        faults=sum(each.faults for each in answers),
+    )
 
 
 class StatsCollector:

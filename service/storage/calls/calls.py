@@ -52,18 +52,18 @@ class Calls(CallQueries):
     def __init__(self, database: Database, placement: Placement = UNPLACED) -> None:
         super().__init__(database)
         self._placement = placement
+        self.node_id = placement.node_id
 
-    @property
-    def node_id(self) -> str | None:
-        """The node of this process."""
-        return self._placement.node_id
+    def are_full(self, limit: int) -> bool:
+        """Return whether no node has fewer than ``limit`` calls."""
+        with self._database.read() as connection:
+            return self._placement.is_full(connection, limit)
 
     def admit(self, call: Call, ref_digest: str | None, limit: int) -> bool:
         """Add a call that waits for its socket, with its ladder and its reference, if it has one.
 
         Returns false, and writes nothing, if each node that may take it has ``limit`` calls. The
-        reference expires with ``call.expires_at``. Raises ``Conflict`` if the connector has a call
-        of this provider id.
+        reference expires with ``call.expires_at``. Raises ``Conflict`` if the call is known.
         """
         if call.expires_at is None:
             raise ValueError("a call that waits for its socket needs expires_at")

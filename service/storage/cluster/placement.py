@@ -48,6 +48,9 @@ class Placement(Protocol):
         calls.
         """
 
+    def is_full(self, connection: Connection, limit: int) -> bool:
+        """Return whether each node that serves has ``limit`` calls."""
+
     def node_for(self, connection: Connection, room_id: str | None) -> str | None:
         """Return the node of the next leg of a call that was admitted. Raises ``Busy`` if no node
         serves.
@@ -61,7 +64,12 @@ class SingleNode:
         self.node_id = node_id
 
     def admitted(self, connection: Connection, call: Call, limit: int) -> Call | None:
-        return None if count_live(connection) >= limit else replace(call, node_id=self.node_id)
+        if self.is_full(connection, limit):
+            return None
+        return replace(call, node_id=self.node_id)
+
+    def is_full(self, connection: Connection, limit: int) -> bool:
+        return count_live(connection) >= limit
 
     def node_for(self, connection: Connection, room_id: str | None) -> str | None:
         return self.node_id
@@ -91,6 +99,11 @@ class LeasedPlacement:
         if chosen is None or loads.get(chosen, 0) >= limit:
             return None
         return replace(call, node_id=chosen)
+
+    def is_full(self, connection: Connection, limit: int) -> bool:
+        loads, everyone = self._loads(connection), census(connection, self._node_id, self._now)
+        serving = [row["id"] for row in everyone.rows if self._serves(everyone, row)]
+        return all(loads.get(node_id, 0) >= limit for node_id in serving)
 
     def node_for(self, connection: Connection, room_id: str | None) -> str:
         chosen = self._chosen(connection, room_id, self._loads(connection), lambda node: True)

@@ -1,0 +1,94 @@
+"""Parts of a node that use cases share: the media plane, and the other workers of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from service.calls.waiting import Waiters
+from service.clock import Clock
+from service.cluster.membership import Membership
+from service.cluster.node import Node
+from service.cluster.workers import Workers
+from service.media.engine.engine import Engine
+from service.media.engine.media import Media
+from service.providers.base.provider import Provider
+from service.simulator.simulated_calls import SimulatedCalls
+from service.storage.calls.calls import Calls
+from service.storage.change_signals import ChangeSignal
+from service.storage.database import Database
+from service.telemetry.logs import Troubles
+
+
+@dataclass(frozen=True, slots=True)
+class NodeServices:
+    """``start`` may be called again. ``stop`` comes before the end of the engine."""
+
+    media: Media
+    waiters: Waiters
+    workers: Workers
+    on_takeover: Callable[[], object] = lambda: None
+    """Called once this node has the database."""
+
+    start: Callable[[], object] = lambda: None
+    stop: Callable[[], object] = lambda: None
+    is_alive: Callable[[], bool] = lambda: True
+
+    def started_before(self, start: Callable[[], object]) -> Callable[[], None]:
+        """Return a function that starts the node, and then the thread that registers it: other
+        nodes pass sockets to one that is registered.
+        """
+
+        def both() -> None:
+            self.start()
+            start()
+
+        return both
+
+
+def node_services(
+    member: Membership,
+    database: Database,
+    calls: Calls,
+    clock: Clock,
+    engine: Engine,
+    simulated_calls: SimulatedCalls,
+    troubles: Troubles,
+    providers: Mapping[str, Provider],
+) -> NodeServices:
+    if member.machine is None:
+        return NodeServices(engine, Waiters(), Workers(None, engine, simulated_calls, troubles))
+
+    def hinted(signals: Iterable[str], call_ids: Iterable[str]) -> None:
+        for signal in signals:
+            database.signals[ChangeSignal(signal)].set()
+        for call_id in call_ids:
+            waiters.wake_here(call_id)
+
+    def pass_on(signals: Collection[ChangeSignal]) -> None:
+        # The live feed passes changes of calls on by itself.
+        if others := set(signals) - {ChangeSignal.CALLS}:
+            node.hint(signals=others)
+
+    node = Node(
+        member.machine.folder,
+        member.node_id,
+        calls.nodes_of,
+        clock,
+        engine,
+        simulated_calls,
+        troubles,
+        providers,
+        hinted,
+    )
+    waiters = Waiters(lambda call_id: node.hint(calls=(call_id,)))
+    database.pass_on = pass_on
+    return NodeServices(
+        media=node.media,
+        waiters=waiters,
+        workers=node.workers,
+        on_takeover=member.machine.serves,
+        start=node.start,
+        stop=node.stop,
+        is_alive=lambda: node.is_alive,
+    )

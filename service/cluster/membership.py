@@ -1,0 +1,59 @@
+"""The membership of a process: as the only node of its database, or as one of a machine's nodes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+
+from service.clock import Clock
+from service.cluster.keeper import Keeper
+from service.media.engine.engine import Engine
+from service.process.machine import Machine
+from service.settings import Settings
+from service.storage.cluster.machine_lease import lease_of
+from service.storage.cluster.nodes import Nodes
+from service.storage.cluster.placement import LeasedPlacement, Placement, SingleNode
+from service.storage.cluster.room_leases import RoomLeases
+from service.storage.cluster.time import time_of
+from service.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """``machine`` and ``leases`` are ``None`` where this process is the only node."""
+
+    node_id: str
+    machine: Machine | None
+    nodes: Nodes
+    placement: Placement
+    leases: RoomLeases | None
+
+    @property
+    def name(self) -> str | None:
+        """The node's name in logs and metrics, which a node that is the only one does not need."""
+        return None if self.machine is None else self.node_id
+
+    def serves_elsewhere(self) -> bool:
+        """Return whether another node takes calls. Raises ``Busy``."""
+        return self.machine is not None and self.nodes.serves_elsewhere()
+
+    def keeper(self, clock: Clock, engine: Engine) -> Keeper:
+        """Make the keeper of this node. Where it loses the database, this process ends."""
+
+        def end() -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        return Keeper(clock, self.nodes, self.leases, engine, lost=end)
+
+
+def membership(
+    settings: Settings, database: Database, node_id: str, machine: Machine | None
+) -> Membership:
+    if machine is None:
+        nodes = Nodes(database, node_id, settings.api_secret)
+        return Membership(node_id, None, nodes, SingleNode(node_id), None)
+    lease = lease_of(database, machine.id, machine.lease_fd)
+    nodes = Nodes(database, node_id, settings.api_secret, machine_id=machine.id, lease=lease)
+    placement = LeasedPlacement(node_id, time_of(database))
+    return Membership(node_id, machine, nodes, placement, RoomLeases(database, node_id))

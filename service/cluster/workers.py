@@ -1,0 +1,93 @@
+"""Values that each worker of a machine keeps: its process, its test calls and its troubles."""
+
+from __future__ import annotations
+
+import logging
+from typing import TypeVar
+
+from service.cluster.codec import Malformed, unpack
+from service.cluster.messages import (
+    GetProcess,
+    GetSimulatedCalls,
+    GetTroubles,
+    HangUpSimulatedCall,
+    Message,
+)
+from service.cluster.peers import Peers
+from service.cluster.process_stats import ProcessStats, process_stats
+from service.errors import NotFound
+from service.media.engine.engine import Engine
+from service.simulator.simulated_calls import SimulatedCall, SimulatedCalls
+from service.telemetry.logs import KEPT, Trouble, Troubles
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Workers:
+    """Thread-safe. A worker that does not answer in time is left out."""
+
+    def __init__(
+        self,
+        node: str | None,
+        engine: Engine,
+        simulated_calls: SimulatedCalls,
+        troubles: Troubles,
+        peers: Peers | None = None,
+    ) -> None:
+        """Without ``peers`` this process is the only one."""
+        self._node = node
+        self._engine = engine
+        self._simulated_calls = simulated_calls
+        self._troubles = troubles
+        self._peers = peers
+
+    def processes(self) -> tuple[ProcessStats, ...]:
+        """Return the statistics of all processes, this one's first."""
+        others = self._ask(GetProcess(), ProcessStats)
+        return (process_stats(self._node, self._engine), *others)
+
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Return the last warnings and errors of all workers, newest first."""
+        found = [*self._troubles.last(), *self._ask(GetTroubles(), Trouble)]
+        return tuple(sorted(found, key=lambda each: -each.at)[:KEPT])
+
+    def simulated_calls(self) -> tuple[SimulatedCall, ...]:
+        """Return the test calls of all workers, newest first."""
+        found = [*self._simulated_calls.all(), *self._ask(GetSimulatedCalls(), SimulatedCall)]
+        return tuple(sorted(found, key=lambda each: -each.placed_at))
+
+    def simulated_call(self, simulated_call_id: str) -> SimulatedCall:
+        """Return a test call. Raises ``NotFound``."""
+        try:
+            return self._simulated_calls.get(simulated_call_id)
+        except NotFound:
+            others = self._ask(GetSimulatedCalls(), SimulatedCall)
+            found = next((each for each in others if each.id == simulated_call_id), None)
+            if found is None:
+                raise
+            return found
+
+    def hang_up(self, simulated_call_id: str) -> SimulatedCall:
+        """Hang up as the caller of a test call. Raises ``NotFound``."""
+        try:
+            return self._simulated_calls.hang_up(simulated_call_id)
+        except NotFound:
+            found = self._ask(HangUpSimulatedCall(simulated_call_id), SimulatedCall)
+            if not found:
+                raise
+            return found[0]
+
+    def _ask(self, question: Message, kind: type[T]) -> list[T]:
+        """Ask all other workers. Return the values of their answers, which are lists."""
+        if self._peers is None:
+            return []
+        questions = dict.fromkeys(self._peers.ids(), question)
+        found: list[T] = []
+        for node_id, answer in self._peers.ask_all(questions).items():
+            try:
+                found += [unpack(kind, each) for each in answer]
+            except (Malformed, TypeError) as error:
+                logger.warning("node %s answers with something else: %s", node_id, error)
+        return found

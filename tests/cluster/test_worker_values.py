@@ -1,0 +1,83 @@
+"""Values that each worker has by itself, asked of all of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from service.cluster.workers import Workers
+from service.errors import NotFound
+from service.simulator.scenario import Scenario
+from tests.support.running_nodes import RunningNode, private_folder
+
+NOWHERE = "http://127.0.0.1:9/v2/hooks/twilio/key"
+
+
+@pytest.fixture
+def nodes() -> Iterator[tuple[RunningNode, RunningNode]]:
+    with private_folder() as folder:
+        one, two = RunningNode(folder, "one", {}), RunningNode(folder, "two", {})
+        for node in (one, two):
+            node.node.start()
+        yield one, two
+        for node in (one, two):
+            node.stop()
+
+
+def warning(message: str, created: float) -> logging.LogRecord:
+    record = logging.LogRecord("service", logging.WARNING, __file__, 1, message, (), None)
+    record.created = created
+    return record
+
+
+def test_processes_are_those_of_all_nodes_and_the_own_is_the_first(
+    nodes: tuple[RunningNode, RunningNode],
+) -> None:
+    for node, others in (("one", ["two"]), ("two", ["one"])):
+        own, *rest = nodes[node == "two"].workers.processes()
+        assert (own.node, own.pid) == (node, os.getpid())
+        assert [each.node for each in rest] == others
+        assert all(each.engine_stats is not None for each in (own, *rest))
+
+
+def test_troubles_are_those_of_all_nodes_newest_first(
+    nodes: tuple[RunningNode, RunningNode],
+) -> None:
+    one, two = nodes
+    one.troubles.emit(warning("first", 1.0))
+    two.troubles.emit(warning("second", 2.0))
+    one.troubles.emit(warning("third", 3.0))
+    assert [each.message for each in two.workers.troubles()] == ["third", "second", "first"]
+
+
+def test_a_test_call_of_another_node_is_listed_shown_and_hung_up(
+    nodes: tuple[RunningNode, RunningNode],
+) -> None:
+    one, two = nodes
+    first = one.simulated_calls.place("cn_1", Scenario(webhook_url=NOWHERE))
+    second = two.simulated_calls.place("cn_2", Scenario(webhook_url=NOWHERE))
+    for workers in (one.workers, two.workers):
+        assert [each.id for each in workers.simulated_calls()] == [second.id, first.id]
+        assert workers.simulated_call(first.id).connector_id == "cn_1"
+        assert workers.hang_up(second.id).connector_id == "cn_2"
+
+
+def test_a_test_call_that_no_node_has_is_not_found(
+    nodes: tuple[RunningNode, RunningNode],
+) -> None:
+    one, _ = nodes
+    for act in (one.workers.simulated_call, one.workers.hang_up):
+        with pytest.raises(NotFound, match="Test call not found"):
+            act("nowhere")
+
+
+def test_a_process_without_others_has_its_own_values_only(
+    nodes: tuple[RunningNode, RunningNode],
+) -> None:
+    one, _ = nodes
+    alone = Workers(None, one.engine, one.simulated_calls, one.troubles)
+    assert [each.node for each in alone.processes()] == [None]
+    assert alone.troubles() == alone.simulated_calls() == ()
