@@ -88,16 +88,15 @@ class Timekeeper:
         return True
 
     def _follow_wall(self) -> None:
-        step, before = self._step(), self._base
-        was = self._clock.now()
+        step, up, wall = self._step(), self._measure(), self._clock.wall()
+        base = None if up is None else TimeBase(up.boot, wall - up.millis)
+        if self._base is not None and base is not None:
+            if not self._bases.replace(self._base, base):
+                # A call has begun meanwhile, or another process was faster.
+                return
+            self._base = base
         self._clock.set(self._clock.wall())
-        self._base = self._own_base()
-        if before is None or self._base is None or self._bases.replace(before, self._base):
-            logger.info("%s, and is followed from now on", step)
-            return
-        # A call has begun meanwhile, or another process was faster: see what it has stored.
-        self._clock.set(was)
-        self._base = before
+        logger.info("%s, and is followed from now on", step)
 
     def _own_base(self) -> TimeBase | None:
         up = self._measure()

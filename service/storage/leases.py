@@ -1,8 +1,8 @@
 """Leases as rows: one holder at a time, until a time by the database's clock.
 
 A lease that its holder does not renew lapses. Each claim raises the epoch, and statements that only
-the holder may make are conditional on it. An expiry further away than ``LEASE_SECONDS`` was written
-before the clock was set back, and counts as lapsed.
+the holder may make are conditional on it. An expiry that is much further away than
+``LEASE_SECONDS`` was written before the clock was set back, and counts as lapsed.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ while it waits for an answer."""
 
 UNTIL = DATABASE_NOW + LEASE_SECONDS * 1000
 
+TOO_FAR = DATABASE_NOW + 2 * LEASE_SECONDS * 1000
+"""Not exactly ``UNTIL``, because a clock may be set back a little while a lease is held."""
+
 HOLDER = bindparam("holder", type_=String)
 
 
 def is_free(table: Table) -> ColumnElement[bool]:
     """Whether the parameter ``holder`` may claim the lease of a row."""
     held_until = table.c.expires_at
-    return or_(table.c.holder == HOLDER, held_until <= DATABASE_NOW, held_until > UNTIL)
+    return or_(table.c.holder == HOLDER, held_until <= DATABASE_NOW, held_until > TOO_FAR)
 
 
 def claim(

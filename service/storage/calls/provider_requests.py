@@ -19,7 +19,7 @@ from service.storage.calls.notes import add_note
 from service.storage.change_signals import ChangeSignal, notify_after_commit
 from service.storage.database import Database
 from service.storage.database_time import DATABASE_NOW
-from service.storage.leases import UNTIL
+from service.storage.leases import TOO_FAR, UNTIL
 from service.storage.tables import connectors, provider_requests
 
 MOST_ATTEMPTS = 3
@@ -69,7 +69,7 @@ class ProviderRequests:
     def take(self) -> HangUpRequest | None:
         """Lease the oldest request that no other node has."""
         held_until = provider_requests.c.expires_at
-        is_free = or_(held_until <= DATABASE_NOW, held_until > UNTIL)
+        is_free = or_(held_until <= DATABASE_NOW, held_until > TOO_FAR)
         oldest = select(provider_requests.c.seq).where(is_free).order_by(provider_requests.c.seq)
         first = oldest.limit(1).with_for_update(skip_locked=True).scalar_subquery()
         taken = (
