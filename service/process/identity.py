@@ -7,6 +7,7 @@ the namespace of process ids and the start time of the process.
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -14,6 +15,7 @@ ENDED = frozenset("ZX")
 """States of a process that has ended, before its parent has waited for it."""
 
 
+@cache
 def machine() -> str | None:
     """Return a name shared by the processes that see each other's ids; ``None`` where unknown."""
     try:

@@ -91,6 +91,11 @@ def test_one_of_many_simultaneous_machines_takes_the_lease(database: Database) -
         lease.release()
 
 
+def test_simultaneous_nodes_of_one_machine_all_take_the_lease(postgres_database: Database) -> None:
+    leases = [a_lease(postgres_database, "one") for _ in range(6)]
+    assert at_once(len(leases), lambda index: leases[index].take()) == [True] * 6
+
+
 def test_releasing_another_machines_lease_changes_nothing(leases: tuple[Lease, Lease]) -> None:
     one, other = leases
     assert one.take()

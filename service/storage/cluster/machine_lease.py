@@ -109,7 +109,8 @@ class RowLease:
         now = connection.execute(select(self._now)).scalar_one()
         row = connection.execute(select(serving).with_for_update()).one_or_none()
         if row is None:
-            return self._insert(connection, now)
+            # Another process may insert it first, which can be one of this machine.
+            return self._insert(connection, now) or self.take(connection)
         is_free = row.holder == self._holder or row.expires_at <= now
         if not is_free and not _is_gone(connection, row):
             return False
