@@ -72,14 +72,14 @@ class ClusterMedia:
 
     def hang_up(self, call_id: str, reason: EndReason, text: str) -> None:
         node_id = self._home_if_known(call_id)
-        if node_id == self._node_id:
+        if node_id in (None, self._node_id):
             self._engine.hang_up(call_id, reason, text)
         else:
             self._sender.send([node_id], HangUpCall(call_id, reason, text))
 
     def release(self, call_id: str, text: str) -> None:
         node_id = self._home_if_known(call_id)
-        if node_id == self._node_id:
+        if node_id in (None, self._node_id):
             self._engine.release(call_id, text)
         else:
             self._sender.send([node_id], ReleaseCall(call_id, text))
@@ -91,6 +91,8 @@ class ClusterMedia:
         and another node has the socket.
         """
         node_id = self._home_if_known(call_id)
+        if node_id is None:
+            return
         move = MoveCall(call_id, room_id, participant, session_id, node_id)
         self.place(move)
         self._sender.send(self._peers.ids(), move)
@@ -112,7 +114,8 @@ class ClusterMedia:
         found = dict(self._engine.stats(here, seconds)) if here or not wanted else {}
         questions = {node_id: GetStats(tuple(ids)) for node_id, ids in elsewhere.items()}
         for answer in self._peers.ask_all(questions, seconds).values():
-            found.update(answer)
+            if isinstance(answer, dict):
+                found.update(answer)
         return found
 
     def loudness(self, call_id: str, seconds: float = ANSWER_SECONDS) -> Loudness | None:
@@ -154,10 +157,13 @@ class ClusterMedia:
     def _home(self, call_id: str) -> str:
         return self._node_of((call_id,)).get(call_id, self._node_id)
 
-    def _home_if_known(self, call_id: str) -> str:
-        """Return the call's node, or this one: the change is stored, and will be found there."""
+    def _home_if_known(self, call_id: str) -> str | None:
+        """Return the call's node; ``None`` where the database is away.
+
+        The change is stored, and the node that has the socket will find it.
+        """
         try:
             return self._home(call_id)
         except Exception:
             logger.exception("the node of a call is not known", extra=about(call_id))
-            return self._node_id
+            return None

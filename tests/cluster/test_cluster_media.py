@@ -190,6 +190,18 @@ def test_a_move_to_another_node_takes_the_socket_along(
     assert machine.one.engine.reports.empty()
 
 
+def test_a_move_to_an_unknown_node_leaves_the_socket_where_it_is(machine: Machine) -> None:
+    ann = agent("ann")
+    program = machine.join(machine.one, machine.two, ann)
+    machine.one.directory_fails = True
+    machine.one.media.move("call-ann", OTHER, ann.spec.participant, None)
+    # Commands are sent in order, so the node has handled the move before this one.
+    machine.one.node.hint(["outbox"])
+    machine.two.hints.get(timeout=PATIENCE)
+    assert [leg.room_id for leg in machine.two.engine.legs()] == [ann.spec.room_id]
+    program.settle()
+
+
 def test_a_move_that_a_third_party_asks_for_finds_the_socket(machine: Machine) -> None:
     ann = agent("ann")
     machine.join(machine.two, machine.two, ann)
