@@ -225,10 +225,11 @@ def build_services(
         node.stop()
         engine.stop()
         recorder_thread.stop()
-        keeper.close()
         dispatcher.stop()
         deliveries.stop()
         provider_api.stop()
+        # From here on other nodes may do what this one has claimed.
+        keeper.close()
         http.close()
         database.close()
 

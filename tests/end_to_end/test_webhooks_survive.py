@@ -37,15 +37,20 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
+def workers(server: Server) -> list[int]:
+    return [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", server.output)]
+
+
 def kill(server: Server) -> None:
     """Kill both processes of the server at once."""
-    (worker,) = re.findall(r"Booting worker with pid: (\d+)", server.output)
+    (worker,) = workers(server)
     server.send(signal.SIGKILL)
-    os.kill(int(worker), signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
 
 
-def test_every_event_arrives_after_failures_of_receivers_and_server(
-    database: Database, tmp_path: Path
+@pytest.mark.parametrize("killed", ["the server", "one worker of two"])
+def test_every_event_arrives_after_failures_of_receivers_and_processes(
+    database: Database, tmp_path: Path, killed: str
 ) -> None:
     now = SystemClock().now()
     with receiving() as receiver:
@@ -73,13 +78,21 @@ def test_every_event_arrives_after_failures_of_receivers_and_server(
             subscribe(database, f"wh_{number}", f"{receiver.url}/{number}")
             events = (a_delivery(event, f"wh_{number}", now) for event in range(EVENTS))
             write(database, *events)
-        with serving(tmp_path, WEBHOOK_ALLOW_PRIVATE="on") as server:
-            receiver.wait_for(MIDDLE)
-            kill(server)
         outbox = Outbox(database)
-        assert outbox.count()
-        with serving(tmp_path, WEBHOOK_ALLOW_PRIVATE="on"):
-            nothing_waits(outbox)
+        settings = {"WEBHOOK_ALLOW_PRIVATE": "on"}
+        if killed == "the server":
+            with serving(tmp_path, **settings) as server:
+                receiver.wait_for(MIDDLE)
+                kill(server)
+            assert outbox.count()
+            with serving(tmp_path, **settings):
+                nothing_waits(outbox)
+        else:
+            with serving(tmp_path, **settings, WEB_CONCURRENCY="2") as server:
+                receiver.wait_for(MIDDLE)
+                os.kill(workers(server)[0], signal.SIGKILL)
+                assert outbox.count()
+                nothing_waits(outbox)
 
     by_path: dict[str, list[Received]] = defaultdict(list)
     for request in taken:
