@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.utils import apply_mask
@@ -25,6 +25,7 @@ from service.media.transport.connection import MediaSocket
 from service.providers.twilio import TwilioWire
 from tests.support.callers import Caller, agent, compact, plivo, telnyx, twilio
 from tests.support.clocks import FakeClock
+from tests.support.fuzzing import fuzz
 from tests.support.transports import RecordingTransport
 
 PERIOD = 0.02
@@ -177,7 +178,7 @@ def test_any_bytes_give_the_same_result_on_both_paths(
 ) -> None:
     """Change bytes of complete frames: in the header, the mask, the text, the audio."""
 
-    @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @fuzz(50)
     @example([(0, 0, 0), (0, 3, 0)], 1, False, b"\xc8\x80\x00\x00")
     @given(
         st.lists(mutation, max_size=4),
@@ -246,7 +247,7 @@ def test_split_and_joined_frames_give_the_same_result_on_both_paths(
 ) -> None:
     """Split each caller's bytes differently, so that some reads are complete frames."""
 
-    @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @fuzz(30)
     @given(st.lists(st.integers(1, 900), max_size=6), st.integers(0, 3))
     def check(cuts: list[int], takes: int) -> None:
         pair = receivers(MAKERS[provider])
