@@ -213,6 +213,8 @@ def build_services(
     )
 
     def hand_calls_over() -> None:
+        if member.machine is None:
+            serving.begin_drain()
         # The callers of test calls are in this process, and cannot ask the next one.
         simulated_calls.stop()
         drain(settings, serving, engine, keeper, member.machine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import selectors
+import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -51,8 +52,9 @@ class Threads:
 class SteppedWorker:
     """A worker whose main loop a test runs step by step, and its clients."""
 
-    def __init__(self, listener: socket.socket, connections: int) -> None:
+    def __init__(self, listener: socket.socket, connections: int, max_requests: int = 0) -> None:
         cfg = Config()
+        cfg.set("max_requests", max_requests)
         cfg.set("limit_request_line", 0)
         cfg.set("worker_connections", connections)
         self.threads = Threads()
@@ -114,10 +116,10 @@ class SteppedWorker:
 
 
 @contextmanager
-def stepped_worker(connections: int = 1000) -> Iterator[SteppedWorker]:
+def stepped_worker(connections: int = 1000, max_requests: int = 0) -> Iterator[SteppedWorker]:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=100) as listener,
-        closing(SteppedWorker(listener, connections)) as stepped,
+        closing(SteppedWorker(listener, connections, max_requests)) as stepped,
     ):
         yield stepped
 
@@ -154,6 +156,30 @@ def test_only_a_few_requests_run_at_a_time(patient: SteppedWorker) -> None:
     patient.threads.finish(1)
     patient.threads.finish(2)
     patient.turn_until(lambda: len(given) == AT_ONCE + 3)
+
+
+@pytest.fixture
+def terminations() -> Iterator[list[int]]:
+    """The SIGTERM signals that this process has got."""
+    seen: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    yield seen
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_worker_drains_once_it_has_answered_as_many_requests_as_it_may(
+    terminations: list[int],
+) -> None:
+    with stepped_worker(max_requests=2) as stepped:
+        for number in range(3):
+            client = stepped.ask()
+            stepped.turn_until_read(number + 1)
+            stepped.worker.nr += 1
+            stepped.threads.finish(number)
+            client.shutdown(socket.SHUT_WR)
+            assert stepped.answer(client) == b""
+            assert terminations == [signal.SIGTERM][:number]
+            assert stepped.worker.alive
 
 
 def test_blocked_requests_delay_no_others(stepped: SteppedWorker) -> None:
