@@ -99,6 +99,9 @@ class DeliveryScheduler(BackgroundThread):
         super().stop(seconds)
         with self._change:
             self._change.wait_for(lambda: not self._busy, seconds)
+        if self._thread is None:
+            # A command has claimed nothing, and may have no database.
+            return
         try:
             self._receivers.release_all()
         except Busy as error:

@@ -11,6 +11,7 @@ from flask.testing import FlaskCliRunner
 
 from service.app import create_app
 from service.settings import Settings
+from service.web.services import services_of
 
 PAIR = {"API_KEY": "key", "API_SECRET": "secret" * 8}
 
@@ -48,3 +49,14 @@ def test_token_rejects_invalid_options(runner: FlaskCliRunner, arguments: list[s
     result = runner.invoke(args=["token", *arguments])
     assert result.exit_code == 2
     assert arguments[0] in result.output
+
+
+def test_a_command_that_starts_nothing_leaves_the_database_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(Settings.from_env(PAIR | {"DATA_DIR": str(tmp_path / "data")}))
+    app.test_cli_runner().invoke(args=["token"])
+    with caplog.at_level("WARNING"):
+        services_of(app).close()
+    assert caplog.records == []
+    assert not (tmp_path / "data").exists()
