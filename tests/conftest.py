@@ -37,9 +37,11 @@ settings.load_profile("patchbay")
 
 REAL_TIME = ("end_to_end", "browser")
 LONGEST = (
-    "test_webhooks_of_calls.py",
+    "test_console_room.py",
     "test_documented_api.py",
     "test_deploys.py",
+    "test_call_control.py",
+    "test_console_looks.py",
     "test_database_away.py",
 )
 
