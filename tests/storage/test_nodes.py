@@ -196,9 +196,17 @@ def test_a_process_with_the_id_of_the_last_one_takes_its_calls(
     cluster: Cluster, database: Database
 ) -> None:
     answered(database, "nd_one")
-    node = cluster.node("nd_one")
+    node = cluster.node("nd_one", machine_id="nd_one")
     assert node.register()
     assert node.take_over(5_000, has_started=True) == 1
+
+
+def test_a_worker_that_starts_keeps_calls_that_others_have_placed_on_it(
+    cluster: Cluster, database: Database, one: Nodes, two: Nodes
+) -> None:
+    call = answered(database, "nd_two")
+    assert two.take_over(5_000, has_started=True) == 0
+    assert Calls(database).get(call.id).node_id == "nd_two"
 
 
 def test_a_node_that_leaves_has_no_calls(database: Database, one: Nodes, two: Nodes) -> None:

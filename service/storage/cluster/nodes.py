@@ -158,7 +158,10 @@ class Nodes:
             if not gone and not has_started:
                 return 0
             connection.execute(delete(nodes).where(nodes.c.id.in_(gone)))
-            attached = orphans.take_over(connection, at, self.node_id if has_started else None)
+            # Another worker can have placed calls on this node already.
+            is_alone = self._machine_id == self.node_id
+            own_id = self.node_id if has_started and is_alone else None
+            attached = orphans.take_over(connection, at, own_id)
             end_of_gone_nodes(connection)
             return attached
 
