@@ -216,7 +216,7 @@ def test_a_worker_without_its_master_passes_every_call_to_the_next_server(
         over = ended_call(patchbay)
         # The worker closes its listener, and waits a second for each phone. On a busy machine some
         # ask later, when nothing may listen yet.
-        house = House(patchbay, 2, retry_seconds=PATIENCE)
+        house = House(patchbay, 1, retry_seconds=PATIENCE)
         before = listed(patchbay)
         dead_lines(patchbay)
         patchbay.server.send(signal.SIGKILL)
