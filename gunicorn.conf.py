@@ -37,6 +37,7 @@ OTHER_WORKER = (
 )
 ONE_WORKER = "--worker-class %s has one worker only: set --workers to 1, or leave --worker-class."
 TOO_MANY = "WEB_CONCURRENCY and --workers must be from 1 to %d."
+REMOVED = "The folder that the workers share was removed and is made again: reload all workers. %s"
 NOT_SHARED = "This server was started with one worker: set WEB_CONCURRENCY and restart it for more."
 
 dotenv_file.load(Path(__file__).with_name(".env"), os.environ)
@@ -148,8 +149,17 @@ def on_exit(server: Arbiter) -> None:
 def pre_fork(server: Arbiter, worker: Worker) -> None:
     """Let workers that end wait for this one, which is about to serve."""
     machine = Machine.of(os.environ)
-    if machine is not None:
+    if machine is None:
+        return
+    # An error that leaves this function would end the master, and all workers with it.
+    try:
+        if machine.restore():
+            server.log.error(REMOVED, machine.folder)
+            machine.lock()
+            machine.give(server.cfg.uid, server.cfg.gid)
         machine.expect(worker.age)
+    except OSError as error:
+        server.log.error("The folder that the workers share cannot be used: %s", error)
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:

@@ -105,6 +105,18 @@ class Machine:
         for path in (self.folder, self.metrics):
             os.chown(path, uid, gid)
 
+    def restore(self) -> bool:
+        """Make the folder again if a program has removed it. Raises ``OSError``.
+
+        Returns whether it was removed. Workers that run have lost their sockets with it, so they
+        should be replaced.
+        """
+        was_removed = not self.folder.exists()
+        if was_removed:
+            self.folder.mkdir(mode=0o700)
+            self.metrics.mkdir(mode=0o700)
+        return was_removed
+
     def expect(self, worker: int) -> None:
         """Mark a worker as starting."""
         self._mark(worker).touch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -336,3 +337,20 @@ def test_the_folder_of_the_workers_is_removed_at_the_end(tmp_path: Path) -> None
         assert folder.stat().st_mode & 0o777 == 0o700
         assert patchbay.server.stop() == 0
         assert not folder.exists()
+
+
+def test_a_worker_is_replaced_although_the_folder_was_removed(tmp_path: Path) -> None:
+    with (
+        private_folder() as temporary,
+        running_patchbay(tmp_path, TMPDIR=str(temporary), **TWO) as patchbay,
+    ):
+        patchbay.eventually(lambda: len(nodes(patchbay)) == 2)
+        (folder,) = temporary.glob("patchbay-*")
+        shutil.rmtree(folder)
+        killed, _ = workers(patchbay)
+        os.kill(killed, signal.SIGKILL)
+        patchbay.server.wait_for("was removed and is made again")
+        # A worker that serves has its socket in the new folder.
+        patchbay.eventually(lambda: any(folder.glob("nd_*.sock")))
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert len(workers(patchbay)) == 2

@@ -30,6 +30,18 @@ def test_only_its_user_can_read_the_folder(machine: Machine) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_a_folder_that_was_removed_is_made_again(machine: Machine) -> None:
+    machine.expect(1)
+    assert not machine.restore()
+    assert machine.is_starting()
+    machine.remove()
+    assert machine.restore()
+    for folder in (machine.folder, machine.metrics):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    machine.expect(2)
+    assert machine.is_starting()
+
+
 def test_a_worker_finds_the_folder_in_its_environment(
     machine: Machine, environ: dict[str, str]
 ) -> None:
