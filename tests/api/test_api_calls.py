@@ -334,7 +334,7 @@ def test_incomplete_total_is_marked(
 def test_list_beyond_the_limit_of_searches_is_503_with_a_reason(
     client: FlaskClient, sqlite_database: Database, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(listing, "TURN_SECONDS", 0.01)
+    monkeypatch.setattr(listing, "SLOT_SECONDS", 0.01)
     with ExitStack() as lists:
         for _ in range(listing.AT_ONCE):
             lists.enter_context(sqlite_database.listing())
