@@ -153,6 +153,7 @@ def build_services(
         ending,
         metrics,
         serving,
+        node.is_silent,
     )
     deadlines = Deadlines(
         settings, clock, database, calls, stores.holds, engine, ending, steering, serving

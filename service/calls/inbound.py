@@ -9,7 +9,7 @@ hang up.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from service.calls.admission import Admission
@@ -72,7 +72,9 @@ class InboundCalls:
         ending: CallEnding,
         metrics: Metrics,
         serving: ServingState,
+        is_silent: Callable[[str], bool],
     ) -> None:
+        """``is_silent`` tells whether another node did not answer in time a moment ago."""
         self._settings = settings
         self._clock = clock
         self._providers = providers
@@ -86,6 +88,7 @@ class InboundCalls:
         self._ending = ending
         self._metrics = metrics
         self._serving = serving
+        self._is_silent = is_silent
 
     def answer(
         self, connector: Connector, hook: Webhook, base: str, call_id: str | None = None
@@ -259,7 +262,10 @@ class InboundCalls:
             step = request.answered(dialled.step(LadderEvent.TRANSFER, now), dial)
             if self._stored_steering.dialling(call.id, call.transfer.number, step):
                 return dial
-        if self._serving.refusal and (markup := request.hold()):
+        # A node that does not answer resumes or counts as gone within a few holds. Sockets that it
+        # does not adopt would use up the attempts before.
+        is_held = self._serving.refusal or (call.node_id and self._is_silent(call.node_id))
+        if is_held and (markup := request.hold()):
             self._serving.expect_no_more(call.id)
             return markup
         ref = ids.new_ref()

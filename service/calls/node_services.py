@@ -30,6 +30,9 @@ class NodeServices:
     on_takeover: Callable[[], object] = lambda: None
     """Called once this node has the database."""
 
+    is_silent: Callable[[str], bool] = lambda _: False
+    """Whether another node did not answer in time a moment ago."""
+
     start: Callable[[], object] = lambda: None
     stop: Callable[[], object] = lambda: None
     is_alive: Callable[[], bool] = lambda: True
@@ -88,6 +91,7 @@ def node_services(
         waiters=waiters,
         workers=node.workers,
         on_takeover=member.machine.serves,
+        is_silent=node.is_silent,
         start=node.start,
         stop=node.stop,
         is_alive=lambda: node.is_alive,

@@ -25,7 +25,10 @@ STOP_SECONDS = 2.0
 
 
 class Node:
-    """Thread-safe. ``media`` and ``workers`` are for use cases, ``hint`` for their signals."""
+    """Thread-safe. ``media`` and ``workers`` are for use cases, ``hint`` for their signals.
+
+    ``is_silent`` tells whether another node did not answer in time a moment ago.
+    """
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class Node:
         )
         self.listener = Listener(folder, node_id, handler.handle)
         self.hint = self._sender.hint
+        self.is_silent = self._peers.is_silent
 
     def start(self) -> None:
         """Start the threads, after any fork. From now on other nodes find this one."""

@@ -130,6 +130,10 @@ class Peers:
                     answers[node_id] = self._receive(node_id, connection, deadline)
         return answers
 
+    def is_silent(self, node_id: str) -> bool:
+        """Return whether the node did not answer in time a moment ago."""
+        return self._rests_until.get(node_id, 0.0) > self._clock()
+
     def close(self) -> None:
         """Close the connections that wait for their next use, and keep no more."""
         with self._lock:
@@ -140,7 +144,7 @@ class Peers:
     def _send(
         self, node_id: str, body: bytes, descriptor: int | None, deadline: float
     ) -> PeerConnection:
-        if self._rests_until.get(node_id, 0.0) > self._clock():
+        if self.is_silent(node_id):
             raise Unanswered(f"Node {node_id} has not answered a moment ago.")
         if (connection := self._kept(node_id)) is not None:
             try:

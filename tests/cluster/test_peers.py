@@ -142,7 +142,10 @@ def test_a_node_that_does_not_answer_is_left_alone_for_a_moment(
             peers.ask("other", QUESTION, seconds=0.05)
         with pytest.raises(Unanswered, match="has not answered a moment ago"):
             peers.ask("other", QUESTION)
+        assert peers.is_silent("other")
+        assert not peers.is_silent("another")
         clock.advance(REST_SECONDS)
+        assert not peers.is_silent("other")
         with pytest.raises(Unanswered, match="Node other does not answer"):
             peers.ask("other", QUESTION, seconds=0.05)
         listening.settimeout(0)

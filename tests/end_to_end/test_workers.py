@@ -313,6 +313,25 @@ def test_calls_of_a_killed_worker_go_on_in_the_other(machine: Patchbay, dial: Di
     machine.eventually(lambda: len(nodes(machine)) == 2)
 
 
+def test_a_caller_holds_while_the_node_of_its_room_does_not_answer(
+    machine: Patchbay, dial: Dial, data: Path, room: str
+) -> None:
+    first = dial(machine, room, 500.0)
+    answered(machine, room)
+    with closing(sqlite3.connect(data / "patchbay.db")) as database:
+        (owner,) = database.execute(
+            "SELECT pid FROM nodes JOIN room_leases ON node_id = id WHERE room_id = ?", (room,)
+        ).fetchone()
+    os.kill(owner, signal.SIGSTOP)
+    try:
+        late = dial(machine, room, 1200.0)
+        machine.eventually(lambda: any("Pause" in (event.detail or "") for event in late.events))
+    finally:
+        os.kill(owner, signal.SIGCONT)
+    hears(machine, late, 500.0)
+    hears(machine, first, 1200.0)
+
+
 def test_two_workers_share_rooms_on_postgres(
     tmp_path: Path, postgres: Callable[[], str], dial: Dial
 ) -> None:
