@@ -41,7 +41,9 @@ class SharedCounters:
         return cls(machine.metrics, number)
 
     def collect(self) -> Iterable[Metric]:
-        """Return the sums of all processes, ordered by name."""
+        """Return the sums of all processes, ordered by name; none where the folder is missing."""
+        if not self._folder.is_dir():
+            return []
         collector = _multiprocess.MultiProcessCollector(None, path=str(self._folder))
         metrics: Iterable[Metric] = collector.collect()
         return sorted(metrics, key=lambda metric: metric.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,6 +192,21 @@ def test_processes_that_share_counters_are_summed(
     assert set(values(Metrics(load()))) - set(texts[0]) == {
         key for key in values(Metrics(load())) if key[0].endswith("_created")
     } | {key for key in values(Metrics(load())) if key[0].startswith("process_")}
+
+
+def test_missing_folder_of_counters_leaves_the_other_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "counters"
+    folder.mkdir()
+    monkeypatch.setenv(COUNTERS, str(folder))
+    shared = SharedCounters(folder, 0)
+    try:
+        metrics = Metrics(load(), shared)
+        shutil.rmtree(folder)
+        assert values(metrics)["patchbay_engine_up",] == 1
+    finally:
+        shared.close()
 
 
 def test_silent_database_and_engine_are_down_and_have_no_stats() -> None:
