@@ -43,7 +43,7 @@ def add_rule(patchbay: Patchbay, number: str, **fields: Any) -> dict[str, Any]:
     return dict(rule)
 
 
-def notify_after_commit(webhook: str, number: str, **options: Any) -> Phone:
+def ring(webhook: str, number: str, **options: Any) -> Phone:
     plan = Scenario(webhook_url=webhook, caller=CALLER, callee=number, **options)
     return Phone(plan).start()
 
@@ -57,9 +57,11 @@ def call_of(patchbay: Patchbay, number: str) -> dict[str, Any]:
 def test_a_caller_with_the_pin_enters_the_room(
     patchbay: Patchbay, webhooks: dict[str, str], provider: str, number: str
 ) -> None:
-    phone = notify_after_commit(webhooks[provider], number, pins=("1111", f"{PIN}#"), loop=True)
+    phone = ring(webhooks[provider], number, pins=("1111", f"{PIN}#"), loop=True)
     phone.wait_for("first-audio")
     patchbay.eventually(lambda: call_of(patchbay, number)["status"] == "answered")
+    # What has arrived and was not played yet does not count after the end.
+    patchbay.eventually(lambda: phone.report.frames_heard > 10)
     phone.hang_up()
     phone.join(PATIENCE)
     report = phone.report
@@ -79,7 +81,7 @@ def test_a_caller_with_the_pin_enters_the_room(
 def test_a_caller_without_the_pin_is_refused_after_three_tries(
     patchbay: Patchbay, webhooks: dict[str, str], provider: str, number: str, pins: tuple[str, ...]
 ) -> None:
-    phone = notify_after_commit(webhooks[provider], number, pins=pins)
+    phone = ring(webhooks[provider], number, pins=pins)
     phone.join(PATIENCE)
     report = phone.report
     assert (report.ended, report.failure, report.problems) == (Ending.SERVER_HUNG_UP, None, ())
@@ -94,9 +96,7 @@ def test_a_caller_without_the_pin_is_refused_after_three_tries(
 def test_pressed_keys_are_in_neither_the_log_nor_the_ladder(patchbay: Patchbay) -> None:
     number, pressed = "+14155550130", "809172635481"
     add_rule(patchbay, number, room={"type": "static", "id": "r", "pin": "735460192837"})
-    phone = notify_after_commit(
-        patchbay.webhook("twilio", None), number, pins=(pressed, pressed, "735460192837")
-    )
+    phone = ring(patchbay.webhook("twilio", None), number, pins=(pressed, pressed, "735460192837"))
     phone.wait_for("first-audio")
     phone.hang_up()
     phone.join(PATIENCE)
@@ -113,7 +113,7 @@ def test_a_masked_number_is_hidden_from_an_agent_in_the_room(patchbay: Patchbay)
     with Agent(patchbay.invite("hidden-room", participant={"id": "ann"})["wsUrl"]) as ann:
         ann.send(event="subscribe", topic="DTMF_EVENT")
         ann.wait_for("meeting-joined")
-        phone = notify_after_commit(webhook, number, digits="1")
+        phone = ring(webhook, number, digits="1")
         joined = ann.wait_for("participant-joined")["participant"]
         pressed = ann.wait_for("message")["data"]
         phone.hang_up()
@@ -133,7 +133,7 @@ def test_a_rule_withholds_keys_from_the_room_by_default(patchbay: Patchbay) -> N
     with Agent(patchbay.invite("quiet-room", participant={"id": "ann"})["wsUrl"]) as ann:
         ann.send(event="subscribe", topic="DTMF_EVENT")
         ann.wait_for("meeting-joined")
-        phone = notify_after_commit(webhook, number, digits="12")
+        phone = ring(webhook, number, digits="12")
         phone.wait_for("digit", count=2)
         phone.hang_up()
         phone.join(PATIENCE)
@@ -146,7 +146,7 @@ def test_callers_that_are_not_allowed_are_refused(patchbay: Patchbay) -> None:
     number = "+14155550133"
     add_rule(patchbay, number, room={"type": "static", "id": "r"}, allowedNumbers=["+91*"])
     for name in PROVIDERS:
-        phone = notify_after_commit(patchbay.webhook(name, "a-default-room"), number)
+        phone = ring(patchbay.webhook(name, "a-default-room"), number)
         phone.join(PATIENCE)
         assert phone.report.ended is Ending.REJECTED
         assert call_of(patchbay, number)["endReason"] == "not-allowed"
@@ -155,9 +155,7 @@ def test_callers_that_are_not_allowed_are_refused(patchbay: Patchbay) -> None:
 def test_callers_of_one_number_meet_in_the_same_room(patchbay: Patchbay) -> None:
     number = "+14155550134"
     add_rule(patchbay, number, room={"type": "dynamic", "prefix": "sipNumber"})
-    phones = [
-        notify_after_commit(patchbay.webhook(name, None), number) for name in ("twilio", "telnyx")
-    ]
+    phones = [ring(patchbay.webhook(name, None), number) for name in ("twilio", "telnyx")]
     for phone in phones:
         phone.wait_for("first-audio")
         phone.hang_up()

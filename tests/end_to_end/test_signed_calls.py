@@ -209,7 +209,7 @@ def test_flask_call_signs_with_a_key_file(patchbay: Patchbay, data: Path, tmp_pa
 def flask_call(
     patchbay: Patchbay, data: Path, url: str, *options: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command, and end its call when there is audio."""
+    """Run the command, and end its call when half a second of audio was sent to it."""
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "call", url, "--json"]
     with subprocess.Popen(
         [*command, "--seconds", "300", *options],
@@ -227,9 +227,11 @@ def flask_call(
             if "first-audio" in line:
                 patchbay.eventually(lambda: len(patchbay.calls(status="answered")) == 1)
                 (call,) = patchbay.calls(status="answered")
-                assert (
-                    patchbay.ask("POST", "/v2/sip/call/end", {"callId": call["callId"]})[0] == 200
+                call_id = call["callId"]
+                patchbay.eventually(
+                    lambda: patchbay.call(call_id)["stats"]["framesOut"] >= 25  # noqa: B023
                 )
+                assert patchbay.ask("POST", "/v2/sip/call/end", {"callId": call_id})[0] == 200
         printed, _ = process.communicate(timeout=PATIENCE)
     return subprocess.CompletedProcess(command, process.returncode, printed, shown)
 
