@@ -24,7 +24,7 @@ nodes = Table(
     # By the database's clock.
     Column("started_at", BigInteger, nullable=False),
     Column("heartbeat", BigInteger, nullable=False),
-    # The first heartbeat of those that came without a gap.
+    # First heartbeat of the current run without a gap.
     Column("steady_since", BigInteger, nullable=False),
 )
 
