@@ -95,6 +95,8 @@ def test_first_link_leads_to_an_ended_call(
     page.get_by_role("button", name="End call").click()
     page.get_by_role("dialog").get_by_role("button", name="End call").click()
     patchbay.eventually(lambda: patchbay.call(call_id)["status"] == "ended")
+    # The socket closes after the end, and the loudness of its leg is stored then.
+    patchbay.eventually(lambda: loudest(patchbay, call_id, "heard") > BEEPS)
     page.get_by_role("button", name="Refresh").click()
     for step in (
         "asked what to do",
