@@ -126,7 +126,7 @@ def build_services(
 
     simulated_calls = SimulatedCalls(settings.test_calls)
     node = node_services(
-        member, database, calls, clock, engine, simulated_calls, troubles, providers
+        member, database, calls, clock, wall, engine, simulated_calls, troubles, providers, metrics
     )
     media, waiters = node.media, node.waiters
     serving = ServingState(member.serves_elsewhere)

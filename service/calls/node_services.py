@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from service.calls.waiting import Waiters
 from service.clock import Clock
@@ -18,6 +19,7 @@ from service.storage.calls.calls import Calls
 from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
 from service.telemetry.logs import Troubles
+from service.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,12 @@ def node_services(
     database: Database,
     calls: Calls,
     clock: Clock,
+    wall: Clock,
     engine: Engine,
     simulated_calls: SimulatedCalls,
     troubles: Troubles,
     providers: Mapping[str, Provider],
+    metrics: Metrics,
 ) -> NodeServices:
     if member.machine is None:
         return NodeServices(engine, Waiters(), Workers(None, engine, simulated_calls, troubles))
@@ -78,11 +82,13 @@ def node_services(
         member.node_id,
         calls.nodes_of,
         clock,
+        wall,
         engine,
         simulated_calls,
         troubles,
         providers,
         hinted,
+        partial(metrics.message_refused, "socket"),
     )
     waiters = Waiters(lambda call_id: node.hint(calls=(call_id,)))
     database.pass_on = pass_on

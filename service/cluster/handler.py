@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable
 
+from service import __version__
+from service.clock import Clock
 from service.cluster.channel import Frame
 from service.cluster.codec import Malformed, pack
 from service.cluster.messages import (
@@ -14,6 +16,7 @@ from service.cluster.messages import (
     ChangeHint,
     GetLevels,
     GetLoudness,
+    GetNode,
     GetProcess,
     GetSimulatedCalls,
     GetStats,
@@ -22,6 +25,7 @@ from service.cluster.messages import (
     HangUpSimulatedCall,
     Message,
     MoveCall,
+    NodeInfo,
     NodeLevels,
     Rejected,
     ReleaseCall,
@@ -46,6 +50,7 @@ class MessageHandler:
     def __init__(
         self,
         node_id: str,
+        wall: Clock,
         engine: Engine,
         simulated_calls: SimulatedCalls,
         troubles: Troubles,
@@ -55,6 +60,7 @@ class MessageHandler:
         changes: Callable[[], int],
     ) -> None:
         self._node_id = node_id
+        self._wall = wall
         self._engine = engine
         self._simulated_calls = simulated_calls
         self._troubles = troubles
@@ -82,6 +88,8 @@ class MessageHandler:
                 return Accepted(pack(self._engine.loudness(call_id)))
             case GetProcess():
                 return Accepted(pack((process_stats(self._node_id, self._engine),)))
+            case GetNode():
+                return Accepted(pack(NodeInfo(self._node_id, __version__, self._wall.now())))
             case GetTroubles():
                 return Accepted(pack(self._troubles.last()))
             case GetSimulatedCalls():

@@ -34,9 +34,15 @@ Handle = Callable[[Message, Frame], Answer]
 
 
 class Listener(BackgroundThread):
-    """``refused`` counts the messages and connections that were refused."""
+    """``refused`` is called for each message and connection that is refused."""
 
-    def __init__(self, folder: Path, node_id: str, handle: Handle) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        node_id: str,
+        handle: Handle,
+        refused: Callable[[], object] = lambda: None,
+    ) -> None:
         super().__init__("cluster")
         self._folder = folder
         self._path = address(folder, node_id)
@@ -44,7 +50,7 @@ class Listener(BackgroundThread):
         self._handle = handle
         self._readers: dict[socket.socket, FrameReader] = {}
         self._waker, self._woken = socket.socketpair()
-        self.refused = 0
+        self._refused = refused
 
     def stop(self, seconds: float | None = None) -> None:
         """Remove the address, and end the thread."""
@@ -135,7 +141,7 @@ class Listener(BackgroundThread):
             return Rejected("The message could not be acted on.")
 
     def _refuse(self, sentence: str) -> None:
-        self.refused += 1
+        self._refused()
         logger.warning("a message of another worker is refused: %s", sentence)
 
     def _drop(self, sock: socket.socket) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from service.clock import Millis
 from service.cluster.codec import Malformed, pack, unpack
 from service.cluster.spec_codec import SpecMessage
 from service.domain.calls import EndReason, Participant
@@ -65,6 +66,11 @@ class GetProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class GetNode:
+    """Ask for ``NodeInfo``."""
+
+
+@dataclass(frozen=True, slots=True)
 class GetTroubles:
     """Ask for the last warnings and errors."""
 
@@ -103,6 +109,15 @@ class NodeLevels:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """Answer to ``GetNode``. ``now`` is the wall clock of the node's machine."""
+
+    node_id: str
+    version: str
+    now: Millis
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     value: Any = None
 
@@ -120,6 +135,7 @@ Message: TypeAlias = (
     | GetStats
     | GetLoudness
     | GetProcess
+    | GetNode
     | GetTroubles
     | GetSimulatedCalls
     | HangUpSimulatedCall
@@ -138,6 +154,7 @@ KINDS: Mapping[str, type[Any]] = {
         GetStats,
         GetLoudness,
         GetProcess,
+        GetNode,
         GetTroubles,
         GetSimulatedCalls,
         HangUpSimulatedCall,

@@ -36,13 +36,17 @@ class Node:
         node_id: str,
         node_of: NodeOf,
         clock: Clock,
+        wall: Clock,
         engine: Engine,
         simulated_calls: SimulatedCalls,
         troubles: Troubles,
         providers: Mapping[str, Provider],
         hinted: Callable[[Iterable[str], Iterable[str]], object],
+        refused: Callable[[], object],
     ) -> None:
-        """``hinted`` is called with the signals and the calls of another node's hint."""
+        """``hinted`` is called with the signals and the calls of another node's hint, and
+        ``refused`` for each message that is refused. ``wall`` is the machine's clock.
+        """
         self._peers = Peers(folder, node_id)
         self._sender = CommandSender(self._peers)
         specs = SpecCodec(providers)
@@ -54,6 +58,7 @@ class Node:
         self.workers = Workers(node_id, engine, simulated_calls, troubles, self._peers)
         handler = MessageHandler(
             node_id,
+            wall,
             engine,
             simulated_calls,
             troubles,
@@ -62,7 +67,7 @@ class Node:
             hinted,
             lambda: self.media.changes,
         )
-        self.listener = Listener(folder, node_id, handler.handle)
+        self.listener = Listener(folder, node_id, handler.handle, refused)
         self.hint = self._sender.hint
         self.is_silent = self._peers.is_silent
 

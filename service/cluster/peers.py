@@ -96,7 +96,11 @@ class Peers:
         self._is_open = True
 
     def ids(self) -> list[str]:
-        """Return the other nodes that listen, or did when they were killed."""
+        """Return all other nodes."""
+        return self.siblings()
+
+    def siblings(self) -> list[str]:
+        """Return the other nodes of this machine that listen, or did when they were killed."""
         with suppress(FileNotFoundError):
             return [each for each in nodes(self._folder) if each != self._node_id]
         return []

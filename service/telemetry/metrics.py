@@ -27,6 +27,9 @@ ANSWERS = ("answered", "refused", "failed")
 UNKNOWN = "unknown"
 """The provider label of a request with an unknown key."""
 
+TRANSPORTS = ("socket", "http")
+"""Ways of a message from one node to another: on one machine, and between machines."""
+
 DELIVERIES = ("delivered", "refused", "unanswered", "dead")
 
 
@@ -74,6 +77,12 @@ class Metrics:
             "Reports of the media engine that the database refused, and that were given up.",
             registry=self.registry,
         )
+        self._refused = Counter(
+            "patchbay_cluster_refused_total",
+            "Messages of other nodes that were refused, by transport: socket or http.",
+            ("transport",),
+            registry=self.registry,
+        )
         transactions = Histogram(
             "patchbay_database_transaction_seconds",
             "Database transactions, the wait for a connection or for the lock included.",
@@ -101,6 +110,8 @@ class Metrics:
         for provider in (*providers, UNKNOWN):
             for outcome in ANSWERS:
                 self._answers.labels(provider, outcome)
+        for transport in TRANSPORTS:
+            self._refused.labels(transport)
         for outcome in DELIVERIES:
             self._deliveries.labels(outcome)
 
@@ -121,6 +132,12 @@ class Metrics:
 
     def connection_failed(self) -> None:
         self._faults.inc()
+
+    def message_refused(self, transport: str) -> None:
+        """Count a message of another node that was refused. ``transport`` is one of
+        ``TRANSPORTS``.
+        """
+        self._refused.labels(transport).inc()
 
     def transaction(self, kind: str) -> AbstractContextManager[object]:
         """Time a transaction of the kind ``read`` or ``write``."""

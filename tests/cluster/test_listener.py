@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -44,8 +45,14 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def listener(folder: Path) -> Iterator[Listener]:
-    running = Listener(folder, "node", echo)
+def refused() -> SimpleQueue[None]:
+    """An entry for each message and connection that was refused."""
+    return SimpleQueue()
+
+
+@pytest.fixture
+def listener(folder: Path, refused: SimpleQueue[None]) -> Iterator[Listener]:
+    running = Listener(folder, "node", echo, lambda: refused.put(None))
     running.start()
     yield running
     running.stop()
@@ -95,34 +102,34 @@ def test_messages_on_one_connection_are_answered_one_after_the_other(connect: Co
 
 
 def test_a_malformed_message_is_refused_logged_and_counted(
-    connect: Connect, listener: Listener, caplog: pytest.LogCaptureFixture
+    connect: Connect, refused: SimpleQueue[None], caplog: pytest.LogCaptureFixture
 ) -> None:
     sock = connect()
     answer = answer_to(sock, b'["GetStats",{"call_ids":7}]')
     assert answer == Rejected("call_ids must be a list.")
-    assert listener.refused == 1
+    assert refused.qsize() == 1
     assert "refused: call_ids must be a list." in caplog.text
     # Its end is known, so the connection can be used.
     assert isinstance(answer_to(sock, encode(GetStats(()))), Accepted)
 
 
 def test_a_message_that_is_too_long_ends_its_connection(
-    connect: Connect, listener: Listener
+    connect: Connect, refused: SimpleQueue[None]
 ) -> None:
     sock = connect()
     sock.sendall(LENGTH.pack(MAX_BYTES + 1))
     assert is_closed(sock)
-    assert listener.refused == 1
+    assert refused.qsize() == 1
 
 
 def test_a_message_before_the_answer_to_the_last_ends_its_connection(
-    connect: Connect, listener: Listener
+    connect: Connect, refused: SimpleQueue[None]
 ) -> None:
     sock = connect()
     body = encode(GetStats(()))
     sock.sendall((LENGTH.pack(len(body)) + body) * 2)
     assert is_closed(sock)
-    assert listener.refused == 1
+    assert refused.qsize() == 1
 
 
 def test_a_long_message_in_pieces_holds_up_no_other(connect: Connect) -> None:
@@ -172,7 +179,7 @@ def test_an_engine_that_does_not_answer_is_told_as_such(connect: Connect) -> Non
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_peer_of_another_user_is_refused(
-    folder: Path, listener: Listener, caplog: pytest.LogCaptureFixture
+    folder: Path, listener: Listener, refused: SimpleQueue[None], caplog: pytest.LogCaptureFixture
 ) -> None:
     if os.geteuid():
         pytest.skip("Only root can become another user.")
@@ -190,7 +197,7 @@ def test_a_peer_of_another_user_is_refused(
             code = 0 if is_closed(sock) else 1
         os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert listener.refused == 1
+    assert refused.qsize() == 1
     assert "it comes from a process of another user" in caplog.text
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from service import __version__
+from service.cluster.codec import unpack
+from service.cluster.messages import GetNode, NodeInfo
+from service.cluster.peers import Peers
 from service.cluster.workers import Workers
 from service.errors import NotFound
 from service.simulator.scenario import Scenario
@@ -17,14 +22,27 @@ NOWHERE = "http://127.0.0.1:9/v2/hooks/twilio/key"
 
 
 @pytest.fixture
-def nodes() -> Iterator[tuple[RunningNode, RunningNode]]:
-    with private_folder() as folder:
-        one, two = RunningNode(folder, "one", {}), RunningNode(folder, "two", {})
-        for node in (one, two):
-            node.node.start()
-        yield one, two
-        for node in (one, two):
-            node.stop()
+def folder() -> Iterator[Path]:
+    with private_folder() as path:
+        yield path
+
+
+@pytest.fixture
+def asking(folder: Path) -> Iterator[Peers]:
+    """The requests of a node that does not listen."""
+    peers = Peers(folder, "asking")
+    yield peers
+    peers.close()
+
+
+@pytest.fixture
+def nodes(folder: Path) -> Iterator[tuple[RunningNode, RunningNode]]:
+    one, two = RunningNode(folder, "one", {}), RunningNode(folder, "two", {})
+    for node in (one, two):
+        node.node.start()
+    yield one, two
+    for node in (one, two):
+        node.stop()
 
 
 def warning(message: str, created: float) -> logging.LogRecord:
@@ -41,6 +59,15 @@ def test_processes_are_those_of_all_nodes_and_the_own_is_the_first(
         assert (own.node, own.pid) == (node, os.getpid())
         assert [each.node for each in rest] == others
         assert all(each.engine_stats is not None for each in (own, *rest))
+
+
+def test_a_node_tells_its_version_and_the_time_of_its_machine(
+    nodes: tuple[RunningNode, RunningNode], asking: Peers
+) -> None:
+    _, two = nodes
+    two.wall.step(-90)
+    info = unpack(NodeInfo, asking.ask("two", GetNode()))
+    assert info == NodeInfo("two", __version__, two.wall.now())
 
 
 def test_troubles_are_those_of_all_nodes_newest_first(

@@ -20,6 +20,7 @@ from service.simulator.simulated_calls import SimulatedCalls
 from service.telemetry.logs import Troubles
 from tests.support.callers import Caller
 from tests.support.clients import PATIENCE, Client
+from tests.support.clocks import FakeClock
 
 R = TypeVar("R", bound=Report)
 
@@ -35,6 +36,7 @@ class RunningNode:
         self.hints: SimpleQueue[tuple[set[str], set[str]]] = SimpleQueue()
         self.directory_fails = False
         self._homes = homes
+        self.wall = FakeClock()
         self.engine = Engine(SystemClock())
         self.simulated_calls = SimulatedCalls(3)
         self.troubles = Troubles()
@@ -43,11 +45,13 @@ class RunningNode:
             node_id,
             self._node_of,
             SystemClock(),
+            self.wall,
             self.engine,
             self.simulated_calls,
             self.troubles,
             load(),
             self._hinted,
+            lambda: None,
         )
         self.media = self.node.media
         self.workers = self.node.workers

@@ -98,6 +98,14 @@ def test_dead_events_are_counted_together() -> None:
     assert found["patchbay_deliveries_total", "dead"] == 12
 
 
+def test_refused_messages_of_nodes_are_counted_by_transport() -> None:
+    metrics = Metrics(load())
+    metrics.message_refused("socket")
+    found = values(metrics)
+    assert found["patchbay_cluster_refused_total", "socket"] == 1
+    assert found["patchbay_cluster_refused_total", "http"] == 0
+
+
 def test_failed_transactions_are_timed_too() -> None:
     metrics = Metrics(load())
     with metrics.transaction("read"):
