@@ -151,7 +151,7 @@ class ProviderApi(BackgroundThread):
             connector = self._connectors.get(connector_id)
         except NotFound:
             return None
-        needed = self._controls[connector.provider].hang_up_needs
+        needed = self._controls[connector.provider].call_needs
         return connector if all(name in connector.credentials for name in needed) else None
 
     def _ask_to_hang_up(

@@ -22,7 +22,7 @@ FAILED_STREAM = frozenset({"failed", "droppedstream", "degradedstream"})
 class PlivoControl(CallControl):
     provider = PROVIDER
     title = "Plivo"
-    hang_up_needs = place_needs = ("authId", "authToken")
+    call_needs = place_needs = ("authId", "authToken")
     dial_field = "DialStatus"
     outcomes: ClassVar[Mapping[str, Outcome]] = {
         "completed": Outcome.COMPLETED,
@@ -47,8 +47,12 @@ class PlivoControl(CallControl):
     }
 
     def hang_up(self, call_id: str, secrets: Secrets, api: str) -> HttpRequest:
-        url = f"{_calls(secrets, api)}{quote(call_id, safe='')}/"
-        return HttpRequest("DELETE", url, _login(secrets))
+        return HttpRequest("DELETE", _call(call_id, secrets, api), _login(secrets))
+
+    def redirect(self, call_id: str, url: str, secrets: Secrets, api: str) -> HttpRequest:
+        # The "transfer" of Plivo's documentation: https://www.plivo.com/docs/voice/api/call.
+        body = {"legs": "aleg", "aleg_url": url, "aleg_method": "POST"}
+        return document(_call(call_id, secrets, api), body, _login(secrets))
 
     def was_over(self, response: HttpResponse) -> bool:
         return response.status == 404
@@ -102,6 +106,10 @@ class PlivoControl(CallControl):
 
 def _calls(secrets: Secrets, api: str) -> str:
     return f"{api}/v1/Account/{quote(secrets['authId'], safe='')}/Call/"
+
+
+def _call(call_id: str, secrets: Secrets, api: str) -> str:
+    return f"{_calls(secrets, api)}{quote(call_id, safe='')}/"
 
 
 def _login(secrets: Secrets) -> dict[str, str]:

@@ -24,14 +24,15 @@ ENDED_ALREADY = "90018"
 class TelnyxControl(CallControl):
     """A TeXML call is placed for an account by an application, so both ids are needed.
 
-    Hanging up needs neither. Without them the call is ended through the Call Control API, because
-    Telnyx documents that a TeXML CallSid is the call's control id.
+    Requests about a live call need neither. Without them the call is ended through the Call Control
+    API, because Telnyx documents that a TeXML CallSid is the call's control id, and redirected
+    through an older address of the TeXML API.
     """
 
     provider = PROVIDER
     shortest_call, longest_call = 60, 14_400
     title = "Telnyx"
-    hang_up_needs = ("apiKey",)
+    call_needs = ("apiKey",)
     place_needs = ("apiKey", "accountSid", "applicationId")
 
     # https://developers.telnyx.com/docs/voice/programmable-voice/media-streaming
@@ -49,6 +50,15 @@ class TelnyxControl(CallControl):
             url = f"{_calls(secrets, api)}/{call}"
             return form(url, [("Status", "completed")], _login(secrets))
         return document(f"{api}/v2/calls/{call}/actions/hangup", {}, _login(secrets))
+
+    def redirect(self, call_id: str, url: str, secrets: Secrets, api: str) -> HttpRequest:
+        call = quote(call_id, safe="")
+        if "accountSid" in secrets:
+            fields = [("Url", url), ("Method", "POST")]
+            return form(f"{_calls(secrets, api)}/{call}", fields, _login(secrets))
+        # https://developers.telnyx.com/api-reference/texml-rest-commands/deprecated-update-call
+        body = {"Url": url, "Method": "POST"}
+        return document(f"{api}/v2/texml/calls/{call}/update", body, _login(secrets))
 
     def was_over(self, response: HttpResponse) -> bool:
         if response.status != 422:

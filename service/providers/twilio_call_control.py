@@ -21,11 +21,14 @@ EVENTS = ("initiated", "ringing", "answered", "completed")
 CODE = re.compile(r"\b(?:1[12]\d{3}|319\d{2})\b")
 """Error code within the text of a stream error, which has no field for it."""
 
+NOT_IN_PROGRESS = 21220
+"""https://www.twilio.com/docs/api/errors/21220"""
+
 
 class TwilioControl(CallControl):
     provider = PROVIDER
     title = "Twilio"
-    hang_up_needs = place_needs = ("accountSid", "authToken")
+    call_needs = place_needs = ("accountSid", "authToken")
 
     # https://www.twilio.com/docs/api/errors has a page for each code.
     troubles: ClassVar[Mapping[str, str]] = {
@@ -47,11 +50,13 @@ class TwilioControl(CallControl):
     }
 
     def hang_up(self, call_id: str, secrets: Secrets, api: str) -> HttpRequest:
-        url = f"{_calls(secrets, api)}/{quote(call_id, safe='')}.json"
-        return form(url, [("Status", "completed")], _login(secrets))
+        return _update(call_id, [("Status", "completed")], secrets, api)
+
+    def redirect(self, call_id: str, url: str, secrets: Secrets, api: str) -> HttpRequest:
+        return _update(call_id, [("Url", url), ("Method", "POST")], secrets, api)
 
     def was_over(self, response: HttpResponse) -> bool:
-        return response.status == 404
+        return response.status == 404 or response.document.get("code") == NOT_IN_PROGRESS
 
     def place_call(self, order: Order, secrets: Secrets, api: str) -> HttpRequest:
         fields = [
@@ -86,6 +91,11 @@ class TwilioControl(CallControl):
 
 def _calls(secrets: Secrets, api: str) -> str:
     return f"{api}/2010-04-01/Accounts/{quote(secrets['accountSid'], safe='')}/Calls"
+
+
+def _update(call_id: str, fields: list[tuple[str, str]], secrets: Secrets, api: str) -> HttpRequest:
+    url = f"{_calls(secrets, api)}/{quote(call_id, safe='')}.json"
+    return form(url, fields, _login(secrets))
 
 
 def _login(secrets: Secrets) -> dict[str, str]:

@@ -125,6 +125,14 @@ def hung_up(name: str, secrets: dict[str, str] | None = None) -> Sent:
     return ours(controls()[name].hang_up(CALL_IDS[name], secrets or SECRETS[name], APIS[name]))
 
 
+AGAIN = "https://voice.example.com/v2/hooks/x/clk_K"
+
+
+def redirected(name: str, secrets: dict[str, str] | None = None) -> Sent:
+    request = controls()[name].redirect(CALL_IDS[name], AGAIN, secrets or SECRETS[name], APIS[name])
+    return ours(request)
+
+
 def test_every_provider_has_call_control() -> None:
     assert controls().keys() == load().keys()
     assert all(name == control.provider.name for name, control in controls().items())
@@ -149,6 +157,12 @@ def test_a_twilio_dial_request_equals_its_sdk_s() -> None:
 def test_a_twilio_hang_up_request_equals_its_sdk_s() -> None:
     assert hung_up("twilio") == twilio_sdk(
         lambda client: client.calls(CALL_IDS["twilio"]).update(status="completed")
+    )
+
+
+def test_a_twilio_redirect_equals_its_sdk_s() -> None:
+    assert redirected("twilio") == twilio_sdk(
+        lambda client: client.calls(CALL_IDS["twilio"]).update(url=AGAIN, method="POST")
     )
 
 
@@ -178,6 +192,18 @@ def test_a_plivo_hang_up_request_equals_its_sdk_s() -> None:
     official = plivo_sdk(lambda client: client.calls.delete(CALL_IDS["plivo"]))
     # The SDK repeats the id in a body, which DELETE does not need.
     assert hung_up("plivo") == replace(official, fields=[])
+
+
+def test_a_plivo_redirect_equals_its_sdk_s() -> None:
+    official = plivo_sdk(
+        lambda client: client.calls.transfer(
+            CALL_IDS["plivo"], legs="aleg", aleg_url=AGAIN, aleg_method="POST"
+        )
+    )
+    own = redirected("plivo")
+    # The SDK repeats the id in the body.
+    del official.fields["call_uuid"]
+    assert own == official
 
 
 def test_a_telnyx_dial_request_equals_its_sdk_s() -> None:
@@ -215,6 +241,28 @@ def test_a_telnyx_hang_up_request_equals_its_sdk_s() -> None:
     assert (own.authorization, dict(own.fields)) == (official.authorization, official.fields)
 
 
+def test_a_telnyx_redirect_equals_its_sdk_s() -> None:
+    official = telnyx_sdk(
+        lambda client: client.texml.accounts.calls.update(
+            CALL_IDS["telnyx"], account_sid="acc/1", url=AGAIN, method="POST"
+        )
+    )
+    own = redirected("telnyx")
+    assert own.url.replace("%3A", ":") == official.url
+    fields = {name.lower(): value for name, value in own.fields}
+    said = {name.lower(): value for name, value in official.fields.items()}
+    assert (own.authorization, fields) == (official.authorization, said)
+
+
+def test_telnyx_redirects_by_its_older_address_if_only_the_key_is_known() -> None:
+    assert redirected("telnyx", {"apiKey": "telnyx secret"}) == Sent(
+        method="POST",
+        url="https://api.telnyx.com/v2/texml/calls/v3%3Aa%2Fb%3Fc/update",
+        authorization="Bearer telnyx secret",
+        fields={"Url": AGAIN, "Method": "POST"},
+    )
+
+
 def test_telnyx_hangs_up_by_call_control_if_only_the_key_is_known() -> None:
     official = telnyx_sdk(lambda client: client.calls.actions.hangup("call-1"))
     request = controls()["telnyx"].hang_up("call-1", {"apiKey": "telnyx secret"}, APIS["telnyx"])
@@ -225,6 +273,7 @@ def test_telnyx_hangs_up_by_call_control_if_only_the_key_is_known() -> None:
     ("name", "response", "over"),
     [
         ("twilio", HttpResponse(404, b'{"code": 20404}'), True),
+        ("twilio", HttpResponse(400, b'{"code": 21220}'), True),
         ("twilio", HttpResponse(401, b'{"code": 20003}'), False),
         ("plivo", HttpResponse(404, b""), True),
         ("plivo", HttpResponse(401, b"no json"), False),
@@ -284,6 +333,8 @@ def test_no_secret_is_in_the_text_of_a_request() -> None:
         for request in (
             controls()[name].place_call(ORDER, SECRETS[name], APIS[name]),
             controls()[name].hang_up("x", SECRETS[name], APIS[name]),
+            controls()[name].redirect("x", AGAIN, SECRETS[name], APIS[name]),
         ):
             assert "secret" not in repr(request)
             assert "whk_" not in repr(request)
+            assert "clk_" not in repr(request)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -62,8 +62,19 @@ def authorization(provider: str) -> str:
     return "Basic " + b64encode(pair.encode()).decode()
 
 
+REDIRECTED = {
+    "twilio": {"Url", "Method"},
+    "plivo": {"legs", "aleg_url", "aleg_method"},
+    "telnyx": {"Url", "Method"},
+}
+"""Fields of a request to redirect a call."""
+
+
 class ProviderApi:
     """``placed`` has the fields of calls to place and ``hung_up`` the ids of calls to end.
+
+    ``redirected`` has the ids of calls to redirect, with their new addresses; ``on_redirect`` is
+    called with each.
 
     ``trouble`` is a status and body that replace every successful answer, and ``cut`` removes half
     of each body. Phones take their scenario's arguments from ``plan``; without a ``plan`` no phone
@@ -74,6 +85,8 @@ class ProviderApi:
         self.url = ""
         self.placed: list[dict[str, Any]] = []
         self.hung_up: list[str] = []
+        self.redirected: list[tuple[str, str]] = []
+        self.on_redirect: Callable[[str, str], object] = lambda call_id, url: None
         self.refused: list[str] = []
         self.phones: list[Phone] = []
         self.connections: set[object] = set()
@@ -90,18 +103,34 @@ class ProviderApi:
             return 401, {"code": 20003, "message": "Authenticate"}
         if self.trouble is not None:
             return self.trouble
-        if match[1] is not None:
-            assert method == ("DELETE" if provider == "plivo" else "POST")
-            self.hung_up.append(unquote(match[1]))
-            return 204 if provider == "plivo" else 200, {}
-        json_body = "json" in headers["Content-Type"]
-        assert json_body is (provider != "twilio")
+        json_body = "json" in (headers["Content-Type"] or "")
         fields = json.loads(body) if json_body else dict(parse_qsl(body.decode()))
+        if match[1] is not None:
+            return self._change(provider, method, unquote(match[1]), fields, json_body)
+        assert json_body is (provider != "twilio")
         assert fields.keys() >= NEEDED[provider], fields
         self.placed.append(fields)
         call_id = self._call(provider, {name.lower(): value for name, value in fields.items()})
         name = {"twilio": "sid", "plivo": "request_uuid", "telnyx": "sid"}[provider]
         return 201, {name: call_id}
+
+    def _change(
+        self, provider: str, method: str, call_id: str, fields: dict[str, Any], json_body: bool
+    ) -> tuple[int, object]:
+        """Redirect or end a call. Telnyx takes a form here."""
+        if fields.keys() != REDIRECTED[provider]:
+            assert method == ("DELETE" if provider == "plivo" else "POST")
+            assert fields == ({} if provider == "plivo" else {"Status": "completed"})
+            self.hung_up.append(call_id)
+            return 204 if provider == "plivo" else 200, {}
+        assert method == "POST"
+        assert json_body is (provider == "plivo")
+        assert fields.get("legs", "aleg") == "aleg"
+        assert fields.get("Method", fields.get("aleg_method")) == "POST"
+        url = fields.get("Url") or fields["aleg_url"]
+        self.redirected.append((call_id, url))
+        self.on_redirect(call_id, url)
+        return 202 if provider == "plivo" else 200, {}
 
     def _call(self, provider: str, fields: dict[str, Any]) -> str:
         if self.plan is None:

@@ -70,14 +70,17 @@ class News:
 
 
 class CallControl(ABC):
-    """Call control of one provider. ``hang_up_needs`` and ``place_needs`` name credentials.
+    """Call control of one provider.
+
+    ``call_needs`` names the credentials that a request about a live call needs, and ``place_needs``
+    those to place a call.
 
     ``shortest_call`` and ``longest_call`` bound the time limit, in seconds, that it accepts.
     """
 
     provider: ClassVar[Provider]
     title: ClassVar[str]
-    hang_up_needs: ClassVar[tuple[str, ...]]
+    call_needs: ClassVar[tuple[str, ...]]
     place_needs: ClassVar[tuple[str, ...]]
     shortest_call: ClassVar[int] = 1
     longest_call: ClassVar[int] = 86_400
@@ -91,8 +94,15 @@ class CallControl(ABC):
         """Return the request that ends a live call."""
 
     @abstractmethod
+    def redirect(self, call_id: str, url: str, secrets: Secrets, api: str) -> HttpRequest:
+        """Return the request that has a live call ask for markup at ``url``, by POST.
+
+        The provider closes the call's media socket.
+        """
+
+    @abstractmethod
     def was_over(self, response: HttpResponse) -> bool:
-        """Whether a hang-up was refused because the call had already ended."""
+        """Whether a request was refused because the call had already ended."""
 
     @abstractmethod
     def place_call(self, order: Order, secrets: Secrets, api: str) -> HttpRequest: ...
