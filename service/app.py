@@ -199,7 +199,7 @@ def build_services(
     notifier = ChangeNotifier(media, database.signals[ChangeSignal.CALLS])
     retention = Retention(stores.history, stores.work_leases, clock, settings.keep_days)
     threads = (notifier, dispatcher, deliveries, provider_api, retention)
-    keeper = member.keeper(clock, engine)
+    keeper = member.keeper(clock, engine, node.tell_lost)
     timekeeper = Timekeeper(clock, calls, stores.time_bases)
     recorder_thread = RecorderThread(
         clock,

@@ -35,6 +35,9 @@ class NodeServices:
     is_silent: Callable[[str], bool] = lambda _: False
     """Whether another node did not answer in time a moment ago."""
 
+    tell_lost: Callable[[str, tuple[str, ...]], object] = lambda node_id, call_ids: None
+    """Tells another node, without waiting, that these of its calls were taken over."""
+
     start: Callable[[], object] = lambda: None
     stop: Callable[[], object] = lambda: None
     is_alive: Callable[[], bool] = lambda: True
@@ -98,6 +101,7 @@ def node_services(
         workers=node.workers,
         on_takeover=member.machine.serves,
         is_silent=node.is_silent,
+        tell_lost=node.tell_lost,
         start=node.start,
         stop=node.stop,
         is_alive=lambda: node.is_alive,

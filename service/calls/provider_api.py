@@ -1,9 +1,10 @@
-"""Requests to the providers' REST APIs: hang up a call, and place one.
+"""Requests to the providers' REST APIs: place a call, end one, and redirect one.
 
-A connector needs the credentials for them. A request to hang up is a row that is written with the
-end of the call, so it outlives this process: a thread takes the rows, and a few others send them
-and may block on HTTP and the database. A failure is written on the call's ladder and fails nothing
-else, because the provider's next question is answered with a hang-up as well.
+A connector needs the credentials for them. A request about a live call is a row that is written
+with the change of the call, so it outlives this process: a thread takes the rows, and a few others
+send them and may block on HTTP and the database. A failure is written on the call's ladder and
+fails nothing else. A call that is not ended is told to hang up when its provider asks next, and a
+call that is not redirected asks once its provider notices that the socket is dead.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from service.clock import Clock
 from service.domain.calls import Call
-from service.domain.connectors import Connector
-from service.domain.provider_requests import HangUpRequest
+from service.domain.connectors import Connector, webhook_url
+from service.domain.provider_requests import ProviderRequest, RequestKind
 from service.errors import BadGateway, Busy, NotFound, ServiceError
 from service.http_client.client import HttpClient
+from service.http_client.messages import HttpRequest
 from service.process.background import BackgroundThread
 from service.providers import controls
 from service.providers.base.call_control import CallControl, Order
+from service.security import call_keys
 from service.settings import Settings
 from service.storage.calls.provider_requests import MOST_ATTEMPTS, ProviderRequests
 from service.storage.connectors import Connectors
@@ -30,6 +33,11 @@ from service.telemetry.logs import about
 logger = logging.getLogger(__name__)
 
 THREADS = 2
+
+VERBS = {
+    RequestKind.HANG_UP: "hang up",
+    RequestKind.REDIRECT: "redirect the call",
+}
 
 LOOK_SECONDS = 5.0
 """Seconds between two searches for requests of a process that was killed. The signal shortens it.
@@ -102,7 +110,7 @@ class ProviderApi(BackgroundThread):
                     self._free.release()
             if asked is None:
                 return
-            self._pool.submit(self._hang_up, asked)
+            self._pool.submit(self._send, asked)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -112,41 +120,49 @@ class ProviderApi(BackgroundThread):
                 self.work()
             except Busy as error:
                 pause = TROUBLE_SECONDS
-                logger.warning("calls are still to be ended at their providers: %s", error.message)
+                logger.warning("providers are still to be asked: %s", error.message)
             except Exception:
                 pause = TROUBLE_SECONDS
-                logger.exception("calls are still to be ended at their providers")
+                logger.exception("providers are still to be asked")
             self._requests.signal.wait(pause)
 
-    def _hang_up(self, asked: HangUpRequest) -> None:
+    def _send(self, asked: ProviderRequest) -> None:
         try:
-            self._try_to_hang_up(asked)
+            self._try_to_send(asked)
         except ServiceError as error:
-            logger.warning("not ended through the provider: %s", error, extra=about(asked.call_id))
+            logger.warning("the provider is not asked: %s", error, extra=about(asked.call_id))
         except Exception:
-            logger.exception("not ended through the provider", extra=about(asked.call_id))
+            logger.exception("the provider is not asked", extra=about(asked.call_id))
         finally:
             self._free.release()
             self._requests.signal.set()
 
-    def _try_to_hang_up(self, asked: HangUpRequest) -> None:
+    def _try_to_send(self, asked: ProviderRequest) -> None:
         connector = self._able_connector(asked.connector_id)
         if connector is None:
             self._requests.drop(asked)
             return
         if asked.attempts > MOST_ATTEMPTS:
             logger.error(
-                "the provider is not asked to hang up any more: no attempt of %d was finished",
+                "the provider is not asked to %s any more: no attempt of %d was finished",
+                VERBS[asked.kind],
                 MOST_ATTEMPTS,
                 extra=about(asked.call_id),
             )
             self._requests.drop(asked)
             return
-        said = self._ask_to_hang_up(self._controls[asked.provider], connector, asked)
+        if asked.kind is RequestKind.REDIRECT and not self._is_lost(asked.call_id):
+            self._requests.drop(asked)
+            return
+        said = self._ask(self._controls[asked.provider], connector, asked)
         self._requests.answered(asked, said, self._clock.now())
 
+    def _is_lost(self, call_id: str) -> bool:
+        """Return whether a call to redirect has neither come back by itself nor ended."""
+        return self._settings.public_url is not None and self._requests.is_lost(call_id)
+
     def _able_connector(self, connector_id: str) -> Connector | None:
-        """Return the connector, if it has the credentials to hang up."""
+        """Return the connector, if it has the credentials for requests about calls."""
         try:
             connector = self._connectors.get(connector_id)
         except NotFound:
@@ -154,25 +170,34 @@ class ProviderApi(BackgroundThread):
         needed = self._controls[connector.provider].call_needs
         return connector if all(name in connector.credentials for name in needed) else None
 
-    def _ask_to_hang_up(
-        self, control: CallControl, connector: Connector, asked: HangUpRequest
-    ) -> str:
-        """Return the outcome in one sentence."""
-        api = self._settings.api_url(connector.provider)
+    def _ask(self, control: CallControl, connector: Connector, asked: ProviderRequest) -> str:
+        """Send a request, and return the outcome in one sentence."""
+        verb = VERBS[asked.kind]
         try:
             response = self._outgoing.send(
-                control.hang_up(asked.provider_call_id, _secrets(connector), api), needs_body=True
+                self._request(control, connector, asked), needs_body=True
             )
         except BadGateway as error:
-            said = f"{control.title} could not be asked to hang up: {error.message}."
+            said = f"{control.title} could not be asked to {verb}: {error.message}."
         else:
             if 200 <= response.status < 300:
-                return f"{control.title} was told to hang up."
+                return f"{control.title} was told to {verb}."
             if control.was_over(response):
                 return f"{control.title} had ended the call already."
-            said = f"{control.title} did not hang up. {control.refusal(response)}."
+            said = f"{control.title} did not {verb}. {control.refusal(response)}."
         logger.warning("%s", said, extra=about(asked.call_id))
         return said
+
+    def _request(
+        self, control: CallControl, connector: Connector, asked: ProviderRequest
+    ) -> HttpRequest:
+        call_id, secrets = asked.provider_call_id, _secrets(connector)
+        api = self._settings.api_url(connector.provider)
+        if asked.kind is RequestKind.HANG_UP:
+            return control.hang_up(call_id, secrets, api)
+        key = call_keys.key_of(self._settings.api_secret, asked.call_id)
+        url = webhook_url(self._settings.public_url or "", asked.provider, key)
+        return control.redirect(call_id, url, secrets, api)
 
 
 def _secrets(connector: Connector) -> Mapping[str, str]:

@@ -29,6 +29,7 @@ from service.cluster.messages import (
     NodeLevels,
     Rejected,
     ReleaseCall,
+    ReleaseCalls,
 )
 from service.cluster.process_stats import process_stats
 from service.cluster.spec_codec import SpecCodec
@@ -78,6 +79,9 @@ class MessageHandler:
                 self._engine.hang_up(call_id, reason, text)
             case ReleaseCall(call_id, text):
                 self._engine.release(call_id, text)
+            case ReleaseCalls(call_ids, text):
+                for call_id in call_ids:
+                    self._engine.release(call_id, text)
             case MoveCall():
                 self._place(message)
             case ChangeHint(signals, calls):

@@ -2,7 +2,8 @@
 
 It takes over the calls of nodes that are gone. It hands back the calls of this node that another
 one has taken over, for instance after a stall: their sockets are closed, and their providers ask
-again.
+again. A node that was gone for the others may not know, because only its connection to the database
+is broken. So it is told which of its calls were taken over.
 """
 
 from __future__ import annotations
@@ -15,17 +16,25 @@ from service.clock import Clock
 from service.domain.nodes import RENEW_SECONDS
 from service.errors import Busy
 from service.media.engine.engine import Engine
+from service.storage.calls.orphans import Takeover
 from service.storage.cluster.nodes import Nodes
 from service.storage.cluster.room_leases import RoomLeases
 
 logger = logging.getLogger(__name__)
+
+ELSEWHERE = "The room is on another server"
+"""Text of the close frame of a socket that is handed back."""
 
 CLOSE_SECONDS = 2.0
 """Seconds for which ``close`` waits for the thread to remove this node."""
 
 
 class Keeper:
-    """Thread-safe. ``lost`` is called when another machine has taken the database."""
+    """Thread-safe. ``lost`` is called when another machine has taken the database.
+
+    ``tell_lost`` is called with another node and its calls that were taken over while its process
+    was not seen to end. It does not wait.
+    """
 
     def __init__(
         self,
@@ -34,6 +43,7 @@ class Keeper:
         leases: RoomLeases | None,
         engine: Engine,
         lost: Callable[[], None],
+        tell_lost: Callable[[str, tuple[str, ...]], object] = lambda node_id, call_ids: None,
         interval: float = RENEW_SECONDS,
     ) -> None:
         """``leases`` is ``None`` where this node is the only one. ``interval`` is the time between
@@ -44,6 +54,7 @@ class Keeper:
         self._leases = leases
         self._engine = engine
         self._lost = lost
+        self._tell_lost = tell_lost
         self._interval = interval
         self._lock = threading.Lock()
         self._due = threading.Event()
@@ -68,8 +79,10 @@ class Keeper:
 
     def take_over(self) -> None:
         """Take over all calls that no node has, at the start of this one."""
-        if attached := self._nodes.take_over(self._clock.now(), has_started=True):
-            logger.warning("%d calls have lost their sockets to a restart", attached)
+        taken = self._nodes.take_over(self._clock.now(), has_started=True)
+        if taken.attached:
+            logger.warning("%d calls have lost their sockets to a restart", taken.attached)
+        self._tell(taken)
 
     def drain(self) -> None:
         """Have no more calls placed on this node. Raises ``Busy``."""
@@ -135,12 +148,19 @@ class Keeper:
         if self._drains:
             return
         if self._nodes.sees_gone():
-            attached = self._nodes.take_over(self._clock.now())
-            logger.warning("%d calls of a node that is gone have lost their sockets", attached)
+            taken = self._nodes.take_over(self._clock.now())
+            logger.warning(
+                "%d calls of a node that is gone have lost their sockets", taken.attached
+            )
+            self._tell(taken)
         if self._leases is not None:
             for call_id in self._foreign(self._leases):
-                self._engine.release(call_id, "The room is on another server")
+                self._engine.release(call_id, ELSEWHERE)
             self._leases.release_idle()
+
+    def _tell(self, taken: Takeover) -> None:
+        for node_id, call_ids in taken.silent.items():
+            self._tell_lost(node_id, tuple(call_ids))
 
     def _foreign(self, leases: RoomLeases) -> Iterator[str]:
         """Yield the calls that have a socket here, and whose room another node has."""

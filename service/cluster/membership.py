@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.clock import Clock
@@ -38,13 +39,18 @@ class Membership:
         """Return whether another node takes calls. Raises ``Busy``."""
         return self.machine is not None and self.nodes.serves_elsewhere()
 
-    def keeper(self, clock: Clock, engine: Engine) -> Keeper:
+    def keeper(
+        self,
+        clock: Clock,
+        engine: Engine,
+        tell_lost: Callable[[str, tuple[str, ...]], object],
+    ) -> Keeper:
         """Make the keeper of this node. Where it loses the database, this process ends."""
 
         def end() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
-        return Keeper(clock, self.nodes, self.leases, engine, lost=end)
+        return Keeper(clock, self.nodes, self.leases, engine, lost=end, tell_lost=tell_lost)
 
 
 def membership(

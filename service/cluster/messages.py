@@ -40,6 +40,14 @@ class ReleaseCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseCalls:
+    """These calls are the node's no more: it was gone for the others, perhaps without noticing."""
+
+    call_ids: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class MoveCall:
     """The call belongs in this room, which is on node ``node_id``."""
 
@@ -131,6 +139,7 @@ Message: TypeAlias = (
     AdoptSocket
     | HangUpCall
     | ReleaseCall
+    | ReleaseCalls
     | MoveCall
     | GetStats
     | GetLoudness
@@ -150,6 +159,7 @@ KINDS: Mapping[str, type[Any]] = {
         AdoptSocket,
         HangUpCall,
         ReleaseCall,
+        ReleaseCalls,
         MoveCall,
         GetStats,
         GetLoudness,

@@ -8,9 +8,11 @@ from pathlib import Path
 from service.clock import Clock
 from service.cluster.command_sender import CommandSender
 from service.cluster.handler import MessageHandler
+from service.cluster.keeper import ELSEWHERE
 from service.cluster.levels_relay import LevelsRelay
 from service.cluster.listener import Listener
 from service.cluster.media import ClusterMedia, NodeOf
+from service.cluster.messages import ReleaseCalls
 from service.cluster.passing import Passing
 from service.cluster.peers import Peers
 from service.cluster.spec_codec import SpecCodec
@@ -76,6 +78,10 @@ class Node:
         self._sender.start()
         self._relay.start()
         self.listener.start()
+
+    def tell_lost(self, node_id: str, call_ids: tuple[str, ...]) -> None:
+        """Tell another node, without waiting, that these of its calls were taken over."""
+        self._sender.send([node_id], ReleaseCalls(call_ids, ELSEWHERE))
 
     def stop(self) -> None:
         """Remove the node's address, send the commands that wait, and end the threads."""

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RequestKind(StrEnum):
+    HANG_UP = "hang-up"
+    """End the call."""
+
+    REDIRECT = "redirect"
+    """Have the call ask for markup, because the node that had its socket is lost."""
 
 
 @dataclass(frozen=True, slots=True)
-class HangUpRequest:
-    """A call that its provider is to be asked to end. ``attempts`` counts those who have tried."""
+class ProviderRequest:
+    """A request about one call. ``attempts`` counts the nodes that have tried."""
 
+    kind: RequestKind
     call_id: str
     connector_id: str
     provider: str

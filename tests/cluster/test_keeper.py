@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, select, update
@@ -63,9 +65,22 @@ def streaming(cluster: Cluster, engine: SocketEngine, node_id: str) -> Call:
     return call
 
 
-def keeping(cluster: Cluster, clock: FakeClock, engine: SocketEngine, node_id: str) -> Keeper:
+def keeping(
+    cluster: Cluster, clock: FakeClock, engine: SocketEngine, node_id: str, **changes: Any
+) -> Keeper:
     leases = RoomLeases(cluster.database, node_id)
-    return Keeper(clock, cluster.node(node_id), leases, engine, lambda: None, interval=0.05)
+    node = cluster.node(node_id)
+    return Keeper(clock, node, leases, engine, lambda: None, interval=0.05, **changes)
+
+
+def beaten(cluster: Cluster, node_id: str) -> None:
+    """Wait until the node has sent a heartbeat at the present time."""
+    pause = threading.Event()
+    for _ in range(600):
+        up = {node.id: node.heartbeat for node in cluster.node(node_id).fresh()}
+        if up[node_id] == cluster.time.now or pause.wait(0.05):
+            break
+    assert up[node_id] == cluster.time.now
 
 
 def test_second_machine_gets_the_database_once_the_first_releases_it(
@@ -113,7 +128,7 @@ def test_calls_of_a_room_that_another_node_has_taken_are_handed_back(
     call = streaming(cluster, engine, "nd_a")
     # The node stalls for longer than the lease, and its caller asks again.
     (other,) = cluster.serving("nd_b")
-    assert other.take_over(5_000) == 1
+    assert other.take_over(5_000).attached == 1
     again = Calls(cluster.database, cluster.placement("nd_b")).reissue(call.id, "again", 91_000, [])
     assert again
     assert again.node_id == "nd_b"
@@ -130,13 +145,8 @@ def test_calls_of_rooms_that_the_node_still_has_stay(cluster: Cluster, clock: Fa
     call = streaming(cluster, engine, "nd_a")
     with closing(keeping(cluster, clock, engine, "nd_a")) as keeper:
         assert keeper.join()
-        beaten = threading.Event()
         cluster.time.advance(1)
-        for _ in range(600):
-            (node,) = cluster.node("nd_a").fresh()
-            if node.heartbeat == cluster.time.now or beaten.wait(0.05):
-                break
-        assert node.heartbeat == cluster.time.now
+        beaten(cluster, "nd_a")
         assert engine.released == []
         assert Calls(cluster.database).get(call.id).node_id == "nd_a"
 
@@ -156,3 +166,22 @@ def test_calls_of_a_killed_node_are_taken_over_by_a_running_one(
             if stored.detached_at is not None or pause.wait(0.05):
                 break
     assert (stored.node_id, stored.detached_at) == (None, clock.now())
+
+
+def test_node_that_fell_silent_is_told_which_calls_were_taken_over(
+    cluster: Cluster, clock: FakeClock
+) -> None:
+    cluster.serving("nd_a", "nd_b")
+    call = streaming(cluster, SocketEngine(clock), "nd_b")
+    told: SimpleQueue[tuple[str, tuple[str, ...]]] = SimpleQueue()
+
+    def tell(*lost: Any) -> None:
+        told.put(lost)
+
+    with closing(keeping(cluster, clock, SocketEngine(clock), "nd_a", tell_lost=tell)) as keeper:
+        assert keeper.join()
+        # The keeper has sent a heartbeat at each of these times, and the other node none.
+        for _ in range(4):
+            cluster.time.advance(5)
+            beaten(cluster, "nd_a")
+        assert told.get(timeout=30) == ("nd_b", (call.id,))

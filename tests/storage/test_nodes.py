@@ -75,7 +75,7 @@ def test_a_node_without_heartbeats_is_gone_after_the_lease(
     assert not one.sees_gone()
     time.advance(0.1)
     assert one.sees_gone()
-    assert one.take_over(5_000) == 0
+    assert one.take_over(5_000).attached == 0
     assert [node.id for node in one.fresh()] == ["nd_one"]
     assert not two.beat()
 
@@ -89,7 +89,7 @@ def test_a_heartbeat_in_time_keeps_the_calls(
         assert one.beat()
     assert one.sees_gone()
     assert two.beat()
-    assert one.take_over(5_000) == 0
+    assert one.take_over(5_000).attached == 0
     assert Calls(database).get(call.id).detached_at is None
 
 
@@ -100,13 +100,34 @@ def test_a_takeover_leaves_the_calls_of_live_nodes(
     waiting = a_call()
     assert Calls(database, SingleNode("nd_two")).admit(waiting, None, 100)
     cluster.kill("nd_two")
-    assert one.take_over(5_000) == 1
+    assert one.take_over(5_000).attached == 1
     calls = Calls(database)
     taken = {call_id: calls.get(call_id) for call_id in (mine.id, theirs.id, waiting.id)}
     assert (taken[mine.id].node_id, taken[mine.id].detached_at) == ("nd_one", None)
     assert (taken[theirs.id].node_id, taken[theirs.id].detached_at) == (None, 5_000)
     assert (taken[waiting.id].node_id, taken[waiting.id].detached_at) == (None, None)
-    assert one.take_over(6_000) == 0
+    assert one.take_over(6_000).attached == 0
+
+
+def test_calls_of_a_node_that_fell_silent_are_named(
+    database: Database, one: Nodes, two: Nodes, time: DatabaseTime
+) -> None:
+    call = answered(database, "nd_two")
+    for _ in range(2):
+        time.advance(5)
+        assert one.beat()
+    taken = one.take_over(5_000)
+    assert (taken.attached, taken.silent) == (1, {"nd_two": (call.id,)})
+
+
+@LINUX
+def test_calls_of_a_process_that_was_seen_to_end_are_not_named(
+    cluster: Cluster, database: Database, one: Nodes, two: Nodes
+) -> None:
+    answered(database, "nd_two")
+    cluster.kill("nd_two")
+    taken = one.take_over(5_000)
+    assert (taken.attached, taken.silent) == (1, {})
 
 
 @LINUX
@@ -176,7 +197,7 @@ def test_a_machine_that_starts_takes_the_calls_of_the_last_one(
     far = cluster.node("nd_far", "machine-2")
     one.release()
     assert far.register()
-    assert far.take_over(5_000, has_started=True) == 1
+    assert far.take_over(5_000, has_started=True).attached == 1
     assert Calls(database).get(call.id).detached_at == 5_000
     assert not one.beat(renews=False)
 
@@ -187,7 +208,7 @@ def test_a_process_that_starts_takes_calls_that_no_node_has(
     earlier, killed = answered(database, None), answered(database, "nd_killed")
     node = cluster.node("nd_one")
     assert node.register()
-    assert node.take_over(5_000, has_started=True) == 2
+    assert node.take_over(5_000, has_started=True).attached == 2
     detached = {Calls(database).get(call.id).detached_at for call in (earlier, killed)}
     assert detached == {5_000}
 
@@ -198,14 +219,14 @@ def test_a_process_with_the_id_of_the_last_one_takes_its_calls(
     answered(database, "nd_one")
     node = cluster.node("nd_one", machine_id="nd_one")
     assert node.register()
-    assert node.take_over(5_000, has_started=True) == 1
+    assert node.take_over(5_000, has_started=True).attached == 1
 
 
 def test_a_worker_that_starts_keeps_calls_that_others_have_placed_on_it(
     cluster: Cluster, database: Database, one: Nodes, two: Nodes
 ) -> None:
     call = answered(database, "nd_two")
-    assert two.take_over(5_000, has_started=True) == 0
+    assert two.take_over(5_000, has_started=True).attached == 0
     assert Calls(database).get(call.id).node_id == "nd_two"
 
 

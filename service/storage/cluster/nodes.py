@@ -32,6 +32,7 @@ from service.domain.nodes import LEASE_SECONDS, Node, NodeState
 from service.errors import Busy
 from service.process import identity
 from service.storage.calls import orphans
+from service.storage.calls.orphans import Takeover
 from service.storage.cluster.machine_lease import MachineLease, lease_of
 from service.storage.cluster.time import time_of
 from service.storage.database import Database
@@ -61,9 +62,11 @@ class Census:
         """Whether a node is known to be gone."""
         if row["id"] == self.own_id:
             return False
-        if identity.is_gone(row["host"], row["pid"], row["pid_began"]):
-            return True
-        return self.has_lapsed(row) and self._may_judge
+        return self.has_ended(row) or (self.has_lapsed(row) and self._may_judge)
+
+    def has_ended(self, row: RowMapping) -> bool:
+        """Whether the node's process was seen to end, so that its sockets are closed."""
+        return identity.is_gone(row["host"], row["pid"], row["pid_began"])
 
     def has_lapsed(self, row: RowMapping) -> bool:
         return bool(row["heartbeat"] <= self.now - LEASE_MILLIS)
@@ -145,25 +148,26 @@ class Nodes:
                 return False
             return connection.execute(self._beat, {"node": self.node_id}).rowcount > 0
 
-    def take_over(self, at: Millis, *, has_started: bool = False) -> int:
+    def take_over(self, at: Millis, *, has_started: bool = False) -> Takeover:
         """Remove the nodes that are gone, end their leases of shared work, and detach their calls.
-        Returns how many were attached.
 
         A process that ``has_started`` also looks for calls of no node: of an earlier version, or of
         a process that was killed while it ended.
         """
         with self._database.write() as connection:
             everyone = census(connection, self.node_id, self._now, locked=True)
-            gone = [row["id"] for row in everyone.rows if self._is_gone(everyone, row)]
+            gone = [row for row in everyone.rows if self._is_gone(everyone, row)]
             if not gone and not has_started:
-                return 0
-            connection.execute(delete(nodes).where(nodes.c.id.in_(gone)))
+                return Takeover()
+            ids_gone = [row["id"] for row in gone]
+            connection.execute(delete(nodes).where(nodes.c.id.in_(ids_gone)))
             # Another worker can have placed calls on this node already.
             is_alone = self._machine_id == self.node_id
             own_id = self.node_id if has_started and is_alone else None
-            attached = orphans.take_over(connection, at, own_id)
+            silent = [] if is_alone else [row["id"] for row in gone if not everyone.has_ended(row)]
+            taken = orphans.take_over(connection, at, own_id, silent)
             end_of_gone_nodes(connection)
-            return attached
+            return taken
 
     def sees_gone(self) -> bool:
         """Return whether there is anything to take over."""

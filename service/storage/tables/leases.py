@@ -30,13 +30,14 @@ work_leases = Table(
     Column("expires_at", BigInteger, nullable=False),
 )
 
-# Calls that a provider is still to be asked to end, until it has answered.
+# Requests to providers about calls, until they have answered.
 provider_requests = Table(
     "provider_requests",
     metadata,
     Column("seq", RowNumber, primary_key=True),
     # Not foreign keys: the provider is also asked about a call that was deleted meanwhile.
     Column("call_id", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False, server_default="hang-up"),
     Column("connector_id", String, nullable=False),
     Column("provider", String, nullable=False),
     Column("provider_call_id", String, nullable=False),
