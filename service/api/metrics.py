@@ -10,7 +10,7 @@ from service.security.access_tokens import bearer
 from service.security.permissions import Need
 from service.web.auth import require_token
 from service.web.declarations import Reply, needs, refuses, replies
-from service.web.health import snapshot
+from service.web.health import machine_snapshot
 from service.web.prometheus import CONTENT_TYPE, exposition
 from service.web.services import services
 
@@ -31,5 +31,5 @@ def require_metrics_token() -> None:
 @replies(Reply(200, "In the text format of Prometheus.", content_type=CONTENT_TYPE))
 def read() -> Response:
     """Read all metrics."""
-    text = exposition(services().metrics, snapshot())
+    text = exposition(services().metrics, machine_snapshot())
     return Response(text, content_type=CONTENT_TYPE)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from service.media.engine.engine import Engine
 from service.media.engine.stats import EngineStats
@@ -15,12 +18,14 @@ from service.telemetry import log_output
 class ProcessStats:
     """``node`` is ``None`` where the process is the only one of its machine.
 
-    ``reports`` of the engine wait for the call recorder. ``engine_stats`` is ``None`` where the
-    engine does not answer.
+    ``memory`` is its resident set in bytes, where the system tells it. ``reports`` of the engine
+    wait for the call recorder. ``engine_stats`` is ``None`` where the engine does not answer.
     """
 
     node: str | None
     pid: int
+    cpu_seconds: float
+    memory: int | None
     threads: int
     log_lines_dropped: int
     reports: int
@@ -36,8 +41,18 @@ def process_stats(node: str | None, engine: Engine) -> ProcessStats:
     return ProcessStats(
         node=node,
         pid=os.getpid(),
+        cpu_seconds=time.process_time(),
+        memory=_memory(),
         threads=threading.active_count(),
         log_lines_dropped=log_output.dropped(),
         reports=engine.reports.qsize(),
         engine_stats=engine_stats,
     )
+
+
+def _memory() -> int | None:
+    """Return the resident set in bytes; ``None`` on systems other than Linux."""
+    with suppress(OSError):
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    return None

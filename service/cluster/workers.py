@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TypeVar
 
 from service.cluster.codec import Malformed, unpack
@@ -43,10 +44,28 @@ class Workers:
         self._troubles = troubles
         self._peers = peers
 
+    @property
+    def are_several(self) -> bool:
+        """Whether there are nodes beside this one."""
+        return self._peers is not None and bool(self._peers.ids())
+
     def processes(self) -> tuple[ProcessStats, ...]:
-        """Return the statistics of all processes, this one's first."""
-        others = self._ask(GetProcess(), ProcessStats)
-        return (process_stats(self._node, self._engine), *others)
+        """Return the statistics of the processes of all nodes, this one's first."""
+        return self._processes([] if self._peers is None else self._peers.ids())
+
+    def processes_of_machine(self) -> tuple[ProcessStats, ...]:
+        """Return the statistics of the processes of this machine, this one's first."""
+        return self._processes([] if self._peers is None else self._peers.siblings())
+
+    def count_elsewhere(self) -> int:
+        """Return the number of nodes on other machines."""
+        if self._peers is None:
+            return 0
+        return len({*self._peers.ids()} - {*self._peers.siblings()})
+
+    def _processes(self, others: Sequence[str]) -> tuple[ProcessStats, ...]:
+        found = self._ask_these(others, GetProcess(), ProcessStats)
+        return (process_stats(self._node, self._engine), *found)
 
     def troubles(self) -> tuple[Trouble, ...]:
         """Return the last warnings and errors of all workers, newest first."""
@@ -80,10 +99,13 @@ class Workers:
             return found[0]
 
     def _ask(self, question: Message, kind: type[T]) -> list[T]:
-        """Ask all other workers. Return the values of their answers, which are lists."""
+        """Ask all other nodes. Return the values of their answers, which are lists."""
+        return [] if self._peers is None else self._ask_these(self._peers.ids(), question, kind)
+
+    def _ask_these(self, nodes: Sequence[str], question: Message, kind: type[T]) -> list[T]:
         if self._peers is None:
             return []
-        questions = dict.fromkeys(self._peers.ids(), question)
+        questions = dict.fromkeys(nodes, question)
         found: list[T] = []
         for node_id, answer in self._peers.ask_all(questions).items():
             try:

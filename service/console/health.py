@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response
 
 from service import __version__
 from service.clock import iso
-from service.cluster.process_stats import ProcessStats
-from service.media.engine.stats import EngineStats, together
+from service.console.engine_figures import engine_figures
+from service.console.node_list import node_list
+from service.media.engine.stats import together
 from service.security.permissions import Need
 from service.settings import Settings
 from service.telemetry.logs import Trouble
@@ -25,7 +25,10 @@ health = Blueprint("console_health", __name__, url_prefix="/console/api/health")
 @health.get("")
 @needs(Need.ACCOUNT)
 def get() -> Response:
-    """Return the state. Null means no response from the database or engine; times are in ms."""
+    """Return the state. Null means no response from the database or engine; times are in ms.
+
+    ``nodes`` are given where there are several.
+    """
     status, patchbay = snapshot(), services()
     processes = status.processes
     answers = [each.engine_stats for each in processes if each.engine_stats is not None]
@@ -44,40 +47,13 @@ def get() -> Response:
             },
         },
         "reports": sum(each.reports for each in processes),
-        "engine": _engine(together(answers)) if answers else None,
+        "engine": engine_figures(together(answers)) if answers else None,
         "troubles": [_trouble(trouble) for trouble in patchbay.workers.troubles()],
         "settings": _settings(patchbay.settings),
     }
-    if len(processes) > 1:
-        document["workers"] = [_worker(each) for each in processes]
+    if patchbay.node is not None and len(nodes := node_list(patchbay.stores, processes)) > 1:
+        document["nodes"] = nodes
     return respond({"data": document}, 200)
-
-
-def _worker(process: ProcessStats) -> dict[str, Any]:
-    stats = process.engine_stats
-    return {
-        "node": process.node,
-        "reports": process.reports,
-        "engine": None if stats is None else _engine(stats),
-    }
-
-
-def _engine(figures: EngineStats) -> dict[str, Any]:
-    recent = sorted(figures.recent)
-    return {
-        "sockets": figures.sockets,
-        "joined": figures.joined,
-        "requests": figures.requests,
-        "lateMs": {name: _quantile(recent, share) for name, share in (("p50", 0.5), ("p99", 0.99))},
-        "ticks": sum(figures.lateness),
-        "late": figures.late,
-        "skipped": figures.skipped,
-        "frames": asdict(figures.frames),
-    }
-
-
-def _quantile(recent: list[float], share: float) -> float | None:
-    return round(recent[int(share * (len(recent) - 1))] * 1000, 2) if recent else None
 
 
 def _trouble(trouble: Trouble) -> dict[str, Any]:

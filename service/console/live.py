@@ -36,10 +36,14 @@ sock = Sock()
 def index(wanted: dict[str, str]) -> Response:
     """Return the newest calls in progress, including custom WebSockets, and their ``total``.
 
-    ``roomId`` limits them to one room.
+    ``roomId`` limits them to one room. ``node`` is null where there is only one.
     """
     found, total = services().stores.calls_in_progress.newest(wanted.get("room_id"))
-    return respond({"data": [_describe(each) for each in found], "total": total}, 200)
+    names_nodes = services().workers.are_several
+    documents = [
+        _describe(each) | {"node": each.node_id if names_nodes else None} for each in found
+    ]
+    return respond({"data": documents, "total": total}, 200)
 
 
 @calls.get("/by-room")

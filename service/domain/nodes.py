@@ -36,3 +36,19 @@ class Node:
     state: NodeState = NodeState.SERVING
     started_at: Millis = 0
     heartbeat: Millis = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListedNode:
+    """A row of the nodes, which a node that is gone has until another one takes over its calls.
+
+    The node has been ``up`` and ``silent`` for this long, by the database's clock.
+    """
+
+    node: Node
+    up: Millis
+    silent: Millis
+
+    @property
+    def has_lapsed(self) -> bool:
+        return self.silent >= LEASE_SECONDS * 1000

@@ -1,4 +1,4 @@
-"""The health of the process: readiness, calls, queues, database and media engine."""
+"""The health of this process and of the nodes beside it: readiness, calls, queues and engines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class HealthSnapshot:
-    """``stored`` is ``None`` where the database does not answer. This process is the first one."""
+    """``stored`` is ``None`` where the database does not answer. This process is the first one.
+
+    ``call_limit`` is that of all nodes, as ``stored`` counts the calls of all.
+    """
 
     call_limit: int
     stored: Stored | None
@@ -40,11 +43,26 @@ class HealthSnapshot:
 
 
 def snapshot() -> HealthSnapshot:
-    """Read the machine's health. Raises nothing, because it is read when something may be wrong."""
+    """Read the health of all nodes that answer. Raises nothing, because it is read when something
+    may be wrong.
+    """
     known = services()
-    stored = _stored(known.stores.calls, known.stores.outbox, known.clock)
     processes = known.workers.processes()
-    return HealthSnapshot(known.settings.max_calls * len(processes), stored, processes)
+    return _snapshot(known, processes, len(processes))
+
+
+def machine_snapshot() -> HealthSnapshot:
+    """Read the health of this machine's processes. Raises nothing."""
+    known = services()
+    processes = known.workers.processes_of_machine()
+    return _snapshot(known, processes, len(processes) + known.workers.count_elsewhere())
+
+
+def _snapshot(
+    known: Services, processes: tuple[ProcessStats, ...], node_count: int
+) -> HealthSnapshot:
+    stored = _stored(known.stores.calls, known.stores.outbox, known.clock)
+    return HealthSnapshot(known.settings.max_calls * node_count, stored, processes)
 
 
 def _stored(calls: Calls, outbox: Outbox, clock: Clock) -> Stored | None:

@@ -38,6 +38,8 @@ def test_calls_appear_and_disappear_and_their_meters_move(
         )
         expect(first).to_contain_text(re.compile(r"0 frames lost\d+\.\d ms jitter"))
         expect(first.get_by_role("link", name="live-room-0001")).to_be_visible()
+        # There is only one node, which needs no name.
+        expect(first.locator(".node")).to_have_count(0)
         # Focus in a row is kept when other calls arrive.
         first.get_by_role("button", name="Transfer").focus()
         with patchbay.calling(ROOM, caller="+14155550122", sample=SAID):

@@ -55,10 +55,15 @@ def test_processes_are_those_of_all_nodes_and_the_own_is_the_first(
     nodes: tuple[RunningNode, RunningNode],
 ) -> None:
     for node, others in (("one", ["two"]), ("two", ["one"])):
-        own, *rest = nodes[node == "two"].workers.processes()
+        workers = nodes[node == "two"].workers
+        assert workers.are_several
+        own, *rest = workers.processes()
         assert (own.node, own.pid) == (node, os.getpid())
         assert [each.node for each in rest] == others
         assert all(each.engine_stats is not None for each in (own, *rest))
+        assert all(each.cpu_seconds > 0 for each in (own, *rest))
+        assert [each.node for each in workers.processes_of_machine()] == [node, *others]
+        assert workers.count_elsewhere() == 0
 
 
 def test_a_node_tells_its_version_and_the_time_of_its_machine(
@@ -107,4 +112,6 @@ def test_a_process_without_others_has_its_own_values_only(
     one, _ = nodes
     alone = Workers(None, one.engine, one.simulated_calls, one.troubles)
     assert [each.node for each in alone.processes()] == [None]
+    assert [each.node for each in alone.processes_of_machine()] == [None]
+    assert (alone.are_several, alone.count_elsewhere()) == (False, 0)
     assert alone.troubles() == alone.simulated_calls() == ()

@@ -73,6 +73,7 @@ def test_list_has_the_fields_of_a_call(client: FlaskClient, calls: Calls) -> Non
             "answered": None,
             "detached": None,
             "joined": None,
+            "node": None,
         }
     ]
 

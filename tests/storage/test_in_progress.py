@@ -6,6 +6,7 @@ from service.domain.calls import WEBSOCKET, CallStatus, EndReason, LadderEvent
 from service.storage.calls.calls import Calls
 from service.storage.calls.in_progress import CallsInProgress
 from service.storage.change_signals import ChangeSignal
+from service.storage.cluster.placement import SingleNode
 from service.storage.database import Database
 from tests.support.records import a_call
 
@@ -48,6 +49,21 @@ def test_calls_in_a_room_have_the_times_of_their_joins(database: Database) -> No
     calls.end("c1", EndReason.ENDED_BY_API, 20)
     assert listed.by_room() == {"here": 1}
     assert [call.id for call in listed.newest("here")[0]] == ["c3", "c0"]
+
+
+def test_live_calls_are_counted_by_node(database: Database) -> None:
+    for node_id, call_ids in (("one", ("c1", "c2")), ("two", ("c3",)), (None, ("c4",))):
+        calls = Calls(database, SingleNode(node_id))
+        for call_id in call_ids:
+            calls.admit(a_call(id=call_id, provider_call_id=call_id), None, 10)
+    Calls(database).end("c1", EndReason.ENDED_BY_API, 20)
+    listed = CallsInProgress(database)
+    assert listed.by_node() == {"one": 1, "two": 1, None: 1}
+    assert {call.id: call.node_id for call in listed.newest()[0]} == {
+        "c4": None,
+        "c3": "two",
+        "c2": "one",
+    }
 
 
 def test_the_change_signal_is_set_once_a_change_is_committed(database: Database) -> None:

@@ -67,6 +67,19 @@ def test_nodes_of_one_machine_are_up_side_by_side(cluster: Cluster, one: Nodes, 
     assert not cluster.node("nd_far", "machine-2").register()
 
 
+def test_nodes_that_are_gone_are_listed_until_they_are_taken_over(
+    one: Nodes, two: Nodes, time: DatabaseTime
+) -> None:
+    time.advance(9.9)
+    assert one.beat()
+    time.advance(0.1)
+    silent = {each.node.id: (each.silent, each.has_lapsed) for each in one.listed()}
+    assert silent == {"nd_one": (100, False), "nd_two": (10_000, True)}
+    assert {each.node.id: each.up for each in one.listed()}["nd_two"] == 10_000
+    one.take_over(5_000)
+    assert [each.node.id for each in one.listed()] == ["nd_one"]
+
+
 def test_a_node_without_heartbeats_is_gone_after_the_lease(
     one: Nodes, two: Nodes, time: DatabaseTime
 ) -> None:

@@ -6,6 +6,7 @@ import { h, put } from "./dom.js";
 import { counted, duration, provider } from "./format.js";
 import { field, form, input } from "./forms.js";
 import { statusState } from "./ladder.js";
+import { nodeLine } from "./nodes.js";
 import { meter } from "./meters.js";
 import { href } from "./router.js";
 
@@ -31,7 +32,7 @@ export function liveRow(first) {
   const elapsed = h("span");
   const quality = h("div.line-quality");
   let qualityText = "";
-  let roomId;
+  let place;
   const element = tableRow(COLUMNS, {
     caller: [h("a", { href: href("calls", call.id) }, name), " ", status, h("div.also", about(call))],
     room,
@@ -45,10 +46,12 @@ export function liveRow(first) {
     call = changed;
     const state = call.detached && call.status === "answered" ? "reconnecting" : call.status;
     put(status, state !== "answered" && pill(state, state === "reconnecting" ? "warn" : statusState(state)));
-    // The link may have the focus, so it is replaced only when the room changes.
-    if (roomId === call.roomId) return;
-    roomId = call.roomId;
-    put(room, roomId ? h("a", { href: href("rooms", roomId) }, roomId) : h("span.soft", "none yet"));
+    // The link may have the focus, so it is replaced only when the room or its node changes.
+    const next = `${call.roomId} ${call.node}`;
+    if (place === next) return;
+    place = next;
+    const { roomId } = call;
+    put(room, roomId ? h("a", { href: href("rooms", roomId) }, roomId) : h("span.soft", "none yet"), nodeLine(call));
   }
 
   function tick(now) {

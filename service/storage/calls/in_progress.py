@@ -23,6 +23,7 @@ NEWEST = (
         calls.c.caller,
         calls.c.callee,
         calls.c.room_id,
+        calls.c.node_id,
         calls.c.status,
         calls.c.participant_id,
         calls.c.participant_name,
@@ -47,6 +48,11 @@ BY_ROOM = (
 )
 
 
+BY_NODE = (
+    select(calls.c.node_id, func.count().label("live")).where(alive()).group_by(calls.c.node_id)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class CallInProgress:
     """Fields as in ``Call``. ``joined_at`` is the time of its join, if it is in a room."""
@@ -57,6 +63,7 @@ class CallInProgress:
     caller: str
     callee: str
     room_id: str | None
+    node_id: str | None
     status: CallStatus
     participant_id: str
     participant_name: str
@@ -83,6 +90,11 @@ class CallsInProgress:
         """Return the number of calls in each room that has any, custom WebSockets included."""
         with self._database.read() as connection:
             return {row.room_id: row.present for row in connection.execute(BY_ROOM)}
+
+    def by_node(self) -> dict[str | None, int]:
+        """Return the number of live calls of each node that has any; ``None``: of no node."""
+        with self._database.read() as connection:
+            return {row.node_id: row.live for row in connection.execute(BY_NODE)}
 
 
 def _call(row: RowMapping) -> CallInProgress:

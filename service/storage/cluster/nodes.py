@@ -28,7 +28,7 @@ from sqlalchemy import (
 from service import __version__
 from service.clock import Millis
 from service.domain import ids
-from service.domain.nodes import LEASE_SECONDS, Node, NodeState
+from service.domain.nodes import LEASE_SECONDS, ListedNode, Node, NodeState
 from service.errors import Busy
 from service.process import identity
 from service.storage.calls import orphans
@@ -173,6 +173,17 @@ class Nodes:
         """Return whether there is anything to take over."""
         everyone = self._census()
         return any(self._is_gone(everyone, row) for row in everyone.rows)
+
+    def listed(self) -> list[ListedNode]:
+        """Return all nodes, including lapsed ones, by machine and in the order of their starts."""
+        everyone = self._census()
+        found = [
+            ListedNode(
+                _node(row), everyone.now - row["started_at"], everyone.now - row["heartbeat"]
+            )
+            for row in everyone.rows
+        ]
+        return sorted(found, key=lambda each: (each.node.machine_id, -each.up, each.node.id))
 
     def fresh(self) -> list[Node]:
         """Return the nodes that are up, in the order of their starts."""

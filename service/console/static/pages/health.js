@@ -4,6 +4,7 @@ import { ask } from "../api.js";
 import { empty, facts, heading, panel, pill, table, time } from "../components.js";
 import { h, put } from "../dom.js";
 import { counted, duration, percent } from "../format.js";
+import { nodeTable } from "../node-table.js";
 import { href } from "../router.js";
 
 export const title = "Health";
@@ -33,7 +34,7 @@ export async function show(main, params, signal) {
 function panels(found) {
   return [
     h("div.health", calls(found), ticks(found.engine), audio(found.engine), database(found)),
-    found.workers && panel("Workers", { flush: true }, workers(found.workers)),
+    found.nodes && panel("Nodes", { flush: true }, nodeTable(found.nodes)),
     panel("Warnings and errors", { flush: true }, troubles(found.troubles)),
     panel("Server", {}, server(found)),
   ];
@@ -105,21 +106,6 @@ function database({ database: { kind, stored }, reports, engine }) {
 
 function figure(value, about) {
   return h("p.health-figure", h("strong", String(value)), " ", h("span.soft.small", about));
-}
-
-function workers(list) {
-  const of = (show) => (one) => (one.engine ? show(one.engine) : "–");
-  return table(
-    "Workers",
-    [
-      { heading: "Node", cell: (one) => h("code", one.node) },
-      { heading: "Media sockets", cell: of((engine) => engine.sockets) },
-      { heading: "In a room", cell: of((engine) => engine.joined) },
-      { heading: "Late, 99 %", cell: of(({ lateMs }) => (lateMs.p99 === null ? "–" : `${lateMs.p99} ms`)) },
-      { heading: "To be stored", cell: (one) => one.reports },
-    ],
-    list,
-  );
 }
 
 function troubles(list) {

@@ -5,6 +5,7 @@ import { age, attempt, button, confirmed, empty, notify, pager, panel, pill, tab
 import { h, put } from "../dom.js";
 import { counted, duration, provider, toDate } from "../format.js";
 import { meter } from "../meters.js";
+import { nodeLine } from "../nodes.js";
 import { href } from "../router.js";
 import { testCallButton } from "../test-call.js";
 import { ownId } from "./joining.js";
@@ -34,7 +35,7 @@ export function people(roomId, signal) {
     const isOccupied = present.length > 0;
     if (wasOccupied === null || (wasOccupied && !isOccupied)) await loadSessions();
     wasOccupied = isOccupied;
-    const fingerprint = JSON.stringify([present.map(({ id, participantName }) => [id, participantName]), total]);
+    const fingerprint = JSON.stringify([present.map(({ id, participantName, node }) => [id, participantName, node]), total]);
     if (fingerprint === shown) return;
     shown = fingerprint;
     ages.abort();
@@ -60,7 +61,7 @@ export function people(roomId, signal) {
       "Participants in the room now",
       [
         { heading: "Name", cell: (call) => [nameOf(call), call.participantId === ownId && [" ", pill("this browser", "good")]] },
-        { heading: "Connection", cell: connection },
+        { heading: "Connection", cell: (call) => [connection(call), nodeLine(call)] },
         { heading: "Says", cell: ({ id }) => meters.get(id).element },
         { heading: "Joined", cell: ({ joined }) => age(joined, ages.signal) },
         { heading: "", ends: true, cell: (call) => button("Remove", () => remove(call), { kind: "small", label: `Remove ${nameOf(call)}` }) },
