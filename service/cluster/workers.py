@@ -18,6 +18,7 @@ from service.cluster.peers import Peers
 from service.cluster.process_stats import ProcessStats, process_stats
 from service.errors import NotFound
 from service.media.engine.engine import Engine
+from service.simulator.scenario import Scenario
 from service.simulator.simulated_calls import SimulatedCall, SimulatedCalls
 from service.telemetry.logs import KEPT, Trouble, Troubles
 
@@ -87,6 +88,17 @@ class Workers:
             if found is None:
                 raise
             return found
+
+    def place(self, connector_id: str, scenario: Scenario) -> SimulatedCall:
+        """Place a test call on this node. Raises ``Conflict``.
+
+        The limit is that of all nodes. Two calls placed at the same moment on two nodes may exceed
+        it by one.
+        """
+        self._simulated_calls.require_on()
+        others = self._ask(GetSimulatedCalls(), SimulatedCall)
+        elsewhere = sum(each.report is None for each in others)
+        return self._simulated_calls.place(connector_id, scenario, elsewhere)
 
     def hang_up(self, simulated_call_id: str) -> SimulatedCall:
         """Hang up as the caller of a test call. Raises ``NotFound``."""

@@ -67,9 +67,7 @@ def place(fields: dict[str, Any]) -> Response:
         signing_key=key,
         account=account,
     )
-    return respond(
-        {"data": _describe(services().simulated_calls.place(connector.id, scenario))}, 202
-    )
+    return respond({"data": _describe(services().workers.place(connector.id, scenario))}, 202)
 
 
 @simulated_calls.get("")

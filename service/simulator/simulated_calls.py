@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic
+from time import time
 
 from service.domain import ids
 from service.errors import Conflict, NotFound
@@ -30,7 +30,7 @@ OFF = "Test calls are off: set TEST_CALLS to how many may be up at a time."
 class SimulatedCall:
     """A snapshot: ``seconds`` of ``planned`` were streamed. An ended call has a ``report``.
 
-    ``placed_at`` is in monotonic seconds, which all processes of a machine share.
+    ``placed_at`` is in seconds since the epoch.
     """
 
     id: str
@@ -81,20 +81,21 @@ class SimulatedCalls:
         if not self.limit:
             raise Conflict(OFF)
 
-    def place(self, connector_id: str, scenario: Scenario) -> SimulatedCall:
-        """Place a call. Raises ``Conflict`` if test calls are off or the limit is reached."""
+    def place(self, connector_id: str, scenario: Scenario, elsewhere: int = 0) -> SimulatedCall:
+        """Place a call. Raises ``Conflict`` if test calls are off or the limit is reached.
+
+        ``elsewhere`` is the number of calls in progress on other nodes.
+        """
         self.require_on()
         with self._lock:
             self._sweep()
             if self._has_stopped:
                 raise Conflict("This server is ending; place the call once it is back.")
-            if len(self._up) >= self.limit:
+            if len(self._up) + elsewhere >= self.limit:
                 raise Conflict(
                     f"{self.limit} test calls are up, and no more may be: hang one up first."
                 )
-            placed = _Placed(
-                ids.new_simulated_call_id(), monotonic(), connector_id, Phone(scenario)
-            )
+            placed = _Placed(ids.new_simulated_call_id(), time(), connector_id, Phone(scenario))
             self._up[placed.id] = placed
             placed.phone.start()
             return placed.snapshot()

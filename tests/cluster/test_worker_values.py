@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from service.cluster.codec import unpack
 from service.cluster.messages import GetNode, NodeInfo
 from service.cluster.peers import Peers
 from service.cluster.workers import Workers
-from service.errors import NotFound
+from service.errors import Conflict, NotFound
 from service.simulator.scenario import Scenario
 from tests.support.running_nodes import RunningNode, private_folder
 
@@ -43,6 +44,13 @@ def nodes(folder: Path) -> Iterator[tuple[RunningNode, RunningNode]]:
     yield one, two
     for node in (one, two):
         node.stop()
+
+
+@pytest.fixture
+def ringing() -> Iterator[str]:
+    """A webhook URL that accepts requests and answers none of them."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v2/hooks/twilio/key"
 
 
 def warning(message: str, created: float) -> logging.LogRecord:
@@ -95,6 +103,18 @@ def test_a_test_call_of_another_node_is_listed_shown_and_hung_up(
         assert [each.id for each in workers.simulated_calls()] == [second.id, first.id]
         assert workers.simulated_call(first.id).connector_id == "cn_1"
         assert workers.hang_up(second.id).connector_id == "cn_2"
+
+
+def test_the_limit_of_test_calls_is_that_of_all_nodes(
+    nodes: tuple[RunningNode, RunningNode], ringing: str
+) -> None:
+    one, two = nodes
+    scenario = Scenario(webhook_url=ringing)
+    for node in (one, two, one):
+        node.workers.place("cn_1", scenario)
+    for node in nodes:
+        with pytest.raises(Conflict, match="3 test calls are up"):
+            node.workers.place("cn_1", scenario)
 
 
 def test_a_test_call_that_no_node_has_is_not_found(
