@@ -11,7 +11,6 @@ The call runs in a thread of its own. Every method may be called from any thread
 
 from __future__ import annotations
 
-import statistics
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,12 +21,11 @@ from websockets.sync.client import ClientConnection
 from service.clock import Clock, SystemClock
 from service.errors import RemoteError
 from service.simulator import leg
-from service.simulator.audio import sound
-from service.simulator.audio.codec import FRAME, RATE, Samples
+from service.simulator.audio.codec import FRAME, Samples
 from service.simulator.audio.playback import Playback
 from service.simulator.keypad import Keypad
 from service.simulator.providers import markup, registry
-from service.simulator.report import CallCounters, CallReport, Ending
+from service.simulator.report import CallCounters, CallReport, Ending, call_report
 from service.simulator.scenario import Scenario
 from service.simulator.speech import Speech
 from service.simulator.timeline import Event, Timeline
@@ -39,8 +37,8 @@ class Phone:
 
     The events of a good call, in order: ``webhook``, ``markup``, ``connecting``, ``connected``,
     ``start``, ``first-audio``, ``closed``, ``notice``, ``end``. Optional events: ``refused``,
-    ``digit``, ``mark``, ``clear``, ``cut``, ``redirect``, ``gather``, ``dial``, ``dialled``,
-    ``say``, ``play``, ``status`` and ``problem``.
+    ``digit``, ``mark``, ``clear``, ``cut``, ``redirect``, ``redirected``, ``gather``, ``dial``,
+    ``dialled``, ``say``, ``play``, ``status`` and ``problem``.
     """
 
     def __init__(self, scenario: Scenario, clock: Clock | None = None) -> None:
@@ -61,6 +59,7 @@ class Phone:
         self._leg: leg.PhoneLeg | None = None
         self._leg_lock = threading.Lock()
         self._hung_up = threading.Event()
+        self._redirect_url: str | None = None
         self._keypad = Keypad(scenario.pins, self._hung_up, self._timeline, self._counters)
         self._over = threading.Event()
         self._ending: Ending | None = None
@@ -104,6 +103,16 @@ class Phone:
         with self._leg_lock:
             if self._leg is not None:
                 self._leg.drop()
+
+    def redirect(self, url: str) -> None:
+        """Continue with the markup of another URL, as when the provider's REST API is asked to.
+
+        The provider ends the stream. Markup of its own that waits, such as a pause, ends first.
+        """
+        self._redirect_url = url
+        with self._leg_lock:
+            if self._leg is not None:
+                self._leg.hang_up()
 
     def press(self, digits: str) -> None:
         self._speech.press(digits)
@@ -181,9 +190,14 @@ class Phone:
         for verb in verbs:
             if self._hung_up.is_set():
                 return Ending.CALLER_HUNG_UP
+            if (redirected := self._redirected()) is not None:
+                return redirected
             match verb:
                 case markup.Stream():
-                    if self._stream(verb):
+                    ended_here = self._stream(verb)
+                    if (redirected := self._redirected()) is not None:
+                        return redirected
+                    if ended_here:
                         return Ending.CALLER_HUNG_UP
                 case markup.Redirect(url, method):
                     self._counters.redirects += 1
@@ -209,6 +223,13 @@ class Phone:
                     self._unknown(name)
         return Ending.CALLER_HUNG_UP if self._hung_up.is_set() else Ending.SERVER_HUNG_UP
 
+    def _redirected(self) -> MarkupRequest | None:
+        url, self._redirect_url = self._redirect_url, None
+        if url is None:
+            return None
+        self._timeline.record("redirected")
+        return MarkupRequest(url, "POST", self.dialect.redirected())
+
     def _unknown(self, name: str) -> None:
         sentence = f"{self.dialect.name} does not know <{name}> here."
         if not self.dialect.skips_unknown_verbs:
@@ -217,7 +238,7 @@ class Phone:
             self._timeline.record("problem", sentence)
 
     def _stream(self, stream: markup.Stream) -> bool:
-        """Open a stream, and return whether the caller hung up while streaming."""
+        """Open a stream, and return whether it was ended at this side."""
         self._timeline.record("connecting", stream.origin)
         try:
             dialled = leg.dial(stream, self.dialect.handshakes, self._signer)
@@ -252,7 +273,7 @@ class Phone:
         )
         with self._leg_lock:
             self._leg = current
-        if self._hung_up.is_set():
+        if self._hung_up.is_set() or self._redirect_url is not None:
             current.hang_up()
         try:
             return current.run()
@@ -263,34 +284,13 @@ class Phone:
 
     @property
     def report(self) -> CallReport:
-        counters, trips = self._counters, self._counters.round_trips
-        return CallReport(
-            provider=self.dialect.name,
-            ended=self._ending,
-            failure=self._failure,
-            answered_ms=self._at("markup"),
-            connected_ms=self._at("connected"),
-            first_audio_ms=self._at("first-audio"),
-            seconds=round(self.streamed / RATE, 3),
-            frames_sent=counters.frames_sent,
-            frames_heard=self._playback.heard_samples // FRAME,
-            frames_missing=self._playback.missing_samples // FRAME,
-            frames_discarded=self._playback.discarded_samples // FRAME,
-            gaps=counters.gaps,
-            longest_gap_ms=round(counters.longest_gap * 1000, 1),
-            rtt_min_ms=round(min(trips) * 1000, 2) if trips else None,
-            rtt_median_ms=round(statistics.median(trips) * 1000, 2) if trips else None,
-            level_dbfs=sound.level(self.heard),
-            digits_sent=counters.digits,
-            digits_heard=counters.digits_heard,
-            marks_returned=counters.marks,
-            clears=counters.clears,
-            redirects=counters.redirects,
-            questions=counters.questions,
-            said=tuple(counters.said),
-            problems=tuple(counters.problems),
+        return call_report(
+            self.dialect.name,
+            self._ending,
+            self._failure,
+            self._timeline,
+            self._counters,
+            self._playback,
+            streamed=self.streamed,
+            heard=self.heard,
         )
-
-    def _at(self, name: str) -> float | None:
-        event = self._timeline.first(name)
-        return None if event is None else round(event.at * 1000, 1)

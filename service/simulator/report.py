@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import statistics
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from service.simulator.audio import sound
+from service.simulator.audio.codec import FRAME, RATE, Samples
+from service.simulator.audio.playback import Playback
+from service.simulator.timeline import Timeline
 
 MAX_PROBLEMS = 20
 
@@ -129,3 +135,49 @@ class CallReport:
 
 def _ms(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f} ms"
+
+
+def call_report(
+    provider: str,
+    ended: Ending | None,
+    failure: str | None,
+    timeline: Timeline,
+    counters: CallCounters,
+    playback: Playback,
+    *,
+    streamed: int,
+    heard: Samples,
+) -> CallReport:
+    """Return the report of a call as far as it has come."""
+    trips = counters.round_trips
+    return CallReport(
+        provider=provider,
+        ended=ended,
+        failure=failure,
+        answered_ms=_at(timeline, "markup"),
+        connected_ms=_at(timeline, "connected"),
+        first_audio_ms=_at(timeline, "first-audio"),
+        seconds=round(streamed / RATE, 3),
+        frames_sent=counters.frames_sent,
+        frames_heard=playback.heard_samples // FRAME,
+        frames_missing=playback.missing_samples // FRAME,
+        frames_discarded=playback.discarded_samples // FRAME,
+        gaps=counters.gaps,
+        longest_gap_ms=round(counters.longest_gap * 1000, 1),
+        rtt_min_ms=round(min(trips) * 1000, 2) if trips else None,
+        rtt_median_ms=round(statistics.median(trips) * 1000, 2) if trips else None,
+        level_dbfs=sound.level(heard),
+        digits_sent=counters.digits,
+        digits_heard=counters.digits_heard,
+        marks_returned=counters.marks,
+        clears=counters.clears,
+        redirects=counters.redirects,
+        questions=counters.questions,
+        said=tuple(counters.said),
+        problems=tuple(counters.problems),
+    )
+
+
+def _at(timeline: Timeline, name: str) -> float | None:
+    event = timeline.first(name)
+    return None if event is None else round(event.at * 1000, 1)

@@ -249,6 +249,34 @@ def test_call_continues_after_its_socket_is_cut(server, provider):
     assert phone.heard.size >= position > 0
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_redirect_of_the_rest_api_ends_the_stream_and_fetches_markup(server, provider):
+    server.answers = [streaming(provider), streaming(provider)]
+    server.talks = [echo, echo]
+    phone = call(server, provider, loop=True)
+    phone.wait_for("first-audio")
+    phone.redirect(server.url(provider))
+    phone.wait_for("start", count=2)
+    phone.hang_up()
+    report = finish(phone)
+    assert report.ended is Ending.CALLER_HUNG_UP
+    assert server.legs[0].close_code == 1000
+    assert names(phone).index("closed") < names(phone).index("redirected")
+    assert len(server.of("start", turn=1)) == 1
+
+
+def test_redirect_during_a_pause_replaces_the_rest_of_the_markup(server):
+    server.answers = [
+        response('<Pause length="1"/>', "<Redirect>http://127.0.0.1:9/</Redirect>"),
+        streaming("twilio"),
+    ]
+    phone = call(server)
+    phone.wait_for("markup")
+    phone.redirect(server.url("twilio"))
+    report = finish(phone)
+    assert (report.ended, report.redirects) == (Ending.CALLER_HUNG_UP, 0)
+
+
 def test_plivo_sends_the_end_to_the_answer_url(server):
     server.answers = [streaming("plivo"), (200, "text/plain", "")]
     report = finish(call(server, "plivo"))
