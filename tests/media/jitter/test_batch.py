@@ -256,6 +256,22 @@ def test_each_leg_drops_its_own_excess_audio() -> None:
     assert batch.dropped == sum(twin.stats.dropped for twin in twins)
 
 
+def test_a_leg_that_is_batched_after_a_drop_blends_over_it() -> None:
+    batch = BatchJitterBuffer()
+    buffer, twin = (JitterBuffer(Encoding.MULAW, paced=True) for _ in range(2))
+    for each in (buffer, twin):
+        each.push(frame(0), START)
+        each.push(frame(1), START)
+        assert each.take(START + PERIOD) == frame(0)
+        for number in range(2, 9):
+            each.push(frame(number), START + PERIOD)
+    assert twin.stats.dropped > 0
+    assert batch.admit(buffer)
+    taken = batch.take(np.array([buffer.row]), START + 2 * PERIOD)
+    assert taken.frames[0].tobytes() == twin.take(START + 2 * PERIOD)
+    assert (twin.effect, twin.spliced) == (Effect.SPLICE, taken.cut[0].tobytes())
+
+
 def test_rows_of_removed_legs_are_reused() -> None:
     batch = BatchJitterBuffer()
     rows = set()
