@@ -8,8 +8,8 @@ from functools import partial
 
 from service.calls.waiting import Waiters
 from service.clock import Clock
+from service.cluster.local_node import LocalNode
 from service.cluster.membership import Membership
-from service.cluster.node import Node
 from service.cluster.workers import Workers
 from service.media.engine.engine import Engine
 from service.media.engine.media import Media
@@ -80,7 +80,7 @@ def node_services(
         if others := set(signals) - {ChangeSignal.CALLS}:
             node.hint(signals=others)
 
-    node = Node(
+    node = LocalNode(
         member.machine.folder,
         member.node_id,
         calls.nodes_of,

@@ -29,19 +29,13 @@ from service.cluster.messages import (
 )
 from service.errors import ServiceError
 from tests.support.clients import PATIENCE
-from tests.support.running_nodes import open_descriptors, private_folder
+from tests.support.running_nodes import open_descriptors
 
 
 def echo(message: Message, frame: Frame) -> Answer:
     if isinstance(message, GetLevels):
         raise TimeoutError("The media engine does not answer.")
     return Accepted(repr(message))
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with private_folder() as path:
-        yield path
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from service.cluster.messages import (
 from service.cluster.peers import REST_SECONDS, Peers, Unanswered
 from service.domain.calls import EndReason
 from tests.support.clocks import FakeClock
-from tests.support.running_nodes import open_descriptors, private_folder
+from tests.support.running_nodes import open_descriptors
 
 QUESTION = GetStats(("call",))
 LONG = GetStats(("x" * 1_000_000,))
@@ -38,12 +38,6 @@ def answer(message: Message, frame: Frame) -> Answer:
     if isinstance(message, HangUpCall):
         return Rejected("not today")
     return Accepted(len(str(message)))
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with private_folder() as path:
-        yield path
 
 
 @pytest.fixture

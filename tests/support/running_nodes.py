@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 from service.clock import SystemClock
-from service.cluster.node import Node
+from service.cluster.local_node import LocalNode
 from service.errors import Busy
 from service.media.engine.engine import Engine
 from service.media.rooms.reports import Report
@@ -40,7 +40,7 @@ class RunningNode:
         self.engine = Engine(SystemClock())
         self.simulated_calls = SimulatedCalls(3)
         self.troubles = Troubles()
-        self.node = Node(
+        self.node = LocalNode(
             folder,
             node_id,
             self._node_of,

@@ -1,4 +1,4 @@
-"""One node of a machine: the parts by which a worker shares the calls of all workers."""
+"""The node of this process: the parts by which it shares the calls of all nodes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STOP_SECONDS = 2.0
 """Seconds for which ``stop`` waits for the queued commands."""
 
 
-class Node:
+class LocalNode:
     """Thread-safe. ``media`` and ``workers`` are for use cases, ``hint`` for their signals.
 
     ``is_silent`` tells whether another node did not answer in time a moment ago.
