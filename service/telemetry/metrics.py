@@ -7,7 +7,7 @@ that are read on request. The names follow https://prometheus.io/docs/practices/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
@@ -91,23 +91,26 @@ class Metrics:
             registry=self.registry,
         )
         self._transactions = {kind: transactions.labels(kind) for kind in ("read", "write")}
-        self._begin_at_zero(sorted(providers))
+        self._providers = sorted(providers)
 
     def collect(self) -> Iterable[Metric]:
         """Return all counters and histograms: this process's, or the sums of all that share them.
 
         Metrics of the process itself, such as its memory, are included where it is the only one.
         """
+        self._begin_at_zero()
         if self._shared is None:
             return self.registry.collect()
         return (*self._build.collect(), *self._shared.collect())
 
-    def _begin_at_zero(self, providers: Sequence[str]) -> None:
-        """Create every label set at zero: Prometheus sees no increase in one that begins above."""
-        for provider in (*providers, WEBSOCKET):
+    def _begin_at_zero(self) -> None:
+        """Create every label set that is missing: Prometheus sees no increase in one that appears
+        above zero.
+        """
+        for provider in (*self._providers, WEBSOCKET):
             for reason in EndReason:
                 self._ended.labels(provider, reason.value)
-        for provider in (*providers, UNKNOWN):
+        for provider in (*self._providers, UNKNOWN):
             for outcome in ANSWERS:
                 self._answers.labels(provider, outcome)
         for transport in TRANSPORTS:

@@ -44,6 +44,7 @@ def test_pair_is_read_in_both_formats(form: PrivateFormat) -> None:
     read = KeyPair.read(pem(a_pair().private_key, form))
     assert (read.id, read.public_key) == (a_pair().id, a_pair().public_key)
     assert KeyPair.read(read.private_pem()).id == read.id
+    assert KeyPair.read(read.private_pem(), is_checked=True).id == read.id
 
 
 @pytest.mark.parametrize(

@@ -116,9 +116,11 @@ class SigningKeys:
         if row is None or row.private_key is None:
             return None
         try:
-            return KeyPair.read(self._vault.open(row.private_key, row.id))
+            pem = self._vault.open(row.private_key, row.id)
         except Locked:
             return None
+        # Nobody without the API_SECRET can have changed it since it was made.
+        return KeyPair.read(pem, is_checked=True)
 
     def _sealed(self, pair: KeyPair) -> str:
         return self._vault.seal(pair.private_pem(), pair.id)
