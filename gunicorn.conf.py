@@ -35,7 +35,10 @@ OTHER_WORKER = (
     "--worker-class %s needs a proxy that reads whole requests: slow clients hold its threads. It "
     "loses its calls where file descriptors run out or gunicorn's master is gone."
 )
-ONE_WORKER = "--worker-class %s has one worker only: set --workers to 1, or leave --worker-class."
+ONE_WORKER = (
+    "--worker-class %s has one worker only, and no NODE_URL: leave --worker-class as it is, or set "
+    "--workers to 1 and remove NODE_URL."
+)
 TOO_MANY = "WEB_CONCURRENCY and --workers must be from 1 to %d."
 REMOVED = "The folder that the workers share was removed and is made again: reload all workers. %s"
 NOT_SHARED = "This server was started with one worker: set WEB_CONCURRENCY and restart it for more."
@@ -118,8 +121,9 @@ def on_starting(server: Arbiter) -> None:
         raise SystemExit(TOO_MANY % MOST_WORKERS)
     if server.cfg.worker_class_str not in (worker_class, "gthread", "sync"):
         raise SystemExit("Patchbay runs in a worker of its own: leave --worker-class as it is.")
+    is_beside_others = server.cfg.workers > 1 or settings.node_url is not None
     if server.cfg.worker_class_str != worker_class:
-        if server.cfg.workers > 1:
+        if is_beside_others:
             raise SystemExit(ONE_WORKER % server.cfg.worker_class_str)
         server.log.warning(OTHER_WORKER, server.cfg.worker_class_str)
     if server.cfg.is_ssl:
@@ -133,7 +137,7 @@ def on_starting(server: Arbiter) -> None:
     if not prepare(settings, waits=is_awaited):
         server.log.error("The database is away or locked: this server starts, and waits for it.")
     Machine.forget(os.environ)
-    if server.cfg.workers > 1:
+    if is_beside_others:
         machine = Machine.make(os.environ, machine_lease.open_file(settings.database_url))
         machine.lock()
         machine.give(server.cfg.uid, server.cfg.gid)

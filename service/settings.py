@@ -159,15 +159,19 @@ def _private_key(env: Mapping[str, str], name: str) -> str | None:
     return pem
 
 
-def _api(env: Mapping[str, str], name: str) -> str | None:
-    """Read an origin to which credentials may be sent."""
-    url = _origin(env, name)
-    if url is None:
-        return None
-    parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-        raise SettingsError(f"{name} must begin with https://: credentials are sent there.")
-    return url
+def _encrypted(cargo: str) -> Mapping[str, Reader]:
+    """Return the metadata of a field with an origin to which ``cargo`` may be sent."""
+
+    def read(env: Mapping[str, str], name: str) -> str | None:
+        url = _origin(env, name)
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+            raise SettingsError(f"{name} must begin with https://: {cargo} are sent there.")
+        return url
+
+    return read_by(read)
 
 
 def _database(env: Mapping[str, str], name: str) -> str:
@@ -185,6 +189,9 @@ def _database(env: Mapping[str, str], name: str) -> str:
     raise SettingsError(f"{name} must begin with postgres:// or sqlite:/// and name a database.")
 
 
+CREDENTIALS = _encrypted("credentials")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One value for each variable of docs/settings.md. A field is named like its variable, in lower
@@ -195,6 +202,7 @@ class Settings:
     api_secret: str = field(repr=False, metadata=read_by(_required))
     api_secret_previous: str | None = field(default=None, repr=False, metadata=read_by(_text))
     public_url: str | None = field(default=None, metadata=read_by(_origin))
+    node_url: str | None = field(default=None, metadata=_encrypted("calls"))
     port: int = field(default=8000, metadata=whole(1, 65_535))
     web_concurrency: int = field(default=1, metadata=whole(1, MOST_WORKERS))
     database_url: str = field(repr=False, metadata=read_by(_database))
@@ -218,9 +226,9 @@ class Settings:
     webhook_private_key: str | None = field(
         default=None, repr=False, metadata=read_by(_private_key)
     )
-    twilio_api_url: str = field(default="https://api.twilio.com", metadata=read_by(_api))
-    plivo_api_url: str = field(default="https://api.plivo.com", metadata=read_by(_api))
-    telnyx_api_url: str = field(default="https://api.telnyx.com", metadata=read_by(_api))
+    twilio_api_url: str = field(default="https://api.twilio.com", metadata=CREDENTIALS)
+    plivo_api_url: str = field(default="https://api.plivo.com", metadata=CREDENTIALS)
+    telnyx_api_url: str = field(default="https://api.telnyx.com", metadata=CREDENTIALS)
     plivo_old_signatures: bool = field(default=False, metadata=read_by(_switch))
     regions: Mapping[str, str] = field(default_factory=dict, metadata=read_by(_regions))
 
@@ -256,4 +264,17 @@ class Settings:
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read all settings. Raises ``SettingsError``."""
         read = {each.name: each.metadata[READER](env, each.name.upper()) for each in fields(cls)}
-        return cls(**{name: value for name, value in read.items() if value is not None})
+        settings = cls(**{name: value for name, value in read.items() if value is not None})
+        settings._require_what_machines_share()
+        return settings
+
+    def _require_what_machines_share(self) -> None:
+        """Raise ``SettingsError`` where this machine could not serve beside others."""
+        if self.node_url is None:
+            return
+        if self.public_url is None:
+            raise SettingsError("NODE_URL needs PUBLIC_URL, the address of all machines together.")
+        if self.database_kind != "Postgres":
+            raise SettingsError("NODE_URL needs Postgres in DATABASE_URL, which machines share.")
+        if self.regions:
+            raise SettingsError("NODE_URL and REGIONS exclude each other: remove one of them.")

@@ -14,6 +14,12 @@ from service.settings import Settings
 from tests.support.keyrings import a_pair
 
 PAIR = {"API_KEY": "key", "API_SECRET": "secret"}
+SHARED = {
+    "NODE_URL": "https://voice1.example.com",
+    "PUBLIC_URL": "https://voice.example.com",
+    "DATABASE_URL": "postgres://host/name",
+}
+"""Settings of a machine that serves beside others."""
 
 
 def settings(**env: str) -> Settings:
@@ -49,6 +55,7 @@ READ: dict[str, tuple[str, object]] = {
     "api_secret": ("another secret", "another secret"),
     "api_secret_previous": (" before ", "before"),
     "public_url": ("https://voice.example.com", "https://voice.example.com"),
+    "node_url": ("https://voice1.example.com/", "https://voice1.example.com"),
     "port": ("9000", 9000),
     "database_url": ("sqlite:////srv/calls.db", "sqlite:////srv/calls.db"),
     "data_dir": ("/srv/patchbay", Path("/srv/patchbay")),
@@ -85,7 +92,8 @@ READ: dict[str, tuple[str, object]] = {
 def test_every_variable_is_read(name: str) -> None:
     text, value = READ[name]
     assert getattr(settings(), name) != value
-    assert getattr(settings(**{name.upper(): text}), name) == value
+    needed = SHARED if name == "node_url" else {}
+    assert getattr(settings(**{**needed, name.upper(): text}), name) == value
 
 
 @pytest.mark.parametrize("name", ["API_KEY", "API_SECRET"])
@@ -194,6 +202,31 @@ def test_a_bad_value_is_refused_in_one_sentence_that_names_it(name: str, value: 
     assert sentence.endswith(".")
     assert "\n" not in sentence
     assert len(sentence) < 200
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"PUBLIC_URL": ""}, "NODE_URL needs PUBLIC_URL"),
+        ({"DATABASE_URL": ""}, "NODE_URL needs Postgres"),
+        ({"REGIONS": "us002=wss://us.example.com"}, "NODE_URL and REGIONS exclude each other"),
+        ({"NODE_URL": "http://voice1.example.com"}, "NODE_URL must begin with https://"),
+        ({"NODE_URL": "https://voice1.example.com?a=b"}, "NODE_URL must be a URL"),
+        ({"NODE_URL": "https://user@voice1.example.com"}, "NODE_URL must be a URL"),
+        ({"NODE_URL": "wss://voice1.example.com"}, "NODE_URL must be a URL"),
+    ],
+)
+def test_a_machine_that_cannot_serve_beside_others_is_refused(
+    change: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^{reason}.*\\.$"):
+        settings(**{**SHARED, **change})
+
+
+def test_the_address_of_a_machine_may_be_a_path_and_on_loopback_without_tls() -> None:
+    assert settings(**{**SHARED, "NODE_URL": "http://127.0.0.1:8001/n/1/"}).node_url == (
+        "http://127.0.0.1:8001/n/1"
+    )
 
 
 def test_a_refusal_ends_the_process_with_its_sentence() -> None:
