@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from service.clock import Clock
+from service.cluster.directory import Directory
 from service.domain.nodes import RENEW_SECONDS
 from service.errors import Busy
 from service.media.engine.engine import Engine
@@ -45,6 +46,7 @@ class Keeper:
         lost: Callable[[], None],
         tell_lost: Callable[[str, tuple[str, ...]], object] = lambda node_id, call_ids: None,
         interval: float = RENEW_SECONDS,
+        directory: Directory | None = None,
     ) -> None:
         """``leases`` is ``None`` where this node is the only one. ``interval`` is the time between
         heartbeats in seconds.
@@ -56,6 +58,7 @@ class Keeper:
         self._lost = lost
         self._tell_lost = tell_lost
         self._interval = interval
+        self._directory = directory
         self._lock = threading.Lock()
         self._due = threading.Event()
         self._drains = False
@@ -72,6 +75,7 @@ class Keeper:
         """
         with self._lock:
             if not self.holds and not self._is_released and self._nodes.register():
+                self._look()
                 self.holds = True
                 self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
                 self._thread.start()
@@ -145,6 +149,7 @@ class Keeper:
                 logger.error("another server has taken this database: this one ends")
                 self.holds = False
                 return
+        self._look()
         if self._drains:
             return
         if self._nodes.sees_gone():
@@ -157,6 +162,10 @@ class Keeper:
             for call_id in self._foreign(self._leases):
                 self._engine.release(call_id, ELSEWHERE)
             self._leases.release_idle()
+
+    def _look(self) -> None:
+        if self._directory is not None and self._directory.is_shared:
+            self._directory.update(self._nodes.fresh())
 
     def _tell(self, taken: Takeover) -> None:
         for node_id, call_ids in taken.silent.items():

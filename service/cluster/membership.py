@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.clock import Clock
+from service.cluster.directory import Directory
 from service.cluster.keeper import Keeper
 from service.media.engine.engine import Engine
 from service.process.machine import Machine
@@ -29,6 +30,7 @@ class Membership:
     nodes: Nodes
     placement: Placement
     leases: RoomLeases | None
+    directory: Directory
 
     @property
     def name(self) -> str | None:
@@ -50,7 +52,15 @@ class Membership:
         def end() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
-        return Keeper(clock, self.nodes, self.leases, engine, lost=end, tell_lost=tell_lost)
+        return Keeper(
+            clock,
+            self.nodes,
+            self.leases,
+            engine,
+            lost=end,
+            tell_lost=tell_lost,
+            directory=self.directory,
+        )
 
 
 def membership(
@@ -58,8 +68,17 @@ def membership(
 ) -> Membership:
     if machine is None:
         nodes = Nodes(database, node_id, settings.api_secret)
-        return Membership(node_id, None, nodes, SingleNode(node_id), None)
+        return Membership(node_id, None, nodes, SingleNode(node_id), None, Directory(node_id))
     lease = lease_of(database, machine.id, machine.lease_fd)
-    nodes = Nodes(database, node_id, settings.api_secret, machine_id=machine.id, lease=lease)
+    nodes = Nodes(
+        database,
+        node_id,
+        settings.api_secret,
+        machine_id=machine.id,
+        url=settings.node_url,
+        lease=lease,
+    )
     placement = LeasedPlacement(node_id, time_of(database))
-    return Membership(node_id, machine, nodes, placement, RoomLeases(database, node_id))
+    directory = Directory(machine.id, settings.node_url, nodes.find)
+    leases = RoomLeases(database, node_id)
+    return Membership(node_id, machine, nodes, placement, leases, directory)

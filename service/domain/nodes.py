@@ -25,7 +25,8 @@ class Node:
     """One process. Its ``id`` is new with each start, so that late news of an earlier process
     belongs to no other node.
 
-    ``machine_id`` is the id of all workers of one gunicorn. ``started_at`` and ``heartbeat`` are
+    ``machine_id`` is the id of all workers of one gunicorn, and ``url`` their address, which a
+    machine has that may serve beside others. ``started_at`` and ``heartbeat`` are
     times of the database, and not of the node's own clock.
     """
 
@@ -36,6 +37,7 @@ class Node:
     state: NodeState = NodeState.SERVING
     started_at: Millis = 0
     heartbeat: Millis = 0
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,11 @@
 """The node of this process, and the other nodes of the database.
 
-A node is gone once its process has ended, once it has sent no heartbeat for ``LEASE_SECONDS``, or
-once another machine has the lease of the database. Its calls are then taken over by another node.
-After an outage of the database all heartbeats are old, so a node judges others by their heartbeats
-only after it has sent its own for as long without a gap.
+The calls of a node that is gone are taken over by another one.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -28,66 +23,20 @@ from sqlalchemy import (
 from service import __version__
 from service.clock import Millis
 from service.domain import ids
-from service.domain.nodes import LEASE_SECONDS, ListedNode, Node, NodeState
+from service.domain.nodes import ListedNode, Node, NodeState
 from service.errors import Busy
 from service.process import identity
 from service.storage.calls import orphans
 from service.storage.calls.orphans import Takeover
+from service.storage.cluster.census import LEASE_MILLIS, Census, census
 from service.storage.cluster.machine_lease import MachineLease, lease_of
 from service.storage.cluster.time import time_of
 from service.storage.database import Database
 from service.storage.tables import nodes
 from service.storage.work_leases import end_of_gone_nodes
 
-LEASE_MILLIS = LEASE_SECONDS * 1000
-
 # Built once: building takes longer than executing.
-EVERYONE = select(nodes).order_by(nodes.c.id)
-EVERYONE_LOCKED = EVERYONE.with_for_update()
-
-
-@dataclass(frozen=True, slots=True)
-class Census:
-    """All nodes at one moment, as a node of ``machine_id`` judges them."""
-
-    rows: Sequence[RowMapping]
-    own_id: str
-    now: Millis
-
-    @property
-    def own(self) -> RowMapping | None:
-        return next((row for row in self.rows if row["id"] == self.own_id), None)
-
-    def is_gone(self, row: RowMapping) -> bool:
-        """Whether a node is known to be gone."""
-        if row["id"] == self.own_id:
-            return False
-        return self.has_ended(row) or (self.has_lapsed(row) and self._may_judge)
-
-    def has_ended(self, row: RowMapping) -> bool:
-        """Whether the node's process was seen to end, so that its sockets are closed."""
-        return identity.is_gone(row["host"], row["pid"], row["pid_began"])
-
-    def has_lapsed(self, row: RowMapping) -> bool:
-        return bool(row["heartbeat"] <= self.now - LEASE_MILLIS)
-
-    @property
-    def _may_judge(self) -> bool:
-        own = self.own
-        return (
-            own is not None
-            and not self.has_lapsed(own)
-            and own["steady_since"] <= self.now - LEASE_MILLIS
-        )
-
-
-def census(
-    connection: Connection, own_id: str, now: ColumnElement[int], *, locked: bool = False
-) -> Census:
-    """Read all nodes. With ``locked``, none of them beats until the transaction ends."""
-    rows = connection.execute(EVERYONE_LOCKED if locked else EVERYONE).mappings().all()
-    # After the rows, so that no heartbeat is later than this.
-    return Census(rows, own_id, connection.execute(select(now)).scalar_one())
+ONE = select(nodes).where(nodes.c.id == bindparam("node"))
 
 
 class Nodes:
@@ -100,14 +49,18 @@ class Nodes:
         api_secret: str,
         *,
         machine_id: str | None = None,
+        url: str | None = None,
         version: str = __version__,
         lease: MachineLease | None = None,
         now: ColumnElement[int] | None = None,
     ) -> None:
-        """Without ``machine_id``, this node is the only one of its machine."""
+        """Without ``machine_id``, this node is the only one of its machine. ``url`` is the
+        machine's address, with which it serves beside others.
+        """
         self.node_id = node_id
         self._database = database
         self._machine_id = machine_id or node_id
+        self._url = url
         self._version = version
         self._digest = ids.pseudonym(api_secret, "node")
         self._lease = lease or lease_of(database, self._machine_id)
@@ -195,6 +148,12 @@ class Nodes:
         ]
         return [_node(row) for row in sorted(up, key=lambda row: (row["started_at"], row["id"]))]
 
+    def find(self, node_id: str) -> Node | None:
+        """Return a node, if it has a row."""
+        with self._database.read() as connection:
+            row = connection.execute(ONE, {"node": node_id}).mappings().one_or_none()
+        return None if row is None else _node(row)
+
     def serves_elsewhere(self) -> bool:
         """Return whether another node takes calls."""
         return any(
@@ -268,6 +227,7 @@ class Nodes:
         return {
             "id": self.node_id,
             "machine_id": self._machine_id,
+            "url": self._url,
             "host": identity.machine(),
             "pid": pid,
             "pid_began": identity.began(pid),
@@ -289,4 +249,5 @@ def _node(row: RowMapping) -> Node:
         state=NodeState(row["state"]),
         started_at=row["started_at"],
         heartbeat=row["heartbeat"],
+        url=row["url"],
     )

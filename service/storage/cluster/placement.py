@@ -18,7 +18,7 @@ from service.domain.calls import Call
 from service.domain.nodes import NodeState
 from service.errors import Busy
 from service.storage.calls.queries import count_live
-from service.storage.cluster.nodes import Census, census
+from service.storage.cluster.census import Census, census
 from service.storage.tables import alive, calls, room_leases
 
 NOBODY = "No server takes calls at the moment; try again in a moment."

@@ -13,6 +13,8 @@ nodes = Table(
     Column("id", String, primary_key=True),
     # The workers of one gunicorn.
     Column("machine_id", String, nullable=False),
+    # NODE_URL of the machine.
+    Column("url", String),
     # Host and process, so that the process's end can be seen on the same host.
     Column("host", String),
     Column("pid", Integer, nullable=False),
