@@ -40,6 +40,7 @@ def _stored(stores: Stores) -> tuple[Sequence[ListedNode], Mapping[str | None, i
 def _row(each: ListedNode, calls: Mapping[str | None, int]) -> dict[str, Any]:
     return {
         "machine": each.node.machine_id,
+        "url": each.node.url,
         "state": each.node.state,
         "version": each.node.version,
         "upMs": each.up,

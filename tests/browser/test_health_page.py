@@ -61,13 +61,14 @@ def test_node_that_does_not_answer_is_shown_as_such(page: Page) -> None:
         document = answer.json()
         silent, gone = document["data"]["nodes"]
         silent["process"] = gone["process"] = None
-        gone["stored"]["silentMs"] = 10_000
+        gone["stored"] |= {"silentMs": 10_000, "url": "https://voice1.example.com"}
         route.fulfill(response=answer, json=document)
 
     page.route(f"**{HEALTH}", silence)
     page.goto("/console/health")
-    states = page.get_by_role("table", name="Nodes").locator(".pill")
-    expect(states).to_have_text(["does not answer", "gone"])
+    nodes = page.get_by_role("table", name="Nodes")
+    expect(nodes.locator(".pill")).to_have_text(["does not answer", "gone"])
+    expect(nodes).to_contain_text("https://voice1.example.com, ")
 
 
 def test_pages_name_the_node_of_a_call(machine: Patchbay, page: Page) -> None:

@@ -17,7 +17,7 @@ from service.storage.stores import Stores
 from service.web.services import services_of
 from tests.support.apps import build
 from tests.support.clocks import FakeClock
-from tests.support.clusters import a_cluster
+from tests.support.clusters import MACHINE, a_cluster
 from tests.support.missing_tables import missing_table
 
 STATS = ProcessStats("nd_one", 1, 2.5, 4096, 9, 0, 3, EngineStats(sockets=2))
@@ -43,6 +43,7 @@ def test_node_that_does_not_answer_is_listed(stores: Stores) -> None:
     found = node_list(stores, [STATS])
     assert states(found) == {"nd_one": (True, True), "nd_two": (True, False)}
     assert found[0]["stored"]["state"] == "serving"
+    assert (found[0]["stored"]["machine"], found[0]["stored"]["url"]) == (MACHINE, None)
     assert found[0]["process"] | {"engine": None} == {
         "cpuSeconds": 2.5,
         "memory": 4096,

@@ -39,7 +39,7 @@ function share(before, process, at) {
 }
 
 function name({ node, stored }) {
-  return [h("code", node), stored && h("div.node", `${stored.machine}, ${stored.version}`)];
+  return [h("code", node), stored && h("div.node", `${stored.url ?? stored.machine}, ${stored.version}`)];
 }
 
 function state(one) {
