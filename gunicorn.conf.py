@@ -43,7 +43,7 @@ TOO_MANY = "WEB_CONCURRENCY and --workers must be from 1 to %d."
 REMOVED = "The folder that the workers share was removed and is made again: reload all workers. %s"
 NOT_SHARED = "This server was started with one worker: set WEB_CONCURRENCY and restart it for more."
 
-dotenv_file.load(Path(__file__).with_name(".env"), os.environ)
+dotenv_file.load_once(Path(__file__).with_name(".env"), os.environ)
 settings = Settings.from_env(os.environ)
 # Before anything is logged, so that no reader of the log can block this process or its worker.
 log_output.install()
@@ -137,9 +137,9 @@ def on_starting(server: Arbiter) -> None:
     if not prepare(settings, waits=is_awaited):
         server.log.error("The database is away or locked: this server starts, and waits for it.")
     Machine.forget(os.environ)
+    Machine.remove_abandoned()
     if is_beside_others:
         machine = Machine.make(os.environ, machine_lease.open_file(settings.database_url))
-        machine.lock()
         machine.give(server.cfg.uid, server.cfg.gid)
 
 
@@ -159,7 +159,6 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
     try:
         if machine.restore():
             server.log.error(REMOVED, machine.folder)
-            machine.lock()
             machine.give(server.cfg.uid, server.cfg.gid)
         machine.expect(worker.age)
     except OSError as error:

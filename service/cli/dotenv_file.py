@@ -2,11 +2,15 @@
 
 Any other encoding raises ``SettingsError``, which ends the start with one sentence. The sentence
 quotes nothing of the file, because it holds secrets.
+
+A server reads the file once: a worker that starts later has the settings of its siblings, and a
+file that was damaged meanwhile ends nothing.
 """
 
 from __future__ import annotations
 
 import codecs
+import os
 from collections.abc import MutableMapping
 from io import StringIO
 from pathlib import Path
@@ -22,6 +26,24 @@ MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+
+
+READER = "PATCHBAY_ENV_FILE"
+"""The environment variable with the id of the gunicorn master that has read the file."""
+
+
+def load_once(path: Path, environ: MutableMapping[str, str]) -> None:
+    """Load the file in a gunicorn master, unless this process has loaded it before a reload."""
+    own = str(os.getpid())
+    if environ.get(READER) != own:
+        load(path, environ)
+        environ[READER] = own
+
+
+def load_as_worker(path: Path, environ: MutableMapping[str, str]) -> None:
+    """Load the file, unless this is a worker whose gunicorn master has loaded it."""
+    if environ.get(READER) != str(os.getppid()):
+        load(path, environ)
 
 
 def load(path: Path, environ: MutableMapping[str, str]) -> None:

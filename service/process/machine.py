@@ -2,13 +2,16 @@
 
 The folder holds what the workers share: sockets, counters, and marks of workers that start. The
 master makes it before it starts a worker and removes it at its end. A lock on the folder keeps
-programs from removing its old files that tidy the system's folder for temporary files.
+programs from removing its old files that tidy the system's folder for temporary files. The lock
+ends with the last process of the machine, so that the next master can remove the folder of one that
+was killed.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Mapping, MutableMapping
@@ -30,6 +33,13 @@ COUNTERS = "PROMETHEUS_MULTIPROC_DIR"
 LONGEST = 64
 """Longest path in bytes. A Unix socket's address has 104 at most, on the strictest system."""
 
+SHORT = "/tmp"  # noqa: S108 - the folder itself has a random name and is private
+"""The folder for temporary files where the path of the usual one is too long."""
+
+PREFIX = "patchbay-"
+UNLOCKED = "new-patchbay-"
+"""Prefixes of a folder's name: when it is locked, and before."""
+
 STARTING = "starting-"
 
 
@@ -47,17 +57,28 @@ class Machine:
 
     @classmethod
     def make(cls, environ: MutableMapping[str, str], lease_fd: int | None = None) -> Machine:
-        """Make the folder, and set the variables in ``environ``. Raises ``OSError``."""
-        folder = Path(tempfile.mkdtemp(prefix="patchbay-"))
+        """Make and lock the folder, and set the variables in ``environ``. Raises ``OSError``.
+
+        It stays locked for as long as this process, or one that is forked from it, runs.
+        """
+        folder = Path(tempfile.mkdtemp(prefix=UNLOCKED))
         if len(os.fsencode(folder)) > LONGEST:
             folder.rmdir()
-            folder = Path(tempfile.mkdtemp(prefix="patchbay-", dir="/tmp"))
-        machine = cls(folder, lease_fd)
-        machine.metrics.mkdir(mode=0o700)
-        environ[FOLDER] = str(folder)
+            folder = Path(tempfile.mkdtemp(prefix=UNLOCKED, dir=SHORT))
+        machine = cls(folder.with_name(folder.name.replace(UNLOCKED, PREFIX)), lease_fd)
+        machine._fill(folder)
+        environ[FOLDER] = str(machine.folder)
         environ[COUNTERS] = str(machine.metrics)
         environ[LEASE] = "" if lease_fd is None else str(lease_fd)
         return machine
+
+    @staticmethod
+    def remove_abandoned() -> None:
+        """Remove the folders of this user's machines of which no process is left."""
+        for parent in {Path(tempfile.gettempdir()), Path(SHORT)}:
+            for folder in parent.glob(f"{PREFIX}*/"):
+                if _is_machine(folder):
+                    _remove_unlocked(folder)
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Machine | None:
@@ -81,12 +102,6 @@ class Machine:
     def metrics(self) -> Path:
         """The folder of the counters."""
         return self.folder / "metrics"
-
-    def lock(self) -> int:
-        """Lock the folder for as long as any process has the returned descriptor open."""
-        held = os.open(self.folder, os.O_RDONLY)
-        _locked(held)
-        return held
 
     def place(self) -> tuple[int, int]:
         """Take the lowest number that no other process of the machine has.
@@ -113,8 +128,7 @@ class Machine:
         """
         was_removed = not self.folder.exists()
         if was_removed:
-            self.folder.mkdir(mode=0o700)
-            self.metrics.mkdir(mode=0o700)
+            self._fill(Path(tempfile.mkdtemp(prefix=UNLOCKED, dir=self.folder.parent)))
         return was_removed
 
     def expect(self, worker: int) -> None:
@@ -132,8 +146,36 @@ class Machine:
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _fill(self, folder: Path) -> None:
+        """Make a new folder the machine's, locked before another process can find it."""
+        _locked(os.open(folder, os.O_RDONLY))
+        (folder / self.metrics.name).mkdir(mode=0o700)
+        folder.rename(self.folder)
+
     def _mark(self, worker: int) -> Path:
         return self.folder / f"{STARTING}{worker}"
+
+
+def _is_machine(folder: Path) -> bool:
+    """Return whether the folder is one that ``Machine.make`` has made for this user."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    is_private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o700
+    return is_private and found.st_uid == os.getuid() and (folder / "metrics").is_dir()
+
+
+def _remove_unlocked(folder: Path) -> None:
+    try:
+        held = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        if _locked(held):
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(held)
 
 
 def _locked(descriptor: int) -> bool:

@@ -40,6 +40,25 @@ def test_environment_takes_precedence(path: Path) -> None:
     assert environ == {"A": "mine", "B": "file"}
 
 
+def test_a_server_reads_the_file_once(path: Path) -> None:
+    path.write_text("A=1\n")
+    environ: dict[str, str] = {}
+    dotenv_file.load_once(path, environ)
+    path.write_text("A=2\nB=2\n")
+    dotenv_file.load_once(path, environ)
+    assert environ == {"A": "1", dotenv_file.READER: str(os.getpid())}
+
+
+def test_a_worker_reads_only_what_its_master_has_not_read(path: Path) -> None:
+    path.write_text("A=1\n")
+    of_the_master = {dotenv_file.READER: str(os.getppid())}
+    dotenv_file.load_as_worker(path, of_the_master)
+    assert "A" not in of_the_master
+    of_another_server = {dotenv_file.READER: "1"}
+    dotenv_file.load_as_worker(path, of_another_server)
+    assert of_another_server["A"] == "1"
+
+
 def test_missing_file_sets_nothing(path: Path) -> None:
     assert dotenv_file.values(path) == {}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from service.process.machine import FOLDER, LONGEST, WORKER, Machine
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -40,6 +43,31 @@ def test_a_folder_that_was_removed_is_made_again(machine: Machine) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     machine.expect(2)
     assert machine.is_starting()
+
+
+ABANDON = "from service.process.machine import Machine; print(Machine.make({}).folder)"
+
+
+def test_the_folder_of_a_killed_machine_is_removed_by_the_next_one(machine: Machine) -> None:
+    command = [sys.executable, "-c", ABANDON]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    abandoned = Path(done.stdout.strip())
+    assert abandoned.is_dir()
+    Machine.remove_abandoned()
+    assert not abandoned.exists()
+    assert machine.metrics.is_dir()
+
+
+def test_folders_of_others_are_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    without_counters, shared = tmp_path / "patchbay-notes", tmp_path / "patchbay-shared"
+    without_counters.mkdir(mode=0o700)
+    shared.mkdir(mode=0o755)
+    (shared / "metrics").mkdir()
+    link = tmp_path / "patchbay-link"
+    link.symlink_to(shared)
+    Machine.remove_abandoned()
+    assert {*tmp_path.iterdir()} == {without_counters, shared, link}
 
 
 def test_a_worker_finds_the_folder_in_its_environment(
