@@ -27,6 +27,7 @@ from service.clock import SystemClock
 from service.process import file_descriptors
 from service.process.machine import WORKER, Machine
 from service.settings import MOST_WORKERS, Settings
+from service.storage import connection_shares
 from service.storage.cluster import machine_lease
 from service.telemetry import log_handlers, log_output, logs
 from service.web.services import services_of
@@ -39,6 +40,7 @@ ONE_WORKER = (
     "--worker-class %s has one worker only, and no NODE_URL: leave --worker-class as it is, or set "
     "--workers to 1 and remove NODE_URL."
 )
+FEW_CONNECTIONS = "%d workers are started instead of %d: DATABASE_CONNECTIONS allows no more."
 TOO_MANY = "WEB_CONCURRENCY and --workers must be from 1 to %d."
 REMOVED = "The folder that the workers share was removed and is made again: reload all workers. %s"
 NOT_SHARED = "This server was started with one worker: set WEB_CONCURRENCY and restart it for more."
@@ -84,7 +86,7 @@ class RedactingLogger(Logger):
 wsgi_app = "wsgi:app"
 bind = f"127.0.0.1:{settings.port}"
 
-# WEB_CONCURRENCY, which Heroku sets by the size of the machine.
+# On Heroku the Procfile bounds WEB_CONCURRENCY by the number of cores.
 workers = settings.web_concurrency
 # A thread serves one request, or the upgrade of a media socket, and is free again.
 worker_class = "service.server.worker.Worker"
@@ -121,6 +123,9 @@ def on_starting(server: Arbiter) -> None:
         raise SystemExit(TOO_MANY % MOST_WORKERS)
     if server.cfg.worker_class_str not in (worker_class, "gthread", "sync"):
         raise SystemExit("Patchbay runs in a worker of its own: leave --worker-class as it is.")
+    _keep_to_connections(server)
+    # A worker shares DATABASE_CONNECTIONS with the others.
+    os.environ["WEB_CONCURRENCY"] = str(server.cfg.workers)
     is_beside_others = server.cfg.workers > 1 or settings.node_url is not None
     if server.cfg.worker_class_str != worker_class:
         if is_beside_others:
@@ -219,8 +224,8 @@ def post_worker_init(worker: Worker) -> None:
 
 
 def nworkers_changed(server: Arbiter, new: int, old: int | None) -> None:
-    """Undo SIGTTIN where workers share nothing. ``old`` is ``None`` at the start."""
-    if old is None or new <= 1:
+    """Keep to the limits after SIGTTIN and a reload. ``old`` is ``None`` at the start."""
+    if old is None or new <= old:
         return
     if Machine.of(os.environ) is None:
         server.log.warning(NOT_SHARED)
@@ -230,6 +235,17 @@ def nworkers_changed(server: Arbiter, new: int, old: int | None) -> None:
     elif new > MOST_WORKERS:
         server.log.warning(TOO_MANY, MOST_WORKERS)
         server.num_workers = MOST_WORKERS
+    else:
+        _keep_to_connections(server, new)
+
+
+def _keep_to_connections(server: Arbiter, wanted: int | None = None) -> None:
+    """Start no more workers than ``DATABASE_CONNECTIONS`` is enough for."""
+    number, most = wanted or server.cfg.workers, connection_shares.most_workers(settings)
+    if number > most:
+        server.log.warning(FEW_CONNECTIONS, most, number)
+        server.cfg.set("workers", most)
+        server.num_workers = most
 
 
 def pre_exec(server: Arbiter) -> None:

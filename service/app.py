@@ -49,6 +49,7 @@ from service.security.webhook_signing import Signer
 from service.settings import Settings
 from service.simulator.simulated_calls import SimulatedCalls
 from service.storage.change_signals import ChangeSignal
+from service.storage.connection_shares import of_worker
 from service.storage.database import Database
 from service.storage.stores import Stores
 from service.telemetry import logs
@@ -71,14 +72,13 @@ def create_app(
     """
     wall = clock or SystemClock()
     node_id = ids.new_node_id()
-    troubles = logs.configure(
-        settings.log_level, settings.log_format, None if machine is None else node_id
-    )
+    named = None if machine is None else node_id
+    troubles = logs.configure(settings.log_level, settings.log_format, named)
     providers = {**load(), Plivo.name: Plivo(accepts_v2=settings.plivo_old_signatures)}
     metrics = Metrics(providers, None if machine is None else SharedCounters.of(machine))
     # Durations and deadlines use a clock that cannot be set.
     steady = SteadyClock(wall)
-    database = Database(settings.database_url, metrics.transaction)
+    database = Database(settings.database_url, metrics.transaction, of_worker(settings))
     member = membership(settings, database, node_id, machine)
     services = build_services(
         settings, steady, wall, database, Engine(steady), providers, metrics, troubles, member

@@ -206,6 +206,7 @@ class Settings:
     port: int = field(default=8000, metadata=whole(1, 65_535))
     web_concurrency: int = field(default=1, metadata=whole(1, MOST_WORKERS))
     database_url: str = field(repr=False, metadata=read_by(_database))
+    database_connections: int | None = field(default=None, metadata=whole(2, 640))
     data_dir: Path = field(metadata=read_by(_data_dir))
     max_calls: int = field(default=200, metadata=whole(1, 100_000))
     max_call_seconds: int = field(default=14_400, metadata=whole(1, 604_800))

@@ -30,8 +30,8 @@ from service.process import turns
 from service.storage.database_faults import READ_ONLY, sqlstate
 
 POOL_SIZE = 10
-"""Maximum number of connections. Small hosted Postgres plans allow 20, and a release needs some
-too."""
+"""Default maximum number of connections of a process. Small hosted Postgres plans allow 20, and a
+release needs some too."""
 
 POOL_SECONDS = 3
 LOCK_SECONDS = 3
@@ -88,6 +88,11 @@ def parsed(text: str) -> URL:
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise SettingsError("DATABASE_URL must name a file: SQLite in memory has one per thread.")
     return url
+
+
+def serving(url: URL, size: int) -> Engine:
+    """Make the engine of a process. ``size`` is its maximum number of connections to Postgres."""
+    return sqlite(url) if url.get_backend_name() == "sqlite" else postgres(url, size=size)
 
 
 def postgres(url: URL, bounds: Bounds = SERVING, size: int = POOL_SIZE) -> Engine:

@@ -24,9 +24,9 @@ from service.errors import Busy, Contended, Invalid
 from service.process import turns
 from service.storage import connections, migrations
 from service.storage.change_signals import ChangeSignal
-from service.storage.connections import LOCK_SECONDS
+from service.storage.connections import LOCK_SECONDS, POOL_SIZE
 from service.storage.database_faults import Fault, fault
-from service.storage.listing import Lists, bounded
+from service.storage.listing import AT_ONCE, Lists, bounded
 from service.storage.outage import AWAY, CONTENDED, Outage
 from service.storage.shared import Shared
 
@@ -56,14 +56,18 @@ class Database:
     """A database by URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``."""
 
     def __init__(
-        self, url: str, timed: Callable[[str], AbstractContextManager[object]] = nullcontext
+        self,
+        url: str,
+        timed: Callable[[str], AbstractContextManager[object]] = nullcontext,
+        size: int = POOL_SIZE,
     ) -> None:
         """``timed`` returns a context manager for each transaction, which is a ``read`` or a
-        ``write``.
+        ``write``. ``size`` is the maximum number of connections to Postgres.
         """
         self._url = connections.parsed(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         self._timed = timed
+        self._size = size
         self._building = threading.Lock()
         self._built: Engine | None = None
         # SQLite has one writer, and a waiting writer polls with growing pauses. Among the threads
@@ -74,7 +78,7 @@ class Database:
         self._links = {True: link, False: Outage() if self._is_sqlite else link}
         self._writes = Outage(Fault.UNWRITABLE)
         self._probed_at = -PROBE_SECONDS
-        self.lists = Lists()
+        self.lists = Lists(max(1, size * AT_ONCE // POOL_SIZE))
         self._local = threading.local()
         self.signals = {signal: threading.Event() for signal in ChangeSignal}
         """Set when there may be new rows. A waiting thread clears its signal before it looks."""
@@ -216,11 +220,7 @@ class Database:
     def _engine(self) -> Engine:
         with self._building:
             if self._built is None:
-                self._built = (
-                    connections.sqlite(self._url)
-                    if self._is_sqlite
-                    else connections.postgres(self._url)
-                )
+                self._built = connections.serving(self._url, self._size)
             return self._built
 
     @contextmanager

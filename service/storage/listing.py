@@ -28,7 +28,7 @@ class Entry(Protocol):
 T = TypeVar("T", bound=Entry)
 
 AT_ONCE = 3
-"""Lists that are read at a time."""
+"""Lists that are read at a time, of ten connections. Fewer connections read fewer lists."""
 
 SLOT_SECONDS = 1
 """Seconds for which a list waits for a slot. It holds a thread meanwhile, which a webhook may need.
@@ -81,8 +81,8 @@ class PageRequest:
 class Lists:
     """The slots of lists, and the ends of pages that were read recently. Thread-safe."""
 
-    def __init__(self) -> None:
-        self._slots = threading.BoundedSemaphore(AT_ONCE)
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        self._slots = threading.BoundedSemaphore(at_once)
         self._lock = threading.Lock()
         self._ends: dict[PageRequest, tuple[End, float]] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -77,7 +78,10 @@ def test_a_database_that_does_not_answer_is_refused_without_its_password(tmp_pat
     assert "Traceback" not in ended.stderr
 
 
-def test_the_procfile_listens_on_all_addresses_with_as_many_workers_as_are_set(
+@pytest.mark.parametrize(("wanted", "workers"), [("", 1), ("64", os.cpu_count() or 1)])
+def test_the_procfile_listens_on_all_addresses_with_a_worker_for_each_core_at_most(
+    wanted: str,
+    workers: int,
     tmp_path: Path,
 ) -> None:
     web = next(
@@ -87,11 +91,11 @@ def test_the_procfile_listens_on_all_addresses_with_as_many_workers_as_are_set(
     )
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = ["sh", "-c", f"exec {web}"]
-    with serving(tmp_path, command=command, PATH=path, WEB_CONCURRENCY="2") as server:
+    with serving(tmp_path, command=command, PATH=path, WEB_CONCURRENCY=wanted) as server:
         assert "Listening at: http://0.0.0.0:" in server.output
         assert server.get("/healthz") == 200
         server.stop()
-        assert server.output.count("Booting worker") == 2
+        assert server.output.count("Booting worker") == workers
 
 
 def test_gunicorn_runs_sync_with_threads_as_gthread_and_warns(tmp_path: Path) -> None:
@@ -145,18 +149,24 @@ def test_the_server_migrates_its_database_and_exits_with_zero(tmp_path: Path) ->
     assert "TOKEN" not in server.output
 
 
-def test_no_signal_adds_a_worker_to_one_that_shares_nothing_or_a_second_server(
+def test_no_signal_adds_a_worker_to_one_that_shares_nothing_or_a_second_server_or_ends_it(
     tmp_path: Path,
 ) -> None:
-    with serving(tmp_path) as server:
+    for file in ("gunicorn.conf.py", "wsgi.py"):
+        shutil.copy(ROOT / file, tmp_path)
+    own = ("--chdir", str(tmp_path), "--config", str(tmp_path / "gunicorn.conf.py"))
+    with serving(tmp_path, *own) as server:
         assert server.get("/healthz") == 200
         server.send(signal.SIGTTIN)
         server.wait_for("This server was started with one worker")
         server.send(signal.SIGUSR2)
         server.wait_for("Patchbay does not upgrade in place")
+        (tmp_path / ".env").write_bytes("DAMAGED=1".encode("utf-16"))
+        server.send(signal.SIGHUP)
+        server.wait_for("Worker exiting")
         assert server.get("/healthz") == 200
         assert server.stop() == 0
-        assert server.output.count("Booting worker") == 1
+        assert server.output.count("Booting worker") == 2
         assert server.output.count("Starting gunicorn") == 1
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
+from sqlalchemy import NullPool, create_engine, text
 
 from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE
@@ -332,14 +333,28 @@ def test_a_caller_holds_while_the_node_of_its_room_does_not_answer(
     hears(machine, first, 1200.0)
 
 
-def test_two_workers_share_rooms_on_postgres(
+def connections(url: str, name: str) -> int:
+    """Return how many connections with an application's name Postgres has."""
+    named = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :name")
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        return int(connection.scalar(named, {"name": name}) or 0)
+
+
+def test_two_workers_share_rooms_and_few_connections_on_postgres(
     tmp_path: Path, postgres: Callable[[], str], dial: Dial
 ) -> None:
-    with running_patchbay(tmp_path, DATABASE_URL=postgres(), **TWO) as patchbay:
+    url, name = postgres(), f"few-{token_hex(4)}"
+    three = {"WEB_CONCURRENCY": "3", "DATABASE_CONNECTIONS": "5"}
+    with running_patchbay(
+        tmp_path, DATABASE_URL=f"{url}&application_name={name}", **three
+    ) as patchbay:
+        patchbay.server.wait_for("2 workers are started instead of 3")
         patchbay.eventually(lambda: len(nodes(patchbay)) == 2)
         pairs = Pairs(patchbay, dial)
         pairs.hear_each_other()
         before = pairs.calls()
+        assert 2 <= connections(url, name) <= 4
         patchbay.server.send(signal.SIGHUP)
         pairs.are_back(before)
         for phone in pairs.phones:
