@@ -120,8 +120,7 @@ def build_services(
 ) -> Services:
     """Make the repositories, the use cases and the background threads, and start nothing."""
     stores = Stores.of(database, settings, clock, wall, member.nodes, member.placement)
-    calls, stored_steering = stores.calls, stores.steering
-    rooms, sessions = stores.rooms, stores.sessions
+    calls, rooms, sessions = stores.calls, stores.rooms, stores.sessions
     connectors, rules, secrets = stores.connectors, stores.routing_rules, stores.secrets
 
     simulated_calls = SimulatedCalls(settings.test_calls)
@@ -138,14 +137,14 @@ def build_services(
     admission = Admission(
         settings, clock, providers, calls, rooms, sessions, secrets, media, serving
     )
-    steering = Steering(settings, clock, database, stored_steering, rooms, sessions, media)
-    lookup = CallLookup(calls, stored_steering)
+    steering = Steering(settings, clock, database, stores.steering, rooms, sessions, media)
+    lookup = CallLookup(calls, stores.steering)
     inbound = InboundCalls(
         settings,
         clock,
         providers,
         calls,
-        stored_steering,
+        stores.steering,
         rules,
         lookup,
         admission,
@@ -165,7 +164,7 @@ def build_services(
         settings,
         database,
         calls,
-        stored_steering,
+        stores.steering,
         stores.loudness,
         rooms,
         engine,
@@ -261,7 +260,7 @@ def build_services(
             clock,
             calls,
             connectors,
-            stored_steering,
+            stores.steering,
             rules,
             secrets,
             admission,
@@ -270,7 +269,7 @@ def build_services(
             waiters,
             serving,
         ),
-        callbacks=Callbacks(clock, providers, stored_steering, lookup, inbound, ending),
+        callbacks=Callbacks(clock, providers, stores.steering, lookup, inbound, ending),
         steering=steering,
         ending=ending,
         removals=Removals(clock, calls, rooms, sessions, ending),
@@ -282,6 +281,7 @@ def build_services(
         simulated_calls=simulated_calls,
         workers=node.workers,
         node=member.name,
+        remote_requests=node.remote_requests,
         # The names are part of the answer of /healthz.
         is_alive={
             "engine": lambda: engine.is_alive,

@@ -19,6 +19,7 @@ from service.api import (
     ingest_sessions,
     media_sockets,
     metrics,
+    nodes,
     openapi,
     public_keys,
     rooms,
@@ -49,6 +50,7 @@ GUARDED = (
     (media_sockets.sockets, media_sockets.require_reference),
     (health.health, require_nothing),
     (metrics.metrics, metrics.require_metrics_token),
+    (nodes.nodes, nodes.require_node),
     (openapi.openapi, require_nothing),
 )
 

@@ -1,4 +1,4 @@
-"""Parts of a node that use cases share: the media plane, and the other workers of the machine."""
+"""Parts of a node that use cases share: the media plane, and the other nodes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from service.calls.waiting import Waiters
 from service.clock import Clock
 from service.cluster.local_node import LocalNode
 from service.cluster.membership import Membership
+from service.cluster.remote_requests import RemoteRequests
 from service.cluster.workers import Workers
 from service.media.engine.engine import Engine
 from service.media.engine.media import Media
@@ -37,6 +38,9 @@ class NodeServices:
 
     tell_lost: Callable[[str, tuple[str, ...]], object] = lambda node_id, call_ids: None
     """Tells another node, without waiting, that these of its calls were taken over."""
+
+    remote_requests: RemoteRequests | None = None
+    """Answers messages from other machines; ``None`` where this one is the only one."""
 
     start: Callable[[], object] = lambda: None
     stop: Callable[[], object] = lambda: None
@@ -83,6 +87,8 @@ def node_services(
     node = LocalNode(
         member.machine.folder,
         member.node_id,
+        member.directory,
+        member.api_secret,
         calls.nodes_of,
         clock,
         wall,
@@ -102,6 +108,7 @@ def node_services(
         on_takeover=member.machine.serves,
         is_silent=node.is_silent,
         tell_lost=node.tell_lost,
+        remote_requests=node.remote_requests,
         start=node.start,
         stop=node.stop,
         is_alive=lambda: node.is_alive,

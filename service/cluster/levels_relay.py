@@ -13,7 +13,7 @@ from typing import Any
 
 from service.cluster.codec import Malformed, unpack
 from service.cluster.messages import GetLevels, NodeLevels
-from service.cluster.peers import Peers
+from service.cluster.routed_peers import AnyPeers
 from service.media.engine.engine import Engine
 from service.media.engine.live_feed import LEVELS_SECONDS
 from service.process.background import BackgroundThread
@@ -22,7 +22,7 @@ from service.process.background import BackgroundThread
 class LevelsRelay(BackgroundThread):
     """``announce`` tells the readers that stored calls of another node have changed."""
 
-    def __init__(self, engine: Engine, peers: Peers, announce: Callable[[], object]) -> None:
+    def __init__(self, engine: Engine, peers: AnyPeers, announce: Callable[[], object]) -> None:
         self.watched = threading.Event()
         super().__init__("levels", self.watched)
         self._engine = engine

@@ -1,4 +1,4 @@
-"""The media plane of a machine with several workers: ``Media``, routed to the node of each call."""
+"""The media plane of several nodes: ``Media``, routed to the node of each call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from service.cluster.codec import Malformed, unpack
-from service.cluster.command_sender import CommandSender
+from service.cluster.commands import Commands
+from service.cluster.keeper import ELSEWHERE
 from service.cluster.messages import (
     GetLoudness,
     GetStats,
@@ -20,7 +21,8 @@ from service.cluster.messages import (
     ReleaseCall,
 )
 from service.cluster.passing import Passing
-from service.cluster.peers import ANSWER_SECONDS, Peers, Unanswered
+from service.cluster.peers import ANSWER_SECONDS, Unanswered
+from service.cluster.routed_peers import AnyPeers
 from service.domain.calls import EndReason, Participant
 from service.domain.loudness import Loudness
 from service.media.engine.commands import TakenLeg
@@ -42,19 +44,23 @@ class ClusterMedia:
         node_id: str,
         node_of: NodeOf,
         engine: Engine,
-        peers: Peers,
-        sender: CommandSender,
+        peers: AnyPeers,
+        commands: Commands,
         passing: Passing,
         watched: Callable[[], object],
+        is_here: Callable[[str], bool],
     ) -> None:
-        """``watched`` is called when the own live feed gets a reader."""
+        """``watched`` is called when the own live feed gets a reader. ``is_here`` tells whether a
+        socket can be passed to a node.
+        """
         self._node_id = node_id
         self._node_of = node_of
         self._engine = engine
         self._peers = peers
-        self._sender = sender
+        self._commands = commands
         self._passing = passing
         self._watched = watched
+        self._is_here = is_here
         self.changes = 0
         """Number of announcements that stored calls have changed."""
 
@@ -75,14 +81,14 @@ class ClusterMedia:
         if node_id in (None, self._node_id):
             self._engine.hang_up(call_id, reason, text)
         else:
-            self._sender.send([node_id], HangUpCall(call_id, reason, text))
+            self._commands.send([node_id], HangUpCall(call_id, reason, text))
 
     def release(self, call_id: str, text: str) -> None:
         node_id = self._home_if_known(call_id)
         if node_id in (None, self._node_id):
             self._engine.release(call_id, text)
         else:
-            self._sender.send([node_id], ReleaseCall(call_id, text))
+            self._commands.send([node_id], ReleaseCall(call_id, text))
 
     def move(
         self, call_id: str, room_id: str, participant: Participant, session_id: str | None
@@ -95,7 +101,7 @@ class ClusterMedia:
             return
         move = MoveCall(call_id, room_id, participant, session_id, node_id)
         self.place(move)
-        self._sender.send(self._peers.ids(), move)
+        self._commands.send(self._peers.ids(), move)
 
     def stats(
         self, call_ids: Iterable[str], seconds: float = ANSWER_SECONDS
@@ -138,9 +144,14 @@ class ClusterMedia:
         self._engine.announce()
 
     def place(self, move: MoveCall) -> None:
-        """Apply a move to the legs of the own engine: within it, or to the room's node."""
+        """Apply a move to the legs of the own engine: within it, or to the room's node.
+
+        A leg whose room is on another machine is closed, and its provider asks again.
+        """
         if move.node_id == self._node_id:
             self._engine.move(move.call_id, move.room_id, move.participant, move.session_id)
+        elif not self._is_here(move.node_id):
+            self._engine.release(move.call_id, ELSEWHERE)
         else:
             self._engine.take_out(move.call_id, partial(self._taken_out, move))
 
@@ -152,7 +163,9 @@ class ClusterMedia:
             participant=move.participant,
             session_id=move.session_id,
         )
-        self._sender.submit(partial(self._passing.pass_on, move.node_id, leg.sock, spec, leg.state))
+        self._commands.submit(
+            partial(self._passing.pass_on, move.node_id, leg.sock, spec, leg.state)
+        )
 
     def _home(self, call_id: str) -> str:
         return self._node_of((call_id,)).get(call_id, self._node_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.clock import Clock
 from service.cluster.directory import Directory
@@ -31,6 +31,7 @@ class Membership:
     placement: Placement
     leases: RoomLeases | None
     directory: Directory
+    api_secret: str = field(repr=False)
 
     @property
     def name(self) -> str | None:
@@ -68,7 +69,8 @@ def membership(
 ) -> Membership:
     if machine is None:
         nodes = Nodes(database, node_id, settings.api_secret)
-        return Membership(node_id, None, nodes, SingleNode(node_id), None, Directory(node_id))
+        directory, placement = Directory(node_id), SingleNode(node_id)
+        return Membership(node_id, None, nodes, placement, None, directory, settings.api_secret)
     lease = lease_of(database, machine.id, machine.lease_fd)
     nodes = Nodes(
         database,
@@ -78,7 +80,12 @@ def membership(
         url=settings.node_url,
         lease=lease,
     )
-    placement = LeasedPlacement(node_id, time_of(database))
-    directory = Directory(machine.id, settings.node_url, nodes.find)
-    leases = RoomLeases(database, node_id)
-    return Membership(node_id, machine, nodes, placement, leases, directory)
+    return Membership(
+        node_id,
+        machine,
+        nodes,
+        LeasedPlacement(node_id, time_of(database)),
+        RoomLeases(database, node_id),
+        Directory(machine.id, settings.node_url, nodes.find),
+        settings.api_secret,
+    )

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from service.clock import Clock
 from service.cluster.messages import AdoptSocket
-from service.cluster.peers import Peers, Unanswered
+from service.cluster.peers import Unanswered
+from service.cluster.routed_peers import AnyPeers
 from service.cluster.spec_codec import SpecCodec
 from service.media.engine.engine import Engine
 from service.media.rooms.leg import LegSpec
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 class Passing:
     """Thread-safe. May wait for another node, one second at most."""
 
-    def __init__(self, clock: Clock, engine: Engine, peers: Peers, specs: SpecCodec) -> None:
+    def __init__(self, clock: Clock, engine: Engine, peers: AnyPeers, specs: SpecCodec) -> None:
         self._clock = clock
         self._engine = engine
         self._peers = peers

@@ -105,6 +105,10 @@ class Peers:
             return [each for each in nodes(self._folder) if each != self._node_id]
         return []
 
+    def has(self, node_id: str) -> bool:
+        """Return whether a node of this machine listens, or did when it was killed."""
+        return os.path.exists(address(self._folder, node_id))
+
     def ask(
         self,
         node_id: str,

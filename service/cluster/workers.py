@@ -14,8 +14,8 @@ from service.cluster.messages import (
     HangUpSimulatedCall,
     Message,
 )
-from service.cluster.peers import Peers
 from service.cluster.process_stats import ProcessStats, process_stats
+from service.cluster.routed_peers import AnyPeers
 from service.errors import NotFound
 from service.media.engine.engine import Engine
 from service.simulator.scenario import Scenario
@@ -36,7 +36,7 @@ class Workers:
         engine: Engine,
         simulated_calls: SimulatedCalls,
         troubles: Troubles,
-        peers: Peers | None = None,
+        peers: AnyPeers | None = None,
     ) -> None:
         """Without ``peers`` this process is the only one."""
         self._node = node

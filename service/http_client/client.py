@@ -101,9 +101,15 @@ class HttpClient:
     """
 
     def __init__(
-        self, clock: Clock, *, allow_private: bool = True, resolve: Resolve = socket.getaddrinfo
+        self,
+        clock: Clock,
+        *,
+        allow_private: bool = True,
+        resolve: Resolve = socket.getaddrinfo,
+        most_kept: int = MOST_KEPT,
     ) -> None:
         self._clock = clock
+        self._most_kept = most_kept
         self._connections = Connections(allow_private=allow_private, resolve=resolve)
         self._lock = Lock()
         self._kept: list[IdleConnection] = []
@@ -206,13 +212,13 @@ class HttpClient:
             found.http.close()
 
     def _keep(self, connection: IdleConnection) -> None:
-        """Keep a connection. Beyond ``MOST_KEPT`` the oldest is closed."""
+        """Keep a connection. Beyond ``most_kept`` the oldest is closed."""
         now = self._clock.monotonic()
         with self._lock:
             self._kept.insert(
                 0, IdleConnection(connection.origin, connection.http, connection.socket, now)
             )
-            surplus, self._kept = self._kept[MOST_KEPT:], self._kept[:MOST_KEPT]
+            surplus, self._kept = self._kept[self._most_kept :], self._kept[: self._most_kept]
         for one in surplus:
             one.http.close()
 
@@ -237,12 +243,12 @@ def _redirected(url: str, location: str | None) -> str:
 
 def _body(answer: PlainResponse, wanted: int) -> tuple[bytes, bool]:
     """Return the bytes read of the body, and whether it was read to its end."""
-    body = b""
+    body = bytearray()
     try:
         while piece := answer.read1(4096):
             body += piece
             if len(body) >= wanted:
-                return body[:wanted], False
+                return bytes(body[:wanted]), False
     except (HTTPException, OSError, ValueError):
-        return body, False
-    return body, not answer.length
+        return bytes(body), False
+    return bytes(body), not answer.length

@@ -22,6 +22,7 @@ class Need(Enum):
 
     NOTHING = ""
     OWN_KEY = "Takes no token: the key in the address is the credential."
+    NODE = "Takes a token that only the nodes of this service can sign."
     JOIN = "Needs any permission."
     SELF = "Needs `allow_mod`, or a token for the participant concerned."
     MODERATE = "Needs `allow_mod`."
@@ -33,7 +34,7 @@ class Need(Enum):
 
     @property
     def takes_token(self) -> bool:
-        return self not in (Need.NOTHING, Need.OWN_KEY)
+        return self not in (Need.NOTHING, Need.OWN_KEY, Need.NODE)
 
 
 def may_moderate(grant: Grant) -> bool:

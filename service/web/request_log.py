@@ -1,7 +1,8 @@
 """A request id on every answer, and one log line for every request.
 
 The line contains the route's pattern and never the path, which contains webhook keys and refs.
-Clients that get 429 continue by the thousand, so their lines are logged at debug level.
+Clients that get 429 continue by the thousand, and nodes ask each other for levels five times a
+second, so these lines are logged at debug level.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from service.telemetry.logs import REQUEST_ID
 from service.web.services import services
 
 logger = logging.getLogger(__name__)
+
+FREQUENT = "/internal/nodes/<id:node_id>"
+"""The route of messages between nodes."""
 
 ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -55,5 +59,6 @@ def _finish(response: Response) -> Response:
         "status": status,
         "ms": round(elapsed() * 1000, 1),
     }
-    logger.log(logging.DEBUG if status == 429 else logging.INFO, "request", extra=line)
+    is_frequent = status == 429 or (status == 200 and line["path"] == FREQUENT)
+    logger.log(logging.DEBUG if is_frequent else logging.INFO, "request", extra=line)
     return response

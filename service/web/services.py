@@ -26,6 +26,7 @@ from service.calls.signatures import Signatures
 from service.calls.steering import Steering
 from service.calls.waiting import Waiters
 from service.clock import Clock, Millis
+from service.cluster.remote_requests import RemoteRequests
 from service.cluster.workers import Workers
 from service.errors import Invalid
 from service.media.engine.engine import Engine
@@ -83,6 +84,9 @@ class Services:
     workers: Workers
     node: str | None
     """The name of this node; ``None`` where it is the only one."""
+
+    remote_requests: RemoteRequests | None
+    """``None`` where this machine is the only one."""
 
     is_alive: Mapping[str, Callable[[], bool]]
     body_limits: Mapping[str, int]

@@ -62,6 +62,7 @@ NEEDS = {
     "ingest.create": Need.JOIN,
     "keys.get": Need.NOTHING,
     "metrics.read": Need.ACCOUNT,
+    "nodes.ask": Need.NODE,
     "older_routing_rules.create_older": Need.ACCOUNT,
     "older_routing_rules.delete_older": Need.ACCOUNT,
     "older_routing_rules.get_older": Need.ACCOUNT,

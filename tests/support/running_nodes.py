@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 from service.clock import SystemClock
+from service.cluster.directory import Directory
 from service.cluster.local_node import LocalNode
 from service.errors import Busy
 from service.media.engine.engine import Engine
@@ -28,10 +29,16 @@ R = TypeVar("R", bound=Report)
 class RunningNode:
     """A node with its own engine. ``hints`` has the signals and calls of other nodes' hints.
 
-    ``homes`` are the nodes of calls.
+    ``homes`` are the nodes of calls. Without a ``directory`` there is one machine.
     """
 
-    def __init__(self, folder: Path, node_id: str, homes: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        node_id: str,
+        homes: Mapping[str, str],
+        directory: Directory | None = None,
+    ) -> None:
         self.id = node_id
         self.hints: SimpleQueue[tuple[set[str], set[str]]] = SimpleQueue()
         self.directory_fails = False
@@ -43,6 +50,8 @@ class RunningNode:
         self.node = LocalNode(
             folder,
             node_id,
+            directory or Directory(folder.name),
+            "secret",
             self._node_of,
             SystemClock(),
             self.wall,

@@ -130,7 +130,7 @@ def test_a_token_for_joining_rooms_only_is_403(
 
 def test_every_address_without_its_own_secret_requires_a_token(app: Flask) -> None:
     client = app.test_client()
-    open_on_purpose = {"health", "hooks", "keys", "openapi", "sockets"}
+    open_on_purpose = {"health", "hooks", "keys", "nodes", "openapi", "sockets"}
     open_on_purpose |= {"console_pages", "console_session", "console_live"}
     rules = [
         rule

@@ -56,6 +56,9 @@ HANDSHAKE: dict[str, dict[str, Any]] = {
 }
 """Headers of a WebSocket handshake."""
 
+UNDOCUMENTED = ("service.console.", "service.api.nodes")
+"""Modules whose addresses are no part of the API."""
+
 VARIABLE = re.compile(r"<(?:(?P<converter>\w+)(?:\([^)]*\))?:)?(?P<name>\w+)>")
 
 
@@ -89,7 +92,7 @@ class _Document:
         self._resources = {
             name: sys.modules[blueprint.import_name].__doc__ or ""
             for name, blueprint in app.blueprints.items()
-            if not blueprint.import_name.startswith("service.console.")
+            if not blueprint.import_name.startswith(UNDOCUMENTED)
         }
 
     def write(self) -> dict[str, Any]:
