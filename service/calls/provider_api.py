@@ -32,7 +32,7 @@ from service.telemetry.logs import about
 
 logger = logging.getLogger(__name__)
 
-THREADS = 2
+THREADS = 4
 
 VERBS = {
     RequestKind.HANG_UP: "hang up",

@@ -81,7 +81,7 @@ class MessageHandler:
                 self._engine.release(call_id, text)
             case ReleaseCalls(call_ids, text):
                 for call_id in call_ids:
-                    self._engine.release(call_id, text)
+                    self._engine.hand_back(call_id, text)
             case MoveCall():
                 self._place(message)
             case ChangeHint(signals, calls):

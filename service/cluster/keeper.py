@@ -160,7 +160,7 @@ class Keeper:
             self._tell(taken)
         if self._leases is not None:
             for call_id in self._foreign(self._leases):
-                self._engine.release(call_id, ELSEWHERE)
+                self._engine.hand_back(call_id, ELSEWHERE)
             self._leases.release_idle()
 
     def _look(self) -> None:

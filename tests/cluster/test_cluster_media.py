@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.cluster.address import address
+from service.cluster.keeper import ELSEWHERE
 from service.domain.calls import EndReason
 from service.media.rooms.reports import LegClosed, LegMoved, LegStarted
 from tests.support.callers import Caller, agent, compact, twilio
@@ -154,6 +155,17 @@ def test_commands_reach_the_node_of_the_call(machine: Machine) -> None:
     machine.one.media.release("call-bob", "go elsewhere")
     assert phone.read_close() == (1000, "go elsewhere")
     assert reported(machine.two, LegClosed).reason is None
+
+
+def test_a_node_hands_back_the_calls_that_were_taken_over(machine: Machine) -> None:
+    ann, bob, eve = agent("ann"), twilio("bob"), twilio("eve")
+    clients = [machine.join(machine.two, machine.two, each) for each in (ann, bob)]
+    machine.join(machine.two, machine.two, eve)
+    machine.one.node.tell_lost("two", ("call-ann", "call-bob"))
+    for client in clients:
+        assert client.read_close() == (1012, ELSEWHERE)
+    assert [reported(machine.two, LegClosed).reason for _ in clients] == [None, None]
+    assert set(machine.two.engine.stats(["call-ann", "call-bob", "call-eve"])) == {"call-eve"}
 
 
 def test_commands_to_a_node_that_is_gone_raise_nothing(machine: Machine) -> None:

@@ -41,8 +41,8 @@ class SocketEngine(ScriptedEngine):
     def legs(self, seconds: float = 1.0) -> tuple[LegSpec, ...]:
         return tuple(self.sockets)
 
-    def release(self, call_id: str, text: str) -> None:
-        super().release(call_id, text)
+    def hand_back(self, call_id: str, text: str) -> None:
+        super().hand_back(call_id, text)
         self.told.set()
 
 
@@ -135,7 +135,7 @@ def test_calls_of_a_room_that_another_node_has_taken_are_handed_back(
     with closing(keeping(cluster, clock, engine, "nd_a")) as keeper:
         assert keeper.join()
         assert engine.told.wait(30)
-        assert set(engine.released) == {call.id}
+        assert set(engine.handed_back) == {call.id}
         assert {node.id for node in other.fresh()} == {"nd_a", "nd_b"}
 
 
@@ -147,7 +147,7 @@ def test_calls_of_rooms_that_the_node_still_has_stay(cluster: Cluster, clock: Fa
         assert keeper.join()
         cluster.time.advance(1)
         beaten(cluster, "nd_a")
-        assert engine.released == []
+        assert engine.handed_back == []
         assert Calls(cluster.database).get(call.id).node_id == "nd_a"
 
 

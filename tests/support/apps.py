@@ -47,6 +47,7 @@ class ScriptedEngine(Engine):
         self.hung_up: list[tuple[str, EndReason]] = []
         self.moved: list[tuple[str, str, str]] = []
         self.released: list[str] = []
+        self.handed_back: list[str] = []
 
     def stats(
         self, call_ids: Iterable[str], seconds: float = 1.0
@@ -80,6 +81,9 @@ class ScriptedEngine(Engine):
 
     def release(self, call_id: str, text: str) -> None:
         self.released.append(call_id)
+
+    def hand_back(self, call_id: str, text: str) -> None:
+        self.handed_back.append(call_id)
 
     def _submit(self, request: EngineCommand) -> None:
         # A thread that is not stopped would run during other tests.

@@ -50,6 +50,7 @@ class HangUp:
     reason: EndReason | None
     text: str
     leg_id: str | None
+    code: int = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,12 @@ class Engine:
         """Close the call's sockets, so that its provider asks again; the call goes on."""
         self._submit(HangUp(call_id, None, text, None))
 
+    def hand_back(self, call_id: str, text: str) -> None:
+        """Close the call's sockets with 1012, "service restart", because another node has the call:
+        its provider asks again, and a custom client is to get a new ticket.
+        """
+        self._submit(HangUp(call_id, None, text, None, 1012))
+
     def move(
         self, call_id: str, room_id: str, participant: Participant, session_id: str | None
     ) -> None:

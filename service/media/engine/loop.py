@@ -188,7 +188,7 @@ class Loop:
             same_leg = command.leg_id in (None, leg.spec.leg_id)
             if leg.spec.call_id == command.call_id and same_leg and media_socket.closing is None:
                 leg.leave(command.text)
-                media_socket.hang_up(1000, command.text, command.reason)
+                media_socket.hang_up(command.code, command.text, command.reason)
                 # Also if the socket failed on the message of ``leave``.
                 media_socket.reason = command.reason
 

@@ -379,6 +379,14 @@ def test_hanging_up_a_leg_does_not_affect_another_leg_of_its_call(running: Runni
     assert running.closed(again).reason is EndReason.ENDED_BY_API
 
 
+def test_a_call_that_is_handed_back_goes_on_elsewhere(running: RunningEngine) -> None:
+    ann = agent("ann")
+    client = running.connect(ann)
+    running.engine.hand_back("call-ann", "elsewhere")
+    assert client.read_close() == (1012, "elsewhere")
+    assert running.closed(ann).reason is None
+
+
 def test_hanging_up_an_unknown_call_does_nothing(running: RunningEngine) -> None:
     client = running.connect(agent("ann"))
     running.engine.hang_up("call-bob", EndReason.ENDED_BY_API, "over")
