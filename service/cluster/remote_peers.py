@@ -11,6 +11,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -61,10 +62,10 @@ class RemotePeers:
                 machines[self._address(node_id)][node_id] = message
             except Unanswered as error:
                 logger.debug("%s", error)
-        asked = [
-            self._threads.submit(self._ask_machine, url, each, deadline)
-            for url, each in machines.items()
-        ]
+        asked: list[Future[Mapping[str, Any]]] = []
+        with suppress(RuntimeError):  # It is closed.
+            for url, each in machines.items():
+                asked.append(self._threads.submit(self._ask_machine, url, each, deadline))
         return lambda: _collected(asked)
 
     def is_silent(self, node_id: str) -> bool:
@@ -73,7 +74,7 @@ class RemotePeers:
 
     def close(self) -> None:
         """End the threads, without waiting for requests that run."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False)
         self._client.close()
 
     def _address(self, node_id: str) -> str:

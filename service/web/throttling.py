@@ -1,9 +1,11 @@
 """Throttling of addresses that fail too often: 429 instead of the original error.
 
-A valid token, webhook key or reference always passes, because all clients behind an untrusted proxy
-share one address. So each is checked first, as cheaply as possible, and only failures are counted:
+A valid token, node token, webhook key or reference always passes, because all clients behind an
+untrusted proxy share one address. So each is checked first, as cheaply as possible, and only
+failures are counted:
 
     token         its signature: some 40 µs, without the database
+    node token    its signature, without the database
     webhook key   one look-up, before the body is read
     reference     the claim; for an address with too many failures one look-up before it, because a
                   claim is a write

@@ -29,11 +29,11 @@ from service.cluster.node_client import path_of
 from service.cluster.peers import Peers
 from service.cluster.remote_requests import RemoteRequests
 from service.security.node_tokens import NodeTokens
-from service.storage.database import Database
 from service.web.services import install, services_of
 from tests.support.apps import API_SECRET
 from tests.support.clocks import FakeClock
 from tests.support.running_nodes import private_folder
+from tests.support.statements import said
 
 QUESTION = encode(GetStats(("call",)))
 
@@ -192,11 +192,22 @@ def test_many_failures_of_an_address_leave_valid_tokens_alone(
 
 
 def test_it_needs_neither_the_database_nor_a_node_that_takes_calls(
-    app: Flask, client: FlaskClient, clock: FakeClock, sqlite_database: Database
+    app: Flask, client: FlaskClient, clock: FakeClock
 ) -> None:
     services_of(app).serving.begin_drain()
-    sqlite_database.close()
-    assert post(client, clock).status_code == 200
+    with said() as statements:
+        assert post(client, clock).status_code == 200
+    assert not statements
+
+
+def test_answers_are_not_logged_at_the_usual_level(
+    client: FlaskClient, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    post(client, clock)
+    assert not caplog.records
+    post(client, clock, node_id="nd_other")
+    assert caplog.records
 
 
 def test_only_post_is_answered(client: FlaskClient) -> None:

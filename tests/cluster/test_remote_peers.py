@@ -265,6 +265,12 @@ def test_nodes_of_a_machine_have_one_deadline(
     assert [each.path for each in machine.received] == ["/internal/nodes/nd_two"]
 
 
+def test_nobody_is_asked_after_the_end(peers: RemotePeers, machine: Receiver) -> None:
+    peers.close()
+    assert peers.begin({"nd_two": QUESTION})() == {}
+    assert not machine.received
+
+
 def test_a_client_by_itself_logs_nothing(
     node_client: NodeClient, machine: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
