@@ -101,7 +101,7 @@ def test_commands_reach_the_machine_of_the_call(machines: Machines) -> None:
     machines.one.media.release("call-bob", "go elsewhere")
     assert clients[1].read_close() == (1000, "go elsewhere")
     machines.one.node.tell_lost("two", ("call-zoe",))
-    assert clients[2].read_close() == (1000, "The room is on another server")
+    assert clients[2].read_close() == (1012, "The room is on another server")
 
 
 def test_values_of_a_call_come_from_its_machine(machines: Machines) -> None:
@@ -143,7 +143,7 @@ def test_a_move_to_another_machine_closes_the_socket(machines: Machines, asked: 
     machines.homes["call-ann"] = "two"
     node = machines.one if asked == "one" else machines.two
     node.media.move("call-ann", OTHER, ann.spec.participant, None)
-    assert phone.read_close() == (1000, "The room is on another server")
+    assert phone.read_close() == (1012, "The room is on another server")
     assert reported(machines.one, LegClosed).reason is None
     assert machines.two.engine.legs() == ()
 
