@@ -17,7 +17,7 @@ from time import monotonic
 
 from service.calls.deferred_reports import DeferredReports, WriteOutcome
 from service.calls.recorder import CallRecorder
-from service.calls.serving_state import ServingState
+from service.calls.serving_state import NOT_SHARED, ServingState
 from service.calls.sweeps import Sweeps
 from service.calls.takeover import Takeover
 from service.clock import Clock
@@ -97,6 +97,7 @@ class RecorderThread(BackgroundThread):
         self._kept: list[Report] = []
         self._aside = DeferredReports(self._write, metrics.report_lost)
         self._serves = False
+        self._reason: str | None = None
         self.heartbeat = Heartbeat()
 
     def stop(self, seconds: float | None = FINISH_SECONDS) -> None:
@@ -111,16 +112,14 @@ class RecorderThread(BackgroundThread):
 
     def _serves_at_once(self) -> bool:
         try:
-            serves = self._take_over()
+            return self._take_over()
         except Busy as error:
-            logger.warning("this server waits for the database: %s", error.message)
+            self._wait_for(error.message)
             return False
-        if not serves:
-            logger.warning("another server has this database: this one waits until it has ended")
-        return serves
 
     def _take_over(self) -> bool:
         if not self._takeover.attempt():
+            self._wait_for(NOT_SHARED)
             return False
         for follow in self._followers:
             follow()
@@ -140,12 +139,18 @@ class RecorderThread(BackgroundThread):
                     logger.info("the database is this server's now")
                     return True
             except Busy as error:
-                logger.debug("still waiting for the database: %s", error.message)
+                self._wait_for(error.message)
             except Exception as error:
                 if repr(error) != last_error:
                     last_error = repr(error)
                     logger.exception("the calls could not be taken over")
         return False
+
+    def _wait_for(self, reason: str) -> None:
+        """Note why this server waits, and log it where the reason is new."""
+        if self._reason != reason:
+            self._reason = self._serving.waits_for = reason
+            logger.warning("this server waits for the database: %s", reason)
 
     def _serve(self) -> None:
         next_sweep = self._clock.monotonic()

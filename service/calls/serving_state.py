@@ -11,6 +11,10 @@ from service.process import file_descriptors
 
 RESTARTING = "This server is restarting; try again in a moment."
 WAITING = "This server does not have the database yet; try again in a moment."
+NOT_SHARED = (
+    "another server has it, and this one waits until it has ended: servers on several machines "
+    "share a database if each machine has a NODE_URL"
+)
 
 
 class ServingState:
@@ -26,6 +30,8 @@ class ServingState:
         """The process ends, and keeps no calls."""
         self.is_waiting = False
         """The process takes no calls yet, because another one serves from the database."""
+        self.waits_for = NOT_SHARED
+        """The reason why it waits."""
         self._changed = Condition()
         self._expected: set[str] = set()
 

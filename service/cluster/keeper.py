@@ -71,7 +71,8 @@ class Keeper:
     def join(self) -> bool:
         """Register this node, unless it is registered or was released, and begin to beat.
 
-        Returns false where another machine has the database. Raises ``Busy``.
+        Returns false where another machine has the database. Raises ``Busy``, also where this node
+        cannot serve beside others.
         """
         with self._lock:
             if not self.holds and not self._is_released and self._nodes.register():

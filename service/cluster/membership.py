@@ -71,7 +71,8 @@ def membership(
         nodes = Nodes(database, node_id, settings.api_secret)
         directory, placement = Directory(node_id), SingleNode(node_id)
         return Membership(node_id, None, nodes, placement, None, directory, settings.api_secret)
-    lease = lease_of(database, machine.id, machine.lease_fd)
+    is_shared = settings.node_url is not None
+    lease = lease_of(database, machine.id, machine.lease_fd, is_shared=is_shared)
     nodes = Nodes(
         database,
         node_id,

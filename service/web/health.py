@@ -102,7 +102,7 @@ def _database_problem(known: Services) -> str | None:
         # The driver's text may hold the address, so only the class is shown.
         return f"not reachable ({type(error.__cause__ or error).__name__})"
     if known.serving.is_waiting:
-        return "another server has it"
+        return known.serving.waits_for
     return "nothing is written" if known.recorder_thread.heartbeat.is_overdue else None
 
 

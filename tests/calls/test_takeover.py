@@ -9,9 +9,13 @@ from contextlib import closing
 
 import pytest
 
+from service.calls.recorder_thread import RecorderThread
+from service.calls.serving_state import NOT_SHARED
 from service.calls.sweeps import Sweeps
+from service.calls.takeover import Takeover
 from service.cluster.keeper import Keeper
 from service.domain.calls import CallStatus
+from service.errors import Busy
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 from tests.support.clocks import FakeClock
@@ -69,6 +73,7 @@ def test_recorder_thread_serves_once_the_other_process_releases_the_lease(
     thread.start()
     try:
         assert each_harness.serving.is_waiting
+        assert each_harness.serving.waits_for == NOT_SHARED
         other.release()
         assert served.wait(30)
     finally:
@@ -91,3 +96,43 @@ def test_stop_encrypts_everything_under_the_new_secret(
         thread.stop()
     stored = Connectors(database, NEW).get(connector.id)
     assert {name: values[0] for name, values in stored.credentials.items()} == CREDENTIALS["plivo"]
+
+
+class DifferingTakeover(Takeover):
+    """A takeover that is refused for these reasons, one after the other."""
+
+    def __init__(self, *reasons: str) -> None:
+        self._reasons = list(reasons)
+
+    def attempt(self) -> bool:
+        if self._reasons:
+            raise Busy(self._reasons.pop(0))
+        return True
+
+
+def test_each_reason_to_wait_is_logged_once(
+    each_harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = threading.Event()
+    thread = RecorderThread(
+        each_harness.steady,
+        queue.SimpleQueue(),
+        each_harness.recorder,
+        each_harness.database,
+        DifferingTakeover("Another version.", "Another version.", "The same NODE_URL."),
+        each_harness.sweeps(),
+        each_harness.serving,
+        each_harness.services.metrics,
+        [served.set],
+    )
+    thread.start()
+    try:
+        assert served.wait(30)
+    finally:
+        thread.stop()
+    waits = "this server waits for the database: "
+    assert [text.removeprefix(waits) for text in caplog.messages if text.startswith(waits)] == [
+        "Another version.",
+        "The same NODE_URL.",
+    ]
+    assert each_harness.serving.waits_for == "The same NODE_URL."

@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from service.calls.serving_state import NOT_SHARED
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
 from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.servers import PATIENCE
 
-WAITS = "another server has this database"
+WAITS = "another server has it"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -69,7 +70,7 @@ def test_a_second_server_waits_and_its_changes_reach_the_first(
 ) -> None:
     with running_patchbay(tmp_path, **settings) as second:
         second.server.wait_for(WAITS)
-        assert readiness(second) == (503, "another server has it")
+        assert readiness(second) == (503, NOT_SHARED)
         assert readiness(first) == (200, "ok")
         # It has taken over no call, and accepts no new one.
         (call,) = first.calls(status="answered")

@@ -10,11 +10,17 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, bindparam, update
 
-from service.storage.cluster.machine_lease import MachineLease, lease_of, open_file
+from service.storage.cluster.machine_lease import (
+    MACHINES,
+    MachineLease,
+    RowLease,
+    lease_of,
+    open_file,
+)
 from service.storage.cluster.nodes import Nodes
 from service.storage.cluster.placement import LeasedPlacement
 from service.storage.database import Database
-from service.storage.tables import nodes
+from service.storage.tables import nodes, serving
 
 MACHINE = "machine-1"
 SECRET = "secret"
@@ -45,7 +51,8 @@ class Cluster:
 
     def node(self, node_id: str, machine_id: str = MACHINE, **changes: Any) -> Nodes:
         """Return a node that is not registered yet."""
-        usual = {"now": self.time.expression, "lease": self._lease(machine_id)}
+        lease = self._lease(machine_id, is_shared="url" in changes)
+        usual = {"now": self.time.expression, "lease": lease}
         secret = changes.pop("secret", SECRET)
         return Nodes(self.database, node_id, secret, machine_id=machine_id, **{**usual, **changes})
 
@@ -69,15 +76,33 @@ class Cluster:
             own = update(nodes).where(nodes.c.id == node_id)
             connection.execute(own.values(pid_began="ended"))
 
+    def kill_holder(self) -> None:
+        """Make the lease name a process that has ended."""
+        with self.database.write() as connection:
+            connection.execute(update(serving).values(pid_began="ended"))
+
+    def move(self, node_id: str) -> None:
+        """Make a node's row, and the lease, name another host."""
+        with self.database.write() as connection:
+            own = update(nodes).where(nodes.c.id == node_id)
+            connection.execute(own.values(host="another"))
+            connection.execute(update(serving).values(machine="another"))
+
+    def shared_lease(self) -> MachineLease:
+        """Return the lease that machines with a NODE_URL have together."""
+        return RowLease(MACHINES, self.time.expression)
+
     def close(self) -> None:
         for descriptor in self._files.values():
             if descriptor is not None:
                 os.close(descriptor)
 
-    def _lease(self, machine_id: str) -> MachineLease:
+    def _lease(self, machine_id: str, *, is_shared: bool) -> MachineLease:
         if machine_id not in self._files:
             url = self.database._url.render_as_string(hide_password=False)
             self._files[machine_id] = open_file(url)
+        if self.database.file is None:
+            return self.shared_lease() if is_shared else RowLease(machine_id, self.time.expression)
         return lease_of(self.database, machine_id, self._files[machine_id])
 
 

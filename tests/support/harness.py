@@ -100,17 +100,25 @@ class Harness:
     ) -> RecorderThread:
         """A thread that has these reports to write. Another may follow it."""
         timekeeper = timekeeper or self.timekeeper()
-        secrets = self.stores.secrets
         return RecorderThread(
             self.steady,
             reports,
             self.recorder,
             self.database,
             self.takeover(timekeeper),
-            Sweeps(self._keeper, timekeeper, self.deadlines, self.session_deadlines, secrets),
+            self.sweeps(timekeeper),
             self.serving,
             self.services.metrics,
             followers,
+        )
+
+    def sweeps(self, timekeeper: Timekeeper | None = None) -> Sweeps:
+        return Sweeps(
+            self._keeper,
+            timekeeper or self.timekeeper(),
+            self.deadlines,
+            self.session_deadlines,
+            self.stores.secrets,
         )
 
     def restart(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from service.calls.recorder_thread import BEAT_SECONDS, Heartbeat
+from service.calls.serving_state import NOT_SHARED
 from service.storage.database import Database
 from service.web.health import checks
 from service.web.services import services_of
@@ -40,8 +41,11 @@ def test_draining_process_says_that_it_ends(app: Flask, found: Found) -> None:
 
 
 def test_process_that_waits_for_another_is_not_ready(app: Flask, found: Found) -> None:
-    services_of(app).serving.is_waiting = True
-    assert found(app) == {**FINE, "database": "another server has it"}
+    serving = services_of(app).serving
+    serving.is_waiting = True
+    assert found(app) == {**FINE, "database": NOT_SHARED}
+    serving.waits_for = "A node of version 9.9.9 serves from this database."
+    assert found(app) == {**FINE, "database": serving.waits_for}
 
 
 def test_recorder_that_writes_nothing_for_too_long_is_reported(

@@ -1,9 +1,10 @@
-"""The lease of a database: the nodes of one machine at a time serve from it.
+"""The lease of a database: the nodes of one machine serve from it, or machines that share it.
 
-On Postgres the lease is a row that is renewed, and expires by the database's clock. A session's
-advisory lock would not hold behind a pooler, nor over a lost connection. The lease of a machine
-whose processes have ended is free at once for processes of the same host, and after
-``LEASE_SECONDS`` for others. On SQLite the lease is a lock on a file beside the database, which
+Machines with a NODE_URL have the lease together, so one without cannot serve beside them. On
+Postgres the lease is a row that is renewed, and expires by the database's clock. A session's
+advisory lock would not hold behind a pooler, nor over a lost connection. The lease of processes
+that have ended is free at once for processes of the same host, and after ``LEASE_SECONDS`` for
+others. On SQLite the lease is a lock on a file beside the database, which
 ends with the processes that have the file open.
 
 All methods work inside a transaction that writes.
@@ -32,6 +33,13 @@ if sys.platform != "win32":
 ALL = "calls"
 """Name of the only lease, which covers all calls."""
 
+MACHINES = "machines"
+"""Holder of the lease that machines with a NODE_URL have together."""
+
+FRESH_MILLIS = (LEASE_SECONDS - 2) * 1000
+"""Remaining time of a lease that needs no renewal. Of the many nodes of several machines, one
+renews it every two seconds."""
+
 
 class MachineLease(Protocol):
     def take(self, connection: Connection) -> bool:
@@ -40,16 +48,28 @@ class MachineLease(Protocol):
     def renew(self, connection: Connection) -> bool:
         """Renew the lease. Returns false if another machine has taken it."""
 
+    def lock(self, connection: Connection) -> bool:
+        """Keep others from taking the lease until the transaction ends. Returns false if another
+        machine has taken it.
+        """
+
     def release(self, connection: Connection) -> None:
         """Give the lease to the next machine."""
 
 
-def lease_of(database: Database, machine_id: str, descriptor: int | None = None) -> MachineLease:
+def lease_of(
+    database: Database,
+    machine_id: str,
+    descriptor: int | None = None,
+    *,
+    is_shared: bool = False,
+) -> MachineLease:
     """Return the lease for a node of a machine. ``descriptor`` is what ``open_file`` returned to
-    the process that has started the nodes of the machine.
+    the process that has started the nodes of the machine. ``is_shared`` tells whether other
+    machines may have the lease too.
     """
     if database.file is None:
-        return RowLease(machine_id, time_of(database))
+        return RowLease(MACHINES if is_shared else machine_id, time_of(database))
     return FileLease(database.file, descriptor)
 
 
@@ -89,6 +109,10 @@ class FileLease:
     def renew(self, connection: Connection) -> bool:
         return True
 
+    def lock(self, connection: Connection) -> bool:
+        # A transaction that writes is the only one.
+        return True
+
     def release(self, connection: Connection) -> None:
         if self._inherited is not None and sys.platform != "win32":
             fcntl.flock(self._inherited, fcntl.LOCK_UN)
@@ -101,8 +125,9 @@ class FileLease:
 
 
 class RowLease:
-    def __init__(self, machine_id: str, now: ColumnElement[int]) -> None:
-        self._holder = machine_id
+    def __init__(self, holder: str, now: ColumnElement[int]) -> None:
+        """``holder`` is a machine, or ``MACHINES``."""
+        self._holder = holder
         self._now = now
 
     def take(self, connection: Connection) -> bool:
@@ -118,14 +143,26 @@ class RowLease:
         return True
 
     def renew(self, connection: Connection) -> bool:
-        """Insert the row again if it was deleted: no other machine has taken the lease then."""
+        """Insert the row again if it was deleted: no other machine has taken the lease then.
+
+        Waits for no other node, because one that stalls would hold up the heartbeats of all.
+        """
         now = connection.execute(select(self._now)).scalar_one()
-        own = update(serving).where(serving.c.holder == self._holder)
-        if connection.execute(own.values(self._values(now))).rowcount:
-            return True
-        if connection.execute(select(serving.c.holder)).first() is not None:
+        row = connection.execute(select(serving)).one_or_none()
+        if row is None:
+            return self._insert(connection, now)
+        if row.holder != self._holder:
             return False
-        return self._insert(connection, now)
+        if row.expires_at <= now + FRESH_MILLIS:
+            own = select(serving.c.what).where(serving.c.holder == self._holder)
+            free = own.with_for_update(skip_locked=True)
+            due = update(serving).where(serving.c.what.in_(free))
+            connection.execute(due.values(self._values(now)))
+        return True
+
+    def lock(self, connection: Connection) -> bool:
+        own = select(serving).where(serving.c.holder == self._holder).with_for_update()
+        return connection.execute(own).first() is not None
 
     def release(self, connection: Connection) -> None:
         connection.execute(delete(serving).where(serving.c.holder == self._holder))
@@ -150,12 +187,14 @@ class RowLease:
 
 
 def _is_gone(connection: Connection, row: Row[tuple[object, ...]]) -> bool:
-    """Whether the holder was a machine of this host whose processes have all ended.
+    """Whether all processes of the holder have ended, which is seen on their own host only.
 
     The row names the process that has renewed it last.
     """
     processes = [(row.machine, row.pid, row.pid_began)]
     others = select(nodes.c.host, nodes.c.pid, nodes.c.pid_began)
-    siblings = connection.execute(others.where(nodes.c.machine_id == row.holder))
+    is_shared = row.holder == MACHINES
+    own = nodes.c.url.is_not(None) if is_shared else nodes.c.machine_id == row.holder
+    siblings = connection.execute(others.where(own))
     processes += [(each.host, each.pid, each.pid_began) for each in siblings]
     return all(identity.is_gone(*process) for process in processes)

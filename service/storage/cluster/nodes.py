@@ -23,7 +23,7 @@ from sqlalchemy import (
 from service import __version__
 from service.clock import Millis
 from service.domain import ids
-from service.domain.nodes import ListedNode, Node, NodeState
+from service.domain.nodes import RENEW_SECONDS, ListedNode, Node, NodeState
 from service.errors import Busy
 from service.process import identity
 from service.storage.calls import orphans
@@ -34,6 +34,9 @@ from service.storage.cluster.time import time_of
 from service.storage.database import Database
 from service.storage.tables import nodes
 from service.storage.work_leases import end_of_gone_nodes
+
+GAP_MILLIS = LEASE_MILLIS - RENEW_SECONDS * 1000
+"""Shortest time without an answer of the database in which other nodes may have lapsed."""
 
 # Built once: building takes longer than executing.
 ONE = select(nodes).where(nodes.c.id == bindparam("node"))
@@ -63,7 +66,9 @@ class Nodes:
         self._url = url
         self._version = version
         self._digest = ids.pseudonym(api_secret, "node")
-        self._lease = lease or lease_of(database, self._machine_id)
+        self._lease = lease or lease_of(database, self._machine_id, is_shared=url is not None)
+        self._asked_at: Millis | None = None
+        self._asks_since: Millis = 0
         self._now = time_of(database) if now is None else now
         gap = nodes.c.heartbeat <= self._now - LEASE_MILLIS
         self._beat = (
@@ -77,16 +82,18 @@ class Nodes:
     def register(self) -> bool:
         """Take the lease of the database for this machine, and add this node.
 
-        Returns false where another machine has the lease. Raises ``Busy`` where nodes of this
-        machine serve that this one cannot serve beside.
+        Returns false where the lease is another's. Raises ``Busy`` where nodes serve that this one
+        cannot serve beside.
         """
         with self._database.write() as connection:
             if not self._lease.take(connection):
                 return False
             everyone = census(connection, self.node_id, self._now)
+            may_judge = self._has_asked_for_long(everyone.now)
             for row in everyone.rows:
-                if self._is_of_this_machine(row) and not everyone.is_gone(row):
-                    self._require_alike(row)
+                is_gone = everyone.has_ended(row) or (may_judge and everyone.has_lapsed(row))
+                if self._serves_beside(row) and not is_gone:
+                    self._require_compatible(row)
             connection.execute(delete(nodes).where(nodes.c.id == self.node_id))
             connection.execute(insert(nodes).values(self._row(everyone.now)))
             return True
@@ -166,12 +173,12 @@ class Nodes:
             self._drain(connection)
 
     def release(self) -> None:
-        """Drain, and give the lease of the database to the next machine if no other node of this
-        one takes calls.
+        """Drain, and give the lease of the database away if no other node that has it takes
+        calls.
         """
         with self._database.write() as connection:
-            # Locks the lease, so that no node registers until it is released.
-            held = self._lease.renew(connection)
+            # No node registers until it is released.
+            held = self._lease.lock(connection)
             self._drain(connection)
             if held and not self._others_serve(connection):
                 self._lease.release(connection)
@@ -196,19 +203,34 @@ class Nodes:
         return any(
             row["state"] == NodeState.SERVING
             and row["id"] != self.node_id
-            and self._is_of_this_machine(row)
+            and self._serves_beside(row)
             and not everyone.is_gone(row)
             for row in everyone.rows
         )
 
     def _is_gone(self, everyone: Census, row: RowMapping) -> bool:
-        # This node has registered, so this machine has the lease.
-        return not self._is_of_this_machine(row) or everyone.is_gone(row)
+        # This node has registered, so nodes that it does not serve beside have lost the lease.
+        return not self._serves_beside(row) or everyone.is_gone(row)
+
+    def _serves_beside(self, row: RowMapping) -> bool:
+        """Whether a node has the lease of the database together with this one."""
+        are_shared = self._url is not None and row["url"] is not None
+        return are_shared or self._is_of_this_machine(row)
 
     def _is_of_this_machine(self, row: RowMapping) -> bool:
         return bool(row["machine_id"] == self._machine_id)
 
-    def _require_alike(self, row: RowMapping) -> None:
+    def _has_asked_for_long(self, now: Millis) -> bool:
+        """Whether this node has asked to register for ``LEASE_SECONDS`` without a gap.
+
+        A node that has sent no heartbeat in that time is gone: the database was not away.
+        """
+        if self._asked_at is None or now - self._asked_at >= GAP_MILLIS:
+            self._asks_since = now
+        self._asked_at = now
+        return now - self._asks_since >= LEASE_MILLIS
+
+    def _require_compatible(self, row: RowMapping) -> None:
         if row["id"] == self.node_id or row["state"] != NodeState.SERVING:
             return
         if row["version"] != self._version:
@@ -220,6 +242,12 @@ class Nodes:
             raise Busy(
                 "A node with another API_SECRET serves from this database: this one waits until "
                 "that one has ended. All nodes need the same API_SECRET."
+            )
+        is_same = self._url is not None and row["url"] == self._url
+        if is_same and not self._is_of_this_machine(row):
+            raise Busy(
+                f"Another machine with the NODE_URL {self._url} serves from this database: this "
+                "one waits until that one has ended. Each machine needs its own NODE_URL."
             )
 
     def _row(self, now: Millis) -> dict[str, Any]:
@@ -236,7 +264,7 @@ class Nodes:
             "state": NodeState.SERVING,
             "started_at": now,
             "heartbeat": now,
-            "steady_since": now,
+            "steady_since": min(now, self._asks_since),
         }
 
 
