@@ -1,4 +1,4 @@
-"""``flask doctor``: the URLs that signatures are checked against, and mistakes in the setup.
+"""``flask doctor``: URLs that signatures are checked against, nodes, and mistakes in the setup.
 
 Each problem is one sentence that says what to do. Any problem makes the exit code 1.
 """
@@ -15,6 +15,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from service.cli.node_probe import examine_nodes
 from service.clock import Clock, SystemClock
 from service.domain.connectors import Connector, webhook_url
 from service.providers import load
@@ -57,11 +58,14 @@ def doctor(show_keys: bool, dyno: str | None) -> None:
     database = Database(settings.database_url)
     problems = [*settings_problems(settings, dyno), *port_problems(settings, dyno)]
     connectors: Sequence[Connector] = ()
+    nodes: Sequence[str] = ()
     try:
         if database.exists():
             connectors = Connectors(database, *settings.api_secrets).all()
             problems += secret_problems(database, settings)
             problems += clock_problems(database, services().clock)
+            nodes, of_nodes = examine_nodes(database, settings.api_secret, services().wall)
+            problems += of_nodes
         else:
             problems.append(NO_DATABASE)
     except Exception as error:  # noqa: BLE001 - any error of the driver means that it cannot be read
@@ -73,6 +77,8 @@ def doctor(show_keys: bool, dyno: str | None) -> None:
     for connector in connectors:
         for line in _describe(connector, settings.public_url or ANY_ORIGIN, show_keys):
             click.echo(line)
+    for line in nodes:
+        click.echo(line)
     problems += (_lock(connector) for connector in connectors if connector.locked)
     for problem in problems:
         click.echo(f"Problem: {problem}")
