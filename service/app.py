@@ -251,7 +251,7 @@ def build_services(
         waiters=waiters,
         provider_api=provider_api,
         connector_lookup=ConnectorLookup(connectors, providers, settings.api_secrets),
-        signatures=Signatures(connectors, providers, wall, settings.public_url),
+        signatures=Signatures(connectors, providers, wall, settings.public_url, settings.node_url),
         holds=Holds(settings, providers, deadlines, serving),
         admission=admission,
         inbound=inbound,

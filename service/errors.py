@@ -11,6 +11,7 @@
     │   └── WrongName      402: a customRoomId where VideoSDK takes a roomId only
     ├── Conflict           409
     ├── Gone               410: a used or expired reference
+    ├── Misdirected        421: a socket that belongs to another machine
     ├── Busy               503 + Retry-After: full or draining
     │   ├── Contended          ... or this transaction waited too long for others
     │   └── TooMany        429 + Retry-After: too many failures from one address
@@ -89,6 +90,13 @@ class Conflict(ServiceError):
 class Gone(ServiceError):
     status = 410
     log_level = logging.INFO
+
+
+class Misdirected(ServiceError):
+    """A socket was opened to another machine than that of its call."""
+
+    status = 421
+    log_level = logging.WARNING
 
 
 class Busy(ServiceError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from service.calls.admission import Ticket
 from service.domain import phone_numbers
 from service.domain.agents import Agent, Dispatch
 from service.domain.calls import Call
@@ -29,25 +30,25 @@ DISPATCH_ID = "x-patchbay-dispatch"
 @dataclass(frozen=True, slots=True)
 class DispatchRequest:
     """``call`` is the one that the agent is dispatched for, if any, and ``session_id`` the room's
-    session. ``ticket`` is the agent's own call, whose socket is opened with ``ref``.
+    session. ``ticket`` is that of the agent.
     """
 
     agent: Agent
     dispatch: Dispatch
     call: Call | None
     session_id: str | None
-    ticket: Call
-    ref: str = field(repr=False)
+    ticket: Ticket
 
     def document(self, settings: Settings) -> dict[str, Any]:
-        call, dispatch = self.call, self.dispatch
-        base = settings.media_base(self.ticket.region, settings.public_url or dispatch.base)
+        call, dispatch, ticket = self.call, self.dispatch, self.ticket
+        base = ticket.node_url or settings.public_url or dispatch.base
+        media = settings.media_base(ticket.call.region, base)
         return {
             "agentId": self.agent.id,
             "callId": dispatch.call_id,
-            "roomId": self.ticket.room_id,
+            "roomId": ticket.call.room_id,
             "sessionId": self.session_id,
-            "wsUrl": socket_url(base, self.ref),
+            "wsUrl": socket_url(media, ticket.ref),
             "expiresIn": JOIN_SECONDS,
             "from": None if call is None else _shown(call, call.caller),
             "to": None if call is None else _shown(call, call.callee),

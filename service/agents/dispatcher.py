@@ -20,7 +20,7 @@ from service.agents.dispatch_request import (
     DispatchRequest,
     DispatchRequests,
 )
-from service.calls.admission import Admission
+from service.calls.admission import Admission, Ticket
 from service.calls.ending import CallEnding
 from service.calls.serving_state import ServingState
 from service.calls.waiting import Waiters
@@ -103,22 +103,22 @@ class Dispatcher(BackgroundThread):
         with self._waiters.slot(dispatch_id) as slot:
             if slot is None:
                 raise Busy("Too many requests are waiting for an answer already.")
-            ticket, ref = self._ticket(agent, room_id, None)
+            ticket = self._ticket(agent, room_id, None)
             dispatch = Dispatch(
                 id=dispatch_id,
                 agent_id=agent.id,
                 call_id=None,
-                room_id=ticket.room_id or room_id,
+                room_id=ticket.call.room_id or room_id,
                 base=base,
                 metadata=metadata,
                 status=DispatchStatus.PENDING,
                 attempts=0,
                 due_at=at + TAKEN_SECONDS * 1000,
                 created_at=at,
-                ticket_id=ticket.id,
+                ticket_id=ticket.call.id,
             )
             self._dispatches.add(dispatch)
-            refusal = self._ask(agent, dispatch, None, ticket, ref)
+            refusal = self._ask(agent, dispatch, None, ticket)
             if refusal is not None and self._fail_attempt(dispatch, refusal, is_last=True):
                 raise BadGateway(f"The agent {refusal}.")
             return dispatch
@@ -186,38 +186,36 @@ class Dispatcher(BackgroundThread):
         if dispatch.ticket_id is not None:
             self._end_ticket(dispatch.ticket_id)
         try:
-            ticket, ref = self._ticket(agent, dispatch.room_id, call)
+            ticket = self._ticket(agent, dispatch.room_id, call)
         except ServiceError as error:
             self._fail_attempt(dispatch, f"was not asked ({error.message})")
             return
-        ticketed = self._dispatches.ticketed(dispatch, ticket.id)
+        ticketed = self._dispatches.ticketed(dispatch, ticket.call.id)
         if ticketed is None:
-            self._end_ticket(ticket.id)
+            self._end_ticket(ticket.call.id)
             return
         if (ticketed.due_at or 0) - self._clock.now() < ANSWER_SECONDS * 1000:
             # Another node may take it before the agent has answered.
             logger.warning("a dispatch was delayed and is repeated", extra=_about(dispatch))
             return
-        refusal = self._ask(agent, ticketed, call, ticket, ref)
+        refusal = self._ask(agent, ticketed, call, ticket)
         if refusal is not None:
             self._fail_attempt(ticketed, refusal)
 
     def _ask(
-        self, agent: Agent, dispatch: Dispatch, call: Call | None, ticket: Call, ref: str
+        self, agent: Agent, dispatch: Dispatch, call: Call | None, ticket: Ticket
     ) -> str | None:
         """Ask the agent. Return its reason if it refuses or does not answer."""
         going_on = self._sessions.ongoing(dispatch.room_id)
         session_id = None if going_on is None else going_on.id
-        refusal = self._requests.send(
-            DispatchRequest(agent, dispatch, call, session_id, ticket, ref)
-        )
+        refusal = self._requests.send(DispatchRequest(agent, dispatch, call, session_id, ticket))
         if refusal is not None:
             return f"did not take the dispatch: {refusal}"
         logger.info("agent %s is on its way", agent.id, extra=_about(dispatch))
         self._dispatches.sent(dispatch, self._clock.now() + JOIN_SECONDS * 1000)
         return None
 
-    def _ticket(self, agent: Agent, room_id: str, call: Call | None) -> tuple[Call, str]:
+    def _ticket(self, agent: Agent, room_id: str, call: Call | None) -> Ticket:
         who = Participant(
             ids.new_participant_id(), agent.name, {"agent": True, "agentId": agent.id}
         )

@@ -32,14 +32,15 @@ def create(fields: dict[str, Any]) -> dict[str, Any]:
     """Create a ticket for a custom WebSocket. An `agent` needs `allow_mod`."""
     known_room(fields["room_id"])
     participant, agent = _participant(fields.get("participant") or {}), _agent(fields.get("agent"))
-    call, ref = services().admission.invite(
+    ticket = services().admission.invite(
         fields["room_id"], participant, fields.get("region"), agent
     )
-    media = services().settings.media_base(call.region, public_base())
+    base = ticket.node_url or public_base()
+    media = services().settings.media_base(ticket.call.region, base)
     return {
-        "ws_url": socket_url(media, ref),
-        "call_id": call.id,
-        "room_id": call.room_id,
+        "ws_url": socket_url(media, ticket.ref),
+        "call_id": ticket.call.id,
+        "room_id": ticket.call.room_id,
         "expires_in": REF_SECONDS,
     }
 

@@ -11,7 +11,7 @@ from simple_websocket import Server
 from service.api.provider_requests import upgrade
 from service.api.schemas.media_sockets import Reference
 from service.domain.calls import WEBSOCKET
-from service.errors import Busy, Gone, NotFound, TooMany
+from service.errors import Busy, Gone, Misdirected, NotFound, TooMany
 from service.media.rooms.leg import LegSpec
 from service.providers import load
 from service.security.permissions import Need
@@ -27,7 +27,7 @@ CUSTOM = "videosdk"
 
 
 @replies(Reply(403, "The signature is missing or wrong.", content_type=None))
-@refuses(NotFound, Gone, Busy, TooMany)
+@refuses(NotFound, Gone, Misdirected, Busy, TooMany)
 def require_reference() -> None:
     """Claim the call of the reference in the URL, and store its leg in ``flask.g``.
 
@@ -39,6 +39,8 @@ def require_reference() -> None:
     name = (request.endpoint or "").rpartition(".")[2]
     ref = request.args.get("ref", "") if name == CUSTOM else (request.view_args or {})["ref"]
     require_known(ref)
+    # Before the signature, which is that of the other machine's address.
+    services().admission.require_here(ref)
     if name != CUSTOM:
         # Before the claim, which uses the reference up.
         services().signatures.check_upgrade(name, ref, upgrade())

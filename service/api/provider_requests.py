@@ -6,7 +6,7 @@ import orjson
 from flask import request
 
 from service.providers.base.provider import Webhook
-from service.web.services import public_base
+from service.web.services import public_base, services
 from service.web.validation import reading
 
 
@@ -27,9 +27,10 @@ def webhook() -> Webhook:
 
 
 def upgrade() -> Webhook:
-    """Return this request for a WebSocket."""
+    """Return this request for a WebSocket, which markup has sent to this machine."""
+    base = services().settings.node_url or public_base()
     return Webhook(
-        url=f"ws{public_base().removeprefix('http')}{_target()}",
+        url=f"ws{base.removeprefix('http')}{_target()}",
         method=request.method,
         headers=dict(request.headers),
     )

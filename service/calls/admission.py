@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from service.calls.serving_state import ServingState
 from service.clock import Clock
@@ -22,6 +23,17 @@ from service.storage.calls.calls import Calls, Used
 from service.storage.rooms.rooms import Rooms
 from service.storage.rooms.sessions import Sessions
 from service.storage.stored_secrets import StoredSecrets
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A call of a custom WebSocket that may be opened with ``ref``, at the machine of ``node_url``
+    if it has an address of its own.
+    """
+
+    call: Call
+    ref: str = field(repr=False)
+    node_url: str | None
 
 
 class Admission:
@@ -55,8 +67,8 @@ class Admission:
         participant: Participant,
         region: str | None,
         agent: Assignment | None = None,
-    ) -> tuple[Call, str]:
-        """Make a ticket for a custom WebSocket: a call, and the reference for its URL.
+    ) -> Ticket:
+        """Make a ticket for a custom WebSocket.
 
         An unknown room is created. Raises ``Forbidden`` where the room does not let the
         participant in, and ``Busy`` where the process is full, draining or waiting.
@@ -83,9 +95,10 @@ class Admission:
             expires_at=at + ids.REF_SECONDS * 1000,
             agent=agent,
         )
-        if not self._calls.admit(call, ids.digest(ref), self._settings.max_calls):
+        place = self._calls.admit(call, ids.digest(ref), self._settings.max_calls)
+        if place is None:
             raise self.full()
-        return call, ref
+        return Ticket(call, ref, place.node_url)
 
     def resolve_room(
         self, decision: Rule | ById, caller: str, callee: str, *, is_admitted: bool = False
@@ -107,12 +120,22 @@ class Admission:
         """Return the error for a call beyond ``MAX_CALLS``."""
         return Busy(f"All {self._settings.max_calls} calls are taken.")
 
+    def require_here(self, ref: str) -> None:
+        """Raise ``Misdirected`` for a reference whose call is on another machine, and note it on
+        the call's ladder. The reference is not used up.
+        """
+        elsewhere = self._calls.elsewhere(ids.digest(ref))
+        if elsewhere is not None:
+            self._calls.note(elsewhere.call_id, elsewhere.error.message, self._clock.now())
+            raise elsewhere.error
+
     def claim(self, provider_name: str, ref: str) -> LegSpec:
         """Claim a reference, and return the leg of the socket that was opened with it.
 
         A reference works once. Providers dial an address a second time when a connection breaks,
         so it works again for the same live call if its socket is gone. Raises ``NotFound`` or
-        ``Gone``, and ``Busy`` where the process takes no calls or the engine does not answer.
+        ``Gone``, ``Misdirected`` where the call is on another machine, and ``Busy`` where the
+        process takes no calls or the engine does not answer.
         """
         self._serving.require_open()
         leg_id, at, ref_digest = ids.new_leg_id(), self._clock.now(), ids.digest(ref)

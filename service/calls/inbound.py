@@ -17,7 +17,7 @@ from service.calls.call_lookup import CallLookup
 from service.calls.ending import CallEnding
 from service.calls.pin_prompt import PinPrompt
 from service.calls.serving_state import ServingState
-from service.calls.voice_request import VoiceRequest
+from service.calls.voice_request import StreamAnswer, VoiceRequest
 from service.clock import Clock, Millis
 from service.domain import ids, routing
 from service.domain.call_state import state_of
@@ -194,19 +194,20 @@ class InboundCalls:
             rule = decision if isinstance(decision, Rule) else None
             return self._refuse(request, barred, rule, room.id)
         ref, now = ids.new_ref(), self._clock.now()
-        markup, steps = self._stream(request, call, ref, now)
-        call = replace(call, room_id=room.id, expires_at=now + ids.REF_SECONDS * 1000, steps=steps)
-        if not self._calls.admit(call, ids.digest(ref), self._settings.max_calls):
+        answer = self._stream(request, call, ref, now)
+        call = replace(call, room_id=room.id, expires_at=now + ids.REF_SECONDS * 1000)
+        place = self._calls.admit(call, ids.digest(ref), self._settings.max_calls, answer.steps)
+        if place is None:
             return None
         logger.info("a call of %s is let in", call.provider, extra=about(call.id, call.room_id))
-        return markup
+        return answer.markup(place)
 
-    def _stream(
-        self, request: VoiceRequest, call: Call, ref: str, at: Millis
-    ) -> tuple[Markup, tuple[LadderStep, LadderStep]]:
-        markup = request.stream(ref, call.region)
-        answered = request.answered(request.step(LadderEvent.MARKUP, at), markup, ref)
-        return markup, (request.step(LadderEvent.WEBHOOK, request.at), answered)
+    def _stream(self, request: VoiceRequest, call: Call, ref: str, at: Millis) -> StreamAnswer:
+        asked, answered = (
+            request.step(LadderEvent.WEBHOOK, request.at),
+            request.step(LadderEvent.MARKUP, at),
+        )
+        return StreamAnswer(request, call.region, ref, asked, answered)
 
     def _refuse(
         self,
@@ -269,11 +270,10 @@ class InboundCalls:
             self._serving.expect_no_more(call.id)
             return markup
         ref = ids.new_ref()
-        markup, steps = self._stream(request, call, ref, now)
+        answer = self._stream(request, call, ref, now)
         expires_at = now + ids.REF_SECONDS * 1000
-        if self._calls.reissue(call.id, ids.digest(ref), expires_at, steps) is None:
-            return request.provider.hang_up()
-        return markup
+        place = self._calls.reissue(call.id, ids.digest(ref), expires_at, answer.steps)
+        return request.provider.hang_up() if place is None else answer.markup(place)
 
     def _dial(self, request: VoiceRequest, call: Call, number: str, at: Millis) -> Markup:
         """Return the markup that dials a number, for as long as the call may last."""

@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 
 from service.calls.admission import Admission
-from service.calls.voice_request import VoiceRequest
+from service.calls.voice_request import StreamAnswer, VoiceRequest
 from service.clock import Clock
 from service.domain import ids
 from service.domain.calls import Call, CallStatus, EndReason, LadderEvent
@@ -128,19 +128,19 @@ class PinPrompt:
         if barred:
             return self._reject(request, call, barred, "the room does not let the caller in")
         ref, now = ids.new_ref(), self._clock.now()
-        markup = request.stream(ref, call.region)
-        verified, step = (
+        steps = (
             request.step(event, now, status=CallStatus.VERIFIED)
             for event in (LadderEvent.VERIFIED, LadderEvent.MARKUP)
         )
-        steps = (verified, request.answered(step, markup, ref))
+        answer = StreamAnswer(request, call.region, ref, *steps)
         expires_at = now + ids.REF_SECONDS * 1000
-        if not self._pins.verified(
-            call.id, call.pin_tries, room.id, ids.digest(ref), expires_at, steps
-        ):
+        place = self._pins.verified(
+            call.id, call.pin_tries, room.id, ids.digest(ref), expires_at, answer.steps
+        )
+        if place is None:
             return None
         logger.info("a call of %s is let in", call.provider, extra=about(call.id, room.id))
-        return markup
+        return answer.markup(place)
 
     def _reject(
         self, request: VoiceRequest, call: Call, reason: EndReason, detail: str

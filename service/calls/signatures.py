@@ -27,17 +27,25 @@ class Signatures:
         providers: Mapping[str, Provider],
         clock: Clock,
         public_url: str | None,
+        node_url: str | None = None,
     ) -> None:
+        """``public_url`` is the base of webhooks, and ``node_url`` that of media sockets, where
+        this machine has an address of its own.
+        """
         self._connectors = connectors
         self._providers = providers
         self._clock = clock
         self._public_url = public_url
+        self._media_url = node_url or public_url
 
     def check(self, connector: Connector, hook: Webhook) -> None:
         """Raise ``BadSignature`` unless the request is signed as the credentials demand.
 
         Where the credentials cannot be decrypted, every request is refused.
         """
+        self._check(connector, hook, self._public_url)
+
+    def _check(self, connector: Connector, hook: Webhook, base: str | None) -> None:
         if connector.locked:
             raise Unverifiable(
                 f"The credentials of {connector.id} cannot be read with this API_SECRET, so that "
@@ -45,7 +53,7 @@ class Signatures:
             )
         provider = self._providers[connector.provider]
         failures = []
-        for url in self._spellings(hook):
+        for url in _spellings(hook, base):
             try:
                 provider.verify(replace(hook, url=url), connector.credentials, self._clock.now())
             except BadSignature as error:
@@ -55,24 +63,6 @@ class Signatures:
         raise BadSignature(
             f"{failures[0]} Checked for {connector.id}: {hook.method} {shown(hook.url)}"
         )
-
-    def _spellings(self, hook: Webhook) -> Iterator[str]:
-        """Return the request's URL, and the other spellings that the provider may sign.
-
-        A provider signs the URL that it was given. Earlier versions gave it ``PUBLIC_URL`` as
-        written.
-        """
-        yield hook.url
-        if self._public_url is None:
-            return
-        public = with_scheme(self._public_url, hook.url.partition(":")[0])
-        if isinstance(self._public_url, Address) and hook.url.startswith(public):
-            written = with_scheme(self._public_url.written, public.partition(":")[0])
-            if written != public:
-                yield written + hook.url.removeprefix(public)
-        sent = f"{public.partition(':')[0]}://{hook.header('Host')}"
-        if not public.startswith(sent) and origin(sent) == origin(public):
-            yield sent + hook.url.removeprefix(origin(public) or "")
 
     def check_upgrade(self, provider_name: str, ref: str, hook: Webhook) -> None:
         """Check the request that opens a media socket, if the provider signs it.
@@ -84,7 +74,26 @@ class Signatures:
             return
         connector = self._connectors.by_reference(digest(ref))
         if connector is not None and connector.provider == provider_name:
-            self.check(connector, hook)
+            self._check(connector, hook, self._media_url)
+
+
+def _spellings(hook: Webhook, configured: str | None) -> Iterator[str]:
+    """Return the request's URL, and the other spellings that the provider may sign.
+
+    A provider signs the URL that it was given. Earlier versions gave it the ``configured`` base as
+    written.
+    """
+    yield hook.url
+    if configured is None:
+        return
+    base = with_scheme(configured, hook.url.partition(":")[0])
+    if isinstance(configured, Address) and hook.url.startswith(base):
+        written = with_scheme(configured.written, base.partition(":")[0])
+        if written != base:
+            yield written + hook.url.removeprefix(base)
+    sent = f"{base.partition(':')[0]}://{hook.header('Host')}"
+    if not base.startswith(sent) and origin(sent) == origin(base):
+        yield sent + hook.url.removeprefix(origin(base) or "")
 
 
 def shown(url: str) -> str:

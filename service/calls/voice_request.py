@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from service.clock import Millis
 from service.domain import ids, phone_numbers
@@ -17,6 +18,7 @@ from service.domain.calls import (
     phone_metadata,
 )
 from service.domain.connectors import Connector, webhook_url
+from service.domain.nodes import Place
 from service.domain.routing_rules import Rule
 from service.providers.base.provider import Arrival, Markup, Provider
 from service.security import call_keys
@@ -24,6 +26,27 @@ from service.settings import Settings
 
 MASKED_KEY = "clk_•••"
 MASKED_REF = "•••"
+
+
+class StreamAnswer:
+    """Markup that streams a call to its place, which is known only while the call is stored."""
+
+    def __init__(
+        self, request: VoiceRequest, region: str | None, ref: str, *steps: LadderStep
+    ) -> None:
+        """The last of the ``steps`` is that of the markup."""
+        self._request = request
+        self._ref = ref
+        self._begun, self._markup_step = steps[:-1], steps[-1]
+        self._markup = cache(partial(request.stream, ref, region))
+
+    def markup(self, place: Place) -> Markup:
+        return self._markup(place.node_url)
+
+    def steps(self, place: Place) -> tuple[LadderStep, ...]:
+        """Return the steps of the ladder, the last one with the markup."""
+        answered = self._request.answered(self._markup_step, self.markup(place), self._ref)
+        return *self._begun, answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +108,9 @@ class VoiceRequest:
         text = markup.text.replace(self.key, MASKED_KEY)
         return replace(step, markup=text if ref is None else text.replace(ref, MASKED_REF))
 
-    def stream(self, ref: str, region: str | None) -> Markup:
-        media = self.settings.media_base(region, self.base)
+    def stream(self, ref: str, region: str | None, node_url: str | None) -> Markup:
+        """Return markup that streams to a machine: the one of ``node_url``, if it has one."""
+        media = self.settings.media_base(region, node_url or self.base)
         media_url = f"{media}/{self.provider.name}/{ref}"
         again = self.call_url if self.settings.reattach else None
         return self.provider.answer(media_url, ref, again, f"{self.call_url}/status")

@@ -85,7 +85,7 @@ def membership(
         node_id,
         machine,
         nodes,
-        LeasedPlacement(node_id, time_of(database)),
+        LeasedPlacement(node_id, time_of(database), settings.node_url),
         RoomLeases(database, node_id),
         Directory(machine.id, settings.node_url, nodes.find),
         settings.api_secret,

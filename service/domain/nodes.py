@@ -41,6 +41,18 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """The node of a call, and the address of its machine, if it has one.
+
+    ``is_here`` where a socket that was opened to this machine can be passed to the node.
+    """
+
+    node_id: str | None
+    node_url: str | None = None
+    is_here: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ListedNode:
     """A row of the nodes, which a node that is gone has until another one takes over its calls.
 

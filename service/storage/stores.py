@@ -89,7 +89,7 @@ class Stores:
             loudness=LoudnessRecords(database),
             nodes=nodes,
             outbox=Outbox(database),
-            pins=Pins(database),
+            pins=Pins(database, placement),
             provider_requests=ProviderRequests(database, nodes.node_id),
             receiver_leases=ReceiverLeases(database, nodes.node_id),
             rooms=Rooms(database),

@@ -178,7 +178,7 @@ def test_public_url_and_region_decide_the_socket_url(database: Database, clock: 
         with agent_server() as program:
             agent = harness.employ(program)
             ticket = Assignment(agent.id, BASE)
-            _, ref = harness.admission.invite("r1", Participant("p", "P"), "us002", ticket)
+            _, ref = harness.invite("r1", Participant("p", "P"), "us002", ticket)
             harness.start(ref, "websocket")
             document = program.wait_for(1).document
         harness.stop()
@@ -188,7 +188,7 @@ def test_public_url_and_region_decide_the_socket_url(database: Database, clock: 
 def test_agent_of_a_ticket_is_dispatched_when_it_is_used(harness: DispatchHarness) -> None:
     with agent_server() as program:
         agent = harness.employ(program)
-        call, ref = harness.admission.invite(
+        call, ref = harness.invite(
             "r1", Participant("ann", "Ann"), None, Assignment(agent.id, BASE, {"a": 1})
         )
         harness.start(ref, "websocket")
@@ -357,7 +357,7 @@ def test_slow_agent_delays_no_other(harness: DispatchHarness) -> None:
             first = harness.phone(harness.employ(slow), numbers=("+14155550199",))
             slow.wait_for(1)
             agent = harness.employ(quick)
-            second, ref = harness.admission.invite(
+            second, ref = harness.invite(
                 "r2", Participant("ann", "Ann"), None, Assignment(agent.id, BASE)
             )
             harness.start(ref, "websocket")
@@ -376,7 +376,7 @@ def test_interrupted_attempt_is_repeated_by_the_next_process(
         call = before.phone(before.employ(program))
         taken = before.stores.dispatches.take(clock.now(), clock.now() + 10_000)
         assert taken is not None
-        ticket, ref = before.admission.invite("rule-room-0001", Participant("a", "A"), None)
+        ticket, ref = before.invite("rule-room-0001", Participant("a", "A"), None)
         assert before.stores.dispatches.ticketed(taken, ticket.id)
         before.stop()
         after = DispatchHarness(database, clock)
@@ -395,7 +395,7 @@ def test_two_processes_ask_each_agent_once(database: Database, clock: FakeClock)
         for number in range(6):
             assigned = Assignment(agent.id, BASE)
             who = Participant(f"p{number}", "Ann")
-            call, ref = one.admission.invite(f"room-{number}", who, None, assigned)
+            call, ref = one.invite(f"room-{number}", who, None, assigned)
             refs.append((call, ref))
         for _, ref in refs:
             one.start(ref, "websocket", f"s-{ref}")
@@ -451,7 +451,7 @@ def test_agent_leaves_with_its_call(harness: DispatchHarness) -> None:
 def test_agent_is_dispatched_into_a_room_without_a_call(harness: DispatchHarness) -> None:
     with agent_server() as program:
         agent = harness.employ(program)
-        _, ref = harness.admission.invite("r1", Participant("ann", "Ann"), None)
+        _, ref = harness.invite("r1", Participant("ann", "Ann"), None)
         harness.start(ref, "websocket", "s7")
         dispatch = harness.dispatcher.send(agent, "r1", BASE, {"a": 1})
         asked = program.wait_for(1)

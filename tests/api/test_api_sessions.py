@@ -32,8 +32,8 @@ def come(services: Services, clock: FakeClock) -> Callable[..., Call]:
 
     def make(name: str, session_id: str = SESSION, room_id: str = ROOM) -> Call:
         participant = Participant(name, name.title())
-        call, ref = services.admission.invite(room_id, participant, "in002")
-        spec = services.admission.claim("websocket", ref)
+        ticket = services.admission.invite(room_id, participant, "in002")
+        call, spec = ticket.call, services.admission.claim("websocket", ticket.ref)
         clock.advance(1)
         assert services.stores.calls.answered(call.id, spec.leg_id, session_id, clock.now())
         return call

@@ -100,7 +100,7 @@ def test_reference_of_a_call_that_is_over_is_gone(harness: Harness, connector: C
 
 
 def test_ticket_is_claimed_once(harness: Harness) -> None:
-    call, ref = harness.admission.invite("room-1", ANN, "us002")
+    call, ref = harness.invite("room-1", ANN, "us002")
     assert ref.startswith("vs_")
     spec = harness.admission.claim("websocket", ref)
     assert (spec.call_id, spec.room_id, spec.participant) == (call.id, "room-1", ANN)
@@ -111,13 +111,13 @@ def test_ticket_is_claimed_once(harness: Harness) -> None:
 
 def test_tickets_count_towards_the_limit(calling: Harness) -> None:
     for _ in range(3):
-        calling.admission.invite("room-1", ANN, None)
+        calling.invite("room-1", ANN, None)
     with pytest.raises(Busy):
-        calling.admission.invite("room-1", ANN, None)
+        calling.invite("room-1", ANN, None)
     assert calling.webhook(calling.connect(a_connector()))[0].get("reason") == "busy"
 
 
 def test_no_ticket_is_made_while_draining(harness: Harness) -> None:
     harness.serving.begin_drain()
     with pytest.raises(Busy):
-        harness.admission.invite("room-1", ANN, None)
+        harness.invite("room-1", ANN, None)

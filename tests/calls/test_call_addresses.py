@@ -172,6 +172,6 @@ def test_webhook_key_still_serves_calls_from_before_an_upgrade(
 
 
 def test_websocket_session_has_no_webhook_address(harness: Harness) -> None:
-    call, _ = harness.admission.invite("room-1", Participant("ann", "Ann"), None)
+    call, _ = harness.invite("room-1", Participant("ann", "Ann"), None)
     with pytest.raises(NotFound):
         harness.services.connector_lookup.find("twilio", harness.key(call))

@@ -151,7 +151,7 @@ def test_phone_that_is_joined_meanwhile_is_not_ended_as_alone(
             found = super().lonely(before, call_id)
             if call_id is None and found == [call.id]:
                 who = Participant("p2", "Ann")
-                _, ref = other.admission.invite("room-1", who, None, None)
+                _, ref = other.invite("room-1", who, None, None)
                 other.start(ref, "websocket", "s1")
             return found
 
@@ -175,10 +175,10 @@ def test_phone_that_is_joined_meanwhile_is_not_ended_as_alone(
 def test_agent_is_forsaken_once(nodes: tuple[Harness, Harness]) -> None:
     one, _ = nodes
     who = Participant("p1", "Ann")
-    call, ref = one.admission.invite("room-1", who, None, Assignment("agent_1", BASE))
+    call, ref = one.invite("room-1", who, None, Assignment("agent_1", BASE))
     one.start(ref, "websocket", "s1")
     (dispatch,) = one.stores.dispatches.of_call(call.id)
-    agent, agents_ref = one.admission.invite("room-1", Participant("a1", "Agent"), None)
+    agent, agents_ref = one.invite("room-1", Participant("a1", "Agent"), None)
     assert one.stores.dispatches.ticketed(dispatch, agent.id)
     one.start(agents_ref, "websocket", "s1")
     one.ending.hang_up(one.calls.get(call.id), EndReason.CALLER_HUNG_UP, None)

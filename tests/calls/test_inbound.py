@@ -150,7 +150,7 @@ def test_no_room_is_made_for_a_call_over_the_limit(harness: Harness, twilio: Con
         assert response[0].get("reason") == "busy"
     assert harness.stores.rooms.page().total == before
     with pytest.raises(Busy):
-        harness.admission.invite("never-seen-0002", Participant("p", "P"), None)
+        harness.invite("never-seen-0002", Participant("p", "P"), None)
     assert harness.stores.rooms.page().total == before
 
 

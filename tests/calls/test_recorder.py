@@ -86,7 +86,7 @@ def test_without_reattach_a_lost_socket_ends_the_call(
 
 
 def test_custom_socket_that_is_lost_ends_its_session(harness: Harness) -> None:
-    call, ref = harness.admission.invite("room-1", ANN, None)
+    call, ref = harness.invite("room-1", ANN, None)
     leg_id = harness.start(ref, "websocket")
     harness.recorder.record(closed(call.id, leg_id, None))
     ended = harness.calls.get(call.id)

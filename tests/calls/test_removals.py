@@ -52,7 +52,7 @@ def answering(harness: Harness) -> Answer:
 
 
 def invited(harness: Harness, name: str, room_id: str = ROOM) -> Call:
-    call, ref = harness.admission.invite(room_id, Participant(name, name.title()), None)
+    call, ref = harness.invite(room_id, Participant(name, name.title()), None)
     harness.start(ref, "websocket")
     return call
 
@@ -296,10 +296,10 @@ def test_new_participant_joins_the_session_of_detached_calls(
 ) -> None:
     phone = answer(1, "s1")
     harness.restart()
-    _, ref = harness.admission.invite(ROOM, Participant("ann", "Ann"), None)
+    _, ref = harness.invite(ROOM, Participant("ann", "Ann"), None)
     assert harness.admission.claim("websocket", ref).session_id == "s1"
     harness.ending.end(phone.id)
-    _, ref = harness.admission.invite(ROOM, Participant("bob", "Bob"), None)
+    _, ref = harness.invite(ROOM, Participant("bob", "Bob"), None)
     assert harness.admission.claim("websocket", ref).session_id is None
 
 

@@ -129,7 +129,9 @@ def test_calls_of_a_room_that_another_node_has_taken_are_handed_back(
     # The node stalls for longer than the lease, and its caller asks again.
     (other,) = cluster.serving("nd_b")
     assert other.take_over(5_000).attached == 1
-    again = Calls(cluster.database, cluster.placement("nd_b")).reissue(call.id, "again", 91_000, [])
+    again = Calls(cluster.database, cluster.placement("nd_b")).reissue(
+        call.id, "again", 91_000, lambda place: []
+    )
     assert again
     assert again.node_id == "nd_b"
     with closing(keeping(cluster, clock, engine, "nd_a")) as keeper:

@@ -42,7 +42,7 @@ class DispatchedCalls:
     def answer(self, call: Call, at: int = 5_000) -> Call:
         """Let the call claim its reference and start."""
         leg_id, ref = new_call_id(), new_call_id()
-        assert self.calls.reissue(call.id, ref, at + 90_000, [])
+        assert self.calls.reissue(call.id, ref, at + 90_000, lambda place: [])
         self.calls.claim(ref, call.provider, leg_id, at)
         answered = self.calls.answered(call.id, leg_id, "s1", at)
         assert answered is not None

@@ -144,7 +144,7 @@ def contest(store: Calls, call: Call) -> None:
     """Let ``second`` in by ``ref2``, while ``first`` streams by ``ref``."""
     use(store, call)
     assert store.answered(call.id, "first", "session", 2_100)
-    assert store.reissue(call.id, "ref2", EXPIRES, ())
+    assert store.reissue(call.id, "ref2", EXPIRES, lambda place: ())
     store.claim("ref2", "twilio", "second", 4_000)
 
 
@@ -193,7 +193,7 @@ def test_a_redial_of_a_waiting_call_is_refused_while_any_leg_is_about_to_start(
 ) -> None:
     use(store, call)
     assert store.detached(call.id, "first", 2_200, None, None)
-    assert store.reissue(call.id, "ref2", EXPIRES, ())
+    assert store.reissue(call.id, "ref2", EXPIRES, lambda place: ())
     store.claim("ref2", "twilio", "second", 2_300)
     unchanged = store.get(call.id)
     with pytest.raises(Used):
@@ -226,7 +226,7 @@ def test_a_restart_keeps_a_legs_claim_on_a_waiting_call(store: Calls, call: Call
 
 
 def test_each_reference_of_a_call_works_once(store: Calls, call: Call) -> None:
-    assert store.reissue(call.id, "ref2", EXPIRES + 500, ())
+    assert store.reissue(call.id, "ref2", EXPIRES + 500, lambda place: ())
     assert store.claim("ref2", "twilio", "b", EXPIRES + 1).leg_id == "b"
     assert store.claim("ref", "twilio", "a", EXPIRES - 1).leg_id == "a"
     with pytest.raises(Used):

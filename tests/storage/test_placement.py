@@ -152,7 +152,7 @@ def test_admitted_call_is_not_refused_for_a_full_node(placed: Placed) -> None:
     assert call
     assert other
     assert placed.admit("nd_b", limit=2) is None
-    again = placed.calls("nd_b").reissue(call.id, "again", REFS, [])
+    again = placed.calls("nd_b").reissue(call.id, "again", REFS, lambda place: [])
     assert again
     assert again.node_id == "nd_a"
     assert placed.calls("nd_c").claim("again", "twilio", "leg", 2_000).node_id == "nd_a"
@@ -194,7 +194,7 @@ def test_start_of_a_leg_on_a_node_that_lost_the_call_is_not_recorded(placed: Pla
     assert call
     placed.calls("nd_a").claim(call.id, "twilio", "leg", 2_000)
     drain(placed, "nd_a")
-    assert placed.calls("nd_b").reissue(call.id, "again", REFS, [])
+    assert placed.calls("nd_b").reissue(call.id, "again", REFS, lambda place: [])
     late = placed.calls("nd_a").answered(call.id, "leg", "s1", 2_100)
     assert late
     assert (late.node_id, late.answered_at, late.session_id) == ("nd_b", None, None)
@@ -208,7 +208,7 @@ def test_call_that_another_node_has_is_not_taken_back(placed: Placed) -> None:
     placed.cluster.node("nd_a").leave(3_000)
     # While nobody else has it, the node that has its socket takes it back.
     assert placed.calls("nd_a").detached_legs("nd_a") == {call.id: "leg"}
-    assert placed.calls("nd_b").reissue(call.id, "again", REFS, [])
+    assert placed.calls("nd_b").reissue(call.id, "again", REFS, lambda place: [])
     assert placed.calls("nd_a").detached_legs("nd_a") == {}
     assert not placed.calls("nd_a").reattached(call.id, "leg")
 

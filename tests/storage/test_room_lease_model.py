@@ -105,7 +105,7 @@ class SharedRooms(RuleBasedStateMachine):
         before = self.holder(room_id)
         try:
             with self.database.write() as connection:
-                owner = placement.node_for(connection, room_id)
+                owner = placement.place_of_next(connection, room_id).node_id
         except Busy:
             return None
         assert owner not in self.killed

@@ -45,7 +45,7 @@ class SessionCalls:
 
     def come_back(self, call: Call, at: int, session_id: str) -> None:
         ref, leg_id = ids.new_ref(), ids.new_leg_id()
-        assert self.calls.reissue(call.id, ref, at + 90_000, ())
+        assert self.calls.reissue(call.id, ref, at + 90_000, lambda place: ())
         self.calls.claim(ref, call.provider, leg_id, at)
         assert self.calls.answered(call.id, leg_id, session_id, at)
 

@@ -183,7 +183,7 @@ def test_a_call_with_a_pin_writes_the_usual_events(database: Database) -> None:
     step = LadderStep(LadderEvent.PIN, 2_000, CallStatus.INCOMING, "wrong PIN")
     assert pins.rejected(first.id, 1, EndReason.NO_PIN, 2_000, step)
     verified = LadderStep(LadderEvent.VERIFIED, 2_000, CallStatus.VERIFIED)
-    assert pins.verified(second.id, 1, ROOM, "ref", 90_000, [verified])
+    assert pins.verified(second.id, 1, ROOM, "ref", 90_000, lambda place: [verified])
     assert names(database, "wh_all") == [
         "call-started",
         "call-started",

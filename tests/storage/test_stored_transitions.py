@@ -163,11 +163,11 @@ OTHERS: Mapping[Event, Callable[[Stored, Call], object]] = {
         call.id, call.pin_tries, LATER, answer(call)
     ),
     Trigger.PIN_ACCEPTED: lambda stored, call: stored.pins.verified(
-        call.id, call.pin_tries, "room", new_ref(), LATER, [VERIFIED]
+        call.id, call.pin_tries, "room", new_ref(), LATER, lambda place: [VERIFIED]
     ),
     Trigger.RINGING: lambda stored, call: stored.steering.ringing(call.id, NOW),
     Trigger.REFERENCE_ISSUED: lambda stored, call: stored.calls.reissue(
-        call.id, new_ref(), LATER, ()
+        call.id, new_ref(), LATER, lambda place: ()
     ),
     Trigger.SOCKET_FOUND: lambda stored, call: stored.calls.reattached(call.id, "A"),
     Trigger.MOVE_REQUESTED: lambda stored, call: stored.steering.move(

@@ -21,6 +21,7 @@ from service.media.engine.commands import EngineCommand
 from service.media.engine.engine import Engine
 from service.media.engine.stats import EngineStats
 from service.media.rooms.leg import LegSpec
+from service.process.machine import Machine
 from service.providers import load
 from service.settings import Settings
 from service.storage.database import Database
@@ -131,6 +132,7 @@ def build(
     clock: FakeClock,
     public_url: str | None = PUBLIC_URL,
     max_calls: int = 200,
+    machine: Machine | None = None,
     **more: Any,
 ) -> Flask:
     """The app without its proxies, its commands and its threads."""
@@ -139,7 +141,7 @@ def build(
         max_calls=max_calls,
     )
     app = _endpoints().copy()
-    install(app, services_with(settings, clock, database, ScriptedEngine(clock)))
+    install(app, services_with(settings, clock, database, ScriptedEngine(clock), machine))
     return app
 
 
@@ -157,7 +159,11 @@ def a_settings(**changes: Any) -> Settings:
 
 
 def services_with(
-    settings: Settings, clock: FakeClock, database: Database, engine: Engine
+    settings: Settings,
+    clock: FakeClock,
+    database: Database,
+    engine: Engine,
+    machine: Machine | None = None,
 ) -> Services:
     """Return the services of ``create_app``, with the test's clock, engine and database."""
     providers = load()
@@ -170,7 +176,7 @@ def services_with(
         providers,
         Metrics(providers),
         Troubles(),
-        membership(settings, database, ids.new_node_id(), None),
+        membership(settings, database, ids.new_node_id(), machine),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -56,9 +56,11 @@ class Cluster:
         secret = changes.pop("secret", SECRET)
         return Nodes(self.database, node_id, secret, machine_id=machine_id, **{**usual, **changes})
 
-    def serving(self, *node_ids: str) -> list[Nodes]:
-        """Return nodes of one machine that have been up for long enough to judge others."""
-        started = [self.node(node_id) for node_id in node_ids]
+    def serving(self, *node_ids: str, urls: Mapping[str, str] | None = None) -> list[Nodes]:
+        """Return nodes that have been up for long enough to judge others. ``urls`` has the
+        addresses of their machines.
+        """
+        started = [self.node(node_id, url=(urls or {}).get(node_id)) for node_id in node_ids]
         for node in started:
             assert node.register()
         for _ in range(2):
@@ -67,8 +69,8 @@ class Cluster:
                 assert node.beat()
         return started
 
-    def placement(self, node_id: str) -> LeasedPlacement:
-        return LeasedPlacement(node_id, self.time.expression)
+    def placement(self, node_id: str, url: str | None = None) -> LeasedPlacement:
+        return LeasedPlacement(node_id, self.time.expression, url)
 
     def kill(self, node_id: str) -> None:
         """Make a node's row name a process that has ended."""

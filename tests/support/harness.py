@@ -183,6 +183,11 @@ class Harness:
     def key(self, call: Any) -> str:
         return key_of(self.services.settings.api_secret, call.id)
 
+    def invite(self, room_id: str, *about: Any) -> tuple[Call, str]:
+        """Make a ticket, and return its call and its reference."""
+        ticket = self.admission.invite(room_id, *about)
+        return ticket.call, ticket.ref
+
     def start(self, ref: str, provider: str = "twilio", session_id: str = "s1") -> str:
         """Claim a reference and report the start of its leg. Return the leg's id."""
         spec = self.admission.claim(provider, ref)

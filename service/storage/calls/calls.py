@@ -7,19 +7,20 @@ change nothing; the return value says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from service.clock import Millis
 from service.domain.call_state import require_new
 from service.domain.call_transitions import Phase, Trigger
-from service.domain.calls import Call, EndReason, LadderEvent, LadderStep
+from service.domain.calls import Call, EndReason, LadderEvent
+from service.domain.nodes import Place
 from service.errors import Conflict, Gone
 from service.storage.agents import dispatch_rows
 from service.storage.calls import endings, media_references, provider_requests
 from service.storage.calls.media_references import Used
-from service.storage.calls.queries import CallQueries
+from service.storage.calls.placed import PlacedCalls, StepsAt
 from service.storage.calls.rows import (
     KNOWN,
     advance,
@@ -30,8 +31,6 @@ from service.storage.calls.rows import (
     permitted,
     transfer_in,
 )
-from service.storage.cluster.placement import UNPLACED, Placement
-from service.storage.database import Database
 from service.storage.rooms import presence
 
 __all__ = ["Calls", "Used"]
@@ -48,21 +47,14 @@ REPEATED = (LadderEvent.OVERRUN, LadderEvent.NO_AUDIO)
 """Events that one leg may report repeatedly."""
 
 
-class Calls(CallQueries):
-    def __init__(self, database: Database, placement: Placement = UNPLACED) -> None:
-        super().__init__(database)
-        self._placement = placement
-        self.node_id = placement.node_id
+class Calls(PlacedCalls):
+    def admit(
+        self, call: Call, ref_digest: str | None, limit: int, steps: StepsAt | None = None
+    ) -> Place | None:
+        """Add a call that waits for its socket, with its reference, if it has one, and return its
+        place. ``steps`` makes its ladder, where that depends on the place.
 
-    def are_full(self, limit: int) -> bool:
-        """Return whether no node has fewer than ``limit`` calls."""
-        with self._database.read() as connection:
-            return self._placement.is_full(connection, limit)
-
-    def admit(self, call: Call, ref_digest: str | None, limit: int) -> bool:
-        """Add a call that waits for its socket, with its ladder and its reference, if it has one.
-
-        Returns false, and writes nothing, if each node that may take it has ``limit`` calls. The
+        Returns ``None``, and writes nothing, if each node that may take it has ``limit`` calls. The
         reference expires with ``call.expires_at``. Raises ``Conflict`` if the call is known.
         """
         if call.expires_at is None:
@@ -70,15 +62,16 @@ class Calls(CallQueries):
         require_new(call, Trigger.ADMITTED, Trigger.PIN_ASKED)
         with self._database.write() as connection:
             self._database.take_turns(connection, ADMISSION)
-            admitted = self._placement.admitted(connection, call, limit)
-            if admitted is None:
+            place = self._placement.place_of_new(connection, call, limit)
+            if place is None:
                 if is_known(connection, call):
                     raise Conflict(KNOWN)
-                return False
-            insert_call(connection, admitted)
+                return None
+            ladder = steps(place) if steps else call.steps
+            insert_call(connection, replace(call, node_id=place.node_id, steps=tuple(ladder)))
             if ref_digest is not None:
                 media_references.issue(connection, ref_digest, call.id, call.expires_at)
-            return True
+            return place
 
     def add(self, call: Call) -> None:
         """Add a call that is over already, with its ladder. Raises ``Conflict`` like ``admit``."""
@@ -86,10 +79,10 @@ class Calls(CallQueries):
             insert_call(connection, call)
 
     def reissue(
-        self, call_id: str, ref_digest: str, expires_at: Millis, steps: Sequence[LadderStep]
-    ) -> Call | None:
+        self, call_id: str, ref_digest: str, expires_at: Millis, steps: StepsAt
+    ) -> Place | None:
         """Store another answer to a provider that asked again about a live call, with a new
-        reference.
+        reference, and return the place of the call.
 
         Counts as an attempt. The call may be without a socket until the reference expires. The
         steps get the status of the call. Returns ``None`` if the call may have no reference.
@@ -100,14 +93,16 @@ class Calls(CallQueries):
                 return None
             call, state = found
             media_references.issue(connection, ref_digest, call_id, expires_at)
-            return advance(
+            place = self._placement.place_of_next(connection, call.room_id)
+            advance(
                 connection,
                 call,
-                [replace(step, status=state.status) for step in steps],
+                [replace(step, status=state.status) for step in steps(place)],
                 attempts=call.attempts + 1,
                 expires_at=expires_at,
-                node_id=self._placement.node_for(connection, call.room_id),
+                node_id=place.node_id,
             )
+            return place
 
     def claim(
         self, ref_digest: str, provider: str, leg_id: str, at: Millis, *, redial: bool = False
@@ -120,7 +115,8 @@ class Calls(CallQueries):
         off by a socket that never starts.
 
         Raises ``NotFound`` for a reference that this provider was never given, ``Used``, or
-        ``Gone`` if it has expired or its call is over.
+        ``Gone`` if it has expired or its call is over. Raises ``Misdirected``, and leaves the
+        reference as it was, if the call's node is on another machine.
         """
         with self._database.write() as connection:
             call_id = media_references.claim(
@@ -137,13 +133,16 @@ class Calls(CallQueries):
                 and media_references.last_socket_event(call) is LadderEvent.SOCKET
             ):
                 raise Used(call_id)
+            place = self._placement.place_of_next(connection, call.room_id, has_socket=True)
+            if not place.is_here:
+                raise self._misdirected(place)
             return advance(
                 connection,
                 call,
                 [state.step(LadderEvent.SOCKET, at)],
                 leg_id=leg_id if waiting else call.leg_id,
                 expires_at=at + START_MILLIS,
-                node_id=self._placement.node_for(connection, call.room_id),
+                node_id=place.node_id,
             )
 
     def answered(self, call_id: str, leg_id: str, session_id: str, at: Millis) -> Call | None:

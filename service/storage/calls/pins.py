@@ -2,7 +2,7 @@
 
 Each method is one transaction around one conditional UPDATE, which holds only for the latest try:
 of several answers to one try the first counts. Any other answer changes nothing, and the method
-returns false.
+returns false or ``None``.
 """
 
 from __future__ import annotations
@@ -15,17 +15,21 @@ from sqlalchemy import Connection, select, update
 from service.clock import Millis
 from service.domain.call_transitions import TABLE, Phase, Trigger
 from service.domain.calls import CallStatus, EndReason, LadderEvent, LadderStep
+from service.domain.nodes import Place
 from service.storage.calls import media_references
 from service.storage.calls.phases import permits
+from service.storage.calls.placed import StepsAt
 from service.storage.calls.rows import fetch, insert_steps
+from service.storage.cluster.placement import UNPLACED, Placement
 from service.storage.database import Database
 from service.storage.tables import calls
 from service.storage.webhooks.events import announce_call
 
 
 class Pins:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, placement: Placement = UNPLACED) -> None:
         self._database = database
+        self._placement = placement
 
     def verified(
         self,
@@ -34,8 +38,8 @@ class Pins:
         room_id: str,
         ref_digest: str,
         expires_at: Millis,
-        steps: Sequence[LadderStep],
-    ) -> bool:
+        steps: StepsAt,
+    ) -> Place | None:
         """Let a caller in who knew the PIN: the call has a room, and waits for its socket."""
         with self._database.write() as connection:
             if not _advance(
@@ -47,10 +51,15 @@ class Pins:
                 expires_at=expires_at,
                 attempts=1,
             ):
-                return False
+                return None
+            # After the change, which locks the call: the room's lease is locked after it.
+            place = self._placement.place_of_next(connection, room_id)
+            connection.execute(
+                update(calls).where(calls.c.id == call_id).values(node_id=place.node_id)
+            )
             media_references.issue(connection, ref_digest, call_id, expires_at)
-            _announce(connection, call_id, steps)
-            return True
+            _announce(connection, call_id, steps(place))
+            return place
 
     def repeated(
         self, call_id: str, tries: int, expires_at: Millis, steps: Sequence[LadderStep]

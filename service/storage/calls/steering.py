@@ -6,6 +6,8 @@ change nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -45,7 +47,7 @@ class StoredSteering:
             if (call.room_id, call.participant) == (room_id, participant):
                 return call
             step = state.step(LadderEvent.MOVED, at, room_id)
-            node_id = self._placement.node_for(connection, room_id)
+            place = self._placement.place_of_next(connection, room_id)
             if call.detached_at is not None:
                 # A detached call is in no room until it comes back. An attached one leaves when it
                 # arrives.
@@ -57,7 +59,7 @@ class StoredSteering:
                 room_id=room_id,
                 participant=participant,
                 session_id=None,
-                node_id=node_id,
+                node_id=place.node_id,
             )
 
     def arrived(
@@ -139,11 +141,11 @@ class StoredSteering:
         require_new(call, Trigger.PLACED)
         with self._database.write() as connection:
             self._database.take_turns(connection, ADMISSION)
-            admitted = self._placement.admitted(connection, call, limit)
-            if admitted is None:
+            place = self._placement.place_of_new(connection, call, limit)
+            if place is None:
                 return False
             dials.count(connection, call.started_at, per_day)
-            insert_call(connection, admitted)
+            insert_call(connection, replace(call, node_id=place.node_id))
             return True
 
     def bind(self, call_id: str, provider_call_id: str, *, firm: bool) -> Call | None:
