@@ -221,15 +221,10 @@ def build_services(
 
     def close() -> None:
         atexit.unregister(close)
-        notifier.stop()
-        retention.stop()
-        simulated_calls.stop()
-        node.stop()
-        engine.stop()
-        recorder_thread.stop()
-        dispatcher.stop()
-        deliveries.stop()
-        provider_api.stop()
+        for stop in (notifier.stop, retention.stop, simulated_calls.stop, node.stop, engine.stop):
+            stop()
+        for stop in (recorder_thread.stop, dispatcher.stop, deliveries.stop, provider_api.stop):
+            stop()
         # From here on other nodes may do what this one has claimed.
         keeper.close()
         http.close()
@@ -281,6 +276,7 @@ def build_services(
         simulated_calls=simulated_calls,
         workers=node.workers,
         node=member.name,
+        directory=member.directory,
         remote_requests=node.remote_requests,
         # The names are part of the answer of /healthz.
         is_alive={

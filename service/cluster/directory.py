@@ -33,6 +33,7 @@ class Directory:
         self._lock = threading.Lock()
         self._known: dict[str, Node] = {}
         self._elsewhere: tuple[str, ...] = ()
+        self._urls: tuple[str, ...] = () if url is None else (url,)
 
     @property
     def is_shared(self) -> bool:
@@ -48,6 +49,13 @@ class Directory:
             self._elsewhere = tuple(
                 node.id for node in fresh if self.is_shared and node.machine_id != self._machine_id
             )
+            urls = [self._url, *(node.url for node in fresh)] if self.is_shared else []
+            self._urls = tuple(dict.fromkeys(url for url in urls if url is not None))
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses of the machines that are up, this one's included."""
+        return self._urls
 
     def url_of(self, node_id: str) -> str | None:
         """Return the address of a node's machine; ``None`` for an unknown node, and on a machine

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request, send_from_directory
 
+from service.domain.origins import origin
 from service.errors import NotFound
 from service.security.permissions import Need
 from service.web.declarations import needs
+from service.web.services import services
 
 STATIC = Path(__file__).with_name("static")
 
@@ -59,6 +61,9 @@ def _file(name: str) -> Response:
 def _policy() -> str:
     # In some browsers 'self' does not cover WebSockets of the same host.
     sockets = f" ws://{request.host} wss://{request.host}" if request.host else ""
+    # The room page opens its socket at the machine of the room.
+    machines = (origin(f"ws{url.removeprefix('http')}") for url in services().directory.urls)
+    sockets += "".join(f" {each}" for each in machines)
     return (
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
         f"media-src 'self' blob:; connect-src 'self'{sockets}; "

@@ -74,6 +74,7 @@ def _describe(found: SignIn) -> Response:
         "proof": found.proof,
         "version": __version__,
         "testCalls": services().settings.test_calls,
+        "severalMachines": services().directory.is_shared,
     }
     return respond({"data": data}, 200)
 

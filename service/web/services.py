@@ -26,6 +26,7 @@ from service.calls.signatures import Signatures
 from service.calls.steering import Steering
 from service.calls.waiting import Waiters
 from service.clock import Clock, Millis
+from service.cluster.directory import Directory
 from service.cluster.remote_requests import RemoteRequests
 from service.cluster.workers import Workers
 from service.errors import Invalid
@@ -88,6 +89,7 @@ class Services:
     remote_requests: RemoteRequests | None
     """``None`` where this machine is the only one."""
 
+    directory: Directory
     is_alive: Mapping[str, Callable[[], bool]]
     body_limits: Mapping[str, int]
     """The longest body in bytes of each path that takes longer ones than the rest."""

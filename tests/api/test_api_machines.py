@@ -27,7 +27,7 @@ from service.storage.database import Database
 from service.web.services import Services, services_of
 from tests.support import signers
 from tests.support.agent_servers import agent_server
-from tests.support.apps import PUBLIC_URL, build
+from tests.support.apps import API_KEY, API_SECRET, PUBLIC_URL, build
 from tests.support.clocks import FakeClock
 from tests.support.harness import CALL_IDS
 from tests.support.keyrings import a_pair
@@ -291,6 +291,19 @@ def test_ticket_at_the_wrong_machine_is_refused(machines: Machines) -> None:
     with pytest.raises(Misdirected, match=re.escape(URLS[0])):
         machines.opens(1, f"/videosdk?ref={ticket.ref}")
     assert machines.services(0).admission.claim("websocket", ticket.ref).call_id == ticket.call.id
+
+
+def test_console_may_open_sockets_at_every_machine(machines: Machines) -> None:
+    services = machines.services(0)
+    services.directory.update(services.stores.nodes.fresh())
+    with machines.apps[0].test_client() as client:
+        policy = client.get("/console/").headers["Content-Security-Policy"]
+        signed_in = client.post(
+            "/console/api/session", json={"apiKey": API_KEY, "apiSecret": API_SECRET}
+        )
+    (allowed,) = re.findall("connect-src ([^;]*);", policy)
+    assert allowed.split()[-2:] == ["wss://voice1.example.com", "wss://voice.example.com"]
+    assert signed_in.json["data"]["severalMachines"] is True
 
 
 UPGRADES = {

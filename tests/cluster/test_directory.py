@@ -39,6 +39,18 @@ def test_nodes_of_other_machines_are_elsewhere() -> None:
     assert rows.read == []
 
 
+def test_addresses_are_those_of_the_machines_that_are_up() -> None:
+    directory, _ = a_directory()
+    assert directory.urls == ("https://voice1.example.com",)
+    directory.update([FAR, HERE, SIBLING])
+    assert directory.urls == ("https://voice1.example.com", "https://voice2.example.com")
+    directory.update([HERE])
+    assert directory.urls == ("https://voice1.example.com",)
+    alone = Directory("machine-1")
+    alone.update([replace(HERE, url=None)])
+    assert alone.urls == ()
+
+
 def test_an_unknown_node_is_read_once() -> None:
     directory, rows = a_directory(FAR)
     assert directory.url_of("nd_far") == "https://voice2.example.com"

@@ -10,7 +10,7 @@ export class Refused extends Error {
   }
 }
 
-/** {proof, version, testCalls} of the current session, or null. */
+/** {proof, version, testCalls, severalMachines} of the current session, or null. */
 let session = null;
 
 /** Emits "out" when the session has ended, as a 401 response or another tab reports. */

@@ -1,6 +1,6 @@
 /** A participant's custom WebSocket, reconnected with the same participant id when it is lost. */
 
-import { ask } from "../api.js";
+import { ask, currentSession } from "../api.js";
 import { counted } from "../format.js";
 
 /** Close codes after which a reconnect may succeed: the server restarted, is full, or was unreachable. */
@@ -17,6 +17,18 @@ const DEAD_AFTER = 5000;
 
 /** Unsent bytes beyond which audio is dropped instead of sent late: a quarter of a second. */
 const MAX_UNSENT = 6000;
+
+/**
+ * The address to connect to for a ticket. One machine alone is reached at the page's own origin, the only
+ * one that the page may connect to, whatever the ticket's. Of several machines, the ticket names the right one.
+ */
+function reachable(wsUrl) {
+  if (currentSession()?.severalMachines) return wsUrl;
+  const { pathname, search } = new URL(wsUrl);
+  const url = new URL(pathname + search, location.href);
+  url.protocol = location.protocol.replace("http", "ws");
+  return url;
+}
 
 /**
  * `listener` is an object of three functions: `state(name, sentence)`, where name is joining, joined,
@@ -80,11 +92,7 @@ export class Connection {
   }
 
   #connect(wsUrl) {
-    // The ticket may name another address of this server, but the page can connect to its own origin only.
-    const { pathname, search } = new URL(wsUrl);
-    const url = new URL(pathname + search, location.href);
-    url.protocol = location.protocol.replace("http", "ws");
-    const socket = new WebSocket(url);
+    const socket = new WebSocket(reachable(wsUrl));
     const lost = new AbortController();
     const options = { signal: AbortSignal.any([lost.signal, this.#leaving.signal]) };
     const listening = setInterval(() => {
