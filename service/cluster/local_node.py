@@ -42,8 +42,8 @@ MOST_LOST = 1000
 class LocalNode:
     """Thread-safe. ``media`` and ``workers`` are for use cases, ``hint`` for their signals.
 
-    ``is_silent`` tells whether another node did not answer in time a moment ago. The HTTP route
-    uses ``remote_requests``, which is ``None`` where this machine is the only one.
+    ``is_silent`` tells whether another node does not answer; one of another machine is asked. The
+    HTTP route uses ``remote_requests``, which is ``None`` where this machine is the only one.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class LocalNode:
             tokens = NodeTokens(api_secret)
             self.remote_requests = RemoteRequests(node_id, handler.handle, near, tokens, wall)
         self.hint = self._commands.hint
-        self.is_silent = self._peers.is_silent
+        self.is_silent = near.is_silent if routed is None else routed.is_unreachable
 
     def start(self) -> None:
         """Start the threads, after any fork. From now on other nodes find this one."""

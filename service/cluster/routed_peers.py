@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from service.cluster.directory import Directory
-from service.cluster.messages import Message
+from service.cluster.messages import GetNode, Message
 from service.cluster.peers import ANSWER_SECONDS, Peers, Unanswered
 from service.cluster.remote_peers import RemotePeers
 from service.errors import ServiceError
@@ -63,6 +63,17 @@ class RoutedPeers:
     def is_silent(self, node_id: str) -> bool:
         """Return whether the node did not answer a moment ago."""
         return self.near.is_silent(node_id) or self.far.is_silent(node_id)
+
+    def is_unreachable(self, node_id: str) -> bool:
+        """Return whether the node does not answer. A node of another machine is asked first.
+
+        The others see at once that a process of their machine has ended. The end of one elsewhere
+        is only known when its heartbeats are missing for seconds, or by asking.
+        """
+        with suppress(Unanswered):
+            if not self.is_silent(node_id) and not self._is_here(node_id):
+                self.far.ask(node_id, GetNode())
+        return self.is_silent(node_id)
 
     def close(self) -> None:
         self.near.close()

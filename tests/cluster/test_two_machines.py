@@ -61,7 +61,7 @@ class Machines:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self.homes: dict[str, str] = {}
-        servers = {name: MachineServer() for name in ("one", "two")}
+        self._servers = servers = {name: MachineServer() for name in ("one", "two")}
         rows = [
             Node(name, f"machine-{name}", 1, "1", url=server.url)
             for name, server in servers.items()
@@ -76,6 +76,11 @@ class Machines:
             stack.callback(nodes[name].stop)
             stack.enter_context(in_thread(server))
         self.one, self.two = nodes["one"], nodes["two"]
+
+    def end(self, name: str) -> None:
+        """Close the address of a machine, as if its processes had been killed."""
+        self._servers[name].shutdown()
+        self._servers[name].server_close()
 
     def join(self, home: RunningNode, caller: Caller) -> Client:
         self.homes[caller.spec.call_id] = home.id
@@ -134,6 +139,14 @@ def test_hints_reach_the_other_machine_and_not_the_own(machines: Machines) -> No
     machines.two.node.hint(["dispatches"])
     assert machines.one.hints.get(timeout=PATIENCE) == ({"dispatches"}, set())
     assert machines.two.hints.empty()
+
+
+def test_a_node_of_another_machine_is_asked_whether_it_still_runs(machines: Machines) -> None:
+    """Its callers hold meanwhile: until its lease lapses it would be given to them."""
+    assert not machines.two.node.is_silent("two")
+    assert not machines.two.node.is_silent("one")
+    machines.end("two")
+    assert machines.one.node.is_silent("two")
 
 
 @pytest.mark.parametrize("asked", ["one", "two"])
