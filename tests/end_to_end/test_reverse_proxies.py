@@ -24,7 +24,7 @@ from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
-from tests.support.certificates import certificate
+from tests.support.certificates import trusted
 from tests.support.patchbays import Patchbay, running_patchbay
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
@@ -54,10 +54,7 @@ DEFAULT_READ_TIMEOUT = 60
 
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A certificate for localhost, which this process trusts during the tests."""
-    path = certificate(tmp_path_factory.mktemp("pem"), "localhost")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(path))
+    with trusted(tmp_path_factory.mktemp("pem")) as path:
         yield path
 
 
@@ -257,5 +254,7 @@ def test_caddy_has_no_timeout_for_a_socket_and_reads_longer_than_patchbay() -> N
     assert timeouts["read_timeout"] > (ARRIVAL_SECONDS + UPLOAD_SECONDS) * 10**9
 
 
-def test_caddy_accepts_the_format_of_its_file() -> None:
-    assert caddy("fmt", str(CADDYFILE)) == CADDYFILE.read_text()
+@pytest.mark.parametrize("file", ["Caddyfile", "Caddyfile.machines"])
+def test_caddy_accepts_the_format_of_its_file(file: str) -> None:
+    path = ROOT / "deploy" / file
+    assert caddy("fmt", str(path)) == path.read_text()

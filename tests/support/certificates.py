@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -35,3 +38,12 @@ def certificate(folder: Path, name: str) -> Path:
         + built.public_bytes(Encoding.PEM)
     )
     return path
+
+
+@contextmanager
+def trusted(folder: Path) -> Iterator[Path]:
+    """Make a certificate for localhost. This process and its children trust it in this block."""
+    path = certificate(folder, "localhost")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
+        yield path

@@ -38,17 +38,22 @@ def replaced(file: str, changes: Changes) -> str:
 
 
 class Proxy(ABC):
-    """A proxy in front of ``backend``, for localhost with the certificate and key in ``pem``."""
+    """A proxy for localhost, with the certificate and key in ``pem`` and a file of ``deploy/``.
+
+    ``backends`` are pairs: an address of Patchbay in the file, and the one in its place.
+    """
 
     name: str
+    file: str
 
-    def __init__(self, folder: Path, backend: int, pem: Path, changes: Changes) -> None:
-        self.port, self.plain_port = free_port(), free_port()
+    def __init__(
+        self, folder: Path, backends: Changes, pem: Path, changes: Changes, port: int | None = None
+    ) -> None:
+        self.port, self.plain_port = port or free_port(), free_port()
         self.url = f"https://localhost:{self.port}"
         self._folder = folder
         self._pem = pem
-        self._backend = f"127.0.0.1:{backend}"
-        self._changes = changes
+        self._changes = (*backends, *changes)
         command = self._prepare()
         with (folder / "output.log").open("wb") as output:
             self._process = subprocess.Popen(
@@ -120,11 +125,12 @@ class Proxy(ABC):
 
 class Nginx(Proxy):
     name = "nginx"
+    file = "nginx.conf"
 
     def _prepare(self) -> Sequence[str]:
         letsencrypt = f"/etc/letsencrypt/live/{HOST}"
         text = replaced(
-            "nginx.conf",
+            self.file,
             (
                 ("listen [::]:80;", ""),
                 ("listen [::]:443 ssl;", ""),
@@ -133,8 +139,7 @@ class Nginx(Proxy):
                 (f"{letsencrypt}/fullchain.pem", str(self._pem)),
                 (f"{letsencrypt}/privkey.pem", str(self._pem)),
                 ("/var/log/nginx/patchbay.log", f"{self._folder}/patchbay.log"),
-                (f"server_name {HOST};", "server_name localhost;"),
-                (BACKEND, self._backend),
+                (f"server_name {HOST}", "server_name localhost"),
                 *self._changes,
             ),
         )
@@ -149,20 +154,25 @@ class Nginx(Proxy):
         return [self.program(), "-p", str(self._folder), "-c", "nginx.conf"]
 
 
+class NginxOfMachines(Nginx):
+    file = "nginx-machines.conf"
+
+
 class Caddy(Proxy):
     name = "caddy"
+    file = "Caddyfile"
 
     def _prepare(self) -> Sequence[str]:
+        # Another Caddy of the machine may have the port for its administrator.
+        own = "admin off\n\tdefault_bind 127.0.0.1"
         text = replaced(
-            "Caddyfile",
+            self.file,
             (
-                # Another Caddy of the machine may have the port for its administrator.
-                ("http_port 80", f"admin off\n\thttp_port {self.plain_port}"),
+                ("http_port 80", f"{own}\n\thttp_port {self.plain_port}"),
                 ("https_port 443", f"https_port {self.port}"),
-                (f"\n{HOST} {{", "\nlocalhost {\n\tbind 127.0.0.1"),
+                (f"\n{HOST} {{", "\nlocalhost {"),
                 ("# For a certificate of your own: tls", "tls"),
                 (f"/etc/ssl/{HOST}.pem", str(self._pem)),
-                (BACKEND, self._backend),
                 *self._changes,
             ),
         )
@@ -175,12 +185,30 @@ class Caddy(Proxy):
         return {**super()._environment(), **own}
 
 
+class CaddyOfMachines(Caddy):
+    file = "Caddyfile.machines"
+
+
 @contextmanager
 def proxying(
     kind: type[Proxy], folder: Path, backend: int, pem: Path, changes: Changes = ()
 ) -> Iterator[Proxy]:
+    """Run a proxy in front of a server with this port."""
+    with running(kind, folder, ((BACKEND, f"127.0.0.1:{backend}"),), pem, changes) as proxy:
+        yield proxy
+
+
+@contextmanager
+def running(
+    kind: type[Proxy],
+    folder: Path,
+    backends: Changes,
+    pem: Path,
+    changes: Changes = (),
+    port: int | None = None,
+) -> Iterator[Proxy]:
     folder.mkdir()
-    proxy = kind(folder, backend, pem, changes)
+    proxy = kind(folder, backends, pem, changes, port)
     try:
         yield proxy
     finally:
