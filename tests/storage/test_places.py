@@ -13,6 +13,7 @@ from service.domain.nodes import Place
 from service.errors import Busy, Gone, Misdirected
 from service.storage.calls.calls import Calls
 from service.storage.calls.pins import Pins
+from service.storage.calls.steering import StoredSteering
 from service.storage.database import Database
 from tests.support.clusters import Cluster, a_cluster
 from tests.support.records import a_call
@@ -155,6 +156,20 @@ def test_used_reference_is_used_up_on_every_machine(machines: Machines) -> None:
     for node_id in URLS:
         with pytest.raises(Gone):
             machines.claim(node_id, call.id)
+
+
+@pytest.mark.parametrize("moves", ["nd_a", "nd_b"])
+def test_call_is_moved_to_a_new_room_on_its_own_machine(machines: Machines, moves: str) -> None:
+    call = machines.admit("nd_b")
+    machines.claim("nd_b", call.id)
+    assert machines.calls("nd_b").answered(call.id, "leg", "s1", 2_100)
+    machines.admit("nd_b2", a_call(room_id="another"))
+    # The other machine has no calls.
+    steering = StoredSteering(
+        machines.cluster.database, machines.cluster.placement(moves, URLS[moves])
+    )
+    moved = steering.move(call.id, "new", call.participant, 3_000)
+    assert moved.node_id in ("nd_b", "nd_b2")
 
 
 def test_call_that_moved_on_is_let_in_where_its_next_answer_leads(machines: Machines) -> None:

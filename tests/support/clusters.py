@@ -51,7 +51,7 @@ class Cluster:
 
     def node(self, node_id: str, machine_id: str = MACHINE, **changes: Any) -> Nodes:
         """Return a node that is not registered yet."""
-        lease = self._lease(machine_id, is_shared="url" in changes)
+        lease = self._lease(machine_id, is_shared=changes.get("url") is not None)
         usual = {"now": self.time.expression, "lease": lease}
         secret = changes.pop("secret", SECRET)
         return Nodes(self.database, node_id, secret, machine_id=machine_id, **{**usual, **changes})

@@ -133,7 +133,7 @@ class Calls(PlacedCalls):
                 and media_references.last_socket_event(call) is LadderEvent.SOCKET
             ):
                 raise Used(call_id)
-            place = self._placement.place_of_next(connection, call.room_id, has_socket=True)
+            place = self._placement.place_of_next(connection, call.room_id, self.node_id)
             if not place.is_here:
                 raise self._misdirected(place)
             return advance(

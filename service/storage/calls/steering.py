@@ -47,7 +47,7 @@ class StoredSteering:
             if (call.room_id, call.participant) == (room_id, participant):
                 return call
             step = state.step(LadderEvent.MOVED, at, room_id)
-            place = self._placement.place_of_next(connection, room_id)
+            place = self._placement.place_of_next(connection, room_id, call.node_id)
             if call.detached_at is not None:
                 # A detached call is in no room until it comes back. An attached one leaves when it
                 # arrives.

@@ -52,13 +52,13 @@ class Placement(Protocol):
         """Return whether each node that serves has ``limit`` calls."""
 
     def place_of_next(
-        self, connection: Connection, room_id: str | None, *, has_socket: bool = False
+        self, connection: Connection, room_id: str | None, near: str | None = None
     ) -> Place:
         """Return the place of the next leg of a call that was admitted. Raises ``Busy`` if no node
         serves.
 
-        With ``has_socket``, the leg's socket was opened to this machine, whose nodes come first
-        where the room has no node.
+        The machine of the node ``near`` has the leg's socket, so its nodes come first where the
+        room has no node.
         """
 
     def holder_elsewhere(self, connection: Connection, room_id: str) -> Place | None:
@@ -80,7 +80,7 @@ class SingleNode:
         return count_live(connection) >= limit
 
     def place_of_next(
-        self, connection: Connection, room_id: str | None, *, has_socket: bool = False
+        self, connection: Connection, room_id: str | None, near: str | None = None
     ) -> Place:
         return Place(self.node_id)
 
@@ -124,15 +124,9 @@ class LeasedPlacement:
         return all(loads.get(node_id, 0) >= limit for node_id in serving)
 
     def place_of_next(
-        self, connection: Connection, room_id: str | None, *, has_socket: bool = False
+        self, connection: Connection, room_id: str | None, near: str | None = None
     ) -> Place:
-        chosen = self._chosen(
-            connection,
-            room_id,
-            self._loads(connection),
-            lambda node: True,
-            prefers=self._is_here if has_socket else lambda node: True,
-        )
+        chosen = self._chosen(connection, room_id, self._loads(connection), lambda node: True, near)
         if chosen is None:
             raise Busy(NOBODY)
         return self._place(chosen)
@@ -159,11 +153,12 @@ class LeasedPlacement:
         room_id: str | None,
         loads: Mapping[str | None, int],
         may_take: Callable[[RowMapping], bool],
-        prefers: Callable[[RowMapping], bool] = lambda node: True,
+        near: str | None = None,
     ) -> RowMapping | None:
         """Return the node that has the room's lease, or is given it; ``None`` if no node may.
 
-        ``may_take`` and ``prefers`` are asked about nodes that do not have the lease.
+        ``may_take`` is asked about nodes that do not have the lease. Of these, the ones on the
+        machine of ``near`` come first.
         """
         holder = None if room_id is None else connection.scalar(LEASE, {"room": room_id})
         everyone = census(connection, self._node_id, self._now)
@@ -173,13 +168,18 @@ class LeasedPlacement:
         free = [row for row in everyone.rows if self._serves(everyone, row) and may_take(row)]
         if not free:
             return None
+        socket_at = {row["url"] for row in everyone.rows if row["id"] == near}
         best = min(
             free,
-            key=lambda row: (not prefers(row), loads.get(row["id"], 0), row["id"] != self._node_id),
+            key=lambda row: (
+                row["url"] not in socket_at,
+                loads.get(row["id"], 0),
+                row["id"] != self._node_id,
+            ),
         )
         if room_id is not None and not _give(connection, room_id, best["id"], is_new=not holder):
             # Another transaction has given it to a node in the meantime.
-            return self._chosen(connection, room_id, loads, may_take, prefers)
+            return self._chosen(connection, room_id, loads, may_take, near)
         return best
 
     def _serves(self, everyone: Census, row: RowMapping) -> bool:
