@@ -31,6 +31,8 @@ from service.web.services import services
 ANY_ORIGIN = "http(s)://<Host header>"
 """Shown for the public URL if each request determines it."""
 
+ANY_SOCKET = "ws(s)://<Host header>"
+
 MIN_SECRET_LENGTH = 32
 """Recommended minimum length of ``API_SECRET``, in characters."""
 
@@ -75,7 +77,7 @@ def doctor(show_keys: bool, dyno: str | None) -> None:
     finally:
         database.close()
     for connector in connectors:
-        for line in _describe(connector, settings.public_url or ANY_ORIGIN, show_keys):
+        for line in describe(connector, settings, show_keys):
             click.echo(line)
     for line in nodes:
         click.echo(line)
@@ -94,15 +96,18 @@ def _lock(connector: Connector) -> str:
     )
 
 
-def _describe(connector: Connector, base: str, show_keys: bool) -> Iterator[str]:
+def describe(connector: Connector, settings: Settings, show_keys: bool) -> Iterator[str]:
+    base = settings.public_url or ANY_ORIGIN
     provider = load()[connector.provider]
     name = f", {connector.name}" if connector.name else ""
     key = connector.webhook_key if show_keys else "whk_***"
     yield f"{connector.id} ({connector.provider}{name})"
     yield _line("webhook", webhook_url(base, connector.provider, key))
     if provider.signs_upgrades:
-        socket = f"ws{base.removeprefix('http')}" if base != ANY_ORIGIN else "ws(s)://<Host header>"
-        yield _line("media socket", f"{socket}/{connector.provider}/<reference>")
+        media = settings.node_url or base
+        socket = f"ws{media.removeprefix('http')}" if media != ANY_ORIGIN else ANY_SOCKET
+        elsewhere = ", and at other machines behind their NODE_URL" if settings.node_url else ""
+        yield _line("media socket", f"{socket}/{connector.provider}/<reference>{elsewhere}")
     for credential in provider.credentials:
         values = connector.credentials.get(credential.name, ())
         shown = "set" if credential.secret else ", ".join(values)
@@ -149,6 +154,12 @@ def settings_problems(settings: Settings, dyno: str | None) -> Iterator[str]:
         yield (
             "PUBLIC_URL begins with http://, and providers open media sockets over TLS only: let "
             "a proxy end TLS and write https://."
+        )
+    node_host = urlsplit(settings.node_url or "").hostname
+    if _is_local(node_host):
+        yield (
+            f"NODE_URL names {node_host}, where providers cannot open media sockets: set it to the "
+            "public address of this machine."
         )
     in_front = dyno is not None or (parts.scheme == "https" and not is_local)
     if in_front and settings.trust_proxy == 0:

@@ -70,7 +70,9 @@ def _trouble(trouble: Trouble) -> dict[str, Any]:
 def _settings(settings: Settings) -> dict[str, Any]:
     """Return the settings that affect calls, by their variables. None of them is a secret."""
     names = (
-        *("public_url", "max_calls", "max_call_seconds", "alone_seconds", "drain_seconds"),
+        "public_url",
+        *(("node_url",) if settings.node_url else ()),
+        *("max_calls", "max_call_seconds", "alone_seconds", "drain_seconds"),
         *("hold_seconds", "reattach", "dial_per_day", "dial_tied_tokens", "keep_days"),
         *("plivo_old_signatures", "trust_proxy", "webhook_allow_private"),
         *("log_level", "log_format"),

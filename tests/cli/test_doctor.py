@@ -11,12 +11,13 @@ import pytest
 from click.testing import Result
 
 from service.app import create_app
-from service.cli.doctor import clock_problems
+from service.cli.doctor import clock_problems, describe, settings_problems
 from service.clock import SystemClock
 from service.settings import Settings
 from service.storage.connectors import Connectors
 from service.storage.database import Database
 from service.storage.stored_secrets import StoredSecrets
+from tests.support.apps import a_settings
 from tests.support.clocks import FakeClock
 from tests.support.ports import free_port
 from tests.support.records import a_connector
@@ -107,6 +108,27 @@ def test_missing_public_url_leaves_the_origin_open(
     result = examine(PUBLIC_URL="")
     assert "  webhook       http(s)://<Host header>/v2/hooks/twilio/whk_***\n" in result.output
     assert "  media socket  ws(s)://<Host header>/twilio/<reference>\n" in result.output
+
+
+def test_media_sockets_are_at_the_address_of_the_machine() -> None:
+    settings = a_settings(public_url=GOOD["PUBLIC_URL"], node_url="https://voice1.example.com")
+    lines = list(describe(a_connector(), settings, show_keys=False))
+    assert lines[1] == "  webhook       https://voice.example.com/v2/hooks/twilio/whk_***"
+    assert lines[2] == (
+        "  media socket  wss://voice1.example.com/twilio/<reference>, and at other machines behind "
+        "their NODE_URL"
+    )
+
+
+def test_address_of_the_machine_must_be_public() -> None:
+    settings = a_settings(
+        public_url=GOOD["PUBLIC_URL"],
+        api_secret=SECRET,
+        trust_proxy=1,
+        node_url="https://10.0.0.7",
+    )
+    [problem] = settings_problems(settings, dyno=None)
+    assert problem.startswith("NODE_URL names 10.0.0.7, where providers cannot open media sockets:")
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,7 @@ def test_values_of_all_nodes_are_found(machines: Machines) -> None:
     assert {each.node for each in workers.processes()} == {"one", "two"}
     assert [each.node for each in workers.processes_of_machine()] == ["one"]
     assert workers.are_several
+    assert workers.count_elsewhere() == 1
 
 
 def test_levels_of_the_other_machine_are_shown(machines: Machines) -> None:
