@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,28 @@ def test_participant_keeps_its_id_across_a_server_restart(browser: Browser, tmp_
         if who["name"] == "Console"
     }
     assert len(ids) == 1
+
+
+def test_page_joins_at_the_address_of_the_rooms_machine(
+    browser: Browser, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    port = free_port()
+    settings = {
+        "PORT": str(port),
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "NODE_URL": f"http://localhost:{port}",
+        "DATABASE_URL": postgres(),
+    }
+    with (
+        running_patchbay(tmp_path, **settings) as machine,
+        signed_in(browser, machine) as page,
+        page.expect_websocket(lambda socket: "/videosdk" in socket.url) as opened,
+    ):
+        open_room(page, "elsewhere")
+        join(page)
+        assert opened.value.url.startswith(f"ws://localhost:{port}/videosdk?ref=")
+        page.get_by_role("button", name="Leave").click()
+        expect(page.get_by_text("You have left the room.")).to_be_visible()
 
 
 def test_removed_participant_sees_a_notice_and_does_not_rejoin(
