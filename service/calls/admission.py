@@ -124,10 +124,7 @@ class Admission:
         """Raise ``Misdirected`` for a reference whose call is on another machine, and note it on
         the call's ladder. The reference is not used up.
         """
-        elsewhere = self._calls.elsewhere(ids.digest(ref))
-        if elsewhere is not None:
-            self._calls.note(elsewhere.call_id, elsewhere.error.message, self._clock.now())
-            raise elsewhere.error
+        self._calls.require_here(ids.digest(ref), self._clock.now())
 
     def claim(self, provider_name: str, ref: str) -> LegSpec:
         """Claim a reference, and return the leg of the socket that was opened with it.

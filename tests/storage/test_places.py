@@ -123,7 +123,7 @@ def test_socket_of_a_room_whose_node_is_gone_stays_on_the_machine_that_it_came_t
     machines.admit("nd_b2", a_call(room_id="another"))
     # The other machine has fewer calls.
     assert machines.cluster.node("nd_a", url=URLS["nd_a"]).register()
-    assert machines.calls(claims).elsewhere(call.id) is None
+    machines.calls(claims).require_here(call.id, 2_000)
     assert machines.claim(claims, call.id) == "nd_b2"
 
 
@@ -137,17 +137,19 @@ def test_socket_at_a_machine_without_a_node_that_serves_is_refused(machines: Mac
         machines.claim("nd_a", call.id)
 
 
-def test_reference_of_a_call_on_another_machine_is_told_before_its_claim(
+def test_reference_of_a_call_on_another_machine_is_refused_before_its_claim(
     machines: Machines,
 ) -> None:
     call = machines.admit("nd_a")
-    found = machines.calls("nd_b").elsewhere(call.id)
-    assert found is not None
-    assert (found.call_id, found.error.status) == (call.id, 421)
-    assert machines.calls("nd_a").elsewhere(call.id) is None
-    assert machines.calls("nd_b").elsewhere("unknown") is None
+    for _ in range(2):
+        with pytest.raises(Misdirected) as refused:
+            machines.calls("nd_b").require_here(call.id, 2_000)
+    noted = machines.calls("nd_b").get(call.id).steps
+    assert [step.detail for step in noted if step not in call.steps] == [refused.value.message]
+    machines.calls("nd_a").require_here(call.id, 2_000)
+    machines.calls("nd_b").require_here("unknown", 2_000)
     machines.drain("nd_a")
-    assert machines.calls("nd_b").elsewhere(call.id) is None
+    machines.calls("nd_b").require_here(call.id, 2_000)
 
 
 def test_used_reference_is_used_up_on_every_machine(machines: Machines) -> None:

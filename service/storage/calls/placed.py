@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from sqlalchemy import bindparam, select
@@ -28,14 +27,6 @@ ROOM_OF_REFERENCE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """A call whose node is on another machine than the socket that was opened for it."""
-
-    call_id: str
-    error: Misdirected
-
-
 class PlacedCalls(CallQueries):
     def __init__(self, database: Database, placement: Placement = UNPLACED) -> None:
         super().__init__(database)
@@ -47,22 +38,22 @@ class PlacedCalls(CallQueries):
         with self._database.read() as connection:
             return self._placement.is_full(connection, limit)
 
-    def elsewhere(self, ref_digest: str) -> Elsewhere | None:
-        """Return the live call of a reference if the node of its room is on another machine.
+    def require_here(self, ref_digest: str, at: Millis) -> None:
+        """Raise ``Misdirected`` if the node of a reference's live call is on another machine, and
+        note it on the call's ladder, once.
 
         Reads nothing where no other machine may serve.
         """
         if self._placement.node_url is None:
-            return None
+            return
         with self._database.read() as connection:
             row = connection.execute(ROOM_OF_REFERENCE, {"ref_digest": ref_digest}).one_or_none()
             place = row and self._placement.holder_elsewhere(connection, row.room_id)
-        return Elsewhere(row.id, self._misdirected(place)) if row and place else None
-
-    def note(self, call_id: str, detail: str, at: Millis) -> bool:
-        """Add a remark to the ladder, once."""
-        with self._database.write() as connection:
-            return add_note(connection, call_id, detail, at)
+        if row is not None and place is not None:
+            error = self._misdirected(place)
+            with self._database.write() as connection:
+                add_note(connection, row.id, error.message, at)
+            raise error
 
     def _misdirected(self, place: Place) -> Misdirected:
         """Return the error for a socket whose call is at ``place``, and not on this machine."""
