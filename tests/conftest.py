@@ -37,6 +37,7 @@ settings.load_profile("patchbay")
 
 REAL_TIME = ("end_to_end", "browser")
 LONGEST = (
+    "test_several_machines.py",
     "test_console_room.py",
     "test_documented_api.py",
     "test_deploys.py",

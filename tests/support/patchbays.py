@@ -27,9 +27,11 @@ ATTEMPTS = 4
 
 
 class Patchbay:
-    def __init__(self, server: Server, secret: str = "secret" * 8) -> None:
+    """``url`` is the address of the server, unless another one leads to it."""
+
+    def __init__(self, server: Server, secret: str = "secret" * 8, url: str | None = None) -> None:
         self.server = server
-        self.url = server.url
+        self.url = url or server.url
         now = time.time_ns() // 1_000_000
         self.token = access_tokens.mint("key", secret, now)
 
