@@ -132,8 +132,6 @@ class LeasedPlacement:
         return self._place(chosen)
 
     def holder_elsewhere(self, connection: Connection, room_id: str) -> Place | None:
-        if self._node_url is None:
-            return None
         holder = connection.scalar(HOLDER, {"room": room_id})
         kept = _kept(census(connection, self._node_id, self._now), holder)
         return None if kept is None or self._is_here(kept) else self._place(kept)
