@@ -10,11 +10,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
-import subprocess
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -27,7 +24,7 @@ from service.simulator.audio import sound
 from service.simulator.audio.codec import RATE
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
-from tests.support.installed import installed
+from tests.support.nginx import nginx
 from tests.support.patchbays import Patchbay
 from tests.support.ports import free_port
 from tests.support.provider_apis import CREDENTIALS, SIGNING_KEYS, ProviderApi, provider_api
@@ -38,28 +35,20 @@ from tests.support.spectrum import level
 PROVIDERS = ("twilio", "plivo", "telnyx")
 
 NGINX = """
-daemon off;
-pid {folder}/pid;
-error_log stderr;
-events {{}}
-http {{
-  {temporary}
-  access_log off;
-  upstream machines {{
-    {servers}
-  }}
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://machines;
-      proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      # A stopped machine accepts connections and answers nothing.
-      proxy_connect_timeout 2s;
-      proxy_read_timeout 4s;
-      proxy_next_upstream error timeout non_idempotent;
-    }}
+upstream machines {{
+  {servers}
+}}
+server {{
+  listen 127.0.0.1:{port};
+  location / {{
+    proxy_pass http://machines;
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    # A stopped machine accepts connections and answers nothing.
+    proxy_connect_timeout 2s;
+    proxy_read_timeout 4s;
+    proxy_next_upstream error timeout non_idempotent;
   }}
 }}
 """
@@ -289,34 +278,6 @@ def closes(phone: Phone) -> list[str | None]:
 
 
 @contextmanager
-def nginx(folder: Path, port: int, backends: Sequence[int]) -> Iterator[None]:
-    folder.mkdir(parents=True)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    text = NGINX.format(
-        folder=folder,
-        temporary=" ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds),
-        servers=" ".join(f"server 127.0.0.1:{backend} max_fails=0;" for backend in backends),
-        port=port,
-    )
-    (folder / "nginx.conf").write_text(text)
-    program = installed("nginx", required_by="REQUIRE_PROXIES")
-    with (folder / "output.log").open("wb") as output:
-        command = [program, "-p", str(folder), "-c", "nginx.conf"]
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        pause = threading.Event()
-        while True:
-            assert process.poll() is None, (folder / "output.log").read_text()
-            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-                break
-            pause.wait(0.02)
-        yield
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-@contextmanager
 def running_machines(folder: Path, database: str, number: int = 3) -> Iterator[Fleet]:
     """Run machines on an empty schema of Postgres."""
     port, ports = free_port(), [free_port() for _ in range(number)]
@@ -335,7 +296,8 @@ def running_machines(folder: Path, database: str, number: int = 3) -> Iterator[F
             stack.callback(fleet.machines[-1].stop)
         for machine in fleet.machines:
             machine.listens()
-        stack.enter_context(nginx(folder / "nginx", port, ports))
+        servers = " ".join(f"server 127.0.0.1:{each} max_fails=0;" for each in ports)
+        stack.enter_context(nginx(folder / "nginx", port, NGINX.format(servers=servers, port=port)))
         fleet.eventually(lambda: set(fleet.nodes().values()) == {m.url for m in fleet.machines})
         stack.callback(fleet.close)
         yield fleet
