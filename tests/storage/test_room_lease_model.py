@@ -1,7 +1,9 @@
 """A model of three nodes that share rooms while they stall, lose heartbeats, drain and are killed.
 
 A node believes that it has a room from the first socket that it is passed until its keeper sees
-that another node has the room's lease.
+that another node has the room's lease, or until it is told that its calls were taken over.
+
+The nodes are workers of one machine, which see each other end, or each has a machine of its own.
 """
 
 from __future__ import annotations
@@ -55,6 +57,8 @@ def a_database() -> Iterator[Database]:
 
 class SharedRooms(RuleBasedStateMachine):
     database: Database
+    are_apart = False
+    """Whether each node has a machine of its own, on a host of its own."""
 
     @initialize()
     def start(self) -> None:
@@ -63,9 +67,11 @@ class SharedRooms(RuleBasedStateMachine):
                 connection.execute(table.delete())
         self.cluster = Cluster(self.database, DatabaseTime())
         self.nodes: dict[str, Nodes] = {}
-        for node in self.cluster.serving(*IDS):
+        for node in self.apart() if self.are_apart else self.cluster.serving(*IDS):
             self.nodes[node.node_id] = node
         self.stalled: set[str] = set()
+        # Nodes that run and have no connection to the database.
+        self.cut: set[str] = set()
         self.killed: set[str] = set()
         self.draining: set[str] = set()
         self.believed: dict[str, set[str]] = {node_id: set() for node_id in IDS}
@@ -73,12 +79,35 @@ class SharedRooms(RuleBasedStateMachine):
         self.looked: dict[str, set[str]] = {room_id: set(IDS) for room_id in ROOMS}
         self.beats = dict.fromkeys(IDS, self.cluster.time.now)
 
+    def apart(self) -> list[Nodes]:
+        """Return nodes of several machines, up for long enough to judge others."""
+        started = [
+            self.cluster.node(
+                node_id,
+                f"machine of {node_id}",
+                url=f"https://{node_id}.example.com",
+                lease=self.cluster.shared_lease(),
+            )
+            for node_id in IDS
+        ]
+        for node in started:
+            self.register(node)
+        for _ in range(2):
+            self.cluster.time.advance(5)
+            assert all(node.beat() for node in started)
+        return started
+
+    def register(self, node: Nodes) -> None:
+        assert node.register()
+        if self.are_apart:
+            self.cluster.move(node.node_id)
+
     def teardown(self) -> None:
         if hasattr(self, "cluster"):
             self.cluster.close()
 
     def runs(self, node_id: str) -> bool:
-        return node_id not in self.stalled | self.killed
+        return node_id not in self.stalled | self.killed | self.cut
 
     def keeps_its_rooms(self, node_id: str) -> bool:
         """Whether a node serves and has sent a heartbeat in time."""
@@ -89,26 +118,35 @@ class SharedRooms(RuleBasedStateMachine):
         """Do what the keeper of a node does every three seconds."""
         node = self.nodes[node_id]
         if not node.beat():
-            assert node.register()
+            self.register(node)
             if node_id in self.draining:
                 node.drain()
         self.beats[node_id] = self.cluster.time.now
         if node.sees_gone():
+            before = self.registered()
             node.take_over(1)
+            for gone in before - self.registered() - self.stalled:
+                self.believed[gone].clear()
+                for looked in self.looked.values():
+                    looked.add(gone)
         self.believed[node_id] -= RoomLeases(self.database, node_id).lost(self.believed[node_id])
         for looked in self.looked.values():
             looked.add(node_id)
 
     def enter(self, node_id: str, room_id: str) -> str | None:
         """Have a node answer a caller; return the node that gets the socket, if one does."""
-        placement = self.cluster.placement(node_id)
+        url = f"https://{node_id}.example.com" if self.are_apart else None
+        placement = self.cluster.placement(node_id, url)
         before = self.holder(room_id)
         try:
             with self.database.write() as connection:
                 owner = placement.place_of_next(connection, room_id).node_id
         except Busy:
             return None
-        assert owner not in self.killed
+        if owner in self.killed:
+            # It does not answer when it is asked, so its callers hold until it is judged.
+            assert self.are_apart
+            return None
         if before is not None and self.keeps_its_rooms(before):
             assert owner == before
         if owner != before:
@@ -155,6 +193,16 @@ class SharedRooms(RuleBasedStateMachine):
         else:
             self.stalled.add(node_id)
 
+    @rule(node_id=node_ids)
+    def cut_off_or_mend(self, node_id: str) -> None:
+        """Only the database is away from a node that is cut off: others can tell it things."""
+        if node_id in self.cut:
+            self.cut.discard(node_id)
+            if self.runs(node_id):
+                self.keep(node_id)
+        else:
+            self.cut.add(node_id)
+
     @precondition(lambda self: not self.draining)
     @rule(room_id=rooms)
     def holder_begins_to_drain(self, room_id: str) -> None:
@@ -170,7 +218,8 @@ class SharedRooms(RuleBasedStateMachine):
         if node_id is not None:
             self.killed.add(node_id)
             self.believed[node_id].clear()
-            self.cluster.kill(node_id)
+            if not self.are_apart:
+                self.cluster.kill(node_id)
 
     @rule(node_id=node_ids)
     def rooms_become_empty(self, node_id: str) -> None:
@@ -209,12 +258,13 @@ class SharedRooms(RuleBasedStateMachine):
 
 
 @pytest.mark.skipif(identity.machine() is None, reason="only Linux tells which processes run")
-def test_rooms_have_one_node_whatever_happens_to_the_nodes() -> None:
+@pytest.mark.parametrize("are_apart", [False, True], ids=["one machine", "three machines"])
+def test_rooms_have_one_node_whatever_happens_to_the_nodes(are_apart: bool) -> None:
     with a_database() as database:
         run_state_machine_as_test(
-            type("Machine", (SharedRooms,), {"database": database}),
+            type("Model", (SharedRooms,), {"database": database, "are_apart": are_apart}),
             settings=settings(
-                max_examples=40,
+                max_examples=25,
                 stateful_step_count=25,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
