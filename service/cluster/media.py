@@ -151,7 +151,7 @@ class ClusterMedia:
         if move.node_id == self._node_id:
             self._engine.move(move.call_id, move.room_id, move.participant, move.session_id)
         elif not self._is_here(move.node_id):
-            self._engine.hand_back(move.call_id, ELSEWHERE)
+            self._engine.hand_back(move.call_id, ELSEWHERE, move.room_id)
         else:
             self._engine.take_out(move.call_id, partial(self._taken_out, move))
 

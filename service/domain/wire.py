@@ -189,7 +189,10 @@ class MeetingJoined:
 
 @dataclass(frozen=True, slots=True)
 class MeetingLeft:
+    """``moved_to`` is the room to which the peer was moved, and for which it needs a new socket."""
+
     message: str
+    moved_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

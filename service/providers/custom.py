@@ -139,8 +139,9 @@ def _say(command: Command) -> Document | None:
             return {"event": "mark", "name": name}
         case MeetingJoined(room_id, session_id):
             return {"event": "meeting-joined", "roomId": room_id, "sessionId": session_id}
-        case MeetingLeft(message):
-            return {"event": "meeting-left", "message": message}
+        case MeetingLeft(message, moved_to):
+            room = {} if moved_to is None else {"roomId": moved_to}
+            return {"event": "meeting-left", "message": message, **room}
         case ParticipantJoined(participant):
             return {"event": "participant-joined", "participant": _participant(participant)}
         case ParticipantLeft(participant):

@@ -95,12 +95,17 @@ def test_browser_that_cannot_play_audio_shows_an_error(
 def test_move_to_another_room_is_shown(patchbay: Patchbay, console_page: Page) -> None:
     open_room(console_page, "from-here")
     join(console_page, "Only listen")
-    patchbay.eventually(lambda: ongoing(patchbay, "from-here") == 1)
-    session = patchbay.ask("GET", "/v2/sessions?roomId=from-here")[1]["data"][0]
-    (reading,) = patchbay.ask("GET", f"/v2/sessions/{session['id']}/stats")[1]["stats"]
-    move = {"callId": reading["callId"], "roomId": "to-there"}
-    assert patchbay.ask("POST", "/v2/sip/call/switch-room", move)[0] == 200
+    move(patchbay, "from-here", "to-there")
     expect(console_page.get_by_text("You were moved to to-there.")).to_be_visible()
+
+
+def move(patchbay: Patchbay, room: str, there: str) -> None:
+    """Move the only participant of a room."""
+    patchbay.eventually(lambda: ongoing(patchbay, room) == 1)
+    session = patchbay.ask("GET", f"/v2/sessions?roomId={room}")[1]["data"][0]
+    (reading,) = patchbay.ask("GET", f"/v2/sessions/{session['id']}/stats")[1]["stats"]
+    order = {"callId": reading["callId"], "roomId": there}
+    assert patchbay.ask("POST", "/v2/sip/call/switch-room", order)[0] == 200
 
 
 def ongoing(patchbay: Patchbay, room: str) -> int:
@@ -145,8 +150,10 @@ def test_messages_and_keys_appear_as_they_arrive(patchbay: Patchbay, console_pag
 def test_participant_keeps_its_id_across_a_server_restart(browser: Browser, tmp_path: Path) -> None:
     port = str(free_port())
     with running_patchbay(tmp_path, PORT=port) as before, signed_in(browser, before) as page:
-        open_room(page, "lasting")
+        open_room(page, "first")
         join(page)
+        move(before, "first", "lasting")
+        expect(page.get_by_text("You were moved to lasting.")).to_be_visible()
         before.server.stop()
         expect(page.get_by_text(re.compile("Rejoining in"))).to_be_visible()
         with running_patchbay(tmp_path, PORT=port) as after:

@@ -41,8 +41,8 @@ class SocketEngine(ScriptedEngine):
     def legs(self, seconds: float = 1.0) -> tuple[LegSpec, ...]:
         return tuple(self.sockets)
 
-    def hand_back(self, call_id: str, text: str) -> None:
-        super().hand_back(call_id, text)
+    def hand_back(self, call_id: str, text: str, moved_to: str | None = None) -> None:
+        super().hand_back(call_id, text, moved_to)
         self.told.set()
 
 

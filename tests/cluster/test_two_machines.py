@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -160,6 +161,17 @@ def test_a_move_to_another_machine_closes_the_socket(machines: Machines, asked: 
     assert phone.read_close() == (1012, "The room is on another server")
     assert reported(machines.one, LegClosed).reason is None
     assert machines.two.engine.legs() == ()
+
+
+def test_a_moved_custom_socket_is_told_its_room(machines: Machines) -> None:
+    ann = agent("ann")
+    client = machines.join(machines.one, ann)
+    machines.homes["call-ann"] = "two"
+    machines.one.media.move("call-ann", OTHER, ann.spec.participant, None)
+    while (message := json.loads(client.read_text()))["event"] != "meeting-left":
+        pass
+    assert message["roomId"] == OTHER
+    assert client.read_close() == (1012, "The room is on another server")
 
 
 def test_a_move_within_the_other_machine_is_carried_out_there(machines: Machines) -> None:

@@ -74,6 +74,10 @@ class TestWebSocket(WireContract):
             MeetingLeft("The meeting has been closed"),
             {"event": "meeting-left", "message": "The meeting has been closed"},
         ),
+        (
+            MeetingLeft("elsewhere", "abcd-efgh-ijkl"),
+            {"event": "meeting-left", "message": "elsewhere", "roomId": "abcd-efgh-ijkl"},
+        ),
         (Marked("m1"), {"event": "mark", "name": "m1"}),
     )
     early = frozenset(("media", "subscribe", "unsubscribe", "message", "clear", "mark"))

@@ -83,7 +83,7 @@ class ScriptedEngine(Engine):
     def release(self, call_id: str, text: str) -> None:
         self.released.append(call_id)
 
-    def hand_back(self, call_id: str, text: str) -> None:
+    def hand_back(self, call_id: str, text: str, moved_to: str | None = None) -> None:
         self.handed_back.append(call_id)
 
     def _submit(self, request: EngineCommand) -> None:

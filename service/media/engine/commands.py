@@ -44,13 +44,17 @@ class TakeOut:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """Close the call's sockets. Without a ``reason`` the call goes on elsewhere."""
+    """Close the call's sockets. Without a ``reason`` the call goes on elsewhere.
+
+    ``moved_to`` is the room to which it was moved.
+    """
 
     call_id: str
     reason: EndReason | None
     text: str
     leg_id: str | None
     code: int = 1000
+    moved_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,11 +79,13 @@ class Engine:
         """Close the call's sockets, so that its provider asks again; the call goes on."""
         self._submit(HangUp(call_id, None, text, None))
 
-    def hand_back(self, call_id: str, text: str) -> None:
+    def hand_back(self, call_id: str, text: str, moved_to: str | None = None) -> None:
         """Close the call's sockets with 1012, "service restart", because another node has the call:
         its provider asks again, and a custom client is to get a new ticket.
+
+        ``moved_to`` is the call's new room, which a custom client has to be told.
         """
-        self._submit(HangUp(call_id, None, text, None, 1012))
+        self._submit(HangUp(call_id, None, text, None, 1012, moved_to))
 
     def move(
         self, call_id: str, room_id: str, participant: Participant, session_id: str | None

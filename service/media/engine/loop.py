@@ -187,7 +187,7 @@ class Loop:
         for media_socket, leg in self._legs.items():
             same_leg = command.leg_id in (None, leg.spec.leg_id)
             if leg.spec.call_id == command.call_id and same_leg and media_socket.closing is None:
-                leg.leave(command.text)
+                leg.leave(command.text, command.moved_to)
                 media_socket.hang_up(command.code, command.text, command.reason)
                 # Also if the socket failed on the message of ``leave``.
                 media_socket.reason = command.reason

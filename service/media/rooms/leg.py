@@ -213,11 +213,11 @@ class Leg:
         self._is_mute = at > since + (UNHEARD_SECONDS if is_unheard else MUTE_SECONDS)
         return self._is_mute
 
-    def leave(self, text: str) -> None:
-        """Tell the peer that it has left its room."""
+    def leave(self, text: str, moved_to: str | None = None) -> None:
+        """Tell the peer that it has left its room, and the room of its next socket."""
         self.left = True
         if self.buffer is not None:
-            self.say(MeetingLeft(text))
+            self.say(MeetingLeft(text, moved_to))
 
     def play(self, frame: bytes) -> None:
         """Send one audio message, complete with the bytes ``around`` its audio."""

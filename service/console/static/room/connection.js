@@ -118,8 +118,10 @@ export class Connection {
       this.#listener.audio(document.payload);
       return;
     }
+    // A lost connection is made again to the room of the last move, which may be on another machine.
+    if (document.roomId && document.event.startsWith("meeting-")) this.#roomId = document.roomId;
     if (document.event === "meeting-joined") {
-      const isMoved = this.#joinedAt !== null && document.roomId !== this.#currentRoom;
+      const isMoved = this.#currentRoom !== null && document.roomId !== this.#currentRoom;
       this.#currentRoom = document.roomId;
       this.#joinedAt ??= this.#receivedAt;
       this.#listener.state("joined", isMoved ? `You were moved to ${document.roomId}.` : "You are in the room.");
