@@ -285,7 +285,7 @@ def test_shared_work_and_idle_rooms_of_other_machines_stay_theirs(machines: Mach
     room_id = "abcd-efgh-ijkl"
     with machines.database.write() as connection:
         placement = machines.cluster.placement("nd_1")
-        assert placement.node_for(connection, room_id) == "nd_1"
+        assert placement.place_of_next(connection, room_id).node_id == "nd_1"
     two.take_over(5_000, has_started=True)
     assert RoomLeases(machines.database, "nd_2").release_idle() == 0
     assert not WorkLeases(machines.database, "nd_2").claim("theirs")
