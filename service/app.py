@@ -32,7 +32,7 @@ from service.calls.signatures import Signatures
 from service.calls.steering import Steering
 from service.calls.sweeps import Sweeps
 from service.calls.takeover import Takeover
-from service.calls.timekeeper import Timekeeper
+from service.calls.timekeeper import SharedTimekeeper, Timekeeper
 from service.clock import Clock, SteadyClock, SystemClock
 from service.cluster.membership import Membership, membership
 from service.console.change_notifier import ChangeNotifier
@@ -199,7 +199,8 @@ def build_services(
     retention = Retention(stores.history, stores.work_leases, clock, settings.keep_days)
     threads = (notifier, dispatcher, deliveries, provider_api, retention)
     keeper = member.keeper(clock, engine, node.tell_lost)
-    timekeeper = Timekeeper(clock, calls, stores.time_bases)
+    keeps_time = Timekeeper if settings.node_url is None else SharedTimekeeper
+    timekeeper = keeps_time(clock, calls, stores.time_bases)
     recorder_thread = RecorderThread(
         clock,
         engine.reports,

@@ -6,7 +6,7 @@ steady time of the last process if that left calls behind on this machine since 
 Otherwise it uses the wall clock.
 
 All processes of a machine use one steady time: its base is a row, which one of them changes and the
-others follow.
+others follow. Several machines use the database's time, because a call may go from one to another.
 """
 
 from __future__ import annotations
@@ -105,3 +105,31 @@ class Timekeeper:
     def _step(self) -> str:
         seconds = (self._clock.wall() - self._clock.now()) / 1000
         return f"the wall clock was set by {seconds:+.0f} s"
+
+
+class SharedTimekeeper(Timekeeper):
+    """Keeps the database's time, where several machines serve. For the recorder's thread alone."""
+
+    def begin(self) -> None:
+        self.follow()
+
+    def follow(self) -> bool:
+        """Follow the database's clock. Called once a second. Returns whether the time has changed
+        by more than is tolerated.
+        """
+        before = self._clock.monotonic()
+        read = self._bases.now()
+        millis = round((self._clock.monotonic() - before) * 1000)
+        # A slow answer does not say when the time was read.
+        if millis > TOLERATED_MILLIS:
+            return False
+        now = read + millis // 2
+        ahead = self._clock.now() - now
+        if abs(ahead) <= TOLERATED_MILLIS:
+            return False
+        self._clock.set(now)
+        logger.warning(
+            "calls go on by the database's time, from which this machine's differed by %+.0f s",
+            ahead / 1000,
+        )
+        return True

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.clock import Millis
 from service.storage.database import Database
+from service.storage.database_time import DATABASE_NOW
 from service.storage.tables import alive, time_base
 
 
@@ -23,6 +24,11 @@ class TimeBase:
 class TimeBases:
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def now(self) -> Millis:
+        """Return the time by the database's clock."""
+        with self._database.read() as connection:
+            return connection.execute(select(DATABASE_NOW)).scalar_one()
 
     def find(self, boot: str) -> TimeBase | None:
         """Return the time base of the processes of this boot, if any has stored one."""

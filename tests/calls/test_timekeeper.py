@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.calls.timekeeper import Timekeeper
+from service.calls.timekeeper import SharedTimekeeper, Timekeeper
 from service.clock import SteadyClock
 from service.domain.calls import Call, CallStatus, EndReason
 from service.media.rooms.reports import LegClosed
@@ -227,3 +227,58 @@ def test_recorder_thread_keeps_the_time(harness: Harness, clock: FakeClock) -> N
     thread.stop()
     assert harness.steady.now() == clock.now()
     assert TimeBases(harness.database).find("boot-1") is not None
+
+
+class ScriptedTime(TimeBases):
+    """A database whose clock differs from this machine's by so many seconds, after a wait."""
+
+    def __init__(self, database: Database, clock: FakeClock, ahead: float) -> None:
+        super().__init__(database)
+        self._machine = clock
+        self.ahead = ahead
+        self.wait = 0.0
+
+    def now(self) -> int:
+        read = self._machine.now() + round(self.ahead * 1000)
+        self._machine.advance(self.wait)
+        return read
+
+
+def test_machines_that_share_a_database_keep_its_time(harness: Harness, clock: FakeClock) -> None:
+    kept = [SteadyClock(clock), SteadyClock(clock)]
+    kept[0].set(clock.now() - 40_000)
+    bases = ScriptedTime(harness.database, clock, ahead=30)
+    shared = [SharedTimekeeper(each, harness.calls, bases) for each in kept]
+    for keeper in shared:
+        keeper.begin()
+    assert [each.now() for each in kept] == [clock.now() + 30_000] * 2
+    assert [keeper.follow() for keeper in shared] == [False, False]
+    up(harness)
+    bases.ahead = HOUR
+    assert [keeper.follow() for keeper in shared] == [True, True]
+    assert [each.now() for each in kept] == [clock.now() + HOUR * 1000] * 2
+
+
+def test_small_differences_from_the_time_of_the_database_are_ignored(
+    harness: Harness, clock: FakeClock
+) -> None:
+    bases = ScriptedTime(harness.database, clock, ahead=1.9)
+    assert not SharedTimekeeper(harness.steady, harness.calls, bases).follow()
+    assert harness.steady.now() == clock.now()
+
+
+def test_slow_answer_does_not_change_the_time(harness: Harness, clock: FakeClock) -> None:
+    bases = ScriptedTime(harness.database, clock, ahead=30)
+    keeper = SharedTimekeeper(harness.steady, harness.calls, bases)
+    bases.wait = 2.1
+    assert not keeper.follow()
+    bases.wait = 1.0
+    assert keeper.follow()
+    # The clock was read in the middle of the wait, as far as anyone knows.
+    assert harness.steady.now() == clock.now() + 29_500
+
+
+def test_time_of_the_database_is_read(harness: Harness) -> None:
+    keeper = SharedTimekeeper(harness.steady, harness.calls, TimeBases(harness.database))
+    # The time of tests is another one.
+    assert keeper.follow()
