@@ -16,10 +16,13 @@ from urllib.request import urlopen
 
 import pytest
 
+from service.cli.node_probe import examine_nodes
+from service.clock import SystemClock
 from service.simulator.audio import sound
 from service.simulator.phone import Phone
 from service.simulator.report import Ending
 from service.simulator.scenario import Scenario
+from service.storage.database import Database
 from tests.support.machines import (
     Fleet,
     Machine,
@@ -69,6 +72,27 @@ def test_a_machine_without_an_address_does_not_serve_beside_them(
     with serving(tmp_path, DATABASE_URL=database) as server:
         server.wait_for("NODE_URL")
     assert len(fleet.nodes()) == len(fleet.machines)
+
+
+def test_doctor_and_every_health_page_reach_all_nodes(fleet: Fleet) -> None:
+    nodes = fleet.nodes()
+    database = Database(fleet.machines[0].database_url)
+
+    def doctor_reaches_all() -> bool:
+        lines, problems = examine_nodes(database, "secret" * 8, SystemClock())
+        assert {f"{node} ({url})" for node, url in nodes.items()} <= set(lines)
+        return problems == []
+
+    def page_reaches_all(machine: Machine) -> bool:
+        _, answer = machine.patchbay.ask("GET", "/console/api/health")
+        return {each["node"] for each in answer["data"]["nodes"] if each["process"]} == nodes.keys()
+
+    try:
+        fleet.eventually(doctor_reaches_all)
+    finally:
+        database.close()
+    for machine in fleet.machines:
+        fleet.eventually(lambda machine=machine: page_reaches_all(machine))
 
 
 def test_many_first_webhooks_of_a_room_at_once_choose_one_node(fleet: Fleet) -> None:
