@@ -12,7 +12,7 @@ from service.clock import Clock, Millis
 from service.errors import Busy
 from service.process.background import BackgroundThread
 from service.storage.calls.history import History
-from service.storage.leases import LEASE_SECONDS
+from service.storage.leases import WORK_LEASE_SECONDS
 from service.storage.work_leases import WorkLeases
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Retention(BackgroundThread):
             self._leases.release(WORK)
 
     def _claim(self) -> bool:
-        self._renew_at = self._clock.monotonic() + LEASE_SECONDS / 2
+        self._renew_at = self._clock.monotonic() + WORK_LEASE_SECONDS / 2
         return self._leases.claim(WORK)
 
     def _delete(self) -> None:

@@ -2,7 +2,7 @@
 
 A lease that its holder does not renew lapses. Each claim raises the epoch, and statements that only
 the holder may make are conditional on it. An expiry that is much further away than
-``LEASE_SECONDS`` was written before the clock was set back, and counts as lapsed.
+``WORK_LEASE_SECONDS`` was written before the clock was set back, and counts as lapsed.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.storage.database_time import DATABASE_NOW
 
-LEASE_SECONDS = 20
+WORK_LEASE_SECONDS = 20
 """Longer than a turn of deliveries and any request to a provider, so none has to renew its lease
 while it waits for an answer."""
 
-UNTIL = DATABASE_NOW + LEASE_SECONDS * 1000
+UNTIL = DATABASE_NOW + WORK_LEASE_SECONDS * 1000
 
-TOO_FAR = DATABASE_NOW + 2 * LEASE_SECONDS * 1000
+TOO_FAR = DATABASE_NOW + 2 * WORK_LEASE_SECONDS * 1000
 """Not exactly ``UNTIL``, because a clock may be set back a little while a lease is held."""
 
 HOLDER = bindparam("holder", type_=String)

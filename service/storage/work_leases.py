@@ -20,8 +20,8 @@ class WorkLeases:
         self._holder = holder
 
     def claim(self, name: str) -> bool:
-        """Claim the work for ``LEASE_SECONDS``, or renew the claim. Returns false while another
-        node does it.
+        """Claim the work for ``WORK_LEASE_SECONDS``, or renew the claim. Returns false while
+        another node does it.
         """
         with self._database.write() as connection:
             return leases.claim(connection, work_leases, name, self._holder) is not None

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from service.clock import Clock
 from service.domain.webhooks import ReceiverLease
-from service.storage.leases import LEASE_SECONDS
+from service.storage.leases import WORK_LEASE_SECONDS
 
 ATTEMPT_SECONDS = 12.0
 """Least time that is left of a lease before an attempt. The HTTP client takes 11 s at most, so no
@@ -65,7 +65,7 @@ class Claims:
             # Read before the claim, so that this node's time is over first.
             now = self._clock.monotonic()
             lease = self._leases.claim(receiver)
-            claim = None if lease is None else Claim(lease, now + LEASE_SECONDS)
+            claim = None if lease is None else Claim(lease, now + WORK_LEASE_SECONDS)
         return claim
 
     def lasts(self, claim: Claim, seconds: float = ATTEMPT_SECONDS) -> bool:

@@ -83,7 +83,7 @@ class ReceiverLeases:
         return tuple(WaitingReceiver(row.receiver, row.due_at, row.failures) for row in rows)
 
     def claim(self, receiver: str) -> ReceiverLease | None:
-        """Claim a receiver for ``LEASE_SECONDS``; ``None`` while another node has it."""
+        """Claim a receiver for ``WORK_LEASE_SECONDS``; ``None`` while another node has it."""
         with self._database.write() as connection:
             row = leases.claim(connection, receiver_leases, receiver, self._holder, failures=0)
         if row is None:
