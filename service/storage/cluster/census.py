@@ -2,7 +2,8 @@
 
 A node is gone once its process has ended, or once it has sent no heartbeat for ``LEASE_SECONDS``.
 After an outage of the database all heartbeats are old, so a node judges others by their heartbeats
-only after it has sent its own for as long without a gap.
+only after it has sent its own for as long without a gap. A gap is shorter than the lease by one
+interval: the heartbeat of another node may be older by as much.
 """
 
 from __future__ import annotations

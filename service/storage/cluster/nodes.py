@@ -70,7 +70,7 @@ class Nodes:
         self._asked_at: Millis | None = None
         self._asks_since: Millis = 0
         self._now = time_of(database) if now is None else now
-        gap = nodes.c.heartbeat <= self._now - LEASE_MILLIS
+        gap = nodes.c.heartbeat <= self._now - GAP_MILLIS
         self._beat = (
             update(nodes)
             .where(nodes.c.id == bindparam("node"))
