@@ -1,4 +1,4 @@
-"""Values that each worker of a machine keeps: its process, its test calls and its troubles."""
+"""Values that each node keeps by itself: its process, its test calls and its troubles."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Workers:
-    """Thread-safe. A worker that does not answer in time is left out."""
+    """Thread-safe. A node that does not answer in time is left out."""
 
     def __init__(
         self,
@@ -69,12 +69,12 @@ class Workers:
         return (process_stats(self._node, self._engine), *found)
 
     def troubles(self) -> tuple[Trouble, ...]:
-        """Return the last warnings and errors of all workers, newest first."""
+        """Return the last warnings and errors of all nodes, newest first."""
         found = [*self._troubles.last(), *self._ask(GetTroubles(), Trouble)]
         return tuple(sorted(found, key=lambda each: -each.at)[:KEPT])
 
     def simulated_calls(self) -> tuple[SimulatedCall, ...]:
-        """Return the test calls of all workers, newest first."""
+        """Return the test calls of all nodes, newest first."""
         found = [*self._simulated_calls.all(), *self._ask(GetSimulatedCalls(), SimulatedCall)]
         return tuple(sorted(found, key=lambda each: -each.placed_at))
 
