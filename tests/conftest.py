@@ -22,6 +22,7 @@ from hypothesis import settings
 from service.storage.database import Database
 from service.storage.tables import metadata
 from tests.support.clocks import FakeClock
+from tests.support.fuzzing import fuzz
 from tests.support.migrated import migrated_file
 from tests.support.patchbays import Patchbay, running_patchbay
 
@@ -30,8 +31,7 @@ pytest_plugins = ("tests.support.app_fixtures",)
 LOCAL_POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/test"
 
 
-# The time of an example depends on the machine more than on the code.
-settings.register_profile("patchbay", deadline=None)
+settings.register_profile("patchbay", fuzz())
 settings.load_profile("patchbay")
 
 

@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from service.providers import load
 from service.security import access_tokens
 from tests.support.fuzzing import EXAMPLES
@@ -30,6 +32,7 @@ checks.not_a_server_error.expected-statuses = ["2xx", "4xx", "502"]
 """
 
 
+@pytest.mark.hypothesis
 def test_endpoints_answer_only_as_documented(tmp_path: Path) -> None:
     with running_patchbay(tmp_path, MAX_CALLS="100000", TRUST_PROXY="1") as patchbay:
         webhooks = [patchbay.webhook(provider, "room-1") for provider in load()]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.errors import RemoteError
 from service.media.transport.websocket_frames import MAX_MESSAGE, FrameParser, Opcode, parse_close
-from tests.support.fuzzing import PART, corrupted, fuzz, held, pieces
+from tests.support.fuzzing import PART, corrupted, held, pieces
 
 MAX_FRAGMENTS = 1024
 
@@ -76,7 +76,6 @@ def read(connection: FrameParser, parts: list[bytes]) -> tuple[list[tuple[int, b
     return messages, None
 
 
-@fuzz(50)
 @given(data=inputs | fragments, cut=st.data())
 def test_any_bytes_in_any_pieces_give_messages_or_remote_errors(
     data: bytes, cut: st.DataObject
@@ -96,7 +95,6 @@ def test_any_bytes_in_any_pieces_give_messages_or_remote_errors(
             assert code is None
 
 
-@fuzz(50)
 @given(before=inputs, after=st.lists(inputs, max_size=3))
 def test_bytes_after_an_error_do_not_accumulate(before: bytes, after: list[bytes]) -> None:
     connection = FrameParser()
@@ -105,7 +103,6 @@ def test_bytes_after_an_error_do_not_accumulate(before: bytes, after: list[bytes
         assert code in (None, 1002, 1007, 1009)
 
 
-@fuzz(50)
 @given(before=st.one_of(st.just(b""), st.just(b""), inputs), data=inputs | frames())
 @example(before=b"", data=b"\x81\xfe\x00\x7e" + KEY + _masked(b"\x80" * 126))
 def test_the_fast_path_reads_frames_as_the_general_path_does(before: bytes, data: bytes) -> None:

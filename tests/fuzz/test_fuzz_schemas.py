@@ -201,11 +201,12 @@ def test_no_text_of_a_loaded_query_contains_nul(schema: Schema) -> None:
         is_taken(query, schema, query_string=urlencode(sent))
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("schema", BODIES.values(), ids=BODIES)
 def test_a_body_is_loaded_as_storable_values_or_refused(schema: Schema) -> None:
     raw = st.one_of(*[requests(schema)] * 4, json_values).map(json.dumps).map(str.encode)
 
-    @fuzz(20)
+    @fuzz(8)
     @given(st.one_of(*[raw] * 4, raw.flatmap(corrupted)))
     def check(sent: bytes) -> None:
         is_body_taken(schema, sent)
@@ -214,6 +215,7 @@ def test_a_body_is_loaded_as_storable_values_or_refused(schema: Schema) -> None:
     check()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("schema", QUERIES.values(), ids=QUERIES)
 def test_a_query_is_loaded_as_storable_values_or_refused(schema: Schema) -> None:
     known = [field.data_key or name for name, field in schema.load_fields.items()]
@@ -221,7 +223,7 @@ def test_a_query_is_loaded_as_storable_values_or_refused(schema: Schema) -> None
     values = st.one_of(TEXTS, *[st.sampled_from([each.value for each in enum]) for enum in enums])
     pairs = st.lists(st.tuples(st.sampled_from(known) | texts, values), max_size=4)
 
-    @fuzz(20)
+    @fuzz(8)
     @given(pairs.map(urlencode) | st.binary(max_size=40).map(lambda raw: raw.decode("latin-1")))
     def check(sent: str) -> None:
         is_taken(query, schema, query_string=sent)
@@ -230,12 +232,12 @@ def test_a_query_is_loaded_as_storable_values_or_refused(schema: Schema) -> None
     check()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 def test_credentials_are_loaded_as_storable_values_or_refused(provider: Provider) -> None:
     values = TEXTS | st.sampled_from(["AC" + "0" * 32, "MA" + "A" * 18, " secret\n"])
     names = st.sampled_from([each.name for each in provider.credentials])
 
-    @fuzz(50)
     @given(
         st.dictionaries(names | texts, values | st.lists(values, max_size=3) | json_values)
         | st.dictionaries(names, values)

@@ -23,7 +23,7 @@ from service.providers.base.provider import (
     is_call_id,
 )
 from tests.support import signers
-from tests.support.fuzzing import fuzz, json_values, texts
+from tests.support.fuzzing import json_values, texts
 
 PROVIDERS = load()
 CONTROLS = controls()
@@ -91,9 +91,9 @@ def is_fit(text: str, length: int) -> bool:
     return text.isprintable() and len(text) <= length
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 def test_a_voice_webhook_gives_an_arrival_or_a_notice_or_a_remote_error(provider: Provider) -> None:
-    @fuzz(50)
     @given(hooks())
     def check(hook: Webhook) -> None:
         assert isinstance(provider.digits(hook), str)
@@ -114,13 +114,13 @@ def test_a_voice_webhook_gives_an_arrival_or_a_notice_or_a_remote_error(provider
     check()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 def test_an_invented_signature_is_refused(provider: Provider) -> None:
     secrets = {
         each.name: SECRETS[each.name] for each in provider.credentials if each.name in SECRETS
     }
 
-    @fuzz(50)
     @given(hooks(), st.integers(0, 2**41))
     def check(hook: Webhook, now: int) -> None:
         provider.verify(hook, {}, now)
@@ -132,11 +132,11 @@ def test_an_invented_signature_is_refused(provider: Provider) -> None:
     check()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
 def test_a_callback_gives_news_or_a_remote_error(control: CallControl) -> None:
     name = control.provider.call_id_field
 
-    @fuzz(50)
     @given(hooks())
     @example(Webhook(((name, "1"), ("ErrorCode", "\0"))))
     @example(Webhook(((name, "1"), ("ErrorCode", "7" * 5000))))
@@ -159,6 +159,7 @@ def test_a_callback_gives_news_or_a_remote_error(control: CallControl) -> None:
 ANSWERS = ["sid", "call_sid", "call_control_id", "request_uuid", "code", "message", "error"]
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
 def test_a_provider_response_gives_a_call_id_or_a_reason_or_nothing(
     control: CallControl,
@@ -166,7 +167,6 @@ def test_a_provider_response_gives_a_call_id_or_a_reason_or_nothing(
     documents = st.dictionaries(st.sampled_from([*ANSWERS, "data", "errors"]), json_values)
     nested = st.dictionaries(st.sampled_from(ANSWERS), json_values)
 
-    @fuzz(50)
     @given(
         st.sampled_from([200, 400, 404, 422, 500]),
         st.binary(max_size=20)

@@ -33,7 +33,7 @@ from service.media.transport.websocket_frames import MAX_MESSAGE
 from service.providers import load
 from service.providers.base.fast_path import MAX_AROUND
 from service.providers.custom import MAX_NAME, MAX_TEXT, WebSocketWire
-from tests.support.fuzzing import PART, corrupted, fuzz, held, json_values, like, texts, wholes
+from tests.support.fuzzing import PART, corrupted, held, json_values, like, texts, wholes
 
 Outline = dict[str, Any]
 
@@ -234,9 +234,9 @@ def check_conversation(wire: Wire, messages: list[bytes]) -> None:
                 assert isinstance(json.loads(sent), dict)
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("name", WIRES)
 def test_any_messages_give_events_or_remote_errors(name: str) -> None:
-    @fuzz(50)
     @given(conversations(name))
     def check(messages: list[bytes]) -> None:
         check_conversation(WIRES[name](), messages)
@@ -244,13 +244,13 @@ def test_any_messages_give_events_or_remote_errors(name: str) -> None:
     check()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("name", WIRES)
 def test_the_fast_path_takes_no_audio_that_the_general_path_refuses(name: str) -> None:
     def media_message(payload: str) -> bytes:
         media = {"chunk": 1, "payload": payload}
         return written({"event": "media", **(media if name == "websocket" else {"media": media})})
 
-    @fuzz(50)
     @given(payloads, payloads)
     @example("AAA=", "AAAA")
     @example("AAA=", "AA==")

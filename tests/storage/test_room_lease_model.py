@@ -34,6 +34,7 @@ from service.storage.cluster.room_leases import RoomLeases
 from service.storage.database import Database
 from service.storage.tables import metadata, nodes, room_leases
 from tests.support.clusters import Cluster, DatabaseTime
+from tests.support.fuzzing import fuzz
 from tests.support.migrated import migrated_file
 
 IDS = ("nd_a", "nd_b", "nd_c")
@@ -257,6 +258,7 @@ class SharedRooms(RuleBasedStateMachine):
             assert sum(room_id in self.believed[node_id] for node_id in looked) <= 1
 
 
+@pytest.mark.hypothesis
 @pytest.mark.skipif(identity.machine() is None, reason="only Linux tells which processes run")
 @pytest.mark.parametrize("are_apart", [False, True], ids=["one machine", "three machines"])
 def test_rooms_have_one_node_whatever_happens_to_the_nodes(are_apart: bool) -> None:
@@ -264,9 +266,6 @@ def test_rooms_have_one_node_whatever_happens_to_the_nodes(are_apart: bool) -> N
         run_state_machine_as_test(
             type("Model", (SharedRooms,), {"database": database, "are_apart": are_apart}),
             settings=settings(
-                max_examples=25,
-                stateful_step_count=25,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
+                fuzz(12), stateful_step_count=25, suppress_health_check=list(HealthCheck)
             ),
         )

@@ -20,15 +20,12 @@ from hypothesis import strategies as st
 
 from service.domain.wire import Audio, Command, Event, Play, Started, Unknown, Wire
 from service.errors import RemoteError
-from tests.support import fuzzing
 
 Document = dict[str, Any]
 
 FRAME = bytes(range(160))
 
 OTHER_VALUES = (None, True, 0, -1, 7, 1.5, "", "x", "9" * 5000, [], [[]], {}, {"x": 1}, "\u0661")
-
-fuzz = fuzzing.fuzz(50)
 
 
 def compact(document: object) -> bytes:
@@ -208,10 +205,10 @@ class WireContract(ABC):
                 audio = learned.audio(message)
                 assert audio is None or events == [audio], mutant
 
+    @pytest.mark.hypothesis
     def test_any_bytes_are_refused_or_decoded(self) -> None:
         wire = self.started_wire()
 
-        @fuzz
         @given(
             st.binary()
             | st.recursive(
@@ -275,6 +272,7 @@ class WireContract(ABC):
             if not any(isinstance(event, Audio) for event in events):
                 assert wire.audio(compact(document)) is None, document
 
+    @pytest.mark.hypothesis
     def test_the_fast_path_agrees_with_the_general_path(self) -> None:
         @st.composite
         def messages(draw: st.DrawFn) -> tuple[bytes, bytes]:
@@ -304,7 +302,6 @@ class WireContract(ABC):
             learned = draw(st.sampled_from([first, changed]))
             return learned.encode(), changed.encode()
 
-        @fuzz
         @given(messages())
         def check(pair: tuple[bytes, bytes]) -> None:
             learned, message = pair

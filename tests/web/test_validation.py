@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.bodies import Broken
+from tests.support.fuzzing import fuzz
 
 FORM = "application/x-www-form-urlencoded"
 UNKNOWN_CONNECTOR = "/v2/connectors/cn_0000000000000000"
@@ -199,7 +200,7 @@ def test_impossible_path_id_is_404_on_each_database(
     assert response.json == {"message": "There is nothing at this address.", "statusCode": 404}
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(8)
 @given(body=bodies)
 @pytest.mark.parametrize(("method", "path"), WITH_BODY)
 def test_no_json_object_causes_a_500(
@@ -215,7 +216,7 @@ def test_no_json_object_causes_a_500(
         assert response.json["message"].endswith((".", "No editable fields provided"))
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(8)
 @given(raw=st.binary(max_size=64))
 @pytest.mark.parametrize(("method", "path"), WITH_BODY)
 def test_no_bytes_cause_a_500(client: FlaskClient, method: str, path: str, raw: bytes) -> None:

@@ -25,7 +25,6 @@ from service.media.transport.connection import MediaSocket
 from service.providers.twilio import TwilioWire
 from tests.support.callers import Caller, agent, compact, plivo, telnyx, twilio
 from tests.support.clocks import FakeClock
-from tests.support.fuzzing import fuzz
 from tests.support.transports import RecordingTransport
 
 PERIOD = 0.02
@@ -172,13 +171,13 @@ def both(pair: Sequence[Receiver], place: int, data: bytes, at: float) -> None:
 mutation = st.tuples(st.integers(0, CALLS - 1), st.integers(0, 400), st.integers(0, 255))
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("provider", MAKERS)
 def test_any_bytes_give_the_same_result_on_both_paths(
     receivers: Callable[[Callable[[str], Caller]], tuple[Receiver, Receiver]], provider: str
 ) -> None:
     """Change bytes of complete frames: in the header, the mask, the text, the audio."""
 
-    @fuzz(50)
     @example([(0, 0, 0), (0, 3, 0)], 1, False, b"\xc8\x80\x00\x00")
     @given(
         st.lists(mutation, max_size=4),
@@ -241,13 +240,13 @@ def test_odd_values_give_the_same_result_on_both_paths(
     assert pair[0].faults == pair[1].faults
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("provider", MAKERS)
 def test_split_and_joined_frames_give_the_same_result_on_both_paths(
     receivers: Callable[[Callable[[str], Caller]], tuple[Receiver, Receiver]], provider: str
 ) -> None:
     """Split each caller's bytes differently, so that some reads are complete frames."""
 
-    @fuzz(30)
     @given(st.lists(st.integers(1, 900), max_size=6), st.integers(0, 3))
     def check(cuts: list[int], takes: int) -> None:
         pair = receivers(MAKERS[provider])

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.wire import FRAME_SAMPLES, PERIOD, Encoding
 from service.media.jitter.batch import BatchJitterBuffer
 from service.media.jitter.buffer import JitterBuffer
 from service.media.jitter.effects import Effect
+from tests.support.fuzzing import fuzz
 
 START = 1_000.0
 
@@ -98,7 +99,7 @@ acts = st.lists(
 )
 
 
-@settings(max_examples=250)
+@fuzz(60)
 @given(acts, st.booleans())
 def test_batched_buffer_plays_like_a_single_one(
     happenings: list[tuple[str, float]], counted: bool

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.wire import PERIOD, Encoding
@@ -149,7 +149,6 @@ def test_jitter_is_zero_for_regular_arrivals_and_grows_for_irregular_ones() -> N
     assert 0.001 < rough.stats.jitter < 0.02
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 480), min_size=1, max_size=60), st.booleans())
 def test_chunks_of_any_length_are_reframed_without_losing_a_sample(
     lengths: list[int], paced: bool
@@ -415,7 +414,6 @@ def test_duplicates_and_late_frames_are_counted_and_not_heard_twice() -> None:
     assert buffer.chunks.lost == 0
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 80)), max_size=120))
 def test_shuffled_frames_are_heard_once_and_in_order(
     shuffled: list[tuple[int, int]],

@@ -6,7 +6,7 @@ from itertools import count
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.calls import Participant
@@ -59,7 +59,6 @@ acts = st.lists(
 )
 
 
-@settings(max_examples=60)
 @given(acts)
 def test_each_leg_hears_exactly_the_others_after_any_changes(
     happenings: list[tuple[str, int, int]],

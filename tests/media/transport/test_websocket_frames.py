@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame
 from websockets.protocol import Protocol, Side, State
@@ -23,6 +23,7 @@ from service.media.transport.websocket_frames import (
     frame,
     parse_close,
 )
+from tests.support.fuzzing import fuzz
 
 KEY = b"\x37\xfa\x21\x3d"
 
@@ -365,7 +366,6 @@ def conversations(draw: st.DrawFn) -> tuple[list[bytes], list[Message]]:
     return [data[a:b] for a, b in pairwise(bounds)], expected
 
 
-@settings(max_examples=150, deadline=None)
 @given(conversations())
 def test_messages_of_another_library_arrive_unchanged(
     conversation: tuple[list[bytes], list[Message]],
@@ -374,7 +374,6 @@ def test_messages_of_another_library_arrive_unchanged(
     assert received(FrameParser(), pieces) == expected
 
 
-@settings(max_examples=100, deadline=None)
 @given(scripts)
 def test_sent_messages_are_read_by_another_library(
     script: list[tuple[Opcode, bytes]],
@@ -419,7 +418,7 @@ plausible = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@fuzz(60)
 @given(st.lists(st.one_of(st.binary(max_size=40), plausible), max_size=12))
 def test_arbitrary_bytes_raise_only_remote_errors_and_do_not_accumulate(
     pieces: list[bytes],
