@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from secrets import token_hex
+from time import monotonic
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -101,8 +102,13 @@ def test_many_first_webhooks_of_a_room_at_once_choose_one_node(fleet: Fleet) -> 
 
     def ring(number: int) -> bool:
         form = {"CallSid": f"CA{number:032}", "From": "+14155550100", "To": "+14155550199"}
-        with urlopen(hook, urlencode(form).encode(), timeout=PATIENCE) as answer:
-            return b"<Stream" in answer.read()
+        deadline = monotonic() + PATIENCE
+        # On a busy machine a caller may be told to hold, because others are admitted first.
+        while monotonic() < deadline:
+            with urlopen(hook, urlencode(form).encode(), timeout=PATIENCE) as answer:
+                if b"<Stream" in answer.read():
+                    return True
+        return False
 
     with ThreadPoolExecutor(32) as pool:
         assert all(pool.map(ring, range(AT_ONCE)))
