@@ -121,6 +121,24 @@ def test_many_first_webhooks_of_a_room_at_once_choose_one_node(fleet: Fleet) -> 
         assert {status for status, _ in ended} == {200}
 
 
+def test_every_machine_shows_and_ends_the_calls_of_all(fleet: Fleet, rooms: Rooms) -> None:
+    calls = rooms.calls()
+
+    def shows_audio(machine: Machine) -> bool:
+        return all(machine.patchbay.call(call_id)["stats"].get("framesIn", 0) for call_id in calls)
+
+    for machine in fleet.machines:
+        fleet.eventually(lambda machine=machine: shows_audio(machine))
+    for home, asked in zip(fleet.machines, fleet.machines[1:], strict=False):
+        phone = fleet.dial(next(iter(rooms.on(home))), 3000.0, "twilio", has_credentials=False)
+        phone.wait_for("first-audio", timeout=PATIENCE)
+        found = "SELECT id FROM calls WHERE provider_call_id = :id"
+        (row,) = fleet.query(found, id=phone.call_id)
+        assert asked.patchbay.ask("POST", "/v2/sip/call/end", {"callId": row.id})[0] == 200
+        phone.join(PATIENCE)
+        assert phone.report.ended is Ending.SERVER_HUNG_UP
+
+
 def test_a_call_moves_to_a_room_on_another_machine_and_back(fleet: Fleet, rooms: Rooms) -> None:
     one, other, *_ = (rooms.on(machine) for machine in fleet.machines)
     home, (moved, *_) = next(iter(one.items()))
