@@ -12,6 +12,7 @@ from service.cluster.local_node import LocalNode
 from service.cluster.membership import Membership
 from service.cluster.remote_requests import RemoteRequests
 from service.cluster.workers import Workers
+from service.domain.nodes import NodeState
 from service.media.engine.engine import Engine
 from service.media.engine.media import Media
 from service.providers.base.provider import Provider
@@ -34,7 +35,7 @@ class NodeServices:
     """Called once this node has the database."""
 
     is_silent: Callable[[str], bool] = lambda _: False
-    """Whether another node did not answer in time a moment ago."""
+    """Whether another node that takes calls does not answer."""
 
     tell_lost: Callable[[str, tuple[str, ...]], object] = lambda node_id, call_ids: None
     """Tells another node, without waiting, that these of its calls were taken over."""
@@ -84,6 +85,13 @@ def node_services(
         if others := set(signals) - {ChangeSignal.CALLS}:
             node.hint(signals=others)
 
+    def is_lost(node_id: str) -> bool:
+        # The calls of a node that ends are placed on others, so nobody waits for its answer.
+        if not node.is_silent(node_id):
+            return False
+        found = member.nodes.find(node_id)
+        return found is not None and found.state is NodeState.SERVING
+
     node = LocalNode(
         member.machine.folder,
         member.node_id,
@@ -106,7 +114,7 @@ def node_services(
         waiters=waiters,
         workers=node.workers,
         on_takeover=member.machine.serves,
-        is_silent=node.is_silent,
+        is_silent=is_lost,
         tell_lost=node.tell_lost,
         remote_requests=node.remote_requests,
         start=node.start,
