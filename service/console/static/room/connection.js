@@ -19,8 +19,8 @@ const DEAD_AFTER = 5000;
 const MAX_UNSENT = 6000;
 
 /**
- * The address to connect to for a ticket. One machine alone is reached at the page's own origin, the only
- * one that the page may connect to, whatever the ticket's. Of several machines, the ticket names the right one.
+ * Return the address to connect to. With several machines it is the ticket's, which names the machine of the
+ * room. Otherwise it is the page's own origin, because the page may connect to no other.
  */
 function reachable(wsUrl) {
   if (currentSession()?.severalMachines) return wsUrl;
