@@ -127,7 +127,7 @@ def build_services(
     node = node_services(
         member, database, calls, clock, wall, engine, simulated_calls, troubles, providers, metrics
     )
-    media, waiters = node.media, node.waiters
+    media, waiters, told = node.media, node.waiters, node.remote_holds
     serving = ServingState(member.serves_elsewhere)
     http = HttpClient(clock, allow_private=settings.webhook_allow_private)
     provider_api = ProviderApi(settings, clock, connectors, stores.provider_requests)
@@ -155,7 +155,7 @@ def build_services(
         node.is_silent,
     )
     deadlines = Deadlines(
-        settings, clock, database, calls, stores.holds, engine, ending, steering, serving
+        settings, clock, database, calls, stores.holds, engine, ending, steering, serving, told
     )
     session_deadlines = SessionDeadlines(
         settings, clock, database, calls, rooms, sessions, stores.dispatches, ending, serving
@@ -248,7 +248,7 @@ def build_services(
         provider_api=provider_api,
         connector_lookup=ConnectorLookup(connectors, providers, settings.api_secrets),
         signatures=Signatures(connectors, providers, wall, settings.public_url, settings.node_url),
-        holds=Holds(settings, providers, deadlines, serving),
+        holds=Holds(settings, providers, deadlines, serving, node.tell_held),
         admission=admission,
         inbound=inbound,
         outbound=OutboundCalls(

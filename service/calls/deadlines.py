@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from queue import Empty, SimpleQueue
 from threading import Lock
 
 from service.calls.ending import CallEnding, farewell, unconnected
@@ -75,7 +76,9 @@ class Deadlines:
         ending: CallEnding,
         steering: Steering,
         serving: ServingState,
+        remote_holds: SimpleQueue[str],
     ) -> None:
+        """``remote_holds`` has the calls that other nodes have told to hold."""
         self._settings = settings
         self._clock = clock
         self._database = database
@@ -85,6 +88,7 @@ class Deadlines:
         self._ending = ending
         self._steering = steering
         self._serving = serving
+        self._remote_holds = remote_holds
         self._allowed = 1000 * reconnection.seconds(settings.hold_seconds)
         self._began_at: Millis = 0
         self._is_interrupted = False
@@ -109,6 +113,9 @@ class Deadlines:
     def sweep(self) -> None:
         """Store the holds, and end the calls whose time is up."""
         failures = SweepFailures()
+        with suppress(Empty):
+            while True:
+                self.held(self._remote_holds.get_nowait())
         self._store_holds(failures)
         for call, reason, provided in self._due():
             with failures.contained(call.id), self._database.together():

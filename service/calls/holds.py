@@ -7,7 +7,7 @@ hears no busy signal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
 from service.calls.deadlines import Deadlines
@@ -38,12 +38,17 @@ class Holds:
         providers: Mapping[str, Provider],
         deadlines: Deadlines,
         serving: ServingState,
+        tell_held: Callable[[str], object],
     ) -> None:
+        """``tell_held`` tells other machines of a hold, without waiting: they may have the database
+        and would end the call.
+        """
         self._settings = settings
         self._providers = providers
         self._controls = controls()
         self._deadlines = deadlines
         self._serving = serving
+        self._tell_held = tell_held
 
     def markup(self, provider_name: str, key: str, hook: Webhook, base: str) -> Markup | None:
         """Return a hold that leads back to the call, or ``None`` for a key that is no call key."""
@@ -73,6 +78,7 @@ class Holds:
         if count >= MOST or not self._settings.reattach:
             return provider.hang_up()
         self._deadlines.held(call_id)
+        self._tell_held(call_id)
         self._serving.expect_no_more(call_id)
         again = f"{address}?{urlencode({**query, HELD: count + 1})}"
         return provider.hold(self._settings.hold_seconds, again)

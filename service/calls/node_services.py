@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from queue import SimpleQueue
 
 from service.calls.waiting import Waiters
 from service.clock import Clock
@@ -39,6 +40,12 @@ class NodeServices:
 
     tell_lost: Callable[[str, tuple[str, ...]], object] = lambda node_id, call_ids: None
     """Tells another node, without waiting, that these of its calls were taken over."""
+
+    tell_held: Callable[[str], object] = lambda call_id: None
+    """Tells other machines, without waiting, that a call was told to hold."""
+
+    remote_holds: SimpleQueue[str] = field(default_factory=SimpleQueue)
+    """Calls that other nodes have told to hold while they could not store it."""
 
     remote_requests: RemoteRequests | None = None
     """Answers messages from other machines; ``None`` where this one is the only one."""
@@ -92,6 +99,7 @@ def node_services(
         found = member.nodes.find(node_id)
         return found is not None and found.state is NodeState.SERVING
 
+    remote_holds: SimpleQueue[str] = SimpleQueue()
     node = LocalNode(
         member.machine.folder,
         member.node_id,
@@ -105,6 +113,7 @@ def node_services(
         troubles,
         providers,
         hinted,
+        remote_holds.put,
         partial(metrics.message_refused, "socket"),
     )
     waiters = Waiters(lambda call_id: node.hint(calls=(call_id,)))
@@ -116,6 +125,8 @@ def node_services(
         on_takeover=member.machine.serves,
         is_silent=is_lost,
         tell_lost=node.tell_lost,
+        tell_held=node.tell_held,
+        remote_holds=remote_holds,
         remote_requests=node.remote_requests,
         start=node.start,
         stop=node.stop,

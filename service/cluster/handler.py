@@ -13,6 +13,7 @@ from service.cluster.messages import (
     Accepted,
     AdoptSocket,
     Answer,
+    CallHeld,
     ChangeHint,
     GetLevels,
     GetLoudness,
@@ -58,6 +59,7 @@ class MessageHandler:
         specs: SpecCodec,
         place: Callable[[MoveCall], object],
         hinted: Callable[[Iterable[str], Iterable[str]], object],
+        held: Callable[[str], object],
         changes: Callable[[], int],
     ) -> None:
         self._node_id = node_id
@@ -68,6 +70,7 @@ class MessageHandler:
         self._specs = specs
         self._place = place
         self._hinted = hinted
+        self._held = held
         self._changes = changes
 
     def handle(self, message: Message, frame: Frame) -> Answer:
@@ -82,6 +85,8 @@ class MessageHandler:
             case ReleaseCalls(call_ids, text):
                 for call_id in call_ids:
                     self._engine.hand_back(call_id, text)
+            case CallHeld(call_id):
+                self._held(call_id)
             case MoveCall():
                 self._place(message)
             case ChangeHint(signals, calls):

@@ -13,7 +13,7 @@ from service.cluster.keeper import ELSEWHERE
 from service.cluster.levels_relay import LevelsRelay
 from service.cluster.listener import Listener
 from service.cluster.media import ClusterMedia, NodeOf
-from service.cluster.messages import ReleaseCalls
+from service.cluster.messages import CallHeld, ReleaseCalls
 from service.cluster.node_client import NodeClient
 from service.cluster.passing import Passing
 from service.cluster.peers import Peers
@@ -60,10 +60,12 @@ class LocalNode:
         troubles: Troubles,
         providers: Mapping[str, Provider],
         hinted: Callable[[Iterable[str], Iterable[str]], object],
+        held: Callable[[str], object],
         refused: Callable[[], object],
     ) -> None:
-        """``hinted`` is called with the signals and the calls of another node's hint, and
-        ``refused`` for each message that is refused. ``wall`` is the machine's clock.
+        """``hinted`` is called with the signals and the calls of another node's hint, ``held`` with
+        a call that another node has told to hold, and ``refused`` for each message that is refused.
+        ``wall`` is the machine's clock.
         """
         near = Peers(folder, node_id)
         routed = None
@@ -71,6 +73,7 @@ class LocalNode:
             http = HttpClient(clock, most_kept=MOST_KEPT)
             client = NodeClient(api_secret, node_id, wall, http)
             routed = RoutedPeers(near, RemotePeers(client, directory.url_of), directory)
+        self._routed = routed
         self._peers = near if routed is None else routed
         self._commands = Commands(near, routed)
         specs = SpecCodec(providers)
@@ -96,6 +99,7 @@ class LocalNode:
             specs,
             self.media.place,
             hinted,
+            held,
             lambda: self.media.changes,
         )
         self.listener = Listener(folder, node_id, handler.handle, refused)
@@ -117,6 +121,11 @@ class LocalNode:
         for first in range(0, len(call_ids), MOST_LOST):
             some = call_ids[first : first + MOST_LOST]
             self._commands.send([node_id], ReleaseCalls(some, ELSEWHERE))
+
+    def tell_held(self, call_id: str) -> None:
+        """Tell other machines, without waiting, that this call was told to hold."""
+        if self._routed is not None:
+            self._commands.send(self._routed.elsewhere(), CallHeld(call_id))
 
     def stop(self) -> None:
         """Remove the node's address, send the commands that wait, and end the threads."""

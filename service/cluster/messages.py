@@ -48,6 +48,13 @@ class ReleaseCalls:
 
 
 @dataclass(frozen=True, slots=True)
+class CallHeld:
+    """The call's provider was told to hold, by a node that cannot store it at the moment."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class MoveCall:
     """The call belongs in this room, which is on node ``node_id``."""
 
@@ -140,6 +147,7 @@ Message: TypeAlias = (
     | HangUpCall
     | ReleaseCall
     | ReleaseCalls
+    | CallHeld
     | MoveCall
     | GetStats
     | GetLoudness
@@ -160,6 +168,7 @@ KINDS: Mapping[str, type[Any]] = {
         HangUpCall,
         ReleaseCall,
         ReleaseCalls,
+        CallHeld,
         MoveCall,
         GetStats,
         GetLoudness,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 
 import pytest
 
-from service.calls.deadlines import SessionDeadlines
+from service.calls.deadlines import Deadlines, SessionDeadlines
 from service.domain.agents import Assignment
 from service.domain.calls import Call, CallStatus, EndReason, LadderEvent, Participant
 from service.storage.database import Database
@@ -115,6 +116,34 @@ def test_hold_that_another_node_told_counts(nodes: tuple[Harness, Harness]) -> N
     assert one.calls.get(call.id).status is CallStatus.ANSWERED
     one.clock.advance(0.1)
     one.deadlines.sweep()
+    assert one.calls.get(call.id).end_reason is EndReason.CONNECTION_LOST
+
+
+def test_hold_told_by_a_node_without_the_database_counts(nodes: tuple[Harness, Harness]) -> None:
+    one, _ = nodes
+    told: SimpleQueue[str] = SimpleQueue()
+    deadlines = Deadlines(
+        one.services.settings,
+        one.steady,
+        one.database,
+        one.calls,
+        one.stores.holds,
+        one.engine,
+        one.ending,
+        one.steering,
+        one.serving,
+        told,
+    )
+    call = answered(one, 1)
+    lose(one, call)
+    one.clock.advance(14)
+    told.put(call.id)
+    deadlines.sweep()
+    one.clock.advance(14.9)
+    deadlines.sweep()
+    assert one.calls.get(call.id).status is CallStatus.ANSWERED
+    one.clock.advance(0.1)
+    deadlines.sweep()
     assert one.calls.get(call.id).end_reason is EndReason.CONNECTION_LOST
 
 

@@ -13,6 +13,7 @@ from service.cluster.codec import Malformed
 from service.cluster.messages import (
     Accepted,
     AdoptSocket,
+    CallHeld,
     ChangeHint,
     GetLevels,
     GetLoudness,
@@ -57,6 +58,7 @@ MESSAGES: tuple[Message, ...] = (
     HangUpCall("call", EndReason.ALONE, "text"),
     ReleaseCall("call", "text"),
     ReleaseCalls(("one", "two"), "text"),
+    CallHeld("call"),
     MoveCall("call", "room", ANN, "session", "node"),
     GetStats(("one", "two")),
     GetLoudness("call"),

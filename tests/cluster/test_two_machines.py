@@ -151,6 +151,12 @@ def test_a_node_of_another_machine_is_asked_whether_it_still_runs(machines: Mach
     assert machines.one.node.is_silent("two")
 
 
+def test_holds_are_told_to_the_other_machine(machines: Machines) -> None:
+    machines.one.node.tell_held("call-ann")
+    assert machines.two.held.get(timeout=PATIENCE) == "call-ann"
+    assert machines.one.held.empty()
+
+
 @pytest.mark.parametrize("asked", ["one", "two"])
 def test_a_move_to_another_machine_closes_the_socket(machines: Machines, asked: str) -> None:
     ann = twilio("ann")

@@ -27,7 +27,8 @@ R = TypeVar("R", bound=Report)
 
 
 class RunningNode:
-    """A node with its own engine. ``hints`` has the signals and calls of other nodes' hints.
+    """A node with its own engine. ``hints`` has the signals and calls of other nodes' hints,
+    and ``held`` the calls that they have told to hold.
 
     ``homes`` are the nodes of calls. Without a ``directory`` there is one machine.
     """
@@ -40,6 +41,7 @@ class RunningNode:
         directory: Directory | None = None,
     ) -> None:
         self.id = node_id
+        self.held: SimpleQueue[str] = SimpleQueue()
         self.hints: SimpleQueue[tuple[set[str], set[str]]] = SimpleQueue()
         self.directory_fails = False
         self._homes = homes
@@ -60,6 +62,7 @@ class RunningNode:
             self.troubles,
             load(),
             self._hinted,
+            self.held.put,
             lambda: None,
         )
         self.media = self.node.media
