@@ -132,9 +132,12 @@ class Watched:
             close(self.conn)
 
 
-def last_word(sock: socket.socket, answer: bytes) -> None:
-    """Answer and close at once, where no descriptor is left for a lingering close."""
-    with sock, suppress(OSError):
+def answer_last(sock: socket.socket, answer: bytes) -> None:
+    """Answer on a connection that is about to be closed without a lingering close.
+
+    What the client has sent is read: a close with unread bytes would reset the connection.
+    """
+    with suppress(OSError):
         sock.setblocking(False)
         sock.send(answer)
         sock.shutdown(socket.SHUT_WR)

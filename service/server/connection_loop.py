@@ -20,7 +20,7 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 from service.process import file_descriptors
-from service.server.clients import READ_BYTES, Callback, ClientConnection, Watched, last_word
+from service.server.clients import READ_BYTES, Callback, ClientConnection, Watched, answer_last
 from service.server.refusals import Refused
 
 LINGER_SECONDS = 2.0
@@ -231,12 +231,24 @@ class ConnectionLoop(ThreadWorker):
             self.close_conn(conn)
 
     def _make_room(self) -> bool:
-        """Close the connection that has waited for its client the longest, if there is one."""
+        """Close the connection that has waited for its client the longest, if there is one.
+
+        A client that has asked, or may be about to ask its first question, is answered with 503:
+        after a silent close it would find its connection reset.
+        """
         waiting = [queue[0] for queue in self._queues() if queue]
         if not waiting:
             return False
-        self.close_conn(min(waiting, key=lambda conn: conn.since))
+        conn = min(waiting, key=lambda conn: conn.since)
+        if self._awaits_answer(conn):
+            answer_last(conn.sock, FULL.answer())
+        self.close_conn(conn)
         return True
+
+    def _awaits_answer(self, conn: ClientConnection) -> bool:
+        if conn.queue is self.keepalived_conns:
+            return conn.requests == 0 or bool(conn.sock.received(None))
+        return conn.queue is self.pending_conns or conn.queue is self.upload_conns
 
     def _hold(self, conn: ClientConnection, size: int) -> None:
         """Count the memory of a connection, and make room where it exceeds the limit."""
@@ -253,7 +265,8 @@ class ConnectionLoop(ThreadWorker):
             except OSError:
                 self._pause_accepting()
                 return
-            last_word(sock, FULL.answer())
+            with sock:
+                answer_last(sock, FULL.answer())
 
     def _pause_accepting(self) -> None:
         """Stop accepting for a moment: the listener stays readable, and the loop would spin."""

@@ -309,7 +309,7 @@ def test_memory_of_clients_is_bounded(stepped: SteppedWorker) -> None:
     stepped.turn_until(lambda: stepped.worker.nr_conns == 2)
     assert stepped.worker.held <= 100_000
     for client in deaf[:3]:
-        assert stepped.answer(client) == b""
+        assert refusal(stepped.answer(client))[0] == 503
     served = stepped.ask()
     stepped.turn_until_read(1)
     stepped.threads.finish(0, b"answer")
@@ -360,6 +360,37 @@ def test_idle_connections_are_closed_before_requests(stepped: SteppedWorker) -> 
     stepped.turn_until(lambda: stepped.worker.nr_conns == 4)
     begun.sendall(b"x")
     stepped.turn_until_read(1)
+
+
+def test_client_that_may_have_asked_is_answered_when_its_connection_makes_room() -> None:
+    with stepped_worker(connections=2) as stepped:
+        silent = stepped.ask(b"")
+        stepped.turn_until(lambda: stepped.worker.nr_conns == 1)
+        begun = stepped.ask(b"GET / HT")
+        assert refusal(stepped.answer(silent))[0] == 503
+        stepped.turn_until(lambda: len(stepped.worker.pending_conns) == 1)
+        stepped.ask(b"")
+        assert refusal(stepped.answer(begun))[0] == 503
+
+
+@pytest.mark.parametrize("sent", [b"", REQUEST])
+def test_kept_connection_makes_room_with_an_answer_only_to_a_request(
+    stepped: SteppedWorker, sent: bytes
+) -> None:
+    client = stepped.ask()
+    stepped.turn_until_read(1)
+    stepped.threads.finish(0, b"answer", reusable=True)
+    stepped.turn_until(lambda: len(stepped.worker.keepalived_conns) == 1)
+    stepped.worker.worker_connections = 2
+    client.sendall(sent)
+    stepped.ask(b"")
+    stepped.worker.accept(stepped.worker.sockets[0])
+    answer = stepped.answer(client)
+    assert answer.startswith(b"answer")
+    if sent:
+        assert refusal(answer.removeprefix(b"answer"))[0] == 503
+    else:
+        assert answer == b"answer"
 
 
 def test_a_fault_of_one_connection_is_counted_and_ends_that_connection_only(
