@@ -21,6 +21,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from service.process import file_descriptors
 from service.server.clients import READ_BYTES, Callback, ClientConnection, Watched, answer_last
+from service.server.connection_limit import ConnectionLimit
 from service.server.refusals import Refused
 
 LINGER_SECONDS = 2.0
@@ -37,9 +38,6 @@ FAULT_SECONDS = 60.0
 
 ACCEPT_PAUSE = 0.1
 """Pause after a failed ``accept``, in seconds. The listener stays readable."""
-
-SCARCE_SECONDS = 1.0
-"""Seconds for which the number of connections stays limited after descriptors became scarce."""
 
 NOTHING_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR)
 
@@ -72,8 +70,7 @@ class ConnectionLoop(ThreadWorker):
         """Bytes of memory that clients occupy."""
         self._next_report = 0.0
         self._accepts_again = 0.0
-        self._scarce_limit = self.worker_connections
-        self._scarce_until = 0.0
+        self._limit = ConnectionLimit()
 
     def init_process(self) -> None:
         self._spare = file_descriptors.Spare()
@@ -96,20 +93,12 @@ class ConnectionLoop(ThreadWorker):
         conn = ClientConnection(self.cfg, sock, address, listener.getsockname())
         self.nr_conns += 1
         is_last = file_descriptors.is_last(conn.sock.fileno())
-        if self.nr_conns >= self._limit(is_last) and not self._make_room() and is_last:
+        now = time.monotonic()
+        allowed = self._limit.allowed(self.worker_connections, self.nr_conns, is_last, now)
+        if self.nr_conns >= allowed and not self._make_room() and is_last:
             # Threads own all other connections and soon finish some: new ones wait.
             self._pause_accepting()
         self.welcome(conn)
-
-    def _limit(self, is_last: bool) -> int:
-        """Return the limit of connections, which stays low after descriptors became scarce."""
-        now = time.monotonic()
-        if is_last:
-            self._scarce_limit = min(self.nr_conns, self._scarce_limit)
-            self._scarce_until = now + SCARCE_SECONDS
-        elif self._scarce_until <= now:
-            self._scarce_limit = self.worker_connections
-        return min(self._scarce_limit, self.worker_connections)
 
     @abstractmethod
     def welcome(self, conn: ClientConnection) -> None:
@@ -159,8 +148,7 @@ class ConnectionLoop(ThreadWorker):
             self._close_overdue(queue)
 
     def _close_overdue(self, queue: deque[ClientConnection], force: bool = False) -> None:
-        now = time.monotonic()
-        while queue and (force or queue[0].timeout <= now):
+        while queue and (force or queue[0].timeout <= time.monotonic()):
             self.close_conn(queue[0])
 
     def _cap_keepalive(self, deadline: float) -> None:
@@ -233,13 +221,12 @@ class ConnectionLoop(ThreadWorker):
     def _make_room(self) -> bool:
         """Close the connection that has waited for its client the longest, if there is one.
 
-        A client that has asked, or may be about to ask its first question, is answered with 503:
-        after a silent close it would find its connection reset.
+        A client that has asked or may be about to is answered: a silent close would be a reset.
         """
         waiting = [queue[0] for queue in self._queues() if queue]
-        if not waiting:
+        conn = min(waiting, key=lambda conn: conn.since, default=None)
+        if conn is None:
             return False
-        conn = min(waiting, key=lambda conn: conn.since)
         if self._awaits_answer(conn):
             answer_last(conn.sock, FULL.answer())
         self.close_conn(conn)
