@@ -34,7 +34,7 @@ check: lint ## Lint, and run the tests that start no server and no browser
 test: lint ## Lint, and run all tests
 	$(VENV)/pytest $(PARALLEL)
 
-# Takes about twenty minutes, or thirty with OPTIONS=--fine. Node is compared if npm is installed.
+# Takes about 25 minutes, or thirty with OPTIONS=--fine. Node is compared if npm is installed.
 bench: .venv/test ## Measure how many calls a core carries (OPTIONS=--fine)
 	@if command -v npm >/dev/null; then \
 	  npm install --prefix bench/alternatives --no-audit --no-fund --no-package-lock --silent || \

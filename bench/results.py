@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from bench.http_load import Answers
 from bench.job import Reading
@@ -95,15 +96,22 @@ class ChurnCost:
 
 @dataclass(frozen=True, slots=True)
 class WorkersCost:
-    """Calls to a server with one worker, and to one with two on the same core."""
+    """Calls to a server with one worker and to one with two on the same core, in ``pairs`` of runs.
 
-    one: Reading
-    two: Reading
+    The runs of a pair follow each other, so a machine whose speed drifts changes both alike.
+    """
+
+    pairs: Sequence[tuple[Reading, Reading]]
+
+    @property
+    def ratios(self) -> list[float]:
+        """The CPU of two workers divided by that of one, for each pair, in ascending order."""
+        return sorted(two.server_cpu / max(one.server_cpu, 1e-6) for one, two in self.pairs)
 
     @property
     def ratio(self) -> float:
-        """The CPU of two workers divided by that of one."""
-        return self.two.server_cpu / max(self.one.server_cpu, 1e-6)
+        """The median of the pairs' ratios."""
+        return median(self.ratios)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,9 @@ HELD = (200, 500)
 SHARED = (200, 400)
 """Calls to two workers."""
 
+PAIRS = 5
+"""Pairs of runs with one worker and with two."""
+
 BESIDE = (0, 200)
 """Calls during the HTTP requests."""
 
@@ -67,7 +70,7 @@ SECTIONS = {
     "alternatives": 350,
     "growth": 45,
     "churn": 80,
-    "workers": 60,
+    "workers": 250,
     "requests": 90,
     "peers": 140,
     "history": 60,
@@ -236,11 +239,21 @@ class Bench:
             yield found
 
     def _workers(self, calls: int) -> WorkersCost:
-        found = WorkersCost(
-            self._trial(TWO, calls, SECONDS),
-            self._trial(Workload(TWO_WORKERS), calls, SECONDS),
+        pairs: list[tuple[Reading, Reading]] = []
+        for number in range(PAIRS):
+            order = [TWO, Workload(TWO_WORKERS)]
+            # Each is the first of its pair as often as the other, but for one pair.
+            swapped = number % 2 == 1
+            first, second = (
+                self._trial(workload, calls, SECONDS)
+                for workload in (reversed(order) if swapped else order)
+            )
+            pairs.append((second, first) if swapped else (first, second))
+        found = WorkersCost(pairs)
+        _tell(
+            f"  {calls} calls: two workers take {found.ratio:.2f} times the CPU of one "
+            f"({found.ratios[0]:.2f} to {found.ratios[-1]:.2f} in {PAIRS} pairs)"
         )
-        _tell(f"  {calls} calls: two workers take {found.ratio:.2f} times the CPU of one")
         return found
 
     def _churn(self, calls: int) -> ChurnCost:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from statistics import median
 
 from bench.job import Reading
 from bench.results import (
@@ -108,22 +109,23 @@ def _growth(growth: Sequence[Reading]) -> Iterator[str]:
 
 
 def _several(several: Sequence[WorkersCost]) -> Iterator[str]:
-    yield "One worker and two, on the same core."
-    head = ["calls", "CPU of one", "of two", "ratio", "p99", "of two", "heard", "of two"]
+    yield "One worker and two, on the same core: the median of pairs of runs, and the worst p99."
+    head = ["calls", "pairs", "CPU of one", "of two", "ratio", "from", "to", "p99", "of two"]
+    head += ["heard", "of two"]
     yield from _aligned([head, *map(_workers, several)], left=0)
 
 
 def _workers(cost: WorkersCost) -> list[str]:
-    one, two = cost.one, cost.two
+    ones, twos = zip(*cost.pairs, strict=True)
+    marks = {_mark(each) for each in (*ones, *twos)} - {""}
     return [
-        f"{one.calls}{_mark(one) or _mark(two)}",
-        f"{one.server_cpu:.0%}",
-        f"{two.server_cpu:.0%}",
+        f"{ones[0].calls}{''.join(marks)}",
+        str(len(cost.pairs)),
+        *(f"{median(each.server_cpu for each in readings):.0%}" for readings in (ones, twos)),
         f"{cost.ratio:.2f}",
-        f"{one.latency_p99:.0f}",
-        f"{two.latency_p99:.0f}",
-        f"{one.heard:.2%}",
-        f"{two.heard:.2%}",
+        *(f"{cost.ratios[place]:.2f}" for place in (0, -1)),
+        *(f"{max(each.latency_p99 for each in readings):.0f}" for readings in (ones, twos)),
+        *(f"{min(each.heard for each in readings):.2%}" for readings in (ones, twos)),
     ]
 
 
@@ -231,7 +233,7 @@ def _notes(results: Results) -> Iterator[str]:
     yield "late: beyond 20 ms after the frame before; gen.: the load generator, on its own core."
     readings = [reading for one in results.series for reading in (one.limit, *one.readings)]
     readings += [each for one in results.turnovers for each in (one.quiet, one.busy)]
-    readings += [each for one in results.several for each in (one.one, one.two)]
+    readings += [each for one in results.several for pair in one.pairs for each in pair]
     readings += [*results.growth, *(one.calls for one in (*results.rounds, *results.beside))]
     if any(reading is not None and disturbances(reading) for reading in readings):
         yield f"{DISTURBED} Disturbed: the load generator fell behind, or other processes took CPU."

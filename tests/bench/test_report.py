@@ -109,10 +109,10 @@ def test_long_calls_are_shown_alone_and_during_churn() -> None:
 
 
 def test_two_workers_are_compared_with_one() -> None:
-    cost = WorkersCost(reading(400), replace(reading(400), server_cpu=0.44))
-    text = table(replace(RESULTS, series=[], several=[cost]))
+    pairs = [(reading(400), replace(reading(400), server_cpu=cpu)) for cpu in (0.44, 0.6, 0.4)]
+    text = table(replace(RESULTS, series=[], several=[WorkersCost(pairs)]))
     cells = [cell for cell in line(text, "  400").split(" ") if cell]
-    assert cells[:4] == ["400", "40%", "44%", "1.10"]
+    assert cells[:7] == ["400", "3", "40%", "44%", "1.10", "1.00", "1.50"]
 
 
 def test_requests_are_shown_with_the_quality_of_the_calls() -> None:
