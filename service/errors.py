@@ -5,6 +5,7 @@
     ├── UnsupportedMedia   415: a body in an unsupported content type
     ├── Unauthorized       401: no token, or an invalid one
     ├── Forbidden          403: a valid token without this right
+    │   ├── Forged         ... without a valid signature of a node: anybody can send that
     │   └── BadSignature   403 with an empty body: a provider's request without a good signature
     │       └── Unverifiable   ... or with one that cannot be checked
     ├── NotFound           404
@@ -59,6 +60,12 @@ class Unauthorized(ServiceError):
 class Forbidden(ServiceError):
     status = 403
     log_level = logging.WARNING
+
+
+class Forged(Forbidden):
+    """A request that no node of this deployment has signed. Anybody can send one."""
+
+    log_level = logging.INFO
 
 
 class BadSignature(Forbidden):

@@ -25,6 +25,10 @@ LONGEST_REASON = 300
 """Characters of another server's sentence that are repeated."""
 
 
+REFUSALS = (403, 429)
+"""Statuses by which the machine itself refuses: it is there, but does not accept the request."""
+
+
 class Unreached(Unanswered):
     """A node of another machine gave no answer, or refused.
 
@@ -95,7 +99,7 @@ def _value(response: HttpResponse, url: str, node_id: str) -> Any:
         raise Unreached(sentence, status)
     if status != 200:
         sentence = f"Node {node_id} refuses a request at {url}: {reason}"
-        raise Unreached(sentence, status, is_there=status == 403)
+        raise Unreached(sentence, status, is_there=status in REFUSALS)
     try:
         answer = decode_answer(response.body)
     except Malformed as error:

@@ -46,6 +46,14 @@ class Unanswered(Exception):
     """A node gave no answer, or refused. The text is one sentence."""
 
 
+class Refusal(Unanswered):
+    """A node has answered that it refuses. ``reason`` is its own sentence."""
+
+    def __init__(self, node_id: str, reason: str) -> None:
+        super().__init__(f"Node {node_id} refuses: {reason}")
+        self.reason = reason
+
+
 class PeerConnection:
     """One connection, which waits for at most one answer."""
 
@@ -186,7 +194,7 @@ class Peers:
         if isinstance(answer, Accepted):
             return answer.value
         logger.warning("node %s refuses a message: %s", node_id, answer.reason)
-        raise Unanswered(f"Node {node_id} refuses: {answer.reason}")
+        raise Refusal(node_id, answer.reason)
 
     def _failed(self, node_id: str, error: Exception) -> Unanswered:
         """Note why a node could not be asked, and return the error for it."""

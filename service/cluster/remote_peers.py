@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 32
 """Machines that are asked at once."""
 
+LEAST_SECONDS = 0.25
+"""With less time left a node is not asked, because its silence would not mean that it is gone."""
+
 MOST_KNOWN = 1000
 """Nodes whose failures are remembered."""
 
@@ -101,7 +104,7 @@ class RemotePeers:
         if self.is_silent(node_id):
             raise Unanswered(f"Node {node_id} has not answered a moment ago.")
         left = deadline - monotonic()
-        if left <= 0:
+        if left < LEAST_SECONDS:
             raise Unanswered(f"There was no time to ask node {node_id}.")
         try:
             value = self._client.ask(url, node_id, message, left)

@@ -20,7 +20,7 @@ from service.cluster.messages import (
     encode,
 )
 from service.cluster.node_client import path_of
-from service.cluster.peers import Peers, Unanswered
+from service.cluster.peers import Peers, Refusal, Unanswered
 from service.errors import Busy, Invalid, NotFound
 from service.security.node_tokens import NodeTokens
 
@@ -67,5 +67,7 @@ class RemoteRequests:
             return Accepted(self._near.ask(node_id, message, seconds=FORWARD_SECONDS))
         except TimeoutError as error:
             return Rejected(str(error))
+        except Refusal as refusal:
+            return Rejected(refusal.reason)
         except Unanswered as error:
             raise Busy(str(error)) from None

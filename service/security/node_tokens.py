@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from service.clock import Millis
-from service.errors import Forbidden
+from service.errors import Forbidden, Forged
 from service.security import constant_time
 from service.security.access_tokens import bearer
 
@@ -50,10 +50,14 @@ class NodeTokens:
         return jwt.encode(claims, self._key, algorithm="HS256")
 
     def verify(self, header: str | None, path: str, body: bytes, now: Millis) -> str:
-        """Return the node that has signed the request. Raises ``Forbidden``."""
+        """Return the node that has signed the request.
+
+        Raises ``Forged`` where no node has signed it, and ``Forbidden`` where one has, but not for
+        this path, body or time.
+        """
         token = bearer(header)
         if not token:
-            raise Forbidden(MISSING)
+            raise Forged(MISSING)
         claims = self._claims(token)
         if claims["aud"] != path:
             raise Forbidden("The token is for another path.")
@@ -63,7 +67,7 @@ class NodeTokens:
         return str(claims["iss"])
 
     def _claims(self, token: str) -> dict[str, Any]:
-        """Return all claims, with the right types. Raises ``Forbidden``."""
+        """Return all claims, with the right types. Raises ``Forged`` or ``Forbidden``."""
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
@@ -73,7 +77,7 @@ class NodeTokens:
                 options={"verify_exp": False, "verify_iat": False, "verify_aud": False},
             )
         except jwt.InvalidTokenError:
-            raise Forbidden(NOT_VALID) from None
+            raise Forged(NOT_VALID) from None
         for name in CLAIMS:
             kind = int if name in ("iat", "exp") else str
             if type(claims.get(name)) is not kind:

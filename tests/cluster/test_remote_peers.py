@@ -13,7 +13,7 @@ from service.clock import SystemClock
 from service.cluster.messages import Accepted, GetNode, GetStats, Rejected, encode
 from service.cluster.node_client import MOST_BYTES, NodeClient, Unreached
 from service.cluster.peers import REST_SECONDS, Unanswered
-from service.cluster.remote_peers import RemotePeers
+from service.cluster.remote_peers import LEAST_SECONDS, RemotePeers
 from service.errors import Busy
 from service.http_client.client import HttpClient
 from service.security.node_tokens import NodeTokens
@@ -161,7 +161,7 @@ def test_a_machine_that_does_not_have_the_node_is_left_alone_for_a_moment(
 def test_a_silent_machine_is_left_alone_for_a_moment(peers: RemotePeers, machine: Receiver) -> None:
     machine.answer = lambda _: machine.hang
     with pytest.raises(Unreached, match="no whole answer in time") as caught:
-        peers.ask("nd_two", QUESTION, 0.1)
+        peers.ask("nd_two", QUESTION, LEAST_SECONDS + 0.1)
     assert isinstance(caught.value.cause, TimeoutError)
     assert peers.is_silent("nd_two")
 
@@ -181,6 +181,7 @@ def test_a_machine_that_is_down_is_left_alone_for_a_moment(
     ("answer", "sentence"),
     [
         (status(403, "The clock of nd_one is 60 s behind."), "The clock of nd_one is 60 s behind"),
+        (status(429, "Too many failures."), "refuses a request at .*: Too many failures"),
         (answered(encode(Rejected("not today"))), "Node nd_two refuses: not today"),
     ],
 )
@@ -261,8 +262,19 @@ def test_nodes_of_a_machine_have_one_deadline(
 ) -> None:
     machine.answer = lambda _: machine.hang
     addresses["nd_three"] = machine.url
-    assert peers.begin(dict.fromkeys(("nd_two", "nd_three"), QUESTION), 0.1)() == {}
+    assert peers.begin(dict.fromkeys(("nd_two", "nd_three"), QUESTION), LEAST_SECONDS + 0.1)() == {}
     assert [each.path for each in machine.received] == ["/internal/nodes/nd_two"]
+    assert peers.is_silent("nd_two")
+    assert not peers.is_silent("nd_three")
+
+
+def test_a_node_is_neither_asked_nor_left_alone_where_there_is_no_time_for_an_answer(
+    peers: RemotePeers, machine: Receiver
+) -> None:
+    with pytest.raises(Unanswered, match="There was no time to ask node nd_two"):
+        peers.ask("nd_two", QUESTION, LEAST_SECONDS / 2)
+    assert not peers.is_silent("nd_two")
+    assert not machine.received
 
 
 def test_nobody_is_asked_after_the_end(peers: RemotePeers, machine: Receiver) -> None:

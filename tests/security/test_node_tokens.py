@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
-from service.errors import Forbidden, Unauthorized
+from service.errors import Forbidden, Forged, Unauthorized
 from service.security import access_tokens, console_sessions
 from service.security.node_tokens import CLAIMS, LEEWAY_SECONDS, VALID_SECONDS, NodeTokens
 
@@ -44,7 +44,7 @@ def test_a_request_is_of_the_node_that_signed_it(token: str) -> None:
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic eA=="])
 def test_a_request_without_a_token_is_refused(header: str | None) -> None:
-    with pytest.raises(Forbidden, match="must have the token of a node after Bearer"):
+    with pytest.raises(Forged, match="must have the token of a node after Bearer"):
         tokens.verify(header, PATH, BODY, NOW)
 
 
@@ -131,7 +131,7 @@ def altered(token: str) -> str:
     [other_secret, unsigned, other_algorithm, underived_key, api_token, cookie, altered, str.upper],
 )
 def test_a_forged_token_is_refused(token: str, forge: Forge) -> None:
-    with pytest.raises(Forbidden, match="not one of a node with this API_SECRET"):
+    with pytest.raises(Forged, match="not one of a node with this API_SECRET"):
         verify(forge(token))
 
 
