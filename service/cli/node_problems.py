@@ -23,14 +23,17 @@ class NodeAnswer:
     problem: str | None = None
 
 
+REFUSED = (
+    "All machines need the same API_SECRET and clocks set by NTP, and a proxy must change "
+    "neither the path behind NODE_URL nor the body."
+)
 REMEDIES = {
     None: "Correct the name, the certificate or the proxy of this address, or NODE_URL.",
     200: "Something other than Patchbay is there: correct NODE_URL or the proxy behind it.",
-    403: (
-        "All machines need the same API_SECRET and clocks set by NTP, and a proxy must change "
-        "neither the path behind NODE_URL nor the body."
-    ),
+    403: REFUSED,
     404: "Correct NODE_URL or the proxy behind it.",
+    # The machine has refused many requests with 403, and looks only at valid ones.
+    429: REFUSED,
 }
 NOT_BEHIND = "The proxy at this address does not reach its machine."
 

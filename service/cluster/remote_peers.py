@@ -2,7 +2,7 @@
 
 The nodes of one machine are asked one after the other over one connection, and the machines at
 once, in a bounded number of threads. A node that cannot be reached is not asked again for a moment.
-The first failure of a kind is logged, and the next one only after an answer.
+The first failure of a kind is logged, and the next one of that kind only after an answer.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class RemotePeers:
         self._url_of = url_of
         self._clock = clock
         self._rests_until: dict[str, float] = {}
-        self._told: dict[str, tuple[object, ...]] = {}
+        self._told: dict[str, set[tuple[object, ...]]] = {}
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="nodes")
 
     def ask(self, node_id: str, message: Message, seconds: float = ANSWER_SECONDS) -> Any:
@@ -122,10 +122,10 @@ class RemotePeers:
             self._rests_until[node_id] = self._clock() + REST_SECONDS
         # Not the sentence, which may contain a number of seconds.
         kind = (error.status, error.is_there, type(error.cause))
-        if self._told.get(node_id) != kind:
+        if kind not in self._told.get(node_id, ()):
             if len(self._told) >= MOST_KNOWN:
                 self._told.clear()
-            self._told[node_id] = kind
+            self._told.setdefault(node_id, set()).add(kind)
             logger.warning("%s", error)
 
 

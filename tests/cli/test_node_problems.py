@@ -56,6 +56,7 @@ def test_node_without_an_address_matters_beside_other_machines() -> None:
     ("status", "words"),
     [
         (403, "All machines need the same API_SECRET"),
+        (429, "All machines need the same API_SECRET"),
         (404, "Correct NODE_URL"),
         (502, "does not reach its machine"),
         (200, "Something other than Patchbay"),

@@ -214,6 +214,19 @@ def test_a_failure_is_logged_once_until_the_node_answers(
     ]
 
 
+def test_failures_of_two_kinds_in_turn_are_logged_once_each(
+    peers: RemotePeers, machine: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A machine that refuses a wrong clock answers with 429 too, once it has refused often."""
+    wrong, often = status(403, "The clock is wrong."), status(429, "Too many failures.")
+    machine.script(wrong, often, wrong, often)
+    for _ in range(4):
+        with pytest.raises(Unreached):
+            peers.ask("nd_two", QUESTION)
+    sentences = [record.getMessage().rpartition(": ")[2] for record in caplog.records]
+    assert sentences == ["The clock is wrong.", "Too many failures."]
+
+
 def test_no_token_is_logged(
     peers: RemotePeers, machine: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
