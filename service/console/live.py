@@ -56,8 +56,9 @@ def by_room() -> Response:
 def require_console_page() -> None:
     """Require a session and a page of this host. Raises before the upgrade."""
     require_handshake()
-    _require_own_origin()
+    # Before the origin: anybody can send a wrong one, and that is logged as a warning.
     require_token()
+    _require_own_origin()
     services().serving.require_open()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 
 import pytest
@@ -10,6 +11,7 @@ from flask.testing import FlaskClient
 
 from service.domain.calls import EndReason
 from service.domain.loudness import Loudness
+from service.security.failure_limit import BURST
 from service.storage.calls.calls import Calls
 from service.storage.calls.loudness import LoudnessRecords
 from service.storage.database import Database
@@ -133,6 +135,16 @@ def test_page_of_another_host_gets_no_socket(client: FlaskClient, origin: str | 
     headers = HANDSHAKE if origin is None else {**HANDSHAKE, "Origin": origin}
     result = handshake(client, headers)
     assert result == (403, "Origin header must be that of this host.")
+
+
+def test_handshake_of_a_stranger_is_no_warning_and_a_failure_of_its_address(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {**HANDSHAKE, "Origin": "https://evil.example"}
+    statuses = [handshake(app.test_client(), headers)[0] for _ in range(BURST + 1)]
+    assert (statuses[0], statuses[-1]) == (401, 429)
+    warned = {record.name for record in caplog.records if record.levelno >= logging.WARNING}
+    assert warned == {"service.security.failure_limit"}
 
 
 @pytest.mark.parametrize(
