@@ -20,7 +20,7 @@ from service.errors import NotFound
 from service.media.engine.engine import Engine
 from service.simulator.scenario import Scenario
 from service.simulator.simulated_calls import SimulatedCall, SimulatedCalls
-from service.telemetry.logs import KEPT, Trouble, Troubles
+from service.telemetry.logs import Trouble, Troubles, limited
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Workers:
     def troubles(self) -> tuple[Trouble, ...]:
         """Return the last warnings and errors of all nodes, newest first."""
         found = [*self._troubles.last(), *self._ask(GetTroubles(), Trouble)]
-        return tuple(sorted(found, key=lambda each: -each.at)[:KEPT])
+        return limited(sorted(found, key=lambda each: -each.at))
 
     def simulated_calls(self) -> tuple[SimulatedCall, ...]:
         """Return the test calls of all nodes, newest first."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import deque
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -146,39 +146,61 @@ def formatter(fmt: str) -> logging.Formatter:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A redacted line of at least ``warning``. ``error`` is the type of its exception."""
+    """A redacted line of at least ``warning``. ``error`` is the type of its exception.
+
+    ``template`` is the message without its arguments. Lines of one logger and template are of one
+    kind.
+    """
 
     at: Millis
     level: str
     logger: str
+    template: str
     message: str
     error: str | None
     call_id: str | None
 
 
 class Troubles(logging.Handler):
-    """Keep the last ``KEPT`` warnings and errors for the console's health page."""
+    """Keep the last warnings and errors for the console's health page, as ``limited`` does."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._kept: deque[Trouble] = deque(maxlen=KEPT)
+        self._kept: tuple[Trouble, ...] = ()
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = record.exc_info[0] if record.exc_info else None
-        self._kept.append(
-            Trouble(
-                at=int(record.created * 1000),
-                level=record.levelname.lower(),
-                logger=record.name,
-                message=redact(record.getMessage())[:LONGEST],
-                error=kind.__name__ if kind else None,
-                call_id=_extra(record).get("call_id"),
-            )
+        trouble = Trouble(
+            at=int(record.created * 1000),
+            level=record.levelname.lower(),
+            logger=record.name,
+            template=redact(str(record.msg))[:LONGEST],
+            message=redact(record.getMessage())[:LONGEST],
+            error=kind.__name__ if kind else None,
+            call_id=_extra(record).get("call_id"),
         )
+        # logging calls this with the handler's lock.
+        self._kept = limited((trouble, *self._kept))
 
     def last(self) -> tuple[Trouble, ...]:
         """Return the kept lines, newest first."""
-        return tuple(reversed(tuple(self._kept)))
+        return self._kept
+
+
+def limited(newest_first: Sequence[Trouble]) -> tuple[Trouble, ...]:
+    """Return ``KEPT`` of the lines at most, in their order.
+
+    The kind that has the most lines loses its oldest one first. So lines that anybody can cause,
+    for instance by webhooks with wrong signatures, displace none of another kind.
+    """
+    of_kind: Counter[tuple[str, str]] = Counter()
+    ranked: list[tuple[int, int]] = []
+    for place, each in enumerate(newest_first):
+        kind = each.logger, each.template
+        ranked.append((of_kind[kind], place))
+        of_kind[kind] += 1
+    places = sorted(place for _, place in sorted(ranked)[:KEPT])
+    return tuple(newest_first[place] for place in places)
 
 
 class TextFormatter(logging.Formatter):

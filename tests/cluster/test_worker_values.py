@@ -17,6 +17,7 @@ from service.cluster.peers import Peers
 from service.cluster.workers import Workers
 from service.errors import Conflict, NotFound
 from service.simulator.scenario import Scenario
+from service.telemetry.logs import KEPT
 from tests.support.running_nodes import RunningNode, private_folder
 
 NOWHERE = "http://127.0.0.1:9/v2/hooks/twilio/key"
@@ -91,6 +92,17 @@ def test_troubles_are_those_of_all_nodes_newest_first(
     two.troubles.emit(warning("second", 2.0))
     one.troubles.emit(warning("third", 3.0))
     assert [each.message for each in two.workers.troubles()] == ["third", "second", "first"]
+
+
+def test_many_troubles_of_a_node_displace_none_of_another(
+    nodes: tuple[RunningNode, RunningNode],
+) -> None:
+    one, two = nodes
+    one.troubles.emit(warning("the only one", 1.0))
+    for number in range(KEPT):
+        two.troubles.emit(warning("one of many", 2.0 + number))
+    found = [each.message for each in one.workers.troubles()]
+    assert (len(found), found[-1]) == (KEPT, "the only one")
 
 
 def test_a_test_call_of_another_node_is_listed_shown_and_hung_up(

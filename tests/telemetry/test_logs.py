@@ -263,6 +263,32 @@ def test_number_of_kept_warnings_is_bounded() -> None:
     assert troubles.last()[0].message == f"number {logs.KEPT + 2}"
 
 
+def test_lines_of_one_kind_displace_no_others() -> None:
+    troubles = logs.configure("info", "text")
+    logging.getLogger("service.storage").error("the database is %s", "away")
+    logging.getLogger("service.web").warning("busy: %s", "all calls are taken")
+    for number in range(2 * logs.KEPT):
+        logging.getLogger("service.web").warning("forged: %s", number)
+    logging.getLogger("service.media").warning("a leg is late")
+    kept = [each.message for each in troubles.last()]
+    assert len(kept) == logs.KEPT
+    assert kept[:2] == ["a leg is late", f"forged: {2 * logs.KEPT - 1}"]
+    assert kept[-2:] == ["busy: all calls are taken", "the database is away"]
+
+
+def test_the_oldest_line_is_displaced_where_all_are_of_different_kinds() -> None:
+    troubles = logs.configure("info", "text")
+    for number in range(logs.KEPT + 1):
+        logging.getLogger(f"service.{number}").warning("late")
+    assert [each.logger for each in troubles.last()][-1] == "service.1"
+
+
+def test_a_template_has_no_secrets() -> None:
+    troubles = logs.configure("info", "text")
+    logging.getLogger("service").warning(f"refused {KEY}")
+    assert troubles.last()[0].template == "refused whk_***"
+
+
 def test_excerpt_of_a_message_shows_nothing_private() -> None:
     ref, audio = "aB3" * 10 + "xY", "q6ur" * 100
     message = f'{{"event":"media","ref":"{ref}","from":"+14155550100","payload":"{audio}"}}'

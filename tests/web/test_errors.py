@@ -23,6 +23,7 @@ from service.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
+from service.telemetry.logs import KEPT, Troubles
 
 
 def failing(app: Flask, error: Exception) -> Any:
@@ -62,6 +63,24 @@ def test_each_service_error_has_its_status_sentence_and_log_level(
     (record,) = [found for found in caplog.records if found.name == "service.web.errors"]
     assert record.levelno == level
     assert record.getMessage() == f"{type(error).__name__}: No."
+
+
+def test_many_errors_of_a_class_displace_none_of_another(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    many = [RemoteError(str(number)) for number in range(KEPT)]
+    errors = iter([Busy("Full."), *many])
+
+    @app.get("/v2/fails")
+    def fails() -> str:
+        raise next(errors)
+
+    client, troubles = app.test_client(), Troubles()
+    for _ in range(1 + KEPT):
+        client.get("/v2/fails")
+    for record in caplog.records:
+        troubles.handle(record)
+    assert troubles.last()[-1].message == "Busy: Full."
 
 
 def test_busy_has_retry_after(app: Flask) -> None:
