@@ -5,10 +5,10 @@ do.
 
 A transaction takes its locks in this order, so that two cannot deadlock:
 
-1. the advisory lock under which calls are admitted, or rooms named
+1. the advisory lock under which rooms are named, or calls admitted without leases of rooms
 2. references (``refs``), also where they are deleted
 3. one call, FOR NO KEY UPDATE, which lets others add rows that name it
-4. the lease of a room
+4. the lease of a room, then the advisory lock of one node, under which calls are admitted to it
 5. rows that only this call has: its presences and loudness, the dispatch whose ticket it is
 6. sessions, by id where there are two
 7. the room

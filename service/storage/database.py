@@ -23,6 +23,7 @@ from service.clock import Millis
 from service.errors import Busy, Contended, Invalid
 from service.process import turns
 from service.storage import connections, migrations
+from service.storage.advisory_locks import take_turns
 from service.storage.change_signals import ChangeSignal
 from service.storage.connections import LOCK_SECONDS, POOL_SIZE
 from service.storage.database_faults import Fault, fault
@@ -147,13 +148,6 @@ class Database:
         else:
             act(*args, **kwargs)
 
-    def take_turns(self, connection: Connection, key: int) -> None:
-        """Take the advisory lock until the end of the transaction (Postgres). SQLite has one writer
-        anyway.
-        """
-        if not self._is_sqlite:
-            connection.execute(select(func.pg_advisory_xact_lock(key)))
-
     def migrate(self) -> None:
         """Create the database's folder and migrate its schema to the newest revision.
 
@@ -161,7 +155,7 @@ class Database:
         revision is rolled back.
         """
         with self._migration_lock(), self._migrating() as connection:
-            self.take_turns(connection, MIGRATION)
+            take_turns(connection, MIGRATION)
             if not self._is_sqlite:
                 # Others queue behind a revision that waits for a table, so its wait must be short.
                 connection.execute(text(f"SET LOCAL lock_timeout = {MIGRATION_LOCK_MILLIS}"))

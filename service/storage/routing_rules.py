@@ -31,6 +31,7 @@ from service.domain.phone_numbers import ending, spellings
 from service.domain.routing_rules import RoomType, Rule, RuleType
 from service.errors import Conflict, Invalid, NotFound
 from service.security.encryption import Vault
+from service.storage.advisory_locks import take_turns
 from service.storage.database import Database
 from service.storage.routing_rule_rows import PINS, from_row, to_row
 from service.storage.tables import INBOUND_NUMBER, connectors, routing_rules, rule_numbers
@@ -204,7 +205,7 @@ class Rules:
     def _write_numbers(self, connection: Connection, rule: Rule) -> None:
         if not rule.numbers:
             return
-        self._database.take_turns(connection, NUMBERS)
+        take_turns(connection, NUMBERS)
         if rule.type is RuleType.INBOUND:
             taken = connection.scalar(
                 select(rule_numbers.c.number)

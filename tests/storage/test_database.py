@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service.errors import Busy, Invalid, ServiceError, SettingsError
 from service.storage import migrations
+from service.storage.advisory_locks import take_turns
 from service.storage.change_signals import ChangeSignal, notify_after_commit
 from service.storage.connectors import Connectors
 from service.storage.database import Database
@@ -213,7 +214,7 @@ def test_readers_see_the_last_commit_during_a_write(database: Database) -> None:
 def test_transactions_that_take_turns_see_each_others_writes(database: Database) -> None:
     def append(_: int) -> None:
         with database.write() as connection:
-            database.take_turns(connection, 1)
+            take_turns(connection, 1)
             add(connection, f"cn_{count(connection)}")
 
     assert at_once(16, append) == [None] * 16

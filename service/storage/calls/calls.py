@@ -35,9 +35,6 @@ from service.storage.rooms import presence
 
 __all__ = ["Calls", "Used"]
 
-ADMISSION = 7_300_002
-"""Advisory lock (Postgres) under which calls are counted and admitted."""
-
 START_MILLIS = 15_000
 """Time for a leg that was let in to start. After it the call counts as never connected."""
 
@@ -61,7 +58,6 @@ class Calls(PlacedCalls):
             raise ValueError("a call that waits for its socket needs expires_at")
         require_new(call, Trigger.ADMITTED, Trigger.PIN_ASKED)
         with self._database.write() as connection:
-            self._database.take_turns(connection, ADMISSION)
             place = self._placement.place_of_new(connection, call, limit)
             if place is None:
                 if is_known(connection, call):

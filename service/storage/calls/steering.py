@@ -17,7 +17,6 @@ from service.domain.call_transitions import Trigger
 from service.domain.calls import Call, LadderEvent, LadderStep, Participant, Transfer
 from service.errors import NotFound
 from service.storage.calls import dials, provider_requests
-from service.storage.calls.calls import ADMISSION
 from service.storage.calls.notes import add_note
 from service.storage.calls.rows import (
     advance,
@@ -140,7 +139,6 @@ class StoredSteering:
         """
         require_new(call, Trigger.PLACED)
         with self._database.write() as connection:
-            self._database.take_turns(connection, ADMISSION)
             place = self._placement.place_of_new(connection, call, limit)
             if place is None:
                 return False

@@ -7,7 +7,7 @@ with the fewest calls. A socket can be passed only to nodes of the machine that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, func, select, update
@@ -16,15 +16,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.domain.calls import Call
 from service.domain.nodes import NodeState, Place
 from service.errors import Busy
+from service.storage.advisory_locks import take_turns
 from service.storage.calls.queries import count_live
 from service.storage.cluster.census import Census, census
 from service.storage.tables import alive, calls, room_leases
 
 NOBODY = "No server takes calls at the moment; try again in a moment."
 
+ADMISSION = 7_300_002
+"""Advisory lock (Postgres) under which calls are counted and admitted: one for each node."""
+
 LOADS = (
     select(calls.c.node_id, func.count().label("calls")).where(alive()).group_by(calls.c.node_id)
 )
+LOAD = select(func.count()).select_from(calls).where(calls.c.node_id == bindparam("node"), alive())
 HOLDER = select(room_leases.c.node_id).where(room_leases.c.room_id == bindparam("room"))
 LEASE = HOLDER.with_for_update(key_share=True)
 TAKEN = (
@@ -45,7 +50,7 @@ class Placement(Protocol):
 
     def place_of_new(self, connection: Connection, call: Call, limit: int) -> Place | None:
         """Return the place of a new call; ``None`` if each node that may take it has ``limit``
-        calls.
+        calls. Until the transaction ends, no other call is admitted to the same node.
         """
 
     def is_full(self, connection: Connection, limit: int) -> bool:
@@ -74,6 +79,8 @@ class SingleNode:
         self.node_id = node_id
 
     def place_of_new(self, connection: Connection, call: Call, limit: int) -> Place | None:
+        # Also the processes of a hand-over, whose nodes differ, count all calls.
+        take_turns(connection, ADMISSION)
         return None if self.is_full(connection, limit) else Place(self.node_id)
 
     def is_full(self, connection: Connection, limit: int) -> bool:
@@ -109,14 +116,8 @@ class LeasedPlacement:
         return self._node_url
 
     def place_of_new(self, connection: Connection, call: Call, limit: int) -> Place | None:
-        loads = self._loads(connection)
-        chosen = self._chosen(
-            connection, call.room_id, loads, lambda node: loads.get(node["id"], 0) < limit
-        )
-        # A full node's rooms are full too: a room cannot be on two nodes.
-        if chosen is None or loads.get(chosen["id"], 0) >= limit:
-            return None
-        return self._place(chosen)
+        chosen = self._chosen(connection, call.room_id, limit=limit)
+        return None if chosen is None else self._place(chosen)
 
     def is_full(self, connection: Connection, limit: int) -> bool:
         loads, everyone = self._loads(connection), census(connection, self._node_id, self._now)
@@ -126,7 +127,7 @@ class LeasedPlacement:
     def place_of_next(
         self, connection: Connection, room_id: str | None, near: str | None = None
     ) -> Place:
-        chosen = self._chosen(connection, room_id, self._loads(connection), lambda node: True, near)
+        chosen = self._chosen(connection, room_id, near)
         if chosen is None:
             raise Busy(NOBODY)
         return self._place(chosen)
@@ -149,36 +150,53 @@ class LeasedPlacement:
         self,
         connection: Connection,
         room_id: str | None,
-        loads: Mapping[str | None, int],
-        may_take: Callable[[RowMapping], bool],
         near: str | None = None,
+        limit: int | None = None,
     ) -> RowMapping | None:
-        """Return the node that has the room's lease, or is given it; ``None`` if no node may.
+        """Return the node that has the room's lease, or is given it; ``None`` if no node serves, or
+        each that may take the room has ``limit`` calls.
 
-        ``may_take`` is asked about nodes that do not have the lease. Of these, the ones on the
-        machine of ``near`` come first.
+        Of nodes that do not have the lease, the ones on the machine of ``near`` come first.
         """
         holder = None if room_id is None else connection.scalar(LEASE, {"room": room_id})
         everyone = census(connection, self._node_id, self._now)
         kept = _kept(everyone, holder)
         if kept is not None:
-            return kept
-        free = [row for row in everyone.rows if self._serves(everyone, row) and may_take(row)]
-        if not free:
-            return None
+            # A full node's rooms are full too: a room cannot be on two nodes.
+            return kept if limit is None or _has_capacity(connection, kept["id"], limit) else None
+        for row in self._by_preference(everyone, self._loads(connection), near, limit):
+            with connection.begin_nested() as attempt:
+                is_new = holder is None
+                if room_id is not None and not _give(connection, room_id, row["id"], is_new=is_new):
+                    # Another transaction has given it to a node in the meantime.
+                    return self._chosen(connection, room_id, near, limit)
+                if limit is None or _has_capacity(connection, row["id"], limit):
+                    return row
+                # Releases the room and the node's lock: a transaction has one node at a time.
+                attempt.rollback()
+        return None
+
+    def _by_preference(
+        self,
+        everyone: Census,
+        loads: Mapping[str | None, int],
+        near: str | None,
+        limit: int | None,
+    ) -> list[RowMapping]:
         socket_at = {row["url"] for row in everyone.rows if row["id"] == near}
-        best = min(
-            free,
+        return sorted(
+            (
+                row
+                for row in everyone.rows
+                if self._serves(everyone, row)
+                and (limit is None or loads.get(row["id"], 0) < limit)
+            ),
             key=lambda row: (
                 row["url"] not in socket_at,
                 loads.get(row["id"], 0),
                 row["id"] != self._node_id,
             ),
         )
-        if room_id is not None and not _give(connection, room_id, best["id"], is_new=not holder):
-            # Another transaction has given it to a node in the meantime.
-            return self._chosen(connection, room_id, loads, may_take, near)
-        return best
 
     def _serves(self, everyone: Census, row: RowMapping) -> bool:
         if row["state"] != NodeState.SERVING or everyone.is_gone(row):
@@ -195,6 +213,15 @@ def _kept(everyone: Census, holder: str | None) -> RowMapping | None:
     return row
 
 
+def _has_capacity(connection: Connection, node_id: str, limit: int) -> bool:
+    """Return whether a node has fewer than ``limit`` calls. Nobody else adds one until the end of
+    the transaction.
+    """
+    take_turns(connection, ADMISSION, node_id)
+    # A statement of its own, so that it sees what was committed while this one waited.
+    return connection.execute(LOAD, {"node": node_id}).scalar_one() < limit
+
+
 def _give(connection: Connection, room_id: str, node_id: str, *, is_new: bool) -> bool:
     """Give the room's lease to a node. Returns false if a new one was taken in the meantime."""
     if not is_new:
@@ -202,5 +229,6 @@ def _give(connection: Connection, room_id: str, node_id: str, *, is_new: bool) -
         return True
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     row = insert(room_leases).values(room_id=room_id, node_id=node_id, epoch=1)
-    added = connection.execute(row.on_conflict_do_nothing(index_elements=[room_leases.c.room_id]))
-    return added.rowcount > 0
+    added = row.on_conflict_do_nothing(index_elements=[room_leases.c.room_id])
+    # SQLAlchemy does not keep the number of rows of an INSERT.
+    return connection.execute(added.returning(room_leases.c.epoch)).first() is not None

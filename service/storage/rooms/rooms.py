@@ -27,6 +27,7 @@ from service.domain import ids
 from service.domain.paging import Page
 from service.domain.rooms import AutoClose, AutoCloseType, Room
 from service.errors import NotFound
+from service.storage.advisory_locks import take_turns
 from service.storage.database import Database
 from service.storage.listing import Newest, PageRequest, counted, counted_all, page_of
 from service.storage.tables import rooms
@@ -53,7 +54,7 @@ class Rooms:
         configuration.
         """
         with self._database.write() as connection:
-            self._database.take_turns(connection, NAMING)
+            take_turns(connection, NAMING)
             known = _find(connection, room.custom_id) if room.custom_id else None
             if known is None or known.object_id == room.custom_id:
                 _insert(connection, room)
@@ -132,7 +133,7 @@ class Rooms:
 
     def _make(self, name: str, at: Millis, room_id: str, custom_id: str | None) -> Room:
         with self._database.write() as connection:
-            self._database.take_turns(connection, NAMING)
+            take_turns(connection, NAMING)
             known = _find(connection, name)
             if known is not None:
                 return known

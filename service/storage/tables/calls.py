@@ -137,6 +137,7 @@ CALLER_END, CALLEE_END = (
 )
 
 partial("ix_calls_alive", calls.c.room_id, where=alive())
+partial("ix_calls_node_id", calls.c.node_id, where=alive())
 partial("ix_calls_newest", *NEWEST, where=PHONE)
 
 CARRIED = (

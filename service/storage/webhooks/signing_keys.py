@@ -17,6 +17,7 @@ from service.clock import Clock, Millis
 from service.errors import Locked
 from service.security.encryption import Vault
 from service.security.key_pairs import KeyPair, PublicKey, PublicKeys
+from service.storage.advisory_locks import take_turns
 from service.storage.database import Database
 from service.storage.tables import signing_keys
 
@@ -84,14 +85,14 @@ class SigningKeys:
         """Sign with a new pair from now on. The previous one verifies for one more day."""
         pair = KeyPair.generate()
         with self._database.write() as connection:
-            self._database.take_turns(connection, SIGNING)
+            take_turns(connection, SIGNING)
             self._succeed(connection, pair, self._sealed(pair))
         return pair
 
     def _adopt(self, given: KeyPair) -> None:
         """Make the given pair the one that signs, unless it is already."""
         with self._database.write() as connection:
-            self._database.take_turns(connection, SIGNING)
+            take_turns(connection, SIGNING)
             row = _signing(connection)
             if row is None or row.id != given.id:
                 self._succeed(connection, given, None)
@@ -104,7 +105,7 @@ class SigningKeys:
         # Made before the transaction: it takes long, and SQLite has one writer.
         pair = KeyPair.generate()
         with self._database.write() as connection:
-            self._database.take_turns(connection, SIGNING)
+            take_turns(connection, SIGNING)
             quicker = self._opened(_signing(connection))
             if quicker is not None:
                 return quicker
