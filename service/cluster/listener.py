@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 64
 
+ACCEPT_PAUSE = 0.1
+"""Pause after a failed ``accept``, in seconds. The listening socket stays readable."""
+
 ANSWER_SECONDS = 1.0
 """Seconds that a node may take to read its answer."""
 
@@ -51,6 +54,7 @@ class Listener(BackgroundThread):
         self._readers: dict[socket.socket, FrameReader] = {}
         self._waker, self._woken = socket.socketpair()
         self._refused = refused
+        self._accepts = True
 
     def stop(self, seconds: float | None = None) -> None:
         """Remove the address, and end the thread."""
@@ -92,8 +96,12 @@ class Listener(BackgroundThread):
         try:
             sock, _ = self._listening.accept()
         except OSError as error:
-            logger.warning("a connection of another worker is not accepted: %s", error)
+            if self._accepts:
+                logger.warning("a connection of another worker is not accepted: %s", error)
+            self._accepts = False
+            self._stopping.wait(ACCEPT_PAUSE)
             return
+        self._accepts = True
         if not channel.is_own_user(sock):
             self._refuse("it comes from a process of another user")
             sock.close()

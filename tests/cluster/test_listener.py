@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -78,6 +79,19 @@ def next_answer(sock: socket.socket) -> Answer:
     while (frame := reader.read()) is None:
         pass
     return decode_answer(frame.body)
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Let this process open no more descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def is_closed(sock: socket.socket) -> bool:
@@ -169,6 +183,21 @@ def test_an_engine_that_does_not_answer_is_told_as_such(connect: Connect) -> Non
     assert answer_to(connect(), encode(GetLevels())) == Rejected(
         "The media engine does not answer."
     )
+
+
+def test_a_shortage_of_descriptors_is_logged_once_and_holds_up_no_open_connection(
+    folder: Path, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = connect()
+    answer_to(known, encode(GetStats(())))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as late:
+        with no_descriptors():
+            late.connect(address(folder, "node"))
+            for _ in range(3):
+                assert isinstance(answer_to(known, encode(GetStats(()))), Accepted)
+        assert isinstance(answer_to(late, encode(GetStats(()))), Accepted)
+    [record] = caplog.records
+    assert "a connection of another worker is not accepted" in record.getMessage()
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
