@@ -132,8 +132,8 @@ def test_text_is_one_line_with_time_level_logger_and_extra_fields() -> None:
 
 
 def test_text_indents_continuation_lines() -> None:
-    line = logs.formatter("text").format(record("a\n2026 INFO root: forged\r\x1b[2Jb"))
-    assert line.endswith(": a\n    2026 INFO root: forged\\x0d\\x1b[2Jb")
+    line = logs.formatter("text").format(record("a\n2026 INFO root: forged\r\x1b[2J\x9b2Jb"))
+    assert line.endswith(": a\n    2026 INFO root: forged\\x0d\\x1b[2J\\x9b2Jb")
 
 
 def test_json_is_one_object_with_the_extra_fields() -> None:
