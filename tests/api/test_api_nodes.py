@@ -168,7 +168,7 @@ def test_a_request_without_a_token_is_403_logged_and_counted(
     assert "must have the token of a node" in response.json["message"]
     assert "Forged: Authorization header must have the token of a node" in caplog.text
     # Anybody can send it: it must not displace the warnings that the console shows.
-    assert {record.levelno for record in caplog.records} == {logging.INFO}
+    assert all(record.levelno <= logging.INFO for record in caplog.records)
     assert refused(app) == 1
 
 
@@ -195,7 +195,9 @@ def test_a_late_request_is_403_and_names_the_clock(
     response = client.post(path_of("nd_one"), data=QUESTION, headers=headers)
     assert response.status_code == 403
     assert "The clock of nd_far is 60 s behind this machine's" in caplog.text
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert [record.levelno for record in caplog.records if "Forbidden" in record.message] == [
+        logging.WARNING
+    ]
 
 
 def test_many_failures_of_an_address_leave_valid_tokens_alone(
