@@ -25,8 +25,9 @@ from service.process import turns
 from service.storage import connections, migrations
 from service.storage.advisory_locks import take_turns
 from service.storage.change_signals import ChangeSignal
-from service.storage.connections import LOCK_SECONDS, POOL_SIZE
+from service.storage.connections import LOCK_SECONDS, POOL_SECONDS, POOL_SIZE
 from service.storage.database_faults import Fault, fault
+from service.storage.fair_slots import FairSlots
 from service.storage.listing import AT_ONCE, Lists, bounded
 from service.storage.outage import AWAY, CONTENDED, Outage
 from service.storage.shared import Shared
@@ -74,6 +75,8 @@ class Database:
         # SQLite has one writer, and a waiting writer polls with growing pauses. Among the threads
         # of this process a lock is fairer: the longest wait of 16 falls to a sixth.
         self._writing = threading.Lock()
+        # As many as the pool has connections, which it does not give out in order.
+        self._connecting = FairSlots(size)
         # SQLite can be read while it cannot be written to.
         link = Outage()
         self._links = {True: link, False: Outage() if self._is_sqlite else link}
@@ -244,7 +247,9 @@ class Database:
                 # The commit of a transaction may still fail.
                 held.enter_context(self._writes.watched()).begun = True
             attempt = held.enter_context(self._links[writes].watched())
-            if writes and self._is_sqlite:
+            if not self._is_sqlite:
+                held.enter_context(self._connecting.slot(POOL_SECONDS))
+            elif writes:
                 held.enter_context(self._turn_to_write())
             with turns.waiting():
                 connection, transaction = connections.begun(self._engine(), writes=writes)
