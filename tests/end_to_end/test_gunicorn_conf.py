@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
@@ -16,7 +16,7 @@ import pytest
 
 from service.security import access_tokens
 from tests.support.paths import ROOT
-from tests.support.servers import GUNICORN, PATIENCE, Server, refused, serving
+from tests.support.servers import FORKED, GUNICORN, PATIENCE, Server, refused, serving
 
 KEY = "whk_q7Rk2mZx9LwB4nVc8TfJ1sHd6PgY3aEu"
 REF = "Nf5tQ8wLz2XcR7vKb4MjH9pGs6DyA3eU"
@@ -24,22 +24,25 @@ INGEST_REF = "vs_k3x9m2p7q4w8z1r6t5b0"
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("command", "changes", "sentence"),
     [
-        ({"API_KEY": ""}, "API_KEY is not set; `make run` writes a development pair into .env."),
-        ({"PORT": "http"}, "PORT must be a whole number from 1 to 65535, not 'http'."),
         (
+            GUNICORN,
+            {"API_KEY": ""},
+            "API_KEY is not set; `make run` writes a development pair into .env.",
+        ),
+        (FORKED, {"PORT": "http"}, "PORT must be a whole number from 1 to 65535, not 'http'."),
+        (
+            FORKED,
             {"WEB_CONCURRENCY": "65"},
             "WEB_CONCURRENCY must be a whole number from 1 to 64, not '65'.",
         ),
     ],
 )
 def test_an_invalid_setting_ends_the_start_with_only_its_sentence(
-    changes: dict[str, str], sentence: str, tmp_path: Path
+    command: Sequence[str], changes: dict[str, str], sentence: str, tmp_path: Path
 ) -> None:
-    ended = refused(tmp_path, **changes)
-    assert ended.returncode == 1
-    assert (ended.stdout, ended.stderr) == ("", sentence + "\n")
+    assert refused(tmp_path, command=command, **changes) == (1, sentence + "\n")
 
 
 @pytest.mark.parametrize(
@@ -56,26 +59,26 @@ def test_an_invalid_setting_ends_the_start_with_only_its_sentence(
 def test_settings_that_break_rooms_are_refused_in_one_sentence(
     arguments: list[str], word: str, tmp_path: Path
 ) -> None:
-    ended = refused(tmp_path, *arguments)
-    assert ended.returncode == 1
-    starting, sentence = ended.stderr.splitlines()
+    code, output = refused(tmp_path, *arguments)
+    assert code == 1
+    starting, sentence = output.splitlines()
     assert "Starting gunicorn" in starting
     assert word in sentence
     assert sentence.endswith(".")
 
 
 def test_gevent_does_not_start_whether_installed_or_not(tmp_path: Path) -> None:
-    ended = refused(tmp_path, "-k", "gevent")
-    assert ended.returncode == 1
-    assert "Listening" not in ended.stderr
+    code, output = refused(tmp_path, "-k", "gevent")
+    assert code == 1
+    assert "Listening" not in output
 
 
 def test_a_database_that_does_not_answer_is_refused_without_its_password(tmp_path: Path) -> None:
-    ended = refused(tmp_path, DATABASE_URL="postgres://user:pa55word@127.0.0.1:1/name")
-    assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].startswith("The database cannot be migrated: ")
-    assert "pa55word" not in ended.stderr
-    assert "Traceback" not in ended.stderr
+    code, output = refused(tmp_path, DATABASE_URL="postgres://user:pa55word@127.0.0.1:1/name")
+    assert code == 1
+    assert output.splitlines()[-1].startswith("The database cannot be migrated: ")
+    assert "pa55word" not in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(("wanted", "workers"), [("", 1), ("64", os.cpu_count() or 1)])

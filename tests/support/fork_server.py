@@ -3,12 +3,14 @@
 A process has imported everything that a server imports, and forks one for each request. What it
 forks is gunicorn's master with its own environment, arguments and output, as if it had just been
 executed. Its parent reports its process id and its end, and kills it when the tests are gone.
+At its end no process clears its modules, which would copy all memory that it shares.
 
 ``python -m tests.support.fork_server DESCRIPTOR`` takes requests from a Unix socket.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -16,7 +18,9 @@ import select
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 import gunicorn.app.wsgiapp
 
@@ -59,7 +63,7 @@ def main() -> None:
             for each in (output, *listeners):
                 os.close(each)
             _watch(pid, reports)
-            return
+            os._exit(0)
     signal.signal(signal.SIGINT, interrupt)
     _become_gunicorn(request["arguments"], request["environment"], output, listeners)
 
@@ -92,7 +96,26 @@ def _become_gunicorn(
             os.close(listener)
         os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
     sys.argv = ["gunicorn", *arguments]
-    gunicorn.app.wsgiapp.run(prog="gunicorn")
+    # Its workers leave here as well.
+    try:
+        gunicorn.app.wsgiapp.run(prog="gunicorn")
+    except SystemExit as end:
+        _exit(end.code)
+    _exit(0)
+
+
+def _exit(code: str | int | None) -> NoReturn:
+    """End as the interpreter does, except that the memory is left to the kernel."""
+    if isinstance(code, str):
+        sys.stderr.write(code + "\n")
+        code = 1
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.current_thread():
+            thread.join()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 if __name__ == "__main__":

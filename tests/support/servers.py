@@ -112,6 +112,10 @@ class Server:
     def stop(self) -> int:
         """Stop it with SIGTERM and return its exit code."""
         self._process.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Return its exit code when it has ended."""
         try:
             return self._process.wait(PATIENCE)
         finally:
@@ -143,15 +147,9 @@ def serving(
         server.stop()
 
 
-def refused(data: Path, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Return the output of a server that must not start."""
-    return subprocess.run(
-        [*GUNICORN, *arguments],
-        cwd=ROOT,
-        env=environment(data, {"PORT": str(free_port()), **changes}),
-        text=True,
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        timeout=PATIENCE,
-        check=False,
-    )
+def refused(
+    data: Path, *arguments: str, command: Sequence[str] = FORKED, **changes: str
+) -> tuple[int, str]:
+    """Return exit code and output of a server that must not start."""
+    server = Server(command, environment(data, {"PORT": str(free_port()), **changes}), arguments)
+    return server.wait(), server.output
