@@ -80,14 +80,13 @@ def names(patchbay: Patchbay) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def keep(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Page, str], None]:
-    """Return a function that saves a screenshot of a page under a name."""
-    wanted = os.environ.get("SCREENSHOTS")
-    folder = Path(wanted) if wanted else tmp_path_factory.mktemp("screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
+def keep() -> Callable[[Page, str], None]:
+    """Return a function that saves a screenshot of a page under a name in ``SCREENSHOTS``."""
+    folder = os.environ.get("SCREENSHOTS")
 
     def shoot(page: Page, name: str) -> None:
-        page.screenshot(path=folder / f"{name}.png", full_page=True)
+        if folder:
+            page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
     return shoot
 

@@ -43,7 +43,7 @@ def test_endpoints_answer_only_as_documented(tmp_path: Path) -> None:
                 *(Path(sys.executable).with_name("schemathesis"), "--no-color", "run"),
                 *("--header", f"Authorization: {token}"),
                 *("--request-timeout", str(PATIENCE)),
-                *("--max-examples", EXAMPLES or "15", *(() if EXAMPLES else ("--seed", "1"))),
+                *("--max-examples", EXAMPLES or "5", *(() if EXAMPLES else ("--seed", "1"))),
                 *("--exclude-checks", EXCLUDED, "--continue-on-failure", "--warnings", "off"),
                 f"{patchbay.url}/openapi.json",
             ],

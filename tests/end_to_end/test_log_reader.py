@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import socket
@@ -17,12 +18,19 @@ import pytest
 from service.security import access_tokens
 from service.simulator.phone import Phone
 from service.simulator.scenario import Scenario
+from service.telemetry.log_output import MOST_LINES
 from tests.support.flooding import flood, outcome
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.servers import GUNICORN, PATIENCE, environment
 
-MANY = 4000
+PIPE = 4096
+"""Bytes that the pipe holds."""
+
+DROPPED = 400
+"""Lines that are dropped at least."""
+
+MANY = MOST_LINES + 2 * DROPPED
 """Requests: more lines than the pipe and the log queue hold."""
 
 
@@ -33,6 +41,7 @@ class Unread:
         self.address = f"127.0.0.1:{free_port()}"
         env = environment(data, {"PORT": self.address.rpartition(":")[2]})
         self._reader, writer = os.pipe()
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE)
         self.process = subprocess.Popen(
             [*GUNICORN, "--access-logfile", "-"], cwd=ROOT, env=env, stdout=writer, stderr=writer
         )
@@ -95,7 +104,7 @@ def test_an_unread_log_blocks_nothing(server: Unread) -> None:
     phone.join(PATIENCE)
     dropped = re.search(r"\npatchbay_log_lines_dropped_total ([0-9.]+)", server.ask("/metrics"))
     assert dropped
-    assert float(dropped[1]) > MANY / 4
+    assert float(dropped[1]) > DROPPED
     log = server.read_until(" lines of the log were dropped")
     assert "Booting worker" in log
     assert server.flood() == {200: MANY}

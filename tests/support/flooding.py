@@ -51,7 +51,7 @@ SLOTS = 17
 STORM = 60
 """Connections that are opened at once in each turn and abandoned."""
 
-PAUSE = 0.2
+PAUSE = 0.5
 """Seconds between two turns, so that the rate does not depend on the machine."""
 
 
