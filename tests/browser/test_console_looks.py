@@ -1,6 +1,6 @@
 """Layout and accessibility of every page on a wide and a narrow screen.
 
-Screenshots are written to the folder in ``SCREENSHOTS``, or to a temporary one.
+Screenshots are written to the folder in ``SCREENSHOTS`` if it is set.
 """
 
 from __future__ import annotations

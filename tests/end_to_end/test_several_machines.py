@@ -35,7 +35,7 @@ from tests.support.machines import (
 )
 from tests.support.servers import PATIENCE, serving
 
-ROOMS = 10
+ROOMS = 6
 AT_ONCE = 60
 AWAY_SECONDS = 12
 """Longer than a heartbeat is valid."""

@@ -30,8 +30,8 @@ from tests.support.servers import GUNICORN, PATIENCE
 from tests.support.spectrum import level
 
 PROVIDERS = ("twilio", "plivo", "telnyx")
-ROOMS = 6
-AT_ONCE = 200
+ROOMS = 4
+AT_ONCE = 64
 TWO = {"WEB_CONCURRENCY": "2", "MAX_CALLS": "400"}
 
 
@@ -272,7 +272,7 @@ def test_many_first_webhooks_of_a_room_at_once_choose_one_node(
             "SELECT node_id, count(*) FROM calls WHERE room_id = ? GROUP BY node_id", (room,)
         ).fetchall()
     assert [calls for _, calls in rows] == [AT_ONCE]
-    for call in machine.calls(roomId=room) + machine.calls(roomId=room, page="2"):
+    for call in machine.calls(roomId=room):
         machine.ask("POST", "/v2/sip/call/end", {"callId": call["callId"]})
 
 
