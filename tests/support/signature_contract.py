@@ -139,6 +139,16 @@ class SignatureContract(ABC):
         with pytest.raises(BadSignature):
             self.verify(sent, self.other_secrets)
 
+    def test_a_lone_surrogate_in_a_signed_part_is_refused(self) -> None:
+        hook = self.a_signed_hook()
+        for part, changed in (
+            ("url", replace(hook, url=hook.url + "?a=\ud800")),
+            ("form", replace(hook, form=(*hook.form, ("\ud800", "\udfff")))),
+        ):
+            if part in self.signed_parts:
+                with pytest.raises(BadSignature):
+                    self.verify(changed)
+
     @pytest.mark.hypothesis
     def test_any_invented_signature_is_refused(self) -> None:
         hook = self.a_signed_hook()

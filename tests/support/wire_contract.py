@@ -265,6 +265,15 @@ class WireContract(ABC):
                 assert [audio] == wire.receive(message) or turn == 0
                 assert audio is not None or turn == 0
 
+    def test_the_fast_path_takes_no_number_that_the_general_path_refuses(self) -> None:
+        first = self.frame().decode()
+        for message in map(str.encode, _other_numbers(first)):
+            wire = self.started_wire()
+            wire.receive(first.encode())
+            assert wire.audio(first.encode()) is not None
+            audio = wire.audio(message)
+            assert audio is None or outcome(wire.receive, message) == [audio], message
+
     def test_the_fast_path_ignores_other_messages(self) -> None:
         wire = self.started_wire()
         assert wire.audio(compact(self.start)) is None
