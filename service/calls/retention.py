@@ -34,13 +34,21 @@ DAY = 24 * HOUR
 
 
 class Retention(BackgroundThread):
-    def __init__(self, history: History, leases: WorkLeases, clock: Clock, keep_days: int) -> None:
+    def __init__(
+        self,
+        history: History,
+        leases: WorkLeases,
+        clock: Clock,
+        keep_days: int,
+        every_seconds: float = EVERY_SECONDS,
+    ) -> None:
         """Keep calls for ``keep_days`` after they end, or for ever if it is 0."""
         super().__init__("retention")
         self._history = history
         self._leases = leases
         self._clock = clock
         self._keep_days = keep_days
+        self._every_seconds = every_seconds
         self._renew_at = 0.0
 
     def sweep(self) -> None:
@@ -77,7 +85,7 @@ class Retention(BackgroundThread):
         return self._clock.monotonic() < self._renew_at or self._claim()
 
     def _run(self) -> None:
-        while not self._stopping.wait(EVERY_SECONDS):
+        while not self._stopping.wait(self._every_seconds):
             try:
                 self.sweep()
             except Busy as error:

@@ -38,8 +38,9 @@ class _Record:
 class FailureLimit:
     """Thread-safe."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, addresses: int = ADDRESSES) -> None:
         self._clock = clock
+        self._addresses = addresses
         self._lock = Lock()
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
@@ -51,7 +52,7 @@ class FailureLimit:
             if record is None or record.forgiven_at <= now:
                 record = self._records[owner] = _Record(now)
             self._records.move_to_end(owner)
-            if len(self._records) > ADDRESSES:
+            if len(self._records) > self._addresses:
                 self._records.popitem(last=False)
             wait = _wait(record, now)
             if not wait:

@@ -77,6 +77,7 @@ class DeliveryScheduler(BackgroundThread):
         chance: Callable[[], float] = random.random,
         count_outcome: OutcomeCounter = uncounted,
         is_shared: Callable[[], bool] = lambda: False,
+        trouble_seconds: float = TROUBLE_SECONDS,
     ) -> None:
         """``is_shared`` says whether other nodes deliver as well."""
         super().__init__("delivery", signal)
@@ -84,6 +85,7 @@ class DeliveryScheduler(BackgroundThread):
         self._clock = clock
         self._signal = signal
         self._slow = SlowReceivers()
+        self._trouble_seconds = trouble_seconds
         self._claims = Claims(receivers, clock, is_shared)
         self._attempts = DeliveryAttempts(
             outbox, self._claims, signer, sender, clock, self._slow, chance, count_outcome
@@ -128,7 +130,7 @@ class DeliveryScheduler(BackgroundThread):
         except Exception:
             if self._is_first_failure("the outbox"):
                 logger.exception("webhooks are delayed: the outbox cannot be read")
-            return TROUBLE_SECONDS
+            return self._trouble_seconds
         self._recovered("the outbox")
         return pause
 
@@ -154,7 +156,7 @@ class DeliveryScheduler(BackgroundThread):
         except Exception:
             if self._is_first_failure(receiver):
                 logger.exception("webhooks are delayed: a turn of %s failed", receiver)
-            self._stopping.wait(TROUBLE_SECONDS)
+            self._stopping.wait(self._trouble_seconds)
         finally:
             with self._change:
                 del self._busy[receiver]

@@ -10,7 +10,6 @@ import pytest
 from service.calls import retention
 from service.calls.retention import Retention
 from service.domain.calls import EndReason
-from service.storage.calls import history
 from service.storage.calls.calls import Calls
 from service.storage.calls.history import History
 from service.storage.database import Database
@@ -52,13 +51,12 @@ def test_references_are_deleted_whether_calls_are_kept_or_not(
 
 
 def test_old_history_is_deleted_in_batches_of_any_size(
-    database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    database: Database, clock: FakeClock
 ) -> None:
-    monkeypatch.setattr(history, "PIECE", 1)
-    monkeypatch.setattr(history, "ROWS", 1)
+    history = History(database, piece=1, rows=1)
     calls = Calls(database)
     refs = [f"ref-{an_old_call(calls, clock, 9)}" for _ in range(3)]
-    Retention(History(database), WorkLeases(database, "nd_1"), clock, 5).sweep()
+    Retention(history, WorkLeases(database, "nd_1"), clock, 5).sweep()
     assert calls.page().total == 0
     assert not any(map(calls.has_reference, refs))
 
@@ -98,10 +96,7 @@ def test_node_that_stalls_stops_deleting(database: Database, clock: FakeClock) -
     assert other.claim(retention.WORK)
 
 
-def test_thread_sweeps_until_it_is_stopped(
-    database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retention, "EVERY_SECONDS", 0.001)
+def test_thread_sweeps_until_it_is_stopped(database: Database, clock: FakeClock) -> None:
     # Applications of other tests have threads of that name as well.
     others = threading.enumerate()
     swept: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()
@@ -111,9 +106,10 @@ def test_thread_sweeps_until_it_is_stopped(
             swept.put(threading.current_thread())
             raise RuntimeError("the thread goes on")
 
-    sweeper = Retention(Failing(database), WorkLeases(database, "nd_1"), clock, 0)
+    leases = WorkLeases(database, "nd_1")
+    sweeper = Retention(Failing(database), leases, clock, 0, every_seconds=0.001)
     sweeper.stop()
-    sweeper = Retention(Failing(database), WorkLeases(database, "nd_1"), clock, 0)
+    sweeper = Retention(Failing(database), leases, clock, 0, every_seconds=0.001)
     sweeper.start()
     sweeper.start()
     threads = {swept.get(timeout=20) for _ in range(3)}

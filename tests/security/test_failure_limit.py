@@ -7,7 +7,6 @@ import threading
 
 import pytest
 
-from service.security import failure_limit
 from service.security.failure_limit import BURST, FailureLimit
 from tests.support.clocks import FakeClock
 
@@ -98,10 +97,8 @@ def test_other_addresses_have_their_own_count(failures: FailureLimit, one: str, 
     assert failures.wait(other) == 0
 
 
-def test_oldest_failure_is_dropped_beyond_the_limit_of_addresses(
-    failures: FailureLimit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(failure_limit, "ADDRESSES", 3)
+def test_oldest_failure_is_dropped_beyond_the_limit_of_addresses(clock: FakeClock) -> None:
+    failures = FailureLimit(clock, addresses=3)
     a, b, c, d = (f"192.0.2.{number}" for number in range(4))
     for address in (a, b, c):
         exhaust(failures, address)

@@ -13,7 +13,7 @@ from service.domain.calls import LIVE, WEBSOCKET, Call, CallStatus, EndReason
 from service.domain.loudness import Loudness
 from service.errors import Conflict, Gone, NotFound
 from service.storage.agents.dispatches import Dispatches
-from service.storage.calls import history, media_references
+from service.storage.calls import media_references
 from service.storage.calls.calls import Calls
 from service.storage.calls.history import History
 from service.storage.calls.loudness import LoudnessRecords
@@ -154,16 +154,14 @@ def test_calls_that_ended_before_a_time_are_forgotten(ended_calls: EndedCalls) -
     assert ended_calls.rows() == [0] * len(EVERYTHING)
 
 
-def test_one_transaction_deletes_a_bounded_number(
-    ended_calls: EndedCalls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(history, "PIECE", 2)
+def test_one_transaction_deletes_a_bounded_number(ended_calls: EndedCalls) -> None:
+    history = History(ended_calls.database, piece=2)
     for number in range(5):
         ended_calls.ended(1_000 + number)
-    seen = ended_calls.history.forget_calls(10_000)
+    seen = history.forget_calls(10_000)
     assert ended_calls.rows()[0] == 3
     assert seen is not None
-    ended_calls.history.forget_calls(10_000, seen)
+    history.forget_calls(10_000, seen)
     assert ended_calls.rows()[0] == 1
 
 

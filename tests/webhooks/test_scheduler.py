@@ -17,7 +17,6 @@ from service.storage.change_signals import ChangeSignal
 from service.storage.database import Database
 from service.storage.webhooks.outbox import KEPT, SURPLUS, Outbox
 from service.storage.webhooks.receiver_leases import ReceiverLeases
-from service.webhooks import scheduler as scheduling
 from service.webhooks.attempts import EXPIRED, GONE, TURN_EVENTS
 from service.webhooks.scheduler import SUSPECTS, THREADS, DeliveryScheduler
 from tests.support.clocks import FakeClock
@@ -411,10 +410,8 @@ def test_an_outage_of_the_database_loses_no_event(
     clock: FakeClock,
     receiver: Receiver,
     when: str,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(scheduling, "TROUBLE_SECONDS", 0.02)
     caplog.set_level(logging.INFO, "service.webhooks")
     outbox = UnavailableOutbox(sqlite_database)
 
@@ -432,6 +429,7 @@ def test_an_outage_of_the_database_loses_no_event(
         HttpClient(clock),
         clock,
         sqlite_database.signals[ChangeSignal.OUTBOX],
+        trouble_seconds=0.02,
     )
     outbox.is_away = when == "before"
     write(sqlite_database, a_delivery(1), a_delivery(2))

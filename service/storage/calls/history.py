@@ -38,8 +38,10 @@ ROWS = 50
 
 
 class History:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, piece: int = PIECE, rows: int = ROWS) -> None:
         self._database = database
+        self._piece = piece
+        self._rows = rows
 
     def delete(self, call_id: str) -> None:
         """Delete one call that is over. Raises ``NotFound``, or ``Conflict`` if it is live."""
@@ -64,13 +66,13 @@ class History:
             connection.execute(delete(deliveries).where(deliveries.c.seq.in_(seqs)))
 
     def forget_calls(self, before: Millis, after: int = 0) -> int | None:
-        """Delete the calls among the next ``PIECE`` that ended before a time.
+        """Delete those of the next ``piece`` calls that ended before a time.
 
         Calls are taken in the order in which they began, from number ``after`` on. Returns the
         number of the last one, or ``None`` if the rest began after that time.
         """
         next_ones = select(calls.c.seq, calls.c.id, calls.c.started_at, calls.c.ended_at)
-        next_ones = next_ones.where(calls.c.seq > after).order_by(calls.c.seq).limit(PIECE)
+        next_ones = next_ones.where(calls.c.seq > after).order_by(calls.c.seq).limit(self._piece)
         with self._database.read() as connection:
             rows = connection.execute(next_ones).all()
         old = [row.id for row in rows if row.ended_at is not None and row.ended_at < before]
@@ -100,10 +102,10 @@ class History:
     def _forget_some(self, key: Column[Any], old: Select[Any]) -> bool:
         """Delete some rows. Rows that others have locked are left to the next time."""
         with self._database.write() as connection:
-            some = connection.scalars(old.limit(ROWS).with_for_update(skip_locked=True)).all()
+            some = connection.scalars(old.limit(self._rows).with_for_update(skip_locked=True)).all()
             if some:
                 connection.execute(delete(key.table).where(key.in_(some)))
-        return len(some) == ROWS
+        return len(some) == self._rows
 
 
 def _forget(connection: Connection, call_ids: Collection[str]) -> None:
