@@ -20,7 +20,8 @@ from service.web.services import services_of
 
 REFUSED = [
     *("deactivate", "validate", "validate/x", "validate/x/y", "x/webhook/deliveries"),
-    *(".", "..", "a/../b", "/a"),
+    *("x/webhook/deliveries/y", "x/y/webhook/deliveries"),
+    *(".", "..", "a/../b", "a/./b", "./a", "a/..", "/a"),
 ]
 ACCEPTED = [
     *("validated", "validate/", "deactivate/x", "a/b", "webhook/deliveries"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 import pytest
 from hypothesis import given
@@ -40,6 +40,8 @@ CLOSED_6 = (
     "ff00::/8",
 )
 
+LEADING_TO_IPV4 = ("::ffff:0:0", "64:ff9b::", "::")
+
 
 def inside(networks: tuple[str, ...]) -> st.SearchStrategy[int]:
     parsed = [ip_network(network) for network in networks]
@@ -58,12 +60,28 @@ def test_internet_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
 
+@pytest.mark.parametrize("network", CLOSED)
+def test_ends_of_a_private_or_special_ipv4_network_are_not_public(network: str) -> None:
+    addresses = IPv4Network(network)
+    for address in (addresses[0], addresses[-1]):
+        assert not is_public(str(address))
+        for prefix in LEADING_TO_IPV4:
+            assert not is_public(str(IPv6Address(prefix) + int(address)))
+
+
+@pytest.mark.parametrize("network", CLOSED_6)
+def test_ends_of_a_private_or_special_ipv6_network_are_not_public(network: str) -> None:
+    addresses = IPv6Network(network)
+    assert not is_public(str(addresses[0]))
+    assert not is_public(str(addresses[-1]))
+
+
 @given(inside(CLOSED))
 def test_private_and_special_ipv4_addresses_are_not_public(number: int) -> None:
     assert not is_public(str(IPv4Address(number)))
 
 
-@given(inside(CLOSED), st.sampled_from(["::ffff:0:0", "64:ff9b::", "::"]))
+@given(inside(CLOSED), st.sampled_from(LEADING_TO_IPV4))
 def test_private_ipv4_addresses_inside_ipv6_are_not_public(number: int, prefix: str) -> None:
     assert not is_public(str(IPv6Address(int(IPv6Address(prefix)) + number)))
 
