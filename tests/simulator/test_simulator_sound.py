@@ -143,7 +143,7 @@ def contained(
     if valid is not None:
         guid = struct.pack("<H", 1) + bytes.fromhex("000000001000800000aa00389b71")
         header += struct.pack("<HHI", 22, valid, 0) + guid
-    chunks = chunk(b"fmt ", header) + chunk(b"LIST", b"odd") + chunk(b"data", body.tobytes())
+    chunks = chunk(b"LIST", b"odd") + chunk(b"fmt ", header) + chunk(b"data", body.tobytes())
     return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
 
 
