@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.web.pasted_urls import tidied
@@ -23,6 +23,7 @@ def wsgi(path: str) -> str:
         (f"{HOOK} ", HOOK),
         (f"{HOOK}\t\r\n", HOOK),
         (f"{HOOK}\u00a0", HOOK),
+        (f"{HOOK}\nx/", f"{HOOK}\nx"),
         (f"{HOOK}\u200b", HOOK),
         (f"{HOOK}\u202c/ ", HOOK),
         (f"/{HOOK}", HOOK),
@@ -52,5 +53,6 @@ def test_anything_else_is_left_alone(path: str) -> None:
 
 
 @given(st.text(st.characters(max_codepoint=255)))
+@example(f"{HOOK}\xff\xc3/")
 def test_no_path_raises(path: str) -> None:
     assert tidied(path) in (path, tidied(tidied(path)))
