@@ -7,7 +7,7 @@ import sys
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.domain import ids
@@ -88,6 +88,8 @@ def test_redact_keeps_ids_and_plain_text(text: str) -> None:
 
 
 @given(before=st.text(max_size=30), after=st.text(max_size=30))
+@example(before="x", after="")
+@example(before="", after="-")
 def test_redact_finds_prefixed_secrets_in_any_text(before: str, after: str) -> None:
     for secret in (KEY, INGEST_REF, TOKEN):
         assert secret not in logs.redact(before + secret + after)
