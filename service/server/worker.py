@@ -66,6 +66,7 @@ class Worker(ConnectionLoop):
         self._in_threads: set[ClientConnection] = set()
         # gunicorn's own limit would end the worker without a drain.
         self._retires_at, self.max_requests = self.max_requests, sys.maxsize
+        self.patience = PATIENCE
         self.body_limits: Mapping[str, int] = {}
         """The longest body in bytes of each path that takes more than ``SMALL_BODY``."""
 
@@ -178,7 +179,7 @@ class Worker(ConnectionLoop):
         request._expected_100_continue = False
         conn.parser = iter((request,))
         conn.turn = turns.Turn()
-        conn.timeout = time.monotonic() + PATIENCE
+        conn.timeout = time.monotonic() + self.patience
         conn.queue = self.whole_conns
         self.whole_conns.append(conn)
         self._give_turns()

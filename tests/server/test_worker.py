@@ -131,9 +131,9 @@ def stepped() -> Iterator[SteppedWorker]:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch, stepped: SteppedWorker) -> SteppedWorker:
-    """A worker without ``PATIENCE``: requests wait until others have returned their turn."""
-    monkeypatch.setattr("service.server.worker.PATIENCE", 1000.0)
+def patient(stepped: SteppedWorker) -> SteppedWorker:
+    """A worker whose requests wait until others have returned their turn."""
+    stepped.worker.patience = 1000.0
     return stepped
 
 
