@@ -198,6 +198,8 @@ def test_slow_body_is_cut_and_a_call_goes_on(
             ssl.create_default_context().wrap_socket(plain, server_hostname="localhost") as slow,
         ):
             one.wait_for("first-audio")
+            # Without the setting, nginx would cut the body after a minute.
+            slow.settimeout(PATIENCE / 2)
             slow.sendall(SLOW)
             answer = b""
             # Closing with unread data resets the connection, which is a cut as well.
