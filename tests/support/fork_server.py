@@ -109,9 +109,7 @@ def _exit(code: str | int | None) -> NoReturn:
     if isinstance(code, str):
         sys.stderr.write(code + "\n")
         code = 1
-    for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.current_thread():
-            thread.join()
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
