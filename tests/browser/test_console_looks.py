@@ -20,7 +20,7 @@ from tests.support.patchbays import Patchbay, running_patchbay
 
 ROOM = "demo-room-0001"
 
-BETWEEN = (1200, 1024, 900, 800)
+BETWEEN = (1200, 1024, 940, 900, 800, 640)
 """Further screen widths at which nothing may be cut off; no screenshot is taken."""
 
 PAGES: dict[str, str] = {
