@@ -202,7 +202,7 @@ def _is_in_its_room(call: Call, leg: LegSpec) -> bool:
 class SessionDeadlines:
     """The deadlines of sessions, of phones that are alone, and of agents whose call has ended.
 
-    Each node keeps those of all nodes: a change that another one was faster with changes nothing.
+    Each node keeps those of all nodes. The condition is checked again before a call is ended.
     """
 
     def __init__(

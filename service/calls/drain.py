@@ -66,7 +66,9 @@ class NodeDrain:
         try:
             self._keeper.drain()
         except Busy as error:
-            logger.warning("the other nodes are not told that this one ends: %s", error.message)
+            logger.warning(
+                "the other nodes could not be told that this one ends: %s", error.message
+            )
         self._pause(SETTLE_SECONDS)
         if self._serving.refusal is not None:
             hand_over(self._settings, self._serving, self._engine, self._keeper.release)
@@ -99,7 +101,7 @@ def hand_over(
         release()
     first_back = settings.hold_seconds - START_SECONDS
     if left := serving.wait(settings.drain_seconds, LULL_SECONDS, first_back):
-        logger.warning("%d calls have not asked what to do now", left)
+        logger.warning("%d calls were handed over without a new request from their providers", left)
 
 
 def _phones(engine: Engine) -> Iterable[str]:

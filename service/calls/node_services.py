@@ -12,7 +12,7 @@ from service.clock import Clock
 from service.cluster.local_node import LocalNode
 from service.cluster.membership import Membership
 from service.cluster.remote_requests import RemoteRequests
-from service.cluster.workers import Workers
+from service.cluster.worker_values import Workers
 from service.domain.nodes import NodeState
 from service.media.engine.engine import Engine
 from service.media.engine.media import Media

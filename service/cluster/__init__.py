@@ -1,1 +1,1 @@
-"""Several workers on one machine: heartbeats, takeovers, commands and passing of open sockets."""
+"""Several workers and machines: heartbeats, takeovers, commands and passing of open sockets."""

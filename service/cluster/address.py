@@ -1,4 +1,4 @@
-"""Addresses of the nodes of one machine: a Unix socket for each, in a folder of the user's own."""
+"""Addresses of the nodes of one machine: a Unix socket for each, in a private folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Acts on the messages of other nodes, with the own engine and without asking any other node."""
+"""Handler of the messages of other nodes. It uses its own engine, and asks no other node."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from service.cluster.remote_peers import RemotePeers
 from service.cluster.remote_requests import RemoteRequests
 from service.cluster.routed_peers import RoutedPeers
 from service.cluster.spec_codec import SpecCodec
-from service.cluster.workers import Workers
+from service.cluster.worker_values import Workers
 from service.http_client.client import HttpClient
 from service.media.engine.engine import Engine
 from service.providers.base.provider import Provider

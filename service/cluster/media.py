@@ -37,7 +37,7 @@ NodeOf = Callable[[Iterable[str]], Mapping[str, str]]
 
 
 class ClusterMedia:
-    """Thread-safe. A call that has no node is looked for in the own engine."""
+    """Thread-safe. Requests about a call without a node go to this process's own engine."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Messages between the workers of one machine: values, and their form in bytes.
+"""Messages between nodes: values, and their form in bytes.
 
 Each message has one answer: ``Accepted`` with a value, or ``Rejected`` with a sentence.
 """
@@ -41,7 +41,7 @@ class ReleaseCall:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseCalls:
-    """These calls are the node's no more: it was gone for the others, perhaps without noticing."""
+    """Close the sockets of these calls: other nodes have taken the calls over."""
 
     call_ids: tuple[str, ...]
     text: str

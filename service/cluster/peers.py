@@ -161,7 +161,7 @@ class Peers:
         self, node_id: str, body: bytes, descriptor: int | None, deadline: float
     ) -> PeerConnection:
         if self.is_silent(node_id):
-            raise Unanswered(f"Node {node_id} has not answered a moment ago.")
+            raise Unanswered(f"Node {node_id} did not answer a moment ago.")
         if (connection := self._kept(node_id)) is not None:
             try:
                 connection.send(body, descriptor, deadline)

@@ -102,7 +102,7 @@ class RemotePeers:
 
     def _ask(self, url: str, node_id: str, message: Message, deadline: float) -> Any:
         if self.is_silent(node_id):
-            raise Unanswered(f"Node {node_id} has not answered a moment ago.")
+            raise Unanswered(f"Node {node_id} did not answer a moment ago.")
         left = deadline - monotonic()
         if left < LEAST_SECONDS:
             raise Unanswered(f"There was no time to ask node {node_id}.")

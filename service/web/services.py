@@ -28,7 +28,7 @@ from service.calls.waiting import Waiters
 from service.clock import Clock, Millis
 from service.cluster.directory import Directory
 from service.cluster.remote_requests import RemoteRequests
-from service.cluster.workers import Workers
+from service.cluster.worker_values import Workers
 from service.errors import Invalid
 from service.media.engine.engine import Engine
 from service.media.engine.media import Media

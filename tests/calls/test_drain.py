@@ -21,7 +21,7 @@ from tests.support.clocks import FakeClock
 from tests.support.harness import Harness, a_harness
 
 RESTART = (1012).to_bytes(2, "big")
-LEFT = "calls have not asked what to do now"
+LEFT = "calls were handed over without a new request from their providers"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from service import __version__
 from service.cluster.codec import unpack
 from service.cluster.messages import GetNode, NodeInfo
 from service.cluster.peers import Peers
-from service.cluster.workers import Workers
+from service.cluster.worker_values import Workers
 from service.errors import Conflict, NotFound
 from service.simulator.scenario import Scenario
 from service.telemetry.logs import KEPT

@@ -1,4 +1,4 @@
-"""Values that each node keeps by itself: its process, its test calls and its troubles."""
+"""Values that each node keeps in memory: its statistics, its test calls and its last warnings."""
 
 from __future__ import annotations
 
@@ -123,5 +123,5 @@ class Workers:
             try:
                 found += [unpack(kind, each) for each in answer]
             except (Malformed, TypeError) as error:
-                logger.warning("node %s answers with something else: %s", node_id, error)
+                logger.warning("the answer of node %s cannot be read: %s", node_id, error)
         return found
