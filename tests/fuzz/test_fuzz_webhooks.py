@@ -94,7 +94,14 @@ def is_fit(text: str, length: int) -> bool:
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 def test_a_voice_webhook_gives_an_arrival_or_a_notice_or_a_remote_error(provider: Provider) -> None:
+    named = (provider.call_id_field, "1")
+    cause = provider.cause_field
+
     @given(hooks())
+    @example(Webhook((named, ("From", "a\0"), ("To", "b\x7f"))))
+    @example(Webhook((named, ("From", "a" * 300), ("To", "b" * 300))))
+    @example(Webhook((named, ("CallbackSource", "x"), (cause, "a\0"))))
+    @example(Webhook((named, ("CallbackSource", "x"), (cause, "\0"))))
     def check(hook: Webhook) -> None:
         assert isinstance(provider.digits(hook), str)
         try:
@@ -138,6 +145,7 @@ def test_a_callback_gives_news_or_a_remote_error(control: CallControl) -> None:
     name = control.provider.call_id_field
 
     @given(hooks())
+    @example(Webhook(((name, "1"), (control.provider.cause_field, "\0"))))
     @example(Webhook(((name, "1"), ("ErrorCode", "\0"))))
     @example(Webhook(((name, "1"), ("ErrorCode", "7" * 5000))))
     def check(hook: Webhook) -> None:
