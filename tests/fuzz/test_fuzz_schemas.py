@@ -216,6 +216,13 @@ def test_no_text_of_a_loaded_query_contains_nul(schema: Schema) -> None:
         is_taken(query, schema, query_string=urlencode(sent))
 
 
+@pytest.mark.parametrize("schema", QUERIES.values(), ids=QUERIES)
+def test_no_number_of_a_loaded_query_exceeds_64_bits(schema: Schema) -> None:
+    for name in members(schema):
+        sent = {**least(schema), name: "9" * 40}
+        is_taken(query, schema, query_string=urlencode(sent))
+
+
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("schema", BODIES.values(), ids=BODIES)
 def test_a_body_is_loaded_as_storable_values_or_refused(schema: Schema) -> None:
