@@ -18,17 +18,24 @@ the rest of the call. All missed ticks are then skipped and counted.
 
 
 class TickClock:
-    """Ticks at ``start + n * PERIOD``; while catching up, at twice that rate, never in a burst."""
+    """Ticks at ``start + n * PERIOD``; while catching up, at twice that rate, never in a burst.
 
-    __slots__ = ("_earliest", "_next", "lateness", "skipped")
+    ``number`` is the number of the last tick. It counts skipped ticks too, and the time without
+    legs, so that it measures time like the clock itself. It begins at ``first``.
+    """
 
-    def __init__(self, start: float) -> None:
+    __slots__ = ("_earliest", "_first", "_next", "_start", "lateness", "number", "skipped")
+
+    def __init__(self, start: float, first: int = 0) -> None:
         self.skipped = 0
+        self.number = self._first = first
+        self._start = start
         self.lateness = Lateness()
         self.restart(start)
 
     def restart(self, at: float) -> None:
         """Begin a new grid after a time without legs."""
+        self.number = max(self.number, self._first + int((at - self._start) / PERIOD))
         self._next = at + PERIOD
         self._earliest = at
 
@@ -48,7 +55,9 @@ class TickClock:
         behind = self._behind(at)
         if behind > CATCH_UP:
             self.skipped += behind
+            self.number += behind
             self._next += behind * PERIOD
+        self.number += 1
         self._next += PERIOD
         self._earliest = at + PERIOD / 2
         return True

@@ -10,6 +10,7 @@ import logging
 import queue
 
 from service.clock import Clock
+from service.domain.wire import PERIOD
 from service.media.engine.clock import TickClock
 from service.media.engine.commands import (
     Adopt,
@@ -42,6 +43,9 @@ from service.media.transport.poller import Poller, best_poller
 
 logger = logging.getLogger(__name__)
 
+TICK_MILLIS = round(PERIOD * 1000)
+"""Ticks are numbered in these since the epoch, so that those of one process follow another's."""
+
 
 class Loop:
     """State of the engine. ``run`` is its thread; ``submit`` is for other threads."""
@@ -58,7 +62,7 @@ class Loop:
         self._attention: set[MediaSocket] = set()
         self._reader = Reader(clock, self._poller, self._rooms, self._attention, self._faults)
         self._live_feed = LiveFeed(clock, self._faults)
-        self._ticks = TickClock(clock.monotonic())
+        self._ticks = TickClock(clock.monotonic(), clock.now() // TICK_MILLIS)
         self._stats = StatsCollector(self._faults)
         self._sockets = LegSockets(
             clock,
@@ -120,7 +124,7 @@ class Loop:
             self._rooms.settle(at)
         if self._ticks.advance(at):
             self._reader.take()
-            self._rooms.tick(self._clock.monotonic())
+            self._rooms.tick(self._clock.monotonic(), self._ticks.number)
 
     def _wait_seconds(self) -> float | None:
         if not self._legs:

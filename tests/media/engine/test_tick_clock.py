@@ -165,3 +165,28 @@ def test_only_the_first_tick_of_a_stall_has_its_whole_lateness() -> None:
     assert clock.advance(at)
     assert clock.advance(at + PERIOD)
     assert list(clock.lateness.recent) == pytest.approx([2.0, 0.0], abs=2 * ROUNDING)
+
+
+def test_ticks_are_numbered_like_the_time_also_over_stalls_and_pauses() -> None:
+    clock, at, random = TickClock(START, 7_000), START, Random(3)
+    numbers = []
+    for _ in range(3_000):
+        at += random.choice([0.001, 0.005, 0.02, 0.03, 0.3])
+        if random.random() < 0.02:
+            for _ in range(random.randrange(40)):
+                at += 0.005
+                clock.restart(at)
+        if clock.advance(at):
+            numbers.append(clock.number)
+            # While it catches up, a tick is for an earlier time than its own.
+            assert -1 <= (at - START) / PERIOD - (clock.number - 7_000) < CATCH_UP + 2
+    assert all(before < after for before, after in pairwise(numbers))
+
+
+def test_ticks_without_a_stall_are_numbered_one_by_one() -> None:
+    clock = TickClock(START, 7)
+    numbers = []
+    for tick in range(1, 50):
+        assert clock.advance(START + tick * PERIOD + 0.003)
+        numbers.append(clock.number)
+    assert numbers == list(range(8, 57))
