@@ -35,6 +35,7 @@ from service.media.rooms.recovery import withdraw
 from service.media.rooms.reports import LegClosed, LegMoved, LegStarted, LegStep, Report
 from service.media.rooms.room import Room
 from service.media.rooms.room_events import RoomEvents
+from service.media.rooms.tap import Tap
 from service.media.rooms.transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -46,11 +47,16 @@ class LiveRooms:
     """All rooms of the process. Used by the engine's thread only."""
 
     def __init__(
-        self, clock: Clock, report: Callable[[Report], None], faults: FaultLog | None = None
+        self,
+        clock: Clock,
+        report: Callable[[Report], None],
+        faults: FaultLog | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self._clock = clock
         self._faults = faults or FaultLog()
         self._report = report
+        self._tap = tap
         self._legs: dict[str, Leg] = {}  # by call id, from the start message on
         self._mixed = MixedRooms()
         self._events = RoomEvents(clock, self._mixed)
@@ -158,10 +164,16 @@ class LiveRooms:
         """End a stall of this process, so that audio that arrived during it adds no delay."""
         self._mixed.settle(at)
 
-    def tick(self, at: float) -> None:
-        """Mix one frame of every room and send each leg its own."""
+    def tick(self, at: float, number: int = 0) -> None:
+        """Mix one frame of every room and send each leg its own. The tap gets its copy last."""
         for leg in self._mixed.tick(at):
             self._step(leg, LadderEvent.FIRST_AUDIO_OUT)
+        if self._tap:
+            try:
+                self._mixed.feed(self._tap, number)
+            except Exception:
+                self._faults.note("what is recorded is lost")
+                self._tap.fail()
 
     def rebuild(self, legs: Sequence[Leg], at: float, *, sift: bool = False) -> None:
         """Rebuild the state of all ``legs`` after an exception in a tick.

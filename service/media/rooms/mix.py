@@ -57,6 +57,16 @@ class MixPlan:
             self._take_over(before)
 
     @property
+    def rows(self) -> Mapping[Leg, int]:
+        """Each leg's row in the matrices of a tick."""
+        return self._rows
+
+    @property
+    def heard(self) -> Samples:
+        """Samples of the last tick, by row; valid until the next one."""
+        return self._heard[: self._top]
+
+    @property
     def is_sparse(self) -> bool:
         """Whether too many rows are empty, so that a new plan would be faster."""
         return self._top > 2 * len(self._rows) + SPARSE

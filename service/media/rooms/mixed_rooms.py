@@ -11,6 +11,7 @@ from service.media.rooms.live_levels import LiveLevels
 from service.media.rooms.mix import MixPlan
 from service.media.rooms.recovery import probe, sift, withdraw
 from service.media.rooms.room import Room
+from service.media.rooms.tap import Tap
 
 
 class MixedRooms:
@@ -22,6 +23,7 @@ class MixedRooms:
         self._plan = MixPlan((), self.buffers)
         self._planned: dict[str, tuple[Leg, ...]] = {}  # the legs in the plan by room id
         self._changed: set[str] = set()
+        self._changes = 0  # of the plan
 
     def __getitem__(self, room_id: str) -> Room:
         return self._rooms[room_id]
@@ -57,6 +59,10 @@ class MixedRooms:
         After any exception ``rebuild`` must be called.
         """
         return self._arranged().tick(at)
+
+    def feed(self, tap: Tap, tick: int) -> None:
+        """Give the tap what was heard in the last tick, whose number is ``tick``."""
+        tap.take(self._plan.heard, tick, self._plan.rows, self._changes)
 
     def settle(self, at: float) -> None:
         """End a stall of this process: no leg keeps the audio of the skipped ticks."""
@@ -102,6 +108,7 @@ class MixedRooms:
             self._plan.change(before, list(after.values()))
             self._planned.update(after)
             self._changed.clear()
+            self._changes += 1
             if self._plan.is_sparse:
                 self._plan = MixPlan(self._planned.values(), self.buffers, self._plan)
         return self._plan
