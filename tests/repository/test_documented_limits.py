@@ -16,6 +16,7 @@ from service.media.engine import clock, live_feed, timeouts
 from service.media.jitter import buffer, overrun, pace
 from service.media.rooms import gate, leg
 from service.media.transport import connection, send_queue, websocket_frames
+from service.recordings import spool_writer
 from service.security import failure_limit
 from service.server import connection_loop, request_framing, worker
 from service.storage import bounded, connections, database, listing
@@ -54,6 +55,7 @@ HOLDS: dict[str, Sequence[float]] = {
     "audio that waits to be mixed": (pace.PACED_CAPACITY * 20, pace.LONGEST_CAPACITY * 20),
     "audio that a peer has not read": (send_queue.MAX_AUDIO,),
     "other messages that a peer has not read": (send_queue.MAX_BYTES // KB,),
+    "recorded audio that waits for the disk": (spool_writer.QUEUE_BYTES // KB // KB,),
     "ticks after a stall": (clock.CATCH_UP,),
     "request body": (validation.MAX_BODY // KB, simulated_calls.MAX_BODY // KB // KB),
     "request line; header fields with it": (
