@@ -80,6 +80,14 @@ def new_node_id() -> str:
     return "nd_" + _random(LOWER, 16)
 
 
+def new_recording_id() -> str:
+    return "-".join(_random(LOWER, 4) for _ in range(5))
+
+
+def new_spool_id() -> str:
+    return "sp_" + _random(LOWER, 16)
+
+
 def new_simulated_call_id() -> str:
     return "trial_" + _random(LOWER, 16)
 

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from service.recordings.spool_folder import SpoolFolder
 
 NICENESS = 19
 """The lowest priority: an encoder runs while nothing else wants the processor."""
+
+ASK_SECONDS = 5.0
+"""Interval in which an encoder's owner is asked whether it goes on: a part of its lease."""
 
 ROOT = Path(__file__).parents[2]
 """The folder from which the package is imported."""
@@ -52,29 +56,56 @@ def encode(job: EncodingJob) -> AudioFile:
     return audio_files.write(Path(job.target), job.file_format, len(channels), blocks)
 
 
-def encode_apart(job: EncodingJob, seconds: float) -> AudioFile | EncodingFailed:
-    """Encode in a process of its own, which is killed after ``seconds``."""
+def encode_apart(
+    job: EncodingJob, seconds: float, goes_on: Callable[[], bool] = lambda: True
+) -> AudioFile | EncodingFailed:
+    """Encode in a process of its own, which is killed after ``seconds``.
+
+    It is also killed once ``goes_on`` returns false, which is asked every ``ASK_SECONDS``.
+    """
     try:
-        done = subprocess.run(  # noqa: S603 - our own module
+        process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", __name__],
-            input=json.dumps(asdict(job)),
             cwd=ROOT,
             env={},  # The secrets of the service are none of the encoder's.
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=seconds,
-            check=False,
         )
-    except subprocess.TimeoutExpired:
-        return EncodingFailed(f"The encoder has not ended after {seconds:g} s.")
     except OSError as error:
         return EncodingFailed(f"The encoder could not be started: {error.strerror}.")
+    with process:
+        try:
+            return _result(process, *_output(process, json.dumps(asdict(job)), seconds, goes_on))
+        except subprocess.TimeoutExpired:
+            return EncodingFailed(f"The encoder has not ended after {seconds:g} s.")
+        finally:
+            process.kill()
+
+
+def _output(
+    process: subprocess.Popen[str], text: str, seconds: float, goes_on: Callable[[], bool]
+) -> tuple[str, str]:
+    """Return what the encoder prints. Raises ``TimeoutExpired``."""
+    while True:
+        try:
+            return process.communicate(text, timeout=min(ASK_SECONDS, seconds))
+        except subprocess.TimeoutExpired:
+            seconds -= ASK_SECONDS
+            if seconds <= 0 or not goes_on():
+                raise
+
+
+def _result(
+    process: subprocess.Popen[str], printed: str, complaint: str
+) -> AudioFile | EncodingFailed:
     try:
-        result = json.loads(done.stdout)
+        result = json.loads(printed)
         return EncodingFailed(result["reason"]) if "reason" in result else AudioFile(**result)
     except (ValueError, TypeError):
-        last = done.stderr.strip().rpartition("\n")[2][:200]
-        return EncodingFailed(f"The encoder has ended with {done.returncode}: {last}")
+        last = complaint.strip().rpartition("\n")[2][:200]
+        return EncodingFailed(f"The encoder has ended with {process.returncode}: {last}")
 
 
 def main() -> None:

@@ -66,13 +66,7 @@ class SpoolFolder:
         data = spool_format.packed(record)
         fd = os.open(self.path(track_id), os.O_WRONLY | os.O_APPEND)
         try:
-            before = os.fstat(fd).st_size
-            try:
-                _write_all(fd, data)
-            except OSError:
-                with suppress(OSError):
-                    os.ftruncate(fd, before)
-                raise
+            _write_all(fd, data)
         finally:
             os.close(fd)
         return len(data)
@@ -106,6 +100,12 @@ class SpoolFolder:
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    """Append all of the data, or none of it if that raises ``OSError``."""
+    view, written = memoryview(data), 0
+    try:
+        while written < len(data):
+            written += os.write(fd, view[written:])
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(fd, os.fstat(fd).st_size - written)
+        raise

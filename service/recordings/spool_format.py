@@ -1,8 +1,7 @@
 """Format of a spool: the audio of one track as records, each with its tick, in order of time.
 
-A spool is only appended to. Each record has a checksum, so that whatever a killed process leaves
-can be read up to its last whole record. This module does no I/O of its own: a reader is given a
-binary file.
+A spool is only appended to. Each record has a checksum, so that the spool of a killed process can
+be read up to its last whole record. This module opens nothing: a reader is given a binary file.
 
     spool  := header record*
     header := b"PBSPOOL1"

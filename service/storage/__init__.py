@@ -16,6 +16,7 @@ A transaction takes its locks in this order, so that two cannot deadlock:
 9. the lease of a receiver
 10. deliveries, by ``seq``
 
+A recording is locked before its spools, and these are the only rows of their transactions.
 Other leases are the only rows of their transactions, and so is a dispatch that is changed without
 its ticket's call. A rule is locked before the advisory lock of numbers, and that before connectors.
 A shared transaction (``together``) changes several calls and can deadlock; it times out after

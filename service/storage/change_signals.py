@@ -14,6 +14,7 @@ class ChangeSignal(StrEnum):
     DISPATCHES = "dispatches"
     CALLS = "calls"
     PROVIDER_REQUESTS = "provider requests"
+    RECORDINGS = "recordings"
 
 
 def notify_after_commit(connection: Connection, signal: ChangeSignal) -> None:

@@ -21,6 +21,8 @@ from service.storage.cluster.nodes import Nodes
 from service.storage.cluster.placement import Placement
 from service.storage.connectors import Connectors
 from service.storage.database import Database
+from service.storage.recordings.file_jobs import FileJobs
+from service.storage.recordings.recordings import Recordings
 from service.storage.rooms.rooms import Rooms
 from service.storage.rooms.sessions import Sessions
 from service.storage.routing_rules import Rules
@@ -44,6 +46,7 @@ class Stores:
     connectors: Connectors
     steering: StoredSteering
     dispatches: Dispatches
+    file_jobs: FileJobs
     history: History
     holds: StoredHolds
     loudness: LoudnessRecords
@@ -52,6 +55,7 @@ class Stores:
     pins: Pins
     provider_requests: ProviderRequests
     receiver_leases: ReceiverLeases
+    recordings: Recordings
     rooms: Rooms
     routing_rules: Rules
     secrets: StoredSecrets
@@ -84,6 +88,7 @@ class Stores:
             connectors=Connectors(database, *secrets),
             steering=StoredSteering(database, placement),
             dispatches=Dispatches(database),
+            file_jobs=FileJobs(database, nodes.node_id),
             history=History(database),
             holds=StoredHolds(database),
             loudness=LoudnessRecords(database),
@@ -92,6 +97,7 @@ class Stores:
             pins=Pins(database, placement),
             provider_requests=ProviderRequests(database, nodes.node_id),
             receiver_leases=ReceiverLeases(database, nodes.node_id),
+            recordings=Recordings(database),
             rooms=Rooms(database),
             routing_rules=Rules(database, *secrets),
             secrets=StoredSecrets(database, clock, *secrets),

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import resource
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +12,7 @@ import pytest
 from service.domain.wire import Encoding
 from service.recordings.spool_folder import SpoolFolder, SpoolSpan
 from service.recordings.spool_format import HEADER, Record, packed
+from tests.support.full_disk import a_full_disk
 from tests.support.paths import ROOT
 from tests.support.spools import FIRST, records_of, spool
 
@@ -26,19 +23,6 @@ RECORD_BYTES = len(packed(SECOND))
 @pytest.fixture
 def folder(tmp_path: Path) -> SpoolFolder:
     return SpoolFolder(tmp_path / "spools")
-
-
-@contextmanager
-def a_full_disk(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond ``size``: a write is cut there, the next fails."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_a_spool_is_readable_by_its_owner_only(folder: SpoolFolder) -> None:

@@ -27,10 +27,11 @@ from tests.support.harness import Harness, a_harness, ref_of
 from tests.support.orphans import orphaned
 from tests.support.records import a_call, a_connector
 
-HISTORY = "calls|steps|refs|loudness|rooms|sessions|stays|deliveries|dispatches"
+HISTORY = "calls|steps|refs|loudness|rooms|sessions|stays|deliveries|dispatches|recordings|spools"
 
 FEW = (
     r"ix_calls_alive|ix_calls_node_id|ix_sessions_ongoing|ix_stays_present\w*|ix_deliveries_pending"
+    r"|ix_recordings_file_due|ix_spools_unfinished"
 )
 """Indexes of live or ongoing rows, which are few: a query may read one of them whole."""
 

@@ -121,7 +121,10 @@ class Tap:
                 self._silence(track.id)
             if encoding is not None and track.id in self._tracks:
                 self._heard[track.id] = encoding
-                self._groups.setdefault(encoding, _Group(encoding)).put(track.id, row)
+                group = self._groups.get(encoding)
+                if group is None:
+                    group = self._groups[encoding] = _Group(encoding)
+                group.put(track.id, row)
 
     def _silence(self, track_id: str) -> None:
         encoding = self._heard.pop(track_id, None)

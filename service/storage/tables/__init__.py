@@ -22,6 +22,14 @@ from service.storage.tables.console import secrets, sign_in_links
 from service.storage.tables.dials import dials
 from service.storage.tables.leases import provider_requests, receiver_leases, work_leases
 from service.storage.tables.nodes import nodes, room_leases
+from service.storage.tables.recordings import (
+    FILE_DUE,
+    LISTED,
+    RUNNING,
+    UNFINISHED,
+    recordings,
+    spools,
+)
 from service.storage.tables.rooms import ONGOING, OVER, PRESENT, rooms, sessions, stays
 from service.storage.tables.routing_rules import INBOUND_NUMBER, routing_rules, rule_numbers
 from service.storage.tables.serving import serving
@@ -34,13 +42,17 @@ from service.storage.tables.webhooks import (
 )
 
 __all__ = [
+    "FILE_DUE",
     "FINISHED",
     "INBOUND_NUMBER",
+    "LISTED",
     "ONGOING",
     "OVER",
     "PENDING",
     "PHONE",
     "PRESENT",
+    "RUNNING",
+    "UNFINISHED",
     "agents",
     "alive",
     "calls",
@@ -53,6 +65,7 @@ __all__ = [
     "nodes",
     "provider_requests",
     "receiver_leases",
+    "recordings",
     "refs",
     "room_leases",
     "rooms",
@@ -63,6 +76,7 @@ __all__ = [
     "sessions",
     "sign_in_links",
     "signing_keys",
+    "spools",
     "stays",
     "steps",
     "subscriptions",

@@ -1,0 +1,1 @@
+"""Recordings, their spools, and the jobs that make their files."""
