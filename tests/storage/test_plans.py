@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
 
 from service.domain.calls import CallStatus, Direction, EndReason, LadderEvent
+from service.domain.recordings import RecordingKind
 from service.domain.rooms import SessionStatus
+from service.errors import NotFound
 from service.media.rooms.reports import LegClosed, LegMoved, LegStarted, LegStep
 from service.storage.calls.in_progress import CallsInProgress
 from service.storage.database import Database
@@ -120,6 +122,17 @@ def sweeps(harness: Harness) -> None:
     harness.stores.sessions.ongoing("room")
     harness.stores.dispatches.forsaken()
     harness.stores.dispatches.next_due()
+    harness.stores.recordings.unattended()
+    harness.stores.recordings.expired(1)
+    harness.stores.recordings.running("room", RecordingKind.TRACK, "ann")
+    harness.stores.file_jobs.take(1)
+    harness.stores.file_jobs.next_due()
+    with suppress(NotFound):
+        harness.stores.recordings.stop("r1", 1)
+    harness.stores.recordings.finished("sp_1", 1, 2, 1)
+    harness.stores.recordings.page(RecordingKind.TRACK, room_id="room", participant_id="ann")
+    harness.stores.recordings.page(RecordingKind.MERGE, session_id="s1")
+    harness.stores.recordings.page(RecordingKind.ROOM)
 
 
 def watching(harness: Harness, database: Database) -> None:

@@ -85,4 +85,4 @@ spools = Table(
 
 UNFINISHED = spools.c.finished_at.is_(None)
 
-partial("ix_spools_unfinished", spools.c.node_id, where=UNFINISHED)
+partial("ix_spools_unfinished", spools.c.seq, where=UNFINISHED)

@@ -65,7 +65,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name="uq_spools_id"),
     )
     op.create_index("ix_spools_recording_id", "spools", ["recording_id"])
-    _index("unfinished", "node_id", where="finished_at IS NULL", table="spools")
+    _index("unfinished", "seq", where="finished_at IS NULL", table="spools")
 
 
 def _index(
