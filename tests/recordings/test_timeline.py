@@ -70,6 +70,15 @@ def test_a_gap_is_silence() -> None:
     assert samples.shape == (100, FRAME_SAMPLES)
 
 
+def test_of_records_that_overlap_the_earlier_one_holds() -> None:
+    values = ((10, 4, 1), (12, 4, 2), (11, 2, 3))
+    records = [
+        Record(FIRST + tick, Encoding.LINEAR, frame(value) * ticks) for tick, ticks, value in values
+    ]
+    samples = rebuilt(records, FIRST + 9, FIRST + 18).reshape(-1, FRAME_SAMPLES)
+    assert samples[:, 0].tolist() == [0, 1, 1, 1, 1, 2, 2, 0, 0]
+
+
 @given(st.integers(1, 5), st.integers(0, 2**32 - 1), st.sampled_from([500, 30_000]))
 def test_a_mix_of_tracks_is_what_a_listener_was_sent(voices: int, seed: int, peak: int) -> None:
     random = np.random.default_rng(seed)

@@ -191,11 +191,26 @@ def test_a_job_of_a_lost_node_is_begun_anew_and_counts(store: Store) -> None:
     assert taken is not None
     with store.database.write() as connection:
         connection.execute(table.update().values(expires_at=1))
+    assert not store.jobs.renew(replace(taken, attempts=2))
     other = FileJobs(store.database, "nd_2")
     again = other.take(5_000)
     assert again == replace(taken, attempts=2)
     assert store.jobs.made(taken, FILE) is None
     assert other.made(again, FILE) is not None
+
+
+def test_an_earlier_attempt_of_the_same_node_is_over(store: Store) -> None:
+    store.waiting()
+    first = store.jobs.take(5_000)
+    assert first is not None
+    second = store.jobs.take(5_000)
+    assert second is None
+    with store.database.write() as connection:
+        connection.execute(table.update().values(expires_at=1))
+    second = store.jobs.take(5_000)
+    assert second is not None
+    assert store.jobs.missed(first, "late", None) is None
+    assert store.jobs.made(second, FILE) is not None
 
 
 def test_a_failed_attempt_is_repeated_when_it_is_due(store: Store) -> None:

@@ -125,6 +125,28 @@ def test_each_tick_has_the_samples_that_the_room_has_heard(
     assert (coded == heard).mean() > 0.9 or caller.inbound is Encoding.ALAW
 
 
+def test_the_end_of_a_track_leaves_the_audio_of_the_others(rooms: TappedRooms) -> None:
+    names = ("ann", "bob", "cid")
+    clients = [rooms.join(agent(name)) for name in names]
+    for name in names:
+        rooms.record(agent(name), track=name)
+    for number in range(30):
+        for value, client in enumerate(clients, 1):
+            rooms.say(client, 100 * value)
+        if number == 20:
+            rooms.tap.stop("ann")
+        rooms.tick()
+    for name in names[1:]:
+        rooms.tap.stop(name)
+    for value, (name, ticks) in enumerate(zip(names, (20, 30, 30), strict=True), 1):
+        frames = rooms.sink.ticks[name]
+        assert sorted(frames) == list(range(FIRST, FIRST + ticks))
+        # The first frames are faded in.
+        assert {int(frame[-1]) for tick, frame in frames.items() if tick > FIRST + 5} == {
+            100 * value
+        }
+
+
 def test_a_call_that_comes_back_goes_on_in_the_same_track(rooms: TappedRooms) -> None:
     caller = twilio("ann")
     client = rooms.join(caller)
