@@ -120,7 +120,8 @@ def test_ffprobe_finds_the_length_and_the_channels(
     said = subprocess.run([ffprobe, *options, job.target], check=True, capture_output=True)
     document = json.loads(said.stdout)
     assert document["streams"][0]["channels"] == 2
-    assert float(document["format"]["duration"]) == pytest.approx(5.0, abs=0.1)
+    # An MP3 file also has the delay of its encoder, and whole frames of 72 ms.
+    assert float(document["format"]["duration"]) == pytest.approx(5.0, abs=0.2)
 
 
 def test_sox_finds_every_sample(job: EncodingJob) -> None:
