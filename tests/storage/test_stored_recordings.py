@@ -247,14 +247,15 @@ def test_lists_have_one_kind_newest_first(store: Store) -> None:
     assert (page.total, page.last) == (6, 2)
     second = store.recordings.page(RecordingKind.TRACK, number=2, per_page=4)
     assert second.items == (made[1], made[0])
-    for filters, found in (
+    cases: list[tuple[dict[str, Any], tuple[Recording, ...]]] = [
         ({"room_id": "other"}, (elsewhere,)),
         ({"session_id": "s2"}, (elsewhere,)),
         ({"room_id": ROOM, "participant_id": "p3"}, (made[3],)),
         ({"status": RecordingStatus.READY}, ()),
         ({"room_id": ROOM, "status": RecordingStatus.RECORDING}, tuple(reversed(made))),
-    ):
-        assert store.recordings.page(RecordingKind.TRACK, **filters).items == found  # type: ignore[arg-type]
+    ]
+    for filters, found in cases:
+        assert store.recordings.page(RecordingKind.TRACK, **filters).items == found
 
 
 def test_a_deleted_recording_is_in_no_list(store: Store) -> None:

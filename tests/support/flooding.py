@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -72,7 +72,9 @@ def flood(address: str, header: str, *paths: str, times: int = 0) -> subprocess.
 def besieged(address: str) -> Iterator[None]:
     """Keep connections with unfinished requests open, and open more."""
     command = [sys.executable, __file__, address]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             _await_begin(process)
             yield
@@ -119,10 +121,7 @@ def _end(answer: bytes) -> int | None:
 def _besiege(address: str) -> None:
     slots: list[socket.socket | None] = [None] * (SLOTS * len(ENDLESS))
     storm: list[socket.socket] = []
-    parent = os.getppid()
     for turn in count():
-        if os.getppid() != parent:
-            return
         for number, sock in enumerate(slots):
             try:
                 if sock is None:
@@ -139,7 +138,9 @@ def _besiege(address: str) -> None:
         ]
         if not turn:
             _print_begun()
-        time.sleep(PAUSE)  # The pace of the attack, in a process of its own.
+        # The pace of the attack. Nobody writes to this pipe: it is readable when the parent ended.
+        if select.select([sys.stdin], [], [], PAUSE)[0]:
+            return
 
 
 def _opened(address: str, data: bytes) -> socket.socket | None:

@@ -109,7 +109,8 @@ def _exit(code: str | int | None) -> NoReturn:
     if isinstance(code, str):
         sys.stderr.write(code + "\n")
         code = 1
-    threading._shutdown()  # type: ignore[attr-defined]
+    # multiprocessing ends its forked processes by the same two calls: Python has no public ones.
+    threading._shutdown()  # type: ignore[attr-defined] # typeshed lacks it.
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
